@@ -1,0 +1,3 @@
+"""luad: a declarative job scheduler daemon."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,291 @@
+"""What may happen (events), what is to be remembered (records) and what is to be done (deeds).
+
+Room rule: says what may happen and what may be asked for; does neither.
+
+The daemon hands events to the engine and gets effects back. It first stores every record of the
+batch in one transaction, and only then carries out the deeds: claim, then start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from luad.core.model import (
+    JSON,
+    Ending,
+    Instant,
+    Job,
+    Origin,
+    Pause,
+    ProcessIdentity,
+    Run,
+    Skip,
+    Trigger,
+    Wanted,
+)
+
+# --- events: into the engine -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time has passed; nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigLoaded:
+    """The complete set of static jobs that the files ask for, last good versions included.
+
+    *problem_count* is only passed on into the log line and the reply.
+    """
+
+    wanted: Mapping[str, Wanted]
+    problem_count: int = 0
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """The runner has started the process of an attempt."""
+
+    run_id: str
+    attempt: int
+    at: Instant
+    identity: ProcessIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """The runner saw an attempt end, or knows that nobody ever will (`EndKind.LOST`)."""
+
+    run_id: str
+    attempt: int
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsRefused:
+    """The store already had rows for these occurrences; the runs must not start."""
+
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRequested:
+    """Run a job now, whatever its schedule says. *metadata* is laid over the job's, once."""
+
+    request_id: str
+    job_name: str
+    trigger: Trigger
+    metadata: Mapping[str, JSON] | None = None
+    force: bool = False  # start even where the overlap policy says no
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequested:
+    """Run the occurrence of an ended run again, as a new run."""
+
+    request_id: str
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Stop an open run; *kill* skips the grace period."""
+
+    request_id: str
+    run_id: str
+    kill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """Stop scheduling a job, until *until* or until it is resumed."""
+
+    request_id: str
+    job_name: str
+    reason: str = ""
+    author: str = ""
+    until: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Schedule a paused job again. *catch_up*: which of the skipped occurrences run after all."""
+
+    request_id: str
+    job_name: str
+    catch_up: Literal["none", "one", "all"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """Start nothing more; let what runs end. Occurrences from here on are left for the next start."""
+
+
+Request: TypeAlias = (
+    TriggerRequested | RetryRequested | CancelRequested | PauseRequested | ResumeRequested
+)
+Event: TypeAlias = (
+    Ticked
+    | ConfigLoaded
+    | AttemptStarted
+    | AttemptEnded
+    | ClaimsRefused
+    | DrainRequested
+    | Request
+)
+
+
+# --- records: what one transaction writes ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InstallJob:
+    """A job is in force from now on, new or with a new revision (the row is written whole)."""
+
+    job_id: str
+    job: Job
+    origin: Origin | None
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveJob:
+    """A job is out of force; its history stays."""
+
+    job_id: str
+    job_name: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class SaveProgress:
+    """What the engine must know of a job after a restart.
+
+    *grid_at*: the instant an interval's grid passes through. *handled_until*: every occurrence up to
+    and including this `scheduled_for` has its row.
+    """
+
+    job_id: str
+    grid_at: Instant
+    handled_until: Instant
+    consecutive_failures: int
+    pause: Pause | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRun:
+    """Insert a new run. For the triggers `schedule` and `catchup` the row is unique by
+    (job_id, scheduled_for), together with the rows of `RecordSkip`; a refusal is reported."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRun:
+    """A run has changed: state, attempt, identity, ending. Never touches a terminal row."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSkip:
+    """Insert a row for occurrences that never became a run. When (job_id, `skip.last`) already has
+    a row, nothing happens. *row_id* has the form of a run id."""
+
+    row_id: str
+    job_name: str
+    job_id: str
+    revision: str
+    skip: Skip
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendSkip:
+    """A skipped row now stands for more occurrences: its new *last*, *count*, *is_count_capped*."""
+
+    row_id: str
+    skip: Skip
+
+
+Record: TypeAlias = (
+    InstallJob | RemoveJob | SaveProgress | ClaimRun | SaveRun | RecordSkip | ExtendSkip
+)
+
+
+# --- deeds: what is done once the records are durable ------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartAttempt:
+    """Start a process for this attempt of *run*, of *job* as it is in force now."""
+
+    run: Run
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class StopAttempt:
+    """Stop the process of an attempt: TERM, grace, KILL of everything it started."""
+
+    run_id: str
+    attempt: int
+    kill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to whoever asked; sent once the records of the same batch are durable.
+
+    *error* is one of the codes of the HTTP error table; *value* is what the request yields (a `Run`
+    for trigger and retry, a `Plan` summary for a reload, None otherwise).
+    """
+
+    request_id: str
+    value: Any = None
+    error: str | None = None
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One decision, for the log: a dotted event name and fields."""
+
+    event: str
+    fields: Mapping[str, JSON] = field(default_factory=dict)
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+Deed: TypeAlias = StartAttempt | StopAttempt | Reply | Log
+Effect: TypeAlias = Record | Deed
+
+
+# --- what the store gives back at start-up -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """An installed job as the store remembers it. *definition* is the JSON of its document."""
+
+    job_id: str
+    name: str
+    definition: Mapping[str, JSON]
+    revision: str
+    origin: Origin | None
+    installed_at: Instant
+    progress: SaveProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Everything that start-up needs from the store. *last_seen*: the latest instant at which the
+    previous daemon is known to have been alive, None on a fresh store."""
+
+    jobs: tuple[StoredJob, ...] = ()
+    open_runs: tuple[Run, ...] = ()
+    last_seen: Instant | None = None

@@ -1,0 +1,108 @@
+"""The three kinds of wrong: a user's mistake is a value, the world's failure an exception.
+
+(Our own mistakes are assertions and have no class.) Room rule: imports nothing of luad.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """An error keeps the file from loading; a warning is advice."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """A user's mistake, with everything needed to mend it.
+
+    *line* and *column* count from 1; 0 means the file as a whole. *end_column* is exclusive.
+    *excerpt* holds the lines around the place as ``(number, text)``; *note* is written beside the
+    caret; *pointer* is the RFC 6901 path inside the document.
+    """
+
+    path: str
+    line: int
+    column: int
+    code: str  # LU0xx YAML, LU1xx shape, LU2xx schedule, LU3xx handler, LU4xx across files, LU5xx advice
+    message: str
+    help: str = ""
+    severity: Severity = Severity.ERROR
+    end_line: int = 0
+    end_column: int = 0
+    note: str = ""
+    pointer: str = ""
+    job: str = ""
+    excerpt: tuple[tuple[int, str], ...] = ()
+
+
+class LuadError(Exception):
+    """Base of every exception that luad raises on purpose.
+
+    *code* is the stable word of the error tables (CLI and HTTP), *hint* says what to do instead.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(LuadError):
+    """The call or the settings cannot be meant so."""
+
+    code = "usage"
+
+
+class NotFoundError(LuadError):
+    """No job, run or user of that name."""
+
+    code = "not_found"
+
+    def __init__(self, message: str, *, hint: str = "", suggestions: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.suggestions = suggestions
+
+
+class ConflictError(LuadError):
+    """The state forbids it. *code* is narrower where the caller can act on it."""
+
+    code = "conflict"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "conflict") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class UnavailableError(LuadError):
+    """The daemon cannot be reached, or cannot answer now."""
+
+    code = "unavailable"
+
+
+class StoreUnavailableError(UnavailableError):
+    """The store cannot be read or written at the moment: disk full, I/O error, locked."""
+
+    code = "store_unavailable"
+
+
+class StoreTooNewError(LuadError):
+    """The database was written by a newer luad; touching it could lose data."""
+
+    code = "store_too_new"
+
+
+class AlreadyRunningError(LuadError):
+    """Another daemon holds the state folder. *pid* is its process id, when it could be read."""
+
+    code = "already_running"
+
+    def __init__(self, message: str, *, hint: str = "", pid: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.pid = pid
