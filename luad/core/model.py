@@ -28,6 +28,18 @@ CATCH_UP_CAP: Final = 100
 """``catch_up: all`` runs at most this many late occurrences; beyond it, only the latest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One reading of both clocks, taken together.
+
+    *wall*: the instant it is, as far as the machine knows; may be stepped. *elapsed*: milliseconds of
+    a clock that never steps and goes on during suspend; its zero means nothing.
+    """
+
+    wall: Instant
+    elapsed: int
+
+
 # --- schedules ---------------------------------------------------------------------------------
 
 

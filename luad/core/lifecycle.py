@@ -1,0 +1,60 @@
+"""What may follow what in the life of a run.
+
+Room rule: the rules stand in one table; a missing entry is the error. Nobody else compares states
+to find out what comes next.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from luad.core.model import RunState
+
+
+class RunEvent(StrEnum):
+    """What can happen to a run that is not over."""
+
+    START = "start"  # it has a slot: its process is about to be started
+    WAIT = "wait"  # its next attempt is due, but no slot is free
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    TIME_OUT = "time_out"
+    CANCEL = "cancel"
+    LOSE = "lose"
+    RETRY = "retry"  # the attempt ended badly, another one follows later
+
+
+TRANSITIONS: Final[dict[RunState, dict[RunEvent, RunState]]] = {
+    RunState.QUEUED: {
+        RunEvent.START: RunState.RUNNING,
+        RunEvent.CANCEL: RunState.CANCELLED,
+    },
+    RunState.RUNNING: {
+        RunEvent.SUCCEED: RunState.SUCCEEDED,
+        RunEvent.FAIL: RunState.FAILED,
+        RunEvent.TIME_OUT: RunState.TIMED_OUT,
+        RunEvent.CANCEL: RunState.CANCELLED,
+        RunEvent.LOSE: RunState.LOST,
+        RunEvent.RETRY: RunState.RETRYING,
+    },
+    RunState.RETRYING: {
+        RunEvent.START: RunState.RUNNING,
+        RunEvent.WAIT: RunState.QUEUED,
+        RunEvent.CANCEL: RunState.CANCELLED,
+    },
+    RunState.SUCCEEDED: {},
+    RunState.FAILED: {},
+    RunState.TIMED_OUT: {},
+    RunState.CANCELLED: {},
+    RunState.LOST: {},
+    RunState.SKIPPED: {},
+    RunState.MISSED: {},
+}
+
+
+def step(state: RunState, event: RunEvent) -> RunState:
+    """Return the state after *event*. An event that cannot happen in *state* is our own mistake."""
+    following = TRANSITIONS[state].get(event)
+    assert following is not None, f"a run that is {state} cannot {event}"
+    return following

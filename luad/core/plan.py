@@ -1,0 +1,65 @@
+"""Wanted against installed: what a reload has to do.
+
+Room rule: compares values; touches nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from luad.core.model import Job, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A job whose content changed, and the names of the fields that did."""
+
+    name: str
+    old: Wanted
+    new: Wanted
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The difference between the wanted and the installed set, each part in order of names."""
+
+    add: tuple[Wanted, ...] = ()
+    replace: tuple[Replacement, ...] = ()
+    remove: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+
+def make_plan(installed: Mapping[str, Wanted], wanted: Mapping[str, Wanted]) -> Plan:
+    """Compare two sets of jobs by name and revision.
+
+    A job that only moved inside its file, or whose file broke, has the same revision: it is kept.
+    """
+    add, replace, keep = [], [], []
+    for name, new in wanted.items():
+        old = installed.get(name)
+        if old is None:
+            add.append(new)
+        elif old.job is new.job or old.job.revision == new.job.revision:
+            keep.append(name)
+        else:
+            replace.append(Replacement(name, old, new, changed_fields(old.job, new.job)))
+    remove = [name for name in installed if name not in wanted]
+    return Plan(
+        tuple(sorted(add, key=lambda each: each.job.name)),
+        tuple(sorted(replace, key=lambda each: each.name)),
+        tuple(sorted(remove)),
+        tuple(keep),
+    )
+
+
+def changed_fields(old: Job, new: Job) -> tuple[str, ...]:
+    """Name the fields in which two versions of a job differ, revision and definition aside."""
+    return tuple(
+        field.name
+        for field in fields(Job)
+        if field.compare
+        and field.name != "revision"
+        and getattr(old, field.name) != getattr(new, field.name)
+    )
