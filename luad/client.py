@@ -1,0 +1,327 @@
+"""Talking to a running daemon: HTTP over its Unix socket, or over TCP when asked.
+
+Room rule: the standard library and nothing else, because every command of the command line waits
+for this import. It carries requests and answers; what they mean is the caller's business.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+from urllib.parse import quote, urlencode, urlsplit
+
+from luad.errors import (
+    ConflictError,
+    LuadError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+PREFIX: Final = "/v1"
+MAX_PATH_BYTES: Final = 107
+"""Longest path that fits `sun_path` of a Unix socket address."""
+
+HINT_DOWN: Final = (
+    "is it running?  systemctl status luad   ·   luad list --offline reads jobs.d/ directly"
+)
+
+
+class RefusedError(LuadError):
+    """The daemon said no, for a reason that has no class of its own.
+
+    *status* is the HTTP status; *errors* are the single mistakes of a request that is not valid,
+    each with ``pointer``, ``code``, ``detail`` and ``hint``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int,
+        hint: str = "",
+        errors: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.status = status
+        self.errors = tuple(errors)
+
+
+def segment(text: str) -> str:
+    """Quote *text* (a job name, a run id, whatever somebody typed) as one segment of a path."""
+    return quote(text, safe="")
+
+
+def socket_candidates(environ: Mapping[str, str]) -> list[Path]:
+    """Where the daemon's socket may be, the likeliest first; `$LUAD_SOCKET` leaves no choice."""
+    if given := environ.get("LUAD_SOCKET"):
+        return [Path(given)]
+    found = []
+    if runtime := environ.get("RUNTIME_DIRECTORY"):  # systemd gives several, colon-separated
+        found.append(Path(runtime.split(":")[0]) / "luad.sock")
+    found.append(Path("/run/luad/luad.sock"))
+    if personal := environ.get("XDG_RUNTIME_DIR"):
+        found.append(Path(personal) / "luad" / "luad.sock")
+    return found
+
+
+def find_socket(environ: Mapping[str, str]) -> Path:
+    """Return the first candidate that is there, else the likeliest, so that it can be named."""
+    candidates = socket_candidates(environ)
+    # os.path.exists, not Path.exists: a folder that we may not enter is "not there", no error
+    return next((path for path in candidates if os.path.exists(path)), candidates[0])  # noqa: PTH110 - see above
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection whose other end is a file."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket; raises OSError as a TCP connection would."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self.timeout)
+            sock.connect(str(self._path))
+        except BaseException:
+            sock.close()
+            raise
+        self.sock = sock
+
+
+class Client:
+    """One daemon, as seen from outside; thread-safe, because no connection is kept.
+
+    *socket_path* or *url* says where it listens; without either, `$LUAD_URL`, then the places of
+    `socket_candidates`. *token* (else `$LUAD_TOKEN`) is sent as a bearer token. *timeout* in
+    seconds bounds each wait for the daemon, except between the lines of a stream.
+
+    Every method takes a path below `/v1` and raises `UnavailableError` when the daemon cannot be
+    reached, `NotFoundError`, `ConflictError` or `RefusedError` when it says no.
+    """
+
+    def __init__(
+        self,
+        socket_path: Path | None = None,
+        url: str | None = None,
+        token: str | None = None,
+        timeout: float = 30,
+    ) -> None:
+        environ = os.environ
+        self._url = None if socket_path else (url or environ.get("LUAD_URL"))
+        self._socket = socket_path or find_socket(environ)
+        self._token = token or environ.get("LUAD_TOKEN")
+        self._timeout = timeout
+        self._base = self._check_url()
+
+    @property
+    def address(self) -> str:
+        """Where the daemon is expected, as shown to people."""
+        return self._url or str(self._socket)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Fetch *path* and return its JSON. Query values that are None are left out."""
+        return self._exchange("GET", path, query, None)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Post *body* as JSON and return the JSON of the answer, None when it is empty."""
+        return self._exchange("POST", path, {}, {} if body is None else body)
+
+    def stream(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Yield the objects of an NDJSON answer as they arrive, waiting for them without end.
+
+        Raises `UnavailableError` when the daemon goes away in the middle of the stream.
+        """
+        connection = self._connection()
+        try:
+            response = self._send(connection, "GET", path, query, None)
+            if response.status >= http.client.BAD_REQUEST:
+                self._refuse(response, self._read(response))
+            if connection.sock is not None:  # the wait for a line is the point of a stream
+                connection.sock.settimeout(None)
+            yield from self._lines(response)
+        finally:
+            connection.close()
+
+    def _lines(self, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+        try:
+            while line := response.readline():
+                if line.strip():  # an empty line only says that the daemon is still there
+                    yield json.loads(line)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise UnavailableError(f"luad at {self.address} broke off the stream") from error
+
+    def _exchange(
+        self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None
+    ) -> Any:
+        connection = self._connection()
+        try:
+            response = self._send(connection, method, path, query, body)
+            data = self._read(response)
+            if response.status >= http.client.BAD_REQUEST:
+                self._refuse(response, data)
+            return self._decode(data)
+        finally:
+            connection.close()
+
+    def _send(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Mapping[str, Any] | None,
+    ) -> http.client.HTTPResponse:
+        headers = {"Accept": "application/json, application/x-ndjson", "Connection": "close"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(body, allow_nan=False).encode()
+        try:
+            connection.request(method, self._base + path + _query(query), data, headers)
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+
+    def _decode(self, data: bytes) -> Any:
+        try:
+            return json.loads(data) if data else None
+        except ValueError as error:
+            raise UnavailableError(
+                f"what answers at {self.address} is not luad: no JSON",
+                hint="check --url, --socket, $LUAD_URL and $LUAD_SOCKET",
+            ) from error
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._url is None:
+            return _UnixConnection(self._socket, self._timeout)
+        parts = urlsplit(self._url)
+        host = parts.hostname or "localhost"
+        if parts.scheme == "https":
+            return http.client.HTTPSConnection(host, parts.port, timeout=self._timeout)
+        return http.client.HTTPConnection(host, parts.port, timeout=self._timeout)
+
+    def _check_url(self) -> str:
+        """Return the path that every request starts with; raises `UsageError` for a bad address."""
+        if self._url is None:
+            if len(os.fsencode(self._socket)) > MAX_PATH_BYTES:
+                raise UsageError(
+                    f"the socket path {self._socket} is longer than {MAX_PATH_BYTES} bytes",
+                    hint="the kernel allows no longer ones; choose a shorter --socket",
+                )
+            return PREFIX
+        parts = urlsplit(self._url)
+        try:
+            is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+            _ = parts.port  # raises for a port that is no number
+        except ValueError:
+            is_usable = False
+        if not is_usable:
+            raise UsageError(
+                f"`{self._url}` is not the URL of a daemon",
+                hint="write it like  http://127.0.0.1:5823",
+            )
+        return parts.path.rstrip("/") + PREFIX
+
+    def _unreachable(self, error: Exception) -> UnavailableError:
+        if isinstance(error, TimeoutError):
+            return UnavailableError(
+                f"luad at {self.address} did not answer within {self._timeout:g} s",
+                hint="luad doctor looks for the cause; a longer wait may help",
+            )
+        if isinstance(error, PermissionError):
+            group = _group_of(self._socket)
+            return UnavailableError(
+                f"cannot reach luad at {self.address} (permission denied)",
+                hint=f"it is open to the group {group}:  sudo usermod -aG {group} $USER"
+                ", then log in again",
+            )
+        return UnavailableError(
+            f"cannot reach luad at {self.address} ({_reason(error)})", hint=HINT_DOWN
+        )
+
+    def _refuse(self, response: http.client.HTTPResponse, data: bytes) -> NoReturn:
+        """Raise what a problem document (RFC 9457) says."""
+        try:
+            problem = json.loads(data)
+        except ValueError:
+            problem = None
+        if not isinstance(problem, dict):
+            problem = {}
+        raise error_from_problem(problem, response.status)
+
+
+def error_from_problem(problem: Mapping[str, Any], status: int) -> LuadError:
+    """Make the exception for an RFC 9457 document that came with the HTTP *status*."""
+    code = str(problem.get("code") or "")
+    message = str(problem.get("detail") or problem.get("title") or f"the daemon said {status}")
+    hint = str(problem.get("hint") or "")
+    match status:
+        case 404:
+            names = tuple(str(name) for name in problem.get("suggestions") or ())
+            return NotFoundError(message, hint=hint, suggestions=names)
+        case 409:
+            return ConflictError(message, hint=hint, code=code or "conflict")
+        case 503:
+            unavailable = UnavailableError(message, hint=hint)
+            unavailable.code = code or unavailable.code
+            return unavailable
+        case _:
+            fallback = {401: "unauthenticated", 403: "forbidden", 422: "validation"}
+            return RefusedError(
+                message,
+                code=code or fallback.get(status, "error"),
+                status=status,
+                hint=hint,
+                errors=[item for item in problem.get("errors") or () if isinstance(item, dict)],
+            )
+
+
+def _query(query: Mapping[str, Any]) -> str:
+    """Spell a query: None left out, true as 1, lists joined by commas."""
+    pairs = []
+    for key, value in query.items():
+        if value is None or value is False:
+            continue
+        if isinstance(value, (list, tuple)):
+            value = ",".join(str(item) for item in value)  # noqa: PLW2901 - one spelling per kind
+        pairs.append((key, "1" if value is True else str(value)))
+    return "?" + urlencode(pairs) if pairs else ""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, FileNotFoundError):
+        return "no such socket"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def _group_of(path: Path) -> str:
+    import grp  # noqa: PLC0415 - only for the message of a rare failure
+
+    try:
+        return grp.getgrgid(path.stat().st_gid).gr_name
+    except (OSError, KeyError):
+        return "luad"
