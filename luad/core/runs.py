@@ -1,0 +1,260 @@
+"""The open runs: claimed, started, retried, ended.
+
+Room rule: part of the engine's state. Every change of a run goes through `lifecycle.step` and leaves a
+record; a start is asked for only in the same batch as the record that says so, or after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from luad.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ClaimRun,
+    Effect,
+    Log,
+    SaveRun,
+    StartAttempt,
+    StopAttempt,
+)
+from luad.core.lifecycle import RunEvent, step
+from luad.core.model import Ending, Instant, Job, Reason, Run, RunState
+from luad.core.policy import after_ending
+from luad.core.slots import Slots
+from luad.core.timetable import Alarm, Timetable
+
+
+class OpenRuns:
+    """Every run that is not over, and who of them may go on.
+
+    *job_in_force* gives the job of a name as it stands now, None once it is removed. *out* is the
+    list that effects are put in; the engine empties it.
+    """
+
+    def __init__(
+        self, capacity: int, job_in_force: Callable[[str], Job | None], out: list[Effect]
+    ) -> None:
+        self.slots = Slots(capacity)
+        self.may_start = False
+        self._job_in_force = job_in_force
+        self._out = out
+        self._runs: dict[str, Run] = {}
+        self._of_job: dict[str, dict[str, None]] = {}  # job id -> run ids
+        self._blocked: dict[str, list[str]] = {}  # job id -> run ids that wait for another's end
+        self._stopping: dict[str, Reason] = {}
+
+    # --- looking ---
+
+    def get(self, run_id: str) -> Run | None:
+        """Return the open run of that id."""
+        return self._runs.get(run_id)
+
+    def of_job(self, job_id: str) -> list[Run]:
+        """Return the open runs of a job, oldest claim first."""
+        return [self._runs[run_id] for run_id in self._of_job.get(job_id, ())]
+
+    def open_count(self, job_id: str) -> int:
+        """How many runs of the job are open."""
+        return len(self._of_job.get(job_id, ()))
+
+    def blocked_count(self, job_id: str) -> int:
+        """How many of them wait for another one of the same job to end."""
+        return len(self._blocked.get(job_id, ()))
+
+    def __iter__(self) -> Iterable[Run]:  # type: ignore[misc] # a view is enough for callers
+        return iter(self._runs.values())
+
+    # --- claiming and starting ---
+
+    def claim(self, run: Run, job: Job, *, behind_others: bool = False) -> Run:
+        """Take *run* in: start it, or let it wait for a slot or for the job's other runs."""
+        self._of_job.setdefault(run.job_id, {})[run.id] = None
+        if behind_others:
+            self._blocked.setdefault(run.job_id, []).append(run.id)
+        elif self.may_start and self.slots.take(run.id):
+            run = replace(run, state=step(run.state, RunEvent.START))
+            self._out += (ClaimRun(run), StartAttempt(run, job))
+            self._runs[run.id] = run
+            return run
+        else:
+            self.slots.wait(run.id, run.job_name)
+        self._runs[run.id] = run
+        self._out.append(ClaimRun(run))
+        return run
+
+    def dispatch(self) -> None:
+        """Start waiting runs as long as there are slots."""
+        while self.may_start and (run_id := self.slots.next()) is not None:
+            self._start(self._runs[run_id], RunEvent.START)
+
+    def _start(self, run: Run, event: RunEvent) -> None:
+        job = self._job_in_force(run.job_name)
+        assert job is not None, "what waits is cancelled when its job is removed"
+        run = replace(run, state=step(run.state, event), revision=job.revision)
+        self._save(run)
+        self._out.append(StartAttempt(run, job))
+
+    def retry_due(self, run_id: str) -> None:
+        """The time of the next attempt has come."""
+        run = self._runs[run_id]
+        run = replace(run, attempt=run.attempt + 1, retry_at=None, identity=None)
+        if self.may_start and self.slots.take(run_id):
+            self._start(run, RunEvent.START)
+            return
+        self._save(replace(run, state=step(run.state, RunEvent.WAIT)))
+        self.slots.wait(run_id, run.job_name)
+
+    # --- what the runner reports ---
+
+    def started(self, event: AttemptStarted) -> None:
+        """Note the process of an attempt."""
+        run = self._current(event.run_id, event.attempt)
+        if run is None:
+            return
+        first_start = run.started_at if run.started_at is not None else event.at
+        self._save(replace(run, started_at=first_start, identity=event.identity))
+        fields = {"pid": event.identity.pid, "trigger": run.trigger.value}
+        if run.attempt == 1:
+            fields["late_ms"] = event.at - run.fire_at
+        self._log("run.started", run, **fields)
+
+    def ended(self, event: AttemptEnded, timetable: Timetable) -> Run | None:
+        """Note the end of an attempt; return the run if it is over now, None if it goes on."""
+        run = self._current(event.run_id, event.attempt)
+        if run is None:
+            return None
+        ending = event.ending
+        reason = self._stopping.pop(run.id, None)
+        verdict = after_ending(
+            self._job_in_force(run.job_name), run.attempt, ending, may_retry=reason is None
+        )
+        state = step(run.state, verdict.event)
+        self.slots.free(run.id)
+        if verdict.event is RunEvent.RETRY:
+            assert verdict.retry_at is not None
+            run = replace(run, state=state, retry_at=verdict.retry_at, ending=ending, identity=None)
+            self._save(run)
+            timetable.set_alarm(Alarm("retry", run.id), verdict.retry_at)
+            self._log(
+                "run.retrying", run, level="warning", retry_at=run.retry_at, **_why(ending)
+            )
+            return None
+        if state is not RunState.CANCELLED:
+            reason = None
+        run = replace(
+            run, state=state, ending=ending, ended_at=ending.at, reason=reason, retry_at=None
+        )
+        self._close(run)
+        return run
+
+    def refused(self, run_id: str) -> None:
+        """The store had a row for this occurrence already: the run never was."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            self._forget(run)
+            self._log("run.refused", run, scheduled_for=run.scheduled_for)
+
+    # --- stopping ---
+
+    def cancel(
+        self, run: Run, reason: Reason, now: Instant, timetable: Timetable, *, kill: bool = False
+    ) -> Run | None:
+        """Stop an open run; return it if it is over now, None if its process is still to end."""
+        if run.state is RunState.RUNNING:
+            self._stopping[run.id] = reason
+            self._out.append(StopAttempt(run.id, run.attempt, kill))
+            self._log("run.stopping", run, reason=reason.value)
+            return None
+        timetable.cancel_alarm(Alarm("retry", run.id))
+        run = replace(
+            run,
+            state=step(run.state, RunEvent.CANCEL),
+            ended_at=now,
+            reason=reason,
+            retry_at=None,
+        )
+        self._close(run)
+        return run
+
+    # --- start-up and clock steps ---
+
+    def restore(self, run: Run, timetable: Timetable) -> None:
+        """Take in a run that the previous daemon left open."""
+        others = self.open_count(run.job_id)
+        self._runs[run.id] = run
+        self._of_job.setdefault(run.job_id, {})[run.id] = None
+        if run.state is RunState.RETRYING:
+            assert run.retry_at is not None
+            timetable.set_alarm(Alarm("retry", run.id), run.retry_at)
+        elif run.state is RunState.QUEUED and others:
+            self._blocked.setdefault(run.job_id, []).append(run.id)
+        elif run.state is RunState.QUEUED:
+            self.slots.wait(run.id, run.job_name)
+
+    def shift_retries(self, delta_ms: int, timetable: Timetable) -> None:
+        """The wall clock was stepped: what waits for its next attempt waits as long as before."""
+        for run in list(self._runs.values()):
+            if run.retry_at is not None:
+                shifted = run.retry_at + delta_ms
+                self._save(replace(run, retry_at=shifted))
+                timetable.set_alarm(Alarm("retry", run.id), shifted)
+
+    # --- inside ---
+
+    def _current(self, run_id: str, attempt: int) -> Run | None:
+        run = self._runs.get(run_id)
+        if run is None or run.attempt != attempt or run.state is not RunState.RUNNING:
+            return None  # a late report of an attempt that is over: fenced off
+        return run
+
+    def _save(self, run: Run) -> None:
+        self._runs[run.id] = run
+        self._out.append(SaveRun(run))
+
+    def _close(self, run: Run) -> None:
+        self._save(run)
+        level = "info" if run.state in {RunState.SUCCEEDED, RunState.CANCELLED} else "warning"
+        fields: dict[str, object] = {"status": run.state.value}
+        if run.started_at is not None and run.ended_at is not None:
+            fields["duration_ms"] = run.ended_at - run.started_at
+        if run.reason is not None:
+            fields["reason"] = run.reason.value
+        if run.ending is not None:
+            fields |= _why(run.ending)
+        self._log("run.ended", run, level=level, **fields)
+        self._forget(run)
+
+    def _forget(self, run: Run) -> None:
+        del self._runs[run.id]
+        self._stopping.pop(run.id, None)
+        self.slots.free(run.id)
+        siblings = self._of_job[run.job_id]
+        del siblings[run.id]
+        blocked = self._blocked.get(run.job_id, [])
+        if run.id in blocked:
+            blocked.remove(run.id)
+        if blocked and len(siblings) == len(blocked):  # nobody of them is ahead any more
+            self.slots.wait(blocked[0], run.job_name)
+            del blocked[0]
+        if not blocked:
+            self._blocked.pop(run.job_id, None)
+        if not siblings:
+            del self._of_job[run.job_id]
+
+    def _log(self, event: str, run: Run, *, level: str = "info", **fields: object) -> None:
+        known = {"job": run.job_name, "run_id": run.id, "attempt": run.attempt}
+        self._out.append(Log(event, known | fields, level))  # type: ignore[arg-type]
+
+
+def _why(ending: Ending) -> dict[str, object]:
+    """Return the log fields that tell how an attempt ended, without the ones that say nothing."""
+    fields: dict[str, object] = {"ending": ending.kind.value}
+    if ending.exit_code:
+        fields["exit_code"] = ending.exit_code
+    if ending.signal is not None:
+        fields["signal"] = ending.signal
+    if ending.error is not None:
+        fields["error"] = f"{ending.error.type}: {ending.error.message}"
+    return fields

@@ -1,0 +1,64 @@
+"""Who may run next when not everybody can.
+
+Room rule: knows run ids and job names, nothing about time or processes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+
+class Slots:
+    """At most *capacity* runs at once; those that wait are served job by job in turn.
+
+    One job with a thousand waiting runs delays another job's run by one place, not by a thousand.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        assert capacity >= 1
+        self.capacity = capacity
+        self._taken: set[str] = set()
+        self._waiting: OrderedDict[str, deque[str]] = OrderedDict()
+
+    @property
+    def taken_count(self) -> int:
+        """How many runs have a slot."""
+        return len(self._taken)
+
+    @property
+    def waiting_count(self) -> int:
+        """How many runs wait for one."""
+        return sum(map(len, self._waiting.values()))
+
+    def take(self, run_id: str) -> bool:
+        """Give *run_id* a slot if one is free and nobody waits; say whether it has one now."""
+        assert run_id not in self._taken
+        if len(self._taken) >= self.capacity or self._waiting:
+            return False
+        self._taken.add(run_id)
+        return True
+
+    def wait(self, run_id: str, job_name: str) -> None:
+        """Put *run_id* at the end of its job's queue."""
+        self._waiting.setdefault(job_name, deque()).append(run_id)
+
+    def next(self) -> str | None:
+        """Give a free slot to the run whose turn it is, and return its id; None if there is none."""
+        if len(self._taken) >= self.capacity or not self._waiting:
+            return None
+        job_name, queue = self._waiting.popitem(last=False)
+        run_id = queue.popleft()
+        if queue:
+            self._waiting[job_name] = queue  # at the end: the other jobs come first
+        self._taken.add(run_id)
+        return run_id
+
+    def free(self, run_id: str) -> None:
+        """Take back the slot of *run_id*, or its place in the queue; neither is fine."""
+        self._taken.discard(run_id)
+        for job_name, queue in self._waiting.items():
+            if run_id in queue:
+                queue.remove(run_id)
+                if not queue:
+                    del self._waiting[job_name]
+                return

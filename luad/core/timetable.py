@@ -1,0 +1,106 @@
+"""Which jobs, and which alarms, are due.
+
+Room rule: the wheel holds distinct schedules, jobs hang on them as members; a job appears in exactly
+one group, a group in the wheel exactly while it has a next occurrence. Decides nothing about lateness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+
+from luad.core.model import Instant, Job, Occurrence
+from luad.core.schedule import fire_at, next_occurrence, schedule_key
+from luad.core.wheel import Wheel
+
+
+@dataclass(slots=True)
+class Group:
+    """Jobs that are due at the same instants. *pending* is their next occurrence."""
+
+    key: Hashable
+    job: Job  # any member: they agree on everything that decides when
+    grid_at: Instant
+    after: Instant  # `pending` is the first occurrence after this
+    pending: Occurrence | None = None
+    members: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something else that has its time: the next attempt of a run, the end of a pause."""
+
+    kind: str
+    name: str
+
+
+class Timetable:
+    """Due jobs and alarms, by wall time in milliseconds."""
+
+    def __init__(self, now: Instant) -> None:
+        self._wheel: Wheel[Hashable] = Wheel(now)
+        self._groups: dict[Hashable, Group] = {}
+        self._group_of: dict[str, Group] = {}
+
+    def add(self, job: Job, grid_at: Instant, after: Instant) -> None:
+        """Put *job* in; its next occurrence is the first one after *after*.
+
+        A group waits for the earliest occurrence that any member waits for; a member that is ahead
+        of it is expected to let that one pass.
+        """
+        assert job.name not in self._group_of, f"{job.name} is on the timetable already"
+        key = schedule_key(job, grid_at)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(key, job, grid_at, after)
+            self.rearm(group, after)
+        elif after < group.after:
+            self.rearm(group, after)
+        group.members[job.name] = None
+        self._group_of[job.name] = group
+
+    def discard(self, name: str) -> None:
+        """Take a job out; one that is not in is fine."""
+        group = self._group_of.pop(name, None)
+        if group is None:
+            return
+        del group.members[name]
+        if not group.members:
+            del self._groups[group.key]
+            self._wheel.cancel(group.key)
+
+    def rearm(self, group: Group, after: Instant) -> None:
+        """Let *group* wait for its first occurrence after *after*, or for none."""
+        group.after = after
+        nominal = next_occurrence(group.job.schedule, group.grid_at, after)
+        if nominal is None:
+            group.pending = None
+            self._wheel.cancel(group.key)
+            return
+        group.pending = Occurrence(nominal, fire_at(group.job, group.grid_at, nominal))
+        self._wheel.insert(group.key, group.pending.fire_at)
+
+    def set_alarm(self, alarm: Alarm, at: Instant) -> None:
+        """Let *alarm* go off at *at*; one that is set already is moved."""
+        self._wheel.insert(alarm, at)
+
+    def cancel_alarm(self, alarm: Alarm) -> None:
+        """Forget *alarm*; one that is not set is fine."""
+        self._wheel.cancel(alarm)
+
+    def pending(self, name: str) -> Occurrence | None:
+        """Return the occurrence that the job of that name waits for."""
+        group = self._group_of.get(name)
+        return group.pending if group else None
+
+    def due(self, now: Instant) -> Iterable[Group | Alarm]:
+        """Take out everything whose time has come by *now*, earliest first.
+
+        A group that comes out is not armed any more: call `rearm`.
+        """
+        for _, key in self._wheel.advance(now):
+            yield key if isinstance(key, Alarm) else self._groups[key]
+
+    def next_wake_up(self) -> Instant | None:
+        """Return an instant by which `due` must be asked again; it may find nothing then."""
+        return self._wheel.next_stop()

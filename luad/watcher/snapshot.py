@@ -1,0 +1,246 @@
+"""What the job folders hold now, read with as little work as possible.
+
+A file is opened again only when its status has changed; a snapshot of 10,000 unchanged files costs a
+`stat` each. Two kinds of change are not believed at once: a file that had content and is empty now, and
+a file that is gone. Writers truncate before they write, and editors rename before they create; what a
+person means by it shows once the file has settled.
+
+Room rule: reads folders and files, and knows no YAML.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from luad.core.model import Instant
+from luad.errors import Problem
+from luad.watcher.safety import file_problem, folder_problem
+
+_JOB_FILE: Final = re.compile(r"[^._#~][^\n]*\.ya?ml")
+_RACY_MS: Final = 1_000
+"""A status this fresh may stay the same through another write: such a file is read again."""
+
+Signature = tuple[int, ...]
+
+
+def is_job_file(name: str) -> bool:
+    """Say whether a file of that name in a job folder is meant to be read."""
+    return _JOB_FILE.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """One job file: its *data* and their hash as *key*, or the *problem* of reading it."""
+
+    path: str
+    data: bytes = b""
+    key: str = ""
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every job file, by path as shown to people. *problems* concern whole folders.
+
+    *recheck_in_ms*: something has not settled; read again after that time.
+    """
+
+    files: Mapping[str, FileVersion]
+    problems: tuple[Problem, ...] = ()
+    recheck_in_ms: int | None = None
+
+
+@dataclass(slots=True)
+class _Known:
+    version: FileVersion
+    signature: Signature
+    is_racy: bool = False
+    doubtful_since: Instant | None = None  # emptied or gone, not believed yet
+
+
+@dataclass(slots=True)
+class SnapshotReader:
+    """Reads *folders* again and again, remembering what it has seen.
+
+    *settle_ms*: how long an emptied or vanished file must stay so. *max_bytes*: of one file.
+    *permit_insecure*: read files that others may write, too.
+    """
+
+    folders: Sequence[Path]
+    settle_ms: int = 1_000
+    max_bytes: int = 1 << 20
+    permit_insecure: bool = False
+    _known: dict[str, _Known] = field(default_factory=dict)
+
+    def read(self, now: Instant, *, is_settled: bool = False) -> Snapshot:
+        """Return what the folders hold at *now*. *is_settled*: believe everything at once."""
+        problems: list[Problem] = []
+        seen: dict[str, _Known] = {}
+        for folder in self.folders:
+            problem = self._folder_problem(folder)
+            if problem is None:
+                try:
+                    seen.update(self._read_folder(folder, now, is_settled=is_settled))
+                    continue
+                except OSError as error:
+                    problem = _unreadable(folder, error)
+            problems.append(problem)
+            kept = {path: each for path, each in self._known.items() if _is_in(path, folder)}
+            seen.update(kept)  # nobody said that these jobs are not wanted any more
+        if not is_settled:
+            self._doubt_the_vanished(seen, now)
+        self._known = seen
+        doubts = [each.doubtful_since for each in seen.values() if each.doubtful_since is not None]
+        recheck = max(0, min(doubts) + self.settle_ms - now) if doubts else None
+        files = {path: seen[path].version for path in sorted(seen)}
+        return Snapshot(files, tuple(problems), recheck)
+
+    def _folder_problem(self, folder: Path) -> Problem | None:
+        if self.permit_insecure:
+            return None
+        return folder_problem(folder, daemon_uid=os.geteuid())
+
+    def _read_folder(
+        self, folder: Path, now: Instant, *, is_settled: bool
+    ) -> Iterator[tuple[str, _Known]]:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if is_job_file(entry.name)]
+        for name in names:
+            path = str(folder / name)
+            known = self._known.get(path)
+            signature = _signature(path)
+            if known is not None and known.signature == signature and not known.is_racy:
+                if known.doubtful_since is None:
+                    yield path, known
+                    continue
+            if signature is None and not os.path.islink(path):
+                continue  # gone since the folder was listed
+            yield path, self._read_file(path, folder, known, now, is_settled=is_settled)
+
+    def _read_file(
+        self, path: str, folder: Path, known: _Known | None, now: Instant, *, is_settled: bool
+    ) -> _Known:
+        version, status = self._load(path, folder)
+        signature = _as_signature(status) if status else ()
+        is_racy = status is not None and now - status.st_ctime_ns // 1_000_000 < _RACY_MS
+        if known is not None and known.version.key == version.key and known.version.data:
+            if version.problem is None:
+                version = known.version  # the same content: the same object
+        is_emptied = (
+            known is not None
+            and version.problem is None
+            and known.version.data.strip() != b""
+            and version.data.strip() == b""
+        )
+        if is_emptied and known is not None and not is_settled:
+            since = now if known.doubtful_since is None else known.doubtful_since
+            if now - since < self.settle_ms:
+                return _Known(known.version, signature, is_racy=True, doubtful_since=since)
+        return _Known(version, signature, is_racy)
+
+    def _load(self, path: str, folder: Path) -> tuple[FileVersion, os.stat_result | None]:
+        """Open without ever blocking, look at what was opened, then read it."""
+        try:
+            outside = self._outside(path, folder)
+            if outside is not None:
+                return FileVersion(path, problem=outside), os.lstat(path)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError as error:
+            return FileVersion(path, problem=_unreadable(Path(path), error)), None
+        try:
+            status = os.fstat(descriptor)
+            problem = file_problem(path, status, daemon_uid=os.geteuid())
+            is_regular = stat.S_ISREG(status.st_mode)
+            if problem is not None and not (self.permit_insecure and is_regular):
+                return FileVersion(path, problem=problem), status
+            if status.st_size > self.max_bytes:
+                return FileVersion(path, problem=_too_big(path, status, self.max_bytes)), status
+            with os.fdopen(os.dup(descriptor), "rb") as stream:
+                data = stream.read(self.max_bytes + 1)
+        except OSError as error:
+            return FileVersion(path, problem=_unreadable(Path(path), error)), None
+        finally:
+            os.close(descriptor)
+        return FileVersion(path, data, blake2b(data, digest_size=16).hexdigest()), status
+
+    def _outside(self, path: str, folder: Path) -> Problem | None:
+        """A link must stay in its folder (as Kubernetes' `..data` does)."""
+        if not os.path.islink(path):
+            return None
+        target = os.path.realpath(path, strict=True)
+        if Path(target).is_relative_to(os.path.realpath(folder)):
+            return None
+        return Problem(
+            path,
+            0,
+            0,
+            "LU035",
+            f"{path} is a link to {target}, outside of {folder}",
+            "copy the file, or name the folder it stands in: luad serve --jobs DIR",
+        )
+
+    def _doubt_the_vanished(self, seen: dict[str, _Known], now: Instant) -> None:
+        for path, known in self._known.items():
+            if path in seen or not known.version.data.strip():
+                continue
+            since = known.doubtful_since if known.doubtful_since is not None else now
+            if now - since < self.settle_ms:
+                seen[path] = _Known(known.version, (), is_racy=True, doubtful_since=since)
+
+
+def _signature(path: str) -> Signature | None:
+    try:
+        return _as_signature(os.stat(path))
+    except OSError:
+        return None
+
+
+def _as_signature(status: os.stat_result) -> Signature:
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_mode,
+        status.st_uid,
+        status.st_gid,
+    )
+
+
+def _is_in(path: str, folder: Path) -> bool:
+    return Path(path).parent == folder
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    if error.errno == errno.ENOENT:
+        if path.is_symlink():
+            message, help_text = f"{path} is a link to nothing", "mend or delete the link"
+        else:
+            message = f"{path} does not exist"
+            help_text = f"run: mkdir -p {path}   (luad notices it as soon as it is there)"
+    elif error.errno == errno.ELOOP:
+        message, help_text = f"{path} is a link that leads back to itself", "delete the link"
+    else:
+        message, help_text = f"{path} cannot be read: {reason}", f"run: chmod u+r {path}"
+    return Problem(str(path), 0, 0, "LU036", message, help_text)
+
+
+def _too_big(path: str, status: os.stat_result, max_bytes: int) -> Problem:
+    return Problem(
+        path,
+        0,
+        0,
+        "LU037",
+        f"{path} has {status.st_size:,} bytes; at most {max_bytes:,} are read",
+        "split it, or raise `max_file_size` in luad.yaml",
+    )

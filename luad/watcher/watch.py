@@ -1,0 +1,111 @@
+"""Announces that something in the job folders may have changed.
+
+Room rule: says *that*, never *what*. A notification is a hint; the snapshot decides.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from watchfiles._rust_notify import RustNotify  # what `watchfiles.watch` drives; see `_open`
+
+_DEBOUNCE_MS: Final = 50  # a burst becomes one announcement
+_STEP_MS: Final = 20  # half of it is the mean delay; a shorter one costs idle time
+_HEARTBEAT_MS: Final = 2_000  # how soon a folder that was exchanged is noticed
+_POLL_DELAY_MS: Final = 1_000  # where the kernel has no notifications to give
+
+Identity = tuple[tuple[int, int] | None, ...]
+
+
+class FolderWatch:
+    """Watches *folders* (not below them) in a thread and calls *announce* there.
+
+    *announce* gets nothing; *report* gets one sentence when watching had to change its ways.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        announce: Callable[[], None],
+        report: Callable[[str], None],
+    ) -> None:
+        self._folders = folders
+        self._announce = announce
+        self._report = report
+        self._stop = threading.Event()
+        self._notify: RustNotify | None = None
+        self._identity: Identity = ()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Register with the kernel before returning: what changes from now on is announced.
+
+        `watchfiles.watch` registers when it is first iterated, which a caller cannot wait for; its
+        engine is used directly for that one reason.
+        """
+        self._open()
+        self._thread = threading.Thread(target=self._run, name="luad-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching and wait for the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._close_notify()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if self._notify is None:
+                self._stop.wait(_HEARTBEAT_MS / 1_000 / 4)
+            else:
+                changes = self._notify.watch(_DEBOUNCE_MS, _STEP_MS, _HEARTBEAT_MS, self._stop)
+                if changes == "stop":
+                    return
+                if isinstance(changes, set):
+                    self._announce()
+            # A watch dies without a word when its folder is exchanged for another one.
+            if self._identity != self._read_identity():
+                self._close_notify()
+                self._open()
+                self._announce()
+
+    def _open(self) -> None:
+        self._identity = self._read_identity()
+        present = [
+            str(folder)
+            for folder, identity in zip(self._folders, self._identity, strict=True)
+            if identity is not None
+        ]
+        if not present:
+            return
+        try:
+            self._notify = _make(present, must_poll=False)
+        except OSError as error:
+            self._report(f"the kernel gives no notifications ({error}); looking every second instead")
+            self._notify = _make(present, must_poll=True)
+
+    def _close_notify(self) -> None:
+        if self._notify is not None:
+            self._notify.close()
+            self._notify = None
+
+    def _read_identity(self) -> Identity:
+        return tuple(map(_identity_of, self._folders))
+
+
+def _make(paths: list[str], *, must_poll: bool) -> RustNotify:
+    debug, recursive, ignore_denied = False, False, True
+    return RustNotify(paths, debug, must_poll, _POLL_DELAY_MS, recursive, ignore_denied)
+
+
+def _identity_of(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
