@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -22,7 +22,8 @@ class Problem:
 
     *line* and *column* count from 1; 0 means the file as a whole. *end_column* is exclusive.
     *excerpt* holds the lines around the place as ``(number, text)``; *note* is written beside the
-    caret; *pointer* is the RFC 6901 path inside the document.
+    caret; *pointer* is the RFC 6901 path inside the document. *fix*, where the mistake can be
+    mended mechanically: first column, end column (exclusive) and new text, all on *line*.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Problem:
     pointer: str = ""
     job: str = ""
     excerpt: tuple[tuple[int, str], ...] = ()
+    fix: tuple[int, int, str] | None = field(default=None, compare=False)
 
 
 class LuadError(Exception):

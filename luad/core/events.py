@@ -122,20 +122,19 @@ class ResumeRequested:
 
 @dataclass(frozen=True, slots=True)
 class DrainRequested:
-    """Start nothing more; let what runs end. Occurrences from here on are left for the next start."""
+    """Start nothing more; let what runs end. Occurrences from here on are left for the next start.
+
+    *is_impatient*: end what runs as well.
+    """
+
+    is_impatient: bool = False
 
 
 Request: TypeAlias = (
     TriggerRequested | RetryRequested | CancelRequested | PauseRequested | ResumeRequested
 )
 Event: TypeAlias = (
-    Ticked
-    | ConfigLoaded
-    | AttemptStarted
-    | AttemptEnded
-    | ClaimsRefused
-    | DrainRequested
-    | Request
+    Ticked | ConfigLoaded | AttemptStarted | AttemptEnded | ClaimsRefused | DrainRequested | Request
 )
 
 

@@ -6,7 +6,7 @@ record; a start is asked for only in the same batch as the record that says so, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from luad.core.events import (
@@ -63,8 +63,9 @@ class OpenRuns:
         """How many of them wait for another one of the same job to end."""
         return len(self._blocked.get(job_id, ()))
 
-    def __iter__(self) -> Iterable[Run]:  # type: ignore[misc] # a view is enough for callers
-        return iter(self._runs.values())
+    def all(self) -> list[Run]:
+        """Return every open run, oldest claim first."""
+        return list(self._runs.values())
 
     # --- claiming and starting ---
 
@@ -115,7 +116,7 @@ class OpenRuns:
             return
         first_start = run.started_at if run.started_at is not None else event.at
         self._save(replace(run, started_at=first_start, identity=event.identity))
-        fields = {"pid": event.identity.pid, "trigger": run.trigger.value}
+        fields: dict[str, object] = {"pid": event.identity.pid, "trigger": run.trigger.value}
         if run.attempt == 1:
             fields["late_ms"] = event.at - run.fire_at
         self._log("run.started", run, **fields)
@@ -137,9 +138,7 @@ class OpenRuns:
             run = replace(run, state=state, retry_at=verdict.retry_at, ending=ending, identity=None)
             self._save(run)
             timetable.set_alarm(Alarm("retry", run.id), verdict.retry_at)
-            self._log(
-                "run.retrying", run, level="warning", retry_at=run.retry_at, **_why(ending)
-            )
+            self._log("run.retrying", run, level="warning", retry_at=run.retry_at, **_why(ending))
             return None
         if state is not RunState.CANCELLED:
             reason = None
@@ -244,7 +243,7 @@ class OpenRuns:
             del self._of_job[run.job_id]
 
     def _log(self, event: str, run: Run, *, level: str = "info", **fields: object) -> None:
-        known = {"job": run.job_name, "run_id": run.id, "attempt": run.attempt}
+        known: dict[str, object] = {"job": run.job_name, "run_id": run.id, "attempt": run.attempt}
         self._out.append(Log(event, known | fields, level))  # type: ignore[arg-type]
 
 

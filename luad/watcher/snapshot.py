@@ -118,9 +118,8 @@ class SnapshotReader:
             known = self._known.get(path)
             signature = _signature(path)
             if known is not None and known.signature == signature and not known.is_racy:
-                if known.doubtful_since is None:
-                    yield path, known
-                    continue
+                yield path, known
+                continue
             if signature is None and not os.path.islink(path):
                 continue  # gone since the folder was listed
             yield path, self._read_file(path, folder, known, now, is_settled=is_settled)
@@ -131,9 +130,8 @@ class SnapshotReader:
         version, status = self._load(path, folder)
         signature = _as_signature(status) if status else ()
         is_racy = status is not None and now - status.st_ctime_ns // 1_000_000 < _RACY_MS
-        if known is not None and known.version.key == version.key and known.version.data:
-            if version.problem is None:
-                version = known.version  # the same content: the same object
+        if version.problem is None and known is not None and known.version.key == version.key:
+            version = known.version  # the same content: the same object
         is_emptied = (
             known is not None
             and version.problem is None

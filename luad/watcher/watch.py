@@ -86,7 +86,9 @@ class FolderWatch:
         try:
             self._notify = _make(present, must_poll=False)
         except OSError as error:
-            self._report(f"the kernel gives no notifications ({error}); looking every second instead")
+            self._report(
+                f"the kernel gives no notifications ({error}); looking every second instead"
+            )
             self._notify = _make(present, must_poll=True)
 
     def _close_notify(self) -> None:

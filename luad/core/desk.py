@@ -1,0 +1,171 @@
+"""What people ask for: run, run again, cancel, pause, resume.
+
+Room rule: every request gets exactly one `Reply`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from luad.core.events import (
+    CancelRequested,
+    PauseRequested,
+    Reply,
+    ResumeRequested,
+    RetryRequested,
+    TriggerRequested,
+)
+from luad.core.ledger import Ledger
+from luad.core.model import CATCH_UP_CAP, Instant, Occurrence, Pause, Reason, Run, RunState, Trigger
+from luad.core.policy import Start, pauses_after
+from luad.core.schedule import occurrences
+from luad.core.state import Entry, State
+from luad.core.timetable import Alarm
+
+PAUSED_BY_LUAD: Final = "luad"
+
+
+class Desk:
+    """Answers requests, and switches jobs off that fail too often."""
+
+    def __init__(self, state: State, ledger: Ledger) -> None:
+        self._state = state
+        self._ledger = ledger
+
+    def _find(self, request_id: str, name: str) -> Entry | None:
+        """Return the entry of that name; without one, or while draining, answer the request."""
+        entry = self._state.entries.get(name)
+        if self._state.is_draining:
+            self._refuse(request_id, "draining", "luad is shutting down and starts nothing more")
+            return None
+        if entry is None:
+            self._refuse(request_id, "not_found", f"no job named `{name}`")
+        return entry
+
+    def _refuse(self, request_id: str, error: str, message: str, hint: str = "") -> None:
+        self._state.out.append(Reply(request_id, None, error, message, hint))
+
+    def trigger(self, event: TriggerRequested, now: Instant) -> None:
+        """Run a job now."""
+        entry = self._find(event.request_id, event.job_name)
+        if entry is None:
+            return
+        start = Start.NOW if event.force else self._ledger.may_start(entry)
+        if start is Start.NEVER:
+            self._refuse_overlap(event.request_id, entry)
+            return
+        run = self._ledger.new_run(
+            entry, event.trigger, Occurrence(now, now), now, cause=event.request_id
+        )
+        run = self._ledger.claim(entry, replace(run, metadata=event.metadata), start, now)
+        self._state.out.append(Reply(event.request_id, run))
+
+    def retry(self, event: RetryRequested, now: Instant) -> None:
+        """Run the occurrence of an ended run again."""
+        entry = self._find(event.request_id, event.run.job_name)
+        if entry is None:
+            return
+        start = self._ledger.may_start(entry)
+        if start is Start.NEVER:
+            self._refuse_overlap(event.request_id, entry)
+            return
+        again = Occurrence(event.run.scheduled_for, now)
+        run = self._ledger.new_run(entry, Trigger.RETRY, again, now, cause=event.request_id)
+        run = replace(run, retry_of=event.run.id, metadata=event.run.metadata)
+        self._state.out.append(Reply(event.request_id, self._ledger.claim(entry, run, start, now)))
+
+    def _refuse_overlap(self, request_id: str, entry: Entry) -> None:
+        first = self._state.runs.of_job(entry.job_id)[0]
+        self._refuse(
+            request_id,
+            "already_running",
+            f"{entry.job.name} is running already ({first.id}), and its overlap policy is "
+            f"`{entry.job.overlap}`",
+            f"wait for it, or stop it: luad cancel {first.id}",
+        )
+
+    def cancel(self, event: CancelRequested, now: Instant) -> None:
+        """Stop an open run."""
+        run = self._state.runs.get(event.run_id)
+        if run is None:
+            self._refuse(event.request_id, "conflict", f"{event.run_id} is over already")
+            return
+        ended = self._state.runs.cancel(
+            run, Reason.REQUESTED, now, self._state.timetable, kill=event.kill
+        )
+        self._state.out.append(Reply(event.request_id, ended or run))
+
+    def pause(self, event: PauseRequested, now: Instant) -> None:
+        """Stop scheduling a job."""
+        entry = self._find(event.request_id, event.job_name)
+        if entry is None:
+            return
+        self._start_pause(entry, Pause(now, event.reason, event.author, event.until))
+        self._state.out.append(Reply(event.request_id))
+
+    def _start_pause(self, entry: Entry, pause: Pause) -> None:
+        name = entry.job.name
+        entry.pause = pause
+        self._state.touch(entry)
+        self._state.timetable.cancel_alarm(Alarm("resume", name))
+        if pause.until is not None:
+            self._state.timetable.set_alarm(Alarm("resume", name), pause.until)
+        self._state.log(
+            "job.paused", job=name, reason=pause.reason, author=pause.author, until=pause.until
+        )
+
+    def resume(self, event: ResumeRequested, now: Instant) -> None:
+        """Schedule a paused job again."""
+        entry = self._find(event.request_id, event.job_name)
+        if entry is None:
+            return
+        if entry.pause is None and not entry.job.enabled:
+            self._refuse(
+                event.request_id,
+                "conflict",
+                f"{event.job_name} is switched off in its file (`enabled: false`)",
+                "change the file; luad loads it as soon as it is saved",
+            )
+            return
+        self.end_pause(entry, now, catch_up=event.catch_up)
+        self._state.out.append(Reply(event.request_id))
+
+    def end_pause(
+        self, entry: Entry, now: Instant, *, catch_up: str = "none", author: str = ""
+    ) -> None:
+        """End the pause of a job, if it has one. *catch_up*: `none`, `one` or `all` of what it missed."""
+        if entry.pause is None:
+            return
+        skipped, entry.open_skip, entry.pause = entry.open_skip, None, None
+        entry.consecutive_failures = 0  # else the next failure would pause it again at once
+        self._state.touch(entry)
+        self._state.timetable.cancel_alarm(Alarm("resume", entry.job.name))
+        count = skipped[1].count if skipped else 0
+        self._state.log("job.resumed", job=entry.job.name, author=author, skipped=count)
+        if skipped is None or catch_up == "none":
+            return
+        first, last = skipped[1].first, skipped[1].last
+        wanted = [last]
+        if catch_up == "all" and count <= CATCH_UP_CAP:
+            wanted = occurrences(entry.job.schedule, entry.grid_at, first - 1, last, CATCH_UP_CAP)
+        for nominal in wanted:  # their rows say `paused`; these runs are asked for by hand
+            occurrence = Occurrence(nominal, now)
+            start = self._ledger.may_start(entry, is_backlog=len(wanted) > 1)
+            if start is not Start.NEVER:
+                run = self._ledger.new_run(entry, Trigger.MANUAL, occurrence, now, cause="resume")
+                self._ledger.claim(entry, run, start, now)
+
+    def note_end(self, run: Run | None, now: Instant) -> None:
+        """Count failures in a row, once a run is over."""
+        entry = self._state.entries.get(run.job_name) if run else None
+        if run is None or entry is None or run.state is RunState.CANCELLED:
+            return
+        failures = 0 if run.state is RunState.SUCCEEDED else entry.consecutive_failures + 1
+        if failures == entry.consecutive_failures:
+            return
+        entry.consecutive_failures = failures
+        self._state.touch(entry)
+        if pauses_after(entry.job, failures) and entry.pause is None:
+            reason = f"{failures} failures in a row, the last in {run.id}"
+            self._start_pause(entry, Pause(now, reason, PAUSED_BY_LUAD))

@@ -1,0 +1,107 @@
+"""The jobs in force: installed, replaced, removed.
+
+Room rule: carries out a plan; what is in force already and unchanged is not touched. An edit is never
+retroactive: a changed schedule looks at no instant before the change.
+"""
+
+from __future__ import annotations
+
+from luad.core.events import ConfigLoaded, InstallJob, RemoveJob, Reply
+from luad.core.ids import make_id
+from luad.core.ledger import Ledger
+from luad.core.model import Instant, Interval, Job, Once, Reason, RunState, Wanted
+from luad.core.plan import make_plan
+from luad.core.state import Entry, State
+from luad.core.timetable import Alarm
+
+
+class JobSet:
+    """Installs what is wanted."""
+
+    def __init__(self, state: State, ledger: Ledger) -> None:
+        self._state = state
+        self._ledger = ledger
+
+    def load(self, event: ConfigLoaded, now: Instant) -> None:
+        """Make *event.wanted* the installed set, and answer whoever asked for it."""
+        is_first, self._state.is_loaded = not self._state.is_loaded, True
+        installed = {name: each.wanted for name, each in self._state.entries.items()}
+        plan = make_plan(installed, event.wanted)
+        for name in plan.remove:
+            self._remove(self._state.entries[name], now)
+        for change in plan.replace:
+            self._replace(self._state.entries[change.name], change.new, now, is_first=is_first)
+        for wanted in plan.add:
+            self._install(wanted, now)
+        for name in plan.keep:
+            entry = self._state.entries[name]
+            new = event.wanted[name]
+            if entry.wanted is not new:
+                entry.wanted = Wanted(entry.job, new.origin, new.stale)
+            if is_first:
+                self.arm(entry)
+        self._state.log(
+            "config.installed",
+            added=len(plan.add),
+            replaced=len(plan.replace),
+            removed=len(plan.remove),
+            kept=len(plan.keep),
+            problems=event.problem_count,
+        )
+        if event.request_id is not None:
+            self._state.out.append(Reply(event.request_id, plan))
+        self._state.runs.may_start = not self._state.is_draining
+
+    def _install(self, wanted: Wanted, now: Instant) -> None:
+        job = wanted.job
+        job_id = make_id("job", now, job.name)
+        handled_until = now
+        if isinstance(job.schedule, Once):  # in the past: once, or `missed`, by its window
+            handled_until = min(now, job.schedule.execute_at - 1)
+        entry = Entry(job_id, wanted, now, _grid(job, now), handled_until)
+        self._state.entries[job.name] = entry
+        self._state.touch(entry)
+        self._state.out.append(InstallJob(job_id, job, wanted.origin, now))
+        self.arm(entry)
+
+    def _replace(self, entry: Entry, new: Wanted, now: Instant, *, is_first: bool) -> None:
+        old = entry.job
+        self._state.timetable.discard(old.name)
+        if old.schedule != new.job.schedule or old.enabled != new.job.enabled:
+            missed = (RunState.MISSED, Reason.DOWNTIME)
+            self._ledger.settle(
+                entry, *(missed if is_first else (RunState.SKIPPED, Reason.REMOVED)), now
+            )
+            entry.handled_until = now
+            entry.grid_at = _grid(new.job, now)
+            entry.open_skip = None
+        entry.wanted = new
+        self._state.touch(entry)
+        self._state.out.append(InstallJob(entry.job_id, new.job, new.origin, now))
+        self.arm(entry)
+
+    def _remove(self, entry: Entry, now: Instant) -> None:
+        name = entry.job.name
+        self._ledger.settle(entry, RunState.SKIPPED, Reason.REMOVED, now)
+        self._state.timetable.discard(name)
+        self._state.timetable.cancel_alarm(Alarm("resume", name))
+        self._state.forget(entry)
+        for run in self._state.runs.of_job(entry.job_id):
+            if run.state is not RunState.RUNNING:  # what runs may end; nothing new starts
+                self._state.runs.cancel(run, Reason.REMOVED, now, self._state.timetable)
+        self._state.out.append(RemoveJob(entry.job_id, name, now))
+
+    def arm(self, entry: Entry) -> None:
+        """Put a job on the timetable, where it waits for what comes after `handled_until`."""
+        if entry.job.enabled:
+            self._state.timetable.add(entry.job, entry.grid_at, entry.handled_until)
+        if entry.pause is not None and entry.pause.until is not None:
+            self._state.timetable.set_alarm(Alarm("resume", entry.job.name), entry.pause.until)
+
+
+def _grid(job: Job, now: Instant) -> Instant:
+    """Return the instant that the grid of *job* passes through when it is installed *now*."""
+    schedule = job.schedule
+    if isinstance(schedule, Interval) and schedule.start_at is not None:
+        return schedule.start_at
+    return now
