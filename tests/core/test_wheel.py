@@ -1,0 +1,256 @@
+"""The wheel against a naive twin, and its borders by name."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from luad.core.wheel import GLANCE, LEAF_BITS, LEVELS, SLOT_BITS, SLOTS, Wheel
+
+LEAF = 1 << LEAF_BITS
+REACH = tuple(LEAF << (SLOT_BITS * level) for level in range(LEVELS + 1))  # 2**10 ... 2**40
+YEAR_9999 = 253_402_300_799_999
+THIS_YEAR = 1_763_845_200_000
+
+BORDERS = sorted({0, 1, *(max(0, reach + off) for reach in REACH for off in (-1, 0, 1))})
+
+distances = st.one_of(
+    st.sampled_from(BORDERS),
+    st.integers(0, 3 * LEAF),
+    st.integers(0, REACH[2]),
+    st.integers(0, 2 * REACH[5]),
+)
+keys = st.integers(0, 11)
+
+
+class WheelAgainstDict(RuleBasedStateMachine):
+    """The wheel behaves like a dict of key -> (tick, turn) that is scanned on every advance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wheel: Wheel[int] = Wheel()
+        self.model: dict[int, tuple[int, int]] = {}
+        self.turn = 0
+
+    @initialize(now=st.sampled_from([0, 1, LEAF - 1, THIS_YEAR, REACH[5] - 1, YEAR_9999]))
+    def start(self, now: int) -> None:
+        self.wheel = Wheel(now)
+
+    def put(self, key: int, tick: int) -> None:
+        self.turn += 1
+        self.wheel.insert(key, tick)
+        self.model[key] = (tick, self.turn)
+
+    def turn_to(self, target: int) -> None:
+        due = sorted((*place, key) for key, place in self.model.items() if place[0] <= target)
+        assert self.wheel.advance(target) == [(tick, key) for tick, _, key in due]
+        for _, _, key in due:
+            del self.model[key]
+
+    @rule(key=keys, distance=distances)
+    def insert_or_move(self, key: int, distance: int) -> None:
+        self.put(key, self.wheel.now + distance)
+
+    @rule(key=keys, distance=st.sampled_from(BORDERS))
+    def insert_what_is_late(self, key: int, distance: int) -> None:
+        self.put(key, self.wheel.now - distance)
+
+    @precondition(lambda self: self.model)
+    @rule(key=keys, data=st.data())
+    def insert_beside_another(self, key: int, data: st.DataObject) -> None:
+        self.put(key, self.model[data.draw(st.sampled_from(sorted(self.model)))][0])
+
+    @rule(key=keys, level=st.sampled_from(REACH), slots=st.integers(0, 65), off=st.integers(-1, 1))
+    def insert_on_the_border_of_a_slot(self, key: int, level: int, slots: int, off: int) -> None:
+        self.put(key, (self.wheel.now // level + slots) * level + off)
+
+    @rule(key=keys)
+    def cancel(self, key: int) -> None:
+        assert self.wheel.cancel(key) == (self.model.pop(key, None) is not None)
+
+    @rule(distance=distances)
+    def advance(self, distance: int) -> None:
+        self.turn_to(self.wheel.now + distance)
+
+    @precondition(lambda self: self.model)
+    @rule(off=st.integers(-1, 1))
+    def advance_to_the_next_key_or_just_beside(self, off: int) -> None:
+        first = min(tick for tick, _ in self.model.values())
+        self.turn_to(max(self.wheel.now, first + off))
+
+    @precondition(lambda self: self.model)
+    @rule()
+    def advance_from_stop_to_stop_until_something_is_due(self) -> None:
+        due: list[tuple[int, int]] = []
+        first = min(tick for tick, _ in self.model.values())
+        stops = 0
+        while not due:
+            stop = self.wheel.next_stop()
+            assert stop is not None
+            due = self.wheel.advance(stop)
+            stops += 1
+        assert stops <= LEVELS + 2  # far, five levels, the leaf
+        assert min(tick for tick, _ in due) == first
+        for _, key in due:
+            del self.model[key]
+
+    @precondition(lambda self: self.model)
+    @rule()
+    def advance_to_the_next_due_tick(self) -> None:
+        stop = self.wheel.next_due()
+        assert stop is not None
+        first = min(tick for tick, _ in self.model.values())
+        assert stop == max(first, self.wheel.now)
+        self.turn_to(stop)
+
+    @invariant()
+    def says_what_it_holds(self) -> None:
+        assert {key: self.wheel.tick_of(key) for key in self.wheel} == {
+            key: tick for key, (tick, _) in self.model.items()
+        }
+        assert len(self.wheel) == len(self.model)
+
+    @invariant()
+    def never_sleeps_past_a_due_tick(self) -> None:
+        stop = self.wheel.next_stop()
+        assert (stop is None) == (not self.model)
+        if stop is not None:
+            first = min(tick for tick, _ in self.model.values())
+            assert self.wheel.now <= stop <= max(first, self.wheel.now)
+
+    @invariant()
+    def every_set_bit_has_its_keys(self) -> None:
+        wheel = self.wheel
+        full = [
+            sum(1 << index for index in range(SLOTS) if wheel._slots[level * SLOTS + index])
+            for level in range(LEVELS)
+        ]
+        assert wheel._occupied == full
+        assert wheel._open_bits == sum(1 << (tick % LEAF) for tick in wheel._open)
+        assert all(wheel._open.values())
+        assert all(wheel._far.values())
+
+
+WheelAgainstDict.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None
+)
+TestWheelAgainstDict = WheelAgainstDict.TestCase
+
+
+@pytest.mark.parametrize("now", [0, 1, LEAF - 1, LEAF, REACH[1] - 1, THIS_YEAR])
+@pytest.mark.parametrize("distance", [*BORDERS[1:], YEAR_9999])
+def test_a_key_comes_out_at_its_tick_and_not_one_earlier(now: int, distance: int) -> None:
+    wheel: Wheel[str] = Wheel(now)
+    wheel.insert("key", now + distance)
+    assert wheel.advance(now + distance - 1) == []
+    assert wheel.advance(now + distance) == [(now + distance, "key")]
+    assert len(wheel) == 0
+    assert wheel.next_stop() is None
+
+
+def test_an_empty_wheel_has_no_stop_and_turns_freely() -> None:
+    wheel: Wheel[str] = Wheel()
+    assert wheel.next_stop() is None
+    assert wheel.next_due() is None
+    assert wheel.advance(YEAR_9999) == []
+    assert wheel.now == YEAR_9999
+
+
+def test_a_wheel_never_turns_back() -> None:
+    wheel: Wheel[str] = Wheel(10)
+    with pytest.raises(AssertionError, match="never turns back"):
+        wheel.advance(9)
+
+
+def test_what_is_late_comes_out_at_once_in_the_order_of_its_ticks() -> None:
+    wheel: Wheel[str] = Wheel(5_000)
+    wheel.insert("now", 5_000)
+    wheel.insert("late", 4_000)
+    wheel.insert("before the epoch", -1)
+    wheel.insert("soon", 5_001)
+    assert wheel.next_stop() == wheel.next_due() == 5_000
+    assert wheel.advance(5_000) == [(-1, "before the epoch"), (4_000, "late"), (5_000, "now")]
+    assert wheel.advance(5_001) == [(5_001, "soon")]
+
+
+def test_equal_ticks_come_in_the_order_of_insertion_whenever_they_were_inserted() -> None:
+    wheel: Wheel[str] = Wheel()
+    tick = 3 * REACH[3] + 5
+    wheel.insert("three levels up", tick)
+    wheel.advance(tick - REACH[2])
+    wheel.insert("two levels up", tick)
+    wheel.advance(tick - REACH[0])
+    wheel.insert("one level up", tick)
+    wheel.advance(tick - 1)
+    wheel.insert("in the open leaf", tick)
+    assert [key for _, key in wheel.advance(tick)] == [
+        "three levels up",
+        "two levels up",
+        "one level up",
+        "in the open leaf",
+    ]
+
+
+def test_a_moved_key_queues_behind_its_equals() -> None:
+    wheel: Wheel[str] = Wheel()
+    for key in "abc":
+        wheel.insert(key, 70_000)
+    wheel.insert("a", 70_000)
+    assert [key for _, key in wheel.advance(70_000)] == ["b", "c", "a"]
+
+
+def test_a_cancelled_key_leaves_no_stop_behind() -> None:
+    wheel: Wheel[int] = Wheel(THIS_YEAR)
+    for key, distance in enumerate(BORDERS):
+        wheel.insert(key, THIS_YEAR + distance)
+    for key in range(len(BORDERS)):
+        assert wheel.cancel(key)
+        assert not wheel.cancel(key)
+    assert wheel.next_stop() is None
+    assert not wheel._open
+    assert not wheel._far
+    assert not any(wheel._occupied)
+
+
+def test_next_due_is_exact_for_few_keys_and_a_bound_for_many() -> None:
+    wheel: Wheel[int] = Wheel()
+    far = 5 * REACH[3]
+    for key in range(GLANCE):
+        wheel.insert(key, far + 1 + key)
+    assert wheel.next_stop() == far
+    assert wheel.next_due() == far + 1
+    wheel.insert(GLANCE, far + 7)
+    assert wheel.next_due() == far
+
+
+def test_a_hundred_thousand_keys_of_one_slot_come_out_in_one_batch_in_order() -> None:
+    count = 100_000
+    tick = THIS_YEAR + 60_000
+    wheel: Wheel[int] = Wheel(THIS_YEAR)
+    for key in range(count):
+        wheel.insert(key, tick)
+    began = time.thread_time()
+    due = wheel.advance(tick)
+    assert time.thread_time() - began < 1.0  # takes about 0.02 s
+    assert due == [(tick, key) for key in range(count)]
+    assert len(wheel) == 0
+
+
+def test_two_wheels_with_the_same_past_say_the_same() -> None:
+    def life() -> list[tuple[int, str]]:
+        wheel: Wheel[str] = Wheel(THIS_YEAR)
+        seen: list[tuple[int, str]] = []
+        for step in range(2_000):
+            wheel.insert(f"key-{step % 97}", wheel.now + step * step * 37 % (3 * REACH[1]))
+            if step % 5 == 0:
+                wheel.cancel(f"key-{step * 31 % 97}")
+            if step % 3 == 0:
+                seen += wheel.advance(wheel.now + step * 17 % (2 * LEAF))
+        return seen
+
+    assert life() == life()
+    assert len(life()) > 300
