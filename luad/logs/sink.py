@@ -1,0 +1,225 @@
+"""The bounded queue, the one thread behind it, and the two places a line can go.
+
+Room rule: `put` returns at once, whatever the sink does; a line is written whole or counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Final, Protocol, TypeAlias
+
+BYTES_LIMIT: Final = 4 * 1024 * 1024  # waiting lines; beyond it they are dropped
+BATCH_LINES: Final = 64
+RETRY_S: Final = 0.5  # how often a broken sink is tried when nothing is being said
+SEND_LIMIT_S: Final = 1  # how long one datagram may wait for the journal
+
+_Marker: TypeAlias = threading.Event
+Describe: TypeAlias = Callable[[int], bytes]
+
+
+class Sink(Protocol):
+    """Where lines go. Only the writing thread calls it."""
+
+    def write(self, lines: Sequence[bytes]) -> int:
+        """Write lines in order and return how many are done with; an OSError means that none of
+        the rest will go now. May block."""
+        ...
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        ...
+
+
+class LineQueue:
+    """Hands lines to a thread that writes them to *sink*.
+
+    *describe_drop* renders the line that says how many lines were lost.
+    """
+
+    def __init__(self, sink: Sink, describe_drop: Describe) -> None:
+        self._sink = sink
+        self._describe_drop = describe_drop
+        # A SimpleQueue and an RLock, as a finaliser may log in the middle of `put`, in its thread.
+        self._queue: SimpleQueue[bytes | _Marker | None] = SimpleQueue()
+        self._lock = threading.RLock()
+        self._bytes_in = 0
+        self._bytes_out = 0  # written by the thread only
+        self._dropped = 0
+        self._reported = 0  # of the dropped, how many a line has told
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._drain, name="luad-logs", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were lost so far."""
+        return self._dropped
+
+    def put(self, line: bytes) -> None:
+        """Take *line* for writing, or count it as dropped; never blocks, never raises."""
+        with self._lock:
+            if self._is_closed or self._bytes_in - self._bytes_out + len(line) > BYTES_LIMIT:
+                self._dropped += 1
+                return
+            self._bytes_in += len(line)
+            self._queue.put(line)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was put before is written or given up."""
+        marker = threading.Event()
+        self._queue.put(marker)
+        return marker.wait(timeout_s)
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits, then end the thread; after *timeout_s* it is left to itself."""
+        with self._lock:
+            self._is_closed = True
+            self._queue.put(None)
+        self._thread.join(timeout_s)
+
+    def _drain(self) -> None:
+        is_open = True
+        while is_open:
+            lines, markers, is_open = self._next_batch()
+            self._write(lines)
+            for marker in markers:
+                marker.set()
+        self._sink.close()
+
+    def _next_batch(self) -> tuple[list[bytes], list[_Marker], bool]:
+        """What waits, up to a batch; the last value is False once the queue was closed."""
+        lines: list[bytes] = []
+        markers: list[_Marker] = []
+        with suppress(Empty):
+            item = self._queue.get(timeout=RETRY_S if self._dropped > self._reported else None)
+            while True:
+                if item is None:
+                    return lines, markers, False
+                if isinstance(item, threading.Event):
+                    markers.append(item)
+                else:
+                    lines.append(item)
+                if len(lines) + len(markers) >= BATCH_LINES:
+                    break
+                item = self._queue.get_nowait()
+        return lines, markers, True
+
+    def _write(self, lines: list[bytes]) -> None:
+        unreported = self._dropped - self._reported
+        report = [self._describe_drop(unreported)] if unreported else []
+        written = self._try([*report, *lines])
+        if report and written:
+            self._reported += unreported
+        lost = len(lines) - max(0, written - len(report))
+        with self._lock:
+            self._dropped += lost
+        self._bytes_out += sum(map(len, lines))
+
+    def _try(self, lines: list[bytes]) -> int:
+        done = 0
+        with suppress(OSError):
+            while done < len(lines):
+                done += self._sink.write(lines[done:])
+        return done
+
+
+class DescriptorSink:
+    """Lines to a file, a pipe or a terminal, through a duplicate of *descriptor*."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._rest = b""  # of a line that was begun: it is finished before anything else
+        try:
+            self._descriptor = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+        except OSError:
+            self._descriptor = -1  # closed from the start: every write fails, every line counts
+
+    def write(self, lines: Sequence[bytes]) -> int:
+        """Write all *lines* with as few calls as the sink lets us."""
+        self._finish_rest()
+        data = b"".join(lines)
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += self._write_some(data[sent:])
+        except OSError:
+            whole, begun = _count_whole(lines, sent)
+            self._rest = begun
+            done = whole + bool(begun)  # a begun line will be finished: it is not lost
+            if not done:
+                raise
+            return done
+        return len(lines)
+
+    def close(self) -> None:
+        """Give the duplicate back."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def _finish_rest(self) -> None:
+        while self._rest:
+            self._rest = self._rest[self._write_some(self._rest) :]
+
+    def _write_some(self, data: bytes) -> int:
+        while True:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                # Somebody shares this pipe or terminal and made it non-blocking: wait ourselves.
+                waiter = select.poll()
+                waiter.register(self._descriptor, select.POLLOUT)
+                waiter.poll()
+
+
+def _count_whole(lines: Sequence[bytes], sent: int) -> tuple[int, bytes]:
+    """How many lines fit in *sent* bytes, and what is missing of the one that was begun."""
+    for index, line in enumerate(lines):
+        if sent < len(line):
+            return index, line[sent:] if sent else b""
+        sent -= len(line)
+    return len(lines), b""
+
+
+class DatagramSink:
+    """Datagrams to the journal; one that is too large goes as a sealed memory file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        wait = struct.pack("@ll", SEND_LIMIT_S, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
+        with suppress(OSError):  # the journal takes large datagrams; the kernel may not let us
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * 1024 * 1024)
+
+    def write(self, lines: Sequence[bytes]) -> int:
+        """Send the first of *lines*. Not connected: a journal that was restarted is found again."""
+        try:
+            self._socket.sendto(lines[0], self._path)
+        except OSError as error:
+            if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
+                raise
+            self._send_as_file(lines[0])
+        return 1
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _send_as_file(self, data: bytes) -> None:
+        descriptor = os.memfd_create("luad-journal", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.write(descriptor, data)
+            seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("@i", descriptor))]
+            self._socket.sendmsg([], rights, 0, self._path)
+        finally:
+            os.close(descriptor)
