@@ -1,0 +1,40 @@
+"""System tests need root, systemd and a mounted cgroup2. Where one is missing they are left out,
+and the summary says so; with LUAD_SYSTEM_TESTS=required they run (and fail) all the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def missing() -> list[str]:
+    """What this machine lacks for running a systemd of the tests' own."""
+    lacks = [] if os.geteuid() == 0 else ["root"]
+    lacks += [tool for tool in ("systemd-analyze", "unshare", "nsenter") if not shutil.which(tool)]
+    lacks += [] if Path("/lib/systemd/systemd").exists() else ["systemd"]
+    kernel = Path("/proc/filesystems").read_text() if Path("/proc/filesystems").exists() else ""
+    lacks += [] if "overlay" in kernel else ["overlayfs"]
+    mounts = Path("/proc/self/mounts").read_text() if Path("/proc/self/mounts").exists() else ""
+    lacks += [] if " cgroup2 " in mounts else ["a cgroup2 mount"]
+    return lacks
+
+
+IS_REQUIRED = os.environ.get("LUAD_SYSTEM_TESTS") == "required"
+LACKS = missing()
+collect_ignore_glob = [] if IS_REQUIRED or not LACKS else ["test_*.py"]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if collect_ignore_glob:
+        terminalreporter.write_line(f"system tests left out: no {', no '.join(LACKS)}", yellow=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.system)

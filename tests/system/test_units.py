@@ -1,0 +1,58 @@
+"""The shipped units as systemd itself judges them, without starting anything."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[2] / "systemd"
+EXPOSURE_LIMIT = "15"  # tenths: 1.5 of 10
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units with a program that exists on this machine, which `verify` insists on."""
+    folder = tmp_path / "units"
+    shutil.copytree(UNITS, folder, ignore=shutil.ignore_patterns("*.service.d"))
+    service = folder / "luad.service"
+    service.write_text(service.read_text().replace("/opt/luad/bin/luad", "/bin/true"))
+    return folder
+
+
+def harden(units: Path) -> None:
+    shutil.copytree(UNITS / "luad.service.d", units / "luad.service.d")
+
+
+def analyze(*args: str) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", *args]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("is_hardened", [False, True])
+def test_every_line_of_the_units_is_known_to_systemd(units: Path, is_hardened: bool) -> None:
+    if is_hardened:
+        harden(units)
+    names = [str(units / name) for name in ("luad.service", "luad.socket")]
+    done = analyze("verify", "--man=no", "--recursive-errors=one", *names)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("is_hardened", [False, True])
+def test_the_sandbox_leaves_little_open(units: Path, is_hardened: bool) -> None:
+    if is_hardened:
+        harden(units)
+    done = analyze(
+        "security", "--offline=true", f"--threshold={EXPOSURE_LIMIT}", str(units / "luad.service")
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_file_tells_how_it_is_installed() -> None:
+    for path in UNITS.rglob("*.*"):
+        if path.is_file():
+            head = path.read_text().split("\n[", 1)[0]
+            assert head.startswith("# ")
+            assert "install -Dm644" in head
