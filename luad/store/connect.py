@@ -1,0 +1,74 @@
+"""Connections to SQLite, the way luad needs them.
+
+Transactions are begun by hand: pysqlite's own habit of beginning late would let two writers read
+first and then fail. A writer begins at once (``BEGIN IMMEDIATE``), a reader keeps one snapshot.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool, Pool, QueuePool
+
+BUSY_SECONDS: Final = 2.0
+"""How long somebody else's lock is waited for."""
+
+READERS: Final = 2
+
+_WRITER: Final = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA journal_size_limit = 16777216",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -8000",  # KiB
+)
+_READER: Final = (
+    "PRAGMA query_only = ON",
+    "PRAGMA temp_store = MEMORY",
+)
+
+
+def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
+    """Open *path*, which must exist: a database that was deleted is not made anew by accident."""
+    # A reader's connection is handed from thread to thread by its pool, never shared.
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def writer_engine(path: Path) -> Engine:
+    """An engine whose transactions write, and are durable once committed."""
+    return _engine(path, _WRITER, "BEGIN IMMEDIATE", NullPool)
+
+
+def reader_engine(path: Path) -> Engine:
+    """An engine whose transactions see one moment of the database and cannot write."""
+    return _engine(path, _READER, "BEGIN", QueuePool)
+
+
+def _engine(path: Path, pragmas: tuple[str, ...], begin: str, pool: type[Pool]) -> Engine:
+    def open_connection() -> sqlite3.Connection:
+        connection = connect(path)
+        try:
+            for pragma in pragmas:
+                connection.execute(pragma)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def begin_now(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    sizes = {"pool_size": READERS, "max_overflow": 0} if pool is QueuePool else {}
+    engine = create_engine("sqlite+pysqlite://", creator=open_connection, poolclass=pool, **sizes)
+    event.listen(engine, "begin", begin_now)
+    return engine

@@ -1,0 +1,180 @@
+"""The state folder: who owns it, and what lies in it.
+
+The lock is a `flock` on ``luad.lock``: the kernel gives it back however its owner ends. The file's
+text tells how: empty after an orderly end, otherwise the pid of the owner, and the word `corrupt`
+if that owner met damage.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from luad.core.model import Instant
+from luad.errors import AlreadyRunningError, StoreUnavailableError
+
+DATABASE: Final = "luad.db"
+LOCK: Final = "luad.lock"
+_COMPANIONS: Final = ("", "-wal", "-shm")
+_OWNERS_TEXT: Final = 64
+
+
+class StateLock:
+    """The right to the state folder. *was_clean*, *was_corrupt*: how the previous owner ended."""
+
+    def __init__(self, handle: int, previous: str) -> None:
+        self._handle = handle
+        self._previous = previous.strip()
+        self._is_corrupt = False
+        self.was_clean = not self._previous
+        self.was_corrupt = "corrupt" in previous
+
+    @classmethod
+    def take(cls, state_dir: Path) -> StateLock:
+        """Lock *state_dir*, making it (0750) if it is not there.
+
+        Raises AlreadyRunningError when another process has it, StoreUnavailableError when the
+        folder cannot be made or written.
+        """
+        try:
+            _make_folder(state_dir)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            handle = os.open(state_dir / LOCK, flags, 0o600)
+        except OSError as error:
+            raise _unusable(state_dir, error) from error
+        try:
+            return cls._lock(handle, state_dir)
+        except BaseException:
+            os.close(handle)
+            raise
+
+    @classmethod
+    def _lock(cls, handle: int, state_dir: Path) -> StateLock:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _taken(state_dir, _read(handle)) from None
+        except OSError as error:
+            raise _unusable(state_dir, error) from error
+        lock = cls(handle, _read(handle))
+        lock._write(str(os.getpid()))
+        return lock
+
+    def mark_corrupt(self) -> None:
+        """Leave word to the next owner that the database is damaged."""
+        self._is_corrupt = True
+        self._write(f"{os.getpid()} corrupt")
+
+    def release(self) -> None:
+        """Give the folder back after an orderly end."""
+        if not self._is_corrupt:
+            self._write("")
+        os.close(self._handle)
+
+    def give_up(self) -> None:
+        """Give the folder back as it was found."""
+        self._write(self._previous)
+        os.close(self._handle)
+
+    def _write(self, text: str) -> None:
+        # A full disk must not keep a daemon from starting; it only makes the next one check more.
+        try:
+            os.ftruncate(self._handle, 0)
+            if text:
+                os.pwrite(self._handle, f"{text}\n".encode(), 0)
+        except OSError:
+            return
+
+
+def _make_folder(state_dir: Path) -> None:
+    if state_dir.is_dir():
+        return
+    state_dir.parent.mkdir(parents=True, exist_ok=True)
+    state_dir.mkdir(mode=0o750, exist_ok=True)
+    state_dir.chmod(0o750)  # whatever the umask says
+
+
+def _read(handle: int) -> str:
+    return os.pread(handle, _OWNERS_TEXT, 0).decode("ascii", "replace")
+
+
+def _taken(state_dir: Path, text: str) -> AlreadyRunningError:
+    words = text.split()
+    pid = int(words[0]) if words and words[0].isdecimal() else None
+    owner = "another luad" if pid is None else f"another luad (pid {pid})"
+    return AlreadyRunningError(
+        f"{owner} is running on {state_dir}",
+        hint="stop it first, or give this one a state folder of its own (--state-dir)",
+        pid=pid,
+    )
+
+
+def _unusable(state_dir: Path, error: OSError) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"the state folder {state_dir} cannot be used: {error.strerror or error}",
+        hint="it must be a folder that the user of luad may write",
+    )
+
+
+# --- the database's files ----------------------------------------------------------------------
+
+
+def touch_database(database: Path) -> bool:
+    """Make sure that *database* is there, readable by nobody else. True when it holds nothing yet."""
+    try:
+        handle = os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"{database} cannot be opened: {error.strerror or error}",
+            hint="it must be a file that the user of luad may read and write",
+        ) from error
+    try:
+        return os.fstat(handle).st_size == 0
+    finally:
+        os.close(handle)
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Device and inode of *path*, None when it is not there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def size_of(database: Path) -> int:
+    """Bytes on disk of *database* and its companions."""
+    total = 0
+    for suffix in _COMPANIONS:
+        try:
+            total += Path(f"{database}{suffix}").stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def set_aside(database: Path, now: Instant) -> Path:
+    """Rename *database* and its companions out of the way; return the new path.
+
+    All three keep their common stem, so that SQLite's own tools still open them together.
+    """
+    stamp = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+    stem = f"{database}.corrupt-{stamp}"
+    target, number = Path(stem), 1
+    while target.exists():
+        number += 1
+        target = Path(f"{stem}-{number}")
+    try:
+        for suffix in _COMPANIONS:
+            source = Path(f"{database}{suffix}")
+            if source.exists():
+                source.rename(f"{target}{suffix}")
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"the damaged {database} cannot be set aside: {error.strerror or error}"
+        ) from error
+    return target

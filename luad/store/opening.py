@@ -1,0 +1,71 @@
+"""Opening a database: is it sound, is it ours, is it today's; what does it remember.
+
+A damaged one must neither stop the daemon nor be lost: it is set aside, and a fresh one is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Engine
+
+from luad.clock import Clock
+from luad.core.events import Restored
+from luad.store import reads
+from luad.store.connect import writer_engine
+from luad.store.faults import StoreCorruptError, nonsense, world_failures
+from luad.store.files import StateLock, set_aside, touch_database
+from luad.store.migrate import Age, Check, examine, prepare
+
+CHECKED_BYTES: Final = 8 * 1024 * 1024
+"""A database up to this size is looked through at every start (some 10 ms)."""
+
+CHECKED_AFTER_CRASH_BYTES: Final = 128 * 1024 * 1024
+"""The same after a daemon that did not end in order (some 100 ms)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A database that works. *quarantined*: where the damaged one went that lay in its place,
+    *problem*: what was wrong with that."""
+
+    engine: Engine
+    restored: Restored
+    quarantined: Path | None = None
+    problem: str = ""
+
+
+def open_database(path: Path, lock: StateLock, clock: Clock) -> Opened:
+    """Open *path*, which *lock* protects; set it aside first if it is damaged."""
+    try:
+        engine, restored = _open(path, _check_for(path, lock))
+    except StoreCorruptError as error:
+        quarantined = set_aside(path, clock.now().wall)
+        engine, restored = _open(path, Check.NONE)
+        return Opened(engine, restored, quarantined, error.message)
+    return Opened(engine, restored)
+
+
+def _check_for(path: Path, lock: StateLock) -> Check:
+    if lock.was_corrupt:
+        return Check.FULL
+    size = path.stat().st_size if path.exists() else 0
+    limit = CHECKED_BYTES if lock.was_clean else CHECKED_AFTER_CRASH_BYTES
+    return Check.QUICK if size <= limit else Check.NONE
+
+
+def _open(path: Path, check: Check) -> tuple[Engine, Restored]:
+    age = Age.EMPTY if touch_database(path) else examine(path, check)
+    engine = writer_engine(path)
+    try:
+        prepare(engine, path, age)
+        if age is Age.EMPTY:
+            return engine, Restored()
+        # Reading everything that start-up needs is the other half of the check.
+        with world_failures(path), nonsense(path), engine.connect() as connection:
+            return engine, reads.restored(connection)
+    except BaseException:
+        engine.dispose()
+        raise

@@ -1,0 +1,230 @@
+"""Forgetting, in slices that nobody notices.
+
+A pass goes over the history once: rows too old, rows too many, log chunks too old, revisions that
+nothing refers to any more; at the end it gives free pages back to the disk. Each slice is a short
+transaction of its own, bounded in rows and in bytes. Never removed are open runs, the newest row
+of a job, and rows that still keep an occurrence from being claimed a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+)
+
+from luad.core.model import DAY, OPEN_STATES, Instant
+from luad.store.schema import jobs, revisions, run_logs, runs
+from luad.store.shapes import Pruned, Retention
+
+GUARD_MS: Final = 2 * DAY
+"""An occurrence younger than this may still be claimed, after a restart or a step of the clock."""
+
+SLICE_BYTES: Final = 4 * 1024 * 1024
+"""Log text that one slice removes at most, give or take one run."""
+
+FREE_PAGES: Final = 1_000
+"""Free pages that a slice gives back; each may have to be moved to the file's end first."""
+
+_OPEN: Final = frozenset(state.value for state in OPEN_STATES)
+_newer = runs.alias("newer")
+_place = tuple_(runs.c.claimed_at, runs.c.id)
+
+_candidates = (
+    select(
+        runs.c.id,
+        runs.c.claimed_at,
+        runs.c.state,
+        runs.c.occurrence,
+        exists()
+        .where(
+            _newer.c.job_id == runs.c.job_id,
+            tuple_(_newer.c.claimed_at, _newer.c.id) > _place,
+        )
+        .label("has_newer"),
+        select(func.coalesce(func.sum(run_logs.c.byte_count), 0))
+        .where(run_logs.c.run_id == runs.c.id)
+        .scalar_subquery()
+        .label("log_bytes"),
+    )
+    .order_by(runs.c.claimed_at, runs.c.id)
+    .limit(bindparam("b_limit"))
+)
+_delete_run = delete(runs).where(runs.c.id == bindparam("b_id"))
+_delete_chunk = delete(run_logs).where(
+    run_logs.c.run_id == bindparam("b_run_id"), run_logs.c.seq == bindparam("b_seq")
+)
+_delete_revision = delete(revisions).where(
+    revisions.c.job_id == bindparam("b_job_id"), revisions.c.revision == bindparam("b_revision")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Surplus:
+    """A job with too many rows: those up to and including (*until*, *until_id*) are too many."""
+
+    job_id: str
+    until: Instant
+    until_id: str
+
+
+def surpluses(connection: Connection, runs_per_job: int) -> list[Surplus]:
+    """Return the jobs with more than *runs_per_job* rows (a walk over all of them: for a reader)."""
+    crowded = select(runs.c.job_id).group_by(runs.c.job_id).having(func.count() > runs_per_job)
+    found: list[Surplus] = []
+    for job_id in connection.execute(crowded).scalars().all():
+        border = (
+            select(runs.c.claimed_at, runs.c.id)
+            .where(runs.c.job_id == job_id)
+            .order_by(runs.c.claimed_at.desc(), runs.c.id.desc())
+            .limit(1)
+            .offset(runs_per_job)
+        )
+        row = connection.execute(border).one_or_none()
+        if row is not None:
+            found.append(Surplus(job_id, row.claimed_at, row.id))
+    return found
+
+
+class Pass:
+    """One pass of retention; `step` does a slice of it.
+
+    *surplus* is what `surpluses` found at the beginning; runs that come during the pass are for
+    the next one.
+    """
+
+    def __init__(
+        self, now: Instant, retention: Retention, surplus: Sequence[Surplus], slice_size: int
+    ) -> None:
+        assert slice_size > 0
+        self._now = now
+        self._retention = retention
+        self._surplus = list(surplus)
+        self._slice_size = slice_size
+        self._examined: tuple[Instant, str] | None = None
+        self._steps = [self._old_runs, self._surplus_runs, self._old_logs, self._old_revisions]
+        self._steps.append(_give_back)
+
+    def step(self, connection: Connection) -> Pruned:
+        """Do the next slice; `is_done` when nothing is left."""
+        part = self._steps[0](connection)
+        if part.is_done:
+            self._steps.pop(0)
+        return Pruned(not self._steps, part.runs, part.log_chunks, part.revisions)
+
+    def _old_runs(self, connection: Connection) -> Pruned:
+        cutoff = self._now - self._retention.history_ms
+        return self._runs(connection, "runs_by_time", runs.c.claimed_at < cutoff)
+
+    def _surplus_runs(self, connection: Connection) -> Pruned:
+        if not self._surplus:
+            return Pruned(is_done=True)
+        job = self._surplus[-1]
+        part = self._runs(
+            connection,
+            "runs_by_job",
+            runs.c.job_id == job.job_id,
+            runs.c.claimed_at <= job.until,
+            _place <= tuple_(job.until, job.until_id),
+        )
+        if part.is_done:
+            self._surplus.pop()
+        return Pruned(not self._surplus, part.runs)
+
+    def _runs(self, connection: Connection, index: str, *filters: ColumnElement[bool]) -> Pruned:
+        query = _candidates.where(*filters).with_hint(runs, f"INDEXED BY {index}", "sqlite")
+        if self._examined is not None:
+            at, row_id = self._examined
+            query = query.where(runs.c.claimed_at >= at, _place > tuple_(at, row_id))
+        rows = connection.execute(query, {"b_limit": self._slice_size}).all()
+        doomed: list[dict[str, str]] = []
+        size = 0
+        for row in rows:
+            self._examined = (row.claimed_at, row.id)
+            if self._may_go(row):
+                doomed.append({"b_id": row.id})
+                size += row.log_bytes
+            if size >= SLICE_BYTES:
+                break
+        else:
+            if len(rows) < self._slice_size:
+                self._examined = None
+        if doomed:
+            connection.execute(_delete_run, doomed)
+        return Pruned(self._examined is None, runs=len(doomed))
+
+    def _may_go(self, row: Any) -> bool:
+        is_guard = row.occurrence is not None and row.occurrence > self._now - GUARD_MS
+        return bool(row.has_newer) and not is_guard and row.state not in _OPEN
+
+    def _old_logs(self, connection: Connection) -> Pruned:
+        cutoff = self._now - self._retention.logs_ms
+        query = (
+            select(run_logs.c.run_id, run_logs.c.seq, run_logs.c.byte_count)
+            .where(run_logs.c.last_at < cutoff)
+            .order_by(run_logs.c.last_at)
+            .limit(self._slice_size)
+        )
+        rows = connection.execute(query).all()
+        doomed: list[dict[str, Any]] = []
+        size = 0
+        for row in rows:
+            doomed.append({"b_run_id": row.run_id, "b_seq": row.seq})
+            size += row.byte_count
+            if size >= SLICE_BYTES:
+                break
+        if doomed:
+            connection.execute(_delete_chunk, doomed)
+        return Pruned(len(doomed) < self._slice_size and size < SLICE_BYTES, log_chunks=len(doomed))
+
+    def _old_revisions(self, connection: Connection) -> Pruned:
+        # A revision that was superseded before the cutoff has no runs left; one of a job that is
+        # gone goes with the job's last run.
+        cutoff = self._now - self._retention.history_ms
+        later = revisions.alias("later")
+        current = exists().where(
+            jobs.c.job_id == revisions.c.job_id, jobs.c.revision == revisions.c.revision
+        )
+        superseded = exists().where(
+            later.c.job_id == revisions.c.job_id,
+            later.c.last_installed_at > revisions.c.last_installed_at,
+            later.c.last_installed_at < cutoff,
+        )
+        unused = ~exists().where(jobs.c.job_id == revisions.c.job_id) & ~exists().where(
+            runs.c.job_id == revisions.c.job_id
+        )
+        query = (
+            select(revisions.c.job_id, revisions.c.revision)
+            .where(revisions.c.last_installed_at < cutoff, ~current, or_(superseded, unused))
+            .limit(self._slice_size)
+        )
+        rows = connection.execute(query).all()
+        if rows:
+            connection.execute(
+                _delete_revision,
+                [{"b_job_id": row.job_id, "b_revision": row.revision} for row in rows],
+            )
+        return Pruned(len(rows) < self._slice_size, revisions=len(rows))
+
+
+def _give_back(connection: Connection) -> Pruned:
+    """Give free pages back to the disk; a thousand are left for what comes next."""
+    free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+    if free <= FREE_PAGES:
+        return Pruned(is_done=True)
+    number = min(FREE_PAGES, free - FREE_PAGES)
+    connection.exec_driver_sql(f"PRAGMA incremental_vacuum({number})").all()
+    left: int = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+    # A file made without auto_vacuum gives nothing back; that is no reason to try for ever.
+    return Pruned(left <= FREE_PAGES or left >= free)

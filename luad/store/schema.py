@@ -1,0 +1,170 @@
+"""The tables, as they are today.
+
+A fresh database is made from this page at once; an older one is brought here by `migrations`.
+A test holds the two against each other.
+
+Instants are milliseconds since the epoch, UTC. Texts that hold JSON say so with `_json`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+HEAD: Final = "0002"
+"""The revision that this page describes; revisions count up, so a higher one is a newer luad."""
+
+metadata: Final = MetaData()
+
+meta: Final = Table(
+    "meta",
+    metadata,
+    Column("key", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("key", name="meta_pk"),
+)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("job_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("definition_json", Text, nullable=False),
+    Column("origin_path", Text),
+    Column("origin_line", BigInteger),
+    Column("installed_at", BigInteger, nullable=False),
+    Column("grid_at", BigInteger, nullable=False),
+    Column("handled_until", BigInteger, nullable=False),
+    Column("consecutive_failures", BigInteger, nullable=False),
+    Column("paused_at", BigInteger),
+    Column("paused_until", BigInteger),
+    Column("pause_reason", Text),
+    Column("pause_author", Text),
+    PrimaryKeyConstraint("job_id", name="jobs_pk"),
+    Index("jobs_by_name", "name", unique=True),
+)
+
+revisions: Final = Table(
+    "revisions",
+    metadata,
+    Column("job_id", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("first_seen_at", BigInteger, nullable=False),
+    Column("last_installed_at", BigInteger, nullable=False),
+    Column("definition_json", Text, nullable=False),
+    PrimaryKeyConstraint("job_id", "revision", name="revisions_pk"),
+    Index("revisions_by_name", "name", "job_id"),
+    Index("revisions_by_age", "last_installed_at"),
+)
+
+runs: Final = Table(
+    "runs",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("job_name", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("scheduled_for", BigInteger, nullable=False),
+    # The occurrence that this row stands for; NULL where nobody is kept from a second row: runs
+    # by hand and repeated ones. NULLs are distinct in the unique index.
+    Column("occurrence", BigInteger),
+    Column("fire_at", BigInteger, nullable=False),
+    Column("claimed_at", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("missed_count", BigInteger, nullable=False),
+    Column("metadata_json", Text),
+    Column("started_at", BigInteger),
+    Column("retry_at", BigInteger),
+    Column("pid", BigInteger),
+    Column("start_ticks", BigInteger),
+    Column("boot_id", Text),
+    Column("ended_at", BigInteger),
+    Column("reason", Text),
+    Column("retry_of", Text),
+    # the ending of the last attempt
+    Column("end_kind", Text),
+    Column("end_at", BigInteger),
+    Column("exit_code", BigInteger),
+    Column("signal", BigInteger),
+    Column("dropped_bytes", BigInteger),
+    Column("error_type", Text),
+    Column("error_message", Text),
+    Column("error_traceback", Text),
+    Column("result_json", Text),
+    Column("is_result_truncated", Boolean(create_constraint=False)),
+    # rows of occurrences that never became a run
+    Column("skip_first", BigInteger),
+    Column("skip_count", BigInteger),
+    Column("is_skip_count_capped", Boolean(create_constraint=False)),
+    PrimaryKeyConstraint("id", name="runs_pk"),
+    Index("runs_claim", "job_id", "occurrence", unique=True),
+    Index("runs_by_time", "claimed_at", "id"),
+    Index("runs_by_job", "job_id", "claimed_at", "id"),
+    Index("runs_by_state", "state", "claimed_at", "id"),
+    Index(
+        "runs_by_rare_trigger",
+        "trigger",
+        "claimed_at",
+        "id",
+        sqlite_where=text("trigger <> 'schedule'"),
+        postgresql_where=text("trigger <> 'schedule'"),
+    ),
+)
+
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id", name="attempts_run", ondelete="CASCADE")),
+    Column("attempt", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("pid", BigInteger),
+    Column("end_kind", Text),
+    Column("exit_code", BigInteger),
+    Column("signal", BigInteger),
+    Column("error_type", Text),
+    Column("error_message", Text),
+    Column("error_traceback", Text),
+    PrimaryKeyConstraint("run_id", "attempt", name="attempts_pk"),
+)
+
+run_logs: Final = Table(
+    "run_logs",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id", name="run_logs_run", ondelete="CASCADE")),
+    # the number of the chunk's first line within its run, from 1
+    Column("seq", BigInteger, nullable=False),
+    Column("line_count", BigInteger, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("byte_count", Integer, nullable=False),
+    Column("lines_json", Text, nullable=False),  # one JSON object a line
+    PrimaryKeyConstraint("run_id", "seq", name="run_logs_pk"),
+    Index("run_logs_by_age", "last_at"),
+)
+
+# Alembic's own table, so that a fresh database can be stamped without importing Alembic.
+version_table: Final = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)

@@ -1,0 +1,323 @@
+"""The store itself: a folder, a lock, a database, one writer and two readers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection
+
+from luad.clock import Clock
+from luad.core.events import Record, Restored
+from luad.core.model import JSON, OPEN_STATES, SECOND, Instant, RunState
+from luad.errors import StoreUnavailableError
+from luad.store import logs, reads, retention, writes
+from luad.store.connect import READERS, connect, reader_engine
+from luad.store.faults import StoreCorruptError, nonsense, world_failures
+from luad.store.files import DATABASE, StateLock, size_of
+from luad.store.opening import Opened, open_database
+from luad.store.shapes import (
+    Attempt,
+    LogLine,
+    Pruned,
+    RecentRun,
+    Retention,
+    Revision,
+    RunFilter,
+    RunRow,
+    StoreStats,
+)
+from luad.store.values import cleaned, to_text
+from luad.store.writer import Writer
+
+T = TypeVar("T")
+
+EVERYTHING: Final = RunFilter()
+SEEN_EVERY_MS: Final = SECOND
+
+
+class Store:
+    """luad's memory. Every public method is one transaction.
+
+    Methods that write or ask are coroutines and belong to a running loop; the work is done in the
+    store's own threads. They raise StoreUnavailableError when the database cannot be written or
+    read at the moment: then nothing was written, and the call may be repeated.
+
+    *quarantined* is where a damaged database was moved when the store was opened, None when it was
+    sound; *problem* says what was wrong with it.
+    """
+
+    def __init__(self, state_dir: Path, lock: StateLock, opened: Opened, *, clock: Clock) -> None:
+        self.path: Final = state_dir / DATABASE
+        self.quarantined: Final = opened.quarantined
+        self.problem: Final = opened.problem
+        self._lock = lock
+        self._clock = clock
+        self._restored: Restored | None = opened.restored
+        self._seen_at: Instant | None = None
+        self._pass: retention.Pass | None = None
+        self._is_closed = False
+        self._writer = Writer(
+            self.path,
+            opened.engine,
+            before_commit=self._note_alive,
+            on_corrupt=lock.mark_corrupt,
+        )
+        self._engine = reader_engine(self.path)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
+
+    # --- opening and closing ---
+
+    @classmethod
+    def open(cls, state_dir: Path, *, clock: Clock) -> Store:
+        """Lock *state_dir* and open the database in it, making both if they are not there.
+
+        A damaged database is set aside and a fresh one made (`quarantined`); one of an older luad
+        is migrated. Raises AlreadyRunningError, StoreTooNewError, StoreUnavailableError.
+        """
+        state_dir = state_dir.absolute()
+        lock = StateLock.take(state_dir)
+        try:
+            opened = open_database(state_dir / DATABASE, lock, clock)
+            return cls(state_dir, lock, opened, clock=clock)
+        except BaseException:
+            lock.give_up()
+            raise
+
+    def close(self) -> None:
+        """Write what waits, close the database, give the folder back. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._writer.close()
+        self._readers.shutdown()
+        self._engine.dispose()
+        self._lock.release()
+
+    def check_identity(self) -> bool:
+        """False once the database's file was deleted or replaced; from then on nothing is written."""
+        return self._writer.is_same_file()
+
+    # --- writing ---
+
+    async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
+        """Write *records*, in order, in one durable transaction.
+
+        Returns the ids of the runs whose claim was refused because their occurrence has a row
+        already. A claim that is repeated after a StoreUnavailableError is not refused.
+        """
+        if not records:
+            return ()
+        batch = tuple(records)
+
+        def work(connection: Connection) -> tuple[str, ...]:
+            return writes.write(connection, batch, self._clock.now().wall)
+
+        return await asyncio.wrap_future(self._writer.submit(work))
+
+    def touch(self, now: Instant) -> None:
+        """Note, soon and without waiting for it, that the daemon was alive at *now*."""
+        with suppress(StoreUnavailableError):
+            self._writer.submit(lambda connection: writes.see(connection, now), is_urgent=False)
+
+    def _note_alive(self, connection: Connection) -> None:
+        now = self._clock.now().wall
+        if self._seen_at is None or abs(now - self._seen_at) >= SEEN_EVERY_MS:
+            writes.see(connection, now)
+            self._seen_at = now
+
+    async def append_logs(self, run_id: str, lines: Sequence[Mapping[str, JSON]]) -> None:
+        """Add *lines* to the end of a run's log; lines of a run without a row are dropped.
+
+        Waits behind what is urgent. A power failure may lose the last ones, a crash does not.
+        """
+        if not lines:
+            return
+        chunks = logs.chunks_of(to_text(run_id), lines, self._clock.now().wall)
+        future = self._writer.submit(
+            lambda connection: logs.append(connection, chunks),
+            is_urgent=False,
+            weight=sum(each["b_byte_count"] for each in chunks),
+        )
+        await asyncio.wrap_future(future)
+
+    async def prune(
+        self,
+        now: Instant,
+        *,
+        history_ms: int,
+        runs_per_job: int,
+        logs_ms: int,
+        slice_size: int = 500,
+    ) -> Pruned:
+        """Do one slice of retention; call again until `is_done`. Never two at once.
+
+        Other writes pass between the slices. What a pass removes is settled when it begins.
+        """
+        if self._pass is None:
+            wanted = Retention(history_ms, runs_per_job, logs_ms)
+            surplus = await self._read(
+                lambda connection: retention.surpluses(connection, runs_per_job)
+            )
+            self._pass = retention.Pass(now, wanted, surplus, slice_size)
+        current = self._pass
+        try:
+            slice_done = await asyncio.wrap_future(
+                self._writer.submit(current.step, is_urgent=False)
+            )
+        except BaseException:
+            self._pass = None
+            raise
+        if slice_done.is_done:
+            self._pass = None
+            await asyncio.get_running_loop().run_in_executor(self._readers, self._checkpoint)
+        return slice_done
+
+    def _checkpoint(self) -> None:
+        """Move the log of writes into the database and cut it off; try, do not insist."""
+        with world_failures(self.path):
+            connection = connect(self.path)
+            try:
+                connection.execute("PRAGMA busy_timeout = 0")
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.close()
+
+    # --- start-up ---
+
+    def restore(self) -> Restored:
+        """Return the installed jobs, the runs that are open, and when the last daemon was alive.
+
+        Not a coroutine: it is asked before anything else is going on.
+        """
+        restored, self._restored = self._restored, None
+        return restored if restored is not None else self._ask(reads.restored)
+
+    # --- asking ---
+
+    async def runs(
+        self, wanted: RunFilter = EVERYTHING, *, limit: int = 50, cursor: str | None = None
+    ) -> tuple[list[RunRow], str | None]:
+        """Return a page of the history, newest first, and the cursor of the next one, if any.
+
+        A cursor stays good while rows come and go. Raises UsageError for one that is not ours.
+        """
+        return await self._read(
+            lambda connection: reads.page(connection, cleaned(wanted), limit, cursor)
+        )
+
+    async def run(self, name: str, *, job: str | None = None) -> RunRow:
+        """Return the run of an id, of the beginning of one, `@last` or `@last-failed` (of *job*).
+
+        Raises NotFoundError, and ConflictError (`ambiguous`) when several ids begin so.
+        """
+        return await self._read(
+            lambda connection: reads.find_run(
+                connection, to_text(name), None if job is None else to_text(job)
+            )
+        )
+
+    async def attempts(self, run_id: str) -> list[Attempt]:
+        """Return the attempts of a run, the first one first. Raises NotFoundError."""
+        return await self._read(
+            lambda connection: reads.attempts_of(
+                connection, reads.find_run(connection, to_text(run_id), None)
+            )
+        )
+
+    async def recent_runs(
+        self, job_ids: Iterable[str], n: int = 20
+    ) -> dict[str, tuple[RecentRun, ...]]:
+        """Return the last *n* rows of each installed job, oldest first; no rows, no entry."""
+        ids = [to_text(each) for each in job_ids]
+        return await self._read(lambda connection: reads.recent_runs(connection, ids, n))
+
+    async def last_run(self, job_id: str) -> RunRow | None:
+        """Return the newest run of a job; skipped and missed rows are none."""
+        return await self._read(lambda connection: reads.last_run(connection, to_text(job_id)))
+
+    async def job_revisions(self, job_id: str) -> list[Revision]:
+        """Return the definitions that a job has had, the latest installed first."""
+        return await self._read(lambda connection: reads.revisions_of(connection, to_text(job_id)))
+
+    async def read_logs(
+        self,
+        run_id: str,
+        *,
+        tail: int | None = None,
+        after_seq: int | None = None,
+        level: str | None = None,
+    ) -> list[LogLine]:
+        """Return lines of a run, in order: after *after_seq*, at least of *level*, the last *tail*."""
+        return await self._read(
+            lambda connection: logs.read(
+                connection, to_text(run_id), tail=tail, after_seq=after_seq, level=level
+            )
+        )
+
+    async def read_runs_logs(
+        self, wanted: RunFilter = EVERYTHING, *, tail: int = 100, level: str | None = None
+    ) -> list[LogLine]:
+        """Return the last *tail* lines of the runs that *wanted* describes, run after run."""
+        return await self._read(
+            lambda connection: logs.read_runs(connection, cleaned(wanted), tail=tail, level=level)
+        )
+
+    async def counts(self) -> dict[RunState, int]:
+        """Return the number of rows in each state."""
+        return await self._read(reads.counts)
+
+    def size_bytes(self) -> int:
+        """Bytes on disk, the log of writes included."""
+        return size_of(self.path)
+
+    async def stats(self) -> StoreStats:
+        """Return what `luad status` says of the store."""
+        numbers, jobs = await self._read(
+            lambda connection: (reads.counts(connection), reads.job_count(connection))
+        )
+        return StoreStats(
+            path=self.path,
+            size_bytes=self.size_bytes(),
+            jobs=jobs,
+            runs=sum(numbers.values()),
+            open_runs=sum(numbers[state] for state in OPEN_STATES),
+            is_writable=self.is_writable,
+            last_error=self.last_error,
+        )
+
+    @property
+    def is_writable(self) -> bool:
+        """Did the last write work (and is the file still there)."""
+        return not self.last_error and self.check_identity()
+
+    @property
+    def last_error(self) -> str:
+        """The last write's failure, empty once one has worked again."""
+        return self._writer.last_error
+
+    # --- inside ---
+
+    async def _read(self, question: Callable[[Connection], T]) -> T:
+        if self._is_closed:
+            raise StoreUnavailableError(f"{self.path} is closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._ask, question)
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        try:
+            with (
+                world_failures(self.path),
+                nonsense(self.path),
+                self._engine.connect() as connection,
+                connection.begin(),
+            ):
+                return question(connection)
+        except StoreCorruptError:
+            self._lock.mark_corrupt()
+            raise

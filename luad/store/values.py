@@ -1,0 +1,344 @@
+"""Between luad's values and the columns of a row.
+
+Whatever a handler or a user can produce must go in: numbers beyond 64 bits are clamped, lone
+surrogates and NULs are written as escapes, NaN and infinities become null. Nothing here may fail
+for a reason that lies in the data, or one run could keep every other from being stored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from luad.core.events import InstallJob, RecordSkip, SaveProgress, StoredJob
+from luad.core.model import (
+    JSON,
+    Ending,
+    EndKind,
+    Origin,
+    Pause,
+    ProcessIdentity,
+    Reason,
+    Run,
+    RunError,
+    RunState,
+    Skip,
+    Trigger,
+)
+from luad.store.shapes import RunFilter, RunRow
+
+_MOST: Final = 2**63 - 1
+_LEAST: Final = -(2**63)
+
+GUARDED: Final = frozenset({Trigger.SCHEDULE, Trigger.CATCHUP})
+"""Runs for these reasons are an occurrence's one and only row."""
+
+
+# --- single values -----------------------------------------------------------------------------
+
+
+def to_int(number: int) -> int:
+    """Clamp *number* to what a 64-bit column holds."""
+    return number if _LEAST <= number <= _MOST else (_MOST if number > 0 else _LEAST)
+
+
+def to_int_or_none(number: int | None) -> int | None:
+    """Clamp *number*, let None pass."""
+    return None if number is None else to_int(number)
+
+
+def to_text(text: str) -> str:
+    r"""Return *text* with NULs and lone surrogates written as ``\x00`` and ``\udc80``."""
+    if "\0" in text:
+        text = text.replace("\0", "\\x00")
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def cleaned(wanted: RunFilter) -> RunFilter:
+    """Return *wanted* with nothing in it that the database could not even be asked for."""
+    return replace(
+        wanted,
+        job=to_text_or_none(wanted.job),
+        job_id=to_text_or_none(wanted.job_id),
+        since=to_int_or_none(wanted.since),
+        until=to_int_or_none(wanted.until),
+    )
+
+
+def to_text_or_none(text: str | None) -> str | None:
+    """Clean *text*, let None pass."""
+    return None if text is None else to_text(text)
+
+
+def to_json(value: JSON) -> str:
+    """Return *value* as one line of strict JSON, ASCII only.
+
+    Raises TypeError for what is no JSON at all: that is our own mistake, not the data's.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
+    except ValueError:
+        return json.dumps(_finite(value), separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> JSON:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _finite(value: JSON) -> JSON:
+    """Replace NaN and the infinities, which JSON has no words for, by null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
+
+
+# --- jobs --------------------------------------------------------------------------------------
+
+
+def job_row(record: InstallJob) -> dict[str, Any]:
+    """The row of a job that is new. An installed one keeps its progress and its `installed_at`."""
+    at = to_int(record.at)
+    origin = record.origin
+    return {
+        "job_id": to_text(record.job_id),
+        "name": to_text(record.job.name),
+        "revision": to_text(record.job.revision),
+        "definition_json": to_json(record.job.definition),
+        "origin_path": None if origin is None else to_text(origin.path),
+        "origin_line": None if origin is None else to_int(origin.line),
+        "installed_at": at,
+        "grid_at": at,
+        "handled_until": at,
+        "consecutive_failures": 0,
+    }
+
+
+def revision_row(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of the revision that *job*, a row of `job_row`, was installed with."""
+    return {
+        "job_id": job["job_id"],
+        "revision": job["revision"],
+        "name": job["name"],
+        "definition_json": job["definition_json"],
+        "first_seen_at": job["installed_at"],
+        "last_installed_at": job["installed_at"],
+    }
+
+
+def progress_row(record: SaveProgress) -> dict[str, Any]:
+    """The columns of `jobs` that change while a job is in force; `b_job_id` names the row."""
+    pause = record.pause
+    return {
+        "b_job_id": to_text(record.job_id),
+        "grid_at": to_int(record.grid_at),
+        "handled_until": to_int(record.handled_until),
+        "consecutive_failures": to_int(record.consecutive_failures),
+        "paused_at": None if pause is None else to_int(pause.at),
+        "paused_until": None if pause is None else to_int_or_none(pause.until),
+        "pause_reason": None if pause is None else to_text(pause.reason),
+        "pause_author": None if pause is None else to_text(pause.author),
+    }
+
+
+def read_job(row: Row[Any]) -> StoredJob:
+    """The job of a row of `jobs`. Raises ValueError when the row makes no sense."""
+    pause = None
+    if row.paused_at is not None:
+        pause = Pause(row.paused_at, row.pause_reason, row.pause_author, row.paused_until)
+    origin = None if row.origin_path is None else Origin(row.origin_path, row.origin_line)
+    definition = json.loads(row.definition_json)
+    if not isinstance(definition, dict):
+        raise ValueError(f"job {row.name}: its definition is no object")  # noqa: TRY004 - the row is damaged, nobody passed a wrong type
+    progress = SaveProgress(
+        row.job_id, row.grid_at, row.handled_until, row.consecutive_failures, pause
+    )
+    return StoredJob(
+        row.job_id, row.name, definition, row.revision, origin, row.installed_at, progress
+    )
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+def claim_row(run: Run) -> dict[str, Any]:
+    """The row of a run that has just been claimed."""
+    scheduled_for = to_int(run.scheduled_for)
+    return {
+        "id": to_text(run.id),
+        "job_name": to_text(run.job_name),
+        "job_id": to_text(run.job_id),
+        "trigger": run.trigger.value,
+        "scheduled_for": scheduled_for,
+        "occurrence": scheduled_for if run.trigger in GUARDED else None,
+        "fire_at": to_int(run.fire_at),
+        "claimed_at": to_int(run.claimed_at),
+        "missed_count": to_int(run.missed_count),
+        "metadata_json": None if run.metadata is None else to_json(run.metadata),
+        "retry_of": to_text_or_none(run.retry_of),
+        **_changing(run),
+    }
+
+
+def save_row(run: Run) -> dict[str, Any]:
+    """The columns of `runs` that change in a run's life; `b_id` and `b_attempt` name the row."""
+    changing = _changing(run)
+    return {"b_id": to_text(run.id), "b_attempt": changing["attempt"], **changing}
+
+
+def _changing(run: Run) -> dict[str, Any]:
+    identity = run.identity
+    return {
+        "revision": to_text(run.revision),
+        "state": run.state.value,
+        "attempt": to_int(run.attempt),
+        "started_at": to_int_or_none(run.started_at),
+        "retry_at": to_int_or_none(run.retry_at),
+        "pid": None if identity is None else to_int(identity.pid),
+        "start_ticks": None if identity is None else to_int(identity.start_ticks),
+        "boot_id": None if identity is None else to_text(identity.boot_id),
+        "ended_at": to_int_or_none(run.ended_at),
+        "reason": None if run.reason is None else run.reason.value,
+        **_ending(run.ending),
+    }
+
+
+def _ending(ending: Ending | None) -> dict[str, Any]:
+    if ending is None:
+        return dict.fromkeys(_ENDING_COLUMNS)
+    error = ending.error
+    return {
+        "end_kind": ending.kind.value,
+        "end_at": to_int(ending.at),
+        "exit_code": to_int_or_none(ending.exit_code),
+        "signal": to_int_or_none(ending.signal),
+        "dropped_bytes": to_int(ending.dropped_bytes),
+        "error_type": None if error is None else to_text(error.type),
+        "error_message": None if error is None else to_text(error.message),
+        "error_traceback": None if error is None else to_text(error.traceback),
+        "result_json": to_text_or_none(ending.result_json),
+        "is_result_truncated": ending.is_result_truncated,
+    }
+
+
+_ENDING_COLUMNS: Final = (
+    "end_kind",
+    "end_at",
+    "exit_code",
+    "signal",
+    "dropped_bytes",
+    "error_type",
+    "error_message",
+    "error_traceback",
+    "result_json",
+    "is_result_truncated",
+)
+
+
+def skip_row(record: RecordSkip) -> dict[str, Any]:
+    """The row of occurrences that never became a run; it stands at the last of them."""
+    at = to_int(record.at)
+    last = to_int(record.skip.last)
+    return {
+        "id": to_text(record.row_id),
+        "job_name": to_text(record.job_name),
+        "job_id": to_text(record.job_id),
+        "revision": to_text(record.revision),
+        "trigger": Trigger.SCHEDULE.value,
+        "scheduled_for": last,
+        "occurrence": last,
+        "fire_at": last,
+        "claimed_at": at,
+        "ended_at": at,
+        "state": record.skip.state.value,
+        "reason": record.skip.reason.value,
+        "attempt": 1,
+        "missed_count": 0,
+        **_counted(record.skip),
+    }
+
+
+def extend_row(row_id: str, skip: Skip) -> dict[str, Any]:
+    """The columns of a skipped row that change; `b_id` names the row."""
+    last = to_int(skip.last)
+    return {
+        "b_id": to_text(row_id),
+        "b_last": last,
+        "scheduled_for": last,
+        "occurrence": last,
+        "fire_at": last,
+        **_counted(skip),
+    }
+
+
+def _counted(skip: Skip) -> dict[str, Any]:
+    return {
+        "skip_first": to_int(skip.first),
+        "skip_count": to_int(skip.count),
+        "is_skip_count_capped": skip.is_count_capped,
+    }
+
+
+def read_run(row: Row[Any]) -> RunRow:
+    """The run of a row of `runs`. Raises ValueError when the row makes no sense."""
+    identity = None
+    if row.pid is not None and row.boot_id is not None and row.start_ticks is not None:
+        identity = ProcessIdentity(row.pid, row.start_ticks, row.boot_id)
+    run = Run(
+        id=row.id,
+        job_name=row.job_name,
+        job_id=row.job_id,
+        revision=row.revision,
+        trigger=Trigger(row.trigger),
+        scheduled_for=row.scheduled_for,
+        fire_at=row.fire_at,
+        claimed_at=row.claimed_at,
+        state=RunState(row.state),
+        attempt=row.attempt,
+        missed_count=row.missed_count,
+        metadata=None if row.metadata_json is None else json.loads(row.metadata_json),
+        started_at=row.started_at,
+        retry_at=row.retry_at,
+        identity=identity,
+        ended_at=row.ended_at,
+        reason=None if row.reason is None else Reason(row.reason),
+        ending=_read_ending(row),
+        retry_of=row.retry_of,
+    )
+    if row.skip_count is None:
+        return RunRow(run)
+    return RunRow(run, row.skip_first, row.skip_count, bool(row.is_skip_count_capped))
+
+
+def _read_ending(row: Row[Any]) -> Ending | None:
+    if row.end_kind is None:
+        return None
+    return Ending(
+        kind=EndKind(row.end_kind),
+        at=row.end_at,
+        exit_code=row.exit_code,
+        signal=row.signal,
+        error=read_error(row),
+        result_json=row.result_json,
+        is_result_truncated=bool(row.is_result_truncated),
+        dropped_bytes=row.dropped_bytes or 0,
+    )
+
+
+def read_error(row: Row[Any]) -> RunError | None:
+    """The error in a row of `runs` or `attempts`."""
+    if row.error_type is None:
+        return None
+    return RunError(row.error_type, row.error_message or "", row.error_traceback or "")

@@ -1,0 +1,245 @@
+"""Records in, rows out: the body of the one transaction that `Store.apply` is.
+
+Records about jobs and records about runs touch different tables, so the two kinds may pass each
+other; within a kind the order holds. Neighbours of the same class become one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, bindparam, delete, exists, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from luad.core.events import (
+    ClaimRun,
+    ExtendSkip,
+    InstallJob,
+    Record,
+    RecordSkip,
+    RemoveJob,
+    SaveProgress,
+    SaveRun,
+)
+from luad.core.model import OPEN_STATES, Instant, Run, RunState
+from luad.store import values
+from luad.store.schema import attempts, jobs, meta, revisions, runs
+
+_OPEN: Final = sorted(state.value for state in OPEN_STATES)
+_ABOUT_JOBS: Final = (InstallJob, RemoveJob, SaveProgress)
+_IN_ONE_QUESTION: Final = 500
+"""How many ids a single statement asks for; SQLite takes some thousands of parameters."""
+
+_KEPT: Final = ("name", "revision", "definition_json", "origin_path", "origin_line")
+_ABOUT_ATTEMPT: Final = (
+    "ended_at",
+    "end_kind",
+    "exit_code",
+    "signal",
+    "error_type",
+    "error_message",
+    "error_traceback",
+)
+
+
+# --- statements --------------------------------------------------------------------------------
+
+_insert_job = insert(jobs)
+_install = _insert_job.on_conflict_do_update(
+    index_elements=["job_id"], set_={name: _insert_job.excluded[name] for name in _KEPT}
+)
+_free_name = delete(jobs).where(
+    jobs.c.name == bindparam("b_name"), jobs.c.job_id != bindparam("b_job_id")
+)
+_insert_revision = insert(revisions)
+_see_revision = _insert_revision.on_conflict_do_update(
+    index_elements=["job_id", "revision"],
+    set_={
+        name: _insert_revision.excluded[name]
+        for name in ("name", "definition_json", "last_installed_at")
+    },
+)
+_remove = delete(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
+_save_progress = update(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
+_insert_run = insert(runs).on_conflict_do_nothing()
+_save_run = update(runs).where(
+    runs.c.id == bindparam("b_id"),
+    runs.c.attempt <= bindparam("b_attempt"),
+    runs.c.state.in_(_OPEN),
+)
+_other = runs.alias("other")
+_extend_skip = update(runs).where(
+    runs.c.id == bindparam("b_id"),
+    runs.c.state.in_([RunState.SKIPPED.value, RunState.MISSED.value]),
+    ~exists().where(
+        _other.c.job_id == runs.c.job_id,
+        _other.c.occurrence == bindparam("b_last"),
+        _other.c.id != runs.c.id,
+    ),
+)
+_known_ids = select(runs.c.id).where(runs.c.id.in_(bindparam("ids", expanding=True)))
+_insert_attempt = insert(attempts)
+_end_attempt = _insert_attempt.on_conflict_do_update(
+    index_elements=["run_id", "attempt"],
+    set_={name: _insert_attempt.excluded[name] for name in _ABOUT_ATTEMPT},
+)
+_start_attempt = _insert_attempt.on_conflict_do_nothing()
+_insert_meta = insert(meta)
+_set_meta = _insert_meta.on_conflict_do_update(
+    index_elements=["key"], set_={"value": _insert_meta.excluded.value}
+)
+
+
+# --- the transaction ---------------------------------------------------------------------------
+
+
+def write(connection: Connection, records: Sequence[Record], now: Instant) -> tuple[str, ...]:
+    """Write *records* and return the ids of the runs whose claim was refused.
+
+    *now* stamps what the records do not: the start of a second or later attempt.
+    """
+    for kind, group in _grouped(each for each in records if isinstance(each, _ABOUT_JOBS)):
+        _WRITERS[kind](connection, group, now)
+    refused: list[str] = []
+    for kind, group in _grouped(each for each in records if not isinstance(each, _ABOUT_JOBS)):
+        refused += _WRITERS[kind](connection, group, now)
+    return tuple(refused)
+
+
+def see(connection: Connection, now: Instant) -> None:
+    """Note that the daemon is alive at *now*."""
+    connection.execute(_set_meta, {"key": "last_seen", "value": str(now)})
+
+
+def _grouped(records: Iterable[Record]) -> Iterator[tuple[type, Sequence[Any]]]:
+    for kind, group in groupby(records, type):
+        yield kind, list(group)
+
+
+def _install_jobs(connection: Connection, group: Sequence[InstallJob], _: Instant) -> list[str]:
+    # The last one of a name wins: two rows of one name would be two jobs at the next start.
+    by_name = {row["name"]: row for row in map(values.job_row, group)}
+    rows = list(by_name.values())
+    freed = [{"b_name": row["name"], "b_job_id": row["job_id"]} for row in rows]
+    connection.execute(_free_name, freed)
+    connection.execute(_install, rows)
+    connection.execute(_see_revision, [values.revision_row(row) for row in rows])
+    return []
+
+
+def _remove_jobs(connection: Connection, group: Sequence[RemoveJob], _: Instant) -> list[str]:
+    connection.execute(_remove, [{"b_job_id": values.to_text(each.job_id)} for each in group])
+    return []
+
+
+def _save_progresses(
+    connection: Connection, group: Sequence[SaveProgress], _: Instant
+) -> list[str]:
+    connection.execute(_save_progress, [values.progress_row(each) for each in group])
+    return []
+
+
+def _claim_runs(connection: Connection, group: Sequence[ClaimRun], _: Instant) -> list[str]:
+    rows = [values.claim_row(each.run) for each in group]
+    options = {"preserve_rowcount": True}
+    written = connection.execute(_insert_run, rows, execution_options=options).rowcount
+    if written == len(rows):
+        return []
+    # A row of that very id is ours already: the batch is a repetition of one that was reported as
+    # failed although the disk had it.
+    known: set[str] = set()
+    ids = [row["id"] for row in rows]
+    for start in range(0, len(ids), _IN_ONE_QUESTION):
+        part = ids[start : start + _IN_ONE_QUESTION]
+        known.update(connection.execute(_known_ids, {"ids": part}).scalars())
+    return [each.run.id for each, own_id in zip(group, ids, strict=True) if own_id not in known]
+
+
+def _save_runs(connection: Connection, group: Sequence[SaveRun], now: Instant) -> list[str]:
+    connection.execute(_save_run, [values.save_row(each.run) for each in group])
+    ended = [row for row in (_ended_attempt(each.run) for each in group) if row]
+    if ended:
+        _write_attempts(connection, _end_attempt, ended)
+    started = [row for row in (_started_attempt(each.run, now) for each in group) if row]
+    if started:
+        _write_attempts(connection, _start_attempt, started)
+    return []
+
+
+def _record_skips(connection: Connection, group: Sequence[RecordSkip], _: Instant) -> list[str]:
+    connection.execute(_insert_run, [values.skip_row(each) for each in group])
+    return []
+
+
+def _extend_skips(connection: Connection, group: Sequence[ExtendSkip], _: Instant) -> list[str]:
+    rows = [values.extend_row(each.row_id, each.skip) for each in group]
+    connection.execute(_extend_skip, rows)
+    return []
+
+
+_WRITERS: Final = cast(
+    "dict[type, Callable[[Connection, Sequence[Any], Instant], list[str]]]",
+    {
+        InstallJob: _install_jobs,
+        RemoveJob: _remove_jobs,
+        SaveProgress: _save_progresses,
+        ClaimRun: _claim_runs,
+        SaveRun: _save_runs,
+        RecordSkip: _record_skips,
+        ExtendSkip: _extend_skips,
+    },
+)
+
+
+# --- attempts ----------------------------------------------------------------------------------
+#
+# A run that needs one attempt, as nearly all do, is its attempt's row as well; rows are written
+# only for runs that try again.
+
+
+def _ended_attempt(run: Run) -> dict[str, Any] | None:
+    """The row of an attempt that has just ended, when there was or will be another."""
+    ending = run.ending
+    if ending is None:
+        return None
+    is_over_now = run.state is RunState.RETRYING or (
+        run.attempt > 1 and run.state not in OPEN_STATES and run.ended_at == ending.at
+    )
+    if not is_over_now:
+        return None
+    row = values.save_row(run)
+    return {
+        "run_id": row["b_id"],
+        "attempt": row["attempt"],
+        "started_at": row["started_at"] if run.attempt == 1 else None,
+        "pid": None,
+        **{name: row[name] for name in _ABOUT_ATTEMPT},
+        "ended_at": row["end_at"],
+    }
+
+
+def _started_attempt(run: Run, now: Instant) -> dict[str, Any] | None:
+    """The row of a later attempt whose process has just started."""
+    if run.attempt == 1 or run.identity is None or run.state is not RunState.RUNNING:
+        return None
+    return {
+        "run_id": values.to_text(run.id),
+        "attempt": values.to_int(run.attempt),
+        "started_at": now,
+        "pid": values.to_int(run.identity.pid),
+    }
+
+
+def _write_attempts(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
+    # A run that the store does not know (its row is gone, or its claim was refused in this very
+    # batch) has no attempts either; the foreign key would spoil the batch.
+    ids = sorted({row["run_id"] for row in rows})
+    known: set[str] = set()
+    for start in range(0, len(ids), _IN_ONE_QUESTION):
+        part = ids[start : start + _IN_ONE_QUESTION]
+        known.update(connection.execute(_known_ids, {"ids": part}).scalars())
+    kept = [row for row in rows if row["run_id"] in known]
+    if kept:
+        connection.execute(statement, kept)
