@@ -141,6 +141,10 @@ class Desk:
         entry.consecutive_failures = 0  # else the next failure would pause it again at once
         self._state.touch(entry)
         self._state.timetable.cancel_alarm(Alarm("resume", entry.job.name))
+        if entry.handled_until > now:  # the clock went back meanwhile
+            self._state.timetable.discard(entry.job.name)
+            self._state.follow_clock_back(entry, now)
+            self._state.arm(entry)
         count = skipped[1].count if skipped else 0
         self._state.log("job.resumed", job=entry.job.name, author=author, skipped=count)
         if skipped is None or catch_up == "none":

@@ -38,7 +38,6 @@ from luad.core.model import (
     JobStatus,
     Now,
     Occurrence,
-    Once,
     Reason,
     RunState,
     Wanted,
@@ -86,13 +85,14 @@ class Engine:
                 progress.pause,
             )
             if is_behind:
-                self._follow_clock_back(entry, now.wall)
+                self._state.follow_clock_back(entry, now.wall)
             self._state.entries[job.name] = entry
         for run in before.open_runs:
             self._state.runs.restore(run, self._state.timetable)
 
     def handle(self, events: Sequence[Event], now: Now) -> list[Effect]:
         """Take in what has happened by *now* and return what follows, in order."""
+        self._state.elapsed = now.elapsed
         step_ms = self._clock.notice(now)
         if step_ms:
             self._step_clock(step_ms, now.wall)
@@ -140,7 +140,9 @@ class Engine:
 
     # --- events ---
 
-    def _handle_event(self, event: Event, now: Instant) -> None:
+    def _handle_event(  # noqa: C901, PLR0912 - one case an event; the set is closed
+        self, event: Event, now: Instant
+    ) -> None:
         match event:
             case Ticked():
                 pass  # time is handled for every batch
@@ -236,18 +238,9 @@ class Engine:
                 shift = step_ms + (1 if step_ms < 0 else 0)
                 entry.grid_at += shift
                 entry.handled_until += shift
+                entry.open_skip = None
                 self._state.touch(entry)
-            elif step_ms < 0:
-                self._follow_clock_back(entry, now)
+            elif step_ms < 0 and entry.pause is None:  # a paused one has its rows already
+                self._state.follow_clock_back(entry, now)
             if self._state.is_loaded:
-                self._jobset.arm(entry)
-
-    def _follow_clock_back(self, entry: Entry, now: Instant) -> None:
-        """Look at the occurrences after *now* again; those with a row are refused by the store."""
-        schedule = entry.job.schedule
-        if isinstance(schedule, Once) or entry.handled_until <= now:
-            return
-        entry.handled_until = now
-        if isinstance(schedule, Interval):
-            entry.grid_at = now
-        self._state.touch(entry)
+                self._state.arm(entry)

@@ -39,7 +39,7 @@ class JobSet:
             if entry.wanted is not new:
                 entry.wanted = Wanted(entry.job, new.origin, new.stale)
             if is_first:
-                self.arm(entry)
+                self._state.arm(entry)
         self._state.log(
             "config.installed",
             added=len(plan.add),
@@ -62,7 +62,7 @@ class JobSet:
         self._state.entries[job.name] = entry
         self._state.touch(entry)
         self._state.out.append(InstallJob(job_id, job, wanted.origin, now))
-        self.arm(entry)
+        self._state.arm(entry)
 
     def _replace(self, entry: Entry, new: Wanted, now: Instant, *, is_first: bool) -> None:
         old = entry.job
@@ -78,7 +78,7 @@ class JobSet:
         entry.wanted = new
         self._state.touch(entry)
         self._state.out.append(InstallJob(entry.job_id, new.job, new.origin, now))
-        self.arm(entry)
+        self._state.arm(entry)
 
     def _remove(self, entry: Entry, now: Instant) -> None:
         name = entry.job.name
@@ -90,13 +90,6 @@ class JobSet:
             if run.state is not RunState.RUNNING:  # what runs may end; nothing new starts
                 self._state.runs.cancel(run, Reason.REMOVED, now, self._state.timetable)
         self._state.out.append(RemoveJob(entry.job_id, name, now))
-
-    def arm(self, entry: Entry) -> None:
-        """Put a job on the timetable, where it waits for what comes after `handled_until`."""
-        if entry.job.enabled:
-            self._state.timetable.add(entry.job, entry.grid_at, entry.handled_until)
-        if entry.pause is not None and entry.pause.until is not None:
-            self._state.timetable.set_alarm(Alarm("resume", entry.job.name), entry.pause.until)
 
 
 def _grid(job: Job, now: Instant) -> Instant:

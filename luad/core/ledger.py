@@ -93,7 +93,9 @@ class Ledger:
         missed_count: int = 0,
     ) -> Run:
         """Return a run that is not claimed yet. *cause* tells runs of one occurrence apart."""
-        run_id = make_id("run", now, entry.job_id, occurrence.scheduled_for, cause)
+        run_id = make_id(
+            "run", now, entry.job_id, occurrence.scheduled_for, cause, self._state.elapsed
+        )
         return Run(
             run_id,
             entry.job.name,
@@ -108,7 +110,7 @@ class Ledger:
 
     def record_skip(self, entry: Entry, skip: Skip, now: Instant) -> str:
         """Write down what did not run; return the id of the row."""
-        row_id = make_id("run", now, entry.job_id, skip.last, skip.reason)
+        row_id = make_id("run", now, entry.job_id, skip.last, skip.reason, self._state.elapsed)
         name = entry.job.name
         self._state.out.append(
             RecordSkip(row_id, name, entry.job_id, entry.job.revision, skip, now)

@@ -29,12 +29,12 @@ from luad.core.timetable import Alarm, Timetable
 class OpenRuns:
     """Every run that is not over, and who of them may go on.
 
-    *job_in_force* gives the job of a name as it stands now, None once it is removed. *out* is the
-    list that effects are put in; the engine empties it.
+    *job_in_force* gives the job of a run as it stands now, None once it is removed (also when another
+    one of the same name has been installed since). *out* is the list that effects are put in.
     """
 
     def __init__(
-        self, capacity: int, job_in_force: Callable[[str], Job | None], out: list[Effect]
+        self, capacity: int, job_in_force: Callable[[Run], Job | None], out: list[Effect]
     ) -> None:
         self.slots = Slots(capacity)
         self.may_start = False
@@ -91,7 +91,7 @@ class OpenRuns:
             self._start(self._runs[run_id], RunEvent.START)
 
     def _start(self, run: Run, event: RunEvent) -> None:
-        job = self._job_in_force(run.job_name)
+        job = self._job_in_force(run)
         assert job is not None, "what waits is cancelled when its job is removed"
         run = replace(run, state=step(run.state, event), revision=job.revision)
         self._save(run)
@@ -99,7 +99,9 @@ class OpenRuns:
 
     def retry_due(self, run_id: str) -> None:
         """The time of the next attempt has come."""
-        run = self._runs[run_id]
+        run = self._runs.get(run_id)
+        if run is None:
+            return  # cancelled by something else that came due in the same batch
         run = replace(run, attempt=run.attempt + 1, retry_at=None, identity=None)
         if self.may_start and self.slots.take(run_id):
             self._start(run, RunEvent.START)
@@ -129,7 +131,7 @@ class OpenRuns:
         ending = event.ending
         reason = self._stopping.pop(run.id, None)
         verdict = after_ending(
-            self._job_in_force(run.job_name), run.attempt, ending, may_retry=reason is None
+            self._job_in_force(run), run.attempt, ending, may_retry=reason is None
         )
         state = step(run.state, verdict.event)
         self.slots.free(run.id)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from luad.core.events import Effect, Log, SaveProgress
-from luad.core.model import Instant, Job, JobStatus, Once, Pause, Skip, Wanted
+from luad.core.model import Instant, Interval, Job, JobStatus, Once, Pause, Run, Skip, Wanted
 from luad.core.runs import OpenRuns
-from luad.core.timetable import Timetable
+from luad.core.timetable import Alarm, Timetable
 
 
 @dataclass(slots=True)
@@ -50,14 +50,35 @@ class State:
         self.timetable = Timetable(now)
         self.out: list[Effect] = []
         self.runs = OpenRuns(capacity, self.job_in_force, self.out)
+        self.elapsed = 0  # of the steady clock: tells ids apart when the wall clock goes back
         self.is_loaded = False
         self.is_draining = False
         self._dirty: dict[str, Entry] = {}
 
-    def job_in_force(self, name: str) -> Job | None:
-        """Return the definition of an installed job."""
-        entry = self.entries.get(name)
-        return entry.job if entry else None
+    def job_in_force(self, run: Run) -> Job | None:
+        """Return the definition that holds for *run* now; None once its job is removed."""
+        entry = self.entries.get(run.job_name)
+        return entry.job if entry and entry.job_id == run.job_id else None
+
+    def arm(self, entry: Entry) -> None:
+        """Put a job on the timetable, where it waits for what comes after `handled_until`."""
+        if entry.job.enabled:
+            self.timetable.add(entry.job, entry.grid_at, entry.handled_until)
+        if entry.pause is not None and entry.pause.until is not None:
+            self.timetable.set_alarm(Alarm("resume", entry.job.name), entry.pause.until)
+
+    def follow_clock_back(self, entry: Entry, now: Instant) -> None:
+        """Let *entry*, which has been looked after beyond *now*, wait for what comes after *now*.
+
+        Instants that have a row already are refused by the store.
+        """
+        schedule = entry.job.schedule
+        if isinstance(schedule, Once) or entry.handled_until <= now:
+            return
+        entry.handled_until = now
+        if isinstance(schedule, Interval):
+            entry.grid_at = now
+        self.touch(entry)
 
     def touch(self, entry: Entry) -> None:
         """Let the progress of *entry* be saved with this batch."""
