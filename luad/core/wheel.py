@@ -3,7 +3,7 @@
 Room rule: ticks in, ticks out. The wheel has no clock and does not know what a tick is worth
 (the engine counts milliseconds); it imports nothing of luad.
 
-    leaf      1,024 ticks      opened when the hand enters it: dealt out into exact ticks
+    leaf      1,024 ticks      opened when the hand enters it: a bit for each of its ticks
     level 0   64 leaves              65,536 ticks     about a minute, if a tick is a millisecond
     level 1   64 slots            4,194,304 ticks     70 minutes
     level 2   64 slots          268,435,456 ticks     3 days
@@ -11,27 +11,24 @@ Room rule: ticks in, ticks out. The wheel has no clock and does not know what a 
     level 4   64 slots    1,099,511,627,776 ticks     35 years
     far       one slot for every 35 years after that
 
-One invariant carries everything: **the place of a key follows from its tick and the hand alone.**
-It is the lowest level on which hand and tick still share a turn, that is, the topmost group of
-bits in which their leaf numbers differ. Three things follow:
+Two parts. `_at` says which keys are due at a tick, in the order of insertion; the wheel proper
+holds *ticks*, not keys. A thousand keys due at nine o'clock are one tick that moves down one level
+now and then; the firing order (tick, insertion) needs no sequence number; and what lies in a slot
+may be a set, because whoever takes it out sorts it by the one thing it consists of.
 
-- what lies on a lower level is due before anything on a higher one, so the next stop is the lowest
-  set bit of the lowest occupied level;
-- keys with equal ticks share a slot at every moment, so slots that keep insertion order make the
-  firing order (tick, insertion) without a sequence number;
-- a cancelled key needs no memory of where it was put.
+One invariant carries the rest: **the place of a tick follows from that tick and the hand alone.**
+It is the topmost group of bits in which their leaf numbers differ. Hence what lies on a lower level
+is due before anything on a higher one, the next stop is the lowest set bit of the lowest occupied
+level, and a cancelled key needs no memory of where it was put.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from operator import itemgetter
-from typing import Final, Generic, TypeAlias, TypeVar
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
-
-Slot: TypeAlias = dict[K, int]
-"""Keys with their ticks, in the order of insertion; removing one is O(1) and leaves nothing."""
 
 LEAF_BITS: Final = 10
 SLOT_BITS: Final = 6
@@ -42,12 +39,12 @@ FAR_BITS: Final = SLOT_BITS * LEVELS
 """How many bits of a leaf number the levels cover."""
 
 GLANCE: Final = 1_024
-"""`next_due` looks at no more keys than this, which takes some ten microseconds."""
+"""`next_due` looks at no more ticks than this, which takes some ten microseconds."""
 
-_LEVEL_OF_BIT: Final = tuple(max(0, bit - 1) // SLOT_BITS for bit in range(FAR_BITS + 1))
-_by_tick: Final = itemgetter(0)
+_IN_LEAF: Final = (1 << LEAF_BITS) - 1
+_IN_LEVEL: Final = SLOTS - 1
+_LEVEL_OF_LENGTH: Final = tuple(max(0, bit - 1) // SLOT_BITS for bit in range(FAR_BITS + 1))
 
-assert SLOTS.bit_count() == 1
 assert LEAF_BITS + FAR_BITS == 40, "2**40 ms are 34.8 years: `far` stays an exception"
 
 
@@ -55,59 +52,62 @@ class Wheel(Generic[K]):
     """A set of keys, each due at one tick; *now* is where the hand stands.
 
     Insert, cancel and move are O(1) and real: a removed key leaves nothing behind. `advance` costs
-    what becomes due, plus one step down for each key of the slots that the hand enters (at most
-    six in a key's life). Turning over empty slots costs nothing, however many.
+    what becomes due, plus one step down for each distinct tick in the slots that the hand enters (at
+    most six in a tick's life). Turning over empty slots costs nothing, however many.
 
     A wall clock that steps back cannot be followed; build a new wheel and insert again.
     """
 
-    __slots__ = ("_far", "_late", "_occupied", "_open", "_open_bits", "_slot_of", "_slots", "now")
+    __slots__ = ("_at", "_far", "_late", "_occupied", "_open", "_slots", "_tick_of", "now")
 
     def __init__(self, now: int = 0) -> None:
         assert now >= 0, "the hand starts at zero or later"
         self.now = now
 
-        # Where each key lies: the very slot, which in turn knows the tick.
-        self._slot_of: dict[K, Slot[K]] = {}
+        # When each key is due, and who is due at each tick: the key itself while it is alone (most
+        # are, and a dict weighs 200 bytes), else a dict used as an ordered set. No key is a dict,
+        # because a dict cannot be hashed.
+        self._tick_of: dict[K, int] = {}
+        self._at: dict[int, K | dict[K, None]] = {}
 
-        # Keys whose tick had passed when they were inserted: due at the next advance.
-        self._late: Slot[K] = {}
+        # Ticks that had passed when a key was inserted: due at the next advance.
+        self._late: set[int] = set()
 
-        # The open leaf, the one with the hand in it: exact tick -> keys, and one bit for each of
-        # its ticks in use. 1,024 bits are 136 bytes; finding the lowest takes a tenth of a µs.
+        # The open leaf, the one with the hand in it: a bit for each of its ticks in use. 1,024 bits
+        # are 164 bytes; finding the lowest takes a fifth of a microsecond.
         #
-        #   tick   ...024  ...025  ...026  ...027  ...
-        #   bit       0       1       2       3           <- always behind the hand's own bit
-        self._open: dict[int, Slot[K]] = {}
-        self._open_bits = 0
+        #   in the leaf     0     1     2     3    ...   1,023
+        #   bit             0     0     0     1    ...     0
+        #                         ^ the hand: every set bit lies behind it
+        self._open = 0
 
-        # All levels in one row, and one int of 64 bits a level saying which slots hold something.
+        # All levels in one row, and one int of 64 bits a level saying which slots hold a tick.
         #
-        #   tick, in bits   | epoch ... | level 4 | 3 | 2 | 1 | 0 | in the leaf |
-        #                                 6 bits    6   6   6   6     10 bits
+        #   a tick, in bits   | epoch ... | level 4 |  3  |  2  |  1  |  0  | in the leaf |
+        #                                      6       6     6     6     6        10
         #
-        # A key lies on the topmost level whose six bits differ from the hand's, in the slot that
-        # those six bits of its tick name. Hence every set bit is above the hand's own: no level
-        # wraps around, and the hand's slot on every level is empty.
-        self._slots: list[Slot[K]] = [{} for _ in range(LEVELS * SLOTS)]
+        # A tick lies on the topmost level whose six bits differ from the hand's, in the slot that
+        # its own six bits name. Hence every set bit is above the hand's: no level wraps around, and
+        # the hand's own slot is empty on every level.
+        self._slots: list[set[int]] = [set() for _ in range(LEVELS * SLOTS)]
         self._occupied = [0] * LEVELS
 
-        # Beyond the top level: epoch -> keys. Nobody has many of these.
-        self._far: dict[int, Slot[K]] = {}
+        # Beyond the top level: epoch -> ticks. Nobody has many of these.
+        self._far: dict[int, set[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._slot_of)
+        return len(self._tick_of)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._slot_of
+        return key in self._tick_of
 
     def __iter__(self) -> Iterator[K]:
-        """All keys, the one inserted longest ago first."""
-        return iter(self._slot_of)
+        """All keys, in the order in which they came in; a move does not change it."""
+        return iter(self._tick_of)
 
     def tick_of(self, key: K) -> int:
         """When *key* is due; KeyError if it is not in the wheel."""
-        return self._slot_of[key][key]
+        return self._tick_of[key]
 
     def insert(self, key: K, tick: int) -> None:
         """Make *key* due at *tick*; a key that is present moves, and queues behind its equals.
@@ -115,20 +115,25 @@ class Wheel(Generic[K]):
         A tick at or before *now* is allowed: the key comes out at the next advance, with its
         tick as given, even if that advance does not move the hand.
         """
-        if key in self._slot_of:
-            self.cancel(key)
-        slot = self._slot_for(tick)
-        slot[key] = tick
-        self._slot_of[key] = slot
+        if key in self._tick_of:
+            self._leave(key, self._tick_of[key])
+        self._tick_of[key] = tick
+        if tick not in self._at:
+            self._at[tick] = key
+            self._mark((tick,))
+            return
+        present = self._at[tick]
+        if isinstance(present, dict):
+            present[key] = None
+        else:
+            self._at[tick] = {present: None, key: None}
 
     def cancel(self, key: K) -> bool:
         """Take *key* out; False if it was not there."""
-        slot = self._slot_of.pop(key, None)
-        if slot is None:
+        tick = self._tick_of.pop(key, None)
+        if tick is None:
             return False
-        tick = slot.pop(key)
-        if not slot:
-            self._mark_empty(tick)
+        self._leave(key, tick)
         return True
 
     def advance(self, to_tick: int) -> list[tuple[int, K]]:
@@ -137,91 +142,104 @@ class Wheel(Generic[K]):
         Earliest first; equal ticks in the order of insertion.
         """
         assert to_tick >= self.now, "a wheel never turns back"
-        was, self.now = self.now, to_tick
+        ticks = self._turn(to_tick)
         due: list[tuple[int, K]] = []
-        if self._late:
-            late, self._late = self._late, {}
-            self._deal(late, due)
-        self._empty_open_leaf(was, due)
-        if was >> LEAF_BITS != to_tick >> LEAF_BITS:
-            assert not self._open, "the hand left a leaf with keys in it"
-            self._turn(was >> LEAF_BITS, to_tick >> LEAF_BITS, due)
-        slot_of = self._slot_of
+        for tick in ticks:
+            present = self._at.pop(tick)
+            if isinstance(present, dict):
+                due += [(tick, key) for key in present]
+            else:
+                due.append((tick, present))
+        tick_of = self._tick_of
         for _, key in due:
-            del slot_of[key]
+            del tick_of[key]
         return due
 
     def next_stop(self) -> int | None:
         """A tick not after the earliest key, found in O(levels); None when the wheel is empty.
 
         It is that key's own tick, or, further ahead, the first tick of the slot in which it
-        lies. Advancing to the latter fires nothing but brings the keys one level down or more, so
-        there are at most six stops before a key. *now* means: something is late, advance at once.
+        lies. Advancing to the latter fires nothing but brings the key at least one level down, so
+        there are at most six such stops before a key. *now* means: something is late, advance at
+        once.
         """
-        if not self._slot_of:
-            return None
-        return self._earliest()[0]
+        return self._earliest()[0] if self._tick_of else None
 
     def next_due(self) -> int | None:
         """As `next_stop`, but exact wherever a glance suffices; this is what to sleep until.
 
         It is the earliest key's own tick, unless the slot of the next stop holds more than
-        `GLANCE` keys; then it is that stop. Late keys are due *now*.
+        `GLANCE` distinct ticks; then it is that stop. Late keys are due *now*.
         """
-        if not self._slot_of:
+        if not self._tick_of:
             return None
-        stop, slot = self._earliest()
-        if stop == self.now or len(slot) > GLANCE:
-            return stop
-        return min(slot.values())
+        stop, ticks = self._earliest()
+        return min(ticks) if ticks and len(ticks) <= GLANCE else stop
 
     # --- where things lie ----------------------------------------------------------------------
 
-    def _slot_for(self, tick: int) -> Slot[K]:
-        """The slot in which *tick* belongs, marked as occupied."""
-        now = self.now
-        if tick <= now:
-            return self._late
-        leaf = tick >> LEAF_BITS
-        bits = (leaf ^ (now >> LEAF_BITS)).bit_length()
-        if not bits:
-            self._open_bits |= 1 << (tick & ((1 << LEAF_BITS) - 1))
-            return self._open.setdefault(tick, {})
-        if bits > FAR_BITS:
-            return self._far.setdefault(leaf >> FAR_BITS, {})
-        level = _LEVEL_OF_BIT[bits]
-        index = (leaf >> (SLOT_BITS * level)) & (SLOTS - 1)
-        self._occupied[level] |= 1 << index
-        return self._slots[level * SLOTS + index]
+    def _mark(self, ticks: Iterable[int]) -> None:
+        """Put *ticks* where they belong; the inner loop of the wheel."""
+        now, occupied, slots = self.now, self._occupied, self._slots
+        hand = now >> LEAF_BITS
+        for tick in ticks:
+            leaf = tick >> LEAF_BITS
+            length = (leaf ^ hand).bit_length()
+            if tick <= now:
+                self._late.add(tick)
+            elif not length:
+                self._open |= 1 << (tick & _IN_LEAF)
+            elif length <= FAR_BITS:
+                level = _LEVEL_OF_LENGTH[length]
+                index = (leaf >> (SLOT_BITS * level)) & _IN_LEVEL
+                occupied[level] |= 1 << index
+                slots[level * SLOTS + index].add(tick)
+            else:
+                self._far.setdefault(leaf >> FAR_BITS, set()).add(tick)
 
-    def _mark_empty(self, tick: int) -> None:
-        """The last key has left the slot of *tick*: nobody need stop there."""
+    def _unmark(self, tick: int) -> None:
+        """Undo `_mark`, so that nobody stops at *tick* in vain."""
+        leaf = tick >> LEAF_BITS
+        length = (leaf ^ (self.now >> LEAF_BITS)).bit_length()
         if tick <= self.now:
-            return
-        leaf = tick >> LEAF_BITS
-        bits = (leaf ^ (self.now >> LEAF_BITS)).bit_length()
-        if not bits:
-            self._open_bits ^= 1 << (tick & ((1 << LEAF_BITS) - 1))
-            del self._open[tick]
-        elif bits > FAR_BITS:
-            del self._far[leaf >> FAR_BITS]
+            self._late.remove(tick)
+        elif not length:
+            self._open ^= 1 << (tick & _IN_LEAF)
+        elif length <= FAR_BITS:
+            level = _LEVEL_OF_LENGTH[length]
+            index = (leaf >> (SLOT_BITS * level)) & _IN_LEVEL
+            slot = self._slots[level * SLOTS + index]
+            slot.remove(tick)
+            if not slot:
+                self._occupied[level] ^= 1 << index
         else:
-            level = _LEVEL_OF_BIT[bits]
-            self._occupied[level] ^= 1 << ((leaf >> (SLOT_BITS * level)) & (SLOTS - 1))
+            epoch = leaf >> FAR_BITS
+            self._far[epoch].remove(tick)
+            if not self._far[epoch]:
+                del self._far[epoch]
 
-    def _earliest(self) -> tuple[int, Slot[K]]:
-        """The next stop, and the slot that makes it one. The wheel is not empty."""
+    def _leave(self, key: K, tick: int) -> None:
+        """Take *key* from those who are due at *tick*."""
+        present = self._at[tick]
+        if isinstance(present, dict):
+            del present[key]
+            if present:
+                return
+        del self._at[tick]
+        self._unmark(tick)
+
+    def _earliest(self) -> tuple[int, set[int] | None]:
+        """The next stop, and the ticks behind it unless it is exact. The wheel is not empty."""
         if self._late:
-            return self.now, self._late
+            return self.now, None
         hand = self.now >> LEAF_BITS
-        if self._open_bits:
-            tick = (hand << LEAF_BITS) + _lowest(self._open_bits)
-            return tick, self._open[tick]
+        if self._open:
+            return (hand << LEAF_BITS) + _lowest(self._open), None
         for level, occupied in enumerate(self._occupied):
             if occupied:
                 index = _lowest(occupied)
                 shift = SLOT_BITS * level
-                assert index > (hand >> shift) & (SLOTS - 1), "a slot behind the hand holds keys"
+                assert index > (hand >> shift) & _IN_LEVEL, "a slot behind the hand holds ticks"
                 turn = hand >> (shift + SLOT_BITS)
                 leaf = ((turn << SLOT_BITS) + index) << shift
                 return leaf << LEAF_BITS, self._slots[level * SLOTS + index]
@@ -230,55 +248,64 @@ class Wheel(Generic[K]):
 
     # --- turning -------------------------------------------------------------------------------
 
-    def _empty_open_leaf(self, was: int, due: list[tuple[int, K]]) -> None:
-        """Take what is due by *now* out of the leaf that was open when the hand stood at *was*."""
-        first = was >> LEAF_BITS << LEAF_BITS
-        while self._open_bits:
-            offset = _lowest(self._open_bits)
-            tick = first + offset
-            if tick > self.now:
-                return
-            self._open_bits ^= 1 << offset
-            due += [(tick, key) for key in self._open.pop(tick)]
+    def _turn(self, to_tick: int) -> list[int]:
+        """Move the hand; take out and return all ticks up to *to_tick*, ascending."""
+        was, self.now = self.now, to_tick
+        due: list[int] = []
+        if self._late:
+            due += sorted(self._late)
+            self._late.clear()
+        if self._open:
+            self._empty_open_leaf(was >> LEAF_BITS << LEAF_BITS, due)
+        if was >> LEAF_BITS != to_tick >> LEAF_BITS:
+            assert not self._open, "the hand left a leaf with ticks in it"
+            self._empty_levels(was >> LEAF_BITS, to_tick >> LEAF_BITS, due)
+        return due
 
-    def _turn(self, was: int, leaf: int, due: list[tuple[int, K]]) -> None:
+    def _empty_open_leaf(self, first: int, due: list[int]) -> None:
+        """Take what is due out of the leaf that begins at *first*."""
+        left = self._open
+        while left:
+            lowest = left & -left
+            tick = first + lowest.bit_length() - 1
+            if tick > self.now:
+                break
+            left ^= lowest
+            due.append(tick)
+        self._open = left
+
+    def _empty_levels(self, was: int, leaf: int, due: list[int]) -> None:
         """Deal out every slot that the hand passes or enters on its way from leaf *was* to *leaf*.
 
-        Upwards through the levels, and ascending on each: that is the order of the ticks. No key is
+        Upwards through the levels, and ascending on each: that is the order of the ticks. None is
         dealt twice, because what is not due yet goes straight to the place that the new hand gives
         it, which lies on a level already done.
         """
-        for level in range(LEVELS):
+        changed = was ^ leaf
+        for level, occupied in enumerate(self._occupied):
             shift = SLOT_BITS * level
-            is_same_turn = not (was ^ leaf) >> (shift + SLOT_BITS)
-            passed = self._occupied[level]
-            if is_same_turn:
-                passed &= (2 << ((leaf >> shift) & (SLOTS - 1))) - 1
+            is_same_turn = not changed >> (shift + SLOT_BITS)
+            reached = (2 << ((leaf >> shift) & _IN_LEVEL)) - 1
+            passed = occupied & reached if is_same_turn else occupied
             self._occupied[level] ^= passed
             while passed:
                 index = _lowest(passed)
                 passed ^= 1 << index
-                place = level * SLOTS + index
-                slot, self._slots[place] = self._slots[place], {}
-                self._deal(slot, due)
+                self._deal(self._slots[level * SLOTS + index], due)
             if is_same_turn:
                 return
         for epoch in sorted(self._far):
             if epoch <= leaf >> FAR_BITS:
                 self._deal(self._far.pop(epoch), due)
 
-    def _deal(self, slot: Slot[K], due: list[tuple[int, K]]) -> None:
-        """Add what is due to *due*, sorted; put the rest where it belongs now."""
-        now = self.now
-        batch = [(tick, key) for key, tick in slot.items() if tick <= now]
-        batch.sort(key=_by_tick)  # stable: keys of one tick keep their order
-        due += batch
-        if len(batch) == len(slot):
-            return
-        for key, tick in slot.items():
-            if tick > now:
-                self._slot_of[key] = place = self._slot_for(tick)
-                place[key] = tick
+    def _deal(self, slot: set[int], due: list[int]) -> None:
+        """Empty *slot*: what is due goes to *due*, ascending, the rest where it belongs now."""
+        ticks = sorted(slot)
+        slot.clear()
+        split = bisect_right(ticks, self.now)
+        due += ticks[:split]
+        if split < len(ticks):
+            self._mark(ticks[split:])
 
 
 def _lowest(bits: int) -> int:

@@ -130,9 +130,11 @@ class WheelAgainstDict(RuleBasedStateMachine):
             for level in range(LEVELS)
         ]
         assert wheel._occupied == full
-        assert wheel._open_bits == sum(1 << (tick % LEAF) for tick in wheel._open)
-        assert all(wheel._open.values())
         assert all(wheel._far.values())
+        held = [*wheel._late, *(tick for slot in wheel._slots for tick in slot)]
+        held += [tick for slot in wheel._far.values() for tick in slot]
+        held += [wheel.now // LEAF * LEAF + bit for bit in range(LEAF) if wheel._open >> bit & 1]
+        assert sorted(held) == sorted(wheel._at) == sorted({t for t, _ in self.model.values()})
 
 
 WheelAgainstDict.TestCase.settings = settings(
@@ -212,6 +214,7 @@ def test_a_cancelled_key_leaves_no_stop_behind() -> None:
         assert not wheel.cancel(key)
     assert wheel.next_stop() is None
     assert not wheel._open
+    assert not wheel._at
     assert not wheel._far
     assert not any(wheel._occupied)
 
@@ -224,6 +227,8 @@ def test_next_due_is_exact_for_few_keys_and_a_bound_for_many() -> None:
     assert wheel.next_stop() == far
     assert wheel.next_due() == far + 1
     wheel.insert(GLANCE, far + 7)
+    assert wheel.next_due() == far + 1
+    wheel.insert(GLANCE, far + 7 + GLANCE)
     assert wheel.next_due() == far
 
 
