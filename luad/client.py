@@ -21,6 +21,7 @@ from luad.errors import (
     UnavailableError,
     UsageError,
 )
+from luad.wire import socket_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 PREFIX: Final = "/v1"
 MAX_PATH_BYTES: Final = 107
 """Longest path that fits `sun_path` of a Unix socket address."""
+
+STREAM_BYTES: Final = 1 << 16
 
 HINT_DOWN: Final = (
     "is it running?  systemctl status luad   ·   luad list --offline reads jobs.d/ directly"
@@ -61,24 +64,11 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def socket_candidates(environ: Mapping[str, str]) -> list[Path]:
-    """Where the daemon's socket may be, the likeliest first; `$LUAD_SOCKET` leaves no choice."""
-    if given := environ.get("LUAD_SOCKET"):
-        return [Path(given)]
-    found = []
-    if runtime := environ.get("RUNTIME_DIRECTORY"):  # systemd gives several, colon-separated
-        found.append(Path(runtime.split(":")[0]) / "luad.sock")
-    found.append(Path("/run/luad/luad.sock"))
-    if personal := environ.get("XDG_RUNTIME_DIR"):
-        found.append(Path(personal) / "luad" / "luad.sock")
-    return found
-
-
 def find_socket(environ: Mapping[str, str]) -> Path:
-    """Return the first candidate that is there, else the likeliest, so that it can be named."""
-    candidates = socket_candidates(environ)
+    """Return the first place of a socket that is there, else the likeliest, so that it can be named."""
+    candidates = socket_candidates(environ, environ.get("STATE_DIRECTORY"))
     # os.path.exists, not Path.exists: a folder that we may not enter is "not there", no error
-    return next((path for path in candidates if os.path.exists(path)), candidates[0])  # noqa: PTH110 - see above
+    return Path(next(filter(os.path.exists, candidates), candidates[0]))
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -104,7 +94,7 @@ class Client:
     """One daemon, as seen from outside; thread-safe, because no connection is kept.
 
     *socket_path* or *url* says where it listens; without either, `$LUAD_URL`, then the places of
-    `socket_candidates`. *token* (else `$LUAD_TOKEN`) is sent as a bearer token. *timeout* in
+    `luad.wire.socket_candidates`. *token* (else `$LUAD_TOKEN`) is sent as a bearer token. *timeout* in
     seconds bounds each wait for the daemon, except between the lines of a stream.
 
     Every method takes a path below `/v1` and raises `UnavailableError` when the daemon cannot be
@@ -155,10 +145,15 @@ class Client:
             connection.close()
 
     def _lines(self, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+        rest = b""
         try:
-            while line := response.readline():
-                if line.strip():  # an empty line only says that the daemon is still there
+            # read1, because readline takes a stream that was cut off for one that has ended.
+            while data := response.read1(STREAM_BYTES):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in filter(bytes.strip, lines):  # an empty one says "still there"
                     yield json.loads(line)
+            if rest.strip():
+                yield json.loads(rest)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise UnavailableError(f"luad at {self.address} broke off the stream") from error
 

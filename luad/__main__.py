@@ -1,0 +1,5 @@
+"""`python -m luad` is `luad`."""
+
+from luad.cli import run
+
+run()

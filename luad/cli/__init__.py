@@ -1,0 +1,168 @@
+"""The command line: arguments in, output and an exit code out.
+
+Room rule: talks to people and to the daemon; schedules nothing. Commands are imported late,
+because `luad --help` has 150 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from luad import __version__
+from luad.cli.base import Entry, Group
+from luad.cli.failure import CommandError, Ended, ExitCode, as_problem, as_text, exit_code_of
+from luad.cli.session import Session
+from luad.errors import LuadError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+START, LOOK, ACT, MORE = "Start here", "Look", "Act", "More"
+
+COMMANDS = {
+    "init": Entry(
+        "make", "init", "Make a project: luad.yaml, jobs.d/, handlers/, an example", START
+    ),
+    "new": Entry("make", "new", "Write one job file (and a handler stub)", START),
+    "check": Entry("check", "check", "Check job files; file:line:col, fixes", START),
+    "test": Entry("test", "test", "Run a job at once, here, sending nothing", START),
+    "serve": Entry("serve", "serve", "Run the daemon", START),
+    "list": Entry("jobs", "list_", "Jobs: status, schedule, last runs, next run", LOOK),
+    "next": Entry("upcoming", "next_", "What fires when", LOOK),
+    "show": Entry("show", "show", "One job or run in full", LOOK),
+    "history": Entry("history", "history", "Runs, newest first", LOOK),
+    "logs": Entry("logs", "logs", "Logs of a job or run; -f follows", LOOK),
+    "status": Entry("status", "status", "Is the daemon well", LOOK),
+    "explain": Entry("explain", "explain", "A cron expression in words, with its next times", LOOK),
+    "run": Entry("act", "run", "Run a job now on the daemon", ACT),
+    "retry": Entry("act", "retry", "Run a failed run again", ACT),
+    "cancel": Entry("act", "cancel", "Stop a running run", ACT),
+    "pause": Entry("pause", "pause", "Stop scheduling a job", ACT),
+    "resume": Entry("pause", "resume", "Schedule it again", ACT),
+    "reload": Entry("reload", "reload", "Re-read jobs.d now", ACT),
+    "schema": Entry("schema", "schema", "The JSON Schema of job files and settings", MORE),
+    "completion": Entry("completion", "completion", "A completion script for the shell", MORE),
+    "doctor": Entry("doctor", "doctor", "Find out what is wrong with this machine's luad", MORE),
+    "version": Entry("more", "version", "The version of luad and of what it stands on", MORE),
+    "help": Entry("more", "help_", "Longer texts: luad help TOPIC", MORE),
+}
+ALIASES = {"ls": "list", "deactivate": "pause", "activate": "resume"}
+
+
+def _group() -> Group:
+    group = Group(
+        COMMANDS,
+        ALIASES,
+        help="luad runs Python jobs on a schedule.   Docs: luad help TOPIC",
+    )
+    group.params.append(
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
+            help="Show the version and leave",
+        )
+    )  # fmt: skip
+    return group
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    del param
+    if value and not ctx.resilient_parsing:
+        print(f"luad {__version__}")
+        ctx.exit()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; *argv* defaults to the process's arguments."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what the locale cannot show must not end a command
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        if instruction := os.environ.get("_LUAD_COMPLETE"):
+            return _complete(instruction)
+        code = _invoke(args or ["--help"])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has left (`luad list | head -1`): no complaint, also not at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE
+    return code
+
+
+def _invoke(args: list[str]) -> int:
+    session = Session()
+    try:
+        with _group().make_context("luad", args, obj=session) as ctx:
+            code = ctx.command.invoke(ctx)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except Ended as end:
+        return end.code
+    except (KeyboardInterrupt, click.Abort):
+        print(file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        return _report(_from_click(error), session, args)
+    except LuadError as error:
+        return _report(error, session, args)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault of luad's own still gets one clear line
+        return _report(_own_fault(error, session), session, args)
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _report(error: LuadError, session: Session, args: list[str]) -> int:
+    # An error while parsing may come before the option was seen.
+    if session.json or "--json" in args:
+        import json
+
+        print(json.dumps(as_problem(error)), file=sys.stderr)
+    else:
+        first, *rest = as_text(error)
+        session.out.complain(first, "red")
+        for line in rest:
+            session.out.complain(line)
+    return exit_code_of(error)
+
+
+def _from_click(error: click.ClickException) -> CommandError:
+    message = getattr(error, "message", "") or error.format_message()
+    hint = ""
+    context = getattr(error, "ctx", None)
+    if near := getattr(error, "possibilities", None):
+        hint = f"did you mean `{near[0]}`?"
+    elif context is not None:
+        hint = f"{context.command_path} --help"
+    if isinstance(error, click.BadParameter):
+        message = error.format_message()
+    text = message[:1].lower() + message[1:].rstrip(".")
+    return CommandError(
+        text, code="usage" if error.exit_code == ExitCode.USAGE else "error", hint=hint
+    )
+
+
+def _own_fault(error: Exception, session: Session) -> CommandError:
+    if session.verbose:
+        import traceback
+
+        traceback.print_exception(error)
+    return CommandError(
+        f"luad itself failed: {type(error).__name__}: {error}",
+        hint="with -v it shows the traceback; please report it",
+    )
+
+
+def _complete(instruction: str) -> int:
+    from click.shell_completion import shell_complete
+
+    return shell_complete(_group(), {"obj": Session()}, "luad", "_LUAD_COMPLETE", instruction)
+
+
+def run() -> NoReturn:
+    """Run as a program."""
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""What the shell offers for a job or a run while one types; it must answer within 150 ms.
+
+Room rule: never says anything, never fails: no answer is an answer.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import click
+
+    from luad.client import Client
+
+PATIENCE_SECONDS: Final = 0.1
+MANY: Final = 200
+
+
+def job_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer the names of jobs; without a daemon, those of the job files."""
+    del param
+    with suppress(Exception):
+        answer = _client(ctx).get("/jobs", limit=MANY, q=incomplete or None)
+        names = [job["name"] for job in answer["jobs"]]
+        return [name for name in names if name.startswith(incomplete)]
+    with suppress(OSError):
+        # A job file is usually called like its job; reading them all would take too long.
+        return sorted(
+            path.stem
+            for path in Path("jobs.d").iterdir()
+            if path.suffix in {".yaml", ".yml"} and path.name.startswith(incomplete)
+        )
+    return []
+
+
+def run_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer the words for the last runs, and the ids of the latest ones."""
+    del param
+    found = ["@last", "@last-failed"]
+    if not incomplete.startswith("@"):
+        with suppress(Exception):
+            found += [run["id"] for run in _client(ctx).get("/runs", limit=20)["runs"]]
+    return [text for text in found if text.startswith(incomplete)]
+
+
+def jobs_and_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer both, where either may stand."""
+    return [*job_names(ctx, param, incomplete), *run_ids(ctx, param, incomplete)]
+
+
+def _client(ctx: click.Context) -> Client:
+    from luad.cli.session import Session
+
+    return ctx.ensure_object(Session).client(timeout=PATIENCE_SECONDS)

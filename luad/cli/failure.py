@@ -1,0 +1,149 @@
+"""How a command fails: the table of exit codes, and one way to say what is wrong.
+
+Room rule: turns errors into words and numbers; decides nothing else.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.errors import LuadError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ExitCode(IntEnum):
+    """What the exit code of every command means; scripts rely on the numbers."""
+
+    OK = 0
+    ERROR = 1  # unclassified; also: `check` found errors
+    USAGE = 2
+    NOT_FOUND = 3
+    RUN_FAILED = 4
+    RUN_CANCELLED = 5
+    DELIVERY_FAILED = 6
+    TIMEOUT = 7
+    CONFLICT = 8
+    AUTH = 9
+    FORBIDDEN = 10
+    UNAVAILABLE = 11
+    CONFIG = 78  # EX_CONFIG, only `serve`: systemd does not try again
+    INTERRUPTED = 130  # 128 + SIGINT
+    BROKEN_PIPE = 141  # 128 + SIGPIPE, as for programs that do not catch it
+
+
+EXIT_CODES: Final = {
+    "usage": ExitCode.USAGE,
+    "validation": ExitCode.USAGE,
+    "not_found": ExitCode.NOT_FOUND,
+    "run_failed": ExitCode.RUN_FAILED,
+    "run_cancelled": ExitCode.RUN_CANCELLED,
+    "timeout": ExitCode.TIMEOUT,
+    "conflict": ExitCode.CONFLICT,
+    "name_taken": ExitCode.CONFLICT,
+    "file_owned": ExitCode.CONFLICT,
+    "file_exists": ExitCode.CONFLICT,
+    "already_running": ExitCode.CONFLICT,
+    "precondition_failed": ExitCode.CONFLICT,
+    "unauthenticated": ExitCode.AUTH,
+    "forbidden": ExitCode.FORBIDDEN,
+    "unavailable": ExitCode.UNAVAILABLE,
+    "draining": ExitCode.UNAVAILABLE,
+    "store_unavailable": ExitCode.UNAVAILABLE,
+    "interrupted": ExitCode.INTERRUPTED,
+}
+
+STATUSES: Final = {
+    ExitCode.USAGE: 400,
+    ExitCode.NOT_FOUND: 404,
+    ExitCode.TIMEOUT: 504,
+    ExitCode.CONFLICT: 409,
+    ExitCode.AUTH: 401,
+    ExitCode.FORBIDDEN: 403,
+    ExitCode.UNAVAILABLE: 503,
+}
+
+
+class CommandError(LuadError):
+    """A command cannot do what it was asked, for the reason *code*.
+
+    *body* holds lines that are shown below the message as they are (an excerpt with a caret).
+    """
+
+    def __init__(
+        self, message: str, *, code: str = "error", hint: str = "", body: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.body = tuple(body)
+
+
+class Ended(Exception):  # noqa: N818 - the end of a command is no error
+    """Leave the command with this exit code; everything has been said."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def exit_code_of(error: LuadError) -> int:
+    """Return the exit code for *error*: by its code, else by the code of its class."""
+    named = EXIT_CODES.get(error.code)
+    if named is None:
+        for parent in type(error).__mro__:
+            named = named or EXIT_CODES.get(getattr(parent, "code", ""))
+    return ExitCode.ERROR if named is None else named
+
+
+def as_text(error: LuadError) -> list[str]:
+    """Return the lines that people read: `error[code]: message`, excerpt, mistakes, hint."""
+    lines = [f"error[{error.code}]: {error.message}"]
+    lines += [f"  {line}" for line in getattr(error, "body", ())]
+    for item in getattr(error, "errors", ()):
+        where = str(item.get("pointer") or item.get("parameter") or "")
+        where = where.removeprefix("#/").replace("/", ".")
+        lines.append(f"  {where + ': ' if where else ''}{item.get('detail', '')}")
+        if item.get("hint"):
+            lines.append(f"    hint: {item['hint']}")
+    hint = error.hint or _did_you_mean(getattr(error, "suggestions", ()))
+    if hint:
+        lines.append(f"  hint: {hint}")
+    return lines
+
+
+def as_problem(error: LuadError) -> dict[str, Any]:
+    """Return the RFC 9457 object that programs read."""
+    code = error.code
+    status = STATUSES.get(
+        ExitCode(exit_code_of(error)), 422 if isinstance(error, CommandError) else 500
+    )
+    problem: dict[str, Any] = {
+        "type": f"/problems/{code.replace('_', '-')}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": getattr(error, "status", status),
+        "code": code,
+        "detail": error.message,
+    }
+    suggestions = getattr(error, "suggestions", ())
+    if hint := error.hint or _did_you_mean(suggestions):
+        problem["hint"] = hint
+    if suggestions:
+        problem["suggestions"] = list(suggestions)
+    if errors := getattr(error, "errors", ()):
+        problem["errors"] = [dict(item) for item in errors]
+    return problem
+
+
+def _did_you_mean(suggestions: Sequence[str]) -> str:
+    if not suggestions:
+        return ""
+    return "did you mean " + " or ".join(f"`{name}`" for name in suggestions) + "?"
+
+
+def close_to(word: str, known: Sequence[str], limit: int = 1) -> tuple[str, ...]:
+    """Return up to *limit* of the *known* words that *word* may be a slip of, the nearest first."""
+    from difflib import get_close_matches
+
+    return tuple(get_close_matches(word, known, n=limit, cutoff=0.6))

@@ -1,0 +1,114 @@
+"""`luad history`: runs, newest first.
+
+Room rule: shows; changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session, words
+from luad.cli.complete import job_names
+from luad.cli.failure import ExitCode
+from luad.cli.output import Cell, Table
+from luad.cli.times import parse_rfc3339, parse_when, rfc3339, show_took
+from luad.cli.words import BAD, STATES, error_words, short_when, state_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from luad.cli.session import Session
+
+SHORT_ID: Final = 17
+"""`run_`, ten characters of time and three of chance: enough to be unique, short enough to read."""
+
+TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup"]
+
+
+@click.command("history", cls=Command)
+@click.argument("name", required=False, shell_complete=job_names)
+@click.option("--status", "states", multiple=True, help=f"Only these: {' '.join(STATES)}")
+@click.option("--failed", is_flag=True, help="Only failed, timed out and lost runs")
+@click.option("--since", metavar="WHEN", help="A time, or a duration back from now")
+@click.option("--until", metavar="WHEN", help="A time, or a duration back from now")
+@click.option("--trigger", type=click.Choice(TRIGGERS), help="Only runs with this cause")
+@click.option("-n", "count", type=click.IntRange(1, 500), default=50, help="How many (50)")
+@click.option("--cursor", help="Go on where the last answer stopped")
+@click.option("--exit-status", is_flag=True, help="Exit 4 if any of these runs failed")
+@pass_session
+def history(
+    session: Session,
+    *,
+    name: str | None,
+    states: tuple[str, ...],
+    failed: bool,
+    since: str | None,
+    until: str | None,
+    trigger: str | None,
+    count: int,
+    cursor: str | None,
+    exit_status: bool,
+) -> int | None:
+    """Runs, newest first, of all jobs or of one."""
+    from luad.cli.source import job
+
+    client = session.client()
+    answer = client.get(
+        "/runs",
+        job=None if name is None else job(client, name)["name"],
+        status=_states(words(states), failed=failed) or None,
+        since=_back(session, since),
+        until=_back(session, until),
+        trigger=trigger,
+        limit=count,
+        cursor=cursor,
+    )
+    runs = answer["runs"]
+    if session.json:
+        session.out.json(answer)
+    elif runs:
+        session.out.table(run_table(session, runs))
+        if answer.get("next_cursor"):
+            session.out.say(f"older ones: --cursor {answer['next_cursor']}", "dim")
+    else:
+        session.out.say("no such runs" if states or failed or since else "no runs yet")
+    is_bad = exit_status and any(run["status"] in BAD for run in runs)
+    return ExitCode.RUN_FAILED if is_bad else None
+
+
+def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
+    """Make the table of *runs*; ids are in full where they are not read by people."""
+    table = Table(
+        ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "ERROR"],
+        right=frozenset({"TOOK"}),
+        flexible=frozenset({"JOB", "ERROR"}),
+    )
+    for run in runs:
+        at = parse_rfc3339(run.get("started_at") or run.get("scheduled_for"))
+        table.rows.append(
+            [
+                Cell(run["id"][:SHORT_ID] if session.out.is_terminal else run["id"], "dim"),
+                Cell(run["job"], "bold"),
+                state_cell(run),
+                "" if at is None else short_when(at, session.zone, session.now),
+                show_took(run.get("duration_ms")),
+                run.get("trigger") or "",
+                Cell(error_words(run), "red"),
+            ]
+        )
+    return table
+
+
+def _states(states: list[str], *, failed: bool) -> list[str]:
+    for state in states:
+        if state not in STATES:
+            raise click.UsageError(f"--status {state}: it is one of {', '.join(STATES)}")
+    return sorted({*states, *(BAD if failed else ())})
+
+
+def _back(session: Session, text: str | None) -> str | None:
+    if text is None:
+        return None
+    return rfc3339(parse_when(text, session.zone, session.now, direction=-1))

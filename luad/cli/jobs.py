@@ -1,0 +1,170 @@
+"""`luad list`: every job on one line.
+
+Room rule: shows; changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session, words
+from luad.cli.output import Cell, Table
+from luad.cli.times import parse_rfc3339, zone_name
+from luad.cli.words import (
+    GLYPHS,
+    condition,
+    has_condition,
+    last_words,
+    next_words,
+    plural,
+    schedule_words,
+    strip,
+)
+from luad.clock import wall_ms
+from luad.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from luad.cli.session import Session
+
+CONDITIONS: Final = (*GLYPHS, "active")
+REFRESH_SECONDS: Final = 2.0
+FAR: Final = 1 << 62
+"""Sorts after every instant."""
+
+
+@click.command("list", cls=Command)
+@click.option("-a", "--all", "is_all", is_flag=True, help="Dynamic jobs too")
+@click.option("-t", "--tag", "tags", multiple=True, help="Only jobs with this tag")
+@click.option("--status", "conditions", multiple=True, help=f"Only these: {' '.join(CONDITIONS)}")
+@click.option("--sort", type=click.Choice(["name", "next", "last", "duration"]), default="name")
+@click.option(
+    "--runs", "length", type=click.IntRange(0, 20), default=20, help="Length of the strip"
+)
+@click.option("--watch", is_flag=True, help="Again and again, until Ctrl-C")
+@click.option("--offline", is_flag=True, help="From the files, not from the daemon")
+@pass_session
+def list_(
+    session: Session,
+    *,
+    is_all: bool,
+    tags: tuple[str, ...],
+    conditions: tuple[str, ...],
+    sort: str,
+    length: int,
+    watch: bool,
+    offline: bool,
+) -> None:
+    """Jobs: status, schedule, last runs, next run.
+
+    Without a daemon the jobs come from the files, and that is said on stderr. The strip shows the
+    last runs, oldest left: higher is longer, a cross failed, a dot did not run.
+    """
+    chosen = _filter(words(tags), _checked(words(conditions)))
+    while True:
+        answer = fetch(session, is_all=is_all, offline=offline)
+        shown = sorted(filter(chosen, answer["jobs"]), key=_order(sort))
+        answer = {**answer, "jobs": shown}
+        if session.json:
+            (session.out.json_line if watch else session.out.json)(answer)
+        else:
+            if watch and session.out.is_terminal:
+                print("\x1b[H\x1b[2J", end="")
+            _show(session, answer, length)
+        if not watch:
+            return
+        time.sleep(REFRESH_SECONDS)
+        session.now = wall_ms()
+
+
+def fetch(session: Session, *, is_all: bool, offline: bool) -> dict[str, Any]:
+    """Get the jobs from the daemon, or from the files when told to or when there is none."""
+    reason = None
+    if not offline:
+        from luad.cli.source import all_jobs
+
+        try:
+            return all_jobs(session.client(), with_dynamic=is_all)
+        except UnavailableError as error:
+            if session.url is not None or error.code != "unavailable":
+                raise  # the files here are not that daemon's
+            reason = error
+    from luad.cli.offline import jobs_from_files
+
+    return jobs_from_files(session, without_daemon=reason)
+
+
+def _checked(conditions: list[str]) -> list[str]:
+    for word in conditions:
+        if word not in CONDITIONS:
+            raise click.UsageError(f"--status {word}: it is one of {', '.join(CONDITIONS)}")
+    return conditions
+
+
+def _filter(tags: list[str], conditions: list[str]) -> Callable[[Mapping[str, Any]], bool]:
+    def is_chosen(job: Mapping[str, Any]) -> bool:
+        has_tag = not tags or not set(tags).isdisjoint(job.get("tags") or ())
+        return has_tag and (not conditions or has_condition(job, conditions))
+
+    return is_chosen
+
+
+def _order(sort: str) -> Callable[[Mapping[str, Any]], Any]:
+    def last(job: Mapping[str, Any]) -> int:
+        run = job.get("last_run") or {}
+        return -(parse_rfc3339(run.get("started_at") or run.get("completed_at")) or 0)
+
+    keys: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+        "name": lambda job: job["name"],
+        "next": lambda job: parse_rfc3339(job.get("next_run_at")) or FAR,
+        "last": last,
+        "duration": lambda job: -((job.get("last_run") or {}).get("duration_ms") or 0),
+    }
+    return lambda job: (keys[sort](job), job["name"])
+
+
+def _show(session: Session, answer: Mapping[str, Any], length: int) -> None:
+    jobs = answer["jobs"]
+    now, zone, out = session.now, session.zone, session.out
+    strip_header = f"LAST {length} RUNS"
+    table = Table(
+        ["", "JOB", "SCHEDULE", strip_header, "LAST", "TOOK", "NEXT"],
+        right=frozenset({"TOOK"}),
+        flexible=frozenset({"JOB", "SCHEDULE", strip_header, "NEXT"}),
+    )
+    for job in jobs:
+        glyph, style = GLYPHS[condition(job)]
+        when, took = last_words(job, now)
+        table.rows.append(
+            [
+                Cell(glyph, style),
+                Cell(job["name"], "bold"),
+                schedule_words(job, now, zone),
+                Cell(strip(job.get("recent_runs") or (), length), style),
+                when,
+                took,
+                next_words(job, now, zone),
+            ]
+        )
+    if jobs:
+        out.table(table)
+    out.say(_summary(answer, jobs) + f"  Times: {zone_name(zone, now)}", "dim")
+    for path in sorted({job["file"]["path"] for job in jobs if condition(job) == "stale" and job.get("file")}):  # fmt: skip
+        out.complain(
+            f"warning: {path} is broken; its last good version keeps running  (luad check)",
+            "yellow",
+        )
+
+
+def _summary(answer: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> str:
+    found = [condition(job) for job in jobs]
+    notable = ("failing", "running", "paused", "stale")
+    counts = [f"{found.count(word)} {word}" for word in notable if word in found]
+    text = plural(len(jobs), "job") + (f": {', '.join(counts)}" if counts else "") + "."
+    if hidden := answer.get("hidden_dynamic"):
+        text += f"  {plural(hidden, 'dynamic job')} hidden (-a)."
+    return text

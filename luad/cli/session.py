@@ -1,0 +1,102 @@
+"""What one invocation of luad knows: the global options, and what follows from them.
+
+Room rule: everything costly is made on first use; `--help` pays for nothing.
+"""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luad.cli.failure import CommandError
+from luad.cli.output import Output
+from luad.cli.times import UTC
+from luad.clock import wall_ms
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from luad.client import Client
+    from luad.core.model import Instant
+
+
+@dataclass
+class Session:
+    """The global options; each may stand before or after the command's name."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    color: str = "auto"
+    utc: bool = False
+    tz: str | None = None
+    config: str | None = None
+    socket: str | None = None
+    url: str | None = None
+    yes: bool = False
+
+    @cached_property
+    def out(self) -> Output:
+        """Where this command writes."""
+        return Output(is_json=self.json, is_quiet=self.quiet, color=self.color)
+
+    @cached_property
+    def now(self) -> Instant:
+        """The instant of this command; read once, so that all of its answer agrees."""
+        return wall_ms()
+
+    @cached_property
+    def zone(self) -> tzinfo | None:
+        """The zone in which times are shown and read; None is the machine's own."""
+        if self.utc:
+            return UTC
+        return None if self.tz is None else named_zone(self.tz)
+
+    def client(self, timeout: float = 30) -> Client:
+        """Return a client for the daemon; *timeout* in seconds."""
+        from luad.client import Client
+
+        path = None if self.socket is None else Path(self.socket)
+        return Client(path, self.url, timeout=timeout)
+
+    @property
+    def author(self) -> str:
+        """Who is asking, for the record."""
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a user id without a name, in a container
+            return ""
+
+    def confirm(self, question: str) -> None:
+        """Ask before something that cannot be taken back; raises `CommandError` (usage) without a TTY.
+
+        Raises `CommandError` (interrupted) when the answer is no.
+        """
+        import sys
+
+        if self.yes:
+            return
+        if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise CommandError(
+                f"{question}  Nobody is there to ask.", code="usage", hint="say --yes"
+            )
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise CommandError("nothing was done", code="interrupted")
+
+
+def named_zone(name: str) -> tzinfo:
+    """Load the IANA zone *name*; raises `CommandError` (usage), with the likeliest meant name."""
+    from luad.core.cron import ZoneError, load_zone
+
+    try:
+        return load_zone(name)
+    except ZoneError as error:
+        from luad.cli.failure import _did_you_mean
+
+        raise CommandError(
+            str(error), code="usage", hint=_did_you_mean(error.suggestions)
+        ) from error

@@ -1,0 +1,212 @@
+"""`luad show`: one job or one run in full.
+
+Room rule: shows; changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.complete import jobs_and_runs
+from luad.cli.output import clean
+from luad.cli.times import parse_rfc3339, show_left, show_took, show_when
+from luad.cli.words import (
+    GLYPHS,
+    RUN_GLYPHS,
+    condition,
+    error_words,
+    pause_words,
+    schedule_words,
+    start_delay,
+    state_word,
+)
+from luad.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from luad.cli.session import Session
+    from luad.client import Client
+
+NEXT_COUNT: Final = 5
+TAIL: Final = 20
+FRAME: Final = re.compile(r'  File "(?P<path>[^"]*)", line \d+')
+FOREIGN: Final = re.compile(r"/site-packages/|/luad/|/lib/python3\.\d+/|^<")
+
+
+@click.command("show", cls=Command)
+@click.argument("what", metavar="NAME|RUN", shell_complete=jobs_and_runs)
+@click.option("--log", is_flag=True, help="Of a run: its log, the last lines")
+@click.option(
+    "--traceback", type=click.Choice(["full", "user", "none"]), default="user",
+    help="Frames to show; default: user, without luad's and the libraries'",
+)  # fmt: skip
+@pass_session
+def show(session: Session, *, what: str, log: bool, traceback: str) -> None:
+    """One job or one run in full. RUN is an id, its beginning, @last or @last-failed."""
+    from luad.cli import source
+
+    client = session.client()
+    if source.is_run(what):
+        try:
+            found = source.run(client, what)
+        except NotFoundError:
+            if what.startswith("@"):
+                raise
+        else:
+            _show_run(session, client, found, log=log, traceback=traceback)
+            return
+    job = source.job(client, what)
+    _show_job(session, client, job, traceback)
+
+
+def _show_run(
+    session: Session, client: Client, run: dict[str, Any], *, log: bool, traceback: str
+) -> None:
+    from luad.client import segment
+
+    lines = []
+    if log:
+        path = f"/runs/{segment(run['id'])}/log"
+        lines = list(client.stream(path, tail=TAIL))
+    if session.json:
+        session.out.json({**run, "log": lines} if log else run)
+        return
+    out = session.out
+    glyph, style = RUN_GLYPHS.get(run["status"], ("·", ""))
+    took = f" after {show_took(run['duration_ms'])}" if run.get("duration_ms") is not None else ""
+    tries = f"   attempt {run.get('attempt') or 1} of {run.get('max_attempts') or 1}"
+    out.line(f"{glyph} {run['id']}  {run['job']}   {state_word(run)}{took}{tries}", style)
+    _fields(session, _run_fields(session, run))
+    _error(session, run.get("error"), traceback)
+    if log:
+        from luad.cli.logs import Printer
+
+        printer = Printer(session, has_prefix=False)
+        for line in lines:
+            printer.write(line)
+    else:
+        _fields(session, {"log": f"luad logs {run['id']}"})
+
+
+def _run_fields(session: Session, run: Mapping[str, Any]) -> dict[str, str]:
+    timeline = [
+        _when(session, run.get("scheduled_for")),
+        f"started {start_delay(run)}" if run.get("started_at") else "",
+        f"trigger {run.get('trigger')}",
+        f"revision {run['revision']}" if run.get("revision") else "",
+    ]
+    dropped = run.get("dropped_bytes") or 0
+    return {
+        "scheduled": "   ".join(part for part in timeline if part),
+        "started": _when(session, run.get("started_at")),
+        "ended": _when(session, run.get("completed_at")),
+        "retries at": _when(session, run.get("retry_at")),
+        "retry of": run.get("retry_of") or "",
+        "stands for": f"{run['missed_count']} more" if run.get("missed_count") else "",
+        "result": "" if run.get("result") is None else json.dumps(run["result"]),
+        "error": error_words(run),
+        "dropped": f"{dropped} bytes of output" if dropped else "",
+    }
+
+
+def _show_job(session: Session, client: Client, job: dict[str, Any], traceback: str) -> None:
+    from luad.client import segment
+
+    upcoming = client.get(f"/jobs/{segment(job['id'])}/next", n=NEXT_COUNT)["next"]
+    failed = client.get("/runs", job=job["name"], status="failed,timed_out,lost", limit=1)["runs"]
+    if session.json:
+        last = failed[0] if failed else None
+        session.out.json({**job, "next": upcoming, "last_failure": last})
+        return
+    glyph, style = GLYPHS[condition(job)]
+    session.out.line(f"{glyph} {job['name']}   {condition(job).replace('_', ' ')}", style)
+    _fields(session, _job_fields(session, job, upcoming))
+    if failed:
+        at = _when(session, failed[0].get("completed_at"))
+        _fields(session, {"last failure": f"{at}   {failed[0]['id']}   {error_words(failed[0])}"})
+        _error(session, failed[0].get("error"), traceback)
+
+
+def _job_fields(
+    session: Session, job: Mapping[str, Any], upcoming: list[dict[str, Any]]
+) -> dict[str, str]:
+    file = job.get("file") or {}
+    pause = job.get("pause")
+    retry = job.get("retry") or {}
+    times = [
+        show_when(parse_rfc3339(row["at"]) or 0, session.zone, session.now) for row in upcoming
+    ]
+    stale = "   (broken now; this is its last good version)" if file.get("stale") else ""
+    origin = f"{file['path']}:{file.get('line', 1)}   revision {job.get('revision')}{stale}"
+    return {
+        "about": job.get("description") or "",
+        "handler": job.get("handler") or "",
+        "schedule": schedule_words(job, session.now, session.zone),
+        "file": origin if file else "none; made at run time",
+        "paused": pause_words(pause, session.now, session.zone) if pause else "",
+        "next": ("\n" + " " * 16).join(times),
+        "last 20": _stats(job),
+        "policy": f"overlap {job.get('overlap')}   catch-up {job.get('catch_up')}"
+        f"   timeout {job.get('timeout_seconds')} s   attempts {retry.get('max_attempts', 1)}",
+        "open": f"{job.get('running', 0)} running, {job.get('queued', 0)} queued"
+        if job.get("running") or job.get("queued")
+        else "",
+        "tags": " ".join(job.get("tags") or ()),
+        "metadata": json.dumps(job["metadata"]) if job.get("metadata") else "",
+    }
+
+
+def _stats(job: Mapping[str, Any]) -> str:
+    """Sum up the last runs: how many were good, the middle and the longest duration."""
+    ended = [run for run in job.get("recent_runs") or () if run.get("duration_ms") is not None]
+    if not ended:
+        return ""
+    good = sum(run["status"] == "succeeded" for run in ended)
+    took = sorted(run["duration_ms"] for run in ended)
+    middle, p95 = took[len(took) // 2], took[min(len(took) - 1, len(took) * 95 // 100)]
+    return f"{good} of {len(ended)} succeeded   p50 {show_took(middle)}   p95 {show_took(p95)}"
+
+
+def _fields(session: Session, fields: Mapping[str, str]) -> None:
+    for name, text in fields.items():
+        if text:
+            lines = text.split("\n")
+            session.out.line(f"  {session.out.paint(f'{name:<12}', 'dim')}  {clean(lines[0])}")
+            for line in lines[1:]:
+                session.out.line(line)
+
+
+def _when(session: Session, text: str | None) -> str:
+    at = parse_rfc3339(text)
+    if at is None:
+        return ""
+    return f"{show_when(at, session.zone, session.now)} ({show_left(at, session.now)})"
+
+
+def _error(session: Session, error: Mapping[str, Any] | None, traceback: str) -> None:
+    if not error or traceback == "none" or not error.get("traceback"):
+        return
+    text = str(error["traceback"])
+    lines = text.splitlines() if traceback == "full" else user_frames(text)
+    for line in lines:
+        session.out.line("    " + clean(line), "red")
+
+
+def user_frames(traceback: str) -> list[str]:
+    """Keep the frames of the user's own code; all of them when there is no other."""
+    kept: list[str] = []
+    is_kept = True
+    for line in traceback.splitlines():
+        if frame := FRAME.match(line):
+            is_kept = FOREIGN.search(frame["path"]) is None
+        elif not line.startswith("    "):
+            is_kept = True
+        if is_kept:
+            kept.append(line)
+    return kept if any(FRAME.match(line) for line in kept) else traceback.splitlines()

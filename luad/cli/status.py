@@ -1,0 +1,94 @@
+"""`luad status`: is the daemon well.
+
+Room rule: shows; changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.failure import ExitCode
+from luad.cli.output import clean
+from luad.cli.times import parse_rfc3339, show_exact, show_left, show_when
+from luad.cli.words import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from luad.cli.session import Session
+
+
+@click.command("status", cls=Command)
+@click.option("--exit-status", is_flag=True, help="Exit 1 when it is degraded (down is always 11)")
+@pass_session
+def status(session: Session, *, exit_status: bool) -> int | None:
+    """Is the daemon well: version, jobs, runs, last reload, store, problems."""
+    answer = session.client(timeout=10).get("/status")
+    is_well = answer.get("status") == "ok"
+    if session.json:
+        session.out.json(answer)
+    else:
+        _show(session, answer, is_well=is_well)
+    return ExitCode.ERROR if exit_status and not is_well else None
+
+
+def _show(session: Session, answer: Mapping[str, Any], *, is_well: bool) -> None:
+    out = session.out
+    glyph, style = ("✓", "green") if is_well else ("!", "yellow")
+    uptime = show_exact(int((answer.get("uptime_seconds") or 0) * 1000))
+    draining = "   draining" if answer.get("draining") else ""
+    head = f"{glyph} {answer.get('status')}   luad {answer.get('version')}"
+    out.line(f"{head}   pid {answer.get('pid')}   up {uptime}{draining}", style)
+    for name, text in _fields(session, answer).items():
+        if text:
+            out.line(f"  {out.paint(f'{name:<12}', 'dim')}  {clean(text)}")
+    for problem in answer.get("problems") or ():
+        text = problem if isinstance(problem, str) else _problem_words(problem)
+        out.line(f"  {out.paint('problem     ', 'yellow')}  {clean(text)}")
+
+
+def _fields(session: Session, answer: Mapping[str, Any]) -> dict[str, str]:
+    jobs, runs = answer.get("jobs") or {}, answer.get("runs") or {}
+    store, reload = answer.get("store") or {}, answer.get("last_reload") or {}
+    notable = [
+        f"{jobs[word]} {word}"
+        for word in ("active", "paused", "failing", "stale", "completed")
+        if jobs.get(word)
+    ]
+    size = (store.get("size_bytes") or 0) / 1e6
+    writable = "" if store.get("writable", True) else "   NOT WRITABLE: nothing new starts"
+    lag = answer.get("event_loop_lag_ms")
+    return {
+        "jobs": f"{jobs.get('total', 0)}: {', '.join(notable)}" if notable else "none",
+        "runs": f"{runs.get('running', 0)} running, {runs.get('queued', 0)} queued"
+        f"   (at most {answer.get('max_concurrent_runs')} at once)",
+        "last reload": _reload_words(session, reload),
+        "store": f"{store.get('path')}   {size:.1f} MB   {store.get('runs', 0)} runs{writable}",
+        "loop lag": "" if lag is None else f"{lag:g} ms",
+        "socket": str(answer.get("socket") or ""),
+        "jobs from": "  ".join(answer.get("jobs_dirs") or ()),
+        "systemd": "" if answer.get("systemd") is None else ("yes" if answer["systemd"] else "no"),
+    }
+
+
+def _reload_words(session: Session, reload: Mapping[str, Any]) -> str:
+    at = parse_rfc3339(reload.get("at"))
+    if at is None:
+        return "none yet"
+    when = f"{show_when(at, session.zone, session.now)} ({show_left(at, session.now)})"
+    problems = reload.get("problems") or 0
+    result = "ok" if reload.get("ok", True) else plural(problems, "problem") + "  (luad check)"
+    return f"{when}   {plural(reload.get('files') or 0, 'file')}   {result}"
+
+
+def _problem_words(problem: Mapping[str, Any]) -> str:
+    place = problem.get("filename") or problem.get("path") or ""
+    location = problem.get("location") or {}
+    line = location.get("row") or problem.get("line")
+    column = location.get("column") or problem.get("column")
+    where = ":".join(str(part) for part in (place, line, column) if part)
+    text = f"{problem.get('code') or ''} {problem.get('message') or problem.get('detail') or ''}"
+    return f"{where} {text}".strip()

@@ -1,0 +1,388 @@
+"""Looking: list, next, show, history, logs, status, against recorded answers of the daemon."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from luad.clock import wall_ms
+from luad.wire import format_instant
+
+RUN = "run_01KAPQ7V8W0000000000000001"
+
+
+def ago(seconds: float) -> str:
+    return format_instant(wall_ms() - int(seconds * 1000))
+
+
+def make_job(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": "job_01KAPQ7V8W0000000000000001",
+        "name": name,
+        "description": "",
+        "handler": "app:work",
+        "source": "file",
+        "dynamic": False,
+        "status": "active",
+        "health": "ok",
+        "enabled": True,
+        "schedule": {"type": "cron", "expression": "*/15 * * * *", "timezone": "UTC"},
+        "schedule_text": "every 15 minutes",
+        "timezone": "UTC",
+        "tags": [],
+        "overlap": "skip",
+        "catch_up": "latest",
+        "timeout_seconds": 300,
+        "retry": {"max_attempts": 3},
+        "metadata": {},
+        "last_run": None,
+        "recent_runs": [],
+        "running": 0,
+        "queued": 0,
+        "consecutive_failures": 0,
+        "next_run_at": ago(-660),
+        "pause": None,
+        "file": {"path": f"jobs.d/{name}.yaml", "line": 1, "revision": "9f2c1ab", "stale": False},
+        "revision": "9f2c1ab",
+        **more,
+    }
+
+
+def make_run(**more: Any) -> dict[str, Any]:
+    return {
+        "id": RUN,
+        "job": "billing-sync",
+        "status": "failed",
+        "trigger": "schedule",
+        "scheduled_for": ago(241),
+        "started_at": ago(240.5),
+        "completed_at": ago(239.5),
+        "duration_ms": 1043,
+        "start_delay_ms": 40,
+        "attempt": 3,
+        "max_attempts": 3,
+        "missed_count": 0,
+        "count": 1,
+        "reason": None,
+        "revision": "9f2c1ab",
+        "result": None,
+        "exit_code": 1,
+        "signal": None,
+        "error": {
+            "type": "HTTPStatusError",
+            "message": "502 Bad Gateway\nand more",
+            "traceback": "Traceback (most recent call last):\n"
+            '  File "/srv/venv/lib/python3.11/site-packages/httpx/api.py", line 3, in get\n'
+            "    raise x\n"
+            '  File "/srv/handlers/billing.py", line 58, in sync\n'
+            "    r.raise_for_status()\n"
+            "HTTPStatusError: 502 Bad Gateway",
+        },
+        "dropped_bytes": 0,
+        "retry_of": None,
+        "retry_at": None,
+        "pid": 4711,
+        **more,
+    }
+
+
+def page(*jobs: dict[str, Any], cursor: str | None = None) -> dict[str, Any]:
+    return {"jobs": list(jobs), "hidden_dynamic": 7, "next_cursor": cursor}
+
+
+@pytest.fixture
+def jobs(peer: Any) -> Any:
+    strip = [{"id": "r", "status": "succeeded", "duration_ms": ms} for ms in (500, 41_000)]
+    peer.answers["GET /jobs"] = page(
+        make_job(
+            "billing-sync",
+            health="failing",
+            consecutive_failures=3,
+            recent_runs=[*strip, {"status": "skipped"}, {"status": "timed_out"}],
+            last_run={"id": RUN, "status": "failed", "completed_at": ago(240), "duration_ms": 1043},
+            tags=["money"],
+        ),
+        make_job("health-check", running=1, last_run={"status": "running", "started_at": ago(12)}),
+        make_job(
+            "weekly-report",
+            status="paused",
+            pause={"reason": "Q4 numbers", "author": "ann", "until": None, "at": ago(99)},
+        ),
+        make_job(
+            "report",
+            health="stale",
+            file={"path": "jobs.d/report.yaml", "line": 1, "revision": "1", "stale": True},
+        ),
+        make_job(
+            "nightly",
+            health="never_run",
+            schedule={"type": "cron", "expression": "0 2 * * *", "timezone": "Asia/Tokyo"},
+            schedule_text="02:00 daily",
+            timezone="Asia/Tokyo",
+            next_run_at=None,
+        ),
+    )
+    return peer
+
+
+@pytest.mark.usefixtures("jobs")
+def test_list_shows_each_job_on_a_line(luad: Any) -> None:
+    result = luad("list", "--utc")
+    assert result.code == 0
+    head, billing, health, nightly, report, weekly = result.lines
+    assert head.split() == ["JOB", "SCHEDULE", "LAST", "20", "RUNS", "LAST", "TOOK", "NEXT"]
+    assert billing.startswith("✗  billing-sync")
+    assert "▁▃·✗" in billing
+    assert "failed 4 min ago" in billing
+    assert "1.0 s" in billing
+    assert "in 11 min" in billing
+    assert health.startswith("▶  health-check")
+    assert "running" in health
+    assert "12 s" in health
+    assert nightly.startswith("·  nightly")
+    assert "02:00 daily  Asia/Tokyo" in nightly
+    assert report.startswith("!  report")
+    assert "(stale)" in report
+    assert 'paused: "Q4 numbers" (ann)' in weekly
+    assert "5 jobs: 1 failing, 1 running, 1 paused, 1 stale." in result.err
+    assert "7 dynamic jobs hidden (-a)" in result.err
+    assert "Times: UTC" in result.err
+    assert "warning: jobs.d/report.yaml is broken" in result.err
+
+
+@pytest.mark.usefixtures("jobs")
+def test_list_json_is_what_the_daemon_said_and_nothing_else(luad: Any) -> None:
+    result = luad("list", "--json")
+    assert result.err == ""
+    assert result.json["hidden_dynamic"] == 7
+    assert result.json["next_cursor"] is None
+    assert {job["name"] for job in result.json["jobs"]} >= {"billing-sync", "nightly"}
+
+
+@pytest.mark.parametrize(
+    ("args", "names"),
+    [
+        (["--status", "failing"], ["billing-sync"]),
+        (["--status", "running,paused"], ["health-check", "weekly-report"]),
+        (["--status", "stale"], ["report"]),
+        (["--tag", "money"], ["billing-sync"]),
+        (["--tag", "none"], []),
+        (["--sort", "last", "--status", "failing,running"], ["health-check", "billing-sync"]),
+    ],
+)
+@pytest.mark.usefixtures("jobs")
+def test_list_filters_and_sorts(luad: Any, args: list[str], names: list[str]) -> None:
+    found = [job["name"] for job in luad("list", "--json", *args).json["jobs"]]
+    assert found == names
+
+
+@pytest.mark.usefixtures("jobs")
+def test_list_refuses_a_status_that_does_not_exist(luad: Any) -> None:
+    result = luad("list", "--status", "broken")
+    assert result.code == 2
+    assert "it is one of ok, failing" in result.err
+
+
+def test_list_reads_every_page(luad: Any, peer: Any) -> None:
+    pages = {"": page(make_job("a"), cursor="more"), "more": page(make_job("b"))}
+    peer.answers["GET /jobs"] = lambda asked: pages[asked.query.get("cursor", "")]
+    assert [job["name"] for job in luad("list", "--json").json["jobs"]] == ["a", "b"]
+    assert "include_dynamic" not in peer.asked[0].query
+    luad("ls", "-a", "--json")
+    assert peer.asked[-1].query["include_dynamic"] == "1"
+
+
+@pytest.mark.usefixtures("jobs")
+def test_list_in_ascii(luad: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANG", "C")
+    result = luad("list")
+    assert result.out.isascii()
+    assert result.err.isascii()
+    assert "_-.x" in result.out
+
+
+def test_what_a_job_says_cannot_steer_the_terminal(luad: Any, peer: Any) -> None:
+    evil = make_run(error={"type": "E", "message": "\x1b[2Jgone", "traceback": ""})
+    peer.answers["GET /runs"] = {"runs": [evil], "next_cursor": None}
+    result = luad("history")
+    assert "\x1b" not in result.out
+    assert r"E: \x1b[2Jgone" in result.out
+
+
+def test_next_is_merged_and_marks_changes_of_the_clocks(luad: Any, peer: Any) -> None:
+    row = {"job": "nightly", "timezone": "Europe/London", "note": ""}
+    times = ["2027-03-26T02:00:00Z", "2027-03-27T02:00:00Z", "2027-03-28T01:00:00Z"]
+    peer.answers["GET /schedule"] = {"next": [{**row, "at": at} for at in times]}
+    result = luad("next", "--tz", "Europe/London", "-n", "3")
+    assert [line.split("  ")[0] for line in result.lines] == [
+        "WHEN",
+        "Fri 26 Mar 2027 02:00:00 GMT",
+        "Sat 27 Mar 2027 02:00:00 GMT",
+        "Sun 28 Mar 2027 02:00:00 BST",
+    ]
+    assert "clocks +1 h" in result.lines[3]
+    assert "clocks" not in result.lines[2]
+    rows = luad("next", "--json", "--utc").json["next"]
+    assert [row["at"] for row in rows] == times
+    assert rows[2]["note"] == "clocks +1 h in Europe/London"
+
+
+def test_next_of_named_jobs_and_in_a_span(luad: Any, peer: Any) -> None:
+    peer.answers["GET /jobs/nig"] = make_job("nightly")
+    peer.answers["GET /schedule"] = {"next": []}
+    result = luad("next", "nig", "--from", "2027-01-01T00:00Z", "--until", "2027-01-02", "--utc")
+    assert result.code == 0
+    assert "nothing fires in that time" in result.err
+    assert peer.asked[-1].query["from"] == "2027-01-01T00:00:00Z"
+    assert peer.asked[-1].query["until"] == "2027-01-02T00:00:00Z"
+
+
+def test_history_is_a_table_with_full_ids_when_piped(luad: Any, peer: Any) -> None:
+    missed = make_run(status="missed", reason="downtime", count=12, started_at=None, error=None)
+    peer.answers["GET /runs"] = {"runs": [make_run(), missed], "next_cursor": "c2"}
+    result = luad("history", "--utc")
+    assert RUN in result.lines[1]
+    assert "✗ failed" in result.lines[1]
+    assert "HTTPStatusError: 502 Bad Gateway" in result.lines[1]
+    assert "missed (downtime) x12" in result.lines[2]
+    assert "--cursor c2" in result.err
+
+
+def test_history_asks_for_what_was_wanted(luad: Any, peer: Any) -> None:
+    peer.answers["GET /jobs/bill"] = make_job("billing-sync")
+    peer.answers["GET /runs"] = {"runs": [], "next_cursor": None}
+    args = ["--failed", "--since", "2h", "-n", "7", "--trigger", "manual"]
+    result = luad("history", "bill", "--exit-status", *args)
+    assert result.code == 0
+    asked = peer.asked[-1].query
+    assert asked["job"] == "billing-sync"
+    assert set(asked["status"].split(",")) == {"failed", "timed_out", "lost"}
+    assert (asked["limit"], asked["trigger"]) == ("7", "manual")
+    assert asked["since"].endswith("Z")
+    peer.answers["GET /runs"] = {"runs": [make_run()], "next_cursor": None}
+    assert luad("history", "--exit-status").code == 4
+    assert luad("history").code == 0
+
+
+def test_show_a_run_with_the_users_own_frames(luad: Any, peer: Any) -> None:
+    peer.answers[f"GET /runs/{RUN}"] = make_run()
+    result = luad("show", RUN)
+    assert result.lines[0].startswith(
+        f"✗ {RUN}  billing-sync   failed after 1.0 s   attempt 3 of 3"
+    )
+    assert "billing.py" in result.out
+    assert "site-packages" not in result.out
+    assert "site-packages" in luad("show", RUN, "--traceback", "full").out
+    assert "Traceback" not in luad("show", RUN, "--traceback", "none").out
+    assert luad("show", RUN, "--json").json["id"] == RUN
+
+
+def test_show_a_job_with_what_comes_and_what_failed(luad: Any, peer: Any) -> None:
+    job = make_job("billing-sync", health="failing", description="Sync bills")
+    peer.answers["GET /jobs/billing"] = job
+    peer.answers[f"GET /jobs/{job['id']}/next"] = {"next": [{"at": "2027-01-01T00:00:00Z"}]}
+    peer.answers["GET /runs"] = {"runs": [make_run()], "next_cursor": None}
+    result = luad("show", "billing", "--utc")
+    assert "Sync bills" in result.out
+    assert "jobs.d/billing-sync.yaml:1" in result.out
+    assert "Fri 1 Jan 2027 00:00:00 UTC" in result.out
+    assert f"{RUN}   HTTPStatusError" in result.out
+    found = luad("show", "billing", "--json").json
+    assert found["last_failure"]["id"] == RUN
+
+
+def test_at_last_is_the_latest_run_that_really_was_one(luad: Any, peer: Any) -> None:
+    peer.answers["GET /runs"] = {"runs": [make_run()], "next_cursor": None}
+    assert luad("show", "@last", "--json").json["id"] == RUN
+    assert "skipped" not in peer.asked[-1].query["status"]
+    luad("show", "@last-failed")
+    assert set(peer.asked[-1].query["status"].split(",")) == {"failed", "timed_out", "lost"}
+    peer.answers["GET /runs"] = {"runs": [], "next_cursor": None}
+    assert luad("show", "@last").code == 3
+    assert luad("show", "@first").code == 2
+
+
+def line(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "ts": f"2026-11-22T09:00:0{number}.5Z",
+        "level": "info",
+        "logger": "app",
+        "message": f"line {number}",
+        "job": "billing-sync",
+        "run_id": RUN,
+        "attempt": 1,
+        "stream": "log",
+        **more,
+    }
+
+
+def test_logs_of_a_run_with_and_without_prefix(luad: Any, peer: Any, lines: Any) -> None:
+    body = lines([line(1), line(2, level="error", message="bad")])
+    peer.answers[f"GET /runs/{RUN}/log"] = body
+    result = luad("logs", RUN, "--utc")
+    assert result.lines == [
+        "09:00:01.500 INFO    billing-sync app  line 1",
+        "09:00:02.500 ERROR   billing-sync app  bad",
+    ]
+    assert RUN in result.err
+    assert luad("logs", RUN, "--raw").lines == ["line 1", "bad"]
+    assert luad("logs", RUN, "--no-prefix").lines == ["line 1", "bad"]
+    assert luad("logs", RUN, "--raw", "--level", "error").lines == ["bad"]
+    assert luad("logs", RUN, "--raw", "--grep", r"\d").lines == ["line 1"]
+    assert [json.loads(text) for text in luad("logs", RUN, "--json").lines] == list(body)
+    assert luad("logs", RUN, "--grep", "(").code == 2
+
+
+def test_logs_follow_a_job_over_a_restart_of_the_daemon(luad: Any, peer: Any, lines: Any) -> None:
+    peer.answers["GET /jobs/billing"] = make_job("billing-sync")
+    bodies = [lines([line(1), line(2)], break_off=True), lines([line(2), line(3)])]
+    peer.answers["GET /logs"] = lambda _: bodies.pop(0)
+    result = luad("logs", "-f", "billing", "--raw")
+    assert result.lines == ["line 1", "line 2", "line 3"]
+    assert "waiting for it" in result.err
+    assert "connected again" in result.err
+    assert peer.asked[-1].query["since"] == "2026-11-22T09:00:02.5Z"
+    assert peer.asked[-1].query["job"] == "billing-sync"
+
+
+def test_logs_of_failed_runs(luad: Any, peer: Any, lines: Any) -> None:
+    peer.answers["GET /runs"] = {"runs": [make_run()], "next_cursor": None}
+    peer.answers[f"GET /runs/{RUN}/log"] = lines([line(1)])
+    assert luad("logs", "--failed", "--raw").lines == ["line 1"]
+
+
+STATUS = {
+    "status": "degraded",
+    "version": "0.1.0",
+    "pid": 99,
+    "uptime_seconds": 3725,
+    "socket": "/run/luad/luad.sock",
+    "jobs": {"total": 3, "active": 2, "paused": 1, "failing": 1, "stale": 1, "completed": 0},
+    "runs": {"running": 1, "queued": 0},
+    "last_reload": {"at": "2026-11-22T09:00:00Z", "ok": False, "files": 3, "problems": 1},
+    "problems": [
+        {"code": "LU102", "filename": "jobs.d/r.yaml", "location": {"row": 6, "column": 3},
+         "message": "unknown key `expresion`"}
+    ],
+    "store": {"path": "/var/lib/luad/luad.db", "size_bytes": 4_100_000, "writable": True, "runs": 12},
+    "event_loop_lag_ms": 0.4,
+    "max_concurrent_runs": 512,
+    "draining": False,
+    "systemd": True,
+    "jobs_dirs": ["jobs.d"],
+}  # fmt: skip
+
+
+def test_status_says_how_the_daemon_is(luad: Any, peer: Any) -> None:
+    peer.answers["GET /status"] = STATUS
+    result = luad("status", "--utc")
+    assert result.code == 0
+    assert result.lines[0] == "! degraded   luad 0.1.0   pid 99   up 1 h 2 min"
+    for text in ("3: 2 active, 1 paused", "4.1 MB", "jobs.d/r.yaml:6:3 LU102 unknown key"):
+        assert text in result.out
+    assert luad("status", "--exit-status").code == 1
+    assert luad("status", "--json").json == STATUS
+    peer.answers["GET /status"] = {**STATUS, "status": "ok", "problems": []}
+    assert luad("status", "--exit-status").code == 0
