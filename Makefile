@@ -1,0 +1,62 @@
+# Everything a checkout needs: `make run` starts luad with the jobs of jobs.d/, `make test` tests it.
+# The first call makes .venv and installs into it; later ones start at once.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STATE := .luad
+
+# The first Python of at least 3.11 that can make a venv; set PYTHON=... to choose another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do \
+    "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+    && { command -v "$$p"; break; }; done)
+
+.PHONY: run test check format bench clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run     start luad here, with the jobs of jobs.d/ (state in $(STATE)/; Ctrl-C ends it)"
+	@echo "make test    run the tests"
+	@echo "make check   linter, formatter, types, layers"
+	@echo "make format  format the code"
+	@echo "make bench   run the benchmarks"
+	@echo "make clean   remove what the others made (not $(STATE)/, which holds the history)"
+
+run: $(VENV)/.installed
+	@mkdir -p $(STATE)
+	@$(BIN)/luad serve --jobs jobs.d --state $(STATE)
+
+test: $(VENV)/.installed-test
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed
+	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/pip:
+	@if [ -z "$(PYTHON)" ]; then \
+	    echo "luad needs Python 3.11 or later with venv (Debian: apt-get install python3 python3-venv)" >&2; \
+	    exit 1; \
+	fi
+	$(PYTHON) -m venv $(VENV)
+
+# Editable: a change of the code counts at once, a change of pyproject.toml installs again.
+$(VENV)/.installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/.installed
