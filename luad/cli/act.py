@@ -119,7 +119,6 @@ def retry(
     wait_timeout: str | None,
 ) -> int | None:
     """Run a failed run again, as a new run; RUN is an id, its beginning, @last or @last-failed."""
-    from luad.cli.source import run_id
     from luad.client import segment
 
     limit = None if wait_timeout is None else parse_duration(wait_timeout)
@@ -133,7 +132,7 @@ def retry(
         session.confirm(f"Retry {plural(len(chosen), 'run')}?")
 
     def start(client: Client, text: str) -> dict[str, Any]:
-        path = f"/runs/{segment(run_id(client, text))}/retry"
+        path = f"/runs/{segment(text)}/retry"
         started: dict[str, Any] = client.post(path, {})
         return started
 
@@ -146,16 +145,14 @@ def retry(
 @pass_session
 def cancel(session: Session, *, runs: tuple[str, ...], kill: bool) -> None:
     """Stop a running run; its output up to then is kept."""
-    from luad.cli.source import run_id
     from luad.client import segment
 
     client = session.client()
     answers = []
     for text in runs:
-        identity = run_id(client, text)
-        answers.append(client.post(f"/runs/{segment(identity)}/cancel", {"kill": kill}))
+        answers.append(client.post(f"/runs/{segment(text)}/cancel", {"kill": kill}))
         if not session.json:
-            session.out.say(f"stopping {identity}" + (" at once" if kill else ""))
+            session.out.say(f"stopping {answers[-1]['id']}" + (" at once" if kill else ""))
     if session.json:
         session.out.json({"runs": answers})
 

@@ -41,6 +41,7 @@ EXIT_CODES: Final = {
     "run_failed": ExitCode.RUN_FAILED,
     "run_cancelled": ExitCode.RUN_CANCELLED,
     "timeout": ExitCode.TIMEOUT,
+    "ambiguous": ExitCode.USAGE,
     "conflict": ExitCode.CONFLICT,
     "name_taken": ExitCode.CONFLICT,
     "file_owned": ExitCode.CONFLICT,

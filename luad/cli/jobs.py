@@ -17,6 +17,7 @@ from luad.cli.words import (
     GLYPHS,
     condition,
     has_condition,
+    is_stale,
     last_words,
     next_words,
     plural,
@@ -153,7 +154,7 @@ def _show(session: Session, answer: Mapping[str, Any], length: int) -> None:
     if jobs:
         out.table(table)
     out.say(_summary(answer, jobs) + f"  Times: {zone_name(zone, now)}", "dim")
-    for path in sorted({job["file"]["path"] for job in jobs if condition(job) == "stale" and job.get("file")}):  # fmt: skip
+    for path in sorted({job["file"]["path"] for job in jobs if is_stale(job) and job.get("file")}):
         out.complain(
             f"warning: {path} is broken; its last good version keeps running  (luad check)",
             "yellow",

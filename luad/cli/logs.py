@@ -83,7 +83,7 @@ def _address(client: Client, what: str | None) -> tuple[str, dict[str, Any]]:
     if what is None:
         return "/logs", {}
     if source.is_run(what):
-        return f"/runs/{segment(source.run_id(client, what))}/log", {}
+        return f"/runs/{segment(what)}/log", {}
     return "/logs", {"job": source.job(client, what)["name"]}
 
 

@@ -40,7 +40,7 @@ def pause(
     if end is not None and end <= session.now:
         moment = show_when(end, session.zone, session.now)
         raise click.UsageError(f"--until {until} is {moment}; that is in the past")
-    body: dict[str, Any] = {"reason": reason, "author": session.author}
+    body: dict[str, Any] = {"reason": reason}
     if end is not None:
         body["until"] = rfc3339(end)
     chosen = _chosen(session, names, tags, is_all=is_all, question="Pause all")

@@ -5,7 +5,6 @@ Room rule: everything costly is made on first use; `--help` pays for nothing.
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -61,14 +60,6 @@ class Session:
 
         path = None if self.socket is None else Path(self.socket)
         return Client(path, self.url, timeout=timeout)
-
-    @property
-    def author(self) -> str:
-        """Who is asking, for the record."""
-        try:
-            return getpass.getuser()
-        except (KeyError, OSError):  # a user id without a name, in a container
-            return ""
 
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back; raises `CommandError` (usage) without a TTY.

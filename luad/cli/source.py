@@ -8,24 +8,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from luad.cli.failure import CommandError
-from luad.cli.words import BAD, RAN
 from luad.client import segment
-from luad.errors import NotFoundError
 
 if TYPE_CHECKING:
     from luad.client import Client
 
-PAGE: Final = 500
 RUN_ID: Final = re.compile(r"run_[0-9A-HJKMNP-TV-Z]*")
 
 
 def all_jobs(client: Client, *, with_dynamic: bool = True) -> dict[str, Any]:
     """Fetch every job, page by page; the answer has the shape of one page."""
-    answer = client.get("/jobs", limit=PAGE, include_dynamic=with_dynamic or None)
+    answer = client.get("/jobs", include_dynamic=with_dynamic or None)
     jobs = list(answer["jobs"])
     while cursor := answer.get("next_cursor"):
-        more = client.get("/jobs", limit=PAGE, include_dynamic=with_dynamic or None, cursor=cursor)
+        more = client.get("/jobs", include_dynamic=with_dynamic or None, cursor=cursor)
         jobs += more["jobs"]
         answer = {**answer, "next_cursor": more.get("next_cursor")}
     return {**answer, "jobs": jobs}
@@ -45,26 +41,7 @@ def is_run(text: str) -> bool:
 def run(client: Client, text: str) -> dict[str, Any]:
     """Fetch the run that *text* names: an id, a unique prefix, `@last` or `@last-failed`.
 
-    Raises `NotFoundError`, and `CommandError` (usage) for another word with `@`.
+    Raises `NotFoundError`.
     """
-    if not text.startswith("@"):
-        found: dict[str, Any] = client.get(f"/runs/{segment(text)}")
-        return found
-    wanted = {"@last": RAN, "@last-failed": tuple(BAD)}.get(text)
-    if wanted is None:
-        raise CommandError(
-            f"`{text}` names no run", code="usage", hint="it is  @last  or  @last-failed"
-        )
-    runs = client.get("/runs", limit=1, status=sorted(wanted))["runs"]
-    if not runs:
-        raise NotFoundError(
-            "no run has failed yet" if text == "@last-failed" else "nothing has run yet",
-            hint="luad run NAME starts one",
-        )
-    last: dict[str, Any] = runs[0]
-    return last
-
-
-def run_id(client: Client, text: str) -> str:
-    """Return the id to ask the daemon for: *text* itself, or what an `@` word stands for."""
-    return str(run(client, text)["id"]) if text.startswith("@") else text
+    found: dict[str, Any] = client.get(f"/runs/{segment(text)}")
+    return found

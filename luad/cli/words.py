@@ -45,29 +45,35 @@ RUN_GLYPHS: Final = {
 }
 OPEN: Final = frozenset({"queued", "running", "retrying"})
 BAD: Final = frozenset({"failed", "timed_out", "lost"})
-RAN: Final = ("queued", "running", "retrying", "succeeded", "failed", "timed_out", "cancelled", "lost")  # fmt: skip
 STATES: Final = tuple(RUN_GLYPHS)
 
 
 def condition(job: Mapping[str, Any]) -> str:
     """Return the one word that matters most about *job*; a key of GLYPHS."""
-    if (job.get("file") or {}).get("stale") or job.get("health") == "stale":
-        return "stale"
     if job.get("status") == "paused":
         return "paused"
+    if job.get("health") == "failing":
+        return "failing"
+    if is_stale(job):
+        return "stale"
     if job.get("running"):
         return "running"
-    if job.get("status") == "completed" and job.get("health") != "failing":
+    if job.get("status") == "completed":
         return "completed"
     health = str(job.get("health") or "never_run")
     return health if health in GLYPHS else "ok"
 
 
+def is_stale(job: Mapping[str, Any]) -> bool:
+    """Whether the file of *job* is broken now, so that its last good version is in force."""
+    return bool((job.get("file") or {}).get("stale")) or job.get("health") == "stale"
+
+
 def has_condition(job: Mapping[str, Any], wanted: Iterable[str]) -> bool:
     """Whether one of the *wanted* words (status, health or condition) is true of *job*."""
     true_words = {condition(job), str(job.get("status")), str(job.get("health"))}
-    if job.get("running"):
-        true_words.add("running")
+    true_words.update({"running"} if job.get("running") else ())
+    true_words.update({"stale"} if is_stale(job) else ())
     return not true_words.isdisjoint(wanted)
 
 
@@ -139,7 +145,7 @@ def schedule_words(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) ->
             theirs = None
         if theirs != to_datetime(now, zone).utcoffset() and not text.startswith("every"):
             text += f"  {name}"
-    return text + "  (stale)" if condition(job) == "stale" else text
+    return text + "  (stale)" if is_stale(job) else text
 
 
 def short_when(instant: Instant, zone: tzinfo | None, now: Instant) -> str:

@@ -293,15 +293,13 @@ def test_show_a_job_with_what_comes_and_what_failed(luad: Any, peer: Any) -> Non
     assert found["last_failure"]["id"] == RUN
 
 
-def test_at_last_is_the_latest_run_that_really_was_one(luad: Any, peer: Any) -> None:
-    peer.answers["GET /runs"] = {"runs": [make_run()], "next_cursor": None}
+def test_at_last_is_left_to_the_daemon(luad: Any, peer: Any) -> None:
+    peer.answers["GET /runs/%40last"] = make_run()
     assert luad("show", "@last", "--json").json["id"] == RUN
-    assert "skipped" not in peer.asked[-1].query["status"]
-    luad("show", "@last-failed")
-    assert set(peer.asked[-1].query["status"].split(",")) == {"failed", "timed_out", "lost"}
-    peer.answers["GET /runs"] = {"runs": [], "next_cursor": None}
-    assert luad("show", "@last").code == 3
-    assert luad("show", "@first").code == 2
+    peer.answers["GET /runs/%40last-failed"] = (404, {"code": "not_found", "detail": "none yet"})
+    result = luad("show", "@last-failed")
+    assert result.code == 3
+    assert result.err == "error[not_found]: none yet\n"
 
 
 def line(number: int, **more: Any) -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""`luad schema`: the JSON Schemas, for editors.
+
+Room rule: copies what ships; knows nothing of its content.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.failure import CommandError
+from luad.cli.session import Session
+
+NAMES: Final = ("job", "luad")
+
+
+@click.command("schema", cls=Command)
+@click.argument("name", type=click.Choice(NAMES), default="job")
+@click.option(
+    "--write", "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+    help="Write all of them there (.luad, usually); refreshes older ones",
+)  # fmt: skip
+@pass_session
+def schema(session: Session, *, name: str, folder: Path | None) -> None:
+    """The JSON Schema of job files and settings, as editors want it."""
+    if folder is None:
+        print(schema_text(name), end="")
+        return
+    written = [str(path) for path in write_schemas(folder)]
+    if session.json:
+        session.out.json({"written": written})
+    else:
+        session.out.say("wrote " + "  ".join(written))
+
+
+def schema_text(name: str) -> str:
+    """Return the schema of that *name* as the text of its file."""
+    from luad.config.schema import load_schema
+
+    shipped = load_schema("job" if name == "job" else "luad")
+    return json.dumps(shipped, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write every schema into *folder*, whole or not at all; returns the paths."""
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in NAMES:
+            path = schema_path(folder, name)
+            fresh = path.with_suffix(".new")
+            fresh.write_text(schema_text(name), encoding="utf-8")
+            fresh.replace(path)
+            written.append(path)
+    except OSError as error:
+        raise CommandError(
+            f"cannot write {error.filename or folder}: {(error.strerror or str(error)).lower()}"
+        ) from error
+    return written
+
+
+def schema_path(folder: Path, name: str) -> Path:
+    """Return where the schema of that *name* is in *folder*."""
+    return folder / f"{name}.schema.json"
