@@ -11,7 +11,7 @@ from typing import Protocol
 
 from luad.core.model import Instant, Now
 
-__all__ = ["Clock", "Now", "SystemClock", "elapsed_ms", "wall_ms"]
+__all__ = ["Clock", "Now", "SystemClock", "elapsed_ms", "monotonic_us", "wall_ms"]
 
 
 class Clock(Protocol):
@@ -38,3 +38,8 @@ def elapsed_ms() -> int:
 def wall_ms() -> Instant:
     """The wall clock, rounded down, so that nothing that waits for an instant is early."""
     return time.time_ns() // 1_000_000  # noqa: TID251 - this room
+
+
+def monotonic_us() -> int:
+    """Microseconds of CLOCK_MONOTONIC, which is what systemd wants to be told."""
+    return time.monotonic_ns() // 1_000  # noqa: TID251 - this room

@@ -6,8 +6,9 @@ Room rule: knows calendars and zones, not jobs. Reading the text is `cronline`, 
 Two rules decide (they are Debian cron's)::
 
     days    day of month and day of week both restricted: EITHER suffices. A field that starts with
-            `*` (`*/2` too) restricts nothing: then both must hold. `5#2` and `L5` always hold
-            together with the day of month, as croniter reads them: `0 0 13 * 5#2` is Friday the 13th.
+            `*` (`*/2` too) restricts nothing: then both must hold. `5#2` and `L5` are a kind of date
+            themselves and hold together with the day of month: `0 0 13 * 5#2` is Friday the 13th.
+            (Cron has neither; of the programs that do, each combines them in its own way.)
 
     clock   a line whose minute or hour starts with `*` follows real time: it fires whenever the wall
             clock matches, in both passes of a repeated hour, never in a skipped one. Every other
@@ -210,7 +211,7 @@ def _has_a_date(rule: CronRule) -> bool:
 def _never_fires(line: CronLine) -> CronError:
     fields: tuple[CronField, ...] = (line.day, line.month)
     longest = max(_LENGTHS[month] + (month == 2) for month in line.month.values)
-    if not line.day.passing.has_last and min(line.day.values) <= longest:
+    if line.day.passing.has_last or min(line.day.values) <= longest:
         fields = (line.day, line.month, line.weekday)  # the dates exist, on no such weekday
     last = fields[-1]
     return CronError(

@@ -161,7 +161,8 @@ class FieldReader:
     def instead(self, start: int, length: int, fix: str) -> str:
         """Give the whole expression with *fix* in the place of some characters of the field."""
         at = self.start + start
-        return f'"{self.whole[:at]}{fix}{self.whole[at + length :]}"'
+        line = f"{self.whole[:at]}{fix}{self.whole[at + length :]}"
+        return f'"{line.strip(" ")}"'
 
     def spelling(self) -> str:
         """Check every item of the list; the field as croniter shall read it."""
@@ -190,7 +191,7 @@ class FieldReader:
         if self.kind is _WEEKDAY and (match := _NTH.fullmatch(item)):
             return self._nth(match, at)
         match = _ITEM.fullmatch(item)
-        if match is None or (match[1] == "*" and match[2]):
+        if match is None or match[1] in {"L", "l"} or (match[1] == "*" and match[2]):
             raise self._unreadable(item, at)
         return self._range(match, at)
 
@@ -260,7 +261,7 @@ class FieldReader:
         if text.upper() in kind.names:
             return kind.names[text.upper()]
         if kind is _DAY and text in {"L", "l"}:
-            return kind.high  # `28-L`: the end of a range in the longest month
+            return kind.high  # `28-L`: the end of a range, in the longest month
         raise self._unreadable(text, at)
 
     def _out_of_range(self, text: str, value: int, at: int) -> CronError:
@@ -282,7 +283,7 @@ class FieldReader:
 
     def _unreadable(self, item: str, at: int) -> CronError:
         kind, upper = self.kind, item.upper()
-        message = f"cannot read `{item}` as a {kind.name}"
+        message = f"cannot read `{item}` as {'an' if kind is _HOUR else 'a'} {kind.name}"
         hint = f"write `*`, or values {kind.low}–{kind.high} as in `{kind.example}`"
         if kind.names:
             hint = f"write values {kind.low}–{kind.high}, or {next(iter(kind.names))} and so on"
@@ -292,8 +293,10 @@ class FieldReader:
         elif kind is _DAY and re.fullmatch(r"L?W|[0-9]+W|W[0-9]+", upper):
             message = f"`{item}`: the nearest weekday is not supported"
             hint = "choose a date or a weekday; `L` is the last day of the month"
+        elif kind is _DAY and re.match(r"L[-/]", upper):
+            hint = "`L` is the last day of the month; it is not counted back from"
         elif "?" in item:
-            message, hint = "`?` stands alone, in a day field", "write `*`"
+            hint = "`?` stands for `*` in a day field, alone"
         elif kind is _WEEKDAY and (match := re.fullmatch(r"([0-7]|[A-Z]{3})?[L#]L?", upper)):
             day = {**dict(zip("01234567", range(8), strict=True)), **kind.names}.get(match[1], 5)
             hint = f"for the last one of a month write `L{day}`"

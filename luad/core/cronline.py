@@ -137,7 +137,8 @@ def _bad_character(character: str, offset: int) -> CronError:
     else:
         shown = f"`{character}` (U+{ord(character):04X})"
         name = shown if character.isprintable() else f"U+{ord(character):04X}"
-        message, hint = f"the character {name} has no place in a cron expression", ""
+        message = f"the character {name} has no place in a cron expression"
+        hint = "write a plain hyphen" if unicodedata.category(character) == "Pd" else ""
     return CronError(message, offset, offset + 1, hint=hint)
 
 

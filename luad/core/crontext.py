@@ -105,8 +105,9 @@ def never_fires_message(line: CronLine, *, is_date_missing: bool) -> str:
     """Say why *line* names no date: no month has such a day, or it is never on such a weekday."""
     days = _listed(map(str, line.day.values), "or")
     if not is_date_missing:
+        dates = [f"day {days}"] * bool(days) + ["the last day"] * line.day.passing.has_last
         weekdays = _nth_words(line) or f"{_listed(_weekday_names(line.weekday), 'or')}"
-        return f"schedule never fires: day {days} is never {weekdays}"
+        return f"schedule never fires: {' or '.join(dates)} is never {weekdays}"
     if len(line.month.values) == 1:
         return f"schedule never fires: {_MONTH_NAMES[line.month.values[0] - 1]} has no day {days}"
     months = _listed((_MONTH_NAMES[month - 1] for month in line.month.values), "or")

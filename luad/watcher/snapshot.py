@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from luad.core.model import Instant
-from luad.errors import Problem
+from luad.errors import Problem, Severity
 from luad.watcher.safety import file_problem, folder_problem
 
 _JOB_FILE: Final = re.compile(r"[^._#~][^\n]*\.ya?ml")
@@ -90,6 +90,8 @@ class SnapshotReader:
                 try:
                     seen.update(self._read_folder(folder, now, is_settled=is_settled))
                     continue
+                except FileNotFoundError:
+                    problem = _missing(folder)
                 except OSError as error:
                     problem = _unreadable(folder, error)
             problems.append(problem)
@@ -218,14 +220,17 @@ def _is_in(path: str, folder: Path) -> bool:
     return Path(path).parent == folder
 
 
+def _missing(folder: Path) -> Problem:
+    """A missing folder is advice, not an error: a daemon without jobs is a healthy daemon."""
+    message = f"folder {folder} does not exist"
+    help_text = f"run: mkdir -p {folder}   (luad notices it as soon as it is there)"
+    return Problem(str(folder), 0, 0, "LU038", message, help_text, Severity.WARNING)
+
+
 def _unreadable(path: Path, error: OSError) -> Problem:
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
     if error.errno == errno.ENOENT:
-        if path.is_symlink():
-            message, help_text = f"{path} is a link to nothing", "mend or delete the link"
-        else:
-            message = f"{path} does not exist"
-            help_text = f"run: mkdir -p {path}   (luad notices it as soon as it is there)"
+        message, help_text = f"{path} is a link to nothing", "mend or delete the link"
     elif error.errno == errno.ELOOP:
         message, help_text = f"{path} is a link that leads back to itself", "delete the link"
     else:

@@ -1,0 +1,21 @@
+"""The daemon: wiring, the one loop, carrying out effects, shutting down.
+
+Room rule: no rule of scheduling lives here. What happens becomes an event, what is decided becomes a
+record and then a deed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from luad.config.settings import Settings
+
+__all__ = ["main"]
+
+
+def main(settings: Settings) -> int:
+    """Run the daemon until it is told to stop; return the exit code of the process."""
+    from luad.daemon.app import run_daemon  # noqa: PLC0415 - the command line reads settings without it
+
+    return run_daemon(settings)

@@ -1,0 +1,359 @@
+"""The whole daemon: what is made in which order, what runs beside the loop, how it ends.
+
+Room rule: wiring. Start-up is: lock and store, watch, files, what the previous daemon left, first turn,
+socket, READY. Shutting down is the same backwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from luad.api.board import Board
+from luad.api.hub import LogHub
+from luad.api.server import ApiServer
+from luad.clock import Clock, SystemClock, monotonic_us
+from luad.config.catalogue import Catalogue
+from luad.config.jobs import job_from_definition
+from luad.config.settings import Settings
+from luad.core.engine import Engine
+from luad.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ConfigLoaded,
+    DrainRequested,
+    Event,
+    Record,
+    Reply,
+)
+from luad.core.plan import Plan
+from luad.daemon import chores
+from luad.daemon.hands import DaemonHands
+from luad.daemon.loop import Loop
+from luad.daemon.output import OutputPump
+from luad.daemon.recovery import jobs_in_force, lost_attempts
+from luad.daemon.reload import ConfigReader, Reading, Reloader
+from luad.daemon.service import DaemonService
+from luad.errors import Severity, StoreUnavailableError
+from luad.logs import Logging, configure, occupy_standard_descriptors
+from luad.notify import Notifier
+from luad.runner.processes import kill_survivor
+from luad.runner.runner import Runner, RunnerConfig
+from luad.store import Store
+from luad.watcher import FolderWatch, SnapshotReader
+
+EXIT_OK: Final = 0
+EXIT_ERROR: Final = 1
+EXIT_CONFIG: Final = 78  # sysexits.h; systemd is told not to restart after it
+_PREVIOUS_RUNS_S: Final = 20
+_FLUSH_S: Final = 2.0
+
+
+def run_daemon(settings: Settings) -> int:
+    """Run until told to stop. Raises `LuadError` when it cannot start at all."""
+    occupy_standard_descriptors()
+    logs = configure(settings.log_format, settings.log_level)
+    clock = SystemClock()
+    try:
+        store = Store.open(settings.state_dir, clock=clock)
+        try:
+            return asyncio.run(Daemon(settings, logs, store, clock).run())
+        finally:
+            store.close()
+    finally:
+        logs.close()
+
+
+class Daemon:
+    """One daemon's life. Everything here happens on its event loop."""
+
+    def __init__(self, settings: Settings, logs: Logging, store: Store, clock: Clock) -> None:
+        self.settings = settings
+        self.logs = logs
+        self.store = store
+        self.clock = clock
+        self.board = Board()
+        self.hub = LogHub()
+        self.notifier = Notifier(os.environ)
+        self.engine = Engine(settings.max_concurrent_runs, clock.now())
+        self.started_at = clock.now()
+        self.reading: Reading | None = None
+        self.store_fault: str | None = None
+        self.lag_ms = 0.0
+        self.is_ready = False
+        self._first_turn = asyncio.Event()
+        self._signals = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+        self.runner = Runner(
+            RunnerConfig(
+                handlers_path=(settings.handlers_path,),
+                state_dir=settings.state_dir,
+                socket_path=settings.socket,
+                cwd=Path.cwd(),
+                kill_grace_ms=settings.kill_grace_ms,
+                output_limit_bytes=settings.output_limit,
+                pass_env=tuple(settings.pass_env),
+            ),
+            emit=self._on_run,
+            on_lines=self._on_lines,
+        )
+        self.hands = DaemonHands(self.runner, logs)
+        self.pump = OutputPump(store.append_logs, self.hub.publish)
+        self.loop = Loop(
+            self.engine,
+            clock,
+            self,
+            self.hands,
+            on_turn=self._on_turn,
+            on_store=self._on_store,
+        )
+        self._catalogue = Catalogue(settings)
+        self._reader = ConfigReader(self._snapshots(), self._catalogue, clock)
+        self.reloader = Reloader(self._reader, self._apply_reading)
+        self.watch = FolderWatch(settings.jobs, self._announce_change, self._on_watch_trouble)
+        self.api = ApiServer(DaemonService(self), settings.socket)
+
+    def _snapshots(self) -> SnapshotReader:
+        settings = self.settings
+        return SnapshotReader(
+            settings.jobs, settings.settle_ms, settings.max_file_size, settings.permit_insecure
+        )
+
+    # --- life ---
+
+    async def run(self) -> int:
+        """Start, turn, stop; return the exit code."""
+        self._asyncio_loop = asyncio.get_running_loop()
+        spawner = asyncio.create_task(self.runner.start())
+        try:
+            self._report_quarantine()
+            if self.settings.watch:
+                self.watch.start()
+            events = await self._prepare(spawner)
+            if events is None:
+                return EXIT_CONFIG
+            return await self._live(events)
+        finally:
+            await self._stop(spawner)
+
+    async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
+        """Gather what the first turn needs; None when the files are not fit to start with."""
+        restored = self.store.restore()
+        installed = jobs_in_force(
+            restored,
+            lambda stored: job_from_definition(stored.definition, self.settings),
+            self.logs,
+        )
+        self._catalogue.seed(installed)
+        now = self.clock.now()
+        self.engine.restore(installed, restored, now)
+        reading = await asyncio.to_thread(self._reader.read)
+        self._note_reading(reading)
+        errors = [each for each in reading.problems if each.severity is Severity.ERROR]
+        if self.settings.strict and errors:
+            self.logs.emit("error", "daemon.refused", {"problems": len(errors), "why": "--strict"})
+            return None
+        await spawner
+        if not await self.runner.wait_for_previous(_PREVIOUS_RUNS_S * 1_000):
+            self.logs.emit("warning", "recovery.survivors", {"waited_s": _PREVIOUS_RUNS_S})
+        lost = await asyncio.to_thread(lost_attempts, restored, now.wall, kill_survivor, self.logs)
+        self.reloader.recheck_after(reading)
+        loaded = ConfigLoaded(reading.loaded.wanted, len(errors))
+        return [*lost, loaded]
+
+    async def _live(self, events: Sequence[Event]) -> int:
+        for event in events:
+            self.loop.post(event)
+        turning = asyncio.create_task(self.loop.run(self._is_over))
+        first = asyncio.create_task(self._first_turn.wait())
+        await asyncio.wait({turning, first}, return_when=asyncio.FIRST_COMPLETED)
+        first.cancel()
+        if not turning.done():
+            await self.api.start()
+            self._begin_service()
+        try:
+            await turning
+        except StoreUnavailableError as error:
+            self.logs.emit("error", "daemon.gave_up", {"error": error.message})
+            return EXIT_ERROR
+        return EXIT_OK
+
+    def _begin_service(self) -> None:
+        for number, handler in (
+            (signal.SIGTERM, self._on_stop_signal),
+            (signal.SIGINT, self._on_stop_signal),
+            (signal.SIGHUP, self._on_hangup),
+        ):
+            self._asyncio_loop.add_signal_handler(number, handler)
+        for ignored in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(ignored, signal.SIG_IGN)
+        self.beside(self.pump.run())
+        self.beside(self.reloader.run(self.settings.rescan_ms / 1_000))
+        self.beside(chores.beat(self))
+        self.beside(chores.retain(self))
+        gc.collect()
+        gc.freeze()  # what was loaded stays: no collection needs to look at it again
+        self.is_ready = True
+        self.notifier.ready(chores.status_line(self))
+        self.logs.emit("info", "daemon.ready", chores.introduction(self))
+
+    async def _stop(self, spawner: asyncio.Task[None]) -> None:
+        self.is_ready = False
+        self.notifier.stopping()
+        for task in self._tasks - {asyncio.current_task()}:
+            if task.get_name() != "pump":
+                task.cancel()
+        await self.api.stop()
+        await asyncio.to_thread(self.watch.close)
+        with contextlib.suppress(BaseException):
+            await spawner
+        await self.runner.close()
+        await self.pump.flush(_FLUSH_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.logs.emit("info", "daemon.stopped", {"dropped_lines": self.pump.dropped})
+        self.notifier.close()
+
+    def beside(self, work: Coroutine[Any, Any, None], name: str = "") -> None:
+        """Let *work* go on beside the loop; if it fails, the daemon goes on and says so."""
+        task = asyncio.create_task(work, name=name or work.__name__)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            fields = {"task": task.get_name(), "error": f"{type(error).__name__}: {error}"}
+            self.logs.emit("error", "daemon.task_failed", fields)
+
+    # --- the store, as the loop sees it ---
+
+    async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
+        """Write the records; tell the views what is durable now."""
+        refused = await self.store.apply(records)
+        for run_id in self.board.observe(records, refused):
+            self.hub.end_run(run_id)
+        return refused
+
+    def _on_store(self, fault: str | None) -> None:
+        if fault is None:
+            self.logs.emit("info", "store.recovered", {})
+        elif self.store_fault is None:
+            self.logs.emit("error", "store.unavailable", {"error": fault})
+        self.store_fault = fault
+
+    def _report_quarantine(self) -> None:
+        if self.store.quarantined is not None:
+            fields = {"set_aside": str(self.store.quarantined), "problem": self.store.problem}
+            self.logs.emit("critical", "store.corrupt", fields)
+
+    # --- what comes in ---
+
+    def post(self, event: Event) -> None:
+        """Hand an event to the engine."""
+        self.loop.post(event)
+
+    def _on_run(self, event: AttemptStarted | AttemptEnded) -> None:
+        self.loop.post(event)
+
+    def _on_lines(
+        self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, Any]]
+    ) -> None:
+        for line in lines:
+            line["attempt"] = attempt
+            fields = {key: value for key, value in line.items() if key not in {"ts", "level"}}
+            fields |= {"job": job_name, "run_id": run_id}
+            self.logs.emit(line.get("level", "info"), "run.output", fields)
+        self.pump.put(run_id, job_name, lines)
+
+    def _announce_change(self) -> None:
+        self._asyncio_loop.call_soon_threadsafe(self.reloader.wish)
+
+    def _on_watch_trouble(self, message: str) -> None:
+        self.logs.emit("warning", "watch.degraded", {"message": message})
+
+    def _on_hangup(self) -> None:
+        self.beside(self._reload_by_signal(), "reload")
+
+    async def _reload_by_signal(self) -> None:
+        await self.reload()
+
+    def _on_stop_signal(self) -> None:
+        """First: drain. Second: end what runs. Third: leave, whatever is left undone."""
+        self._signals += 1
+        self.notifier.stopping("draining")
+        if self._signals == 1:
+            self.loop.post(DrainRequested())
+            self.beside(chores.drain(self), "drain")
+        elif self._signals == 2:
+            self.loop.post(DrainRequested(is_impatient=True))
+        else:
+            self.loop.stop()
+
+    def _is_over(self) -> bool:
+        return self.engine.is_draining and not self.engine.runs.slots.taken_count
+
+    def _on_turn(self) -> None:
+        self._first_turn.set()
+        self.notifier.watchdog()
+
+    # --- the files ---
+
+    async def reload(self) -> tuple[Reading, Plan]:
+        """Read the folders now; return once what they ask for is in force and durable."""
+        self.notifier.reloading(monotonic_us(), "reading jobs")
+        try:
+            reading, answer = await self.reloader.ask()
+            plan = (await asyncio.shield(answer)).value  # others may wait for the same answer
+        finally:
+            self.notifier.ready(chores.status_line(self))
+        assert isinstance(plan, Plan)
+        return reading, plan
+
+    def read_aside(self) -> Reading:
+        """Read the folders without any consequence, in the caller's thread."""
+        catalogue = self._catalogue.copy()
+        return ConfigReader(self._snapshots(), catalogue, self.clock).read(is_settled=True)
+
+    def _apply_reading(self, reading: Reading) -> asyncio.Future[Reply]:
+        self._note_reading(reading)
+        request_id = f"reload-{reading.serial}"
+        answer = self.hands.expect_reply(request_id)
+        self.loop.post(ConfigLoaded(reading.loaded.wanted, reading.error_count, request_id))
+        return answer
+
+    def _note_reading(self, reading: Reading) -> None:
+        known = set(self.reading.problems) if self.reading else set()
+        self.reading = reading
+        for problem in reading.problems:
+            if problem in known:
+                continue
+            fields = {
+                "place": f"{problem.path}:{problem.line}:{problem.column}",
+                "code": problem.code,
+                "message": problem.message,
+                "help": problem.help,
+            }
+            self.logs.emit(problem.severity.value, "config.problem", fields)
+
+    # --- about itself ---
+
+    def faults(self) -> tuple[str, ...]:
+        """Say what keeps the daemon from doing its work; nothing when it is well."""
+        found = []
+        if self.store_fault is not None:
+            found.append(f"the store cannot be written: {self.store_fault}")
+        if not self.store.check_identity():
+            found.append(f"{self.store.path} was deleted or replaced under the running daemon")
+        return tuple(found)
+
+
+__all__ = ["Daemon", "run_daemon"]

@@ -1,0 +1,158 @@
+"""What goes on beside the loop: the heartbeat, retention, the end of a drain, the status line.
+
+Room rule: a chore that fails costs the chore, never the schedule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from luad import __version__
+from luad.clock import elapsed_ms
+from luad.core.events import DrainRequested, Ticked
+from luad.core.model import JobStatus
+from luad.errors import StoreUnavailableError
+from luad.wire import format_instant
+
+if TYPE_CHECKING:
+    from luad.daemon.app import Daemon
+
+_BEAT_S: Final = 10.0
+_RETENTION_EVERY_S: Final = 600.0
+_FIRST_RETENTION_S: Final = 30.0
+_BETWEEN_SLICES_S: Final = 0.05
+_EXTEND_US: Final = 30_000_000
+
+
+async def beat(daemon: Daemon) -> None:
+    """Make the loop turn now and then, so that the watchdog is fed by it, and see how late it is."""
+    period_s = min(_BEAT_S, (daemon.notifier.watchdog_interval_s or 2 * _BEAT_S) / 2)
+    shown = ""
+    while True:
+        before = elapsed_ms()
+        await asyncio.sleep(period_s)
+        daemon.lag_ms = max(0.0, elapsed_ms() - before - period_s * 1_000)
+        daemon.post(Ticked())
+        daemon.store.touch(daemon.clock.now().wall)
+        line = status_line(daemon)
+        if line != shown:
+            daemon.notifier.status(line)
+            shown = line
+
+
+async def retain(daemon: Daemon) -> None:
+    """Forget history that is older or more than the settings keep, slice by slice."""
+    settings = daemon.settings
+    delay_s = _FIRST_RETENTION_S
+    while True:
+        await asyncio.sleep(delay_s)
+        delay_s = _RETENTION_EVERY_S
+        try:
+            is_done = False
+            while not is_done:
+                is_done = (await _prune(daemon, settings)).is_done
+                await asyncio.sleep(_BETWEEN_SLICES_S)
+        except StoreUnavailableError as error:
+            daemon.logs.emit("warning", "store.retention_failed", {"error": error.message})
+
+
+async def _prune(daemon: Daemon, settings: Any) -> Any:
+    return await daemon.store.prune(
+        daemon.clock.now().wall,
+        history_ms=settings.retention.history_ms,
+        runs_per_job=settings.retention.runs_per_job,
+        logs_ms=settings.retention.logs_ms,
+    )
+
+
+async def drain(daemon: Daemon) -> None:
+    """Give what runs the time that the settings allow, then end it."""
+    daemon.notifier.extend_timeout(daemon.settings.drain_ms * 1_000 + _EXTEND_US)
+    await asyncio.sleep(daemon.settings.drain_ms / 1_000)
+    daemon.post(DrainRequested(is_impatient=True))
+
+
+# --- the daemon in words -----------------------------------------------------------------------
+
+
+def status_line(daemon: Daemon) -> str:
+    """Return one line for `systemctl status`: jobs, failing, stale, next."""
+    count, failing, paused, stale = 0, 0, 0, 0
+    next_at, next_name = None, ""
+    for name, entry in daemon.engine.entries.items():
+        count += 1
+        failing += entry.consecutive_failures > 0
+        paused += entry.status is JobStatus.PAUSED
+        stale += entry.wanted.stale
+        following = daemon.engine.next_occurrence_of(name)
+        if following is not None and (next_at is None or following.fire_at < next_at):
+            next_at, next_name = following.fire_at, name
+    parts = [f"{count} job" if count == 1 else f"{count} jobs"]
+    parts += [
+        f"{number} {word}"
+        for number, word in ((failing, "failing"), (stale, "stale"), (paused, "paused"))
+        if number
+    ]
+    if daemon.store_fault is not None:
+        parts.append("store cannot be written")
+    if next_at is not None:
+        parts.append(f"next {next_name} {format_instant(next_at)}")
+    return ", ".join(parts)
+
+
+def introduction(daemon: Daemon) -> dict[str, Any]:
+    """Return the fields of the first line: every decision that was taken at the start."""
+    settings = daemon.settings
+    reading = daemon.reading
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "jobs": len(daemon.engine.entries),
+        "files": reading.file_count if reading else 0,
+        "problems": reading.error_count if reading else 0,
+        "jobs_dirs": [str(folder) for folder in settings.jobs],
+        "handlers_path": str(settings.handlers_path),
+        "state_dir": str(settings.state_dir),
+        "socket": str(settings.socket),
+        "took_ms": daemon.clock.now().elapsed - daemon.started_at.elapsed,
+    }
+
+
+def describe(daemon: Daemon) -> dict[str, Any]:
+    """Return what `GET /v1/status` says of the daemon itself."""
+    reading = daemon.reading
+    runs = daemon.engine.runs
+    now = daemon.clock.now()
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "started_at": format_instant(daemon.started_at.wall),
+        "uptime_seconds": (now.elapsed - daemon.started_at.elapsed) // 1_000,
+        "socket": str(daemon.settings.socket),
+        "state_dir": str(daemon.settings.state_dir),
+        "jobs_dirs": [str(folder) for folder in daemon.settings.jobs],
+        "runs": {
+            "running": runs.slots.taken_count,
+            "queued": len(runs.all()) - runs.slots.taken_count,
+        },
+        "max_concurrent_runs": runs.slots.capacity,
+        "last_reload": {
+            "at": format_instant(reading.at),
+            "ok": reading.error_count == 0,
+            "files": reading.file_count,
+            "problems": len(reading.problems),
+        }
+        if reading
+        else None,
+        "store": {
+            "path": str(daemon.store.path),
+            "size_bytes": daemon.store.size_bytes(),
+            "writable": daemon.store_fault is None,
+        },
+        "event_loop_lag_ms": round(daemon.lag_ms, 1),
+        "draining": daemon.engine.is_draining,
+        "systemd": daemon.notifier.is_supervised,
+        "dropped_log_lines": daemon.logs.dropped + daemon.pump.dropped,
+    }

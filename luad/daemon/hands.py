@@ -1,0 +1,56 @@
+"""Carries out the engine's deeds.
+
+Room rule: nothing here decides, blocks or raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from luad.core.events import Log, Reply, StartAttempt, StopAttempt
+from luad.wire import format_instant
+
+if TYPE_CHECKING:
+    from luad.logs import Logging
+    from luad.runner.runner import Runner
+
+_INSTANTS: Final = frozenset({"scheduled_for", "retry_at", "until", "last_seen"})
+
+
+class DaemonHands:
+    """The runner starts and stops, futures answer, the log is written."""
+
+    def __init__(self, runner: Runner, logs: Logging) -> None:
+        self._runner = runner
+        self._logs = logs
+        self._waiting: dict[str, asyncio.Future[Reply]] = {}
+
+    def expect_reply(self, request_id: str) -> asyncio.Future[Reply]:
+        """Return a future for the answer to a request that is about to be handed in."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = future
+        future.add_done_callback(lambda _: self._waiting.pop(request_id, None))
+        return future
+
+    def start(self, deed: StartAttempt) -> None:
+        """Start the process of an attempt."""
+        self._runner.launch(deed)
+
+    def stop(self, deed: StopAttempt) -> None:
+        """Stop the process of an attempt."""
+        self._runner.stop(deed.run_id, deed.attempt, kill=deed.kill)
+
+    def reply(self, deed: Reply) -> None:
+        """Answer a request; one whose asker has gone is fine."""
+        future = self._waiting.get(deed.request_id)
+        if future is not None and not future.done():
+            future.set_result(deed)
+
+    def log(self, deed: Log) -> None:
+        """Write a line; instants are shown as people read them."""
+        fields = {
+            name: format_instant(value) if name in _INSTANTS and value is not None else value
+            for name, value in deed.fields.items()
+        }
+        self._logs.emit(deed.level, deed.event, fields)

@@ -1,0 +1,176 @@
+"""The one loop that owns the engine.
+
+A turn takes every event that waits, asks the engine once, stores all records of the answer in one
+transaction, and only then carries out the deeds. Claim, then start, is the order of three lines here.
+While the store cannot be written the loop stays on the second of them: nothing new starts, no time is
+handled, and what has ended meanwhile waits in memory.
+
+Room rule: the only caller of `Engine.handle`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeGuard
+
+from luad.clock import Clock
+from luad.core.engine import Engine
+from luad.core.events import (
+    ClaimsRefused,
+    Deed,
+    Effect,
+    Event,
+    Log,
+    Record,
+    Reply,
+    StartAttempt,
+    StopAttempt,
+)
+from luad.core.model import Instant
+from luad.daemon.alarm import Alarm
+from luad.errors import StoreUnavailableError
+
+_FIRST_RETRY_S: Final = 0.05
+_LONGEST_RETRY_S: Final = 5.0
+
+
+class Recorder(Protocol):
+    """The part of the store that the loop needs."""
+
+    async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
+        """Write the records in one durable transaction; return the ids of refused claims."""
+        ...
+
+
+class Hands(Protocol):
+    """What carries out deeds; none of these may block or raise."""
+
+    def start(self, deed: StartAttempt) -> None:
+        """Start the process of an attempt."""
+        ...
+
+    def stop(self, deed: StopAttempt) -> None:
+        """Stop the process of an attempt."""
+        ...
+
+    def reply(self, deed: Reply) -> None:
+        """Answer a request."""
+        ...
+
+    def log(self, deed: Log) -> None:
+        """Write a line."""
+        ...
+
+
+class Loop:
+    """Feeds the engine. *on_turn* is called after every turn, for the watchdog and the status line;
+    *on_store* with an error message when the store fails, and with None once it is well again."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        recorder: Recorder,
+        hands: Hands,
+        *,
+        on_turn: Callable[[], None],
+        on_store: Callable[[str | None], None],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._recorder = recorder
+        self._hands = hands
+        self._on_turn = on_turn
+        self._on_store = on_store
+        self._inbox: list[Event] = []
+        self._work = asyncio.Event()
+        self._alarm = Alarm(self._work.set)
+        self._is_stopped = False
+
+    def post(self, event: Event) -> None:
+        """Hand in an event, from the thread of the event loop."""
+        self._inbox.append(event)
+        self._work.set()
+
+    async def run(self, is_over: Callable[[], bool]) -> None:
+        """Turn until *is_over* says so after a turn, or until `stop`."""
+        while not self._is_stopped:
+            await self._work.wait()
+            self._work.clear()
+            events, self._inbox = self._inbox, []
+            await self._turn(events)
+            if not self._inbox and is_over():
+                break
+        self._alarm.close()
+
+    def stop(self) -> None:
+        """Leave `run` after the turn at hand, even while the store cannot be written."""
+        self._is_stopped = True
+        self._work.set()
+
+    async def _turn(self, events: Sequence[Event]) -> None:
+        effects = self._engine.handle(events, self._clock.now())
+        refused = await self._store([each for each in effects if is_record(each)])
+        if refused:
+            self.post(ClaimsRefused(refused))
+        for effect in effects:
+            if not is_record(effect):
+                self._carry_out(effect, refused)
+        self._set_alarm(self._engine.next_wake_up())
+        self._on_turn()
+
+    async def _store(self, records: list[Record]) -> tuple[str, ...]:
+        """Write until it is written: what was decided is neither forgotten nor done beforehand."""
+        if not records:
+            return ()
+        delay_s = 0.0
+        while not self._is_stopped:
+            try:
+                refused = await self._recorder.apply(records)
+            except StoreUnavailableError as error:
+                self._on_store(error.message)
+                delay_s = min(max(_FIRST_RETRY_S, 2 * delay_s), _LONGEST_RETRY_S)
+                self._on_turn()  # the loop is well, though it can do nothing
+                await self._pause(delay_s)
+            else:
+                if delay_s:
+                    self._on_store(None)
+                return refused
+        raise StoreUnavailableError("stopped while the store could not be written")
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wait_for_stop(), seconds)
+
+    async def _wait_for_stop(self) -> None:
+        while not self._is_stopped:
+            self._work.clear()
+            await self._work.wait()
+
+    def _carry_out(self, deed: Deed, refused: tuple[str, ...]) -> None:
+        match deed:
+            case StartAttempt():
+                if deed.run.id not in refused:
+                    self._hands.start(deed)
+            case StopAttempt():
+                self._hands.stop(deed)
+            case Reply():
+                self._hands.reply(deed)
+            case Log():
+                self._hands.log(deed)
+
+    def _set_alarm(self, at: Instant | None) -> None:
+        if self._inbox:
+            self._work.set()
+        else:
+            self._alarm.set(at)
+
+
+_DEEDS: Final = (StartAttempt, StopAttempt, Reply, Log)
+
+
+def is_record(effect: Effect) -> TypeGuard[Record]:
+    """Tell what is to be remembered from what is to be done."""
+    return not isinstance(effect, _DEEDS)

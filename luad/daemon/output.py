@@ -1,0 +1,80 @@
+"""What handlers write: to the log, to the store, and to whoever follows.
+
+Room rule: never blocks and never raises into the runner. What the store cannot take now is kept up to a
+bound and counted beyond it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from luad.errors import LuadError
+
+_MAX_WAITING_LINES: Final = 200_000
+_CHUNK_LINES: Final = 2_000
+_RETRY_S: Final = 1.0
+
+Line = dict[str, Any]
+AppendLogs = Callable[[str, Sequence[Line]], Any]
+
+
+class OutputPump:
+    """Writes lines to the store, in order, in a task of its own.
+
+    Runs take precedence over lines: the store's writer sees to that. *append* is the store's
+    `append_logs`; *publish* hands lines to those who follow.
+    """
+
+    def __init__(
+        self, append: AppendLogs, publish: Callable[[str, str, Sequence[Line]], None]
+    ) -> None:
+        self._append = append
+        self._publish = publish
+        self._waiting: deque[tuple[str, Line]] = deque()
+        self._work = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self.dropped = 0
+
+    def put(self, run_id: str, job_name: str, lines: Sequence[Line]) -> None:
+        """Take lines of a run in."""
+        self._publish(run_id, job_name, lines)
+        room = _MAX_WAITING_LINES - len(self._waiting)
+        self.dropped += max(0, len(lines) - room)
+        self._waiting.extend((run_id, line) for line in lines[: max(0, room)])
+        self._is_idle.clear()
+        self._work.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._waiting:
+                await self._write_chunk()
+            self._is_idle.set()
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until everything is written, or for *timeout_s*."""
+        try:
+            await asyncio.wait_for(self._is_idle.wait(), timeout_s)
+        except TimeoutError:
+            self.dropped += len(self._waiting)
+
+    async def _write_chunk(self) -> None:
+        run_id = self._waiting[0][0]
+        chunk: list[Line] = []
+        for waiting_id, line in self._waiting:
+            if waiting_id != run_id or len(chunk) == _CHUNK_LINES:
+                break
+            chunk.append(line)
+        try:
+            await self._append(run_id, chunk)
+        except LuadError:
+            await asyncio.sleep(_RETRY_S)
+            return
+        for _ in chunk:
+            self._waiting.popleft()

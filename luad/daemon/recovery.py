@@ -1,0 +1,51 @@
+"""What the previous daemon left: its jobs, and runs whose end nobody saw.
+
+Room rule: start-up is the same road as everything else: what is found here becomes events.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from luad.core.events import AttemptEnded, Event, Restored, StoredJob
+from luad.core.model import Ending, EndKind, Instant, Job, RunError, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from luad.core.model import ProcessIdentity
+    from luad.logs import Logging
+
+_LOST = RunError("Lost", "luad was stopped while this ran; nobody saw how it ended")
+
+
+def jobs_in_force(
+    restored: Restored, decode: Callable[[StoredJob], Job], logs: Logging
+) -> list[tuple[StoredJob, Job]]:
+    """Turn stored definitions into jobs again; one that cannot be is left out, loudly."""
+    jobs = []
+    for stored in restored.jobs:
+        try:
+            jobs.append((stored, decode(stored)))
+        except ValueError as error:
+            logs.emit("error", "job.unreadable", {"job": stored.name, "error": str(error)})
+    return jobs
+
+
+def lost_attempts(
+    restored: Restored,
+    now: Instant,
+    kill_survivor: Callable[[ProcessIdentity], bool],
+    logs: Logging,
+) -> list[Event]:
+    """End the runs that were running when the previous daemon ended, processes included."""
+    events: list[Event] = []
+    for run in restored.open_runs:
+        if run.state is not RunState.RUNNING:
+            continue
+        if run.identity is not None and kill_survivor(run.identity):
+            fields = {"job": run.job_name, "run_id": run.id, "pid": run.identity.pid}
+            logs.emit("warning", "recovery.killed", fields)
+        ending = Ending(EndKind.LOST, now, error=_LOST)
+        events.append(AttemptEnded(run.id, run.attempt, ending))
+    return events

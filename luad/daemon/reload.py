@@ -1,0 +1,141 @@
+"""From "the folder changed" to the set of jobs that the files ask for.
+
+A notification, SIGHUP and `luad reload` end in the same place; while one reading is under way, any number
+of further ones are merged into the next.
+
+Room rule: reads (in a thread) and compares; what is installed is the engine's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from luad.clock import Clock
+from luad.config.catalogue import Catalogue, Loaded
+from luad.core.events import Reply
+from luad.core.model import Instant
+from luad.errors import Problem, Severity
+from luad.watcher import Snapshot, SnapshotReader
+
+_MIN_RECHECK_S: Final = 0.05
+
+Answer = asyncio.Future[Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One complete reading of the job folders. *problems* include those of the folders."""
+
+    at: Instant
+    loaded: Loaded
+    problems: tuple[Problem, ...]
+    file_count: int
+    recheck_in_ms: int | None
+    is_news: bool
+    """Something is different from the reading before: a job, a place, a problem."""
+    serial: int
+
+    @property
+    def error_count(self) -> int:
+        """How many problems keep a file from loading."""
+        return sum(each.severity is Severity.ERROR for each in self.problems)
+
+
+class ConfigReader:
+    """Reads the folders into jobs and problems; remembers the last good version of every file."""
+
+    def __init__(self, snapshots: SnapshotReader, catalogue: Catalogue, clock: Clock) -> None:
+        self._snapshots = snapshots
+        self._catalogue = catalogue
+        self._clock = clock
+        self._last: tuple[object, ...] | None = None
+        self._serial = 0
+
+    def read(self, *, is_settled: bool = False) -> Reading:
+        """Read now. *is_settled*: somebody asked for it, so believe everything at once."""
+        now = self._clock.now().wall
+        must_collect = gc.isenabled()
+        gc.disable()  # a load makes many objects and no garbage; collecting meanwhile doubles its time
+        try:
+            snapshot: Snapshot = self._snapshots.read(now, is_settled=is_settled)
+            loaded = self._catalogue.update(snapshot.files)
+        finally:
+            if must_collect:
+                gc.enable()
+        problems = snapshot.problems + loaded.problems
+        essence = (loaded.wanted, problems)
+        is_news, self._last = essence != self._last, essence
+        self._serial += 1
+        return Reading(
+            now,
+            loaded,
+            problems,
+            len(snapshot.files),
+            snapshot.recheck_in_ms,
+            is_news,
+            self._serial,
+        )
+
+
+class Reloader:
+    """Merges all wishes for a reload into readings, one at a time.
+
+    *apply* gets every reading that is news or was asked for, and returns a future for the answer.
+    """
+
+    def __init__(self, reader: ConfigReader, apply: Callable[[Reading], Answer]) -> None:
+        self._reader = reader
+        self._apply = apply
+        self._wish = asyncio.Event()
+        self._asking: list[asyncio.Future[tuple[Reading, Answer]]] = []
+        self._must_settle = False
+        self._recheck: asyncio.TimerHandle | None = None
+
+    def wish(self) -> None:
+        """Something may have changed."""
+        self._wish.set()
+
+    def ask(self) -> asyncio.Future[tuple[Reading, Answer]]:
+        """Read and apply now, whether there is news or not."""
+        future: asyncio.Future[tuple[Reading, Answer]]
+        future = asyncio.get_running_loop().create_future()
+        self._asking.append(future)
+        self._must_settle = True
+        self._wish.set()
+        return future
+
+    async def run(self, rescan_s: float) -> None:
+        """Serve wishes until cancelled; without any, look every *rescan_s* seconds."""
+        while True:
+            with contextlib.suppress(TimeoutError):  # a notification may have been lost
+                await asyncio.wait_for(self._wish.wait(), rescan_s)
+            self._wish.clear()
+            asking, self._asking = self._asking, []
+            is_settled, self._must_settle = self._must_settle, False
+            reading = await asyncio.to_thread(self._reader.read, is_settled=is_settled)
+            self.recheck_after(reading)
+            if not (reading.is_news or asking):
+                continue
+            answer = self._apply(reading)
+            for future in asking:
+                if not future.done():
+                    future.set_result((reading, answer))
+
+    def recheck_after(self, reading: Reading) -> None:
+        """Read again once what has not settled yet had its time."""
+        if self._recheck is not None:
+            self._recheck.cancel()
+            self._recheck = None
+        if reading.recheck_in_ms is not None:
+            delay_s = max(_MIN_RECHECK_S, reading.recheck_in_ms / 1_000)
+            self._recheck = asyncio.get_running_loop().call_later(delay_s, self._wish.set)
+
+
+def stale_paths(problems: Iterable[Problem]) -> list[str]:
+    """Return the files that have errors, in order."""
+    return sorted({each.path for each in problems if each.severity is Severity.ERROR})
