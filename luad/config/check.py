@@ -1,0 +1,334 @@
+"""Why a document does not obey its schema: one mistake each, in words, with what to write instead.
+
+`jsonschema` finds the errors; here they become sentences. Called only when `schema.obeys` said no:
+importing jsonschema costs more than reading a thousand good files.
+
+Room rule: pure; a value in, mistakes out. Where they stand in a file is added by the caller.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from luad.config.foreign import find_foreign
+from luad.config.marks import Marks, Path
+from luad.config.schema import SchemaName, anchored, load_schema
+from luad.config.words import (
+    KIND_KEYS,
+    describe_type,
+    describe_value,
+    example_line,
+    help_for_text,
+    help_for_type,
+    infer_kind,
+)
+from luad.config.yaml import STAND_IN
+from luad.core.model import JSON
+
+_MAX_ERRORS: Final = 200  # of one document; nobody mends more in one go
+_NEAR: Final = 0.7  # how alike a word must be to be offered instead
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Something wrong at *path*: with its last key when *is_key*, else with the value there.
+
+    *rename* is the key that can safely be written in its place, *settles* the key that is not
+    missing any more once that is done. *within*: offsets into the text of the value, where only a
+    part of it is wrong; *note* says what that part is.
+    """
+
+    path: Path
+    code: str
+    message: str
+    help: str = ""
+    is_key: bool = False
+    rename: str = ""
+    settles: str = ""
+    within: tuple[int, int] | None = None
+    note: str = ""
+    is_warning: bool = False
+
+
+def find_mistakes(value: JSON, name: SchemaName, marks: Marks | None = None) -> list[Mistake]:
+    """Return the mistakes of *value*, one per place; empty when it obeys the schema.
+
+    *marks* tell how a scalar is written, which makes better advice on quotes.
+    """
+    errors = _errors(value, name)
+    found: list[Mistake] = []
+    for error in errors:
+        found.extend(_translate(error, value, marks))
+    return _one_per_mistake(found)
+
+
+@cache
+def _validator(name: SchemaName) -> Any:
+    import jsonschema  # noqa: PLC0415 - costs 75 ms, and most starts need none of it
+
+    def pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[Any]:
+        if isinstance(instance, str) and not anchored(pattern).match(instance):
+            yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+    base = jsonschema.Draft202012Validator
+    extend: Any = jsonschema.validators.extend  # untyped
+    return extend(base, {"pattern": pattern})(load_schema(name))
+
+
+def _errors(value: JSON, name: SchemaName) -> list[Any]:
+    errors = []
+    try:
+        for error in _validator(name).iter_errors(value):
+            errors.append(error)
+            if len(errors) == _MAX_ERRORS:
+                break
+    except (RecursionError, ValueError, OverflowError):
+        # A value that no file can hold (the reader's limits are narrower), but an API body might.
+        assert errors or not isinstance(value, dict), "the reader's limits keep this from happening"
+    return errors
+
+
+def _one_per_mistake(found: Iterable[Mistake]) -> list[Mistake]:
+    """Keep the first of each place, and drop "missing" where a misspelt key explains it."""
+    kept: dict[tuple[Path, bool], Mistake] = {}
+    for mistake in sorted(found, key=lambda each: _RANK.get(each.code, 5)):
+        kept.setdefault((mistake.path, mistake.is_key or mistake.code == "LU101"), mistake)
+    settled = {(*each.path[:-1], each.settles) for each in kept.values() if each.settles}
+    if ("retry", "max_attempts") in settled or ("max_attempts",) in settled:
+        settled.add(("retry",))
+    return [
+        each
+        for each in kept.values()
+        if each.code != "LU101" or not (settled & set(_alternatives(each.path)))
+    ]
+
+
+_RANK: Final = {"LU106": 0, "LU006": 1, "LU103": 2, "LU105": 2, "LU102": 3, "LU104": 4, "LU101": 6}
+
+
+def _alternatives(path: Path) -> tuple[Path, ...]:
+    """The keys that make up for a missing one."""
+    if path[-1:] == ("every",):
+        return path, (*path[:-1], "seconds")
+    return (path,)
+
+
+# --- one error of jsonschema -> mistakes -------------------------------------------------------
+
+
+def _translate(error: Any, root: JSON, marks: Marks | None) -> Iterator[Mistake]:
+    path: Path = tuple(error.absolute_path)
+    match error.validator:
+        case "additionalProperties" if error.validator_value is False:
+            yield from _unknown_keys(path, error, root)
+        case "required":
+            yield from _missing_keys(path, error, root)
+        case "oneOf":
+            yield from _branch_mistakes(path, error, root, marks)
+        case "type":
+            yield _wrong_type(path, error, root, marks)
+        case "propertyNames" | "pattern" if _is_about_a_name(error):
+            message = f"`{error.instance}` cannot be a name {_inside(path, root)}"
+            yield Mistake((*path, error.instance), "LU104", message.rstrip(),
+                          "letters, digits and `_`, not starting with a digit", is_key=True)  # fmt: skip
+        case _:
+            yield _bad_value(path, error, root, marks)
+
+
+def _is_about_a_name(error: Any) -> bool:
+    return "propertyNames" in error.absolute_schema_path
+
+
+def _unknown_keys(path: Path, error: Any, root: JSON) -> Iterator[Mistake]:
+    properties: dict[str, Any] = error.schema.get("properties", {})
+    keys = frozenset(properties)
+    taken = set(error.instance)
+    for key in error.instance:
+        if key in keys or key.startswith(STAND_IN):
+            continue
+        mistake = _unknown_key(path, key, error.instance[key], keys, taken, root)
+        taken.add(mistake.rename)  # a second slip for the same key is not mended the same way
+        yield mistake
+
+
+def _unknown_key(
+    path: Path, key: str, value: JSON, keys: frozenset[str], taken: set[str], root: JSON
+) -> Mistake:
+    container = str(path[-1]) if path else ""
+    message = f"unknown key `{_shorten(key)}`{_inside(path, root, ' ')}"
+    place = (*path, key)
+    foreign = find_foreign(container, key, value, keys)
+    if foreign is not None:
+        rename = foreign.key if foreign.key not in taken else ""
+        return Mistake(place, "LU105", message, foreign.help, True, rename, foreign.settles)
+    near = difflib.get_close_matches(key[:64], keys, n=2, cutoff=_NEAR)
+    if near:
+        is_sure = len(near) == 1 and near[0] not in taken
+        help_text = f"did you mean {' or '.join(f'`{each}`' for each in near)}?"
+        return Mistake(
+            place, "LU102", message, help_text, True, near[0] if is_sure else "", near[0]
+        )
+    return Mistake(place, "LU102", message, _where_it_belongs(path, key, keys), is_key=True)
+
+
+def _where_it_belongs(path: Path, key: str, keys: frozenset[str]) -> str:
+    for kind, its_keys in KIND_KEYS.items():
+        if path == ("schedule",) and key in its_keys:
+            return f"`{key}` belongs to `type: {kind}`"
+    schema = load_schema("job")
+    if path and key in schema["properties"]:
+        return f"`{key}` belongs at the top level: indent it less"
+    for other, each in schema["properties"].items():
+        if key in each.get("properties", {}):
+            return f"`{key}` belongs in `{other}`"
+    return f"the keys here: {', '.join(sorted(keys))}"
+
+
+def _missing_keys(path: Path, error: Any, root: JSON) -> Iterator[Mistake]:
+    key = next(each for each in error.validator_value if f"'{each}'" in error.message)
+    message = f"missing key `{key}`{_inside(path, root, ' ')}"
+    help_text = f"write  {example_line(key, error.schema)}"
+    if path == ("schedule",) and key == "type":
+        help_text = f"write  type: {infer_kind(error.instance)}"
+    yield Mistake((*path, key), "LU101", message, help_text)
+
+
+# --- branches ----------------------------------------------------------------------------------
+
+
+def _branch_mistakes(path: Path, error: Any, root: JSON, marks: Marks | None) -> Iterator[Mistake]:
+    value = error.instance
+    if not isinstance(value, dict):
+        return  # the wrong type is told by itself
+    if all(each.keys() == {"required"} for each in error.validator_value):
+        yield from _choice_mistakes(path, value, root)
+        return
+    kinds = list(KIND_KEYS)
+    kind = value.get("type")
+    if "type" in value and kind not in kinds:
+        yield _unknown_kind((*path, "type"), kind, kinds)
+        return
+    if "type" not in value:
+        kind = infer_kind(value)
+    branch = kinds.index(str(kind))
+    for inner in error.context:
+        if inner.schema_path[0] == branch:
+            yield from _translate(inner, root, marks)
+
+
+def _choice_mistakes(path: Path, value: dict[str, JSON], root: JSON) -> Iterator[Mistake]:
+    if "every" in value and "seconds" in value:
+        yield Mistake((*path, "seconds"), "LU107", "`every` and `seconds` both give the distance",
+                      "keep one of them", is_key=True)  # fmt: skip
+    else:
+        yield Mistake((*path, "every"), "LU101", f"missing key `every`{_inside(path, root, ' ')}",
+                      "write  every: 15m  or  seconds: 900")  # fmt: skip
+
+
+def _unknown_kind(path: Path, kind: JSON, kinds: list[str]) -> Mistake:
+    listed = ", ".join(kinds)
+    if not isinstance(kind, str):
+        code = "LU106" if kind is None else "LU104"
+        what = "has no value" if kind is None else f"cannot be {describe_value(kind)}"
+        return Mistake(path, code, f"`type` in `schedule` {what}", f"one of: {listed}")
+    near = difflib.get_close_matches(kind.lower()[:64], kinds, n=1, cutoff=0.6)
+    help_text = f"did you mean `{near[0]}`?" if near else f"one of: {listed}"
+    return Mistake(path, "LU104", f"unknown schedule type `{_shorten(kind)}`", help_text)
+
+
+# --- values ------------------------------------------------------------------------------------
+
+
+def _wrong_type(path: Path, error: Any, root: JSON, marks: Marks | None) -> Mistake:
+    value, field = error.instance, _field(path, root)
+    wanted = error.validator_value if isinstance(error.validator_value, list) else [
+        error.validator_value
+    ]  # fmt: skip
+    if value is None and path:
+        help_text = f"write  {example_line(_last_key(path), error.schema, is_value_only=True)}"
+        return Mistake(path, "LU106", f"{field} has no value", help_text)
+    is_plain = marks is None or marks.value(path).style == "plain"
+    if is_plain and wanted == ["string"] and isinstance(value, bool | int | float):
+        what = "true or false" if isinstance(value, bool) else "a number"
+        return Mistake(path, "LU006", f"{field} must be text; YAML reads this as {what}",
+                       f'quote it: "{describe_value(value).strip("`")}"')  # fmt: skip
+    message = f"{field} must be {describe_type(wanted)}, not {describe_value(value)}"
+    code = "LU006" if is_plain and isinstance(value, str) and help_for_text(value) else "LU103"
+    code = code if path else "LU008"
+    return Mistake(path, code, message, help_for_type(path, value, wanted))
+
+
+def _bad_value(path: Path, error: Any, root: JSON, marks: Marks | None) -> Mistake:
+    value, field, limit = error.instance, _field(path, root), error.validator_value
+    title = error.schema.get("title", "")
+    shown = describe_value(value)
+    if value is None:
+        return Mistake(path, "LU106", f"{field} has no value", _choices(limit, value))
+    match error.validator:
+        case "enum" | "const":
+            words = limit if isinstance(limit, list) else [limit]
+            return Mistake(path, "LU104", f"{field} cannot be {shown}", _choices(words, value))
+        case "minimum":
+            return Mistake(path, "LU104", f"{field} must be at least {limit}, not {shown}")
+        case "maximum":
+            return Mistake(path, "LU104", f"{field} must be at most {limit}, not {shown}")
+        case "minLength" | "minItems":
+            return Mistake(path, "LU104", f"{field} is empty",
+                           f"write  {example_line(_last_key(path), error.schema, is_value_only=True)}")  # fmt: skip
+        case "maxLength" if title not in {"Duration", "Size"}:
+            return Mistake(path, "LU104", f"{field} has {len(value)} characters; at most {limit}")
+        case "maxItems" | "maxProperties":
+            return Mistake(path, "LU104", f"{field} has {len(value)} entries; at most {limit}")
+        case "uniqueItems":
+            twice = next(each for each in value if value.count(each) > 1)
+            return Mistake(path, "LU104", f"{field} names `{_shorten(str(twice))}` twice")
+    is_plain = marks is not None and marks.value(path).style == "plain"
+    code = "LU006" if is_plain and help_for_text(str(value)) else "LU104"
+    noun = {"Duration": "no duration", "Size": "no size"}.get(title)
+    message = f"{field} cannot be {shown}" if noun is None else f"{field} is {noun}: {shown}"
+    return Mistake(path, code, message, help_for_type(path, value, [title]))
+
+
+def _choices(words: JSON, value: JSON) -> str:
+    if not isinstance(words, list):
+        return ""
+    listed = [str(word) for word in words]
+    near = difflib.get_close_matches(str(value).lower()[:64], listed, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    return f"one of: {', '.join(listed)}"
+
+
+# --- naming places -----------------------------------------------------------------------------
+
+
+def _field(path: Path, root: JSON) -> str:
+    """```max_attempts` in `retry```, or what stands for the whole document."""
+    if not path:
+        return "a job"
+    if isinstance(path[-1], int):
+        return f"item {path[-1] + 1} of {_field(path[:-1], root)}"
+    return f"`{_shorten(path[-1])}`{_inside(path[:-1], root, ' ')}"
+
+
+def _inside(path: Path, root: JSON, lead: str = "") -> str:
+    """``in `schedule` (type: cron)``; empty at the top level."""
+    if not path:
+        return ""
+    kind = root.get("schedule") if path == ("schedule",) and isinstance(root, dict) else None
+    named = kind.get("type") if isinstance(kind, dict) else None
+    suffix = f" (type: {named})" if named in KIND_KEYS else ""
+    return f"{lead}in `{_shorten(str(path[-1]))}`{suffix}"
+
+
+def _last_key(path: Path) -> str:
+    return next((each for each in reversed(path) if isinstance(each, str)), "")
+
+
+def _shorten(text: str) -> str:
+    shown = text if len(text) <= 48 else f"{text[:45]}..."
+    return "".join(char if char.isprintable() else "?" for char in shown)

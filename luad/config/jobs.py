@@ -1,0 +1,188 @@
+"""A job file: bytes to jobs and problems.
+
+Room rule: bytes in, values out; opens no file. An error anywhere in a file keeps all of it from
+loading; what the other files say is nobody's business here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from luad.config.advice import advise
+from luad.config.build import build_job
+from luad.config.check import Mistake, find_mistakes
+from luad.config.locate import locate
+from luad.config.marks import read_marks
+from luad.config.problems import with_excerpts
+from luad.config.schema import obeys
+from luad.config.settings import Settings
+from luad.config.words import infer_kind
+from luad.config.yaml import STAND_IN, Document, Limits, parse_yaml
+from luad.core.model import JSON, Instant, Job, Origin, Wanted
+from luad.errors import Problem, Severity
+
+_MAX_PROBLEMS: Final = 100  # of one file; nobody reads more
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """What a file says. With an error among the problems, *jobs* is empty."""
+
+    path: str
+    jobs: tuple[Wanted, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether an error keeps the file from loading."""
+        return any(problem.severity is Severity.ERROR for problem in self.problems)
+
+
+def load_file(
+    path: str, data: bytes, *, settings: Settings, now: Instant | None = None
+) -> ParsedFile:
+    """Return the jobs of a file, and everything that is wrong with it; never raises.
+
+    *path* is only shown. With *now* there are also warnings that depend on the calendar.
+    """
+    limits = Limits(max_bytes=settings.max_file_size, max_documents=settings.max_jobs)
+    loading = _Loading(settings.timezone, now)
+    for document in parse_yaml(data, path, limits):
+        if len(loading.jobs) >= limits.max_documents:
+            loading.problems.append(_too_many(path, document, limits))
+            break
+        loading.take(document)
+    problems = _in_order(path, data, loading.problems)
+    jobs = loading.jobs
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        jobs = []
+    return ParsedFile(path, tuple(jobs), problems)
+
+
+def job_from_definition(definition: Mapping[str, JSON], settings: Settings | None = None) -> Job:
+    """Return the job that a stored document declares. Raises ``ValueError`` when it cannot be.
+
+    A stored document names its zone; for one that does not, that of *settings* is meant.
+    """
+    if not obeys("job")(dict(definition)):
+        mistakes = find_mistakes(dict(definition), "job")
+        raise ValueError(mistakes[0].message if mistakes else "the definition obeys no schema")
+    found: list[Mistake] = []
+    job = build_job(definition, settings.timezone if settings else "UTC", found)
+    if found:
+        raise ValueError(found[0].message)
+    return job
+
+
+class _Loading:
+    """The documents of one file, so far."""
+
+    def __init__(self, timezone: str, now: Instant | None) -> None:
+        self.jobs: list[Wanted] = []
+        self.problems: list[Problem] = []
+        self._timezone = timezone
+        self._now = now
+        self._obeys = obeys("job")
+        self._lines: dict[str, int] = {}  # job name -> line of the document that has it
+
+    def take(self, document: Document) -> None:
+        """Add the job of *document*, or its problems."""
+        mistakes: list[Mistake] = []
+        if document.problems or not self._obeys(document.value):
+            if document.is_complete:
+                mistakes = list(_all_mistakes(document, self._timezone))
+            self._tell(document, mistakes)
+            return
+        job = build_job(document.value, self._timezone, mistakes)
+        first = self._lines.setdefault(job.name, document.line)
+        if first != document.line:
+            mistakes.append(_same_name(job.name, document.source.path, first))
+        if not mistakes:
+            self.jobs.append(Wanted(job, Origin(document.source.path, document.line)))
+            mistakes = advise(job, self._now)
+        if mistakes:
+            self._tell(document, mistakes)
+
+    def _tell(self, document: Document, mistakes: list[Mistake]) -> None:
+        self.problems.extend(document.problems)
+        if not mistakes:
+            return
+        marks = read_marks(document)
+        told = {problem.line for problem in document.problems}  # one mistake, one problem
+        name = document.value.get("name") if isinstance(document.value, dict) else None
+        for mistake in mistakes:
+            problem = locate(mistake, document, marks)
+            if problem.line not in told:
+                job = name if isinstance(name, str) else ""
+                self.problems.append(dataclasses.replace(problem, job=job))
+
+
+def _all_mistakes(document: Document, timezone: str) -> Iterator[Mistake]:
+    """What the schema says, and what can be said of the parts that obey it."""
+    found = find_mistakes(document.value, "job", read_marks(document))
+    yield from found
+    if not isinstance(document.value, dict):
+        return
+    sound = _sound_parts(document.value, found)
+    if obeys("job")(sound):
+        more: list[Mistake] = []
+        build_job(sound, timezone, more)
+        told = {mistake.path for mistake in found}
+        written = {(*each.path[:-1], each.rename): each.path for each in found if each.rename}
+        for mistake in more:
+            path = written.get(mistake.path, mistake.path)
+            if path not in told or path in written.values():
+                yield dataclasses.replace(mistake, path=path)
+
+
+_STAND_INS: Final[dict[str, Any]] = {
+    "name": "x",
+    "handler": "x",
+    "schedule": {"type": "interval", "seconds": 3_153_600_000},
+}
+
+
+def _sound_parts(value: dict[str, Any], found: list[Mistake]) -> dict[str, Any]:
+    """Return the document with its mistakes mended or left out, so that the rest can be judged."""
+    sound = {key: each for key, each in value.items() if not key.startswith(STAND_IN)}
+    if isinstance(sound.get("schedule"), dict):
+        sound["schedule"] = dict(sound["schedule"])
+    for mistake in found:
+        match mistake.path:
+            case ("schedule", str() as key) if isinstance(sound.get("schedule"), dict):
+                schedule = sound["schedule"]
+                if mistake.rename:
+                    schedule[mistake.rename] = schedule.get(key)
+                if mistake.is_key:
+                    schedule.pop(key, None)
+                elif key == "type" and key not in schedule:
+                    schedule[key] = infer_kind(schedule)
+                else:
+                    del sound["schedule"]
+            case (str() as key, *_):
+                sound.pop(key, None)
+    return _STAND_INS | sound
+
+
+def _same_name(name: str, path: str, first: int) -> Mistake:
+    message = f"duplicate job name `{name}`"
+    return Mistake(("name",), "LU401", message, f"first defined at {path}:{first}; rename one")
+
+
+def _too_many(path: str, document: Document, limits: Limits) -> Problem:
+    message = f"more than {limits.max_documents} jobs; `max_jobs` in luad.yaml says how many may be"
+    return Problem(path, document.line, 1, "LU007", message)
+
+
+def _in_order(path: str, data: bytes, problems: list[Problem]) -> tuple[Problem, ...]:
+    if not problems:
+        return ()
+    ordered = sorted(problems, key=lambda each: (each.severity, each.line, each.column, each.code))
+    shown = sorted(ordered[:_MAX_PROBLEMS], key=lambda each: (each.line, each.column))
+    if len(ordered) > len(shown):
+        more = len(ordered) - len(shown)
+        shown.append(Problem(path, 0, 0, "LU007", f"{more} more problems are not shown"))
+    return with_excerpts(shown, data)

@@ -1,0 +1,291 @@
+"""Showing problems: to people in full or in a line, to editors and CI as JSON, SARIF, GitHub.
+
+Room rule: bytes in, values out; opens no file. Nothing here decides what is wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from luad.errors import Problem, Severity
+
+CODES: Final[dict[str, str]] = {
+    "LU001": "syntax",
+    "LU002": "duplicate-key",
+    "LU003": "anchor-alias-tag",
+    "LU004": "unquoted-expression",
+    "LU005": "character",
+    "LU006": "quote-it",
+    "LU007": "limit",
+    "LU008": "not-a-mapping",
+    "LU030": "not-a-file",
+    "LU031": "file-owner",
+    "LU032": "file-mode",
+    "LU033": "folder-owner",
+    "LU034": "folder-mode",
+    "LU035": "link-outside",
+    "LU036": "unreadable",
+    "LU037": "file-size",
+    "LU038": "no-folder",
+    "LU101": "missing-key",
+    "LU102": "unknown-key",
+    "LU103": "wrong-type",
+    "LU104": "bad-value",
+    "LU105": "foreign-key",
+    "LU106": "no-value",
+    "LU107": "keys-at-odds",
+    "LU201": "cron-field",
+    "LU202": "interval",
+    "LU203": "never-fires",
+    "LU204": "cron-fields",
+    "LU205": "time-zone",
+    "LU206": "instant",
+    "LU207": "jitter",
+    "LU301": "no-function",
+    "LU302": "import-failed",
+    "LU303": "signature",
+    "LU304": "handler-shape",
+    "LU305": "import-hangs",
+    "LU401": "duplicate-job",
+    "LU501": "dst",
+    "LU502": "once",
+    "LU503": "overlap",
+    "LU504": "no-effect",
+}
+"""Every code and the short name that stands for it; the ranges are those of `luad.errors`."""
+
+_MAX_LINE: Final = 160  # characters of a line that an excerpt shows
+_CONTEXT: Final = 1  # lines before and after
+
+# --- excerpts ----------------------------------------------------------------------------------
+
+
+def split_lines(data: bytes) -> list[str]:
+    """Return the lines of a file as an editor counts them; undecodable bytes show as U+FFFD."""
+    text = data.decode("utf-8-sig", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def with_excerpts(problems: Iterable[Problem], data: bytes) -> tuple[Problem, ...]:
+    """Return the problems with the lines around each place filled in from the file's bytes."""
+    lines: list[str] | None = None
+    found = []
+    for problem in problems:
+        if problem.line and not problem.excerpt:
+            lines = split_lines(data) if lines is None else lines
+            problem = dataclasses.replace(  # noqa: PLW2901 - the same problem, seen better
+                problem, excerpt=excerpt(lines, problem.line)
+            )
+        found.append(problem)
+    return tuple(found)
+
+
+def excerpt(lines: Sequence[str], line: int) -> tuple[tuple[int, str], ...]:
+    """Return line number *line* (from 1) and its neighbours; blank neighbours are left out."""
+    first = max(1, line - _CONTEXT)
+    last = min(len(lines), line + _CONTEXT)
+    return tuple(
+        (number, lines[number - 1].rstrip()[: 4 * _MAX_LINE])
+        for number in range(first, last + 1)
+        if number == line or lines[number - 1].strip()
+    )
+
+
+# --- for people --------------------------------------------------------------------------------
+
+
+def place(problem: Problem) -> str:
+    """``file:line:col``, or the file alone when the whole of it is meant."""
+    if not problem.line:
+        return problem.path
+    return f"{problem.path}:{problem.line}:{problem.column}"
+
+
+def headline(problem: Problem) -> str:
+    """``CODE message``, with the word warning where it is one."""
+    word = "warning: " if problem.severity is Severity.WARNING else ""
+    return f"{problem.code} {word}{problem.message}"
+
+
+def render_concise(problems: Iterable[Problem]) -> str:
+    """One line a problem: ``file:line:col: CODE message (help)``; empty without problems."""
+    return "".join(
+        f"{place(problem)}: {headline(problem)}{f' ({problem.help})' if problem.help else ''}\n"
+        for problem in problems
+    )
+
+
+def render_full(problems: Iterable[Problem]) -> str:
+    """Each problem with its place, the lines around it, a caret and the help."""
+    return "\n".join(_render_one(problem) for problem in problems)
+
+
+def _render_one(problem: Problem) -> str:
+    lines = [headline(problem), f" --> {place(problem)}"]
+    width = max((len(str(number)) for number, _ in problem.excerpt), default=1)
+    bar = " " * width + " |"
+    if problem.excerpt:
+        lines.append(bar)
+        start = _window(problem)
+        for number, text in problem.excerpt:
+            shown = _printable(text[start : start + _MAX_LINE])
+            lines.append(f"{number:>{width}} | {shown}".rstrip())
+            if number == problem.line:
+                lines.append(f"{bar} {_caret(problem, text, start)}")
+        lines.append(bar)
+    if problem.help:
+        lines.append(f"{' ' * width} = help: {problem.help}")
+    return "\n".join(lines) + "\n"
+
+
+def _window(problem: Problem) -> int:
+    """How many characters to cut from the left so that the place is seen in a very long line."""
+    return 0 if problem.column <= _MAX_LINE - 40 else problem.column - 40
+
+
+def _caret(problem: Problem, text: str, start: int) -> str:
+    first = max(problem.column - 1 - start, 0)
+    shown = text[start : start + _MAX_LINE]
+    end = problem.end_column - 1 - start if problem.end_line in (0, problem.line) else len(shown)
+    end = max(first + 1, min(end, max(len(shown), first + 1)))
+    lead = _columns(shown[:first]) + max(0, first - len(shown))
+    marks = "^" * max(1, _columns(shown[first:end]))
+    return f"{' ' * lead}{marks} {problem.note}".rstrip()
+
+
+def _columns(text: str) -> int:
+    """How many terminal columns *text* takes once `_printable`."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in _printable(text)
+    )
+
+
+def _printable(text: str) -> str:
+    # A job file is somebody else's text: no control character of it reaches a terminal.
+    return "".join(char if char.isprintable() else " " if char == "\t" else "�" for char in text)
+
+
+def summary(problems: Sequence[Problem]) -> str:
+    """``2 errors, 1 warning in 2 files.`` and how many of them `--fix` mends."""
+    warnings = sum(problem.severity is Severity.WARNING for problem in problems)
+    files = len({problem.path for problem in problems})
+    text = f"{_count(len(problems) - warnings, 'error')}, {_count(warnings, 'warning')}"
+    text += f" in {_count(files, 'file')}."
+    fixable = sum(problem.fix is not None for problem in problems)
+    return f"{text}  {fixable} fixable with --fix." if fixable else text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+# --- for programs ------------------------------------------------------------------------------
+
+
+def to_json(problem: Problem) -> dict[str, Any]:
+    """Return the keys that ruff uses, so that editor and CI adapters need little work."""
+    location = {"row": problem.line, "column": problem.column}
+    end_location = {
+        "row": problem.end_line or problem.line,
+        "column": problem.end_column or problem.column,
+    }
+    return {
+        "code": problem.code,
+        "name": CODES.get(problem.code, ""),
+        "severity": problem.severity.value,
+        "filename": problem.path,
+        "location": location,
+        "end_location": end_location,
+        "message": problem.message,
+        "help": problem.help,
+        "job": problem.job or None,
+        "pointer": problem.pointer,
+        "fix": _fix_json(problem),
+        "url": None,
+    }
+
+
+def _fix_json(problem: Problem) -> dict[str, Any] | None:
+    if problem.fix is None:
+        return None
+    first, end, content = problem.fix
+    edit = {
+        "content": content,
+        "location": {"row": problem.line, "column": first},
+        "end_location": {"row": problem.line, "column": end},
+    }
+    return {"applicability": "safe", "edits": [edit]}
+
+
+def render_json(problems: Iterable[Problem]) -> str:
+    """Return a JSON list of `to_json`, one document."""
+    return json.dumps([to_json(problem) for problem in problems], indent=2, ensure_ascii=False)
+
+
+def to_github(problem: Problem) -> str:
+    """Return a workflow command that GitHub shows beside the line."""
+    properties = {
+        "file": problem.path,
+        "line": problem.line or 1,
+        "col": problem.column or 1,
+        "title": problem.code,
+    }
+    if problem.end_line == problem.line and problem.end_column > problem.column:
+        properties["endColumn"] = problem.end_column - 1  # inclusive, there
+    listed = ",".join(f"{key}={_escape(str(value), ':,')}" for key, value in properties.items())
+    text = f"{problem.message} ({problem.help})" if problem.help else problem.message
+    return f"::{problem.severity.value} {listed}::{_escape(text)}"
+
+
+def _escape(text: str, more: str = "") -> str:
+    for char in "%\r\n" + more:
+        text = text.replace(char, f"%{ord(char):02X}")
+    return text
+
+
+def render_github(problems: Iterable[Problem]) -> str:
+    """Return one workflow command a line."""
+    return "".join(f"{to_github(problem)}\n" for problem in problems)
+
+
+def to_sarif(problems: Sequence[Problem], *, version: str = "") -> dict[str, Any]:
+    """Return a SARIF 2.1.0 log with one run."""
+    codes = sorted({problem.code for problem in problems})
+    driver = {
+        "name": "luad",
+        "version": version,
+        "rules": [{"id": code, "name": CODES.get(code, code)} for code in codes],
+    }
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{"tool": {"driver": driver}, "results": [_sarif_result(p) for p in problems]}],
+    }
+
+
+def _sarif_result(problem: Problem) -> dict[str, Any]:
+    physical: dict[str, Any] = {"artifactLocation": {"uri": problem.path}}
+    if problem.line:
+        physical["region"] = {
+            "startLine": problem.line,
+            "startColumn": problem.column,
+            "endLine": problem.end_line or problem.line,
+            "endColumn": problem.end_column or problem.column + 1,
+        }
+    text = f"{problem.message} ({problem.help})" if problem.help else problem.message
+    return {
+        "ruleId": problem.code,
+        "level": problem.severity.value,
+        "message": {"text": text},
+        "locations": [{"physicalLocation": physical}],
+    }
+
+
+def render_sarif(problems: Sequence[Problem], *, version: str = "") -> str:
+    """Return `to_sarif` as text."""
+    return json.dumps(to_sarif(problems, version=version), indent=2, ensure_ascii=False)

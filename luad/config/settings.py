@@ -1,0 +1,270 @@
+"""The daemon's settings: flags win over `LUAD_*` variables, those over luad.yaml, that over defaults.
+
+Room rule: bytes and mappings in, values out; opens no file and asks the machine nothing. Relative
+paths of the file start at its folder, those of flags and variables at the working folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from luad.core.model import DAY, MINUTE, SECOND
+from luad.core.zones import ZoneError, load_zone
+from luad.errors import Problem, UsageError
+from luad.wire import parse_duration_ms, parse_size, socket_to_bind
+
+LogFormat: TypeAlias = Literal["auto", "console", "json", "journal"]
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+
+class SettingsError(UsageError):
+    """The settings cannot be used. *problems* are those of luad.yaml, when it is the culprit."""
+
+    code = "settings"
+
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept of the past: runs for *history_ms* and at most *runs_per_job*, output for
+    *logs_ms*."""
+
+    history_ms: int = 30 * DAY
+    runs_per_job: int = 1_000
+    logs_ms: int = 14 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. *output_limit*: bytes kept of the head, and of the tail, each.
+    *watch*: reload when a job file changes; *strict*: do not start while one is broken. These two
+    belong to one start of the daemon, and stand in no file.
+
+    *sources* tells where a value comes from, by key: ``flag``, ``$LUAD_X`` or the file's path;
+    what is not in it is a default.
+    """
+
+    jobs: tuple[Path, ...] = (Path("jobs.d"),)
+    state_dir: Path = Path(".luad")
+    socket: Path = Path(".luad/luad.sock")
+    handlers_path: Path = Path("handlers")
+    timezone: str = "UTC"
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+    max_concurrent_runs: int = 512
+    kill_grace_ms: int = 10 * SECOND
+    drain_ms: int = 30 * SECOND
+    retention: Retention = Retention()
+    rescan_ms: int = 5 * MINUTE
+    settle_ms: int = 2 * SECOND
+    pass_env: tuple[str, ...] = ()
+    max_file_size: int = 1 << 20
+    max_jobs: int = 100_000
+    permit_insecure: bool = False
+    output_limit: int = 256 << 10
+    watch: bool = True
+    strict: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """luad.yaml as it was read."""
+
+    path: str
+    data: bytes
+
+
+def load_settings(
+    flags: Mapping[str, Any], environ: Mapping[str, str], file: SettingsFile | None, *, uid: int = 0
+) -> Settings:
+    """Return the settings in force. Raises `SettingsError`.
+
+    *flags* are named like the keys, with ``_`` for a level (``log_format``); None means not given.
+    *uid* is the user the daemon runs as: it decides where the socket may be.
+    """
+    known = {key.name: key for key in _KEYS}
+    assert flags.keys() <= known.keys(), f"no such setting: {flags.keys() - known.keys()}"
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, value in _from_file(file).items():
+        values[name], sources[name] = known[name].read(value), str(file and file.path)
+    for key in _KEYS:
+        if text := environ.get(key.variable, ""):
+            values[key.name] = _from_text(key, text, f"${key.variable}")
+            sources[key.name] = f"${key.variable}"
+    for name, value in flags.items():
+        if value is not None and value != ():
+            option = f"--{name.replace('_', '-')}"
+            values[name] = _from_text(known[name], value, option)
+            sources[name] = "flag"
+    return _complete(values, sources, environ, uid)
+
+
+def _complete(
+    values: dict[str, Any], sources: dict[str, str], environ: Mapping[str, str], uid: int
+) -> Settings:
+    """Put the defaults in that depend on other settings, or on where luad runs."""
+    beside = values.setdefault("jobs", (Path("jobs.d"),))[0].parent
+    systemd_state = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    values.setdefault("state_dir", Path(systemd_state) if systemd_state else beside / ".luad")
+    values.setdefault("handlers_path", beside / "handlers")
+    if "socket" not in values:
+        values["socket"] = Path(socket_to_bind(environ, uid, str(values["state_dir"])))
+    kept = {
+        name.removeprefix("retention_"): values.pop(name)
+        for name in list(values)
+        if name.startswith("retention_")
+    }
+    renamed = {_FIELDS.get(name, name): value for name, value in values.items()}
+    retention = Retention(**{_FIELDS.get(name, name): value for name, value in kept.items()})
+    return Settings(**renamed, retention=retention, sources=sources)
+
+
+_FIELDS: Final = {
+    name: f"{name}_ms" for name in ("kill_grace", "drain", "rescan", "settle", "history", "logs")
+}
+
+# --- one value ---------------------------------------------------------------------------------
+
+
+def _paths(value: Any) -> tuple[Path, ...]:
+    parts = value.split(os.pathsep) if isinstance(value, str) else value
+    found = tuple(Path(part) for part in parts if str(part))
+    if not found:
+        raise ValueError("at least one folder is needed")
+    return found
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    parts = value.replace(",", " ").split() if isinstance(value, str) else value
+    return tuple(str(part) for part in parts)
+
+
+def _whole(value: Any) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is no whole number") from None
+    if number < 1:
+        raise ValueError(f"{number} is less than 1")
+    return number
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in {"1", "true", "yes", "on"}:
+        return True
+    if str(value).lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
+def _zone(value: Any) -> str:
+    load_zone(str(value))
+    return str(value)
+
+
+def _choice(*words: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"{value!r} is none of {', '.join(words)}")
+        return str(value)
+
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A setting: its name with ``_`` for a level, and how a value is read."""
+
+    name: str
+    read: Callable[[Any], Any]
+
+    @property
+    def variable(self) -> str:
+        return f"LUAD_{self.name.upper()}"
+
+
+_KEYS: Final = (
+    _Key("jobs", _paths),
+    _Key("state_dir", Path),
+    _Key("socket", Path),
+    _Key("handlers_path", Path),
+    _Key("timezone", _zone),
+    _Key("log_format", _choice(*get_args(LogFormat))),
+    _Key("log_level", _choice(*get_args(LogLevel))),
+    _Key("max_concurrent_runs", _whole),
+    _Key("kill_grace", parse_duration_ms),
+    _Key("drain", parse_duration_ms),
+    _Key("retention_history", parse_duration_ms),
+    _Key("retention_runs_per_job", _whole),
+    _Key("retention_logs", parse_duration_ms),
+    _Key("rescan", parse_duration_ms),
+    _Key("settle", parse_duration_ms),
+    _Key("pass_env", _words),
+    _Key("max_file_size", parse_size),
+    _Key("max_jobs", _whole),
+    _Key("permit_insecure", _flag),
+    _Key("output_limit", parse_size),
+    _Key("watch", _flag),
+    _Key("strict", _flag),
+)
+_PATHS: Final = ("jobs", "state_dir", "socket", "handlers_path")
+_GROUPS: Final = ("log", "retention")
+
+
+def _from_text(key: _Key, value: Any, source: str) -> Any:
+    try:
+        return key.read(value)
+    except ZoneError as error:
+        near = " or ".join(f"`{each}`" for each in error.suggestions)
+        hint = f"did you mean {near}?" if near else ""
+        raise SettingsError(f"{source}: {error.message}", hint=hint) from None
+    except ValueError as error:
+        raise SettingsError(f"{source}: {error}") from None
+
+
+# --- the file ----------------------------------------------------------------------------------
+
+
+def _from_file(file: SettingsFile | None) -> dict[str, Any]:
+    """Return the file's values by flat name, its relative paths made to start at its folder."""
+    if file is None:
+        return {}
+    document, problems = check_settings(file)
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise SettingsError(
+            f"{file.path} has {count}: {problems[0].message} (line {problems[0].line})",
+            hint=problems[0].help or f"luad check {file.path}",
+            problems=problems,
+        )
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if key in _GROUPS:
+            flat.update({f"{key}_{inner}": each for inner, each in value.items()})
+        else:
+            flat[key] = value
+    folder = Path(file.path).parent
+    for key in _PATHS:
+        if key in flat:
+            value = flat[key]
+            flat[key] = folder / value if isinstance(value, str) else [folder / v for v in value]
+    flat.setdefault("jobs", [folder / "jobs.d"])
+    return flat
+
+
+def check_settings(file: SettingsFile) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    """Return luad.yaml's document, and everything that is wrong with it."""
+    from luad.config.settings_check import read_settings  # noqa: PLC0415 - many run without the file
+
+    return read_settings(file.path, file.data)

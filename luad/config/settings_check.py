@@ -1,0 +1,75 @@
+"""luad.yaml: bytes to a checked document, or problems.
+
+Room rule: bytes in, values out; opens no file.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from luad.config.check import Mistake, find_mistakes
+from luad.config.locate import locate
+from luad.config.marks import read_marks
+from luad.config.problems import with_excerpts
+from luad.config.schema import obeys
+from luad.config.yaml import Document, Limits, parse_yaml
+from luad.core.zones import ZoneError, load_zone
+from luad.errors import Problem
+from luad.wire import parse_duration_ms, parse_size
+
+_DURATIONS: Final = (("kill_grace",), ("drain",), ("rescan",), ("settle",))
+_KEPT: Final = (("retention", "history"), ("retention", "logs"))
+_SIZES: Final = (("max_file_size",), ("output_limit",))
+
+
+def read_settings(path: str, data: bytes) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    """Return the document, empty when there is none or it is wrong, and its problems."""
+    documents = list(parse_yaml(data, path, Limits()))
+    problems: list[Problem] = []
+    for document in documents:
+        problems.extend(_problems_of(document))
+    if len(documents) > 1:
+        message = "luad.yaml holds one document; jobs stand in jobs.d"
+        problems.append(Problem(path, documents[1].line, 1, "LU007", message, "delete the `---`"))
+    if problems:
+        ordered = sorted(problems, key=lambda each: (each.line, each.column))
+        return {}, with_excerpts(ordered, data)
+    return (documents[0].value if documents else {}), ()
+
+
+def _problems_of(document: Document) -> list[Problem]:
+    problems = list(document.problems)
+    if not document.is_complete:
+        return problems
+    if obeys("luad")(document.value):
+        mistakes = _deeper_mistakes(document.value)
+    else:
+        mistakes = find_mistakes(document.value, "luad", read_marks(document))
+    if mistakes:
+        marks = read_marks(document)
+        told = {problem.line for problem in problems}
+        located = [locate(mistake, document, marks) for mistake in mistakes]
+        problems.extend(problem for problem in located if problem.line not in told)
+    return problems
+
+
+def _deeper_mistakes(value: dict[str, Any]) -> list[Mistake]:
+    """What the schema cannot see: durations out of range, zones that do not exist."""
+    found: list[Mistake] = []
+    for paths, parse in ((_DURATIONS + _KEPT, parse_duration_ms), (_SIZES, parse_size)):
+        for path in paths:
+            inner: Any = value
+            for key in path:
+                inner = inner.get(key) if isinstance(inner, dict) else None
+            try:
+                if inner is not None:
+                    parse(inner)
+            except ValueError as error:
+                found.append(Mistake(path, "LU104", str(error)))
+    try:
+        load_zone(value.get("timezone", "UTC"))
+    except ZoneError as error:
+        near = " or ".join(f"`{each}`" for each in error.suggestions)
+        help_text = f"did you mean {near}?" if near else ""
+        found.append(Mistake(("timezone",), "LU205", error.message, help_text))
+    return found

@@ -1,0 +1,172 @@
+"""What libyaml complains about, in words that say what to write instead.
+
+Room rule: pure; one complaint in, one problem out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from luad.config.text import Source
+from luad.errors import Problem
+
+_FIELD: Final = r"[\w*/?#-]+(?:,[\w*/?#-]+)*"
+_CRON: Final = re.compile(
+    rf"(?:\*{_FIELD}|\*)(?:[ \t]+{_FIELD}){{4,5}}(?=[ \t]*(?:$|,|\}}|\]|[ \t]#))", re.ASCII
+)
+_ALIAS_WORD: Final = re.compile(r"@[a-z]+(?=[ \t]*(?:$|,|\}|\]|[ \t]#))", re.ASCII)
+_KEY_BEFORE: Final = re.compile(r"([\w-]+)\s*:\s*$", re.ASCII)
+_MAX_LINE: Final = 2_000  # a longer line holds no cron expression worth guessing at
+
+# The complaint -> what it means, what to do.
+_WORDS: Final[dict[str, tuple[str, str]]] = {
+    "mapping values are not allowed in this context": (
+        "a second `: ` in one line",
+        "text that holds `: ` must be quoted; a nested key goes on a line of its own, indented",
+    ),
+    "could not find expected ':'": (
+        "a line that is neither `key: value` nor the rest of the text above",
+        "write  key: value",
+    ),
+    "did not find expected key": (
+        "a key was expected here",
+        "keys of one mapping start in the same column; quote text that starts with a special sign",
+    ),
+    "did not find expected '-' indicator": (
+        "a `- ` was expected here",
+        "items of one list start in the same column, each with `- `",
+    ),
+    "did not find expected ',' or '}'": ("a `,` or `}` was expected here", "close the `{` with `}`"),
+    "did not find expected ',' or ']'": ("a `,` or `]` was expected here", "close the `[` with `]`"),
+    "found unknown escape character": (
+        "this escape does not exist in a double-quoted text",
+        "use single quotes, which take a backslash as it is, or write two backslashes",
+    ),
+    "block sequence entries are not allowed in this context": (
+        "a list item cannot start here",
+        "put `- ` on a line of its own, indented below its key",
+    ),
+    "mapping keys are not allowed in this context": ("a key cannot start here", ""),
+    "did not find expected <document start>": (
+        "a document cannot start here",
+        "a line `---` stands between two jobs of a file",
+    ),
+    "did not find expected node content": (
+        "a value was expected here",
+        "quote text that starts with a special sign",
+    ),
+    "found a tab character that violates indentation": (
+        "a tab cannot indent",
+        "indent with spaces",
+    ),
+    "found a tab character where an indentation space is expected": (
+        "a tab cannot indent",
+        "indent with spaces",
+    ),
+    "found undefined tag handle": ("tags are not used in job files", "remove the `!`"),
+    "found unexpected ':'": ("a `:` cannot stand here", "quote the text that holds it"),
+    "found invalid Unicode character escape code": (
+        "this escape names no character",
+        r"a character beyond U+FFFF is written \U0001F600, with eight digits",
+    ),
+    "found unexpected document indicator": (
+        "a `---` inside a quoted text",
+        "a quote is missing above",
+    ),
+    "did not find expected comment or line break": (
+        "nothing but a comment may follow here",
+        "start the text on the next line, indented",
+    ),
+    "found incompatible YAML document": ("this version of YAML is not known", "remove the %YAML line"),
+}  # fmt: skip
+
+
+def syntax_problem(source: Source, error: Exception) -> Problem:
+    """Return the problem that stands for libyaml's *error*."""
+    complaint = str(getattr(error, "problem", None) or "this is no YAML")
+    context = str(getattr(error, "context", None) or "")
+    mark: Any = getattr(error, "problem_mark", None)
+    start: Any = getattr(error, "context_mark", None) or mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    if start and ("scanning an alias" in context or "scanning an anchor" in context):
+        return alias_problem(source, start.line + 1, start.column + 1)
+    found = unquoted_expression(source, line, column)
+    if found is not None:
+        return found
+    if complaint == "found unexpected end of stream" and start:
+        # The end of the file says nothing; the opening quote does.
+        return _problem(
+            source, start.line + 1, start.column + 1, "this quote is never closed", "close it"
+        )
+    message, help_text = _WORDS.get(complaint, (complaint, ""))
+    char = source.line(line)[column - 1 : column] if line else ""
+    if complaint == "found character that cannot start any token":
+        message, help_text = _wrong_start(char)
+    if start and start.line + 1 < line and complaint.startswith("did not find expected"):
+        message += f" (what it belongs to starts at line {start.line + 1})"
+    return _problem(source, line, column, message, help_text)
+
+
+def _wrong_start(char: str) -> tuple[str, str]:
+    if char == "\t":
+        return "a tab cannot indent", "indent with spaces"
+    return f"a value cannot start with `{char}`", "quote the text"
+
+
+def alias_problem(source: Source, line: int, column: int) -> Problem:
+    """Return what is wrong with a `*` or `&` at the start of a value."""
+    found = unquoted_expression(source, line, column)
+    if found is not None:
+        return found
+    if source.line(line)[column - 1 : column] == "&":
+        return _problem(source, line, column, "anchors are not used in job files", "quote the text")
+    return Problem(
+        source.path,
+        line,
+        column,
+        "LU003",
+        "aliases are not used in job files",
+        help="write the value out; text that starts with `*` must be quoted",
+        end_line=line,
+        end_column=column + 1,
+    )
+
+
+def unquoted_expression(source: Source, line: int, column: int) -> Problem | None:
+    """Return LU004 when a cron expression without quotes stands at the place, else None."""
+    text = source.line(line)
+    if not text or len(text) > _MAX_LINE:
+        return None
+    found = _CRON.match(text, column - 1) or _ALIAS_WORD.match(text, column - 1)
+    if found is None:
+        return None
+    key = _KEY_BEFORE.search(text[: column - 1])
+    quoted = f'"{found[0]}"'
+    written = f"{key[1]}: {quoted}" if key else quoted
+    is_star = found[0].startswith("*")
+    return Problem(
+        source.path,
+        line,
+        column,
+        "LU004",
+        "cron expression must be quoted",
+        help=f"write  {written}",
+        end_line=line,
+        end_column=column + 1,
+        note="YAML reads `*` as an alias" if is_star else "YAML keeps `@` for itself",
+        fix=(column, column + len(found[0]), quoted),
+    )
+
+
+def _problem(source: Source, line: int, column: int, message: str, help_text: str) -> Problem:
+    return Problem(
+        source.path,
+        line,
+        column,
+        "LU001",
+        message,
+        help=help_text,
+        end_line=line,
+        end_column=column + 1 if column else 0,
+    )
