@@ -197,7 +197,7 @@ def _clock_words(field: CronField) -> str:
     if len(field.values) == full:
         return f"every {field.name}"
     plural = "" if len(field.values) == 1 else "s"
-    return f"{field.name}{plural} {_ranges(field.values)}"
+    return f"{field.name}{plural} {_listed(_ranges(field.values))}"
 
 
 # --- the days, in long and in short ------------------------------------------------------------
@@ -232,7 +232,7 @@ def _date_words(line: CronLine) -> str:
     last = "the last day" if field.passing.has_last else ""
     days = ""
     if field.values:
-        days = f"day{'' if len(field.values) == 1 else 's'} {_ranges(field.values)}"
+        days = f"day{'' if len(field.values) == 1 else 's'} {_listed(_ranges(field.values))}"
     if len(line.month.values) == 1 and len(field.values) == 1 and not last:
         return f"on {field.values[0]} {_MONTH_NAMES[line.month.values[0] - 1]}"
     which = " and ".join(part for part in (days, last) if part)
@@ -282,7 +282,7 @@ def _short_days(line: CronLine) -> str | None:
         return "last day" if has_all_months else None
     if len(months) == 1 and len(days.values) == 1:
         return f"{days.values[0]} {MONTHS[months[0] - 1].title()}"
-    listed = _ranges(days.values)
+    listed = ",".join(_ranges(days.values))
     return f"day {listed}" if has_all_months and len(listed) <= 12 else None
 
 
@@ -300,17 +300,17 @@ def _field_words(field: CronField) -> str:
         return f"every {'day' if field.name.startswith('day') else field.name}"
     if field.name in special:
         return special[field.name](field)
-    return f"{field.name} {_ranges(field.values)}"
+    return f"{field.name} {_listed(_ranges(field.values))}"
 
 
 def _day_field_words(field: CronField) -> str:
-    days = f"day of month {_ranges(field.values)}" if field.values else ""
+    days = f"day of month {_listed(_ranges(field.values))}" if field.values else ""
     last = "the last day of the month" if field.passing.has_last else ""
     return " and ".join(part for part in (days, last) if part)
 
 
-def _ranges(values: Sequence[int]) -> str:
-    """Values as people write them: ``0, 5–9, 30``."""
+def _ranges(values: Sequence[int]) -> list[str]:
+    """Values as people write them: ``0``, ``5–9``, ``30``."""
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][-1] + 1:
@@ -320,7 +320,7 @@ def _ranges(values: Sequence[int]) -> str:
     parts = []
     for run in runs:
         parts += [f"{run[0]}–{run[-1]}"] if len(run) > 2 else [str(value) for value in run]
-    return ", ".join(parts)
+    return parts
 
 
 def _listed(words: Iterable[str], last: str = "and") -> str:
