@@ -1,0 +1,74 @@
+"""The documentation says what is: links, tables and events are compared with what they speak of."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from luad.cli import COMMANDS
+from luad.cli.failure import ExitCode
+
+PROJECT = Path(__file__).parents[2]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+SPEAKERS = {"emit", "log", "_log", "debug", "info", "warning", "error", "critical"}
+
+
+def test_the_reference_tables_are_what_the_schemas_say() -> None:
+    script = PROJECT / "docs/reference/tables.py"
+    done = subprocess.run(
+        [sys.executable, script, "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}: run python docs/reference/tables.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_every_event_of_the_log_is_documented_and_every_documented_event_is_said() -> None:
+    page = (PROJECT / "docs/reference/logs.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", page, re.MULTILINE))
+    said = {event for path in (PROJECT / "luad").rglob("*.py") for event in _events(path)}
+    assert said - documented == set()
+    assert documented - said == set()
+
+
+def test_every_command_and_exit_status_is_documented() -> None:
+    page = (PROJECT / "docs/reference/cli.md").read_text()
+    assert set(re.findall(r"^\| `luad (\w+)", page, re.MULTILINE)) == set(COMMANDS) - {"help"}
+    table = page.split("## Exit status")[1]
+    cells = re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE)
+    documented = {int(number) for cell in cells for number in cell.split(",")}
+    assert documented == {int(code) for code in ExitCode}
+
+
+def _events(path: Path) -> Iterator[str]:
+    """Dotted names handed to whatever logs, and those of fields made by hand."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value == "event":
+                    yield from _names([value])
+        if isinstance(node, ast.Call) and _name_of(node.func) in {*SPEAKERS, "Log"}:
+            yield from _names(node.args)
+
+
+def _name_of(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _names(nodes: list[ast.expr]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"^[a-z_]+\.[a-z_]+$", node.value)
