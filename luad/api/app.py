@@ -1,0 +1,181 @@
+"""The application: every route under `/v1`, and an answer for whatever goes wrong.
+
+Room rule: no error leaves here but as a problem document, and no traceback ever does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import TYPE_CHECKING, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
+from starlette.routing import Mount
+
+from luad.api import (
+    problems,
+    routes_daemon,
+    routes_jobs,
+    routes_logs,
+    routes_runs,
+)
+from luad.api.context import Context
+from luad.api.problems import ApiError, close_to, did_you_mean, echo
+from luad.api.sockets import Peer
+from luad.core.events import Log
+from luad.errors import LuadError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from luad.api.recall import Recall
+    from luad.api.service import Service
+
+PREFIX: Final = "/v1"
+
+_ROUTES: Final = (
+    *routes_jobs.ROUTES,
+    *routes_runs.ROUTES,
+    *routes_logs.ROUTES,
+    *routes_daemon.ROUTES,
+)
+_BODYLESS: Final = frozenset({"GET", "HEAD"})
+
+
+def build_app(service: Service, recall: Recall) -> Starlette:
+    """Return the application for *service*."""
+    app = Starlette(
+        routes=[Mount(PREFIX, routes=list(_ROUTES)), *routes_daemon.OPERATIONS],
+        middleware=[Middleware(Guard, service=service)],
+    )
+    app.router.redirect_slashes = False  # a path means one thing
+    app.state.context = Context(service, recall)
+    return app
+
+
+class Guard:
+    """Stands before the routes: turns away what should not be answered, catches what goes wrong,
+    and writes down who changed something."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI has it."""
+        status = 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            _check(scope)
+            await self._app(scope, receive, noting)
+        except (ClientDisconnect, asyncio.CancelledError):
+            return  # nobody is left to answer: the client has gone, or we are
+        except Exception as error:
+            if status:  # half an answer is out: it can only be cut off, which uvicorn does
+                raise
+            await self._refuse(error, scope, receive, noting)
+        if scope["method"] not in _BODYLESS:
+            self._write_down(scope, status)
+
+    async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = self._service.new_request_id()
+        answer = problems.response(
+            self._translate(error, scope, request_id), scope["path"][:200], request_id
+        )
+        await answer(scope, receive, send)
+
+    def _translate(self, error: Exception, scope: Scope, request_id: str) -> ApiError:
+        match error:
+            case ApiError():
+                return error
+            case HTTPException(status_code=404):
+                return _no_route(scope)
+            case HTTPException(status_code=405):
+                return _wrong_method(scope, (error.headers or {}).get("Allow", ""))
+            case LuadError():
+                known = problems.from_luad_error(error)
+                if known.status < 500 or known.status == 503:
+                    return known
+            case _:
+                pass
+        fields = {
+            "request_id": request_id,
+            "method": scope["method"],
+            "path": scope["path"][:200],
+            "error": f"{type(error).__name__}: {error}"[:500],
+            "traceback": "".join(traceback.format_exception(error))[-8000:],
+        }
+        self._service.log(Log("api.failed", fields, "error"))
+        return ApiError(
+            "internal",
+            "something went wrong inside luad",
+            hint=f"its log has the details: look for {request_id}",
+        )
+
+    def _write_down(self, scope: Scope, status: int) -> None:
+        peer: Peer = scope["state"].get("peer", Peer())
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"][:200],
+            "status": status,
+            "uid": peer.uid,
+            "pid": peer.pid,
+        }
+        self._service.log(Log("api.changed" if status < 400 else "api.refused", fields))
+
+
+def _check(scope: Scope) -> None:
+    """Turn away what no route should have to think about; raises `ApiError`."""
+    if scope["state"].get("is_overloaded"):
+        raise ApiError(
+            "overloaded",
+            "too many connections are open",
+            hint="try again in a moment",
+            headers={"connection": "close", "retry-after": "1"},
+        )
+    headers = dict(scope["headers"])
+    if b"origin" in headers:  # a browser's page, through some proxy: nobody who should be here
+        raise ApiError("forbidden", "requests from web pages are not answered")
+    has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+    if has_body and scope["method"] in _BODYLESS:
+        raise ApiError(
+            "bad_request", f"a {scope['method']} has no body", headers={"connection": "close"}
+        )
+
+
+def _no_route(scope: Scope) -> ApiError:
+    path: str = scope["path"]
+    known = [PREFIX + route.path for route in _ROUTES]
+    hint = did_you_mean(close_to(path, known, 1))
+    if not hint and not path.startswith(PREFIX + "/"):
+        hint = f"all paths begin with {PREFIX}/"
+    return ApiError("not_found", f"no such path: {echo(path)}", hint=hint)
+
+
+def _wrong_method(scope: Scope, allowed: str) -> ApiError:
+    words = allowed or ", ".join(sorted(_methods_of(scope)))
+    return ApiError(
+        "method_not_allowed",
+        f"{echo(scope['path'])} is not for {scope['method'][:20]}",
+        hint=f"use {words}" if words else "",
+        headers={"allow": words},
+    )
+
+
+def _methods_of(scope: Scope) -> set[str]:
+    path = scope["path"].removeprefix(PREFIX)
+    return {
+        method
+        for route in _ROUTES
+        if route.path_regex.match(path)
+        for method in route.methods or ()
+    }

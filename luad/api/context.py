@@ -1,0 +1,195 @@
+"""What the routes of one server share, and how they find what a client names.
+
+Room rule: a name that is found is found the same way everywhere: whole, or the beginning of just one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pwd
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from luad.api import views
+from luad.api.encoding import encode, encode_text
+from luad.api.problems import ApiError, close_to, did_you_mean, echo, from_luad_error
+from luad.api.sockets import Peer
+from luad.errors import LuadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.requests import Request
+
+    from luad.api.recall import Recall
+    from luad.api.service import JobStateView, Service
+    from luad.core.events import Reply
+    from luad.core.events import Request as Asked
+    from luad.core.model import Job, Run
+    from luad.store.shapes import RunRow
+
+ANSWER_S: Final = 25.0
+"""How long a request waits for the engine; less than the 30 s after which clients give up."""
+
+MAX_STREAMS: Final = 32
+"""Streams take a connection each, and must leave some for questions."""
+
+_RUN_NAME: Final = re.compile(r"@last|@last-failed|[A-Za-z0-9_]{1,64}")
+
+
+@dataclass
+class Context:
+    """One server's memory."""
+
+    service: Service
+    recall: Recall
+    stream_count: int = 0
+    _fixed_texts: dict[str, tuple[Job, str]] = field(default_factory=dict)
+    _user_names: dict[int, str] = field(default_factory=dict)
+
+    def job_text(self, state: JobStateView) -> str:
+        """Return `views.job_view` of *state* as JSON text, quickly: what does not change is kept."""
+        board = self.service.board
+        changing = encode_text(views.changing_part(state, board.last(state.job_id)))
+        strip = ",".join(board.strip(state.job_id))
+        return f'{self._fixed_text(state)},{changing[1:-1]},"recent_runs":[{strip}]}}'
+
+    def _fixed_text(self, state: JobStateView) -> str:
+        known = self._fixed_texts.get(state.job_id)
+        if known is not None and known[0] is state.job:
+            return known[1]
+        text = encode_text(views.fixed_part(state))[:-1]
+        self._fixed_texts[state.job_id] = (state.job, text)
+        return text
+
+    def forget_all_but(self, states: Sequence[JobStateView]) -> None:
+        """Drop the texts of jobs that are gone, once they are many."""
+        if len(self._fixed_texts) > 2 * len(states) + 100:
+            ids = {state.job_id for state in states}
+            self._fixed_texts = {
+                key: value for key, value in self._fixed_texts.items() if key in ids
+            }
+
+    async def author(self, request: Request) -> str:
+        """The name of the user at the other end of the socket."""
+        peer = peer_of(request)
+        if peer.uid < 0:
+            return ""
+        if peer.uid not in self._user_names:
+            # a directory service may be asked, and may be slow
+            self._user_names[peer.uid] = await asyncio.to_thread(_user_name, peer.uid)
+        return self._user_names[peer.uid]
+
+    def find_job(self, name: str) -> JobStateView:
+        """Return the job that *name* names; raises `ApiError` (not_found, ambiguous)."""
+        state = self.service.job(name)
+        if state is not None:
+            return state
+        states = self.service.jobs()
+        found = [
+            each for each in states if each.job.name.startswith(name) or _is_id(name, each.job_id)
+        ]
+        if len(found) == 1 and name:
+            return found[0]
+        if found and name:
+            raise _ambiguous(name, found)
+        raise self._no_job(name, states)
+
+    def _no_job(self, name: str, states: Sequence[JobStateView]) -> ApiError:
+        names = close_to(name, [each.job.name for each in states])
+        shows = f"(`luad list` shows all {len(states)})" if states else "no job is installed"
+        hint = f"{did_you_mean(names)}  {shows}" if names else shows
+        return ApiError("not_found", f"no job named {echo(name)}", hint=hint, suggestions=names)
+
+    async def find_run(self, name: str) -> RunRow:
+        """Return the run that *name* names; raises `ApiError` (not_found, ambiguous)."""
+        if not _RUN_NAME.fullmatch(name):
+            raise ApiError(
+                "not_found", f"no run is called {echo(name)}", hint="luad history lists them"
+            )
+        try:
+            return await self.service.store.run(name)
+        except LuadError as error:
+            raise from_luad_error(error) from error
+
+    def run_view(self, row: RunRow) -> dict[str, Any]:
+        """Return a row of the history as the API shows it."""
+        return views.run_view(
+            row.run,
+            self.job_of(row.run),
+            first=row.first_scheduled_for,
+            count=row.count,
+            is_capped=row.is_count_capped,
+        )
+
+    def job_of(self, run: Run) -> Job | None:
+        """The job of a run, if it is still installed."""
+        state = self.service.job(run.job_name)
+        return state.job if state is not None and state.job_id == run.job_id else None
+
+    async def ask(self, event: Asked) -> Reply:
+        """Hand a request to the engine and return its answer; raises `ApiError` when it says no."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                reply = await self.service.request(event)
+        except TimeoutError as error:
+            raise ApiError(
+                "unavailable",
+                f"no answer within {ANSWER_S:g} s; the request may still be carried out",
+                hint="luad status says what keeps the daemon from it",
+            ) from error
+        if reply.error is not None:
+            raise ApiError(reply.error, reply.message, hint=reply.hint)
+        return reply
+
+
+def context_of(request: Request) -> Context:
+    """The context of the server that got *request*."""
+    context: Context = request.app.state.context
+    return context
+
+
+def peer_of(request: Request) -> Peer:
+    """Who sent *request*."""
+    peer: Peer = request.scope["state"].get("peer", Peer())
+    return peer
+
+
+def json_response(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with *value* as JSON."""
+    return Response(encode(value), status, headers, media_type="application/json")
+
+
+def link_header(request: Request, cursor: str | None) -> dict[str, str] | None:
+    """The Link header to the next page."""
+    if cursor is None:
+        return None
+    query = {**request.query_params, "cursor": cursor}
+    return {"link": f'<{request.url.path}?{urlencode(query)}>; rel="next"'}
+
+
+def _is_id(name: str, job_id: str) -> bool:
+    return name.lower().startswith("job_") and job_id.lower().startswith(name.lower())
+
+
+def _ambiguous(name: str, found: Sequence[JobStateView]) -> ApiError:
+    some = tuple(each.job.name for each in found[:5])
+    return ApiError(
+        "ambiguous",
+        f"{echo(name)} is the beginning of {len(found)} jobs",
+        hint="write more of it: " + ", ".join(some) + (", …" if len(found) > len(some) else ""),
+        suggestions=some,
+    )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a user id without a name, in a container
+        return f"uid {uid}"

@@ -1,0 +1,209 @@
+"""Routes of the daemon itself: what fires when, the files, how it is, its numbers.
+
+Room rule: as in `routes_jobs`. What may take long runs in a thread, with an end to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from luad.api import views
+from luad.api.context import context_of, json_response
+from luad.api.params import MAX_LIMIT, Query, read_body, wrong_parameter
+from luad.api.upcoming import upcoming
+from luad.clock import elapsed_ms
+from luad.core.model import DAY, Instant, JobStatus
+from luad.errors import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+    from luad.api.context import Context
+    from luad.api.service import JobStateView
+
+WORK_MS: Final = 100
+"""How long a question about the future may compute; what is found by then is the answer."""
+
+_MAX_AHEAD_MS: Final = 366 * 10 * DAY
+_DEFAULT_NEXT: Final = 10
+
+
+# --- what fires when ---------------------------------------------------------------------------
+
+
+async def job_next(request: Request) -> Response:
+    """`GET /jobs/{job}/next`: the next occurrences of one job, paused or not."""
+    context = context_of(request)
+    query = Query(request, ("n", "from"))
+    state = context.find_job(request.path_params["job"])
+    start = _start(context, query)
+    return await _planned(
+        context, [state], start, None, query.number("n", _DEFAULT_NEXT, 1, MAX_LIMIT)
+    )
+
+
+async def schedule(request: Request) -> Response:
+    """`GET /schedule`: what fires next, of all jobs or of some."""
+    context = context_of(request)
+    query = Query(request, ("from", "until", "limit", "job", "include_paused"))
+    start, until = _start(context, query), query.instant("until")
+    if until is not None and until <= start:
+        raise wrong_parameter("until", "it is not after `from`")
+    limit = query.limit()
+    names = query.words("job")
+    states = [context.find_job(name) for name in sorted(names)] if names else context.service.jobs()
+    if not names and not query.flag("include_paused"):
+        states = [state for state in states if state.status is JobStatus.ACTIVE]
+    return await _planned(context, states, start, until, limit)
+
+
+def _start(context: Context, query: Query) -> Instant:
+    now = context.service.clock.now().wall
+    start = query.instant("from")
+    if start is None:
+        return now
+    if abs(start - now) > _MAX_AHEAD_MS:
+        raise wrong_parameter("from", "more than ten years from now")
+    return start
+
+
+async def _planned(
+    context: Context,
+    states: Sequence[JobStateView],
+    start: Instant,
+    until: Instant | None,
+    limit: int,
+) -> Response:
+    end = elapsed_ms() + WORK_MS
+    found, is_complete = await asyncio.to_thread(
+        upcoming,
+        states,
+        context.service.clock.now().wall,
+        start,
+        until,
+        limit,
+        lambda: elapsed_ms() > end,
+    )
+    rows = [views.fire_view(each.state, each.scheduled_for, each.fire_at) for each in found]
+    return json_response({"next": rows, "is_complete": is_complete})
+
+
+# --- the files ---------------------------------------------------------------------------------
+
+
+async def show_config(request: Request) -> Response:
+    """`GET /config`: the files that are in force, and what is wrong with them."""
+    context = context_of(request)
+    Query(request, ())
+    files: dict[str, dict[str, Any]] = {}
+    states = context.service.jobs()
+    for state in states:
+        if state.origin is not None:
+            file = files.setdefault(
+                state.origin.path, {"path": state.origin.path, "stale": False, "jobs": []}
+            )
+            file["stale"] = file["stale"] or state.stale
+            file["jobs"].append(state.job.name)
+    problems = views.problem_list(context.service.problems())
+    return json_response(
+        {
+            "files": [files[path] for path in sorted(files)],
+            "problems": problems,
+            "stale": stale_paths(states),
+        }
+    )
+
+
+async def reload(request: Request) -> Response:
+    """`POST /config/reload`: read the files now, or only say what that would change."""
+    context = context_of(request)
+    body = await read_body(request, ("check_only",))
+    result = await context.service.reload(check_only=body.flag("check_only"))
+    return json_response(views.reload_view(result))
+
+
+def stale_paths(states: Sequence[JobStateView]) -> list[str]:
+    """The files that are broken and whose last good version is in force."""
+    return sorted({state.origin.path for state in states if state.stale and state.origin})
+
+
+# --- how it is ---------------------------------------------------------------------------------
+
+
+async def show_status(request: Request) -> Response:
+    """`GET /status`: everything about the daemon that a person may want to know at first sight."""
+    context = context_of(request)
+    Query(request, ())
+    service = context.service
+    states, errors = service.jobs(), _errors(context)
+    faults = service.health().faults
+    body: dict[str, Any] = {
+        "status": "degraded" if faults or errors else "ok",
+        "jobs": views.job_counts(states, service.board.lasts()),
+        "runs": {
+            "running": sum(len(state.running) for state in states),
+            "queued": sum(state.queued for state in states),
+        },
+        "problems": [*faults, *views.problem_list(service.problems())],
+        **service.status(),
+    }
+    return json_response(body)
+
+
+async def healthz(request: Request) -> Response:
+    """`GET /healthz`: 503 when luad cannot do its work; broken files alone only degrade it."""
+    context = context_of(request)
+    faults = list(context.service.health().faults)
+    errors = _errors(context)
+    status = "failing" if faults else "degraded" if errors else "ok"
+    body = {
+        "status": status,
+        "faults": faults,
+        "stale": stale_paths(context.service.jobs()),
+        "broken_files": sorted({each.path for each in errors}),
+    }
+    return json_response(body, 503 if faults else 200)
+
+
+async def readyz(request: Request) -> Response:
+    """`GET /readyz`: 503 until jobs are loaded, and again while luad shuts down."""
+    is_ready = context_of(request).service.health().is_ready
+    return json_response({"ready": is_ready}, 200 if is_ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """`GET /metrics`: numbers for Prometheus."""
+    # ~60 ms, and only who scrapes pays for it
+    from luad.api.metrics import CONTENT_TYPE, Numbers, render  # noqa: PLC0415 - see above
+
+    context = context_of(request)
+    await context.recall.wait()
+    numbers = Numbers.of(context.service)
+    return Response(await asyncio.to_thread(render, numbers), media_type=CONTENT_TYPE)
+
+
+def _errors(context: Context) -> list[Any]:
+    return [each for each in context.service.problems() if each.severity is Severity.ERROR]
+
+
+OPERATIONS: Final = (
+    Route("/healthz", healthz),
+    Route("/readyz", readyz),
+    Route("/metrics", metrics),
+)
+"""Served without the prefix as well, where probes and scrapers look for them."""
+
+ROUTES: Final = (
+    Route("/jobs/{job}/next", job_next),
+    Route("/schedule", schedule),
+    Route("/config", show_config),
+    Route("/config/reload", reload, methods=["POST"]),
+    Route("/status", show_status),
+    *OPERATIONS,
+)

@@ -1,0 +1,147 @@
+"""Routes of runs: the history, one run, cancel, retry.
+
+Room rule: as in `routes_jobs`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from starlette.routing import Route
+
+from luad.api import views
+from luad.api.context import context_of, json_response, link_header
+from luad.api.params import Query, read_body
+from luad.api.problems import ApiError, from_luad_error
+from luad.core.events import CancelRequested, RetryRequested
+from luad.core.model import RunState, Trigger
+from luad.errors import LuadError
+from luad.store.shapes import RunFilter
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from luad.api.context import Context
+    from luad.core.model import Run
+    from luad.store.shapes import Attempt
+
+_FILTERS: Final = ("status", "trigger", "since", "until", "limit", "cursor")
+
+
+async def list_runs(request: Request) -> Response:
+    """`GET /runs`: the history, newest first; what was skipped or missed included."""
+    context = context_of(request)
+    query = Query(request, ("job", *_FILTERS))
+    name = query.text("job")
+    if name is None:
+        return await _page(request, context, query)
+    try:
+        name = context.find_job(name).job.name
+    except ApiError as error:
+        # a job that is gone has a history all the same
+        rows, _ = await context.service.store.runs(RunFilter(job=name), limit=1)
+        if not rows:
+            raise error from None
+    return await _page(request, context, query, job=name)
+
+
+async def list_runs_of_job(request: Request) -> Response:
+    """`GET /jobs/{job}/runs`: the history of one job."""
+    context = context_of(request)
+    query = Query(request, _FILTERS)
+    state = context.find_job(request.path_params["job"])
+    return await _page(request, context, query, job_id=state.job_id)
+
+
+async def _page(
+    request: Request,
+    context: Context,
+    query: Query,
+    *,
+    job: str | None = None,
+    job_id: str | None = None,
+) -> Response:
+    wanted = RunFilter(
+        job=job,
+        job_id=job_id,
+        statuses=query.choices("status", RunState),
+        triggers=query.choices("trigger", Trigger),
+        since=query.instant("since"),
+        until=query.instant("until"),
+    )
+    try:
+        rows, cursor = await context.service.store.runs(
+            wanted, limit=query.limit(), cursor=query.text("cursor")
+        )
+    except LuadError as error:
+        raise from_luad_error(error) from error
+    body = {"runs": [context.run_view(row) for row in rows], "next_cursor": cursor}
+    return json_response(body, headers=link_header(request, cursor))
+
+
+async def show_run(request: Request) -> Response:
+    """`GET /runs/{run}`: one run, with its attempts."""
+    context = context_of(request)
+    Query(request, ())
+    row = await context.find_run(request.path_params["run"])
+    attempts = await context.service.store.attempts(row.run.id)
+    return json_response(
+        {**context.run_view(row), "attempts": [attempt_view(each) for each in attempts]}
+    )
+
+
+def attempt_view(attempt: Attempt) -> dict[str, Any]:
+    """One attempt of a run, in short."""
+    error = attempt.error
+    return {
+        "attempt": attempt.attempt,
+        "started_at": views.instant(attempt.started_at),
+        "completed_at": views.instant(attempt.ended_at),
+        "duration_ms": views.duration_ms(attempt.started_at, attempt.ended_at),
+        "ended": None if attempt.kind is None else attempt.kind.value,
+        "pid": attempt.pid,
+        "exit_code": attempt.exit_code,
+        "signal": attempt.signal,
+        "error": None if error is None else {"type": error.type, "message": error.message},
+    }
+
+
+async def cancel(request: Request) -> Response:
+    """`POST /runs/{run}/cancel`: stop it; answers with the run, which may not have ended yet."""
+    context = context_of(request)
+    body = await read_body(request, ("kill",))
+    row = await context.find_run(request.path_params["run"])
+    request_id = context.service.new_request_id()
+    reply = await context.ask(CancelRequested(request_id, row.run.id, body.flag("kill")))
+    return _run_response(context, cast("Run | None", reply.value) or row.run)
+
+
+async def retry(request: Request) -> Response:
+    """`POST /runs/{run}/retry`: run its occurrence again; answers with the new run."""
+    context = context_of(request)
+    await read_body(request, ())
+    row = await context.find_run(request.path_params["run"])
+    event = RetryRequested(context.service.new_request_id(), row.run)
+    if not views.is_over(row.run.state):
+        raise ApiError(
+            "conflict",
+            f"{row.run.id} has not ended: it is {row.run.state.value}",
+            hint=f"stop it first: luad cancel {row.run.id}",
+        )
+    return _run_response(context, cast("Run", (await context.ask(event)).value))
+
+
+def _run_response(context: Context, run: Run) -> Response:
+    return json_response(
+        views.run_view(run, context.job_of(run)), 202, {"location": f"/v1/runs/{run.id}"}
+    )
+
+
+ROUTES: Final = (
+    Route("/runs", list_runs),
+    Route("/jobs/{job}/runs", list_runs_of_job),
+    Route("/runs/{run}", show_run),
+    Route("/runs/{run}/cancel", cancel, methods=["POST"]),
+    Route("/runs/{run}/retry", retry, methods=["POST"]),
+)

@@ -1,0 +1,313 @@
+"""The JSON that the API shows: jobs, runs, what fires next, how the daemon is.
+
+Room rule: pure; values in, JSON values out. The shapes are the contract of docs/reference/http-api.md.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+from luad.core.model import (
+    SECOND,
+    TERMINAL_STATES,
+    Cron,
+    Instant,
+    Interval,
+    Job,
+    JobHealth,
+    JobStatus,
+    Once,
+    Pause,
+    Retry,
+    Run,
+    RunState,
+    Schedule,
+)
+from luad.core.schedule import describe_schedule
+from luad.wire import format_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from luad.api.board import LastRun
+    from luad.api.service import JobStateView, ReloadResult
+
+BAD_STATES: Final = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.LOST})
+NEVER_RAN: Final = frozenset({RunState.SKIPPED, RunState.MISSED})
+
+
+def instant(at: Instant | None) -> str | None:
+    """RFC 3339 in UTC; None stays None."""
+    return None if at is None else format_instant(at)
+
+
+def seconds(duration_ms: int) -> int | float:
+    """A duration in seconds, whole where it is."""
+    return duration_ms // SECOND if duration_ms % SECOND == 0 else duration_ms / SECOND
+
+
+# --- jobs --------------------------------------------------------------------------------------
+
+
+def job_view(
+    state: JobStateView, last: LastRun | None = None, recent_runs: Iterable[Any] = ()
+) -> dict[str, Any]:
+    """Return a job as the API shows it. *last*: its newest run that was really one."""
+    fixed = fixed_part(state)
+    return {**fixed, **changing_part(state, last), "recent_runs": list(recent_runs)}
+
+
+def fixed_part(state: JobStateView) -> dict[str, Any]:
+    """Return what stays the same as long as the job's definition does."""
+    job = state.job
+    return {
+        "id": state.job_id,
+        "name": job.name,
+        "description": job.description,
+        "handler": job.handler,
+        "source": "api" if state.is_dynamic else "file",
+        "dynamic": state.is_dynamic,
+        "enabled": job.enabled,
+        "schedule": schedule_view(job.schedule),
+        "schedule_text": describe_schedule(job.schedule),
+        "timezone": timezone_of(job.schedule),
+        "tags": list(job.tags),
+        "overlap": job.overlap.value,
+        "catch_up": job.catch_up.value,
+        "timeout_seconds": seconds(job.timeout_ms),
+        "retry": retry_view(job.retry),
+        "metadata": dict(job.metadata),
+        "revision": job.revision,
+    }
+
+
+def changing_part(state: JobStateView, last: LastRun | None) -> dict[str, Any]:
+    """Return what changes while the job runs, all but its recent runs."""
+    return {
+        "status": state.status.value,
+        "health": health_of(state, last).value,
+        "last_run": None if last is None else last_run_view(last),
+        "running": len(state.running),
+        "queued": state.queued,
+        "consecutive_failures": state.consecutive_failures,
+        "next_run_at": instant(state.next_fire_at),
+        "next_scheduled_for": instant(state.next_scheduled_for),
+        "pause": None if state.pause is None else pause_view(state.pause),
+        "file": file_view(state),
+    }
+
+
+def health_of(state: JobStateView, last: LastRun | None) -> JobHealth:
+    """How the job has been doing. Failing weighs more than stale: `file.stale` tells that anyway."""
+    is_bad = last is not None and last.ended_as in BAD_STATES
+    if state.consecutive_failures or is_bad:
+        return JobHealth.FAILING
+    if state.stale:
+        return JobHealth.STALE
+    return JobHealth.NEVER_RUN if last is None else JobHealth.OK
+
+
+def last_run_view(last: LastRun) -> dict[str, Any]:
+    """The newest run, in short."""
+    return {
+        "id": last.id,
+        "status": last.state.value,
+        "started_at": instant(last.started_at),
+        "completed_at": instant(last.ended_at),
+        "duration_ms": last.duration_ms,
+    }
+
+
+def schedule_view(schedule: Schedule) -> dict[str, Any]:
+    """Return a schedule with the keys of a job file."""
+    match schedule:
+        case Cron():
+            return {
+                "type": "cron",
+                "expression": schedule.expression,
+                "timezone": schedule.timezone,
+            }
+        case Interval():
+            view: dict[str, Any] = {"type": "interval", "seconds": seconds(schedule.every_ms)}
+            if schedule.start_at is not None:
+                view["start_at"] = instant(schedule.start_at)
+            return view
+        case Once():
+            return {
+                "type": "once",
+                "execute_at": instant(schedule.execute_at),
+                "timezone": schedule.timezone,
+            }
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def timezone_of(schedule: Schedule) -> str:
+    """The zone in which the schedule is meant; an interval has none and is shown in UTC."""
+    return "UTC" if isinstance(schedule, Interval) else schedule.timezone
+
+
+def retry_view(retry: Retry) -> dict[str, Any]:
+    """Return a retry policy with the keys of a job file."""
+    return {
+        "max_attempts": retry.max_attempts,
+        "backoff_seconds": seconds(retry.backoff_ms),
+        "backoff_multiplier": retry.multiplier,
+        "max_backoff_seconds": seconds(retry.max_backoff_ms),
+    }
+
+
+def pause_view(pause: Pause) -> dict[str, Any]:
+    """Who paused it, why, since when and until when."""
+    return {
+        "reason": pause.reason,
+        "author": pause.author,
+        "until": instant(pause.until),
+        "at": instant(pause.at),
+    }
+
+
+def file_view(state: JobStateView) -> dict[str, Any] | None:
+    """Where a static job was declared."""
+    if state.origin is None:
+        return None
+    return {
+        "path": state.origin.path,
+        "line": state.origin.line,
+        "revision": state.job.revision,
+        "stale": state.stale,
+    }
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+def run_view(
+    run: Run,
+    job: Job | None = None,
+    *,
+    first: Instant | None = None,
+    count: int = 1,
+    is_capped: bool = False,
+) -> dict[str, Any]:
+    """Return a row of the history. *job*: the job as it is now, if it is still there. A row that
+    never became a run stands for *count* occurrences from *first* on, or for more if *is_capped*."""
+    ending = run.ending
+    error = None if ending is None else ending.error
+    started, ended = run.started_at, run.ended_at
+    return {
+        "id": run.id,
+        "job": run.job_name,
+        "job_id": run.job_id,
+        "status": run.state.value,
+        "trigger": run.trigger.value,
+        "scheduled_for": instant(run.scheduled_for),
+        "fire_at": instant(run.fire_at),
+        "claimed_at": instant(run.claimed_at),
+        "started_at": instant(started),
+        "completed_at": instant(ended),
+        "duration_ms": duration_ms(started, ended),
+        "start_delay_ms": None if started is None else max(0, started - run.fire_at),
+        "attempt": run.attempt,
+        "max_attempts": None if job is None else job.retry.max_attempts,
+        "missed_count": run.missed_count,
+        "count": count,
+        "count_is_capped": is_capped,
+        "first_scheduled_for": instant(run.scheduled_for if first is None else first),
+        "reason": None if run.reason is None else run.reason.value,
+        "revision": run.revision,
+        "metadata": None if run.metadata is None else dict(run.metadata),
+        "result": None if ending is None else result_value(ending.result_json),
+        "result_truncated": ending is not None and ending.is_result_truncated,
+        "exit_code": None if ending is None else ending.exit_code,
+        "signal": None if ending is None else ending.signal,
+        "error": None
+        if error is None
+        else {"type": error.type, "message": error.message, "traceback": error.traceback},
+        "dropped_bytes": 0 if ending is None else ending.dropped_bytes,
+        "retry_of": run.retry_of,
+        "retry_at": instant(run.retry_at),
+        "pid": None if run.identity is None else run.identity.pid,
+    }
+
+
+def duration_ms(started: Instant | None, ended: Instant | None) -> int | None:
+    """How long it took; None as long as it has not both begun and ended."""
+    return None if started is None or ended is None else max(0, ended - started)
+
+
+def result_value(text: str | None) -> Any:
+    """What the handler returned; the text itself where it was cut and is no JSON any more."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+# --- what fires next ---------------------------------------------------------------------------
+
+
+def fire_view(state: JobStateView, scheduled_for: Instant, fire_at: Instant) -> dict[str, Any]:
+    """One line of what fires when. *at* is the fire time, jitter included."""
+    return {
+        "at": instant(fire_at),
+        "scheduled_for": instant(scheduled_for),
+        "job": state.job.name,
+        "timezone": timezone_of(state.job.schedule),
+        "note": fire_note(state),
+    }
+
+
+def fire_note(state: JobStateView) -> str:
+    """What somebody who looks at the plan should know about this job."""
+    notes = []
+    if isinstance(state.job.schedule, Once):
+        notes.append("once")
+    if state.status is JobStatus.PAUSED:
+        notes.append("paused" if state.job.enabled else "not enabled")
+    if state.consecutive_failures:
+        notes.append(f"failing ({state.consecutive_failures})")
+    if state.stale:
+        notes.append("stale")
+    return ", ".join(notes)
+
+
+# --- the daemon --------------------------------------------------------------------------------
+
+
+def reload_view(result: ReloadResult) -> dict[str, Any]:
+    """What a reload did, or would do."""
+    return {
+        "added": list(result.added),
+        "replaced": [{"name": name, "changes": list(changes)} for name, changes in result.replaced],
+        "removed": list(result.removed),
+        "kept": result.kept,
+        "problems": problem_list(result.problems),
+        "stale": list(result.stale),
+    }
+
+
+def problem_list(problems: Iterable[Any]) -> list[dict[str, Any]]:
+    """Problems with the keys of `luad check --format json`."""
+    from luad.config.problems import to_json  # noqa: PLC0415 - only the answers with problems pay
+
+    return [to_json(problem) for problem in problems]
+
+
+def is_over(state: RunState) -> bool:
+    """Whether a run in this state has ended for good."""
+    return state in TERMINAL_STATES
+
+
+def job_counts(states: Iterable[JobStateView], lasts: Mapping[str, LastRun]) -> dict[str, int]:
+    """Count jobs by what a person wants to know first. *lasts* is by job id."""
+    counts = dict.fromkeys(("total", "active", "paused", "failing", "stale", "completed"), 0)
+    for state in states:
+        counts["total"] += 1
+        counts[state.status.value] += 1
+        counts["stale"] += state.stale
+        counts["failing"] += health_of(state, lasts.get(state.job_id)) is JobHealth.FAILING
+    return counts
