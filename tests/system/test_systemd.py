@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -76,8 +77,18 @@ def installation() -> Path:
             (site / "dependencies.pth").write_text(f"{packages}\n")
             options = ["-q", "--no-deps", "--no-build-isolation", str(PROJECT)]
             _run(f"{large}/bin/pip", "--python", f"{small}/bin/python", "install", *options)
-            (small / "complete").touch()
+        (small / "complete").touch()
+        _forget_old(small)
     return small
+
+
+def _forget_old(current: Path) -> None:
+    """Remove installations of other states of the sources that nobody has used for an hour."""
+    now = (current / "complete").stat().st_mtime
+    for other in current.parent.iterdir():
+        mark = other / "complete"
+        if other != current and (not mark.exists() or now - mark.stat().st_mtime > 3600):
+            shutil.rmtree(other)
 
 
 def find_python() -> str:
