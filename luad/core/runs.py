@@ -140,7 +140,7 @@ class OpenRuns:
             run = replace(run, state=state, retry_at=verdict.retry_at, ending=ending, identity=None)
             self._save(run)
             timetable.set_alarm(Alarm("retry", run.id), verdict.retry_at)
-            self._log("run.retrying", run, level="warning", retry_at=run.retry_at, **_why(ending))
+            self._log("run.retrying", run, "warning", retry_at=run.retry_at, **_why(ending))
             return None
         if state is not RunState.CANCELLED:
             reason = None
@@ -224,7 +224,7 @@ class OpenRuns:
             fields["reason"] = run.reason.value
         if run.ending is not None:
             fields |= _why(run.ending)
-        self._log("run.ended", run, level=level, **fields)
+        self._log("run.ended", run, level, **fields)
         self._forget(run)
 
     def _forget(self, run: Run) -> None:
@@ -244,7 +244,7 @@ class OpenRuns:
         if not siblings:
             del self._of_job[run.job_id]
 
-    def _log(self, event: str, run: Run, *, level: str = "info", **fields: object) -> None:
+    def _log(self, event: str, run: Run, level: str = "info", /, **fields: object) -> None:
         known: dict[str, object] = {"job": run.job_name, "run_id": run.id, "attempt": run.attempt}
         self._out.append(Log(event, known | fields, level))  # type: ignore[arg-type]
 

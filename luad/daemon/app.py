@@ -7,14 +7,15 @@ socket, READY. Shutting down is the same backwards.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import copy
 import gc
 import os
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from luad.api import sockets
 from luad.api.board import Board
 from luad.api.hub import LogHub
 from luad.api.server import ApiServer
@@ -55,7 +56,7 @@ _PREVIOUS_RUNS_S: Final = 20
 _FLUSH_S: Final = 2.0
 
 
-def run_daemon(settings: Settings) -> int:
+def run_daemon(settings: Settings, *, must_watch: bool, is_strict: bool) -> int:
     """Run until told to stop. Raises `LuadError` when it cannot start at all."""
     occupy_standard_descriptors()
     logs = configure(settings.log_format, settings.log_level)
@@ -63,7 +64,8 @@ def run_daemon(settings: Settings) -> int:
     try:
         store = Store.open(settings.state_dir, clock=clock)
         try:
-            return asyncio.run(Daemon(settings, logs, store, clock).run())
+            daemon = Daemon(settings, logs, store, clock)
+            return asyncio.run(daemon.run(must_watch=must_watch, is_strict=is_strict))
         finally:
             store.close()
     finally:
@@ -91,6 +93,9 @@ class Daemon:
         self._signals = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def _compose(self) -> None:
+        """Make the rooms that belong to the running event loop."""
+        settings, logs, store, clock = self.settings, self.logs, self.store, self.clock
         self.runner = Runner(
             RunnerConfig(
                 handlers_path=(settings.handlers_path,),
@@ -118,7 +123,11 @@ class Daemon:
         self._reader = ConfigReader(self._snapshots(), self._catalogue, clock)
         self.reloader = Reloader(self._reader, self._apply_reading)
         self.watch = FolderWatch(settings.jobs, self._announce_change, self._on_watch_trouble)
-        self.api = ApiServer(DaemonService(self), settings.socket)
+        self.api = ApiServer(
+            DaemonService(self),
+            settings.socket,
+            inherited=sockets.inherited(os.environ, os.getpid()),
+        )
 
     def _snapshots(self) -> SnapshotReader:
         settings = self.settings
@@ -128,27 +137,28 @@ class Daemon:
 
     # --- life ---
 
-    async def run(self) -> int:
+    async def run(self, *, must_watch: bool, is_strict: bool) -> int:
         """Start, turn, stop; return the exit code."""
         self._asyncio_loop = asyncio.get_running_loop()
+        self._compose()
         spawner = asyncio.create_task(self.runner.start())
         try:
             self._report_quarantine()
-            if self.settings.watch:
+            if must_watch:
                 self.watch.start()
-            events = await self._prepare(spawner)
+            events = await self._prepare(spawner, is_strict=is_strict)
             if events is None:
                 return EXIT_CONFIG
             return await self._live(events)
         finally:
             await self._stop(spawner)
 
-    async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
+    async def _prepare(self, spawner: asyncio.Task[None], *, is_strict: bool) -> list[Event] | None:
         """Gather what the first turn needs; None when the files are not fit to start with."""
         restored = self.store.restore()
         installed = jobs_in_force(
             restored,
-            lambda stored: job_from_definition(stored.definition, self.settings),
+            lambda stored: job_from_definition(stored.definition),
             self.logs,
         )
         self._catalogue.seed(installed)
@@ -157,7 +167,7 @@ class Daemon:
         reading = await asyncio.to_thread(self._reader.read)
         self._note_reading(reading)
         errors = [each for each in reading.problems if each.severity is Severity.ERROR]
-        if self.settings.strict and errors:
+        if is_strict and errors:
             self.logs.emit("error", "daemon.refused", {"problems": len(errors), "why": "--strict"})
             return None
         await spawner
@@ -194,10 +204,10 @@ class Daemon:
             self._asyncio_loop.add_signal_handler(number, handler)
         for ignored in (signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(ignored, signal.SIG_IGN)
-        self.beside(self.pump.run())
-        self.beside(self.reloader.run(self.settings.rescan_ms / 1_000))
-        self.beside(chores.beat(self))
-        self.beside(chores.retain(self))
+        self.beside(self.pump.run(), "pump")
+        self.beside(self.reloader.run(self.settings.rescan_ms / 1_000), "reloader")
+        self.beside(chores.beat(self), "beat")
+        self.beside(chores.retain(self), "retention")
         gc.collect()
         gc.freeze()  # what was loaded stays: no collection needs to look at it again
         self.is_ready = True
@@ -205,26 +215,33 @@ class Daemon:
         self.logs.emit("info", "daemon.ready", chores.introduction(self))
 
     async def _stop(self, spawner: asyncio.Task[None]) -> None:
+        """Undo what `run` did, backwards; a part that fails keeps no other from its end."""
         self.is_ready = False
         self.notifier.stopping()
-        for task in self._tasks - {asyncio.current_task()}:
+        for task in self._tasks:
             if task.get_name() != "pump":
                 task.cancel()
-        await self.api.stop()
-        await asyncio.to_thread(self.watch.close)
-        with contextlib.suppress(BaseException):
-            await spawner
-        await self.runner.close()
-        await self.pump.flush(_FLUSH_S)
+        await self._try("api", self.api.stop())
+        await self._try("watch", asyncio.to_thread(self.watch.close))
+        await self._try("spawner", spawner)
+        await self._try("runner", self.runner.close())
+        await self._try("output", self.pump.flush(_FLUSH_S))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.logs.emit("info", "daemon.stopped", {"dropped_lines": self.pump.dropped})
         self.notifier.close()
 
-    def beside(self, work: Coroutine[Any, Any, None], name: str = "") -> None:
+    async def _try(self, part: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other parts still have to end
+            fields = {"part": part, "error": f"{type(error).__name__}: {error}"}
+            self.logs.emit("error", "daemon.stop_failed", fields)
+
+    def beside(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Let *work* go on beside the loop; if it fails, the daemon goes on and says so."""
-        task = asyncio.create_task(work, name=name or work.__name__)
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
 
@@ -320,7 +337,7 @@ class Daemon:
 
     def read_aside(self) -> Reading:
         """Read the folders without any consequence, in the caller's thread."""
-        catalogue = self._catalogue.copy()
+        catalogue = copy.deepcopy(self._catalogue)
         return ConfigReader(self._snapshots(), catalogue, self.clock).read(is_settled=True)
 
     def _apply_reading(self, reading: Reading) -> asyncio.Future[Reply]:

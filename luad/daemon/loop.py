@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeGuard
+from typing import Final, Protocol
 
 from luad.clock import Clock
 from luad.core.engine import Engine
@@ -112,12 +112,12 @@ class Loop:
 
     async def _turn(self, events: Sequence[Event]) -> None:
         effects = self._engine.handle(events, self._clock.now())
-        refused = await self._store([each for each in effects if is_record(each)])
+        records, deeds = split(effects)
+        refused = await self._store(records)
         if refused:
             self.post(ClaimsRefused(refused))
-        for effect in effects:
-            if not is_record(effect):
-                self._carry_out(effect, refused)
+        for deed in deeds:
+            self._carry_out(deed, refused)
         self._set_alarm(self._engine.next_wake_up())
         self._on_turn()
 
@@ -168,9 +168,13 @@ class Loop:
             self._alarm.set(at)
 
 
-_DEEDS: Final = (StartAttempt, StopAttempt, Reply, Log)
-
-
-def is_record(effect: Effect) -> TypeGuard[Record]:
-    """Tell what is to be remembered from what is to be done."""
-    return not isinstance(effect, _DEEDS)
+def split(effects: Sequence[Effect]) -> tuple[list[Record], list[Deed]]:
+    """Tell what is to be remembered from what is to be done, each in order."""
+    records: list[Record] = []
+    deeds: list[Deed] = []
+    for effect in effects:
+        if isinstance(effect, (StartAttempt, StopAttempt, Reply, Log)):
+            deeds.append(effect)
+        else:
+            records.append(effect)
+    return records, deeds
