@@ -7,6 +7,7 @@ first and then fail. A writer begins at once (``BEGIN IMMEDIATE``), a reader kee
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
@@ -23,6 +24,8 @@ _WRITER: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = FULL",
     "PRAGMA journal_size_limit = 16777216",
+    # Others checkpoint before it comes to this (`Store`); here only if they cannot keep up.
+    "PRAGMA wal_autocheckpoint = 16384",  # pages
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -8000",  # KiB
 )
@@ -42,6 +45,18 @@ def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+
+
+def checkpoint(path: Path, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
+    """Move the log of writes into the database, and with TRUNCATE cut it off.
+
+    Does what can be done without waiting for anybody, and never fails: the log only stays longer.
+    """
+    with suppress(sqlite3.Error), closing(connect(path)) as connection:
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        if mode == "TRUNCATE":
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def writer_engine(path: Path) -> Engine:
@@ -69,6 +84,12 @@ def _engine(path: Path, pragmas: tuple[str, ...], begin: str, pool: type[Pool]) 
         connection.exec_driver_sql(begin)
 
     sizes = {"pool_size": READERS, "max_overflow": 0} if pool is QueuePool else {}
-    engine = create_engine("sqlite+pysqlite://", creator=open_connection, poolclass=pool, **sizes)
+    engine = create_engine(
+        "sqlite+pysqlite://",
+        creator=open_connection,
+        poolclass=pool,
+        hide_parameters=True,  # they hold users' metadata, which belongs in no log
+        **sizes,
+    )
     event.listen(engine, "begin", begin_now)
     return engine

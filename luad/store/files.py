@@ -157,6 +157,14 @@ def size_of(database: Path) -> int:
     return total
 
 
+def log_size_of(database: Path) -> int:
+    """Bytes of the log of writes that has not been cut off."""
+    try:
+        return Path(f"{database}-wal").stat().st_size
+    except OSError:
+        return 0
+
+
 def set_aside(database: Path, now: Instant) -> Path:
     """Rename *database* and its companions out of the way; return the new path.
 

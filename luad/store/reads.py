@@ -87,8 +87,6 @@ def _filters(wanted: RunFilter, cursor: str | None) -> list[ColumnElement[bool]]
         filters.append(runs.c.state.in_(sorted(wanted.statuses)))
     if wanted.triggers:
         filters.append(runs.c.trigger.in_(sorted(wanted.triggers)))
-    if wanted.reasons:
-        filters.append(runs.c.reason.in_(sorted(wanted.reasons)))
     if wanted.since is not None:
         filters.append(runs.c.claimed_at >= wanted.since)
     if wanted.until is not None:

@@ -115,7 +115,8 @@ runs: Final = Table(
     Column("skip_count", BigInteger),
     Column("is_skip_count_capped", Boolean(create_constraint=False)),
     PrimaryKeyConstraint("id", name="runs_pk"),
-    Index("runs_claim", "job_id", "occurrence", unique=True),
+    # The instant comes first: the claims of one moment then lie on one page, not on one for each job.
+    Index("runs_claim", "occurrence", "job_id", unique=True),
     Index("runs_by_time", "claimed_at", "id"),
     Index("runs_by_job", "job_id", "claimed_at", "id"),
     Index("runs_by_state", "state", "claimed_at", "id"),
@@ -125,7 +126,6 @@ runs: Final = Table(
         "claimed_at",
         "id",
         sqlite_where=text("trigger <> 'schedule'"),
-        postgresql_where=text("trigger <> 'schedule'"),
     ),
 )
 

@@ -11,7 +11,6 @@ from luad.core.model import (
     JSON,
     EndKind,
     Instant,
-    Reason,
     Run,
     RunError,
     RunState,
@@ -72,7 +71,6 @@ class RunFilter:
     job_id: str | None = None
     statuses: frozenset[RunState] = frozenset()
     triggers: frozenset[Trigger] = frozenset()
-    reasons: frozenset[Reason] = frozenset()
     since: Instant | None = None
     until: Instant | None = None
 

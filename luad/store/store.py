@@ -16,9 +16,9 @@ from luad.core.events import Record, Restored
 from luad.core.model import JSON, OPEN_STATES, SECOND, Instant, RunState
 from luad.errors import StoreUnavailableError
 from luad.store import logs, reads, retention, writes
-from luad.store.connect import READERS, connect, reader_engine
+from luad.store.connect import READERS, checkpoint, reader_engine
 from luad.store.faults import StoreCorruptError, nonsense, world_failures
-from luad.store.files import DATABASE, StateLock, size_of
+from luad.store.files import DATABASE, StateLock, log_size_of, size_of
 from luad.store.opening import Opened, open_database
 from luad.store.shapes import (
     Attempt,
@@ -31,10 +31,14 @@ from luad.store.shapes import (
     RunRow,
     StoreStats,
 )
+from luad.store.strips import LENGTH, Strips
 from luad.store.values import cleaned, to_text
 from luad.store.writer import Writer
 
 T = TypeVar("T")
+
+LONG_LOG_BYTES: Final = 4 * 1024 * 1024
+"""From this size on the log of writes is moved into the database."""
 
 EVERYTHING: Final = RunFilter()
 SEEN_EVERY_MS: Final = SECOND
@@ -61,10 +65,13 @@ class Store:
         self._seen_at: Instant | None = None
         self._pass: retention.Pass | None = None
         self._is_closed = False
+        self._is_checkpointing = False
+        self._strips = Strips()
         self._writer = Writer(
             self.path,
             opened.engine,
             before_commit=self._note_alive,
+            after_commit=self._mind_the_log,
             on_corrupt=lock.mark_corrupt,
         )
         self._engine = reader_engine(self.path)
@@ -117,7 +124,9 @@ class Store:
         def work(connection: Connection) -> tuple[str, ...]:
             return writes.write(connection, batch, self._clock.now().wall)
 
-        return await asyncio.wrap_future(self._writer.submit(work))
+        future = self._writer.submit(work)
+        future.add_done_callback(lambda _: self._strips.changed(writes.jobs_with_runs_in(batch)))
+        return await asyncio.wrap_future(future)
 
     def touch(self, now: Instant) -> None:
         """Note, soon and without waiting for it, that the daemon was alive at *now*."""
@@ -172,21 +181,28 @@ class Store:
         except BaseException:
             self._pass = None
             raise
+        if slice_done.runs:
+            self._strips.clear()
         if slice_done.is_done:
             self._pass = None
-            await asyncio.get_running_loop().run_in_executor(self._readers, self._checkpoint)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._readers, checkpoint, self.path, "TRUNCATE")
         return slice_done
 
+    def _mind_the_log(self) -> None:
+        """Have the log of writes moved into the database once it is long, but not by the writer,
+        who would keep claims waiting while the disk is busy. Called in the writer's thread."""
+        if self._is_checkpointing or log_size_of(self.path) < LONG_LOG_BYTES:
+            return
+        self._is_checkpointing = True
+        with suppress(RuntimeError):  # the readers have gone home: closing does it as well
+            self._readers.submit(self._checkpoint)
+
     def _checkpoint(self) -> None:
-        """Move the log of writes into the database and cut it off; try, do not insist."""
-        with world_failures(self.path):
-            connection = connect(self.path)
-            try:
-                connection.execute("PRAGMA busy_timeout = 0")
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            finally:
-                connection.close()
+        try:
+            checkpoint(self.path, "PASSIVE")
+        finally:
+            self._is_checkpointing = False
 
     # --- start-up ---
 
@@ -231,11 +247,22 @@ class Store:
         )
 
     async def recent_runs(
-        self, job_ids: Iterable[str], n: int = 20
+        self, job_ids: Iterable[str], n: int = LENGTH
     ) -> dict[str, tuple[RecentRun, ...]]:
         """Return the last *n* rows of each installed job, oldest first; no rows, no entry."""
         ids = [to_text(each) for each in job_ids]
-        return await self._read(lambda connection: reads.recent_runs(connection, ids, n))
+        if n != LENGTH:
+            return await self._read(lambda connection: reads.recent_runs(connection, ids, n))
+        known, ticket = self._strips.known(ids), self._strips.ticket()
+        missing = [each for each in ids if each not in known]
+        if missing:
+            found = await self._read(
+                lambda connection: reads.recent_runs(connection, missing, LENGTH)
+            )
+            found = {each: found.get(each, ()) for each in missing}
+            self._strips.learn(ticket, found)
+            known |= found
+        return {job_id: strip for job_id, strip in known.items() if strip}
 
     async def last_run(self, job_id: str) -> RunRow | None:
         """Return the newest run of a job; skipped and missed rows are none."""

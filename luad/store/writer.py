@@ -42,7 +42,8 @@ class _Task:
 class Writer:
     """Runs pieces of work in transactions of *engine*, one after the other, in its own thread.
 
-    *before_commit* is called in every urgent transaction; *on_corrupt* when damage is met.
+    *before_commit* is called in every urgent transaction, *after_commit* after each one,
+    *on_corrupt* when damage is met; none of them may raise.
     `last_error` is the last failure, empty once a transaction has worked again.
     """
 
@@ -52,12 +53,14 @@ class Writer:
         engine: Engine,
         *,
         before_commit: Callable[[Connection], None],
+        after_commit: Callable[[], None],
         on_corrupt: Callable[[], None],
     ) -> None:
         self.path = path
         self.last_error = ""
         self._identity = identity_of(path)
         self._before_commit = before_commit
+        self._after_commit = after_commit
         self._on_corrupt = on_corrupt
         self._engine = engine
         self._connection: Connection | None = None
@@ -152,6 +155,7 @@ class Writer:
             self.last_error = ""
             for task, result in zip(tasks, results, strict=True):
                 task.future.set_result(result)
+            self._after_commit()
 
     def _transact(self, tasks: list[_Task], *, is_urgent: bool) -> list[Any]:
         if not self.is_same_file():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from luad.core.events import (
@@ -67,12 +67,12 @@ _insert_run = insert(runs).on_conflict_do_nothing()
 _save_run = update(runs).where(
     runs.c.id == bindparam("b_id"),
     runs.c.attempt <= bindparam("b_attempt"),
-    runs.c.state.in_(_OPEN),
+    or_(*(runs.c.state == state for state in _OPEN)),  # IN does not go with executemany
 )
 _other = runs.alias("other")
 _extend_skip = update(runs).where(
     runs.c.id == bindparam("b_id"),
-    runs.c.state.in_([RunState.SKIPPED.value, RunState.MISSED.value]),
+    or_(runs.c.state == RunState.SKIPPED.value, runs.c.state == RunState.MISSED.value),
     ~exists().where(
         _other.c.job_id == runs.c.job_id,
         _other.c.occurrence == bindparam("b_last"),
@@ -111,6 +111,20 @@ def write(connection: Connection, records: Sequence[Record], now: Instant) -> tu
 def see(connection: Connection, now: Instant) -> None:
     """Note that the daemon is alive at *now*."""
     connection.execute(_set_meta, {"key": "last_seen", "value": str(now)})
+
+
+def jobs_with_runs_in(records: Iterable[Record]) -> set[str]:
+    """Return the ids of the jobs whose rows in the history *records* add or change."""
+    found: set[str] = set()
+    for record in records:
+        match record:
+            case ClaimRun(run) | SaveRun(run):
+                found.add(run.job_id)
+            case RecordSkip(job_id=job_id):
+                found.add(job_id)
+            case _:
+                continue
+    return found
 
 
 def _grouped(records: Iterable[Record]) -> Iterator[tuple[type, Sequence[Any]]]:

@@ -118,15 +118,13 @@ def _create_runs() -> None:
         sa.Column("is_skip_count_capped", sa.Boolean(create_constraint=False)),
         sa.PrimaryKeyConstraint("id", name="runs_pk"),
     )
-    op.create_index("runs_claim", "runs", ["job_id", "occurrence"], unique=True)
+    op.create_index("runs_claim", "runs", ["occurrence", "job_id"], unique=True)
     op.create_index("runs_by_time", "runs", ["claimed_at", "id"])
     op.create_index("runs_by_job", "runs", ["job_id", "claimed_at", "id"])
     op.create_index("runs_by_state", "runs", ["state", "claimed_at", "id"])
-    rare = sa.text("trigger <> 'schedule'")
     op.create_index(
         "runs_by_rare_trigger",
         "runs",
         ["trigger", "claimed_at", "id"],
-        sqlite_where=rare,
-        postgresql_where=rare,
+        sqlite_where=sa.text("trigger <> 'schedule'"),
     )
