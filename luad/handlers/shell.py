@@ -1,0 +1,128 @@
+"""Run a command line, so that a crontab can move over unchanged.
+
+``metadata``:
+
+    command        a text, run by ``/bin/sh -c``; or a list, run as it is, without a shell
+    cwd            the folder to run in (default: the run's own)
+    env            names and values, added to the environment
+    ok_exit_codes  exit codes that mean success (default: ``[0]``)
+
+A ``%`` is a ``%``. cron turns it into a newline unless it is escaped; here ``date +%F`` is written
+as in a terminal. The output goes to the log of the run, line by line; standard input is empty.
+
+Room rule: the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from luad.handlers.parameters import Parameters
+
+TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
+if TYPE_CHECKING:
+    from typing import Any
+
+    from luad.sdk import Job
+
+_MEANINGS = {126: "found, but not executable", 127: "command not found"}
+
+
+class CommandFailedError(RuntimeError):
+    """The command ended with an exit code that means failure, or by a signal."""
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Run ``command``; raise `CommandFailedError` when it fails, naming exit code or signal."""
+    asked = Parameters(job, "command", "cwd", "env", "ok_exit_codes")
+    command = _command(asked)
+    accepted = _ok_exit_codes(asked)
+    cwd = asked.text("cwd") if "cwd" in asked else None
+    if cwd is not None and not Path(cwd).is_dir():
+        asked.refuse("cwd", f"{cwd} is no folder")
+    environ = {**os.environ, **asked.mapping("env")}
+    code = _wait(_start(command, cwd, environ))
+    if code not in accepted:
+        raise CommandFailedError(f"{_ending(code)}: {_shown(command)}")
+    return {"exit_code": code}
+
+
+def _command(asked: Parameters) -> list[str]:
+    words = asked.texts("command")
+    if not words:
+        asked.refuse("command", "is missing; write a command line such as `echo hello`")
+    if isinstance(asked.raw("command"), str):
+        return ["/bin/sh", "-c", words[0]]
+    return words
+
+
+def _ok_exit_codes(asked: Parameters) -> set[int]:
+    codes = asked.raw("ok_exit_codes")
+    if codes is None:
+        return {0}
+    if not isinstance(codes, list) or not codes or not all(_is_exit_code(code) for code in codes):
+        asked.refuse("ok_exit_codes", f"write a list of numbers from 0 to 255, not {codes!r}")
+    return set(codes)
+
+
+def _is_exit_code(code: object) -> bool:
+    return isinstance(code, int) and not isinstance(code, bool) and 0 <= code <= 255
+
+
+def _start(command: list[str], cwd: str | None, environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    sys.stdout.flush()  # or what was printed so far would come after the command's output
+    sys.stderr.flush()
+    try:
+        return subprocess.Popen(  # noqa: S603 - running what the job's author wrote is the point
+            command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CommandFailedError(f"could not be started ({reason}): {_shown(command)}") from error
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait()
+    except BaseException:
+        # The run is being stopped. Pass it on and wait: the command has the same grace period as
+        # any handler, and whoever stops us kills what is left of the group when it is over.
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _ending(code: int) -> str:
+    """Say how the command ended, as people say it."""
+    if code < 0:
+        return f"killed by {_signal_name(-code)}"
+    if code in _MEANINGS:
+        return f"exit code {code} ({_MEANINGS[code]})"
+    if 128 < code <= 128 + signal.SIGRTMAX:  # how a shell passes on the end of its last command
+        return (
+            f"exit code {code} (what a shell says when {_signal_name(code - 128)} ended a command)"
+        )
+    return f"exit code {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"{signal.Signals(number).name} ({number})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _shown(command: list[str]) -> str:
+    """The command on one line of bounded length."""
+    if command[:2] == ["/bin/sh", "-c"]:
+        text = command[2]
+    else:
+        import shlex  # noqa: PLC0415 - only for an error
+
+        text = shlex.join(command)
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else text[:199] + "…"
