@@ -1,0 +1,83 @@
+"""One attempt as the daemon sees it: a socket to its keeper, and what that has said.
+
+Room rule: values and bytes; `runner` decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from luad.core.model import Ending, EndKind, ProcessIdentity, RunError
+from luad.runner.frames import FrameBuffer, encode
+
+if TYPE_CHECKING:
+    import socket
+
+    from luad.core.events import StartAttempt
+    from luad.core.model import Instant
+
+Key: TypeAlias = tuple[str, int]
+"""Run id and number of the attempt."""
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """From `launch` to its ending. *sent_ms* and *overdue_ms* are on the clock that never steps."""
+
+    start: StartAttempt
+    channel: socket.socket | None = None
+    buffer: FrameBuffer = field(default_factory=FrameBuffer)
+    outbox: bytearray = field(default_factory=bytearray)
+    tries: int = 0
+    sent_ms: int = 0
+    overdue_ms: int | None = None
+    keeper: ProcessIdentity | None = None
+    handler: ProcessIdentity | None = None
+    is_stopping: bool = False
+
+    @property
+    def key(self) -> Key:
+        """What the engine calls it."""
+        return self.start.run.id, self.start.run.attempt
+
+    def push_out(self) -> bool:
+        """Send what the keeper takes now; is anything left."""
+        assert self.channel is not None, "nothing is sent before there is a channel"
+        try:
+            while self.outbox:
+                del self.outbox[: self.channel.send(self.outbox)]
+        except BlockingIOError:
+            return True
+        except OSError:
+            self.outbox.clear()  # the keeper is gone; reading will say so
+        return False
+
+
+def stop_frame(*, kill: bool) -> bytes:
+    """The request to end a run."""
+    return encode({"t": "stop", "kill": kill})
+
+
+def ending_of(frame: dict[str, Any]) -> Ending:
+    """The `Ending` that an ``ended`` frame reports."""
+    return Ending(
+        kind=EndKind(frame["kind"]),
+        at=frame["ts"],
+        exit_code=frame["exit_code"],
+        signal=frame["signal"],
+        error=error_of(frame["error"]),
+        result_json=frame["result"],
+        is_result_truncated=frame["is_result_truncated"],
+        dropped_bytes=frame["dropped_bytes"],
+    )
+
+
+def error_of(texts: list[str] | None) -> RunError | None:
+    """The three texts of a `RunError`."""
+    return RunError(*texts) if texts else None
+
+
+def failed_ending(kind: EndKind, at: Instant, name: str, message: str) -> Ending:
+    """An ending that no keeper has reported."""
+    return Ending(kind=kind, at=at, error=RunError(name, message))

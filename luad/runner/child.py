@@ -1,0 +1,251 @@
+"""The process of one run: make it its own world, call the handler, report, leave.
+
+Room rule: runs between fork and exit, and reports to the keeper alone. What the handler does to
+this process is its own affair; nothing in here relies on it afterwards.
+"""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
+
+from luad.runner import prctl
+from luad.runner.execution import Interrupt, execute
+from luad.runner.loading import prepare_imports
+from luad.runner.outcome import Failure, Outcome, describe
+from luad.runner.records import RecordHandler
+from luad.sdk.job import Job
+
+if TYPE_CHECKING:
+    from luad.runner.output import Line
+    from luad.runner.spec import LaunchSpec, LimitSpec
+
+CONTROL: Final = 3
+"""The only descriptor besides stdin, stdout and stderr that a handler finds open."""
+
+RECORD: Final = b"L"
+RESULT: Final = b"R"
+OUTCOME: Final = b"O"
+_SPEC: Final = b"S"
+_GO: Final = b"G"
+
+_MAX_PACKET: Final = 131_072  # a packet must fit into the socket's buffer, 208 KiB by default
+_CHUNK: Final = 65_536
+_OOM_SCORE: Final = b"500"  # when memory runs out, handlers go before the daemon
+_CPU_GRACE: Final = 5  # seconds between SIGXCPU and SIGKILL
+
+
+class Control:
+    """The way to the keeper. Packets are atomic: threads and forked children may send as well."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._inode = os.fstat(descriptor).st_ino
+        self._pid = os.getpid()
+
+    def send_record(self, line: Line) -> None:
+        """Send a log record."""
+        data = json.dumps(line, ensure_ascii=False).encode("utf-8", "replace")
+        if len(data) > _MAX_PACKET:
+            kept = {key: line[key] for key in ("ts", "stream", "level", "logger")}
+            data = json.dumps({**kept, "message": line["message"][:4096]}).encode()
+        self._send(RECORD + data)
+
+    def send_outcome(self, outcome: Outcome) -> None:
+        """Send how it ended; a forked child that came back through the handler's code may not."""
+        if os.getpid() != self._pid:
+            return
+        result = (outcome.result_json or "").encode()
+        for start in range(0, len(result), _CHUNK):
+            self._send(RESULT + result[start : start + _CHUNK])
+        failure = outcome.failure
+        told = {
+            "kind": outcome.kind,
+            "has_result": outcome.result_json is not None,
+            "is_result_truncated": outcome.is_result_truncated,
+            "failure": failure and [failure.type, failure.message, failure.traceback],
+        }
+        self._send(OUTCOME + json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
+
+    def _send(self, packet: bytes) -> None:
+        with suppress(OSError):
+            # A handler that closes all descriptors may have got this number for a file of its own.
+            if os.fstat(self._descriptor).st_ino == self._inode:
+                os.write(self._descriptor, packet)
+
+
+def send_spec(control: socket.socket, spec: LaunchSpec, started_at: int) -> None:
+    """Tell the process behind *control* what to run."""
+    data = json.dumps(spec).encode()
+    for start in range(0, len(data), _CHUNK):
+        control.send(_SPEC + data[start : start + _CHUNK])
+    control.send(_GO + str(started_at).encode())
+
+
+def _receive_spec() -> tuple[LaunchSpec, int]:
+    data = bytearray()
+    while packet := os.read(CONTROL, _MAX_PACKET):
+        if packet.startswith(_GO):
+            spec: LaunchSpec = json.loads(data)
+            return spec, int(packet[1:])
+        data += packet[1:]
+    os._exit(0)  # the keeper is not needed after all
+
+
+def run_child(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
+    """Be the process of a run, once it is known of which.
+
+    *parent* is the keeper, *pipes* are stdout, stderr and the way to the keeper.
+    """
+    try:
+        _run(parent, pipes)
+    except BaseException as error:  # noqa: BLE001 - nothing may leave this function
+        with suppress(BaseException):
+            os.write(2, f"luad: {describe(error).traceback}\n".encode())
+    os._exit(70)
+
+
+def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
+    os.setsid()
+    prctl.die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(70)  # the keeper died before the kernel could know
+    _take_descriptors(pipes)
+    control = Control(CONTROL)
+    interrupt = Interrupt()
+    _reset_signals(interrupt)
+    _records.send = control.send_record
+    with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - for every run
+        file.write(_OOM_SCORE)
+    gc.enable()
+    spec, started_at = _receive_spec()
+    deadline = started_at + spec["timeout_ms"]
+    job = Job(**spec["job"], started_at_ms=started_at, deadline_ms=deadline)
+    try:
+        _enter_world(spec)
+    except Exception as error:  # noqa: BLE001 - whatever a job asks for and the system denies
+        failure = describe(error)
+        outcome = Outcome("not_started", failure=Failure(failure.type, failure.message))
+    else:
+        outcome = execute(
+            job,
+            spec["handler"],
+            interrupt,
+            handlers_path=spec["handlers_path"],
+            result_limit=spec["result_limit"],
+        )
+    # From here on there is nothing left to interrupt gently.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    control.send_outcome(outcome)
+    _leave(outcome)
+
+
+def _take_descriptors(pipes: tuple[int, int, socket.socket]) -> None:
+    stdout, stderr, control = pipes
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    assert control.fileno() > CONTROL, "the keeper's own descriptors come first"
+    os.dup2(control.detach(), CONTROL, inheritable=False)
+    close_descriptors({0, 1, 2, CONTROL})
+
+
+def close_descriptors(kept: set[int]) -> None:
+    """Close every descriptor that is not one of *kept*."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - twice for every run
+        if int(name) not in kept:
+            with suppress(OSError):  # the one that was listing is gone already
+                os.close(int(name))
+
+
+def _reset_signals(interrupt: Interrupt) -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupt.fire)
+    # Up to here a stop was only pending; it is not lost.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+_records = RecordHandler()
+
+
+def warm_up() -> None:
+    """Do what is the same for every run, once, in the spawner: nothing here knows of a run.
+
+    Streams and logging are set up on descriptors 1 and 2, whatever those are after the fork.
+    """
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        del os.environ[name]  # they were for the spawner
+    sys.stdout = _text_stream(1)
+    sys.stderr = _text_stream(2)
+    logging.basicConfig(level=logging.INFO, handlers=[_records], force=True)
+    faulthandler.enable(2, all_threads=False)
+
+
+def _enter_world(spec: LaunchSpec) -> None:
+    """Environment, folder, limits: whatever a run must not share."""
+    os.environ.update(spec["env"])
+    if "TZ" in spec["env"]:
+        time.tzset()
+    sys.argv = [spec["handler"]]
+    prctl.set_name(spec["job"]["name"])
+    os.chdir(spec["cwd"])
+    if spec["nice"]:
+        os.nice(spec["nice"])
+    prepare_imports(spec["handlers_path"], spec["code_cache"])
+    _limit(spec["limits"])
+
+
+def _text_stream(descriptor: int) -> TextIO:
+    """A line at a time, so that lines arrive when they are printed, and in their order."""
+    return open(
+        descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False
+    )
+
+
+def _limit(limits: LimitSpec) -> None:
+    if (seconds := limits["cpu_seconds"]) is not None:
+        _set_limit(resource.RLIMIT_CPU, seconds, seconds + _CPU_GRACE)
+    if (files := limits["open_files"]) is not None:
+        _set_limit(resource.RLIMIT_NOFILE, files, files)
+    if (processes := limits["processes"]) is not None:
+        _set_limit(resource.RLIMIT_NPROC, processes, processes)
+    if (memory := limits["memory_bytes"]) is not None:
+        _set_limit(resource.RLIMIT_AS, memory, memory)
+
+
+def _set_limit(which: int, soft: int, hard: int) -> None:
+    """Lower a limit; where the system's own is lower still, that stays."""
+    ceiling = resource.getrlimit(which)[1]
+    if ceiling != resource.RLIM_INFINITY:
+        soft, hard = min(soft, ceiling), min(hard, ceiling)
+    resource.setrlimit(which, (soft, hard))
+
+
+def _leave(outcome: Outcome) -> NoReturn:
+    """End as a Python program does, but without taking the interpreter apart."""
+    code = {"returned": 0, "exited": outcome.exit_code or 0}.get(outcome.kind, 1)
+    if outcome.kind != "interrupted":  # whoever was told to stop waits for no threads
+        with suppress(BaseException):
+            leave_threads: Any = threading._shutdown  # type: ignore[attr-defined] # noqa: SLF001 - what the interpreter itself calls
+            leave_threads()
+        with suppress(BaseException):
+            atexit._run_exitfuncs()  # noqa: SLF001 - the same
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BaseException):
+            stream.flush()
+    if outcome.kind == "interrupted":
+        os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(code)

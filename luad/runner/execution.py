@@ -1,0 +1,141 @@
+"""Call a handler, and tell how that ended.
+
+Room rule: the one place where handlers are called; the process of a run and `luad test` share it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from luad.runner.loading import HandlerError, load_handler, takes_job
+from luad.runner.outcome import Failure, Outcome, ResultError, describe, returned, traceback_of
+from luad.sdk.job import Cancelled, Job, mark_cancelled, set_current_job
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+
+class Interrupt:
+    """Stops a handler from a signal: a blocking one by `Cancelled`, an async one by its task.
+
+    Nothing is raised outside of `execute`, and nothing twice: the second time would hit the
+    handler's clearing up.
+    """
+
+    def __init__(self) -> None:
+        self.is_fired = False
+        self._job: Job | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    def fire(self, *_signal: object) -> None:
+        """Be called as a signal handler."""
+        is_first = not self.is_fired
+        self.is_fired = True
+        if not is_first or self._job is None:
+            return
+        mark_cancelled(self._job)
+        if self._task is None:
+            raise Cancelled
+        self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
+    def open(self, job: Job) -> None:
+        """From here on `fire` interrupts *job*'s handler; it may have been called before."""
+        self._job = job
+        if self.is_fired:
+            raise Cancelled
+
+    def close(self) -> None:
+        """From here on `fire` only takes note."""
+        self._job = None
+
+    async def supervise(self, awaitable: Awaitable[Any]) -> Any:
+        """Await *awaitable* so that `fire` cancels it."""
+        self._task = asyncio.current_task()
+        try:
+            return await awaitable
+        finally:
+            self._task = None
+
+
+def execute(
+    job: Job,
+    handler: str,
+    interrupt: Interrupt,
+    *,
+    handlers_path: Sequence[str] = (),
+    result_limit: int,
+    on_error: Callable[[BaseException], None] | None = None,
+) -> Outcome:
+    """Import *handler*, call it with *job*, and say how that ended. Never raises.
+
+    *on_error* is shown the exception, for a debugger.
+    """
+    set_current_job(job)
+    try:
+        interrupt.open(job)
+        try:
+            return _load_and_call(job, handler, interrupt, handlers_path, result_limit)
+        finally:
+            interrupt.close()
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome
+        if on_error is not None:
+            on_error(error.error if isinstance(error, _NotStarted) else error)
+        return _outcome_of(error, interrupt)
+    finally:
+        set_current_job(None)
+
+
+class _NotStarted(BaseException):
+    """Wraps what went wrong before the handler was called."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _load_and_call(
+    job: Job, handler: str, interrupt: Interrupt, handlers_path: Sequence[str], result_limit: int
+) -> Outcome:
+    try:
+        function = load_handler(handler, handlers_path)
+        arguments = (job,) if takes_job(handler, function) else ()
+    except Cancelled:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the module's own code runs in here
+        raise _NotStarted(error) from None
+    value = function(*arguments)
+    if inspect.isawaitable(value):
+        value = asyncio.run(interrupt.supervise(value))
+    return returned(value, result_limit)
+
+
+def _outcome_of(error: BaseException, interrupt: Interrupt) -> Outcome:
+    if isinstance(error, _NotStarted):
+        if isinstance(error.error, HandlerError):
+            failure = Failure("HandlerError", str(error.error))
+        else:
+            failure = describe(error.error)
+        return Outcome("not_started", failure=failure)
+    if interrupt.is_fired and isinstance(error, Cancelled | asyncio.CancelledError):
+        where = traceback_of(error.__traceback__)
+        return Outcome("interrupted", failure=Failure("Cancelled", "", where))
+    if isinstance(error, ResultError):
+        return Outcome("raised", failure=Failure("ResultError", str(error)))
+    if isinstance(error, SystemExit):
+        return Outcome("exited", exit_code=_exit_code(error))
+    return Outcome("raised", failure=describe(error))
+
+
+def _exit_code(error: SystemExit) -> int:
+    """The exit status, as Python itself derives it."""
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    with suppress(Exception):
+        sys.stderr.write(f"{error.code}\n")
+    return 1

@@ -1,0 +1,408 @@
+"""The keeper of one run: forks its handler, watches over it, reports, clears up.
+
+Room rule: one process a run, forked from the spawner; it imports no user code and never trusts
+what it reads from the handler. It outlives the spawner, but not the daemon: when the daemon is
+gone it ends the run. Which ending it was is for `verdict` to say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from luad.clock import elapsed_ms, wall_ms
+from luad.runner import child, prctl
+from luad.runner.frames import CHUNK, FrameBuffer, encode
+from luad.runner.output import Output, system_line
+from luad.runner.processes import kill_descendants, read_stat
+from luad.runner.verdict import Facts, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from luad.runner.output import Line
+    from luad.runner.spec import LaunchSpec
+    from luad.runner.verdict import Cause
+
+_PACKET: Final = 262_144  # more than the largest packet of a handler
+_BATCH_MS: Final = 20  # lines that come faster than this share a frame
+_LINES_PER_FRAME: Final = 256  # the daemon reads frames between other things
+_DRAIN_MS: Final = 200  # for what is still in the pipes when the handler has gone
+_ORPHAN_GRACE_MS: Final = 1_000  # between TERM and KILL when the daemon is gone
+_CLEAR_UP_MS: Final = 5_000  # somebody may be stuck in the kernel, or belong to another user
+
+
+def keep(waiting_room: socket.socket, lock: int) -> NoReturn:
+    """Be a keeper, in a process just forked, for the attempt whose channel comes in.
+
+    *lock* is only held: as long as it is open, a later daemon knows that a run may be alive.
+    """
+    code = 1
+    try:
+        _serve(waiting_room, _prepare(waiting_room, lock))
+        code = 0
+    except (BrokenPipeError, ConnectionResetError):
+        kill_descendants(os.getpid())  # the daemon is gone
+    except BaseException:  # noqa: BLE001 - nothing may leave this function
+        traceback.print_exc(file=sys.__stderr__)
+        kill_descendants(os.getpid())
+    os._exit(code)
+
+
+def _prepare(waiting_room: socket.socket, lock: int) -> int:
+    """Make this process a keeper; the descriptor that tells of children's ends."""
+    os.setsid()
+    child.close_descriptors({0, 1, 2, waiting_room.fileno(), lock})
+    prctl.become_subreaper()
+    prctl.set_name("luad-keeper")
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, _do_nothing)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    # Touch what will be needed: a page that was written to is ours already.
+    FrameBuffer().feed(encode({"t": "hello", "env": {}, "limits": [None, 1, "text"]}))
+    return wake_read
+
+
+def _serve(waiting_room: socket.socket, wake_up: int) -> None:
+    handler = _fork_handler()
+    stat = read_stat(os.getpid())
+    message, descriptors, _flags, _address = socket.recv_fds(waiting_room, 64, 1)
+    if not message:
+        return  # the spawner has ended, and nobody needs us
+    channel = socket.socket(fileno=descriptors[0])
+    waiting_room.close()
+    channel.sendall(encode({"t": "hello", "pid": os.getpid(), "ticks": stat and stat.start_ticks}))
+    buffer = FrameBuffer()
+    frames: list[dict[str, Any]] = []
+    while not frames and (data := channel.recv(CHUNK)):
+        frames = buffer.feed(data)
+    if not frames:
+        return  # the daemon has ended, or thought better of it
+    if isinstance(handler, OSError) or os.waitpid(-1, os.WNOHANG) != (0, 0):
+        handler = _fork_handler()  # there was none, or it died waiting
+    if isinstance(handler, OSError):
+        channel.sendall(encode(failed_frame(handler)))
+        return
+    spec: LaunchSpec = frames[0]  # type: ignore[assignment] # our own daemon wrote it
+    keeper = _Keeper(channel, spec, buffer, handler)
+    keeper.start(wake_up)
+    for frame in frames[1:]:
+        keeper.obey(frame)
+    keeper.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Handler:
+    """The process of a run, and our ends of its pipes."""
+
+    pid: int
+    ticks: int
+    stdout: int
+    stderr: int
+    control: socket.socket
+
+
+def _fork_handler() -> _Handler | OSError:
+    """A process that waits to be told what to run."""
+    try:
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        pid = os.fork()
+    except OSError as error:
+        return error
+    if pid == 0:
+        child.run_child(parent, (out_write, err_write, theirs))
+    os.close(out_write)
+    os.close(err_write)
+    theirs.close()
+    stat = read_stat(pid)
+    return _Handler(pid, stat.start_ticks if stat else 0, out_read, err_read, ours)
+
+
+class _Keeper:
+    def __init__(
+        self, channel: socket.socket, spec: LaunchSpec, buffer: FrameBuffer, handler: _Handler
+    ) -> None:
+        self.channel = channel
+        self.spec = spec
+        self.buffer = buffer
+        self.handler = handler
+        self.pid = handler.pid
+        self.outbox = bytearray()
+        self.output = Output(spec["output_limit"], spec["line_limit"])
+        self.outcome: dict[str, Any] | None = None
+        self.result = bytearray()
+        self.cause: Cause | None = None
+        self.was_killed = False
+        self.status: int | None = None  # of the handler, from wait(2)
+        self.ended_at = 0
+        self.deadline = 0
+        self.kill_at: int | None = None
+        self.flush_at: int | None = None
+        self.flushed_at = 0
+        self.poll = select.poll()
+        self.readers: dict[int, Callable[[], None]] = {}
+
+    def start(self, wake_up: int) -> None:
+        """Tell the handler what to run, and begin to listen."""
+        started_at, self.deadline = wall_ms(), elapsed_ms() + self.spec["timeout_ms"]
+        child.send_spec(self.handler.control, self.spec, started_at)
+        self._register(wake_up, lambda: self._on_wake_up(wake_up))
+        self._read("stdout", self.handler.stdout)
+        self._read("stderr", self.handler.stderr)
+        control = self.handler.control.detach()
+        self._register(control, lambda: self._on_control(control))
+        self.channel.setblocking(False)
+        self._register(self.channel.fileno(), self._on_channel)
+        pid, ticks = self.pid, self.handler.ticks
+        self._send({"t": "started", "pid": pid, "ticks": ticks, "ts": started_at})
+
+    def run(self) -> None:
+        """Watch over the handler until it has ended, and report."""
+        while self.status is None:
+            self._turn()
+        self._clear_up()
+        self._report()
+
+    def _read(self, stream: str, descriptor: int) -> None:
+        self._register(descriptor, lambda: self._on_output(stream, descriptor))
+
+    def _register(self, descriptor: int, reader: Callable[[], None]) -> None:
+        os.set_blocking(descriptor, False)
+        self.readers[descriptor] = reader
+        self.poll.register(descriptor, select.POLLIN)
+
+    def _forget(self, descriptor: int) -> None:
+        self.poll.unregister(descriptor)
+        del self.readers[descriptor]
+        if descriptor != self.channel.fileno():
+            os.close(descriptor)
+
+    # --- one turn ------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._wait(self._next_timer())
+        now = elapsed_ms()
+        if self.cause is None and now >= self.deadline:
+            self._stop("timed_out", self.spec["kill_grace_ms"])
+        if self.kill_at is not None and now >= self.kill_at:
+            self._kill()
+        if self.flush_at is not None and now >= self.flush_at:
+            self._flush(now)
+
+    def _next_timer(self) -> int:
+        timers = [self.kill_at, self.flush_at, self.deadline if self.cause is None else None]
+        return min((timer for timer in timers if timer is not None), default=elapsed_ms() + 60_000)
+
+    def _wait(self, until: int) -> None:
+        """Handle whatever happens next; at the latest return at *until*."""
+        for descriptor, _events in self.poll.poll(max(0, until - elapsed_ms())):
+            if descriptor == self.channel.fileno() and self.outbox:
+                self._push_out()
+            reader = self.readers.get(descriptor)
+            if reader is not None:
+                reader()
+
+    # --- what comes in -------------------------------------------------------------------------
+
+    def _on_output(self, stream: str, descriptor: int) -> None:
+        data = _read_some(descriptor, CHUNK)
+        if data is None:
+            return
+        if not data:
+            self._forget(descriptor)
+            return
+        self.output.feed(stream, data, wall_ms())
+        self._plan_flush()
+
+    def _on_control(self, descriptor: int) -> None:
+        packet = _read_some(descriptor, _PACKET)
+        if packet is None:
+            return
+        if not packet:
+            self._forget(descriptor)
+            return
+        kind, content = packet[:1], packet[1:]
+        if kind == child.RESULT:
+            if len(self.result) <= self.spec["result_limit"]:
+                self.result += content
+            return
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError):
+            return  # not from our code: the handler writes into the descriptor
+        if kind == child.OUTCOME and self.outcome is None:
+            self.outcome = value
+        elif kind == child.RECORD and (line := _checked_record(value)) is not None:
+            self.output.feed_record(line, len(content))
+            self._plan_flush()
+
+    def _on_wake_up(self, descriptor: int) -> None:
+        _read_some(descriptor, CHUNK)
+        self._reap()
+
+    def _on_channel(self) -> None:
+        try:
+            data = self.channel.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._forget(self.channel.fileno())
+            self._stop("orphaned", _ORPHAN_GRACE_MS)
+            return
+        for frame in self.buffer.feed(data):
+            self.obey(frame)
+
+    def obey(self, frame: dict[str, Any]) -> None:
+        """Do what the daemon asks for."""
+        if frame["t"] == "stop":
+            self._stop("cancelled", 0 if frame["kill"] else self.spec["kill_grace_ms"])
+
+    def _reap(self) -> bool:
+        """Take leave of everyone who has died; is anybody left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self.pid:
+                self.status, self.ended_at = status, wall_ms()
+
+    # --- stopping ------------------------------------------------------------------------------
+
+    def _stop(self, cause: Cause, grace_ms: int) -> None:
+        """TERM now, KILL after *grace_ms*. A second call can only make it quicker."""
+        kill_at = elapsed_ms() + grace_ms
+        if self.cause is None:
+            self.cause = cause
+            if grace_ms:
+                self._signal_group(signal.SIGTERM)
+                self._signal_group(signal.SIGCONT)
+        self.kill_at = kill_at if self.kill_at is None else min(kill_at, self.kill_at)
+
+    def _kill(self) -> None:
+        self.kill_at = None
+        self.was_killed = True
+        self._signal_group(signal.SIGKILL)
+        kill_descendants(os.getpid())
+
+    def _signal_group(self, signum: int) -> None:
+        if self.status is not None:
+            return  # reaped: the number may belong to somebody else by now
+        # Until the handler has made its session there is no such group.
+        for send in (os.killpg, os.kill):
+            with suppress(OSError):
+                send(self.pid, signum)
+                return
+
+    # --- what goes out -------------------------------------------------------------------------
+
+    def _plan_flush(self) -> None:
+        if self.flush_at is None:
+            self.flush_at = self.flushed_at + _BATCH_MS
+
+    def _flush(self, now: int) -> None:
+        self.flush_at, self.flushed_at = None, now
+        self._send_lines(self.output.take())
+
+    def _send_lines(self, lines: list[Line]) -> None:
+        for start in range(0, len(lines), _LINES_PER_FRAME):
+            self._send({"t": "lines", "lines": lines[start : start + _LINES_PER_FRAME]})
+
+    def _send(self, frame: dict[str, Any]) -> None:
+        self.outbox += encode(frame)
+        self._push_out()
+
+    def _push_out(self) -> None:
+        """Send what the daemon will take now; the handler must not wait for the daemon."""
+        try:
+            while self.outbox:
+                del self.outbox[: self.channel.send(self.outbox)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.outbox.clear()  # the daemon is gone; its end of the channel will say so
+        if self.channel.fileno() in self.readers:
+            events = select.POLLIN | (select.POLLOUT if self.outbox else 0)
+            self.poll.modify(self.channel.fileno(), events)
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def _clear_up(self) -> None:
+        """End whatever the handler left behind, then read what is still in the pipes."""
+        give_up_at = elapsed_ms() + _CLEAR_UP_MS
+        while self._reap():
+            left = kill_descendants(os.getpid())
+            if elapsed_ms() >= give_up_at:
+                message = f"{left} processes of this run could not be ended"
+                self._send_lines([system_line(message, wall_ms(), level="error")])
+                break
+            self._wait(elapsed_ms() + 10)
+        drained_at = elapsed_ms() + _DRAIN_MS
+        with suppress(KeyError):
+            self._forget(self.channel.fileno())
+        while len(self.readers) > 1 and elapsed_ms() < drained_at:  # one is the wake-up
+            self._wait(drained_at)
+
+    def _report(self) -> None:
+        self._send_lines(self.output.finish(wall_ms()))
+        self.outbox += encode(self._ended_frame())
+        self.channel.setblocking(True)
+        self.channel.sendall(self.outbox)
+
+    def _ended_frame(self) -> dict[str, Any]:
+        assert self.status is not None, "a run is reported once its process has gone"
+        told = self.outcome if isinstance(self.outcome, dict) else {}
+        facts = Facts(
+            status=self.status,
+            cause=self.cause,
+            was_killed=self.was_killed,
+            told=told,
+            result=bytes(self.result),
+        )
+        frame = judge(facts, self.spec)
+        return {**frame, "ts": self.ended_at, "dropped_bytes": self.output.dropped_bytes}
+
+
+def failed_frame(error: OSError) -> dict[str, Any]:
+    """What is said when no process could be made."""
+    return {"t": "failed", "error": [type(error).__name__, str(error), ""]}
+
+
+def _read_some(descriptor: int, size: int) -> bytes | None:
+    """What can be read now; empty at the end, None when there is nothing yet."""
+    try:
+        return os.read(descriptor, size)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+def _checked_record(value: Any) -> Line | None:
+    """*value* if it has the shape of a line; a handler might have written anything."""
+    if not isinstance(value, dict) or not isinstance(value.get("ts"), int):
+        return None
+    texts = ("level", "logger", "message")
+    if not all(isinstance(value.get(key), str) for key in texts):
+        return None
+    kept = ("ts", *texts, "extras", "exception", "stack")
+    return {"stream": "log", **{key: value[key] for key in kept if key in value}}
+
+
+def _do_nothing(_signum: int, _frame: object) -> None:
+    """A handler must be there for the wake-up descriptor to be written."""

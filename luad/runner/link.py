@@ -1,0 +1,132 @@
+"""The daemon's end of the spawner: start it, hand it sockets, notice when it is gone.
+
+Room rule: one spawner process per link; whether there is to be a next one is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+from luad.runner.spawner import LAUNCH, READY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_PYTHON_VARIABLES: Final = ("PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX")
+"""What the interpreter itself may need to find luad; handlers do not see these."""
+
+_CLOSE_TIMEOUT_S: Final = 5
+
+
+class SpawnerLink:
+    """One spawner process. *on_ready* and *on_gone* are called on the loop, each at most once."""
+
+    def __init__(
+        self, *, on_ready: Callable[[], None], on_gone: Callable[[SpawnerLink], None]
+    ) -> None:
+        self.is_ready = False
+        self._on_ready = on_ready
+        self._on_gone = on_gone
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+        self._exited = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """The spawner's process id."""
+        return self._process.pid if self._process is not None else None
+
+    def start(self, *, passed: Mapping[str, str], environ: Mapping[str, str], lock: int) -> None:
+        """Start the process; raises ``OSError`` when that is impossible.
+
+        It sees the variables *passed*, and of *environ* only what the interpreter needs. *lock*
+        is inherited by all keepers.
+        """
+        python = {name: environ[name] for name in _PYTHON_VARIABLES if name in environ}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                    [
+                        *(sys.executable, "-P", "-m", "luad.runner.spawner"),
+                        *(str(theirs.fileno()), str(lock)),
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={**python, **passed},
+                    cwd="/",
+                    pass_fds=(theirs.fileno(), lock),
+                    start_new_session=True,
+                )
+            except OSError:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        self._socket = ours
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(ours, self._on_readable)
+        self._loop.add_reader(self._pidfd, self._on_exit)
+
+    def send(self, channel: socket.socket) -> None:
+        """Have a keeper forked for *channel*. Raises ``OSError``: busy, or gone."""
+        if self._socket is None:
+            raise BrokenPipeError
+        socket.send_fds(self._socket, [LAUNCH], [channel.fileno()])
+
+    def kill(self) -> None:
+        """End a spawner that does not answer; `on_gone` follows."""
+        if self._process is not None:
+            self._process.kill()
+
+    async def close(self) -> None:
+        """Let the spawner finish what it was handed, and wait for its end; `on_gone` is not called."""
+        self._on_gone = _ignore
+        self._hang_up()
+        if self._process is None:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._exited.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._exited.wait()
+
+    def _on_readable(self) -> None:
+        try:
+            message = self._socket.recv(64) if self._socket is not None else b""
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if not message:
+            self._hang_up()  # the process' end follows, and is what counts
+        elif message == READY:
+            self.is_ready = True
+            self._on_ready()
+
+    def _on_exit(self) -> None:
+        self._hang_up()
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        assert self._process is not None, "only a started process exits"
+        self._process.wait()
+        self._exited.set()
+        self._on_gone(self)
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+
+def _ignore(_link: SpawnerLink) -> None:
+    """Nobody waits for this end."""

@@ -1,0 +1,261 @@
+"""From ``package.module:function`` to the function, with code that is as fresh as the files.
+
+Room rule: runs in the handler's process (or one like it), never in the daemon. Nothing in here
+trusts what it imports, and every failure names what to do.
+
+Python decides by the second and the size whether compiled code is still good; an edit that keeps
+both would go unseen. Modules below ``handlers_path`` are therefore compared by content, with a
+cache of their own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import inspect
+import marshal
+import os
+import re
+import sys
+from contextlib import suppress
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import CodeType
+
+HANDLER_PATTERN: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+ENTRY_POINT_GROUP: Final = "luad.handlers"
+
+
+class Fault(StrEnum):
+    """What can be wrong with a handler, by the codes of the diagnostics."""
+
+    NO_FUNCTION = "LU301"
+    IMPORT_FAILED = "LU302"
+    WRONG_SIGNATURE = "LU303"
+    NO_MODULE = "LU304"
+    IMPORT_HANGS = "LU305"
+
+
+class HandlerError(Exception):
+    """A handler cannot be called. *hint* says what to do, *place* is ``file:line`` if known."""
+
+    def __init__(self, fault: Fault, message: str, *, hint: str = "", place: str = "") -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.fault = fault
+        self.message = message
+        self.hint = hint
+        self.place = place
+
+
+def prepare_imports(handlers_path: Sequence[str], code_cache: str | None = None) -> None:
+    """Look for modules in *handlers_path* first, and never in the working directory.
+
+    *code_cache* is a folder for compiled code; None compiles every time.
+    """
+    roots = [os.path.abspath(path) for path in handlers_path]  # noqa: PTH100 - sys.path holds str
+    sys.path[:] = roots + [path for path in sys.path if path and path not in roots]
+    sys.path_hooks.insert(0, _finder_hook(roots, code_cache))
+    for path in [path for path in sys.path_importer_cache if _is_below(path, roots)]:
+        del sys.path_importer_cache[path]
+
+
+def load_handler(handler: str, handlers_path: Sequence[str] = ()) -> Callable[..., Any]:
+    """Import the function that *handler* names.
+
+    Raises `HandlerError` when the name leads nowhere, and whatever the module itself raises.
+    """
+    if ":" not in handler:
+        return _load_entry_point(handler)
+    if not HANDLER_PATTERN.fullmatch(handler):
+        raise HandlerError(
+            Fault.NO_FUNCTION,
+            f"`{handler[:100]}` is no handler",
+            hint="write package.module:function",
+        )
+    name, _, function = handler.partition(":")
+    _forget_shadowed(name, handlers_path)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Only when this very module (or a package on the way to it) is what was not found.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        places = ", ".join(handlers_path) or "no handlers_path"
+        raise HandlerError(
+            Fault.NO_MODULE,
+            f"there is no module `{error.name}`",
+            hint=f"looked in {places}, then among installed packages",
+        ) from None
+    return _function_of(module, name, function)
+
+
+def takes_job(handler: str, function: Callable[..., Any]) -> bool:
+    """Is *function* called with the job (or without any argument).
+
+    Raises `HandlerError` when it can be called in neither way.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise HandlerError(
+            Fault.WRONG_SIGNATURE,
+            f"handler `{handler}` is a generator: calling it would run none of it",
+            hint="take the `yield` out, or loop over it in a function of its own",
+            place=place_of(function),
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # built-in functions do not always tell
+        return True
+    for arguments in ((None,), ()):
+        with suppress(TypeError):
+            signature.bind(*arguments)
+            return bool(arguments)
+    shown = ", ".join(
+        str(parameter).partition(":")[0] for parameter in signature.parameters.values()
+    )
+    raise HandlerError(
+        Fault.WRONG_SIGNATURE,
+        f"handler `{handler}` takes ({shown}); luad passes one argument, job",
+        hint="take only `job`; parameters come in `job.metadata`",
+        place=place_of(function),
+    )
+
+
+def place_of(function: object) -> str:
+    """``file:line`` of a function; empty when it has none."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+
+
+def _function_of(module: Any, name: str, function: str) -> Callable[..., Any]:
+    missing = object()
+    found = getattr(module, function, missing)
+    if found is missing:
+        raise HandlerError(
+            Fault.NO_FUNCTION,
+            f"`{name}` has no function `{function}`",
+            **_nearest(module, function),
+        )
+    if isinstance(found, type) or not callable(found):
+        kind = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
+        raise HandlerError(
+            Fault.NO_FUNCTION,
+            f"`{name}:{function}` is {kind}, not a function",
+            hint="a handler is a function that takes the job",
+        )
+    handler: Callable[..., Any] = found
+    return handler
+
+
+def _nearest(module: Any, function: str) -> dict[str, str]:
+    """The function of *module* that was probably meant, as *hint* and *place*."""
+    import difflib  # noqa: PLC0415 - only once something is wrong
+
+    functions = {key: value for key, value in vars(module).items() if inspect.isroutine(value)}
+    own = [key for key, value in functions.items() if value.__module__ == module.__name__]
+    near = difflib.get_close_matches(function, own or functions, n=1)
+    if near:
+        return {"hint": f"did you mean `{near[0]}`?", "place": place_of(functions[near[0]])}
+    if own:
+        return {"hint": f"it has {', '.join(f'`{key}`' for key in own[:8])}"}
+    return {"hint": "it has no functions at all"}
+
+
+def _load_entry_point(name: str) -> Callable[..., Any]:
+    # 37 ms to import, so only for those who need it.
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
+    known = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if name not in known:
+        import difflib  # noqa: PLC0415 - only once something is wrong
+
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else "write package.module:function"
+        raise HandlerError(
+            Fault.NO_MODULE,
+            f"no installed package has an entry point `{name}` in the group {ENTRY_POINT_GROUP}",
+            hint=hint,
+        )
+    found: Callable[..., Any] = known[name].load()
+    return found
+
+
+def _forget_shadowed(name: str, handlers_path: Sequence[str]) -> None:
+    """Let a module of the user win over a loaded one of the same name.
+
+    The processes that handlers are forked from have parts of the standard library loaded, and
+    ``handlers_path`` comes first.
+    """
+    top = name.partition(".")[0]
+    if top not in sys.modules or top == "luad" or top in sys.builtin_module_names:
+        return
+    spec = importlib.machinery.PathFinder.find_spec(top, list(handlers_path))
+    if spec is None or spec.origin is None:
+        return
+    if spec.origin != getattr(sys.modules[top], "__file__", None):
+        for loaded in [key for key in sys.modules if f"{key}.".startswith(f"{top}.")]:
+            del sys.modules[loaded]
+
+
+def _is_below(path: str, roots: Sequence[str]) -> bool:
+    return any(path == root or path.startswith(root + os.sep) for root in roots)
+
+
+def _finder_hook(roots: Sequence[str], code_cache: str | None) -> Callable[[str], Any]:
+    class Loader(_FreshLoader):
+        cache = code_cache
+
+    kinds: list[tuple[Any, list[str]]] = [
+        (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
+        (Loader, importlib.machinery.SOURCE_SUFFIXES),
+        (importlib.machinery.SourcelessFileLoader, importlib.machinery.BYTECODE_SUFFIXES),
+    ]
+
+    def hook(path: str) -> importlib.machinery.FileFinder:
+        if not _is_below(path, roots) or not os.path.isdir(path):  # noqa: PTH112 - a str by protocol
+            raise ImportError("not one of the handlers' folders", path=path)
+        return importlib.machinery.FileFinder(path, *kinds)
+
+    return hook
+
+
+class _FreshLoader(importlib.machinery.SourceFileLoader):
+    """Loads source, or code that was compiled from exactly the same source."""
+
+    cache: str | None = None
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        source = self.get_data(path)
+        if self.cache is None:
+            return self._compile(source, path)
+        # The hash also covers Python's own version of compiled code.
+        key = importlib.util.source_hash(source)
+        name = importlib.util.source_hash(os.fsencode(path)).hex()
+        file = os.path.join(self.cache, f"{name}.{sys.implementation.cache_tag}.code")  # noqa: PTH118 - on every import
+        with suppress(OSError, EOFError, ValueError, TypeError):
+            stored = self.get_data(file)
+            if stored.startswith(key):
+                code = marshal.loads(memoryview(stored)[len(key) :])  # noqa: S302 - our own folder, as safe as the source
+                return code  # type: ignore[no-any-return] # noqa: RET504 - the type must be told
+        code = self._compile(source, path)
+        with suppress(OSError):
+            _write_whole(file, key + marshal.dumps(code))
+        return code
+
+    def _compile(self, source: bytes, path: str) -> CodeType:
+        code: CodeType = self.source_to_code(source, path)
+        return code
+
+
+def _write_whole(file: str, data: bytes) -> None:
+    """Write so that a reader sees the old content or the new one, and never a part."""
+    # The folder is 0700: whoever can write here can run code as luad.
+    os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - plain os throughout
+    temporary = f"{file}.{os.getpid()}"
+    with open(temporary, "wb") as stream:  # noqa: PTH123 - the same
+        stream.write(data)
+    os.replace(temporary, file)  # noqa: PTH105 - the same

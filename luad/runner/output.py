@@ -1,0 +1,176 @@
+"""What a run says, within bounds: the beginning, the end, and how much was left out between.
+
+Room rule: bytes in, lines out; the keeper reads the pipes, and is told the time.
+
+The beginning is cut into lines at once, so that people can follow. Whatever comes after it only
+passes through a ring of raw chunks, which costs next to nothing: a handler that prints 100 MB
+slows down nobody. The ring becomes lines when the run is over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final, TypeAlias
+
+Line: TypeAlias = dict[str, Any]
+
+_MIN_COST: Final = 16
+"""A line costs at least this many bytes of the limit, so that empty ones cannot be endless."""
+
+
+class LineSplitter:
+    """Cuts bytes into lines without their end; longer ones than *limit* bytes into pieces."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.partial = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that *data* completes."""
+        *whole, self.partial = (self.partial + data).split(b"\n")
+        lines: list[bytes] = []
+        for line in whole:
+            lines += self._pieces(line)
+        *pieces, self.partial = self._pieces(self.partial)
+        return lines + pieces
+
+    def rest(self) -> list[bytes]:
+        """What the last line end left over; empty when there is nothing."""
+        partial, self.partial = self.partial, b""
+        return [partial] if partial else []
+
+    def _pieces(self, line: bytes) -> list[bytes]:
+        pieces = []
+        while len(line) > self._limit:
+            end = self._limit
+            # A character of UTF-8 is at most four bytes; do not tear one apart.
+            while end > self._limit - 3 and line[end] & 0xC0 == 0x80:
+                end -= 1
+            pieces.append(line[:end])
+            line = line[end:]
+        return [*pieces, line]
+
+
+class Output:
+    """Collects the output of one run; at most *limit* bytes of its head and as much of its tail."""
+
+    def __init__(self, limit: int, line_limit: int) -> None:
+        self._limit = limit
+        self._line_limit = line_limit
+        self._head_left = limit
+        self._splitters: dict[str, LineSplitter] = {}
+        self._ready: list[Line] = []
+        # The tail: raw bytes of a stream, or a log record together with its size.
+        self._ring: deque[tuple[str, bytes | Line, int, int]] = deque()
+        self._ring_size = 0
+        self.dropped_bytes = 0
+
+    def feed(self, stream: str, data: bytes, at: int) -> None:
+        """Take *data*, which came out of *stream* at the instant *at*."""
+        if self._head_left <= 0:
+            self._push(stream, data, len(data), at)
+            return
+        lines = self._splitter(stream).feed(data)
+        for index, line in enumerate(lines):
+            self._head_left -= _cost(line)
+            self._ready.append(_line(stream, line, at))
+            if self._head_left <= 0:
+                self._close_head(stream, lines[index + 1 :], at)
+                return
+
+    def feed_record(self, record: Line, size: int) -> None:
+        """Take a log record, whose JSON has *size* bytes."""
+        if self._head_left <= 0:
+            self._push("log", record, size, record["ts"])
+            return
+        self._ready.append(record)
+        self._head_left -= max(size, _MIN_COST)
+        if self._head_left <= 0:
+            self._close_head("", [], record["ts"])
+
+    def take(self) -> list[Line]:
+        """The lines of the head that were completed since the last call."""
+        ready, self._ready = self._ready, []
+        return ready
+
+    def finish(self, at: int) -> list[Line]:
+        """All that is left: the rest of the head, a remark if something is missing, the tail."""
+        for stream, splitter in self._splitters.items():
+            self._ready += [_line(stream, line, at) for line in splitter.rest()]
+        tail = self._tail_lines(at)
+        lines = self.take()
+        if self.dropped_bytes:
+            gap = f"{self.dropped_bytes:,} bytes of output were left out here"
+            lines.append(system_line(gap, at, level="warning"))
+        return lines + tail
+
+    def _splitter(self, stream: str) -> LineSplitter:
+        return self._splitters.setdefault(stream, LineSplitter(self._line_limit))
+
+    def _close_head(self, stream: str, lines: list[bytes], at: int) -> None:
+        """From here on only the ring is fed; it begins with what was not forwarded any more."""
+        for name, splitter in self._splitters.items():
+            partial, splitter.partial = splitter.partial, b""
+            rest = b"".join(line + b"\n" for line in lines) if name == stream else b""
+            if rest + partial:
+                self._push(name, rest + partial, len(rest + partial), at)
+
+    def _push(self, stream: str, content: bytes | Line, size: int, at: int) -> None:
+        self._ring.append((stream, content, size, at))
+        self._ring_size += size
+        while self._ring_size - self._ring[0][2] >= self._limit:
+            oldest = self._ring.popleft()
+            self._ring_size -= oldest[2]
+            self.dropped_bytes += oldest[2]
+
+    def _tail_lines(self, at: int) -> list[Line]:
+        self._trim_ring()
+        splitters: dict[str, LineSplitter] = {}
+        costed: list[tuple[Line, int]] = []
+        for stream, content, size, seen_at in self._ring:
+            if isinstance(content, dict):
+                costed.append((content, max(size, _MIN_COST)))
+                continue
+            splitter = splitters.setdefault(stream, LineSplitter(self._line_limit))
+            costed += [(_line(stream, raw, seen_at), _cost(raw)) for raw in splitter.feed(content)]
+        for stream, splitter in splitters.items():
+            costed += [(_line(stream, raw, at), _cost(raw)) for raw in splitter.rest()]
+        return self._last_lines(costed)
+
+    def _trim_ring(self) -> None:
+        """Cut the oldest chunk, so that the tail is no longer than allowed."""
+        excess = self._ring_size - self._limit
+        if excess <= 0:
+            return
+        stream, content, size, at = self._ring.popleft()
+        if isinstance(content, bytes):
+            self._ring.appendleft((stream, content[excess:], size - excess, at))
+            self.dropped_bytes += excess
+        else:
+            self.dropped_bytes += size
+
+    def _last_lines(self, costed: list[tuple[Line, int]]) -> list[Line]:
+        """The latest lines that the limit pays for; short ones cost more than their bytes."""
+        left = self._limit + self._line_limit  # the bytes themselves are already within the limit
+        for index in range(len(costed) - 1, -1, -1):
+            left -= costed[index][1]
+            if left < 0:
+                self.dropped_bytes += sum(
+                    len(line["message"]) + 1 for line, _ in costed[: index + 1]
+                )
+                return [line for line, _ in costed[index + 1 :]]
+        return [line for line, _ in costed]
+
+
+def system_line(message: str, at: int, *, level: str = "info") -> Line:
+    """A remark of luad itself among the lines of a run."""
+    return {"ts": at, "stream": "system", "level": level, "logger": "luad", "message": message}
+
+
+def _line(stream: str, raw: bytes, at: int) -> Line:
+    text = raw.removesuffix(b"\r").decode("utf-8", "replace")
+    return {"ts": at, "stream": stream, "level": "info", "logger": "", "message": text}
+
+
+def _cost(line: bytes) -> int:
+    return max(len(line) + 1, _MIN_COST)

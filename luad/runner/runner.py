@@ -1,0 +1,406 @@
+"""The runner: start an attempt, stop it, report what it says and how it ends.
+
+Room rule: ends are reported, never interpreted. `launch` and `stop` never raise and never wait;
+every attempt that was launched ends in exactly one `AttemptEnded`. Every method is called on the
+event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.clock import elapsed_ms, wall_ms
+from luad.core.events import AttemptEnded, AttemptStarted
+from luad.core.model import SECOND, Ending, EndKind, ProcessIdentity, RunError
+from luad.errors import UnavailableError
+from luad.runner.attempt import Attempt, Key, ending_of, error_of, failed_ending, stop_frame
+from luad.runner.frames import CHUNK, encode
+from luad.runner.link import SpawnerLink
+from luad.runner.processes import boot_id, kill_survivor
+from luad.runner.runslock import RunsLock
+from luad.runner.spec import build_spec, passed_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from luad.core.events import StartAttempt
+    from luad.runner.output import Line
+
+_WINDOW: Final = 32  # attempts on their way to a process; more would only fight for the processor
+_MAX_TRIES: Final = 3  # how many spawners may die over one attempt
+_START_TIMEOUT_S: Final = 30
+_SWEEP_S: Final = 2
+_MAX_BACKOFF_S: Final = 5.0
+_CLOSE_MARGIN_S: Final = 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerConfig:
+    """What the runner has to know; sizes in bytes, *environ* is the daemon's own environment.
+
+    *pass_env* are the names (or patterns) of variables that handlers may see besides the usual
+    ones. *overdue_ms*: how long after its last chance a keeper may be silent.
+    """
+
+    handlers_path: tuple[Path, ...]
+    state_dir: Path
+    socket_path: Path | None = None
+    cwd: Path = Path("/")
+    kill_grace_ms: int = 10 * SECOND
+    output_limit_bytes: int = 262_144
+    line_limit_bytes: int = 16_384
+    result_limit_bytes: int = 262_144
+    pass_env: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    overdue_ms: int = 15 * SECOND
+
+
+class Runner:
+    """Runs attempts in processes of their own.
+
+    *emit* gets `AttemptStarted` (unless there never was a process) and then `AttemptEnded`;
+    *on_lines* gets run id, attempt, job name and lines, in their order and before the ending. A
+    line is ``{"ts": ms, "stream", "level", "logger", "message"}``, a log record may have
+    ``extras``, ``exception`` and ``stack`` besides.
+    """
+
+    def __init__(
+        self,
+        config: RunnerConfig,
+        *,
+        emit: Callable[[AttemptStarted | AttemptEnded], None],
+        on_lines: Callable[[str, int, str, list[Line]], None],
+    ) -> None:
+        self._config = config
+        self._emit = emit
+        self._on_lines = on_lines
+        self._boot_id = boot_id()
+        self._lock: RunsLock | None = None
+        self._link: SpawnerLink | None = None
+        self._attempts: dict[Key, Attempt] = {}
+        self._pending: deque[Attempt] = deque()
+        self._launching: set[Attempt] = set()  # sent to the spawner, no process reported yet
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed_starts = 0
+        self._is_closing = False
+        self._start_error = ""
+        self._decided = asyncio.Event()  # the spawner is ready, or cannot be started
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # --- life ----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the spawner and wait until it is warm.
+
+        Raises `UnavailableError` when there is no way to start processes.
+        """
+        self._hold_lock()
+        self._start_spawner()
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await self._decided.wait()
+        except TimeoutError:
+            self._start_error = "it does not come up"
+        if self._start_error:
+            await self.close()
+            raise UnavailableError(
+                f"the process that starts runs cannot be started: {self._start_error}"
+            )
+        self._spawn_task(self._sweep())
+
+    async def wait_for_previous(self, timeout_ms: int = 15 * SECOND) -> bool:
+        """Wait until no process of an earlier daemon's runs is alive; False after *timeout_ms*."""
+        return await self._hold_lock().wait_for_others(timeout_ms)
+
+    def refresh(self) -> None:
+        """Replace the spawner, so that later runs see newly installed packages and paths."""
+        if self._link is not None:
+            self._spawn_task(self._link.close())
+        self._start_spawner()
+
+    async def close(self) -> None:
+        """End what still runs (TERM, grace, KILL), report it, and end the spawner."""
+        self._is_closing = True
+        for attempt in list(self._attempts.values()):
+            self.stop(*attempt.key)
+        grace_s = self._config.kill_grace_ms / SECOND
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s + _CLOSE_MARGIN_S):
+                await self._idle.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for attempt in list(self._attempts.values()):
+            self._end(attempt, self._lost("its keeper did not report"))
+        if self._link is not None:
+            await self._link.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def running(self) -> Mapping[Key, ProcessIdentity | None]:
+        """The attempts that were launched and have not ended; None: no process known yet."""
+        return MappingProxyType({key: item.handler for key, item in self._attempts.items()})
+
+    @property
+    def spawner_pid(self) -> int | None:
+        """The process id of the spawner, for `luad doctor`."""
+        return self._link.pid if self._link is not None else None
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def launch(self, start: StartAttempt) -> None:
+        """Start a process for an attempt. Whatever goes wrong becomes its `AttemptEnded`."""
+        attempt = Attempt(start)
+        assert attempt.key not in self._attempts, f"{attempt.key} was launched already"
+        self._attempts[attempt.key] = attempt
+        self._idle.clear()
+        if self._is_closing:
+            self._refuse(attempt, "RunnerClosed", "the daemon is shutting down")
+            return
+        self._pending.append(attempt)
+        self._pump()
+
+    def stop(self, run_id: str, attempt: int, kill: bool = False) -> None:
+        """End an attempt: TERM, grace, KILL; or KILL at once. No longer known is no mistake."""
+        found = self._attempts.get((run_id, attempt))
+        if found is None or (found.channel is None and found.keeper is not None):
+            return  # it has ended, or is being reported as lost
+        found.is_stopping = True
+        if found.channel is None:
+            with suppress(ValueError):
+                self._pending.remove(found)
+            self._end_soon(found, _cancelled_early())
+            return
+        grace_ms = 0 if kill else self._config.kill_grace_ms
+        found.overdue_ms = elapsed_ms() + grace_ms + self._config.overdue_ms
+        found.outbox += stop_frame(kill=kill)
+        self._push_out(found)
+
+    # --- launching -----------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Send as many attempts on their way as may be."""
+        while self._pending and len(self._launching) < _WINDOW and self._link is not None:
+            attempt = self._pending.popleft()
+            try:
+                is_sent = self._send(attempt, self._link)
+            except (OSError, ValueError, TypeError, RecursionError) as error:
+                self._refuse(attempt, type(error).__name__, str(error))
+                continue
+            if not is_sent:
+                self._pending.appendleft(attempt)
+                return
+
+    def _send(self, attempt: Attempt, link: SpawnerLink) -> bool:
+        spec = encode(build_spec(attempt.start, self._config))
+        ours, theirs = socket.socketpair()
+        try:
+            link.send(theirs)
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            ours.close()
+            return False  # busy or gone: the next attempt's start, or the next spawner, will do
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        attempt.channel = ours
+        attempt.sent_ms = elapsed_ms()
+        attempt.outbox += spec
+        self._launching.add(attempt)
+        asyncio.get_running_loop().add_reader(ours, self._on_readable, attempt)
+        self._push_out(attempt)
+        return True
+
+    def _push_out(self, attempt: Attempt) -> None:
+        loop, channel = asyncio.get_running_loop(), attempt.channel
+        if channel is None:
+            return
+        if attempt.push_out():
+            loop.add_writer(channel, self._push_out, attempt)
+        else:
+            loop.remove_writer(channel)
+
+    # --- what keepers say ----------------------------------------------------------------------
+
+    def _on_readable(self, attempt: Attempt) -> None:
+        assert attempt.channel is not None, "a closed channel is not read"
+        try:
+            data = attempt.channel.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._on_silence(attempt)
+            return
+        for frame in attempt.buffer.feed(data):
+            self._on_frame(attempt, frame)
+
+    def _on_frame(self, attempt: Attempt, frame: dict[str, Any]) -> None:
+        match frame["t"]:
+            case "hello":
+                attempt.keeper = self._identity(frame)
+            case "started":
+                self._on_started(attempt, frame)
+            case "lines":
+                self._on_lines(*attempt.key, attempt.start.job.name, frame["lines"])
+            case "ended":
+                self._end(attempt, ending_of(frame))
+            case "failed":
+                error = error_of(frame["error"])
+                self._end(attempt, Ending(EndKind.NOT_STARTED, wall_ms(), error=error))
+
+    def _on_started(self, attempt: Attempt, frame: dict[str, Any]) -> None:
+        self._launching.discard(attempt)
+        attempt.handler = self._identity(frame)
+        if attempt.overdue_ms is None:
+            patience_ms = self._config.kill_grace_ms + self._config.overdue_ms
+            attempt.overdue_ms = elapsed_ms() + attempt.start.job.timeout_ms + patience_ms
+        self._emit(AttemptStarted(*attempt.key, frame["ts"], attempt.handler))
+        self._pump()
+
+    def _on_silence(self, attempt: Attempt) -> None:
+        """The channel was closed without an ending: somebody killed the keeper, or the spawner."""
+        self._hang_up(attempt)
+        if attempt.keeper is not None:
+            self._spawn_task(self._clear_up(attempt))
+        elif attempt.is_stopping:
+            self._end(attempt, _cancelled_early())
+        elif attempt.tries + 1 >= _MAX_TRIES:
+            self._refuse(
+                attempt, "SpawnerGone", f"the spawner died {_MAX_TRIES} times over this run"
+            )
+        else:
+            # No keeper ever spoke, so nothing was started: it is safe to try again.
+            attempt.tries += 1
+            attempt.outbox.clear()
+            self._pending.append(attempt)
+            self._pump()
+
+    async def _clear_up(self, attempt: Attempt) -> None:
+        """The handler died with its keeper; end the rest of its session, then say so."""
+        if attempt.handler is not None:
+            await asyncio.to_thread(kill_survivor, attempt.handler)
+        self._end(attempt, self._lost("its keeper process was killed"))
+
+    # --- endings -------------------------------------------------------------------------------
+
+    def _end(self, attempt: Attempt, ending: Ending) -> None:
+        if self._attempts.pop(attempt.key, None) is None:
+            return  # it was stopped twice before it had begun
+        self._hang_up(attempt)
+        self._emit(AttemptEnded(*attempt.key, ending))
+        if not self._attempts:
+            self._idle.set()
+        self._pump()
+
+    def _end_soon(self, attempt: Attempt, ending: Ending) -> None:
+        """End it once the caller of `launch` or `stop` is through."""
+        asyncio.get_running_loop().call_soon(self._end, attempt, ending)
+
+    def _refuse(self, attempt: Attempt, name: str, message: str) -> None:
+        self._end_soon(attempt, failed_ending(EndKind.NOT_STARTED, wall_ms(), name, message))
+
+    def _lost(self, why: str) -> Ending:
+        return failed_ending(EndKind.LOST, wall_ms(), "Lost", f"nobody saw the run end: {why}")
+
+    def _hang_up(self, attempt: Attempt) -> None:
+        self._launching.discard(attempt)
+        if attempt.channel is not None:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(attempt.channel)
+            loop.remove_writer(attempt.channel)
+            attempt.channel.close()
+            attempt.channel = None
+
+    # --- the spawner ---------------------------------------------------------------------------
+
+    def _start_spawner(self) -> None:
+        link = SpawnerLink(on_ready=self._on_spawner_ready, on_gone=self._on_spawner_gone)
+        passed = passed_environment(self._config.environ, self._config.pass_env)
+        lock = self._hold_lock().descriptor
+        try:
+            link.start(passed=passed, environ=self._config.environ, lock=lock)
+        except OSError as error:
+            self._link = None
+            self._on_failed_start(f"{type(error).__name__}: {error}")
+            return
+        self._link = link
+        self._pump()
+
+    def _on_spawner_ready(self) -> None:
+        self._failed_starts, self._start_error = 0, ""
+        self._decided.set()
+        self._pump()
+
+    def _on_spawner_gone(self, link: SpawnerLink) -> None:
+        if link is not self._link:
+            return
+        self._link = None
+        if self._is_closing:
+            return
+        if link.is_ready:
+            self._start_spawner()
+        else:
+            self._on_failed_start("it ended before it was ready")
+
+    def _on_failed_start(self, why: str) -> None:
+        self._failed_starts += 1
+        if self._failed_starts >= _MAX_TRIES:
+            self._start_error = why
+            self._decided.set()
+            while self._pending:
+                message = f"the process that starts runs cannot be started: {why}"
+                self._refuse(self._pending.popleft(), "SpawnerGone", message)
+        delay_s = min(0.1 * 2 ** (self._failed_starts - 1), _MAX_BACKOFF_S)
+        asyncio.get_running_loop().call_later(delay_s, self._restart_spawner)
+
+    def _restart_spawner(self) -> None:
+        if not self._is_closing and self._link is None:
+            self._start_spawner()
+
+    async def _sweep(self) -> None:
+        """Now and then look for those who should have spoken: a handler may stop its parent."""
+        while True:
+            await asyncio.sleep(min(_SWEEP_S, self._config.overdue_ms / SECOND))
+            now = elapsed_ms()
+            silent_since = min((attempt.sent_ms for attempt in self._launching), default=now)
+            if now - silent_since > self._config.overdue_ms and self._link is not None:
+                self._link.kill()
+            for attempt in list(self._attempts.values()):
+                is_overdue = attempt.overdue_ms is not None and now > attempt.overdue_ms
+                if is_overdue and attempt.keeper is not None:
+                    await asyncio.to_thread(kill_survivor, attempt.keeper)
+
+    # --- small things --------------------------------------------------------------------------
+
+    def _identity(self, frame: dict[str, Any]) -> ProcessIdentity:
+        return ProcessIdentity(frame["pid"], frame["ticks"], self._boot_id)
+
+    def _hold_lock(self) -> RunsLock:
+        if self._lock is None:
+            self._lock = RunsLock(self._config.state_dir)
+        return self._lock
+
+    def _spawn_task(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _cancelled_early() -> Ending:
+    error = RunError("Cancelled", "the run was cancelled before its process was started")
+    return Ending(EndKind.CANCELLED, wall_ms(), error=error)

@@ -1,0 +1,121 @@
+"""The spawner: a warm interpreter that forks a keeper for every attempt, in about a millisecond.
+
+Run as ``python -P -m luad.runner.spawner SOCKET LOCK``. Room rule: only light modules of the
+standard library; whatever is loaded here is paid for by every fork. It parses nothing: what is
+to be run comes over the attempt's own socket, straight to the keeper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from luad.runner import child
+from luad.runner.frames import encode
+from luad.runner.keeper import failed_frame, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+READY: Final = b"ready"
+LAUNCH: Final = b"launch"
+
+_QUIET_MS: Final = 10
+
+_PENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals to the daemon's whole service are not meant for runs: the daemon says what ends.
+
+They are blocked, not ignored, so that a handler's process cannot lose one before it has set up
+what to do with it.
+"""
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until the daemon closes its end of the socket."""
+    control = socket.socket(fileno=int(arguments[0]))
+    lock = int(arguments[1])
+    signal.pthread_sigmask(signal.SIG_SETMASK, _PENDING)
+    for signum in _resettable():
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
+    _warm_up()
+    with suppress(OSError):
+        control.send(READY)
+        _serve(control, lock)
+
+
+def _resettable() -> Iterable[int]:
+    """The signals that whoever started us may have had ignored; Python's own two stay so."""
+    fixed = {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}
+    return [signum for signum in signal.valid_signals() if signum not in fixed]
+
+
+def _warm_up() -> None:
+    """Run once through what every run does, then keep the collector away from all of it."""
+    child.warm_up()
+    asyncio.run(asyncio.sleep(0))
+    json.dumps(json.loads('{"a": [1.5, null]}'))
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+
+
+def _serve(control: socket.socket, lock: int) -> None:
+    """Keep one keeper in reserve: it saves several milliseconds of lateness.
+
+    The next one is made in a quiet moment, so that it does not compete with the run just handed
+    over; in a herd there is none, and each is made when it is needed.
+    """
+    spare: socket.socket | OSError | None = None
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    while True:
+        if spare is None and not poll.poll(_QUIET_MS):
+            spare = _fork_spare(control, lock)
+        message, descriptors, _flags, _address = socket.recv_fds(control, 64, 1)
+        if not message:
+            return
+        if not isinstance(spare, socket.socket):
+            spare = _fork_spare(control, lock)
+        for descriptor in descriptors:
+            _hand_over(descriptor, spare)
+            os.close(descriptor)
+        spare = None
+
+
+def _fork_spare(control: socket.socket, lock: int) -> socket.socket | OSError:
+    """A keeper that waits for an attempt, as the socket to it; or why there is none."""
+    try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+    except OSError as error:
+        return error
+    if pid == 0:
+        control.close()
+        ours.close()
+        keep(theirs, lock)
+    theirs.close()
+    return ours
+
+
+def _hand_over(descriptor: int, spare: socket.socket | OSError) -> None:
+    if isinstance(spare, OSError):
+        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as channel:
+            channel.sendall(encode(failed_frame(spare)))
+        return
+    with suppress(OSError):
+        # If the spare has died, the channel closes, and the daemon asks again.
+        socket.send_fds(spare, [LAUNCH], [descriptor])
+    spare.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,114 @@
+"""What the daemon tells a keeper about an attempt, as JSON.
+
+Room rule: the one place where a `StartAttempt` becomes plain values.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+from luad.wire import format_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from luad.core.events import StartAttempt
+    from luad.core.model import Limits
+    from luad.runner.runner import RunnerConfig
+
+_ALWAYS_PASSED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR")
+"""Environment variables of the daemon that handlers see; everything else stays with it."""
+
+
+class LimitSpec(TypedDict):
+    """`Limits`, as JSON."""
+
+    memory_bytes: int | None
+    cpu_seconds: int | None
+    open_files: int | None
+    processes: int | None
+
+
+class LaunchSpec(TypedDict):
+    """Everything that a keeper and its handler need to know."""
+
+    handler: str
+    job: dict[str, Any]  # the arguments of `luad.sdk.Job`, without the two that the keeper knows
+    env: dict[str, str]  # on top of what the spawner was given
+    cwd: str
+    nice: int
+    limits: LimitSpec
+    handlers_path: list[str]
+    code_cache: str
+    timeout_ms: int
+    kill_grace_ms: int
+    output_limit: int
+    line_limit: int
+    result_limit: int
+
+
+def passed_environment(environ: Mapping[str, str], patterns: Iterable[str]) -> dict[str, str]:
+    """The part of the daemon's environment that handlers may see."""
+    allowed = (*_ALWAYS_PASSED, *patterns)
+    return {
+        name: value
+        for name, value in environ.items()
+        if any(fnmatchcase(name, pattern) for pattern in allowed)
+    }
+
+
+def build_spec(start: StartAttempt, config: RunnerConfig) -> LaunchSpec:
+    """The spec for one attempt. Times are milliseconds, sizes bytes."""
+    job, run = start.job, start.run
+    env = dict(job.env)
+    env["LUAD_JOB"] = job.name
+    env["LUAD_RUN_ID"] = run.id
+    env["LUAD_ATTEMPT"] = str(run.attempt)
+    env["LUAD_SCHEDULED_FOR"] = format_instant(run.scheduled_for)
+    if config.socket_path is not None:
+        env["LUAD_SOCKET"] = str(config.socket_path)
+    return {
+        "handler": job.handler,
+        "job": job_values(start),
+        "env": env,
+        "cwd": str(config.cwd.absolute()),
+        "nice": job.nice,
+        "limits": _limits(job.limits),
+        "handlers_path": [str(path.absolute()) for path in config.handlers_path],
+        "code_cache": str(config.state_dir.absolute() / "code-cache"),
+        "timeout_ms": job.timeout_ms,
+        "kill_grace_ms": config.kill_grace_ms,
+        "output_limit": config.output_limit_bytes,
+        "line_limit": config.line_limit_bytes,
+        "result_limit": config.result_limit_bytes,
+    }
+
+
+def job_values(start: StartAttempt) -> dict[str, Any]:
+    """The arguments of `luad.sdk.Job` that are known before the process starts."""
+    job, run = start.job, start.run
+    return {
+        "name": job.name,
+        "id": run.job_id,
+        "description": job.description,
+        "metadata": {**job.metadata, **(run.metadata or {})},
+        "run_id": run.id,
+        "trigger": run.trigger,
+        "scheduled_for_ms": run.scheduled_for,
+        "fire_at_ms": run.fire_at,
+        "attempt": run.attempt,
+        "max_attempts": job.retry.max_attempts,
+        "missed_count": run.missed_count,
+        "revision": run.revision,
+        "tags": job.tags,
+    }
+
+
+def _limits(limits: Limits) -> LimitSpec:
+    return {
+        "memory_bytes": limits.memory_bytes,
+        "cpu_seconds": limits.cpu_seconds,
+        "open_files": limits.open_files,
+        "processes": limits.processes,
+    }
