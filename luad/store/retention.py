@@ -224,7 +224,9 @@ def _give_back(connection: Connection) -> Pruned:
     if free <= FREE_PAGES:
         return Pruned(is_done=True)
     number = min(FREE_PAGES, free - FREE_PAGES)
-    connection.exec_driver_sql(f"PRAGMA incremental_vacuum({number})").all()
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute(f"PRAGMA incremental_vacuum({number})").fetchall()
     left: int = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
     # A file made without auto_vacuum gives nothing back; that is no reason to try for ever.
     return Pruned(left <= FREE_PAGES or left >= free)

@@ -134,12 +134,12 @@ def _grouped(records: Iterable[Record]) -> Iterator[tuple[type, Sequence[Any]]]:
 
 def _install_jobs(connection: Connection, group: Sequence[InstallJob], _: Instant) -> list[str]:
     # The last one of a name wins: two rows of one name would be two jobs at the next start.
-    by_name = {row["name"]: row for row in map(values.job_row, group)}
-    rows = list(by_name.values())
+    all_rows = list(map(values.job_row, group))
+    rows = list({row["name"]: row for row in all_rows}.values())
     freed = [{"b_name": row["name"], "b_job_id": row["job_id"]} for row in rows]
     connection.execute(_free_name, freed)
     connection.execute(_install, rows)
-    connection.execute(_see_revision, [values.revision_row(row) for row in rows])
+    connection.execute(_see_revision, [values.revision_row(row) for row in all_rows])
     return []
 
 
