@@ -1,0 +1,139 @@
+"""luad.handlers.shell with a real shell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luad.handlers.shell import CommandFailedError, run
+from luad.sdk import Job
+
+MakeJob = Callable[..., Job]
+
+
+def test_a_command_line_runs_in_a_shell_and_its_output_is_inherited(
+    make_job: MakeJob, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sys.stdout.write("before\n")
+    assert run(make_job(command="echo one && echo two >&2 | cat")) == {"exit_code": 0}
+    out, err = capfd.readouterr()
+    assert out == "before\none\n"
+    assert err == "two\n"
+
+
+def test_a_percent_sign_needs_no_backslash(
+    make_job: MakeJob, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(make_job(command="date -u -d @0 +%Y%%"))
+    assert capfd.readouterr().out == "1970%\n"
+
+
+def test_a_list_runs_without_a_shell(make_job: MakeJob, capfd: pytest.CaptureFixture[str]) -> None:
+    run(make_job(command=["echo", "$HOME", "a b", ""]))
+    assert capfd.readouterr().out == "$HOME a b \n"
+
+
+def test_folder_and_environment_are_the_ones_asked_for(
+    make_job: MakeJob, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run(make_job(command="pwd; echo $WHO $COUNT", cwd=str(tmp_path), env={"WHO": "me", "COUNT": 3}))
+    assert capfd.readouterr().out == f"{tmp_path}\nme 3\n"
+
+
+def test_standard_input_is_empty(make_job: MakeJob) -> None:
+    assert run(make_job(command="! read line")) == {"exit_code": 0}
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("exit 3", r"^exit code 3: exit 3$"),
+        ("no-such-command-here", r"^exit code 127 \(command not found\)"),
+        ("/etc/passwd", r"^exit code 126 \(found, but not executable\)"),
+        ("kill -9 $$", r"^killed by SIGKILL \(9\): kill -9"),
+        ("sh -c 'kill -TERM $$'; exit $?", r"^exit code 143 \(.*SIGTERM \(15\)"),
+        (["no-such-command-here"], r"^could not be started \(No such file or directory\)"),
+        (["sh", "-c", "exit 4"], r"^exit code 4: sh -c 'exit 4'$"),
+    ],
+)
+def test_a_failure_names_exit_code_or_signal(make_job: MakeJob, command: Any, said: str) -> None:
+    with pytest.raises(CommandFailedError, match=said):
+        run(make_job(command=command))
+
+
+def test_other_exit_codes_can_mean_success(make_job: MakeJob) -> None:
+    assert run(make_job(command="exit 24", ok_exit_codes=[0, 24])) == {"exit_code": 24}
+    with pytest.raises(CommandFailedError, match="exit code 0"):
+        run(make_job(command="true", ok_exit_codes=[1]))
+
+
+def test_a_long_command_is_shortened_in_the_error(make_job: MakeJob) -> None:
+    with pytest.raises(CommandFailedError) as caught:
+        run(make_job(command="false " + "x" * 10_000))
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({}, "metadata.command: is missing"),
+        ({"command": "  "}, "metadata.command: a text is needed"),
+        ({"command": 5}, "metadata.command: a text or a list of texts"),
+        ({"command": []}, "metadata.command: the list is empty"),
+        ({"command": ["a", 1]}, "metadata.command: a text or a list of texts"),
+        ({"command": "a\0b"}, "metadata.command: a NUL byte"),
+        ({"comand": "true"}, "metadata.comand: is unknown; did you mean `command`"),
+        (
+            {"command": "true", "cwd": "/no/such/folder"},
+            "metadata.cwd: /no/such/folder is no folder",
+        ),
+        ({"command": "true", "env": {"A": [1]}}, "metadata.env.A: a text or a number"),
+        ({"command": "true", "env": "A=1"}, "metadata.env: names with values"),
+        ({"command": "true", "ok_exit_codes": 0}, "metadata.ok_exit_codes: write a list"),
+        ({"command": "true", "ok_exit_codes": [256]}, "metadata.ok_exit_codes: write a list"),
+        ({"command": "true", "ok_exit_codes": [True]}, "metadata.ok_exit_codes: write a list"),
+    ],
+)
+def test_a_wrong_parameter_is_named(make_job: MakeJob, metadata: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        run(make_job(**metadata))
+
+
+def test_keys_of_somebody_else_are_left_alone(make_job: MakeJob) -> None:
+    assert run(make_job(command="true", region="emea", owner="ann")) == {"exit_code": 0}
+
+
+def test_a_stopped_run_stops_its_command_and_lets_it_finish() -> None:
+    program = textwrap.dedent("""
+        import signal, sys
+        from luad.handlers.shell import run
+        from luad.sdk import Cancelled, Job
+
+        def stop(*_):
+            raise Cancelled
+
+        signal.signal(signal.SIGTERM, stop)
+        script = "trap 'echo tidied up; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+        job = Job(name="a", run_id="r", scheduled_for_ms=0, started_at_ms=0,
+                  metadata={"command": script})
+        try:
+            run(job)
+        except Cancelled:
+            print("cancelled")
+    """)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        os.kill(child.pid, signal.SIGTERM)
+        assert child.stdout.read() == "tidied up\ncancelled\n"
+    assert child.returncode == 0
