@@ -154,7 +154,8 @@ def test_what_is_said_of_a_span_agrees_with_walking_it(
 
 
 @pytest.mark.parametrize(
-    "expression", ["* * * * * *", "* 9 * * *", "0 0 1 1 *", "0 0 29 2 *", "*/30 30 2 * * 1-5"]
+    "expression",
+    ["* * * * * *", "* * 8 * * *", "* 9 * * *", "0 0 1 1 *", "0 0 29 2 *", "*/30 30 2 * * 1-5"],
 )
 def test_the_latest_over_a_century_costs_next_to_nothing(expression: str) -> None:
     schedule = Cron(expression, "America/New_York")
