@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 
+from world import UNIQUE, World
+
 from luad.core.model import OPEN_STATES, Instant, Overlap, Trigger
 from luad.core.schedule import occurrences
-from world import UNIQUE, World
 
 
 def violations(world: World) -> list[str]:

@@ -256,9 +256,7 @@ class World:
                 kind = self.dice.choice(
                     [EndKind.RETURNED] * 4 + [EndKind.RAISED, EndKind.TIMED_OUT, EndKind.SIGNALLED]
                 )
-                self.processes[run.id] = Process(
-                    run.id, run.attempt, self.elapsed + lasts, kind
-                )
+                self.processes[run.id] = Process(run.id, run.attempt, self.elapsed + lasts, kind)
             case StopAttempt(run_id):
                 if run_id in self.processes:
                     self.processes[run_id].ends_at = self.elapsed + self.dice.choice([0, 500])

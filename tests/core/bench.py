@@ -1,0 +1,110 @@
+"""An engine on a bench: a clock that is moved by hand, and what came out, by kind."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from luad.core.engine import Engine
+from luad.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ClaimRun,
+    ConfigLoaded,
+    Effect,
+    Event,
+    RecordSkip,
+    Reply,
+    StartAttempt,
+    Ticked,
+)
+from luad.core.model import (
+    Ending,
+    EndKind,
+    Interval,
+    Job,
+    Now,
+    ProcessIdentity,
+    Run,
+    Schedule,
+    Wanted,
+)
+
+T = TypeVar("T")
+START = 1_790_035_200_000  # 2026-09-22T00:00:00Z
+
+
+def make_job(name: str = "tick", schedule: Schedule | None = None, **fields: object) -> Job:
+    """A job; its revision follows from everything that is said here."""
+    schedule = schedule or Interval(60_000)
+    revision = f"{schedule}{sorted(fields.items(), key=str)}"
+    return Job(name, "h:f", schedule, revision, **fields)  # type: ignore[arg-type]
+
+
+class Bench:
+    """Feeds an engine. Times are seconds after START."""
+
+    def __init__(self, *jobs: Job, capacity: int = 100) -> None:
+        self.wall, self.elapsed = START, 777_000
+        self.engine = Engine(capacity, self.now)
+        self.effects: list[Effect] = []
+        self.load(*jobs)
+
+    @property
+    def now(self) -> Now:
+        return Now(self.wall, self.elapsed)
+
+    def feed(self, *events: Event) -> list[Effect]:
+        new = self.engine.handle(events, self.now)
+        self.effects += new
+        return new
+
+    def load(self, *jobs: Job) -> list[Effect]:
+        return self.feed(ConfigLoaded({job.name: Wanted(job) for job in jobs}))
+
+    def go_to(self, seconds: float) -> list[Effect]:
+        """Move both clocks and tick."""
+        ms = START + int(seconds * 1_000) - self.wall
+        self.wall += ms
+        self.elapsed += ms
+        return self.feed(Ticked())
+
+    def step_clock(self, seconds: float) -> list[Effect]:
+        """Move only the wall clock."""
+        self.wall += int(seconds * 1_000)
+        return self.feed(Ticked())
+
+    def end(self, run: Run, kind: EndKind = EndKind.RETURNED, attempt: int = 1) -> list[Effect]:
+        identity = ProcessIdentity(1, 2, "boot")
+        return self.feed(
+            AttemptStarted(run.id, attempt, self.wall, identity),
+            AttemptEnded(run.id, attempt, Ending(kind, self.wall)),
+        )
+
+    # --- what came out ---
+
+    def started(self) -> list[Run]:
+        return [each.run for each in self.all(StartAttempt)]
+
+    def starts_at(self) -> list[float]:
+        """The seconds for which runs were started."""
+        return [(run.scheduled_for - START) / 1_000 for run in self.started()]
+
+    def skips(self) -> list[tuple[str, float, float, int]]:
+        return [
+            (
+                each.skip.reason.value,
+                (each.skip.first - START) / 1_000,
+                (each.skip.last - START) / 1_000,
+                each.skip.count,
+            )
+            for each in self.all(RecordSkip)
+        ]
+
+    def claims(self) -> list[Run]:
+        return [each.run for each in self.all(ClaimRun)]
+
+    def reply(self) -> Reply:
+        return self.all(Reply)[-1]
+
+    def all(self, kind: type[T]) -> list[T]:
+        return [each for each in self.effects if isinstance(each, kind)]

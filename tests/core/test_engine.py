@@ -1,0 +1,470 @@
+"""The engine, one sentence at a time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bench import START, Bench, make_job
+
+from luad.core.events import (
+    AttemptEnded,
+    CancelRequested,
+    ClaimRun,
+    ClaimsRefused,
+    DrainRequested,
+    ExtendSkip,
+    InstallJob,
+    PauseRequested,
+    RemoveJob,
+    ResumeRequested,
+    RetryRequested,
+    SaveProgress,
+    SaveRun,
+    StartAttempt,
+    StopAttempt,
+    TriggerRequested,
+)
+from luad.core.model import (
+    DAY,
+    HOUR,
+    CatchUp,
+    Cron,
+    Ending,
+    EndKind,
+    Interval,
+    JobStatus,
+    Once,
+    Overlap,
+    Retry,
+    RunState,
+    Trigger,
+)
+
+EVERY_MINUTE = Cron("* * * * *")
+
+
+def test_a_run_is_claimed_before_it_is_started() -> None:
+    bench = Bench(make_job())
+    effects = bench.go_to(60)
+    kinds = [type(each) for each in effects]
+    assert kinds.index(ClaimRun) < kinds.index(StartAttempt)
+    assert any(isinstance(each, SaveProgress) for each in effects)
+
+
+def test_nothing_fires_at_the_moment_a_job_is_installed() -> None:
+    bench = Bench(make_job())
+    bench.go_to(59.999)
+    assert bench.started() == []
+
+
+def test_an_interval_keeps_its_grid_however_late_the_daemon_is() -> None:
+    bench = Bench(make_job())
+    for seconds in (60.5, 120.9, 180.1):
+        bench.go_to(seconds)
+        bench.end(bench.started()[-1])
+    assert bench.starts_at() == [60, 120, 180]
+
+
+def test_the_engine_asks_to_be_woken_in_time() -> None:
+    bench = Bench(make_job())
+    wake_ups = 0
+    while not bench.started():
+        at = bench.engine.next_wake_up()
+        assert at is not None
+        assert START < at <= START + 60_000
+        bench.go_to((at - START) / 1_000)
+        wake_ups += 1
+    assert bench.wall == START + 60_000
+    assert wake_ups < 5
+
+
+def test_ten_thousand_jobs_with_one_schedule_fire_in_one_batch() -> None:
+    jobs = [make_job(f"job-{n}", EVERY_MINUTE) for n in range(10_000)]
+    bench = Bench(*jobs, capacity=64)
+    bench.go_to(60)
+    assert len(bench.claims()) == 10_000
+    assert len(bench.started()) == 64
+
+
+# --- overlap -----------------------------------------------------------------------------------
+
+
+def test_skip_leaves_a_row_and_starts_nothing() -> None:
+    bench = Bench(make_job())
+    bench.go_to(60)
+    bench.go_to(120)
+    assert bench.starts_at() == [60]
+    assert bench.skips() == [("overlap", 120, 120, 1)]
+
+
+def test_queue_starts_the_next_one_when_the_first_has_ended() -> None:
+    bench = Bench(make_job(overlap=Overlap.QUEUE))
+    for seconds in (60, 120, 180):
+        bench.go_to(seconds)
+    assert bench.starts_at() == [60]
+    assert bench.skips() == [("overlap", 180, 180, 1)], "one waits, a second one does not"
+    bench.end(bench.started()[0])
+    assert bench.starts_at() == [60, 120]
+
+
+def test_replace_stops_the_first_and_starts_the_second_only_once_it_is_gone() -> None:
+    bench = Bench(make_job(overlap=Overlap.REPLACE))
+    bench.go_to(60)
+    first = bench.started()[0]
+    effects = bench.go_to(120)
+    assert [each.run_id for each in effects if isinstance(each, StopAttempt)] == [first.id]
+    assert bench.starts_at() == [60]
+    bench.end(first, EndKind.CANCELLED)
+    assert bench.starts_at() == [60, 120]
+    ended = next(each.run for each in bench.all(SaveRun) if each.run.state is RunState.CANCELLED)
+    assert ended.reason == "replaced"
+
+
+def test_allow_runs_side_by_side_up_to_its_bound() -> None:
+    bench = Bench(make_job(overlap=Overlap.ALLOW, max_running=2))
+    for seconds in (60, 120, 180):
+        bench.go_to(seconds)
+    assert bench.starts_at() == [60, 120]
+    assert bench.skips() == [("overlap", 180, 180, 1)]
+
+
+# --- slots -------------------------------------------------------------------------------------
+
+
+def test_a_job_with_many_waiting_runs_delays_another_job_by_one_place() -> None:
+    greedy = make_job("greedy", Interval(1_000), overlap=Overlap.ALLOW, max_running=50)
+    modest = make_job("modest", Interval(10_000))
+    bench = Bench(greedy, modest, capacity=1)
+    for second in range(1, 11):
+        bench.go_to(second)
+    order = []
+    for _ in range(3):
+        bench.end(bench.started()[-1])
+        order.append(bench.started()[-1].job_name)
+    assert "modest" in order[:2]
+
+
+def test_a_waiting_run_is_recorded_as_running_before_it_is_started() -> None:
+    bench = Bench(make_job("a"), make_job("b"), capacity=1)
+    bench.go_to(60)
+    effects = bench.end(bench.started()[0])
+    states = [each.run.state for each in effects if isinstance(each, SaveRun)]
+    assert states[-1] is RunState.RUNNING
+    assert type(effects[-1]) is StartAttempt or StartAttempt in map(type, effects)
+
+
+def test_a_refused_claim_frees_its_slot() -> None:
+    bench = Bench(make_job("a"), make_job("b"), capacity=1)
+    bench.go_to(60)
+    bench.feed(ClaimsRefused((bench.started()[0].id,)))
+    assert len(bench.started()) == 2
+
+
+# --- retry -------------------------------------------------------------------------------------
+
+
+def test_a_failed_attempt_is_repeated_after_its_backoff() -> None:
+    bench = Bench(make_job(schedule=Cron("0 * * * *"), retry=Retry(2, 5_000)))
+    bench.go_to(3600)
+    run = bench.started()[0]
+    bench.end(run, EndKind.RAISED)
+    bench.go_to(3604.9)
+    assert len(bench.started()) == 1
+    bench.go_to(3605)
+    assert [each.attempt for each in bench.started()] == [1, 2]
+    bench.end(run, EndKind.RAISED, attempt=2)
+    assert bench.all(SaveRun)[-1].run.state is RunState.FAILED
+
+
+def test_the_late_end_of_an_earlier_attempt_changes_nothing() -> None:
+    bench = Bench(make_job(schedule=Cron("0 * * * *"), retry=Retry(2, 0)))
+    bench.go_to(3600)
+    run = bench.started()[0]
+    bench.end(run, EndKind.RAISED)
+    bench.go_to(3600.001)
+    before = len(bench.effects)
+    bench.feed(AttemptEnded(run.id, 1, Ending(EndKind.RETURNED, bench.wall)))
+    assert not [each for each in bench.effects[before:] if isinstance(each, SaveRun)]
+
+
+def test_a_pending_retry_ends_with_the_removal_of_its_job() -> None:
+    bench = Bench(make_job(schedule=Cron("0 * * * *"), retry=Retry(2, 5_000)))
+    bench.go_to(3600)
+    bench.end(bench.started()[0], EndKind.RAISED)
+    bench.load()
+    bench.go_to(3700)
+    assert len(bench.started()) == 1
+    assert bench.all(SaveRun)[-1].run.reason == "removed"
+
+
+# --- reload ------------------------------------------------------------------------------------
+
+
+def test_an_untouched_job_keeps_its_object_and_its_time() -> None:
+    kept, other = make_job("kept"), make_job("other")
+    bench = Bench(kept, other)
+    bench.go_to(30)
+    effects = bench.load(make_job("kept"), make_job("other", Interval(7_000)))
+    assert bench.engine.entries["kept"].job is kept
+    assert [each.job.name for each in effects if isinstance(each, InstallJob)] == ["other"]
+    bench.go_to(60)
+    assert ("kept", 60) in [
+        (run.job_name, (run.scheduled_for - START) / 1_000) for run in bench.started()
+    ]
+
+
+def test_a_changed_schedule_never_fires_the_past() -> None:
+    bench = Bench(make_job(schedule=Interval(DAY)))
+    bench.go_to(7_200)
+    bench.load(make_job(schedule=Interval(60_000)))
+    assert bench.started() == []
+    bench.go_to(7_260)
+    assert bench.starts_at() == [7_260]
+
+
+def test_a_change_that_leaves_the_schedule_alone_keeps_the_grid() -> None:
+    bench = Bench(make_job())
+    bench.go_to(30)
+    bench.load(make_job(timeout_ms=5_000))
+    bench.go_to(60)
+    assert bench.starts_at() == [60]
+
+
+def test_what_is_due_at_the_instant_of_a_reload_runs_under_the_old_definition() -> None:
+    bench = Bench(make_job())
+    bench.wall += 60_000
+    bench.elapsed += 60_000
+    bench.load(make_job(schedule=Interval(7_000)))
+    assert bench.starts_at() == [60]
+
+
+def test_nothing_starts_after_the_removal_but_what_runs_may_end() -> None:
+    bench = Bench(make_job())
+    bench.go_to(60)
+    effects = bench.load()
+    assert [each.job_name for each in effects if isinstance(each, RemoveJob)] == ["tick"]
+    bench.end(bench.started()[0])
+    assert bench.all(SaveRun)[-1].run.state is RunState.SUCCEEDED
+    bench.go_to(600)
+    assert bench.starts_at() == [60]
+
+
+def test_an_occurrence_between_its_instant_and_its_jitter_gets_a_row_when_the_job_goes() -> None:
+    bench = Bench(make_job(schedule=Cron("0 * * * *"), jitter_ms=HOUR))
+    bench.go_to(3600)
+    assert bench.started() == []
+    bench.load()
+    assert bench.skips() == [("removed", 3600, 3600, 1)]
+
+
+# --- once --------------------------------------------------------------------------------------
+
+
+def test_once_runs_once_and_is_completed() -> None:
+    bench = Bench(make_job(schedule=Once(START + 5_000)))
+    bench.go_to(5)
+    bench.end(bench.started()[0])
+    assert bench.engine.entries["tick"].status is JobStatus.COMPLETED
+    bench.go_to(5_000)
+    assert bench.starts_at() == [5]
+
+
+def test_once_in_the_past_runs_inside_the_window_and_is_missed_outside() -> None:
+    inside = make_job("inside", Once(START - HOUR + 1_000))
+    outside = make_job("outside", Once(START - HOUR - 1_000))
+    bench = Bench(inside, outside)
+    assert [run.job_name for run in bench.started()] == ["inside"]
+    assert [each[0] for each in bench.skips()] == ["downtime"]
+
+
+# --- pause -------------------------------------------------------------------------------------
+
+
+def test_a_paused_job_collects_its_skips_in_one_row() -> None:
+    bench = Bench(make_job())
+    bench.feed(PauseRequested("r1", "tick", "lunch", "ann"))
+    for seconds in (60, 120, 180):
+        bench.go_to(seconds)
+    assert bench.started() == []
+    assert bench.skips() == [("paused", 60, 60, 1)]
+    assert [each.skip.count for each in bench.all(ExtendSkip)] == [2, 3]
+    assert bench.engine.next_occurrence_of("tick") is None
+
+
+def test_a_pause_ends_by_itself_at_its_time() -> None:
+    bench = Bench(make_job())
+    bench.feed(PauseRequested("r1", "tick", until=START + 90_000))
+    bench.go_to(60)
+    bench.go_to(90)
+    bench.go_to(120)
+    assert bench.starts_at() == [120]
+
+
+def test_resuming_runs_none_one_or_all_of_what_was_skipped() -> None:
+    for catch_up, expected in (("none", []), ("one", [180]), ("all", [60, 120, 180])):
+        bench = Bench(make_job(overlap=Overlap.ALLOW))
+        bench.feed(PauseRequested("r1", "tick"))
+        for seconds in (60, 120, 180):
+            bench.go_to(seconds)
+        bench.feed(ResumeRequested("r2", "tick", catch_up))  # type: ignore[arg-type]
+        assert bench.starts_at() == expected
+
+
+def test_failures_in_a_row_pause_the_job_and_say_why() -> None:
+    bench = Bench(make_job(pause_after_failures=2))
+    for seconds in (60, 120):
+        bench.go_to(seconds)
+        bench.end(bench.started()[-1], EndKind.RAISED)
+    pause = bench.engine.entries["tick"].pause
+    assert pause is not None
+    assert pause.reason.startswith("2 failures in a row")
+    bench.go_to(180)
+    assert bench.starts_at() == [60, 120]
+
+
+def test_a_disabled_job_has_no_occurrences() -> None:
+    bench = Bench(make_job(enabled=False))
+    bench.go_to(600)
+    assert bench.effects and not bench.started() and not bench.skips()
+    bench.load(make_job(enabled=True))
+    bench.go_to(660)
+    assert bench.starts_at() == [660]
+
+
+# --- by hand -----------------------------------------------------------------------------------
+
+
+def test_a_run_by_hand_starts_now_and_its_answer_is_the_run() -> None:
+    bench = Bench(make_job())
+    bench.go_to(10)
+    bench.feed(TriggerRequested("r1", "tick", Trigger.MANUAL, {"a": 1}))
+    run = bench.reply().value
+    assert (run.state, run.metadata, run.scheduled_for) == (RunState.RUNNING, {"a": 1}, bench.wall)
+
+
+def test_by_hand_honours_the_overlap_policy_unless_forced() -> None:
+    bench = Bench(make_job())
+    bench.go_to(60)
+    bench.feed(TriggerRequested("r1", "tick", Trigger.MANUAL))
+    assert bench.reply().error == "already_running"
+    assert bench.started()[0].id in bench.reply().hint
+    bench.feed(TriggerRequested("r2", "tick", Trigger.MANUAL, force=True))
+    assert bench.reply().error is None
+
+
+def test_asking_for_what_is_not_there_is_answered() -> None:
+    bench = Bench()
+    bench.feed(TriggerRequested("r1", "nobody", Trigger.MANUAL))
+    assert bench.reply().error == "not_found"
+    bench.feed(CancelRequested("r2", "run_x"))
+    assert bench.reply().error == "conflict"
+
+
+def test_a_cancelled_run_is_stopped_and_never_retried() -> None:
+    bench = Bench(make_job(retry=Retry(5)))
+    bench.go_to(60)
+    run = bench.started()[0]
+    bench.feed(CancelRequested("r1", run.id, kill=True))
+    assert bench.all(StopAttempt) == [StopAttempt(run.id, 1, True)]
+    bench.end(run, EndKind.SIGNALLED)
+    assert bench.all(SaveRun)[-1].run.state is RunState.FAILED
+    assert len(bench.started()) == 1
+
+
+def test_an_ended_run_can_be_run_again() -> None:
+    bench = Bench(make_job())
+    bench.go_to(60)
+    bench.end(bench.started()[0], EndKind.RAISED)
+    failed = bench.all(SaveRun)[-1].run
+    bench.feed(RetryRequested("r1", failed))
+    again = bench.reply().value
+    assert (again.retry_of, again.scheduled_for) == (failed.id, failed.scheduled_for)
+    assert again.id != failed.id
+
+
+# --- drain -------------------------------------------------------------------------------------
+
+
+def test_a_draining_engine_starts_nothing_and_leaves_what_is_due_for_the_next_start() -> None:
+    bench = Bench(make_job())
+    bench.go_to(60)
+    bench.feed(DrainRequested())
+    bench.go_to(120)
+    assert bench.starts_at() == [60]
+    assert bench.skips() == []
+    assert bench.engine.next_wake_up() is None
+    bench.feed(TriggerRequested("r1", "tick", Trigger.MANUAL))
+    assert bench.reply().error == "draining"
+
+
+def test_an_impatient_drain_ends_what_runs() -> None:
+    bench = Bench(make_job())
+    bench.go_to(60)
+    run = bench.started()[0]
+    bench.feed(DrainRequested(is_impatient=True))
+    bench.end(run, EndKind.CANCELLED)
+    ended = bench.all(SaveRun)[-1].run
+    assert (ended.state, ended.reason) == (RunState.CANCELLED, "draining")
+
+
+# --- lateness and the clock --------------------------------------------------------------------
+
+
+def test_a_stall_of_three_minutes_is_one_run_and_one_row() -> None:
+    bench = Bench(make_job())
+    bench.go_to(245)
+    assert bench.starts_at() == [240]
+    assert bench.skips() == [("coalesced", 60, 180, 3)]
+    assert bench.started()[0].missed_count == 3
+    assert bench.started()[0].trigger is Trigger.CATCHUP
+
+
+def test_ten_years_ahead_is_one_run_not_three_hundred_million() -> None:
+    bench = Bench(make_job(schedule=EVERY_MINUTE))
+    bench.step_clock(3650 * 86_400)
+    assert len(bench.started()) == 1
+    assert len(bench.skips()) == 2
+
+
+def test_an_interval_keeps_its_cadence_when_the_clock_goes_back() -> None:
+    bench = Bench(make_job())
+    bench.go_to(60)
+    bench.end(bench.started()[0])
+    bench.step_clock(-7_200)
+    bench.wall += 59_999
+    bench.elapsed += 59_999
+    bench.feed()
+    assert len(bench.started()) == 1
+    bench.wall += 2
+    bench.elapsed += 2
+    bench.feed()
+    assert len(bench.started()) == 2
+    assert len({run.scheduled_for for run in bench.started()}) == 2
+
+
+def test_an_interval_keeps_its_cadence_when_the_clock_goes_ahead() -> None:
+    bench = Bench(make_job())
+    bench.go_to(30)
+    bench.step_clock(86_400)
+    assert bench.started() == []
+    bench.go_to(86_400 + 60)
+    assert len(bench.started()) == 1
+
+
+def test_a_clock_that_was_in_the_future_does_not_silence_cron_for_ever() -> None:
+    bench = Bench(make_job(schedule=EVERY_MINUTE))
+    bench.step_clock(3650 * 86_400)
+    bench.end(bench.started()[0])
+    bench.step_clock(-3650 * 86_400)
+    bench.go_to(60)
+    assert bench.starts_at()[-1] == 60
+
+
+def test_no_catch_up_means_that_a_late_one_is_missed() -> None:
+    bench = Bench(make_job(schedule=Cron("0 * * * *"), catch_up=CatchUp.NONE))
+    bench.go_to(3600 + 61)
+    assert bench.started() == []
+    assert bench.skips() == [("downtime", 3600, 3600, 1)]

@@ -1,0 +1,148 @@
+"""A real daemon in a folder of its own, for tests that want the whole thing."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+PATIENCE_S = 30.0
+
+
+class LiveDaemon:
+    """`luad serve` on *folder*: jobs.d, handlers and state stand in it. A context; kill and start at will."""
+
+    def __init__(self, folder: Path, *options: str, env: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.jobs = folder / "jobs.d"
+        self.handlers = folder / "handlers"
+        self.state = folder / "state"
+        self.socket = folder / "luad.sock"
+        self.jobs.mkdir(exist_ok=True)
+        self.handlers.mkdir(exist_ok=True)
+        self.options = options
+        self.env = {**os.environ, **(env or {})}
+        self.lines: list[dict[str, Any]] = []
+        self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # --- life ---
+
+    def start(self, *, wait: bool = True) -> LiveDaemon:
+        """Start it; with *wait*, return once it is ready."""
+        self._queue = queue.Queue()
+        command = [sys.executable, "-m", "luad", "serve", "--jobs", str(self.jobs)]
+        command += ["--state", str(self.state), "--socket", str(self.socket)]
+        command += ["--log-format", "json", *self.options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=self.env)
+        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        if wait:
+            self.wait_for("daemon.ready")
+        return self
+
+    def __enter__(self) -> LiveDaemon:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.stop()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "start it first"
+        return self._process
+
+    def stop(self) -> int:
+        """SIGTERM, and wait; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S + 30)
+
+    def kill(self) -> None:
+        """Kill -9, and wait."""
+        self.process.kill()
+        self.process.wait()
+
+    # --- its log ---
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        mine = self._queue
+        with process.stdout:
+            for line in process.stdout:
+                mine.put(json.loads(line))
+        mine.put(None)
+
+    def wait_for(
+        self, event: str, timeout_s: float = PATIENCE_S, **fields: object
+    ) -> dict[str, Any]:
+        """Return the next line of that event and with those fields; lines before it are kept in `lines`."""
+        while True:
+            try:
+                line = self._queue.get(timeout=timeout_s)
+            except queue.Empty:
+                raise AssertionError(f"no {event} {fields}; so far: {self.lines[-20:]}") from None
+            assert line is not None, f"the daemon ended before {event}: {self.lines[-20:]}"
+            self.lines.append(line)
+            if line["event"] == event and all(line.get(k) == v for k, v in fields.items()):
+                return line
+
+    def drain_log(self) -> list[dict[str, Any]]:
+        """Return every line of a daemon that has ended."""
+        while (line := self._queue.get(timeout=PATIENCE_S)) is not None:
+            self.lines.append(line)
+        return self.lines
+
+    # --- its files ---
+
+    def write_job(self, name: str, text: str) -> Path:
+        """Put a job file in place the way editors do: a new file, renamed."""
+        path = self.jobs / f"{name}.yaml"
+        draft = self.jobs / f".{name}.draft"
+        draft.write_text(text)
+        draft.replace(path)
+        return path
+
+    def write_handler(self, module: str, text: str) -> None:
+        """Write a module of handlers."""
+        (self.handlers / f"{module}.py").write_text(text)
+
+    def rows(self, question: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the database itself."""
+        connection = sqlite3.connect(f"file:{self.state / 'luad.db'}?mode=ro", uri=True)
+        try:
+            return connection.execute(question, values).fetchall()
+        finally:
+            connection.close()
+
+    def luad(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line against this daemon."""
+        command = [sys.executable, "-m", "luad", "--socket", str(self.socket), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.env, timeout=60)
+        assert not check or done.returncode == 0, (arguments, done.returncode, done.stderr)
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command with --json and return what it says."""
+        return json.loads(self.luad("--json", *arguments).stdout)
+
+
+def children_of(pid: int) -> Iterator[int]:
+    """Yield the pids of every living descendant of a process."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield int(child)
+            yield from children_of(int(child))
