@@ -30,6 +30,7 @@ from luad.core.model import (
     RunState,
 )
 from luad.core.policy import (
+    Due,
     Start,
     after_ending,
     due_until,
@@ -47,7 +48,7 @@ def at(hours: float) -> int:
     return MIDNIGHT + int(hours * HOUR)
 
 
-def due(job: Job, *, after: float, now: float, cause: Reason = Reason.DOWNTIME):
+def due(job: Job, *, after: float, now: float, cause: Reason = Reason.DOWNTIME) -> Due:
     return due_until(job, MIDNIGHT, at(after), at(now), cause)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from itertools import pairwise
 
 from world import UNIQUE, World
 
@@ -47,7 +48,7 @@ def one_row_per_occurrence(world: World) -> list[str]:
     found = []
     for job_id, rows in spans.items():
         rows.sort()
-        for (_, last, one), (first, _, other) in zip(rows, rows[1:], strict=False):
+        for (_, last, one), (first, _, other) in pairwise(rows):
             if first <= last and not world.with_clock_steps:
                 found.append(f"I4: {one} and {other} of {job_id} both cover {first}")
     return found
@@ -97,7 +98,7 @@ def no_overlap(world: World) -> list[str]:
     found = []
     for job_id, spans in alive.items():
         spans.sort()
-        for (_, end, one), (start_at, _, other) in zip(spans, spans[1:], strict=False):
+        for (_, end, one), (start_at, _, other) in pairwise(spans):
             if start_at < end and one != other:
                 found.append(f"I8: {one} and {other} of {job_id} overlap at {start_at}")
     return found

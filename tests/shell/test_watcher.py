@@ -1,0 +1,306 @@
+"""The job folders as they are treated in life: by editors, mounts, attackers and slow writers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from luad.watcher import FolderWatch, Snapshot, SnapshotReader, is_job_file
+
+NOW = 4_000_000_000_000  # long after every file's own time: nothing is racy
+PATIENCE_S = 10
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o755)
+    folder = tmp_path / "jobs.d"
+    folder.mkdir()
+    return folder
+
+
+def names(snapshot: Snapshot) -> dict[str, bytes]:
+    return {Path(path).name: each.data for path, each in snapshot.files.items() if not each.problem}
+
+
+def codes(snapshot: Snapshot) -> list[str]:
+    files = [each.problem.code for each in snapshot.files.values() if each.problem]
+    return files + [each.code for each in snapshot.problems]
+
+
+# --- which files -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.yml", "ä.yaml", "a.b.yaml", "9.yaml"])
+def test_job_files(name: str) -> None:
+    assert is_job_file(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".a.yaml",
+        ".a.yaml.swp",
+        "a.yaml~",
+        "#a.yaml#",
+        "_a.yaml",
+        "4913",
+        "a.tmp",
+        "..data",
+        "a.yaml.bak",
+    ],
+)
+def test_what_editors_and_mounts_leave_is_no_job_file(name: str) -> None:
+    assert not is_job_file(name)
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def test_only_what_changed_is_read_again(jobs: Path) -> None:
+    (jobs / "a.yaml").write_text("a: 1")
+    (jobs / "b.yaml").write_text("b: 1")
+    reader = SnapshotReader([jobs])
+    before = reader.read(NOW)
+    (jobs / "b.yaml").write_text("b: 2")
+    after = reader.read(NOW)
+    a, b = (str(jobs / name) for name in ("a.yaml", "b.yaml"))
+    assert after.files[a] is before.files[a]
+    assert after.files[b].data == b"b: 2"
+
+
+def test_the_same_content_is_the_same_version_whatever_the_times_say(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    reader = SnapshotReader([jobs])
+    before = reader.read(NOW).files[str(path)]
+    os.utime(path, (1, 1))
+    path.write_text("a: 1")
+    assert reader.read(NOW).files[str(path)] is before
+
+
+def test_a_change_within_the_same_tick_of_the_clock_is_seen(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    status = path.stat()
+    reader = SnapshotReader([jobs])
+    just_now = status.st_ctime_ns // 1_000_000
+    reader.read(just_now)
+    path.write_text("a: 2")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert names(reader.read(just_now)) == {"a.yaml": b"a: 2"}
+
+
+def test_an_emptied_file_is_not_believed_until_it_has_settled(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader.read(NOW)
+    path.write_text("")
+    torn = reader.read(NOW)
+    assert names(torn) == {"a.yaml": b"a: 1"}
+    assert torn.recheck_in_ms == 1_000
+    assert names(reader.read(NOW + 999)) == {"a.yaml": b"a: 1"}
+    assert names(reader.read(NOW + 1_000)) == {"a.yaml": b""}
+
+
+def test_a_completed_write_is_believed_at_once(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    reader = SnapshotReader([jobs])
+    reader.read(NOW)
+    path.write_text("")
+    reader.read(NOW)
+    path.write_text("a: 2")
+    done = reader.read(NOW + 5)
+    assert names(done) == {"a.yaml": b"a: 2"}
+    assert done.recheck_in_ms is None
+
+
+def test_a_vanished_file_is_kept_until_it_has_settled(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader.read(NOW)
+    path.unlink()
+    assert names(reader.read(NOW)) == {"a.yaml": b"a: 1"}
+    assert names(reader.read(NOW + 1_000)) == {}
+
+
+def test_whoever_asks_for_a_reload_is_believed_at_once(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    reader = SnapshotReader([jobs])
+    reader.read(NOW)
+    path.unlink()
+    assert names(reader.read(NOW, is_settled=True)) == {}
+
+
+def test_a_missing_folder_keeps_the_jobs_and_is_advice(jobs: Path) -> None:
+    (jobs / "a.yaml").write_text("a: 1")
+    reader = SnapshotReader([jobs])
+    reader.read(NOW)
+    shutil.rmtree(jobs)
+    missing = reader.read(NOW + 60_000)
+    assert names(missing) == {"a.yaml": b"a: 1"}
+    assert codes(missing) == ["LU038"]
+    jobs.mkdir()
+    reader.read(NOW + 60_001)
+    assert names(reader.read(NOW + 62_001)) == {}
+
+
+def test_a_folder_that_never_was_is_an_empty_one(tmp_path: Path) -> None:
+    found = SnapshotReader([tmp_path / "nowhere"]).read(NOW)
+    assert dict(found.files) == {}
+    assert codes(found) == ["LU038"]
+
+
+def test_a_configmap_is_swapped_as_a_whole(jobs: Path) -> None:
+    for version in ("1", "2"):
+        (jobs / f"..{version}").mkdir()
+        (jobs / f"..{version}" / "a.yaml").write_text(f"a: {version}")
+    (jobs / "..data").symlink_to("..1")
+    (jobs / "a.yaml").symlink_to("..data/a.yaml")
+    reader = SnapshotReader([jobs])
+    assert names(reader.read(NOW)) == {"a.yaml": b"a: 1"}
+    (jobs / "..tmp").symlink_to("..2")
+    (jobs / "..tmp").rename(jobs / "..data")
+    shutil.rmtree(jobs / "..1")
+    assert names(reader.read(NOW)) == {"a.yaml": b"a: 2"}
+
+
+# --- whom to trust -----------------------------------------------------------------------------
+
+
+def test_things_that_are_no_files_are_refused_and_never_block(jobs: Path) -> None:
+    os.mkfifo(jobs / "pipe.yaml")
+    (jobs / "folder.yaml").mkdir()
+    (jobs / "dangling.yaml").symlink_to("nothing")
+    (jobs / "loop.yaml").symlink_to("loop.yaml")
+    (jobs / "outside.yaml").symlink_to("/etc/passwd")
+    (jobs / "device.yaml").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(jobs / "socket.yaml"))
+        found = SnapshotReader([jobs]).read(NOW)
+    assert names(found) == {}
+    assert sorted(codes(found)) == ["LU030", "LU030", "LU035", "LU035", "LU036", "LU036", "LU036"]
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o646, 0o602])
+def test_a_file_that_everybody_may_write_is_refused_with_the_command_that_mends_it(
+    jobs: Path, mode: int
+) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    path.chmod(mode)
+    found = SnapshotReader([jobs]).read(NOW)
+    problem = found.files[str(path)].problem
+    assert problem is not None
+    assert problem.code == "LU032"
+    assert problem.help.startswith("run: chmod ")
+    subprocess.run(problem.help.removeprefix("run: "), shell=True, check=True)  # noqa: S602 - what the help says must work as it stands
+    assert names(SnapshotReader([jobs]).read(NOW)) == {"a.yaml": b"a: 1"}
+
+
+def test_a_checkout_made_under_umask_002_is_read(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    path.chmod(0o664)
+    jobs.chmod(0o775)
+    assert names(SnapshotReader([jobs]).read(NOW)) == {"a.yaml": b"a: 1"}
+
+
+def test_a_group_with_another_member_is_somebody_else(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    os.chown(path, -1, 1)  # the group `daemon`, which the user `daemon` has as its own
+    path.chmod(0o664)
+    assert codes(SnapshotReader([jobs]).read(NOW)) == ["LU032"]
+
+
+def test_a_file_of_another_user_is_refused(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    os.chown(path, 65534, -1)
+    assert codes(SnapshotReader([jobs]).read(NOW)) == ["LU031"]
+
+
+def test_a_folder_above_that_everybody_may_write_is_refused_once(jobs: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (jobs / name).write_text("a: 1")
+    jobs.parent.chmod(0o777)
+    found = SnapshotReader([jobs]).read(NOW)
+    assert codes(found) == ["LU034"]
+    assert str(jobs.parent) in found.problems[0].help
+    assert len(SnapshotReader([jobs], permit_insecure=True).read(NOW).files) == 2
+
+
+def test_a_file_that_is_too_big_is_not_read(jobs: Path) -> None:
+    (jobs / "a.yaml").write_bytes(b"#" * 2_000)
+    assert codes(SnapshotReader([jobs], max_bytes=1_000).read(NOW)) == ["LU037"]
+
+
+# --- noticing ----------------------------------------------------------------------------------
+
+
+class Noticed:
+    """Counts announcements and lets a test wait for one."""
+
+    def __init__(self) -> None:
+        self.news = threading.Event()
+        self.reports: list[str] = []
+
+    def wait(self) -> None:
+        assert self.news.wait(PATIENCE_S), "nothing was announced"
+        self.news.clear()
+
+
+@pytest.fixture
+def noticed(jobs: Path) -> Iterator[Noticed]:
+    noticed = Noticed()
+    watch = FolderWatch([jobs], noticed.news.set, noticed.reports.append)
+    watch.start()
+    yield noticed
+    watch.close()
+    assert noticed.reports == []
+
+
+def test_every_way_of_changing_a_file_is_announced(jobs: Path, noticed: Noticed) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    noticed.wait()
+    draft = jobs / ".draft"
+    draft.write_text("a: 2")
+    noticed.wait()
+    draft.replace(path)
+    noticed.wait()
+    path.chmod(0o600)
+    noticed.wait()
+    path.unlink()
+    noticed.wait()
+
+
+def test_an_exchanged_folder_is_watched_again(jobs: Path, noticed: Noticed) -> None:
+    shutil.rmtree(jobs)
+    noticed.wait()
+    jobs.mkdir()
+    noticed.wait()
+    for _ in range(2):  # the first may be the folder itself
+        (jobs / "a.yaml").write_text("a: 1")
+        noticed.wait()
+
+
+def test_a_burst_of_ten_thousand_files_is_announced_and_read_whole(
+    jobs: Path, noticed: Noticed
+) -> None:
+    for number in range(10_000):
+        (jobs / f"{number}.yaml").write_text("a: 1")
+    noticed.wait()
+    assert len(SnapshotReader([jobs]).read(NOW).files) == 10_000
