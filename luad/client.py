@@ -64,38 +64,46 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def find_socket(environ: Mapping[str, str]) -> Path:
-    """Return the first place of a socket that is there, else the likeliest, so that it can be named."""
-    candidates = socket_candidates(environ, environ.get("STATE_DIRECTORY"))
-    # os.path.exists, not Path.exists: a folder that we may not enter is "not there", no error
-    return Path(next(filter(os.path.exists, candidates), candidates[0]))
-
-
 class _UnixConnection(http.client.HTTPConnection):
-    """An HTTP connection whose other end is a file."""
+    """An HTTP connection whose other end is a file: the first of *paths* where somebody answers."""
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, paths: Sequence[Path], timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
-        self._path = path
+        self._paths = paths
 
     def connect(self) -> None:
-        """Connect to the socket; raises OSError as a TCP connection would."""
+        """Connect to the socket; raises OSError, with the path, as a TCP connection would."""
+        failures: list[OSError] = []
+        for path in self._paths:
+            try:
+                self.sock = self._connect(path)
+            except OSError as error:
+                error.filename = str(path)
+                failures.append(error)
+            else:
+                return
+        # A socket that is there and does not answer says more than one that is not there.
+        is_missing = [isinstance(error, FileNotFoundError) for error in failures]
+        raise failures[is_missing.index(False) if False in is_missing else 0]
+
+    def _connect(self, path: Path) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(self.timeout)
-            sock.connect(str(self._path))
+            sock.connect(str(path))
         except BaseException:
             sock.close()
             raise
-        self.sock = sock
+        return sock
 
 
 class Client:
     """One daemon, as seen from outside; thread-safe, because no connection is kept.
 
     *socket_path* or *url* says where it listens; without either, `$LUAD_URL`, then the places of
-    `luad.wire.socket_candidates`. *token* (else `$LUAD_TOKEN`) is sent as a bearer token. *timeout* in
-    seconds bounds each wait for the daemon, except between the lines of a stream.
+    `luad.wire.socket_candidates`, *nearby* (the socket of the project one stands in) first. *token*
+    (else `$LUAD_TOKEN`) is sent as a bearer token. *timeout* in seconds bounds each wait for the
+    daemon, except between the lines of a stream.
 
     Every method takes a path below `/v1` and raises `UnavailableError` when the daemon cannot be
     reached, `NotFoundError`, `ConflictError` or `RefusedError` when it says no.
@@ -107,10 +115,12 @@ class Client:
         url: str | None = None,
         token: str | None = None,
         timeout: float = 30,
+        *,
+        nearby: Path | None = None,
     ) -> None:
         environ = os.environ
         self._url = None if socket_path else (url or environ.get("LUAD_URL"))
-        self._socket = socket_path or find_socket(environ)
+        self._sockets = [socket_path] if socket_path else _sockets(environ, nearby)
         self._token = token or environ.get("LUAD_TOKEN")
         self._timeout = timeout
         self._base = self._check_url()
@@ -118,7 +128,7 @@ class Client:
     @property
     def address(self) -> str:
         """Where the daemon is expected, as shown to people."""
-        return self._url or str(self._socket)
+        return self._url or str(self._sockets[0])
 
     def get(self, path: str, **query: Any) -> Any:
         """Fetch *path* and return its JSON. Query values that are None are left out."""
@@ -208,7 +218,7 @@ class Client:
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._url is None:
-            return _UnixConnection(self._socket, self._timeout)
+            return _UnixConnection(self._sockets, self._timeout)
         parts = urlsplit(self._url)
         host = parts.hostname or "localhost"
         if parts.scheme == "https":
@@ -218,9 +228,10 @@ class Client:
     def _check_url(self) -> str:
         """Return the path that every request starts with; raises `UsageError` for a bad address."""
         if self._url is None:
-            if len(os.fsencode(self._socket)) > MAX_PATH_BYTES:
+            path = self._sockets[0]
+            if len(os.fsencode(path)) > MAX_PATH_BYTES:
                 raise UsageError(
-                    f"the socket path {self._socket} is longer than {MAX_PATH_BYTES} bytes",
+                    f"the socket path {path} is longer than {MAX_PATH_BYTES} bytes",
                     hint="the kernel allows no longer ones; choose a shorter --socket",
                 )
             return PREFIX
@@ -238,21 +249,18 @@ class Client:
         return parts.path.rstrip("/") + PREFIX
 
     def _unreachable(self, error: Exception) -> UnavailableError:
+        address = str(getattr(error, "filename", None) or self.address)
         if isinstance(error, TimeoutError):
             return UnavailableError(
-                f"luad at {self.address} did not answer within {self._timeout:g} s",
+                f"luad at {address} did not answer within {self._timeout:g} s",
                 hint="luad doctor looks for the cause; a longer wait may help",
             )
+        message = f"cannot reach luad at {address} ({_reason(error)})"
         if isinstance(error, PermissionError):
-            group = _group_of(self._socket)
-            return UnavailableError(
-                f"cannot reach luad at {self.address} (permission denied)",
-                hint=f"it is open to the group {group}:  sudo usermod -aG {group} $USER"
-                ", then log in again",
-            )
-        return UnavailableError(
-            f"cannot reach luad at {self.address} ({_reason(error)})", hint=HINT_DOWN
-        )
+            group = _group_of(address)
+            hint = f"it is open to the group {group}:  sudo usermod -aG {group} $USER"
+            return UnavailableError(message, hint=f"{hint}, then log in again")
+        return UnavailableError(message, hint=HINT_DOWN)
 
     def _refuse(self, response: http.client.HTTPResponse, data: bytes) -> NoReturn:
         """Raise what a problem document (RFC 9457) says."""
@@ -291,6 +299,13 @@ def error_from_problem(problem: Mapping[str, Any], status: int) -> LuadError:
             )
 
 
+def _sockets(environ: Mapping[str, str], nearby: Path | None) -> list[Path]:
+    """Where to look for a daemon, in turn; `$LUAD_SOCKET` leaves no choice."""
+    found = [Path(path) for path in socket_candidates(environ, environ.get("STATE_DIRECTORY"))]
+    is_local = nearby is not None and not environ.get("LUAD_SOCKET")
+    return [nearby, *found] if is_local and nearby else found
+
+
 def _query(query: Mapping[str, Any]) -> str:
     """Spell a query: None left out, true as 1, lists joined by commas."""
     pairs = []
@@ -308,15 +323,17 @@ def _reason(error: Exception) -> str:
         return "connection refused"
     if isinstance(error, FileNotFoundError):
         return "no such socket"
+    if isinstance(error, PermissionError):
+        return "permission denied"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__
 
 
-def _group_of(path: Path) -> str:
+def _group_of(path: str) -> str:
     import grp  # noqa: PLC0415 - only for the message of a rare failure
 
     try:
-        return grp.getgrgid(path.stat().st_gid).gr_name
+        return grp.getgrgid(Path(path).stat().st_gid).gr_name
     except (OSError, KeyError):
         return "luad"

@@ -70,14 +70,22 @@ STATUSES: Final = {
 class CommandError(LuadError):
     """A command cannot do what it was asked, for the reason *code*.
 
-    *body* holds lines that are shown below the message as they are (an excerpt with a caret).
+    *body* holds lines that are shown below the message as they are (an excerpt with a caret);
+    *exit_code* replaces the one that goes with *code*.
     """
 
     def __init__(
-        self, message: str, *, code: str = "error", hint: str = "", body: Sequence[str] = ()
+        self,
+        message: str,
+        *,
+        code: str = "error",
+        hint: str = "",
+        body: Sequence[str] = (),
+        exit_code: int | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        self.exit_code = exit_code
         self.body = tuple(body)
 
 
@@ -91,6 +99,8 @@ class Ended(Exception):  # noqa: N818 - the end of a command is no error
 
 def exit_code_of(error: LuadError) -> int:
     """Return the exit code for *error*: by its code, else by the code of its class."""
+    if isinstance(error, CommandError) and error.exit_code is not None:
+        return error.exit_code
     named = EXIT_CODES.get(error.code)
     if named is None:
         for parent in type(error).__mro__:

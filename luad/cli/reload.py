@@ -42,7 +42,7 @@ def reload(session: Session, *, check_only: bool) -> int | None:
 
 
 def _is_error(problem: Mapping[str, Any]) -> bool:
-    return problem.get("severity", "error") == "error"
+    return str(problem.get("severity", "error")) == "error"
 
 
 def _show(session: Session, answer: Mapping[str, Any], *, check_only: bool) -> None:

@@ -59,7 +59,12 @@ class Session:
         from luad.client import Client
 
         path = None if self.socket is None else Path(self.socket)
-        return Client(path, self.url, timeout=timeout)
+        nearby = None
+        if path is None and self.url is None:
+            from luad.cli.project import nearby_socket
+
+            nearby = nearby_socket(self)
+        return Client(path, self.url, timeout=timeout, nearby=nearby)
 
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back; raises `CommandError` (usage) without a TTY.

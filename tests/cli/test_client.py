@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from luad.client import Client, RefusedError, find_socket, segment
+from luad.client import Client, RefusedError, segment
 from luad.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 
 
@@ -134,11 +134,25 @@ def test_a_socket_path_that_no_kernel_takes_is_refused_with_the_reason() -> None
         Client(Path("/" + "x" * 120))
 
 
-def test_the_first_socket_that_is_there_is_taken(tmp_path: Path) -> None:
-    there = tmp_path / "luad" / "luad.sock"
-    there.parent.mkdir()
-    environ = {"XDG_RUNTIME_DIR": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path / "other")}
-    assert find_socket(environ) == tmp_path / "other" / "luad.sock"
-    there.touch()
-    assert find_socket(environ) == there
-    assert find_socket({"LUAD_SOCKET": "/a/b"}) == Path("/a/b")
+def test_the_places_of_a_socket_are_tried_in_turn(
+    peer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer.answers["GET /status"] = {}
+    monkeypatch.delenv("LUAD_SOCKET")
+    personal = tmp_path / "luad"
+    personal.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    dead = tmp_path / "dead.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(dead))
+    client = Client(nearby=dead)
+    with pytest.raises(UnavailableError, match=r"dead\.sock \(connection refused\)"):
+        client.get("/status")
+    (personal / "luad.sock").symlink_to(peer.socket)
+    assert client.get("/status") == {}
+
+
+def test_luad_socket_leaves_no_choice(peer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUAD_SOCKET", "/nowhere/luad.sock")
+    with pytest.raises(UnavailableError, match=r"/nowhere/luad\.sock"):
+        Client(nearby=peer.socket).get("/status")

@@ -1,0 +1,186 @@
+"""What `luad check` looks at: settings, job files, handlers.
+
+Room rule: reads, and collects problems; shows none. `write_fixes` is the one place that writes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luad.cli import project
+from luad.cli.failure import CommandError
+from luad.config.settings import SettingsError, SettingsFile, check_settings, load_settings
+from luad.watcher import FileVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from luad.cli.session import Session
+    from luad.config.settings import Settings
+    from luad.core.model import Wanted
+    from luad.errors import Problem
+
+
+@dataclass
+class Examined:
+    """Everything that was found. *data*: the content of each file that has a problem."""
+
+    problems: tuple[Problem, ...]
+    file_count: int
+    data: Mapping[str, bytes] = field(default_factory=dict)
+
+    def keep(self, select: Sequence[str], ignore: Sequence[str]) -> None:
+        """Drop the problems whose code does not begin like one of *select*, or does like *ignore*."""
+        self.problems = tuple(
+            each
+            for each in self.problems
+            if (not select or each.code.startswith(tuple(select)))
+            and not (ignore and each.code.startswith(tuple(ignore)))
+        )
+
+
+def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> Examined:
+    """Look at *paths*, or at the whole project; raises `CommandError` (usage) for what is not there."""
+    settings_path, job_paths = _sort_out(session, paths)
+    problems: list[Problem] = []
+    data: dict[str, bytes] = {}
+    if settings_path is not None:
+        data[str(settings_path)] = _read(settings_path)
+        problems += check_settings(SettingsFile(str(settings_path), data[str(settings_path)]))[1]
+    chosen = _settings(session)
+    files, folder_problems = _job_files(chosen, job_paths, is_project=not paths)
+    loaded = project.load(chosen, files, folder_problems)
+    problems += loaded.problems
+    if with_handlers:
+        problems += _handler_problems(chosen, loaded.wanted, files)
+    data |= {path: each.data for path, each in files.items()}
+    count = len(files) + (settings_path is not None)
+    return Examined(tuple(problems), count, data)
+
+
+def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list[Path]]:
+    """Tell the settings file from job files and folders."""
+    if not paths:
+        return project.settings_path(session), []
+    settings_path = None
+    job_paths = []
+    for text in paths:
+        path = Path(text)
+        if not path.exists():
+            raise CommandError(f"there is no file or folder {path}", code="usage")
+        if path.name == project.SETTINGS_NAME:
+            settings_path = path
+        else:
+            job_paths.append(path)
+    return settings_path, job_paths
+
+
+def _settings(session: Session) -> Settings:
+    """Return the settings, without luad.yaml when that is broken: its problems are told anyway."""
+    try:
+        return project.settings(session)
+    except SettingsError as error:
+        if not error.problems:
+            raise
+        return load_settings({}, os.environ, None, uid=os.geteuid())
+
+
+def _job_files(
+    chosen: Settings, paths: Sequence[Path], *, is_project: bool
+) -> tuple[dict[str, FileVersion], tuple[Problem, ...]]:
+    from dataclasses import replace
+
+    folders = chosen.jobs if is_project else tuple(path for path in paths if path.is_dir())
+    if is_project and not any(folder.is_dir() for folder in folders):
+        raise CommandError(
+            f"nothing to check: there is no folder {folders[0]}",
+            code="usage",
+            hint="luad init makes a project; luad check PATH checks another place",
+        )
+    seen = project.snapshot(replace(chosen, jobs=folders))
+    files = dict(seen.files)
+    for path in paths:
+        if not path.is_dir():
+            files[str(path)] = _one_file(path, chosen)
+    return files, seen.problems
+
+
+def _one_file(path: Path, chosen: Settings) -> FileVersion:
+    """Read a file that was named, whatever it is called."""
+    from luad.watcher.safety import file_problem
+
+    data = _read(path, chosen.max_file_size + 1)
+    problem = None
+    if not chosen.permit_insecure and path.is_file():
+        problem = file_problem(str(path), path.stat(), daemon_uid=os.geteuid())
+    return FileVersion(str(path), data, str(path), problem)
+
+
+def _read(path: Path, limit: int = 1 << 20) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(limit)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CommandError(f"cannot read {path}: {reason}") from error
+
+
+def _handler_problems(
+    chosen: Settings, wanted: Mapping[str, Wanted], files: Mapping[str, FileVersion]
+) -> tuple[Problem, ...]:
+    return ()
+
+
+# --- mending -----------------------------------------------------------------------------------
+
+
+def fixed_files(examined: Examined) -> dict[str, tuple[bytes, bytes]]:
+    """Return each file that a fix would change, as it is and as it would be."""
+    from luad.config.fix import apply_fixes
+
+    found = {}
+    for path in sorted({each.path for each in examined.problems if each.fix is not None}):
+        before = examined.data[path]
+        after = apply_fixes(before, [each for each in examined.problems if each.path == path])
+        if after != before:
+            found[path] = (before, after)
+    return found
+
+
+def write_fixes(examined: Examined) -> int:
+    """Mend the files; returns how many. A file that has changed meanwhile is left alone."""
+    count = 0
+    for name, (before, after) in fixed_files(examined).items():
+        path = Path(name)
+        if _read(path) != before:
+            continue
+        # Beside it and then over it, so that no reader ever sees half; links stay links.
+        target = path.resolve()
+        fresh = target.with_name(f".{target.name}.luad-fix")
+        try:
+            fresh.write_bytes(after)
+            fresh.chmod(target.stat().st_mode & 0o7777)
+            fresh.replace(target)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise CommandError(f"cannot write {path}: {reason}") from error
+        count += 1
+    return count
+
+
+def changes(session: Session, paths: Sequence[str]) -> Iterator[None]:
+    """Yield whenever something below the places that are checked has changed."""
+    from watchfiles import watch
+
+    settings_path, job_paths = _sort_out(session, paths)
+    chosen = _settings(session)
+    places = {path if path.is_dir() else path.parent for path in job_paths or chosen.jobs}
+    if settings_path is not None:
+        places.add(settings_path.parent)
+    if chosen.handlers_path.is_dir():
+        places.add(chosen.handlers_path)
+    for _ in watch(*(place for place in places if place.is_dir()), raise_interrupt=True):
+        yield
