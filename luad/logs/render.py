@@ -42,7 +42,7 @@ _MESSAGE_IDS: Final = uuid.UUID("5d0d9a0c-0f4a-4c57-9a51-6c7561640001")
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-_PLAIN_WORD: Final = re.compile(r"[^\s\"'=]+")
+_PLAIN_WORD: Final = re.compile(r"[\w.,:;/@+*%-]+")  # needs no quotes
 
 
 class Renderer(ABC):
@@ -135,7 +135,7 @@ class JournalDatagrams(Renderer):
             entry.setdefault(
                 _journal_name(key), value if isinstance(value, str) else _encode(value)
             )
-        return b"".join(_journal_field(name, str(value)) for name, value in entry.items())
+        return _journal_entry(entry)
 
 
 def timestamp(at_ms: int) -> str:
@@ -251,8 +251,12 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _word(value: Any) -> str:
+    if type(value) is int:
+        return str(value)
     text = value if isinstance(value, str) else _encode(value)
-    return printable(text if _PLAIN_WORD.fullmatch(text) else json.dumps(text, ensure_ascii=False))
+    if _PLAIN_WORD.fullmatch(text):
+        return text
+    return printable(json.dumps(text, ensure_ascii=False))
 
 
 def _journal_message(event: str, values: Mapping[str, Any]) -> str:
@@ -269,8 +273,14 @@ def _journal_name(key: str) -> str:
     return f"LUAD_{name}"[:64]
 
 
-def _journal_field(name: str, value: str) -> bytes:
-    data = value.encode("utf-8", "backslashreplace")
-    if b"\n" not in data:
-        return b"%s=%s\n" % (name.encode("ascii"), data)
-    return b"%s\n%s%s\n" % (name.encode("ascii"), struct.pack("<Q", len(data)), data)
+def _journal_entry(entry: Mapping[str, Any]) -> bytes:
+    """``NAME=value`` lines; a value with newlines goes behind its length instead."""
+    lines, blocks = [], []
+    for name, value in entry.items():
+        text = value if isinstance(value, str) else str(value)
+        if "\n" in text:
+            data = text.encode("utf-8", "backslashreplace")
+            blocks.append(b"%s\n%s%s\n" % (name.encode(), struct.pack("<Q", len(data)), data))
+        else:
+            lines.append(f"{name}={text}\n")
+    return "".join(lines).encode("utf-8", "backslashreplace") + b"".join(blocks)
