@@ -152,8 +152,11 @@ def parse_instant(text: str, zone: tzinfo | None = None) -> Instant:
         else:
             aware = _in_zone(civil, zone)
         return (aware - _EPOCH) // _MILLISECOND
-    except OverflowError:
-        raise ValueError(f"{text} is outside the calendar") from None
+    except (NaiveInstantError, InstantGapError):
+        raise
+    except (ValueError, OverflowError) as error:
+        reason = "outside the calendar" if isinstance(error, OverflowError) else error
+        raise ValueError(f"{text} is no date and time: {reason}") from None
 
 
 def _offset(sign: str | None, hours: str | None, minutes: str | None) -> timedelta:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from luad.config.check import Mistake
 from luad.config.marks import Path
+from luad.config.words import describe_value
 from luad.core.cron import CronError, ZoneError, compile_cron, load_zone
 from luad.core.model import (
     DAY,
@@ -171,7 +172,8 @@ def _instant(text: str | None, key: str, zone: Any, mistakes: Mistakes) -> Insta
     except InstantGapError as error:
         mistakes.append(Mistake(path, "LU206", str(error), "choose a time that exists"))
     except ValueError as error:
-        mistakes.append(Mistake(path, "LU206", str(error), f"write  {key}: 2026-12-25T09:00:00Z"))
+        message = str(error).partition("; write")[0]
+        mistakes.append(Mistake(path, "LU206", message, f"write  {key}: 2026-12-25T09:00:00Z"))
     return None
 
 
@@ -224,7 +226,9 @@ def _handler(value: str, fields: Fields, mistakes: Mistakes) -> None:
         help_text = f"write  handler: {module}:{found[2] or 'main'}"
     elif not value.isascii():
         help_text = "only the letters A-Z can name modules and functions here"
-    mistakes.append(Mistake(("handler",), "LU304", f"`{value[:64]}` names no handler", help_text))
+    mistakes.append(
+        Mistake(("handler",), "LU304", f"{describe_value(value)} names no handler", help_text)
+    )
 
 
 def _retry(value: Mapping[str, Any], fields: Fields, _mistakes: Mistakes) -> None:

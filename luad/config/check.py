@@ -12,6 +12,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 from luad.config.foreign import find_foreign
@@ -29,7 +30,8 @@ from luad.config.words import (
 from luad.config.yaml import STAND_IN
 from luad.core.model import JSON
 
-_MAX_ERRORS: Final = 200  # of one document; nobody mends more in one go
+_MAX_ERRORS: Final = 100  # of one document; nobody mends more in one go
+_MAX_KEYS: Final = 300  # at the top level; beyond it, this is not one of our documents
 _NEAR: Final = 0.7  # how alike a word must be to be offered instead
 
 
@@ -59,9 +61,14 @@ def find_mistakes(value: JSON, name: SchemaName, marks: Marks | None = None) -> 
 
     *marks* tell how a scalar is written, which makes better advice on quotes.
     """
-    errors = _errors(value, name)
     found: list[Mistake] = []
-    for error in errors:
+    if isinstance(value, dict) and len(value) > _MAX_KEYS:
+        message = f"{len(value)} keys at the top level; no document has so many"
+        return [Mistake((), "LU007", message)]
+    if isinstance(value, dict):
+        found = list(_oversized(value, name))
+        value = {key: each for key, each in value.items() if (key,) not in {m.path for m in found}}
+    for error in _errors(value, name):
         found.extend(_translate(error, value, marks))
     return _one_per_mistake(found)
 
@@ -92,12 +99,23 @@ def _errors(value: JSON, name: SchemaName) -> list[Any]:
     return errors
 
 
+def _oversized(value: dict[str, JSON], name: SchemaName) -> Iterator[Mistake]:
+    """Tell of huge lists and mappings first: jsonschema would look at each of their entries."""
+    for key, schema in load_schema(name)["properties"].items():
+        each = value.get(key)
+        limit = schema.get("maxItems", schema.get("maxProperties"))
+        if limit is not None and isinstance(each, list | dict) and len(each) > limit:
+            yield Mistake((key,), "LU104", f"`{key}` has {len(each)} entries; at most {limit}")
+
+
 def _one_per_mistake(found: Iterable[Mistake]) -> list[Mistake]:
     """Keep the first of each place, and drop "missing" where a misspelt key explains it."""
     kept: dict[tuple[Path, bool], Mistake] = {}
     for mistake in sorted(found, key=lambda each: _RANK.get(each.code, 5)):
         kept.setdefault((mistake.path, mistake.is_key or mistake.code == "LU101"), mistake)
     settled = {(*each.path[:-1], each.settles) for each in kept.values() if each.settles}
+    if ("schedule", "type") in {each.path for each in kept.values() if each.code == "LU101"}:
+        settled.add(("schedule", "expression"))  # which key is missing depends on the type
     if ("retry", "max_attempts") in settled or ("max_attempts",) in settled:
         settled.add(("retry",))
     return [
@@ -147,9 +165,8 @@ def _unknown_keys(path: Path, error: Any, root: JSON) -> Iterator[Mistake]:
     properties: dict[str, Any] = error.schema.get("properties", {})
     keys = frozenset(properties)
     taken = set(error.instance)
-    for key in error.instance:
-        if key in keys or key.startswith(STAND_IN):
-            continue
+    strange = (key for key in error.instance if key not in keys and not key.startswith(STAND_IN))
+    for key in islice(strange, _MAX_ERRORS):
         mistake = _unknown_key(path, key, error.instance[key], keys, taken, root)
         taken.add(mistake.rename)  # a second slip for the same key is not mended the same way
         yield mistake
@@ -172,13 +189,17 @@ def _unknown_key(
         return Mistake(
             place, "LU102", message, help_text, True, near[0] if is_sure else "", near[0]
         )
+    for kind, its_keys in KIND_KEYS.items():
+        if path == ("schedule",) and key in its_keys:
+            help_text = f"`{key}` belongs to `type: {kind}`"
+            wanted = next(first for first, *_ in KIND_KEYS.values() if first in keys)
+            return Mistake(place, "LU102", message, help_text, is_key=True, settles=wanted)
     return Mistake(place, "LU102", message, _where_it_belongs(path, key, keys), is_key=True)
 
 
 def _where_it_belongs(path: Path, key: str, keys: frozenset[str]) -> str:
-    for kind, its_keys in KIND_KEYS.items():
-        if path == ("schedule",) and key in its_keys:
-            return f"`{key}` belongs to `type: {kind}`"
+    if not path and key == "jobs":
+        return "each job is a document of its own; a line `---` stands between two"
     schema = load_schema("job")
     if path and key in schema["properties"]:
         return f"`{key}` belongs at the top level: indent it less"
@@ -193,7 +214,9 @@ def _missing_keys(path: Path, error: Any, root: JSON) -> Iterator[Mistake]:
     message = f"missing key `{key}`{_inside(path, root, ' ')}"
     help_text = f"write  {example_line(key, error.schema)}"
     if path == ("schedule",) and key == "type":
-        help_text = f"write  type: {infer_kind(error.instance)}"
+        kind = infer_kind(error.instance)
+        is_sure = any(each in error.instance for each in KIND_KEYS[kind])
+        help_text = f"write  type: {kind}" if is_sure else f"one of: {', '.join(KIND_KEYS)}"
     yield Mistake((*path, key), "LU101", message, help_text)
 
 
@@ -251,6 +274,9 @@ def _wrong_type(path: Path, error: Any, root: JSON, marks: Marks | None) -> Mist
     if value is None and path:
         help_text = f"write  {example_line(_last_key(path), error.schema, is_value_only=True)}"
         return Mistake(path, "LU106", f"{field} has no value", help_text)
+    if _last_key(path) in {"execute_at", "start_at"}:
+        message = f"{field} must be a date and time, not {describe_value(value)}"
+        return Mistake(path, "LU103", message, help_for_type(path, value, ["datetime"]))
     is_plain = marks is None or marks.value(path).style == "plain"
     if is_plain and wanted == ["string"] and isinstance(value, bool | int | float):
         what = "true or false" if isinstance(value, bool) else "a number"
@@ -259,6 +285,8 @@ def _wrong_type(path: Path, error: Any, root: JSON, marks: Marks | None) -> Mist
     message = f"{field} must be {describe_type(wanted)}, not {describe_value(value)}"
     code = "LU006" if is_plain and isinstance(value, str) and help_for_text(value) else "LU103"
     code = code if path else "LU008"
+    title = error.schema.get("title", "")
+    wanted = [title] if title in {"Duration", "Size"} else wanted
     return Mistake(path, code, message, help_for_type(path, value, wanted))
 
 
@@ -281,8 +309,6 @@ def _bad_value(path: Path, error: Any, root: JSON, marks: Marks | None) -> Mista
                            f"write  {example_line(_last_key(path), error.schema, is_value_only=True)}")  # fmt: skip
         case "maxLength" if title not in {"Duration", "Size"}:
             return Mistake(path, "LU104", f"{field} has {len(value)} characters; at most {limit}")
-        case "maxItems" | "maxProperties":
-            return Mistake(path, "LU104", f"{field} has {len(value)} entries; at most {limit}")
         case "uniqueItems":
             twice = next(each for each in value if value.count(each) > 1)
             return Mistake(path, "LU104", f"{field} names `{_shorten(str(twice))}` twice")
@@ -297,7 +323,7 @@ def _choices(words: JSON, value: JSON) -> str:
     if not isinstance(words, list):
         return ""
     listed = [str(word) for word in words]
-    near = difflib.get_close_matches(str(value).lower()[:64], listed, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(value).lower()[:64], listed, n=1, cutoff=_NEAR)
     if near:
         return f"did you mean `{near[0]}`?"
     return f"one of: {', '.join(listed)}"

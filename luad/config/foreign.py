@@ -91,6 +91,7 @@ _ADVICE: Final[dict[str, dict[str, tuple[str, str]]]] = {
             ("disabled", "suspend", "suspended", "paused", "active", "activate"),
             ("", "the key is `enabled`: write  enabled: true  or  enabled: false"),
         ),
+        "jobs": ("", "each job is a document of its own; a line `---` stands between two"),
     },
     "schedule": {
         "minutes": ("every", "write  every: 5m"),

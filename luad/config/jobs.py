@@ -15,7 +15,7 @@ from luad.config.advice import advise
 from luad.config.build import build_job
 from luad.config.check import Mistake, find_mistakes
 from luad.config.locate import locate
-from luad.config.marks import read_marks
+from luad.config.marks import NO_MARKS, Marks, read_marks
 from luad.config.problems import with_excerpts
 from luad.config.schema import obeys
 from luad.config.settings import Settings
@@ -23,8 +23,6 @@ from luad.config.words import infer_kind
 from luad.config.yaml import STAND_IN, Document, Limits, parse_yaml
 from luad.core.model import JSON, Instant, Job, Origin, Wanted
 from luad.errors import Problem, Severity
-
-_MAX_PROBLEMS: Final = 100  # of one file; nobody reads more
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,9 @@ def load_file(
             loading.problems.append(_too_many(path, document, limits))
             break
         loading.take(document)
-    problems = _in_order(path, data, loading.problems)
+        if len(loading.problems) > limits.max_problems:
+            break
+    problems = _in_order(path, data, loading.problems, limits.max_problems)
     jobs = loading.jobs
     if any(problem.severity is Severity.ERROR for problem in problems):
         jobs = []
@@ -92,9 +92,10 @@ class _Loading:
         """Add the job of *document*, or its problems."""
         mistakes: list[Mistake] = []
         if document.problems or not self._obeys(document.value):
+            marks = read_marks(document) if document.is_complete else NO_MARKS
             if document.is_complete:
-                mistakes = list(_all_mistakes(document, self._timezone))
-            self._tell(document, mistakes)
+                mistakes = list(_all_mistakes(document, marks, self._timezone))
+            self._tell(document, mistakes, marks)
             return
         job = build_job(document.value, self._timezone, mistakes)
         first = self._lines.setdefault(job.name, document.line)
@@ -104,13 +105,10 @@ class _Loading:
             self.jobs.append(Wanted(job, Origin(document.source.path, document.line)))
             mistakes = advise(job, self._now)
         if mistakes:
-            self._tell(document, mistakes)
+            self._tell(document, mistakes, read_marks(document))
 
-    def _tell(self, document: Document, mistakes: list[Mistake]) -> None:
+    def _tell(self, document: Document, mistakes: list[Mistake], marks: Marks) -> None:
         self.problems.extend(document.problems)
-        if not mistakes:
-            return
-        marks = read_marks(document)
         told = {problem.line for problem in document.problems}  # one mistake, one problem
         name = document.value.get("name") if isinstance(document.value, dict) else None
         for mistake in mistakes:
@@ -120,9 +118,9 @@ class _Loading:
                 self.problems.append(dataclasses.replace(problem, job=job))
 
 
-def _all_mistakes(document: Document, timezone: str) -> Iterator[Mistake]:
+def _all_mistakes(document: Document, marks: Marks, timezone: str) -> Iterator[Mistake]:
     """What the schema says, and what can be said of the parts that obey it."""
-    found = find_mistakes(document.value, "job", read_marks(document))
+    found = find_mistakes(document.value, "job", marks)
     yield from found
     if not isinstance(document.value, dict):
         return
@@ -177,12 +175,13 @@ def _too_many(path: str, document: Document, limits: Limits) -> Problem:
     return Problem(path, document.line, 1, "LU007", message)
 
 
-def _in_order(path: str, data: bytes, problems: list[Problem]) -> tuple[Problem, ...]:
+def _in_order(path: str, data: bytes, problems: list[Problem], most: int) -> tuple[Problem, ...]:
     if not problems:
         return ()
-    ordered = sorted(problems, key=lambda each: (each.severity, each.line, each.column, each.code))
-    shown = sorted(ordered[:_MAX_PROBLEMS], key=lambda each: (each.line, each.column))
-    if len(ordered) > len(shown):
-        more = len(ordered) - len(shown)
-        shown.append(Problem(path, 0, 0, "LU007", f"{more} more problems are not shown"))
-    return with_excerpts(shown, data)
+    ordered = sorted(problems, key=lambda each: (each.line, each.column, each.code))
+    shown = with_excerpts(ordered[:most], data)
+    if len(ordered) > most:
+        shown += (
+            Problem(path, 0, 0, "LU007", f"these are the first {most} problems; there are more"),
+        )
+    return shown

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from luad.config.check import Mistake
 from luad.config.marks import Marks, Path, Span
+from luad.config.text import one_line
 from luad.config.yaml import Document
 from luad.errors import Problem, Severity
 
@@ -29,8 +30,8 @@ def locate(mistake: Mistake, document: Document, marks: Marks) -> Problem:
         span.line,
         column,
         mistake.code,
-        mistake.message,
-        help=mistake.help,
+        one_line(mistake.message),
+        help=one_line(mistake.help),
         severity=Severity.WARNING if mistake.is_warning else Severity.ERROR,
         end_line=span.line,
         end_column=max(end_column, column + 1),

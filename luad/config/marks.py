@@ -45,7 +45,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The places of one document. A path that is not there gives the nearest one above it."""
+    """The places of one document, as deep as a schema looks into it.
+
+    A path that is not there gives the nearest one above it.
+    """
 
     keys: dict[Path, Span]
     values: dict[Path, Span]
@@ -61,6 +64,9 @@ class Marks:
         return self.values.get(path) or Span(1, 1, 1, 2)
 
 
+NO_MARKS: Final = Marks({}, {})
+
+
 def read_marks(document: Document) -> Marks:
     """Return the places of a document that has been read; never raises.
 
@@ -74,11 +80,16 @@ def read_marks(document: Document) -> Marks:
     return marks
 
 
+_DEPTH: Final = 2
+"""Deeper places are never asked for: below that, the schemas take everything (`metadata`)."""
+
 _START: Final = (StreamStartEvent, DocumentStartEvent)
 _NO_KEY: Final = object()
 
 
-def _walk(parser: Any, first_line: int, marks: Marks) -> None:
+def _walk(  # noqa: C901 - one branch for each kind of event, as in the reader
+    parser: Any, first_line: int, marks: Marks
+) -> None:
     stack: list[tuple[Path, Any]] = []
     base: Path = ()  # the path of the container that is open
     key: Any = None  # where the next value goes in it: a key, an index, None at the root
@@ -88,6 +99,10 @@ def _walk(parser: Any, first_line: int, marks: Marks) -> None:
             continue
         if kind is MappingEndEvent or kind is SequenceEndEvent:
             base, key = stack.pop()
+            continue
+        if len(stack) > _DEPTH:
+            if kind is MappingStartEvent or kind is SequenceStartEvent:
+                stack.append((base, key))
             continue
         span = _span(event, first_line)
         if key is _NO_KEY:

@@ -6,6 +6,7 @@ Room rule: pure; one complaint in, one problem out.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from luad.config.text import Source
@@ -15,23 +16,19 @@ _FIELD: Final = r"[\w*/?#-]+(?:,[\w*/?#-]+)*"
 _CRON: Final = re.compile(
     rf"(?:\*{_FIELD}|\*)(?:[ \t]+{_FIELD}){{4,5}}(?=[ \t]*(?:$|,|\}}|\]|[ \t]#))", re.ASCII
 )
-_ALIAS_WORD: Final = re.compile(r"@[a-z]+(?=[ \t]*(?:$|,|\}|\]|[ \t]#))", re.ASCII)
+_ALIAS_WORD: Final = re.compile(
+    r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly|reboot)(?=[ \t]*(?:$|,|\}|\]|[ \t]#))",
+    re.ASCII,
+)
+_CRONTAB: Final = re.compile(rf"\*\S*(?:[ \t]+{_FIELD}){{4}}[ \t]+\S", re.ASCII)
 _KEY_BEFORE: Final = re.compile(r"([\w-]+)\s*:\s*$", re.ASCII)
 _MAX_LINE: Final = 2_000  # a longer line holds no cron expression worth guessing at
 
 # The complaint -> what it means, what to do.
 _WORDS: Final[dict[str, tuple[str, str]]] = {
-    "mapping values are not allowed in this context": (
-        "a second `: ` in one line",
-        "text that holds `: ` must be quoted; a nested key goes on a line of its own, indented",
-    ),
     "could not find expected ':'": (
         "a line that is neither `key: value` nor the rest of the text above",
         "write  key: value",
-    ),
-    "did not find expected key": (
-        "a key was expected here",
-        "keys of one mapping start in the same column; quote text that starts with a special sign",
     ),
     "did not find expected '-' indicator": (
         "a `- ` was expected here",
@@ -52,9 +49,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "a document cannot start here",
         "a line `---` stands between two jobs of a file",
     ),
-    "did not find expected node content": (
-        "a value was expected here",
-        "quote text that starts with a special sign",
+    "found unknown directive name": ("this directive is not known", "remove the line"),
+    "found duplicate %YAML directive": ("a second %YAML line", "remove it"),
+    "found an indentation indicator equal to 0": (
+        "an indentation of 0 does not exist",
+        "write `|` or `>` alone",
     ),
     "found a tab character that violates indentation": (
         "a tab cannot indent",
@@ -99,19 +98,68 @@ def syntax_problem(source: Source, error: Exception) -> Problem:
         return _problem(
             source, start.line + 1, start.column + 1, "this quote is never closed", "close it"
         )
-    message, help_text = _WORDS.get(complaint, (complaint, ""))
-    char = source.line(line)[column - 1 : column] if line else ""
-    if complaint == "found character that cannot start any token":
-        message, help_text = _wrong_start(char)
-    if start and start.line + 1 < line and complaint.startswith("did not find expected"):
-        message += f" (what it belongs to starts at line {start.line + 1})"
+    text = source.line(line)
+    before, char = text[: column - 1], text[column - 1 : column]
+    if complaint in _BY_PLACE:
+        message, help_text = _BY_PLACE[complaint](before, char)
+    else:
+        message, help_text = _WORDS.get(complaint, (complaint, ""))
+    if start and start.line + 1 < line and complaint.startswith("did not find expected '"):
+        message += f" (the list or mapping starts at line {start.line + 1})"
     return _problem(source, line, column, message, help_text)
 
 
-def _wrong_start(char: str) -> tuple[str, str]:
+# Complaints that mean different things in different places: what stands before, what stands there.
+
+
+def _wrong_start(_before: str, char: str) -> tuple[str, str]:
     if char == "\t":
         return "a tab cannot indent", "indent with spaces"
-    return f"a value cannot start with `{char}`", "quote the text"
+    return (
+        f"a value cannot start with {'a backtick' if char == '`' else f'`{char}`'}",
+        "quote the text",
+    )
+
+
+def _second_colon(before: str, _char: str) -> tuple[str, str]:
+    if before.startswith("---"):
+        return "a key beside `---`", "start the document on the next line"
+    if re.search(r":\s", before):
+        return (
+            "a second `: ` in one line",
+            "text that holds `: ` must be quoted; a nested key goes on a line of its own, indented",
+        )
+    return (
+        "this key is indented further than the keys it belongs to",
+        "keys of one mapping start in the same column",
+    )
+
+
+def _no_key(before: str, char: str) -> tuple[str, str]:
+    if char in "]}" and char:
+        return f"a stray `{char}`", "delete it"
+    if char == "-":
+        return "a list item where a key is expected", "indent the list below its key"
+    if before.strip():
+        return "nothing may follow here", "quote the whole text, or start a new line"
+    return (
+        "this line is indented like no key above it",
+        "keys of one mapping start in the same column",
+    )
+
+
+def _no_value(_before: str, char: str) -> tuple[str, str]:
+    if char == ",":
+        return "a comma with nothing before it", "delete it"
+    return "a value was expected here", "quote text that starts with a special sign"
+
+
+_BY_PLACE: Final[dict[str, Callable[[str, str], tuple[str, str]]]] = {
+    "found character that cannot start any token": _wrong_start,
+    "mapping values are not allowed in this context": _second_colon,
+    "did not find expected key": _no_key,
+    "did not find expected node content": _no_value,
+}
 
 
 def alias_problem(source: Source, line: int, column: int) -> Problem:
@@ -119,7 +167,17 @@ def alias_problem(source: Source, line: int, column: int) -> Problem:
     found = unquoted_expression(source, line, column)
     if found is not None:
         return found
-    if source.line(line)[column - 1 : column] == "&":
+    text = source.line(line)
+    if _CRONTAB.match(text):
+        return _problem(
+            source,
+            line,
+            column,
+            "this is a line of a crontab, not a job file",
+            'write  schedule: {type: cron, expression: "..."}, handler: luad.handlers.shell:run, '
+            "metadata: {command: ...}",
+        )
+    if text[column - 1 : column] == "&":
         return _problem(source, line, column, "anchors are not used in job files", "quote the text")
     return Problem(
         source.path,

@@ -31,7 +31,7 @@ _OTHER_ENCODINGS: Final = (
 _NAMES: Final = {
     "\r": "a carriage return without a line feed",
     "\x85": "NEL (U+0085)",
-    "\ufeff": "a byte order mark inside the file (U+FEFF)",
+    "\ufeff": "a byte order mark (U+FEFF) away from its start",
 }
 
 
@@ -73,14 +73,19 @@ def _check_encoding(source: Source) -> Problem | None:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         line, column = _position(data[: error.start].decode("utf-8", errors="replace"))
-        wrong = data[error.start]
+        wrong, following = data[error.start], data[error.start + 1 : error.start + 2]
         what = "half a surrogate pair" if wrong == 0xED else f"byte 0x{wrong:02X}"
         return _problem(
             source,
             line,
             column,
             f"the file is not UTF-8: {what} at offset {error.start}",
-            "save it as UTF-8" + ("; it looks like Latin-1" if wrong >= 0xA0 else ""),
+            "save it as UTF-8"
+            + (
+                "; it looks like Latin-1"
+                if wrong >= 0xA0 and following.isascii() and following
+                else ""
+            ),
         )
     return None
 
@@ -107,6 +112,12 @@ def character_name(char: str) -> str:
         return _NAMES[char]
     name = unicodedata.name(char, "a control character" if char < "\xa0" else "a noncharacter")
     return f"{name} (U+{ord(char):04X})"
+
+
+def one_line(text: str, longest: int = 240) -> str:
+    """Return *text* fit for a message: bounded, and without anything that moves a cursor."""
+    shown = text if len(text) <= longest else f"{text[: longest - 3]}..."
+    return "".join(char if char.isprintable() else "?" for char in shown)
 
 
 def _position(before: str) -> tuple[int, int]:

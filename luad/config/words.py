@@ -6,6 +6,7 @@ Room rule: pure; text about values, nothing about files.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any, Final
 
 from luad.config.marks import Path
@@ -37,6 +38,8 @@ _BOOLEANS: Final = {
     **dict.fromkeys(("yes", "y", "on"), "true"),
     **dict.fromkeys(("no", "n", "off"), "false"),
 }
+_DURATION_HELP: Final = "write seconds as a number, or 90s, 10m, 1h30m, 2d"
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 _OCTAL: Final = re.compile(r"[-+]?0[0-9]+", re.ASCII)
 _GROUPED: Final = re.compile(r"[-+]?[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?", re.ASCII)
 _BASED: Final = re.compile(r"[-+]?0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)", re.ASCII)
@@ -89,7 +92,7 @@ def example_line(key: str, schema: dict[str, Any], *, is_value_only: bool = Fals
         if not isinstance(example, dict | list):
             shown = str(example).lower() if isinstance(example, bool) else str(example)
             return f"{key}: {shown}"
-    return f"{key}: ..."
+    return f"{key}: ...  or delete the line"
 
 
 def help_for_text(text: str) -> str:
@@ -112,17 +115,32 @@ def help_for_text(text: str) -> str:
 
 def help_for_type(path: Path, value: JSON, wanted: list[str]) -> str:
     """What to write instead of *value*, where *wanted* are types or the title of a schema."""
+    if wanted in (["number"], ["integer"], ["boolean"]) and isinstance(value, str | int):
+        return _help_for_unquoting(str(value), wanted[0])
     if isinstance(value, str):
         return _help_for_string(path, value, wanted)
+    if wanted == ["Duration"]:
+        return _DURATION_HELP
     if path == ("schedule",):
         return _EXAMPLES["schedule"] if not isinstance(value, list) else "a job has one schedule"
     if path == ("retry",) and type(value) is int:
         return f"write  retry: {{max_attempts: {max(1, min(value, 100))}}}"
+    if wanted == ["datetime"]:
+        return f"write  {_EXAMPLES['execute_at']}".replace("execute_at", str(path[-1]))
     if not path and isinstance(value, list):
         return "each job is a document of its own; a line `---` stands between two"
     if wanted == ["array"]:
         return "write a list: [a, b]"
     return ""
+
+
+def _help_for_unquoting(text: str, wanted: str) -> str:
+    if wanted == "boolean":
+        word = {"1": "true", "0": "false"}.get(text, text.lower())
+        return f"write {word}" if word in {"true", "false"} else help_for_text(text)
+    if _NUMBER.fullmatch(text):
+        return f"write {text}, without quotes"
+    return help_for_text(text)
 
 
 def _help_for_string(path: Path, text: str, wanted: list[str]) -> str:
@@ -136,20 +154,22 @@ def _help_for_string(path: Path, text: str, wanted: list[str]) -> str:
     if wanted == ["Size"]:
         return "write bytes as a number, or 512K, 64M, 1G"
     if path == ("name",):
-        slug = _SLUG.sub("-", text.lower()[:80]).strip("-._")[:63]
+        plain = unicodedata.normalize("NFKD", text[:80]).encode("ascii", "ignore").decode()
+        slug = _SLUG.sub("-", plain.lower()).strip("-._")[:63]
         rule = "lower-case letters, digits, `.`, `_`, `-`; at most 63, a letter or digit first"
         return f"{rule}: {slug}" if slug else rule
     if path[:1] == ("tags",) and wanted == ["array"]:
         return f"write a list: [{text[:48]}]"
     if path[:1] in {("tags",), ("pass_env",)}:
         return "letters, digits and `._:/-`" if path[0] == "tags" else "letters, digits, `_`, `*`"
+    if not path:
+        return "put a space after each `:`" if ":" in text else "write  key: value"
     if path == ("retry",):
         return "write  retry: {max_attempts: 3, backoff_seconds: 60}"
     return help_for_text(text)
 
 
 def _help_for_duration(text: str) -> str:
-    general = "write seconds as a number, or 90s, 10m, 1h30m, 2d"
     spelt = _SPELT.fullmatch(text.strip()[:40])
     if spelt and spelt[1].isdigit():
         count, unit = int(spelt[1]), spelt[2][0].lower()
@@ -158,4 +178,4 @@ def _help_for_duration(text: str) -> str:
     if clock and clock[3] is None:
         first, second = int(clock[1]), int(clock[2])
         return f"write {first}h{second}m or {first}m{second}s: `:` could mean either"
-    return help_for_text(text) or general
+    return help_for_text(text) or _DURATION_HELP

@@ -10,7 +10,7 @@ scalar differently (``on``, ``010``, ``9:30``, ``1_000``, ``0x1F``, ``.inf``, a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from yaml.events import (
 
 from luad.config.fix import apply_fixes
 from luad.config.syntax import alias_problem, syntax_problem, unquoted_expression
-from luad.config.text import Source, check_text
+from luad.config.text import Source, check_text, one_line
 from luad.core.model import JSON
 from luad.errors import Problem
 
@@ -42,6 +42,8 @@ class Limits:
     max_nodes: int = 50_000
     max_scalar: int = 1 << 16
     max_documents: int = 100_000
+    max_empty: int = 1_000  # documents that hold nothing
+    max_problems: int = 100  # of one file; nobody reads more
 
 
 @dataclass(slots=True)
@@ -63,11 +65,12 @@ class Document:
 
 
 class _StoppedError(Exception):
-    """Reading cannot go on; the problem says why."""
+    """Reading cannot go on; the problem says why, *before* are those found up to there."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, before: Sequence[Problem] = ()) -> None:
         super().__init__(problem.message)
         self.problem = problem
+        self.before = before
 
 
 _MAX_REPAIRS: Final = 8  # unquoted expressions to read past, each by reading the file again
@@ -129,6 +132,7 @@ def _can_be_repaired(document: Document) -> bool:
 def _read_stream(source: Source, limits: Limits, *, skip: int) -> Iterator[Document]:
     """Yield the documents after the first *skip*, until the end or the first syntax error."""
     document = Document(source)
+    empty = 0
     try:
         next_event = CParser(source.data).get_event
         while type(event := next_event()) is not StreamEndEvent:
@@ -138,16 +142,24 @@ def _read_stream(source: Source, limits: Limits, *, skip: int) -> Iterator[Docum
                     skip -= 1
                 elif not document.is_empty or document.problems:
                     yield document
+                else:
+                    empty += 1
+                    _check_empty(empty, document, limits)
                 document = Document(source, line=document.last_line)
     except _StoppedError as stopped:
-        problem = stopped.problem
+        problems = [*stopped.before, stopped.problem]
     except Exception as error:  # noqa: BLE001 - libyaml's binding raises more than YAMLError
-        problem = syntax_problem(source, error)
+        problems = [syntax_problem(source, error)]
     else:
         return
-    yield Document(
-        source, line=problem.line or document.line, problems=[problem], is_complete=False
-    )
+    yield Document(source, line=document.line, problems=problems, is_complete=False)
+
+
+def _check_empty(count: int, document: Document, limits: Limits) -> None:
+    if count > limits.max_empty:
+        message = f"more than {limits.max_empty} empty documents"
+        path, line = document.source.path, document.first_line
+        raise _StoppedError(Problem(path, line, 1, "LU007", message, "delete them"))
 
 
 def _read_document(
@@ -306,7 +318,7 @@ class _Builder:
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         found = unquoted_expression(self.source, line, column)
         if found is not None:
-            raise _StoppedError(found)
+            raise _StoppedError(found, self.problems)
         if "alias" not in self._reported:
             self._reported.add("alias")  # the first one tells it all
             self.problems.append(alias_problem(self.source, line, column))
@@ -350,9 +362,11 @@ class _Builder:
     def refuse(self, event: Any, code: str, message: str, help_text: str = "") -> None:
         """Note a problem at the start of *event*, and go on."""
         self.problems.append(self._problem(event, code, message, help_text))
+        if len(self.problems) >= self.limits.max_problems:
+            self._stop(event, "so many problems that the rest of the file is not read")
 
     def _stop(self, event: Any, message: str) -> None:
-        raise _StoppedError(self._problem(event, "LU007", message, ""))
+        raise _StoppedError(self._problem(event, "LU007", message, ""), self.problems)
 
     def _problem(self, event: Any, code: str, message: str, help_text: str) -> Problem:
         start, end = event.start_mark, event.end_mark
@@ -362,8 +376,8 @@ class _Builder:
             start.line + 1,
             start.column + 1,
             code,
-            message,
-            help=help_text,
+            one_line(message),
+            help=one_line(help_text),
             end_line=start.line + 1,
             end_column=end.column + 1 if is_short else start.column + 2,
         )
