@@ -101,7 +101,7 @@ class ApiServer:
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """Answer nobody any more. Takes at most *timeout_s* and a moment; twice is fine."""
         if self._listener is not None:
-            self._listener.close()  # the file first: nobody shall find it and wait
+            self._listener.withdraw()  # first of all: nobody shall find it and wait
         if self._server is not None:
             self._server.close()
         self._service.hub.close()

@@ -49,14 +49,18 @@ class Listener:
     path: Path | None = None
     identity: tuple[int, int] = (0, 0)  # device and inode of the file that we made
 
-    def close(self) -> None:
-        """Stop listening, and remove the file if it is still the one that we made."""
-        self.sock.close()
+    def withdraw(self) -> None:
+        """Remove the file if it is still the one that we made; nobody new finds us any more."""
         if self.path is None:
             return
         with contextlib.suppress(OSError):
             if _identity(self.path.lstat()) == self.identity:
                 self.path.unlink()
+
+    def close(self) -> None:
+        """Withdraw, and stop listening."""
+        self.withdraw()
+        self.sock.close()
 
 
 def listen(path: Path) -> Listener:

@@ -1,0 +1,344 @@
+"""A daemon without loop, files and processes: the real engine, store, board and hub behind the real
+server on a real socket. Runs begin and end when a test says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luad.api.board import Board
+from luad.api.hub import LogHub
+from luad.api.server import ApiServer
+from luad.api.service import Health, JobStateView, ReloadResult
+from luad.core.engine import Engine
+from luad.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ConfigLoaded,
+    Event,
+    Log,
+    Reply,
+    Request,
+    StartAttempt,
+    Ticked,
+)
+from luad.core.model import (
+    Cron,
+    EndKind,
+    Ending,
+    Interval,
+    Job,
+    Now,
+    Origin,
+    ProcessIdentity,
+    RunState,
+    Wanted,
+)
+from luad.errors import Problem
+from luad.store import Store
+
+NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
+DEEDS = (StartAttempt, Reply, Log)
+
+
+class HandClock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.wall = NOON
+
+    def now(self) -> Now:
+        return Now(self.wall, self.wall)
+
+
+class Daemon:
+    """Implements `luad.api.service.Service`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = HandClock()
+        self.store = Store.open(folder / "state", clock=self.clock)
+        self.board = Board()
+        self.hub = LogHub()
+        self.engine = Engine(4, self.clock.now())
+        self.wanted: dict[str, Wanted] = {}
+        self.started: list[StartAttempt] = []
+        self.said: list[Log] = []
+        self.troubles: tuple[Problem, ...] = ()
+        self.is_well = Health()
+        self.reloaded: list[bool] = []
+        self.answer_request: Callable[[Request], Any] | None = None
+        self.request_count = 0
+
+    # --- the service ---
+
+    def new_request_id(self) -> str:
+        self.request_count += 1
+        return f"req_{self.request_count:026d}"
+
+    async def request(self, event: Request) -> Reply:
+        if self.answer_request is not None:
+            return await self.answer_request(event)
+        return next(each for each in await self.turn(event) if isinstance(each, Reply))
+
+    def jobs(self) -> list[JobStateView]:
+        return [self._view(self.engine.entries[name]) for name in sorted(self.engine.entries)]
+
+    def job(self, name_or_id: str) -> JobStateView | None:
+        for entry in self.engine.entries.values():
+            if name_or_id in {entry.job.name, entry.job_id}:
+                return self._view(entry)
+        return None
+
+    def _view(self, entry: Any) -> JobStateView:
+        following = self.engine.next_occurrence_of(entry.job.name)
+        runs = self.engine.runs.of_job(entry.job_id)
+        running = tuple(run.id for run in runs if run.state is RunState.RUNNING)
+        return JobStateView(
+            entry.job,
+            entry.job_id,
+            entry.installed_at,
+            entry.grid_at,
+            entry.wanted.origin,
+            entry.wanted.stale,
+            entry.status,
+            entry.pause,
+            entry.consecutive_failures,
+            following.scheduled_for if following else None,
+            following.fire_at if following else None,
+            running,
+            len(runs) - len(running),
+        )
+
+    async def reload(self, *, check_only: bool) -> ReloadResult:
+        self.reloaded.append(check_only)
+        return ReloadResult(("new",), (("tidy", ("schedule",)),), ("old",), 3, self.troubles, ())
+
+    def problems(self) -> tuple[Problem, ...]:
+        return self.troubles
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "version": "0.1.0",
+            "pid": 1,
+            "event_loop_lag_ms": 2,
+            "store": {"size_bytes": self.store.size_bytes()},
+        }
+
+    def health(self) -> Health:
+        return self.is_well
+
+    def log(self, line: Log) -> None:
+        self.said.append(line)
+
+    # --- what happens ---
+
+    async def turn(self, *events: Event) -> list[Any]:
+        effects = self.engine.handle(events, self.clock.now())
+        records = [each for each in effects if not isinstance(each, DEEDS)]
+        records = [each for each in records if type(each).__name__ != "StopAttempt"]
+        refused = await self.store.apply(records)
+        for run_id in self.board.observe(records, refused):
+            self.hub.end_run(run_id)
+        self.started += [each for each in effects if isinstance(each, StartAttempt)]
+        return effects
+
+    async def install(self, *jobs: Job, origin: Origin | None = None, stale: bool = False) -> None:
+        for job in jobs:
+            place = origin or Origin(f"jobs.d/{job.name}.yaml", 1)
+            self.wanted[job.name] = Wanted(job, place, stale)
+        await self.turn(ConfigLoaded(dict(self.wanted)))
+
+    async def pass_time(self, ms: int) -> None:
+        self.clock.wall += ms
+        await self.turn(Ticked())
+
+    async def begin(self) -> str:
+        """Let the run that was asked for last have a process; return its id."""
+        run = self.started[-1].run
+        identity = ProcessIdentity(4242, 1, "boot")
+        await self.turn(AttemptStarted(run.id, run.attempt, self.clock.wall, identity))
+        return run.id
+
+    async def end(self, kind: EndKind = EndKind.RETURNED, **more: Any) -> str:
+        run = self.started[-1].run
+        await self.turn(AttemptEnded(run.id, run.attempt, Ending(kind, self.clock.wall, **more)))
+        return run.id
+
+    async def print(self, run_id: str, job: str, *messages: str, stored: bool = True) -> None:
+        """The run says something: first those who follow hear it, then it is stored."""
+        lines = [line(message, self.clock.wall) for message in messages]
+        self.hub.publish(run_id, job, lines)
+        if stored:
+            await self.store.append_logs(run_id, lines)
+
+
+def line(message: str, ts: int = NOON, **more: Any) -> dict[str, Any]:
+    known = {"ts": ts, "level": "info", "logger": "", "stream": "stdout", "attempt": 1}
+    return known | {"message": message} | more
+
+
+def make_job(name: str = "tidy", **more: Any) -> Job:
+    known: dict[str, Any] = {
+        "handler": "house:tidy",
+        "schedule": Cron("*/15 * * * *"),
+        "revision": "9f2c1ab",
+        "definition": {"name": name},
+    }
+    return Job(name, **(known | more))
+
+
+def every(seconds: int) -> Interval:
+    return Interval(seconds * 1000)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=20)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+@dataclass
+class Api:
+    """Speaks HTTP with the server from a thread, so that the loop of the test is free to answer."""
+
+    path: Path
+    server: ApiServer
+    daemon: Daemon
+    open: list[http.client.HTTPConnection] = field(default_factory=list)
+
+    def connect(self) -> UnixConnection:
+        connection = UnixConnection(self.path)
+        self.open.append(connection)
+        return connection
+
+    def raw(self) -> socket.socket:
+        connection = self.connect()
+        connection.connect()
+        return connection.sock
+
+    def _ask(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+        connection = self.connect()
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", **headers}
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        data = response.read()
+        connection.close()
+        found = {key.lower(): value for key, value in response.getheaders()}
+        return Answer(response.status, found, data)
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        headers = {key.replace("_", "-"): value for key, value in headers.items()}
+        return await asyncio.to_thread(self._ask, method, path, body, headers)
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        return await self.ask("GET", path, **headers)
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        return await self.ask("POST", path, {} if body is None else body, **headers)
+
+    async def stream(self, path: str) -> Stream:
+        connection = self.connect()
+
+        def begin() -> http.client.HTTPResponse:
+            connection.request("GET", path)
+            return connection.getresponse()
+
+        return Stream(connection, await asyncio.to_thread(begin))
+
+    async def exchange(self, data: bytes) -> bytes:
+        """Send *data* as it is and return everything that comes back until the server hangs up."""
+        sock = self.raw()
+
+        def talk() -> bytes:
+            sock.sendall(data)
+            answer = b""
+            while part := sock.recv(65536):
+                answer += part
+            return answer
+
+        return await asyncio.to_thread(talk)
+
+
+@dataclass
+class Stream:
+    connection: http.client.HTTPConnection
+    response: http.client.HTTPResponse
+
+    async def line(self) -> Any:
+        """Return the next line; None at the end."""
+        text = await asyncio.to_thread(self.response.readline)
+        return json.loads(text) if text else None
+
+    async def rest(self) -> list[Any]:
+        found = []
+        while (each := await self.line()) is not None:
+            found.append(each)
+        return found
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    daemon = Daemon(tmp_path)
+    yield daemon
+    daemon.store.close()
+
+
+@pytest.fixture
+async def api(daemon: Daemon, tmp_path: Path) -> AsyncIterator[Api]:
+    server = ApiServer(daemon, tmp_path / "luad.sock")
+    await server.start()
+    api = Api(tmp_path / "luad.sock", server, daemon)
+    yield api
+    for connection in api.open:
+        connection.close()
+    await server.stop()
+
+
+@pytest.fixture
+def kit() -> Iterator[Any]:
+    """What tests make things with."""
+
+    class Kit:
+        NOON = NOON
+        make_job = staticmethod(make_job)
+        every = staticmethod(every)
+        line = staticmethod(line)
+        replace = staticmethod(replace)
+        Api = Api
+        Daemon = Daemon
+
+    return Kit
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Give the loop turns until *condition* holds."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
