@@ -93,3 +93,9 @@ def await_entry(
 def await_message(text: str, *matches: str, count: int = 1) -> dict[str, Any]:
     """The same, by a part of the message."""
     return await_entry(lambda entry: text in str(entry.get("MESSAGE")), *matches, count=count)
+
+
+def await_start(count: int) -> None:
+    """Wait until systemd has seen the service ready for the count-th time."""
+    unit_started = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"  # the same in every systemd
+    await_entry(lambda _: True, unit_started, "UNIT=luad.service", count=count)

@@ -14,6 +14,7 @@ from lib import (
     LUAD,
     await_entry,
     await_message,
+    await_start,
     drop_in,
     luad,
     prepare,
@@ -23,7 +24,6 @@ from lib import (
     write_job,
 )
 
-STARTED = "Started luad job scheduler"
 PROBE = """
 import os, threading
 from pathlib import Path
@@ -102,7 +102,7 @@ def crash() -> None:
     await_message("holding on", "LUAD_JOB=holder")
     pid = int(show("MainPID"))
     os.kill(pid, signal.SIGKILL)
-    await_message(STARTED, "_PID=1", count=2)
+    await_start(2)
     assert show("MainPID") not in (str(pid), "0")
     assert show("NRestarts") == "1"
     (ended,) = luad("history", "holder")["runs"]
@@ -116,7 +116,7 @@ def watchdog() -> None:
     pid = int(show("MainPID"))
     os.kill(pid, signal.SIGSTOP)
     await_message("Watchdog timeout", "_PID=1")
-    await_message(STARTED, "_PID=1", count=2)
+    await_start(2)
     assert show("MainPID") not in (str(pid), "0")
     assert show("ActiveState") == "active"
 
