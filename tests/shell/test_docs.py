@@ -69,6 +69,6 @@ def _name_of(function: ast.expr) -> str:
 
 
 def _names(nodes: list[ast.expr]) -> Iterator[str]:
-    for node in nodes:
+    for node in (each for root in nodes for each in ast.walk(root)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from re.findall(r"^[a-z_]+\.[a-z_]+$", node.value)
