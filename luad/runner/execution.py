@@ -6,7 +6,6 @@ Room rule: the one place where handlers are called; the process of a run and `lu
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -108,7 +107,7 @@ def _load_and_call(
     except BaseException as error:  # noqa: BLE001 - the module's own code runs in here
         raise _NotStarted(error) from None
     value = function(*arguments)
-    if inspect.isawaitable(value):
+    if hasattr(type(value), "__await__"):
         value = asyncio.run(interrupt.supervise(value))
     return returned(value, result_limit)
 

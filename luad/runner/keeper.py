@@ -40,14 +40,15 @@ _ORPHAN_GRACE_MS: Final = 1_000  # between TERM and KILL when the daemon is gone
 _CLEAR_UP_MS: Final = 5_000  # somebody may be stuck in the kernel, or belong to another user
 
 
-def keep(waiting_room: socket.socket, lock: int) -> NoReturn:
+def keep(waiting_room: socket.socket) -> NoReturn:
     """Be a keeper, in a process just forked, for the attempt whose channel comes in.
 
-    *lock* is only held: as long as it is open, a later daemon knows that a run may be alive.
+    The lock on ``runs.lock`` is inherited, and only held: as long as a keeper has it open, a
+    later daemon knows that a run may be alive.
     """
     code = 1
     try:
-        _serve(waiting_room, _prepare(waiting_room, lock))
+        _serve(waiting_room, _prepare())
         code = 0
     except (BrokenPipeError, ConnectionResetError):
         kill_descendants(os.getpid())  # the daemon is gone
@@ -57,12 +58,10 @@ def keep(waiting_room: socket.socket, lock: int) -> NoReturn:
     os._exit(code)
 
 
-def _prepare(waiting_room: socket.socket, lock: int) -> int:
+def _prepare() -> int:
     """Make this process a keeper; the descriptor that tells of children's ends."""
     os.setsid()
-    child.close_descriptors({0, 1, 2, waiting_room.fileno(), lock})
     prctl.become_subreaper()
-    prctl.set_name("luad-keeper")
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, _do_nothing)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)

@@ -54,10 +54,7 @@ class SpawnerLink:
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-                    [
-                        *(sys.executable, "-P", "-m", "luad.runner.spawner"),
-                        *(str(theirs.fileno()), str(lock)),
-                    ],
+                    [sys.executable, "-P", "-m", "luad.runner.spawner", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     env={**python, **passed},

@@ -26,7 +26,7 @@ from luad.runner.frames import CHUNK, encode
 from luad.runner.link import SpawnerLink
 from luad.runner.processes import boot_id, kill_survivor
 from luad.runner.runslock import RunsLock
-from luad.runner.spec import build_spec, passed_environment
+from luad.runner.spec import build_spec, constant_part, passed_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,6 +82,8 @@ class Runner:
         self._config = config
         self._emit = emit
         self._on_lines = on_lines
+        self._constant = constant_part(config)
+        self._socket_path = str(config.socket_path or "")
         self._boot_id = boot_id()
         self._lock: RunsLock | None = None
         self._link: SpawnerLink | None = None
@@ -203,7 +205,7 @@ class Runner:
                 return
 
     def _send(self, attempt: Attempt, link: SpawnerLink) -> bool:
-        spec = encode(build_spec(attempt.start, self._config))
+        spec = encode(build_spec(attempt.start, self._constant, self._socket_path))
         ours, theirs = socket.socketpair()
         try:
             link.send(theirs)

@@ -1,6 +1,6 @@
 """The spawner: a warm interpreter that forks a keeper for every attempt, in about a millisecond.
 
-Run as ``python -P -m luad.runner.spawner SOCKET LOCK``. Room rule: only light modules of the
+Run as ``python -P -m luad.runner.spawner SOCKET``, with ``runs.lock`` open besides. Room rule: only light modules of the
 standard library; whatever is loaded here is paid for by every fork. It parses nothing: what is
 to be run comes over the attempt's own socket, straight to the keeper.
 """
@@ -18,7 +18,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from luad.runner import child
+from luad.runner import child, prctl
 from luad.runner.frames import encode
 from luad.runner.keeper import failed_frame, keep
 
@@ -41,15 +41,16 @@ what to do with it.
 def main(arguments: list[str]) -> None:
     """Serve until the daemon closes its end of the socket."""
     control = socket.socket(fileno=int(arguments[0]))
-    lock = int(arguments[1])
+    prctl.set_name("luad-runner")  # keepers inherit it
     signal.pthread_sigmask(signal.SIG_SETMASK, _PENDING)
     for signum in _resettable():
         signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
     _warm_up()
+    child.yield_to_daemon()
     with suppress(OSError):
         control.send(READY)
-        _serve(control, lock)
+        _serve(control)
 
 
 def _resettable() -> Iterable[int]:
@@ -68,7 +69,7 @@ def _warm_up() -> None:
     gc.freeze()
 
 
-def _serve(control: socket.socket, lock: int) -> None:
+def _serve(control: socket.socket) -> None:
     """Keep one keeper in reserve: it saves several milliseconds of lateness.
 
     The next one is made in a quiet moment, so that it does not compete with the run just handed
@@ -79,19 +80,19 @@ def _serve(control: socket.socket, lock: int) -> None:
     poll.register(control, select.POLLIN)
     while True:
         if spare is None and not poll.poll(_QUIET_MS):
-            spare = _fork_spare(control, lock)
+            spare = _fork_spare(control)
         message, descriptors, _flags, _address = socket.recv_fds(control, 64, 1)
         if not message:
             return
         if not isinstance(spare, socket.socket):
-            spare = _fork_spare(control, lock)
+            spare = _fork_spare(control)
         for descriptor in descriptors:
             _hand_over(descriptor, spare)
             os.close(descriptor)
         spare = None
 
 
-def _fork_spare(control: socket.socket, lock: int) -> socket.socket | OSError:
+def _fork_spare(control: socket.socket) -> socket.socket | OSError:
     """A keeper that waits for an attempt, as the socket to it; or why there is none."""
     try:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -101,7 +102,7 @@ def _fork_spare(control: socket.socket, lock: int) -> socket.socket | OSError:
     if pid == 0:
         control.close()
         ours.close()
-        keep(theirs, lock)
+        keep(theirs)
     theirs.close()
     return ours
 

@@ -58,30 +58,37 @@ def passed_environment(environ: Mapping[str, str], patterns: Iterable[str]) -> d
     }
 
 
-def build_spec(start: StartAttempt, config: RunnerConfig) -> LaunchSpec:
-    """The spec for one attempt. Times are milliseconds, sizes bytes."""
+def constant_part(config: RunnerConfig) -> dict[str, Any]:
+    """What is the same in all specs; made once, for a launch has to be quick."""
+    return {
+        "cwd": str(config.cwd.absolute()),
+        "handlers_path": [str(path.absolute()) for path in config.handlers_path],
+        "code_cache": str(config.state_dir.absolute() / "code-cache"),
+        "kill_grace_ms": config.kill_grace_ms,
+        "output_limit": config.output_limit_bytes,
+        "line_limit": config.line_limit_bytes,
+        "result_limit": config.result_limit_bytes,
+    }
+
+
+def build_spec(start: StartAttempt, constant: dict[str, Any], socket_path: str) -> dict[str, Any]:
+    """The `LaunchSpec` for one attempt. Times are milliseconds, sizes bytes."""
     job, run = start.job, start.run
     env = dict(job.env)
     env["LUAD_JOB"] = job.name
     env["LUAD_RUN_ID"] = run.id
     env["LUAD_ATTEMPT"] = str(run.attempt)
     env["LUAD_SCHEDULED_FOR"] = format_instant(run.scheduled_for)
-    if config.socket_path is not None:
-        env["LUAD_SOCKET"] = str(config.socket_path)
+    if socket_path:
+        env["LUAD_SOCKET"] = socket_path
     return {
+        **constant,
         "handler": job.handler,
         "job": job_values(start),
         "env": env,
-        "cwd": str(config.cwd.absolute()),
         "nice": job.nice,
         "limits": _limits(job.limits),
-        "handlers_path": [str(path.absolute()) for path in config.handlers_path],
-        "code_cache": str(config.state_dir.absolute() / "code-cache"),
         "timeout_ms": job.timeout_ms,
-        "kill_grace_ms": config.kill_grace_ms,
-        "output_limit": config.output_limit_bytes,
-        "line_limit": config.line_limit_bytes,
-        "result_limit": config.result_limit_bytes,
     }
 
 

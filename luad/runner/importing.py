@@ -1,0 +1,147 @@
+"""The helper of `imports`: imports handlers, one module after the other, and reports on each.
+
+Run as ``python -P -m luad.runner.importing DESCRIPTOR``, with the request on stdin. Room rule:
+the user's code runs in here and may do what it likes to this process.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Final
+
+from luad.runner.loading import (
+    Fault,
+    HandlerError,
+    load_handler,
+    place_of,
+    prepare_imports,
+    takes_job,
+)
+from luad.runner.outcome import describe
+
+_MOST_FILES: Final = 2_000
+
+
+def main(arguments: list[str]) -> None:
+    """Read the request, answer it, and leave without taking anything apart."""
+    answers = int(arguments[0])
+    os.set_inheritable(answers, False)
+    request = json.load(sys.stdin)
+    roots: list[str] = request["handlers_path"]
+    prepare_imports(roots)
+    sys.argv = [""]
+    for module, handlers in request["groups"].items():
+        _answer(answers, {"begin": module})
+        failed: dict[str, Any] | None = None
+        for handler in handlers:
+            if failed is None:
+                found, is_import = _check(handler, roots)
+                failed = found if is_import else None
+            else:
+                found = failed
+            _answer(answers, {**found, "handler": handler})
+    _answer(answers, {"done": True})
+    os._exit(0)
+
+
+def _answer(descriptor: int, frame: dict[str, Any]) -> None:
+    data = json.dumps(frame).encode() + b"\n"
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _check(handler: str, roots: list[str]) -> tuple[dict[str, Any], bool]:
+    """What is to be said of *handler*, and whether it is true of its whole module."""
+    try:
+        function = load_handler(handler, roots)
+        is_called_with_job = takes_job(handler, function)
+    except HandlerError as error:
+        problem = _problem(error.fault, error.message, error.hint, error.place)
+        if error.fault is Fault.NO_MODULE:
+            problem["help"] = _nearest_module(handler, roots) or error.hint
+        return problem, error.fault is Fault.NO_MODULE
+    except BaseException as error:  # noqa: BLE001 - the module's own code runs in here
+        return _import_failure(handler, error, roots), True
+    info = {
+        "is_fine": True,
+        "place": place_of(function),
+        "takes_job": is_called_with_job,
+        "is_async": inspect.iscoroutinefunction(function),
+    }
+    return info, False
+
+
+def _problem(
+    code: str, message: str, hint: str, place: str = "", source: str = ""
+) -> dict[str, Any]:
+    return {
+        "is_fine": False,
+        "code": str(code),
+        "message": message,
+        "help": hint,
+        "place": place,
+        "source": source,
+    }
+
+
+def _import_failure(handler: str, error: BaseException, roots: list[str]) -> dict[str, Any]:
+    module = handler.partition(":")[0]
+    failure = describe(error)
+    message = failure.message
+    place, source = _line_that_failed(error, roots)
+    if isinstance(error, SyntaxError):
+        message = error.msg
+        place, source = f"{error.filename}:{error.lineno}", (error.text or "").strip()
+    hint = ""
+    if isinstance(error, ModuleNotFoundError):
+        hint = f"luad runs {sys.executable}; install it there"
+    said = failure.type if message in ("", failure.type) else f"{failure.type}: {message}"
+    return _problem(
+        Fault.IMPORT_FAILED, f"importing `{module}` failed: {said}", hint, place, source
+    )
+
+
+def _line_that_failed(error: BaseException, roots: list[str]) -> tuple[str, str]:
+    """The innermost line of the user's own files; of any file if there is none."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and "/luad/runner/" not in frame.filename
+    ]
+    own = [frame for frame in frames if frame.filename.startswith(tuple(roots))] if roots else []
+    for frame in reversed(own or frames):
+        return f"{frame.filename}:{frame.lineno}", frame.line or ""
+    return "", ""
+
+
+def _nearest_module(handler: str, roots: list[str]) -> str:
+    """The module below *roots* that was probably meant."""
+    module = handler.partition(":")[0]
+    known = _modules_below(roots)
+    # `handlers.reports` and `reports.py` are easily taken for one another.
+    same_end = [name for name in known if name.rpartition(".")[2] == module.rpartition(".")[2]]
+    near = same_end or difflib.get_close_matches(module, known, n=1)
+    return f"did you mean `{near[0]}`?" if near else ""
+
+
+def _modules_below(roots: list[str]) -> list[str]:
+    names: list[str] = []
+    for root in roots:
+        for path in Path(root).rglob("*.py"):
+            parts = path.relative_to(root).with_suffix("").parts
+            parts = parts[:-1] if parts[-1] == "__init__" else parts
+            if parts and all(part.isidentifier() for part in parts):
+                names.append(".".join(parts))
+            if len(names) >= _MOST_FILES:
+                return names
+    return names
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
