@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
-from starlette.routing import Mount
+from starlette.routing import Mount, Router
 
 from luad.api import (
     problems,
@@ -22,6 +22,7 @@ from luad.api import (
     routes_logs,
     routes_runs,
 )
+from luad.api.connection import MAX_HEADER_BYTES
 from luad.api.context import Context
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
 from luad.api.sockets import Peer
@@ -29,6 +30,8 @@ from luad.core.events import Log
 from luad.errors import LuadError
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from luad.api.recall import Recall
@@ -48,12 +51,21 @@ _BODYLESS: Final = frozenset({"GET", "HEAD"})
 def build_app(service: Service, recall: Recall) -> Starlette:
     """Return the application for *service*."""
     app = Starlette(
-        routes=[Mount(PREFIX, routes=list(_ROUTES)), *routes_daemon.OPERATIONS],
+        routes=[
+            Mount(PREFIX, Router(_ROUTES, redirect_slashes=False)),
+            *routes_daemon.OPERATIONS,
+        ],
         middleware=[Middleware(Guard, service=service)],
+        exception_handlers={HTTPException: _pass_on},
     )
     app.router.redirect_slashes = False  # a path means one thing
     app.state.context = Context(service, recall)
     return app
+
+
+async def _pass_on(_: Request, error: Exception) -> Response:
+    """Let Starlette's own errors reach the guard instead of becoming plain text."""
+    raise error
 
 
 class Guard:
@@ -143,6 +155,14 @@ def _check(scope: Scope) -> None:
             headers={"connection": "close", "retry-after": "1"},
         )
     headers = dict(scope["headers"])
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in scope["headers"])
+    if size > MAX_HEADER_BYTES:  # the parser only refuses one that comes in pieces
+        raise ApiError(
+            "header_too_large",
+            f"the request's line and headers are longer than {MAX_HEADER_BYTES} bytes",
+            headers={"connection": "close"},
+        )
     if b"origin" in headers:  # a browser's page, through some proxy: nobody who should be here
         raise ApiError("forbidden", "requests from web pages are not answered")
     has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers

@@ -49,6 +49,8 @@ class Patience:
     idle_s: float = 10.0
     receive_s: float = 10.0
     stall_s: float = 30.0
+    grace_s: float = 0.25
+    """Who has only just come is not hung up on to make room: the request may be on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,15 @@ class Connection(H11Protocol):
         self._phase = _Phase.ANSWERING  # no clock runs yet
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self.idle_since = self.loop.time()
 
     # --- what asyncio calls ---
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrowed by uvicorn too
         """Make room for a newcomer, or turn it away."""
-        is_overloaded = len(self.connections) >= MAX_CONNECTIONS and not self._make_room()
-        is_hopeless = len(self.connections) >= HARD_MAX_CONNECTIONS
+        grace_s = self._house.patience.grace_s
+        is_overloaded = len(self.connections) >= MAX_CONNECTIONS and not self._make_room(grace_s)
+        is_hopeless = len(self.connections) >= HARD_MAX_CONNECTIONS and not self._make_room(0)
         super().connection_made(transport)
         if is_hopeless:
             transport.abort()
@@ -162,17 +166,16 @@ class Connection(H11Protocol):
         cycle: Any = self.cycle
         return None if cycle is None or cycle.response_complete else cycle
 
-    def _make_room(self) -> bool:
-        """Hang up on whoever has idled longest; say whether there was one."""
-        for each in sorted(
-            (each for each in self.connections if isinstance(each, Connection) and each._timer),  # noqa: SLF001 - of this class
-            key=lambda each: each._timer.when() if each._timer else 0,  # noqa: SLF001 - of this class
-        ):
-            if each.is_idle:
-                each.transport.abort()
-                self.connections.discard(each)  # its own end comes with the loop's next round
-                return True
-        return False
+    def _make_room(self, grace_s: float) -> bool:
+        """Hang up on whoever has idled longest, if longer than *grace_s*; say whether there was
+        one."""
+        idle = [each for each in self.connections if isinstance(each, Connection) and each.is_idle]
+        longest = min(idle, key=lambda each: each.idle_since, default=None)
+        if longest is None or self.loop.time() - longest.idle_since < grace_s:
+            return False
+        longest.transport.abort()
+        self.connections.discard(longest)  # its own end comes with the loop's next round
+        return True
 
     def _is_stream(self) -> bool:
         scope: Any = self.scope  # None before the first request
@@ -207,6 +210,7 @@ class Connection(H11Protocol):
         patience = self._house.patience
         match phase:
             case _Phase.IDLE:
+                self.idle_since = self.loop.time()
                 self._timer = self.loop.call_later(patience.idle_s, self._close)
             case _Phase.RECEIVING:
                 self._timer = self.loop.call_later(patience.receive_s, self._give_up_receiving)

@@ -67,7 +67,7 @@ def _start(context: Context, query: Query) -> Instant:
     now = context.service.clock.now().wall
     start = query.instant("from")
     if start is None:
-        return now
+        return now + 1  # what is due at this very moment is not to come
     if abs(start - now) > _MAX_AHEAD_MS:
         raise wrong_parameter("from", "more than ten years from now")
     return start

@@ -94,7 +94,9 @@ class ApiServer:
         config.load()
         house = House(self._service.new_request_id, self._notice_end, self._patience)
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(config, self._state, house), sock=listener.sock
+            lambda: Connection(config, self._state, house),
+            sock=listener.sock,
+            backlog=sockets.BACKLOG,
         )
         self._recall.start()
 

@@ -28,7 +28,9 @@ MAX_PATH_BYTES: Final = 107
 """Longest path that fits `sun_path` of a Unix socket address, with its final NUL."""
 
 FIRST_INHERITED_FD: Final = 3
-_BACKLOG: Final = 128
+BACKLOG: Final = 512
+"""Who finds the queue full is refused at once, without a wait: it must outlast a busy moment."""
+
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -187,7 +189,7 @@ def _bind(path: Path) -> Listener:
         os.fchmod(sock.fileno(), MODE)
         sock.bind(str(path))
         path.chmod(MODE)
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
         return Listener(sock, path, _identity(path.lstat()))
     except BaseException:
         sock.close()

@@ -15,11 +15,35 @@ from luad.api.views import job_view
 from luad.core.events import Reply
 from luad.core.model import EndKind, JobStatus, Overlap
 
-JOB_KEYS = set(
-    "id name description handler source dynamic status health enabled schedule schedule_text timezone "
-    "tags overlap catch_up timeout_seconds retry metadata last_run recent_runs running queued "
-    "consecutive_failures next_run_at pause file revision".split()
-)
+JOB_KEYS = {
+    "id",
+    "name",
+    "description",
+    "handler",
+    "source",
+    "dynamic",
+    "status",
+    "health",
+    "enabled",
+    "schedule",
+    "schedule_text",
+    "timezone",
+    "tags",
+    "overlap",
+    "catch_up",
+    "timeout_seconds",
+    "retry",
+    "metadata",
+    "last_run",
+    "recent_runs",
+    "running",
+    "queued",
+    "consecutive_failures",
+    "next_run_at",
+    "pause",
+    "file",
+    "revision",
+}
 
 
 async def test_a_list_shows_every_job_in_order_with_the_keys_of_the_contract(

@@ -207,9 +207,7 @@ async def test_a_follower_that_hangs_up_is_forgotten(api: Any, daemon: Any, kit:
     assert len(daemon.hub) == 1
     stream.response.close()
     stream.connection.close()
-    async with asyncio.timeout(10):
-        while len(daemon.hub):
-            await asyncio.sleep(0)
+    await kit.until(lambda: not len(daemon.hub))
 
 
 async def test_streams_end_when_the_server_does(api: Any, daemon: Any, kit: Any) -> None:
@@ -223,7 +221,7 @@ async def test_streams_end_when_the_server_does(api: Any, daemon: Any, kit: Any)
 
 
 async def test_not_all_connections_may_be_streams(
-    api: Any, daemon: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+    api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("luad.api.routes_logs.MAX_STREAMS", 1)
     await api.stream("/v1/logs?follow=1")
@@ -231,9 +229,7 @@ async def test_not_all_connections_may_be_streams(
     assert (answer.status, answer.json["code"]) == (503, "overloaded")
 
 
-async def test_silence_is_broken_by_empty_lines(
-    api: Any, daemon: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silence_is_broken_by_empty_lines(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("luad.api.routes_logs._SILENCE_S", 0.01)
     stream = await api.stream("/v1/logs?follow=1")
     assert await asyncio.to_thread(stream.response.readline) == b"\n"

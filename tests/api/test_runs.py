@@ -10,11 +10,37 @@ import pytest
 from luad.core.model import EndKind, Overlap, RunError
 from luad.errors import StoreUnavailableError
 
-RUN_KEYS = set(
-    "id job job_id status trigger scheduled_for fire_at claimed_at started_at completed_at duration_ms "
-    "start_delay_ms attempt max_attempts missed_count count count_is_capped first_scheduled_for reason "
-    "revision result result_truncated exit_code signal error dropped_bytes retry_of retry_at pid".split()
-)
+RUN_KEYS = {
+    "id",
+    "job",
+    "job_id",
+    "status",
+    "trigger",
+    "scheduled_for",
+    "fire_at",
+    "claimed_at",
+    "started_at",
+    "completed_at",
+    "duration_ms",
+    "start_delay_ms",
+    "attempt",
+    "max_attempts",
+    "missed_count",
+    "count",
+    "count_is_capped",
+    "first_scheduled_for",
+    "reason",
+    "revision",
+    "result",
+    "result_truncated",
+    "exit_code",
+    "signal",
+    "error",
+    "dropped_bytes",
+    "retry_of",
+    "retry_at",
+    "pid",
+}
 QUARTER = 15 * 60_000
 
 
@@ -59,9 +85,7 @@ async def test_a_failed_run_tells_its_error(api: Any, daemon: Any, kit: Any) -> 
     assert (job["health"], job["consecutive_failures"]) == ("failing", 1)
 
 
-async def test_the_history_is_read_in_pages_newest_first(
-    api: Any, daemon: Any, kit: Any
-) -> None:
+async def test_the_history_is_read_in_pages_newest_first(api: Any, daemon: Any, kit: Any) -> None:
     await daemon.install(kit.make_job())
     made = []
     for _ in range(5):
@@ -154,9 +178,7 @@ async def test_rows_that_never_ran_tell_what_they_stand_for(
     assert [each["status"] for each in job["recent_runs"]] == ["skipped"]
 
 
-async def test_a_run_is_found_by_beginning_and_by_at_last(
-    api: Any, daemon: Any, kit: Any
-) -> None:
+async def test_a_run_is_found_by_beginning_and_by_at_last(api: Any, daemon: Any, kit: Any) -> None:
     await daemon.install(kit.make_job(overlap=Overlap.ALLOW))
     assert (await api.get("/v1/runs/@last")).status == 404
     run_id = (await api.post("/v1/jobs/tidy/trigger")).json["id"]
@@ -204,9 +226,7 @@ async def test_a_store_that_fails_is_told_as_such(
     assert answer.json["hint"] == "look at dmesg"
 
 
-async def test_what_was_before_the_start_is_on_the_board(
-    daemon: Any, kit: Any, tmp_path: Any
-) -> None:
+async def test_what_was_before_the_start_is_on_the_board(daemon: Any, kit: Any) -> None:
     from luad.api.board import Board
     from luad.api.recall import Recall
 
@@ -250,5 +270,3 @@ async def test_an_answer_is_not_hindered_by_a_client_that_leaves(
     daemon.answer_request = None
     assert (await api.get("/v1/runs")).status == 200
     assert [each for each in daemon.said if each.event == "api.failed"] == []
-
-
