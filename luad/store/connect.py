@@ -24,8 +24,8 @@ _WRITER: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = FULL",
     "PRAGMA journal_size_limit = 16777216",
-    # Others checkpoint before it comes to this (`Store`); here only if they cannot keep up.
-    "PRAGMA wal_autocheckpoint = 16384",  # pages
+    # Usually a reader's thread has done it before it comes to this (`Store`).
+    "PRAGMA wal_autocheckpoint = 4096",  # pages
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -8000",  # KiB
 )

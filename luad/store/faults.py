@@ -86,3 +86,17 @@ def nonsense(path: Path) -> Iterator[None]:
         yield
     except ValueError as error:
         raise StoreCorruptError(f"{path} holds a row that makes no sense: {error}") from error
+
+
+@contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """Take everything that is not the world's failure for damage.
+
+    For the questions that are asked of a database at the opening: they are known to be right, so an
+    answer that makes no sense, or none at all, is the database's fault.
+    """
+    try:
+        with world_failures(path), nonsense(path):
+            yield
+    except (DBAPIError, sqlite3.Error) as error:
+        raise StoreCorruptError(f"{path} is damaged: {error}") from error

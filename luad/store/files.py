@@ -123,7 +123,11 @@ def _unusable(state_dir: Path, error: OSError) -> StoreUnavailableError:
 
 
 def touch_database(database: Path) -> bool:
-    """Make sure that *database* is there, readable by nobody else. True when it holds nothing yet."""
+    """Make sure that *database* is there, readable by nobody else. True when it holds nothing yet.
+
+    Never to be called while this process is connected to it: closing any handle of a file gives up
+    the locks that SQLite holds on it (the same goes for every other way of opening it).
+    """
     try:
         handle = os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -155,14 +159,6 @@ def size_of(database: Path) -> int:
         except FileNotFoundError:
             continue
     return total
-
-
-def log_size_of(database: Path) -> int:
-    """Bytes of the log of writes that has not been cut off."""
-    try:
-        return Path(f"{database}-wal").stat().st_size
-    except OSError:
-        return 0
 
 
 def set_aside(database: Path, now: Instant) -> Path:

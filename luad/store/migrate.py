@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, insert
+from sqlalchemy import Connection, Engine, insert, select
 
 from luad.errors import StoreTooNewError
 from luad.store.connect import connect
@@ -18,6 +18,9 @@ from luad.store.faults import StoreCorruptError, world_failures
 from luad.store.schema import HEAD, metadata, version_table
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_NAMES: Final = metadata.tables.keys() | {
+    index.name for table in metadata.tables.values() for index in table.indexes if index.name
+}
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 
@@ -61,10 +64,10 @@ def examine(path: Path, check: Check) -> Age:
 
 
 def _age(path: Path, connection: sqlite3.Connection) -> Age:
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if not tables:
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if not names:
         return Age.EMPTY
-    if version_table.name not in tables:
+    if version_table.name not in names:
         raise StoreCorruptError(f"{path} is not a database of luad")
     versions = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
     if len(versions) != 1 or not str(versions[0]).isdecimal():
@@ -75,7 +78,11 @@ def _age(path: Path, connection: sqlite3.Connection) -> Age:
             f"{path} was written by a newer luad (schema {number}, this one knows {int(HEAD)})",
             hint="install that luad again, or give this one another state folder",
         )
-    return Age.CURRENT if number == int(HEAD) else Age.OLDER
+    if number < int(HEAD):
+        return Age.OLDER
+    if lacking := _NAMES - names:
+        raise StoreCorruptError(f"{path} lacks {', '.join(sorted(lacking))}")
+    return Age.CURRENT
 
 
 def _look_through(path: Path, connection: sqlite3.Connection, check: Check) -> None:
@@ -84,6 +91,12 @@ def _look_through(path: Path, connection: sqlite3.Connection, check: Check) -> N
     findings = [row[0] for row in connection.execute(f"PRAGMA {check.value}(3)")]
     if findings != ["ok"]:
         raise StoreCorruptError(f"{path} is damaged: {'; '.join(map(str, findings))}")
+
+
+def try_tables(connection: Connection) -> None:
+    """Ask every table for every column, so that a damaged schema shows before it is needed."""
+    for table in metadata.tables.values():
+        connection.execute(select(table).limit(0))
 
 
 def prepare(engine: Engine, path: Path, age: Age) -> None:

@@ -15,9 +15,9 @@ from luad.clock import Clock
 from luad.core.events import Restored
 from luad.store import reads
 from luad.store.connect import writer_engine
-from luad.store.faults import StoreCorruptError, nonsense, world_failures
+from luad.store.faults import StoreCorruptError, damage
 from luad.store.files import StateLock, set_aside, touch_database
-from luad.store.migrate import Age, Check, examine, prepare
+from luad.store.migrate import Age, Check, examine, prepare, try_tables
 
 CHECKED_BYTES: Final = 8 * 1024 * 1024
 """A database up to this size is looked through at every start (some 10 ms)."""
@@ -57,14 +57,19 @@ def _check_for(path: Path, lock: StateLock) -> Check:
 
 
 def _open(path: Path, check: Check) -> tuple[Engine, Restored]:
-    age = Age.EMPTY if touch_database(path) else examine(path, check)
+    if touch_database(path):
+        age = Age.EMPTY
+    else:
+        with damage(path):
+            age = examine(path, check)
     engine = writer_engine(path)
     try:
         prepare(engine, path, age)
         if age is Age.EMPTY:
             return engine, Restored()
         # Reading everything that start-up needs is the other half of the check.
-        with world_failures(path), nonsense(path), engine.connect() as connection:
+        with damage(path), engine.connect() as connection:
+            try_tables(connection)
             return engine, reads.restored(connection)
     except BaseException:
         engine.dispose()

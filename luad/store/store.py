@@ -18,7 +18,7 @@ from luad.errors import StoreUnavailableError
 from luad.store import logs, reads, retention, writes
 from luad.store.connect import READERS, checkpoint, reader_engine
 from luad.store.faults import StoreCorruptError, nonsense, world_failures
-from luad.store.files import DATABASE, StateLock, log_size_of, size_of
+from luad.store.files import DATABASE, StateLock, size_of
 from luad.store.opening import Opened, open_database
 from luad.store.shapes import (
     Attempt,
@@ -37,8 +37,8 @@ from luad.store.writer import Writer
 
 T = TypeVar("T")
 
-LONG_LOG_BYTES: Final = 4 * 1024 * 1024
-"""From this size on the log of writes is moved into the database."""
+LONG_LOG_KIB: Final = 4 * 1024
+"""Once this much was written, the log of writes is moved into the database."""
 
 EVERYTHING: Final = RunFilter()
 SEEN_EVERY_MS: Final = SECOND
@@ -120,6 +120,7 @@ class Store:
         if not records:
             return ()
         batch = tuple(records)
+        self._restored = None  # what was read at the opening is no longer all there is
 
         def work(connection: Connection) -> tuple[str, ...]:
             return writes.write(connection, batch, self._clock.now().wall)
@@ -192,9 +193,10 @@ class Store:
     def _mind_the_log(self) -> None:
         """Have the log of writes moved into the database once it is long, but not by the writer,
         who would keep claims waiting while the disk is busy. Called in the writer's thread."""
-        if self._is_checkpointing or log_size_of(self.path) < LONG_LOG_BYTES:
+        if self._is_checkpointing or self._writer.unsettled < LONG_LOG_KIB:
             return
         self._is_checkpointing = True
+        self._writer.unsettled = 0
         with suppress(RuntimeError):  # the readers have gone home: closing does it as well
             self._readers.submit(self._checkpoint)
 

@@ -8,6 +8,7 @@ portions and may be lost to a power failure, never to a crash.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -44,7 +45,8 @@ class Writer:
 
     *before_commit* is called in every urgent transaction, *after_commit* after each one,
     *on_corrupt* when damage is met; none of them may raise.
-    `last_error` is the last failure, empty once a transaction has worked again.
+    `last_error` is the last failure, empty once a transaction has worked again; `unsettled` is
+    about how many KiB were written since somebody set it back to 0.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Writer:
     ) -> None:
         self.path = path
         self.last_error = ""
+        self.unsettled = 0
         self._identity = identity_of(path)
         self._before_commit = before_commit
         self._after_commit = after_commit
@@ -164,24 +167,27 @@ class Writer:
                 hint="restart luad; it makes a fresh database if there is none",
             )
         with world_failures(self.path):
-            connection = self._connected(is_full_sync=is_urgent)
+            connection, driver = self._connected(is_full_sync=is_urgent)
+            before = driver.total_changes
             with connection.begin():
                 results = [task.work(connection) for task in tasks]
                 if is_urgent:
                     self._before_commit(connection)
+            # A row costs a page or two, log text what it weighs.
+            text = sum(task.weight for task in tasks) // 1024
+            self.unsettled += 8 * (driver.total_changes - before) + text
         return results
 
-    def _connected(self, *, is_full_sync: bool) -> Connection:
+    def _connected(self, *, is_full_sync: bool) -> tuple[Connection, sqlite3.Connection]:
         if self._connection is None:
             self._connection = self._engine.connect()
             self._is_full_sync = True
+        driver = self._connection.connection.driver_connection
+        assert driver is not None
         if is_full_sync is not self._is_full_sync:
-            level = "FULL" if is_full_sync else "NORMAL"
-            driver = self._connection.connection.driver_connection
-            assert driver is not None
-            driver.execute(f"PRAGMA synchronous = {level}")
+            driver.execute(f"PRAGMA synchronous = {'FULL' if is_full_sync else 'NORMAL'}")
             self._is_full_sync = is_full_sync
-        return self._connection
+        return self._connection, driver
 
     def _failed(self, error: StoreUnavailableError) -> None:
         self.last_error = error.message

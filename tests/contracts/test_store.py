@@ -177,7 +177,6 @@ async def test_a_new_revision_keeps_the_progress_and_the_first_installation(stor
     await store.apply([install(), progress])
     later = InstallJob("job_backup", make_job(revision="r2"), None, NOW + DAY)
     await store.apply([later])
-    store.restore()
     (job,) = store.restore().jobs
     assert (job.revision, job.origin, job.installed_at) == ("r2", None, NOW)
     assert job.progress == progress
@@ -185,7 +184,6 @@ async def test_a_new_revision_keeps_the_progress_and_the_first_installation(stor
 
 async def test_a_job_without_progress_begins_where_it_was_installed(store: Store) -> None:
     await store.apply([install()])
-    store.restore()
     (job,) = store.restore().jobs
     assert job.progress == SaveProgress("job_backup", NOW, NOW, 0, None)
 
@@ -194,7 +192,6 @@ async def test_records_about_jobs_are_written_in_order(store: Store) -> None:
     gone = RemoveJob("job_backup", "backup", NOW)
     progress = SaveProgress("job_backup", 1, 2, 3, None)
     await store.apply([install(), progress, gone, install(revision="r9")])
-    store.restore()
     (job,) = store.restore().jobs
     assert job.revision == "r9"
     assert job.progress == SaveProgress("job_backup", NOW, NOW, 0, None)
@@ -208,7 +205,6 @@ async def test_a_name_belongs_to_the_job_that_took_it_last(store: Store) -> None
 
     await store.apply([named("job_1")])
     await store.apply([named("job_2"), named("job_3")])
-    store.restore()
     assert [job.job_id for job in store.restore().jobs] == ["job_3"]
 
 
@@ -220,7 +216,6 @@ async def test_open_runs_come_back_and_others_do_not(store: Store) -> None:
     over = make_run(4)
     await store.apply([ClaimRun(make_run(number)) for number in (1, 2, 4)] + [ClaimRun(queued)])
     await store.apply([SaveRun(running), SaveRun(retrying), SaveRun(ended(over))])
-    store.restore()
     assert store.restore().open_runs == (running, retrying, queued)
 
 
