@@ -6,6 +6,7 @@ module hangs or kills it, the next one goes on with the rest.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -127,10 +128,12 @@ class _Helper:
             ready, _, _ = select.select(
                 [self._answers], [], [], max(0, until - elapsed_ms()) / SECOND
             )
-            if not ready:
+            if not ready and module:
                 message = f"importing `{module}` takes longer than {timeout_ms / SECOND:g} s"
-                return module, ImportProblem(Fault.IMPORT_HANGS, message, _HANGS_HELP)
-            data = os.read(self._answers, CHUNK)
+                return module, ImportProblem(Fault.IMPORT_HANGS.value, message, _HANGS_HELP)
+            data = os.read(self._answers, CHUNK) if ready else b""
+            if not data and not module:
+                raise OSError(errno.ECHILD, f"{sys.executable} cannot run luad's import helper")
             if not data:
                 return module, self._death(module)
             for frame in buffer.feed(data):
@@ -139,17 +142,16 @@ class _Helper:
                 if "begin" in frame:
                     module, until = frame["begin"], elapsed_ms() + timeout_ms
                 else:
-                    checked[frame["handler"]] = _checked(frame)
+                    handler = frame["handler"]
+                    checked[handler] = _checked(frame)
 
     def _death(self, module: str) -> ImportProblem:
         code = self._process.wait()
         how = f"exits with {code}" if code >= 0 else f"is killed by {signal.Signals(-code).name}"
         message = f"importing `{module}` failed: the process {how}"
-        return ImportProblem(Fault.IMPORT_FAILED, message, _HANGS_HELP)
+        return ImportProblem(Fault.IMPORT_FAILED.value, message, _HANGS_HELP)
 
 
 def _checked(frame: dict[str, Any]) -> Checked:
-    if frame.pop("is_fine"):
-        return HandlerInfo(**frame)
-    del frame["handler"]
-    return ImportProblem(**frame)
+    kind = HandlerInfo if frame["is_fine"] else ImportProblem
+    return kind(**{key: value for key, value in frame.items() if key in kind.__slots__})
