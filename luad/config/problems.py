@@ -88,8 +88,9 @@ def excerpt(lines: Sequence[str], line: int) -> tuple[tuple[int, str], ...]:
     """Return line number *line* (from 1) and its neighbours; blank neighbours are left out."""
     first = max(1, line - _CONTEXT)
     last = min(len(lines), line + _CONTEXT)
+    # Only the line itself is kept whole: the place may be anywhere in it.
     return tuple(
-        (number, lines[number - 1].rstrip()[: 4 * _MAX_LINE])
+        (number, lines[number - 1] if number == line else lines[number - 1][:_MAX_LINE].rstrip())
         for number in range(first, last + 1)
         if number == line or lines[number - 1].strip()
     )

@@ -105,6 +105,7 @@ def load_settings(
             option = f"--{name.replace('_', '-')}"
             values[name] = _from_text(known[name], value, option)
             sources[name] = "flag"
+    values.setdefault("jobs", (Path(file.path if file else "").parent / "jobs.d",))
     return _complete(values, sources, environ, uid)
 
 
@@ -112,7 +113,7 @@ def _complete(
     values: dict[str, Any], sources: dict[str, str], environ: Mapping[str, str], uid: int
 ) -> Settings:
     """Put the defaults in that depend on other settings, or on where luad runs."""
-    beside = values.setdefault("jobs", (Path("jobs.d"),))[0].parent
+    beside = values["jobs"][0].parent
     systemd_state = environ.get("STATE_DIRECTORY", "").split(":")[0]
     values.setdefault("state_dir", Path(systemd_state) if systemd_state else beside / ".luad")
     values.setdefault("handlers_path", beside / "handlers")
@@ -259,7 +260,6 @@ def _from_file(file: SettingsFile | None) -> dict[str, Any]:
         if key in flat:
             value = flat[key]
             flat[key] = folder / value if isinstance(value, str) else [folder / v for v in value]
-    flat.setdefault("jobs", [folder / "jobs.d"])
     return flat
 
 

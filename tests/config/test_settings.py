@@ -1,0 +1,182 @@
+"""Where a setting comes from, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from luad.config.schema import load_schema
+from luad.config.settings import (
+    _KEYS,
+    Retention,
+    Settings,
+    SettingsError,
+    SettingsFile,
+    check_settings,
+    load_settings,
+)
+from luad.core.model import DAY, MINUTE
+
+
+def file(text: str, path: str = "/etc/luad/luad.yaml") -> SettingsFile:
+    return SettingsFile(path, text.encode())
+
+
+def test_nothing_given_is_the_defaults_with_everything_beside_the_jobs_folder() -> None:
+    settings = load_settings({}, {}, None, uid=1000)
+    assert settings == Settings()
+    assert settings.jobs == (Path("jobs.d"),)
+    assert settings.state_dir == Path(".luad")
+    assert settings.handlers_path == Path("handlers")
+    assert settings.socket == Path(".luad/luad.sock")
+
+
+def test_flags_win_over_variables_those_over_the_file() -> None:
+    text = file("timezone: Asia/Tokyo\nkill_grace: 1s\ndrain: 1s\n")
+    environ = {"LUAD_KILL_GRACE": "2s", "LUAD_DRAIN": "2s"}
+    settings = load_settings({"drain": "3s", "rescan": None}, environ, text)
+    assert (settings.timezone, settings.kill_grace_ms, settings.drain_ms) == (
+        "Asia/Tokyo",
+        2_000,
+        3_000,
+    )
+    assert settings.rescan_ms == 5 * MINUTE
+    assert settings.sources == {
+        "timezone": "/etc/luad/luad.yaml",
+        "kill_grace": "$LUAD_KILL_GRACE",
+        "drain": "flag",
+    }
+
+
+def test_every_key_of_the_file_arrives() -> None:
+    settings = load_settings(
+        {},
+        {},
+        file(
+            "jobs: [jobs.d, /srv/more]\nstate_dir: state\nsocket: run/l.sock\nhandlers_path: h\n"
+            "timezone: Europe/London\nlog: {format: json, level: debug}\nmax_concurrent_runs: 7\n"
+            "kill_grace: 1\ndrain: 1m\nretention: {history: 1d, runs_per_job: 5, logs: 2d}\n"
+            "rescan: 1m\nsettle: 0.5\npass_env: [HOME, A_*]\nmax_file_size: 2M\nmax_jobs: 9\n"
+            "permit_insecure: true\noutput_limit: 1K\n"
+        ),
+    )
+    assert settings == Settings(
+        jobs=(Path("/etc/luad/jobs.d"), Path("/srv/more")),
+        state_dir=Path("/etc/luad/state"),
+        socket=Path("/etc/luad/run/l.sock"),
+        handlers_path=Path("/etc/luad/h"),
+        timezone="Europe/London",
+        log_format="json",
+        log_level="debug",
+        max_concurrent_runs=7,
+        kill_grace_ms=1_000,
+        drain_ms=MINUTE,
+        retention=Retention(DAY, 5, 2 * DAY),
+        rescan_ms=MINUTE,
+        settle_ms=500,
+        pass_env=("HOME", "A_*"),
+        max_file_size=2 << 20,
+        max_jobs=9,
+        permit_insecure=True,
+        output_limit=1_024,
+    )
+
+
+def test_the_schema_and_the_table_of_keys_agree() -> None:
+    properties = load_schema("luad")["properties"]
+    named = set()
+    for key, each in properties.items():
+        inner = each.get("properties")
+        named |= {f"{key}_{name}" for name in inner} if inner else {key}
+    assert named | {"watch", "strict"} == {key.name for key in _KEYS}
+
+
+def test_the_defaults_in_the_schema_are_those_of_the_model() -> None:
+    properties = load_schema("luad")["properties"]
+    text = "".join(
+        f"{key}: {each['default']}\n"
+        for key, each in properties.items()
+        if key
+        not in {"jobs", "state_dir", "socket", "handlers_path", "log", "retention", "pass_env"}
+    ).replace("False", "false")
+    kept = properties["retention"]["properties"]
+    text += (
+        "retention: {" + ", ".join(f"{key}: {each['default']}" for key, each in kept.items()) + "}"
+    )
+    assert load_settings({}, {}, file(text, "luad.yaml")) == load_settings({}, {}, None)
+
+
+def test_an_empty_file_says_nothing() -> None:
+    settings = load_settings({}, {}, file("# nothing yet\n", "luad.yaml"), uid=1000)
+    assert settings == Settings()
+
+
+def test_folders_beside_the_jobs_folder_follow_it() -> None:
+    settings = load_settings({"jobs": ("/srv/a/jobs.d", "/srv/b")}, {}, None, uid=1000)
+    assert settings.state_dir == Path("/srv/a/.luad")
+    assert settings.handlers_path == Path("/srv/a/handlers")
+    assert settings.socket == Path("/srv/a/.luad/luad.sock")
+
+
+@pytest.mark.parametrize(
+    ("environ", "uid", "socket"),
+    [
+        ({}, 0, "/run/luad/luad.sock"),
+        ({}, 1000, ".luad/luad.sock"),
+        ({"XDG_RUNTIME_DIR": "/run/user/1000"}, 1000, "/run/user/1000/luad/luad.sock"),
+        ({"RUNTIME_DIRECTORY": "/run/luad:/run/more"}, 1000, "/run/luad/luad.sock"),
+        ({"LUAD_SOCKET": "/tmp/x.sock", "RUNTIME_DIRECTORY": "/run/luad"}, 0, "/tmp/x.sock"),
+        ({"STATE_DIRECTORY": "/var/lib/luad:/x"}, 1000, "/var/lib/luad/luad.sock"),
+    ],
+)
+def test_the_socket_is_where_the_user_may_create_it(
+    environ: dict[str, str], uid: int, socket: str
+) -> None:
+    assert load_settings({}, environ, None, uid=uid).socket == Path(socket)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("LUAD_KILL_GRACE", "soon", "LUAD_KILL_GRACE: 'soon' is no duration"),
+        ("LUAD_MAX_JOBS", "many", "'many' is no whole number"),
+        ("LUAD_MAX_CONCURRENT_RUNS", "0", "0 is less than 1"),
+        ("LUAD_LOG_FORMAT", "xml", "'xml' is none of auto, console, json, journal"),
+        ("LUAD_TIMEZONE", "Europe/Londn", "unknown time zone `Europe/Londn`"),
+        ("LUAD_PERMIT_INSECURE", "maybe", "neither true nor false"),
+        ("LUAD_MAX_FILE_SIZE", "big", "is no size"),
+        ("LUAD_JOBS", ":", "at least one folder"),
+    ],
+)
+def test_a_wrong_variable_is_named(name: str, text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words.replace("$", r"\$")) as caught:
+        load_settings({}, {name: text}, None)
+    assert f"${name}" in caught.value.message
+
+
+def test_lists_in_variables_use_the_separators_of_the_shell() -> None:
+    settings = load_settings({}, {"LUAD_JOBS": "a:b", "LUAD_PASS_ENV": "HOME, TZ"}, None)
+    assert settings.jobs == (Path("a"), Path("b"))
+    assert settings.pass_env == ("HOME", "TZ")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("timezon: UTC\n", ["1:1 LU102"]),
+        ("timezone: Mars\nkill_grace: 99999d\n", ["1:11 LU205", "2:13 LU104"]),
+        ("kill_grace: ten\nlog: {format: xml}\n", ["1:13 LU104", "2:15 LU104"]),
+        ("- a\n", ["1:1 LU008"]),
+        ("drain: 1s\ndrain: 2s\n", ["2:1 LU002"]),
+        ("drain: 1s\n---\ndrain: 2s\n", ["3:1 LU007"]),
+        ("name: job\nhandler: m:f\n", ["1:1 LU102", "2:1 LU102"]),
+    ],
+)
+def test_a_wrong_file_has_problems_with_places(text: str, found: list[str]) -> None:
+    document, problems = check_settings(file(text))
+    assert document == {}
+    assert [f"{each.line}:{each.column} {each.code}" for each in problems] == found
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, {}, file(text))
+    assert caught.value.problems == problems
