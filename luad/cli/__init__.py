@@ -78,6 +78,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; *argv* defaults to the process's arguments."""
     args = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what the locale cannot show must not end a command
             stream.reconfigure(errors="backslashreplace")
@@ -91,6 +92,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.BROKEN_PIPE
     return code
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started without them (`luad serve >&-`) its standard streams.
+
+    Otherwise the next file that is opened (the database, say) gets the number, and whatever is printed
+    lands in it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 
 def _invoke(args: list[str]) -> int:

@@ -6,6 +6,7 @@ Room rule: reads files and shows problems, by the same path as the daemon; write
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -70,8 +71,11 @@ def check(
 
     code = once()
     if watch:
-        for _ in examine.changes(session, paths):
-            code = once()
+        for has_changed in examine.changes(session, paths):
+            if has_changed:
+                code = once()
+            else:
+                session.out.say("watching; Ctrl-C ends it", "dim")
     return code
 
 
@@ -105,6 +109,7 @@ def _show(session: Session, examined: Examined, style: str) -> None:
         case _:
             text = out.plain(render.render_full(problems))
             print(HEADLINE.sub(lambda found: out.paint(found[0], "red"), text), end="")
+    sys.stdout.flush()
     if style in {"full", "concise"}:
         if problems and style == "full":
             out.say("")

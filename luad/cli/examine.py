@@ -171,8 +171,8 @@ def write_fixes(examined: Examined) -> int:
     return count
 
 
-def changes(session: Session, paths: Sequence[str]) -> Iterator[None]:
-    """Yield whenever something below the places that are checked has changed."""
+def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:
+    """Yield False once the places that are checked are watched, then True for every change."""
     from watchfiles import watch
 
     settings_path, job_paths = _sort_out(session, paths)
@@ -182,5 +182,10 @@ def changes(session: Session, paths: Sequence[str]) -> Iterator[None]:
         places.add(settings_path.parent)
     if chosen.handlers_path.is_dir():
         places.add(chosen.handlers_path)
-    for _ in watch(*(place for place in places if place.is_dir()), raise_interrupt=True):
-        yield
+    folders = [place for place in places if place.is_dir()]
+    has_begun = False
+    # An empty answer after a time-out is the sign that the watch is in place.
+    for found in watch(*folders, debounce=200, rust_timeout=250, yield_on_timeout=True):
+        if found or not has_begun:
+            yield bool(found)
+        has_begun = True

@@ -56,7 +56,7 @@ EXIT_CODES: Final = {
     "interrupted": ExitCode.INTERRUPTED,
 }
 
-STATUSES: Final = {
+STATUSES: Final[dict[int, int]] = {
     ExitCode.USAGE: 400,
     ExitCode.NOT_FOUND: 404,
     ExitCode.TIMEOUT: 504,
@@ -127,9 +127,8 @@ def as_text(error: LuadError) -> list[str]:
 def as_problem(error: LuadError) -> dict[str, Any]:
     """Return the RFC 9457 object that programs read."""
     code = error.code
-    status = STATUSES.get(
-        ExitCode(exit_code_of(error)), 422 if isinstance(error, CommandError) else 500
-    )
+    fallback = 422 if code in {"schedule", "settings"} else 500
+    status = STATUSES.get(exit_code_of(error), fallback)
     problem: dict[str, Any] = {
         "type": f"/problems/{code.replace('_', '-')}",
         "title": code.replace("_", " ").capitalize(),

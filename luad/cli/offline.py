@@ -56,7 +56,7 @@ def next_from_files(
         (at, job)
         for job in chosen
         if job.enabled or is_all or names
-        for at in _fire_times(job, start, end, count)
+        for at in fire_times(job, start, end, count)
     ]
     rows.sort(key=lambda row: (row[0], row[1].name))
     return [_row(at, job) for at, job in rows[:count]]
@@ -90,7 +90,7 @@ def _in_order(loaded: Loaded) -> Iterator[Wanted]:
 def _view(wanted: Wanted, now: Instant) -> dict[str, Any]:
     job = wanted.job
     is_over = isinstance(job.schedule, Once) and job.schedule.execute_at <= now
-    following = next(_fire_times(job, now, None, 1), None) if job.enabled else None
+    following = next(fire_times(job, now, None, 1), None) if job.enabled else None
     state = JobStateView(
         job,
         job_id="",
@@ -104,7 +104,7 @@ def _view(wanted: Wanted, now: Instant) -> dict[str, Any]:
     return {**job_view(state), "id": None}
 
 
-def _fire_times(job: Job, start: Instant, end: Instant | None, count: int) -> Iterator[Instant]:
+def fire_times(job: Job, start: Instant, end: Instant | None, count: int) -> Iterator[Instant]:
     """Yield up to *count* fire times after *start*.
 
     An interval without `start_at` counts from its installation, which only the daemon knows.

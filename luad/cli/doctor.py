@@ -1,0 +1,219 @@
+"""`luad doctor`: what may be wrong with luad on this machine, and what to do about it.
+
+Room rule: looks; changes nothing, and no check may keep the others from being made.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from luad import __version__
+from luad.cli.base import Command, pass_session
+from luad.cli.failure import ExitCode
+from luad.cli.output import clean
+from luad.cli.words import plural
+from luad.errors import LuadError, Severity, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from luad.cli.session import Session
+    from luad.config.settings import Settings
+
+OLDEST_PYTHON: Final = (3, 11)
+LIBRARIES: Final = (
+    "yaml", "jsonschema", "croniter", "watchfiles", "structlog", "sqlalchemy", "alembic",
+    "starlette", "uvicorn", "rich", "prometheus_client", "tzdata",
+)  # fmt: skip
+CLOCK_ERROR: Final = 5
+"""What adjtimex(2) returns while nobody keeps the clock in step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line. *is_ok* None: worth knowing, neither good nor bad."""
+
+    name: str
+    is_ok: bool | None
+    detail: str
+    fix: str = ""
+
+
+@click.command("doctor", cls=Command)
+@click.option("--no-import", is_flag=True, help="Do not import the handlers")
+@pass_session
+def doctor(session: Session, *, no_import: bool) -> int | None:
+    """Find out what is wrong with this machine's luad; each line ok or fail, with what to do.
+
+    Exit 1 if anything failed. A daemon that does not run is no failure.
+    """
+    findings = list(_findings(session, with_handlers=not no_import))
+    is_well = all(each.is_ok is not False for each in findings)
+    if session.json:
+        checks = [
+            {"name": each.name, "ok": each.is_ok, "detail": each.detail, "fix": each.fix or None}
+            for each in findings
+        ]
+        session.out.json({"ok": is_well, "checks": checks})
+    else:
+        for each in findings:
+            glyph, word, style = {
+                True: ("✓", "ok  ", "green"), False: ("✗", "fail", "red"), None: ("·", "note", "dim"),
+            }[each.is_ok]  # fmt: skip
+            session.out.line(f"{glyph} {word}  {each.name:<12} {clean(each.detail)}", style)
+            if each.fix:
+                session.out.line(f"                     fix: {clean(each.fix)}")
+    return None if is_well else ExitCode.ERROR
+
+
+def _findings(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
+    yield _python()
+    yield _libraries()
+    yield _zones()
+    yield _clock()
+    chosen = yield from _settings(session)
+    if chosen is not None:
+        yield from _files(session, with_handlers=with_handlers)
+        yield _state(chosen)
+        yield _schema_copy()
+    yield _daemon(session)
+
+
+def _good(name: str, detail: str) -> Finding:
+    return Finding(name, is_ok=True, detail=detail)
+
+
+def _fail(name: str, detail: str, fix: str) -> Finding:
+    return Finding(name, is_ok=False, detail=detail, fix=fix)
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    is_ok = sys.version_info >= OLDEST_PYTHON
+    fix = "" if is_ok else "luad needs Python 3.11 or newer"
+    return Finding("python", is_ok, f"{version}  {sys.executable}", fix)
+
+
+def _libraries() -> Finding:
+    from importlib.util import find_spec
+
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        fix = f"{sys.executable} -m pip install luad"
+        return _fail("libraries", f"missing: {' '.join(missing)}", fix)
+    return _good("libraries", f"all {len(LIBRARIES)} are there")
+
+
+def _zones() -> Finding:
+    from luad.core.cron import ZoneError, load_zone
+
+    try:
+        load_zone("Europe/London")
+    except ZoneError as error:
+        return _fail("zone data", str(error), "pip install tzdata")
+    return _good("zone data", "time zones can be loaded")
+
+
+def _clock() -> Finding:
+    """Ask the kernel whether somebody keeps the clock in step."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    buffer = ctypes.create_string_buffer(512)  # struct timex, all zero: only look
+    if not hasattr(libc, "adjtimex") or (state := libc.adjtimex(buffer)) < 0:
+        return Finding("clock", None, "the system does not tell whether the clock is in step")
+    if state == CLOCK_ERROR:
+        fix = "timedatectl set-ntp true   (a container has its host's clock)"
+        return Finding("clock", None, "nobody keeps the clock in step", fix)
+    return _good("clock", "in step")
+
+
+def _settings(session: Session) -> Generator[Finding, None, Settings | None]:
+    from luad.cli import project
+
+    try:
+        chosen = project.settings(session)
+    except LuadError as error:
+        yield _fail("settings", error.message, error.hint)
+        return None
+    path = project.settings_path(session)
+    yield _good("settings", str(path) if path else "no luad.yaml: the defaults")
+    return chosen
+
+
+def _files(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
+    from luad.cli.examine import examine
+
+    try:
+        examined = examine(session, (), with_handlers=with_handlers)
+    except LuadError as error:
+        yield _fail("job files", error.message, error.hint)
+        return
+    errors = [each for each in examined.problems if each.severity is Severity.ERROR]
+    groups: dict[str, Callable[[str], bool]] = {
+        "permissions": lambda code: code.startswith("LU03"),
+        "job files": lambda code: not code.startswith(("LU03", "LU3")),
+        "handlers": lambda code: code.startswith("LU3"),
+    }
+    for name, belongs in groups.items():
+        found = [each for each in errors if belongs(each.code)]
+        if name == "handlers" and not with_handlers:
+            continue
+        if found:
+            first = f"{found[0].path}: {found[0].message}"
+            fix = found[0].help if len(found) == 1 and found[0].help else "luad check shows all"
+            yield _fail(name, f"{plural(len(found), 'problem')}; {first}", fix)
+        else:
+            yield _good(name, f"{plural(examined.file_count, 'file')}, no problems")
+
+
+def _state(chosen: Settings) -> Finding:
+    """Whether a daemon of this user could keep its history."""
+    folder = chosen.state_dir
+    place = next((each for each in (folder, *folder.absolute().parents) if each.exists()), Path())
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        free = os.statvfs(place).f_bavail * os.statvfs(place).f_frsize
+        return _good("state", f"{folder} can be written, {free / 1e9:.1f} GB free")
+    fix = f"the daemon's user must own it: chown $USER {place}; or choose another --state"
+    return _fail("state", f"{folder} cannot be written", fix)
+
+
+def _schema_copy() -> Finding:
+    from luad.cli.schema import NAMES, schema_path, schema_text
+
+    folder = Path(".luad")
+    copies = [name for name in NAMES if schema_path(folder, name).exists()]
+    stale = [
+        name
+        for name in copies
+        if schema_path(folder, name).read_text(encoding="utf-8") != schema_text(name)
+    ]
+    if stale:
+        fix = "luad schema --write .luad"
+        return _fail("schema copy", "older than this luad; editors check by it", fix)
+    detail = (
+        "up to date" if copies else "none here; luad schema --write .luad makes one for editors"
+    )
+    return Finding("schema copy", True if copies else None, detail)
+
+
+def _daemon(session: Session) -> Finding:
+    try:
+        answer = session.client(timeout=5).get("/status")
+    except UnavailableError as error:
+        return Finding("daemon", None, error.message, error.hint)
+    except LuadError as error:
+        return _fail("daemon", error.message, error.hint)
+    theirs = answer.get("version")
+    if theirs != __version__:
+        fix = "restart it: systemctl restart luad"
+        return _fail("daemon", f"it is luad {theirs}, this is {__version__}", fix)
+    is_ok = answer.get("status") == "ok"
+    fix = "" if is_ok else "luad status says what is wrong"
+    return Finding("daemon", is_ok, f"{answer.get('status')}, pid {answer.get('pid')}", fix)

@@ -1,0 +1,59 @@
+"""The files that `luad init` and `luad new` write.
+
+Room rule: texts only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MODELINE: Final = "# yaml-language-server: $schema=../.luad/job.schema.json\n"
+
+SETTINGS: Final = """\
+# yaml-language-server: $schema=.luad/luad.schema.json
+#
+# The settings of the daemon. Every key has a default; `luad schema luad` describes all of them.
+
+# The zone of schedules that name none.
+timezone: UTC
+"""
+
+HELLO_JOB: Final = f"""\
+{MODELINE}#
+# A first job. `luad test hello` runs it at once, here; `luad serve` runs it by its schedule.
+
+name: hello
+description: Say hello.
+handler: hello:run
+schedule: {{type: interval, every: 1m}}
+timeout: 30s
+metadata: {{greeting: Hello}}
+"""
+
+HELLO_HANDLER: Final = '''\
+"""Handlers of this project: functions that jobs name as `hello:run`."""
+
+
+def run(job):
+    """Say hello. What is returned is the result of the run, as JSON."""
+    job.log.info("%s from %s", job.metadata.get("greeting", "Hello"), job.name)
+    return {"attempt": job.attempt}
+'''
+
+IGNORED: Final = """\
+# The state of a daemon run here: history, logs, socket. The schemas for the editor are kept.
+.luad/*
+!.luad/*.schema.json
+__pycache__/
+"""
+
+STUB: Final = '''\
+
+
+def {function}(job):
+    """Do the work of the job `{name}`. What is returned is the result of the run, as JSON."""
+    job.log.info("running %s", job.name)
+    return {{"done": True}}
+'''
+
+MODULE_HEAD: Final = '"""Handlers of this project."""\n'

@@ -1,0 +1,224 @@
+"""`luad test`: run a job at once, here, without the daemon.
+
+Room rule: finds the job and shows how its run went; `rehearse` runs it.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.act import metadata_from
+from luad.cli.base import Command, pass_session
+from luad.cli.complete import job_names
+from luad.cli.failure import CommandError, Ended, ExitCode, close_to
+from luad.cli.output import clean
+from luad.cli.show import user_frames
+from luad.cli.times import parse_when, show_took, to_datetime
+from luad.core.model import Interval, Job
+from luad.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from luad.cli.rehearse import Rehearsal, Stage
+    from luad.cli.session import Session
+    from luad.config.settings import Settings
+    from luad.errors import Problem
+
+CODES: Final = {
+    "completed": ExitCode.OK,
+    "failed": ExitCode.RUN_FAILED,
+    "timed_out": ExitCode.TIMEOUT,
+    "cancelled": ExitCode.INTERRUPTED,
+}
+
+
+@click.command("test", cls=Command)
+@click.argument("what", metavar="NAME|MOD:FN|FILE", shell_complete=job_names)
+@click.option(
+    "-m", "--metadata", multiple=True, metavar="K=V", help="Over the job's; V may be JSON"
+)
+@click.option("--metadata-file", metavar="FILE", help="A JSON object, over the job's metadata")
+@click.option("--at", metavar="TIME", help="What job.scheduled_for says; default: now")
+@click.option("--attempt", type=click.IntRange(1), default=1, help="What job.attempt says")
+@click.option("--no-timeout", is_flag=True, help="Let it take as long as it likes")
+@click.option("--repeat", type=click.IntRange(1), default=1, help="So many times")
+@click.option("--pdb", "must_debug", is_flag=True, help="Open the debugger where it failed")
+@pass_session
+def test(
+    session: Session,
+    *,
+    what: str,
+    metadata: tuple[str, ...],
+    metadata_file: str | None,
+    at: str | None,
+    attempt: int,
+    no_timeout: bool,
+    repeat: int,
+    must_debug: bool,
+) -> int:
+    """Run a job at once, here, in this process, under its own time limit.
+
+    No daemon is needed, and nothing is remembered. Exit 4 when it fails, 7 when it takes too long.
+    """
+    from luad.cli import project
+    from luad.cli.rehearse import Stage
+    from luad.runner.loading import prepare_imports
+
+    chosen = project.settings(session)
+    job = _find(session, chosen, what)
+    extra = {**_from_file(metadata_file), **metadata_from(metadata)}
+    job = replace(job, metadata={**job.metadata, **extra})
+    folder = str(chosen.handlers_path)
+    prepare_imports([folder])
+    stage = Stage(
+        scheduled_for=session.now if at is None else parse_when(at, session.zone, session.now),
+        attempt=attempt,
+        handlers_path=[folder],
+        timeout_ms=None if no_timeout or must_debug else job.timeout_ms,
+        must_debug=must_debug,
+    )
+    ended = [_once(session, job, stage) for _ in range(repeat)]
+    if session.json:
+        views = [_view(job, each) for each in ended]
+        session.out.json(views[0] if repeat == 1 else {"runs": views})
+    return next((CODES[each.status] for each in ended if CODES[each.status]), ExitCode.OK)
+
+
+def _once(session: Session, job: Job, stage: Stage) -> Rehearsal:
+    from luad.cli.rehearse import rehearse, stdout_to_stderr
+
+    if not session.json:
+        session.out.line(f"▶ {job.name}   {job.handler}", "bold")
+
+    def on_line(line: dict[str, Any]) -> None:
+        if session.json:
+            return
+        moment = to_datetime(line["ts"], session.zone)
+        text = f"{moment:%H:%M:%S}.{line['ts'] % 1000:03} {line['level'].upper():<7}"
+        style = {"warning": "yellow", "error": "red", "critical": "red"}.get(line["level"], "")
+        session.out.line(f"  {text} {line['logger']}  {clean(line['message'])}", style)
+        for more in str(line.get("exception") or "").splitlines():
+            session.out.line(f"    {clean(more)}", style)
+
+    with stdout_to_stderr() if session.json else nullcontext():
+        ended = rehearse(job, stage, on_line)
+    if not session.json:
+        _show(session, ended)
+    return ended
+
+
+def _view(job: Job, ended: Rehearsal) -> dict[str, Any]:
+    return {
+        "job": job.name,
+        "handler": job.handler,
+        "status": ended.status,
+        "duration_ms": ended.duration_ms,
+        "result": ended.result,
+        "error": ended.error,
+        "logs": [
+            {key: line[key] for key in ("level", "logger", "message")} for line in ended.lines
+        ],
+    }
+
+
+def _show(session: Session, ended: Rehearsal) -> None:
+    out, took = session.out, show_took(ended.duration_ms)
+    if ended.status == "completed":
+        out.line(f"✓ completed in {took}", "green")
+        if ended.result is not None:
+            out.line(f"  result    {clean(json.dumps(ended.result, ensure_ascii=False))}")
+        return
+    out.line(f"✗ {ended.status.replace('_', ' ')} after {took}", "red")
+    error = ended.error or {}
+    if error.get("traceback"):
+        for line in user_frames(error["traceback"]):
+            out.line(f"  {clean(line)}")
+    elif error:
+        out.line(f"  error     {error['type']}: {clean(error['message'])}")
+
+
+# --- which job ---------------------------------------------------------------------------------
+
+
+def _find(session: Session, chosen: Settings, what: str) -> Job:
+    """Return the job that *what* means; raises `NotFoundError`, or `Ended` after its problems."""
+    if what.endswith((".yaml", ".yml")) or "/" in what:
+        return _from_job_file(session, chosen, Path(what))
+    if ":" in what:
+        name = what.rpartition(":")[2].replace("_", "-").lower().strip("-") or "test"
+        return Job(name, what, Interval(1_000))
+    return _named(session, chosen, what)
+
+
+def _named(session: Session, chosen: Settings, name: str) -> Job:
+    from luad.cli import project
+
+    seen = project.snapshot(chosen)
+    loaded = project.load(chosen, seen.files, seen.problems)
+    _stop_at(session, [each for each in loaded.problems if each.job == name])
+    names = [name] if name in loaded.wanted else []
+    names = names or [each for each in loaded.wanted if each.startswith(name)]
+    if len(names) == 1:
+        return loaded.wanted[names[0]].job
+    folders = " ".join(str(folder) for folder in chosen.jobs)
+    if names:
+        raise NotFoundError(
+            f"`{name}` is the beginning of {len(names)} jobs", suggestions=tuple(sorted(names)[:5])
+        )
+    raise NotFoundError(
+        f"no job named `{name}` in {folders}",
+        hint="" if close_to(name, list(loaded.wanted)) else "luad list --offline shows all",
+        suggestions=close_to(name, list(loaded.wanted)),
+    )
+
+
+def _from_job_file(session: Session, chosen: Settings, path: Path) -> Job:
+    from luad.config.jobs import load_file
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise NotFoundError(f"cannot read {path}: {reason}") from error
+    parsed = load_file(str(path), data, settings=chosen)
+    _stop_at(session, parsed.problems)
+    if len(parsed.jobs) != 1:
+        names = ", ".join(each.job.name for each in parsed.jobs) or "none"
+        raise CommandError(
+            f"{path} has {len(parsed.jobs)} jobs: {names}", code="usage", hint="luad test NAME"
+        )
+    return parsed.jobs[0].job
+
+
+def _stop_at(session: Session, problems: Sequence[Problem]) -> None:
+    """End the command when one of *problems* is an error, as `luad check` would."""
+    from luad.config.problems import render_full, render_json
+    from luad.errors import Severity
+
+    errors = [each for each in problems if each.severity is Severity.ERROR]
+    if not errors:
+        return
+    if session.json:
+        print(render_json(errors))
+    else:
+        session.out.complain(render_full(errors))
+    raise Ended(ExitCode.ERROR)
+
+
+def _from_file(name: str | None) -> dict[str, Any]:
+    if name is None:
+        return {}
+    try:
+        found = json.loads(Path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot read metadata from {name}: {error}", code="usage") from error
+    if not isinstance(found, dict):
+        raise CommandError(f"{name} holds no JSON object", code="usage")
+    return found
