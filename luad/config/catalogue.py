@@ -14,7 +14,7 @@ from luad.config.jobs import ParsedFile, load_file
 from luad.config.settings import Settings
 from luad.core.events import StoredJob
 from luad.core.model import Instant, Job, Wanted
-from luad.errors import Problem
+from luad.errors import Problem, Severity
 
 
 class FileVersion(Protocol):
@@ -51,11 +51,20 @@ class Loaded:
 
 @dataclass(slots=True)
 class _Entry:
-    """One file: the newest parse, and the jobs of the newest one that could be installed."""
+    """One file: the newest parse, and the jobs of the newest one that could be installed, which
+    is *accepted* unless they are of an earlier life."""
 
     version: FileVersion | None = None
     parsed: ParsedFile | None = None
+    accepted: ParsedFile | None = None
     good: tuple[Wanted, ...] = ()
+
+    @property
+    def claimed(self) -> tuple[Wanted, ...]:
+        """The jobs whose names the file has a claim on: what it says, or said when it last could."""
+        if self.parsed is None or self.parsed.is_broken:
+            return self.good
+        return self.parsed.jobs
 
 
 class Catalogue:
@@ -64,8 +73,7 @@ class Catalogue:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._entries: dict[str, _Entry] = {}
-        self._owners: dict[str, str] = {}  # job name -> path of the file whose job is in force
-        self._loaded = Loaded()
+        self._loaded = Loaded()  # what is in force now
         self._is_fresh = True
 
     def seed(self, installed: Iterable[tuple[StoredJob, Job]]) -> None:
@@ -73,18 +81,19 @@ class Catalogue:
 
         Call before the first `update`. Dynamic jobs, which are in no file, are passed over.
         """
+        in_force: dict[str, Wanted] = {}
         for stored, job in installed:
             if stored.origin is None:
                 continue
             entry = self._entries.setdefault(stored.origin.path, _Entry())
-            entry.good += (Wanted(job, stored.origin),)
-            self._owners[job.name] = stored.origin.path
+            in_force[job.name] = Wanted(job, stored.origin)
+            entry.good += (in_force[job.name],)
+        self._loaded = Loaded(in_force)
 
     def copy(self) -> Catalogue:
         """Return a catalogue that goes on from here by itself, to try a load without consequences."""
         twin = Catalogue(self._settings)
         twin._entries = {path: replace(entry) for path, entry in self._entries.items()}
-        twin._owners = dict(self._owners)
         twin._loaded = self._loaded
         twin._is_fresh = self._is_fresh
         return twin
@@ -115,15 +124,13 @@ class Catalogue:
 
     def _parse(self, path: str, version: FileVersion, now: Instant | None) -> ParsedFile:
         if version.problem is not None:
-            return ParsedFile(path, (), (version.problem,))
+            is_broken = version.problem.severity is Severity.ERROR
+            return ParsedFile(path, (), (version.problem,), is_broken=is_broken)
         return load_file(path, version.data, settings=self._settings, now=now)
 
     def _resolve(self) -> Loaded:
         """Decide which file's job is in force for every name, and keep old objects where equal."""
-        before = {wanted.job.name: wanted for wanted in self._loaded.wanted.values()}
-        if not before:
-            seeds = (wanted for entry in self._entries.values() for wanted in entry.good)
-            before = {wanted.job.name: wanted for wanted in seeds}
+        before = self._loaded.wanted
         paths = sorted(self._entries)
         clashes = self._clashes(paths)
         wanted: dict[str, Wanted] = {}
@@ -138,19 +145,19 @@ class Catalogue:
             if parsed.is_broken or path in clashes:
                 stale.append(path)
                 continue
-            entry.good = tuple(_same_if_equal(each, before) for each in parsed.jobs)
-            wanted.update({each.job.name: each for each in entry.good})
+            if entry.accepted is not parsed:
+                entry.good = tuple(_same_if_equal(each, before) for each in parsed.jobs)
+                entry.accepted = parsed
+            for each in entry.good:
+                wanted[each.job.name] = each
         self._add_last_good(stale, wanted, before)
         broken_count = len(stale)
         stale = [path for path in stale if self._entries[path].good]
         problems.extend(self._too_many(wanted))
-        self._owners = {
-            name: each.origin.path for name, each in wanted.items() if each.origin is not None
-        }
         return Loaded(wanted, tuple(problems), tuple(stale), len(paths), broken_count)
 
     def _add_last_good(
-        self, stale: list[str], wanted: dict[str, Wanted], before: dict[str, Wanted]
+        self, stale: list[str], wanted: dict[str, Wanted], before: Mapping[str, Wanted]
     ) -> None:
         for path in stale:
             entry = self._entries[path]
@@ -162,6 +169,7 @@ class Catalogue:
                 wanted[each.job.name] = old
                 kept.append(old)
             entry.good = tuple(kept)
+            entry.accepted = None  # once the file is good again, its jobs are not stale any more
 
     def _too_many(self, wanted: dict[str, Wanted]) -> list[Problem]:
         """Refuse the jobs beyond the limit: those in force stay, the last by path give way."""
@@ -170,7 +178,7 @@ class Catalogue:
             return []
         newest_first = sorted(
             wanted.values(),
-            key=lambda each: (each.job.name not in self._owners, _place(each)),
+            key=lambda each: (each.job.name not in self._loaded.wanted, _place(each)),
             reverse=True,
         )
         found = []
@@ -187,13 +195,13 @@ class Catalogue:
         Among files that are all new the first by path is taken, so every start agrees.
         """
         claims: dict[str, list[str]] = {}
+        has_clash = False
         for path in paths:
-            entry = self._entries[path]
-            parsed = entry.parsed
-            is_broken = parsed is None or parsed.is_broken
-            for each in entry.good if is_broken or parsed is None else parsed.jobs:
-                claims.setdefault(each.job.name, []).append(path)
-        if all(len(claimants) == 1 for claimants in claims.values()):
+            for each in self._entries[path].claimed:
+                claimants = claims.setdefault(each.job.name, [])
+                claimants.append(path)
+                has_clash = has_clash or len(claimants) > 1
+        if not has_clash:
             return {}
         taken: dict[str, str] = {}
         clashes: dict[str, list[Problem]] = {}
@@ -216,9 +224,11 @@ class Catalogue:
         self, name: str, path: str, claims: dict[str, list[str]], taken: dict[str, str]
     ) -> str:
         """The file that a name belongs to when *path* asks for it."""
-        owner = self._owners.get(name)
-        if owner is not None and owner in claims[name]:
-            return owner
+        in_force = self._loaded.wanted.get(name)
+        if in_force is not None and in_force.origin is not None:
+            owner = in_force.origin.path
+            if owner in claims[name]:
+                return owner
         return taken.get(name, path)
 
     def _clash(self, loser: Wanted, holder: str, path: str) -> Problem:
@@ -248,7 +258,7 @@ def _is_known(entries: dict[str, _Entry], path: str, version: FileVersion) -> bo
     return known is version or (known.key == version.key and known.problem == version.problem)
 
 
-def _same_if_equal(wanted: Wanted, before: dict[str, Wanted]) -> Wanted:
+def _same_if_equal(wanted: Wanted, before: Mapping[str, Wanted]) -> Wanted:
     """Return the object that was there before, as much of it as still says the same."""
     old = before.get(wanted.job.name)
     if old is None or not _is_same(old.job, wanted.job):

@@ -27,16 +27,13 @@ from luad.errors import Problem, Severity
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """What a file says. With an error among the problems, *jobs* is empty."""
+    """What a file says. *is_broken*: there is an error among the problems, and *jobs* is empty."""
 
     path: str
     jobs: tuple[Wanted, ...]
     problems: tuple[Problem, ...]
 
-    @property
-    def is_broken(self) -> bool:
-        """Whether an error keeps the file from loading."""
-        return any(problem.severity is Severity.ERROR for problem in self.problems)
+    is_broken: bool = False
 
 
 def load_file(
@@ -56,10 +53,9 @@ def load_file(
         if len(loading.problems) > limits.max_problems:
             break
     problems = _in_order(path, data, loading.problems, limits.max_problems)
-    jobs = loading.jobs
     if any(problem.severity is Severity.ERROR for problem in problems):
-        jobs = []
-    return ParsedFile(path, tuple(jobs), problems)
+        return ParsedFile(path, (), problems, is_broken=True)
+    return ParsedFile(path, tuple(loading.jobs), problems)
 
 
 def job_from_definition(definition: Mapping[str, JSON], settings: Settings | None = None) -> Job:

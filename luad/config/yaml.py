@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, Final
 
 from yaml.cyaml import CParser  # type: ignore[attr-defined] # the stubs leave it out
@@ -278,7 +279,7 @@ class _Builder:
                 container.append(value)
             elif key is _NO_KEY:
                 if type(value) is str and value != "<<" and value not in container:
-                    key = value
+                    key = intern(value)  # ten thousand jobs share the words of the schema
                 else:
                     key = self._odd_key(event, value, container, key_lines)
                 key_lines[id(container), key] = event.start_mark.line + 1
