@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
     from luad.config.settings import Settings
-    from luad.core.model import Wanted
     from luad.errors import Problem
 
 
@@ -55,7 +54,9 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
     loaded = project.load(chosen, files, folder_problems)
     problems += loaded.problems
     if with_handlers:
-        problems += _handler_problems(chosen, loaded.wanted, files)
+        from luad.cli.handlercheck import handler_problems
+
+        problems += handler_problems(chosen, loaded.wanted, files)
     data |= {path: each.data for path, each in files.items()}
     count = len(files) + (settings_path is not None)
     return Examined(tuple(problems), count, data)
@@ -126,12 +127,6 @@ def _read(path: Path, limit: int = 1 << 20) -> bytes:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CommandError(f"cannot read {path}: {reason}") from error
-
-
-def _handler_problems(
-    chosen: Settings, wanted: Mapping[str, Wanted], files: Mapping[str, FileVersion]
-) -> tuple[Problem, ...]:
-    return ()
 
 
 # --- mending -----------------------------------------------------------------------------------
