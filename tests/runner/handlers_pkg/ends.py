@@ -1,0 +1,170 @@
+# ruff: noqa: ANN001, ANN201, ANN204, ARG001, N818, PTH123, T201 - handlers as users write them, and worse
+"""Handlers that end in every way there is."""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+
+class Awkward(Exception):
+    def __str__(self):
+        raise RuntimeError("no text for you")
+
+
+class NotAnException(BaseException):
+    pass
+
+
+def raises(job):
+    inner(job)
+
+
+def inner(job):
+    secret = job.metadata.get("n", 0)
+    raise ValueError(f"bad value {secret}")
+
+
+def raises_base(job):
+    raise NotAnException("odd")
+
+
+def raises_awkward(job):
+    raise Awkward
+
+
+def raises_huge(job):
+    raise ValueError("x" * 10_000_000)
+
+
+def raises_recursive(job):
+    things = []
+    things.append(things)
+    raise ValueError(things)
+
+
+def recurses(job):
+    return recurses(job)
+
+
+def raises_chained(job):
+    try:
+        inner(job)
+    except ValueError as error:
+        raise KeyError("outer") from error
+
+
+def raises_group(job):
+    raise ExceptionGroup("both", [ValueError("one"), KeyError("two")])
+
+
+def exits(job):
+    how = job.metadata["how"]
+    if how == "quit":
+        quit()  # noqa: PLR1722 - the builtin is meant
+    sys.exit(how)
+
+
+def hard_exit(job):
+    os._exit(7)
+
+
+def segfault(job):
+    ctypes.string_at(0)
+
+
+def abort(job):
+    os.abort()
+
+
+def kills_itself(job):
+    os.kill(os.getpid(), job.metadata["signal"])
+
+
+def kills_its_group(job):
+    os.kill(0, signal.SIGKILL)
+
+
+def kills_its_parent(job):
+    os.kill(os.getppid(), signal.SIGKILL)
+    signal.pause()
+
+
+def stops_its_parent(job):
+    os.kill(os.getppid(), signal.SIGSTOP)
+    print("not seen")
+    signal.pause()
+
+
+def kills_the_spawner(job):
+    with open(f"/proc/{os.getppid()}/stat") as file:
+        grandparent = int(file.read().rpartition(")")[2].split()[1])
+    os.kill(grandparent, signal.SIGKILL)
+    return "survived"
+
+
+def leaks(job):
+    hoard = []
+    while True:
+        hoard.append(bytearray(10_000_000))
+
+
+def burns_processor_time(job):
+    while True:
+        pass
+
+
+def returns_a_set(job):
+    return {"rows": [1, {2}]}
+
+
+def returns_nan(job):
+    return [float("nan")]
+
+
+def returns_itself(job):
+    things = []
+    things.append(things)
+    return things
+
+
+def returns_depth(job):
+    value = []
+    for _ in range(200):
+        value = [value]
+    return value
+
+
+def returns_much(job):
+    return "é" * 200_000
+
+
+def returns_surrogates(job):
+    return "a\udc80b"
+
+
+def open_files_limit(job):
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def forks_and_comes_back(job):
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+    return "parent" if pid else "child"
+
+
+def forges_messages(job):
+    for packet in (
+        b"",
+        b"O",
+        b"O[1]",
+        b'O{"kind": 1, "failure": 3}',
+        b"L{}",
+        b'L{"ts": "x"}',
+        b"R\xff",
+    ):
+        if packet:
+            os.write(3, packet)
+    return "said"

@@ -1,0 +1,121 @@
+"""A runner and what it reported, for tests: launch, then wait for events. Nothing is mocked."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from luad.core.events import AttemptEnded, AttemptStarted, StartAttempt
+from luad.core.model import Ending, Interval, Job, ProcessIdentity, Run, Trigger
+from luad.runner.processes import read_stat
+from luad.runner.runner import Runner, RunnerConfig
+
+HANDLERS = Path(__file__).parent / "handlers_pkg"
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One attempt from its launch to its ending."""
+
+    ending: Ending
+    lines: list[dict[str, Any]]
+    identity: ProcessIdentity | None
+
+    @property
+    def result(self) -> Any:
+        assert self.ending.result_json is not None, self.ending
+        return json.loads(self.ending.result_json)
+
+    @property
+    def messages(self) -> list[str]:
+        return [line["message"] for line in self.lines]
+
+
+class Harness:
+    """Keeps everything that a runner reports, and lets tests wait for it."""
+
+    def __init__(self, config: RunnerConfig) -> None:
+        self.config = config
+        self.runner = Runner(config, emit=self._on_event, on_lines=self._on_lines)
+        self.started: dict[Key, AttemptStarted] = {}
+        self.ended: dict[Key, AttemptEnded] = {}
+        self.lines: dict[Key, list[dict[str, Any]]] = {}
+        self._numbers = itertools.count(1)
+        self._news = asyncio.Event()
+
+    def launch(self, handler: str, **fields: Any) -> Key:
+        """Launch an attempt of a job with *fields*; `run_*` fields are the run's."""
+        run_fields = {key[4:]: fields.pop(key) for key in list(fields) if key.startswith("run_")}
+        fields = {"name": "a-job", "timeout_ms": 20_000, **fields}
+        job = Job(handler=handler, schedule=Interval(1000), **fields)
+        run = Run(
+            id=f"run_{next(self._numbers)}",
+            job_name=job.name,
+            job_id="job_1",
+            revision="rev",
+            trigger=Trigger.MANUAL,
+            scheduled_for=1_000,
+            fire_at=1_500,
+            claimed_at=2_000,
+        )
+        run = replace(run, **run_fields)
+        self.runner.launch(StartAttempt(run, job))
+        return run.id, run.attempt
+
+    async def run(self, handler: str, **fields: Any) -> Finished:
+        """Launch, and wait for the end."""
+        return await self.end_of(self.launch(handler, **fields))
+
+    async def end_of(self, key: Key) -> Finished:
+        await self.until(lambda: key in self.ended)
+        started = self.started.get(key)
+        identity = started.identity if started else None
+        return Finished(self.ended[key].ending, self.lines.get(key, []), identity)
+
+    async def start_of(self, key: Key) -> ProcessIdentity:
+        await self.until(lambda: key in self.started or key in self.ended)
+        return self.started[key].identity
+
+    async def line_of(self, key: Key, message: str = "ready") -> None:
+        """Wait until the handler has said *message*."""
+        await self.until(
+            lambda: any(line["message"] == message for line in self.lines.get(key, []))
+        )
+
+    async def until(self, is_true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not is_true():
+                self._news.clear()
+                await self._news.wait()
+
+    def _on_event(self, event: AttemptStarted | AttemptEnded) -> None:
+        key = (event.run_id, event.attempt)
+        kept: dict[Key, Any] = self.started if isinstance(event, AttemptStarted) else self.ended
+        assert key not in kept, f"reported twice: {event}"
+        assert key not in self.ended, f"after the end: {event}"
+        kept[key] = event
+        self._news.set()
+
+    def _on_lines(self, run_id: str, attempt: int, job: str, lines: list[dict[str, Any]]) -> None:
+        assert (run_id, attempt) not in self.ended, "a line after the end"
+        assert job
+        self.lines.setdefault((run_id, attempt), []).extend(lines)
+        self._news.set()
+
+
+def is_gone(pid: int) -> bool:
+    """Has the process ended; a zombie has."""
+    stat = read_stat(pid)
+    return stat is None or stat.state == "Z"
+
+
+def config(state_dir: Path, **fields: Any) -> RunnerConfig:
+    """A configuration with little patience."""
+    values = {"handlers_path": (HANDLERS,), "kill_grace_ms": 150, **fields}
+    return RunnerConfig(state_dir=state_dir, **values)
