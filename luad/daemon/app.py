@@ -7,7 +7,6 @@ socket, READY. Shutting down is the same backwards.
 from __future__ import annotations
 
 import asyncio
-import copy
 import gc
 import os
 import signal
@@ -42,7 +41,7 @@ from luad.daemon.recovery import jobs_in_force, lost_attempts
 from luad.daemon.reload import ConfigReader, Reading, Reloader
 from luad.daemon.service import DaemonService
 from luad.errors import Severity, StoreUnavailableError
-from luad.logs import Logging, configure, occupy_standard_descriptors
+from luad.logs import Logging, configure
 from luad.notify import Notifier
 from luad.runner.processes import kill_survivor
 from luad.runner.runner import Runner, RunnerConfig
@@ -58,7 +57,6 @@ _FLUSH_S: Final = 2.0
 
 def run_daemon(settings: Settings, *, must_watch: bool, is_strict: bool) -> int:
     """Run until told to stop. Raises `LuadError` when it cannot start at all."""
-    occupy_standard_descriptors()
     logs = configure(settings.log_format, settings.log_level)
     clock = SystemClock()
     try:
@@ -337,7 +335,7 @@ class Daemon:
 
     def read_aside(self) -> Reading:
         """Read the folders without any consequence, in the caller's thread."""
-        catalogue = copy.deepcopy(self._catalogue)
+        catalogue = self._catalogue.copy()
         return ConfigReader(self._snapshots(), catalogue, self.clock).read(is_settled=True)
 
     def _apply_reading(self, reading: Reading) -> asyncio.Future[Reply]:

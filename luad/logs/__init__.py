@@ -21,7 +21,7 @@ from luad.logs.sink import DatagramSink, DescriptorSink, LineQueue
 from luad.logs.stdlib import StdlibRoute
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from structlog.typing import FilteringBoundLogger, Processor
 
@@ -151,21 +151,6 @@ def get_logger(**fields: Any) -> FilteringBoundLogger:
     return logger
 
 
-def occupy_standard_descriptors() -> Sequence[int]:
-    """Open /dev/null wherever descriptor 0, 1 or 2 is closed; returns those that were.
-
-    Otherwise the next file opened (the database, say) takes the number, and gets what anybody
-    prints written into it. Call it before anything is opened.
-    """
-    closed = [number for number in (0, 1, 2) if not _is_open(number)]
-    for number in closed:
-        null = os.open(os.devnull, os.O_RDWR)
-        if null != number:
-            os.dup2(null, number)
-            os.close(null)
-    return closed
-
-
 def _choose(
     form: str, descriptor: int, environ: Mapping[str, str], journal_socket: str
 ) -> tuple[str, bool]:
@@ -188,14 +173,6 @@ def _is_journal_stream(wanted: str) -> bool:
     except OSError:
         return False
     return stat.S_ISSOCK(status.st_mode) and wanted == f"{status.st_dev}:{status.st_ino}"
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
 
 
 def _is_terminal(descriptor: int) -> bool:
@@ -232,5 +209,4 @@ __all__ = [
     "Logging",
     "configure",
     "get_logger",
-    "occupy_standard_descriptors",
 ]

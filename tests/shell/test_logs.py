@@ -319,22 +319,6 @@ def test_a_disk_that_has_room_again_gets_the_count_first_and_no_torn_line(tmp_pa
     assert len(lines) - 2 + int(done.stderr) == 50
 
 
-def test_closed_standard_descriptors_are_filled_so_that_no_file_gets_their_number() -> None:
-    program = """
-        import os, sys
-        from luad import logs
-        closed = logs.occupy_standard_descriptors()
-        number = os.open("/etc/passwd", os.O_RDONLY)
-        handle = logs.configure("auto")
-        handle.emit("info", "a", {})
-        handle.close()
-        sys.exit(0 if list(closed) == [1, 2] and number > 2 else 1)
-    """
-    command = f'exec "{sys.executable}" -c "$0" >&- 2>&-'
-    script = textwrap.dedent(program)
-    assert subprocess.run(["/bin/sh", "-c", command, script], check=False).returncode == 0
-
-
 def test_a_descriptor_that_was_never_open_counts_every_line(start: Start) -> None:
     handle = start("json", descriptor=987)
     handle.emit("info", "a", {})
