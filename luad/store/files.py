@@ -107,7 +107,7 @@ def _taken(state_dir: Path, text: str) -> AlreadyRunningError:
     owner = "another luad" if pid is None else f"another luad (pid {pid})"
     return AlreadyRunningError(
         f"{owner} is running on {state_dir}",
-        hint="stop it first, or give this one a state folder of its own (--state-dir)",
+        hint="stop it first, or give this one a state folder of its own (--state)",
         pid=pid,
     )
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic  # noqa: TID251 - a test's patience is real time
 from types import TracebackType
 from typing import Any, Self
 
@@ -91,9 +92,10 @@ class LiveDaemon:
         self, event: str, timeout_s: float = PATIENCE_S, **fields: object
     ) -> dict[str, Any]:
         """Return the next line of that event and with those fields; lines before it are kept in `lines`."""
+        deadline = monotonic() + timeout_s
         while True:
             try:
-                line = self._queue.get(timeout=timeout_s)
+                line = self._queue.get(timeout=max(0.0, deadline - monotonic()))
             except queue.Empty:
                 raise AssertionError(f"no {event} {fields}; so far: {self.lines[-20:]}") from None
             assert line is not None, f"the daemon ended before {event}: {self.lines[-20:]}"
