@@ -59,6 +59,10 @@ class RefusedError(LuadError):
         self.errors = tuple(errors)
 
 
+class StreamBrokenError(UnavailableError):
+    """The daemon went away in the middle of a stream; asking again may go on where it ended."""
+
+
 def segment(text: str) -> str:
     """Quote *text* (a job name, a run id, whatever somebody typed) as one segment of a path."""
     return quote(text, safe="")
@@ -141,7 +145,7 @@ class Client:
     def stream(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """Yield the objects of an NDJSON answer as they arrive, waiting for them without end.
 
-        Raises `UnavailableError` when the daemon goes away in the middle of the stream.
+        Raises `StreamBrokenError` when the daemon goes away in the middle of the stream.
         """
         connection = self._connection()
         try:
@@ -165,7 +169,7 @@ class Client:
             if rest.strip():
                 yield json.loads(rest)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise UnavailableError(f"luad at {self.address} broke off the stream") from error
+            raise StreamBrokenError(f"luad at {self.address} broke off the stream") from error
 
     def _exchange(
         self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None

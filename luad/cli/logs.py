@@ -15,6 +15,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.complete import jobs_and_runs
 from luad.cli.output import clean
 from luad.cli.times import parse_rfc3339, parse_when, rfc3339, to_datetime
+from luad.client import StreamBrokenError
 from luad.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 LEVELS: Final = ["debug", "info", "warning", "error", "critical"]
 LEVEL_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
+ALL_LOGS: Final = "/logs"
 FIRST_WAIT_SECONDS: Final = 0.25
 LAST_WAIT_SECONDS: Final = 5.0
 
@@ -81,10 +83,10 @@ def _address(client: Client, what: str | None) -> tuple[str, dict[str, Any]]:
     from luad.client import segment
 
     if what is None:
-        return "/logs", {}
+        return ALL_LOGS, {}
     if source.is_run(what):
         return f"/runs/{segment(what)}/log", {}
-    return "/logs", {"job": source.job(client, what)["name"]}
+    return ALL_LOGS, {"job": source.job(client, what)["name"]}
 
 
 def _sieve(pattern: str | None, level: str | None) -> Callable[[dict[str, Any]], bool]:
@@ -138,9 +140,13 @@ class _Once:
 def _follow(
     session: Session, client: Client, path: str, query: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Yield lines without end; after a break, from the last instant on."""
+    """Yield lines until the run is over, without end when it is not one run that is followed.
+
+    After a break it goes on from the last instant. Raises `UnavailableError` when there is no
+    daemon to begin with.
+    """
     once = _Once()
-    wait = 0.0  # seconds; 0 while the daemon is there
+    wait = 0.0  # seconds; 0 until the first break, and as long as lines come
     while True:
         try:
             for line in client.stream(path, follow=True, **query):
@@ -149,16 +155,19 @@ def _follow(
                     wait = 0.0
                 if once.is_new(line):
                     yield line
+            if path != ALL_LOGS:
+                return
+            reason = f"luad at {client.address} has ended"
         except UnavailableError as error:
-            if once.last_ts is None:
-                raise  # nobody was ever there
-            if not wait:
-                session.out.say(f"{error.message}; waiting for it", "dim")
-            wait = min(2 * wait or FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS)
-            time.sleep(wait)
-        else:
-            return  # a single run has ended
-        query = {**query, "since": once.last_ts, "tail": None}
+            if not (wait or isinstance(error, StreamBrokenError)):
+                raise
+            reason = error.message
+        if not wait:
+            session.out.say(f"{reason}; waiting for it", "dim")
+        wait = min(2 * wait or FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS)
+        time.sleep(wait)
+        if once.last_ts is not None:
+            query = {**query, "since": once.last_ts, "tail": None}
 
 
 class Printer:

@@ -15,7 +15,7 @@ from luad.cli.status import _problem_words
 from luad.cli.words import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from luad.cli.session import Session
 
@@ -55,7 +55,7 @@ def _show(session: Session, answer: Mapping[str, Any], *, check_only: bool) -> N
     for name in answer.get("removed") or ():
         out.line(f"- {name}", "red")
     for item in answer.get("stale") or ():
-        out.line(f"! {_stale_words(item)}", "yellow")
+        out.line(f"! {_stale_words(item, answer.get('problems') or ())}", "yellow")
     for problem in answer.get("problems") or ():
         out.complain(f"{'error' if _is_error(problem) else 'warning'}: {_problem_words(problem)}")
     counts = {word: len(answer.get(word) or ()) for word in ("added", "replaced", "removed")}
@@ -66,10 +66,6 @@ def _show(session: Session, answer: Mapping[str, Any], *, check_only: bool) -> N
     out.say(f"{'would be: ' if check_only else ''}{changed}{broken}", "dim")
 
 
-def _stale_words(item: Any) -> str:
-    if not isinstance(item, dict):
-        return f"{item} (broken; its last good version stays)"
-    name = item.get("name") or item.get("path")
-    count = item.get("problems")
-    errors = f"{plural(count, 'error')}, " if isinstance(count, int) and count else ""
-    return f"{name} ({errors}last good version kept)"
+def _stale_words(path: str, problems: Iterable[Mapping[str, Any]]) -> str:
+    errors = sum(_is_error(each) and each.get("filename") == path for each in problems)
+    return f"{path} ({plural(errors, 'error')}, kept as before)"

@@ -191,7 +191,7 @@ def test_reload_fails_when_a_file_is_kept_as_it_was(luad: Any, peer: Any) -> Non
     }  # fmt: skip
     result = luad("reload")
     assert result.code == 1
-    assert "! jobs.d/report.yaml (broken; its last good version stays)" in result.lines
+    assert "! jobs.d/report.yaml (1 error, kept as before)" in result.lines
     assert "error: jobs.d/report.yaml:6:3 LU102 unknown key" in result.err
     advice = {**bad, "severity": "warning"}
     peer.answers["POST /config/reload"] = {**RELOAD, "problems": [advice]}

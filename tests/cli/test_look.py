@@ -335,14 +335,32 @@ def test_logs_of_a_run_with_and_without_prefix(luad: Any, peer: Any, lines: Any)
 
 def test_logs_follow_a_job_over_a_restart_of_the_daemon(luad: Any, peer: Any, lines: Any) -> None:
     peer.answers["GET /jobs/billing"] = make_job("billing-sync")
-    bodies = [lines([line(1), line(2)], break_off=True), lines([line(2), line(3)])]
-    peer.answers["GET /logs"] = lambda _: bodies.pop(0)
+    # It breaks off, it ends in order, and then it says no for good.
+    answers = [
+        lines([line(1), line(2)], break_off=True),
+        lines([line(2), line(3)]),
+        (403, {"code": "forbidden", "detail": "no more"}),
+    ]
+    peer.answers["GET /logs"] = lambda _: answers.pop(0)
     result = luad("logs", "-f", "billing", "--raw")
+    assert result.code == 10
     assert result.lines == ["line 1", "line 2", "line 3"]
-    assert "waiting for it" in result.err
-    assert "connected again" in result.err
-    assert peer.asked[-1].query["since"] == "2026-11-22T09:00:02.5Z"
+    assert result.err.count("waiting for it") == 2
+    assert result.err.count("connected again") == 1
+    assert [asked.query.get("since") for asked in peer.asked if asked.path == "/logs"] == [
+        None, "2026-11-22T09:00:02.5Z", "2026-11-22T09:00:03.5Z",
+    ]  # fmt: skip
     assert peer.asked[-1].query["job"] == "billing-sync"
+
+
+def test_logs_follow_a_run_to_its_end(luad: Any, peer: Any, lines: Any) -> None:
+    peer.answers[f"GET /runs/{RUN}/log"] = lines([line(1)])
+    result = luad("logs", "-f", RUN, "--raw")
+    assert (result.code, result.lines) == (0, ["line 1"])
+
+
+def test_logs_follow_needs_a_daemon_to_begin_with(luad: Any) -> None:
+    assert luad("logs", "-f").code == 11
 
 
 def test_logs_of_failed_runs(luad: Any, peer: Any, lines: Any) -> None:
