@@ -55,7 +55,7 @@ class Context:
         """Return `views.job_view` of *state* as JSON text, quickly: what does not change is kept."""
         board = self.service.board
         changing = encode_text(views.changing_part(state, board.last(state.job_id)))
-        strip = ",".join(board.strip(state.job_id))
+        strip = board.strip(state.job_id)
         return f'{self._fixed_text(state)},{changing[1:-1]},"recent_runs":[{strip}]}}'
 
     def _fixed_text(self, state: JobStateView) -> str:

@@ -255,7 +255,7 @@ def _copy(tally: Tally) -> Tally:
     """A copy that the loop does not change while a thread reads it."""
     return replace(
         tally,
-        strip=[],
+        strip="",
         run_counts=dict(tally.run_counts),
         skip_counts=dict(tally.skip_counts),
         durations=_copy_histogram(tally.durations),

@@ -116,7 +116,7 @@ def _whole_job(context: Context, state: JobStateView) -> dict[str, Any]:
     import json  # noqa: PLC0415 - the strip is kept as text; only one job at a time is taken apart
 
     board = context.service.board
-    recent = [json.loads(text) for text in board.strip(state.job_id)]
+    recent = json.loads(f"[{board.strip(state.job_id)}]")
     return {
         **views.job_view(state, board.last(state.job_id), recent),
         "installed_at": views.instant(state.installed_at),

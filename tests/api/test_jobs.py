@@ -78,7 +78,7 @@ async def test_the_quick_text_of_a_job_is_its_view(daemon: Any, kit: Any) -> Non
     await daemon.end(EndKind.RAISED)
     state = daemon.job("tidy")
     context = Context(daemon, Recall(daemon))
-    strip = [json.loads(text) for text in daemon.board.strip(state.job_id)]
+    strip = json.loads(f"[{daemon.board.strip(state.job_id)}]")
     wanted = job_view(state, daemon.board.last(state.job_id), strip)
     assert json.loads(context.job_text(state)) == wanted
     assert json.loads(context.job_text(state)) == wanted  # from the kept text

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
-import signal
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -354,65 +352,3 @@ async def test_a_client_that_leaves_in_the_middle_of_an_answer(
         await kit.until(lambda: not api.server.connection_count)
     assert caplog.messages == []
     assert len((await api.get("/v1/jobs")).json["jobs"]) == 300
-
-
-# --- start and stop ----------------------------------------------------------------------------
-
-
-async def test_no_signal_handler_is_touched(daemon: Any, tmp_path: Path) -> None:
-    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    server = ApiServer(daemon, tmp_path / "luad.sock")
-    await server.start()
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
-    await server.stop()
-    await server.stop()
-
-
-async def test_stopping_lets_answers_finish_and_cuts_off_the_rest(
-    api: Any, daemon: Any, kit: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    go_on, never = asyncio.Event(), asyncio.Event()
-
-    async def wait(event: Any) -> Reply:
-        await (never if event.job_name == "stuck" else go_on).wait()
-        return Reply(event.request_id, None, "conflict", "no")
-
-    await daemon.install(kit.make_job("slow"), kit.make_job("stuck"))
-    daemon.answer_request = wait
-    slow, stuck, idle = api.raw(), api.raw(), api.raw()
-    for sock, name in ((slow, b"slow"), (stuck, b"stuck")):
-        head = b"POST /v1/jobs/" + name + b"/activate HTTP/1.1\r\nhost: x\r\n"
-        sock.sendall(head + b"content-length: 0\r\n\r\n")
-    await kit.until(lambda: daemon.request_count == 2)
-    with caplog.at_level(logging.WARNING):
-        stopping = asyncio.create_task(api.server.stop(0.2))
-        await kit.until(lambda: not api.path.exists())
-        go_on.set()
-        assert status_of(await asyncio.to_thread(slow.recv, 65536)) == 409
-        assert await asyncio.to_thread(idle.recv, 10) == b""
-        await stopping
-    with contextlib.suppress(ConnectionResetError):
-        assert await asyncio.to_thread(stuck.recv, 10) == b""
-    assert caplog.messages == []
-    assert api.server.connection_count == 0
-
-
-async def test_a_start_that_fails_leaves_nothing(daemon: Any, tmp_path: Path) -> None:
-    before = asyncio.all_tasks()
-    (tmp_path / "luad.sock").write_text("mine")
-    with pytest.raises(Exception, match="a file, not a socket"):
-        await ApiServer(daemon, tmp_path / "luad.sock").start()
-    assert asyncio.all_tasks() == before
-    assert (tmp_path / "luad.sock").read_text() == "mine"
-
-
-async def test_a_server_may_start_where_another_has_stopped(
-    daemon: Any, kit: Any, tmp_path: Path
-) -> None:
-    for _ in range(3):
-        server = ApiServer(daemon, tmp_path / "luad.sock")
-        daemon.hub = type(daemon.hub)()
-        await server.start()
-        api = kit.Api(tmp_path / "luad.sock", server, daemon)
-        assert (await api.get("/readyz")).status == 200
-        await server.stop()

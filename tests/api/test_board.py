@@ -1,0 +1,117 @@
+"""The board against a twin that remembers everything."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luad.api.board import STRIP, Board, Histogram
+from luad.core.events import ClaimRun, ExtendSkip, RecordSkip, RemoveJob, SaveRun
+from luad.core.model import Reason, Run, RunState, Skip, Trigger
+
+SECOND = 1000
+STATES = [RunState.RUNNING, RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED]
+
+
+def run_id(number: int) -> str:
+    return f"run_{number:026d}"
+
+
+def make_run(number: int, state: RunState = RunState.QUEUED, **more: Any) -> Run:
+    at = number * SECOND
+    return Run(run_id(number), "tidy", "job_1", "r", Trigger.SCHEDULE, at, at, at, state, **more)
+
+
+def ended(number: int, state: RunState, took_ms: int = 500) -> Run:
+    at = number * SECOND
+    return make_run(number, state, started_at=at, ended_at=at + took_ms)
+
+
+def strip_of(board: Board) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(f"[{board.strip('job_1')}]")
+    return found
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from(STATES)), max_size=120))
+def test_the_strip_is_the_newest_rows_as_they_last_were(steps: list[tuple[int, RunState]]) -> None:
+    board = Board()
+    twin: dict[str, dict[str, Any]] = {}
+    for number, state in steps:
+        if twin and len(twin) == STRIP and run_id(number) < min(twin):
+            continue  # older than all that is shown, and gone from sight
+        is_over = state is not RunState.RUNNING
+        board.observe([SaveRun(ended(number, state) if is_over else make_run(number, state))])
+        took = 500 if is_over else None
+        twin[run_id(number)] = {"id": run_id(number), "status": state.value, "duration_ms": took}
+        while len(twin) > STRIP:
+            del twin[min(twin)]
+    assert strip_of(board) == [twin[key] for key in sorted(twin)]
+
+
+def test_a_refused_claim_was_never_there() -> None:
+    board = Board()
+    board.observe([ClaimRun(make_run(1)), ClaimRun(make_run(2))], refused=(run_id(2),))
+    assert [each["id"] for each in strip_of(board)] == [run_id(1)]
+    last = board.last("job_1")
+    assert last is not None
+    assert last.id == run_id(1)
+
+
+def test_observing_tells_which_runs_have_ended() -> None:
+    board = Board()
+    records = [ClaimRun(make_run(1)), SaveRun(ended(2, RunState.LOST)), SaveRun(make_run(3))]
+    assert board.observe(records) == [run_id(2)]
+
+
+def test_a_later_end_of_an_older_run_is_news_of_the_job() -> None:
+    board = Board()
+    board.observe([SaveRun(ended(1, RunState.SUCCEEDED)), ClaimRun(make_run(2))])
+    board.observe([ClaimRun(make_run(3)), SaveRun(ended(2, RunState.FAILED))])
+    last = board.last("job_1")
+    assert last is not None
+    assert (last.id, last.state, last.ended_as) == (run_id(3), RunState.QUEUED, RunState.FAILED)
+
+
+def test_what_is_recalled_does_not_undo_what_was_observed() -> None:
+    board = Board()
+    board.observe([SaveRun(ended(2, RunState.SUCCEEDED))])
+    old = [(run_id(1), RunState.FAILED, 7), (run_id(2), RunState.RUNNING, None)]
+    board.seed("tidy", "job_1", old, make_run(2, RunState.RUNNING, started_at=2 * SECOND))
+    assert [each["status"] for each in strip_of(board)] == ["failed", "succeeded"]
+    last = board.last("job_1")
+    assert last is not None
+    assert (last.state, last.ended_as) == (RunState.SUCCEEDED, RunState.SUCCEEDED)
+    assert board.tallies["job_1"].run_counts == {(RunState.SUCCEEDED, Trigger.SCHEDULE): 1}
+
+
+def test_an_open_run_is_recalled_with_how_the_one_before_ended() -> None:
+    board = Board()
+    old = [(run_id(1), RunState.FAILED, 7), (run_id(2), RunState.RUNNING, None)]
+    board.seed("tidy", "job_1", old, make_run(2, RunState.RUNNING, started_at=2 * SECOND))
+    last = board.last("job_1")
+    assert last is not None
+    assert (last.state, last.ended_as) == (RunState.RUNNING, RunState.FAILED)
+
+
+def test_skips_are_counted_as_they_grow_and_go_with_their_job() -> None:
+    board = Board()
+    skip = Skip(RunState.SKIPPED, Reason.PAUSED, 1, 1, 2)
+    record = RecordSkip(run_id(1), "tidy", "job_1", "r", skip, 5)
+    grown = Skip(RunState.SKIPPED, Reason.PAUSED, 1, 9, 7)
+    board.observe([record, ExtendSkip(run_id(1), grown), ExtendSkip("run_unknown", grown)])
+    assert board.tallies["job_1"].skip_counts == {(RunState.SKIPPED, "paused"): 7}
+    assert strip_of(board) == [{"id": run_id(1), "status": "skipped", "duration_ms": None}]
+    board.observe([RemoveJob("job_1", "tidy", 10), ExtendSkip(run_id(1), grown)])
+    assert dict(board.tallies) == {}
+    assert board.strip("job_1") == ""
+
+
+def test_a_histogram_puts_a_border_value_below() -> None:
+    histogram = Histogram()
+    for seconds in (0.1, 0.11, 600, 601):
+        histogram.add(seconds)
+    assert (histogram.counts[0], histogram.counts[1]) == (1, 1)
+    assert histogram.counts[-2:] == [1, 1]
