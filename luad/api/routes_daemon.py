@@ -17,7 +17,7 @@ from luad.api.params import MAX_LIMIT, Query, read_body, wrong_parameter
 from luad.api.upcoming import upcoming
 from luad.clock import elapsed_ms
 from luad.core.model import DAY, Instant, JobStatus
-from luad.errors import Severity
+from luad.errors import Severity, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from luad.api.context import Context
     from luad.api.service import JobStateView
+    from luad.store import Store
 
 WORK_MS: Final = 100
 """How long a question about the future may compute; what is found by then is the answer."""
@@ -153,7 +154,16 @@ async def show_status(request: Request) -> Response:
         "problems": [*faults, *views.problem_list(service.problems())],
         **service.status(),
     }
+    body["store"] = {"runs": await _row_count(service.store), **(body.get("store") or {})}
     return json_response(body)
+
+
+async def _row_count(store: Store) -> int | None:
+    """How many rows the history has; None while the store cannot be read."""
+    try:
+        return sum((await store.counts()).values())
+    except StoreUnavailableError:
+        return None
 
 
 async def healthz(request: Request) -> Response:

@@ -173,6 +173,7 @@ async def test_status_counts(api: Any, daemon: Any, kit: Any) -> None:
     body = (await api.get("/v1/status")).json
     assert body["status"] == "ok"
     assert (body["version"], body["pid"]) == ("0.1.0", 1)
+    assert body["store"]["runs"] == 2
     assert body["runs"] == {"running": 1, "queued": 0}
     assert body["jobs"] == {
         "total": 3,
