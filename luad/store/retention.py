@@ -34,6 +34,12 @@ GUARD_MS: Final = 2 * DAY
 SLICE_BYTES: Final = 4 * 1024 * 1024
 """Log text that one slice removes at most, give or take one run."""
 
+SLICE_MS: Final = 25
+"""What a slice should take, its commit included; slices shrink and grow to meet it."""
+
+FIRST_ROWS: Final = 50
+LEAST_ROWS: Final = 10
+
 FREE_PAGES: Final = 1_000
 """Free pages that a slice gives back; each may have to be moved to the file's end first."""
 
@@ -111,7 +117,8 @@ class Pass:
         self._now = now
         self._retention = retention
         self._surplus = list(surplus)
-        self._slice_size = slice_size
+        self._most_rows = slice_size
+        self._slice_size = min(slice_size, FIRST_ROWS)
         self._examined: tuple[Instant, str] | None = None
         self._steps = [self._old_runs, self._surplus_runs, self._old_logs, self._old_revisions]
         self._steps.append(_give_back)
@@ -122,6 +129,17 @@ class Pass:
         if part.is_done:
             self._steps.pop(0)
         return Pruned(not self._steps, part.runs, part.log_chunks, part.revisions)
+
+    def pace(self, took_ms: int) -> None:
+        """Note how long the last slice took, and make the next one fit.
+
+        Rows of a job that runs rarely lie far apart: removing one of them may write five pages.
+        """
+        if took_ms > SLICE_MS:
+            self._slice_size = max(LEAST_ROWS, self._slice_size * SLICE_MS // took_ms)
+        elif took_ms < SLICE_MS // 2:
+            self._slice_size += self._slice_size // 4 + 1
+        self._slice_size = min(self._slice_size, self._most_rows)
 
     def _old_runs(self, connection: Connection) -> Pruned:
         cutoff = self._now - self._retention.history_ms
@@ -223,10 +241,11 @@ def _give_back(connection: Connection) -> Pruned:
     free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
     if free <= FREE_PAGES:
         return Pruned(is_done=True)
-    number = min(FREE_PAGES, free - FREE_PAGES)
     driver = connection.connection.driver_connection
     assert driver is not None
-    driver.execute(f"PRAGMA incremental_vacuum({number})").fetchall()
+    # A row without columns comes for every page, and Python's sqlite3 stops at the first.
+    for _ in range(min(FREE_PAGES, free - FREE_PAGES)):
+        driver.execute("PRAGMA incremental_vacuum(1)")
     left: int = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
     # A file made without auto_vacuum gives nothing back; that is no reason to try for ever.
     return Pruned(left <= FREE_PAGES or left >= free)

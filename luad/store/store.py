@@ -166,7 +166,8 @@ class Store:
     ) -> Pruned:
         """Do one slice of retention; call again until `is_done`. Never two at once.
 
-        Other writes pass between the slices. What a pass removes is settled when it begins.
+        A slice is at most *slice_size* rows, fewer if they take too long: other writes wait for it.
+        What a pass removes is settled when it begins.
         """
         if self._pass is None:
             wanted = Retention(history_ms, runs_per_job, logs_ms)
@@ -175,6 +176,7 @@ class Store:
             )
             self._pass = retention.Pass(now, wanted, surplus, slice_size)
         current = self._pass
+        began = self._clock.now().elapsed
         try:
             slice_done = await asyncio.wrap_future(
                 self._writer.submit(current.step, is_urgent=False)
@@ -182,6 +184,7 @@ class Store:
         except BaseException:
             self._pass = None
             raise
+        current.pace(self._clock.now().elapsed - began)
         if slice_done.runs:
             self._strips.clear()
         if slice_done.is_done:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from luad.core.events import ClaimRun, InstallJob
+from luad.core.model import DAY
 from luad.errors import StoreUnavailableError
 from luad.store import Store, StoreReplacedError
 
@@ -118,6 +119,27 @@ async def test_a_log_of_writes_does_not_grow_for_ever(
         assert (state / "luad.db-wal").stat().st_size < 32 * 1024 * 1024
 
 
+@pytest.mark.slow
+async def test_what_is_forgotten_is_given_back_to_the_disk(
+    state: Path, open_store: Callable[[], Store], claim: Callable[..., ClaimRun]
+) -> None:
+    with closing(open_store()) as store:
+        await store.apply([claim(1, claimed_at=0)])
+        text = [{"ts": 1, "message": "x" * 60_000}]
+        for _ in range(400):  # 24 MB
+            await store.append_logs(claim(1).run.id, text)
+        before = store.size_bytes()
+        slices = 1
+        while not (
+            await store.prune(100 * DAY, history_ms=DAY, runs_per_job=1, logs_ms=DAY)
+        ).is_done:
+            slices += 1
+        assert before > 24_000_000
+        assert store.size_bytes() < 12_000_000
+        assert slices < 30
+    assert (state / "luad.db").stat().st_size < 6_000_000
+
+
 # In a mount namespace of its own, on a disk of 3 MiB.
 FULL_DISK = """
 import asyncio, os, subprocess, sys
@@ -126,6 +148,7 @@ subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", sys.argv[1]], 
 from luad.clock import SystemClock
 from luad.core.events import ClaimRun
 from luad.core.model import Run, Trigger
+from luad.core.model import DAY
 from luad.errors import StoreUnavailableError
 from luad.store import Store
 
