@@ -83,7 +83,7 @@ def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
     table = Table(
         ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "ERROR"],
         right=frozenset({"TOOK"}),
-        flexible=frozenset({"JOB", "ERROR"}),
+        flexible=("ERROR", "JOB", "TRIGGER", "STATUS", "RUN"),
     )
     for run in runs:
         at = parse_rfc3339(run.get("started_at") or run.get("scheduled_for"))

@@ -1,6 +1,6 @@
 """What a command writes: data on stdout, talk on stderr, colour, glyphs and tables.
 
-Room rule: knows terminals and text, not jobs. rich is imported only for a table on a terminal.
+Room rule: knows terminals and text, not jobs; imports little, because every command waits for it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -24,6 +25,9 @@ UNICODE_TO_ASCII: Final = str.maketrans(
         "│": "|", "└": "`", "─": "-",
     }
 )  # fmt: skip
+LEAST_WIDTH: Final = 8
+"""A flexible column keeps as many columns, until all of them are as narrow."""
+
 CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != 9}
 
 
@@ -37,13 +41,17 @@ class Cell:
 
 @dataclass(slots=True)
 class Table:
-    """Rows below headers. *right*: columns that are aligned right; *flexible*: those that give way
-    when the terminal is too narrow."""
+    """Rows below headers.
+
+    *right*: columns that are aligned right; *flexible*: those that give way, in this order, when the
+    terminal is too narrow; *late*: those whose end matters more than their beginning.
+    """
 
     headers: Sequence[str]
     rows: list[list[Cell | str]] = field(default_factory=list)
     right: frozenset[str] = frozenset()
-    flexible: frozenset[str] = frozenset()
+    flexible: tuple[str, ...] = ()
+    late: frozenset[str] = frozenset()
 
     def cells(self) -> list[list[Cell]]:
         """Return every row as cells, fit for one line of a terminal each."""
@@ -130,48 +138,54 @@ class Output:
 
     def table(self, table: Table) -> None:
         """Write a table: fitted to a terminal, in full anywhere else."""
-        if self.is_terminal:
-            self._rich_table(table)
-            return
-        rows = table.cells()
-        widths = [
-            max([len(self.plain(header)), *(len(self.plain(row[i].text)) for row in rows)])
-            for i, header in enumerate(table.headers)
-        ]
         head = [Cell(header, "bold") for header in table.headers]
-        for row in [head, *rows]:
+        rows = [
+            [Cell(self.plain(cell.text), cell.style) for cell in row]
+            for row in [head, *table.cells()]
+        ]
+        widths = [max(columns_of(row[i].text) for row in rows) for i in range(len(head))]
+        if self.is_terminal:
+            _narrow(widths, table, self.width)
+        for row in rows:
             parts = []
             for cell, width, header in zip(row, widths, table.headers, strict=True):
-                text = self.plain(cell.text)
-                padding = " " * (width - len(text))
+                text = self._fit(cell.text, width, is_late=header in table.late)
+                padding = " " * (width - columns_of(text))
                 painted = self.paint(text, cell.style)
                 parts.append(padding + painted if header in table.right else painted + padding)
             print("  ".join(parts).rstrip())
 
-    def _rich_table(self, table: Table) -> None:
-        from rich import table as rich_table
-        from rich.console import Console
-        from rich.text import Text
+    def _fit(self, text: str, width: int, *, is_late: bool) -> str:
+        """Cut *text* to *width* columns, with a sign that it was cut."""
+        if columns_of(text) <= width:
+            return text
+        mark = self.plain("…")[:1]
+        if is_late:
+            return text[-width:] if width else ""
+        while text and columns_of(text) > width - 1:
+            text = text[:-1]
+        return text + mark if width else ""
 
-        console = Console(
-            width=self.width,
-            no_color=not self.has_colour,
-            highlight=False,
-            force_terminal=self.has_colour or None,
-        )
-        grid = rich_table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for header in table.headers:
-            grid.add_column(
-                self.plain(header),
-                justify="right" if header in table.right else "left",
-                no_wrap=True,
-                overflow="ellipsis" if self.is_unicode else "crop",
-                min_width=None if header in table.flexible else len(header),
-                ratio=None,
-            )
-        for row in table.cells():
-            grid.add_row(*(Text(self.plain(cell.text), style=cell.style) for cell in row))
-        console.print(grid)
+
+def columns_of(text: str) -> int:
+    """Count the columns that *text* takes on a terminal: wide characters take two, accents none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def _narrow(widths: list[int], table: Table, available: int) -> None:
+    """Take from the flexible columns, in their order, what the terminal lacks."""
+    excess = sum(widths) + 2 * (len(widths) - 1) - available
+    for least in (LEAST_WIDTH, 0):
+        for name in table.flexible:
+            place = list(table.headers).index(name)
+            given = max(0, min(excess, widths[place] - least))
+            widths[place] -= given
+            excess -= given
 
 
 def _paint(text: str, style: str) -> str:
