@@ -50,6 +50,8 @@ class SpawnerLink:
         is inherited by all keepers.
         """
         python = {name: environ[name] for name in _PYTHON_VARIABLES if name in environ}
+        # Without a locale Python would invent one, for handlers and their programs as well.
+        python["PYTHONCOERCECLOCALE"] = "0"
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:

@@ -84,38 +84,40 @@ def _serve(control: socket.socket) -> None:
         message, descriptors, _flags, _address = socket.recv_fds(control, 64, 1)
         if not message:
             return
-        if not isinstance(spare, socket.socket):
-            spare = _fork_spare(control)
         for descriptor in descriptors:
-            _hand_over(descriptor, spare)
-            os.close(descriptor)
+            with socket.socket(fileno=descriptor) as channel:
+                if not isinstance(spare, socket.socket):
+                    spare = _fork_spare(control, channel)
+                _hand_over(channel, spare)
         spare = None
 
 
-def _fork_spare(control: socket.socket) -> socket.socket | OSError:
-    """A keeper that waits for an attempt, as the socket to it; or why there is none."""
+def _fork_spare(*ours_alone: socket.socket) -> socket.socket | OSError:
+    """A keeper that waits for an attempt, as the socket to it; or why there is none.
+
+    It inherits the lock and its end of the socket, but not *ours_alone*.
+    """
     try:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
     except OSError as error:
         return error
     if pid == 0:
-        control.close()
-        ours.close()
+        for inherited in (*ours_alone, ours):
+            inherited.close()
         keep(theirs)
     theirs.close()
     return ours
 
 
-def _hand_over(descriptor: int, spare: socket.socket | OSError) -> None:
-    if isinstance(spare, OSError):
-        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as channel:
-            channel.sendall(encode(failed_frame(spare)))
-        return
+def _hand_over(channel: socket.socket, spare: socket.socket | OSError) -> None:
+    # If daemon or keeper have just died: the daemon sees the channel close, and asks again.
     with suppress(OSError):
-        # If the spare has died, the channel closes, and the daemon asks again.
-        socket.send_fds(spare, [LAUNCH], [descriptor])
-    spare.close()
+        if isinstance(spare, OSError):
+            channel.sendall(encode(failed_frame(spare)))
+            return
+        with spare:
+            socket.send_fds(spare, [LAUNCH], [channel.fileno()])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,140 @@
+"""`luad check` asks whether handlers can be called; nothing they do at import reaches it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from luad.runner.imports import HandlerInfo, ImportProblem, check_handlers
+
+GOOD = """\
+def cleanup(job): ...
+
+async def sync_mail(job): ...
+
+def with_user(job, user): ...
+
+def with_default(job, retries=3): ...
+
+def anything(*arguments): ...
+"""
+
+
+def problem(source: str, handler: str, tmp_path: Path, timeout_s: float = 10) -> ImportProblem:
+    (tmp_path / "jobs.py").write_text(source)
+    checked = check_handlers([handler], handlers_path=[tmp_path], timeout_s=timeout_s)[handler]
+    assert isinstance(checked, ImportProblem)
+    return checked
+
+
+def test_good_handlers_say_where_and_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(GOOD)
+    names = ["jobs:cleanup", "jobs:sync_mail", "jobs:with_default", "jobs:anything"]
+    checked = check_handlers([*names, *names], handlers_path=[tmp_path])
+    assert list(checked) == names
+    assert checked["jobs:cleanup"] == HandlerInfo(
+        "jobs:cleanup", f"{tmp_path}/jobs.py:1", takes_job=True, is_async=False
+    )
+    assert checked["jobs:sync_mail"] == HandlerInfo(
+        "jobs:sync_mail", f"{tmp_path}/jobs.py:3", takes_job=True, is_async=True
+    )
+    assert all(isinstance(each, HandlerInfo) for each in checked.values())
+
+
+def test_a_misspelt_function_gets_the_near_one_and_its_place(tmp_path: Path) -> None:
+    found = problem(GOOD, "jobs:clenup", tmp_path)
+    assert found.code == "LU301"
+    assert found.message == "`jobs` has no function `clenup`"
+    assert found.help == "did you mean `cleanup`?"
+    assert found.place == f"{tmp_path}/jobs.py:1"
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "line"),
+    [
+        ("import os\nimport httpxx\n", "ModuleNotFoundError: No module named 'httpxx'", 2),
+        ("x = 1\ndef run(:\n", "SyntaxError: invalid syntax", 2),
+        ("def f():\n    1 / 0\nf()\n", "ZeroDivisionError: division by zero", 2),
+        ("raise SystemExit(3)\n", "SystemExit: 3", 1),
+        ("raise KeyboardInterrupt\n", "KeyboardInterrupt", 1),
+    ],
+)
+def test_a_failing_import_names_the_users_line(
+    tmp_path: Path, source: str, message: str, line: int
+) -> None:
+    found = problem(source, "jobs:run", tmp_path)
+    assert found.code == "LU302"
+    assert found.message == f"importing `jobs` failed: {message}"
+    assert found.place == f"{tmp_path}/jobs.py:{line}"
+    assert found.source == source.splitlines()[line - 1].strip()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import os\nos._exit(5)\n", "the process exits with 5"),
+        ("import os\nos.abort()\n", "the process is killed by SIGABRT"),
+        ("import os\nos.closerange(0, 100)\n", "the process exits with 1"),
+    ],
+)
+def test_an_import_that_kills_the_process_is_a_problem_of_that_module_alone(
+    tmp_path: Path, source: str, words: str
+) -> None:
+    (tmp_path / "bad.py").write_text(source)
+    (tmp_path / "jobs.py").write_text(GOOD)
+    handlers = ["bad:one", "bad:two", "jobs:cleanup"]
+    checked = check_handlers(handlers, handlers_path=[tmp_path])
+    for handler in handlers[:2]:
+        found = checked[handler]
+        assert isinstance(found, ImportProblem)
+        assert (found.code, words in found.message) == ("LU302", True)
+    assert isinstance(checked["jobs:cleanup"], HandlerInfo)
+
+
+def test_other_arguments_than_the_job_are_shown(tmp_path: Path) -> None:
+    found = problem(GOOD, "jobs:with_user", tmp_path)
+    assert found.code == "LU303"
+    assert "takes (job, user); luad passes one argument, job" in found.message
+    assert found.place == f"{tmp_path}/jobs.py:5"
+
+
+@pytest.mark.parametrize("handler", ["jbos:cleanup", "handlers.jobs:cleanup", "jobs.jobs:cleanup"])
+def test_a_missing_module_gets_the_near_one(tmp_path: Path, handler: str) -> None:
+    found = problem(GOOD, handler, tmp_path)
+    assert (found.code, found.help) == ("LU304", "did you mean `jobs`?")
+
+
+def test_a_module_unlike_any_other_says_where_was_looked(tmp_path: Path) -> None:
+    found = problem(GOOD, "zzz:cleanup", tmp_path)
+    assert (found.code, str(tmp_path) in found.help) == ("LU304", True)
+
+
+def test_an_import_that_hangs_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "jobs.py").write_text("import threading\nthreading.Event().wait()\n")
+    handlers = ["jobs:run", "good:cleanup"]
+    checked = check_handlers(handlers, handlers_path=[tmp_path], timeout_s=0.3)
+    found = checked["jobs:run"]
+    assert isinstance(found, ImportProblem)
+    assert (found.code, found.message) == ("LU305", "importing `jobs` takes longer than 0.3 s")
+    assert isinstance(checked["good:cleanup"], HandlerInfo)
+
+
+def test_what_an_import_prints_goes_nowhere(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "jobs.py").write_text("import os\nprint('hello')\nos.system('echo hello')\n" + GOOD)
+    checked = check_handlers(["jobs:cleanup"], handlers_path=[tmp_path])
+    assert isinstance(checked["jobs:cleanup"], HandlerInfo)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_thousand_jobs_of_few_modules_cost_little(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"jobs{number}.py").write_text(GOOD)
+    handlers = [f"jobs{number % 5}:cleanup" for number in range(1000)]
+    began = time.perf_counter()  # noqa: TID251 - the duration is what is tested
+    check_handlers(handlers, handlers_path=[tmp_path])
+    assert time.perf_counter() - began < 1.0, "usually 0.06 s; the machine may be busy"  # noqa: TID251 - the same
