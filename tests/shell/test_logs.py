@@ -203,16 +203,16 @@ def test_other_libraries_are_heard_from_warning_on(start: Start) -> None:
     before = root.handlers[:]
     pipe = Pipe()
     handle = start("json", descriptor=pipe.writer)
-    logging.getLogger("uvicorn.error").info("not this")
-    logging.getLogger("uvicorn.error").warning("port %d\nis taken", 80)
-    logging.getLogger("alembic").warning("%d", "wrong arguments")
+    logging.getLogger("some.library").info("not this")
+    logging.getLogger("some.library").warning("port %d\nis taken", 80)
+    logging.getLogger("another").warning("%d", "wrong arguments")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("old function", DeprecationWarning, stacklevel=1)
     handle.close()
     port, wrong, old = pipe.lines()
     assert port["event"] == "library.message"
-    assert port["logger"] == "uvicorn.error"
+    assert port["logger"] == "some.library"
     assert port["message"] == "port 80\nis taken"
     assert "wrong arguments" in wrong["message"]
     assert "old function" in old["message"]
