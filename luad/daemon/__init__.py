@@ -6,6 +6,7 @@ record and then a deed.
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def main(settings: Settings, *, must_watch: bool = True, is_strict: bool = False
     *must_watch*: follow changes of the job folders. *is_strict*: do not start when any file is bad.
     Raises `LuadError` when it cannot start at all.
     """
+    gc.disable()  # importing and loading make no garbage; the daemon switches it on once it is ready
     from luad.daemon.app import run_daemon  # noqa: PLC0415 - the command line reads settings without it
 
     return run_daemon(settings, must_watch=must_watch, is_strict=is_strict)

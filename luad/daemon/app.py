@@ -32,6 +32,7 @@ from luad.core.events import (
     Record,
     Reply,
 )
+from luad.core.model import Instant
 from luad.core.plan import Plan
 from luad.daemon import chores
 from luad.daemon.hands import DaemonHands
@@ -86,6 +87,8 @@ class Daemon:
         self.reading: Reading | None = None
         self.store_fault: str | None = None
         self.lag_ms = 0.0
+        self.last_turn_at = self.started_at.wall
+        self.last_good_reload_at: Instant | None = None
         self.is_ready = False
         self._first_turn = asyncio.Event()
         self._signals = 0
@@ -206,8 +209,8 @@ class Daemon:
         self.beside(self.reloader.run(self.settings.rescan_ms / 1_000), "reloader")
         self.beside(chores.beat(self), "beat")
         self.beside(chores.retain(self), "retention")
-        gc.collect()
-        gc.freeze()  # what was loaded stays: no collection needs to look at it again
+        gc.freeze()  # what was loaded stays: no collection needs to look at it
+        gc.enable()
         self.is_ready = True
         self.notifier.ready(chores.status_line(self))
         self.logs.emit("info", "daemon.ready", chores.introduction(self))
@@ -318,6 +321,7 @@ class Daemon:
 
     def _on_turn(self) -> None:
         self._first_turn.set()
+        self.last_turn_at = self.clock.now().wall
         self.notifier.watchdog()
 
     # --- the files ---
@@ -348,6 +352,8 @@ class Daemon:
     def _note_reading(self, reading: Reading) -> None:
         known = set(self.reading.problems) if self.reading else set()
         self.reading = reading
+        if not reading.error_count:
+            self.last_good_reload_at = reading.at
         for problem in reading.problems:
             if problem in known:
                 continue

@@ -143,6 +143,9 @@ def describe(daemon: Daemon) -> dict[str, Any]:
             "ok": reading.error_count == 0,
             "files": reading.file_count,
             "problems": len(reading.problems),
+            "last_success_at": format_instant(daemon.last_good_reload_at)
+            if daemon.last_good_reload_at is not None
+            else None,
         }
         if reading
         else None,
@@ -151,6 +154,7 @@ def describe(daemon: Daemon) -> dict[str, Any]:
             "size_bytes": daemon.store.size_bytes(),
             "writable": daemon.store_fault is None,
         },
+        "last_tick_at": format_instant(daemon.last_turn_at),
         "event_loop_lag_ms": round(daemon.lag_ms, 1),
         "draining": daemon.engine.is_draining,
         "systemd": daemon.notifier.is_supervised,
