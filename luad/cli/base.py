@@ -124,7 +124,7 @@ class Group(click.Group):
             sections.setdefault(entry.section, []).append((name, entry.help))
         for section, rows in sections.items():
             with formatter.section(section):
-                formatter.write_dl(rows, col_max=12)
+                formatter.write_dl([(f"{name:<10}", text) for name, text in rows])
         self.format_options_only(ctx, formatter)
 
     def format_options_only(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -110,9 +110,22 @@ def _run_fields(session: Session, run: Mapping[str, Any]) -> dict[str, str]:
         "retry of": run.get("retry_of") or "",
         "stands for": f"{run['missed_count']} more" if run.get("missed_count") else "",
         "result": "" if run.get("result") is None else json.dumps(run["result"]),
+        "attempts": ("\n" + " " * 16).join(_attempts(run)),
         "error": error_words(run),
         "dropped": f"{dropped} bytes of output" if dropped else "",
     }
+
+
+def _attempts(run: Mapping[str, Any]) -> list[str]:
+    """One line for each attempt, when there was more than one."""
+    attempts = run.get("attempts") or ()
+    if len(attempts) < 2:
+        return []
+    return [
+        f"{each['attempt']}  {each.get('ended') or 'open'} after"
+        f" {show_took(each.get('duration_ms')) or '?'}  {error_words({**each, 'status': 'failed'})}"
+        for each in attempts
+    ]
 
 
 def _show_job(session: Session, client: Client, job: dict[str, Any], traceback: str) -> None:

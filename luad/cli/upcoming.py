@@ -99,6 +99,8 @@ def _from_daemon(
         job=chosen or None,
         include_paused=is_all or None,
     )
+    if answer.get("is_complete") is False and not session.json:
+        session.out.complain("warning: there was no time to look at every job; some may be missing")
     rows: list[dict[str, Any]] = answer["next"]
     return [row for row in rows if not chosen or row["job"] in chosen][:count]
 

@@ -1,0 +1,78 @@
+"""On a terminal: width, colour, questions. The terminal is a real one, a pty."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from fcntl import ioctl
+from typing import Any
+
+import pytest
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def on_terminal(*args: str, columns: int = 80, answer: str = "") -> tuple[int, str]:
+    """Call luad with all three streams on a terminal; return the exit code and what it showed."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environ = {key: text for key, text in os.environ.items() if key not in {"COLUMNS", "LINES"}}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "luad", *args],
+        stdin=theirs, stdout=theirs, stderr=theirs, env={**environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    os.write(ours, answer.encode())
+    shown = b""
+    try:
+        while data := os.read(ours, 65536):
+            shown += data
+    except OSError:  # EIO: the other end is closed
+        pass
+    os.close(ours)
+    return process.wait(), shown.decode()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_table_fits_the_terminal(peer: Any, columns: int) -> None:
+    strip = [{"status": "succeeded", "duration_ms": 10}] * 19 + [{"status": "failed"}]
+    job = {
+        "name": "a-job-with-quite-a-long-name-that-goes-on-and-on",
+        "schedule_text": "Mon–Fri 09:00 and then some more words",
+        "status": "active",
+        "health": "failing",
+        "recent_runs": strip,
+    }
+    peer.answers["GET /jobs"] = {"jobs": [job], "hidden_dynamic": 0, "next_cursor": None}
+    code, shown = on_terminal("list", columns=columns)
+    assert code == 0
+    assert "\x1b[" in shown
+    lines = ANSI.sub("", shown).splitlines()
+    assert all(len(line) <= columns for line in lines[:2])
+    if columns == 200:
+        assert job["name"] in lines[1]
+    else:
+        assert "…" in lines[1]
+    assert "✗" in lines[1].split("…")[-1] or columns == 40, "the newest run is what is kept"
+
+
+def test_a_question_is_asked_on_a_terminal(peer: Any) -> None:
+    peer.answers["GET /jobs"] = {"jobs": [{"name": "a"}], "next_cursor": None}
+    peer.answers["POST /jobs/a/deactivate"] = {"name": "a", "pause": {}}
+    code, shown = on_terminal("pause", "--all", answer="n\n")
+    assert code == 130
+    assert "Pause all 1 job? [y/N]" in shown
+    assert all(asked.method == "GET" for asked in peer.asked)
+    code, shown = on_terminal("pause", "--all", answer="y\n")
+    assert code == 0
+    assert peer.asked[-1].path == "/jobs/a/deactivate"
+
+
+def test_json_is_indented_for_people(peer: Any) -> None:
+    peer.answers["GET /status"] = {"status": "ok"}
+    assert '{\r\n  "status": "ok"\r\n}' in on_terminal("status", "--json")[1]
