@@ -18,7 +18,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   linter, formatter, types, layers"
 	@echo "make format  format the code"
-	@echo "make bench   run the benchmarks"
+	@echo "make bench   run the benchmarks, about ten minutes (BENCH=\"cli start\" runs only those)"
 	@echo "make clean   remove what the others made (not $(STATE)/, which holds the history)"
 
 run: $(VENV)/.installed

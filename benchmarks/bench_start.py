@@ -1,0 +1,96 @@
+"""How long luad takes from exec to serving, and how much memory it then has.
+
+    python -m benchmarks.bench_start [--counts 1,1000,10000] [--rounds 3]
+
+One job a file, hardly two with the same schedule. `cold`: nothing is known of them; `warm`: the second
+start on the same state folder. Rounds are taken by turns; a figure is the median of its rounds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import Bench, arguments, benchmark, now_s, spread, work_folder
+from benchmarks.live import Daemon, cpu_s, proportional_mb, resident_mb
+from benchmarks.loads import write_handlers, write_jobs
+
+TARGETS_S = {1_000: 1.0, 10_000: 6.0}
+TARGETS_MB = {1_000: 80.0}
+SETTLE_S = 10.0
+
+
+def measure(folder: Path, settle_s: float) -> dict[str, Any]:
+    """One start; with *settle_s*, memory after that time as well."""
+    daemon = Daemon(folder)
+    daemon.start()
+    try:
+        ready = daemon.wait_ready()
+        status = daemon.get("/status")
+        answered = now_s()
+        found = {
+            "ready_s": ready.at - daemon.started_at,
+            "answered_s": answered - daemon.started_at,
+            "said_ms": ready.fields["took_ms"],
+            "cpu_s": cpu_s(daemon.pid),
+            "ready_mb": resident_mb(daemon.pid),
+            "jobs": status["jobs"]["total"],
+        }
+        if settle_s:
+            time.sleep(settle_s)
+            found["settled_mb"] = resident_mb(daemon.pid)
+            found["helpers_pss_mb"] = sum(map(proportional_mb, daemon.helpers()))
+            found["daemon_pss_mb"] = proportional_mb(daemon.pid)
+    finally:
+        daemon.stop()
+    return found
+
+
+def one_count(bench: Bench, count: int, rounds: int) -> None:
+    taken: dict[str, list[dict[str, Any]]] = {"cold": [], "warm": []}
+    with work_folder() as folder:
+        write_jobs(folder / "jobs.d", count)
+        write_handlers(folder / "handlers")
+        for turn in range(rounds):
+            shutil.rmtree(folder / "state", ignore_errors=True)
+            for found in taken.values():
+                found.append(measure(folder, SETTLE_S if turn == 0 else 0))
+                assert found[-1]["jobs"] == count, found[-1]
+    bench.details[str(count)] = taken
+    for kind, found in taken.items():
+        what = f"{count:,} jobs, {kind}"
+        times = [each["ready_s"] for each in found]
+        target = TARGETS_S.get(count)
+        bench.add(f"{what}: ready", statistics.median(times), "s", target, spread(times))
+        bench.add(
+            f"{what}: status answered", statistics.median(each["answered_s"] for each in found), "s"
+        )
+        bench.add(
+            f"{what}: processor time", statistics.median(each["cpu_s"] for each in found), "s"
+        )
+        most = max(max(each["ready_mb"], each.get("settled_mb", 0)) for each in found)
+        first = found[0]
+        bench.add(
+            f"{what}: resident",
+            most,
+            "MB",
+            TARGETS_MB.get(count),
+            f"{first['ready_mb']:.0f} at ready, {first['settled_mb']:.0f} after {SETTLE_S:.0f} s; "
+            f"helpers {first['helpers_pss_mb']:.0f} PSS",
+        )
+
+
+def main() -> None:
+    asked = arguments(
+        __doc__, {"counts": ([1, 1_000, 10_000], "how many jobs"), "rounds": (3, "of each")}
+    )
+    with benchmark("start", "Start: from exec to serving") as bench:
+        for count in asked.counts:
+            one_count(bench, count, asked.rounds)
+
+
+if __name__ == "__main__":
+    main()
