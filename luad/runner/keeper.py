@@ -157,10 +157,11 @@ class _Keeper:
         started_at, self.deadline = wall_ms(), elapsed_ms() + self.spec["timeout_ms"]
         child.send_spec(self.handler.control, self.spec, started_at)
         self._register(wake_up, lambda: self._on_wake_up(wake_up))
-        self._read("stdout", self.handler.stdout)
-        self._read("stderr", self.handler.stderr)
+        # First in, first read: a log record has its own time, which is before that of the reading.
         control = self.handler.control.detach()
         self._register(control, lambda: self._on_control(control))
+        self._read("stdout", self.handler.stdout)
+        self._read("stderr", self.handler.stderr)
         self.channel.setblocking(False)
         self._register(self.channel.fileno(), self._on_channel)
         pid, ticks = self.pid, self.handler.ticks

@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> None:
     """Serve until the daemon closes its end of the socket."""
     control = socket.socket(fileno=int(arguments[0]))
     prctl.set_name("luad-runner")  # keepers inherit it
+    prctl.become_subreaper()  # whoever loses a keeper is reaped here, also where nobody else does
     signal.pthread_sigmask(signal.SIG_SETMASK, _PENDING)
     for signum in _resettable():
         signal.signal(signum, signal.SIG_DFL)

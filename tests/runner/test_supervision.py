@@ -160,7 +160,6 @@ async def test_a_dying_spawner_loses_no_launch(runner: Harness) -> None:
         done = len(runner.ended)
         await runner.until(lambda done=done: len(runner.ended) > done)  # type: ignore[misc]
     for key in keys:
-        # A keeper that was just being told what to run may have died with it, and says so.
         assert (await runner.end_of(key)).ending.kind is EndKind.RETURNED
 
 
