@@ -66,7 +66,7 @@ class Settings:
     settle_ms: int = 2 * SECOND
     pass_env: tuple[str, ...] = ()
     max_file_size: int = 1 << 20
-    max_jobs: int = 100_000
+    max_jobs: int = 1_000_000
     permit_insecure: bool = False
     output_limit: int = 256 << 10
     watch: bool = True

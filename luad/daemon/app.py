@@ -37,7 +37,7 @@ from luad.core.plan import Plan
 from luad.daemon import chores
 from luad.daemon.hands import DaemonHands
 from luad.daemon.loop import Loop
-from luad.daemon.output import OutputPump
+from luad.daemon.output import LineOrder, OutputPump
 from luad.daemon.recovery import jobs_in_force, lost_attempts
 from luad.daemon.reload import ConfigReader, Reading, Reloader
 from luad.daemon.service import DaemonService
@@ -92,6 +92,7 @@ class Daemon:
         self.is_ready = False
         self._first_turn = asyncio.Event()
         self._signals = 0
+        self._watchdog_due = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _compose(self) -> None:
@@ -110,7 +111,8 @@ class Daemon:
             emit=self._on_run,
             on_lines=self._on_lines,
         )
-        self.hands = DaemonHands(self.runner, logs)
+        self.order = LineOrder(self._log_lines)
+        self.hands = DaemonHands(self.runner, logs, self.order)
         self.pump = OutputPump(store.append_logs, self.hub.publish)
         self.loop = Loop(
             self.engine,
@@ -287,10 +289,14 @@ class Daemon:
     ) -> None:
         for line in lines:
             line["attempt"] = attempt
+        self.order.put(run_id, job_name, lines)
+        self.pump.put(run_id, job_name, lines)
+
+    def _log_lines(self, run_id: str, job_name: str, lines: Sequence[dict[str, Any]]) -> None:
+        for line in lines:
             fields = {key: value for key, value in line.items() if key not in {"ts", "level"}}
             fields |= {"job": job_name, "run_id": run_id}
             self.logs.emit(line.get("level", "info"), "run.output", fields)
-        self.pump.put(run_id, job_name, lines)
 
     def _announce_change(self) -> None:
         self._asyncio_loop.call_soon_threadsafe(self.reloader.wish)
@@ -321,8 +327,11 @@ class Daemon:
 
     def _on_turn(self) -> None:
         self._first_turn.set()
-        self.last_turn_at = self.clock.now().wall
-        self.notifier.watchdog()
+        now = self.clock.now()
+        self.last_turn_at = now.wall
+        if self.notifier.watchdog_interval_s and now.elapsed >= self._watchdog_due:
+            self.notifier.watchdog()
+            self._watchdog_due = now.elapsed + int(self.notifier.watchdog_interval_s * 250)
 
     # --- the files ---
 

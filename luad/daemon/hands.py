@@ -12,6 +12,7 @@ from luad.core.events import Log, Reply, StartAttempt, StopAttempt
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
+    from luad.daemon.output import LineOrder
     from luad.logs import Logging
     from luad.runner.runner import Runner
 
@@ -21,9 +22,10 @@ _INSTANTS: Final = frozenset({"scheduled_for", "retry_at", "until", "last_seen"}
 class DaemonHands:
     """The runner starts and stops, futures answer, the log is written."""
 
-    def __init__(self, runner: Runner, logs: Logging) -> None:
+    def __init__(self, runner: Runner, logs: Logging, order: LineOrder) -> None:
         self._runner = runner
         self._logs = logs
+        self._order = order
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
 
     def expect_reply(self, request_id: str) -> asyncio.Future[Reply]:
@@ -53,4 +55,9 @@ class DaemonHands:
             name: format_instant(value) if name in _INSTANTS and value is not None else value
             for name, value in deed.fields.items()
         }
+        run_id = str(fields.get("run_id", ""))
+        if deed.event == "run.ended":
+            self._order.note(deed.event, run_id)
         self._logs.emit(deed.level, deed.event, fields)
+        if deed.event == "run.started":
+            self._order.note(deed.event, run_id)

@@ -21,6 +21,34 @@ Line = dict[str, Any]
 AppendLogs = Callable[[str, Sequence[Line]], Any]
 
 
+class LineOrder:
+    """Lets the lines of a run be logged after the line that says it was started.
+
+    Output arrives at once, `run.started` only when its record is durable, some milliseconds later.
+    """
+
+    def __init__(self, write: Callable[[str, str, Sequence[Line]], None]) -> None:
+        self._write = write
+        self._announced: set[str] = set()
+        self._held: dict[str, list[tuple[str, Sequence[Line]]]] = {}
+
+    def put(self, run_id: str, job_name: str, lines: Sequence[Line]) -> None:
+        """Log *lines* now, or once the run is announced."""
+        if run_id in self._announced:
+            self._write(run_id, job_name, lines)
+        else:
+            self._held.setdefault(run_id, []).append((job_name, lines))
+
+    def note(self, event: str, run_id: str) -> None:
+        """A line about the run itself was logged just now, or is about to be (`run.ended`)."""
+        if event in {"run.started", "run.ended"}:
+            self._announced.add(run_id)
+            for job_name, lines in self._held.pop(run_id, ()):
+                self._write(run_id, job_name, lines)
+        if event == "run.ended":
+            self._announced.discard(run_id)
+
+
 class OutputPump:
     """Writes lines to the store, in order, in a task of its own.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -134,8 +134,3 @@ class Reloader:
         if reading.recheck_in_ms is not None:
             delay_s = max(_MIN_RECHECK_S, reading.recheck_in_ms / 1_000)
             self._recheck = asyncio.get_running_loop().call_later(delay_s, self._wish.set)
-
-
-def stale_paths(problems: Iterable[Problem]) -> list[str]:
-    """Return the files that have errors, in order."""
-    return sorted({each.path for each in problems if each.severity is Severity.ERROR})

@@ -14,7 +14,7 @@ from luad.api.service import Health, JobStateView, ReloadResult
 from luad.core.model import RunState
 from luad.core.plan import Plan
 from luad.daemon import chores
-from luad.daemon.reload import Reading, stale_paths
+from luad.daemon.reload import Reading
 from luad.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -133,5 +133,5 @@ def _result(plan: Plan, reading: Reading) -> ReloadResult:
         plan.remove,
         len(plan.keep),
         reading.problems,
-        tuple(stale_paths(reading.problems)),
+        reading.loaded.stale,
     )
