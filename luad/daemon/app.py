@@ -100,9 +100,9 @@ class Daemon:
         settings, logs, store, clock = self.settings, self.logs, self.store, self.clock
         self.runner = Runner(
             RunnerConfig(
-                handlers_path=(settings.handlers_path,),
-                state_dir=settings.state_dir,
-                socket_path=settings.socket,
+                handlers_path=(settings.handlers_path.absolute(),),
+                state_dir=settings.state_dir.absolute(),
+                socket_path=settings.socket.absolute(),  # a handler may change its folder
                 cwd=Path.cwd(),
                 kill_grace_ms=settings.kill_grace_ms,
                 output_limit_bytes=settings.output_limit,
