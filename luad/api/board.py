@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from luad.api.encoding import encode_text
 from luad.api.views import BAD_STATES, NEVER_RAN, duration_ms
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
     from luad.core.events import Record
+    from luad.store.shapes import RecentRun
 
 STRIP: Final = 20
 BUCKETS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-
-
-Cell: TypeAlias = tuple[str, RunState, int | None]
-"""A run as the strip shows it: id, state, duration in ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +127,17 @@ class Board:
                     pass  # says nothing about runs
         return ended
 
-    def seed(self, name: str, job_id: str, strip: Sequence[Cell], last: Run | None) -> None:
-        """Fill in what was before the daemon started. What was observed since then is newer and
-        wins. Counts nothing: counters are the daemon's own."""
+    def seed(self, name: str, job_id: str, past: Sequence[RecentRun]) -> None:
+        """Fill in what was before the daemon started: rows of a job, oldest first. What was observed
+        since then is newer and wins. Counts nothing: counters are the daemon's own."""
         tally = self._tally(job_id, name)
-        for cell in strip:
-            tally.strip = _put(tally.strip, fragment(*cell), is_older=True)
-        if last is None:
-            return
-        ended_as = [each for _, each, _ in strip if each in TERMINAL_STATES - NEVER_RAN]
-        older = Tally(name)
-        self._remember(older, last)
-        if last.state in OPEN_STATES and older.last is not None:
-            older.last = replace(older.last, ended_as=ended_as[-1] if ended_as else None)
-        _complete(tally, older)
+        fragments = [fragment(row.id, row.state, _took(row)) for row in past[-STRIP:]]
+        if tally.strip:
+            for text in fragments:
+                tally.strip = _put(tally.strip, text, is_older=True)
+        else:
+            tally.strip = ",".join(fragments)
+        _complete(tally, _tally_of(name, past))
 
     # --- inside ---
 
@@ -216,7 +210,12 @@ class Board:
 
 def fragment(run_id: str, state: RunState, took_ms: int | None) -> str:
     """One run of the strip as JSON text."""
-    return encode_text({"id": run_id, "status": state.value, "duration_ms": took_ms})
+    took = "null" if took_ms is None else took_ms
+    return f'{{"id":{encode_text(run_id)},"status":"{state.value}","duration_ms":{took}}}'
+
+
+def _took(row: RecentRun) -> int | None:
+    return duration_ms(row.started_at, row.ended_at)
 
 
 def _put(strip: str, text: str, *, is_older: bool = False) -> str:
@@ -259,6 +258,30 @@ def _note_end(tally: Tally, run: Run) -> None:
     last = tally.last
     if last is not None:
         tally.last = replace(last, ended_as=run.state)
+
+
+def _tally_of(name: str, past: Sequence[RecentRun]) -> Tally:
+    """What *past*, rows from the oldest to the newest, tells of a job."""
+    tally = Tally(name)
+    ran = [row for row in past if row.state not in NEVER_RAN]
+    if not ran:
+        return tally
+    newest = ran[-1]
+    tally.last_start = newest.started_at
+    ended_as = None
+    for row in sorted((row for row in ran if row.ended_at is not None), key=_ended_at):
+        tally.last_completion, tally.last_duration_ms = row.ended_at, _took(row)
+        ended_as = row.state
+        if row.state is RunState.SUCCEEDED:
+            tally.last_success, tally.is_last_success = row.ended_at, True
+        elif row.state in BAD_STATES:
+            tally.is_last_success = False
+    tally.last = LastRun(newest.id, newest.state, newest.started_at, newest.ended_at, ended_as)
+    return tally
+
+
+def _ended_at(row: RecentRun) -> Instant:
+    return row.ended_at or 0
 
 
 def _complete(newer: Tally, older: Tally) -> None:

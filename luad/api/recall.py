@@ -11,10 +11,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from luad.api.board import STRIP
+from luad.api.views import NEVER_RAN
 from luad.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from luad.api.service import JobStateView, Service
+    from luad.store.shapes import RecentRun
 
 _PORTION: Final = 100
 WAIT_S: Final = 2.0
@@ -53,8 +55,14 @@ class Recall:
     async def _recall(self, portion: list[JobStateView]) -> None:
         store, board = self._service.store, self._service.board
         strips = await store.recent_runs([each.job_id for each in portion], STRIP)
+        skipping = [key for key, rows in strips.items() if all(map(_never_ran, rows))]
+        lasts = await store.last_runs(skipping) if skipping else {}
         for state in portion:
-            strip = strips.get(state.job_id)
-            if strip:
-                last = await store.last_run(state.job_id)
-                board.seed(state.job.name, state.job_id, strip, last.run if last else None)
+            rows = strips.get(state.job_id)
+            if rows:
+                last = lasts.get(state.job_id)
+                board.seed(state.job.name, state.job_id, [last, *rows] if last else rows)
+
+
+def _never_ran(row: RecentRun) -> bool:
+    return row.state in NEVER_RAN

@@ -38,6 +38,10 @@ class StoreCorruptError(StoreUnavailableError):
     code = "store_corrupt"
 
 
+class StoreFullError(StoreUnavailableError):
+    """The disk has no room for what is to be written."""
+
+
 class StoreReplacedError(StoreUnavailableError):
     """The database's file was deleted or replaced while it was open; nothing is written any more."""
 
@@ -61,7 +65,8 @@ def translate(error: BaseException, path: Path) -> StoreUnavailableError | None:
             hint="restart luad: it sets the file aside and goes on with a fresh one",
         )
     if code in _OPERATIONAL:
-        return StoreUnavailableError(f"{path}: {_OPERATIONAL[code]} ({origin})")
+        kind = StoreFullError if code == sqlite3.SQLITE_FULL else StoreUnavailableError
+        return kind(f"{path}: {_OPERATIONAL[code]} ({origin})")
     return None
 
 
@@ -77,6 +82,8 @@ def world_failures(path: Path) -> Iterator[None]:
         raise failure from error
     except OSError as error:
         raise StoreUnavailableError(f"{path}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise StoreUnavailableError(f"{path}: there is no memory left") from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -142,22 +143,20 @@ def touch_database(database: Path) -> bool:
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:
-    """Device and inode of *path*, None when it is not there."""
+    """Device and inode of *path*, None when it is not there. Raises OSError when that cannot be told."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 
 
 def size_of(database: Path) -> int:
-    """Bytes on disk of *database* and its companions."""
+    """Bytes on disk of *database* and its companions, as far as they can be seen."""
     total = 0
     for suffix in _COMPANIONS:
-        try:
+        with suppress(OSError):
             total += Path(f"{database}{suffix}").stat().st_size
-        except FileNotFoundError:
-            continue
     return total
 
 

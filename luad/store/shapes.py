@@ -76,11 +76,12 @@ class RunFilter:
 
 
 class RecentRun(NamedTuple):
-    """A cell of a strip of runs. *duration_ms* ``None``: not started or not over."""
+    """A row of the history in short. Ids sort by time."""
 
     id: str
-    status: RunState
-    duration_ms: int | None
+    state: RunState
+    started_at: Instant | None
+    ended_at: Instant | None
 
 
 class LogLine(NamedTuple):

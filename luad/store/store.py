@@ -31,7 +31,6 @@ from luad.store.shapes import (
     RunRow,
     StoreStats,
 )
-from luad.store.strips import LENGTH, Strips
 from luad.store.values import cleaned, to_text
 from luad.store.writer import Writer
 
@@ -66,7 +65,6 @@ class Store:
         self._pass: retention.Pass | None = None
         self._is_closed = False
         self._is_checkpointing = False
-        self._strips = Strips()
         self._writer = Writer(
             self.path,
             opened.engine,
@@ -106,8 +104,14 @@ class Store:
         self._lock.release()
 
     def check_identity(self) -> bool:
-        """False once the database's file was deleted or replaced; from then on nothing is written."""
-        return self._writer.is_same_file()
+        """False once the database's file was deleted or replaced; from then on nothing is written.
+
+        Where that cannot be told the next write fails, and says why.
+        """
+        try:
+            return self._writer.is_same_file()
+        except OSError:
+            return True
 
     # --- writing ---
 
@@ -125,9 +129,7 @@ class Store:
         def work(connection: Connection) -> tuple[str, ...]:
             return writes.write(connection, batch, self._clock.now().wall)
 
-        future = self._writer.submit(work)
-        future.add_done_callback(lambda _: self._strips.changed(writes.jobs_with_runs_in(batch)))
-        return await asyncio.wrap_future(future)
+        return await asyncio.wrap_future(self._writer.submit(work))
 
     def touch(self, now: Instant) -> None:
         """Note, soon and without waiting for it, that the daemon was alive at *now*."""
@@ -185,8 +187,6 @@ class Store:
             self._pass = None
             raise
         current.pace(self._clock.now().elapsed - began)
-        if slice_done.runs:
-            self._strips.clear()
         if slice_done.is_done:
             self._pass = None
             loop = asyncio.get_running_loop()
@@ -251,27 +251,15 @@ class Store:
             )
         )
 
-    async def recent_runs(
-        self, job_ids: Iterable[str], n: int = LENGTH
-    ) -> dict[str, tuple[RecentRun, ...]]:
+    async def recent_runs(self, job_ids: Iterable[str], n: int) -> dict[str, tuple[RecentRun, ...]]:
         """Return the last *n* rows of each installed job, oldest first; no rows, no entry."""
         ids = [to_text(each) for each in job_ids]
-        if n != LENGTH:
-            return await self._read(lambda connection: reads.recent_runs(connection, ids, n))
-        known, ticket = self._strips.known(ids), self._strips.ticket()
-        missing = [each for each in ids if each not in known]
-        if missing:
-            found = await self._read(
-                lambda connection: reads.recent_runs(connection, missing, LENGTH)
-            )
-            found = {each: found.get(each, ()) for each in missing}
-            self._strips.learn(ticket, found)
-            known |= found
-        return {job_id: strip for job_id, strip in known.items() if strip}
+        return await self._read(lambda connection: reads.recent_runs(connection, ids, n))
 
-    async def last_run(self, job_id: str) -> RunRow | None:
-        """Return the newest run of a job; skipped and missed rows are none."""
-        return await self._read(lambda connection: reads.last_run(connection, to_text(job_id)))
+    async def last_runs(self, job_ids: Iterable[str]) -> dict[str, RecentRun]:
+        """Return the newest run of each installed job; skipped and missed rows are none."""
+        ids = [to_text(each) for each in job_ids]
+        return await self._read(lambda connection: reads.last_runs(connection, ids))
 
     async def job_revisions(self, job_id: str) -> list[Revision]:
         """Return the definitions that a job has had, the latest installed first."""

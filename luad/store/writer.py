@@ -23,7 +23,13 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from luad.errors import StoreUnavailableError
-from luad.store.faults import StoreCorruptError, StoreReplacedError, world_failures
+from luad.store.connect import checkpoint
+from luad.store.faults import (
+    StoreCorruptError,
+    StoreFullError,
+    StoreReplacedError,
+    world_failures,
+)
 from luad.store.files import identity_of
 
 T = TypeVar("T")
@@ -91,7 +97,8 @@ class Writer:
         return task.future
 
     def is_same_file(self) -> bool:
-        """False once the database's file was deleted or replaced."""
+        """False once the database's file was deleted or replaced. Raises OSError when its folder
+        may not be looked into."""
         return identity_of(self.path) == self._identity
 
     def close(self) -> None:
@@ -161,12 +168,12 @@ class Writer:
             self._after_commit()
 
     def _transact(self, tasks: list[_Task], *, is_urgent: bool) -> list[Any]:
-        if not self.is_same_file():
-            raise StoreReplacedError(
-                f"{self.path} was deleted or replaced while luad had it open",
-                hint="restart luad; it makes a fresh database if there is none",
-            )
         with world_failures(self.path):
+            if not self.is_same_file():
+                raise StoreReplacedError(
+                    f"{self.path} was deleted or replaced while luad had it open",
+                    hint="restart luad; it makes a fresh database if there is none",
+                )
             connection, driver = self._connected(is_full_sync=is_urgent)
             before = driver.total_changes
             with connection.begin():
@@ -195,6 +202,10 @@ class Writer:
             self._on_corrupt()
         # After an I/O error a connection knows less of its file than a new one would.
         self._disconnect()
+        # On a full disk the log of writes cannot grow, but once it is moved into the database its
+        # own room serves again.
+        if isinstance(error, StoreFullError):
+            checkpoint(self.path, "TRUNCATE")
 
     def _disconnect(self) -> None:
         if self._connection is not None:

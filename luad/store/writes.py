@@ -113,20 +113,6 @@ def see(connection: Connection, now: Instant) -> None:
     connection.execute(_set_meta, {"key": "last_seen", "value": str(now)})
 
 
-def jobs_with_runs_in(records: Iterable[Record]) -> set[str]:
-    """Return the ids of the jobs whose rows in the history *records* add or change."""
-    found: set[str] = set()
-    for record in records:
-        match record:
-            case ClaimRun(run) | SaveRun(run):
-                found.add(run.job_id)
-            case RecordSkip(job_id=job_id):
-                found.add(job_id)
-            case _:
-                continue
-    return found
-
-
 def _grouped(records: Iterable[Record]) -> Iterator[tuple[type, Sequence[Any]]]:
     for kind, group in groupby(records, type):
         yield kind, list(group)

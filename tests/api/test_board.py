@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from luad.api.board import STRIP, Board, Histogram
 from luad.core.events import ClaimRun, ExtendSkip, RecordSkip, RemoveJob, SaveRun
 from luad.core.model import Reason, Run, RunState, Skip, Trigger
+from luad.store.shapes import RecentRun
 
 SECOND = 1000
 STATES = [RunState.RUNNING, RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED]
@@ -28,6 +29,13 @@ def make_run(number: int, state: RunState = RunState.QUEUED, **more: Any) -> Run
 def ended(number: int, state: RunState, took_ms: int = 500) -> Run:
     at = number * SECOND
     return make_run(number, state, started_at=at, ended_at=at + took_ms)
+
+
+def row(number: int, state: RunState) -> RecentRun:
+    at = number * SECOND
+    if state in {RunState.SKIPPED, RunState.MISSED}:
+        return RecentRun(run_id(number), state, None, at)
+    return RecentRun(run_id(number), state, at, None if state is RunState.RUNNING else at + 500)
 
 
 def strip_of(board: Board) -> list[dict[str, Any]]:
@@ -78,8 +86,7 @@ def test_a_later_end_of_an_older_run_is_news_of_the_job() -> None:
 def test_what_is_recalled_does_not_undo_what_was_observed() -> None:
     board = Board()
     board.observe([SaveRun(ended(2, RunState.SUCCEEDED))])
-    old = [(run_id(1), RunState.FAILED, 7), (run_id(2), RunState.RUNNING, None)]
-    board.seed("tidy", "job_1", old, make_run(2, RunState.RUNNING, started_at=2 * SECOND))
+    board.seed("tidy", "job_1", [row(1, RunState.FAILED), row(2, RunState.RUNNING)])
     assert [each["status"] for each in strip_of(board)] == ["failed", "succeeded"]
     last = board.last("job_1")
     assert last is not None
@@ -89,11 +96,40 @@ def test_what_is_recalled_does_not_undo_what_was_observed() -> None:
 
 def test_an_open_run_is_recalled_with_how_the_one_before_ended() -> None:
     board = Board()
-    old = [(run_id(1), RunState.FAILED, 7), (run_id(2), RunState.RUNNING, None)]
-    board.seed("tidy", "job_1", old, make_run(2, RunState.RUNNING, started_at=2 * SECOND))
+    board.seed("tidy", "job_1", [row(1, RunState.FAILED), row(2, RunState.RUNNING)])
     last = board.last("job_1")
     assert last is not None
     assert (last.state, last.ended_as) == (RunState.RUNNING, RunState.FAILED)
+
+
+def test_a_recalled_job_knows_its_last_success_behind_a_failure() -> None:
+    board = Board()
+    states = [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.SKIPPED]
+    board.seed("tidy", "job_1", [row(number, state) for number, state in enumerate(states, 1)])
+    tally = board.tallies["job_1"]
+    assert (tally.last_start, tally.last_success) == (3 * SECOND, SECOND + 500)
+    assert (tally.last_completion, tally.last_duration_ms) == (3 * SECOND + 500, 500)
+    assert tally.is_last_success is False
+    last = board.last("job_1")
+    assert last is not None
+    assert (last.id, last.ended_as) == (run_id(3), RunState.CANCELLED)
+
+
+def test_a_job_that_was_only_skipped_never_ran() -> None:
+    board = Board()
+    board.seed("tidy", "job_1", [row(number, RunState.SKIPPED) for number in range(1, STRIP + 1)])
+    assert board.last("job_1") is None
+    assert len(strip_of(board)) == STRIP
+
+
+def test_a_run_behind_a_strip_full_of_skips_is_recalled_but_not_shown() -> None:
+    board = Board()
+    skips = [row(number, RunState.SKIPPED) for number in range(2, STRIP + 2)]
+    board.seed("tidy", "job_1", [row(1, RunState.SUCCEEDED), *skips])
+    last = board.last("job_1")
+    assert last is not None
+    assert last.id == run_id(1)
+    assert [each["status"] for each in strip_of(board)] == ["skipped"] * STRIP
 
 
 def test_skips_are_counted_as_they_grow_and_go_with_their_job() -> None:

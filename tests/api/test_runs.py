@@ -248,6 +248,28 @@ async def test_what_was_before_the_start_is_on_the_board(daemon: Any, kit: Any) 
     await recall.stop()
 
 
+async def test_the_last_run_is_recalled_however_much_was_skipped_since(
+    daemon: Any, kit: Any
+) -> None:
+    from luad.api.board import STRIP, Board
+    from luad.api.recall import Recall
+
+    await daemon.install(kit.make_job())
+    await daemon.pass_time(QUARTER)
+    run_id = await daemon.begin()
+    for _ in range(STRIP):  # it is still running when the next one is due
+        await daemon.pass_time(QUARTER)
+    await daemon.end()
+    daemon.board = Board()
+    recall = Recall(daemon)
+    recall.start()
+    await recall.wait()
+    (state,) = daemon.jobs()
+    assert daemon.board.last(state.job_id).id == run_id
+    assert run_id not in daemon.board.strip(state.job_id)
+    await recall.stop()
+
+
 async def test_an_answer_is_not_hindered_by_a_client_that_leaves(
     api: Any, daemon: Any, kit: Any
 ) -> None:
