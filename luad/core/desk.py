@@ -137,7 +137,9 @@ class Desk:
         """End the pause of a job, if it has one. *catch_up*: `none`, `one` or `all` of what it missed."""
         if entry.pause is None:
             return
-        skipped, entry.open_skip, entry.pause = entry.open_skip, None, None
+        skips = [entry.earlier_skip] if entry.earlier_skip else []
+        skips += [entry.open_skip[1]] if entry.open_skip else []
+        entry.pause = entry.open_skip = entry.earlier_skip = None
         entry.consecutive_failures = 0  # else the next failure would pause it again at once
         self._state.touch(entry)
         self._state.timetable.cancel_alarm(Alarm("resume", entry.job.name))
@@ -145,11 +147,11 @@ class Desk:
             self._state.timetable.discard(entry.job.name)
             self._state.follow_clock_back(entry, now)
             self._state.arm(entry)
-        count = skipped[1].count if skipped else 0
+        count = sum(skip.count for skip in skips)
         self._state.log("job.resumed", job=entry.job.name, author=author, skipped=count)
-        if skipped is None or catch_up == "none":
+        if not skips or catch_up == "none":
             return
-        first, last = skipped[1].first, skipped[1].last
+        first, last = skips[0].first, skips[-1].last
         wanted = [last]
         if catch_up == "all" and count <= CATCH_UP_CAP:
             wanted = occurrences(entry.job.schedule, entry.grid_at, first - 1, last, CATCH_UP_CAP)
@@ -162,9 +164,11 @@ class Desk:
 
     def note_end(self, run: Run | None, now: Instant) -> None:
         """Count failures in a row, once a run is over."""
-        entry = self._state.entries.get(run.job_name) if run else None
-        if run is None or entry is None or run.state is RunState.CANCELLED:
+        if run is None or run.state is RunState.CANCELLED:
             return
+        entry = self._state.entries.get(run.job_name)
+        if entry is None or entry.job_id != run.job_id:
+            return  # its job is gone; another one of that name has nothing to do with it
         failures = 0 if run.state is RunState.SUCCEEDED else entry.consecutive_failures + 1
         if failures == entry.consecutive_failures:
             return

@@ -40,10 +40,11 @@ from luad.core.model import (
     Occurrence,
     Reason,
     RunState,
+    Skip,
     Wanted,
 )
 from luad.core.plan import Plan, make_plan
-from luad.core.policy import ON_TIME_MS, Due, due_until, last_fired
+from luad.core.policy import Due, due_until, is_on_time, last_fired, skip_range
 from luad.core.runs import OpenRuns
 from luad.core.schedule import fire_at, next_occurrence
 from luad.core.state import Entry, State
@@ -84,6 +85,7 @@ class Engine:
                 progress.consecutive_failures,
                 progress.pause,
             )
+            entry.earlier_skip = _skipped_since_pause(entry)
             if is_behind:
                 self._state.follow_clock_back(entry, now.wall)
             self._state.entries[job.name] = entry
@@ -205,6 +207,8 @@ class Engine:
         """Hand every member of a group what has come due for it, and let the group wait again."""
         first = group.pending
         assert first is not None
+        if first.fire_at > now:
+            return  # an alarm of the same batch has let the group wait anew
         schedule, grid_at = group.job.schedule, group.grid_at
         following = next_occurrence(schedule, grid_at, first.scheduled_for)
         is_single = following is None or fire_at(group.job, grid_at, following) > now
@@ -213,17 +217,26 @@ class Engine:
             latest = last_fired(group.job, grid_at, first.scheduled_for - 1, now)
             assert latest is not None
             last = latest
-        lateness = now - first.fire_at
         for name in tuple(group.members):
             entry = self._state.entries[name]
+            self._end_overdue_pause(entry, now, cause)
             if entry.handled_until >= last.scheduled_for:
                 continue
-            if is_single and lateness <= min(ON_TIME_MS, entry.job.catch_up_window_ms):
+            if is_single and is_on_time(entry.job, now - first.fire_at):
                 due = Due((first,), (), first.scheduled_for)
             else:
                 due = due_until(entry.job, entry.grid_at, entry.handled_until, now, cause)
             self._ledger.apply(entry, due, now)
         self._state.timetable.rearm(group, last.scheduled_for)
+
+    def _end_overdue_pause(self, entry: Entry, now: Instant, cause: Reason) -> None:
+        """End a pause that was over before *now*: what came due after it is not skipped."""
+        pause = entry.pause
+        if pause is None or pause.until is None or pause.until > now:
+            return
+        due = due_until(entry.job, entry.grid_at, entry.handled_until, pause.until - 1, cause)
+        self._ledger.apply(entry, due, now)
+        self._desk.end_pause(entry, now, author=PAUSED_BY_LUAD)
 
     # --- the wall clock is stepped ---
 
@@ -238,9 +251,18 @@ class Engine:
                 shift = step_ms + (1 if step_ms < 0 else 0)
                 entry.grid_at += shift
                 entry.handled_until += shift
-                entry.open_skip = None
+                entry.open_skip = entry.earlier_skip = None
                 self._state.touch(entry)
             elif step_ms < 0 and entry.pause is None:  # a paused one has its rows already
                 self._state.follow_clock_back(entry, now)
             if self._state.is_loaded:
                 self._state.arm(entry)
+
+
+def _skipped_since_pause(entry: Entry) -> Skip | None:
+    """What a paused job has skipped under earlier daemons, for whoever resumes it with catch-up."""
+    if entry.pause is None or not entry.job.enabled:
+        return None
+    since, until = entry.pause.at, entry.handled_until
+    why = (RunState.SKIPPED, Reason.PAUSED)
+    return next(iter(skip_range(entry.job, entry.grid_at, since, until, *why)), None)

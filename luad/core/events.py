@@ -143,7 +143,8 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class InstallJob:
-    """A job is in force from now on, new or with a new revision (the row is written whole)."""
+    """A job is in force from now on: new, with a new revision, or declared in another file. The row
+    is written whole, but for the instant of the first installation."""
 
     job_id: str
     job: Job

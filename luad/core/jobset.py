@@ -37,9 +37,11 @@ class JobSet:
             entry = self._state.entries[name]
             new = event.wanted[name]
             if entry.wanted is not new:
-                entry.wanted = Wanted(entry.job, new.origin, new.stale)
+                self._move(entry, new, now)
             if is_first:
                 self._state.arm(entry)
+        if is_first:
+            self._cancel_orphans(now)
         self._state.log(
             "config.installed",
             added=len(plan.add),
@@ -74,11 +76,25 @@ class JobSet:
             )
             entry.handled_until = now
             entry.grid_at = _grid(new.job, now)
-            entry.open_skip = None
+            entry.open_skip = entry.earlier_skip = None
         entry.wanted = new
         self._state.touch(entry)
         self._state.out.append(InstallJob(entry.job_id, new.job, new.origin, now))
         self._state.arm(entry)
+
+    def _move(self, entry: Entry, new: Wanted, now: Instant) -> None:
+        """Note that an unchanged job stands elsewhere, or that its file broke or was mended."""
+        old = entry.wanted.origin
+        entry.wanted = Wanted(entry.job, new.origin, new.stale)
+        if old and new.origin and old.path != new.origin.path:
+            # After a restart the last good version is looked for under the path that is stored.
+            self._state.out.append(InstallJob(entry.job_id, entry.job, new.origin, now))
+
+    def _cancel_orphans(self, now: Instant) -> None:
+        """End what waits for a job that could not be taken over from the previous daemon."""
+        for run in self._state.runs.all():
+            if run.state is not RunState.RUNNING and self._state.job_in_force(run) is None:
+                self._state.runs.cancel(run, Reason.REMOVED, now, self._state.timetable)
 
     def _remove(self, entry: Entry, now: Instant) -> None:
         name = entry.job.name

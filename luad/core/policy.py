@@ -22,6 +22,7 @@ from luad.core.lifecycle import RunEvent
 from luad.core.model import (
     CATCH_UP_CAP,
     MINUTE,
+    SECOND,
     CatchUp,
     Ending,
     EndKind,
@@ -41,11 +42,19 @@ from luad.core.schedule import next_occurrence as next_nominal
 ON_TIME_MS: Final = MINUTE
 """An occurrence that is at most this late counts as on time."""
 
+LEAST_WINDOW_MS: Final = SECOND
+"""A window below this one counts as this: nothing is ever on time to the millisecond."""
+
 COUNT_CAP: Final = 1_000
 """Occurrences that did not run are counted up to here; beyond it the row says "at least"."""
 
 
 # --- catch-up ----------------------------------------------------------------------------------
+
+
+def is_on_time(job: Job, late_ms: int) -> bool:
+    """Say whether an occurrence that is *late_ms* late simply runs, whatever the catch-up policy."""
+    return late_ms <= min(ON_TIME_MS, max(job.catch_up_window_ms, LEAST_WINDOW_MS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +96,9 @@ def due_until(job: Job, grid_at: Instant, after: Instant, now: Instant, cause: R
     last = last_fired(job, grid_at, after, now)
     if last is None:
         return NOTHING_DUE
-    horizon = now - job.catch_up_window_ms - job.jitter_ms
-    if last.fire_at < now - job.catch_up_window_ms:
+    window_ms = max(job.catch_up_window_ms, LEAST_WINDOW_MS)
+    horizon = now - window_ms - job.jitter_ms
+    if last.fire_at < now - window_ms:
         missed = skip_range(job, grid_at, after, last.scheduled_for, RunState.MISSED, cause)
         return Due(skips=missed, handled_until=last.scheduled_for)
 

@@ -134,11 +134,11 @@ class OpenRuns:
             self._job_in_force(run), run.attempt, ending, may_retry=reason is None
         )
         state = step(run.state, verdict.event)
-        self.slots.free(run.id)
         if verdict.event is RunEvent.RETRY:
             assert verdict.retry_at is not None
             run = replace(run, state=state, retry_at=verdict.retry_at, ending=ending, identity=None)
             self._save(run)
+            self.slots.free(run.id, run.job_name)
             timetable.set_alarm(Alarm("retry", run.id), verdict.retry_at)
             self._log("run.retrying", run, "warning", retry_at=run.retry_at, **_why(ending))
             return None
@@ -230,7 +230,7 @@ class OpenRuns:
     def _forget(self, run: Run) -> None:
         del self._runs[run.id]
         self._stopping.pop(run.id, None)
-        self.slots.free(run.id)
+        self.slots.free(run.id, run.job_name)
         siblings = self._of_job[run.job_id]
         del siblings[run.id]
         blocked = self._blocked.get(run.job_id, [])

@@ -53,12 +53,13 @@ class Slots:
         self._taken.add(run_id)
         return run_id
 
-    def free(self, run_id: str) -> None:
-        """Take back the slot of *run_id*, or its place in the queue; neither is fine."""
-        self._taken.discard(run_id)
-        for job_name, queue in self._waiting.items():
-            if run_id in queue:
-                queue.remove(run_id)
-                if not queue:
-                    del self._waiting[job_name]
-                return
+    def free(self, run_id: str, job_name: str) -> None:
+        """Take back the slot of *run_id*, or its place in its job's queue; neither is fine."""
+        if run_id in self._taken:
+            self._taken.remove(run_id)
+            return
+        queue = self._waiting.get(job_name)
+        if queue is not None and run_id in queue:
+            queue.remove(run_id)
+            if not queue:
+                del self._waiting[job_name]

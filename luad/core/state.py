@@ -26,6 +26,7 @@ class Entry:
     consecutive_failures: int = 0
     pause: Pause | None = None
     open_skip: tuple[str, Skip] | None = None  # the row that further paused occurrences extend
+    earlier_skip: Skip | None = None  # what was skipped by the same pause before a restart
 
     @property
     def job(self) -> Job:

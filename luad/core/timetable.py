@@ -96,10 +96,18 @@ class Timetable:
     def due(self, now: Instant) -> Iterable[Group | Alarm]:
         """Take out everything whose time has come by *now*, earliest first.
 
-        A group that comes out is not armed any more: call `rearm`.
+        A group that comes out is not armed any more: call `rearm`. A clock that went back a little finds
+        nothing until it is again where it was.
         """
+        if now < self._wheel.now:
+            return  # what had come by then is out already, and the wheel does not turn back
         for _, key in self._wheel.advance(now):
-            yield key if isinstance(key, Alarm) else self._groups[key]
+            if isinstance(key, Alarm):
+                yield key
+            elif (
+                key in self._groups
+            ):  # else an alarm of the same batch has taken its last member out
+                yield self._groups[key]
 
     def next_wake_up(self) -> Instant | None:
         """Return an instant by which `due` must be asked again; it may find nothing then."""

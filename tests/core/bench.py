@@ -14,7 +14,10 @@ from luad.core.events import (
     Event,
     RecordSkip,
     Reply,
+    Restored,
+    SaveProgress,
     StartAttempt,
+    StoredJob,
     Ticked,
 )
 from luad.core.model import (
@@ -60,6 +63,26 @@ class Bench:
 
     def load(self, *jobs: Job) -> list[Effect]:
         return self.feed(ConfigLoaded({job.name: Wanted(job) for job in jobs}))
+
+    def restart(self) -> None:
+        """Go on with a new engine that was given what a store would give back."""
+        rows = []
+        for entry in self.engine.entries.values():
+            progress = SaveProgress(
+                entry.job_id,
+                entry.grid_at,
+                entry.handled_until,
+                entry.consecutive_failures,
+                entry.pause,
+            )
+            row = StoredJob(
+                entry.job_id, entry.job.name, {}, "", None, entry.installed_at, progress
+            )
+            rows.append((row, entry.job))
+        before = Restored(open_runs=tuple(self.engine.runs.all()), last_seen=self.wall)
+        self.engine = Engine(self.engine.runs.slots.capacity, self.now)
+        self.engine.restore(rows, before, self.now)
+        self.load(*(job for _, job in rows))
 
     def go_to(self, seconds: float) -> list[Effect]:
         """Move both clocks and tick."""

@@ -7,18 +7,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import pytest
 from bench import START, Bench, make_job
 
+from luad.core.engine import Engine
 from luad.core.events import (
     AttemptEnded,
     CancelRequested,
     ClaimRun,
     ClaimsRefused,
+    ConfigLoaded,
     DrainRequested,
     ExtendSkip,
     InstallJob,
     PauseRequested,
     RemoveJob,
+    Restored,
     ResumeRequested,
     RetryRequested,
     SaveProgress,
@@ -37,10 +41,12 @@ from luad.core.model import (
     Interval,
     JobStatus,
     Once,
+    Origin,
     Overlap,
     Retry,
     RunState,
     Trigger,
+    Wanted,
 )
 
 EVERY_MINUTE = Cron("* * * * *")
@@ -280,6 +286,31 @@ def test_once_in_the_past_runs_inside_the_window_and_is_missed_outside() -> None
     assert [each[0] for each in bench.skips()] == ["downtime"]
 
 
+def test_an_unchanged_job_that_moved_to_another_file_is_stored_with_its_new_place() -> None:
+    job = make_job()
+    bench = Bench()
+    for path in ("a.yaml", "b.yaml", "b.yaml"):
+        bench.feed(ConfigLoaded({"tick": Wanted(job, Origin(path))}))
+    installed = bench.all(InstallJob)
+    assert [each.origin for each in installed] == [Origin("a.yaml"), Origin("b.yaml")]
+    assert len({each.job_id for each in installed}) == 1
+
+
+def test_what_waits_for_a_job_that_could_not_be_restored_is_cancelled() -> None:
+    bench = Bench(make_job(overlap=Overlap.QUEUE, retry=Retry(2, 60_000)))
+    bench.go_to(60)
+    bench.go_to(120)
+    bench.end(bench.started()[0], EndKind.RAISED)
+    left = bench.engine.runs.all()
+    assert {run.state for run in left} == {RunState.RETRYING, RunState.QUEUED}
+    bench.engine = Engine(10, bench.now)
+    bench.engine.restore([], Restored(open_runs=tuple(left)), bench.now)
+    bench.load()
+    bench.go_to(600)
+    assert bench.engine.runs.all() == []
+    assert len(bench.started()) == 1
+
+
 # --- pause -------------------------------------------------------------------------------------
 
 
@@ -311,6 +342,38 @@ def test_resuming_runs_none_one_or_all_of_what_was_skipped() -> None:
             bench.go_to(seconds)
         bench.feed(ResumeRequested("r2", "tick", catch_up))  # type: ignore[arg-type]
         assert bench.starts_at() == expected
+
+
+def test_what_came_due_after_the_end_of_a_pause_runs_however_late_it_is_noticed() -> None:
+    bench = Bench(make_job())
+    bench.feed(PauseRequested("r1", "tick", until=START + 120_000))
+    bench.go_to(250)
+    assert bench.starts_at() == [240]
+    assert bench.skips() == [("paused", 60, 60, 1), ("coalesced", 120, 180, 2)]
+
+
+def test_resuming_after_a_restart_knows_what_was_skipped_before_it() -> None:
+    for catch_up, expected in (("one", [240]), ("all", [60, 120, 180, 240])):
+        bench = Bench(make_job(overlap=Overlap.ALLOW))
+        bench.feed(PauseRequested("r1", "tick"))
+        for seconds in (60, 120, 180):
+            bench.go_to(seconds)
+        bench.restart()
+        bench.go_to(240)
+        bench.feed(ResumeRequested("r2", "tick", catch_up))  # type: ignore[arg-type]
+        assert bench.starts_at() == expected
+
+
+def test_failures_of_a_removed_job_are_not_those_of_another_of_its_name() -> None:
+    job = make_job(pause_after_failures=1)
+    bench = Bench(job)
+    bench.go_to(60)
+    bench.load()
+    bench.go_to(61)
+    bench.load(job)
+    bench.end(bench.started()[0], EndKind.RAISED)
+    entry = bench.engine.entries["tick"]
+    assert (entry.consecutive_failures, entry.pause) == (0, None)
 
 
 def test_failures_in_a_row_pause_the_job_and_say_why() -> None:
@@ -446,6 +509,23 @@ def test_an_interval_keeps_its_cadence_when_the_clock_goes_back() -> None:
     assert len({run.scheduled_for for run in bench.started()}) == 2
 
 
+@pytest.mark.parametrize("schedule", [EVERY_MINUTE, Interval(60_000)])
+def test_a_clock_that_is_set_back_by_less_than_a_step_starts_nothing_twice(
+    schedule: Cron | Interval,
+) -> None:
+    bench = Bench(make_job(schedule=schedule))
+    bench.go_to(60)
+    bench.end(bench.started()[0])
+    bench.step_clock(-0.3)
+    at = bench.engine.next_wake_up()
+    assert at is not None
+    assert at > bench.wall
+    bench.go_to(60)
+    assert bench.starts_at() == [60]
+    bench.go_to(120)
+    assert bench.starts_at() == [60, 120]
+
+
 def test_an_interval_keeps_its_cadence_when_the_clock_goes_ahead() -> None:
     bench = Bench(make_job())
     bench.go_to(30)
@@ -462,6 +542,15 @@ def test_a_clock_that_was_in_the_future_does_not_silence_cron_for_ever() -> None
     bench.step_clock(-3650 * 86_400)
     bench.go_to(60)
     assert bench.starts_at()[-1] == 60
+
+
+def test_no_window_at_all_does_not_ask_for_starts_to_the_millisecond() -> None:
+    bench = Bench(make_job(catch_up_window_ms=0))
+    bench.go_to(60.02)
+    assert bench.starts_at() == [60]
+    bench.end(bench.started()[0])
+    bench.go_to(122)
+    assert bench.skips() == [("overload", 120, 120, 1)]
 
 
 def test_no_catch_up_means_that_a_late_one_is_missed() -> None:

@@ -283,7 +283,9 @@ class World:
         elif deed < 0.22 and self.wanted:
             self.turn([self._some_request()])
         elif deed < 0.25 and self.with_clock_steps:
-            self.wall += self.dice.choice([-7_200_000, -90_000, -1_500, 2_000, 90_000, 3_600_000])
+            self.wall += self.dice.choice(
+                [-7_200_000, -90_000, -1_500, -400, -3, 2_000, 90_000, 3_600_000]
+            )
             self.turn([Ticked()])
         elif deed < 0.35:
             self.pass_time(self.dice.choice([1, 10, 999, 45_000, 400_000, 7_300_000]))
