@@ -10,12 +10,12 @@ milliseconds. `burst`: that many files in one go, until the last of them is in f
 from __future__ import annotations
 
 import os
+import statistics
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from benchmarks.common import Bench, arguments, benchmark, now_s, quantile, wall_ns, work_folder
-from benchmarks.live import Daemon, cpu_s
+from benchmarks.live import Daemon, Openings, cpu_s
 from benchmarks.loads import HANDLER_MODULE, write_handlers, write_jobs
 
 TARGET_MS = 150
@@ -42,16 +42,19 @@ def due_at(day: int) -> int:
     return wall_ns() // 1_000_000_000 + 400 * 86_400 + day
 
 
-def by_log(daemon: Daemon, names: list[str]) -> list[float]:
-    taken = []
+def by_log(daemon: Daemon, names: list[str], openings: Openings) -> tuple[list[float], list[int]]:
+    """Milliseconds of each sample, and how many job files were opened for it."""
+    taken, opened = [], []
     for turn, name in enumerate(names):
         daemon.forget_log()
+        openings.take()
         began = save(daemon, name, due_at(turn))
         line = daemon.wait_for(INSTALLED, 30)
         assert line.fields["replaced"] == 1, line.fields
         taken.append(1e3 * (line.at - began))
+        opened.append(sum(each.endswith(".yaml") for each in openings.take()))
         time.sleep(APART_S + turn * 0.017 % 0.05)  # not in step with anything that polls
-    return taken
+    return taken, opened
 
 
 def by_api(daemon: Daemon, names: list[str]) -> list[float]:
@@ -68,23 +71,16 @@ def by_api(daemon: Daemon, names: list[str]) -> list[float]:
     return taken
 
 
-def bytes_read(pid: int) -> int:
-    """All bytes that a process got from read(2) and the like."""
-    for line in Path(f"/proc/{pid}/io").read_text().splitlines():
-        if line.startswith("rchar:"):
-            return int(line.split()[1])
-    return 0
-
-
-def burst(bench: Bench, daemon: Daemon, names: list[str]) -> None:
+def burst(bench: Bench, daemon: Daemon, names: list[str], openings: Openings) -> None:
     """Change many files at once."""
     for name in names:
         (daemon.jobs / f".{name}.next").write_text(
             f"name: {name}\nhandler: {HANDLER_MODULE}:nothing\nschedule: {{type: interval, every: 90h}}\n"
         )
-    sizes = sum((daemon.jobs / f".{name}.next").stat().st_size for name in names)
+    time.sleep(2)
+    openings.take()
     daemon.forget_log()
-    busy, read = cpu_s(daemon.pid), bytes_read(daemon.pid)
+    busy = cpu_s(daemon.pid)
     began = now_s()
     for name in names:
         (daemon.jobs / f".{name}.next").rename(daemon.jobs / f"{name}.yaml")
@@ -104,8 +100,11 @@ def burst(bench: Bench, daemon: Daemon, names: list[str]) -> None:
         note=f"{1e3 * (saved - began):.0f} ms of it to rename them; {turns} reloads",
     )
     bench.add(f"{what}: processor time", cpu_s(daemon.pid) - busy, "s")
-    share = (bytes_read(daemon.pid) - read) / sizes
-    bench.add(f"{what}: bytes read of bytes changed", share, "x")
+    opened = [name for name in openings.take() if name.endswith(".yaml")]
+    bench.add(f"{what}: job files opened", len(opened), "", 2 * len(names))
+    bench.add(
+        f"{what}: others opened", len(set(opened) - {f"{name}.yaml" for name in names}), "", 0
+    )
 
 
 def main() -> None:
@@ -121,16 +120,17 @@ def main() -> None:
     with benchmark("reload", title) as bench, work_folder() as folder:
         write_jobs(folder / "jobs.d", asked.jobs)
         write_handlers(folder / "handlers")
+        time.sleep(1.5)  # a file that was written just now would be looked at twice
         with Daemon(folder) as daemon:
-            time.sleep(3)  # what was written just now is looked at twice
             measure(bench, daemon, asked.jobs, asked.samples, asked.burst)
 
 
 def measure(bench: Bench, daemon: Daemon, jobs: int, samples: int, many: int) -> None:
     names = [f"job-{number * 37 % jobs:05}" for number in range(2 * samples)]
-    busy, read = cpu_s(daemon.pid), bytes_read(daemon.pid)
-    logged = by_log(daemon, names[:samples])
-    busy, read = cpu_s(daemon.pid) - busy, bytes_read(daemon.pid) - read
+    openings = Openings(daemon.jobs)
+    busy = cpu_s(daemon.pid)
+    logged, opened = by_log(daemon, names[:samples], openings)
+    busy = cpu_s(daemon.pid) - busy
     what = f"one file among {jobs:,}"
     bench.add(
         f"{what}: in force, median", quantile(logged, 0.5), "ms", TARGET_MS, f"{samples} samples"
@@ -138,12 +138,14 @@ def measure(bench: Bench, daemon: Daemon, jobs: int, samples: int, many: int) ->
     bench.add(f"{what}: in force, p95", quantile(logged, 0.95), "ms")
     bench.add(f"{what}: in force, max", max(logged), "ms")
     bench.add(f"{what}: processor time", 1e3 * busy / samples, "ms")
-    bench.add(f"{what}: bytes read", read / samples, "bytes")
+    note = "those of the second before are looked at again"
+    bench.add(f"{what}: job files opened", statistics.median(opened), "", note=note)
     asked = by_api(daemon, names[samples:])
     bench.add(f"{what}: in the API, median", quantile(asked, 0.5), "ms", TARGET_MS)
     bench.add(f"{what}: in the API, max", max(asked), "ms")
     bench.details.update(logged_ms=logged, asked_ms=asked)
-    burst(bench, daemon, [f"job-{number:05}" for number in range(jobs - many, jobs)])
+    burst(bench, daemon, [f"job-{number:05}" for number in range(jobs - many, jobs)], openings)
+    openings.close()
 
 
 if __name__ == "__main__":
