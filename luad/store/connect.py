@@ -20,6 +20,9 @@ BUSY_SECONDS: Final = 2.0
 
 READERS: Final = 2
 
+MOST_CHECKPOINTS: Final = 8
+"""One after the other, while somebody goes on writing."""
+
 _WRITER: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = FULL",
@@ -54,9 +57,23 @@ def checkpoint(path: Path, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
     """
     with suppress(sqlite3.Error), closing(connect(path)) as connection:
         connection.execute("PRAGMA busy_timeout = 0")
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        _settle(connection)
         if mode == "TRUNCATE":
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _settle(connection: sqlite3.Connection) -> None:
+    """Checkpoint until nothing was written meanwhile.
+
+    Only a checkpoint that catches up makes the database durable and lets the log begin anew; as
+    long as none does, the work piles up for the writer, and the claims wait for it.
+    """
+    length = -1
+    for _ in range(MOST_CHECKPOINTS):
+        ((_, log_length, _),) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        if log_length == length:
+            return
+        length = log_length
 
 
 def writer_engine(path: Path) -> Engine:

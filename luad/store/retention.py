@@ -2,13 +2,14 @@
 
 A pass goes over the history once: rows too old, rows too many, log chunks too old, revisions that
 nothing refers to any more; at the end it gives free pages back to the disk. Each slice is a short
-transaction of its own, bounded in rows and in bytes. Never removed are open runs, the newest row
-of a job, and rows that still keep an occurrence from being claimed a second time.
+transaction of its own, bounded in time, in rows and in bytes: claims wait for the one in hand. Never
+removed are open runs, the newest row of a job, and rows that still keep an occurrence from being
+claimed a second time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,17 +32,18 @@ from luad.store.shapes import Pruned, Retention
 GUARD_MS: Final = 2 * DAY
 """An occurrence younger than this may still be claimed, after a restart or a step of the clock."""
 
-SLICE_BYTES: Final = 4 * 1024 * 1024
+SLICE_MS: Final = 10
+"""A slice goes on for as long as this; rows of jobs that run rarely lie far apart, and removing one
+of them may cost a hundred times as much as removing one of their neighbours."""
+
+SLICE_BYTES: Final = 1024 * 1024
 """Log text that one slice removes at most, give or take one run."""
 
-SLICE_MS: Final = 25
-"""What a slice should take, its commit included; slices shrink and grow to meet it."""
+BATCH: Final = 20
+"""Rows, or free pages, between two looks at the clock."""
 
-FIRST_ROWS: Final = 50
-LEAST_ROWS: Final = 10
-
-FREE_PAGES: Final = 1_000
-"""Free pages that a slice gives back; each may have to be moved to the file's end first."""
+SPARE_PAGES: Final = 1_000
+"""Free pages that are left in the file for what comes next."""
 
 _OPEN: Final = frozenset(state.value for state in OPEN_STATES)
 _newer = runs.alias("newer")
@@ -107,39 +109,47 @@ class Pass:
     """One pass of retention; `step` does a slice of it.
 
     *surplus* is what `surpluses` found at the beginning; runs that come during the pass are for
-    the next one.
+    the next one. *slice_size*: rows that a slice looks at, at most. *elapsed* tells milliseconds.
     """
 
     def __init__(
-        self, now: Instant, retention: Retention, surplus: Sequence[Surplus], slice_size: int
+        self,
+        now: Instant,
+        retention: Retention,
+        surplus: Sequence[Surplus],
+        slice_size: int,
+        elapsed: Callable[[], int],
     ) -> None:
         assert slice_size > 0
         self._now = now
         self._retention = retention
         self._surplus = list(surplus)
-        self._most_rows = slice_size
-        self._slice_size = min(slice_size, FIRST_ROWS)
+        self._slice_size = slice_size
+        self._elapsed = elapsed
+        self._rows_left = 0
+        self._bytes_left = 0
         self._examined: tuple[Instant, str] | None = None
         self._steps = [self._old_runs, self._surplus_runs, self._old_logs, self._old_revisions]
-        self._steps.append(_give_back)
+        self._steps.append(self._give_back)
 
     def step(self, connection: Connection) -> Pruned:
         """Do the next slice; `is_done` when nothing is left."""
-        part = self._steps[0](connection)
-        if part.is_done:
-            self._steps.pop(0)
-        return Pruned(not self._steps, part.runs, part.log_chunks, part.revisions)
+        end = self._elapsed() + SLICE_MS
+        self._rows_left, self._bytes_left = self._slice_size, SLICE_BYTES
+        runs = chunks = revisions = 0
+        while self._steps:
+            part = self._steps[0](connection)
+            runs += part.runs
+            chunks += part.log_chunks
+            revisions += part.revisions
+            if part.is_done:
+                self._steps.pop(0)
+            if self._rows_left <= 0 or self._bytes_left <= 0 or self._elapsed() >= end:
+                break
+        return Pruned(not self._steps, runs, chunks, revisions)
 
-    def pace(self, took_ms: int) -> None:
-        """Note how long the last slice took, and make the next one fit.
-
-        Rows of a job that runs rarely lie far apart: removing one of them may write five pages.
-        """
-        if took_ms > SLICE_MS:
-            self._slice_size = max(LEAST_ROWS, self._slice_size * SLICE_MS // took_ms)
-        elif took_ms < SLICE_MS // 2:
-            self._slice_size += self._slice_size // 4 + 1
-        self._slice_size = min(self._slice_size, self._most_rows)
+    def _batch(self) -> int:
+        return min(BATCH, self._rows_left)
 
     def _old_runs(self, connection: Connection) -> Pruned:
         cutoff = self._now - self._retention.history_ms
@@ -165,18 +175,19 @@ class Pass:
         if self._examined is not None:
             at, row_id = self._examined
             query = query.where(runs.c.claimed_at >= at, _place > tuple_(at, row_id))
-        rows = connection.execute(query, {"b_limit": self._slice_size}).all()
+        size = self._batch()
+        rows = connection.execute(query, {"b_limit": size}).all()
         doomed: list[dict[str, str]] = []
-        size = 0
         for row in rows:
             self._examined = (row.claimed_at, row.id)
+            self._rows_left -= 1
             if self._may_go(row):
                 doomed.append({"b_id": row.id})
-                size += row.log_bytes
-            if size >= SLICE_BYTES:
+                self._bytes_left -= row.log_bytes
+            if self._bytes_left <= 0:
                 break
         else:
-            if len(rows) < self._slice_size:
+            if len(rows) < size:
                 self._examined = None
         if doomed:
             connection.execute(_delete_run, doomed)
@@ -188,28 +199,30 @@ class Pass:
 
     def _old_logs(self, connection: Connection) -> Pruned:
         cutoff = self._now - self._retention.logs_ms
+        size = self._batch()
         query = (
             select(run_logs.c.run_id, run_logs.c.seq, run_logs.c.byte_count)
             .where(run_logs.c.last_at < cutoff)
             .order_by(run_logs.c.last_at)
-            .limit(self._slice_size)
+            .limit(size)
         )
         rows = connection.execute(query).all()
         doomed: list[dict[str, Any]] = []
-        size = 0
         for row in rows:
             doomed.append({"b_run_id": row.run_id, "b_seq": row.seq})
-            size += row.byte_count
-            if size >= SLICE_BYTES:
+            self._rows_left -= 1
+            self._bytes_left -= row.byte_count
+            if self._bytes_left <= 0:
                 break
         if doomed:
             connection.execute(_delete_chunk, doomed)
-        return Pruned(len(doomed) < self._slice_size and size < SLICE_BYTES, log_chunks=len(doomed))
+        return Pruned(len(doomed) < size and len(doomed) == len(rows), log_chunks=len(doomed))
 
     def _old_revisions(self, connection: Connection) -> Pruned:
         # A revision that was superseded before the cutoff has no runs left; one of a job that is
         # gone goes with the job's last run.
         cutoff = self._now - self._retention.history_ms
+        size = self._batch()
         later = revisions.alias("later")
         current = exists().where(
             jobs.c.job_id == revisions.c.job_id, jobs.c.revision == revisions.c.revision
@@ -225,27 +238,30 @@ class Pass:
         query = (
             select(revisions.c.job_id, revisions.c.revision)
             .where(revisions.c.last_installed_at < cutoff, ~current, or_(superseded, unused))
-            .limit(self._slice_size)
+            .limit(size)
         )
         rows = connection.execute(query).all()
+        self._rows_left -= len(rows)
         if rows:
             connection.execute(
                 _delete_revision,
                 [{"b_job_id": row.job_id, "b_revision": row.revision} for row in rows],
             )
-        return Pruned(len(rows) < self._slice_size, revisions=len(rows))
+        return Pruned(len(rows) < size, revisions=len(rows))
+
+    def _give_back(self, connection: Connection) -> Pruned:
+        """Give free pages back to the disk, all but some."""
+        free = _free_pages(connection)
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        # A row without columns comes for every page, and Python's sqlite3 stops at the first.
+        for _ in range(min(BATCH, free - SPARE_PAGES)):
+            driver.execute("PRAGMA incremental_vacuum(1)")
+        left = _free_pages(connection)
+        # A file made without auto_vacuum gives nothing back; that is no reason to try for ever.
+        return Pruned(left <= SPARE_PAGES or left >= free)
 
 
-def _give_back(connection: Connection) -> Pruned:
-    """Give free pages back to the disk; a thousand are left for what comes next."""
-    free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
-    if free <= FREE_PAGES:
-        return Pruned(is_done=True)
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    # A row without columns comes for every page, and Python's sqlite3 stops at the first.
-    for _ in range(min(FREE_PAGES, free - FREE_PAGES)):
-        driver.execute("PRAGMA incremental_vacuum(1)")
-    left: int = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
-    # A file made without auto_vacuum gives nothing back; that is no reason to try for ever.
-    return Pruned(left <= FREE_PAGES or left >= free)
+def _free_pages(connection: Connection) -> int:
+    count: int = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+    return count

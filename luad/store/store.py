@@ -168,7 +168,7 @@ class Store:
     ) -> Pruned:
         """Do one slice of retention; call again until `is_done`. Never two at once.
 
-        A slice is at most *slice_size* rows, fewer if they take too long: other writes wait for it.
+        A slice is some milliseconds and at most *slice_size* rows: other writes wait for it.
         What a pass removes is settled when it begins.
         """
         if self._pass is None:
@@ -176,17 +176,16 @@ class Store:
             surplus = await self._read(
                 lambda connection: retention.surpluses(connection, runs_per_job)
             )
-            self._pass = retention.Pass(now, wanted, surplus, slice_size)
-        current = self._pass
-        began = self._clock.now().elapsed
+            self._pass = retention.Pass(
+                now, wanted, surplus, slice_size, lambda: self._clock.now().elapsed
+            )
         try:
             slice_done = await asyncio.wrap_future(
-                self._writer.submit(current.step, is_urgent=False)
+                self._writer.submit(self._pass.step, is_urgent=False)
             )
         except BaseException:
             self._pass = None
             raise
-        current.pace(self._clock.now().elapsed - began)
         if slice_done.is_done:
             self._pass = None
             loop = asyncio.get_running_loop()
