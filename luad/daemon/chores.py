@@ -24,6 +24,8 @@ _RETENTION_EVERY_S: Final = 600.0
 _FIRST_RETENTION_S: Final = 30.0
 _BETWEEN_SLICES_S: Final = 0.05
 _EXTEND_US: Final = 30_000_000
+_LEAVE_AFTER_MS: Final = 5_000
+"""After the last chance of what runs to end, and of a store to be written again."""
 
 
 async def beat(daemon: Daemon) -> None:
@@ -68,10 +70,18 @@ async def _prune(daemon: Daemon, settings: Any) -> Any:
 
 
 async def drain(daemon: Daemon) -> None:
-    """Give what runs the time that the settings allow, then end it."""
-    daemon.notifier.extend_timeout(daemon.settings.drain_ms * 1_000 + _EXTEND_US)
-    await asyncio.sleep(daemon.settings.drain_ms / 1_000)
+    """Give what runs the time that the settings allow, then end it, and in the end leave.
+
+    A store that cannot be written, or a process that cannot be killed, holds nobody up for ever.
+    """
+    settings = daemon.settings
+    grace_ms = settings.kill_grace_ms + _LEAVE_AFTER_MS
+    daemon.notifier.extend_timeout((settings.drain_ms + grace_ms) * 1_000 + _EXTEND_US)
+    await asyncio.sleep(settings.drain_ms / 1_000)
     daemon.post(DrainRequested(is_impatient=True))
+    await asyncio.sleep(grace_ms / 1_000)
+    daemon.logs.emit("error", "daemon.left_undone", {"running": len(daemon.runner.running)})
+    daemon.loop.stop()
 
 
 # --- the daemon in words -----------------------------------------------------------------------
