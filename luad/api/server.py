@@ -31,7 +31,7 @@ STOP_S: Final = 2.0
 class ApiServer:
     """Serves *service* at *path*, or on the socket that was *inherited* from the service manager.
 
-    `start` raises what `sockets.listen` does. `stop` ends every stream, lets other answers finish
+    `listen` and `start` raise what `sockets.listen` does. `stop` ends every stream, lets other answers finish
     for a moment, and cuts off what is left.
     """
 
@@ -64,11 +64,16 @@ class ApiServer:
         """How many connections are open."""
         return len(self._state.connections)
 
-    async def start(self) -> None:
-        """Listen, and answer from now on."""
+    def listen(self) -> None:
+        """Take the place where requests come in; they wait there until `start`. Twice is fine."""
         if self._listener is None:
             assert self._path is not None
             self._listener = sockets.listen(self._path)
+
+    async def start(self) -> None:
+        """Listen, and answer from now on."""
+        self.listen()
+        assert self._listener is not None
         try:
             await self._serve(self._listener)
         except BaseException:
@@ -106,6 +111,8 @@ class ApiServer:
             self._listener.withdraw()  # first of all: nobody shall find it and wait
         if self._server is not None:
             self._server.close()
+        elif self._listener is not None:
+            self._listener.close()
         self._service.hub.close()
         await self._recall.stop()
         for connection in tuple(self._state.connections):

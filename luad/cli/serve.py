@@ -73,7 +73,7 @@ def serve(
     from luad.daemon import main
 
     try:
-        return main(chosen, must_watch=chosen.watch, is_strict=chosen.strict)
+        return main(chosen)
     except StoreTooNewError as error:
         raise _for_good(error) from error
 

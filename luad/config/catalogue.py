@@ -6,7 +6,8 @@ and what has not changed is neither parsed again nor replaced: it stays the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os.path
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -98,8 +99,16 @@ class Catalogue:
         twin._is_fresh = self._is_fresh
         return twin
 
-    def update(self, files: Mapping[str, FileVersion], *, now: Instant | None = None) -> Loaded:
+    def update(
+        self,
+        files: Mapping[str, FileVersion],
+        *,
+        unread: Collection[str] = (),
+        now: Instant | None = None,
+    ) -> Loaded:
         """Return what *files*, a complete snapshot by shown path, ask for.
+
+        Nothing is known of the files in the folders *unread*: their jobs stay as they are.
 
         When nothing has changed the answer is the same object as before.
         """
@@ -109,11 +118,15 @@ class Catalogue:
             for path, version in files.items()
             if not _is_known(entries, path, version)
         ]
-        gone = [path for path in entries if path not in files]
+        absent = [path for path in entries if path not in files]
+        gone = [path for path in absent if os.path.dirname(path) not in unread]  # noqa: PTH120 - text
         if not changed and not gone and not self._is_fresh:
             return self._loaded
         for path in gone:
             del entries[path]
+        for path in absent:
+            if path in entries and entries[path].parsed is None:  # from before the restart
+                entries[path].parsed = ParsedFile(path, (), (), is_broken=True)
         for path, version in changed:
             entry = entries.setdefault(path, _Entry())
             entry.version = version

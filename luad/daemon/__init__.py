@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def main(settings: Settings, *, must_watch: bool = True, is_strict: bool = False) -> int:
+def main(settings: Settings) -> int:
     """Run the daemon until it is told to stop; return the exit code of the process.
 
-    *must_watch*: follow changes of the job folders. *is_strict*: do not start when any file is bad.
     Raises `LuadError` when it cannot start at all.
     """
     gc.disable()  # importing and loading make no garbage; the daemon switches it on once it is ready
     from luad.daemon.app import run_daemon  # noqa: PLC0415 - the command line reads settings without it
 
-    return run_daemon(settings, must_watch=must_watch, is_strict=is_strict)
+    return run_daemon(settings)

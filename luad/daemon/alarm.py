@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -47,7 +48,8 @@ class Alarm:
             self._handle = self._loop.call_later(0, self._ring)
         elif self._timer is not None:
             if at != self._set_for:
-                self._timer.set(at)
+                if not self._timer.set(at):
+                    self._handle = self._loop.call_later(0, self._ring)
                 self._set_for = at
         else:
             self._handle = self._loop.call_later((at - now) / 1_000, self._ring)
@@ -98,12 +100,16 @@ class _TimerFd:
         fd = libc.timerfd_create(time.CLOCK_REALTIME, cls._NONBLOCK | cls._CLOEXEC)
         return cls(libc, fd) if fd >= 0 else None
 
-    def set(self, at: Instant) -> None:
+    def set(self, at: Instant) -> bool:
+        """Go off at *at*; False when the clock was set since the last time, which nobody has read."""
         seconds, ms = divmod(at, 1_000)
         spec = self._ITimerSpec(0, 0, seconds, ms * 1_000_000)
         flags = self._ABSTIME | self._CANCEL_ON_SET
-        if self._libc.timerfd_settime(self.fd, flags, ctypes.byref(spec), None) != 0:
-            raise OSError(ctypes.get_errno(), "timerfd_settime")
+        if self._libc.timerfd_settime(self.fd, flags, ctypes.byref(spec), None) == 0:
+            return True
+        if ctypes.get_errno() == errno.ECANCELED:  # the timer is armed all the same
+            return False
+        raise OSError(ctypes.get_errno(), "timerfd_settime")
 
     def clear(self) -> None:
         # ECANCELED says that the clock was set, EAGAIN that somebody was quicker.

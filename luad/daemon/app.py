@@ -54,9 +54,10 @@ EXIT_ERROR: Final = 1
 EXIT_CONFIG: Final = 78  # sysexits.h; systemd is told not to restart after it
 _PREVIOUS_RUNS_S: Final = 20
 _FLUSH_S: Final = 2.0
+_STANDING: Final = frozenset({"pump", "reloader", "beat", "retention"})
 
 
-def run_daemon(settings: Settings, *, must_watch: bool, is_strict: bool) -> int:
+def run_daemon(settings: Settings) -> int:
     """Run until told to stop. Raises `LuadError` when it cannot start at all."""
     logs = configure(settings.log_format, settings.log_level)
     clock = SystemClock()
@@ -64,7 +65,7 @@ def run_daemon(settings: Settings, *, must_watch: bool, is_strict: bool) -> int:
         store = Store.open(settings.state_dir, clock=clock)
         try:
             daemon = Daemon(settings, logs, store, clock)
-            return asyncio.run(daemon.run(must_watch=must_watch, is_strict=is_strict))
+            return asyncio.run(daemon.run())
         finally:
             store.close()
     finally:
@@ -94,6 +95,7 @@ class Daemon:
         self._signals = 0
         self._watchdog_due = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended_tasks: set[str] = set()
 
     def _compose(self) -> None:
         """Make the rooms that belong to the running event loop."""
@@ -124,7 +126,9 @@ class Daemon:
         )
         self._catalogue = Catalogue(settings)
         self._reader = ConfigReader(self._snapshots(), self._catalogue, clock)
-        self.reloader = Reloader(self._reader, self._apply_reading)
+        self.reloader = Reloader(
+            self._reader, self._apply_reading, lambda error: self._note_failure("reloader", error)
+        )
         self.watch = FolderWatch(settings.jobs, self._announce_change, self._on_watch_trouble)
         self.api = ApiServer(
             DaemonService(self),
@@ -140,23 +144,23 @@ class Daemon:
 
     # --- life ---
 
-    async def run(self, *, must_watch: bool, is_strict: bool) -> int:
+    async def run(self) -> int:
         """Start, turn, stop; return the exit code."""
         self._asyncio_loop = asyncio.get_running_loop()
         self._compose()
         spawner = asyncio.create_task(self.runner.start())
         try:
             self._report_quarantine()
-            if must_watch:
+            if self.settings.watch:
                 self.watch.start()
-            events = await self._prepare(spawner, is_strict=is_strict)
+            events = await self._prepare(spawner)
             if events is None:
                 return EXIT_CONFIG
             return await self._live(events)
         finally:
             await self._stop(spawner)
 
-    async def _prepare(self, spawner: asyncio.Task[None], *, is_strict: bool) -> list[Event] | None:
+    async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
         """Gather what the first turn needs; None when the files are not fit to start with."""
         restored = self.store.restore()
         installed = jobs_in_force(
@@ -170,9 +174,10 @@ class Daemon:
         reading = await asyncio.to_thread(self._reader.read)
         self._note_reading(reading)
         errors = [each for each in reading.problems if each.severity is Severity.ERROR]
-        if is_strict and errors:
+        if self.settings.strict and errors:
             self.logs.emit("error", "daemon.refused", {"problems": len(errors), "why": "--strict"})
             return None
+        self.api.listen()  # whoever cannot be asked shall not start runs either
         await spawner
         if not await self.runner.wait_for_previous(_PREVIOUS_RUNS_S * 1_000):
             self.logs.emit("warning", "recovery.survivors", {"waited_s": _PREVIOUS_RUNS_S})
@@ -208,7 +213,8 @@ class Daemon:
         for ignored in (signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(ignored, signal.SIG_IGN)
         self.beside(self.pump.run(), "pump")
-        self.beside(self.reloader.run(self.settings.rescan_ms / 1_000), "reloader")
+        rescan_s = self.settings.rescan_ms / 1_000 if self.settings.watch else None
+        self.beside(self.reloader.run(rescan_s), "reloader")
         self.beside(chores.beat(self), "beat")
         self.beside(chores.retain(self), "retention")
         gc.freeze()  # what was loaded stays: no collection needs to look at it
@@ -251,8 +257,13 @@ class Daemon:
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            fields = {"task": task.get_name(), "error": f"{type(error).__name__}: {error}"}
-            self.logs.emit("error", "daemon.task_failed", fields)
+            self._note_failure(task.get_name(), error)
+            if task.get_name() in _STANDING:
+                self._ended_tasks.add(task.get_name())
+
+    def _note_failure(self, name: str, error: BaseException) -> None:
+        fields = {"task": name, "error": f"{type(error).__name__}: {error}"}
+        self.logs.emit("error", "daemon.task_failed", fields)
 
     # --- the store, as the loop sees it ---
 
@@ -348,8 +359,7 @@ class Daemon:
 
     def read_aside(self) -> Reading:
         """Read the folders without any consequence, in the caller's thread."""
-        catalogue = self._catalogue.copy()
-        return ConfigReader(self._snapshots(), catalogue, self.clock).read(is_settled=True)
+        return self._reader.aside(self._snapshots())
 
     def _apply_reading(self, reading: Reading) -> asyncio.Future[Reply]:
         self._note_reading(reading)
@@ -383,7 +393,5 @@ class Daemon:
             found.append(f"the store cannot be written: {self.store_fault}")
         if not self.store.check_identity():
             found.append(f"{self.store.path} was deleted or replaced under the running daemon")
+        found += (f"{name} has ended; restart luad" for name in sorted(self._ended_tasks))
         return tuple(found)
-
-
-__all__ = ["Daemon", "run_daemon"]

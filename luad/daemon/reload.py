@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,7 @@ from luad.errors import Problem, Severity
 from luad.watcher import Snapshot, SnapshotReader
 
 _MIN_RECHECK_S: Final = 0.05
+_MIN_RESCAN_S: Final = 1.0
 
 Answer = asyncio.Future[Reply]
 
@@ -55,15 +57,26 @@ class ConfigReader:
         self._clock = clock
         self._last: tuple[object, ...] | None = None
         self._serial = 0
+        self._lock = threading.Lock()
+
+    def aside(self, snapshots: SnapshotReader) -> Reading:
+        """Read as whoever asks for a reload would, without any consequence; from any thread."""
+        with self._lock:
+            catalogue = self._catalogue.copy()
+        return ConfigReader(snapshots, catalogue, self._clock).read(is_settled=True)
 
     def read(self, *, is_settled: bool = False) -> Reading:
         """Read now. *is_settled*: somebody asked for it, so believe everything at once."""
+        with self._lock:
+            return self._read(is_settled=is_settled)
+
+    def _read(self, *, is_settled: bool) -> Reading:
         now = self._clock.now().wall
         must_collect = gc.isenabled()
         gc.disable()  # a load makes many objects and no garbage; collecting meanwhile doubles its time
         try:
             snapshot: Snapshot = self._snapshots.read(now, is_settled=is_settled)
-            loaded = self._catalogue.update(snapshot.files)
+            loaded = self._catalogue.update(snapshot.files, unread=snapshot.unread)
         finally:
             if must_collect:
                 gc.enable()
@@ -86,11 +99,18 @@ class Reloader:
     """Merges all wishes for a reload into readings, one at a time.
 
     *apply* gets every reading that is news or was asked for, and returns a future for the answer.
+    *on_failure* gets what no reading should raise; whoever asked gets it as well.
     """
 
-    def __init__(self, reader: ConfigReader, apply: Callable[[Reading], Answer]) -> None:
+    def __init__(
+        self,
+        reader: ConfigReader,
+        apply: Callable[[Reading], Answer],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
         self._reader = reader
         self._apply = apply
+        self._on_failure = on_failure
         self._wish = asyncio.Event()
         self._asking: list[asyncio.Future[tuple[Reading, Answer]]] = []
         self._must_settle = False
@@ -109,22 +129,34 @@ class Reloader:
         self._wish.set()
         return future
 
-    async def run(self, rescan_s: float) -> None:
-        """Serve wishes until cancelled; without any, look every *rescan_s* seconds."""
+    async def run(self, rescan_s: float | None) -> None:
+        """Serve wishes until cancelled; without any, look every *rescan_s* seconds, None for never."""
+        patience_s = None if rescan_s is None else max(_MIN_RESCAN_S, rescan_s)
         while True:
             with contextlib.suppress(TimeoutError):  # a notification may have been lost
-                await asyncio.wait_for(self._wish.wait(), rescan_s)
+                await asyncio.wait_for(self._wish.wait(), patience_s)
             self._wish.clear()
             asking, self._asking = self._asking, []
             is_settled, self._must_settle = self._must_settle, False
-            reading = await asyncio.to_thread(self._reader.read, is_settled=is_settled)
-            self.recheck_after(reading)
-            if not (reading.is_news or asking):
-                continue
-            answer = self._apply(reading)
-            for future in asking:
-                if not future.done():
-                    future.set_result((reading, answer))
+            try:
+                await self._serve(asking, is_settled=is_settled)
+            except Exception as error:  # noqa: BLE001 - the next reading may go well again
+                self._on_failure(error)
+                for future in asking:
+                    if not future.done():
+                        future.set_exception(error)
+
+    async def _serve(
+        self, asking: list[asyncio.Future[tuple[Reading, Answer]]], *, is_settled: bool
+    ) -> None:
+        reading = await asyncio.to_thread(self._reader.read, is_settled=is_settled)
+        self.recheck_after(reading)
+        if not (reading.is_news or asking):
+            return
+        answer = self._apply(reading)
+        for future in asking:
+            if not future.done():
+                future.set_result((reading, answer))
 
     def recheck_after(self, reading: Reading) -> None:
         """Read again once what has not settled yet had its time."""

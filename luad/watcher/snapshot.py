@@ -48,7 +48,8 @@ class FileVersion:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every job file, by path as shown to people. *problems* concern whole folders.
+    """Every job file, by path as shown to people. *problems* concern whole folders; those that could
+    not be read are *unread*, and nothing is said about their files but what was known before.
 
     *recheck_in_ms*: something has not settled; read again after that time.
     """
@@ -56,6 +57,7 @@ class Snapshot:
     files: Mapping[str, FileVersion]
     problems: tuple[Problem, ...] = ()
     recheck_in_ms: int | None = None
+    unread: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -83,6 +85,7 @@ class SnapshotReader:
     def read(self, now: Instant, *, is_settled: bool = False) -> Snapshot:
         """Return what the folders hold at *now*. *is_settled*: believe everything at once."""
         problems: list[Problem] = []
+        unread: set[str] = set()
         seen: dict[str, _Known] = {}
         for folder in self.folders:
             problem = self._folder_problem(folder)
@@ -95,7 +98,9 @@ class SnapshotReader:
                 except OSError as error:
                     problem = _unreadable(folder, error)
             problems.append(problem)
-            kept = {path: each for path, each in self._known.items() if _is_in(path, folder)}
+            shown = _folder_of(_prefix(folder))
+            unread.add(shown)
+            kept = {path: each for path, each in self._known.items() if _folder_of(path) == shown}
             seen.update(kept)  # nobody said that these jobs are not wanted any more
         if not is_settled:
             self._doubt_the_vanished(seen, now)
@@ -103,7 +108,7 @@ class SnapshotReader:
         doubts = [each.doubtful_since for each in seen.values() if each.doubtful_since is not None]
         recheck = max(0, min(doubts) + self.settle_ms - now) if doubts else None
         files = {path: seen[path].version for path in sorted(seen)}
-        return Snapshot(files, tuple(problems), recheck)
+        return Snapshot(files, tuple(problems), recheck, frozenset(unread))
 
     def _folder_problem(self, folder: Path) -> Problem | None:
         if self.permit_insecure:
@@ -115,7 +120,7 @@ class SnapshotReader:
     ) -> Iterator[tuple[str, _Known]]:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if is_job_file(entry.name)]
-        prefix = str(folder / "_")[:-1]  # ten thousand joins of paths take as long as the stats
+        prefix = _prefix(folder)  # ten thousand joins of paths take as long as the stats
         for name in names:
             path = prefix + name
             known = self._known.get(path)
@@ -217,8 +222,12 @@ def _as_signature(status: os.stat_result) -> Signature:
     )
 
 
-def _is_in(path: str, folder: Path) -> bool:
-    return Path(path).parent == folder
+def _prefix(folder: Path) -> str:
+    return str(folder / "_")[:-1]
+
+
+def _folder_of(path: str) -> str:
+    return os.path.dirname(path)
 
 
 def _missing(folder: Path) -> Problem:

@@ -59,20 +59,30 @@ class FolderWatch:
         self._close_notify()
 
     def _run(self) -> None:
+        is_failing = False
         while not self._stop.is_set():
-            if self._notify is None:
-                self._stop.wait(_HEARTBEAT_MS / 1_000 / 4)
-            else:
-                changes = self._notify.watch(_DEBOUNCE_MS, _STEP_MS, _HEARTBEAT_MS, self._stop)
-                if changes == "stop":
-                    return
-                if isinstance(changes, set):
-                    self._announce()
-            # A watch dies without a word when its folder is exchanged for another one.
-            if self._identity != self._read_identity():
+            try:
+                self._look()
+                is_failing = False
+            except Exception as error:  # noqa: BLE001 - a watch that ends would end without a word
+                if not is_failing:
+                    self._report(f"watching failed and is tried again ({error})")
+                is_failing = True
                 self._close_notify()
-                self._open()
-                self._announce()
+                self._identity = ()
+                self._stop.wait(_HEARTBEAT_MS / 1_000)
+
+    def _look(self) -> None:
+        """Wait for a change, or for the heartbeat."""
+        if self._notify is None:
+            self._stop.wait(_HEARTBEAT_MS / 1_000 / 4)
+        elif isinstance(self._notify.watch(_DEBOUNCE_MS, _STEP_MS, _HEARTBEAT_MS, self._stop), set):
+            self._announce()
+        # A watch dies without a word when its folder is exchanged for another one.
+        if not self._stop.is_set() and self._identity != self._read_identity():
+            self._close_notify()
+            self._open()
+            self._announce()
 
     def _open(self) -> None:
         self._identity = self._read_identity()

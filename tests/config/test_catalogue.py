@@ -175,6 +175,17 @@ def test_a_file_that_is_gone_after_a_restart_takes_its_job_along() -> None:
     assert set(catalogue.update({}).wanted) == set()
 
 
+def test_a_folder_that_cannot_be_read_after_a_restart_keeps_its_jobs() -> None:
+    catalogue = Catalogue(Settings())
+    installed = stored("a", "jobs.d/a.yaml")
+    catalogue.seed([installed, stored("b", "more.d/b.yaml")])
+    loaded = catalogue.update({}, unread={"jobs.d"})
+    assert set(loaded.wanted) == {"a"}
+    assert loaded.wanted["a"].job is installed[1]
+    assert loaded.stale == ("jobs.d/a.yaml",)
+    assert set(catalogue.update({}).wanted) == set(), "now it is there, and empty"
+
+
 def test_the_owner_of_a_name_is_remembered_over_a_restart() -> None:
     catalogue = Catalogue(Settings())
     catalogue.seed([stored("same", "y.yaml")])

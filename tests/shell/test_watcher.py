@@ -151,6 +151,7 @@ def test_a_missing_folder_keeps_the_jobs_and_is_advice(jobs: Path) -> None:
     missing = reader.read(NOW + 60_000)
     assert names(missing) == {"a.yaml": b"a: 1"}
     assert codes(missing) == ["LU038"]
+    assert missing.unread == {str(jobs)}
     jobs.mkdir()
     reader.read(NOW + 60_001)
     assert names(reader.read(NOW + 62_001)) == {}
@@ -295,6 +296,23 @@ def test_an_exchanged_folder_is_watched_again(jobs: Path, noticed: Noticed) -> N
     for _ in range(2):  # the first may be the folder itself
         (jobs / "a.yaml").write_text("a: 1")
         noticed.wait()
+
+
+def test_a_watch_that_fails_once_goes_on(jobs: Path) -> None:
+    noticed = Noticed()
+
+    def stumble() -> None:
+        noticed.news.set()
+        if not noticed.reports:
+            raise RuntimeError("nobody listens")
+
+    watch = FolderWatch([jobs], stumble, noticed.reports.append)
+    watch.start()
+    (jobs / "a.yaml").write_text("a: 1")
+    noticed.wait()
+    noticed.wait()
+    watch.close()
+    assert noticed.reports == ["watching failed and is tried again (nobody listens)"]
 
 
 def test_a_burst_of_ten_thousand_files_is_announced_and_read_whole(

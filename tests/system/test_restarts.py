@@ -1,0 +1,91 @@
+"""What a daemon takes over from the one before it, and what it does when it cannot come up."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from live import LiveDaemon
+
+JOB = """\
+name: tick
+handler: luad.handlers.shell:run
+schedule: {type: interval, seconds: 3600}
+metadata: {command: echo tick}
+"""
+OVERDUE = """\
+name: overdue
+handler: luad.handlers.shell:run
+schedule: {type: once, execute_at: 2026-01-01T00:00:00Z}
+catch_up_window: 36500d
+metadata: {command: echo overdue}
+"""
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[LiveDaemon]:
+    live = LiveDaemon(tmp_path)
+    yield live
+    live.__exit__(None, None, None)
+
+
+def shown(daemon: LiveDaemon, name: str) -> tuple[str, str, bool]:
+    """Id, status, and whether the file is stale."""
+    view = json.loads(daemon.luad("show", name, "--json").stdout)
+    return view["id"], view["status"], view["file"]["stale"]
+
+
+def test_a_folder_that_is_missing_at_the_start_keeps_its_jobs(daemon: LiveDaemon) -> None:
+    daemon.write_job("tick", JOB)
+    daemon.start()
+    daemon.luad("pause", "tick", "--reason", "moving house")
+    own_id = shown(daemon, "tick")[0]
+    daemon.stop()
+    away = daemon.folder / "away"
+    daemon.jobs.rename(away)
+    daemon.start()
+    assert shown(daemon, "tick") == (own_id, "paused", True)
+    away.rename(daemon.jobs)
+    daemon.luad("reload")
+    assert shown(daemon, "tick") == (own_id, "paused", False)
+
+
+def test_the_last_good_version_of_a_file_that_was_renamed_survives_a_restart(
+    daemon: LiveDaemon,
+) -> None:
+    path = daemon.write_job("old", JOB)
+    daemon.start()
+    own_id = shown(daemon, "tick")[0]
+    path.rename(daemon.jobs / "new.yaml")
+    daemon.luad("reload")
+    daemon.stop()
+    daemon.write_job("new", "name: [")
+    daemon.start()
+    assert shown(daemon, "tick") == (own_id, "active", True)
+
+
+def test_without_a_socket_nothing_is_started(daemon: LiveDaemon) -> None:
+    daemon.write_job("overdue", OVERDUE)
+    daemon.socket.mkdir()
+    daemon.start(wait=False)
+    assert daemon.process.wait(30) not in {0, None}
+    assert daemon.rows("SELECT count(*) FROM runs") == [(0,)]
+
+
+def test_without_watching_a_change_waits_until_somebody_asks(tmp_path: Path) -> None:
+    live = LiveDaemon(tmp_path, "--no-reload", env={"LUAD_RESCAN": "1s"})
+    live.write_job("clock", JOB.replace("tick", "clock").replace("3600", "1"))
+    with live as daemon:
+        daemon.write_job("tick", JOB)
+        for _ in range(3):
+            daemon.wait_for("run.started", job="clock")
+        jobs = json.loads(daemon.luad("list", "--json").stdout)["jobs"]
+        assert [each["name"] for each in jobs] == ["clock"]
+        daemon.luad("reload")
+        assert shown(daemon, "tick")[1] == "active"
