@@ -10,7 +10,7 @@ claimed a second time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -136,17 +136,15 @@ class Pass:
         """Do the next slice; `is_done` when nothing is left."""
         end = self._elapsed() + SLICE_MS
         self._rows_left, self._bytes_left = self._slice_size, SLICE_BYTES
-        runs = chunks = revisions = 0
+        done = Pruned(is_done=False)
         while self._steps:
             part = self._steps[0](connection)
-            runs += part.runs
-            chunks += part.log_chunks
-            revisions += part.revisions
+            done += part
             if part.is_done:
                 self._steps.pop(0)
             if self._rows_left <= 0 or self._bytes_left <= 0 or self._elapsed() >= end:
                 break
-        return Pruned(not self._steps, runs, chunks, revisions)
+        return replace(done, is_done=not self._steps)
 
     def _batch(self) -> int:
         return min(BATCH, self._rows_left)
@@ -259,7 +257,7 @@ class Pass:
             driver.execute("PRAGMA incremental_vacuum(1)")
         left = _free_pages(connection)
         # A file made without auto_vacuum gives nothing back; that is no reason to try for ever.
-        return Pruned(left <= SPARE_PAGES or left >= free)
+        return Pruned(left <= SPARE_PAGES or left >= free, pages=free - left)
 
 
 def _free_pages(connection: Connection) -> int:

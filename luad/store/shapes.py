@@ -94,12 +94,14 @@ class LogLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What one slice of retention removed. *is_done*: nothing is left to remove."""
+    """What one slice of retention removed; *pages* of the file were given back to the disk.
+    *is_done*: nothing is left to remove."""
 
     is_done: bool
     runs: int = 0
     log_chunks: int = 0
     revisions: int = 0
+    pages: int = 0
 
     def __add__(self, other: Pruned) -> Pruned:
         return Pruned(
@@ -107,6 +109,7 @@ class Pruned:
             self.runs + other.runs,
             self.log_chunks + other.log_chunks,
             self.revisions + other.revisions,
+            self.pages + other.pages,
         )
 
 

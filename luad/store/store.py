@@ -39,6 +39,9 @@ T = TypeVar("T")
 LONG_LOG_KIB: Final = 4 * 1024
 """Once this much was written, the log of writes is moved into the database."""
 
+GIVEN_BACK_KIB: Final = 12
+"""What giving a page back writes: another one that is moved, and two that point to it."""
+
 EVERYTHING: Final = RunFilter()
 SEEN_EVERY_MS: Final = SECOND
 
@@ -186,6 +189,7 @@ class Store:
         except BaseException:
             self._pass = None
             raise
+        self._writer.unsettled += GIVEN_BACK_KIB * slice_done.pages
         if slice_done.is_done:
             self._pass = None
             loop = asyncio.get_running_loop()

@@ -55,12 +55,15 @@ NOW = 1_800_000_000_000
 
 @dataclass
 class HandClock:
-    """A clock that stands until somebody moves it."""
+    """A clock that stands until somebody moves it; or each look at it takes *look_ms*."""
 
     wall: int = NOW
+    elapsed: int = 0
+    look_ms: int = 0
 
     def now(self) -> Now:
-        return Now(self.wall, 0)
+        self.elapsed += self.look_ms
+        return Now(self.wall, self.elapsed)
 
 
 def open_sqlite(folder: Path, clock: HandClock) -> Store:
@@ -785,6 +788,16 @@ async def test_old_rows_go_in_slices_and_young_ones_stay(store: Store) -> None:
     assert sum(each.runs for each in slices) == 30
     assert await kept(store) == {run.id for run in runs[30:]}
     assert sum(each.runs for each in await prune(store)) == 0
+
+
+async def test_a_slice_ends_when_its_time_is_over(store: Store, clock: HandClock) -> None:
+    await fill(store, [40 * DAY + n for n in range(300)])
+    assert max(each.runs for each in await prune(store)) == 299
+    await fill(store, [40 * DAY + n for n in range(300)], job="other", first=1_000)
+    clock.look_ms = 1_000
+    slices = await prune(store)
+    assert sum(each.runs for each in slices) == 299
+    assert max(each.runs for each in slices) <= 50
 
 
 async def test_a_job_keeps_so_many_rows(store: Store) -> None:
