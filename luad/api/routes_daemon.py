@@ -161,7 +161,7 @@ async def show_status(request: Request) -> Response:
 async def _row_count(store: Store) -> int | None:
     """How many rows the history has; None while the store cannot be read."""
     try:
-        return sum((await store.counts()).values())
+        return await store.run_count()
     except StoreUnavailableError:
         return None
 

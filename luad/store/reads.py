@@ -304,6 +304,11 @@ def counts(connection: Connection) -> dict[RunState, int]:
     return {state: found.get(state, 0) for state in RunState}
 
 
+def run_count(connection: Connection) -> int:
+    """Return how many rows there are, in all states."""
+    return connection.execute(select(func.count()).select_from(runs)).scalar_one()
+
+
 def job_count(connection: Connection) -> int:
     """Return how many jobs are installed."""
     return connection.execute(select(func.count()).select_from(jobs)).scalar_one()

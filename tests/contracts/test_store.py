@@ -673,6 +673,7 @@ async def test_numbers(store: Store) -> None:
     await store.apply([install()])
     await store.apply([ClaimRun(make_run(number)) for number in range(1, 6)])
     await store.apply([SaveRun(ended(make_run(1)))])
+    assert await store.run_count() == 5
     counts = await store.counts()
     assert counts.keys() == set(RunState)
     assert (counts[RunState.QUEUED], counts[RunState.SUCCEEDED]) == (4, 1)
@@ -680,6 +681,16 @@ async def test_numbers(store: Store) -> None:
     assert (stats.jobs, stats.runs, stats.open_runs) == (1, 5, 4)
     assert (stats.is_writable, stats.last_error) == (True, "")
     assert stats.size_bytes > 0
+
+
+async def test_a_count_that_took_long_serves_for_a_while(store: Store, clock: HandClock) -> None:
+    await store.apply([ClaimRun(make_run(1))])
+    clock.look_ms = 10
+    assert await store.run_count() == 1
+    await store.apply([ClaimRun(make_run(2))])
+    assert await store.run_count() == 1
+    clock.elapsed += 1_000
+    assert await store.run_count() == 2
 
 
 # --- logs --------------------------------------------------------------------------------------
