@@ -24,6 +24,7 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
+QUIET_PERCENT: Final = 10
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 now_s = time.perf_counter  # noqa: TID251 - a benchmark measures
@@ -161,7 +162,7 @@ class Noise:
         """Should the figures be taken again on a quieter machine."""
         loops = [each["python_loop_ms"] for each in self.calibration]
         return (
-            self.busy_before_percent > 10
+            self.busy_before_percent > QUIET_PERCENT
             or self.steal_percent > 2
             or max(loops) > 1.15 * min(loops)
         )
@@ -179,6 +180,21 @@ class Noise:
 def load_average() -> str:
     """The three load averages, as the system says them."""
     return " ".join(Path("/proc/loadavg").read_text().split()[:3])
+
+
+def _wait_for_quiet() -> float:
+    """Wait a while for the machine to have nothing else to do; return how busy it still is, in percent.
+
+    $LUAD_BENCH_PATIENCE_S says how long at most, 20 s if it does not.
+    """
+    until = now_s() + float(os.environ.get("LUAD_BENCH_PATIENCE_S", "20"))
+    while True:
+        first = _processor_times()
+        time.sleep(1)
+        last = _processor_times()
+        busy = 100 * (last[0] - first[0]) / max(1, last[2] - first[2])
+        if busy < QUIET_PERCENT or now_s() > until:
+            return busy
 
 
 # --- a benchmark's frame -----------------------------------------------------------------------
@@ -233,11 +249,9 @@ def benchmark(name: str, title: str) -> Iterator[Bench]:
     bench = Bench(name, title)
     noise = bench.noise
     print(f"== {title}\n   {machine_line()}", flush=True)
+    noise.busy_before_percent = _wait_for_quiet()
     noise.load_before = load_average()
-    first = _processor_times()
-    time.sleep(0.5)
     before = _processor_times()
-    noise.busy_before_percent = 100 * (before[0] - first[0]) / max(1, before[2] - first[2])
     noise.calibration.append(calibrate())
     yield bench
     noise.calibration.append(calibrate())
