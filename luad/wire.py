@@ -103,14 +103,6 @@ def parse_size(value: object) -> int:
     return int(size)
 
 
-def format_size(size: int) -> str:
-    """Write a size in the largest unit that divides it: ``512M``, ``1000``."""
-    for letter in ("T", "G", "M", "K"):
-        if size and size % _SIZE_UNITS[letter] == 0:
-            return f"{size // _SIZE_UNITS[letter]}{letter}"
-    return str(size)
-
-
 # --- instants ----------------------------------------------------------------------------------
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

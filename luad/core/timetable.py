@@ -111,4 +111,4 @@ class Timetable:
 
     def next_wake_up(self) -> Instant | None:
         """Return an instant by which `due` must be asked again; it may find nothing then."""
-        return self._wheel.next_stop()
+        return self._wheel.next_due()

@@ -24,8 +24,6 @@ from luad.config.jobs import job_from_definition
 from luad.config.settings import Settings
 from luad.core.engine import Engine
 from luad.core.events import (
-    AttemptEnded,
-    AttemptStarted,
     ConfigLoaded,
     DrainRequested,
     Event,
@@ -45,7 +43,8 @@ from luad.errors import Severity, StoreUnavailableError
 from luad.logs import Logging, configure
 from luad.notify import Notifier
 from luad.runner.processes import kill_survivor
-from luad.runner.runner import Runner, RunnerConfig
+from luad.runner.runner import Runner
+from luad.runner.spec import RunnerConfig
 from luad.store import Store
 from luad.watcher import FolderWatch, SnapshotReader
 
@@ -94,7 +93,7 @@ class Daemon:
         self._first_turn = asyncio.Event()
         self._signals = 0
         self._watchdog_due = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._ended_tasks: set[str] = set()
 
     def _compose(self) -> None:
@@ -110,7 +109,7 @@ class Daemon:
                 output_limit_bytes=settings.output_limit,
                 pass_env=tuple(settings.pass_env),
             ),
-            emit=self._on_run,
+            emit=self.post,
             on_lines=self._on_lines,
         )
         self.order = LineOrder(self._log_lines)
@@ -248,13 +247,13 @@ class Daemon:
             fields = {"part": part, "error": f"{type(error).__name__}: {error}"}
             self.logs.emit("error", "daemon.stop_failed", fields)
 
-    def beside(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def beside(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         """Let *work* go on beside the loop; if it fails, the daemon goes on and says so."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
 
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._note_failure(task.get_name(), error)
@@ -292,9 +291,6 @@ class Daemon:
         """Hand an event to the engine."""
         self.loop.post(event)
 
-    def _on_run(self, event: AttemptStarted | AttemptEnded) -> None:
-        self.loop.post(event)
-
     def _on_lines(
         self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, Any]]
     ) -> None:
@@ -316,10 +312,7 @@ class Daemon:
         self.logs.emit("warning", "watch.degraded", {"message": message})
 
     def _on_hangup(self) -> None:
-        self.beside(self._reload_by_signal(), "reload")
-
-    async def _reload_by_signal(self) -> None:
-        await self.reload()
+        self.beside(self.reload(), "reload")
 
     def _on_stop_signal(self) -> None:
         """First: drain. Second: end what runs. Third: leave, whatever is left undone."""
@@ -377,11 +370,14 @@ class Daemon:
             if problem in known:
                 continue
             fields = {
-                "place": f"{problem.path}:{problem.line}:{problem.column}",
+                "place": f"{problem.path}:{problem.line}:{problem.column}"
+                if problem.line
+                else problem.path,
                 "code": problem.code,
                 "message": problem.message,
-                "help": problem.help,
             }
+            if problem.help:
+                fields["help"] = problem.help
             self.logs.emit(problem.severity.value, "config.problem", fields)
 
     # --- about itself ---

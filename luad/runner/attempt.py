@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from luad.clock import wall_ms
 from luad.core.model import Ending, EndKind, ProcessIdentity, RunError
 from luad.runner.frames import FrameBuffer, encode
 
@@ -81,3 +82,9 @@ def error_of(texts: list[str] | None) -> RunError | None:
 def failed_ending(kind: EndKind, at: Instant, name: str, message: str) -> Ending:
     """An ending that no keeper has reported."""
     return Ending(kind=kind, at=at, error=RunError(name, message))
+
+
+def cancelled_early() -> Ending:
+    """The ending of an attempt that was stopped before it had a process."""
+    message = "the run was cancelled before its process was started"
+    return failed_ending(EndKind.CANCELLED, wall_ms(), "Cancelled", message)

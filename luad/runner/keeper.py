@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from luad.clock import elapsed_ms, wall_ms
 from luad.runner import child, prctl
 from luad.runner.frames import CHUNK, FrameBuffer, encode
-from luad.runner.output import Output, system_line
+from luad.runner.output import Output, checked_record, system_line
 from luad.runner.processes import kill_descendants, read_stat
 from luad.runner.verdict import Facts, judge
 
@@ -243,7 +243,7 @@ class _Keeper:
             return  # not from our code: the handler writes into the descriptor
         if kind == child.OUTCOME and self.outcome is None:
             self.outcome = value
-        elif kind == child.RECORD and (line := _checked_record(value)) is not None:
+        elif kind == child.RECORD and (line := checked_record(value)) is not None:
             self.output.feed_record(line, len(content))
             self._plan_flush()
 
@@ -391,17 +391,6 @@ def _read_some(descriptor: int, size: int) -> bytes | None:
         return None
     except OSError:
         return b""
-
-
-def _checked_record(value: Any) -> Line | None:
-    """*value* if it has the shape of a line; a handler might have written anything."""
-    if not isinstance(value, dict) or not isinstance(value.get("ts"), int):
-        return None
-    texts = ("level", "logger", "message")
-    if not all(isinstance(value.get(key), str) for key in texts):
-        return None
-    kept = ("ts", *texts, "extras", "exception", "stack")
-    return {"stream": "log", **{key: value[key] for key in kept if key in value}}
 
 
 def _do_nothing(_signum: int, _frame: object) -> None:

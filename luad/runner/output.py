@@ -118,7 +118,7 @@ class Output:
     def _push(self, stream: str, content: bytes | Line, size: int, at: int) -> None:
         self._ring.append((stream, content, size, at))
         self._ring_size += size
-        while self._ring_size - self._ring[0][2] >= self._limit:
+        while self._ring and self._ring_size - self._ring[0][2] >= self._limit:
             oldest = self._ring.popleft()
             self._ring_size -= oldest[2]
             self.dropped_bytes += oldest[2]
@@ -165,6 +165,17 @@ class Output:
 def system_line(message: str, at: int, *, level: str = "info") -> Line:
     """A remark of luad itself among the lines of a run."""
     return {"ts": at, "stream": "system", "level": level, "logger": "luad", "message": message}
+
+
+def checked_record(value: Any) -> Line | None:
+    """*value* if it has the shape of a line; a handler might have written anything."""
+    if not isinstance(value, dict) or not isinstance(value.get("ts"), int):
+        return None
+    texts = ("level", "logger", "message")
+    if not all(isinstance(value.get(key), str) for key in texts):
+        return None
+    kept = ("ts", *texts, "extras", "exception", "stack")
+    return {"stream": "log", **{key: value[key] for key in kept if key in value}}
 
 
 def _line(stream: str, raw: bytes, at: int) -> Line:

@@ -58,14 +58,6 @@ def boot_id() -> str:
     return named.strip().replace("-", "") or os.urandom(16).hex()
 
 
-def is_alive(identity: ProcessIdentity) -> bool:
-    """Does this very process still run; another one with its pid does not count."""
-    if identity.boot_id != boot_id():
-        return False
-    stat = read_stat(identity.pid)
-    return stat is not None and stat.start_ticks == identity.start_ticks and stat.state != "Z"
-
-
 def kill_survivor(identity: ProcessIdentity) -> bool:
     """Kill the process *identity* names and everything in its session. Was there any.
 

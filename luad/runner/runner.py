@@ -8,20 +8,25 @@ event loop.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.clock import elapsed_ms, wall_ms
 from luad.core.events import AttemptEnded, AttemptStarted
-from luad.core.model import SECOND, Ending, EndKind, ProcessIdentity, RunError
+from luad.core.model import SECOND, Ending, EndKind, ProcessIdentity
 from luad.errors import UnavailableError
-from luad.runner.attempt import Attempt, Key, ending_of, error_of, failed_ending, stop_frame
+from luad.runner.attempt import (
+    Attempt,
+    Key,
+    cancelled_early,
+    ending_of,
+    error_of,
+    failed_ending,
+    stop_frame,
+)
 from luad.runner.frames import CHUNK, encode
 from luad.runner.link import SpawnerLink
 from luad.runner.processes import boot_id, kill_survivor
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 
     from luad.core.events import StartAttempt
     from luad.runner.output import Line
+    from luad.runner.spec import RunnerConfig
 
 _WINDOW: Final = 32  # attempts on their way to a process; more would only fight for the processor
 _MAX_TRIES: Final = 3  # how many spawners may die over one attempt
@@ -40,27 +46,6 @@ _START_TIMEOUT_S: Final = 30
 _SWEEP_S: Final = 2
 _MAX_BACKOFF_S: Final = 5.0
 _CLOSE_MARGIN_S: Final = 8.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerConfig:
-    """What the runner has to know; sizes in bytes, *environ* is the daemon's own environment.
-
-    *pass_env* are the names (or patterns) of variables that handlers may see besides the usual
-    ones. *overdue_ms*: how long after its last chance a keeper may be silent.
-    """
-
-    handlers_path: tuple[Path, ...]
-    state_dir: Path
-    socket_path: Path | None = None
-    cwd: Path = Path("/")
-    kill_grace_ms: int = 10 * SECOND
-    output_limit_bytes: int = 262_144
-    line_limit_bytes: int = 16_384
-    result_limit_bytes: int = 262_144
-    pass_env: tuple[str, ...] = ()
-    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    overdue_ms: int = 15 * SECOND
 
 
 class Runner:
@@ -123,12 +108,6 @@ class Runner:
         """Wait until no process of an earlier daemon's runs is alive; False after *timeout_ms*."""
         return await self._hold_lock().wait_for_others(timeout_ms)
 
-    def refresh(self) -> None:
-        """Replace the spawner, so that later runs see newly installed packages and paths."""
-        if self._link is not None:
-            self._spawn_task(self._link.close())
-        self._start_spawner()
-
     async def close(self) -> None:
         """End what still runs (TERM, grace, KILL), report it, and end the spawner."""
         self._is_closing = True
@@ -156,7 +135,7 @@ class Runner:
 
     @property
     def spawner_pid(self) -> int | None:
-        """The process id of the spawner, for `luad doctor`."""
+        """The process id of the spawner; None while there is none."""
         return self._link.pid if self._link is not None else None
 
     # --- requests ------------------------------------------------------------------------------
@@ -182,7 +161,7 @@ class Runner:
         if found.channel is None:
             with suppress(ValueError):
                 self._pending.remove(found)
-            self._end_soon(found, _cancelled_early())
+            self._end_soon(found, cancelled_early())
             return
         grace_ms = 0 if kill else self._config.kill_grace_ms
         found.overdue_ms = elapsed_ms() + grace_ms + self._config.overdue_ms
@@ -280,7 +259,7 @@ class Runner:
         if attempt.keeper is not None:
             self._spawn_task(self._clear_up(attempt))
         elif attempt.is_stopping:
-            self._end(attempt, _cancelled_early())
+            self._end(attempt, cancelled_early())
         elif attempt.tries + 1 >= _MAX_TRIES:
             self._refuse(
                 attempt, "SpawnerGone", f"the spawner died {_MAX_TRIES} times over this run"
@@ -401,8 +380,3 @@ class Runner:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _cancelled_early() -> Ending:
-    error = RunError("Cancelled", "the run was cancelled before its process was started")
-    return Ending(EndKind.CANCELLED, wall_ms(), error=error)

@@ -1,13 +1,17 @@
-"""What the daemon tells a keeper about an attempt, as JSON.
+"""What the runner is told by the daemon, and what it tells a keeper about an attempt, as JSON.
 
 Room rule: the one place where a `StartAttempt` becomes plain values.
 """
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+from luad.core.model import SECOND
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
@@ -15,10 +19,30 @@ if TYPE_CHECKING:
 
     from luad.core.events import StartAttempt
     from luad.core.model import Limits
-    from luad.runner.runner import RunnerConfig
 
 _ALWAYS_PASSED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR")
 """Environment variables of the daemon that handlers see; everything else stays with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerConfig:
+    """What the runner has to know; sizes in bytes, *environ* is the daemon's own environment.
+
+    *pass_env* are the names (or patterns) of variables that handlers may see besides the usual
+    ones. *overdue_ms*: how long after its last chance a keeper may be silent.
+    """
+
+    handlers_path: tuple[Path, ...]
+    state_dir: Path
+    socket_path: Path | None = None
+    cwd: Path = Path("/")
+    kill_grace_ms: int = 10 * SECOND
+    output_limit_bytes: int = 262_144
+    line_limit_bytes: int = 16_384
+    result_limit_bytes: int = 262_144
+    pass_env: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    overdue_ms: int = 15 * SECOND
 
 
 class LimitSpec(TypedDict):

@@ -13,7 +13,8 @@ from typing import Any
 from luad.core.events import AttemptEnded, AttemptStarted, StartAttempt
 from luad.core.model import Ending, Interval, Job, ProcessIdentity, Run, Trigger
 from luad.runner.processes import read_stat
-from luad.runner.runner import Runner, RunnerConfig
+from luad.runner.runner import Runner
+from luad.runner.spec import RunnerConfig
 
 HANDLERS = Path(__file__).parent / "handlers_pkg"
 Key = tuple[str, int]

@@ -97,3 +97,12 @@ def test_records_share_the_bounds() -> None:
     assert [line["message"] for line in head] == ["0", "1", "2", "3"]
     assert [line["message"] for line in rest[1:]] == ["46", "47", "48", "49"]
     assert output.dropped_bytes == 42 * 50
+
+
+def test_nothing_is_kept_where_nothing_may_be() -> None:
+    output = Output(0, LINE_LIMIT)
+    output.feed("stdout", b"abc\n", 1)
+    output.feed_record({"ts": 2, "level": "info", "logger": "", "message": "def"}, 50)
+    head, tail = lines_of(output)
+    assert head == []
+    assert [line["message"] for line in tail] == ["54 bytes of output were left out here"]
