@@ -19,6 +19,7 @@ from luad.api.encoding import encode, encode_text
 from luad.api.problems import ApiError, close_to, did_you_mean, echo, from_luad_error
 from luad.api.sockets import Peer
 from luad.errors import LuadError
+from luad.store.shapes import RunFilter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +39,7 @@ ANSWER_S: Final = 25.0
 MAX_STREAMS: Final = 32
 """Streams take a connection each, and must leave some for questions."""
 
+_LISTS_RUNS: Final = "luad history lists them"
 _RUN_NAME: Final = re.compile(r"@last|@last-failed|[A-Za-z0-9_]{1,64}")
 
 
@@ -99,18 +101,31 @@ class Context:
             raise _ambiguous(name, found)
         raise self._no_job(name, states)
 
+    async def name_of_job(self, name: str) -> str:
+        """Return the whole name of the job that *name* names, or once named.
+
+        A job that is gone has a history all the same. Raises `ApiError` as `find_job` does.
+        """
+        try:
+            return self.find_job(name).job.name
+        except ApiError as error:
+            rows, _ = await self.service.store.runs(RunFilter(job=name), limit=1)
+            if not rows:
+                raise error from None
+            return name
+
     def _no_job(self, name: str, states: Sequence[JobStateView]) -> ApiError:
         names = close_to(name, [each.job.name for each in states])
-        shows = f"(`luad list` shows all {len(states)})" if states else "no job is installed"
-        hint = f"{did_you_mean(names)}  {shows}" if names else shows
+        shows = f"`luad list` shows all {len(states)}" if states else "no job is installed"
+        hint = f"{did_you_mean(names)}  ({shows})" if names else shows
         return ApiError("not_found", f"no job named {echo(name)}", hint=hint, suggestions=names)
 
     async def find_run(self, name: str) -> RunRow:
         """Return the run that *name* names; raises `ApiError` (not_found, ambiguous)."""
-        if not _RUN_NAME.fullmatch(name):
-            raise ApiError(
-                "not_found", f"no run is called {echo(name)}", hint="luad history lists them"
-            )
+        if not _RUN_NAME.fullmatch(name) or self.service.job(name) is not None:
+            is_job = self.service.job(name) is not None
+            hint = f"that is a job; luad history {name} lists its runs" if is_job else _LISTS_RUNS
+            raise ApiError("not_found", f"no run is called {echo(name)}", hint=hint)
         try:
             return await self.service.store.run(name)
         except LuadError as error:

@@ -86,7 +86,7 @@ async def all_logs(request: Request) -> Response:
     query = Query(request, ("job", *_PARAMETERS))
     sieve = _Sieve(request, query)
     name = query.text("job")
-    job = None if name is None else context.find_job(name).job.name
+    job = None if name is None else await context.name_of_job(name)
     if sieve.is_following:
         return _stream(request, context, _follow_all(context, job, sieve), sieve)
     if sieve.tail < 0 and sieve.since is None:

@@ -34,15 +34,8 @@ async def list_runs(request: Request) -> Response:
     context = context_of(request)
     query = Query(request, ("job", *_FILTERS))
     name = query.text("job")
-    if name is None:
-        return await _page(request, context, query)
-    try:
-        name = context.find_job(name).job.name
-    except ApiError as error:
-        # a job that is gone has a history all the same
-        rows, _ = await context.service.store.runs(RunFilter(job=name), limit=1)
-        if not rows:
-            raise error from None
+    if name is not None:
+        name = await context.name_of_job(name)
     return await _page(request, context, query, job=name)
 
 

@@ -52,12 +52,10 @@ def history(
     exit_status: bool,
 ) -> int | None:
     """Runs, newest first, of all jobs or of one."""
-    from luad.cli.source import job
-
     client = session.client()
     answer = client.get(
         "/runs",
-        job=None if name is None else job(client, name)["name"],
+        job=name,
         status=_states(words(states), failed=failed) or None,
         since=_back(session, since),
         until=_back(session, until),
@@ -83,7 +81,8 @@ def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
     table = Table(
         ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "ERROR"],
         right=frozenset({"TOOK"}),
-        flexible=("ERROR", "JOB", "TRIGGER", "STATUS", "RUN"),
+        flexible=("ERROR", "TRIGGER", "RUN", "TOOK", "STATUS", "JOB"),
+        whole=frozenset({"RUN", "TOOK"}),
     )
     for run in runs:
         at = parse_rfc3339(run.get("started_at") or run.get("scheduled_for"))

@@ -135,7 +135,8 @@ def _show(session: Session, answer: Mapping[str, Any], length: int) -> None:
     table = Table(
         ["", "JOB", "SCHEDULE", strip_header, "LAST", "TOOK", "NEXT"],
         right=frozenset({"TOOK"}),
-        flexible=(strip_header, "SCHEDULE", "JOB", "NEXT", "TOOK"),
+        flexible=(strip_header, "SCHEDULE", "TOOK", "NEXT", "LAST", "JOB"),
+        whole=frozenset({"TOOK"}),
         late=frozenset({strip_header}),
     )
     for job in jobs:

@@ -60,7 +60,7 @@ def logs(
     With -f NAME it spans runs, with a rule between them, and survives a restart of the daemon.
     """
     client = session.client()
-    path, query = _address(client, what)
+    path, query = _address(what)
     query["level"] = level
     if since is not None:
         query["since"] = rfc3339(parse_when(since, session.zone, session.now, direction=-1))
@@ -72,12 +72,16 @@ def logs(
         lines = _follow(session, client, path, {**query, "tail": count})
     else:
         lines = client.stream(path, tail=count, **query)
+    count = 0
     for line in lines:
         if is_wanted(line):
             printer.write(line)
+            count += 1
+    if not count:
+        session.out.say("no such lines" if level or pattern or since else "no lines", "dim")
 
 
-def _address(client: Client, what: str | None) -> tuple[str, dict[str, Any]]:
+def _address(what: str | None) -> tuple[str, dict[str, Any]]:
     """Return the path and the query that lead to the lines of *what*."""
     from luad.cli import source
     from luad.client import segment
@@ -86,7 +90,7 @@ def _address(client: Client, what: str | None) -> tuple[str, dict[str, Any]]:
         return ALL_LOGS, {}
     if source.is_run(what):
         return f"/runs/{segment(what)}/log", {}
-    return ALL_LOGS, {"job": source.job(client, what)["name"]}
+    return ALL_LOGS, {"job": what}
 
 
 def _sieve(pattern: str | None, level: str | None) -> Callable[[dict[str, Any]], bool]:

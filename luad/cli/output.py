@@ -26,7 +26,7 @@ UNICODE_TO_ASCII: Final = str.maketrans(
     }
 )  # fmt: skip
 LEAST_WIDTH: Final = 8
-"""A flexible column keeps as many columns, until all of them are as narrow."""
+"""A column that would have to be narrower than this is left out instead."""
 
 CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != 9}
 
@@ -44,13 +44,16 @@ class Table:
     """Rows below headers.
 
     *right*: columns that are aligned right; *flexible*: those that give way, in this order, when the
-    terminal is too narrow; *late*: those whose end matters more than their beginning.
+    terminal is too narrow, the last of them only when nothing else is left; *whole*: those that are of
+    no use when they are cut, and are left out instead; *late*: those whose end matters more than their
+    beginning.
     """
 
     headers: Sequence[str]
     rows: list[list[Cell | str]] = field(default_factory=list)
     right: frozenset[str] = frozenset()
     flexible: tuple[str, ...] = ()
+    whole: frozenset[str] = frozenset()
     late: frozenset[str] = frozenset()
 
     def cells(self) -> list[list[Cell]]:
@@ -149,6 +152,8 @@ class Output:
         for row in rows:
             parts = []
             for cell, width, header in zip(row, widths, table.headers, strict=True):
+                if not width:
+                    continue
                 text = self._fit(cell.text, width, is_late=header in table.late)
                 padding = " " * (width - columns_of(text))
                 painted = self.paint(text, cell.style)
@@ -178,14 +183,33 @@ def columns_of(text: str) -> int:
 
 
 def _narrow(widths: list[int], table: Table, available: int) -> None:
-    """Take from the flexible columns, in their order, what the terminal lacks."""
-    excess = sum(widths) + 2 * (len(widths) - 1) - available
-    for least in (LEAST_WIDTH, 0):
-        for name in table.flexible:
-            place = list(table.headers).index(name)
-            given = max(0, min(excess, widths[place] - least))
-            widths[place] -= given
-            excess -= given
+    """Take from the flexible columns, in their order, what the terminal lacks.
+
+    A column of width 0 is left out. What a row is about stands in the last flexible column, which
+    keeps twice the least width as long as there are others.
+    """
+    places = [list(table.headers).index(name) for name in table.flexible]
+    least = list(widths)
+    for place in places:
+        if table.headers[place] not in table.whole:
+            wanted = LEAST_WIDTH if place != places[-1] else 2 * LEAST_WIDTH
+            least[place] = min(widths[place], wanted)
+    for place in places[:-1]:
+        if _total(least) <= available:
+            break
+        widths[place] = least[place] = 0
+    excess = _total(widths) - available
+    for place in places:
+        given = max(0, min(excess, widths[place] - least[place]))
+        widths[place] -= given
+        excess -= given
+    if places and excess > 0:
+        widths[places[-1]] = max(0, widths[places[-1]] - excess)
+
+
+def _total(widths: Sequence[int]) -> int:
+    """Count the columns of a row, with the gaps between what is not left out."""
+    return sum(widths) + 2 * (sum(map(bool, widths)) - 1)
 
 
 def _paint(text: str, style: str) -> str:

@@ -160,7 +160,7 @@ def _job_fields(
     return {
         "about": job.get("description") or "",
         "handler": job.get("handler") or "",
-        "schedule": schedule_words(job, session.now, session.zone),
+        "schedule": schedule_words(job, session.now, session.zone, has_zone=True),
         "file": origin if file else "none; made at run time",
         "paused": pause_words(pause, session.now, session.zone) if pause else "",
         "next": ("\n" + " " * 16).join(times),

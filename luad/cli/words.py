@@ -132,8 +132,13 @@ def pause_words(pause: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> 
     return text if until is None else f"{text} until {short_when(until, zone, now)}"
 
 
-def schedule_words(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
-    """Return the schedule in words, with its zone where that differs from the reader's."""
+def schedule_words(
+    job: Mapping[str, Any], now: Instant, zone: tzinfo | None, *, has_zone: bool = False
+) -> str:
+    """Return the schedule in words, with its zone where that differs from the reader's.
+
+    *has_zone*: with its zone in any case.
+    """
     text = str(job.get("schedule_text") or "")
     name = job.get("timezone") or (job.get("schedule") or {}).get("timezone")
     if name and name not in text and (job.get("schedule") or {}).get("type") == "cron":
@@ -143,7 +148,8 @@ def schedule_words(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) ->
             theirs = to_datetime(now, ZoneInfo(name)).utcoffset()
         except (ValueError, OSError):  # a zone that only the daemon's machine knows
             theirs = None
-        if theirs != to_datetime(now, zone).utcoffset() and not text.startswith("every"):
+        is_other = theirs != to_datetime(now, zone).utcoffset() and not text.startswith("every")
+        if has_zone or is_other:
             text += f"  {name}"
     return text + "  (stale)" if is_stale(job) else text
 

@@ -135,8 +135,17 @@ async def test_a_job_that_is_gone_keeps_its_history(api: Any, daemon: Any, kit: 
     await daemon.install()
     assert (await api.get("/v1/jobs/old")).status == 404
     assert [run["job"] for run in (await api.get("/v1/runs?job=old")).json["runs"]] == ["old"]
-    answer = await api.get("/v1/runs?job=never")
-    assert answer.status == 404
+    assert (await api.get("/v1/logs?job=old")).status == 200
+    for route in ("runs", "logs"):
+        assert (await api.get(f"/v1/{route}?job=never")).status == 404
+
+
+async def test_a_job_in_the_place_of_a_run_is_told_apart(api: Any, daemon: Any, kit: Any) -> None:
+    await daemon.install(kit.make_job("old"), kit.make_job("two-words"))
+    for name in ("old", "two-words"):
+        answer = await api.post(f"/v1/runs/{name}/cancel")
+        assert answer.json["hint"] == f"that is a job; luad history {name} lists its runs"
+    assert (await api.get("/v1/runs/nope")).json["hint"] == "luad history lists them"
 
 
 @pytest.mark.parametrize(

@@ -251,13 +251,12 @@ def test_history_is_a_table_with_full_ids_when_piped(luad: Any, peer: Any) -> No
 
 
 def test_history_asks_for_what_was_wanted(luad: Any, peer: Any) -> None:
-    peer.answers["GET /jobs/bill"] = make_job("billing-sync")
     peer.answers["GET /runs"] = {"runs": [], "next_cursor": None}
     args = ["--failed", "--since", "2h", "-n", "7", "--trigger", "manual"]
     result = luad("history", "bill", "--exit-status", *args)
     assert result.code == 0
     asked = peer.asked[-1].query
-    assert asked["job"] == "billing-sync"
+    assert asked["job"] == "bill"
     assert set(asked["status"].split(",")) == {"failed", "timed_out", "lost"}
     assert (asked["limit"], asked["trigger"]) == ("7", "manual")
     assert asked["since"].endswith("Z")
@@ -291,6 +290,15 @@ def test_show_a_job_with_what_comes_and_what_failed(luad: Any, peer: Any) -> Non
     assert f"{RUN}   HTTPStatusError" in result.out
     found = luad("show", "billing", "--json").json
     assert found["last_failure"]["id"] == RUN
+
+
+def test_show_a_job_names_its_zone(luad: Any, peer: Any) -> None:
+    job = make_job("billing-sync", schedule_text="09:00 daily", timezone="Europe/London")
+    job["schedule"] = {"type": "cron", "expression": "0 9 * * *", "timezone": "Europe/London"}
+    peer.answers["GET /jobs/billing-sync"] = job
+    peer.answers[f"GET /jobs/{job['id']}/next"] = {"next": []}
+    peer.answers["GET /runs"] = {"runs": [], "next_cursor": None}
+    assert "09:00 daily  Europe/London" in luad("show", "billing-sync", "--tz", "Europe/London").out
 
 
 def test_at_last_is_left_to_the_daemon(luad: Any, peer: Any) -> None:
@@ -333,8 +341,14 @@ def test_logs_of_a_run_with_and_without_prefix(luad: Any, peer: Any, lines: Any)
     assert luad("logs", RUN, "--grep", "(").code == 2
 
 
+def test_logs_without_a_line_say_so(luad: Any, peer: Any, lines: Any) -> None:
+    peer.answers["GET /logs"] = lines([])
+    assert luad("logs", "billing").err == "no lines\n"
+    assert luad("logs", "--level", "error").err == "no such lines\n"
+    assert luad("logs", "--json").out == ""
+
+
 def test_logs_follow_a_job_over_a_restart_of_the_daemon(luad: Any, peer: Any, lines: Any) -> None:
-    peer.answers["GET /jobs/billing"] = make_job("billing-sync")
     # It breaks off, it ends in order, and then it says no for good.
     answers = [
         lines([line(1), line(2)], break_off=True),
@@ -350,7 +364,7 @@ def test_logs_follow_a_job_over_a_restart_of_the_daemon(luad: Any, peer: Any, li
     assert [asked.query.get("since") for asked in peer.asked if asked.path == "/logs"] == [
         None, "2026-11-22T09:00:02.5Z", "2026-11-22T09:00:03.5Z",
     ]  # fmt: skip
-    assert peer.asked[-1].query["job"] == "billing-sync"
+    assert peer.asked[-1].query["job"] == "billing"
 
 
 def test_logs_follow_a_run_to_its_end(luad: Any, peer: Any, lines: Any) -> None:

@@ -58,7 +58,18 @@ def test_a_table_fits_the_terminal(peer: Any, columns: int) -> None:
         assert job["name"] in lines[1]
     else:
         assert "…" in lines[1]
+        assert "JOB" in lines[0]
+        assert job["name"][:15] in lines[1]  # which job it is outlives all else
     assert "✗" in lines[1].split("…")[-1] or columns == 40, "the newest run is what is kept"
+
+
+def test_a_run_is_named_whole_or_not_at_all(peer: Any) -> None:
+    run = {"id": "run_01M82P2FB8ZSFG85SP6Z64AKDC", "job": "billing-sync", "status": "failed"}
+    peer.answers["GET /runs"] = {"runs": [run], "next_cursor": None}
+    for columns, has_id in ((80, True), (40, False)):
+        shown = ANSI.sub("", on_terminal("history", columns=columns)[1]).splitlines()
+        assert ("run_01M82P2FB8ZSF" in shown[1]) is has_id
+        assert "billing-sync  ✗ failed" in shown[1]
 
 
 def test_a_question_is_asked_on_a_terminal(peer: Any) -> None:
