@@ -32,9 +32,7 @@ MAX_PATH_BYTES: Final = 107
 
 STREAM_BYTES: Final = 1 << 16
 
-HINT_DOWN: Final = (
-    "is it running?  systemctl status luad   ·   luad list --offline reads jobs.d/ directly"
-)
+HINT_DOWN: Final = "is it running?  {look}   ·   luad list --offline reads jobs.d/ directly"
 
 
 class RefusedError(LuadError):
@@ -264,7 +262,10 @@ class Client:
             group = _group_of(address)
             hint = f"it is open to the group {group}:  sudo usermod -aG {group} $USER"
             return UnavailableError(message, hint=f"{hint}, then log in again")
-        return UnavailableError(message, hint=HINT_DOWN)
+        # Below /run it is a service; elsewhere somebody starts it by hand.
+        is_service = address.startswith("/run/luad/") or self._url is not None
+        look = "systemctl status luad" if is_service else "luad serve starts it"
+        return UnavailableError(message, hint=HINT_DOWN.format(look=look))
 
     def _refuse(self, response: http.client.HTTPResponse, data: bytes) -> NoReturn:
         """Raise what a problem document (RFC 9457) says."""

@@ -158,6 +158,7 @@ def _from_click(error: click.ClickException) -> CommandError:
         hint = f"{context.command_path} --help"
     if isinstance(error, click.BadParameter):
         message = error.format_message()
+    message = " ".join(message.split())  # click lists choices on lines of their own
     text = message[:1].lower() + message[1:].rstrip(".")
     return CommandError(
         text, code="usage" if error.exit_code == ExitCode.USAGE else "error", hint=hint

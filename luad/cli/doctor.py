@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 OLDEST_PYTHON: Final = (3, 11)
 LIBRARIES: Final = (
     "yaml", "jsonschema", "croniter", "watchfiles", "structlog", "sqlalchemy", "alembic",
-    "starlette", "uvicorn", "rich", "prometheus_client", "tzdata",
+    "starlette", "uvicorn", "click", "prometheus_client", "tzdata",
 )  # fmt: skip
 CLOCK_ERROR: Final = 5
 """What adjtimex(2) returns while nobody keeps the clock in step."""

@@ -81,7 +81,7 @@ def explained(expression: str, name: str, zone: tzinfo, start: Instant, count: i
     if isinstance(schedule, Once) and not times:
         notes.append("that is in the past")
     elif isinstance(schedule, Interval):
-        notes.append("counted from --from here; a job counts from its `start_at`")
+        notes.append("counted from now (or --from); a job counts from its `start_at`")
     return Explained(expression, name, explain_schedule(schedule), times, fields, notes)
 
 

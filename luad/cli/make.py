@@ -185,7 +185,8 @@ def _write_stub(folder: Path, handler: str, name: str) -> Path | None:
 
 
 def _tell(session: Session, path: Path, stub: Path | None, job: Job) -> None:
-    from luad.cli.offline import fire_times
+    from luad.cli.offline import fire_times, is_floating
+    from luad.core.schedule import describe_schedule
 
     times = list(fire_times(job, session.now, None, 3))
     if session.json:
@@ -198,6 +199,10 @@ def _tell(session: Session, path: Path, stub: Path | None, job: Job) -> None:
     for number, at in enumerate(times):
         lead = "next: " if number == 0 else "      "
         out.say(lead + show_when(at, session.zone, session.now))
+    if is_floating(job):
+        out.say(
+            f"next: {describe_schedule(job.schedule)}, counted from when luad serve sees the file"
+        )
     out.say(f"try it:  luad test {job.name}")
 
 

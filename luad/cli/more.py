@@ -19,10 +19,11 @@ from luad.cli.session import Session
 DEPENDENCIES: Final = (
     "PyYAML",
     "SQLAlchemy",
+    "alembic",
     "click",
     "croniter",
     "jsonschema",
-    "rich",
+    "prometheus-client",
     "starlette",
     "structlog",
     "tzdata",

@@ -59,6 +59,13 @@ def next_from_files(
         for at in fire_times(job, start, end, count)
     ]
     rows.sort(key=lambda row: (row[0], row[1].name))
+    floating = [job.name for job in chosen if is_floating(job) and (job.enabled or is_all or names)]
+    if floating and not session.json:
+        session.out.complain(
+            f"not among them: {', '.join(floating)}; the first run is counted from when the daemon "
+            "sees the file (`start_at` fixes it)",
+            "yellow",
+        )
     return [_row(at, job) for at, job in rows[:count]]
 
 
@@ -104,13 +111,18 @@ def _view(wanted: Wanted, now: Instant) -> dict[str, Any]:
     return {**job_view(state), "id": None}
 
 
+def is_floating(job: Job) -> bool:
+    """Whether only the daemon can know when *job* is due, because it saw the file first then."""
+    return isinstance(job.schedule, Interval) and job.schedule.start_at is None
+
+
 def fire_times(job: Job, start: Instant, end: Instant | None, count: int) -> Iterator[Instant]:
     """Yield up to *count* fire times after *start*.
 
-    An interval without `start_at` counts from its installation, which only the daemon knows.
+    There are none for a job that `is_floating`.
     """
     schedule = job.schedule
-    if isinstance(schedule, Interval) and schedule.start_at is None:
+    if is_floating(job):
         return
     grid_at = schedule.start_at or 0 if isinstance(schedule, Interval) else 0
     at = next_occurrence(schedule, grid_at, start)

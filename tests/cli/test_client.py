@@ -86,6 +86,15 @@ def test_a_missing_socket_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert "luad list --offline" in caught.value.hint
 
 
+def test_what_to_do_depends_on_who_starts_the_daemon(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError) as own:
+        Client(tmp_path / "luad.sock").get("/status")
+    assert "luad serve starts it" in own.value.hint
+    with pytest.raises(UnavailableError) as service:
+        Client(Path("/run/luad/nobody.sock")).get("/status")
+    assert "systemctl status luad" in service.value.hint
+
+
 def test_a_dead_socket_refuses(tmp_path: Path) -> None:
     path = tmp_path / "dead.sock"
     with socket.socket(socket.AF_UNIX) as server:

@@ -213,6 +213,14 @@ def test_next_from_the_files(luad: Any, shop: Path) -> None:
     assert luad(*args, "nope").code == 3
 
 
+def test_next_from_the_files_names_what_only_the_daemon_knows(luad: Any, shop: Path) -> None:
+    (shop / "jobs.d/tick.yaml").write_text(
+        "name: tick\nhandler: app:work\nschedule: {type: interval, every: 5m}\n"
+    )
+    assert "not among them: tick; the first run is counted from" in luad("next", "--offline").err
+    assert "tick" not in luad("next", "--offline", "good").err
+
+
 def test_without_daemon_and_files_it_is_unavailable(luad: Any) -> None:
     for command in ("list", "next"):
         result = luad(command)

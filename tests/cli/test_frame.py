@@ -65,6 +65,10 @@ def test_an_unknown_option_gets_the_nearest_one(luad: Any) -> None:
     assert "did you mean `--status`?" in result.err
 
 
+def test_an_error_of_arguments_is_one_line(luad: Any) -> None:
+    assert luad("completion").err.splitlines()[0].endswith("Choose from: bash, zsh, fish")
+
+
 def test_with_json_an_error_is_one_problem_document_on_stderr(luad: Any) -> None:
     for args in (("--json", "histroy"), ("histroy", "--json"), ("list", "--json", "--nope")):
         result = luad(*args)

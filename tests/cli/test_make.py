@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from luad.cli.doctor import LIBRARIES
+from luad.cli.more import DEPENDENCIES
 
 
 def test_init_makes_a_project_that_checks_and_runs(luad: Any, tmp_path: Path) -> None:
@@ -87,6 +92,10 @@ def test_new_does_not_shadow_the_standard_library(luad: Any) -> None:
     assert "handler: job_json:run" in luad("new", "json", "--stdout").out
 
 
+def test_new_says_from_when_an_interval_counts(luad: Any) -> None:
+    assert "every 5m, counted from when luad serve sees" in luad("new", "tick", "--every", "5m").err
+
+
 def test_new_to_stdout_writes_nothing(luad: Any, tmp_path: Path) -> None:
     result = luad("new", "later", "--at", "2030-01-02T03:04", "--tz", "Asia/Tokyo", "--stdout")
     assert 'execute_at: "2030-01-01T18:04:00Z"' in result.out
@@ -144,6 +153,16 @@ def test_doctor_names_what_fails_and_what_to_do(luad: Any, tmp_path: Path) -> No
     assert "✗ fail  job files" in result.out
     (tmp_path / "luad.yaml").write_text("timezone: Mars/Olympus\n")
     assert "✗ fail  settings" in luad("doctor").out
+
+
+def test_doctor_and_version_know_what_luad_needs() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    needed = {
+        re.split(r"[<>=]", each)[0].lower().replace("-", "_")
+        for each in tomllib.loads(text)["project"]["dependencies"]
+    }
+    assert {{"yaml": "pyyaml"}.get(name, name) for name in LIBRARIES} == needed
+    assert {name.lower().replace("-", "_") for name in DEPENDENCIES} == needed
 
 
 def test_doctor_sees_a_daemon_of_another_version(luad: Any, peer: Any) -> None:
