@@ -151,6 +151,8 @@ def _no_key(before: str, char: str) -> tuple[str, str]:
 def _no_value(_before: str, char: str) -> tuple[str, str]:
     if char == ",":
         return "a comma with nothing before it", "delete it"
+    if not char:
+        return "the file ends inside a list or mapping", "close the `[` or `{` that is open"
     return "a value was expected here", "quote text that starts with a special sign"
 
 

@@ -122,9 +122,9 @@ def introduction(daemon: Daemon) -> dict[str, Any]:
         "jobs": len(daemon.engine.entries),
         "files": reading.file_count if reading else 0,
         "problems": reading.error_count if reading else 0,
-        "jobs_dirs": [str(folder) for folder in settings.jobs],
-        "handlers_path": str(settings.handlers_path),
-        "state_dir": str(settings.state_dir),
+        "jobs_dirs": [str(folder.absolute()) for folder in settings.jobs],
+        "handlers_path": str(settings.handlers_path.absolute()),
+        "state_dir": str(settings.state_dir.absolute()),
         "socket": str(settings.socket),
         "took_ms": daemon.clock.now().elapsed - daemon.started_at.elapsed,
     }
@@ -141,8 +141,8 @@ def describe(daemon: Daemon) -> dict[str, Any]:
         "started_at": format_instant(daemon.started_at.wall),
         "uptime_seconds": (now.elapsed - daemon.started_at.elapsed) // 1_000,
         "socket": str(daemon.settings.socket),
-        "state_dir": str(daemon.settings.state_dir),
-        "jobs_dirs": [str(folder) for folder in daemon.settings.jobs],
+        "state_dir": str(daemon.settings.state_dir.absolute()),
+        "jobs_dirs": [str(folder.absolute()) for folder in daemon.settings.jobs],
         "runs": {
             "running": runs.slots.taken_count,
             "queued": len(runs.all()) - runs.slots.taken_count,

@@ -253,7 +253,9 @@ def _pairs(values: Mapping[str, Any]) -> str:
 def _word(value: Any) -> str:
     if type(value) is int:
         return str(value)
-    text = value if isinstance(value, str) else _encode(value)
+    if not isinstance(value, str):
+        return printable(_encode(value))  # JSON shows by itself where it ends
+    text = value
     if _PLAIN_WORD.fullmatch(text):
         return text
     return printable(json.dumps(text, ensure_ascii=False))
