@@ -161,7 +161,7 @@ def when_due(
     """
     if open_count == 0:
         return Start.NOW
-    if is_backlog and overlap is not Overlap.ALLOW:
+    if is_backlog and (overlap is not Overlap.ALLOW or open_count >= max_running):
         return Start.WHEN_ENDED
     match overlap:
         case Overlap.SKIP:

@@ -150,6 +150,7 @@ def test_every_due_occurrence_is_in_exactly_one_place(
         (Overlap.ALLOW, 1, 0, False, Start.NOW),
         (Overlap.ALLOW, 2, 0, False, Start.NEVER),
         (Overlap.ALLOW, 1, 0, True, Start.NOW),
+        (Overlap.ALLOW, 2, 0, True, Start.WHEN_ENDED),
     ],
 )
 def test_overlap(
