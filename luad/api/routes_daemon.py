@@ -14,6 +14,7 @@ from starlette.routing import Route
 from luad.api import views
 from luad.api.context import context_of, json_response
 from luad.api.params import MAX_LIMIT, Query, read_body, wrong_parameter
+from luad.api.streams import StreamResponse
 from luad.api.upcoming import upcoming
 from luad.clock import elapsed_ms
 from luad.core.model import DAY, Instant, JobStatus
@@ -190,12 +191,11 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """`GET /metrics`: numbers for Prometheus."""
     # ~60 ms, and only who scrapes pays for it
-    from luad.api.metrics import CONTENT_TYPE, Numbers, render  # noqa: PLC0415 - see above
+    from luad.api.metrics import CONTENT_TYPE, scrape  # noqa: PLC0415 - see above
 
     context = context_of(request)
     await context.recall.wait()
-    numbers = Numbers.of(context.service)
-    return Response(await asyncio.to_thread(render, numbers), media_type=CONTENT_TYPE)
+    return StreamResponse(scrape(context.service), CONTENT_TYPE)
 
 
 def _errors(context: Context) -> list[Any]:

@@ -1,0 +1,123 @@
+"""The lines of the jobs, read with the library's parser and held against what the library writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from luad.api.board import BUCKETS_S, Histogram, Tally
+from luad.api.jobmetrics import FAMILIES, JobLines
+from luad.api.metrics import scrape
+from luad.api.service import JobStateView
+from luad.core.model import Cron, Job, RunState, Trigger
+
+RAN = (RunState.SUCCEEDED, Trigger.SCHEDULE)
+LATE = (RunState.MISSED, "downtime")
+
+
+def view(name: str = "tidy", *, handler: str = "house:tidy", is_dynamic: bool = False) -> Any:
+    job = Job(name, handler, Cron("0 3 * * *"), "r1", definition={"name": name})
+    return JobStateView(job, f"job_{name}", 0, 0, next_fire_at=1_500, is_dynamic=is_dynamic)
+
+
+def histogram_of(*seconds: float) -> Histogram:
+    histogram = Histogram()
+    for each in seconds:
+        histogram.add(each)
+    return histogram
+
+
+def tally_of(*seconds: float) -> Tally:
+    tally = Tally("tidy", run_counts={RAN: 3}, skip_counts={LATE: 1_234_567}, retries=2)
+    tally.durations = histogram_of(*seconds)
+    return tally
+
+
+def text_of(*jobs: tuple[JobStateView, Tally | None]) -> str:
+    lines = JobLines()
+    for state, tally in jobs:
+        lines.add(state, tally)
+    return "".join(lines.texts())
+
+
+def samples(text: str) -> dict[Any, float]:
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+class ByTheLibrary:
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+
+    def collect(self) -> Iterable[Metric]:
+        assert self.tally.durations is not None
+        runs = CounterMetricFamily("luad_runs", "", labels=("job", "status", "trigger"))
+        runs.add_metric(("tidy", "succeeded", "schedule"), self.tally.run_counts[RAN])
+        runs.add_metric(("tidy", "missed", "schedule"), self.tally.skip_counts[LATE])
+        total, buckets = 0, []
+        for bound, count in zip((*BUCKETS_S, "+Inf"), self.tally.durations.counts, strict=True):
+            total += count
+            buckets.append((str(bound), total))
+        durations = HistogramMetricFamily("luad_run_duration_seconds", "", labels=("job",))
+        durations.add_metric(("tidy",), buckets, self.tally.durations.total_s)
+        return runs, durations
+
+
+@given(st.lists(st.floats(0, 1e9), max_size=20))
+def test_the_lines_say_what_the_library_would_say(seconds: list[float]) -> None:
+    tally = tally_of(*seconds)
+    registry = CollectorRegistry()
+    registry.register(ByTheLibrary(tally))
+    expected = samples(generate_latest(registry).decode())
+    assert expected.items() <= samples(text_of((view(), tally))).items()
+
+
+def test_every_family_is_there_even_without_a_job() -> None:
+    families = list(text_string_to_metric_families(text_of()))
+    kinds = [(each.name.removesuffix("_total"), each.kind) for each in FAMILIES]
+    assert [(each.name, each.type) for each in families] == kinds
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",))))
+def test_whatever_a_label_holds_is_read_back(handler: str) -> None:
+    labels = [dict(key[1:]) for key in samples(text_of((view(handler=handler), None)))]
+    assert [each["handler"] for each in labels if "handler" in each] == [handler]
+
+
+def test_dynamic_jobs_of_a_handler_share_their_lines() -> None:
+    jobs = [(view(name, is_dynamic=True), tally_of(1, 2)) for name in ("a", "b", "c")]
+    found = samples(text_of(*jobs, (view("d", handler="other:x", is_dynamic=True), None)))
+    job = ("job", "dynamic:house:tidy")
+    assert {key[1] for key in found} == {job}
+    assert found["luad_runs_total", job, ("status", "succeeded"), ("trigger", "schedule")] == 9
+    assert found["luad_runs_missed_total", job, ("reason", "downtime")] == 3 * 1_234_567
+    assert found["luad_run_retries_total", job] == 6
+    assert found["luad_run_duration_seconds_count", job] == 6
+    assert found["luad_run_duration_seconds_sum", job] == 9
+
+
+async def test_the_loop_turns_while_the_jobs_are_written(daemon: Any, kit: Any) -> None:
+    await daemon.install(*(kit.make_job(f"job-{number:03}") for number in range(300)))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    pieces = [piece async for piece in scrape(daemon)]
+    counting.cancel()
+    assert turns >= 5
+    assert b"".join(pieces).count(b"\nluad_job_info{") == 300
