@@ -210,16 +210,8 @@ def _signature(path: str) -> Signature | None:
 
 
 def _as_signature(status: os.stat_result) -> Signature:
-    return (
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_mode,
-        status.st_uid,
-        status.st_gid,
-    )
+    """Return what changes whenever the file does: mode and owner show in the ctime."""
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _prefix(folder: Path) -> str:
