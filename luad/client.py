@@ -263,8 +263,11 @@ class Client:
             hint = f"it is open to the group {group}:  sudo usermod -aG {group} $USER"
             return UnavailableError(message, hint=f"{hint}, then log in again")
         # Below /run it is a service; elsewhere somebody starts it by hand.
-        is_service = address.startswith("/run/luad/") or self._url is not None
-        look = "systemctl status luad" if is_service else "luad serve starts it"
+        look = "luad serve starts it"
+        if self._url is not None or address.startswith("/run/luad/"):
+            look = "systemctl status luad"
+            if isinstance(error, FileNotFoundError) and len(self._sockets) > 1:
+                look = "luad serve, or systemctl start luad"  # nobody was found anywhere
         return UnavailableError(message, hint=HINT_DOWN.format(look=look))
 
     def _refuse(self, response: http.client.HTTPResponse, data: bytes) -> NoReturn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from luad.cli import project
 from luad.cli.failure import CommandError
@@ -49,7 +49,7 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
     if settings_path is not None:
         data[str(settings_path)] = _read(settings_path)
         problems += check_settings(SettingsFile(str(settings_path), data[str(settings_path)]))[1]
-    chosen = _settings(session)
+    chosen = _settings_for(session, job_paths)
     files, folder_problems = _job_files(chosen, job_paths, is_project=not paths)
     loaded = project.load(chosen, files, folder_problems)
     problems += loaded.problems
@@ -79,14 +79,28 @@ def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list
     return settings_path, job_paths
 
 
-def _settings(session: Session) -> Settings:
+def _settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settings:
     """Return the settings, without luad.yaml when that is broken: its problems are told anyway."""
     try:
-        return project.settings(session)
+        return project.settings(session, flags)
     except SettingsError as error:
         if not error.problems:
             raise
-        return load_settings({}, os.environ, None, uid=os.geteuid())
+        return load_settings(flags or {}, os.environ, None, uid=os.geteuid())
+
+
+def _settings_for(session: Session, paths: Sequence[Path]) -> Settings:
+    """Return the settings of the project that *paths* belong to, which may be another than this.
+
+    Its handlers, and its luad.yaml, are those beside the job folder.
+    """
+    chosen = _settings(session)
+    if not paths:
+        return chosen
+    folder = (paths[0] if paths[0].is_dir() else paths[0].parent).absolute()
+    if any(folder.is_relative_to(known.absolute()) for known in chosen.jobs):
+        return chosen
+    return _settings(session, {"jobs": (str(folder),)})
 
 
 def _job_files(

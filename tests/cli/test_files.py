@@ -140,6 +140,17 @@ def test_check_of_named_files_and_settings(luad: Any, shop: Path) -> None:
     assert luad("check", "nowhere").code == 2
 
 
+def test_check_of_another_project_takes_its_handlers_and_settings(
+    luad: Any, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    assert luad("check", shop / "jobs.d/good.yaml").code == 0
+    assert luad("check", shop / "jobs.d").code == 0
+    monkeypatch.chdir(shop / "jobs.d")
+    assert luad("check", "good.yaml").code == 0
+    assert luad("check", ".").code == 0
+
+
 def test_check_without_a_project_says_so(luad: Any) -> None:
     result = luad("check")
     assert result.code == 2
