@@ -6,13 +6,18 @@ retroactive: a changed schedule looks at no instant before the change.
 
 from __future__ import annotations
 
+from typing import Final
+
 from luad.core.events import ConfigLoaded, InstallJob, RemoveJob, Reply
 from luad.core.ids import make_id
 from luad.core.ledger import Ledger
-from luad.core.model import Instant, Interval, Job, Once, Reason, RunState, Wanted
+from luad.core.model import Instant, Interval, Job, Once, Reason, RunState, Trigger, Wanted
 from luad.core.plan import make_plan
+from luad.core.policy import is_too_late
 from luad.core.state import Entry, State
 from luad.core.timetable import Alarm
+
+_BY_SCHEDULE: Final = frozenset({Trigger.SCHEDULE, Trigger.CATCHUP})
 
 
 class JobSet:
@@ -41,7 +46,7 @@ class JobSet:
             if is_first:
                 self._state.arm(entry)
         if is_first:
-            self._cancel_orphans(now)
+            self._cancel_leftovers(now)
         self._state.log(
             "config.installed",
             added=len(plan.add),
@@ -90,11 +95,21 @@ class JobSet:
             # After a restart the last good version is looked for under the path that is stored.
             self._state.out.append(InstallJob(entry.job_id, entry.job, new.origin, now))
 
-    def _cancel_orphans(self, now: Instant) -> None:
-        """End what waits for a job that could not be taken over from the previous daemon."""
+    def _cancel_leftovers(self, now: Instant) -> None:
+        """End what the previous daemon left waiting, and which must not start any more."""
         for run in self._state.runs.all():
-            if run.state is not RunState.RUNNING and self._state.job_in_force(run) is None:
+            if run.state is RunState.RUNNING:
+                continue
+            job = self._state.job_in_force(run)
+            if job is None:  # it could not be taken over
                 self._state.runs.cancel(run, Reason.REMOVED, now, self._state.timetable)
+            elif (
+                run.state is RunState.QUEUED
+                and run.attempt == 1
+                and run.trigger in _BY_SCHEDULE
+                and is_too_late(job, now - run.fire_at)
+            ):
+                self._state.runs.cancel(run, Reason.DOWNTIME, now, self._state.timetable)
 
     def _remove(self, entry: Entry, now: Instant) -> None:
         name = entry.job.name

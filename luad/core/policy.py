@@ -54,7 +54,16 @@ COUNT_CAP: Final = 1_000
 
 def is_on_time(job: Job, late_ms: int) -> bool:
     """Say whether an occurrence that is *late_ms* late simply runs, whatever the catch-up policy."""
-    return late_ms <= min(ON_TIME_MS, max(job.catch_up_window_ms, LEAST_WINDOW_MS))
+    return late_ms <= min(ON_TIME_MS, _window_ms(job))
+
+
+def is_too_late(job: Job, late_ms: int) -> bool:
+    """Say whether an occurrence that is *late_ms* late must not start any more."""
+    return late_ms > _window_ms(job)
+
+
+def _window_ms(job: Job) -> int:
+    return max(job.catch_up_window_ms, LEAST_WINDOW_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +105,11 @@ def due_until(job: Job, grid_at: Instant, after: Instant, now: Instant, cause: R
     last = last_fired(job, grid_at, after, now)
     if last is None:
         return NOTHING_DUE
-    window_ms = max(job.catch_up_window_ms, LEAST_WINDOW_MS)
-    horizon = now - window_ms - job.jitter_ms
-    if last.fire_at < now - window_ms:
+    if is_too_late(job, now - last.fire_at):
         missed = skip_range(job, grid_at, after, last.scheduled_for, RunState.MISSED, cause)
         return Due(skips=missed, handled_until=last.scheduled_for)
 
+    horizon = now - _window_ms(job) - job.jitter_ms
     fresh_after = max(after, min(horizon, last.scheduled_for) - 1)
     too_late = skip_range(job, grid_at, after, fresh_after, RunState.MISSED, cause)
     match job.catch_up:

@@ -43,6 +43,7 @@ from luad.core.model import (
     Once,
     Origin,
     Overlap,
+    Reason,
     Retry,
     RunState,
     Trigger,
@@ -309,6 +310,24 @@ def test_what_waits_for_a_job_that_could_not_be_restored_is_cancelled() -> None:
     bench.go_to(600)
     assert bench.engine.runs.all() == []
     assert len(bench.started()) == 1
+
+
+def test_what_waited_for_a_slot_before_a_long_downtime_gives_way_to_the_latest() -> None:
+    bench = Bench(make_job("a"), make_job("b", schedule=Interval(61_000)), capacity=1)
+    bench.go_to(61)
+    first = bench.started()[0]
+    bench.end(first)
+    bench.go_to(120)
+    assert [run.job_name for run in bench.started()] == ["a", "b"]
+    waiting = next(run for run in bench.engine.runs.all() if run.state is RunState.QUEUED)
+    assert waiting.job_name == "a"
+    bench.wall += 3 * DAY
+    bench.elapsed += 3 * DAY
+    bench.effects.clear()
+    bench.restart()
+    ended = [each.run for each in bench.all(SaveRun) if each.run.id == waiting.id]
+    assert [(run.state, run.reason) for run in ended] == [(RunState.CANCELLED, Reason.DOWNTIME)]
+    assert [run.scheduled_for for run in bench.claims() if run.job_name == "a"] == [bench.wall]
 
 
 # --- pause -------------------------------------------------------------------------------------
