@@ -18,6 +18,7 @@ from luad.api.params import MAX_LIMIT, Query, read_body
 from luad.api.streams import StreamResponse
 from luad.core.events import PauseRequested, ResumeRequested, TriggerRequested
 from luad.core.model import JobHealth, JobStatus, Run, Trigger
+from luad.errors import Severity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -37,6 +38,9 @@ _FILTERS: Final = (
     "limit",
     "cursor",
 )
+MAX_BROKEN: Final = 100
+"""Broken files that a list names; `GET /v1/config` has them all."""
+
 _PORTION: Final = 200
 """Jobs that are shown at one go; between two portions the loop does what else is due."""
 
@@ -57,13 +61,23 @@ async def list_jobs(request: Request) -> Response:
     if is_more:
         states = states[:limit]
     cursor = states[-1].job.name if is_more else None
-    end = f'],"hidden_dynamic":{hidden},"next_cursor":{encode_text(cursor)}}}'
+    broken = encode_text(_broken_files(context))
+    end = (
+        f'],"hidden_dynamic":{hidden},"broken_files":{broken},"next_cursor":{encode_text(cursor)}}}'
+    )
     headers = link_header(request, cursor)
     if len(states) > _PORTION:
         pieces = _list_pieces(context, states, end)
         return StreamResponse(pieces, "application/json", headers)
     body = '{"jobs":[' + ",".join(map(context.job_text, states)) + end
     return Response(to_bytes(body), headers=headers, media_type="application/json")
+
+
+def _broken_files(context: Context) -> list[str]:
+    """Return the files and folders that have errors: jobs may be missing from the list for them."""
+    problems = context.service.problems()
+    paths = {each.path for each in problems if each.severity is Severity.ERROR}
+    return sorted(paths)[:MAX_BROKEN]
 
 
 async def _list_pieces(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 CONDITIONS: Final = (*GLYPHS, "active")
 REFRESH_SECONDS: Final = 2.0
+MAX_WARNINGS: Final = 5
 FAR: Final = 1 << 62
 """Sorts after every instant."""
 
@@ -156,11 +157,17 @@ def _show(session: Session, answer: Mapping[str, Any], length: int) -> None:
     if jobs:
         out.table(table)
     out.say(_summary(answer, jobs) + f"  Times: {zone_name(zone, now)}", "dim")
-    for path in sorted({job["file"]["path"] for job in jobs if is_stale(job) and job.get("file")}):
+    stale = {job["file"]["path"] for job in jobs if is_stale(job) and job.get("file")}
+    for path in sorted(stale):
         out.complain(
             f"warning: {path} is broken; its last good version keeps running  (luad check)",
             "yellow",
         )
+    others = [path for path in answer.get("broken_files") or () if path not in stale]
+    for path in others[:MAX_WARNINGS]:
+        out.complain(f"warning: {path} is broken  (luad check)", "yellow")
+    if len(others) > MAX_WARNINGS:
+        out.complain(f"warning: so are {len(others) - MAX_WARNINGS} more", "yellow")
 
 
 def _summary(answer: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> str:

@@ -117,6 +117,7 @@ async def test_files_with_their_jobs_and_problems(api: Any, daemon: Any, kit: An
         {"path": "jobs.d/report.yaml", "stale": True, "jobs": ["r"]},
     ]
     assert body["stale"] == ["jobs.d/report.yaml"]
+    assert (await api.get("/v1/jobs")).json["broken_files"] == ["jobs.d/report.yaml"]
     problem = body["problems"][0]
     assert (problem["code"], problem["filename"], problem["location"]) == (
         "LU102",

@@ -152,6 +152,15 @@ def test_list_shows_each_job_on_a_line(luad: Any) -> None:
     assert "warning: jobs.d/report.yaml is broken" in result.err
 
 
+def test_list_names_broken_files_that_have_no_job(luad: Any, peer: Any) -> None:
+    broken = [f"jobs.d/{number}.yaml" for number in range(7)]
+    peer.answers["GET /jobs"] = {**page(), "broken_files": broken}
+    result = luad("list")
+    assert result.err.count(" is broken  (luad check)") == 5
+    assert "warning: jobs.d/0.yaml is broken" in result.err
+    assert "warning: so are 2 more" in result.err
+
+
 @pytest.mark.usefixtures("jobs")
 def test_list_json_is_what_the_daemon_said_and_nothing_else(luad: Any) -> None:
     result = luad("list", "--json")
