@@ -38,7 +38,7 @@ async def beat(daemon: Daemon) -> None:
         daemon.lag_ms = max(0.0, elapsed_ms() - before - period_s * 1_000)
         daemon.post(Ticked())
         daemon.store.touch(daemon.clock.now().wall)
-        line = status_line(daemon)
+        line = status_line(daemon) if daemon.notifier.is_supervised else shown
         if line != shown:
             daemon.notifier.status(line)
             shown = line
