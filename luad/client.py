@@ -266,8 +266,8 @@ class Client:
         look = "luad serve starts it"
         if self._url is not None or address.startswith("/run/luad/"):
             look = "systemctl status luad"
-            if isinstance(error, FileNotFoundError) and len(self._sockets) > 1:
-                look = "luad serve, or systemctl start luad"  # nobody was found anywhere
+            if isinstance(error, FileNotFoundError):
+                look = "luad serve, or systemctl start luad"  # neither was there
         return UnavailableError(message, hint=HINT_DOWN.format(look=look))
 
     def _refuse(self, response: http.client.HTTPResponse, data: bytes) -> NoReturn:

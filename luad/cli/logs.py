@@ -6,6 +6,7 @@ Room rule: shows; changes nothing. A stream that breaks is taken up again.
 from __future__ import annotations
 
 import re
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -199,6 +200,7 @@ class Printer:
             self._rule(line)
             message = self._prefix(line) + message
         out.line(message, LEVEL_STYLES.get(str(line.get("level")).lower(), ""))
+        sys.stdout.flush()  # who follows through a pipe wants the line now
 
     def _rule(self, line: dict[str, Any]) -> None:
         """Say once per run whose lines follow; on stderr, because it is no line of the log."""

@@ -92,7 +92,7 @@ def test_what_to_do_depends_on_who_starts_the_daemon(tmp_path: Path) -> None:
     assert "luad serve starts it" in own.value.hint
     with pytest.raises(UnavailableError) as service:
         Client(Path("/run/luad/nobody.sock")).get("/status")
-    assert "systemctl status luad" in service.value.hint
+    assert "luad serve, or systemctl start luad" in service.value.hint
 
 
 def test_a_dead_socket_refuses(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -374,6 +376,16 @@ def test_logs_follow_a_job_over_a_restart_of_the_daemon(luad: Any, peer: Any, li
         None, "2026-11-22T09:00:02.5Z", "2026-11-22T09:00:03.5Z",
     ]  # fmt: skip
     assert peer.asked[-1].query["job"] == "billing"
+
+
+def test_followed_lines_pass_a_pipe_at_once(peer: Any, lines: Any) -> None:
+    peer.answers["GET /logs"] = lines([line(1)], break_off=True)
+    command = [sys.executable, "-m", "luad", "logs", "-f", "--utc"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"09:00:01.500 INFO    billing-sync app  line 1\n"
+        assert process.poll() is None  # it waits for the daemon, and would for ever
+        process.kill()
 
 
 def test_logs_follow_a_run_to_its_end(luad: Any, peer: Any, lines: Any) -> None:
