@@ -59,7 +59,9 @@ def build_app(service: Service, recall: Recall) -> Starlette:
         exception_handlers={HTTPException: _pass_on},
     )
     app.router.redirect_slashes = False  # a path means one thing
-    app.state.context = Context(service, recall)
+    context = Context(service, recall)
+    recall.prepare = context.job_text
+    app.state.context = context
     return app
 
 

@@ -9,7 +9,7 @@ import asyncio
 import pwd
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from luad.api.board import LastRun
     from luad.api.recall import Recall
     from luad.api.service import JobStateView, Service
     from luad.core.events import Reply
@@ -43,6 +44,15 @@ _LISTS_RUNS: Final = "luad history lists them"
 _RUN_NAME: Final = re.compile(r"@last|@last-failed|[A-Za-z0-9_]{1,64}")
 
 
+class _JobText(NamedTuple):
+    """A job as JSON without its end; the first *fixed_size* characters tell its definition."""
+
+    state: JobStateView
+    last: LastRun | None
+    text: str
+    fixed_size: int
+
+
 @dataclass
 class Context:
     """One server's memory."""
@@ -50,31 +60,22 @@ class Context:
     service: Service
     recall: Recall
     stream_count: int = 0
-    _fixed_texts: dict[str, tuple[Job, str]] = field(default_factory=dict)
+    _job_texts: dict[str, _JobText] = field(default_factory=dict)
     _user_names: dict[int, str] = field(default_factory=dict)
 
     def job_text(self, state: JobStateView) -> str:
-        """Return `views.job_view` of *state* as JSON text, quickly: what does not change is kept."""
-        board = self.service.board
-        changing = encode_text(views.changing_part(state, board.last(state.job_id)))
-        strip = board.strip(state.job_id)
-        return f'{self._fixed_text(state)},{changing[1:-1]},"recent_runs":[{strip}]}}'
-
-    def _fixed_text(self, state: JobStateView) -> str:
-        known = self._fixed_texts.get(state.job_id)
-        if known is not None and known[0] is state.job:
-            return known[1]
-        text = encode_text(views.fixed_part(state))[:-1]
-        self._fixed_texts[state.job_id] = (state.job, text)
-        return text
+        """Return `views.job_view` of *state* as JSON text; what is as it was is not written again."""
+        last = self.service.board.last(state.job_id)
+        known = self._job_texts.get(state.job_id)
+        if known is None or known.last is not last or known.state != state:
+            known = self._job_texts[state.job_id] = _write_job(state, last, known)
+        return f'{known.text},"recent_runs":[{self.service.board.strip(state.job_id)}]}}'
 
     def forget_all_but(self, states: Sequence[JobStateView]) -> None:
         """Drop the texts of jobs that are gone, once they are many."""
-        if len(self._fixed_texts) > 2 * len(states) + 100:
+        if len(self._job_texts) > 2 * len(states) + 100:
             ids = {state.job_id for state in states}
-            self._fixed_texts = {
-                key: value for key, value in self._fixed_texts.items() if key in ids
-            }
+            self._job_texts = {key: value for key, value in self._job_texts.items() if key in ids}
 
     async def author(self, request: Request) -> str:
         """The name of the user at the other end of the socket."""
@@ -160,6 +161,15 @@ class Context:
         if reply.error is not None:
             raise ApiError(reply.error, reply.message, hint=reply.hint)
         return reply
+
+
+def _write_job(state: JobStateView, last: LastRun | None, known: _JobText | None) -> _JobText:
+    if known is not None and known.state.job is state.job:
+        fixed = known.text[: known.fixed_size]
+    else:
+        fixed = encode_text(views.fixed_part(state))[:-1]
+    changing = encode_text(views.changing_part(state, last))
+    return _JobText(state, last, f"{fixed},{changing[1:-1]}", len(fixed))
 
 
 def context_of(request: Request) -> Context:

@@ -15,17 +15,27 @@ from luad.api.views import NEVER_RAN
 from luad.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from luad.api.service import JobStateView, Service
     from luad.store.shapes import RecentRun
 
 _PORTION: Final = 100
 WAIT_S: Final = 2.0
 
+PREPARED: Final = 2_000
+"""Jobs that are prepared to be shown. With many more, memory matters more than the first look."""
+
 
 class Recall:
-    """Knows whether the runs before the daemon's start are on the board yet."""
+    """Knows whether the runs before the daemon's start are on the board yet.
+
+    *prepare*, if set, is called for the first jobs once they are: whoever lists them first shall
+    not wait longer than whoever does so later.
+    """
 
     def __init__(self, service: Service) -> None:
+        self.prepare: Callable[[JobStateView], object] | None = None
         self._service = service
         self._task: asyncio.Task[None] | None = None
 
@@ -51,6 +61,14 @@ class Recall:
         while portion := list(islice(rest, _PORTION)):
             with contextlib.suppress(StoreUnavailableError):
                 await self._recall(portion)
+        if self.prepare is not None:
+            await self._prepare(self.prepare)
+
+    async def _prepare(self, prepare: Callable[[JobStateView], object]) -> None:
+        for number, state in enumerate(self._service.jobs()[:PREPARED]):
+            prepare(state)
+            if number % _PORTION == 0:
+                await asyncio.sleep(0)
 
     async def _recall(self, portion: list[JobStateView]) -> None:
         store, board = self._service.store, self._service.board

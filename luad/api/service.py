@@ -7,7 +7,7 @@ API never touches the engine: it hands a request over, and waits for the answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from luad.core.model import JobStatus
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from luad.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class JobStateView:
-    """One installed job as it stands at a moment.
+class JobStateView(NamedTuple):
+    """One installed job as it stands at a moment. Cheap to make and to compare: every look at the
+    list makes all of them anew, and shows those that are as they were from memory.
 
     *grid_at*: the instant an interval's grid passes through (as the engine has it). *next_fire_at*
     is *next_scheduled_for* plus jitter; both None while nothing is planned. *running*: run ids.

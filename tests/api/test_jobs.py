@@ -71,20 +71,50 @@ async def test_a_list_shows_every_job_in_order_with_the_keys_of_the_contract(
     assert body["jobs"][0]["schedule"] == {"type": "interval", "seconds": 90}
 
 
-async def test_the_quick_text_of_a_job_is_its_view(daemon: Any, kit: Any) -> None:
-    await daemon.install(kit.make_job(description="räumt „auf“", metadata={"a": [1, None]}))
-    await daemon.pass_time(15 * 60_000)
-    await daemon.begin()
-    await daemon.end(EndKind.RAISED)
-    state = daemon.job("tidy")
+async def test_the_quick_text_of_a_job_is_its_view_whatever_has_changed(
+    api: Any, daemon: Any, kit: Any
+) -> None:
     context = Context(daemon, Recall(daemon))
-    strip = json.loads(f"[{daemon.board.strip(state.job_id)}]")
-    wanted = job_view(state, daemon.board.last(state.job_id), strip)
-    assert json.loads(context.job_text(state)) == wanted
-    assert json.loads(context.job_text(state)) == wanted  # from the kept text
-    assert wanted["health"] == "failing"
-    assert [run["status"] for run in wanted["recent_runs"]] == ["failed"]
-    assert wanted["last_run"]["status"] == "failed"
+    seen = []
+
+    def check() -> None:
+        state = daemon.job("tidy")
+        strip = json.loads(f"[{daemon.board.strip(state.job_id)}]")
+        wanted = job_view(state, daemon.board.last(state.job_id), strip)
+        assert json.loads(context.job_text(state)) == wanted
+        assert json.loads(context.job_text(state)) == wanted  # from the kept text
+        seen.append(wanted)
+
+    await daemon.install(kit.make_job(description="räumt „auf“", metadata={"a": [1, None]}))
+    check()
+    await daemon.pass_time(15 * 60_000)
+    check()
+    await daemon.begin()
+    check()
+    await daemon.end(EndKind.RAISED)
+    check()
+    await api.post("/v1/jobs/tidy/deactivate", {"reason": "broken"})
+    check()
+    edited = kit.make_job(description="new", revision="77aa001")
+    await daemon.install(edited)
+    check()
+    await daemon.install(edited, stale=True)
+    check()
+    assert [each["queued"] + each["running"] for each in seen] == [0, 1, 1, 0, 0, 0, 0]
+    assert [each["health"] for each in seen] == ["never_run"] + 2 * ["ok"] + 4 * ["failing"]
+    assert [each["status"] for each in seen] == 4 * ["active"] + 3 * ["paused"]
+    assert [each["description"] for each in seen] == 5 * ["räumt „auf“"] + 2 * ["new"]
+    assert [each["file"]["stale"] for each in seen] == 6 * [False] + [True]
+
+
+async def test_the_first_look_finds_the_texts_written(daemon: Any, kit: Any) -> None:
+    await daemon.install(kit.make_job(), kit.make_job("other"))
+    prepared: list[Any] = []
+    recall = Recall(daemon)
+    recall.prepare = prepared.append
+    recall.start()
+    await recall.wait()
+    assert prepared == daemon.jobs()
 
 
 async def test_a_list_longer_than_a_portion_comes_whole(api: Any, daemon: Any, kit: Any) -> None:
