@@ -16,6 +16,7 @@ that has idled longest makes room:
 from __future__ import annotations
 
 import asyncio
+import resource
 import select
 from dataclasses import dataclass
 from enum import Enum
@@ -39,7 +40,18 @@ MAX_CONNECTIONS: Final = 64
 HARD_MAX_CONNECTIONS: Final = 2 * MAX_CONNECTIONS
 """Beyond this a newcomer is hung up on: not even an error answer is worth its memory."""
 
+_SHARE: Final = 4
+"""Of the descriptors that the daemon may have, one in so many is for connections; runs need theirs."""
+
 MAX_HEADER_BYTES: Final = 16 * 1024
+
+
+def affordable() -> int:
+    """How many connections there may be before newcomers take the places of the idle."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, descriptors // _SHARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +67,13 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What every connection of one server shares. *on_lost* is called after each end."""
+    """What every connection of one server shares. *on_lost* is called after each end; beyond
+    *room* connections newcomers take the places of the idle, beyond twice as many they have none."""
 
     new_request_id: Callable[[], str]
     on_lost: Callable[[], None]
     patience: Patience = Patience()
+    room: int = MAX_CONNECTIONS
 
 
 class _Phase(Enum):
@@ -86,8 +100,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrowed by uvicorn too
         """Make room for a newcomer, or turn it away."""
         grace_s = self._house.patience.grace_s
-        is_overloaded = len(self.connections) >= MAX_CONNECTIONS and not self._make_room(grace_s)
-        is_hopeless = len(self.connections) >= HARD_MAX_CONNECTIONS and not self._make_room(0)
+        room = self._house.room
+        is_overloaded = len(self.connections) >= room and not self._make_room(grace_s)
+        is_hopeless = len(self.connections) >= 2 * room and not self._make_room(0)
         super().connection_made(transport)
         if is_hopeless:
             transport.abort()

@@ -16,7 +16,13 @@ from uvicorn.server import ServerState
 
 from luad.api import sockets
 from luad.api.app import build_app
-from luad.api.connection import MAX_HEADER_BYTES, Connection, House, Patience
+from luad.api.connection import (
+    MAX_HEADER_BYTES,
+    Connection,
+    House,
+    Patience,
+    affordable,
+)
 from luad.api.recall import Recall
 
 if TYPE_CHECKING:
@@ -97,12 +103,15 @@ class ApiServer:
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
         config.load()
-        house = House(self._service.new_request_id, self._notice_end, self._patience)
+        house = House(self._service.new_request_id, self._notice_end, self._patience, affordable())
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(config, self._state, house),
             sock=listener.sock,
-            backlog=sockets.BACKLOG,
+            # asyncio calls accept(2) that often in one go, and out of descriptors says each time that
+            # it failed. One at a time is what the schedule beside it likes best anyway.
+            backlog=1,
         )
+        listener.sock.listen(sockets.BACKLOG)
         self._recall.start()
 
     async def stop(self, timeout_s: float = STOP_S) -> None:

@@ -7,6 +7,7 @@ record and then a deed.
 from __future__ import annotations
 
 import gc
+import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ def main(settings: Settings) -> int:
 
     Raises `LuadError` when it cannot start at all.
     """
+    # Whoever has just changed a file need not wait until luad can be told so: it reads them anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gc.disable()  # importing and loading make no garbage; the daemon switches it on once it is ready
     from luad.daemon.app import run_daemon  # noqa: PLC0415 - the command line reads settings without it
 

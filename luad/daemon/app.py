@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 from collections.abc import Awaitable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +31,7 @@ from luad.core.events import (
 )
 from luad.core.model import Instant
 from luad.core.plan import Plan
-from luad.daemon import chores
+from luad.daemon import chores, signals
 from luad.daemon.hands import DaemonHands
 from luad.daemon.loop import Loop
 from luad.daemon.output import LineOrder, OutputPump
@@ -148,14 +147,20 @@ class Daemon:
         self._asyncio_loop = asyncio.get_running_loop()
         self._compose()
         spawner = asyncio.create_task(self.runner.start())
+        self._starting = asyncio.create_task(self._prepare(spawner))
+        signals.mind(self._on_stop_signal, self._on_hangup)
         try:
             self._report_quarantine()
             if self.settings.watch:
                 self.watch.start()
-            events = await self._prepare(spawner)
+            events = await self._starting
             if events is None:
                 return EXIT_CONFIG
             return await self._live(events)
+        except asyncio.CancelledError:
+            if not self._signals:
+                raise
+            return EXIT_OK  # told to stop before it had begun
         finally:
             await self._stop(spawner)
 
@@ -177,7 +182,7 @@ class Daemon:
             self.logs.emit("error", "daemon.refused", {"problems": len(errors), "why": "--strict"})
             return None
         self.api.listen()  # whoever cannot be asked shall not start runs either
-        await spawner
+        await asyncio.shield(spawner)  # its end belongs to `_stop`
         if not await self.runner.wait_for_previous(_PREVIOUS_RUNS_S * 1_000):
             self.logs.emit("warning", "recovery.survivors", {"waited_s": _PREVIOUS_RUNS_S})
         lost = await asyncio.to_thread(lost_attempts, restored, now.wall, kill_survivor, self.logs)
@@ -203,14 +208,6 @@ class Daemon:
         return EXIT_OK
 
     def _begin_service(self) -> None:
-        for number, handler in (
-            (signal.SIGTERM, self._on_stop_signal),
-            (signal.SIGINT, self._on_stop_signal),
-            (signal.SIGHUP, self._on_hangup),
-        ):
-            self._asyncio_loop.add_signal_handler(number, handler)
-        for ignored in (signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(ignored, signal.SIG_IGN)
         self.beside(self.pump.run(), "pump")
         rescan_s = self.settings.rescan_ms / 1_000 if self.settings.watch else None
         self.beside(self.reloader.run(rescan_s), "reloader")
@@ -312,6 +309,9 @@ class Daemon:
         self.logs.emit("warning", "watch.degraded", {"message": message})
 
     def _on_hangup(self) -> None:
+        if not self.is_ready:
+            self.reloader.wish()  # the files are being read, or were read a moment ago
+            return
         self.beside(self.reload(), "reload")
 
     def _on_stop_signal(self) -> None:
@@ -319,6 +319,7 @@ class Daemon:
         self._signals += 1
         self.notifier.stopping("draining")
         if self._signals == 1:
+            self._starting.cancel()  # no matter once that is done
             self.loop.post(DrainRequested())
             self.beside(chores.drain(self), "drain")
         elif self._signals == 2:
