@@ -76,7 +76,7 @@ def _age(path: Path, connection: sqlite3.Connection) -> Age:
     if number > int(HEAD):
         raise StoreTooNewError(
             f"{path} was written by a newer luad (schema {number}, this one knows {int(HEAD)})",
-            hint="install that luad again, or give this one another state folder",
+            hint="install that luad again, or give this one another state folder (--state)",
         )
     if number < int(HEAD):
         return Age.OLDER
