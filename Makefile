@@ -23,7 +23,7 @@ help:
 
 run: $(VENV)/.installed
 	@mkdir -p $(STATE)
-	@$(BIN)/luad serve --jobs jobs.d --state $(STATE)
+	@$(BIN)/luad serve --jobs jobs.d --state $(STATE) --socket $(STATE)/luad.sock
 
 test: $(VENV)/.installed-test
 	$(BIN)/pytest $(PYTEST_ARGS)

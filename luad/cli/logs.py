@@ -199,7 +199,10 @@ class Printer:
         if self._has_prefix:
             self._rule(line)
             message = self._prefix(line) + message
-        out.line(message, LEVEL_STYLES.get(str(line.get("level")).lower(), ""))
+        style = LEVEL_STYLES.get(str(line.get("level")).lower(), "")
+        out.line(message, style)
+        for more in str(line.get("exception") or "").splitlines():
+            out.line(f"    {clean(more) if out.is_terminal else more}", style)
         sys.stdout.flush()  # who follows through a pipe wants the line now
 
     def _rule(self, line: dict[str, Any]) -> None:

@@ -23,6 +23,8 @@ from luad.config.jobs import job_from_definition
 from luad.config.settings import Settings
 from luad.core.engine import Engine
 from luad.core.events import (
+    AttemptEnded,
+    AttemptStarted,
     ConfigLoaded,
     DrainRequested,
     Event,
@@ -108,7 +110,7 @@ class Daemon:
                 output_limit_bytes=settings.output_limit,
                 pass_env=tuple(settings.pass_env),
             ),
-            emit=self.post,
+            emit=self._on_run,
             on_lines=self._on_lines,
         )
         self.order = LineOrder(self._log_lines)
@@ -287,6 +289,24 @@ class Daemon:
     def post(self, event: Event) -> None:
         """Hand an event to the engine."""
         self.loop.post(event)
+
+    def _on_run(self, event: AttemptStarted | AttemptEnded) -> None:
+        """Put an error at the end of the run's own log as well, then tell the engine."""
+        run = self.engine.runs.get(event.run_id)
+        if run is not None and isinstance(event, AttemptEnded) and event.ending.error is not None:
+            error = event.ending.error
+            line: dict[str, Any] = {
+                "ts": event.ending.at,
+                "stream": "system",
+                "level": "error",
+                "logger": "luad",
+                "message": f"{error.type}: {error.message}" if error.message else error.type,
+                "attempt": event.attempt,
+            }
+            if error.traceback:
+                line["exception"] = error.traceback
+            self.pump.put(event.run_id, run.job_name, [line])
+        self.post(event)
 
     def _on_lines(
         self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, Any]]

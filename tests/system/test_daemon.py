@@ -86,6 +86,16 @@ def test_a_file_dropped_into_the_folder_runs_and_everyone_can_see_it(daemon: Liv
     assert "noted tick" in daemon.luad("logs", started["run_id"]).stdout
 
 
+def test_the_log_of_a_failed_run_says_why(daemon: LiveDaemon) -> None:
+    daemon.write_job("unlucky", job("unlucky", "work:fail"))
+    daemon.start()
+    ended = daemon.wait_for("run.ended", status="failed")
+    assert ended["error"] == "RuntimeError: no luck"
+    log = daemon.luad("logs", ended["run_id"]).stdout
+    assert "RuntimeError: no luck" in log
+    assert "work.py" in log, "and where"
+
+
 def test_a_missing_folder_is_a_healthy_daemon_that_notices_when_it_appears(
     daemon: LiveDaemon,
 ) -> None:
