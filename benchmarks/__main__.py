@@ -20,9 +20,11 @@ ALL: dict[str, list[str]] = {
     "check": [],
     "start": [],
     "reload": [],
+    "api": [],
     "herd": [],
     "lateness": [],
     "idle": [],
+    "history": [],
     "wheel": ["--rounds", "1"],
 }
 ALL |= {each.stem[6:]: [] for each in sorted(FOLDER.glob("bench_*.py")) if each.stem[6:] not in ALL}
