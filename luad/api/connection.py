@@ -40,7 +40,7 @@ MAX_CONNECTIONS: Final = 64
 HARD_MAX_CONNECTIONS: Final = 2 * MAX_CONNECTIONS
 """Beyond this a newcomer is hung up on: not even an error answer is worth its memory."""
 
-_SHARE: Final = 4
+_SHARE: Final = 8
 """Of the descriptors that the daemon may have, one in so many is for connections; runs need theirs."""
 
 MAX_HEADER_BYTES: Final = 16 * 1024
@@ -51,7 +51,7 @@ def affordable() -> int:
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
-    return min(MAX_CONNECTIONS, descriptors // _SHARE)
+    return min(MAX_CONNECTIONS, max(4, descriptors // _SHARE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ _RETENTION_EVERY_S: Final = 600.0
 _FIRST_RETENTION_S: Final = 30.0
 _BETWEEN_SLICES_S: Final = 0.05
 _EXTEND_US: Final = 30_000_000
-_LEAVE_AFTER_MS: Final = 5_000
+_LEAVE_AFTER_MS: Final = 3_000
 """After the last chance of what runs to end, and of a store to be written again."""
 
 

@@ -32,6 +32,7 @@ class LiveDaemon:
         self.handlers.mkdir(exist_ok=True)
         self.options = options
         self.env = {**os.environ, **(env or {})}
+        self.launcher: tuple[str, ...] = ()  # a command that runs the daemon as its own
         self.lines: list[dict[str, Any]] = []
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._process: subprocess.Popen[bytes] | None = None
@@ -41,7 +42,8 @@ class LiveDaemon:
     def start(self, *, wait: bool = True) -> LiveDaemon:
         """Start it; with *wait*, return once it is ready."""
         self._queue = queue.Queue()
-        command = [sys.executable, "-m", "luad", "serve", "--jobs", str(self.jobs)]
+        command = [*self.launcher, sys.executable, "-m", "luad", "serve"]
+        command += ["--jobs", str(self.jobs)]
         command += ["--state", str(self.state), "--socket", str(self.socket)]
         command += ["--log-format", "json", *self.options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=self.env)

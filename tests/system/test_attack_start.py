@@ -1,0 +1,68 @@
+"""Starting where nothing is as it should be, and signals that do not wait until luad is ready."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from time import monotonic  # noqa: TID251 - a test's patience is real time
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from attack import assert_every_second_has_its_row, besieged, job
+from live import PATIENCE_S, LiveDaemon
+
+STRANGE = {
+    "TZ": ":::/../etc/passwd",
+    "LANG": "C",
+    "LC_ALL": "POSIX",
+    "PYTHONCOERCECLOCALE": "0",
+    "PYTHONUTF8": "0",
+    "PYTHONIOENCODING": "ascii",
+    "COLUMNS": "x",
+}
+
+
+def test_a_strange_environment_changes_nothing(tmp_path: Path) -> None:
+    """No home, no path, a zone that is none, a locale of ASCII, no stdin, signals ignored."""
+    daemon = besieged(tmp_path, env=STRANGE)
+    for name in ("HOME", "USER", "PATH", "SHELL"):
+        daemon.env.pop(name, None)
+    daemon.write_job("umlaut", job("umlaut", more="description: Ünïcödé ✓"))
+    daemon.launcher = ("/bin/sh", "-c", 'trap "" TERM INT HUP CHLD PIPE; exec "$@" <&-', "sh")
+    with daemon:
+        daemon.wait_for("run.ended", job="tick", status="succeeded")
+        daemon.wait_for("run.ended", job="umlaut", status="succeeded")
+        assert daemon.stop() == 0
+
+
+def test_told_to_stop_before_it_is_ready_it_ends_in_order(tmp_path: Path) -> None:
+    daemon = besieged(tmp_path)
+    with daemon:
+        daemon.wait_for("run.ended", job="tick")
+    start_and_wait_for_the_lock(daemon)
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.process.wait(20) in {0, -signal.SIGTERM}, (
+        "a moment earlier it is the interpreter's"
+    )
+    with daemon:
+        daemon.wait_for("run.ended", job="tick", status="succeeded")
+        assert_every_second_has_its_row(daemon)
+
+
+def test_hangups_before_it_is_ready_do_not_end_it(tmp_path: Path) -> None:
+    daemon = besieged(tmp_path)
+    start_and_wait_for_the_lock(daemon)
+    for _ in range(20):
+        daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("run.ended", job="tick", status="succeeded")
+    assert daemon.stop() == 0
+
+
+def start_and_wait_for_the_lock(daemon: LiveDaemon) -> None:
+    """Once the state folder is taken, luad is about to begin, and far from ready."""
+    lock = daemon.state / "luad.lock"
+    deadline = monotonic() + PATIENCE_S
+    daemon.start(wait=False)
+    while not (lock.exists() and lock.read_text()):
+        assert monotonic() < deadline, "luad does not come up"
