@@ -36,9 +36,9 @@ from luad.core.plan import Plan
 from luad.daemon import chores, signals
 from luad.daemon.hands import DaemonHands
 from luad.daemon.loop import Loop
-from luad.daemon.output import LineOrder, OutputPump
+from luad.daemon.output import LineOrder, OutputPump, error_line
 from luad.daemon.recovery import jobs_in_force, lost_attempts
-from luad.daemon.reload import ConfigReader, Reading, Reloader
+from luad.daemon.reload import ConfigReader, Reading, Reloader, log_fields
 from luad.daemon.service import DaemonService
 from luad.errors import Severity, StoreUnavailableError
 from luad.logs import Logging, configure
@@ -294,17 +294,7 @@ class Daemon:
         """Put an error at the end of the run's own log as well, then tell the engine."""
         run = self.engine.runs.get(event.run_id)
         if run is not None and isinstance(event, AttemptEnded) and event.ending.error is not None:
-            error = event.ending.error
-            line: dict[str, Any] = {
-                "ts": event.ending.at,
-                "stream": "system",
-                "level": "error",
-                "logger": "luad",
-                "message": f"{error.type}: {error.message}" if error.message else error.type,
-                "attempt": event.attempt,
-            }
-            if error.traceback:
-                line["exception"] = error.traceback
+            line = error_line(event.ending.error, event.ending.at, event.attempt)
             self.pump.put(event.run_id, run.job_name, [line])
         self.post(event)
 
@@ -390,16 +380,7 @@ class Daemon:
         for problem in reading.problems:
             if problem in known:
                 continue
-            fields = {
-                "place": f"{problem.path}:{problem.line}:{problem.column}"
-                if problem.line
-                else problem.path,
-                "code": problem.code,
-                "message": problem.message,
-            }
-            if problem.help:
-                fields["help"] = problem.help
-            self.logs.emit(problem.severity.value, "config.problem", fields)
+            self.logs.emit(problem.severity.value, "config.problem", log_fields(problem))
 
     # --- about itself ---
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from luad.core.model import Instant, RunError
 from luad.errors import LuadError
 
 _MAX_WAITING_LINES: Final = 200_000
@@ -106,3 +107,18 @@ class OutputPump:
             return
         for _ in chunk:
             self._waiting.popleft()
+
+
+def error_line(error: RunError, at: Instant, attempt: int) -> Line:
+    """Return what went wrong as the last line of a run's own log."""
+    line: Line = {
+        "ts": at,
+        "stream": "system",
+        "level": "error",
+        "logger": "luad",
+        "message": f"{error.type}: {error.message}" if error.message else error.type,
+        "attempt": attempt,
+    }
+    if error.traceback:
+        line["exception"] = error.traceback
+    return line

@@ -166,3 +166,10 @@ class Reloader:
         if reading.recheck_in_ms is not None:
             delay_s = max(_MIN_RECHECK_S, reading.recheck_in_ms / 1_000)
             self._recheck = asyncio.get_running_loop().call_later(delay_s, self._wish.set)
+
+
+def log_fields(problem: Problem) -> dict[str, str]:
+    """Return a problem as the fields of its log line."""
+    place = f"{problem.path}:{problem.line}:{problem.column}" if problem.line else problem.path
+    fields = {"place": place, "code": problem.code, "message": problem.message}
+    return fields | {"help": problem.help} if problem.help else fields
