@@ -22,7 +22,7 @@ ALL: dict[str, list[str]] = {
     "reload": [],
     "api": [],
     "herd": [],
-    "lateness": [],
+    "lateness": ["--seconds", "30"],
     "idle": [],
     "history": [],
     "wheel": ["--rounds", "1"],
