@@ -14,7 +14,7 @@ from typing import Final
 from watchfiles._rust_notify import RustNotify  # what `watchfiles.watch` drives; see `_open`
 
 _DEBOUNCE_MS: Final = 50  # a burst becomes one announcement
-_STEP_MS: Final = 40  # costs this much delay; half of it would double what an idle daemon uses
+_STEP_MS: Final = 30  # a change waits for two of them; half of it would double what idling costs
 _HEARTBEAT_MS: Final = 2_000  # how soon a folder that was exchanged is noticed
 _POLL_DELAY_MS: Final = 1_000  # where the kernel has no notifications to give
 
