@@ -173,10 +173,12 @@ async def healthz(request: Request) -> Response:
     faults = list(context.service.health().faults)
     errors = _errors(context)
     status = "failing" if faults else "degraded" if errors else "ok"
+    # Nothing is stale without a problem; with 10,000 jobs, looking takes the loop 50 ms a probe.
+    may_be_stale = bool(context.service.problems())
     body = {
         "status": status,
         "faults": faults,
-        "stale": stale_paths(context.service.jobs()),
+        "stale": stale_paths(context.service.jobs()) if may_be_stale else [],
         "broken_files": sorted({each.path for each in errors}),
     }
     return json_response(body, 503 if faults else 200)
