@@ -62,6 +62,19 @@ class UsageError(LuadError):
     code = "usage"
 
 
+class ValidationError(LuadError):
+    """What was sent obeys no schema, or cannot be meant so. *errors* are the single mistakes, as
+    in the HTTP answer: ``pointer``, ``code``, ``detail`` and ``hint``."""
+
+    code = "validation"
+
+    def __init__(
+        self, message: str, *, hint: str = "", errors: tuple[dict[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.errors = errors
+
+
 class NotFoundError(LuadError):
     """No job, run or user of that name."""
 

@@ -7,7 +7,7 @@ API never touches the engine: it hands a request over, and waits for the answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from luad.core.model import JobStatus
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from luad.api.hub import LogHub
     from luad.clock import Clock
     from luad.core.events import Log, Reply, Request
-    from luad.core.model import Instant, Job, Origin, Pause
+    from luad.core.model import JSON, Creation, Instant, Job, Origin, Pause
+    from luad.core.people import Delivery, Message, Person
     from luad.errors import Problem
     from luad.store import Store
 
@@ -30,7 +31,8 @@ class JobStateView(NamedTuple):
     *grid_at*: the instant an interval's grid passes through (as the engine has it). *next_fire_at*
     is *next_scheduled_for* plus jitter; both None while nothing is planned. *running*: run ids.
     *queued*: runs that are claimed and wait. *stale*: its file is broken, this is the last good
-    version.
+    version. *job* has the metadata as they are now, what was written to them included. *version*
+    changes whenever the definition or the metadata do: it is the entity tag.
     """
 
     job: Job
@@ -46,7 +48,13 @@ class JobStateView(NamedTuple):
     next_fire_at: Instant | None = None
     running: tuple[str, ...] = ()
     queued: int = 0
-    is_dynamic: bool = False
+    creation: Creation | None = None
+    version: str = ""
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Was it made at run time."""
+        return self.origin is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,65 @@ class Health:
 
     is_ready: bool = True
     faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicRules:
+    """What the settings say about jobs made at run time.
+
+    *handlers*: patterns (`fnmatch`) a handler must match one of; a handler in the handlers folder
+    matches ``handlers/*``. *timezone* is that of schedules that name none.
+    """
+
+    handlers: tuple[str, ...]
+    max_jobs: int
+    max_jobs_per_user: int
+    timezone: str = "UTC"
+
+
+class People(Protocol):
+    """Who there is: people from files, and those added at run time."""
+
+    def all(self) -> Sequence[Person]:
+        """Everybody, in order of ids."""
+        ...
+
+    def get(self, user_id: str) -> Person | None:
+        """One of them, by the whole id."""
+        ...
+
+    def find(self, *, email: str | None = None, phone: str | None = None) -> Person | None:
+        """One of them, by an address (case does not count) or a number (only digits count)."""
+        ...
+
+    async def add(
+        self, definition: Mapping[str, JSON], *, if_exists: Literal["error", "keep", "replace"]
+    ) -> Person:
+        """Add somebody at run time, durably. Raises `ValidationError`, `ConflictError`."""
+        ...
+
+    async def change(self, user_id: str, values: Mapping[str, JSON]) -> Person:
+        """Merge *values* into the definition of somebody added at run time (null removes a key).
+
+        Raises `NotFoundError`, `ValidationError`, `ConflictError` (`file_owned`).
+        """
+        ...
+
+    async def remove(self, user_id: str) -> None:
+        """Remove somebody added at run time, their data too. Raises as `change` does."""
+        ...
+
+
+class Post(Protocol):
+    """Brings messages to people."""
+
+    async def send(self, messages: Sequence[Message]) -> Sequence[Delivery]:
+        """Store *messages*, try every channel of theirs once, and return what became of each.
+
+        All of them go to one user. Raises `NotFoundError` (no such user, no such channel) before
+        anything is sent. Never takes longer than the time limits of the channels.
+        """
+        ...
 
 
 class Service(Protocol):
@@ -96,6 +163,21 @@ class Service(Protocol):
     @property
     def hub(self) -> LogHub:
         """Lines of runs, live."""
+        ...
+
+    @property
+    def people(self) -> People:
+        """Who there is."""
+        ...
+
+    @property
+    def post(self) -> Post:
+        """Messages."""
+        ...
+
+    @property
+    def dynamic(self) -> DynamicRules:
+        """What jobs may be made at run time."""
         ...
 
     def new_request_id(self) -> str:

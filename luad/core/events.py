@@ -14,10 +14,13 @@ from typing import Any, Literal, TypeAlias
 
 from luad.core.model import (
     JSON,
+    AlertState,
+    Creation,
     Ending,
     Instant,
     Job,
     Origin,
+    Overlay,
     Pause,
     ProcessIdentity,
     Run,
@@ -25,6 +28,7 @@ from luad.core.model import (
     Trigger,
     Wanted,
 )
+from luad.core.people import Message
 
 # --- events: into the engine -------------------------------------------------------------------
 
@@ -73,6 +77,14 @@ class ClaimsRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerKey:
+    """The `Idempotency-Key` of a request and the hash of what it asks for."""
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class TriggerRequested:
     """Run a job now, whatever its schedule says. *metadata* is laid over the job's, once."""
 
@@ -81,6 +93,7 @@ class TriggerRequested:
     trigger: Trigger
     metadata: Mapping[str, JSON] | None = None
     force: bool = False  # start even where the overlap policy says no
+    key: AnswerKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +102,7 @@ class RetryRequested:
 
     request_id: str
     run: Run
+    key: AnswerKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,80 @@ class ResumeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class NewJob:
+    """A dynamic job that somebody asks for. *if_exists*: what to do when there is a dynamic job of
+    that name. *pause_reason*: install it paused, for that reason."""
+
+    wanted: Wanted
+    if_exists: Literal["error", "keep", "replace"] = "error"
+    pause_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequested:
+    """Install dynamic jobs; each one is answered for by a `Created`, and none depends on another."""
+
+    request_id: str
+    jobs: tuple[NewJob, ...]
+    key: AnswerKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What became of one `NewJob`. *error* is a code of the HTTP table when it was `refused`."""
+
+    job_name: str
+    outcome: Literal["created", "kept", "replaced", "refused"]
+    job_id: str = ""
+    error: str | None = None
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRequested:
+    """Give a dynamic job a new definition, made from the one of revision *based_on*.
+
+    Refused with `conflict` when another one is in force by now, with `precondition_failed` when
+    *if_match* is not its `version`.
+    """
+
+    request_id: str
+    job_name: str
+    job: Job
+    based_on: str
+    if_match: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRequested:
+    """Remove a dynamic job. What runs ends normally."""
+
+    request_id: str
+    job_name: str
+    if_match: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataRequested:
+    """Write to a job's metadata. `merge` sets the keys of *values*; `patch` is RFC 7396; `replace`
+    leaves nothing else. The reply's value is the metadata then."""
+
+    request_id: str
+    job_name: str
+    values: Mapping[str, JSON]
+    mode: Literal["merge", "patch", "replace"] = "merge"
+    if_match: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetCompleted:
+    """Remove the dynamic `once` jobs that were over *before*, whatever became of them."""
+
+    before: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class DrainRequested:
     """Start nothing more; let what runs end. Occurrences from here on are left for the next start.
 
@@ -131,10 +219,25 @@ class DrainRequested:
 
 
 Request: TypeAlias = (
-    TriggerRequested | RetryRequested | CancelRequested | PauseRequested | ResumeRequested
+    TriggerRequested
+    | RetryRequested
+    | CancelRequested
+    | PauseRequested
+    | ResumeRequested
+    | CreateRequested
+    | ChangeRequested
+    | DeleteRequested
+    | MetadataRequested
 )
 Event: TypeAlias = (
-    Ticked | ConfigLoaded | AttemptStarted | AttemptEnded | ClaimsRefused | DrainRequested | Request
+    Ticked
+    | ConfigLoaded
+    | AttemptStarted
+    | AttemptEnded
+    | ClaimsRefused
+    | ForgetCompleted
+    | DrainRequested
+    | Request
 )
 
 
@@ -150,6 +253,7 @@ class InstallJob:
     job: Job
     origin: Origin | None
     at: Instant
+    creation: Creation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +278,8 @@ class SaveProgress:
     handled_until: Instant
     consecutive_failures: int
     pause: Pause | None
+    overlay: Overlay = Overlay()
+    alert: AlertState = AlertState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +318,32 @@ class ExtendSkip:
     skip: Skip
 
 
+@dataclass(frozen=True, slots=True)
+class RememberKey:
+    """A request with this key was granted at *at*; *subject* is the id of the job or the run."""
+
+    key: AnswerKey
+    subject: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class PostMessage:
+    """Insert a message that is still to be delivered; one of that id that is there already stays."""
+
+    message: Message
+
+
 Record: TypeAlias = (
-    InstallJob | RemoveJob | SaveProgress | ClaimRun | SaveRun | RecordSkip | ExtendSkip
+    InstallJob
+    | RemoveJob
+    | SaveProgress
+    | ClaimRun
+    | SaveRun
+    | RecordSkip
+    | ExtendSkip
+    | RememberKey
+    | PostMessage
 )
 
 
@@ -242,7 +372,8 @@ class Reply:
     """The answer to whoever asked; sent once the records of the same batch are durable.
 
     *error* is one of the codes of the HTTP error table; *value* is what the request yields (a `Run`
-    for trigger and retry, a `Plan` summary for a reload, None otherwise).
+    for trigger and retry, a `Plan` for a reload, one `Created` a job for a creation, a job's metadata
+    for a change of it, None otherwise).
     """
 
     request_id: str
@@ -261,7 +392,14 @@ class Log:
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-Deed: TypeAlias = StartAttempt | StopAttempt | Reply | Log
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Bring a posted message to its user."""
+
+    message: Message
+
+
+Deed: TypeAlias = StartAttempt | StopAttempt | Deliver | Reply | Log
 Effect: TypeAlias = Record | Deed
 
 
@@ -279,6 +417,7 @@ class StoredJob:
     origin: Origin | None
     installed_at: Instant
     progress: SaveProgress
+    creation: Creation | None = None
 
 
 @dataclass(frozen=True, slots=True)

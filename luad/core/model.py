@@ -125,12 +125,39 @@ class Limits:
     processes: int | None = None
 
 
+class AlertCause(StrEnum):
+    """What alerts at once, besides failures that add up."""
+
+    TIMEOUT = "timeout"
+    DELIVERY_FAILED = "delivery_failed"
+    MISSED = "missed"
+    STALE_CONFIG = "stale_config"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPolicy:
+    """Whom to tell that a job is in trouble, and when: one message on entering, one on leaving.
+
+    *to* are user ids. *after_failures*: so many in a row; *failures_in_24h*: so many within a day;
+    either may be None. *also* are causes that need no second time. *recovery*: tell the end as well.
+    """
+
+    to: tuple[str, ...]
+    after_failures: int | None = 3
+    failures_in_24h: int | None = None
+    recovery: bool = True
+    also: tuple[AlertCause, ...] = ()
+
+
 # --- jobs --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a YAML document or an API call declares.
+
+    *user* is the id of the person it is for. *keep*: a dynamic `once` job stays in the list after
+    its success.
 
     *handler* is ``package.module:function`` or the name of an entry point. *metadata* is JSON and
     must not be changed in place. *revision* is the hash of the declaring document's content: two
@@ -156,6 +183,9 @@ class Job:
     env: tuple[tuple[str, str], ...] = ()
     nice: int = 0
     limits: Limits = Limits()
+    user: str | None = None
+    keep: bool = False
+    alert: AlertPolicy | None = None
     metadata: Mapping[str, JSON] = field(default_factory=dict)
     definition: Mapping[str, JSON] = field(default_factory=dict, compare=False, repr=False)
 
@@ -169,13 +199,46 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Creation:
+    """How a dynamic job came to be: when, by whom, and in which run, if a handler made it."""
+
+    at: Instant
+    author: str = ""
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
-    """A job that the files (or the API) ask for. *stale*: its file is broken now, this is its
-    last good version."""
+    """A job that the files, or the API, ask for. A static one has an *origin*, a dynamic one a
+    *creation*. *stale*: its file is broken now, this is its last good version."""
 
     job: Job
     origin: Origin | None = None
     stale: bool = False
+    creation: Creation | None = None
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Was it made at run time."""
+        return self.origin is None
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What was written to a job's metadata since it was declared: *values* win over the declared
+    ones, *removed* hides declared keys."""
+
+    values: Mapping[str, JSON] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AlertState:
+    """*cause*: why the last alert was sent, empty while all is well. *failed_at*: the failures of the
+    last day that count, oldest first."""
+
+    cause: str = ""
+    failed_at: tuple[Instant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,3 +413,4 @@ class Run:
     reason: Reason | None = None  # why cancelled
     ending: Ending | None = None  # of the last attempt
     retry_of: str | None = None  # run id
+    user: str | None = None  # whom the job was for when this was claimed

@@ -1,0 +1,1 @@
+"""The same names as `luad`, blocking: for plain functions and scripts."""
