@@ -54,7 +54,7 @@ class JobStateView(NamedTuple):
     @property
     def is_dynamic(self) -> bool:
         """Was it made at run time."""
-        return self.origin is None
+        return self.creation is not None
 
 
 @dataclass(frozen=True, slots=True)

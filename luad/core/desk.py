@@ -8,16 +8,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from luad.core import alerts
 from luad.core.events import (
     CancelRequested,
     PauseRequested,
+    RememberKey,
     Reply,
     ResumeRequested,
     RetryRequested,
     TriggerRequested,
 )
+from luad.core.jobset import JobSet
 from luad.core.ledger import Ledger
-from luad.core.model import CATCH_UP_CAP, Instant, Occurrence, Pause, Reason, Run, RunState, Trigger
+from luad.core.model import (
+    CATCH_UP_CAP,
+    Instant,
+    JobStatus,
+    Occurrence,
+    Pause,
+    Reason,
+    Run,
+    RunState,
+    Trigger,
+)
 from luad.core.policy import Start, pauses_after
 from luad.core.schedule import occurrences
 from luad.core.state import Entry, State
@@ -29,14 +42,16 @@ PAUSED_BY_LUAD: Final = "luad"
 class Desk:
     """Answers requests, and switches jobs off that fail too often."""
 
-    def __init__(self, state: State, ledger: Ledger) -> None:
+    def __init__(self, state: State, ledger: Ledger, jobset: JobSet) -> None:
         self._state = state
         self._ledger = ledger
+        self._jobset = jobset
 
-    def _find(self, request_id: str, name: str) -> Entry | None:
-        """Return the entry of that name; without one, or while draining, answer the request."""
+    def _find(self, request_id: str, name: str, *, to_start: bool = False) -> Entry | None:
+        """Return the entry of that name; without one, answer the request. So it is while draining when
+        the request is *to_start* something; runs that are still to end may ask for everything else."""
         entry = self._state.entries.get(name)
-        if self._state.is_draining:
+        if to_start and self._state.is_draining:
             self._refuse(request_id, "draining", "luad is shutting down and starts nothing more")
             return None
         if entry is None:
@@ -48,7 +63,7 @@ class Desk:
 
     def trigger(self, event: TriggerRequested, now: Instant) -> None:
         """Run a job now."""
-        entry = self._find(event.request_id, event.job_name)
+        entry = self._find(event.request_id, event.job_name, to_start=True)
         if entry is None:
             return
         start = Start.NOW if event.force else self._ledger.may_start(entry)
@@ -59,11 +74,16 @@ class Desk:
             entry, event.trigger, Occurrence(now, now), now, cause=event.request_id
         )
         run = self._ledger.claim(entry, replace(run, metadata=event.metadata), start, now)
+        self._grant(event, run, now)
+
+    def _grant(self, event: TriggerRequested | RetryRequested, run: Run, now: Instant) -> None:
+        if event.key is not None:
+            self._state.out.append(RememberKey(event.key, run.id, now))
         self._state.out.append(Reply(event.request_id, run))
 
     def retry(self, event: RetryRequested, now: Instant) -> None:
         """Run the occurrence of an ended run again."""
-        entry = self._find(event.request_id, event.run.job_name)
+        entry = self._find(event.request_id, event.run.job_name, to_start=True)
         if entry is None:
             return
         start = self._ledger.may_start(entry)
@@ -73,7 +93,7 @@ class Desk:
         again = Occurrence(event.run.scheduled_for, now)
         run = self._ledger.new_run(entry, Trigger.RETRY, again, now, cause=event.request_id)
         run = replace(run, retry_of=event.run.id, metadata=event.run.metadata)
-        self._state.out.append(Reply(event.request_id, self._ledger.claim(entry, run, start, now)))
+        self._grant(event, self._ledger.claim(entry, run, start, now), now)
 
     def _refuse_overlap(self, request_id: str, entry: Entry) -> None:
         first = self._state.runs.of_job(entry.job_id)[0]
@@ -170,10 +190,19 @@ class Desk:
         if entry is None or entry.job_id != run.job_id:
             return  # its job is gone; another one of that name has nothing to do with it
         failures = 0 if run.state is RunState.SUCCEEDED else entry.consecutive_failures + 1
-        if failures == entry.consecutive_failures:
-            return
-        entry.consecutive_failures = failures
-        self._state.touch(entry)
-        if pauses_after(entry.job, failures) and entry.pause is None:
+        if failures != entry.consecutive_failures:
+            entry.consecutive_failures = failures
+            self._state.touch(entry)
+        alerts.ended(self._state, entry, run, now)
+        if failures and pauses_after(entry.job, failures) and entry.pause is None:
             reason = f"{failures} failures in a row, the last in {run.id}"
             self._start_pause(entry, Pause(now, reason, PAUSED_BY_LUAD))
+        if not failures and leaves_after_success(entry, self._state.runs.open_count(entry.job_id)):
+            self._state.log("job.done", job=entry.job.name, run_id=run.id)
+            self._jobset.remove(entry, now)
+
+
+def leaves_after_success(entry: Entry, open_count: int) -> bool:
+    """Say whether a job has done what it was made for: its history stays, the job does not."""
+    is_done = entry.status is JobStatus.COMPLETED and not open_count
+    return is_done and entry.wanted.is_dynamic and not entry.job.keep

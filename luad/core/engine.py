@@ -10,17 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
+from luad.core.clerk import Clerk
 from luad.core.clockwork import ClockWatch
 from luad.core.desk import PAUSED_BY_LUAD, Desk
 from luad.core.events import (
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
+    ChangeRequested,
     ClaimsRefused,
     ConfigLoaded,
+    CreateRequested,
+    DeleteRequested,
     DrainRequested,
     Effect,
     Event,
+    ForgetCompleted,
+    MetadataRequested,
     PauseRequested,
     Restored,
     ResumeRequested,
@@ -43,26 +49,28 @@ from luad.core.model import (
     Skip,
     Wanted,
 )
-from luad.core.plan import Plan, make_plan
+from luad.core.plan import Plan
 from luad.core.policy import Due, due_until, is_on_time, last_fired, skip_range
 from luad.core.runs import OpenRuns
 from luad.core.schedule import fire_at, next_occurrence
-from luad.core.state import Entry, State
+from luad.core.state import Bounds, Entry, State
 from luad.core.timetable import Alarm, Group, Timetable
 
 
 class Engine:
     """The scheduler's mind: feed it with `handle`, wake it at `next_wake_up`.
 
-    *capacity*: how many runs may be running at once.
+    *bounds* may be the number of runs at once alone.
     """
 
-    def __init__(self, capacity: int, now: Now) -> None:
-        self._state = State(capacity, now.wall)
+    def __init__(self, bounds: Bounds | int, now: Now) -> None:
+        bounds = Bounds(bounds) if isinstance(bounds, int) else bounds
+        self._state = State(bounds, now.wall)
         self._clock = ClockWatch(now)
         self._ledger = Ledger(self._state)
         self._jobset = JobSet(self._state, self._ledger)
-        self._desk = Desk(self._state, self._ledger)
+        self._desk = Desk(self._state, self._ledger, self._jobset)
+        self._clerk = Clerk(self._state, self._jobset)
 
     # --- the border ---
 
@@ -78,17 +86,19 @@ class Engine:
             progress = row.progress
             entry = Entry(
                 row.job_id,
-                Wanted(job, row.origin),
+                Wanted(job, row.origin, creation=row.creation),
                 row.installed_at,
                 progress.grid_at,
                 progress.handled_until,
                 progress.consecutive_failures,
                 progress.pause,
+                overlay=progress.overlay,
+                alert=progress.alert,
             )
             entry.earlier_skip = _skipped_since_pause(entry)
             if is_behind:
                 self._state.follow_clock_back(entry, now.wall)
-            self._state.entries[job.name] = entry
+            self._state.add(entry)
         for run in before.open_runs:
             self._state.runs.restore(run, self._state.timetable)
 
@@ -131,7 +141,17 @@ class Engine:
 
     def plan(self, wanted: Mapping[str, Wanted]) -> Plan:
         """Say what a reload with *wanted* would do."""
-        return make_plan({name: each.wanted for name, each in self.entries.items()}, wanted)
+        return self._jobset.plan(wanted)
+
+    @property
+    def shadowed(self) -> Mapping[str, Wanted]:
+        """The static jobs whose names dynamic ones had first; not to be changed."""
+        return self._state.shadowed
+
+    @property
+    def dynamic_count(self) -> int:
+        """How many of the installed jobs are dynamic."""
+        return len(self._state.dynamic)
 
     def next_occurrence_of(self, name: str) -> Occurrence | None:
         """Return the occurrence a job waits for; None while it is paused or when there is none."""
@@ -172,6 +192,16 @@ class Engine:
                 self._desk.pause(event, now)
             case ResumeRequested():
                 self._desk.resume(event, now)
+            case CreateRequested():
+                self._clerk.create(event, now)
+            case ChangeRequested():
+                self._clerk.change(event, now)
+            case DeleteRequested():
+                self._clerk.delete(event, now)
+            case MetadataRequested():
+                self._clerk.write_metadata(event, now)
+            case ForgetCompleted():
+                self._clerk.forget(event, now)
             case _ as unreachable:
                 assert_never(unreachable)
 

@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeAlias
 
 from luad.core.model import (
     JSON,
+    NO_ALERT,
+    NO_OVERLAY,
     AlertState,
     Creation,
     Ending,
@@ -278,8 +280,8 @@ class SaveProgress:
     handled_until: Instant
     consecutive_failures: int
     pause: Pause | None
-    overlay: Overlay = Overlay()
-    alert: AlertState = AlertState()
+    overlay: Overlay = NO_OVERLAY
+    alert: AlertState = NO_ALERT
 
 
 @dataclass(frozen=True, slots=True)

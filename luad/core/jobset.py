@@ -6,13 +6,15 @@ retroactive: a changed schedule looks at no instant before the change.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from luad.core import alerts
 from luad.core.events import ConfigLoaded, InstallJob, RemoveJob, Reply
 from luad.core.ids import make_id
 from luad.core.ledger import Ledger
 from luad.core.model import Instant, Interval, Job, Once, Reason, RunState, Trigger, Wanted
-from luad.core.plan import make_plan
+from luad.core.plan import Plan, make_plan
 from luad.core.policy import is_too_late
 from luad.core.state import Entry, State
 from luad.core.timetable import Alarm
@@ -28,16 +30,19 @@ class JobSet:
         self._ledger = ledger
 
     def load(self, event: ConfigLoaded, now: Instant) -> None:
-        """Make *event.wanted* the installed set, and answer whoever asked for it."""
+        """Make *event.wanted* the installed set of static jobs, and answer whoever asked for it."""
         is_first, self._state.is_loaded = not self._state.is_loaded, True
-        installed = {name: each.wanted for name, each in self._state.entries.items()}
-        plan = make_plan(installed, event.wanted)
+        plan = self.plan(event.wanted)
+        dynamic = self._state.dynamic
+        self._state.shadowed = {
+            name: each for name, each in event.wanted.items() if name in dynamic
+        }
         for name in plan.remove:
-            self._remove(self._state.entries[name], now)
+            self.remove(self._state.entries[name], now)
         for change in plan.replace:
             self._replace(self._state.entries[change.name], change.new, now, is_first=is_first)
         for wanted in plan.add:
-            self._install(wanted, now)
+            self.install(wanted, now)
         for name in plan.keep:
             entry = self._state.entries[name]
             new = event.wanted[name]
@@ -46,6 +51,8 @@ class JobSet:
             if is_first:
                 self._state.arm(entry)
         if is_first:
+            for name in dynamic:
+                self._state.arm(self._state.entries[name])
             self._cancel_leftovers(now)
         self._state.log(
             "config.installed",
@@ -59,17 +66,39 @@ class JobSet:
             self._state.out.append(Reply(event.request_id, plan))
         self._state.runs.may_start = not self._state.is_draining
 
-    def _install(self, wanted: Wanted, now: Instant) -> None:
+    def plan(self, wanted: Mapping[str, Wanted]) -> Plan:
+        """Say what a load of *wanted* would do. A name that a dynamic job has stays with it."""
+        dynamic = self._state.dynamic
+        installed = {
+            name: each.wanted
+            for name, each in self._state.entries.items()
+            if not each.wanted.is_dynamic
+        }
+        if dynamic:
+            wanted = {name: each for name, each in wanted.items() if name not in dynamic}
+        return make_plan(installed, wanted)
+
+    def install(self, wanted: Wanted, now: Instant, *, cause: str = "") -> Entry:
+        """Take in a job that is new. *cause* tells two jobs of one name and instant apart."""
         job = wanted.job
-        job_id = make_id("job", now, job.name)
-        handled_until = now
-        if isinstance(job.schedule, Once):  # in the past: once, or `missed`, by its window
-            handled_until = min(now, job.schedule.execute_at - 1)
-        entry = Entry(job_id, wanted, now, _grid(job, now), handled_until)
-        self._state.entries[job.name] = entry
+        job_id = make_id("job", now, job.name, *([cause] if cause else []))
+        entry = Entry(job_id, wanted, now, _grid(job, now), _before_first(job, now))
+        self._state.add(entry)
         self._state.touch(entry)
-        self._state.out.append(InstallJob(job_id, job, wanted.origin, now))
-        self._state.arm(entry)
+        self._state.out.append(InstallJob(job_id, job, wanted.origin, now, wanted.creation))
+        if self._state.is_loaded:
+            self._state.arm(entry)
+        return entry
+
+    def redeclare(self, entry: Entry, new: Wanted, now: Instant) -> None:
+        """Give a dynamic job another definition. Unlike an edited file, a `once` whose instant has just
+        passed still fires: it was asked for now."""
+        is_rescheduled = entry.job.schedule != new.job.schedule
+        self._replace(entry, new, now, is_first=False)
+        if is_rescheduled and isinstance(new.job.schedule, Once):
+            self._state.timetable.discard(new.job.name)
+            entry.handled_until = _before_first(new.job, now)
+            self._state.arm(entry)
 
     def _replace(self, entry: Entry, new: Wanted, now: Instant, *, is_first: bool) -> None:
         old = entry.job
@@ -82,15 +111,20 @@ class JobSet:
             entry.handled_until = now
             entry.grid_at = _grid(new.job, now)
             entry.open_skip = entry.earlier_skip = None
-        entry.wanted = new
+        was_stale = entry.wanted.stale
+        self._state.redeclare(entry, new)
         self._state.touch(entry)
-        self._state.out.append(InstallJob(entry.job_id, new.job, new.origin, now))
+        self._state.out.append(InstallJob(entry.job_id, new.job, new.origin, now, new.creation))
         self._state.arm(entry)
+        if was_stale and not new.stale:
+            alerts.stale(self._state, entry, is_stale=False, now=now)
 
     def _move(self, entry: Entry, new: Wanted, now: Instant) -> None:
         """Note that an unchanged job stands elsewhere, or that its file broke or was mended."""
-        old = entry.wanted.origin
+        old, was_stale = entry.wanted.origin, entry.wanted.stale
         entry.wanted = Wanted(entry.job, new.origin, new.stale)
+        if new.stale is not was_stale:
+            alerts.stale(self._state, entry, is_stale=new.stale, now=now)
         if old and new.origin and old.path != new.origin.path:
             # After a restart the last good version is looked for under the path that is stored.
             self._state.out.append(InstallJob(entry.job_id, entry.job, new.origin, now))
@@ -111,7 +145,11 @@ class JobSet:
             ):
                 self._state.runs.cancel(run, Reason.DOWNTIME, now, self._state.timetable)
 
-    def _remove(self, entry: Entry, now: Instant) -> None:
+    def remove(self, entry: Entry, now: Instant) -> None:
+        """Take a job out; what runs may end, nothing of it starts any more.
+
+        A static job that had to give way to a dynamic one of its name comes into force.
+        """
         name = entry.job.name
         self._ledger.settle(entry, RunState.SKIPPED, Reason.REMOVED, now)
         self._state.timetable.discard(name)
@@ -121,6 +159,15 @@ class JobSet:
             if run.state is not RunState.RUNNING:  # what runs may end; nothing new starts
                 self._state.runs.cancel(run, Reason.REMOVED, now, self._state.timetable)
         self._state.out.append(RemoveJob(entry.job_id, name, now))
+        if (heir := self._state.shadowed.pop(name, None)) is not None:
+            self.install(heir, now, cause=entry.job_id)
+
+
+def _before_first(job: Job, now: Instant) -> Instant:
+    """Return the instant after which a job that is installed *now* looks for its occurrences."""
+    if isinstance(job.schedule, Once):  # in the past: once, or `missed`, by its window
+        return min(now, job.schedule.execute_at - 1)
+    return now
 
 
 def _grid(job: Job, now: Instant) -> Instant:

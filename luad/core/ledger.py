@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from luad.core import alerts
 from luad.core.events import ExtendSkip, RecordSkip
 from luad.core.ids import make_id
 from luad.core.model import Instant, Occurrence, Reason, Run, RunState, Skip, Trigger
@@ -80,7 +81,7 @@ class Ledger:
             for other in self._state.runs.of_job(entry.job_id):
                 self._state.runs.cancel(other, Reason.REPLACED, now, self._state.timetable)
         is_behind = start is not Start.NOW and self._state.runs.open_count(entry.job_id) > 0
-        return self._state.runs.claim(run, entry.job, behind_others=is_behind)
+        return self._state.runs.claim(run, entry.current, behind_others=is_behind)
 
     def new_run(
         self,
@@ -106,6 +107,7 @@ class Ledger:
             occurrence.fire_at,
             now,
             missed_count=missed_count,
+            user=entry.job.user,
         )
 
     def record_skip(self, entry: Entry, skip: Skip, now: Instant) -> str:
@@ -119,6 +121,8 @@ class Ledger:
         is_missed = skip.state is RunState.MISSED
         level = "warning" if is_missed else "info"
         self._state.log(f"run.{skip.state}", level=level, job=name, run_id=row_id, **fields)
+        if is_missed:
+            alerts.missed(self._state, entry, skip, row_id, now)
         return row_id
 
     def _skip_paused(self, entry: Entry, due: Due, now: Instant) -> None:

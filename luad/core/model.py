@@ -27,6 +27,9 @@ DAY: Final = 24 * HOUR
 CATCH_UP_CAP: Final = 100
 """``catch_up: all`` runs at most this many late occurrences; beyond it, only the latest."""
 
+METADATA_LIMIT: Final = 64 * 1024
+"""Bytes of a job's metadata as JSON."""
+
 
 @dataclass(frozen=True, slots=True)
 class Now:
@@ -220,7 +223,7 @@ class Wanted:
     @property
     def is_dynamic(self) -> bool:
         """Was it made at run time."""
-        return self.origin is None
+        return self.creation is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +235,20 @@ class Overlay:
     removed: tuple[str, ...] = ()
 
 
+NO_OVERLAY: Final = Overlay()
+
+
 @dataclass(frozen=True, slots=True)
 class AlertState:
     """*cause*: why the last alert was sent, empty while all is well. *failed_at*: the failures of the
-    last day that count, oldest first."""
+    last day, oldest first. Both, and *succeeded_at*, are kept for jobs with an alert policy only."""
 
     cause: str = ""
     failed_at: tuple[Instant, ...] = ()
+    succeeded_at: Instant | None = None
+
+
+NO_ALERT: Final = AlertState()
 
 
 @dataclass(frozen=True, slots=True)

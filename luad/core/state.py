@@ -6,10 +6,28 @@ one `State`; nobody outside the core sees it change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 from luad.core.events import Effect, Log, SaveProgress
-from luad.core.model import Instant, Interval, Job, JobStatus, Once, Pause, Run, Skip, Wanted
+from luad.core.model import (
+    NO_ALERT,
+    NO_OVERLAY,
+    AlertPolicy,
+    AlertState,
+    Instant,
+    Interval,
+    Job,
+    JobStatus,
+    Once,
+    Overlay,
+    Pause,
+    Run,
+    Skip,
+    Wanted,
+)
 from luad.core.runs import OpenRuns
 from luad.core.timetable import Alarm, Timetable
 
@@ -27,11 +45,35 @@ class Entry:
     pause: Pause | None = None
     open_skip: tuple[str, Skip] | None = None  # the row that further paused occurrences extend
     earlier_skip: Skip | None = None  # what was skipped by the same pause before a restart
+    overlay: Overlay = NO_OVERLAY
+    alert: AlertState = NO_ALERT
+    _merged: tuple[Job, Overlay, Job] | None = field(default=None, repr=False)
 
     @property
     def job(self) -> Job:
         """The definition in force."""
         return self.wanted.job
+
+    @property
+    def current(self) -> Job:
+        """The definition in force, with the metadata as they are now."""
+        job, overlay = self.wanted.job, self.overlay
+        if overlay is NO_OVERLAY:
+            return job
+        merged = self._merged
+        if merged is None or merged[0] is not job or merged[1] is not overlay:
+            merged = self._merged = (job, overlay, replace(job, metadata=lay_over(job, overlay)))
+        return merged[2]
+
+    @property
+    def version(self) -> str:
+        """A name for the definition and the metadata as they are now."""
+        if self.overlay is NO_OVERLAY:
+            return self.job.revision
+        text = json.dumps(
+            [self.job.revision, dict(self.overlay.values), self.overlay.removed], sort_keys=True
+        )
+        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
     @property
     def status(self) -> JobStatus:
@@ -43,14 +85,41 @@ class Entry:
         return JobStatus.PAUSED if is_paused else JobStatus.ACTIVE
 
 
-class State:
-    """Everything mutable of one engine. *out* collects the effects of the batch in hand."""
+def lay_over(job: Job, overlay: Overlay) -> dict[str, object]:
+    """Return the metadata of *job* with *overlay* over them."""
+    merged = {**job.metadata, **overlay.values}
+    for key in overlay.removed:
+        merged.pop(key, None)
+    return merged
 
-    def __init__(self, capacity: int, now: Instant) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What an engine is held to: runs at once, dynamic jobs in all and for one user; and who is told
+    of trouble with jobs that name nobody."""
+
+    capacity: int
+    max_dynamic_jobs: int = 1_000_000
+    max_dynamic_jobs_per_user: int = 10_000
+    default_alert: AlertPolicy | None = None
+
+
+class State:
+    """Everything mutable of one engine. *out* collects the effects of the batch in hand.
+
+    *dynamic* holds the names of the dynamic jobs, *shadowed* the static jobs that are not in force
+    because a dynamic one had the name first.
+    """
+
+    def __init__(self, bounds: Bounds, now: Instant) -> None:
+        self.bounds = bounds
         self.entries: dict[str, Entry] = {}
+        self.dynamic: dict[str, None] = {}
+        self.dynamic_of_user: Counter[str] = Counter()
+        self.shadowed: dict[str, Wanted] = {}
         self.timetable = Timetable(now)
         self.out: list[Effect] = []
-        self.runs = OpenRuns(capacity, self.job_in_force, self.out)
+        self.runs = OpenRuns(bounds.capacity, self.job_in_force, self.out)
         self.elapsed = 0  # of the steady clock: tells ids apart when the wall clock goes back
         self.is_loaded = False
         self.is_draining = False
@@ -59,7 +128,34 @@ class State:
     def job_in_force(self, run: Run) -> Job | None:
         """Return the definition that holds for *run* now; None once its job is removed."""
         entry = self.entries.get(run.job_name)
-        return entry.job if entry and entry.job_id == run.job_id else None
+        return entry.current if entry and entry.job_id == run.job_id else None
+
+    def add(self, entry: Entry) -> None:
+        """Take a job in."""
+        self.entries[entry.job.name] = entry
+        if entry.wanted.is_dynamic:
+            self.dynamic[entry.job.name] = None
+            self._count(entry.job, 1)
+
+    def redeclare(self, entry: Entry, wanted: Wanted) -> None:
+        """Give a job another definition of the same name.
+
+        What was written to its metadata stays, but for the keys that are declared differently now.
+        """
+        old, new = entry.job, wanted.job
+        if entry.overlay is not NO_OVERLAY and old is not new:
+            entry.overlay = _kept(entry.overlay, old, new)
+        if entry.wanted.is_dynamic and old.user != new.user:
+            self._count(old, -1)
+            self._count(new, 1)
+        entry.wanted = wanted
+
+    def _count(self, job: Job, step: int) -> None:
+        if job.user is None:
+            return
+        self.dynamic_of_user[job.user] += step
+        if not self.dynamic_of_user[job.user]:
+            del self.dynamic_of_user[job.user]
 
     def arm(self, entry: Entry) -> None:
         """Put a job on the timetable, where it waits for what comes after `handled_until`."""
@@ -88,6 +184,9 @@ class State:
     def forget(self, entry: Entry) -> None:
         """Take a removed job out."""
         del self.entries[entry.job.name]
+        if entry.wanted.is_dynamic:
+            del self.dynamic[entry.job.name]
+            self._count(entry.job, -1)
         self._dirty.pop(entry.job.name, None)
 
     def log(self, event: str, *, level: str = "info", **fields: object) -> None:
@@ -103,6 +202,8 @@ class State:
                 each.handled_until,
                 each.consecutive_failures,
                 each.pause,
+                each.overlay,
+                each.alert,
             )
             for each in self._dirty.values()
         )
@@ -110,3 +211,18 @@ class State:
         effects = self.out[:]
         self.out.clear()
         return effects
+
+
+_ABSENT = object()
+
+
+def _kept(overlay: Overlay, old: Job, new: Job) -> Overlay:
+    """Return what is left of *overlay* once the declaration changes from *old* to *new*."""
+    changed = {
+        key
+        for key in (*old.metadata, *new.metadata)
+        if old.metadata.get(key, _ABSENT) != new.metadata.get(key, _ABSENT)
+    }
+    values = {key: value for key, value in overlay.values.items() if key not in changed}
+    removed = tuple(key for key in overlay.removed if key not in changed)
+    return Overlay(values, removed) if values or removed else NO_OVERLAY

@@ -20,6 +20,7 @@ from luad.core.engine import Engine
 from luad.core.events import (
     ClaimsRefused,
     Deed,
+    Deliver,
     Effect,
     Event,
     Log,
@@ -53,6 +54,10 @@ class Hands(Protocol):
 
     def stop(self, deed: StopAttempt) -> None:
         """Stop the process of an attempt."""
+        ...
+
+    def deliver(self, deed: Deliver) -> None:
+        """Bring a message to its user."""
         ...
 
     def reply(self, deed: Reply) -> None:
@@ -156,6 +161,8 @@ class Loop:
                     self._hands.start(deed)
             case StopAttempt():
                 self._hands.stop(deed)
+            case Deliver():
+                self._hands.deliver(deed)
             case Reply():
                 self._hands.reply(deed)
             case Log():
@@ -173,7 +180,7 @@ def split(effects: Sequence[Effect]) -> tuple[list[Record], list[Deed]]:
     records: list[Record] = []
     deeds: list[Deed] = []
     for effect in effects:
-        if isinstance(effect, (StartAttempt, StopAttempt, Reply, Log)):
+        if isinstance(effect, (StartAttempt, StopAttempt, Deliver, Reply, Log)):
             deeds.append(effect)
         else:
             records.append(effect)

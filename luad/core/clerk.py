@@ -1,0 +1,281 @@
+"""Jobs that are made, changed and removed at run time, and what is written to metadata.
+
+Room rule: every request gets exactly one `Reply`. What a file declares is the file's: here it may be
+neither changed nor removed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from luad.core.events import (
+    ChangeRequested,
+    Created,
+    CreateRequested,
+    DeleteRequested,
+    ForgetCompleted,
+    MetadataRequested,
+    NewJob,
+    RememberKey,
+    Reply,
+)
+from luad.core.jobset import JobSet
+from luad.core.model import (
+    JSON,
+    METADATA_LIMIT,
+    NO_ALERT,
+    NO_OVERLAY,
+    Instant,
+    Job,
+    JobStatus,
+    Once,
+    Overlay,
+    Pause,
+    Wanted,
+)
+from luad.core.state import Entry, State
+from luad.core.timetable import Alarm
+
+_Refusal = tuple[str, str, str]  # code, message, hint
+
+
+class Clerk:
+    """Answers requests about dynamic jobs and about metadata."""
+
+    def __init__(self, state: State, jobset: JobSet) -> None:
+        self._state = state
+        self._jobset = jobset
+
+    # --- making ---
+
+    def create(self, event: CreateRequested, now: Instant) -> None:
+        """Install what is asked for, one by one."""
+        outcomes = tuple(
+            self._create(new, now, f"{event.request_id} {number}")
+            for number, new in enumerate(event.jobs)
+        )
+        granted = [each.job_id for each in outcomes if each.outcome != "refused"]
+        if event.key is not None and granted:
+            self._state.out.append(RememberKey(event.key, granted[0], now))
+        self._state.out.append(Reply(event.request_id, outcomes))
+
+    def _create(self, new: NewJob, now: Instant, cause: str) -> Created:
+        name = new.wanted.job.name
+        entry = self._state.entries.get(name)
+        refusal = self._refusal(new, entry)
+        if refusal is not None:
+            code, message, hint = refusal
+            return Created(name, "refused", "", code, message, hint)
+        if entry is None:
+            entry = self._jobset.install(new.wanted, now, cause=cause)
+            self._set_pause(entry, new, now)
+            self._log("job.created", entry, new.wanted)
+            return Created(name, "created", entry.job_id)
+        is_same = entry.job.revision == new.wanted.job.revision
+        is_done = entry.status is JobStatus.COMPLETED
+        if new.if_exists == "keep" or (is_same and not is_done):
+            return Created(name, "kept", entry.job_id)
+        self._replace(entry, new, now)
+        return Created(name, "replaced", entry.job_id)
+
+    def _replace(self, entry: Entry, new: NewJob, now: Instant) -> None:
+        """Let a job begin anew, under its id: the history goes on, everything else is as declared."""
+        entry.overlay, entry.alert, entry.consecutive_failures = NO_OVERLAY, NO_ALERT, 0
+        self._state.timetable.cancel_alarm(Alarm("resume", entry.job.name))
+        entry.pause = entry.open_skip = entry.earlier_skip = None
+        self._jobset.redeclare(entry, new.wanted, now)
+        self._set_pause(entry, new, now)
+        self._log("job.replaced", entry, new.wanted)
+
+    def _set_pause(self, entry: Entry, new: NewJob, now: Instant) -> None:
+        if new.pause_reason is not None:
+            author = new.wanted.creation.author if new.wanted.creation else ""
+            entry.pause = Pause(now, new.pause_reason, author)
+            self._state.touch(entry)
+
+    def _refusal(self, new: NewJob, entry: Entry | None) -> _Refusal | None:
+        """Say why a job cannot be made."""
+        job = new.wanted.job
+        if entry is not None:
+            if not entry.wanted.is_dynamic:
+                return _file_owned(entry, "choose another name, or change the file")
+            if new.if_exists == "error":
+                hint = (
+                    f"choose another name, or say if_exists: replace or keep; luad delete {job.name} "
+                    "removes it"
+                )
+                return "name_taken", f"there is a dynamic job `{job.name}` already", hint
+            if job.user is None or job.user == entry.job.user:
+                return None
+            return self._refusal_by_user(job)
+        shadow = self._state.shadowed.get(job.name)
+        if shadow is not None and shadow.origin is not None:  # pragma: no cover - its name is taken
+            return "name_taken", f"`{job.name}` is declared in {shadow.origin.path}", ""
+        most = self._state.bounds.max_dynamic_jobs
+        if len(self._state.dynamic) >= most:
+            message = f"there are {most} dynamic jobs already, as many as there may be"
+            return "too_many_jobs", message, "delete some, or raise dynamic.max_jobs in luad.yaml"
+        return self._refusal_by_user(job)
+
+    def _refusal_by_user(self, job: Job) -> _Refusal | None:
+        most = self._state.bounds.max_dynamic_jobs_per_user
+        if job.user is None or self._state.dynamic_of_user[job.user] < most:
+            return None
+        message = f"there are {most} dynamic jobs for `{job.user}` already, as many as there may be"
+        hint = "delete some, or raise dynamic.max_jobs_per_user in luad.yaml"
+        return "too_many_jobs", message, hint
+
+    def _log(self, event: str, entry: Entry, wanted: Wanted) -> None:
+        job, made = entry.job, wanted.creation
+        self._state.log(
+            event,
+            job=job.name,
+            handler=job.handler,
+            user=job.user,
+            author=made.author if made else "",
+            by_run=made.run_id if made else None,
+        )
+
+    # --- changing and removing ---
+
+    def change(self, event: ChangeRequested, now: Instant) -> None:
+        """Give a dynamic job a new definition."""
+        entry = self._find_own(event.request_id, event.job_name, event.if_match)
+        if entry is None:
+            return
+        if entry.job.revision != event.based_on:
+            self._refuse(
+                event.request_id,
+                "conflict",
+                f"somebody else has changed {event.job_name} in this very moment",
+                "look at it again, then repeat the change",
+            )
+            return
+        user, most = event.job.user, self._state.bounds.max_dynamic_jobs_per_user
+        if user != entry.job.user and user and self._state.dynamic_of_user[user] >= most:
+            self._refuse(event.request_id, *(self._refusal_by_user(event.job) or ("", "", "")))
+            return
+        wanted = Wanted(event.job, None, creation=entry.wanted.creation)
+        self._jobset.redeclare(entry, wanted, now)
+        self._state.log("job.changed", job=event.job_name)
+        self._state.out.append(Reply(event.request_id))
+
+    def delete(self, event: DeleteRequested, now: Instant) -> None:
+        """Remove a dynamic job."""
+        entry = self._find_own(event.request_id, event.job_name, event.if_match)
+        if entry is None:
+            return
+        self._jobset.remove(entry, now)
+        self._state.log("job.deleted", job=event.job_name)
+        self._state.out.append(Reply(event.request_id))
+
+    def forget(self, event: ForgetCompleted, now: Instant) -> None:
+        """Remove what was over long ago."""
+        for name in tuple(self._state.dynamic):
+            entry = self._state.entries[name]
+            schedule = entry.job.schedule
+            if (
+                isinstance(schedule, Once)
+                and schedule.execute_at < event.before
+                and entry.handled_until < event.before
+                and entry.status is JobStatus.COMPLETED
+                and not entry.job.keep
+                and not self._state.runs.open_count(entry.job_id)
+            ):
+                self._state.log("job.forgotten", job=name)
+                self._jobset.remove(entry, now)
+
+    # --- metadata ---
+
+    def write_metadata(self, event: MetadataRequested, _: Instant) -> None:
+        """Lay what is written over what is declared."""
+        entry = self._find(event.request_id, event.job_name, event.if_match)
+        if entry is None:
+            return
+        written = _written(entry.current.metadata, event.values, event.mode)
+        size = len(json.dumps(written).encode())
+        if size > METADATA_LIMIT:
+            self._refuse(
+                event.request_id,
+                "validation",
+                f"the metadata of {event.job_name} would have {size} bytes; {METADATA_LIMIT} may be",
+                "keep large things elsewhere, and their names here",
+            )
+            return
+        overlay = _overlay(entry.job, written)
+        if overlay != entry.overlay:
+            entry.overlay = overlay
+            self._state.touch(entry)
+        self._state.out.append(Reply(event.request_id, written))
+
+    # --- inside ---
+
+    def _find(self, request_id: str, name: str, if_match: str | None) -> Entry | None:
+        """Return the entry of that name, if it is as *if_match* says; else answer the request."""
+        entry = self._state.entries.get(name)
+        if entry is None:
+            self._refuse(request_id, "not_found", f"no job named `{name}`")
+        elif if_match is not None and if_match != entry.version:
+            self._refuse(
+                request_id,
+                "precondition_failed",
+                f"{name} is not as it was: its entity tag is {entry.version} by now",
+                "get it again, then repeat the change with its new tag",
+            )
+        else:
+            return entry
+        return None
+
+    def _find_own(self, request_id: str, name: str, if_match: str | None) -> Entry | None:
+        entry = self._state.entries.get(name)
+        if entry is not None and not entry.wanted.is_dynamic:
+            self._refuse(request_id, *_file_owned(entry, f"change the file, or luad pause {name}"))
+            return None
+        return self._find(request_id, name, if_match)
+
+    def _refuse(self, request_id: str, error: str, message: str, hint: str = "") -> None:
+        self._state.out.append(Reply(request_id, None, error, message, hint))
+
+
+def _file_owned(entry: Entry, hint: str) -> _Refusal:
+    origin = entry.wanted.origin
+    assert origin is not None, "only a static job is owned by a file"
+    return "file_owned", f"{entry.job.name} comes from {origin.path}:{origin.line}", hint
+
+
+_ABSENT: Final = object()
+
+
+def _written(
+    now: Mapping[str, JSON], values: Mapping[str, JSON], mode: Literal["merge", "patch", "replace"]
+) -> dict[str, JSON]:
+    """Return the metadata after a write."""
+    if mode == "merge":
+        return {**now, **values}
+    if mode == "replace":
+        return dict(values)
+    patched: dict[str, JSON] = merge_patch(now, values)
+    return patched
+
+
+def merge_patch(target: JSON, patch: JSON) -> JSON:
+    """Apply a JSON Merge Patch (RFC 7396): null removes a key, objects are merged all the way down."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def _overlay(job: Job, written: Mapping[str, JSON]) -> Overlay:
+    """Return what has to lie over the declared metadata for *written* to be seen."""
+    declared = job.metadata
+    values = {key: value for key, value in written.items() if declared.get(key, _ABSENT) != value}
+    removed = tuple(key for key in declared if key not in written)
+    return Overlay(values, removed) if values or removed else NO_OVERLAY
