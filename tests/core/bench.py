@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from luad.core.engine import Engine
 from luad.core.events import (
+    AnswerKey,
     AttemptEnded,
     AttemptStarted,
     ClaimRun,
     ConfigLoaded,
+    Created,
+    CreateRequested,
     Effect,
     Event,
+    NewJob,
     RecordSkip,
     Reply,
     Restored,
@@ -21,6 +25,7 @@ from luad.core.events import (
     Ticked,
 )
 from luad.core.model import (
+    Creation,
     Ending,
     EndKind,
     Interval,
@@ -31,6 +36,7 @@ from luad.core.model import (
     Schedule,
     Wanted,
 )
+from luad.core.state import Bounds
 
 T = TypeVar("T")
 START = 1_790_035_200_000  # 2026-09-22T00:00:00Z
@@ -46,10 +52,12 @@ def make_job(name: str = "tick", schedule: Schedule | None = None, **fields: obj
 class Bench:
     """Feeds an engine. Times are seconds after START."""
 
-    def __init__(self, *jobs: Job, capacity: int = 100) -> None:
+    def __init__(self, *jobs: Job, bounds: Bounds | None = None) -> None:
         self.wall, self.elapsed = START, 777_000
-        self.engine = Engine(capacity, self.now)
+        self.bounds = bounds or Bounds(100)
+        self.engine = Engine(self.bounds, self.now)
         self.effects: list[Effect] = []
+        self.request_count = 0
         self.load(*jobs)
 
     @property
@@ -74,15 +82,41 @@ class Bench:
                 entry.handled_until,
                 entry.consecutive_failures,
                 entry.pause,
+                entry.overlay,
+                entry.alert,
             )
             row = StoredJob(
-                entry.job_id, entry.job.name, {}, "", None, entry.installed_at, progress
+                entry.job_id,
+                entry.job.name,
+                {},
+                "",
+                entry.wanted.origin,
+                entry.installed_at,
+                progress,
+                entry.wanted.creation,
             )
             rows.append((row, entry.job))
         before = Restored(open_runs=tuple(self.engine.runs.all()), last_seen=self.wall)
-        self.engine = Engine(self.engine.runs.slots.capacity, self.now)
+        self.engine = Engine(self.bounds, self.now)
         self.engine.restore(rows, before, self.now)
-        self.load(*(job for _, job in rows))
+        self.load(*(job for row, job in rows if row.creation is None))
+
+    def create(
+        self,
+        job: Job,
+        if_exists: Literal["error", "keep", "replace"] = "error",
+        *,
+        pause_reason: str | None = None,
+        key: AnswerKey | None = None,
+        run_id: str | None = None,
+    ) -> Created:
+        """Ask for a dynamic job."""
+        wanted = Wanted(job, creation=Creation(self.wall, "ann", run_id))
+        self.request_count += 1
+        request_id = f"create-{self.request_count}"
+        self.feed(CreateRequested(request_id, (NewJob(wanted, if_exists, pause_reason),), key))
+        created: Created = self.reply().value[0]
+        return created
 
     def go_to(self, seconds: float) -> list[Effect]:
         """Move both clocks and tick."""

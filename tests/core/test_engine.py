@@ -49,6 +49,7 @@ from luad.core.model import (
     Trigger,
     Wanted,
 )
+from luad.core.state import Bounds
 
 EVERY_MINUTE = Cron("* * * * *")
 
@@ -90,7 +91,7 @@ def test_the_engine_asks_to_be_woken_in_time() -> None:
 
 def test_ten_thousand_jobs_with_one_schedule_fire_in_one_batch() -> None:
     jobs = [make_job(f"job-{n}", EVERY_MINUTE) for n in range(10_000)]
-    bench = Bench(*jobs, capacity=64)
+    bench = Bench(*jobs, bounds=Bounds(64))
     bench.go_to(60)
     assert len(bench.claims()) == 10_000
     assert len(bench.started()) == 64
@@ -144,7 +145,7 @@ def test_allow_runs_side_by_side_up_to_its_bound() -> None:
 def test_a_job_with_many_waiting_runs_delays_another_job_by_one_place() -> None:
     greedy = make_job("greedy", Interval(1_000), overlap=Overlap.ALLOW, max_running=50)
     modest = make_job("modest", Interval(10_000))
-    bench = Bench(greedy, modest, capacity=1)
+    bench = Bench(greedy, modest, bounds=Bounds(1))
     for second in range(1, 11):
         bench.go_to(second)
     order = []
@@ -155,7 +156,7 @@ def test_a_job_with_many_waiting_runs_delays_another_job_by_one_place() -> None:
 
 
 def test_a_waiting_run_is_recorded_as_running_before_it_is_started() -> None:
-    bench = Bench(make_job("a"), make_job("b"), capacity=1)
+    bench = Bench(make_job("a"), make_job("b"), bounds=Bounds(1))
     bench.go_to(60)
     effects = bench.end(bench.started()[0])
     states = [each.run.state for each in effects if isinstance(each, SaveRun)]
@@ -164,7 +165,7 @@ def test_a_waiting_run_is_recorded_as_running_before_it_is_started() -> None:
 
 
 def test_a_refused_claim_frees_its_slot() -> None:
-    bench = Bench(make_job("a"), make_job("b"), capacity=1)
+    bench = Bench(make_job("a"), make_job("b"), bounds=Bounds(1))
     bench.go_to(60)
     bench.feed(ClaimsRefused((bench.started()[0].id,)))
     assert len(bench.started()) == 2
@@ -313,7 +314,7 @@ def test_what_waits_for_a_job_that_could_not_be_restored_is_cancelled() -> None:
 
 
 def test_what_waited_for_a_slot_before_a_long_downtime_gives_way_to_the_latest() -> None:
-    bench = Bench(make_job("a"), make_job("b", schedule=Interval(61_000)), capacity=1)
+    bench = Bench(make_job("a"), make_job("b", schedule=Interval(61_000)), bounds=Bounds(1))
     bench.go_to(61)
     first = bench.started()[0]
     bench.end(first)

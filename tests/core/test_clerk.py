@@ -1,0 +1,462 @@
+"""Dynamic jobs and metadata, one sentence at a time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pytest
+from bench import START, Bench, make_job
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luad.core.clerk import merge_patch
+from luad.core.events import (
+    AnswerKey,
+    ChangeRequested,
+    ClaimRun,
+    ConfigLoaded,
+    DeleteRequested,
+    DrainRequested,
+    ForgetCompleted,
+    InstallJob,
+    MetadataRequested,
+    RememberKey,
+    RemoveJob,
+    ResumeRequested,
+    RetryRequested,
+    StartAttempt,
+    TriggerRequested,
+)
+from luad.core.model import (
+    DAY,
+    Creation,
+    EndKind,
+    Interval,
+    Job,
+    JobStatus,
+    Once,
+    Origin,
+    Retry,
+    RunState,
+    Trigger,
+    Wanted,
+)
+from luad.core.state import Bounds
+
+
+def once_in(seconds: float, name: str = "reminder", **fields: Any) -> Job:
+    return make_job(name, Once(START + int(seconds * 1_000)), **fields)
+
+
+def metadata(bench: Bench, name: str = "tick") -> dict[str, Any]:
+    return dict(bench.engine.entries[name].current.metadata)
+
+
+def write(bench: Bench, mode: Any = "merge", *, name: str = "tick", **values: Any) -> None:
+    bench.feed(MetadataRequested("w", name, values, mode))
+    assert bench.reply().error is None, bench.reply()
+
+
+# --- making ------------------------------------------------------------------------------------
+
+
+def test_a_dynamic_job_fires_like_any_other() -> None:
+    bench = Bench()
+    created = bench.create(once_in(600))
+    assert (created.outcome, created.error) == ("created", None)
+    bench.go_to(599.999)
+    assert bench.started() == []
+    bench.go_to(600)
+    assert bench.starts_at() == [600]
+
+
+def test_who_made_it_and_in_which_run_is_written_down() -> None:
+    bench = Bench()
+    bench.create(once_in(600), run_id="run_1")
+    record = bench.all(InstallJob)[-1]
+    assert record.creation == Creation(START, "ann", "run_1")
+    assert record.origin is None
+
+
+def test_loading_files_leaves_dynamic_jobs_alone() -> None:
+    bench = Bench(make_job("a"))
+    bench.create(once_in(600))
+    bench.load(make_job("b"))
+    assert set(bench.engine.entries) == {"b", "reminder"}
+    bench.load()
+    bench.go_to(600)
+    assert [run.job_name for run in bench.started() if run.job_name == "reminder"] == ["reminder"]
+
+
+def test_it_survives_a_restart_and_is_caught_up_with() -> None:
+    bench = Bench()
+    bench.create(once_in(600))
+    bench.wall += 700_000
+    bench.elapsed += 700_000
+    bench.restart()
+    assert bench.starts_at() == [600]
+    assert bench.started()[0].trigger is Trigger.CATCHUP
+
+
+def test_a_once_that_has_succeeded_leaves_the_list() -> None:
+    bench = Bench()
+    bench.create(once_in(60))
+    bench.go_to(60)
+    bench.end(bench.started()[0])
+    assert "reminder" not in bench.engine.entries
+    assert len(bench.all(RemoveJob)) == 1
+
+
+def test_one_that_is_to_be_kept_stays_completed() -> None:
+    bench = Bench()
+    bench.create(once_in(60, keep=True))
+    bench.go_to(60)
+    bench.end(bench.started()[0])
+    assert bench.engine.entries["reminder"].status is JobStatus.COMPLETED
+
+
+def test_one_that_has_failed_stays_and_leaves_after_a_retry() -> None:
+    bench = Bench()
+    bench.create(once_in(60))
+    bench.go_to(60)
+    run = bench.started()[0]
+    bench.end(run, EndKind.RAISED)
+    assert bench.engine.entries["reminder"].consecutive_failures == 1
+    bench.feed(RetryRequested("r", run))
+    bench.end(bench.started()[-1])
+    assert "reminder" not in bench.engine.entries
+
+
+def test_running_a_once_by_hand_before_its_time_does_not_end_it() -> None:
+    bench = Bench()
+    bench.create(once_in(60))
+    bench.feed(TriggerRequested("t", "reminder", Trigger.API))
+    bench.end(bench.started()[0])
+    assert bench.engine.entries["reminder"].status is JobStatus.ACTIVE
+
+
+def test_a_once_for_this_very_moment_fires() -> None:
+    bench = Bench()
+    bench.create(once_in(0))
+    bench.go_to(0.001)
+    assert bench.starts_at() == [0]
+
+
+def test_a_name_is_given_once() -> None:
+    bench = Bench(make_job("a"))
+    bench.feed(ConfigLoaded({"a": Wanted(make_job("a"), Origin("jobs.d/a.yaml", 3))}))
+    bench.create(once_in(60))
+    again = bench.create(once_in(90))
+    assert (again.outcome, again.error) == ("refused", "name_taken")
+    for if_exists in ("error", "keep", "replace"):
+        of_file = bench.create(once_in(60, "a"), if_exists)  # type: ignore[arg-type]
+        assert of_file.error == "file_owned"
+        assert "jobs.d/a.yaml:3" in of_file.message
+
+
+def test_keep_leaves_the_one_that_is_there() -> None:
+    bench = Bench()
+    first = bench.create(once_in(60))
+    kept = bench.create(once_in(90), "keep")
+    assert (kept.outcome, kept.job_id) == ("kept", first.job_id)
+    bench.go_to(60)
+    assert bench.starts_at() == [60]
+
+
+def test_replace_begins_anew_under_the_same_id() -> None:
+    bench = Bench()
+    first = bench.create(once_in(60, metadata={"n": 1}))
+    write(bench, name="reminder", seen=True)
+    replaced = bench.create(once_in(90, metadata={"n": 2}), "replace")
+    assert (replaced.outcome, replaced.job_id) == ("replaced", first.job_id)
+    assert metadata(bench, "reminder") == {"n": 2}
+    bench.go_to(60)
+    assert bench.starts_at() == []
+    bench.go_to(90)
+    assert bench.starts_at() == [90]
+
+
+def test_replacing_by_the_same_changes_nothing() -> None:
+    bench = Bench()
+    bench.create(make_job("sync", Interval(60_000)))
+    bench.go_to(59)
+    assert bench.create(make_job("sync", Interval(60_000)), "replace").outcome == "kept"
+    bench.go_to(60)
+    assert bench.starts_at() == [60]
+
+
+def test_replacing_a_failed_once_by_the_same_runs_it_again_only_if_it_is_due_again() -> None:
+    bench = Bench()
+    bench.create(once_in(60))
+    bench.go_to(60)
+    bench.end(bench.started()[0], EndKind.RAISED)
+    bench.create(once_in(120), "replace")
+    bench.go_to(120)
+    assert bench.starts_at() == [60, 120]
+
+
+def test_made_inactive_it_waits_for_somebody_to_resume_it() -> None:
+    bench = Bench()
+    bench.create(make_job("sync"), pause_reason="created inactive")
+    bench.go_to(60)
+    assert bench.started() == []
+    bench.feed(ResumeRequested("r", "sync"))
+    bench.go_to(120)
+    assert bench.starts_at() == [120]
+
+
+def test_there_may_be_so_many_and_no_more() -> None:
+    bench = Bench(bounds=Bounds(100, max_dynamic_jobs=3, max_dynamic_jobs_per_user=2))
+    assert bench.create(once_in(60, "a", user="ann")).error is None
+    assert bench.create(once_in(60, "b", user="ann")).error is None
+    assert bench.create(once_in(60, "c", user="ann")).error == "too_many_jobs"
+    assert bench.create(once_in(60, "d", user="bob")).error is None
+    assert bench.create(once_in(60, "e")).error == "too_many_jobs"
+    bench.feed(DeleteRequested("x", "a"))
+    assert bench.create(once_in(60, "c", user="ann")).error is None
+
+
+def test_the_count_of_a_user_follows_changes_and_restarts() -> None:
+    bench = Bench(bounds=Bounds(100, max_dynamic_jobs_per_user=1))
+    bench.create(once_in(60, "a", user="ann"))
+    bench.restart()
+    assert bench.create(once_in(60, "b", user="ann")).error == "too_many_jobs"
+    moved = once_in(60, "a", user="bob")
+    revision = bench.engine.entries["a"].job.revision
+    bench.feed(ChangeRequested("c", "a", moved, revision))
+    assert bench.create(once_in(60, "b", user="ann")).error is None
+    assert bench.create(once_in(60, "c", user="bob")).error == "too_many_jobs"
+
+
+def test_a_key_is_remembered_with_what_was_made() -> None:
+    bench = Bench()
+    key = AnswerKey("k", "f")
+    created = bench.create(once_in(60), key=key)
+    assert bench.all(RememberKey) == [RememberKey(key, created.job_id, START)]
+    bench.create(once_in(60), key=AnswerKey("other", "f"))
+    assert len(bench.all(RememberKey)) == 1, "what was refused was not granted"
+
+
+# --- files and dynamic jobs of one name ----------------------------------------------------------
+
+
+def test_a_file_has_to_wait_for_a_name_that_a_dynamic_job_has() -> None:
+    bench = Bench()
+    bench.create(make_job("sync", Interval(60_000)))
+    bench.load(make_job("sync", Interval(7_000)))
+    assert bench.engine.entries["sync"].job.schedule == Interval(60_000)
+    assert set(bench.engine.shadowed) == {"sync"}
+    bench.restart()
+    bench.load(make_job("sync", Interval(7_000)))
+    assert bench.engine.entries["sync"].job.schedule == Interval(60_000)
+    bench.feed(DeleteRequested("x", "sync"))
+    assert bench.engine.entries["sync"].job.schedule == Interval(7_000)
+    assert not bench.engine.shadowed
+    bench.go_to(7)
+    assert bench.starts_at() == [7]
+
+
+# --- changing and removing -----------------------------------------------------------------------
+
+
+def test_a_removed_job_never_fires_and_what_runs_ends_normally() -> None:
+    bench = Bench()
+    bench.create(make_job("sync"))
+    bench.go_to(60)
+    run = bench.started()[0]
+    bench.feed(DeleteRequested("x", "sync"))
+    bench.end(run)
+    bench.go_to(600)
+    assert bench.starts_at() == [60]
+    assert bench.all(ClaimRun)[-1].run.id == run.id
+
+
+def test_a_run_whose_job_was_removed_is_not_tried_again() -> None:
+    bench = Bench()
+    bench.create(make_job("sync", retry=Retry(5)))
+    bench.go_to(60)
+    run = bench.started()[0]
+    bench.feed(DeleteRequested("x", "sync"))
+    bench.end(run, EndKind.RAISED)
+    bench.go_to(120)
+    assert len(bench.all(StartAttempt)) == 1
+
+
+@pytest.mark.parametrize(
+    "event", [DeleteRequested("x", "a"), ChangeRequested("x", "a", make_job("a"), "")]
+)
+def test_what_a_file_declares_is_the_files(event: Any) -> None:
+    bench = Bench()
+    bench.feed(ConfigLoaded({"a": Wanted(make_job("a"), Origin("jobs.d/a.yaml", 7))}))
+    bench.feed(event)
+    assert bench.reply().error == "file_owned"
+    assert "jobs.d/a.yaml:7" in bench.reply().message
+    assert "a" in bench.engine.entries
+
+
+def test_a_change_is_refused_when_another_one_came_first() -> None:
+    bench = Bench()
+    bench.create(make_job("sync"))
+    revision = bench.engine.entries["sync"].job.revision
+    bench.feed(ChangeRequested("1", "sync", make_job("sync", Interval(7_000)), revision))
+    assert bench.reply().error is None
+    bench.feed(ChangeRequested("2", "sync", make_job("sync", Interval(9_000)), revision))
+    assert bench.reply().error == "conflict"
+    bench.go_to(7)
+    assert bench.starts_at() == [7]
+
+
+def test_an_entity_tag_guards_every_kind_of_write() -> None:
+    bench = Bench()
+    bench.create(make_job("sync"))
+    tag = bench.engine.entries["sync"].version
+    bench.feed(MetadataRequested("1", "sync", {"a": 1}, if_match=tag))
+    assert bench.reply().error is None
+    revision = bench.engine.entries["sync"].job.revision
+    for event in (
+        MetadataRequested("2", "sync", {"a": 2}, if_match=tag),
+        DeleteRequested("3", "sync", tag),
+        ChangeRequested("4", "sync", make_job("sync"), revision, tag),
+    ):
+        bench.feed(event)
+        assert bench.reply().error == "precondition_failed"
+
+
+def test_runs_that_are_still_to_end_may_write_while_luad_drains() -> None:
+    bench = Bench(make_job())
+    bench.create(make_job("sync"))
+    bench.feed(DrainRequested())
+    write(bench, done=True)
+    bench.feed(DeleteRequested("x", "sync"))
+    assert bench.reply().error is None
+    bench.feed(TriggerRequested("t", "tick", Trigger.API))
+    assert bench.reply().error == "draining"
+
+
+def test_what_was_over_long_ago_is_forgotten() -> None:
+    bench = Bench()
+    bench.create(once_in(60, "failed"))
+    bench.create(once_in(60, "kept", keep=True))
+    bench.create(once_in(10 * 86_400, "future"))
+    bench.go_to(60)
+    for run in bench.started():
+        bench.end(run, EndKind.RAISED)
+    bench.go_to(86_400)
+    bench.feed(ForgetCompleted(bench.wall - 2 * DAY))
+    assert set(bench.engine.entries) == {"failed", "kept", "future"}
+    bench.feed(ForgetCompleted(bench.wall))
+    assert set(bench.engine.entries) == {"kept", "future"}
+
+
+# --- metadata ------------------------------------------------------------------------------------
+
+
+def test_what_is_written_wins_over_what_is_declared() -> None:
+    bench = Bench(make_job(metadata={"region": "emea", "n": 1}))
+    write(bench, n=2, last=None)
+    assert metadata(bench) == {"region": "emea", "n": 2, "last": None}
+    bench.go_to(60)
+    assert bench.all(StartAttempt)[-1].job.metadata == {"region": "emea", "n": 2, "last": None}
+
+
+def test_until_that_key_is_declared_differently() -> None:
+    bench = Bench(make_job(metadata={"region": "emea", "n": 1}))
+    write(bench, n=2, region="apac", mine=True)
+    bench.load(make_job(metadata={"region": "amer", "n": 1}))
+    assert metadata(bench) == {"region": "amer", "n": 2, "mine": True}
+
+
+def test_also_while_luad_was_down() -> None:
+    bench = Bench(make_job(metadata={"n": 1}))
+    write(bench, n=2, mine=True)
+    bench.restart()
+    assert metadata(bench) == {"n": 2, "mine": True}
+    bench.load(make_job(metadata={"n": 3}))
+    assert metadata(bench) == {"n": 3, "mine": True}
+
+
+def test_replacing_hides_what_is_declared_and_patching_removes() -> None:
+    bench = Bench(make_job(metadata={"a": 1, "b": {"c": 1, "d": 2}}))
+    write(bench, "patch", b={"c": None, "e": 3})
+    assert metadata(bench) == {"a": 1, "b": {"d": 2, "e": 3}}
+    write(bench, "replace", only=True)
+    assert metadata(bench) == {"only": True}
+    write(bench, "merge", a=5)
+    assert metadata(bench) == {"only": True, "a": 5}
+
+
+def test_metadata_have_a_size() -> None:
+    bench = Bench(make_job())
+    bench.feed(MetadataRequested("w", "tick", {"a": "x" * 70_000}))
+    assert bench.reply().error == "validation"
+    assert metadata(bench) == {}
+
+
+json_values = st.recursive(
+    st.none() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+objects = st.dictionaries(st.sampled_from("abc"), json_values, max_size=3)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["merge", "patch", "replace"]), objects), max_size=6),
+    objects,
+    st.booleans(),
+)
+def test_metadata_are_what_a_plain_dict_would_be(
+    writes: list[tuple[str, dict[str, Any]]], declared: dict[str, Any], is_restarted: bool
+) -> None:
+    bench = Bench(make_job(metadata=declared))
+    model = dict(declared)
+    for mode, values in writes:
+        bench.feed(MetadataRequested("w", "tick", values, mode))  # type: ignore[arg-type]
+        if mode == "merge":
+            model |= values
+        elif mode == "patch":
+            model = merge_patch(model, values)
+        else:
+            model = dict(values)
+        if is_restarted:
+            bench.restart()
+        assert metadata(bench) == model
+        assert bench.reply().error is None
+
+
+RFC_7396 = [
+    ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+    ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+    ({"a": "b"}, {"a": None}, {}),
+    ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+    ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+    ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+    ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+    ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+    (["a", "b"], ["c", "d"], ["c", "d"]),
+    ({"a": "b"}, ["c"], ["c"]),
+    ({"a": "foo"}, None, None),
+    ({"a": "foo"}, "bar", "bar"),
+    ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+    ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+    ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+]
+
+
+@pytest.mark.parametrize(("target", "patch", "result"), RFC_7396)
+def test_a_merge_patch_is_that_of_the_rfc(target: Any, patch: Any, result: Any) -> None:
+    assert merge_patch(target, patch) == result
+
+
+def test_the_user_of_a_job_stands_in_its_runs() -> None:
+    bench = Bench()
+    bench.create(once_in(60, user="ann"))
+    bench.go_to(60)
+    assert bench.started()[0].user == "ann"
+    assert bench.started()[0].state is RunState.RUNNING
