@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from luad.config.allowed import is_allowed
 from luad.core.model import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from luad.api.board import Board
     from luad.api.hub import LogHub
@@ -83,14 +85,17 @@ class Health:
 class DynamicRules:
     """What the settings say about jobs made at run time.
 
-    *handlers*: patterns (`fnmatch`) a handler must match one of; a handler in the handlers folder
-    matches ``handlers/*``. *timezone* is that of schedules that name none.
+    *handlers*: patterns of `luad.config.allowed` a handler must match one of, *handlers_path* the
+    folder that ``handlers/*`` means. *timezone* is that of schedules that name none.
     """
 
     handlers: tuple[str, ...]
-    max_jobs: int
-    max_jobs_per_user: int
+    handlers_path: Path
     timezone: str = "UTC"
+
+    def allows(self, handler: str) -> bool:
+        """Say whether a job that is made at run time may name *handler*."""
+        return is_allowed(handler, self.handlers, self.handlers_path)
 
 
 class People(Protocol):
