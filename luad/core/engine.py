@@ -129,6 +129,10 @@ class Engine:
         """The installed jobs by name; not to be changed."""
         return self._state.entries
 
+    def name_of(self, job_id: str) -> str | None:
+        """Return the name of the installed job of that id."""
+        return self._state.names.get(job_id)
+
     @property
     def runs(self) -> OpenRuns:
         """The open runs; not to be changed."""

@@ -114,6 +114,7 @@ class State:
     def __init__(self, bounds: Bounds, now: Instant) -> None:
         self.bounds = bounds
         self.entries: dict[str, Entry] = {}
+        self.names: dict[str, str] = {}  # by job id
         self.dynamic: dict[str, None] = {}
         self.dynamic_of_user: Counter[str] = Counter()
         self.shadowed: dict[str, Wanted] = {}
@@ -133,6 +134,7 @@ class State:
     def add(self, entry: Entry) -> None:
         """Take a job in."""
         self.entries[entry.job.name] = entry
+        self.names[entry.job_id] = entry.job.name
         if entry.wanted.is_dynamic:
             self.dynamic[entry.job.name] = None
             self._count(entry.job, 1)
@@ -184,6 +186,7 @@ class State:
     def forget(self, entry: Entry) -> None:
         """Take a removed job out."""
         del self.entries[entry.job.name]
+        del self.names[entry.job_id]
         if entry.wanted.is_dynamic:
             del self.dynamic[entry.job.name]
             self._count(entry.job, -1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad import __version__
 from luad.clock import elapsed_ms
-from luad.core.events import DrainRequested, Ticked
+from luad.core.events import DrainRequested, ForgetCompleted, Ticked
 from luad.core.model import JobStatus
 from luad.errors import StoreUnavailableError
 from luad.wire import format_instant
@@ -51,6 +51,8 @@ async def retain(daemon: Daemon) -> None:
     while True:
         await asyncio.sleep(delay_s)
         delay_s = _RETENTION_EVERY_S
+        before = daemon.clock.now().wall - settings.retention.history_ms
+        daemon.post(ForgetCompleted(before))
         try:
             is_done = False
             while not is_done:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from luad.core.events import Log, Reply, StartAttempt, StopAttempt
+from luad.core.events import Deliver, Log, Reply, StartAttempt, StopAttempt
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from luad.core.people import Message
     from luad.daemon.output import LineOrder
     from luad.logs import Logging
     from luad.runner.runner import Runner
@@ -22,10 +25,17 @@ _INSTANTS: Final = frozenset({"scheduled_for", "retry_at", "until", "last_seen"}
 class DaemonHands:
     """The runner starts and stops, futures answer, the log is written."""
 
-    def __init__(self, runner: Runner, logs: Logging, order: LineOrder) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        logs: Logging,
+        order: LineOrder,
+        deliver: Callable[[Message], None],
+    ) -> None:
         self._runner = runner
         self._logs = logs
         self._order = order
+        self._deliver = deliver
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
 
     def expect_reply(self, request_id: str) -> asyncio.Future[Reply]:
@@ -42,6 +52,10 @@ class DaemonHands:
     def stop(self, deed: StopAttempt) -> None:
         """Stop the process of an attempt."""
         self._runner.stop(deed.run_id, deed.attempt, kill=deed.kill)
+
+    def deliver(self, deed: Deliver) -> None:
+        """Bring a message to its user; the outcome is in the store, and in the log."""
+        self._deliver(deed.message)
 
     def reply(self, deed: Reply) -> None:
         """Answer a request; one whose asker has gone is fine."""

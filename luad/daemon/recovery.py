@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from luad.core.events import AttemptEnded, Event, Restored, StoredJob
 from luad.core.model import Ending, EndKind, Instant, Job, RunError, RunState
+from luad.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,16 +21,43 @@ _LOST = RunError("Lost", "luad was stopped while this ran; nobody saw how it end
 
 
 def jobs_in_force(
-    restored: Restored, decode: Callable[[StoredJob], Job], logs: Logging
-) -> list[tuple[StoredJob, Job]]:
-    """Turn stored definitions into jobs again; one that cannot be is left out, loudly."""
+    restored: Restored,
+    decode: Callable[[StoredJob], Job],
+    allows: Callable[[str], bool],
+    logs: Logging,
+) -> tuple[list[tuple[StoredJob, Job]], list[Problem]]:
+    """Turn stored definitions into jobs again; one that cannot be is left out, loudly.
+
+    So is a dynamic one whose handler the settings allow no more (*allows*). What is left out stays in
+    the store, and is looked at again at the next start.
+    """
     jobs = []
+    problems = []
     for stored in restored.jobs:
         try:
-            jobs.append((stored, decode(stored)))
+            job = decode(stored)
         except ValueError as error:
             logs.emit("error", "job.unreadable", {"job": stored.name, "error": str(error)})
-    return jobs
+            continue
+        if stored.creation is not None and not allows(job.handler):
+            problem = _not_allowed(job)
+            logs.emit("error", "job.refused", {"job": job.name, "error": problem.message})
+            problems.append(problem)
+            continue
+        jobs.append((stored, job))
+    return jobs, problems
+
+
+def _not_allowed(job: Job) -> Problem:
+    return Problem(
+        "luad.yaml",
+        0,
+        0,
+        "LU307",
+        f"the dynamic job `{job.name}` is not in force: its handler `{job.handler}` is not allowed",
+        "name it in dynamic.handlers and restart luad",
+        job=job.name,
+    )
 
 
 def lost_attempts(

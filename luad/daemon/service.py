@@ -84,7 +84,7 @@ class DaemonService:
             running = tuple(run.id for run in runs if run.state is RunState.RUNNING)
             queued = len(runs) - len(running)
         return JobStateView(
-            entry.job,
+            entry.current,
             entry.job_id,
             entry.installed_at,
             entry.grid_at,
@@ -97,11 +97,13 @@ class DaemonService:
             following.fire_at if following else None,
             running,
             queued,
+            entry.wanted.creation,
+            entry.version,
         )
 
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with the files as they were last read."""
-        return self._daemon.reading.problems if self._daemon.reading else ()
+        """What is wrong with the files as they were last read, and with what they ask for."""
+        return self._daemon.problems()
 
     def status(self) -> Mapping[str, Any]:
         """What the daemon knows of itself."""
