@@ -13,7 +13,7 @@ from luad.config.allowed import is_allowed
 from luad.core.model import JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from luad.api.board import Board
@@ -195,6 +195,10 @@ class Service(Protocol):
 
     def jobs(self) -> Sequence[JobStateView]:
         """Every installed job, in order of names. Must be cheap: a list may be asked for often."""
+        ...
+
+    def names(self) -> Collection[str]:
+        """The names of all installed jobs, in no order; far cheaper than `jobs`."""
         ...
 
     def job(self, name_or_id: str) -> JobStateView | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.service import Health, JobStateView, ReloadResult
@@ -67,12 +67,15 @@ class DaemonService:
         entries = self._engine.entries
         return [self._view(entries[name]) for name in sorted(entries)]
 
+    def names(self) -> Collection[str]:
+        """The names of all installed jobs, in no order."""
+        return self._engine.entries.keys()
+
     def job(self, name_or_id: str) -> JobStateView | None:
         """One installed job, by its whole name or id."""
         entry = self._engine.entries.get(name_or_id)
-        if entry is None and name_or_id.startswith("job_"):
-            of_id = (e for e in self._engine.entries.values() if e.job_id == name_or_id)
-            entry = next(of_id, None)
+        if entry is None and (name := self._engine.name_of(name_or_id)) is not None:
+            entry = self._engine.entries[name]
         return self._view(entry) if entry else None
 
     def _view(self, entry: Entry) -> JobStateView:
