@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from luad.api.hub import LogHub
     from luad.clock import Clock
     from luad.core.events import Log, Reply, Request
-    from luad.core.model import JSON, Creation, Instant, Job, Origin, Pause
+    from luad.core.model import JSON, Creation, Instant, Job, Origin, Pause, Run
     from luad.core.people import Delivery, Message, Person
     from luad.errors import Problem
     from luad.store import Store
@@ -34,7 +34,8 @@ class JobStateView(NamedTuple):
     is *next_scheduled_for* plus jitter; both None while nothing is planned. *running*: run ids.
     *queued*: runs that are claimed and wait. *stale*: its file is broken, this is the last good
     version. *job* has the metadata as they are now, what was written to them included. *version*
-    changes whenever the definition or the metadata do: it is the entity tag.
+    changes whenever the definition or the metadata do: it is the entity tag. *alert_cause*: why
+    somebody was told of trouble, empty while there is none.
     """
 
     job: Job
@@ -52,6 +53,7 @@ class JobStateView(NamedTuple):
     queued: int = 0
     creation: Creation | None = None
     version: str = ""
+    alert_cause: str = ""
 
     @property
     def is_dynamic(self) -> bool:
@@ -203,6 +205,10 @@ class Service(Protocol):
 
     def job(self, name_or_id: str) -> JobStateView | None:
         """One installed job, by its whole name or id."""
+        ...
+
+    def open_run(self, run_id: str) -> Run | None:
+        """The run of that id, while it goes on."""
         ...
 
     async def reload(self, *, check_only: bool) -> ReloadResult:
