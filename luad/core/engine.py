@@ -251,7 +251,7 @@ class Engine:
             latest = last_fired(group.job, grid_at, first.scheduled_for - 1, now)
             assert latest is not None
             last = latest
-        for name in tuple(group.members):
+        for name in group.members:
             entry = self._state.entries[name]
             self._end_overdue_pause(entry, now, cause)
             if entry.handled_until >= last.scheduled_for:

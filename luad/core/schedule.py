@@ -119,7 +119,8 @@ def fire_at(job: Job, grid_at: Instant, scheduled_for: Instant) -> Instant:
 def schedule_key(job: Job, grid_at: Instant) -> Hashable:
     """Name what *job* shares with all jobs that are due at the very same instants.
 
-    Jitter is hashed from the job's name; such a job shares its key with nobody.
+    Jitter is hashed from the job's name; such a job shares its key with nobody. The key of a `once`
+    is its instant alone: there may be very many.
     """
     alone = (job.name, job.jitter_ms) if job.jitter_ms else None
     match job.schedule:
@@ -128,7 +129,7 @@ def schedule_key(job: Job, grid_at: Instant) -> Hashable:
         case Interval(every_ms, start_at):
             return ("interval", every_ms, grid_at, start_at is None, alone)
         case Once(execute_at):
-            return ("once", execute_at, alone)
+            return ("once", execute_at, alone) if alone else execute_at
         case _ as unreachable:
             assert_never(unreachable)
 

@@ -7,7 +7,7 @@ one group, a group in the wheel exactly while it has a next occurrence. Decides 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from luad.core.model import Instant, Job, Occurrence
 from luad.core.schedule import fire_at, next_occurrence, schedule_key
@@ -16,14 +16,39 @@ from luad.core.wheel import Wheel
 
 @dataclass(slots=True)
 class Group:
-    """Jobs that are due at the same instants. *pending* is their next occurrence."""
+    """Jobs that are due at the same instants. *pending* is their next occurrence.
+
+    A name alone stands for itself, as with most reminders: a dict weighs more than all the rest.
+    """
 
     key: Hashable
     job: Job  # any member: they agree on everything that decides when
     grid_at: Instant
     after: Instant  # `pending` is the first occurrence after this
     pending: Occurrence | None = None
-    members: dict[str, None] = field(default_factory=dict)
+    _names: str | dict[str, None] = ""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of the jobs, in the order in which they came."""
+        names = self._names
+        return (names,) if isinstance(names, str) else tuple(names)
+
+    def add(self, name: str) -> None:
+        """Take a job in."""
+        if not self._names:
+            self._names = name
+        elif isinstance(self._names, str):
+            self._names = {self._names: None, name: None}
+        else:
+            self._names[name] = None
+
+    def discard(self, name: str) -> bool:
+        """Take a job out; say whether anybody is left."""
+        if isinstance(self._names, str):
+            return False
+        del self._names[name]
+        return bool(self._names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +81,7 @@ class Timetable:
             self.rearm(group, after)
         elif after < group.after:
             self.rearm(group, after)
-        group.members[job.name] = None
+        group.add(job.name)
         self._group_of[job.name] = group
 
     def discard(self, name: str) -> None:
@@ -64,8 +89,7 @@ class Timetable:
         group = self._group_of.pop(name, None)
         if group is None:
             return
-        del group.members[name]
-        if not group.members:
+        if not group.discard(name):
             del self._groups[group.key]
             self._wheel.cancel(group.key)
 
