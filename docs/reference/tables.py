@@ -20,6 +20,7 @@ END = "<!-- end -->\n"
 NO_DEFAULT = {
     "pause_after_failures", "memory", "cpu_seconds", "open_files", "processes",
     "seconds", "every", "start_at", "timezone", "socket", "state_dir", "handlers_path",
+    "user", "alert", "listen", "certificate", "key",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from luad.config.check import Mistake
 from luad.config.marks import Path
@@ -20,6 +20,8 @@ from luad.core.model import (
     DAY,
     JSON,
     SECOND,
+    AlertCause,
+    AlertPolicy,
     CatchUp,
     Cron,
     Instant,
@@ -50,11 +52,27 @@ _MIN_MEMORY: Final = 16 << 20  # below it, no Python starts
 Mistakes = list[Mistake]
 
 
-def build_job(document: Mapping[str, Any], timezone: str, mistakes: Mistakes) -> Job:
+class Stored(NamedTuple):
+    """What is known already of a document that comes from the store."""
+
+    revision: str
+    definition: Mapping[str, JSON]
+
+
+def build_job(
+    document: Mapping[str, Any],
+    timezone: str,
+    mistakes: Mistakes,
+    *,
+    keep: bool = False,
+    stored: Stored | None = None,
+) -> Job:
     """Return the job that *document* declares; it must obey the schema.
 
     *timezone* is the zone of schedules that name none. What is wrong is appended to *mistakes*;
-    then the job must not be used.
+    then the job must not be used. *keep* is no key of the schema, since no file can say it: the
+    definition of a dynamic job that stays after its success has it as one more key, and whoever
+    reads such a definition takes it out first. With *stored* nothing is hashed again.
     """
     fields: dict[str, Any] = {}
     for key, value in document.items():
@@ -65,8 +83,12 @@ def build_job(document: Mapping[str, Any], timezone: str, mistakes: Mistakes) ->
             fields[key] = value
     fields["schedule"] = schedule = _schedule(document["schedule"], timezone, mistakes)
     _check_together(fields, mistakes)
+    if stored is not None:
+        return Job(**fields, keep=keep, revision=stored.revision, definition=stored.definition)
     definition = _self_contained(document, schedule)
-    return Job(**fields, revision=revision_of(definition), definition=definition)
+    if keep:
+        definition = {**definition, "keep": True}
+    return Job(**fields, keep=keep, revision=revision_of(definition), definition=definition)
 
 
 def revision_of(definition: Mapping[str, JSON]) -> str:
@@ -266,6 +288,22 @@ def _env(value: Mapping[str, str], fields: Fields, mistakes: Mistakes) -> None:
     fields["env"] = tuple(value.items())
 
 
+def _alert(value: Mapping[str, Any], fields: Fields, _mistakes: Mistakes) -> None:
+    fields["alert"] = build_alert(value)
+
+
+def build_alert(value: Mapping[str, Any]) -> AlertPolicy:
+    """Return the policy that an `alert` of a job, or of the settings, declares. 0 means never."""
+    default = AlertPolicy(())
+    return AlertPolicy(
+        to=tuple(value["to"]),
+        after_failures=int(value.get("after_failures", default.after_failures or 0)) or None,
+        failures_in_24h=int(value.get("or_failures_in_24h", 0)) or None,
+        recovery=value.get("recovery", default.recovery),
+        also=tuple(AlertCause(each) for each in value.get("also", ())),
+    )
+
+
 def _put(key: str, make: Callable[[Any], Any]) -> _Convert:
     def convert(value: Any, fields: Fields, _mistakes: Mistakes) -> None:
         fields[key] = make(value)
@@ -288,8 +326,9 @@ _CONVERT: Final[dict[str, _Convert]] = {
     "env": _env,
     "nice": _put("nice", int),
     "limits": _limits,
+    "alert": _alert,
 }
-_AS_IT_IS: Final = frozenset(("name", "description", "enabled", "metadata"))
+_AS_IT_IS: Final = frozenset(("name", "description", "enabled", "user", "metadata"))
 
 
 def _check_together(fields: Fields, mistakes: Mistakes) -> None:

@@ -61,13 +61,16 @@ def load_file(
 def job_from_definition(definition: Mapping[str, JSON], settings: Settings | None = None) -> Job:
     """Return the job that a stored document declares. Raises ``ValueError`` when it cannot be.
 
-    A stored document names its zone; for one that does not, that of *settings* is meant.
+    A stored document names its zone; for one that does not, that of *settings* is meant. That of a
+    dynamic job may have the key `keep` besides those of the schema.
     """
-    if not obeys("job")(dict(definition)):
-        mistakes = find_mistakes(dict(definition), "job")
+    document = dict(definition)
+    keep = document.pop("keep", False) is True
+    if not obeys("job")(document):
+        mistakes = find_mistakes(document, "job")
         raise ValueError(mistakes[0].message if mistakes else "the definition obeys no schema")
     found: list[Mistake] = []
-    job = build_job(definition, settings.timezone if settings else "UTC", found)
+    job = build_job(document, settings.timezone if settings else "UTC", found, keep=keep)
     if found:
         raise ValueError(found[0].message)
     return job

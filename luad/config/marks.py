@@ -80,7 +80,7 @@ def read_marks(document: Document) -> Marks:
     return marks
 
 
-_DEPTH: Final = 2
+_DEPTH: Final = 4
 """Deeper places are never asked for: below that, the schemas take everything (`metadata`)."""
 
 _START: Final = (StreamStartEvent, DocumentStartEvent)

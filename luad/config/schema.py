@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from luad.core.model import JSON
 
-SchemaName: TypeAlias = Literal["job", "luad"]
+SchemaName: TypeAlias = Literal["job", "luad", "users"]
 Test: TypeAlias = Callable[[JSON], bool]
 
 _ANNOTATIONS: Final = frozenset(
@@ -93,10 +93,10 @@ def _compile(schema: dict[str, Any], root: dict[str, Any]) -> Test:
 
 
 def _either(types: list[str], tests: list[Test]) -> Test:
-    """A number or a text: the two never overlap, so the value's own type says which."""
+    """A number or mapping, or a text: they never overlap, so the value's own type says which."""
     assert types[1:] == ["string"], types
-    number, string = tests
-    return lambda value: string(value) if type(value) is str else number(value)
+    other, string = tests
+    return lambda value: string(value) if type(value) is str else other(value)
 
 
 def _one_of_words(words: list[str]) -> Test:
@@ -131,9 +131,9 @@ def _string(schema: dict[str, Any]) -> Test:
 
 def _array(schema: dict[str, Any], root: dict[str, Any]) -> Test:
     item = _compile(schema["items"], root)
-    assert schema["items"].get("type") == "string", "only words can be told apart by a set"
     fewest, most = schema.get("minItems", 0), schema.get("maxItems", float("inf"))
     is_unique = schema.get("uniqueItems", False)
+    assert not is_unique or _are_words(schema["items"], root), "a set tells only words apart"
 
     def test(value: JSON) -> bool:
         if type(value) is not list or not fewest <= len(value) <= most:
@@ -143,6 +143,12 @@ def _array(schema: dict[str, Any], root: dict[str, Any]) -> Test:
         return not is_unique or len(set(value)) == len(value)
 
     return test
+
+
+def _are_words(schema: dict[str, Any], root: dict[str, Any]) -> bool:
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    return "enum" in schema or schema.get("type") == "string"
 
 
 def _object(schema: dict[str, Any], root: dict[str, Any]) -> Test:

@@ -7,12 +7,15 @@ paths of the file start at its folder, those of flags and variables at the worki
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from luad.core.model import DAY, MINUTE, SECOND
+from luad.config.allowed import DEFAULT_PATTERNS
+from luad.core.model import DAY, MINUTE, SECOND, AlertCause, AlertPolicy
 from luad.core.zones import ZoneError, load_zone
 from luad.errors import Problem, UsageError
 from luad.wire import parse_duration_ms, parse_size, socket_to_bind
@@ -41,11 +44,32 @@ class Retention:
     logs_ms: int = 14 * DAY
 
 
+class Address(NamedTuple):
+    """Where to listen. *host* is a name or an address, without brackets; port 0 is any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """What jobs may be made at run time. *handlers* are patterns of `luad.config.allowed`."""
+
+    handlers: tuple[str, ...] = DEFAULT_PATTERNS
+    max_jobs: int = 1_000_000
+    max_jobs_per_user: int = 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set. *output_limit*: bytes kept of the head, and of the tail, each.
     *watch*: reload when a job file changes; *strict*: do not start while one is broken. These two
     belong to one start of the daemon, and stand in no file.
+
+    *trusted_proxies* are addresses or networks. *alert* is for jobs that have no policy of their own.
 
     *sources* tells where a value comes from, by key: ``flag``, ``$LUAD_X`` or the file's path;
     what is not in it is a default.
@@ -69,6 +93,15 @@ class Settings:
     max_jobs: int = 1_000_000
     permit_insecure: bool = False
     output_limit: int = 256 << 10
+    users: tuple[Path, ...] = (Path("users.d"),)
+    listen: Address | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    dynamic: Dynamic = Dynamic()
+    alert: AlertPolicy | None = None
+    webhooks_allow_private: bool = False
     watch: bool = True
     strict: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -117,20 +150,40 @@ def _complete(
     systemd_state = environ.get("STATE_DIRECTORY", "").split(":")[0]
     values.setdefault("state_dir", Path(systemd_state) if systemd_state else beside / ".luad")
     values.setdefault("handlers_path", beside / "handlers")
+    values.setdefault("users", (beside / "users.d",))
     if "socket" not in values:
         values["socket"] = Path(socket_to_bind(environ, uid, str(values["state_dir"])))
-    kept = {
-        name.removeprefix("retention_"): values.pop(name)
-        for name in list(values)
-        if name.startswith("retention_")
-    }
+    retention = Retention(**_take(values, "retention"))
+    dynamic = Dynamic(**_take(values, "dynamic"))
+    alert = _alert(_take(values, "alert"))
+    if (values.get("tls_certificate") is None) != (values.get("tls_key") is None):
+        raise SettingsError(
+            "`tls` needs both a certificate and a key", hint="tls_certificate, tls_key"
+        )
     renamed = {_FIELDS.get(name, name): value for name, value in values.items()}
-    retention = Retention(**{_FIELDS.get(name, name): value for name, value in kept.items()})
-    return Settings(**renamed, retention=retention, sources=sources)
+    return Settings(**renamed, retention=retention, dynamic=dynamic, alert=alert, sources=sources)
+
+
+def _take(values: dict[str, Any], group: str) -> dict[str, Any]:
+    """Take the values of *group* out of *values*, named as its class names them."""
+    found = {}
+    for name in [each for each in values if each.startswith(f"{group}_")]:
+        key = name.removeprefix(f"{group}_")
+        found[_FIELDS.get(key, key)] = values.pop(name)
+    return found
+
+
+def _alert(values: dict[str, Any]) -> AlertPolicy | None:
+    """Return the default policy; None when there is nobody to tell."""
+    return AlertPolicy(**values) if values.get("to") else None
 
 
 _FIELDS: Final = {
-    name: f"{name}_ms" for name in ("kill_grace", "drain", "rescan", "settle", "history", "logs")
+    "or_failures_in_24h": "failures_in_24h",
+    **{
+        name: f"{name}_ms"
+        for name in ("kill_grace", "drain", "rescan", "settle", "history", "logs")
+    },
 }
 
 # --- one value ---------------------------------------------------------------------------------
@@ -157,6 +210,40 @@ def _whole(value: Any) -> int:
     if number < 1:
         raise ValueError(f"{number} is less than 1")
     return number
+
+
+def _count_or_never(value: Any) -> int | None:
+    return None if str(value) == "0" else _whole(value)
+
+
+def read_address(value: Any) -> Address | None:
+    """Read ``host:port``; ``none``, which only a flag or a variable can say, is no address.
+
+    Raises ``ValueError``.
+    """
+    text = str(value)
+    if text == "none":
+        return None
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found[3]) > _MAX_PORT:
+        raise ValueError(f"{text!r} is no address; write 127.0.0.1:5823 or [::1]:5823")
+    return Address(found[1] or found[2], int(found[3]))
+
+
+_ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})", re.ASCII)
+_MAX_PORT: Final = 65_535
+
+
+def read_networks(value: Any) -> tuple[str, ...]:
+    """Read addresses and networks: ``10.0.0.0/8``. Raises ``ValueError``."""
+    words = _words(value)
+    for word in words:
+        ip_network(word, strict=False)
+    return words
+
+
+def _causes(value: Any) -> tuple[AlertCause, ...]:
+    return tuple(AlertCause(_choice(*AlertCause)(word)) for word in _words(value))
 
 
 def _flag(value: Any) -> bool:
@@ -216,11 +303,28 @@ _KEYS: Final = (
     _Key("max_jobs", _whole),
     _Key("permit_insecure", _flag),
     _Key("output_limit", parse_size),
+    _Key("users", _paths),
+    _Key("listen", read_address),
+    _Key("tls_certificate", Path),
+    _Key("tls_key", Path),
+    _Key("trusted_proxies", read_networks),
+    _Key("allowed_hosts", _words),
+    _Key("dynamic_handlers", _words),
+    _Key("dynamic_max_jobs", _whole),
+    _Key("dynamic_max_jobs_per_user", _whole),
+    _Key("alert_to", _words),
+    _Key("alert_after_failures", _count_or_never),
+    _Key("alert_or_failures_in_24h", _count_or_never),
+    _Key("alert_recovery", _flag),
+    _Key("alert_also", _causes),
+    _Key("webhooks_allow_private", _flag),
     _Key("watch", _flag),
     _Key("strict", _flag),
 )
-_PATHS: Final = ("jobs", "state_dir", "socket", "handlers_path")
-_GROUPS: Final = ("log", "retention")
+_PATHS: Final = (
+    "jobs", "users", "state_dir", "socket", "handlers_path", "tls_certificate", "tls_key"
+)  # fmt: skip
+_GROUPS: Final = ("log", "retention", "tls", "dynamic", "alert", "webhooks")
 
 
 def _from_text(key: _Key, value: Any, source: str) -> Any:

@@ -5,6 +5,7 @@ Room rule: bytes in, values out; opens no file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from luad.config.check import Mistake, find_mistakes
@@ -12,6 +13,7 @@ from luad.config.locate import locate
 from luad.config.marks import read_marks
 from luad.config.problems import with_excerpts
 from luad.config.schema import obeys
+from luad.config.settings import read_address, read_networks
 from luad.config.yaml import Document, Limits, parse_yaml
 from luad.core.zones import ZoneError, load_zone
 from luad.errors import Problem
@@ -20,6 +22,12 @@ from luad.wire import parse_duration_ms, parse_size
 _DURATIONS: Final = (("kill_grace",), ("drain",), ("rescan",), ("settle",))
 _KEPT: Final = (("retention", "history"), ("retention", "logs"))
 _SIZES: Final = (("max_file_size",), ("output_limit",))
+_PARSED: Final[tuple[tuple[tuple[tuple[str, ...], ...], Callable[[Any], Any]], ...]] = (
+    (_DURATIONS + _KEPT, parse_duration_ms),
+    (_SIZES, parse_size),
+    ((("listen",),), read_address),
+    ((("trusted_proxies",),), read_networks),
+)
 
 
 def read_settings(path: str, data: bytes) -> tuple[dict[str, Any], tuple[Problem, ...]]:
@@ -54,9 +62,9 @@ def _problems_of(document: Document) -> list[Problem]:
 
 
 def _deeper_mistakes(value: dict[str, Any]) -> list[Mistake]:
-    """What the schema cannot see: durations out of range, zones that do not exist."""
+    """What the schema cannot see: durations out of range, zones that do not exist, odd addresses."""
     found: list[Mistake] = []
-    for paths, parse in ((_DURATIONS + _KEPT, parse_duration_ms), (_SIZES, parse_size)):
+    for paths, parse in _PARSED:
         for path in paths:
             inner: Any = value
             for key in path:
@@ -66,6 +74,12 @@ def _deeper_mistakes(value: dict[str, Any]) -> list[Mistake]:
                     parse(inner)
             except ValueError as error:
                 found.append(Mistake(path, "LU104", str(error)))
+    tls = value.get("tls", {})
+    found.extend(
+        Mistake(("tls", key), "LU101", f"missing key `{key}` in `tls`", "both are PEM files")
+        for key in ("certificate", "key")
+        if tls and key not in tls
+    )
     try:
         load_zone(value.get("timezone", "UTC"))
     except ZoneError as error:

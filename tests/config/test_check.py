@@ -34,6 +34,8 @@ JOB: dict[str, Any] = {
     "env": {"REGION": "emea"},
     "nice": 10,
     "limits": {"memory": "512M", "cpu_seconds": 5, "open_files": 64, "processes": 8},
+    "user": "user_abc123",
+    "alert": {"to": ["ops"], "after_failures": 0, "or_failures_in_24h": 3, "also": ["missed"]},
     "metadata": {"any": [1, {"x": None}]},
 }
 INTERVAL = JOB | {
@@ -50,6 +52,14 @@ SETTINGS: dict[str, Any] = {
     "pass_env": ["A_*"],
     "max_file_size": "1M",
     "permit_insecure": False,
+    "users": ["users.d"],
+    "listen": "127.0.0.1:0",
+    "tls": {"certificate": "a.pem", "key": "b.pem"},
+    "trusted_proxies": ["10.0.0.0/8"],
+    "allowed_hosts": ["luad.example.com"],
+    "dynamic": {"handlers": ["handlers/*"], "max_jobs": 5, "max_jobs_per_user": 1},
+    "alert": {"to": ["ops"], "recovery": False},
+    "webhooks": {"allow_private": True},
 }
 
 

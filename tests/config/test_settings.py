@@ -9,6 +9,8 @@ import pytest
 from luad.config.schema import load_schema
 from luad.config.settings import (
     _KEYS,
+    Address,
+    Dynamic,
     Retention,
     Settings,
     SettingsError,
@@ -16,7 +18,7 @@ from luad.config.settings import (
     check_settings,
     load_settings,
 )
-from luad.core.model import DAY, MINUTE
+from luad.core.model import DAY, MINUTE, AlertCause, AlertPolicy
 
 
 def file(text: str, path: str = "/etc/luad/luad.yaml") -> SettingsFile:
@@ -58,7 +60,12 @@ def test_every_key_of_the_file_arrives() -> None:
             "timezone: Europe/London\nlog: {format: json, level: debug}\nmax_concurrent_runs: 7\n"
             "kill_grace: 1\ndrain: 1m\nretention: {history: 1d, runs_per_job: 5, logs: 2d}\n"
             "rescan: 1m\nsettle: 0.5\npass_env: [HOME, A_*]\nmax_file_size: 2M\nmax_jobs: 9\n"
-            "permit_insecure: true\noutput_limit: 1K\n"
+            "permit_insecure: true\noutput_limit: 1K\nusers: [u]\nlisten: '[::1]:5823'\n"
+            "tls: {certificate: c.pem, key: /k.pem}\ntrusted_proxies: [10.0.0.0/8]\n"
+            "allowed_hosts: [luad.example.com]\nwebhooks: {allow_private: true}\n"
+            "dynamic: {handlers: [m:f], max_jobs: 3, max_jobs_per_user: 2}\n"
+            "alert: {to: [ops], after_failures: 0, or_failures_in_24h: 4, recovery: false, "
+            "also: [missed]}\n"
         ),
     )
     assert settings == Settings(
@@ -80,6 +87,15 @@ def test_every_key_of_the_file_arrives() -> None:
         max_jobs=9,
         permit_insecure=True,
         output_limit=1_024,
+        users=(Path("/etc/luad/u"),),
+        listen=Address("::1", 5823),
+        tls_certificate=Path("/etc/luad/c.pem"),
+        tls_key=Path("/k.pem"),
+        trusted_proxies=("10.0.0.0/8",),
+        allowed_hosts=("luad.example.com",),
+        dynamic=Dynamic(("m:f",), 3, 2),
+        alert=AlertPolicy(("ops",), None, 4, recovery=False, also=(AlertCause.MISSED,)),
+        webhooks_allow_private=True,
     )
 
 
@@ -88,6 +104,8 @@ def test_the_schema_and_the_table_of_keys_agree() -> None:
     named = set()
     for key, each in properties.items():
         inner = each.get("properties")
+        if "$ref" in each:
+            inner = load_schema("luad")["$defs"][each["$ref"].rpartition("/")[2]].get("properties")
         named |= {f"{key}_{name}" for name in inner} if inner else {key}
     assert named | {"watch", "strict"} == {key.name for key in _KEYS}
 
@@ -98,7 +116,8 @@ def test_the_defaults_in_the_schema_are_those_of_the_model() -> None:
         f"{key}: {each['default']}\n"
         for key, each in properties.items()
         if key
-        not in {"jobs", "state_dir", "socket", "handlers_path", "log", "retention", "pass_env"}
+        not in {"jobs", "users", "state_dir", "socket", "handlers_path", "log", "retention"}
+        | {"pass_env", "listen"}
     ).replace("False", "false")
     kept = properties["retention"]["properties"]
     text += (
@@ -116,6 +135,7 @@ def test_folders_beside_the_jobs_folder_follow_it() -> None:
     settings = load_settings({"jobs": ("/srv/a/jobs.d", "/srv/b")}, {}, None, uid=1000)
     assert settings.state_dir == Path("/srv/a/.luad")
     assert settings.handlers_path == Path("/srv/a/handlers")
+    assert settings.users == (Path("/srv/a/users.d"),)
     assert settings.socket == Path("/srv/a/.luad/luad.sock")
 
 
@@ -147,12 +167,44 @@ def test_the_socket_is_where_the_user_may_create_it(
         ("LUAD_PERMIT_INSECURE", "maybe", "neither true nor false"),
         ("LUAD_MAX_FILE_SIZE", "big", "is no size"),
         ("LUAD_JOBS", ":", "at least one folder"),
+        ("LUAD_LISTEN", "5823", "'5823' is no address; write 127.0.0.1:5823"),
+        ("LUAD_LISTEN", "localhost:65536", "is no address"),
+        ("LUAD_TRUSTED_PROXIES", "proxy", "'proxy' does not appear to be"),
+        ("LUAD_ALERT_ALSO", "missed,late", "'late' is none of timeout, delivery_failed, missed"),
     ],
 )
 def test_a_wrong_variable_is_named(name: str, text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words.replace("$", r"\$")) as caught:
         load_settings({}, {name: text}, None)
     assert f"${name}" in caught.value.message
+
+
+def test_a_certificate_without_its_key_is_of_no_use() -> None:
+    with pytest.raises(SettingsError, match="both a certificate and a key"):
+        load_settings({}, {"LUAD_TLS_KEY": "key.pem"}, None)
+
+
+def test_the_defaults_of_dynamic_jobs_are_those_of_the_schema() -> None:
+    inner = load_schema("luad")["properties"]["dynamic"]["properties"]
+    assert Dynamic() == Dynamic(
+        tuple(inner["handlers"]["default"]),
+        inner["max_jobs"]["default"],
+        inner["max_jobs_per_user"]["default"],
+    )
+
+
+def test_nobody_is_alerted_until_somebody_is_named() -> None:
+    assert load_settings({}, {"LUAD_ALERT_RECOVERY": "no"}, None).alert is None
+    assert load_settings({}, {"LUAD_ALERT_TO": "ops,ann"}, None).alert == AlertPolicy(
+        ("ops", "ann")
+    )
+
+
+def test_a_flag_takes_the_address_of_the_file_away() -> None:
+    text = file("listen: 127.0.0.1:5823\n")
+    assert load_settings({}, {}, text).listen == Address("127.0.0.1", 5823)
+    assert load_settings({"listen": "none"}, {}, text).listen is None
+    assert str(Address("::1", 80)) == "[::1]:80"
 
 
 def test_lists_in_variables_use_the_separators_of_the_shell() -> None:
@@ -167,6 +219,10 @@ def test_lists_in_variables_use_the_separators_of_the_shell() -> None:
         ("timezon: UTC\n", ["1:1 LU102"]),
         ("timezone: Mars\nkill_grace: 99999d\n", ["1:11 LU205", "2:13 LU104"]),
         ("kill_grace: ten\nlog: {format: xml}\n", ["1:13 LU104", "2:15 LU104"]),
+        ("listen: 80\n", ["1:9 LU006"]),
+        ("listen: here\ntls: {key: k}\n", ["1:9 LU104", "2:1 LU101"]),
+        ("trusted_proxies: [me]\n", ["1:18 LU104"]),
+        ("alert: {to: [ops], also: [tiemout]}\n", ["1:27 LU104"]),
         ("- a\n", ["1:1 LU008"]),
         ("drain: 1s\ndrain: 2s\n", ["2:1 LU002"]),
         ("drain: 1s\n---\ndrain: 2s\n", ["3:1 LU007"]),
