@@ -1,0 +1,61 @@
+"""Requests to the real API without a socket.
+
+Room rule: a request in, an answer out; knows ASGI and nothing of luad but its peers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlencode
+
+from luad.api.sockets import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import ASGIApp, Message
+
+
+async def exchange(
+    app: ASGIApp,
+    method: str,
+    path: str,
+    *,
+    body: bytes,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    peer: Peer,
+) -> tuple[int, dict[str, str], bytes]:
+    """Ask *app* once, and return status, headers and body. *path* is the whole one, quoted."""
+    sent: list[Message] = []
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    fields.append((b"host", b"localhost"))
+    fields.append((b"content-length", str(len(body)).encode()))
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": urlencode(query).encode(),
+        "headers": fields,
+        "client": None,
+        "server": ("localhost", None),
+        "state": {"peer": peer},
+    }
+    await app(scope, receive, send)
+    head = sent[0]
+    answered = {name.decode(): value.decode("latin-1") for name, value in head["headers"]}
+    content = b"".join(part.get("body", b"") for part in sent[1:])
+    return head["status"], answered, content
