@@ -93,7 +93,7 @@ class _Loading:
         if document.problems or not self._obeys(document.value):
             marks = read_marks(document) if document.is_complete else NO_MARKS
             if document.is_complete:
-                mistakes = list(_all_mistakes(document, marks, self._timezone))
+                mistakes = list(job_mistakes(document.value, marks, self._timezone))
             self._tell(document, mistakes, marks)
             return
         job = build_job(document.value, self._timezone, mistakes)
@@ -117,13 +117,13 @@ class _Loading:
                 self.problems.append(dataclasses.replace(problem, job=job))
 
 
-def _all_mistakes(document: Document, marks: Marks, timezone: str) -> Iterator[Mistake]:
+def job_mistakes(document: JSON, marks: Marks, timezone: str) -> Iterator[Mistake]:
     """What the schema says, and what can be said of the parts that obey it."""
-    found = find_mistakes(document.value, "job", marks)
+    found = find_mistakes(document, "job", marks)
     yield from found
-    if not isinstance(document.value, dict):
+    if not isinstance(document, dict):
         return
-    sound = _sound_parts(document.value, found)
+    sound = _sound_parts(document, found)
     if obeys("job")(sound):
         more: list[Mistake] = []
         build_job(sound, timezone, more)
