@@ -410,11 +410,11 @@ Effect: TypeAlias = Record | Deed
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """An installed job as the store remembers it. *definition* is the JSON of its document."""
+    """An installed job as the store remembers it. *definition* is its document, as JSON text."""
 
     job_id: str
     name: str
-    definition: Mapping[str, JSON]
+    definition: str
     revision: str
     origin: Origin | None
     installed_at: Instant

@@ -17,8 +17,10 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
+    exists,
     func,
     literal_column,
+    or_,
     select,
     text,
     true,
@@ -27,8 +29,9 @@ from sqlalchemy import (
 
 from luad.core.events import Restored
 from luad.core.model import OPEN_STATES, EndKind, Instant, RunState, Trigger
+from luad.core.people import DeliveryState
 from luad.errors import ConflictError, NotFoundError, UsageError
-from luad.store.schema import attempts, jobs, meta, revisions, runs
+from luad.store.schema import attempts, deliveries, jobs, messages, meta, revisions, runs
 from luad.store.shapes import Attempt, RecentRun, Revision, RunFilter, RunRow
 from luad.store.values import read_error, read_job, read_run
 
@@ -93,12 +96,34 @@ def _filters(wanted: RunFilter, cursor: str | None) -> list[ColumnElement[bool]]
         filters.append(runs.c.claimed_at >= wanted.since)
     if wanted.until is not None:
         filters.append(runs.c.claimed_at < wanted.until)
+    if wanted.user is not None:
+        filters.append(runs.c.user_id == wanted.user)
+    if wanted.q is not None:
+        filters.append(
+            or_(
+                runs.c.job_name.contains(wanted.q, autoescape=True),
+                runs.c.error_type.contains(wanted.q, autoescape=True),
+                runs.c.error_message.contains(wanted.q, autoescape=True),
+            )
+        )
+    if wanted.has_arrived is not None:
+        filters.append(_arrival(has_arrived=wanted.has_arrived))
     if cursor is not None:
         at, row_id = _read_cursor(cursor)
         # The first half is what the index is entered with; the second settles equal instants.
         place = tuple_(runs.c.claimed_at, runs.c.id) < tuple_(at, row_id)
         filters += [runs.c.claimed_at <= at, place]
     return filters
+
+
+def _arrival(*, has_arrived: bool) -> ColumnElement[bool]:
+    sent = exists().where(messages.c.run_id == runs.c.id)
+    lost = exists().where(
+        messages.c.run_id == runs.c.id,
+        deliveries.c.message_id == messages.c.id,
+        deliveries.c.state == DeliveryState.FAILED.value,
+    )
+    return and_(sent, ~lost) if has_arrived else lost
 
 
 def _walks(connection: Connection, wanted: RunFilter) -> list[tuple[str, ColumnElement[bool]]]:
@@ -114,6 +139,9 @@ def _walks(connection: Connection, wanted: RunFilter) -> list[tuple[str, ColumnE
             ("runs_by_rare_trigger", and_(runs.c.trigger == each.value, rare))
             for each in sorted(wanted.triggers)
         ]
+    if wanted.user is not None:
+        there = text("user_id IS NOT NULL")  # word for word the index's own condition
+        return [("runs_by_user", and_(runs.c.user_id == wanted.user, there))]
     if wanted.statuses:
         return [("runs_by_state", runs.c.state == each.value) for each in sorted(wanted.statuses)]
     return [("runs_by_time", literal_column("1") == literal_column("1"))]
@@ -318,3 +346,9 @@ def _parts(ids: Iterable[str]) -> Iterable[Sequence[str]]:
     rest = iter(ids)
     while part := list(islice(rest, _AT_ONCE)):
         yield part
+
+
+def created_jobs(connection: Connection, run_id: str) -> list[str]:
+    """Return the names of the jobs that a run has made, in order."""
+    query = select(revisions.c.name).where(revisions.c.created_by_run == run_id).distinct()
+    return sorted(connection.execute(query).scalars())

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from luad.core.model import DAY, OPEN_STATES, Instant
+from luad.store import access, mail
 from luad.store.schema import jobs, revisions, run_logs, runs
 from luad.store.shapes import Pruned, Retention
 
@@ -130,7 +131,7 @@ class Pass:
         self._bytes_left = 0
         self._examined: tuple[Instant, str] | None = None
         self._steps = [self._old_runs, self._surplus_runs, self._old_logs, self._old_revisions]
-        self._steps.append(self._give_back)
+        self._steps += [self._old_messages, self._give_back]
 
     def step(self, connection: Connection) -> Pruned:
         """Do the next slice; `is_done` when nothing is left."""
@@ -246,6 +247,15 @@ class Pass:
                 [{"b_job_id": row.job_id, "b_revision": row.revision} for row in rows],
             )
         return Pruned(len(rows) < size, revisions=len(rows))
+
+    def _old_messages(self, connection: Connection) -> Pruned:
+        """Messages, answers to requests with a key, the audit trail, expired tokens."""
+        size = self._batch()
+        history_ms = self._retention.history_ms
+        count = mail.prune(connection, self._now - history_ms, size)
+        count += access.prune(connection, self._now, history_ms, size)
+        self._rows_left -= count
+        return Pruned(count == 0)
 
     def _give_back(self, connection: Connection) -> Pruned:
         """Give free pages back to the disk, all but some."""

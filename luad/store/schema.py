@@ -25,7 +25,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The revision that this page describes; revisions count up, so a higher one is a newer luad."""
 
 metadata: Final = MetaData()
@@ -55,6 +55,13 @@ jobs: Final = Table(
     Column("paused_until", BigInteger),
     Column("pause_reason", Text),
     Column("pause_author", Text),
+    # of a dynamic job: when, by whom and in which run it was made
+    Column("created_at", BigInteger),
+    Column("created_by", Text),
+    Column("created_by_run", Text),
+    # what was written to its metadata since it was declared; NULL when nothing was
+    Column("overlay_json", Text),
+    Column("alert_json", Text),
     PrimaryKeyConstraint("job_id", name="jobs_pk"),
     Index("jobs_by_name", "name", unique=True),
 )
@@ -68,9 +75,11 @@ revisions: Final = Table(
     Column("first_seen_at", BigInteger, nullable=False),
     Column("last_installed_at", BigInteger, nullable=False),
     Column("definition_json", Text, nullable=False),
+    Column("created_by_run", Text),
     PrimaryKeyConstraint("job_id", "revision", name="revisions_pk"),
     Index("revisions_by_name", "name", "job_id"),
     Index("revisions_by_age", "last_installed_at"),
+    Index("revisions_by_run", "created_by_run", sqlite_where=text("created_by_run IS NOT NULL")),
 )
 
 runs: Final = Table(
@@ -114,6 +123,7 @@ runs: Final = Table(
     Column("skip_first", BigInteger),
     Column("skip_count", BigInteger),
     Column("is_skip_count_capped", Boolean(create_constraint=False)),
+    Column("user_id", Text),
     PrimaryKeyConstraint("id", name="runs_pk"),
     # The instant comes first: the claims of one moment then lie on one page, not on one for each job.
     Index("runs_claim", "occurrence", "job_id", unique=True),
@@ -126,6 +136,13 @@ runs: Final = Table(
         "claimed_at",
         "id",
         sqlite_where=text("trigger <> 'schedule'"),
+    ),
+    Index(
+        "runs_by_user",
+        "user_id",
+        "claimed_at",
+        "id",
+        sqlite_where=text("user_id IS NOT NULL"),
     ),
 )
 
@@ -159,6 +176,101 @@ run_logs: Final = Table(
     Column("lines_json", Text, nullable=False),  # one JSON object a line
     PrimaryKeyConstraint("run_id", "seq", name="run_logs_pk"),
     Index("run_logs_by_age", "last_at"),
+)
+
+# --- people and messages -------------------------------------------------------------------------
+
+users: Final = Table(
+    "users",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("definition_json", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("id", name="users_pk"),
+)
+
+user_data: Final = Table(
+    "user_data",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("data_json", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("user_id", name="user_data_pk"),
+)
+
+messages: Final = Table(
+    "messages",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("parts_json", Text, nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("channels_json", Text),  # NULL for all of the user's
+    Column("job_name", Text),
+    Column("run_id", Text),
+    Column("dedupe_key", Text),
+    PrimaryKeyConstraint("id", name="messages_pk"),
+    Index("messages_by_user", "user_id", "at", "id"),
+    Index("messages_by_run", "run_id"),
+    Index("messages_by_key", "user_id", "dedupe_key"),
+    Index("messages_by_age", "at"),
+)
+
+deliveries: Final = Table(
+    "deliveries",
+    metadata,
+    Column("message_id", Text, ForeignKey("messages.id", name="deliveries_of", ondelete="CASCADE")),
+    Column("channel", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("error", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("is_degraded", Boolean(create_constraint=False), nullable=False),
+    PrimaryKeyConstraint("message_id", "channel", name="deliveries_pk"),
+    Index("deliveries_going_on", "state", sqlite_where=text("state = 'sending'")),
+)
+
+# --- access ----------------------------------------------------------------------------------------
+
+answers: Final = Table(
+    "answers",
+    metadata,
+    Column("key", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("status", Integer),
+    Column("body_json", Text),
+    PrimaryKeyConstraint("key", name="answers_pk"),
+    Index("answers_by_age", "at"),
+)
+
+tokens: Final = Table(
+    "tokens",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", BigInteger),
+    PrimaryKeyConstraint("name", name="tokens_pk"),
+    Index("tokens_by_digest", "digest", unique=True),
+)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("entry_json", Text, nullable=False),
+    PrimaryKeyConstraint("id", name="audit_pk"),
+    Index("audit_by_age", "at"),
 )
 
 # Alembic's own table, so that a fresh database can be stamped without importing Alembic.

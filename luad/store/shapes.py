@@ -64,7 +64,8 @@ class RunFilter:
     """Which rows of the history are asked for; an empty field excludes nothing.
 
     *job* is a job's name (all jobs that ever had it), *job_id* one job. *since* (inclusive) and
-    *until* (exclusive) bound `claimed_at`.
+    *until* (exclusive) bound `claimed_at`. *user* is whom the job was for; *q* is part of the job's
+    name or of the error. *has_arrived*: every message that the run sent has arrived, or one has not.
     """
 
     job: str | None = None
@@ -73,6 +74,9 @@ class RunFilter:
     triggers: frozenset[Trigger] = frozenset()
     since: Instant | None = None
     until: Instant | None = None
+    user: str | None = None
+    q: str | None = None
+    has_arrived: bool | None = None
 
 
 class RecentRun(NamedTuple):

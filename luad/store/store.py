@@ -16,10 +16,13 @@ from luad.core.events import Record, Restored
 from luad.core.model import JSON, OPEN_STATES, SECOND, Instant, RunState
 from luad.errors import StoreUnavailableError
 from luad.store import logs, reads, retention, writes
+from luad.store.access import Access
 from luad.store.connect import READERS, checkpoint, reader_engine
 from luad.store.faults import StoreCorruptError, nonsense, world_failures
 from luad.store.files import DATABASE, StateLock, size_of
+from luad.store.mail import Mail
 from luad.store.opening import Opened, open_database
+from luad.store.people import StoredPeople
 from luad.store.shapes import (
     Attempt,
     LogLine,
@@ -80,6 +83,9 @@ class Store:
         )
         self._engine = reader_engine(self.path)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
+        self.mail: Final = Mail(self)
+        self.people: Final = StoredPeople(self)
+        self.access: Final = Access(self)
 
     # --- opening and closing ---
 
@@ -136,6 +142,22 @@ class Store:
             return writes.write(connection, batch, self._clock.now().wall)
 
         return await asyncio.wrap_future(self._writer.submit(work))
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do *work* in one durable transaction. For the rooms within this room."""
+        return await asyncio.wrap_future(self._writer.submit(work))
+
+    def write_later(self, work: Callable[[Connection], object]) -> None:
+        """Do *work* soon, without anybody waiting for it. For the rooms within this room."""
+        self._writer.submit(work, is_urgent=False)
+
+    async def read(self, question: Callable[[Connection], T]) -> T:
+        """Answer *question* from one snapshot. For the rooms within this room."""
+        return await self._read(question)
+
+    def ask(self, question: Callable[[Connection], T]) -> T:
+        """Answer *question* at once; for the start, before anything else is going on."""
+        return self._ask(question)
 
     def touch(self, now: Instant) -> None:
         """Note, soon and without waiting for it, that the daemon was alive at *now*."""
@@ -266,6 +288,10 @@ class Store:
         """Return the newest run of each installed job; skipped and missed rows are none."""
         ids = [to_text(each) for each in job_ids]
         return await self._read(lambda connection: reads.last_runs(connection, ids))
+
+    async def created_jobs(self, run_id: str) -> list[str]:
+        """Return the names of the jobs that a run has made, whether they are still there or not."""
+        return await self._read(lambda connection: reads.created_jobs(connection, to_text(run_id)))
 
     async def job_revisions(self, job_id: str) -> list[Revision]:
         """Return the definitions that a job has had, the latest installed first."""

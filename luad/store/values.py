@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -18,9 +19,14 @@ from sqlalchemy import Row
 from luad.core.events import InstallJob, RecordSkip, SaveProgress, StoredJob
 from luad.core.model import (
     JSON,
+    NO_ALERT,
+    NO_OVERLAY,
+    AlertState,
+    Creation,
     Ending,
     EndKind,
     Origin,
+    Overlay,
     Pause,
     ProcessIdentity,
     Reason,
@@ -69,6 +75,8 @@ def cleaned(wanted: RunFilter) -> RunFilter:
         job_id=to_text_or_none(wanted.job_id),
         since=to_int_or_none(wanted.since),
         until=to_int_or_none(wanted.until),
+        user=to_text_or_none(wanted.user),
+        q=to_text_or_none(wanted.q),
     )
 
 
@@ -123,6 +131,20 @@ def job_row(record: InstallJob) -> dict[str, Any]:
         "grid_at": at,
         "handled_until": at,
         "consecutive_failures": 0,
+        "created_at": None,
+        "created_by": None,
+        "created_by_run": None,
+        **_creation_row(record.creation),
+    }
+
+
+def _creation_row(creation: Creation | None) -> dict[str, Any]:
+    if creation is None:
+        return {}
+    return {
+        "created_at": to_int(creation.at),
+        "created_by": to_text(creation.author),
+        "created_by_run": to_text_or_none(creation.run_id),
     }
 
 
@@ -135,6 +157,7 @@ def revision_row(job: Mapping[str, Any]) -> dict[str, Any]:
         "definition_json": job["definition_json"],
         "first_seen_at": job["installed_at"],
         "last_installed_at": job["installed_at"],
+        "created_by_run": job["created_by_run"],
     }
 
 
@@ -150,7 +173,21 @@ def progress_row(record: SaveProgress) -> dict[str, Any]:
         "paused_until": None if pause is None else to_int_or_none(pause.until),
         "pause_reason": None if pause is None else to_text(pause.reason),
         "pause_author": None if pause is None else to_text(pause.author),
+        "overlay_json": _overlay_json(record.overlay),
+        "alert_json": _alert_json(record.alert),
     }
+
+
+def _overlay_json(overlay: Overlay) -> str | None:
+    if overlay == NO_OVERLAY:
+        return None
+    return to_json({"values": overlay.values, "removed": list(overlay.removed)})
+
+
+def _alert_json(alert: AlertState) -> str | None:
+    if alert == NO_ALERT:
+        return None
+    return to_json([alert.cause, list(alert.failed_at), alert.succeeded_at])
 
 
 def read_job(row: Row[Any]) -> StoredJob:
@@ -159,14 +196,29 @@ def read_job(row: Row[Any]) -> StoredJob:
     if row.paused_at is not None:
         pause = Pause(row.paused_at, row.pause_reason, row.pause_author, row.paused_until)
     origin = None if row.origin_path is None else Origin(row.origin_path, row.origin_line)
-    definition = json.loads(row.definition_json)
-    if not isinstance(definition, dict):
-        raise ValueError(f"job {row.name}: its definition is no object")  # noqa: TRY004 - the row is damaged, nobody passed a wrong type
+    overlay, alert = NO_OVERLAY, NO_ALERT
+    if row.overlay_json is not None:
+        written = json.loads(row.overlay_json)
+        overlay = Overlay(written["values"], tuple(written["removed"]))
+    if row.alert_json is not None:
+        cause, failed_at, succeeded_at = json.loads(row.alert_json)
+        alert = AlertState(cause, tuple(failed_at), succeeded_at)
+    creation = None
+    if row.created_at is not None:
+        author = sys.intern(row.created_by or "")
+        creation = Creation(row.created_at, author, row.created_by_run)
     progress = SaveProgress(
-        row.job_id, row.grid_at, row.handled_until, row.consecutive_failures, pause
+        row.job_id, row.grid_at, row.handled_until, row.consecutive_failures, pause, overlay, alert
     )
     return StoredJob(
-        row.job_id, row.name, definition, row.revision, origin, row.installed_at, progress
+        row.job_id,
+        row.name,
+        row.definition_json,
+        row.revision,
+        origin,
+        row.installed_at,
+        progress,
+        creation,
     )
 
 
@@ -188,6 +240,7 @@ def claim_row(run: Run) -> dict[str, Any]:
         "missed_count": to_int(run.missed_count),
         "metadata_json": None if run.metadata is None else to_json(run.metadata),
         "retry_of": to_text_or_none(run.retry_of),
+        "user_id": to_text_or_none(run.user),
         **_changing(run),
     }
 
@@ -316,6 +369,7 @@ def read_run(row: Row[Any]) -> RunRow:
         reason=None if row.reason is None else Reason(row.reason),
         ending=_read_ending(row),
         retry_of=row.retry_of,
+        user=row.user_id,
     )
     if row.skip_count is None:
         return RunRow(run)

@@ -17,22 +17,33 @@ from luad.core.events import (
     ClaimRun,
     ExtendSkip,
     InstallJob,
+    PostMessage,
     Record,
     RecordSkip,
+    RememberKey,
     RemoveJob,
     SaveProgress,
     SaveRun,
 )
 from luad.core.model import OPEN_STATES, Instant, Run, RunState
-from luad.store import values
+from luad.store import access, mail, values
 from luad.store.schema import attempts, jobs, meta, revisions, runs
 
 _OPEN: Final = sorted(state.value for state in OPEN_STATES)
-_ABOUT_JOBS: Final = (InstallJob, RemoveJob, SaveProgress)
+_ABOUT_JOBS: Final = (InstallJob, RemoveJob, SaveProgress, RememberKey, PostMessage)
 _IN_ONE_QUESTION: Final = 500
 """How many ids a single statement asks for; SQLite takes some thousands of parameters."""
 
-_KEPT: Final = ("name", "revision", "definition_json", "origin_path", "origin_line")
+_KEPT: Final = (
+    "name",
+    "revision",
+    "definition_json",
+    "origin_path",
+    "origin_line",
+    "created_at",
+    "created_by",
+    "created_by_run",
+)
 _ABOUT_ATTEMPT: Final = (
     "ended_at",
     "end_kind",
@@ -58,7 +69,7 @@ _see_revision = _insert_revision.on_conflict_do_update(
     index_elements=["job_id", "revision"],
     set_={
         name: _insert_revision.excluded[name]
-        for name in ("name", "definition_json", "last_installed_at")
+        for name in ("name", "definition_json", "last_installed_at", "created_by_run")
     },
 )
 _remove = delete(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
@@ -179,6 +190,17 @@ def _extend_skips(connection: Connection, group: Sequence[ExtendSkip], _: Instan
     return []
 
 
+def _remember_keys(connection: Connection, group: Sequence[RememberKey], _: Instant) -> list[str]:
+    for each in group:
+        access.remember(connection, each.key, each.subject, each.at)
+    return []
+
+
+def _post_messages(connection: Connection, group: Sequence[PostMessage], _: Instant) -> list[str]:
+    mail.insert_messages(connection, [each.message for each in group])
+    return []
+
+
 _WRITERS: Final = cast(
     "dict[type, Callable[[Connection, Sequence[Any], Instant], list[str]]]",
     {
@@ -189,6 +211,8 @@ _WRITERS: Final = cast(
         SaveRun: _save_runs,
         RecordSkip: _record_skips,
         ExtendSkip: _extend_skips,
+        RememberKey: _remember_keys,
+        PostMessage: _post_messages,
     },
 )
 

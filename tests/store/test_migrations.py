@@ -152,7 +152,7 @@ def test_a_migration_that_is_killed_has_not_happened(
             break
         deaths += 1
         assert is_sound(database)
-        assert statements_of(database) in (before, before | new_statements(database))
+        assert statements_of(database) in (before, new_statements(database))
         print("go", file=process.stdin, flush=True)
     process.stdin.close()
     process.stdout.close()

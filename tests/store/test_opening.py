@@ -22,6 +22,7 @@ from luad.core.events import ClaimRun, InstallJob
 from luad.core.model import DAY
 from luad.errors import AlreadyRunningError, StoreTooNewError, StoreUnavailableError
 from luad.store import RunFilter, Store, StoreCorruptError
+from luad.store.schema import HEAD
 
 HOLD = """
 import os, sys
@@ -123,7 +124,7 @@ def test_a_store_can_be_opened_again_after_it_could_not(
     stamp(state / "luad.db", "9999")
     with pytest.raises(StoreTooNewError):
         open_store()
-    stamp(state / "luad.db", "0002")
+    stamp(state / "luad.db", HEAD)
     open_store().close()
 
 
