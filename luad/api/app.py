@@ -17,10 +17,15 @@ from starlette.routing import Mount, Router
 
 from luad.api import (
     problems,
+    routes_batch,
+    routes_create,
     routes_daemon,
+    routes_explain,
     routes_jobs,
     routes_logs,
+    routes_metadata,
     routes_runs,
+    routes_users,
 )
 from luad.api.connection import MAX_HEADER_BYTES
 from luad.api.context import Context
@@ -40,7 +45,12 @@ if TYPE_CHECKING:
 PREFIX: Final = "/v1"
 
 _ROUTES: Final = (
+    *routes_batch.ROUTES,  # its path would be a job's name otherwise
     *routes_jobs.ROUTES,
+    *routes_create.ROUTES,
+    *routes_metadata.ROUTES,
+    *routes_explain.ROUTES,
+    *routes_users.ROUTES,
     *routes_runs.ROUTES,
     *routes_logs.ROUTES,
     *routes_daemon.ROUTES,

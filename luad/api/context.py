@@ -40,6 +40,12 @@ ANSWER_S: Final = 25.0
 MAX_STREAMS: Final = 32
 """Streams take a connection each, and must leave some for questions."""
 
+RUN_HEADER: Final = "luad-run"
+"""With it a handler says in which run it asks."""
+
+MOST_COMPARED: Final = 20_000
+"""Beyond so many jobs nobody is asked whether they meant another one: comparing takes too long."""
+
 _LISTS_RUNS: Final = "luad history lists them"
 _RUN_NAME: Final = re.compile(r"@last|@last-failed|[A-Za-z0-9_]{1,64}")
 
@@ -60,6 +66,7 @@ class Context:
     service: Service
     recall: Recall
     stream_count: int = 0
+    keys_in_use: set[str] = field(default_factory=set)
     _job_texts: dict[str, _JobText] = field(default_factory=dict)
     _user_names: dict[int, str] = field(default_factory=dict)
 
@@ -87,20 +94,32 @@ class Context:
             self._user_names[peer.uid] = await asyncio.to_thread(_user_name, peer.uid)
         return self._user_names[peer.uid]
 
+    def creating_run(self, request: Request) -> Run | None:
+        """The run in which *request* was sent, if it is one that goes on: a handler says so."""
+        run_id = request.headers.get(RUN_HEADER)
+        return None if run_id is None else self.service.open_run(run_id)
+
+    async def breathe(self) -> None:
+        """Let the loop do what else is due."""
+        await asyncio.sleep(0)
+
     def find_job(self, name: str) -> JobStateView:
         """Return the job that *name* names; raises `ApiError` (not_found, ambiguous)."""
         state = self.service.job(name)
         if state is not None:
             return state
-        states = self.service.jobs()
-        found = [
-            each for each in states if each.job.name.startswith(name) or _is_id(name, each.job_id)
-        ]
+        if name.lower().startswith("job_"):
+            states = self.service.jobs()
+            found = [each.job.name for each in states if _is_id(name, each.job_id)]
+        else:
+            found = [each for each in self.service.names() if each.startswith(name)]
         if len(found) == 1 and name:
-            return found[0]
+            only = self.service.job(found[0])
+            assert only is not None, "it was among the names"
+            return only
         if found and name:
-            raise _ambiguous(name, found)
-        raise self._no_job(name, states)
+            raise _ambiguous(name, sorted(found))
+        raise self._no_job(name)
 
     async def name_of_job(self, name: str) -> str:
         """Return the whole name of the job that *name* names, or once named.
@@ -115,9 +134,10 @@ class Context:
                 raise error from None
             return name
 
-    def _no_job(self, name: str, states: Sequence[JobStateView]) -> ApiError:
-        names = close_to(name, [each.job.name for each in states])
-        shows = f"`luad list` shows all {len(states)}" if states else "no job is installed"
+    def _no_job(self, name: str) -> ApiError:
+        known = self.service.names()
+        names = close_to(name, known) if len(known) <= MOST_COMPARED else ()
+        shows = f"`luad list` shows all {len(known)}" if known else "no job is installed"
         hint = f"{did_you_mean(names)}  ({shows})" if names else shows
         return ApiError("not_found", f"no job named {echo(name)}", hint=hint, suggestions=names)
 
@@ -203,8 +223,8 @@ def _is_id(name: str, job_id: str) -> bool:
     return name.lower().startswith("job_") and job_id.lower().startswith(name.lower())
 
 
-def _ambiguous(name: str, found: Sequence[JobStateView]) -> ApiError:
-    some = tuple(each.job.name for each in found[:5])
+def _ambiguous(name: str, found: Sequence[str]) -> ApiError:
+    some = tuple(found[:5])
     return ApiError(
         "ambiguous",
         f"{echo(name)} is the beginning of {len(found)} jobs",

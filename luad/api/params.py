@@ -193,43 +193,65 @@ class Body:
 
 
 async def read_body(request: Request, known: Collection[str]) -> Body:
+    """Read the JSON object of a request whose keys are *known*."""
+    return Body(await read_object(request), known)
+
+
+async def read_object(request: Request, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """Read the JSON object of a request; an empty body is an empty object."""
-    data = await _read(request)
+    values = await read_json(request, max_bytes=max_bytes)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ApiError("validation", "the body is not an object", hint='send {"key": value}')
+    return values
+
+
+def content_type(request: Request) -> str:
+    """The media type of the body, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_json(
+    request: Request, *, also: Collection[str] = (), max_bytes: int = MAX_BODY_BYTES
+) -> Any:
+    """Read the JSON of a request; None when there is no body.
+
+    *also* are media types that are JSON, too. Raises `ApiError`.
+    """
+    data = await _read(request, max_bytes)
     if not data.strip():
-        return Body({}, known)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+        return None
+    kind = content_type(request)
+    if kind != "application/json" and kind not in also:
         raise ApiError(
             "unsupported_media_type",
             f"the body is {echo(kind) if kind else 'of no stated type'}",
             hint="send JSON with  Content-Type: application/json",
         )
     try:
-        values = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise ApiError("bad_request", f"the body is no UTF-8: {error.reason}") from error
     except RecursionError as error:
         raise ApiError("bad_request", "the body is nested too deeply") from error
     except ValueError as error:
         raise ApiError("bad_request", f"the body is no JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ApiError("validation", "the body is not an object", hint='send {"key": value}')
-    return Body(values, known)
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, max_bytes: int) -> bytes:
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > _DISCARD_BYTES:
+        if size > max_bytes + _DISCARD_BYTES:
             break
-        if size <= MAX_BODY_BYTES:
+        if size <= max_bytes:
             parts.append(part)
-    if size > MAX_BODY_BYTES:
+    if size > max_bytes:
         raise ApiError(
             "too_large",
-            f"the body is larger than {MAX_BODY_BYTES} bytes",
-            headers={"connection": "close"} if size > _DISCARD_BYTES else None,
+            f"the body is larger than {max_bytes} bytes",
+            headers={"connection": "close"} if size > max_bytes + _DISCARD_BYTES else None,
         )
     return b"".join(parts)
 

@@ -17,6 +17,7 @@ from luad.errors import (
     NotFoundError,
     UnavailableError,
     UsageError,
+    ValidationError,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 TABLE: Final[Mapping[str, tuple[int, str]]] = {
     "bad_request": (400, "The request cannot be understood"),
+    "unauthenticated": (401, "A token is needed"),
     "forbidden": (403, "Not allowed"),
+    "handler_not_allowed": (403, "The handler may not be named"),
     "not_found": (404, "Not found"),
     "method_not_allowed": (405, "The resource is there, but not for this method"),
     "timeout": (408, "The request took too long to arrive"),
@@ -34,10 +37,16 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     "already_running": (409, "The job is running already"),
     "name_taken": (409, "The name is taken"),
     "file_owned": (409, "The job belongs to a file"),
+    "too_many_jobs": (409, "There are as many as there may be"),
+    "idempotency_in_progress": (409, "The request is being answered"),
     "ambiguous": (409, "The name means several things"),
+    "precondition_failed": (412, "It is not as it was"),
     "too_large": (413, "The request is too large"),
     "unsupported_media_type": (415, "The body is not JSON"),
+    "host_not_allowed": (421, "The request is for another host"),
     "validation": (422, "The request is not valid"),
+    "idempotency_key_reused": (422, "The key was used for another request"),
+    "rate_limited": (429, "Too many requests"),
     "header_too_large": (431, "The request's header is too large"),
     "internal": (500, "luad made a mistake"),
     "unavailable": (503, "luad cannot answer now"),
@@ -81,6 +90,8 @@ def from_luad_error(error: LuadError) -> ApiError:
     match error:
         case NotFoundError():
             code, suggestions = "not_found", error.suggestions
+        case ValidationError():
+            return ApiError("validation", error.message, hint=error.hint, errors=error.errors)
         case UsageError():
             code = "validation"
         case ConflictError() | UnavailableError():

@@ -6,6 +6,8 @@ Room rule: a route checks what it is asked, asks for it, and shows the answer; i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from starlette.responses import Response
@@ -14,30 +16,54 @@ from starlette.routing import Route
 from luad.api import views
 from luad.api.context import context_of, json_response, link_header
 from luad.api.encoding import encode_text, to_bytes
-from luad.api.params import MAX_LIMIT, Query, read_body
+from luad.api.idempotency import once
+from luad.api.paging import make_cursor, read_cursor
+from luad.api.params import MAX_LIMIT, Body, Query, read_body, read_object
 from luad.api.streams import StreamResponse
-from luad.core.events import PauseRequested, ResumeRequested, TriggerRequested
+from luad.api.summary import summarize
+from luad.core.events import AnswerKey, PauseRequested, ResumeRequested, TriggerRequested
 from luad.core.model import JobHealth, JobStatus, Run, Trigger
+from luad.core.zones import END
 from luad.errors import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
 
     from starlette.requests import Request
 
     from luad.api.context import Context
     from luad.api.service import JobStateView
+    from luad.store.access import Answer
 
 _FILTERS: Final = (
     "status",
     "health",
     "tag",
     "source",
+    "user",
     "q",
     "include_dynamic",
+    "sort",
+    "count",
     "limit",
     "cursor",
 )
+
+
+class Sort(StrEnum):
+    """What a list is ordered by."""
+
+    NAME = "name"
+    NEXT = "next"
+    CREATED = "created"
+
+
+_ORDERS: Final[dict[Sort, Callable[[JobStateView], tuple[Any, ...]]]] = {
+    Sort.NAME: lambda state: (state.job.name,),
+    Sort.NEXT: lambda state: (state.next_fire_at or END, state.job.name),
+    Sort.CREATED: lambda state: (state.installed_at, state.job.name),
+}
+
 MAX_BROKEN: Final = 100
 """Broken files that a list names; `GET /v1/config` has them all."""
 
@@ -53,17 +79,13 @@ async def list_jobs(request: Request) -> Response:
     every = context.service.jobs()
     context.forget_all_but(every)
     states, hidden = _select(context, query, every)
+    total = f',"total":{len(states)}' if query.flag("count") else ""
     limit = query.number("limit", 0, 1, MAX_LIMIT)
-    after = query.text("cursor")
-    if after is not None:
-        states = [each for each in states if each.job.name > after]
-    is_more = 0 < limit < len(states)
-    if is_more:
-        states = states[:limit]
-    cursor = states[-1].job.name if is_more else None
+    states, cursor = _page(states, query.choices("sort", Sort), limit, query.text("cursor"))
     broken = encode_text(_broken_files(context))
     end = (
-        f'],"hidden_dynamic":{hidden},"broken_files":{broken},"next_cursor":{encode_text(cursor)}}}'
+        f'],"hidden_dynamic":{hidden},"broken_files":{broken}{total},'
+        f'"next_cursor":{encode_text(cursor)}}}'
     )
     headers = link_header(request, cursor)
     if len(states) > _PORTION:
@@ -71,6 +93,24 @@ async def list_jobs(request: Request) -> Response:
         return StreamResponse(pieces, "application/json", headers)
     body = '{"jobs":[' + ",".join(map(context.job_text, states)) + end
     return Response(to_bytes(body), headers=headers, media_type="application/json")
+
+
+def _page(
+    states: Sequence[JobStateView], sorts: Collection[Sort], limit: int, cursor: str | None
+) -> tuple[Sequence[JobStateView], str | None]:
+    """Return up to *limit* jobs after *cursor*, and the cursor of the next page, if there is one.
+
+    A cursor names the last job that was shown, so it stays good while jobs come and go.
+    """
+    order = _ORDERS[next(iter(sorts), Sort.NAME)]
+    if order is not _ORDERS[Sort.NAME]:
+        states = sorted(states, key=order)
+    if cursor is not None:
+        last = read_cursor(cursor)
+        states = [each for each in states if order(each) > last]
+    if not 0 < limit < len(states):
+        return states, None
+    return states[:limit], make_cursor(order(states[limit - 1]))
 
 
 def _broken_files(context: Context) -> list[str]:
@@ -98,6 +138,7 @@ def _select(
     """The jobs that are asked for, and how many dynamic ones were left out."""
     statuses, healths = query.choices("status", JobStatus), query.choices("health", JobHealth)
     tags, sources = query.words("tag"), query.words("source")
+    users = query.words("user")
     words = (query.text("q") or "").lower()
     is_all = query.flag("include_dynamic")
     board = context.service.board
@@ -108,11 +149,12 @@ def _select(
             (not statuses or state.status in statuses)
             and (not tags or not tags.isdisjoint(job.tags))
             and (not sources or ("api" if state.is_dynamic else "file") in sources)
+            and (not users or job.user in users)
             and (not words or words in f"{job.name} {job.description} {job.handler}".lower())
             and (not healths or views.health_of(state, board.last(state.job_id)) in healths)
         )
 
-    if statuses or healths or tags or sources or words:
+    if statuses or healths or tags or sources or users or words:
         states = [state for state in states if fits(state)]
     shown = states if is_all else [state for state in states if not state.is_dynamic]
     return shown, len(states) - len(shown)
@@ -123,16 +165,25 @@ async def show_job(request: Request) -> Response:
     context = context_of(request)
     Query(request, ())
     await context.recall.wait()
-    return json_response(_whole_job(context, context.find_job(request.path_params["job"])))
+    state = context.find_job(request.path_params["job"])
+    tag = f'"{state.version}"'
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers={"etag": tag})
+    return json_response(whole_job(context, state), headers={"etag": tag})
 
 
-def _whole_job(context: Context, state: JobStateView) -> dict[str, Any]:
+def whole_job(context: Context, state: JobStateView) -> dict[str, Any]:
+    """Return everything there is to show of one job."""
     import json  # noqa: PLC0415 - the strip is kept as text; only one job at a time is taken apart
 
     board = context.service.board
     recent = json.loads(f"[{board.strip(state.job_id)}]")
+    now = context.service.clock.now().wall
+    due = state.next_fire_at
     return {
         **views.job_view(state, board.last(state.job_id), recent),
+        "summary": summarize(state, now),
+        "next_run_in_seconds": None if due is None else views.seconds(max(0, due - now)),
         "installed_at": views.instant(state.installed_at),
         "definition": dict(state.job.definition),
         "running_runs": list(state.running),
@@ -149,7 +200,7 @@ async def activate(request: Request) -> Response:
     )
     request_id = context.service.new_request_id()
     await context.ask(ResumeRequested(request_id, state.job.name, catch_up))
-    return json_response(_whole_job(context, context.find_job(state.job.name)))
+    return json_response(whole_job(context, context.find_job(state.job.name)))
 
 
 async def deactivate(request: Request) -> Response:
@@ -165,25 +216,37 @@ async def deactivate(request: Request) -> Response:
         body.later("until", context.service.clock.now().wall),
     )
     await context.ask(event)
-    return json_response(_whole_job(context, context.find_job(state.job.name)))
+    return json_response(whole_job(context, context.find_job(state.job.name)))
 
 
 async def trigger(request: Request) -> Response:
     """`POST /jobs/{job}/trigger`: run now; answers with the run, which may not have begun yet."""
     context = context_of(request)
-    body = await read_body(request, ("metadata", "force", "trigger"))
+    values = await read_object(request)
+    body = Body(values, ("metadata", "force", "trigger"))
     state = context.find_job(request.path_params["job"])
-    event = TriggerRequested(
-        context.service.new_request_id(),
-        state.job.name,
-        Trigger(body.choice("trigger", (Trigger.MANUAL, Trigger.API), Trigger.API)),
-        body.mapping("metadata"),
-        body.flag("force"),
-    )
-    reply = await context.ask(event)
-    run = cast("Run", reply.value)
-    headers = {"location": f"/v1/runs/{run.id}"}
-    return json_response(views.run_view(run, state.job), 202, headers)
+
+    async def work(key: AnswerKey | None) -> Response:
+        event = TriggerRequested(
+            context.service.new_request_id(),
+            state.job.name,
+            Trigger(body.choice("trigger", (Trigger.MANUAL, Trigger.API), Trigger.API)),
+            body.mapping("metadata"),
+            body.flag("force"),
+            key,
+        )
+        run = cast("Run", (await context.ask(event)).value)
+        headers = {"location": f"/v1/runs/{run.id}"}
+        return json_response(views.run_view(run, state.job), 202, headers)
+
+    return await once(request, context, values, work, lambda known: recalled_run(context, known))
+
+
+def recalled_run(context: Context, known: Answer) -> Response:
+    """Answer once more with the run that a request has made."""
+    run = context.service.open_run(known.subject)
+    body = {"id": known.subject} if run is None else views.run_view(run, context.job_of(run))
+    return json_response(body, 202, {"location": f"/v1/runs/{known.subject}"})
 
 
 ROUTES: Final = (

@@ -5,15 +5,18 @@ Room rule: as in `routes_jobs`.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.routing import Route
 
 from luad.api import views
 from luad.api.context import context_of, json_response, link_header
+from luad.api.idempotency import once
 from luad.api.params import Query, read_body
 from luad.api.problems import ApiError, from_luad_error
-from luad.core.events import CancelRequested, RetryRequested
+from luad.api.routes_jobs import recalled_run
+from luad.core.events import AnswerKey, CancelRequested, RetryRequested
 from luad.core.model import RunState, Trigger
 from luad.errors import LuadError
 from luad.store.shapes import RunFilter
@@ -26,7 +29,24 @@ if TYPE_CHECKING:
     from luad.core.model import Run
     from luad.store.shapes import Attempt
 
-_FILTERS: Final = ("status", "trigger", "since", "until", "limit", "cursor")
+_FILTERS: Final = (
+    "status",
+    "trigger",
+    "since",
+    "until",
+    "user",
+    "q",
+    "delivery",
+    "limit",
+    "cursor",
+)
+
+
+class Arrival(StrEnum):
+    """What became of a run's messages."""
+
+    OK = "ok"
+    FAILED = "failed"
 
 
 async def list_runs(request: Request) -> Response:
@@ -62,6 +82,9 @@ async def _page(
         triggers=query.choices("trigger", Trigger),
         since=query.instant("since"),
         until=query.instant("until"),
+        user=query.text("user"),
+        q=query.text("q"),
+        has_arrived=_has_arrived(query),
     )
     try:
         rows, cursor = await context.service.store.runs(
@@ -69,8 +92,19 @@ async def _page(
         )
     except LuadError as error:
         raise from_luad_error(error) from error
-    body = {"runs": [context.run_view(row) for row in rows], "next_cursor": cursor}
+    sent = await context.service.store.mail.counts([row.run.id for row in rows])
+    views_of = [{**context.run_view(row), "sent": _sent(sent.get(row.run.id))} for row in rows]
+    body = {"runs": views_of, "next_cursor": cursor}
     return json_response(body, headers=link_header(request, cursor))
+
+
+def _has_arrived(query: Query) -> bool | None:
+    wanted = query.choices("delivery", Arrival)
+    return Arrival.OK in wanted if len(wanted) == 1 else None
+
+
+def _sent(counts: tuple[int, int] | None) -> dict[str, int] | None:
+    return None if counts is None else {"delivered": counts[0], "total": counts[1]}
 
 
 async def show_run(request: Request) -> Response:
@@ -78,10 +112,36 @@ async def show_run(request: Request) -> Response:
     context = context_of(request)
     Query(request, ())
     row = await context.find_run(request.path_params["run"])
-    attempts = await context.service.store.attempts(row.run.id)
+    store = context.service.store
+    attempts = await store.attempts(row.run.id)
+    counts = await store.mail.counts([row.run.id])
     return json_response(
-        {**context.run_view(row), "attempts": [attempt_view(each) for each in attempts]}
+        {
+            **context.run_view(row),
+            "attempts": [attempt_view(each) for each in attempts],
+            "created_jobs": await store.created_jobs(row.run.id),
+            "sent": _sent(counts.get(row.run.id)),
+            "deliveries": await deliveries_of(context, row.run.id),
+        }
     )
+
+
+async def list_deliveries(request: Request) -> Response:
+    """`GET /runs/{run}/deliveries`: what the run sent, and what became of it."""
+    context = context_of(request)
+    Query(request, ())
+    row = await context.find_run(request.path_params["run"])
+    return json_response({"deliveries": await deliveries_of(context, row.run.id)})
+
+
+async def deliveries_of(context: Context, run_id: str) -> list[dict[str, Any]]:
+    """Return the deliveries of a run, in the order in which its messages were sent."""
+    messages, _ = await context.service.store.mail.page(run_id=run_id, limit=200)
+    return [
+        views.delivery_view(delivery, message)
+        for message, deliveries in reversed(messages)
+        for delivery in deliveries
+    ]
 
 
 def attempt_view(attempt: Attempt) -> dict[str, Any]:
@@ -115,14 +175,18 @@ async def retry(request: Request) -> Response:
     context = context_of(request)
     await read_body(request, ())
     row = await context.find_run(request.path_params["run"])
-    event = RetryRequested(context.service.new_request_id(), row.run)
     if not views.is_over(row.run.state):
         raise ApiError(
             "conflict",
             f"{row.run.id} has not ended: it is {row.run.state.value}",
             hint=f"stop it first: luad cancel {row.run.id}",
         )
-    return _run_response(context, cast("Run", (await context.ask(event)).value))
+
+    async def work(key: AnswerKey | None) -> Response:
+        event = RetryRequested(context.service.new_request_id(), row.run, key)
+        return _run_response(context, cast("Run", (await context.ask(event)).value))
+
+    return await once(request, context, {}, work, lambda known: recalled_run(context, known))
 
 
 def _run_response(context: Context, run: Run) -> Response:
@@ -135,6 +199,7 @@ ROUTES: Final = (
     Route("/runs", list_runs),
     Route("/jobs/{job}/runs", list_runs_of_job),
     Route("/runs/{run}", show_run),
+    Route("/runs/{run}/deliveries", list_deliveries),
     Route("/runs/{run}/cancel", cancel, methods=["POST"]),
     Route("/runs/{run}/retry", retry, methods=["POST"]),
 )

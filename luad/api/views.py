@@ -9,6 +9,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from luad.api.summary import summarize
 from luad.core.model import (
     MINUTE,
     SECOND,
@@ -26,6 +27,7 @@ from luad.core.model import (
     RunState,
     Schedule,
 )
+from luad.core.people import Delivery, DeliveryState, Message
 from luad.core.schedule import describe_schedule
 from luad.wire import format_instant
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from luad.api.service import JobStateView, ReloadResult
 
 BAD_STATES: Final = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.LOST})
+ARRIVED: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.REPEATED})
 NEVER_RAN: Final = frozenset({RunState.SKIPPED, RunState.MISSED})
 
 
@@ -91,8 +94,16 @@ def fixed_part(state: JobStateView) -> dict[str, Any]:
         "catch_up": job.catch_up.value,
         "timeout_seconds": seconds(job.timeout_ms),
         "retry": retry_view(job.retry),
+        "user_id": job.user,
         "metadata": dict(job.metadata),
         "revision": job.revision,
+        "creation": None
+        if state.creation is None
+        else {
+            "at": instant(state.creation.at),
+            "author": state.creation.author,
+            "run_id": state.creation.run_id,
+        },
     }
 
 
@@ -100,6 +111,9 @@ def changing_part(state: JobStateView, last: LastRun | None) -> dict[str, Any]:
     """Return what changes while the job runs, all but its recent runs."""
     return {
         "status": state.status.value,
+        "active": state.status is JobStatus.ACTIVE,
+        "summary": summarize(state),
+        "alert": {"cause": state.alert_cause} if state.alert_cause else None,
         "health": health_of(state, last).value,
         "last_run": None if last is None else last_run_view(last),
         "running": len(state.running),
@@ -214,6 +228,7 @@ def run_view(
         "id": run.id,
         "job": run.job_name,
         "job_id": run.job_id,
+        "user_id": run.user,
         "status": run.state.value,
         "trigger": run.trigger.value,
         "scheduled_for": instant(run.scheduled_for),
@@ -261,6 +276,41 @@ def result_value(text: str | None) -> Any:
         return text
 
 
+# --- messages ----------------------------------------------------------------------------------
+
+
+def message_view(message: Message, deliveries: Iterable[Delivery]) -> dict[str, Any]:
+    """A message, and what became of it on each channel."""
+    return {
+        "id": message.id,
+        "user_id": message.user,
+        "at": instant(message.at),
+        "title": message.title,
+        "parts": [dict(part) for part in message.parts],
+        "priority": message.priority,
+        "kind": message.kind,
+        "job": message.job_name,
+        "run_id": message.run_id,
+        "deliveries": [delivery_view(each, message) for each in deliveries],
+    }
+
+
+def delivery_view(delivery: Delivery, message: Message) -> dict[str, Any]:
+    """What became of a message on one channel."""
+    return {
+        "message_id": delivery.message_id,
+        "user_id": message.user,
+        "channel": delivery.channel,
+        "status": delivery.state.value,
+        "ok": delivery.state in ARRIVED,
+        "error": delivery.error,
+        "answer": delivery.answer,
+        "degraded": delivery.is_degraded,
+        "started_at": instant(delivery.started_at),
+        "elapsed_ms": duration_ms(delivery.started_at, delivery.ended_at),
+    }
+
+
 # --- what fires next ---------------------------------------------------------------------------
 
 
@@ -280,6 +330,8 @@ def fire_note(state: JobStateView) -> str:
     notes = []
     if isinstance(state.job.schedule, Once):
         notes.append("once")
+    if state.job.user is not None:
+        notes.append(f"for {state.job.user}")
     if state.status is JobStatus.PAUSED:
         notes.append("paused" if state.job.enabled else "not enabled")
     if state.consecutive_failures:

@@ -1,0 +1,96 @@
+"""Requests that carry an `Idempotency-Key` are granted once, however often they are sent.
+
+Room rule: what is granted is written down in the same commit as what it made; the answer follows. A key
+belongs to whoever sent it, and to one method and path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import Response
+
+from luad.api.encoding import encode
+from luad.api.problems import ApiError
+from luad.core.events import AnswerKey
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from luad.api.context import Context
+    from luad.store.access import Answer
+
+HEADER: Final = "idempotency-key"
+_LONGEST: Final = 255
+
+
+async def once(
+    request: Request,
+    context: Context,
+    body: Any,
+    work: Callable[[AnswerKey | None], Awaitable[Response]],
+    recall: Callable[[Answer], Response | None],
+) -> Response:
+    """Do *work*, unless the request was granted before: then answer as it was answered then.
+
+    *recall* makes an answer for a request that was granted just before luad was killed, and whose
+    answer is not known; None when there is nothing left to show.
+    """
+    text = request.headers.get(HEADER)
+    if text is None:
+        return await work(None)
+    key = await _key(request, context, text, body)
+    if key.key in context.keys_in_use:
+        raise ApiError(
+            "idempotency_in_progress",
+            "a request with this Idempotency-Key is being answered",
+            hint="wait for its answer, or a moment",
+            headers={"retry-after": "1"},
+        )
+    context.keys_in_use.add(key.key)
+    try:
+        known = await context.service.store.access.answer(key.key)
+        if known is not None:
+            return _again(key, known, recall)
+        response = await work(key)
+        if response.status_code < 300:
+            content = bytes(response.body).decode()
+            await context.service.store.access.finish_answer(key.key, response.status_code, content)
+        return response
+    finally:
+        context.keys_in_use.discard(key.key)
+
+
+async def _key(request: Request, context: Context, text: str, body: Any) -> AnswerKey:
+    word = text.strip().strip('"')
+    if not word or len(word) > _LONGEST or not word.isprintable():
+        raise ApiError(
+            "validation", "the Idempotency-Key has to have 1 to 255 printable characters"
+        )
+    actor = await context.author(request)
+    place = f"{request.method} {request.url.path}"
+    fingerprint = blake2b(encode(body), digest_size=16).hexdigest()
+    name = blake2b(f"{actor}\0{place}\0{word}".encode(), digest_size=16).hexdigest()
+    return AnswerKey(name, fingerprint)
+
+
+def _again(key: AnswerKey, known: Answer, recall: Callable[[Answer], Response | None]) -> Response:
+    if known.key.fingerprint != key.fingerprint:
+        raise ApiError(
+            "idempotency_key_reused",
+            "this Idempotency-Key was used for another request",
+            hint="use a new key for a new request",
+        )
+    if known.status is not None and known.body is not None:
+        response = Response(known.body, known.status, media_type="application/json")
+    else:
+        found = recall(known)
+        if found is None:
+            raise ApiError(
+                "conflict", f"this request was granted before; {known.subject} is what it made"
+            )
+        response = found
+    response.headers["idempotency-replayed"] = "true"
+    return response

@@ -1,0 +1,179 @@
+"""Many jobs in one request: make them, or do one thing to all that are named or fit.
+
+Room rule: as in `routes_jobs`. Every item is answered for; none depends on another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from starlette.routing import Route
+
+from luad.api.context import context_of, json_response
+from luad.api.params import Body, read_object
+from luad.api.problems import ApiError, from_luad_error
+from luad.api.routes_create import Maker, maker_of, new_job
+from luad.core.events import (
+    Created,
+    CreateRequested,
+    DeleteRequested,
+    NewJob,
+    PauseRequested,
+    ResumeRequested,
+    TriggerRequested,
+)
+from luad.core.events import Request as Asked
+from luad.core.model import JobStatus, Trigger
+from luad.errors import LuadError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from luad.api.context import Context
+    from luad.api.service import JobStateView
+
+MAX_ITEMS: Final = 10_000
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+_KEYS: Final = ("action", "jobs", "filter", "dry_run", "reason", "until")
+_ACTIONS: Final = ("create", "delete", "pause", "resume", "trigger")
+_FILTER: Final = ("tag", "user", "status", "source")
+
+
+async def batch(request: Request) -> Response:
+    """`POST /jobs:batch`: make, delete, pause, resume or trigger many jobs."""
+    context = context_of(request)
+    values = await read_object(request, MAX_BATCH_BYTES)
+    body = Body(values, _KEYS)
+    action = body.choice("action", _ACTIONS, "")
+    if not action:
+        raise ApiError("validation", "`action` is missing", hint="one of " + ", ".join(_ACTIONS))
+    maker = await maker_of(request, context)
+    if action == "create":
+        results = await _create(context, _items(values), maker, is_dry=body.flag("dry_run"))
+    else:
+        results = await _act(context, action, values, body, maker)
+    return json_response({"results": results, "count": len(results)})
+
+
+def _items(values: Mapping[str, Any]) -> Sequence[Any]:
+    items = values.get("jobs")
+    if not isinstance(items, list) or len(items) > MAX_ITEMS:
+        raise ApiError("validation", f"`jobs` is a list of at most {MAX_ITEMS}")
+    return items
+
+
+async def _create(
+    context: Context, items: Sequence[Any], maker: Maker, *, is_dry: bool
+) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = []
+    wanted: list[NewJob] = []
+    places: list[int] = []
+    for number, item in enumerate(items):
+        if number % 100 == 99:
+            await context.breathe()  # thousands of jobs are judged while others are answered
+        results.append({"job": None, "ok": False, "status": 422})
+        try:
+            new = new_job(context, _object(item), maker)
+        except (ApiError, LuadError) as error:
+            name = item.get("name") if isinstance(item, dict) else None
+            results[-1] = _refusal(name, error)
+            continue
+        results[-1] = {"job": new.wanted.job.name, "ok": True, "status": 201}
+        wanted.append(new)
+        places.append(number)
+    if is_dry or not wanted:
+        return results
+    event = CreateRequested(context.service.new_request_id(), tuple(wanted))
+    outcomes = cast("tuple[Created, ...]", (await context.ask(event)).value)
+    for place, created in zip(places, outcomes, strict=True):
+        results[place] = _outcome(created)
+    return results
+
+
+def _object(item: Any) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise ApiError("validation", "this is not an object")
+    return item
+
+
+def _outcome(created: Created) -> dict[str, Any]:
+    if created.error is not None:
+        error = ApiError(created.error, created.message, hint=created.hint)
+        return _refusal(created.job_name, error)
+    status = 200 if created.outcome == "kept" else 201
+    return {"job": created.job_name, "ok": True, "status": status, "id": created.job_id}
+
+
+def _refusal(name: Any, error: ApiError | LuadError) -> dict[str, Any]:
+    known = from_luad_error(error) if isinstance(error, LuadError) else error
+    shown: dict[str, Any] = {"code": known.code, "detail": known.detail}
+    if known.hint:
+        shown["hint"] = known.hint
+    if known.errors:
+        shown["errors"] = [dict(each) for each in known.errors]
+    name = name if isinstance(name, str) else None
+    return {"job": name, "ok": False, "status": known.status, "error": shown}
+
+
+async def _act(
+    context: Context, action: str, values: Mapping[str, Any], body: Body, maker: Maker
+) -> list[dict[str, Any]]:
+    results = []
+    until = body.later("until", context.service.clock.now().wall)
+    for name in _named(context, values):
+        try:
+            state = context.find_job(str(name))
+            result: dict[str, Any] = {"job": state.job.name, "ok": True, "status": 200}
+            if not body.flag("dry_run"):
+                request_id = context.service.new_request_id()
+                event: Asked
+                match action:
+                    case "delete":
+                        event = DeleteRequested(request_id, state.job.name)
+                    case "pause":
+                        reason = body.text("reason")
+                        event = PauseRequested(
+                            request_id, state.job.name, reason, maker.author, until
+                        )
+                    case "resume":
+                        event = ResumeRequested(request_id, state.job.name)
+                    case _:
+                        event = TriggerRequested(request_id, state.job.name, Trigger.API)
+                reply = await context.ask(event)
+                if action == "trigger":
+                    result["run_id"] = reply.value.id
+        except ApiError as error:
+            result = _refusal(name, error)
+        results.append(result)
+    return results
+
+
+def _named(context: Context, values: Mapping[str, Any]) -> Sequence[Any]:
+    if "filter" not in values:
+        return _items(values)
+    if "jobs" in values:
+        raise ApiError("validation", "`jobs` and `filter` exclude each other")
+    chosen = values["filter"]
+    if not isinstance(chosen, dict) or not chosen:
+        hint = "known are " + ", ".join(_FILTER)
+        raise ApiError("validation", "`filter` is an object with at least one key", hint=hint)
+    wanted = Body(chosen, _FILTER)
+    texts = {key: wanted.text(key) for key in _FILTER}
+    if texts["status"]:
+        wanted.choice("status", tuple(JobStatus), "")
+    return [each.job.name for each in context.service.jobs() if _fits(each, texts)][:MAX_ITEMS]
+
+
+def _fits(state: JobStateView, texts: Mapping[str, str]) -> bool:
+    source = "api" if state.is_dynamic else "file"
+    return (
+        (not texts["tag"] or texts["tag"] in state.job.tags)
+        and (not texts["user"] or texts["user"] == state.job.user)
+        and (not texts["status"] or texts["status"] == state.status.value)
+        and (not texts["source"] or texts["source"] == source)
+    )
+
+
+ROUTES: Final = (Route("/jobs:batch", batch, methods=["POST"]),)

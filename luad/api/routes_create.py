@@ -1,0 +1,264 @@
+"""Routes that make, change and remove jobs at run time.
+
+Room rule: as in `routes_jobs`. A body is judged by the schema of job files; what may be made at all is in
+the settings; whether the name is free, the engine says.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from starlette.routing import Route
+
+from luad.api import views
+from luad.api.context import context_of, json_response
+from luad.api.idempotency import once
+from luad.api.params import read_json, read_object, wrong_member
+from luad.api.problems import ApiError, close_to, did_you_mean, echo
+from luad.api.routes_jobs import whole_job
+from luad.config.bodies import job_from_body
+from luad.core.clerk import merge_patch
+from luad.core.events import (
+    AnswerKey,
+    ChangeRequested,
+    Created,
+    CreateRequested,
+    DeleteRequested,
+    NewJob,
+)
+from luad.core.model import Creation, Job, Wanted
+from luad.errors import ValidationError
+from luad.wire import format_instant, parse_duration_ms
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from luad.api.context import Context
+    from luad.api.service import JobStateView
+    from luad.store.access import Answer
+
+_OWN_KEYS: Final = ("user_id", "in", "activate", "if_exists")
+_IF_EXISTS: Final = ("error", "keep", "replace")
+_LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_NO_NAME: Final = re.compile(r"[^a-z0-9]+")
+INACTIVE: Final = "created inactive"
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Who makes jobs, and in which run."""
+
+    author: str
+    run_id: str | None
+
+
+async def create_job(request: Request) -> Response:
+    """`POST /jobs`: make a job; answers with it once it is durable."""
+    context = context_of(request)
+    body = await read_object(request)
+    maker = await maker_of(request, context)
+    new = new_job(context, body, maker)
+
+    async def work(key: AnswerKey | None) -> Response:
+        event = CreateRequested(context.service.new_request_id(), (new,), key)
+        (created,) = cast("tuple[Created, ...]", (await context.ask(event)).value)
+        if created.error is not None:
+            raise ApiError(created.error, created.message, hint=created.hint)
+        return _made(context, created)
+
+    return await once(request, context, body, work, lambda known: _recalled(context, known))
+
+
+def _made(context: Context, created: Created) -> Response:
+    state = context.service.job(created.job_id)
+    status = 200 if created.outcome == "kept" else 201
+    if state is None:  # it has run, succeeded and left within this moment
+        body: dict[str, Any] = {"id": created.job_id, "name": created.job_name, "dynamic": True}
+        return json_response(body, status)
+    headers = {"location": f"/v1/jobs/{state.job_id}", "etag": f'"{state.version}"'}
+    return json_response(whole_job(context, state), status, headers)
+
+
+def _recalled(context: Context, known: Answer) -> Response | None:
+    state = context.service.job(known.subject)
+    if state is None:
+        return json_response({"id": known.subject, "dynamic": True}, 201)
+    return json_response(whole_job(context, state), 201)
+
+
+async def maker_of(request: Request, context: Context) -> Maker:
+    """Say who sent *request*; a handler says in which run it does."""
+    run = context.creating_run(request)
+    return Maker(await context.author(request), run.id if run else None)
+
+
+def new_job(context: Context, body: Mapping[str, Any], maker: Maker) -> NewJob:
+    """Return the job that *body* asks for. Raises `ApiError` or `ValidationError`."""
+    document = {key: value for key, value in body.items() if key not in _OWN_KEYS}
+    now = context.service.clock.now().wall
+    if "user_id" in body:
+        if "user" in body:
+            raise wrong_member("user_id", "`user` says the same", "write one of the two")
+        document["user"] = body["user_id"]
+    if document.get("user", "") is None:
+        del document["user"]  # for nobody
+    if "in" in body:
+        document["schedule"] = _in(body, now)
+    if "name" not in document:
+        document["name"] = _name_for(document.get("handler"))
+    if_exists = body.get("if_exists", "error")
+    if if_exists not in _IF_EXISTS:
+        raise wrong_member(
+            "if_exists", f"{echo(str(if_exists))} is no choice", "error, keep or replace"
+        )
+    is_active = body.get("activate", True)
+    if not isinstance(is_active, bool):
+        raise wrong_member("activate", "this is true or false")
+    job = job_from_body(document, timezone=context.service.dynamic.timezone, also=_OWN_KEYS)
+    check_job(context, job)
+    creation = Creation(now, maker.author, maker.run_id)
+    return NewJob(
+        Wanted(job, creation=creation),
+        cast("Literal['error', 'keep', 'replace']", if_exists),
+        None if is_active else INACTIVE,
+    )
+
+
+def _in(body: Mapping[str, Any], now: int) -> dict[str, str]:
+    if "schedule" in body:
+        raise wrong_member("in", "`schedule` says when already", "write one of the two")
+    try:
+        wait_ms = parse_duration_ms(body["in"])
+    except ValueError as error:
+        raise wrong_member("in", str(error), "write 90s, 10m, 1h30m or 2d") from error
+    if wait_ms < 0:
+        raise wrong_member("in", "this is in the past")
+    return {"type": "once", "execute_at": format_instant(now + wait_ms)}
+
+
+def _name_for(handler: Any) -> str:
+    """Return a name that nobody has: the function's, and six letters of chance."""
+    word = handler.rpartition(":")[2] if isinstance(handler, str) else "job"
+    slug = _NO_NAME.sub("-", word.lower()).strip("-")[:40] or "job"
+    return f"{slug}-{''.join(secrets.choice(_LETTERS) for _ in range(6))}"
+
+
+def check_job(context: Context, job: Job) -> None:
+    """Refuse a handler that may not be named, and a user whom nobody knows."""
+    rules = context.service.dynamic
+    if not rules.allows(job.handler):
+        allowed = ", ".join(rules.handlers)
+        raise ApiError(
+            "handler_not_allowed",
+            f"jobs made at run time may not name the handler {echo(job.handler)}",
+            hint=f"allowed are: {allowed}; more by dynamic.handlers in luad.yaml",
+        )
+    if job.user is not None and context.service.people.get(job.user) is None:
+        known = close_to(job.user, [each.id for each in context.service.people.all()])
+        hint = did_you_mean(known) or f"add users.d/{job.user}.yaml, or luad users add {job.user}"
+        detail = f"there is no user {echo(job.user)}"
+        item = {"pointer": "#/user", "code": "LU404", "detail": detail, "hint": hint}
+        raise ValidationError(detail, hint=hint, errors=(item,))
+
+
+# --- changing and removing ----------------------------------------------------------------------
+
+
+async def change_job(request: Request) -> Response:
+    """`PATCH /jobs/{job}`: change a dynamic job's definition, by a merge patch."""
+    context = context_of(request)
+    patch = await read_json(request)
+    if not isinstance(patch, dict):
+        raise ApiError("validation", "the body is not an object", hint='send {"key": value}')
+    for key in ("name", "metadata"):
+        if key in patch:
+            hint = "PATCH /v1/jobs/{job}/metadata" if key == "metadata" else "make a new job"
+            raise wrong_member(key, f"`{key}` cannot be changed here", hint)
+    if "user_id" in patch:
+        patch["user"] = patch.pop("user_id")
+    state = context.find_job(request.path_params["job"])
+    file_owned(state, f"change the file, or luad pause {state.job.name}")
+    document = _patched(dict(state.job.definition), patch)
+    job = job_from_body(document, timezone=context.service.dynamic.timezone)
+    check_job(context, job)
+    event = ChangeRequested(
+        context.service.new_request_id(),
+        state.job.name,
+        job,
+        state.job.revision,
+        if_match(request),
+    )
+    await context.ask(event)
+    return tagged_job(context, state.job.name)
+
+
+def _patched(definition: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge; but another type of schedule, or another way to say it, replaces the whole of it."""
+    schedule = patch.get("schedule")
+    if isinstance(schedule, dict) and "type" in schedule:
+        definition.pop("schedule", None)
+    document: dict[str, Any] = merge_patch(definition, patch)
+    return document
+
+
+async def delete_job(request: Request) -> Response:
+    """`DELETE /jobs/{job}`: remove a dynamic job; what runs ends normally."""
+    context = context_of(request)
+    await read_object(request)
+    state = context.find_job(request.path_params["job"])
+    request_id = context.service.new_request_id()
+    await context.ask(DeleteRequested(request_id, state.job.name, if_match(request)))
+    message = f"{state.job.name} is deleted; its history stays"
+    return json_response({"deleted": True, "deactivated": False, "message": message})
+
+
+def file_owned(state: JobStateView, hint: str) -> None:
+    """Refuse to touch what a file declares."""
+    if not state.is_dynamic:
+        place = f"{state.origin.path}:{state.origin.line}" if state.origin else "a file"
+        raise ApiError("file_owned", f"{state.job.name} comes from {place}", hint=hint)
+
+
+def if_match(request: Request) -> str | None:
+    """Return the entity tag that the client wants the resource to have."""
+    text = request.headers.get("if-match")
+    if text is None or text.strip() == "*":
+        return None
+    return text.strip().removeprefix("W/").strip('"')
+
+
+def tagged_job(context: Context, name: str) -> Response:
+    """Answer with a job and its entity tag."""
+    state = context.find_job(name)
+    return json_response(whole_job(context, state), headers={"etag": f'"{state.version}"'})
+
+
+async def list_revisions(request: Request) -> Response:
+    """`GET /jobs/{job}/revisions`: the definitions that the job has had, the latest first."""
+    context = context_of(request)
+    state = context.find_job(request.path_params["job"])
+    revisions = await context.service.store.job_revisions(state.job_id)
+    rows = [
+        {
+            "revision": each.revision,
+            "first_seen_at": views.instant(each.first_seen_at),
+            "last_installed_at": views.instant(each.last_installed_at),
+            "is_current": each.revision == state.job.revision,
+            "definition": dict(each.definition),
+        }
+        for each in revisions
+    ]
+    return json_response({"revisions": rows})
+
+
+ROUTES: Final = (
+    Route("/jobs", create_job, methods=["POST"]),
+    Route("/jobs/{job}", change_job, methods=["PATCH"]),
+    Route("/jobs/{job}", delete_job, methods=["DELETE"]),
+    Route("/jobs/{job}/revisions", list_revisions),
+)
