@@ -12,7 +12,7 @@ import platform
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from luad import __version__
 from luad.api.encoding import to_bytes
@@ -66,6 +66,12 @@ class _Collector:
         build = GaugeMetricFamily("luad_build_info", "Always 1", labels=("version", "python"))
         build.add_metric((__version__, platform.python_version()), 1)
         yield build
+        counts = CounterMetricFamily(
+            "luad_deliveries", "Messages by channel and outcome", labels=("channel", "status")
+        )
+        for each in self._service.status().get("deliveries", ()):
+            counts.add_metric((each["channel"], each["status"]), each["count"])
+        yield counts
         for name, words, value in _plain(self._service, self._states):
             if value is not None:
                 yield GaugeMetricFamily(name, words, value=value)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from luad.api.board import Board
+    from luad.api.events import EventRing
     from luad.api.hub import LogHub
     from luad.clock import Clock
     from luad.core.events import Log, Reply, Request
@@ -170,6 +171,11 @@ class Service(Protocol):
     @property
     def hub(self) -> LogHub:
         """Lines of runs, live."""
+        ...
+
+    @property
+    def ring(self) -> EventRing:
+        """What has happened."""
         ...
 
     @property

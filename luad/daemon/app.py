@@ -9,45 +9,49 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Awaitable, Coroutine, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from luad.api import sockets
 from luad.api.board import Board
+from luad.api.events import EventRing
 from luad.api.hub import LogHub
 from luad.api.server import ApiServer
+from luad.api.service import Health, People, Post, ReloadResult
 from luad.clock import Clock, SystemClock, monotonic_us
 from luad.config.catalogue import Catalogue
-from luad.config.jobs import job_from_definition
 from luad.config.settings import Settings
+from luad.config.stored import job_from_store
 from luad.core.engine import Engine
 from luad.core.events import (
-    AttemptEnded,
-    AttemptStarted,
     ConfigLoaded,
     DrainRequested,
     Event,
+    Log,
     Record,
     Reply,
 )
 from luad.core.model import Instant
+from luad.core.people import Message
 from luad.core.plan import Plan
-from luad.daemon import chores, signals
+from luad.daemon import chores, parts, signals
 from luad.daemon.hands import DaemonHands
 from luad.daemon.loop import Loop
-from luad.daemon.output import LineOrder, OutputPump, error_line
-from luad.daemon.recovery import jobs_in_force, lost_attempts
-from luad.daemon.reload import ConfigReader, Reading, Reloader, log_fields
-from luad.daemon.service import DaemonService
-from luad.errors import Severity, StoreUnavailableError
+from luad.daemon.output import OutputPump, RunReports
+from luad.daemon.people import Directory
+from luad.daemon.post import PostOffice
+from luad.daemon.recovery import jobs_in_force, lost_attempts, taken_names
+from luad.daemon.reload import ConfigReader, PeopleReader, Reading, Reloader, log_fields
+from luad.daemon.service import DaemonService, reload_result
+from luad.errors import Problem, Severity, StoreUnavailableError
 from luad.logs import Logging, configure
+from luad.messenger.sender import Sender
 from luad.notify import Notifier
 from luad.runner.processes import kill_survivor
 from luad.runner.runner import Runner
-from luad.runner.spec import RunnerConfig
 from luad.store import Store
-from luad.watcher import FolderWatch, SnapshotReader
+from luad.watcher import FolderWatch
 
 EXIT_OK: Final = 0
 EXIT_ERROR: Final = 1
@@ -83,9 +87,15 @@ class Daemon:
         self.board = Board()
         self.hub = LogHub()
         self.notifier = Notifier(os.environ)
-        self.engine = Engine(settings.max_concurrent_runs, clock.now())
+        self.engine = Engine(parts.bounds(settings), clock.now())
+        self.ring = EventRing(f"{clock.now().wall:x}")
+        self.dynamic = parts.dynamic_rules(settings)
+        self.directory = Directory(store, clock)
+        self.people: People = self.directory
+        self.deliveries: Counter[tuple[str, str]] = Counter()
         self.started_at = clock.now()
         self.reading: Reading | None = None
+        self._not_in_force: list[Problem] = []
         self.store_fault: str | None = None
         self.lag_ms = 0.0
         self.last_turn_at = self.started_at.wall
@@ -100,22 +110,17 @@ class Daemon:
     def _compose(self) -> None:
         """Make the rooms that belong to the running event loop."""
         settings, logs, store, clock = self.settings, self.logs, self.store, self.clock
-        self.runner = Runner(
-            RunnerConfig(
-                handlers_path=(settings.handlers_path.absolute(),),
-                state_dir=settings.state_dir.absolute(),
-                socket_path=settings.socket.absolute(),  # a handler may change its folder
-                cwd=Path.cwd(),
-                kill_grace_ms=settings.kill_grace_ms,
-                output_limit_bytes=settings.output_limit,
-                pass_env=tuple(settings.pass_env),
-            ),
-            emit=self._on_run,
-            on_lines=self._on_lines,
-        )
-        self.order = LineOrder(self._log_lines)
-        self.hands = DaemonHands(self.runner, logs, self.order)
         self.pump = OutputPump(store.append_logs, self.hub.publish)
+        reports = RunReports(self.engine, logs, self.pump, self.post)
+        self.runner = Runner(
+            parts.runner_config(settings), emit=reports.take_event, on_lines=reports.take_lines
+        )
+        self.hands = DaemonHands(self.runner, logs, reports.order, self._deliver)
+        self.sender = Sender(allow_private=settings.webhooks_allow_private)
+        self.office = PostOffice(
+            store, self.directory, self.sender, clock, self.hands.log, self._count_delivery
+        )
+        self.mail: Post = self.office
         self.loop = Loop(
             self.engine,
             clock,
@@ -125,21 +130,17 @@ class Daemon:
             on_store=self._on_store,
         )
         self._catalogue = Catalogue(settings)
-        self._reader = ConfigReader(self._snapshots(), self._catalogue, clock)
+        people = PeopleReader(settings, lambda: parts.people_snapshots(settings))
+        self._reader = ConfigReader(parts.job_snapshots(settings), self._catalogue, clock, people)
         self.reloader = Reloader(
             self._reader, self._apply_reading, lambda error: self._note_failure("reloader", error)
         )
-        self.watch = FolderWatch(settings.jobs, self._announce_change, self._on_watch_trouble)
+        folders = (*settings.jobs, *settings.users)
+        self.watch = FolderWatch(folders, self._announce_change, self._on_watch_trouble)
         self.api = ApiServer(
             DaemonService(self),
             settings.socket,
             inherited=sockets.inherited(os.environ, os.getpid()),
-        )
-
-    def _snapshots(self) -> SnapshotReader:
-        settings = self.settings
-        return SnapshotReader(
-            settings.jobs, settings.settle_ms, settings.max_file_size, settings.permit_insecure
         )
 
     # --- life ---
@@ -169,11 +170,13 @@ class Daemon:
     async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
         """Gather what the first turn needs; None when the files are not fit to start with."""
         restored = self.store.restore()
-        installed = jobs_in_force(
+        installed, self._not_in_force = jobs_in_force(
             restored,
-            lambda stored: job_from_definition(stored.definition),
+            lambda stored: job_from_store(stored.definition, stored.revision),
+            self.dynamic.allows,
             self.logs,
         )
+        self._not_in_force += self.directory.restore()
         self._catalogue.seed(installed)
         now = self.clock.now()
         self.engine.restore(installed, restored, now)
@@ -213,6 +216,7 @@ class Daemon:
         self.beside(self.pump.run(), "pump")
         rescan_s = self.settings.rescan_ms / 1_000 if self.settings.watch else None
         self.beside(self.reloader.run(rescan_s), "reloader")
+        self.beside(self.office.start(), "mail")
         self.beside(chores.beat(self), "beat")
         self.beside(chores.retain(self), "retention")
         gc.freeze()  # what was loaded stays: no collection needs to look at it
@@ -232,6 +236,7 @@ class Daemon:
         await self._try("watch", asyncio.to_thread(self.watch.close))
         await self._try("spawner", spawner)
         await self._try("runner", self.runner.close())
+        await self._try("sender", self.sender.close())
         await self._try("output", self.pump.flush(_FLUSH_S))
         for task in self._tasks:
             task.cancel()
@@ -270,6 +275,7 @@ class Daemon:
         refused = await self.store.apply(records)
         for run_id in self.board.observe(records, refused):
             self.hub.end_run(run_id)
+        self.ring.observe(records, refused)
         return refused
 
     def _on_store(self, fault: str | None) -> None:
@@ -290,27 +296,19 @@ class Daemon:
         """Hand an event to the engine."""
         self.loop.post(event)
 
-    def _on_run(self, event: AttemptStarted | AttemptEnded) -> None:
-        """Put an error at the end of the run's own log as well, then tell the engine."""
-        run = self.engine.runs.get(event.run_id)
-        if run is not None and isinstance(event, AttemptEnded) and event.ending.error is not None:
-            line = error_line(event.ending.error, event.ending.at, event.attempt)
-            self.pump.put(event.run_id, run.job_name, [line])
-        self.post(event)
+    def expect_reply(self, request_id: str) -> asyncio.Future[Reply]:
+        """Return a future for the answer to a request that is about to be handed in."""
+        return self.hands.expect_reply(request_id)
 
-    def _on_lines(
-        self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, Any]]
-    ) -> None:
-        for line in lines:
-            line["attempt"] = attempt
-        self.order.put(run_id, job_name, lines)
-        self.pump.put(run_id, job_name, lines)
+    def log(self, line: Log) -> None:
+        """Write a line to the daemon's log."""
+        self.hands.log(line)
 
-    def _log_lines(self, run_id: str, job_name: str, lines: Sequence[dict[str, Any]]) -> None:
-        for line in lines:
-            fields = {key: value for key, value in line.items() if key not in {"ts", "level"}}
-            fields |= {"job": job_name, "run_id": run_id}
-            self.logs.emit(line.get("level", "info"), "run.output", fields)
+    def _deliver(self, message: Message) -> None:
+        self.beside(self.office.deliver(message), "alert")
+
+    def _count_delivery(self, channel: str, state: str) -> None:
+        self.deliveries[channel, state] += 1
 
     def _announce_change(self) -> None:
         self._asyncio_loop.call_soon_threadsafe(self.reloader.wish)
@@ -350,8 +348,15 @@ class Daemon:
 
     # --- the files ---
 
-    async def reload(self) -> tuple[Reading, Plan]:
-        """Read the folders now; return once what they ask for is in force and durable."""
+    async def reload(self, *, check_only: bool = False) -> ReloadResult:
+        """Read the folders now; return once what they ask for is in force and durable.
+
+        With *check_only* nothing changes, and the answer says what would.
+        """
+        if check_only:
+            snapshots = parts.job_snapshots(self.settings)
+            reading = await asyncio.to_thread(self._reader.aside, snapshots)
+            return reload_result(self.engine.plan(reading.loaded.wanted), reading)
         self.notifier.reloading(monotonic_us(), "reading jobs")
         try:
             reading, answer = await self.reloader.ask()
@@ -359,11 +364,7 @@ class Daemon:
         finally:
             self.notifier.ready(chores.status_line(self))
         assert isinstance(plan, Plan)
-        return reading, plan
-
-    def read_aside(self) -> Reading:
-        """Read the folders without any consequence, in the caller's thread."""
-        return self._reader.aside(self._snapshots())
+        return reload_result(plan, reading)
 
     def _apply_reading(self, reading: Reading) -> asyncio.Future[Reply]:
         self._note_reading(reading)
@@ -373,16 +374,36 @@ class Daemon:
         return answer
 
     def _note_reading(self, reading: Reading) -> None:
-        known = set(self.reading.problems) if self.reading else set()
+        known = {*self.reading.problems, *self.reading.people.problems} if self.reading else set()
+        if self.reading is None or self.reading.people != reading.people:
+            self.directory.load(reading.people)
         self.reading = reading
         if not reading.error_count:
             self.last_good_reload_at = reading.at
-        for problem in reading.problems:
+        for problem in (*reading.problems, *reading.people.problems):
             if problem in known:
                 continue
             self.logs.emit(problem.severity.value, "config.problem", log_fields(problem))
 
+    def problems(self) -> tuple[Problem, ...]:
+        """Say what is wrong with the files, with names and ids that two have, and with the store."""
+        files = self.reading.problems if self.reading else ()
+        return (
+            *files,
+            *taken_names(self.engine),
+            *self.directory.problems(self.engine.entries),
+            *self._not_in_force,
+        )
+
     # --- about itself ---
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what `GET /v1/status` says."""
+        return chores.describe(self)
+
+    def health(self) -> Health:
+        """Say whether it does its work."""
+        return Health(self.is_ready, self.faults())
 
     def faults(self) -> tuple[str, ...]:
         """Say what keeps the daemon from doing its work; nothing when it is well."""

@@ -170,5 +170,10 @@ def describe(daemon: Daemon) -> dict[str, Any]:
         "event_loop_lag_ms": round(daemon.lag_ms, 1),
         "draining": daemon.engine.is_draining,
         "systemd": daemon.notifier.is_supervised,
+        "people": len(daemon.directory.all()),
+        "deliveries": [
+            {"channel": channel, "status": state, "count": count}
+            for (channel, state), count in sorted(daemon.deliveries.items())
+        ],
         "dropped_log_lines": daemon.logs.dropped + daemon.pump.dropped,
     }

@@ -69,9 +69,22 @@ class Hands(Protocol):
         ...
 
 
+class Wakes(Protocol):
+    """What wakes the loop at an instant of the wall clock."""
+
+    def set(self, at: Instant | None) -> None:
+        """Ring at *at*; None means whenever it likes."""
+        ...
+
+    def close(self) -> None:
+        """Ring no more."""
+        ...
+
+
 class Loop:
     """Feeds the engine. *on_turn* is called after every turn, for the watchdog and the status line;
-    *on_store* with an error message when the store fails, and with None once it is well again."""
+    *on_store* with an error message when the store fails, and with None once it is well again.
+    *make_alarm* gets what the alarm is to call: where time is not the machine's, it is another one."""
 
     def __init__(
         self,
@@ -82,6 +95,7 @@ class Loop:
         *,
         on_turn: Callable[[], None],
         on_store: Callable[[str | None], None],
+        make_alarm: Callable[[Callable[[], None]], Wakes] = Alarm,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -91,7 +105,7 @@ class Loop:
         self._on_store = on_store
         self._inbox: list[Event] = []
         self._work = asyncio.Event()
-        self._alarm = Alarm(self._work.set)
+        self._alarm = make_alarm(self._work.set)
         self._is_stopped = False
 
     def post(self, event: Event) -> None:

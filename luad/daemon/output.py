@@ -9,10 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from luad.core.events import AttemptEnded, AttemptStarted, Event
 from luad.core.model import Instant, RunError
 from luad.errors import LuadError
+
+if TYPE_CHECKING:
+    from luad.core.engine import Engine
+    from luad.logs import Logging
 
 _MAX_WAITING_LINES: Final = 200_000
 _CHUNK_LINES: Final = 2_000
@@ -122,3 +127,45 @@ def error_line(error: RunError, at: Instant, attempt: int) -> Line:
     if error.traceback:
         line["exception"] = error.traceback
     return line
+
+
+class RunReports:
+    """What runs say, on its way to the log, the store, whoever follows, and the engine. *order* is
+    told which lines about a run have been logged."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        logs: Logging,
+        pump: OutputPump,
+        post: Callable[[Event], None],
+    ) -> None:
+        self._engine = engine
+        self._logs = logs
+        self._pump = pump
+        self._post = post
+        self.order = LineOrder(self.write)
+
+    def take_event(self, event: AttemptStarted | AttemptEnded) -> None:
+        """Put an error at the end of the run's own log as well, then tell the engine."""
+        run = self._engine.runs.get(event.run_id)
+        if run is not None and isinstance(event, AttemptEnded) and event.ending.error is not None:
+            line = error_line(event.ending.error, event.ending.at, event.attempt)
+            self._pump.put(event.run_id, run.job_name, [line])
+        self._post(event)
+
+    def take_lines(
+        self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, Any]]
+    ) -> None:
+        """Pass on lines of an attempt."""
+        for line in lines:
+            line["attempt"] = attempt
+        self.order.put(run_id, job_name, lines)
+        self._pump.put(run_id, job_name, lines)
+
+    def write(self, run_id: str, job_name: str, lines: Sequence[dict[str, Any]]) -> None:
+        """Write lines to the daemon's log."""
+        for line in lines:
+            fields = {key: value for key, value in line.items() if key not in {"ts", "level"}}
+            fields |= {"job": job_name, "run_id": run_id}
+            self._logs.emit(line.get("level", "info"), "run.output", fields)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from luad.core.events import AttemptEnded, Event, Restored, StoredJob
 from luad.core.model import Ending, EndKind, Instant, Job, RunError, RunState
 from luad.errors import Problem
+from luad.wire import format_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from luad.core.engine import Engine
     from luad.core.model import ProcessIdentity
     from luad.logs import Logging
 
@@ -77,3 +79,19 @@ def lost_attempts(
         ending = Ending(EndKind.LOST, now, error=_LOST)
         events.append(AttemptEnded(run.id, run.attempt, ending))
     return events
+
+
+def taken_names(engine: Engine) -> list[Problem]:
+    """Say which files declare names that dynamic jobs had first."""
+    problems = []
+    for name, wanted in engine.shadowed.items():
+        made = engine.entries[name].wanted.creation
+        origin = wanted.origin
+        if made is None or origin is None:
+            continue
+        by = f" by {made.author}" if made.author else ""
+        message = f"duplicate job name `{name}`: a dynamic job has it, made{by} at "
+        message += format_instant(made.at)
+        hint = f"luad delete {name}, or rename this one; until then it is not in force"
+        problems.append(Problem(origin.path, origin.line, 1, "LU402", message, hint, job=name))
+    return problems

@@ -13,15 +13,19 @@ import contextlib
 import gc
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from luad.clock import Clock
 from luad.config.catalogue import Catalogue, Loaded
+from luad.config.people import LoadedPeople, PeopleCatalogue
 from luad.core.events import Reply
 from luad.core.model import Instant
 from luad.errors import Problem, Severity
 from luad.watcher import Snapshot, SnapshotReader
+
+if TYPE_CHECKING:
+    from luad.config.settings import Settings
 
 _MIN_RECHECK_S: Final = 0.05
 _MIN_RESCAN_S: Final = 1.0
@@ -41,6 +45,7 @@ class Reading:
     is_news: bool
     """Something is different from the reading before: a job, a place, a problem."""
     serial: int
+    people: LoadedPeople
 
     @property
     def error_count(self) -> int:
@@ -48,13 +53,44 @@ class Reading:
         return sum(each.severity is Severity.ERROR for each in self.problems)
 
 
+class PeopleReader:
+    """Reads the folders of people; remembers the last good version of every file. Nobody has to have
+    such a folder, so they are looked for anew each time."""
+
+    def __init__(self, settings: Settings, make_snapshots: Callable[[], SnapshotReader]) -> None:
+        self._settings = settings
+        self._make_snapshots = make_snapshots
+        self._snapshots = make_snapshots()
+        self._catalogue = PeopleCatalogue(settings.max_file_size)
+
+    def copy(self) -> PeopleReader:
+        """Return a reader that begins afresh, to read without consequences."""
+        return PeopleReader(self._settings, self._make_snapshots)
+
+    def read(self, now: Instant, *, is_settled: bool) -> tuple[LoadedPeople, int | None]:
+        """Return who there is, and when to look again for what has not settled."""
+        there = [each for each in self._settings.users if each.is_dir()]
+        if there != list(self._snapshots.folders):
+            self._snapshots = self._make_snapshots()
+        snapshot = self._snapshots.read(now, is_settled=is_settled)
+        loaded = self._catalogue.update(snapshot.files)
+        return replace(loaded, problems=snapshot.problems + loaded.problems), snapshot.recheck_in_ms
+
+
 class ConfigReader:
     """Reads the folders into jobs and problems; remembers the last good version of every file."""
 
-    def __init__(self, snapshots: SnapshotReader, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(
+        self,
+        snapshots: SnapshotReader,
+        catalogue: Catalogue,
+        clock: Clock,
+        people: PeopleReader,
+    ) -> None:
         self._snapshots = snapshots
         self._catalogue = catalogue
         self._clock = clock
+        self._people = people
         self._last: tuple[object, ...] | None = None
         self._serial = 0
         self._lock = threading.Lock()
@@ -63,7 +99,9 @@ class ConfigReader:
         """Read as whoever asks for a reload would, without any consequence; from any thread."""
         with self._lock:
             catalogue = self._catalogue.copy()
-        return ConfigReader(snapshots, catalogue, self._clock).read(is_settled=True)
+        return ConfigReader(snapshots, catalogue, self._clock, self._people.copy()).read(
+            is_settled=True
+        )
 
     def read(self, *, is_settled: bool = False) -> Reading:
         """Read now. *is_settled*: somebody asked for it, so believe everything at once."""
@@ -77,11 +115,15 @@ class ConfigReader:
         try:
             snapshot: Snapshot = self._snapshots.read(now, is_settled=is_settled)
             loaded = self._catalogue.update(snapshot.files, unread=snapshot.unread)
+            people, people_recheck_ms = self._people.read(now, is_settled=is_settled)
         finally:
             if must_collect:
                 gc.enable()
         problems = snapshot.problems + loaded.problems
-        essence = (loaded.wanted, problems)
+        rechecks = [
+            each for each in (snapshot.recheck_in_ms, people_recheck_ms) if each is not None
+        ]
+        essence = (loaded.wanted, problems, people)
         is_news, self._last = essence != self._last, essence
         self._serial += 1
         return Reading(
@@ -89,9 +131,10 @@ class ConfigReader:
             loaded,
             problems,
             len(snapshot.files),
-            snapshot.recheck_in_ms,
+            min(rechecks, default=None),
             is_news,
             self._serial,
+            people,
         )
 
 

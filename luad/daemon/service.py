@@ -8,38 +8,86 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from luad.api.service import Health, JobStateView, ReloadResult
 from luad.core.model import RunState
-from luad.core.plan import Plan
-from luad.daemon import chores
-from luad.daemon.reload import Reading
 from luad.errors import UnavailableError
 
 if TYPE_CHECKING:
     from luad.api.board import Board
+    from luad.api.events import EventRing
     from luad.api.hub import LogHub
+    from luad.api.service import DynamicRules, People, Post
     from luad.clock import Clock
+    from luad.core.engine import Engine
     from luad.core.events import Event, Log, Reply, Request
+    from luad.core.model import Run
+    from luad.core.plan import Plan
     from luad.core.state import Entry
-    from luad.daemon.app import Daemon
+    from luad.daemon.reload import Reading
     from luad.errors import Problem
     from luad.store import Store
 
 _REPLY_WITHIN_S: Final = 15.0
 
 
+class Household(Protocol):
+    """What the service stands in front of: a daemon, or what a test has instead of one."""
+
+    store: Store
+    clock: Clock
+    board: Board
+    hub: LogHub
+    ring: EventRing
+    engine: Engine
+    people: People
+    mail: Post
+    dynamic: DynamicRules
+
+    def post(self, event: Event) -> None:
+        """Hand an event to the engine."""
+        ...
+
+    def expect_reply(self, request_id: str) -> asyncio.Future[Reply]:
+        """Return a future for the answer to a request that is about to be handed in."""
+        ...
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the files, and with what they ask for."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """What `GET /v1/status` says."""
+        ...
+
+    def health(self) -> Health:
+        """Whether it does its work."""
+        ...
+
+    def log(self, line: Log) -> None:
+        """Write a line to its log."""
+        ...
+
+    async def reload(self, *, check_only: bool) -> ReloadResult:
+        """Read the files now; with *check_only* only say what would change."""
+        ...
+
+
 class DaemonService:
     """Implements `luad.api.service.Service`."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-        self.store: Store = daemon.store
-        self.clock: Clock = daemon.clock
-        self.board: Board = daemon.board
-        self.hub: LogHub = daemon.hub
-        self._engine = daemon.engine
+    def __init__(self, house: Household) -> None:
+        self._house = house
+        self._engine = house.engine
+        self.store: Store = house.store
+        self.clock: Clock = house.clock
+        self.board: Board = house.board
+        self.hub: LogHub = house.hub
+        self.ring: EventRing = house.ring
+        self.people: People = house.people
+        self.post: Post = house.mail
+        self.dynamic: DynamicRules = house.dynamic
 
     def new_request_id(self) -> str:
         """Return a name for a request that no other ever had."""
@@ -47,11 +95,8 @@ class DaemonService:
 
     async def request(self, event: Request) -> Reply:
         """Hand *event* to the engine; return its answer once the records of it are durable."""
-        return await self._answer(event, event.request_id)
-
-    async def _answer(self, event: Event, request_id: str) -> Reply:
-        reply = self._daemon.hands.expect_reply(request_id)
-        self._daemon.post(event)
+        reply = self._house.expect_reply(event.request_id)
+        self._house.post(event)
         try:
             return await asyncio.wait_for(reply, _REPLY_WITHIN_S)
         except TimeoutError:
@@ -102,36 +147,36 @@ class DaemonService:
             queued,
             entry.wanted.creation,
             entry.version,
+            entry.alert.cause,
         )
+
+    def open_run(self, run_id: str) -> Run | None:
+        """The run of that id, while it goes on."""
+        return self._engine.runs.get(run_id)
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the files as they were last read, and with what they ask for."""
-        return self._daemon.problems()
+        return self._house.problems()
 
     def status(self) -> Mapping[str, Any]:
         """What the daemon knows of itself."""
-        return chores.describe(self._daemon)
+        return self._house.describe()
 
     def health(self) -> Health:
         """Whether it does its work."""
-        return Health(self._daemon.is_ready, self._daemon.faults())
+        return self._house.health()
 
     def log(self, line: Log) -> None:
         """Write a line to the daemon's log."""
-        self._daemon.hands.log(line)
-
-    # --- reloading ---
+        self._house.log(line)
 
     async def reload(self, *, check_only: bool) -> ReloadResult:
         """Read the job folders now; with *check_only* only say what would change."""
-        if check_only:
-            reading = await asyncio.to_thread(self._daemon.read_aside)
-            return _result(self._engine.plan(reading.loaded.wanted), reading)
-        reading, plan = await self._daemon.reload()
-        return _result(plan, reading)
+        return await self._house.reload(check_only=check_only)
 
 
-def _result(plan: Plan, reading: Reading) -> ReloadResult:
+def reload_result(plan: Plan, reading: Reading) -> ReloadResult:
+    """Return what a reload did, as the API shows it."""
     return ReloadResult(
         tuple(each.job.name for each in plan.add),
         tuple((each.name, each.changes) for each in plan.replace),

@@ -173,7 +173,9 @@ def _read_token(row: Row[Any]) -> Token:
     return Token(row.name, row.role, row.digest, row.created_at, row.created_by, row.expires_at)
 
 
-def _audit(connection: Connection, limit: int, before: tuple[Instant, str] | None) -> list[tuple[Instant, str, Mapping[str, JSON]]]:
+def _audit(
+    connection: Connection, limit: int, before: tuple[Instant, str] | None
+) -> list[tuple[Instant, str, Mapping[str, JSON]]]:
     query = select(audit).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
     if before is not None:
         at, row_id = before

@@ -1,0 +1,126 @@
+"""What has happened, as a stream that can be taken up again.
+
+Room rule: remembers the last thousand, and never waits for a reader: whoever is too slow, or was away for
+too long, is told to look at everything anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from luad.core.events import ClaimRun, InstallJob, RemoveJob, SaveProgress, SaveRun
+
+if TYPE_CHECKING:
+    from luad.core.events import Record
+
+KEPT: Final = 1_000
+MAX_WAITING: Final = 200
+
+
+class Happening(NamedTuple):
+    """One event: its number, its kind, and what it is about."""
+
+    number: int
+    kind: str
+    data: Mapping[str, Any]
+
+
+class Reader:
+    """One client; `missed` once it was too slow."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Happening] = deque()
+        self.wake = asyncio.Event()
+        self.missed = False
+
+
+class EventRing:
+    """The events of one daemon's life. *boot* tells its numbers from those of another life."""
+
+    def __init__(self, boot: str) -> None:
+        self.boot = boot
+        self._ring: deque[Happening] = deque(maxlen=KEPT)
+        self._readers: set[Reader] = set()
+        self._count = 0
+        self._is_closed = False
+
+    def observe(self, records: Iterable[Record], refused: Iterable[str] = ()) -> None:
+        """Take note of what has just been committed."""
+        not_ours = frozenset(refused)
+        for record in records:
+            match record:
+                case ClaimRun(run) | SaveRun(run) if run.id not in not_ours:
+                    kind = "run.claimed" if isinstance(record, ClaimRun) else "run.changed"
+                    data = {"id": run.id, "job": run.job_name, "status": run.state.value}
+                    self.publish(kind, data)
+                case InstallJob(job_id, job):
+                    self.publish("job.installed", {"id": job_id, "name": job.name})
+                case RemoveJob(job_id, name):
+                    self.publish("job.removed", {"id": job_id, "name": name})
+                case SaveProgress(job_id):
+                    self.publish("job.changed", {"id": job_id})
+
+    def publish(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Add an event."""
+        self._count += 1
+        happening = Happening(self._count, kind, data)
+        self._ring.append(happening)
+        for reader in self._readers:
+            if len(reader.waiting) >= MAX_WAITING:
+                reader.waiting.clear()
+                reader.missed = True
+            reader.waiting.append(happening)
+            reader.wake.set()
+
+    def close(self) -> None:
+        """End every stream."""
+        self._is_closed = True
+        for reader in self._readers:
+            reader.wake.set()
+
+    def name_of(self, number: int) -> str:
+        """Return the id of an event, as clients send it back."""
+        return f"{self.boot}-{number}"
+
+    async def follow(self, last_id: str | None, beat_s: float) -> AsyncIterator[Happening | None]:
+        """Yield events after *last_id*, or from now on; None now and then when nothing happens.
+
+        An event `resync` comes first where some are lost, or the id is not one of this life.
+        """
+        reader = Reader()
+        after = self._place(last_id)
+        if after is None:
+            reader.waiting.append(Happening(self._count, "resync", {}))
+        else:
+            reader.waiting.extend(each for each in self._ring if each.number > after)
+        self._readers.add(reader)
+        try:
+            while not self._is_closed:
+                if reader.missed:
+                    reader.missed = False
+                    first = reader.waiting[0].number if reader.waiting else self._count
+                    yield Happening(first - 1, "resync", {})
+                while reader.waiting:
+                    yield reader.waiting.popleft()
+                reader.wake.clear()
+                try:
+                    async with asyncio.timeout(beat_s):
+                        await reader.wake.wait()
+                except TimeoutError:
+                    yield None
+        finally:
+            self._readers.discard(reader)
+
+    def _place(self, last_id: str | None) -> int | None:
+        """Return the number to go on after; None when what came then is not known any more."""
+        if last_id is None:
+            return self._count
+        boot, _, number = last_id.rpartition("-")
+        if boot != self.boot or not number.isascii() or not number.isdigit() or len(number) > 18:
+            return None
+        oldest = self._ring[0].number if self._ring else self._count + 1
+        place = int(number)
+        return place if oldest - 1 <= place <= self._count else None

@@ -1,0 +1,62 @@
+"""The settings, in the words of the rooms that need them.
+
+Room rule: values in, values out; starts nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luad.api.service import DynamicRules
+from luad.core.state import Bounds
+from luad.runner.spec import RunnerConfig
+from luad.watcher import SnapshotReader
+
+if TYPE_CHECKING:
+    from luad.config.settings import Settings
+
+
+def bounds(settings: Settings) -> Bounds:
+    """What the engine is held to."""
+    return Bounds(
+        settings.max_concurrent_runs,
+        settings.dynamic.max_jobs,
+        settings.dynamic.max_jobs_per_user,
+        settings.alert,
+    )
+
+
+def dynamic_rules(settings: Settings) -> DynamicRules:
+    """What jobs may be made at run time."""
+    return DynamicRules(
+        settings.dynamic.handlers, settings.handlers_path.absolute(), settings.timezone
+    )
+
+
+def runner_config(settings: Settings) -> RunnerConfig:
+    """How runs are started."""
+    return RunnerConfig(
+        handlers_path=(settings.handlers_path.absolute(),),
+        state_dir=settings.state_dir.absolute(),
+        socket_path=settings.socket.absolute(),  # a handler may change its folder
+        cwd=Path.cwd(),
+        kill_grace_ms=settings.kill_grace_ms,
+        output_limit_bytes=settings.output_limit,
+        pass_env=tuple(settings.pass_env),
+    )
+
+
+def job_snapshots(settings: Settings) -> SnapshotReader:
+    """Reads the job folders."""
+    return SnapshotReader(
+        settings.jobs, settings.settle_ms, settings.max_file_size, settings.permit_insecure
+    )
+
+
+def people_snapshots(settings: Settings) -> SnapshotReader:
+    """Reads the folders of people that are there: nobody has to have one."""
+    folders = [each for each in settings.users if each.is_dir()]
+    return SnapshotReader(
+        folders, settings.settle_ms, settings.max_file_size, settings.permit_insecure
+    )
