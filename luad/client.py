@@ -140,6 +140,31 @@ class Client:
         """Post *body* as JSON and return the JSON of the answer, None when it is empty."""
         return self._exchange("POST", path, {}, {} if body is None else body)
 
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Send any request and return the JSON of the answer, None when it is empty. *headers* are
+        laid over the usual ones."""
+        return self._exchange(method, path, query or {}, body, headers)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Change *path* by *body*."""
+        return self.request("PATCH", path, body)
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Replace *path* by *body*."""
+        return self.request("PUT", path, body)
+
+    def delete(self, path: str) -> Any:
+        """Delete *path*."""
+        return self.request("DELETE", path)
+
     def stream(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """Yield the objects of an NDJSON answer as they arrive, waiting for them without end.
 
@@ -170,11 +195,16 @@ class Client:
             raise StreamBrokenError(f"luad at {self.address} broke off the stream") from error
 
     def _exchange(
-        self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Any,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         connection = self._connection()
         try:
-            response = self._send(connection, method, path, query, body)
+            response = self._send(connection, method, path, query, body, headers)
             data = self._read(response)
             if response.status >= http.client.BAD_REQUEST:
                 self._refuse(response, data)
@@ -188,7 +218,8 @@ class Client:
         method: str,
         path: str,
         query: Mapping[str, Any],
-        body: Mapping[str, Any] | None,
+        body: Any,
+        extra: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
         headers = {"Accept": "application/json, application/x-ndjson", "Connection": "close"}
         if self._token:
@@ -197,6 +228,7 @@ class Client:
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body, allow_nan=False).encode()
+        headers |= extra or {}
         try:
             connection.request(method, self._base + path + _query(query), data, headers)
             return connection.getresponse()

@@ -1,0 +1,69 @@
+"""What can go wrong, by names to catch."""
+
+from __future__ import annotations
+
+from luad.errors import (
+    ConflictError,
+    LuadError,
+    NotFoundError,
+    UnavailableError,
+    ValidationError,
+)
+
+NotFound = NotFoundError
+"""No job, run or user of that name."""
+
+Unavailable = UnavailableError
+"""luad cannot be reached, or cannot answer now."""
+
+
+class NameTaken(ConflictError):  # noqa: N818 - a name people read in `except NameTaken`
+    """There is a job of that name already."""
+
+
+class FileOwned(ConflictError):  # noqa: N818 - the same
+    """The job is declared in a file, and only the file may change it."""
+
+
+class InvalidSchedule(ValidationError):  # noqa: N818 - the same
+    """The schedule cannot be meant so."""
+
+
+class HandlerNotImportable(LuadError):  # noqa: N818 - the same
+    """luad could not import this function later."""
+
+    code = "handler_not_importable"
+
+
+class NoUser(LuadError):  # noqa: N818 - the same
+    """The job is for nobody."""
+
+    code = "no_user"
+
+
+class DeliveryFailed(LuadError):  # noqa: N818 - the same
+    """A message did not arrive. *delivery* tells what became of it, channel by channel."""
+
+    code = "delivery_failed"
+
+    def __init__(self, message: str, delivery: object = None, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.delivery = delivery
+
+
+_CONFLICTS = {"name_taken": NameTaken, "file_owned": FileOwned}
+
+
+def translated(error: Exception) -> Exception:
+    """Return the exception that the SDK promises for what the client has raised."""
+    if isinstance(error, ConflictError) and type(error) is ConflictError:
+        kind = _CONFLICTS.get(error.code)
+        if kind is not None:
+            return kind(error.message, hint=error.hint, code=error.code)
+    errors = getattr(error, "errors", None)
+    if isinstance(error, LuadError) and errors and getattr(error, "status", 0) == 422:
+        pointers = [str(each.get("pointer", "")) for each in errors]
+        about = [each for each in pointers if each.startswith(("#/schedule", "#/in"))]
+        kind_of = InvalidSchedule if about else ValidationError
+        return kind_of(error.message, hint=error.hint, errors=tuple(errors))
+    return error

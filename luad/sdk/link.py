@@ -1,0 +1,141 @@
+"""The way to luad: from a handler, from a program beside the daemon, or from another machine.
+
+Everything the SDK asks for goes through one link, so a test can put another one in its place.
+
+Room rule: cheap to import; HTTP and sockets are imported by the first request.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler's process would pay
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from typing import Any, Protocol, TypeAlias, TypeVar
+
+    T = TypeVar("T")
+    Steps: TypeAlias = Generator["Ask", Any, T]
+    """What a method does: it yields requests, gets their answers, and returns its value."""
+
+    class Link(Protocol):
+        """Whoever carries requests; safe to call from any thread."""
+
+        def call(self, ask: Ask) -> Any:
+            """Return the JSON of the answer. Raises the exceptions of `luad.errors`."""
+            ...
+
+
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class Ask:
+    """One request: *path* is below ``/v1``."""
+
+    __slots__ = ("body", "headers", "method", "path", "query")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.body = body
+        self.query = query
+        self.headers = headers
+
+
+class ClientLink:
+    """Carries requests over HTTP. In a handler they say in which run they are made."""
+
+    def __init__(self, url: str | None = None, token: str | None = None) -> None:
+        import os  # noqa: PLC0415 - see the module's head
+        from pathlib import Path  # noqa: PLC0415
+
+        from luad.client import Client  # noqa: PLC0415
+
+        run_id = os.environ.get("LUAD_RUN_ID")
+        self._headers = {"Luad-Run": run_id} if run_id else {}
+        # Beside the daemon of a checkout; a handler has $LUAD_SOCKET, which goes first.
+        self._client = Client(url=url, token=token, timeout=90, nearby=Path(".luad/luad.sock"))
+
+    def call(self, ask: Ask) -> Any:
+        """Return the JSON of the answer."""
+        headers = {**self._headers, **(ask.headers or {})}
+        return self._client.request(
+            ask.method, ask.path, ask.body, query=ask.query, headers=headers
+        )
+
+
+_link: Link | None = None
+
+
+def connect(url: str, token: str | None = None) -> None:
+    """From here on, talk to the luad at *url*, which asks for *token*.
+
+    Without it `$LUAD_URL` and `$LUAD_TOKEN` are used, else the socket of the luad on this machine.
+    """
+    set_link(ClientLink(url, token))
+
+
+def set_link(link: Link | None) -> Link | None:
+    """Put another link in place, None for the usual one; return the one that was there. For tests."""
+    global _link
+    before, _link = _link, link
+    return before
+
+
+def get_link() -> Link:
+    """Return the link in place."""
+    global _link  # noqa: PLW0603 - as above
+    if _link is None:
+        _link = ClientLink()
+    return _link
+
+
+def run(steps: Steps[T]) -> T:
+    """Carry out the requests of *steps*, waiting for each; return its value."""
+    from luad.sdk.errors import translated  # noqa: PLC0415 - only whoever asks pays
+
+    try:
+        ask = next(steps)
+        while True:
+            try:
+                answer = get_link().call(ask)
+            except Exception as error:  # noqa: BLE001 - the method may know what to make of it
+                ask = steps.throw(translated(error))
+            else:
+                ask = steps.send(answer)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+
+
+async def run_async(steps: Steps[T]) -> T:
+    """As `run`, while other tasks go on."""
+    import asyncio  # noqa: PLC0415 - see the module's head
+
+    from luad.sdk.errors import translated  # noqa: PLC0415
+
+    try:
+        ask = next(steps)
+        while True:
+            try:
+                answer = await asyncio.to_thread(get_link().call, ask)
+            except Exception as error:  # noqa: BLE001 - the method may know what to make of it
+                ask = steps.throw(translated(error))
+            else:
+                ask = steps.send(answer)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+
+
+def segment(text: str) -> str:
+    """Quote *text* as one segment of a path."""
+    from urllib.parse import quote  # noqa: PLC0415 - see the module's head
+
+    return quote(text, safe="")

@@ -1,0 +1,280 @@
+"""What jobs are made of, in Python: schedules, retries, messages, and what became of them.
+
+Room rule: values that become JSON, and JSON that becomes values; asks for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from luad.sdk.errors import InvalidSchedule
+from luad.sdk.readonly import ReadOnlyDict, freeze, thaw
+
+# --- schedules ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cron:
+    """Due whenever the civil time of *timezone* (luad's own without one) matches *expression*."""
+
+    expression: str
+    timezone: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schedule, as JSON."""
+        zone = {} if self.timezone is None else {"timezone": self.timezone}
+        return {"type": "cron", "expression": self.expression, **zone}
+
+
+@dataclass(frozen=True)
+class Every:
+    """Due at a fixed distance: ``"15m"``, seconds, or a timedelta; from *start_at* on, if given."""
+
+    distance: str | float | timedelta
+    start_at: datetime | str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schedule, as JSON."""
+        start = {} if self.start_at is None else {"start_at": instant_text(self.start_at)}
+        distance = self.distance
+        if isinstance(distance, timedelta):
+            distance = distance.total_seconds()
+        key = "every" if isinstance(distance, str) else "seconds"
+        return {"type": "interval", key: distance, **start}
+
+
+@dataclass(frozen=True)
+class Once:
+    """Due once: an aware datetime, or ISO text with an offset; or without one, but with *timezone*."""
+
+    at: datetime | str
+    timezone: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schedule, as JSON."""
+        zone = {} if self.timezone is None else {"timezone": self.timezone}
+        at = instant_text(self.at, has_zone=self.timezone is not None)
+        return {"type": "once", "execute_at": at, **zone}
+
+
+def instant_text(at: datetime | str, *, has_zone: bool = False) -> str:
+    """Return an instant as text. Raises `InvalidSchedule` for a datetime without a zone."""
+    if isinstance(at, str):
+        return at
+    if not isinstance(at, datetime):
+        raise InvalidSchedule(f"{at!r} is no instant", hint="use a datetime, or ISO text")
+    if at.tzinfo is None and not has_zone:
+        raise InvalidSchedule(
+            f"{at} has no time zone, so it may mean any of a day's hours",
+            hint="datetime.now(UTC) + …, or .astimezone(), or say timezone=",
+        )
+    return at.isoformat()
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and how late a failed attempt is repeated. *max_attempts* counts the first."""
+
+    max_attempts: int = 3
+    backoff_seconds: float = 0
+    backoff_multiplier: float = 1
+    max_backoff_seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The policy, as JSON."""
+        values = {
+            "max_attempts": self.max_attempts,
+            "backoff_seconds": self.backoff_seconds,
+            "backoff_multiplier": self.backoff_multiplier,
+        }
+        if self.max_backoff_seconds is not None:
+            values["max_backoff_seconds"] = self.max_backoff_seconds
+        return values
+
+
+# --- messages ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, plain or with *format* ``"markdown"``."""
+
+    text: str
+    format: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part, as JSON."""
+        return {"type": "text", "text": self.text, **_given(format=self.format)}
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture by its address, with words for those who do not see it."""
+
+    url: str
+    alt: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part, as JSON."""
+        return {"type": "image", "url": self.url, **_given(alt=self.alt)}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file: a path on luad's machine, or an address."""
+
+    place: str
+    name: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part, as JSON."""
+        key = "url" if "://" in self.place else "path"
+        return {"type": "file", key: self.place, **_given(name=self.name)}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value}
+
+
+def part_of(value: Mapping[str, Any]) -> Text | Image | File:
+    """Return the part that its JSON stands for."""
+    match value.get("type"):
+        case "image":
+            return Image(value["url"], value.get("alt", ""))
+        case "file":
+            return File(value.get("path") or value["url"], value.get("name", ""))
+        case _:
+            return Text(value["text"], value.get("format"))
+
+
+def parts_json(messages: Any) -> list[Any]:
+    """Return what may be sent as JSON: a text, a part, a dict, or a list of them."""
+    items = messages if isinstance(messages, list | tuple) else [messages]
+    return [each.to_dict() if hasattr(each, "to_dict") else each for each in items]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one message on one channel."""
+
+    channel: str
+    status: str
+    ok: bool
+    error: str = ""
+    answer: str = ""
+    elapsed: timedelta | None = None
+    degraded: bool = False
+
+
+class Delivery:
+    """What became of a `send`: true when it arrived, and an `Outcome` for each message and channel."""
+
+    def __init__(self, view: Mapping[str, Any]) -> None:
+        self._view = view
+        self.ok: bool = view["ok"]
+        self.outcomes = tuple(_outcome(each) for each in view["deliveries"])
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self.outcomes)
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer of the API."""
+        return dict(self._view)
+
+    def __repr__(self) -> str:
+        good = sum(each.ok for each in self.outcomes)
+        return f"<Delivery {good}/{len(self.outcomes)}>"
+
+
+def _outcome(row: Mapping[str, Any]) -> Outcome:
+    elapsed = row.get("elapsed_ms")
+    return Outcome(
+        row["channel"],
+        row["status"],
+        row["ok"],
+        row.get("error", ""),
+        row.get("answer", ""),
+        None if elapsed is None else timedelta(milliseconds=elapsed),
+        row.get("degraded", False),
+    )
+
+
+@dataclass(frozen=True)
+class SentMessage:
+    """A message that luad has sent, or tried to."""
+
+    id: str
+    at: str
+    title: str
+    parts: tuple[Text | Image | File, ...]
+    job: str | None
+    run_id: str | None
+    outcomes: tuple[Outcome, ...]
+    view: Mapping[str, Any] = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The message, as the API shows it."""
+        return dict(self.view)
+
+
+def sent_message(view: Mapping[str, Any]) -> SentMessage:
+    """Return the message of its JSON."""
+    return SentMessage(
+        view["id"],
+        view["at"],
+        view["title"],
+        tuple(map(part_of, view["parts"])),
+        view["job"],
+        view["run_id"],
+        tuple(map(_outcome, view["deliveries"])),
+        view,
+    )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Who a person is; what the operator, and nobody else, may change."""
+
+    user_id: str
+    full_name: str
+    emails: tuple[str, ...]
+    phones: tuple[str, ...]
+
+
+class Run:
+    """One run, as it stood when it was asked for."""
+
+    def __init__(self, view: Mapping[str, Any]) -> None:
+        self._view = view
+        self.id: str = view["id"]
+        self.job: str | None = view.get("job")
+        self.status: str | None = view.get("status")
+        self.attempt: int | None = view.get("attempt")
+        self.trigger: str | None = view.get("trigger")
+        self.scheduled_for: str | None = view.get("scheduled_for")
+        self.started_at: str | None = view.get("started_at")
+        self.completed_at: str | None = view.get("completed_at")
+        self.result: Any = view.get("result")
+        self.error: Mapping[str, Any] | None = view.get("error")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run, as the API shows it."""
+        return dict(self._view)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.status}>"
+
+
+def metadata_view(values: Mapping[str, Any]) -> ReadOnlyDict:
+    """Return metadata that can be looked at and not changed."""
+    frozen: ReadOnlyDict = freeze(thaw(dict(values)))
+    return frozen
