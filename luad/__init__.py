@@ -1,3 +1,116 @@
-"""luad: a declarative job scheduler daemon."""
+"""luad: a declarative job scheduler daemon.
+
+What handlers and programs need stands here, and is imported when it is first used: `Jobs`, `User`, `Job`
+and `current_job`, schedules and messages, and the exceptions. `luad.sync` has the same names for plain
+functions.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler's process would pay
+if TYPE_CHECKING:
+    from luad.errors import LuadError, ValidationError
+    from luad.sdk.errors import (
+        DeliveryFailed,
+        FileOwned,
+        HandlerNotImportable,
+        InvalidSchedule,
+        NameTaken,
+        NotFound,
+        NoUser,
+        Unavailable,
+    )
+    from luad.sdk.job import Cancelled, Job, NoJobError, current_job
+    from luad.sdk.jobs import Jobs
+    from luad.sdk.link import connect
+    from luad.sdk.people import User
+    from luad.sdk.values import (
+        Cron,
+        Delivery,
+        Every,
+        File,
+        Image,
+        Once,
+        Retry,
+        Run,
+        SentMessage,
+        Text,
+    )
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "luad.errors": ("LuadError", "ValidationError"),
+    "luad.sdk.errors": (
+        "DeliveryFailed",
+        "FileOwned",
+        "HandlerNotImportable",
+        "InvalidSchedule",
+        "NameTaken",
+        "NoUser",
+        "NotFound",
+        "Unavailable",
+    ),
+    "luad.sdk.job": ("Cancelled", "Job", "NoJobError", "current_job"),
+    "luad.sdk.jobs": ("Jobs",),
+    "luad.sdk.link": ("connect",),
+    "luad.sdk.people": ("User",),
+    "luad.sdk.values": (
+        "Cron",
+        "Delivery",
+        "Every",
+        "File",
+        "Image",
+        "Once",
+        "Retry",
+        "Run",
+        "SentMessage",
+        "Text",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Cancelled",
+    "Cron",
+    "Delivery",
+    "DeliveryFailed",
+    "Every",
+    "File",
+    "FileOwned",
+    "HandlerNotImportable",
+    "Image",
+    "InvalidSchedule",
+    "Job",
+    "Jobs",
+    "LuadError",
+    "NameTaken",
+    "NoJobError",
+    "NoUser",
+    "NotFound",
+    "Once",
+    "Retry",
+    "Run",
+    "SentMessage",
+    "Text",
+    "Unavailable",
+    "User",
+    "ValidationError",
+    "connect",
+    "current_job",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'luad' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - only the first use of a name pays
+
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,1 +1,66 @@
-"""The same names as `luad`, blocking: for plain functions and scripts."""
+"""The same names as `luad`, blocking: for plain functions, threads and scripts."""
+
+from luad.errors import LuadError, ValidationError
+from luad.sdk.blocking import Job, Jobs, User
+from luad.sdk.errors import (
+    DeliveryFailed,
+    FileOwned,
+    HandlerNotImportable,
+    InvalidSchedule,
+    NameTaken,
+    NotFound,
+    NoUser,
+    Unavailable,
+)
+from luad.sdk.job import JobCore, running_job
+from luad.sdk.job import current_job as _current_job
+from luad.sdk.link import connect
+from luad.sdk.values import (
+    Cron,
+    Delivery,
+    Every,
+    File,
+    Image,
+    Once,
+    Retry,
+    Run,
+    SentMessage,
+    Text,
+)
+
+__all__ = [
+    "Cron",
+    "Delivery",
+    "DeliveryFailed",
+    "Every",
+    "File",
+    "FileOwned",
+    "HandlerNotImportable",
+    "Image",
+    "InvalidSchedule",
+    "Job",
+    "Jobs",
+    "LuadError",
+    "NameTaken",
+    "NoUser",
+    "NotFound",
+    "Once",
+    "Retry",
+    "Run",
+    "SentMessage",
+    "Text",
+    "Unavailable",
+    "User",
+    "ValidationError",
+    "connect",
+    "current_job",
+]
+
+
+def current_job() -> Job:
+    """The job whose handler is running in this process.
+
+    Raises `NoJobError` where none is.
+    """
+    job: JobCore = running_job() or _current_job()
+    return job.with_face(Job)

@@ -56,10 +56,10 @@ def _moment(at: Instant, zone: str) -> str:
 
 
 def _in_words(wait_ms: int) -> str:
-    if wait_ms < SECOND:
+    if wait_ms < SECOND // 2:
         return "now"
     for unit, word in _UNITS:
         count = round(wait_ms / unit)
-        if wait_ms >= unit and (count >= _ENOUGH or unit == SECOND or wait_ms % unit < unit // 20):
-            return f"in {count} {word}{'s' if count != 1 else ''}"
+        if count >= _ENOUGH or (count == 1 and abs(wait_ms - unit) <= unit // 20):
+            return f"in {count} {word}{'s' if count > 1 else ''}"
     return "in 1 second"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from luad.sdk import Job
+    from luad.sync import Job
 
 SHOWN = 20
 """How many paths the result names."""

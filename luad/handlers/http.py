@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
     from urllib.parse import SplitResult
 
-    from luad.sdk import Job
+    from luad.sync import Job
 
 MAX_BODY_BYTES = 16 << 20
 """No more of a body is read than this."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, NoReturn
 
-    from luad.sdk import Job
+    from luad.sdk import JobCore
 
 _LIKENESS = 0.75  # of two words that are one word and its misspelling
 
@@ -23,7 +23,7 @@ class Parameters:
     Every method raises ``ValueError`` for a value that will not do.
     """
 
-    def __init__(self, job: Job, *known: str) -> None:
+    def __init__(self, job: JobCore, *known: str) -> None:
         self._values: Mapping[str, Any] = job.metadata
         foreign = [key for key in self._values if key not in known]
         if foreign:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from luad.sdk import Job
+    from luad.sync import Job
 
 PAGE = 500
 MAX_RUNS = 200_000

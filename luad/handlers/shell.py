@@ -27,7 +27,7 @@ TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
     from typing import Any
 
-    from luad.sdk import Job
+    from luad.sync import Job
 
 _MEANINGS = {126: "found, but not executable", 127: "command not found"}
 

@@ -6,13 +6,15 @@ Room rule: the one place where handlers are called; the process of a run and `lu
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from luad.runner.loading import HandlerError, load_handler, takes_job
 from luad.runner.outcome import Failure, Outcome, ResultError, describe, returned, traceback_of
-from luad.sdk.job import Cancelled, Job, mark_cancelled, set_current_job
+from luad.sdk.blocking import Job as BlockingJob
+from luad.sdk.job import Cancelled, Job, JobCore, mark_cancelled, set_current_job
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,7 +29,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.is_fired = False
-        self._job: Job | None = None
+        self._job: JobCore | None = None
         self._task: asyncio.Task[Any] | None = None
 
     def fire(self, *_signal: object) -> None:
@@ -41,7 +43,7 @@ class Interrupt:
             raise Cancelled
         self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
-    def open(self, job: Job) -> None:
+    def open(self, job: JobCore) -> None:
         """From here on `fire` interrupts *job*'s handler; it may have been called before."""
         self._job = job
         if self.is_fired:
@@ -61,7 +63,7 @@ class Interrupt:
 
 
 def execute(
-    job: Job,
+    job: JobCore,
     handler: str,
     interrupt: Interrupt,
     *,
@@ -97,10 +99,15 @@ class _NotStarted(BaseException):
 
 
 def _load_and_call(
-    job: Job, handler: str, interrupt: Interrupt, handlers_path: Sequence[str], result_limit: int
+    job: JobCore,
+    handler: str,
+    interrupt: Interrupt,
+    handlers_path: Sequence[str],
+    result_limit: int,
 ) -> Outcome:
     try:
         function = load_handler(handler, handlers_path)
+        job = _with_its_face(job, function)
         arguments = (job,) if takes_job(handler, function) else ()
     except Cancelled:
         raise
@@ -110,6 +117,14 @@ def _load_and_call(
     if hasattr(type(value), "__await__"):
         value = asyncio.run(interrupt.supervise(value))
     return returned(value, result_limit)
+
+
+def _with_its_face(job: JobCore, function: Callable[..., Any]) -> JobCore:
+    """Give the handler a job that it can use: with methods to await, or with methods that wait."""
+    is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+    job = job.with_face(Job if is_async else BlockingJob)
+    set_current_job(job)
+    return job
 
 
 def _outcome_of(error: BaseException, interrupt: Interrupt) -> Outcome:

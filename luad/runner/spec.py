@@ -133,6 +133,7 @@ def job_values(start: StartAttempt) -> dict[str, Any]:
         "missed_count": run.missed_count,
         "revision": run.revision,
         "tags": job.tags,
+        "user_id": job.user,
     }
 
 

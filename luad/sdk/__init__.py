@@ -5,7 +5,15 @@ Room rule: cheap to import and free of the rest of luad, because every handler p
 
 from __future__ import annotations
 
-from luad.sdk.job import Cancelled, Job, NoJobError, current_job
+from luad.sdk.job import Cancelled, Job, JobCore, NoJobError, current_job
 from luad.sdk.readonly import ReadOnlyDict, ReadOnlyList
 
-__all__ = ["Cancelled", "Job", "NoJobError", "ReadOnlyDict", "ReadOnlyList", "current_job"]
+__all__ = [
+    "Cancelled",
+    "Job",
+    "JobCore",
+    "NoJobError",
+    "ReadOnlyDict",
+    "ReadOnlyList",
+    "current_job",
+]

@@ -1,19 +1,30 @@
-"""The context of a run: what a handler is called with.
+"""A job: what a handler is called with, and what `Jobs` gives.
 
-Room rule: imports nothing of luad; whoever runs a handler makes the `Job` from plain values.
+One core, two faces. The core says what is asked for, step by step; `Job` here is its face for ``async def``,
+the one in `luad.sdk.blocking` that for everybody else. Whoever runs a handler makes the job from plain
+values, and gives the handler the face that it can use.
+
+Room rule: cheap to import, because every handler's process pays for it.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from luad.sdk.link import MERGE_PATCH, Ask, run_async, segment
 from luad.sdk.readonly import ReadOnlyDict, freeze, thaw
 
 TYPE_CHECKING = False  # `typing` and `logging` cost 20 ms, which every handler would pay
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from logging import Logger
-    from typing import Any
+    from typing import Any, Literal, Self, TypeVar
+
+    from luad.sdk.link import Steps
+    from luad.sdk.people import User
+    from luad.sdk.values import Run
+
+    J = TypeVar("J", bound="JobCore")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -31,32 +42,20 @@ class NoJobError(RuntimeError):
     """`current_job` was asked outside of a run."""
 
 
-class Job:
-    """One run of a job, as its handler sees it. All instants are aware datetimes in UTC.
+class JobCore:
+    """What both faces of a job have in common.
 
-    *scheduled_for* is the instant the schedule names, *fire_at* that plus jitter; after
-    *deadline* the run is stopped (year 9999 when it has no time limit). *missed_count* says how
-    many older occurrences this run stands for besides its own. *attempt* counts from 1.
+    Always: *id*, *name*, *description*, *user_id* (whom it is for), *tags*, *metadata* (read-only;
+    `update_metadata` writes), *revision*.
+
+    In a handler: *run_id*, *attempt* (from 1), *max_attempts*, *trigger_kind*, *scheduled_for* (the instant
+    that the schedule names), *fire_at* (that plus jitter), *started_at*, *deadline* (after which the
+    run is stopped; year 9999 without a time limit), *missed_count* (older occurrences that this run
+    stands for besides its own), `log`, `cancelled`. All instants are aware datetimes in UTC.
+
+    From `Jobs`: *handler*, *schedule*, *status*, *active*, *health*, *dynamic*, *next_run_at*,
+    *last_run* and *summary*, as they stood when it was asked for.
     """
-
-    __slots__ = (
-        "_is_cancelled",
-        "attempt",
-        "deadline",
-        "description",
-        "fire_at",
-        "id",
-        "max_attempts",
-        "metadata",
-        "missed_count",
-        "name",
-        "revision",
-        "run_id",
-        "scheduled_for",
-        "started_at",
-        "tags",
-        "trigger",
-    )
 
     def __init__(
         self,
@@ -76,6 +75,7 @@ class Job:
         missed_count: int = 0,
         revision: str = "",
         tags: tuple[str, ...] = (),
+        user_id: str | None = None,
     ) -> None:
         self.name = name
         self.id = id
@@ -88,11 +88,99 @@ class Job:
         self.attempt = attempt
         self.max_attempts = max_attempts
         self.run_id = run_id
-        self.trigger = trigger
+        self.trigger_kind = trigger
         self.missed_count = missed_count
         self.revision = revision
         self.tags = tuple(tags)
+        self.user_id = user_id
         self._is_cancelled = False
+        self._view: Mapping[str, Any] = {}
+        self._sent_count = 0
+
+    @classmethod
+    def from_view(cls, view: Mapping[str, Any]) -> Self:
+        """Return the job that the API has shown."""
+        job = cls(
+            name=view["name"],
+            id=view["id"],
+            run_id="",
+            scheduled_for_ms=0,
+            started_at_ms=0,
+            description=view.get("description", ""),
+            metadata=view.get("metadata"),
+            revision=view.get("revision", ""),
+            tags=tuple(view.get("tags", ())),
+            user_id=view.get("user_id"),
+        )
+        job._view = view
+        return job
+
+    def with_face(self, face: type[J]) -> J:
+        """Return this very job with another face: what one learns, the other knows."""
+        other = face.__new__(face)
+        other.__dict__ = self.__dict__
+        return other
+
+    # --- as the API has shown it ---
+
+    def _shown(self, key: str) -> Any:
+        """Return what the API says of this job; a handler's own job asks for it when it needs it."""
+        if key not in self._view:
+            raise AttributeError(
+                f"a job in its handler has no `{key}`; await job.refresh() (job.refresh() in a "
+                "plain function) gets it"
+            )
+        return self._view[key]
+
+    @property
+    def handler(self) -> str:
+        """The function that its runs call."""
+        return str(self._shown("handler"))
+
+    @property
+    def schedule(self) -> Mapping[str, Any]:
+        """When it is due, as in a job file."""
+        schedule: Mapping[str, Any] = self._shown("schedule")
+        return schedule
+
+    @property
+    def status(self) -> str:
+        """``active``, ``paused`` or ``completed``."""
+        return str(self._shown("status"))
+
+    @property
+    def active(self) -> bool:
+        """Is it scheduled."""
+        return bool(self._shown("active"))
+
+    @property
+    def health(self) -> str:
+        """``ok``, ``failing``, ``stale`` or ``never_run``."""
+        return str(self._shown("health"))
+
+    @property
+    def dynamic(self) -> bool:
+        """Was it made at run time."""
+        return bool(self._shown("dynamic"))
+
+    @property
+    def next_run_at(self) -> datetime | None:
+        """When it is due next; None when it is not."""
+        text = self._shown("next_run_at")
+        return None if text is None else datetime.fromisoformat(text)
+
+    @property
+    def last_run(self) -> Mapping[str, Any] | None:
+        """Its newest run, in short."""
+        last: Mapping[str, Any] | None = self._shown("last_run")
+        return last
+
+    @property
+    def summary(self) -> str:
+        """What will happen, in a sentence, with the zone in which it is meant."""
+        return str(self._shown("summary"))
+
+    # --- while it runs ---
 
     @property
     def log(self) -> Logger:
@@ -110,13 +198,16 @@ class Job:
         return self._is_cancelled
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON; instants as RFC 3339."""
+        """All of it as JSON: what the API has shown, or in a handler the run's own; instants as
+        RFC 3339."""
+        if self._view and not self.run_id:
+            return {**self._view, "metadata": thaw(self.metadata)}
         return {
             "id": self.id,
             "name": self.name,
             "description": self.description,
             "run_id": self.run_id,
-            "trigger": self.trigger,
+            "trigger": self.trigger_kind,
             "attempt": self.attempt,
             "max_attempts": self.max_attempts,
             "scheduled_for": _rfc3339(self.scheduled_for),
@@ -126,18 +217,154 @@ class Job:
             "missed_count": self.missed_count,
             "revision": self.revision,
             "tags": list(self.tags),
+            "user_id": self.user_id,
             "metadata": thaw(self.metadata),
         }
 
     def __repr__(self) -> str:
+        if not self.run_id:
+            return f"<Job {self.name}>"
         return f"<Job {self.name} {self.run_id} attempt {self.attempt}>"
 
+    # --- what can be asked for, step by step ---
 
-_current: Job | None = None
+    @property
+    def _path(self) -> str:
+        return f"/jobs/{segment(self.id or self.name)}"
+
+    def _take(self, view: Mapping[str, Any]) -> None:
+        self._view = view
+        self.metadata = freeze(thaw(dict(view["metadata"])))
+        self.user_id = view.get("user_id")
+
+    def _refresh(self) -> Steps[None]:
+        self._take((yield Ask("GET", self._path)))
+
+    def _update_metadata(
+        self, mapping: Mapping[str, Any] | None, values: Mapping[str, Any]
+    ) -> Steps[None]:
+        from luad.sdk.create import check_json  # noqa: PLC0415 - only whoever writes pays
+
+        written = {**(mapping or {}), **values}
+        check_json(written, "metadata")
+        self.metadata = freeze((yield Ask("PATCH", f"{self._path}/metadata", written)))
+
+    def _patch_metadata(self, patch: Mapping[str, Any]) -> Steps[None]:
+        headers = {"Content-Type": MERGE_PATCH}
+        ask = Ask("PATCH", f"{self._path}/metadata", dict(patch), headers=headers)
+        self.metadata = freeze((yield ask))
+
+    def _replace_metadata(self, mapping: Mapping[str, Any]) -> Steps[None]:
+        from luad.sdk.create import check_json  # noqa: PLC0415 - only whoever writes pays
+
+        check_json(mapping, "metadata")
+        self.metadata = freeze((yield Ask("PUT", f"{self._path}/metadata", dict(mapping))))
+
+    def _trigger(self, metadata: Mapping[str, Any] | None, *, force: bool) -> Steps[Run]:
+        from luad.sdk.values import Run  # noqa: PLC0415 - only whoever asks pays
+
+        body: dict[str, Any] = {"force": force}
+        if metadata is not None:
+            body["metadata"] = dict(metadata)
+        return Run((yield Ask("POST", f"{self._path}/trigger", body)))
+
+    def _pause(self, reason: str | None, until: Any) -> Steps[None]:
+        body: dict[str, Any] = {"reason": reason or ""}
+        if isinstance(until, timedelta):
+            body["until"] = until.total_seconds()
+        elif until is not None:
+            body["until"] = until.isoformat() if isinstance(until, datetime) else until
+        self._take((yield Ask("POST", f"{self._path}/deactivate", body)))
+
+    def _resume(self, catch_up: str) -> Steps[None]:
+        self._take((yield Ask("POST", f"{self._path}/activate", {"catch_up": catch_up})))
+
+    def _delete(self) -> Steps[None]:
+        yield Ask("DELETE", self._path)
+
+    def _runs(self, limit: int, status: str | None) -> Steps[list[Run]]:
+        from luad.sdk.values import Run  # noqa: PLC0415 - only whoever asks pays
+
+        query = {"limit": limit, "status": status}
+        answer = yield Ask("GET", f"{self._path}/runs", query=query)
+        return [Run(each) for each in answer["runs"]]
+
+    def _need_user(self) -> str:
+        if self.user_id is None:
+            from luad.sdk.errors import NoUser  # noqa: PLC0415 - only where it is missing
+
+            raise NoUser(
+                f"the job {self.name} is for nobody",
+                hint="write  user: ID  into its file, or say user= to Jobs.create; "
+                "User.get(job.metadata[...]) finds somebody else",
+            )
+        return self.user_id
+
+
+class Job(JobCore):
+    """A job, for ``async def``: its methods are awaited. Its attributes are those of `JobCore`."""
+
+    async def refresh(self) -> Job:
+        """Look at it anew, and return it."""
+        await run_async(self._refresh())
+        return self
+
+    async def user(self) -> User:
+        """The person it is for. Raises `NoUser`, saying how to set one, when there is none."""
+        from luad.sdk.people import User, user_steps  # noqa: PLC0415 - only whoever asks pays
+
+        return await run_async(user_steps(User, self._need_user()))
+
+    async def update_metadata(
+        self, mapping: Mapping[str, Any] | None = None, /, **values: Any
+    ) -> None:
+        """Set keys of the metadata. luad merges: writers of different keys never lose each other's."""
+        await run_async(self._update_metadata(mapping, values))
+
+    async def patch_metadata(self, patch: Mapping[str, Any]) -> None:
+        """Apply a merge patch (RFC 7396): None removes a key, objects are merged all the way down."""
+        await run_async(self._patch_metadata(patch))
+
+    async def replace_metadata(self, mapping: Mapping[str, Any]) -> None:
+        """Leave nothing but *mapping*."""
+        await run_async(self._replace_metadata(mapping))
+
+    async def trigger(
+        self, *, metadata: Mapping[str, Any] | None = None, force: bool = False
+    ) -> Run:
+        """Run it now, whatever its schedule says; *metadata* are laid over its own for that run."""
+        return await run_async(self._trigger(metadata, force=force))
+
+    async def pause(
+        self, *, reason: str | None = None, until: datetime | timedelta | str | None = None
+    ) -> Job:
+        """Stop scheduling it, until *until* or until somebody resumes it."""
+        await run_async(self._pause(reason, until))
+        return self
+
+    async def resume(self, *, catch_up: Literal["none", "one", "all"] = "none") -> Job:
+        """Schedule it again; *catch_up* says which of the occurrences that were skipped run after all."""
+        await run_async(self._resume(catch_up))
+        return self
+
+    deactivate = pause
+    activate = resume
+
+    async def delete(self) -> None:
+        """Remove it. A run in progress, also the one that asks, ends normally. Raises `FileOwned` for
+        a job that is declared in a file."""
+        await run_async(self._delete())
+
+    async def runs(self, *, limit: int = 50, status: str | None = None) -> list[Run]:
+        """Its history, newest first; *status* may be several, joined by commas."""
+        return await run_async(self._runs(limit, status))
+
+
+_current: JobCore | None = None
 
 
 def current_job() -> Job:
-    """The job whose handler is running in this process.
+    """The job whose handler is running in this process, with the face that the handler was given.
 
     Raises `NoJobError` where none is.
     """
@@ -145,18 +372,23 @@ def current_job() -> Job:
         raise NoJobError(
             "no job is running in this process; try the handler with `luad test NAME`",
         )
-    return _current
+    return _current  # type: ignore[return-value] # a plain function knows that it has the other face
 
 
-def set_current_job(job: Job | None) -> None:
+def set_current_job(job: JobCore | None) -> None:
     """Say whose handler is running; for whoever runs handlers, not for handlers."""
     global _current  # noqa: PLW0603 - a process runs one job at a time, by design
     _current = job
 
 
-def mark_cancelled(job: Job) -> None:
+def mark_cancelled(job: JobCore) -> None:
     """Let *job* say that it is being stopped; for whoever runs handlers, not for handlers."""
     job._is_cancelled = True  # noqa: SLF001 - read-only to handlers, written here
+
+
+def running_job() -> JobCore | None:
+    """Return the job whose handler is running in this process, if there is one."""
+    return _current
 
 
 def _instant(milliseconds: int) -> datetime:

@@ -21,7 +21,7 @@ import time
 
 def work(job):
     job.log.info("hello %s", job.metadata.get("who", "nobody"))
-    return {"who": job.metadata.get("who"), "trigger": job.trigger}
+    return {"who": job.metadata.get("who"), "trigger": job.trigger_kind}
 
 def fail(job):
     raise ValueError("no way")

@@ -1,0 +1,24 @@
+"""Tell somebody something: what `luad remind` makes jobs of.
+
+Room rule: as in `luad.handlers`: parameters come in `job.metadata`, and mistakes in them are told.
+"""
+
+from __future__ import annotations
+
+from luad.handlers.parameters import Parameters
+
+TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
+if TYPE_CHECKING:
+    from typing import Any
+
+    from luad.sdk import Job
+
+
+async def send(job: Job) -> dict[str, Any]:
+    """Send `text`, with `title` if there is one, to the person the job is for."""
+    parameters = Parameters(job, "text", "title")
+    text = parameters.text("text")
+    title = parameters.text("title") if "title" in parameters else None
+    user = await job.user()
+    delivery = await user.send(text, title=title)
+    return {"user": user.id, "arrived": [each.channel for each in delivery if each.ok]}

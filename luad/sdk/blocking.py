@@ -1,0 +1,201 @@
+"""The blocking faces: for plain functions, threads and scripts.
+
+Room rule: the steps are those of the other face; here they are waited for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from luad.sdk.create import CURRENT, refuse_foreign
+from luad.sdk.job import JobCore
+from luad.sdk.jobs import create_steps, get_steps, page_steps
+from luad.sdk.link import run
+from luad.sdk.people import UserCore, user_steps
+from luad.sdk.people import get_steps as get_user_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from luad.sdk.people import Part
+    from luad.sdk.values import Cron, Delivery, Every, Once, Retry, Run, SentMessage
+
+
+class Job(JobCore):
+    """A job, for plain functions: its methods wait. Its attributes are those of `JobCore`."""
+
+    def refresh(self) -> Job:
+        """Look at it anew, and return it."""
+        run(self._refresh())
+        return self
+
+    def user(self) -> User:
+        """The person it is for. Raises `NoUser`, saying how to set one, when there is none."""
+        return run(user_steps(User, self._need_user()))
+
+    def update_metadata(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
+        """Set keys of the metadata. luad merges: writers of different keys never lose each other's."""
+        run(self._update_metadata(mapping, values))
+
+    def patch_metadata(self, patch: Mapping[str, Any]) -> None:
+        """Apply a merge patch (RFC 7396): None removes a key, objects are merged all the way down."""
+        run(self._patch_metadata(patch))
+
+    def replace_metadata(self, mapping: Mapping[str, Any]) -> None:
+        """Leave nothing but *mapping*."""
+        run(self._replace_metadata(mapping))
+
+    def trigger(self, *, metadata: Mapping[str, Any] | None = None, force: bool = False) -> Run:
+        """Run it now, whatever its schedule says; *metadata* are laid over its own for that run."""
+        return run(self._trigger(metadata, force=force))
+
+    def pause(
+        self, *, reason: str | None = None, until: datetime | timedelta | str | None = None
+    ) -> Job:
+        """Stop scheduling it, until *until* or until somebody resumes it."""
+        run(self._pause(reason, until))
+        return self
+
+    def resume(self, *, catch_up: Literal["none", "one", "all"] = "none") -> Job:
+        """Schedule it again; *catch_up* says which of the occurrences that were skipped run after all."""
+        run(self._resume(catch_up))
+        return self
+
+    deactivate = pause
+    activate = resume
+
+    def delete(self) -> None:
+        """Remove it. A run in progress, also the one that asks, ends normally. Raises `FileOwned` for
+        a job that is declared in a file."""
+        run(self._delete())
+
+    def runs(self, *, limit: int = 50, status: str | None = None) -> list[Run]:
+        """Its history, newest first; *status* may be several, joined by commas."""
+        return run(self._runs(limit, status))
+
+
+class User(UserCore):
+    """A person, for plain functions: *id*, *profile* (frozen), *data* (what is known of them)."""
+
+    @classmethod
+    def get(
+        cls,
+        id: str | None = None,  # noqa: A002 - the word people expect
+        *,
+        email: str | None = None,
+        phone: str | None = None,
+    ) -> User | None:
+        """Find somebody by id, address or number (with or without ``+``); None when there is nobody.
+
+        Without any of them: the person for whom the running job is.
+        """
+        return run(get_user_steps(cls, id, email, phone))
+
+    def update(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
+        """Set keys of `data`. luad merges: writers of different keys never lose each other's."""
+        run(self._update(mapping, values))
+
+    def patch(self, patch: Mapping[str, Any]) -> None:
+        """Apply a merge patch (RFC 7396) to `data`."""
+        run(self._patch(patch))
+
+    def save(self) -> None:
+        """Write `data` as it is here, over whatever luad has."""
+        run(self._save())
+
+    def clear(self) -> None:
+        """Forget everything that is known."""
+        run(self._clear())
+
+    def send(
+        self,
+        messages: Part | Sequence[Part],
+        *,
+        title: str | None = None,
+        channels: Sequence[str] | None = None,
+        require: Literal["any", "all"] = "any",
+        priority: Literal["low", "normal", "high"] = "normal",
+        dedupe_key: str | None = None,
+    ) -> Delivery:
+        """Tell this person something, through all their channels or *channels*.
+
+        Raises `DeliveryFailed` when a message has not arrived: on none of them, or with *require*
+        ``"all"`` not on each. In a handler a retried run sends again only what had not arrived;
+        elsewhere *dedupe_key* does that.
+        """
+        return run(self._send(messages, title, channels, require, priority, dedupe_key))
+
+    def messages(self, limit: int = 50) -> list[SentMessage]:
+        """What luad has sent to this person, newest first."""
+        return run(self._messages(limit))
+
+
+class Jobs:
+    """Jobs that are made at run time, and all others; for plain functions."""
+
+    @staticmethod
+    def create(
+        *,
+        handler: str | Callable[..., Any],
+        name: str | None = None,
+        at: datetime | str | None = None,
+        in_: timedelta | float | str | None = None,
+        every: timedelta | float | str | None = None,
+        cron: str | None = None,
+        schedule: Cron | Every | Once | Mapping[str, Any] | None = None,
+        timezone: str | None = None,
+        description: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        user: str | UserCore | None = CURRENT,
+        timeout: timedelta | float | str | None = None,
+        retry: Retry | int | Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        activate: bool = True,
+        keep: bool = False,
+        if_exists: Literal["error", "keep", "replace"] = "error",
+        idempotency_key: str | None = None,
+        **foreign: Any,
+    ) -> Job:
+        """Make a job, and return it once it is durable: see `luad.Jobs.create`."""
+        refuse_foreign(foreign)
+        words = {
+            "handler": handler,
+            "name": name,
+            "at": at,
+            "in_": in_,
+            "every": every,
+            "cron": cron,
+            "schedule": schedule,
+            "timezone": timezone,
+            "description": description,
+            "metadata": metadata,
+            "timeout": timeout,
+            "retry": retry,
+            "tags": tags,
+            "activate": activate,
+            "keep": keep,
+            "if_exists": if_exists,
+        }
+        return run(create_steps(Job, user, idempotency_key, words))
+
+    @staticmethod
+    def get(id_or_name: str) -> Job:
+        """Find a job by its id or its name. Raises `NotFound`."""
+        return run(get_steps(Job, id_or_name))
+
+    @staticmethod
+    def get_all(*, include_dynamic: bool = False, **filters: Any) -> list[Job]:
+        """All jobs that fit: *status*, *health*, *tag*, *user*, *source*, *q*; by name."""
+        return list(Jobs.iter(include_dynamic=include_dynamic, **filters))
+
+    @staticmethod
+    def iter(*, include_dynamic: bool = False, **filters: Any) -> Iterator[Job]:
+        """As `get_all`, page by page."""
+        cursor: str | None = None
+        while True:
+            wanted = {**filters, "include_dynamic": include_dynamic}
+            jobs, cursor = run(page_steps(Job, cursor, wanted))
+            yield from jobs
+            if cursor is None:
+                return

@@ -1,0 +1,190 @@
+"""People, as handlers and programs see them.
+
+Room rule: as in `luad.sdk.job`: one core, two faces.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from luad.sdk.create import check_json
+from luad.sdk.errors import DeliveryFailed, NotFound, NoUser
+from luad.sdk.job import running_job
+from luad.sdk.link import MERGE_PATCH, Ask, run_async, segment
+from luad.sdk.values import Delivery, Profile, parts_json, sent_message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from luad.sdk.link import Steps
+    from luad.sdk.values import File, Image, SentMessage, Text
+
+    Part = Text | Image | File | str | Mapping[str, Any]
+
+U = TypeVar("U", bound="UserCore")
+
+
+class UserCore:
+    """What both faces of a person have in common: *id*, *profile* (frozen), *data* (what is known)."""
+
+    def __init__(self, view: Mapping[str, Any]) -> None:
+        self._view = view
+        self.id: str = view["id"]
+        self.profile = Profile(
+            view["id"], view["full_name"], tuple(view["emails"]), tuple(view["phones"])
+        )
+        self.data: dict[str, Any] = dict(view.get("data") or {})
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the ways in which messages reach this person."""
+        return tuple(each["name"] for each in self._view["channels"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The person, as the API shows them."""
+        return {**self._view, "data": dict(self.data)}
+
+    def __repr__(self) -> str:
+        return f"<User {self.id}>"
+
+    @property
+    def _path(self) -> str:
+        return f"/users/{segment(self.id)}"
+
+    def _update(self, mapping: Mapping[str, Any] | None, values: Mapping[str, Any]) -> Steps[None]:
+        written = {**(mapping or {}), **values}
+        check_json(written, "data")
+        self.data = yield Ask("PATCH", f"{self._path}/data", written)
+
+    def _patch(self, patch: Mapping[str, Any]) -> Steps[None]:
+        headers = {"Content-Type": MERGE_PATCH}
+        self.data = yield Ask("PATCH", f"{self._path}/data", dict(patch), headers=headers)
+
+    def _save(self) -> Steps[None]:
+        check_json(self.data, "data")
+        self.data = yield Ask("PUT", f"{self._path}/data", self.data)
+
+    def _clear(self) -> Steps[None]:
+        self.data = yield Ask("DELETE", f"{self._path}/data")
+
+    def _send(
+        self,
+        messages: Part | Sequence[Part],
+        title: str | None,
+        channels: Sequence[str] | None,
+        require: str,
+        priority: str,
+        dedupe_key: str | None,
+    ) -> Steps[Delivery]:
+        body: dict[str, Any] = {
+            "messages": parts_json(messages),
+            "require": require,
+            "priority": priority,
+            "dedupe_key": dedupe_key or self._own_key(),
+        }
+        if title is not None:
+            body["title"] = title
+        if channels is not None:
+            body["channels"] = list(channels)
+        delivery = Delivery((yield Ask("POST", f"{self._path}/send", body)))
+        if not delivery:
+            told = ", ".join(f"{each.channel}: {each.error}" for each in delivery if not each.ok)
+            raise DeliveryFailed(f"the message to {self.id} did not arrive: {told}", delivery)
+        return delivery
+
+    def _own_key(self) -> str | None:
+        """Name what is sent by its place in the run: the same in every attempt of an occurrence."""
+        job = running_job()
+        if job is None or not job.id:
+            return None
+        job._sent_count += 1  # noqa: SLF001 - the SDK counts for itself
+        at = int(job.scheduled_for.timestamp() * 1_000)
+        return f"{job.id}:{at}:{job._sent_count}"  # noqa: SLF001 - as above
+
+    def _messages(self, limit: int) -> Steps[list[SentMessage]]:
+        answer = yield Ask("GET", f"{self._path}/messages", query={"limit": limit})
+        return [sent_message(each) for each in answer["messages"]]
+
+
+def user_steps(face: type[U], user_id: str) -> Steps[U]:
+    """Get a person who has to be there."""
+    return face((yield Ask("GET", f"/users/{segment(user_id)}")))
+
+
+def get_steps(
+    face: type[U], user_id: str | None, email: str | None, phone: str | None
+) -> Steps[U | None]:
+    """Find a person; without any word the one whom the running job is for."""
+    if email is not None or phone is not None:
+        answer = yield Ask("GET", "/users", query={"email": email, "phone": phone})
+        if not answer["users"]:
+            return None
+        user_id = str(answer["users"][0]["id"])
+    if user_id is None:
+        job = running_job()
+        if job is None:
+            raise NoUser(
+                "User.get() without an id is for handlers",
+                hint="say User.get('ann'), or email= or phone=",
+            )
+        user_id = job._need_user()  # noqa: SLF001 - the SDK among itself
+    try:
+        return face((yield Ask("GET", f"/users/{segment(user_id)}")))
+    except NotFound:
+        return None
+
+
+class User(UserCore):
+    """A person, for ``async def``: *id*, *profile* (frozen), *data* (what is known of them)."""
+
+    @classmethod
+    async def get(
+        cls,
+        id: str | None = None,  # noqa: A002 - the word people expect
+        *,
+        email: str | None = None,
+        phone: str | None = None,
+    ) -> User | None:
+        """Find somebody by id, address or number (with or without ``+``); None when there is nobody.
+
+        Without any of them: the person for whom the running job is.
+        """
+        return await run_async(get_steps(cls, id, email, phone))
+
+    async def update(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
+        """Set keys of `data`. luad merges: writers of different keys never lose each other's."""
+        await run_async(self._update(mapping, values))
+
+    async def patch(self, patch: Mapping[str, Any]) -> None:
+        """Apply a merge patch (RFC 7396) to `data`."""
+        await run_async(self._patch(patch))
+
+    async def save(self) -> None:
+        """Write `data` as it is here, over whatever luad has."""
+        await run_async(self._save())
+
+    async def clear(self) -> None:
+        """Forget everything that is known."""
+        await run_async(self._clear())
+
+    async def send(
+        self,
+        messages: Part | Sequence[Part],
+        *,
+        title: str | None = None,
+        channels: Sequence[str] | None = None,
+        require: Literal["any", "all"] = "any",
+        priority: Literal["low", "normal", "high"] = "normal",
+        dedupe_key: str | None = None,
+    ) -> Delivery:
+        """Tell this person something, through all their channels or *channels*.
+
+        Raises `DeliveryFailed` when a message has not arrived: on none of them, or with *require*
+        ``"all"`` not on each. In a handler a retried run sends again only what had not arrived;
+        elsewhere *dedupe_key* does that.
+        """
+        return await run_async(self._send(messages, title, channels, require, priority, dedupe_key))
+
+    async def messages(self, limit: int = 50) -> list[SentMessage]:
+        """What luad has sent to this person, newest first."""
+        return await run_async(self._messages(limit))
