@@ -21,7 +21,13 @@ from luad.errors import LuadError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-START, LOOK, ACT, MORE = "Start here", "Look", "Act", "More"
+START, LOOK, ACT, PEOPLE, MORE = (
+    "Start here",
+    "Look",
+    "Act",
+    "Dynamic jobs and people",
+    "More",
+)
 
 COMMANDS = {
     "init": Entry(
@@ -44,6 +50,12 @@ COMMANDS = {
     "pause": Entry("pause", "pause", "Stop scheduling a job", ACT),
     "resume": Entry("pause", "resume", "Schedule it again", ACT),
     "reload": Entry("reload", "reload", "Re-read jobs.d now", ACT),
+    "create": Entry("dynamic", "create", "Make a job at run time", PEOPLE),
+    "delete": Entry("dynamic", "delete", "Delete a dynamic job", PEOPLE),
+    "remind": Entry("dynamic", "remind", "Send someone a message later", PEOPLE),
+    "metadata": Entry("dynamic", "metadata", "Show a job's metadata, or set keys of it", PEOPLE),
+    "users": Entry("people", "users", "People and their channels", PEOPLE),
+    "send": Entry("people", "send", "Send a message now (tests a channel)", PEOPLE),
     "schema": Entry("schema", "schema", "The JSON Schema of job files and settings", MORE),
     "completion": Entry("completion", "completion", "A completion script for the shell", MORE),
     "doctor": Entry("doctor", "doctor", "Find out what is wrong with this machine's luad", MORE),

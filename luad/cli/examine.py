@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from luad.cli import project
 from luad.cli.failure import CommandError
+from luad.config.people import PeopleCatalogue, unknown_users
 from luad.config.settings import SettingsError, SettingsFile, check_settings, load_settings
-from luad.watcher import FileVersion
+from luad.watcher import FileVersion, SnapshotReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +45,8 @@ class Examined:
 def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> Examined:
     """Look at *paths*, or at the whole project; raises `CommandError` (usage) for what is not there."""
     settings_path, job_paths = _sort_out(session, paths)
+    people_paths = [each for each in job_paths if _is_about_people(each)]
+    job_paths = [each for each in job_paths if each not in people_paths]
     problems: list[Problem] = []
     data: dict[str, bytes] = {}
     if settings_path is not None:
@@ -53,13 +56,36 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
     files, folder_problems = _job_files(chosen, job_paths, is_project=not paths)
     loaded = project.load(chosen, files, folder_problems)
     problems += loaded.problems
+    people_files = _people_files(chosen, people_paths, is_project=not paths)
+    people = PeopleCatalogue(chosen.max_file_size).update(people_files)
+    problems += people.problems
+    if not paths:
+        problems += unknown_users(loaded.wanted, people.people)
     if with_handlers:
         from luad.cli.handlercheck import handler_problems
 
         problems += handler_problems(chosen, loaded.wanted, files)
-    data |= {path: each.data for path, each in files.items()}
-    count = len(files) + (settings_path is not None)
+    data |= {path: each.data for path, each in (*files.items(), *people_files.items())}
+    count = len(files) + len(people_files) + (settings_path is not None)
     return Examined(tuple(problems), count, data)
+
+
+def _is_about_people(path: Path) -> bool:
+    return (path if path.is_dir() else path.absolute().parent).name == "users.d"
+
+
+def _people_files(
+    chosen: Settings, paths: Sequence[Path], *, is_project: bool
+) -> dict[str, FileVersion]:
+    """Read the files of people: those named, or all of the project."""
+    folders = [each for each in (chosen.users if is_project else paths) if each.is_dir()]
+    snapshot = SnapshotReader(folders, 0, chosen.max_file_size, permit_insecure=True)
+    files = dict(snapshot.read(0, is_settled=True).files)
+    for path in paths:
+        if path.is_file():
+            data = _read(path)
+            files[str(path)] = FileVersion(str(path), data, str(hash(data)))
+    return files
 
 
 def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list[Path]]:
@@ -185,6 +211,8 @@ def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:
     from watchfiles import watch
 
     settings_path, job_paths = _sort_out(session, paths)
+    people_paths = [each for each in job_paths if _is_about_people(each)]
+    job_paths = [each for each in job_paths if each not in people_paths]
     chosen = _settings(session)
     places = {path if path.is_dir() else path.parent for path in job_paths or chosen.jobs}
     if settings_path is not None:

@@ -34,6 +34,13 @@ TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup"]
 @click.option("--since", metavar="WHEN", help="A time, or a duration back from now")
 @click.option("--until", metavar="WHEN", help="A time, or a duration back from now")
 @click.option("--trigger", type=click.Choice(TRIGGERS), help="Only runs with this cause")
+@click.option("--user", metavar="ID", help="Only runs of jobs for them")
+@click.option("--grep", "q", metavar="TEXT", help="Only with this in the job's name or the error")
+@click.option(
+    "--delivery",
+    type=click.Choice(["ok", "failed"]),
+    help="Only runs whose messages (did not) arrive",
+)
 @click.option("-n", "count", type=click.IntRange(1, 500), default=50, help="How many (50)")
 @click.option("--cursor", help="Go on where the last answer stopped")
 @click.option("--exit-status", is_flag=True, help="Exit 4 if any of these runs failed")
@@ -47,6 +54,9 @@ def history(
     since: str | None,
     until: str | None,
     trigger: str | None,
+    user: str | None,
+    q: str | None,
+    delivery: str | None,
     count: int,
     cursor: str | None,
     exit_status: bool,
@@ -60,6 +70,9 @@ def history(
         since=_back(session, since),
         until=_back(session, until),
         trigger=trigger,
+        user=user,
+        q=q,
+        delivery=delivery,
         limit=count,
         cursor=cursor,
     )
@@ -79,9 +92,9 @@ def history(
 def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
     """Make the table of *runs*; ids are in full where they are not read by people."""
     table = Table(
-        ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "ERROR"],
+        ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "SENT", "ERROR"],
         right=frozenset({"TOOK"}),
-        flexible=("ERROR", "TRIGGER", "RUN", "TOOK", "STATUS", "JOB"),
+        flexible=("ERROR", "SENT", "TRIGGER", "RUN", "TOOK", "STATUS", "JOB"),
         whole=frozenset({"RUN", "TOOK"}),
     )
     for run in runs:
@@ -94,10 +107,16 @@ def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
                 "" if at is None else short_when(at, session.zone, session.now),
                 show_took(run.get("duration_ms")),
                 run.get("trigger") or "",
+                _sent(run),
                 Cell(error_words(run), "red"),
             ]
         )
     return table
+
+
+def _sent(run: dict[str, Any]) -> str:
+    sent = run.get("sent")
+    return f"{sent['delivered']}/{sent['total']}" if sent else ""
 
 
 def _states(states: list[str], *, failed: bool) -> list[str]:

@@ -43,9 +43,11 @@ def init(session: Session, *, folder: Path, minimal: bool, no_example: bool) -> 
     if not (minimal or no_example):
         files["jobs.d/hello.yaml"] = templates.HELLO_JOB
         files["handlers/hello.py"] = templates.HELLO_HANDLER
+        files["users.d/me.yaml"] = templates.ME
     if not minimal:
         files[".luad/job.schema.json"] = schema_text("job")
         files[".luad/luad.schema.json"] = schema_text("luad")
+        files[".luad/users.schema.json"] = schema_text("users")
         files[".gitignore"] = templates.IGNORED
     for name in ("jobs.d", "handlers"):
         _make_folder(folder / name)

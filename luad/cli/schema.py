@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import click
 
@@ -15,7 +15,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.failure import CommandError
 from luad.cli.session import Session
 
-NAMES: Final = ("job", "luad")
+NAMES: Final[tuple[Literal["job", "luad", "users"], ...]] = ("job", "luad", "users")
 
 
 @click.command("schema", cls=Command)
@@ -25,8 +25,8 @@ NAMES: Final = ("job", "luad")
     help="Write all of them there (.luad, usually); refreshes older ones",
 )  # fmt: skip
 @pass_session
-def schema(session: Session, *, name: str, folder: Path | None) -> None:
-    """The JSON Schema of job files and settings, as editors want it."""
+def schema(session: Session, *, name: Literal["job", "luad", "users"], folder: Path | None) -> None:
+    """The JSON Schema of job files, settings and users files, as editors want it."""
     if folder is None:
         print(schema_text(name), end="")
         return
@@ -37,11 +37,11 @@ def schema(session: Session, *, name: str, folder: Path | None) -> None:
         session.out.say("wrote " + "  ".join(written))
 
 
-def schema_text(name: str) -> str:
+def schema_text(name: Literal["job", "luad", "users"]) -> str:
     """Return the schema of that *name* as the text of its file."""
     from luad.config.schema import load_schema
 
-    shipped = load_schema("job" if name == "job" else "luad")
+    shipped = load_schema(name)
     return json.dumps(shipped, indent=2, ensure_ascii=False) + "\n"
 
 

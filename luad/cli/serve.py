@@ -29,7 +29,8 @@ LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
 @click.option(
     "--state", metavar="DIR", help="History, logs and lock; default: .luad beside the jobs"
 )
-@click.option("--listen", default="none", metavar="ADDRESS", help="none: the Unix socket alone")
+@click.option("--users", "people", multiple=True, metavar="DIR", help="A folder of users files")
+@click.option("--listen", metavar="HOST:PORT", help="TCP as well; default: the Unix socket alone")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="Default: auto")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Default: info")
 @click.option("--no-reload", is_flag=True, help="Do not watch the job folders")
@@ -41,7 +42,8 @@ def serve(
     *,
     folders: tuple[str, ...],
     state: str | None,
-    listen: str,
+    people: tuple[str, ...],
+    listen: str | None,
     log_format: str | None,
     log_level: str | None,
     no_reload: bool,
@@ -52,16 +54,12 @@ def serve(
 
     Flags win over LUAD_* variables, those over luad.yaml. Exit 78 when the settings are wrong.
     """
-    if listen != "none":
-        raise CommandError(
-            f"luad cannot listen on {listen} yet: it answers on its Unix socket alone",
-            code="usage",
-            hint="leave --listen out; ssh -L forwards a socket to another machine",
-        )
     chosen = _settings(
         session,
         {
             "jobs": folders,
+            "users": people,
+            "listen": listen,
             "state_dir": state,
             "log_format": log_format,
             "log_level": log_level or ("debug" if session.verbose else None),

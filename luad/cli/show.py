@@ -42,12 +42,13 @@ FOREIGN: Final = re.compile(r"/site-packages/|/luad/|/lib/python3\.\d+/|^<")
 @click.command("show", cls=Command)
 @click.argument("what", metavar="NAME|RUN", shell_complete=jobs_and_runs)
 @click.option("--log", is_flag=True, help="Of a run: its log, the last lines")
+@click.option("--yaml", "as_yaml", is_flag=True, help="Of a job: as a job file")
 @click.option(
     "--traceback", type=click.Choice(["full", "user", "none"]), default="user",
     help="Frames to show; default: user, without luad's and the libraries'",
 )  # fmt: skip
 @pass_session
-def show(session: Session, *, what: str, log: bool, traceback: str) -> None:
+def show(session: Session, *, what: str, log: bool, as_yaml: bool, traceback: str) -> None:
     """One job or one run in full. RUN is an id, its beginning, @last or @last-failed."""
     from luad.cli import source
 
@@ -62,7 +63,25 @@ def show(session: Session, *, what: str, log: bool, traceback: str) -> None:
             _show_run(session, client, found, log=log, traceback=traceback)
             return
     job = source.job(client, what)
+    if as_yaml:
+        print(job_file(job), end="")
+        return
     _show_job(session, client, job, traceback)
+
+
+def job_file(job: Mapping[str, Any]) -> str:
+    """Return a job as a job file: what was declared, with the metadata as they are now."""
+    import yaml
+
+    document = {key: value for key, value in job["definition"].items() if key != "keep"}
+    if job.get("metadata"):
+        document["metadata"] = job["metadata"]
+    first = ("name", "description", "handler", "schedule", "user")
+    ordered = {key: document[key] for key in first if key in document}
+    text: str = yaml.safe_dump(
+        {**ordered, **document}, sort_keys=False, allow_unicode=True, width=100
+    )
+    return text
 
 
 def _show_run(
@@ -94,6 +113,20 @@ def _show_run(
         _fields(session, {"log": f"luad logs {run['id']}"})
 
 
+def _creation(session: Session, made: Mapping[str, Any]) -> str:
+    by = f" by {made['author']}" if made.get("author") else ""
+    run = f" in {made['run_id']}" if made.get("run_id") else ""
+    return f"none; made {_when(session, made.get('at'))}{by}{run}"
+
+
+def _deliveries(run: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{each['user_id']} by {each['channel']}: {each['status']}"
+        + (f" ({each['error']})" if each["error"] else "")
+        for each in run.get("deliveries") or ()
+    ]
+
+
 def _run_fields(session: Session, run: Mapping[str, Any]) -> dict[str, str]:
     timeline = [
         _when(session, run.get("scheduled_for")),
@@ -111,6 +144,9 @@ def _run_fields(session: Session, run: Mapping[str, Any]) -> dict[str, str]:
         "stands for": f"{run['missed_count']} more" if run.get("missed_count") else "",
         "result": "" if run.get("result") is None else json.dumps(run["result"]),
         "attempts": ("\n" + " " * 16).join(_attempts(run)),
+        "for": run.get("user_id") or "",
+        "sent": ("\n" + " " * 16).join(_deliveries(run)),
+        "made": " ".join(run.get("created_jobs") or ()),
         "error": error_words(run),
         "dropped": f"{dropped} bytes of output" if dropped else "",
     }
@@ -161,7 +197,9 @@ def _job_fields(
         "about": job.get("description") or "",
         "handler": job.get("handler") or "",
         "schedule": schedule_words(job, session.now, session.zone, has_zone=True),
-        "file": origin if file else "none; made at run time",
+        "for": job.get("user_id") or "",
+        "file": origin if file else _creation(session, job.get("creation") or {}),
+        "alert": f"sent because of: {job['alert']['cause']}" if job.get("alert") else "",
         "paused": pause_words(pause, session.now, session.zone) if pause else "",
         "next": ("\n" + " " * 16).join(times),
         "last 20": _stats(job),

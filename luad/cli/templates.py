@@ -57,3 +57,18 @@ def {function}(job):
 '''
 
 MODULE_HEAD: Final = '"""Handlers of this project."""\n'
+
+ME: Final = """\
+# yaml-language-server: $schema=../.luad/users.schema.json
+#
+# You. `luad send me hello` tries your channels, `luad users inbox me` reads what was sent.
+
+id: me
+full_name: Me
+
+channels:
+  - inbox # kept by luad
+  - log # a line in its log
+  # - {type: webhook, url: "${MY_WEBHOOK}"}
+  # - {type: apprise, name: mail, url: "${MY_MAIL}"} # pip install 'luad[notify]'
+"""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from luad.config.advice import advise
 from luad.config.build import build_job
 from luad.config.check import Mistake, find_mistakes
+from luad.config.lastgood import Parsed
 from luad.config.locate import locate
 from luad.config.marks import NO_MARKS, Marks, read_marks
 from luad.config.problems import with_excerpts
@@ -25,15 +25,15 @@ from luad.core.model import JSON, Instant, Job, Origin, Wanted
 from luad.errors import Problem, Severity
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedFile:
-    """What a file says. *is_broken*: there is an error among the problems, and *jobs* is empty."""
+class ParsedFile(Parsed[Wanted]):
+    """What a job file says."""
 
-    path: str
-    jobs: tuple[Wanted, ...]
-    problems: tuple[Problem, ...]
+    __slots__ = ()
 
-    is_broken: bool = False
+    @property
+    def jobs(self) -> tuple[Wanted, ...]:
+        """Its jobs; none when it is broken."""
+        return self.items
 
 
 def load_file(

@@ -5,6 +5,7 @@ Room rule: bytes or values in, values out; opens no file, resolves no reference.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -17,7 +18,7 @@ from luad.config.marks import read_marks
 from luad.config.problems import with_excerpts
 from luad.config.schema import obeys
 from luad.config.yaml import Document, Limits, parse_yaml
-from luad.core.model import JSON, SECOND, Origin
+from luad.core.model import JSON, SECOND, Origin, Wanted
 from luad.core.people import Channel, ChannelKind, Person
 from luad.core.zones import ZoneError, load_zone
 from luad.errors import Problem, Severity, ValidationError
@@ -175,6 +176,21 @@ def _channel(number: int, item: Any, mistakes: list[Mistake]) -> Channel:
 def _same_id(user_id: str, place: str) -> Mistake:
     message = f"duplicate user `{user_id}`"
     return Mistake(("id",), "LU401", message, f"first defined at {place}; rename one")
+
+
+def unknown_users(wanted: Mapping[str, Wanted], people: Mapping[str, Person]) -> list[Problem]:
+    """Warn of the jobs of files that are for nobody there is."""
+    problems = []
+    for name, each in wanted.items():
+        user, origin = each.job.user, each.origin
+        if user is None or origin is None or user in people:
+            continue
+        message = f"the job `{name}` is for `{user}`, and there is no such user"
+        near = difflib.get_close_matches(user, people, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml"
+        place = (origin.path, origin.line, 1)
+        problems.append(Problem(*place, "LU404", message, hint, Severity.WARNING, job=name))
+    return problems
 
 
 class PeopleCatalogue:

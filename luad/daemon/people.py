@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
-from luad.config.people import person_from_body
+from luad.config.people import person_from_body, unknown_users
 from luad.core.clerk import merge_patch
 from luad.core.people import Person
-from luad.errors import ConflictError, NotFoundError, Problem, Severity, ValidationError
+from luad.errors import ConflictError, NotFoundError, Problem, ValidationError
 
 if TYPE_CHECKING:
     from luad.clock import Clock
@@ -65,24 +65,8 @@ class Directory:
             )
             hint = f"luad users remove {user_id}, or give this one another id"
             found.append(Problem(origin.path, origin.line, 1, "LU402", message, hint))
-        for name, entry in (entries or {}).items():
-            user, origin = entry.job.user, entry.wanted.origin
-            if user is not None and origin is not None and user not in self._all:
-                message = f"the job `{name}` is for `{user}`, and there is no such user"
-                hint = f"add users.d/{user}.yaml"
-                found.append(
-                    Problem(
-                        origin.path,
-                        origin.line,
-                        1,
-                        "LU404",
-                        message,
-                        hint,
-                        Severity.WARNING,
-                        job=name,
-                    )
-                )
-        return tuple(found)
+        wanted = {name: entry.wanted for name, entry in (entries or {}).items()}
+        return (*found, *unknown_users(wanted, self._all))
 
     # --- the service ---
 

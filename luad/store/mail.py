@@ -216,7 +216,7 @@ def _counts(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[i
         query = (
             select(
                 messages.c.run_id,
-                func.sum(deliveries.c.state.in_(arrived)),
+                func.count().filter(deliveries.c.state.in_(arrived)),
                 func.count(),
             )
             .join(deliveries, deliveries.c.message_id == messages.c.id)
