@@ -17,6 +17,7 @@ from starlette.routing import Mount, Router
 
 from luad.api import (
     problems,
+    routes_access,
     routes_batch,
     routes_create,
     routes_daemon,
@@ -28,6 +29,7 @@ from luad.api import (
     routes_runs,
     routes_users,
 )
+from luad.api.access import Door
 from luad.api.connection import MAX_HEADER_BYTES
 from luad.api.context import Context
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
@@ -53,6 +55,7 @@ _ROUTES: Final = (
     *routes_explain.ROUTES,
     *routes_users.ROUTES,
     *routes_events.ROUTES,
+    *routes_access.ROUTES,
     *routes_runs.ROUTES,
     *routes_logs.ROUTES,
     *routes_daemon.ROUTES,
@@ -60,14 +63,14 @@ _ROUTES: Final = (
 _BODYLESS: Final = frozenset({"GET", "HEAD"})
 
 
-def build_app(service: Service, recall: Recall) -> Starlette:
-    """Return the application for *service*."""
+def build_app(service: Service, recall: Recall, door: Door | None = None) -> Starlette:
+    """Return the application for *service*; over TCP *door* says who comes in."""
     app = Starlette(
         routes=[
             Mount(PREFIX, Router(_ROUTES, redirect_slashes=False)),
             *routes_daemon.OPERATIONS,
         ],
-        middleware=[Middleware(Guard, service=service)],
+        middleware=[Middleware(Guard, service=service, door=door or Door(service))],
         exception_handlers={HTTPException: _pass_on},
     )
     app.router.redirect_slashes = False  # a path means one thing
@@ -86,9 +89,10 @@ class Guard:
     """Stands before the routes: turns away what should not be answered, catches what goes wrong,
     and writes down who changed something."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(self, app: ASGIApp, service: Service, door: Door) -> None:
         self._app = app
         self._service = service
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
@@ -102,6 +106,8 @@ class Guard:
 
         try:
             _check(scope)
+            if scope["state"].get("is_tcp"):
+                scope["state"]["actor"] = await self._door.admit(scope)
             await self._app(scope, receive, noting)
         except (ClientDisconnect, asyncio.CancelledError):
             return  # nobody is left to answer: the client has gone, or we are
@@ -149,13 +155,18 @@ class Guard:
 
     def _write_down(self, scope: Scope, status: int) -> None:
         peer: Peer = scope["state"].get("peer", Peer())
+        is_tcp = bool(scope["state"].get("is_tcp"))
         fields = {
             "method": scope["method"],
             "path": scope["path"][:200],
             "status": status,
+            "via": "tcp" if is_tcp else "unix",
+            "actor": scope["state"].get("actor", ""),
             "uid": peer.uid,
             "pid": peer.pid,
         }
+        now = self._service.clock.now().wall
+        self._service.store.access.note(now, self._service.new_request_id(), fields)
         self._service.log(Log("api.changed" if status < 400 else "api.refused", fields))
 
 
@@ -177,7 +188,9 @@ def _check(scope: Scope) -> None:
             f"the request's line and headers are longer than {MAX_HEADER_BYTES} bytes",
             headers={"connection": "close"},
         )
-    if b"origin" in headers:  # a browser's page, through some proxy: nobody who should be here
+    if b"origin" in headers and not scope["state"].get(
+        "is_tcp"
+    ):  # a browser's page, through some proxy: nobody who should be here
         raise ApiError("forbidden", "requests from web pages are not answered")
     has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
     if has_body and scope["method"] in _BODYLESS:

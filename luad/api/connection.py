@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import select
+import socket
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -107,8 +108,12 @@ class Connection(H11Protocol):
         if is_hopeless:
             transport.abort()
             return
-        peer = peer_of(transport.get_extra_info("socket"))
-        self.app_state = {"peer": peer, "is_overloaded": is_overloaded}
+        sock = transport.get_extra_info("socket")
+        self.app_state = {
+            "peer": peer_of(sock),
+            "is_overloaded": is_overloaded,
+            "is_tcp": sock is not None and sock.family != socket.AF_UNIX,
+        }
         self._watch()
 
     def data_received(self, data: bytes) -> None:

@@ -88,7 +88,7 @@ class Context:
         """The name of the user at the other end of the socket."""
         peer = peer_of(request)
         if peer.uid < 0:
-            return ""
+            return str(request.scope["state"].get("actor", ""))
         if peer.uid not in self._user_names:
             # a directory service may be asked, and may be slow
             self._user_names[peer.uid] = await asyncio.to_thread(_user_name, peer.uid)

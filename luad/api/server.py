@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import ssl
 from typing import TYPE_CHECKING, Final
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from luad.api import sockets
+from luad.api import sockets, tcp
+from luad.api.access import Door, hosts_for
 from luad.api.app import build_app
 from luad.api.connection import (
     MAX_HEADER_BYTES,
@@ -48,6 +51,7 @@ class ApiServer:
         *,
         inherited: sockets.Listener | None = None,
         patience: Patience | None = None,
+        spec: tcp.ListenSpec | None = None,
     ) -> None:
         assert path is not None or inherited is not None, "nowhere to listen"
         self._service = service
@@ -57,6 +61,10 @@ class ApiServer:
         self._recall = Recall(service)
         self._state = ServerState()
         self._server: asyncio.Server | None = None
+        self._spec = spec
+        self._tls: ssl.SSLContext | None = None
+        self._tcp: socket.socket | None = None
+        self._tcp_server: asyncio.Server | None = None
         self._is_quiet = asyncio.Event()
 
     @property
@@ -75,6 +83,17 @@ class ApiServer:
         if self._listener is None:
             assert self._path is not None
             self._listener = sockets.listen(self._path)
+        if self._spec is not None and self._tcp is None:
+            self._tls = tcp.tls_context(self._spec)
+            self._tcp = tcp.listen(self._spec)
+
+    @property
+    def tcp_address(self) -> str | None:
+        """Where it listens on TCP; None where it does not."""
+        if self._tcp is None:
+            return None
+        host, port = self._tcp.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def start(self) -> None:
         """Listen, and answer from now on."""
@@ -88,7 +107,7 @@ class ApiServer:
 
     async def _serve(self, listener: sockets.Listener) -> None:
         config = Config(
-            build_app(self._service, self._recall),
+            build_app(self._service, self._recall, self._door()),
             http=Connection,
             ws="none",
             loop="none",
@@ -112,7 +131,19 @@ class ApiServer:
             backlog=1,
         )
         listener.sock.listen(sockets.BACKLOG)
+        if self._tcp is not None:
+            self._tcp_server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(config, self._state, house),
+                sock=self._tcp,
+                ssl=self._tls,
+                backlog=tcp.BACKLOG,
+            )
         self._recall.start()
+
+    def _door(self) -> Door:
+        spec = self._spec
+        hosts = hosts_for(spec.host, spec.allowed_hosts) if spec else frozenset()
+        return Door(self._service, hosts)
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """Answer nobody any more. Takes at most *timeout_s* and a moment; twice is fine."""
@@ -122,6 +153,11 @@ class ApiServer:
             self._server.close()
         elif self._listener is not None:
             self._listener.close()
+        if self._tcp_server is not None:
+            self._tcp_server.close()
+        elif self._tcp is not None:
+            self._tcp.close()
+        self._service.ring.close()
         self._service.hub.close()
         await self._recall.stop()
         for connection in tuple(self._state.connections):

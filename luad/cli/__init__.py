@@ -56,6 +56,7 @@ COMMANDS = {
     "metadata": Entry("dynamic", "metadata", "Show a job's metadata, or set keys of it", PEOPLE),
     "users": Entry("people", "users", "People and their channels", PEOPLE),
     "send": Entry("people", "send", "Send a message now (tests a channel)", PEOPLE),
+    "token": Entry("token", "token", "Who may ask over TCP", MORE),
     "schema": Entry("schema", "schema", "The JSON Schema of job files and settings", MORE),
     "completion": Entry("completion", "completion", "A completion script for the shell", MORE),
     "doctor": Entry("doctor", "doctor", "Find out what is wrong with this machine's luad", MORE),

@@ -192,7 +192,7 @@ def _job_fields(
         show_when(parse_rfc3339(row["at"]) or 0, session.zone, session.now) for row in upcoming
     ]
     stale = "   (broken now; this is its last good version)" if file.get("stale") else ""
-    origin = f"{file['path']}:{file.get('line', 1)}   revision {job.get('revision')}{stale}"
+    origin = f"{file.get('path')}:{file.get('line', 1)}   revision {job.get('revision')}{stale}"
     return {
         "about": job.get("description") or "",
         "handler": job.get("handler") or "",

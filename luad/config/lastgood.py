@@ -48,7 +48,7 @@ class Parsed(Generic[T]):
     is_broken: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: a generic class with them cannot be called as LoadedFiles[T]()
 class LoadedFiles(Generic[T]):
     """The outcome of a load. *wanted* is by name, *stale* are the paths of broken files whose last
     good version is among it."""

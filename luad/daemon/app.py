@@ -141,6 +141,7 @@ class Daemon:
             DaemonService(self),
             settings.socket,
             inherited=sockets.inherited(os.environ, os.getpid()),
+            spec=parts.listen_spec(settings),
         )
 
     # --- life ---

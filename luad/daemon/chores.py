@@ -143,6 +143,7 @@ def describe(daemon: Daemon) -> dict[str, Any]:
         "started_at": format_instant(daemon.started_at.wall),
         "uptime_seconds": (now.elapsed - daemon.started_at.elapsed) // 1_000,
         "socket": str(daemon.settings.socket),
+        "listen": daemon.api.tcp_address,
         "state_dir": str(daemon.settings.state_dir.absolute()),
         "jobs_dirs": [str(folder.absolute()) for folder in daemon.settings.jobs],
         "runs": {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luad.api.service import DynamicRules
+from luad.api.tcp import ListenSpec
 from luad.core.state import Bounds
 from luad.runner.spec import RunnerConfig
 from luad.watcher import SnapshotReader
@@ -59,4 +60,18 @@ def people_snapshots(settings: Settings) -> SnapshotReader:
     folders = [each for each in settings.users if each.is_dir()]
     return SnapshotReader(
         folders, settings.settle_ms, settings.max_file_size, settings.permit_insecure
+    )
+
+
+def listen_spec(settings: Settings) -> ListenSpec | None:
+    """Where to listen on TCP, if anywhere."""
+    if settings.listen is None:
+        return None
+    return ListenSpec(
+        settings.listen.host,
+        settings.listen.port,
+        settings.tls_certificate,
+        settings.tls_key,
+        settings.trusted_proxies,
+        settings.allowed_hosts,
     )

@@ -1,0 +1,76 @@
+"""Listening on TCP: only where somebody asks for it, and beyond this machine only behind TLS or a proxy.
+
+Room rule: knows addresses and certificates, no HTTP.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from luad.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BACKLOG: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSpec:
+    """Where to listen, and for whom. *trusted_proxies*: somebody in front of luad does the TLS."""
+
+    host: str
+    port: int
+    certificate: Path | None = None
+    key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+
+
+def listen(spec: ListenSpec) -> socket.socket:
+    """Listen on TCP. Raises `UsageError` with what to do instead."""
+    shown = f"{spec.host}:{spec.port}"
+    try:
+        found = socket.getaddrinfo(
+            spec.host, spec.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise UsageError(f"cannot listen on {shown}: {error.strerror}") from error
+    family, kind, protocol, _, address = found[0]
+    is_local = all(ipaddress.ip_address(str(each[4][0])).is_loopback for each in found)
+    if not is_local and spec.certificate is None and not spec.trusted_proxies:
+        raise UsageError(
+            f"{shown} is beyond this machine, and tokens would go over the wire in the clear",
+            hint="set tls: {certificate, key}, or trusted_proxies when a proxy in front does the TLS",
+        )
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise UsageError(
+            f"cannot listen on {shown}: {(error.strerror or str(error)).lower()}",
+            hint="choose another port, or end whoever has it",
+        ) from error
+    return sock
+
+
+def tls_context(spec: ListenSpec) -> ssl.SSLContext | None:
+    """Return the context for TLS, None without a certificate. Raises `UsageError`."""
+    if spec.certificate is None or spec.key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(spec.certificate, spec.key)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "reason", None) or error.strerror or str(error)
+        raise UsageError(f"the certificate cannot be used: {reason}") from error
+    return context
