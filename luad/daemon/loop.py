@@ -107,6 +107,12 @@ class Loop:
         self._work = asyncio.Event()
         self._alarm = make_alarm(self._work.set)
         self._is_stopped = False
+        self._is_turning = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Something has been handed in and is not done yet."""
+        return bool(self._inbox) or self._is_turning
 
     def post(self, event: Event) -> None:
         """Hand in an event, from the thread of the event loop."""
@@ -119,7 +125,9 @@ class Loop:
             await self._work.wait()
             self._work.clear()
             events, self._inbox = self._inbox, []
+            self._is_turning = True
             await self._turn(events)
+            self._is_turning = False
             if not self._inbox and is_over():
                 break
         self._alarm.close()

@@ -9,7 +9,7 @@ import contextlib
 import http.client
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from luad.api.board import Board
+from luad.api.events import EventRing
 from luad.api.hub import LogHub
 from luad.api.server import ApiServer
-from luad.api.service import Health, JobStateView, ReloadResult
+from luad.api.service import DynamicRules, Health, JobStateView, ReloadResult
 from luad.core.engine import Engine
 from luad.core.events import (
     AttemptEnded,
@@ -41,10 +42,15 @@ from luad.core.model import (
     Now,
     Origin,
     ProcessIdentity,
+    Run,
     RunState,
     Wanted,
 )
+from luad.core.people import Channel, Message
+from luad.daemon.people import Directory
+from luad.daemon.post import PostOffice
 from luad.errors import Problem
+from luad.messenger.sender import Outcome
 from luad.store import Store
 
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
@@ -59,6 +65,13 @@ class HandClock:
 
     def now(self) -> Now:
         return Now(self.wall, self.wall)
+
+
+class Nowhere:
+    """Carries no message anywhere."""
+
+    async def deliver(self, message: Message, channel: Channel) -> Outcome:
+        return Outcome(error=f"{channel.name} leads nowhere for {message.user}")
 
 
 class Daemon:
@@ -78,8 +91,18 @@ class Daemon:
         self.reloaded: list[bool] = []
         self.answer_request: Callable[[Request], Any] | None = None
         self.request_count = 0
+        self.ring = EventRing("boot")
+        self.people = Directory(self.store, self.clock)
+        self.post = PostOffice(self.store, self.people, Nowhere(), self.clock, self.log)
+        self.dynamic = DynamicRules(("*",), folder)
 
     # --- the service ---
+
+    def names(self) -> Collection[str]:
+        return self.engine.entries.keys()
+
+    def open_run(self, run_id: str) -> Run | None:
+        return self.engine.runs.get(run_id)
 
     def new_request_id(self) -> str:
         self.request_count += 1
@@ -104,7 +127,7 @@ class Daemon:
         runs = self.engine.runs.of_job(entry.job_id)
         running = tuple(run.id for run in runs if run.state is RunState.RUNNING)
         return JobStateView(
-            entry.job,
+            entry.current,
             entry.job_id,
             entry.installed_at,
             entry.grid_at,
@@ -117,6 +140,9 @@ class Daemon:
             following.fire_at if following else None,
             running,
             len(runs) - len(running),
+            entry.wanted.creation,
+            entry.version,
+            entry.alert.cause,
         )
 
     async def reload(self, *, check_only: bool) -> ReloadResult:
@@ -149,6 +175,7 @@ class Daemon:
         refused = await self.store.apply(records)
         for run_id in self.board.observe(records, refused):
             self.hub.end_run(run_id)
+        self.ring.observe(records, refused)
         self.started += [each for each in effects if isinstance(each, StartAttempt)]
         return effects
 

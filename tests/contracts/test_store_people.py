@@ -83,14 +83,18 @@ async def send(store: Store, wanted: Message, *outcomes: tuple[str, DeliveryStat
 
 async def test_a_message_comes_back_with_what_became_of_it(store: Store) -> None:
     first = message(title="T", priority="high", channels=("mail",), run_id="run_1", job_name="j")
-    await send(store, first, ("mail", DeliveryState.FAILED), ("inbox", DeliveryState.DELIVERED))
+    delivered = DeliveryState.DELIVERED
+    await send(
+        store, first, ("mail", DeliveryState.FAILED), ("inbox", delivered), ("log", delivered)
+    )
     ((stored, deliveries),), cursor = await store.mail.page(user="ann")
     assert (stored, cursor) == (first, None)
     assert [(each.channel, each.state.value) for each in deliveries] == [
         ("inbox", "delivered"),
+        ("log", "delivered"),
         ("mail", "failed"),
     ]
-    assert await store.mail.counts(["run_1", "run_2"]) == {"run_1": (1, 2)}
+    assert await store.mail.counts(["run_1", "run_2"]) == {"run_1": (2, 3)}
     assert (await store.mail.page(run_id="run_2"))[0] == []
 
 

@@ -1,0 +1,426 @@
+"""A luad in the process that asks for it, on a clock that stands still.
+
+The engine, the store, the API, the loop that owns the engine, and the calling of handlers are those of the
+daemon. What is not: time, which moves when it is told to; sending, which is only written down; and the process
+of a run, because a test wants to see into its handler. Handlers are called one at a time, in a thread.
+
+Room rule: one thread owns everything in here; `Host.call` is the way in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from luad.api.app import build_app
+from luad.api.board import Board
+from luad.api.events import EventRing
+from luad.api.hub import LogHub
+from luad.api.recall import Recall
+from luad.api.service import DynamicRules, Health, People, Post, ReloadResult
+from luad.api.sockets import Peer
+from luad.client import error_from_problem
+from luad.clock import Clock
+from luad.core.engine import Engine
+from luad.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ConfigLoaded,
+    Deliver,
+    Event,
+    Log,
+    Record,
+    Reply,
+    StartAttempt,
+    StopAttempt,
+    Ticked,
+)
+from luad.core.model import Ending, EndKind, Instant, ProcessIdentity, RunError, Wanted
+from luad.daemon.loop import Loop
+from luad.daemon.people import Directory
+from luad.daemon.post import Carrier, PostOffice
+from luad.daemon.service import DaemonService
+from luad.messenger.sender import Outcome
+from luad.runner.execution import Interrupt, execute
+from luad.runner.records import RecordHandler
+from luad.runner.spec import job_values
+from luad.sdk.job import Cancelled, JobCore
+from luad.store import Store
+from luad.testing.asgi import exchange
+from luad.testing.clock import VirtualAlarm, VirtualClock
+
+if TYPE_CHECKING:
+    from luad.core.people import Channel, Message
+    from luad.errors import Problem
+    from luad.runner.outcome import Outcome as CallOutcome
+    from luad.sdk.link import Ask
+
+T = TypeVar("T")
+
+RESULT_LIMIT: Final = 256 << 10
+_IDENTITY: Final = ProcessIdentity(0, 0, "test")
+_KINDS: Final = {
+    "returned": EndKind.RETURNED,
+    "raised": EndKind.RAISED,
+    "not_started": EndKind.NOT_STARTED,
+    "exited": EndKind.EXITED,
+}
+
+
+class Captured:
+    """Carries nothing anywhere, and says that it arrived: the row in the store is the proof."""
+
+    async def deliver(self, message: Message, channel: Channel) -> Outcome:
+        """Take a message."""
+        del message
+        return Outcome(answer=f"captured; it would go to {channel.kind.value}")
+
+
+class ThreadInterrupt(Interrupt):
+    """Stops a handler that runs in another thread than whoever stops it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread_id = 0
+
+    def fire(self, *_signal: object) -> None:
+        """Cancel an async handler's task; raise `Cancelled` in a blocking one at its next step."""
+        if self._task is not None or self.is_fired:
+            super().fire()
+            return
+        self.is_fired = True
+        if self._job is not None and self.thread_id:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self.thread_id), ctypes.py_object(Cancelled)
+            )
+
+
+class Host:
+    """One luad. Its state lives in a folder that goes with it. A context.
+
+    *now*: what time it is at first. *people*: definitions as in `users.d`. *wanted*: jobs as in files.
+    *is_idle*: handlers are not called; somebody else does that (`luad test`).
+    """
+
+    def __init__(
+        self,
+        now: Instant,
+        *,
+        people: Sequence[Mapping[str, Any]] = (),
+        wanted: Mapping[str, Wanted] | None = None,
+        carrier: Carrier | None = None,
+        handlers_path: Sequence[str] = (),
+        timezone: str = "UTC",
+        is_idle: bool = False,
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="luad-test-")
+        self._time = VirtualClock(now)
+        self.clock: Clock = self._time
+        self.store = Store.open(Path(self._folder.name), clock=self.clock)
+        self.board = Board()
+        self.hub = LogHub()
+        self.ring = EventRing("test")
+        self.engine = Engine(64, self.clock.now())
+        self.directory = Directory(self.store, self.clock)
+        self.people: People = self.directory
+        self.office = PostOffice(
+            self.store, self.directory, carrier or Captured(), self.clock, self.log
+        )
+        self.mail: Post = self.office
+        self.dynamic = DynamicRules(("*",), Path(self._folder.name), timezone)
+        self.lines: list[Log] = []
+        self._handlers_path = tuple(handlers_path)
+        self._is_idle = is_idle
+        self._alarm: VirtualAlarm | None = None
+        self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._open: dict[tuple[str, int], ThreadInterrupt] = {}
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="luad-test-handler")
+        self._turned = threading.Condition()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="luad-test", daemon=True
+        )
+        self._thread.start()
+        self.call(self._start(people, wanted or {}))
+
+    async def _start(
+        self, people: Sequence[Mapping[str, Any]], wanted: Mapping[str, Wanted]
+    ) -> None:
+        service = DaemonService(self)
+        recall = Recall(service)
+        self._app = build_app(service, recall)
+        recall.start()
+        self._recall = recall
+        self._work = Loop(
+            self.engine,
+            self.clock,
+            self,
+            self,
+            on_turn=lambda: None,
+            on_store=lambda _fault: None,
+            make_alarm=self._make_alarm,
+        )
+        self._turning = asyncio.create_task(self._work.run(lambda: False))
+        for definition in people:
+            await self.directory.add(definition, if_exists="replace")
+        await self._settle(ConfigLoaded(dict(wanted), request_id="load"), "load")
+
+    def _make_alarm(self, ring: Callable[[], None]) -> VirtualAlarm:
+        self._alarm = VirtualAlarm(ring)
+        return self._alarm
+
+    async def _settle(self, event: Event, request_id: str) -> None:
+        reply = self.expect_reply(request_id)
+        self.post(event)
+        await reply
+
+    def close(self) -> None:
+        """End it, and forget everything."""
+        for interrupt in list(self._open.values()):
+            interrupt.fire()
+        self._pool.shutdown()
+        self.call(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.store.close()
+        self._folder.cleanup()
+
+    async def _end(self) -> None:
+        self._work.stop()
+        await self._turning
+        await self._recall.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- the way in ---
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do *work* where everything lives, and wait for it; from any other thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def ask(self, ask: Ask, run_id: str = "") -> Any:
+        """Answer a request of the SDK. Raises what its client would."""
+        headers = {"Content-Type": "application/json"} if ask.body is not None else {}
+        headers |= {"Luad-Run": run_id} if run_id else {}
+        headers |= dict(ask.headers or {})
+        body = b"" if ask.body is None else json.dumps(ask.body, allow_nan=False).encode()
+        query = {
+            key: str(value).lower() if isinstance(value, bool) else str(value)
+            for key, value in (ask.query or {}).items()
+            if value is not None
+        }
+        exchanged = exchange(
+            self._app,
+            ask.method,
+            f"/v1{ask.path}",
+            body=body,
+            query=query,
+            headers=headers,
+            peer=Peer(),
+        )
+        status, _, content = self.call(exchanged)
+        answer = json.loads(content) if content else None
+        if status >= 400:
+            raise error_from_problem(answer or {}, status)
+        return answer
+
+    def advance(self, to: Instant) -> None:
+        """Let time pass until *to*, stopping at everything that is due, and until it has ended."""
+        while True:
+            self._wait_for_runs()
+            due = self.engine.next_wake_up()
+            if due is None or due > to:
+                break
+            self._tick(max(due, self.clock.now().wall))
+        self._tick(max(to, self.clock.now().wall))
+        self._wait_for_runs()
+
+    def _tick(self, at: Instant) -> None:
+        self._time.move_to(at)
+        self.call(self._turn())
+
+    async def _turn(self) -> None:
+        self.post(Ticked())
+        while self._work.is_busy:  # noqa: ASYNC110 - a turn or two; the store answers in between
+            await asyncio.sleep(0)
+
+    def _wait_for_runs(self) -> None:
+        """Wait until no handler is called any more, and the engine knows it."""
+        self.call(self._turn())
+        while self._open:
+            with self._turned:
+                self._turned.wait_for(lambda: not self._open, 0.05)
+            self.call(self._turn())
+
+    # --- what the loop needs: a store, and hands ---
+
+    async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
+        """Write the records; tell the views what is durable now."""
+        refused = await self.store.apply(records)
+        for run_id in self.board.observe(records, refused):
+            self.hub.end_run(run_id)
+        self.ring.observe(records, refused)
+        return refused
+
+    def start(self, deed: StartAttempt) -> None:
+        """Call the handler of an attempt, once those before it have ended."""
+        if self._is_idle:
+            return
+        interrupt = ThreadInterrupt()
+        self._open[deed.run.id, deed.run.attempt] = interrupt
+        self._pool.submit(self._run, deed, interrupt)
+
+    def stop(self, deed: StopAttempt) -> None:
+        """Stop an attempt."""
+        interrupt = self._open.get((deed.run_id, deed.attempt))
+        if interrupt is not None:
+            interrupt.fire()
+
+    def deliver(self, deed: Deliver) -> None:
+        """Bring a message to its user."""
+        task = asyncio.ensure_future(self.office.deliver(deed.message))
+        task.add_done_callback(lambda done: done.exception())
+
+    def reply(self, deed: Reply) -> None:
+        """Answer a request."""
+        future = self._waiting.get(deed.request_id)
+        if future is not None and not future.done():
+            future.set_result(deed)
+
+    def log(self, deed: Log) -> None:
+        """Remember a line."""
+        self.lines.append(deed)
+
+    # --- what the service needs ---
+
+    def post(self, event: Event) -> None:
+        """Hand an event to the engine."""
+        self._work.post(event)
+
+    def expect_reply(self, request_id: str) -> asyncio.Future[Reply]:
+        """Return a future for the answer to a request that is about to be handed in."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = future
+        future.add_done_callback(lambda _: self._waiting.pop(request_id, None))
+        return future
+
+    def problems(self) -> tuple[Problem, ...]:
+        """There are no files, so nothing is wrong with them."""
+        return ()
+
+    def describe(self) -> Mapping[str, Any]:
+        """There is little to tell."""
+        return {"version": "test"}
+
+    def health(self) -> Health:
+        """It is well."""
+        return Health()
+
+    async def reload(self, *, check_only: bool) -> ReloadResult:
+        """There is nothing to read."""
+        del check_only
+        return ReloadResult()
+
+    # --- handlers ---
+
+    def _run(self, deed: StartAttempt, interrupt: ThreadInterrupt) -> None:
+        run = deed.run
+        interrupt.thread_id = threading.get_ident()
+        at = self.clock.now().wall
+        self._tell(AttemptStarted(run.id, run.attempt, at, _IDENTITY))
+        values = json.loads(json.dumps(job_values(deed), default=dict))
+        deadline = at + deed.job.timeout_ms
+        job = JobCore(**values, started_at_ms=at, deadline_ms=deadline)
+        lines: list[dict[str, Any]] = []
+        limit = threading.Timer(deed.job.timeout_ms / 1_000, interrupt.fire)
+        limit.start()
+        try:
+            with _records(lines):
+                outcome = execute(
+                    job,
+                    deed.job.handler,
+                    interrupt,
+                    handlers_path=self._handlers_path,
+                    result_limit=RESULT_LIMIT,
+                )
+        finally:
+            limit.cancel()
+        ending = _ending(outcome, self.clock.now().wall, deed.job.timeout_ms)
+        for line in lines:
+            line["attempt"] = run.attempt
+        self.call(self.store.append_logs(run.id, lines))
+        self._tell(AttemptEnded(run.id, run.attempt, ending))
+        with self._turned:
+            self._open.pop((run.id, run.attempt), None)
+            self._turned.notify_all()
+
+    def _tell(self, event: Event) -> None:
+        self._loop.call_soon_threadsafe(self.post, event)
+
+
+class _records:  # noqa: N801 - a context, used like a function
+    """Collect what is logged meanwhile."""
+
+    def __init__(self, lines: list[dict[str, Any]]) -> None:
+        self._handler = RecordHandler(lines.append)
+        self._level = logging.NOTSET
+
+    def __enter__(self) -> None:
+        root = logging.getLogger()
+        self._level = root.level
+        root.addHandler(self._handler)
+        root.setLevel(logging.INFO)
+
+    def __exit__(self, *_: object) -> None:
+        root = logging.getLogger()
+        root.removeHandler(self._handler)
+        root.setLevel(self._level)
+
+
+def _ending(outcome: CallOutcome, at: Instant, timeout_ms: int) -> Ending:
+    failure = outcome.failure
+    error = None
+    if failure is not None:
+        error = RunError(failure.type, failure.message, failure.traceback)
+    if outcome.kind == "interrupted":
+        message = f"the handler ran longer than its timeout of {timeout_ms / 1_000:g} s"
+        where = failure.traceback if failure else ""
+        return Ending(EndKind.TIMED_OUT, at, error=RunError("TimedOut", message, where))
+    return Ending(
+        _KINDS[outcome.kind],
+        at,
+        outcome.exit_code,
+        error=error,
+        result_json=outcome.result_json,
+        is_result_truncated=outcome.is_result_truncated,
+    )
+
+
+class HostLink:
+    """The SDK's way to a host; it knows in which run it is asked."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def call(self, ask: Ask) -> Any:
+        """Return the JSON of the answer."""
+        from luad.sdk.job import running_job  # noqa: PLC0415 - beside what it is for
+
+        job = None
+        with suppress(AttributeError):
+            job = running_job()
+        return self._host.ask(ask, job.run_id if job is not None else "")
