@@ -73,6 +73,7 @@ class Stage:
     handlers_path: Sequence[str]
     timeout_ms: int | None
     must_debug: bool = False
+    user: str | None = None
 
 
 def rehearse(job: Job, stage: Stage, on_line: Callable[[dict[str, Any]], None]) -> Rehearsal:
@@ -90,6 +91,7 @@ def rehearse(job: Job, stage: Stage, on_line: Callable[[dict[str, Any]], None]) 
         max_attempts=max(job.retry.max_attempts, stage.attempt),
         revision=job.revision,
         tags=job.tags,
+        user_id=stage.user or job.user,
     )
     interrupt = Interrupt()
     lines: list[dict[str, Any]] = []

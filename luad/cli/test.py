@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from luad.cli.rehearse import Rehearsal, Stage
     from luad.cli.session import Session
     from luad.config.settings import Settings
+    from luad.core.people import Person
     from luad.errors import Problem
 
 CODES: Final = {
@@ -49,6 +50,15 @@ CODES: Final = {
 @click.option("--attempt", type=click.IntRange(1), default=1, help="What job.attempt says")
 @click.option("--no-timeout", is_flag=True, help="Let it take as long as it likes")
 @click.option("--repeat", type=click.IntRange(1), default=1, help="So many times")
+@click.option("--user", metavar="ID", help="Whom the job is for")
+@click.option(
+    "--send",
+    type=click.Choice(["capture", "log", "real"]),
+    default="capture",
+    help="What becomes of messages; default: they are shown and go nowhere",
+)
+@click.option("--persist", is_flag=True, help="Write changed metadata to the daemon")
+@click.option("--require-delivery", is_flag=True, help="Exit 6 when a message did not arrive")
 @click.option("--pdb", "must_debug", is_flag=True, help="Open the debugger where it failed")
 @pass_session
 def test(
@@ -61,11 +71,16 @@ def test(
     attempt: int,
     no_timeout: bool,
     repeat: int,
+    user: str | None,
+    send: str,
+    persist: bool,
+    require_delivery: bool,
     must_debug: bool,
 ) -> int:
     """Run a job at once, here, in this process, under its own time limit.
 
-    No daemon is needed, and nothing is remembered. Exit 4 when it fails, 7 when it takes too long.
+    No daemon is needed, and nothing is remembered: messages go nowhere, changed metadata and jobs
+    that it makes are only shown. Exit 4 when it fails, 7 when it takes too long.
     """
     from luad.cli import project
     from luad.cli.rehearse import Stage
@@ -83,19 +98,74 @@ def test(
         handlers_path=[folder],
         timeout_ms=None if no_timeout or must_debug else job.timeout_ms,
         must_debug=must_debug,
+        user=user,
     )
-    ended = [_once(session, job, stage) for _ in range(repeat)]
+    play = Play(session, chosen, send)
+    ended = [_once(session, job, stage, play) for _ in range(repeat)]
     if session.json:
-        views = [_view(job, each) for each in ended]
+        views = [_view(job, *each) for each in ended]
         session.out.json(views[0] if repeat == 1 else {"runs": views})
-    return next((CODES[each.status] for each in ended if CODES[each.status]), ExitCode.OK)
+    if persist and ended[-1][1].metadata != dict(job.metadata):
+        _persist(session, job, ended[-1][1].metadata)
+    code = next((CODES[each.status] for each, _ in ended if CODES[each.status]), ExitCode.OK)
+    is_lost = any(
+        not each["ok"] for _, left in ended for one in left.sent for each in one["deliveries"]
+    )
+    return ExitCode.DELIVERY_FAILED if require_delivery and is_lost and not code else code
 
 
-def _once(session: Session, job: Job, stage: Stage) -> Rehearsal:
+@dataclass(frozen=True, slots=True)
+class Play:
+    """How a rehearsal is played: for whom there is, and what becomes of messages."""
+
+    session: Session
+    settings: Settings
+    send: str
+
+    def people(self) -> list[Person]:
+        """Whom the files of the project know."""
+        from luad.config.people import PeopleCatalogue
+        from luad.watcher import SnapshotReader
+
+        folders = [each for each in self.settings.users if each.is_dir()]
+        snapshot = SnapshotReader(folders, 0, self.settings.max_file_size, permit_insecure=True)
+        files = snapshot.read(0, is_settled=True).files
+        return list(PeopleCatalogue().update(files).people.values())
+
+    def carrier(self) -> Any:
+        """What carries messages to services."""
+        if self.send != "real":
+            return None
+        from luad.cli.stage import RealCarrier
+
+        return RealCarrier(allow_private=self.settings.webhooks_allow_private)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a rehearsal has left: messages, made jobs, metadata."""
+
+    sent: list[dict[str, Any]]
+    created: list[dict[str, Any]]
+    metadata: dict[str, Any]
+
+
+def _persist(session: Session, job: Job, metadata: dict[str, Any]) -> None:
+    from luad.client import segment
+
+    session.client().put(f"/jobs/{segment(job.name)}/metadata", metadata)
+    if not session.json:
+        session.out.say("  metadata are written to the daemon")
+
+
+def _once(session: Session, job: Job, stage: Stage, play: Play) -> tuple[Rehearsal, Left]:
     from luad.cli.rehearse import rehearse, stdout_to_stderr
+    from luad.cli.stage import Stand
+    from luad.sdk.link import set_link
 
     if not session.json:
-        session.out.line(f"▶ {job.name}   {job.handler}", "bold")
+        whom = f"   for {stage.user or job.user}" if stage.user or job.user else ""
+        session.out.line(f"▶ {job.name}   {job.handler}{whom}", "bold")
 
     def on_line(line: dict[str, Any]) -> None:
         if session.json:
@@ -107,14 +177,47 @@ def _once(session: Session, job: Job, stage: Stage) -> Rehearsal:
         for more in str(line.get("exception") or "").splitlines():
             session.out.line(f"    {clean(more)}", style)
 
-    with stdout_to_stderr() if session.json else nullcontext():
-        ended = rehearse(job, stage, on_line)
+    stand = Stand(job, play.people(), stage.scheduled_for, play.carrier())
+    before = set_link(stand)
+    try:
+        with stdout_to_stderr() if session.json else nullcontext():
+            ended = rehearse(job, stage, on_line)
+        left = Left(stand.sent(), stand.created(), dict(stand.metadata()))
+    finally:
+        set_link(before)
+        stand.close()
     if not session.json:
+        _show_left(session, job, left, play.send)
         _show(session, ended)
-    return ended
+    return ended, left
 
 
-def _view(job: Job, ended: Rehearsal) -> dict[str, Any]:
+def _show_left(session: Session, job: Job, left: Left, send: str) -> None:
+    from luad.config.messages import plain_text
+
+    out = session.out
+    for message in left.sent:
+        channels = ", ".join(each["channel"] for each in message["deliveries"])
+        verb = "sent" if send == "real" else "would send"
+        out.line(f"  → {verb} to {message['user_id']} ({channels})", "cyan")
+        if message["title"]:
+            out.line(f"      {clean(message['title'])}", "bold")
+        for line in plain_text(message["parts"]).splitlines():
+            out.line(f"      {clean(line)}")
+        for each in message["deliveries"]:
+            if not each["ok"]:
+                out.line(f"      not by {each['channel']}: {clean(each['error'])}", "red")
+    for made in left.created:
+        out.line(f"  + would make {made['name']}: {made['summary']}", "cyan")
+    before = dict(job.metadata)
+    for key in sorted({*before, *left.metadata}):
+        old, new = before.get(key), left.metadata.get(key)
+        if old != new:
+            change = f"{json.dumps(old)} → {json.dumps(new)}"
+            out.line(f"  metadata  {key}: {change}    (not saved; --persist keeps it)")
+
+
+def _view(job: Job, ended: Rehearsal, left: Left) -> dict[str, Any]:
     return {
         "job": job.name,
         "handler": job.handler,
@@ -122,6 +225,9 @@ def _view(job: Job, ended: Rehearsal) -> dict[str, Any]:
         "duration_ms": ended.duration_ms,
         "result": ended.result,
         "error": ended.error,
+        "sent": left.sent,
+        "created": left.created,
+        "metadata": {"before": dict(job.metadata), "after": left.metadata},
         "logs": [
             {key: line[key] for key in ("level", "logger", "message")} for line in ended.lines
         ],
