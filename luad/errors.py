@@ -29,7 +29,7 @@ class Problem:
     path: str
     line: int
     column: int
-    code: str  # LU0xx YAML, LU1xx shape, LU2xx schedule, LU3xx handler, LU4xx across files, LU5xx advice
+    code: str  # LU0xx YAML, LU1xx shape, LU2xx schedule, LU3xx handler, LU4xx across files, LU5xx advice, LU6xx users
     message: str
     help: str = ""
     severity: Severity = Severity.ERROR

@@ -17,6 +17,7 @@ from starlette.routing import Mount, Router
 
 from luad.api import (
     problems,
+    routes_about,
     routes_access,
     routes_batch,
     routes_create,
@@ -56,6 +57,7 @@ _ROUTES: Final = (
     *routes_users.ROUTES,
     *routes_events.ROUTES,
     *routes_access.ROUTES,
+    *routes_about.ROUTES,
     *routes_runs.ROUTES,
     *routes_logs.ROUTES,
     *routes_daemon.ROUTES,
@@ -69,6 +71,7 @@ def build_app(service: Service, recall: Recall, door: Door | None = None) -> Sta
         routes=[
             Mount(PREFIX, Router(_ROUTES, redirect_slashes=False)),
             *routes_daemon.OPERATIONS,
+            *routes_about.PAGES,
         ],
         middleware=[Middleware(Guard, service=service, door=door or Door(service))],
         exception_handlers={HTTPException: _pass_on},

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from luad.config.foreign import find_foreign
 from luad.config.marks import Marks, Path
@@ -69,8 +69,18 @@ def find_mistakes(value: JSON, name: SchemaName, marks: Marks | None = None) -> 
         found = list(_oversized(value, name))
         value = {key: each for key, each in value.items() if (key,) not in {m.path for m in found}}
     for error in _errors(value, name):
-        found.extend(_translate(error, value, marks))
+        found.extend(_translate(error, _Root(value, name), marks))
     return _one_per_mistake(found)
+
+
+class _Root(NamedTuple):
+    """The document that is judged, and by which schema."""
+
+    value: JSON
+    name: SchemaName
+
+
+_NOUNS: Final[dict[SchemaName, str]] = {"job": "a job", "luad": "luad.yaml", "users": "a user"}
 
 
 @cache
@@ -138,7 +148,7 @@ def _alternatives(path: Path) -> tuple[Path, ...]:
 # --- one error of jsonschema -> mistakes -------------------------------------------------------
 
 
-def _translate(error: Any, root: JSON, marks: Marks | None) -> Iterator[Mistake]:
+def _translate(error: Any, root: _Root, marks: Marks | None) -> Iterator[Mistake]:
     path: Path = tuple(error.absolute_path)
     match error.validator:
         case "additionalProperties" if error.validator_value is False:
@@ -151,8 +161,12 @@ def _translate(error: Any, root: JSON, marks: Marks | None) -> Iterator[Mistake]
             yield _wrong_type(path, error, root, marks)
         case "propertyNames" | "pattern" if _is_about_a_name(error):
             message = f"`{error.instance}` cannot be a name {_inside(path, root)}"
-            yield Mistake((*path, error.instance), "LU104", message.rstrip(),
-                          "letters, digits and `_`, not starting with a digit", is_key=True)  # fmt: skip
+            help_text = "letters, digits and `_`, not starting with a digit"
+            if path[-1:] == ("headers",):
+                help_text = "letters, digits and `-`"
+            yield Mistake(
+                (*path, error.instance), "LU104", message.rstrip(), help_text, is_key=True
+            )
         case _:
             yield _bad_value(path, error, root, marks)
 
@@ -161,7 +175,7 @@ def _is_about_a_name(error: Any) -> bool:
     return "propertyNames" in error.absolute_schema_path
 
 
-def _unknown_keys(path: Path, error: Any, root: JSON) -> Iterator[Mistake]:
+def _unknown_keys(path: Path, error: Any, root: _Root) -> Iterator[Mistake]:
     properties: dict[str, Any] = error.schema.get("properties", {})
     keys = frozenset(properties)
     taken = set(error.instance)
@@ -173,9 +187,9 @@ def _unknown_keys(path: Path, error: Any, root: JSON) -> Iterator[Mistake]:
 
 
 def _unknown_key(
-    path: Path, key: str, value: JSON, keys: frozenset[str], taken: set[str], root: JSON
+    path: Path, key: str, value: JSON, keys: frozenset[str], taken: set[str], root: _Root
 ) -> Mistake:
-    container = str(path[-1]) if path else ""
+    container = _last_key(path) if path or root.name != "users" else "user"
     message = f"unknown key `{_shorten(key)}`{_inside(path, root, ' ')}"
     place = (*path, key)
     foreign = find_foreign(container, key, value, keys)
@@ -194,13 +208,14 @@ def _unknown_key(
             help_text = f"`{key}` belongs to `type: {kind}`"
             wanted = next(first for first, *_ in KIND_KEYS.values() if first in keys)
             return Mistake(place, "LU102", message, help_text, is_key=True, settles=wanted)
-    return Mistake(place, "LU102", message, _where_it_belongs(path, key, keys), is_key=True)
+    return Mistake(place, "LU102", message, _where_it_belongs(path, key, keys, root), is_key=True)
 
 
-def _where_it_belongs(path: Path, key: str, keys: frozenset[str]) -> str:
-    if not path and key == "jobs":
-        return "each job is a document of its own; a line `---` stands between two"
-    schema = load_schema("job")
+def _where_it_belongs(path: Path, key: str, keys: frozenset[str], root: _Root) -> str:
+    if not path and key == f"{root.name.removesuffix('s')}s":
+        noun = _NOUNS[root.name].removeprefix("a ")
+        return f"each {noun} is a document of its own; a line `---` stands between two"
+    schema = load_schema(root.name)
     if path and key in schema["properties"]:
         return f"`{key}` belongs at the top level: indent it less"
     for other, each in schema["properties"].items():
@@ -209,7 +224,7 @@ def _where_it_belongs(path: Path, key: str, keys: frozenset[str]) -> str:
     return f"the keys here: {', '.join(sorted(keys))}"
 
 
-def _missing_keys(path: Path, error: Any, root: JSON) -> Iterator[Mistake]:
+def _missing_keys(path: Path, error: Any, root: _Root) -> Iterator[Mistake]:
     key = next(each for each in error.validator_value if f"'{each}'" in error.message)
     message = f"missing key `{key}`{_inside(path, root, ' ')}"
     help_text = f"write  {example_line(key, error.schema)}"
@@ -223,7 +238,7 @@ def _missing_keys(path: Path, error: Any, root: JSON) -> Iterator[Mistake]:
 # --- branches ----------------------------------------------------------------------------------
 
 
-def _branch_mistakes(path: Path, error: Any, root: JSON, marks: Marks | None) -> Iterator[Mistake]:
+def _branch_mistakes(path: Path, error: Any, root: _Root, marks: Marks | None) -> Iterator[Mistake]:
     value = error.instance
     if not isinstance(value, dict):
         return  # the wrong type is told by itself
@@ -243,7 +258,7 @@ def _branch_mistakes(path: Path, error: Any, root: JSON, marks: Marks | None) ->
             yield from _translate(inner, root, marks)
 
 
-def _choice_mistakes(path: Path, value: dict[str, JSON], root: JSON) -> Iterator[Mistake]:
+def _choice_mistakes(path: Path, value: dict[str, JSON], root: _Root) -> Iterator[Mistake]:
     if "every" in value and "seconds" in value:
         yield Mistake((*path, "seconds"), "LU107", "`every` and `seconds` both give the distance",
                       "keep one of them", is_key=True)  # fmt: skip
@@ -266,7 +281,7 @@ def _unknown_kind(path: Path, kind: JSON, kinds: list[str]) -> Mistake:
 # --- values ------------------------------------------------------------------------------------
 
 
-def _wrong_type(path: Path, error: Any, root: JSON, marks: Marks | None) -> Mistake:
+def _wrong_type(path: Path, error: Any, root: _Root, marks: Marks | None) -> Mistake:
     value, field = error.instance, _field(path, root)
     wanted = error.validator_value if isinstance(error.validator_value, list) else [
         error.validator_value
@@ -287,10 +302,13 @@ def _wrong_type(path: Path, error: Any, root: JSON, marks: Marks | None) -> Mist
     code = code if path else "LU008"
     title = error.schema.get("title", "")
     wanted = [title] if title in {"Duration", "Size"} else wanted
-    return Mistake(path, code, message, help_for_type(path, value, wanted))
+    help_text = help_for_type(path, value, wanted)
+    if not path and root.name == "users":
+        help_text = help_text.replace("each job", "each user")
+    return Mistake(path, code, message, help_text)
 
 
-def _bad_value(path: Path, error: Any, root: JSON, marks: Marks | None) -> Mistake:
+def _bad_value(path: Path, error: Any, root: _Root, marks: Marks | None) -> Mistake:
     value, field, limit = error.instance, _field(path, root), error.validator_value
     title = error.schema.get("title", "")
     shown = describe_value(value)
@@ -332,20 +350,24 @@ def _choices(words: JSON, value: JSON) -> str:
 # --- naming places -----------------------------------------------------------------------------
 
 
-def _field(path: Path, root: JSON) -> str:
+def _field(path: Path, root: _Root) -> str:
     """```max_attempts` in `retry```, or what stands for the whole document."""
     if not path:
-        return "a job"
+        return _NOUNS[root.name]
     if isinstance(path[-1], int):
         return f"item {path[-1] + 1} of {_field(path[:-1], root)}"
     return f"`{_shorten(path[-1])}`{_inside(path[:-1], root, ' ')}"
 
 
-def _inside(path: Path, root: JSON, lead: str = "") -> str:
+def _inside(path: Path, root: _Root, lead: str = "") -> str:
     """``in `schedule` (type: cron)``; empty at the top level."""
     if not path:
         return ""
-    kind = root.get("schedule") if path == ("schedule",) and isinstance(root, dict) else None
+    if isinstance(path[-1], int):
+        return f"{lead}in item {path[-1] + 1} of {_field(path[:-1], root)}"
+    document = root.value
+    is_schedule = path == ("schedule",) and isinstance(document, dict)
+    kind = document.get("schedule") if is_schedule else None
     named = kind.get("type") if isinstance(kind, dict) else None
     suffix = f" (type: {named})" if named in KIND_KEYS else ""
     return f"{lead}in `{_shorten(str(path[-1]))}`{suffix}"

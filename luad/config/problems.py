@@ -51,10 +51,20 @@ CODES: Final[dict[str, str]] = {
     "LU304": "handler-shape",
     "LU305": "import-hangs",
     "LU401": "duplicate-job",
+    "LU402": "file-and-dynamic",
+    "LU403": "duplicate-user",
+    "LU404": "unknown-user",
     "LU501": "dst",
     "LU502": "once",
     "LU503": "overlap",
     "LU504": "no-effect",
+    "LU601": "channel-type",
+    "LU602": "channel-url",
+    "LU603": "channel-service",
+    "LU604": "reference",
+    "LU605": "secret-in-clear",
+    "LU606": "duplicate-channel",
+    "LU607": "stored-user",
 }
 """Every code and the short name that stands for it; the ranges are those of `luad.errors`."""
 

@@ -16,7 +16,7 @@ from luad.api.board import BUCKETS_S, Histogram, Tally
 from luad.api.jobmetrics import FAMILIES, JobLines
 from luad.api.metrics import scrape
 from luad.api.service import JobStateView
-from luad.core.model import Cron, Job, RunState, Trigger
+from luad.core.model import Creation, Cron, Job, RunState, Trigger
 
 RAN = (RunState.SUCCEEDED, Trigger.SCHEDULE)
 LATE = (RunState.MISSED, "downtime")
@@ -24,7 +24,8 @@ LATE = (RunState.MISSED, "downtime")
 
 def view(name: str = "tidy", *, handler: str = "house:tidy", is_dynamic: bool = False) -> Any:
     job = Job(name, handler, Cron("0 3 * * *"), "r1", definition={"name": name})
-    return JobStateView(job, f"job_{name}", 0, 0, next_fire_at=1_500, is_dynamic=is_dynamic)
+    made = Creation(0) if is_dynamic else None
+    return JobStateView(job, f"job_{name}", 0, 0, next_fire_at=1_500, creation=made)
 
 
 def histogram_of(*seconds: float) -> Histogram:

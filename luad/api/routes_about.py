@@ -1,0 +1,44 @@
+"""Routes about the API itself: its document, and a page for each kind of problem.
+
+Room rule: pure text; nothing is asked of anybody.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from luad.api import openapi
+from luad.api.context import json_response
+from luad.api.params import Query
+from luad.api.problems import TABLE, ApiError, echo
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+async def show_document(request: Request) -> Response:
+    """`GET /openapi.json`: what can be asked for, and how."""
+    Query(request, ())
+    return json_response(openapi.document())
+
+
+async def show_problem(request: Request) -> Response:
+    """`GET /problems/{code}`: what a code means."""
+    code = request.path_params["code"].replace("-", "_")
+    if code not in TABLE:
+        raise ApiError("not_found", f"no problem is called {echo(code)}")
+    status, title = TABLE[code]
+    text = (
+        f"{title}\n\ncode    {code}\nstatus  {status}\n\n"
+        "`detail` says what it is about, `hint` what to do instead, and `errors`, where there are any,\n"
+        "each single mistake with its place.\n"
+    )
+    return PlainTextResponse(text)
+
+
+ROUTES: Final = (Route("/openapi.json", show_document),)
+PAGES: Final = (Route("/problems/{code}", show_problem),)

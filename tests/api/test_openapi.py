@@ -1,0 +1,50 @@
+"""The document says what the API does, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+
+from luad.api.app import _ROUTES, PREFIX
+from luad.api.openapi import OPERATIONS, document
+from luad.api.problems import TABLE
+
+
+def test_every_route_is_in_the_document_and_nothing_else() -> None:
+    served = {
+        (method.lower(), f"{PREFIX}{route.path}")
+        for route in _ROUTES
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+    assert {(op.method, op.path) for op in OPERATIONS} == served
+
+
+def test_its_schemas_are_schemas_and_every_reference_leads_somewhere() -> None:
+    components = document()["components"]["schemas"]
+    for schema in components.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+    def references(value: Any) -> Any:
+        if isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                yield value["$ref"]
+            for each in value.values():
+                yield from references(each)
+        elif isinstance(value, list):
+            for each in value:
+                yield from references(each)
+
+    for reference in references(document()):
+        assert reference.removeprefix("#/components/schemas/") in components
+
+
+async def test_it_is_served_and_so_is_a_page_for_every_problem(api: Any) -> None:
+    answer = await api.get("/v1/openapi.json")
+    assert answer.json["openapi"] == "3.1.0"
+    for code, (status, title) in TABLE.items():
+        page = (await api.get(f"/problems/{code.replace('_', '-')}")).body.decode()
+        assert title in page
+        assert str(status) in page
+    assert (await api.get("/problems/nonsense")).status == 404
