@@ -132,8 +132,13 @@ class PostOffice:
         }
         if delivery.error:
             fields["error"] = delivery.error
-        level = "warning" if delivery.state is DeliveryState.FAILED else "info"
-        self._log(Log(f"message.{delivery.state.value}", fields, level))  # type: ignore[arg-type] # levels are literals
+        match delivery.state:
+            case DeliveryState.FAILED:
+                self._log(Log("message.failed", fields, "warning"))
+            case DeliveryState.REPEATED:
+                self._log(Log("message.repeated", fields))
+            case _:
+                self._log(Log("message.delivered", fields))
 
     # --- alerts ---
 

@@ -340,8 +340,9 @@ def test_serve_refuses_wrong_settings_for_good(
     assert says in result.err
 
 
-def test_serve_listens_nowhere_but_on_its_socket(luad: Any, shop: Path) -> None:
+def test_serve_listens_beyond_this_machine_only_behind_tls(luad: Any, shop: Path) -> None:
     del shop
-    result = luad("serve", "--listen", "127.0.0.1:5823")
+    result = luad("serve", "--listen", "0.0.0.0:5823")
     assert result.code == 2
-    assert "error[usage]: luad cannot listen on 127.0.0.1:5823 yet" in result.err
+    assert "0.0.0.0:5823 is beyond this machine" in result.err
+    assert luad("serve", "--listen", "nonsense").code == 78

@@ -83,6 +83,7 @@ async def test_the_context_says_what_the_run_is(runner: Harness) -> None:
         "description": "what it does",
         "run_id": "run_1",
         "trigger": "manual",
+        "user_id": None,
         "attempt": 3,
         "max_attempts": 1,
         "scheduled_for": "1970-01-01T00:00:01.000Z",

@@ -20,7 +20,7 @@ def all_flags() -> set[str]:
         command = group.get_command(None, name)  # type: ignore[arg-type] # it looks at no context
         assert command is not None, name
         found |= {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
-    return found | {"--help"}
+    return found | {"--help", "--luad-check"}  # the last one is pytest's
 
 
 def texts_of(path: Path) -> Iterator[str]:

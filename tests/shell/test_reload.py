@@ -11,7 +11,7 @@ from luad.clock import SystemClock
 from luad.config.catalogue import Catalogue
 from luad.config.settings import Settings
 from luad.core.events import Reply
-from luad.daemon.reload import Answer, ConfigReader, Reading, Reloader
+from luad.daemon.reload import Answer, ConfigReader, PeopleReader, Reading, Reloader
 from luad.watcher import SnapshotReader
 
 
@@ -27,7 +27,12 @@ class Stumbling(ConfigReader):
 
 
 async def test_a_reading_that_fails_is_told_and_the_next_one_goes_well(tmp_path: Path) -> None:
-    reader = Stumbling(SnapshotReader([tmp_path]), Catalogue(Settings()), SystemClock())
+    reader = Stumbling(
+        SnapshotReader([tmp_path]),
+        Catalogue(Settings()),
+        SystemClock(),
+        PeopleReader(Settings(), lambda: SnapshotReader([])),
+    )
     failures: list[Exception] = []
 
     def apply(reading: Reading) -> Answer:

@@ -1,0 +1,83 @@
+"""Writes python-api.md from the docstrings; a test holds the page against them.
+
+python docs/reference/api.py
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import luad
+from luad.sdk.job import JobCore
+
+PAGE = Path(__file__).with_name("python-api.md")
+HEAD = """# Python API
+
+```python
+from luad import Jobs, User        # async def
+from luad.sync import Jobs, User   # the same names, blocking
+```
+
+In a handler, beside the daemon and on another machine it is the same: the daemon is found by `$LUAD_SOCKET`, by
+`.luad/luad.sock` of the folder, at the places where services have theirs, or by `$LUAD_URL` with `$LUAD_TOKEN`
+(or `luad.connect(url, token)`). A handler that is `async def` gets a job whose methods are awaited, a plain one a job
+whose methods wait.
+
+This page is made from the docstrings.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [HEAD]
+    for name in luad.__all__:
+        thing: Any = getattr(luad, name)
+        parts.append(f"## {name}\n\n{_text(thing)}\n")
+        if inspect.isclass(thing) and not issubclass(thing, BaseException):
+            parts += _methods(thing)
+        elif inspect.isfunction(thing):
+            parts.append(f"`{name}{_signature(thing)}`\n")
+    return "\n".join(parts)
+
+
+def _methods(thing: type) -> list[str]:
+    found = []
+    if issubclass(thing, JobCore):
+        found.append(_text(JobCore) + "\n")
+    for name, member in inspect.getmembers(thing):
+        plain = inspect.unwrap(getattr(member, "__func__", member)) if callable(member) else member
+        is_shown = not name.startswith("_") and name not in {"from_view", "with_face"}
+        if not is_shown or not inspect.getdoc(member):
+            continue
+        if inspect.isfunction(plain) and plain.__module__.startswith("luad."):
+            lead = "await " if inspect.iscoroutinefunction(plain) else ""
+            found.append(f"`{lead}{name}{_signature(plain)}`\n:   {_text(member, 4)}\n")
+        elif isinstance(member, property):
+            found.append(f"`{name}`\n:   {_text(member, 4)}\n")
+    return found
+
+
+def _signature(function: Any) -> str:
+    names = [
+        ("*" if each.kind is each.VAR_POSITIONAL else "**" if each.kind is each.VAR_KEYWORD else "")
+        + name
+        for name, each in inspect.signature(function).parameters.items()
+        if name not in {"self", "cls", "foreign"}
+    ]
+    return f"({', '.join(names)})"
+
+
+def _text(thing: Any, indent: int = 0) -> str:
+    text = inspect.getdoc(thing) or ""
+    return (
+        text.replace("``", "`")
+        .replace("\n", "\n" + " " * indent)
+        .replace(" " * indent + "\n", "\n")
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"wrote {PAGE.name}")
