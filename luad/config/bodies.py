@@ -42,7 +42,7 @@ def job_from_body(body: Mapping[str, JSON], *, timezone: str, also: Collection[s
     """
     document = dict(body)
     keep = document.pop("keep", False)
-    mistakes = list(_unfit(document))
+    mistakes = list(unfit(document))
     if not isinstance(keep, bool):
         mistakes.append(Mistake(("keep",), "LU103", "`keep` must be true or false"))
     if not mistakes and obeys("job")(document):
@@ -51,10 +51,11 @@ def job_from_body(body: Mapping[str, JSON], *, timezone: str, also: Collection[s
             return job
     elif not mistakes:
         mistakes = list(job_mistakes(document, NO_MARKS, timezone))
-    raise _refusal("job", mistakes, frozenset(also) | {"keep"})
+    raise refusal("job", mistakes, frozenset(also) | {"keep"})
 
 
-def _refusal(noun: str, mistakes: list[Mistake], also: Collection[str]) -> ValidationError:
+def refusal(noun: str, mistakes: list[Mistake], also: Collection[str] = ()) -> ValidationError:
+    """Return the error that tells *mistakes* of a body that was to be a *noun*."""
     assert mistakes, "what obeys no schema has a mistake"
     errors = tuple(_error(_called_by_its_name(each, also)) for each in mistakes[:_MAX_ERRORS])
     first = errors[0]
@@ -88,7 +89,7 @@ def _called_by_its_name(mistake: Mistake, also: Collection[str]) -> Mistake:
 # --- what no file can hold ---------------------------------------------------------------------
 
 
-def _unfit(document: Mapping[str, JSON]) -> Iterator[Mistake]:
+def unfit(document: Mapping[str, JSON]) -> Iterator[Mistake]:
     """What could not be stored, or not be written to a file and read again."""
     found = list(_unfit_values(document))
     yield from found

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from luad.config.check import Mistake
@@ -28,15 +31,14 @@ _USEFUL: Final[dict[ChannelKind, frozenset[str]]] = {
     ChannelKind.APPRISE: frozenset(("url", "timeout")),
 }
 _REFERENCE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", re.ASCII)
-_WHOLE: Final = re.compile(r"(file|credential|env):(?!//\w)(.*)", re.DOTALL)
+_WHOLE: Final = re.compile(r"(file|credential|env):(.*)", re.DOTALL)
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", re.ASCII)
 _BARE: Final = re.compile(r"\$([A-Z_][A-Z0-9_]*)", re.ASCII)
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):", re.ASCII)
 _STAND_IN: Final = "x"  # for a reference, while the rest of an address is looked at
 
-_TELLING: Final = re.compile(
-    r"auth|token|secret|passw|pwd|key|sign?ature|sig$|cookie", re.IGNORECASE | re.ASCII
-)
+_TELLING_WORDS: Final = r"(?:auth|token|secret|passw|pwd|key|sign?ature|sig\b|cookie)"
+_TELLING: Final = re.compile(_TELLING_WORDS, re.IGNORECASE | re.ASCII)
 _OPEN_SERVICES: Final = frozenset(
     ("json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "syslog", "rsyslog")
 ) | {"dbus", "glib", "qt", "kde", "gnome", "macosx", "windows", "mqtt", "mqtts", "ntfy", "ntfys"}
@@ -55,12 +57,50 @@ class Services:
     accepts: Callable[[str], bool]
 
 
+Ask: TypeAlias = Callable[[], Services | None]
+"""Asks Apprise to judge; None where nobody can, or nobody should: it is not for the daemon to import."""
+
+
+def nobody() -> Services | None:
+    """Judge nothing."""
+    return None
+
+
+@cache
+def apprise_services() -> Services | None:
+    """Return what Apprise says, None when it is not installed. Only for `luad check`: it takes 0.5 s."""
+    with _in_silence():
+        try:
+            import apprise  # noqa: PLC0415 - an extra, and slow
+            from apprise.manager_plugins import NotificationManager  # noqa: PLC0415 - as above
+        except ImportError:
+            return None
+        capture: Any = apprise.LogCapture  # untyped, both
+        manager: Any = NotificationManager
+        asset = apprise.AppriseAsset(storage_mode=apprise.PersistentStoreMode.MEMORY)
+        schemes = frozenset(manager().schemas())
+
+    def accepts(url: str) -> bool:
+        with _in_silence(), capture(level=apprise.logging.CRITICAL):  # it would print the address
+            return apprise.Apprise.instantiate(url, asset=asset) is not None
+
+    return Services(schemes, accepts)
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """Keep to ourselves what Apprise's modules warn of: nobody who checks a file can do anything."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def build_channel(
-    number: int, item: Any, mistakes: list[Mistake], services: Services | None
+    number: int, item: Any, mistakes: list[Mistake], services: Ask = nobody
 ) -> Channel:
     """Return the channel that item *number* of `channels` declares; it must obey the schema.
 
-    What is wrong is appended to *mistakes*. With *services*, Apprise's addresses are judged by it.
+    What is wrong is appended to *mistakes*. *services* is asked when an address is Apprise's.
     """
     if isinstance(item, str):
         return Channel(item, ChannelKind(item))
@@ -83,7 +123,7 @@ def build_channel(
 
 
 def _useless_keys(place: Path, kind: ChannelKind, item: Mapping[str, Any]) -> Iterator[Mistake]:
-    for key in item.keys() - _USEFUL[kind] - {"type", "name"}:
+    for key in [each for each in item if each not in _USEFUL[kind] | {"type", "name"}]:
         message = f"`{key}` has no effect with `type: {kind.value}`"
         yield Mistake((*place, key), "LU504", message, "delete it", is_key=True, is_warning=True)
 
@@ -102,9 +142,7 @@ def _timeout_ms(path: Path, value: Any, mistakes: list[Mistake]) -> int:
 # --- addresses ---------------------------------------------------------------------------------
 
 
-def _url_mistakes(
-    place: Path, kind: ChannelKind, url: str, services: Services | None
-) -> Iterator[Mistake]:
+def _url_mistakes(place: Path, kind: ChannelKind, url: str, services: Ask) -> Iterator[Mistake]:
     path = (*place, "url")
     if not url:
         yield Mistake(
@@ -139,11 +177,9 @@ def _reference_mistakes(path: Path, text: str) -> Iterator[Mistake]:
         kind, rest = whole[1], whole[2]
         if kind == "env":
             yield Mistake(path, "LU604", "`env:` is no reference", "write ${NAME}")
-        elif kind == "file" and not rest.startswith("/"):
+        elif kind == "file" and (not rest.startswith("/") or rest.startswith("//")):
             message = "`file:` takes an absolute path"
             yield Mistake(path, "LU604", message, "write file:/etc/luad/secrets/NAME")
-        elif kind == "file" and rest.startswith("//"):
-            yield Mistake(path, "LU604", "`file:` takes a path, no address", "write file:/path")
         elif kind == "credential" and not _CREDENTIAL.fullmatch(rest):
             message = "`credential:` takes the name of a systemd credential"
             yield Mistake(
@@ -152,11 +188,11 @@ def _reference_mistakes(path: Path, text: str) -> Iterator[Mistake]:
 
 
 def is_whole_reference(text: str) -> bool:
-    """Say whether all of *text* stands somewhere else."""
-    return bool(_WHOLE.fullmatch(text) or _REFERENCE.fullmatch(text))
+    """Say whether all of *text* stands, or is meant to stand, somewhere else."""
+    return any(each.fullmatch(text) for each in (_WHOLE, _REFERENCE, _BARE))
 
 
-Fault = tuple[str, str, str]
+Fault: TypeAlias = tuple[str, str, str]
 """Code, message, help."""
 
 
@@ -170,7 +206,7 @@ def _split(url: str) -> SplitResult | None:
     return parts
 
 
-def _webhook_fault(url: str, _services: Services | None) -> Fault | None:
+def _webhook_fault(url: str, _services: Ask) -> Fault | None:
     scheme = _SCHEME.match(url)
     if any(char.isspace() or not char.isprintable() for char in url):
         return "LU602", "an address holds no blanks", "write a blank as %20"
@@ -187,7 +223,7 @@ def _webhook_fault(url: str, _services: Services | None) -> Fault | None:
     return None
 
 
-def _service_fault(url: str, services: Services | None) -> Fault | None:
+def _service_fault(url: str, services: Ask) -> Fault | None:
     if url.startswith("${"):
         return None
     scheme, separator, _ = url.partition("://")
@@ -195,13 +231,14 @@ def _service_fault(url: str, services: Services | None) -> Fault | None:
     if not separator or not _SCHEME.fullmatch(f"{scheme}:"):
         help_text = "write mailto://, slack://, tgram:// and so on, as Apprise has it"
         return "LU602", "an address of Apprise begins with the name of a service", help_text
-    if services is None:
+    known = services()
+    if known is None:
         return None
-    if scheme not in services.schemes:
-        near = difflib.get_close_matches(scheme[:40], services.schemes, n=1)
+    if scheme not in known.schemes:
+        near = difflib.get_close_matches(scheme[:40], known.schemes, n=1)
         help_text = f"did you mean `{near[0]}://`?" if near else "apprise -l lists what it knows"
         return "LU603", f"Apprise knows no service `{scheme[:40]}`", help_text
-    if not _REFERENCE.search(url) and not services.accepts(url):
+    if not _REFERENCE.search(url) and not known.accepts(url):
         message = f"Apprise cannot use this address of `{scheme}`"
         return "LU602", message, "something that it needs is missing; its documentation says what"
     return None
@@ -219,11 +256,13 @@ def _header_mistakes(path: Path, name: str, value: str) -> Iterator[Mistake]:
 
 
 def _holds_secret(kind: ChannelKind, url: str) -> bool:
-    parts = _split(url)
-    if _REFERENCE.search(url) or parts is None:
+    if _REFERENCE.search(url):
         return False  # whoever writes one reference knows where secrets belong
-    if kind is ChannelKind.APPRISE and parts.scheme.lower() not in _OPEN_SERVICES:
+    if kind is ChannelKind.APPRISE and url.partition("://")[0].lower() not in _OPEN_SERVICES:
         return True
+    parts = _split(url)
+    if parts is None:
+        return False
     if parts.password or any(_TELLING.search(key) for key, _ in parse_qsl(parts.query)):
         return True
     return any(_RANDOM.fullmatch(each) for each in parts.path.split("/"))
@@ -239,7 +278,7 @@ def _in_clear(path: Path, name: str) -> Mistake:
     )
 
 
-def known_channel(item: Any, path: Path) -> Mistake:
+def no_channel(item: Any, path: Path) -> Mistake:
     """Return what to say of an *item* that is no channel: its type, or the word, is none."""
     word = item.get("type") if isinstance(item, dict) else item
     place = (*path, "type") if isinstance(item, dict) else path
@@ -252,37 +291,35 @@ def known_channel(item: Any, path: Path) -> Mistake:
         help_text = f'write  {{type: {word}, url: "${{SOME_VARIABLE}}"}}'
         return Mistake(place, "LU601", f"a channel `{word}` needs an address", help_text)
     near = difflib.get_close_matches(word.lower()[:40], kinds, n=1)
-    help_text = f"did you mean `{near[0]}`?" if near else _elsewhere(word)
+    help_text = (
+        f"did you mean `{near[0]}`?"
+        if near
+        else "inbox, log, webhook, and for every other service  type: apprise"
+    )
     return Mistake(place, "LU601", f"unknown channel type `{word[:40]}`", help_text)
-
-
-def _elsewhere(word: str) -> str:
-    return f"inbox, log, webhook or apprise; Apprise reaches {word[:40]} if anything does"
 
 
 # --- showing lines without their secrets -------------------------------------------------------
 
-_ADDRESS: Final = re.compile(r"(\w[\w+.-]*://)([^\s\"',}\]]+)", re.ASCII)
-_HEADER: Final = re.compile(r"(?P<key>[\w-]+)(?P<colon>[\"']?\s*:\s+)(?P<value>[^#,}]+)", re.ASCII)
+_ADDRESS: Final = re.compile(r"(\w[\w+.-]*://)([^\s\"'`,}\]]+)", re.ASCII)
+_HEADER: Final = re.compile(
+    rf"([\w-]*{_TELLING_WORDS}[\w-]*[\"']?\s*:\s+)([^#,}}`]+)", re.IGNORECASE | re.ASCII
+)
+
+
+_LEGIBLE: Final = re.compile(r"\$\{[\w-]*\}|^\w[\w+.-]*://", re.ASCII)
 
 
 def masked(line: str, secrets: Collection[str]) -> str:
     """Return a line of a users file fit for showing: as long as before, its references legible."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
         line = line.replace(secret, _stars(secret))
     line = _ADDRESS.sub(lambda found: found[1] + _stars(found[2]), line)
-    return _HEADER.sub(
-        lambda found: (
-            found["key"] + found["colon"] + _stars(found["value"])
-            if _TELLING.search(found["key"])
-            else found[0]
-        ),
-        line,
-    )
+    return _HEADER.sub(lambda found: found[1] + _stars(found[2]), line)
 
 
 def _stars(text: str) -> str:
-    kept = [found.span() for found in _REFERENCE.finditer(text)]
+    kept = [found.span() for found in _LEGIBLE.finditer(text)]
     return "".join(
         char if char in " \"'" or any(first <= index < end for first, end in kept) else "*"
         for index, char in enumerate(text)

@@ -1,112 +1,173 @@
-"""People: files of `users.d/`, and bodies of the API, to persons or to what is wrong with them.
+"""Users: files of `users.d/`, and bodies of the API, to persons or to what is wrong with them.
 
-Room rule: bytes or values in, values out; opens no file, resolves no reference.
+Room rule: bytes or values in, values out; opens no file, resolves no reference, shows no secret.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from luad.config.bodies import refusal, unfit
 from luad.config.build import revision_of
-from luad.config.catalogue import FileVersion
+from luad.config.channels import Ask, build_channel, is_whole_reference, masked, no_channel, nobody
 from luad.config.check import Mistake, find_mistakes
-from luad.config.locate import locate, pointer
-from luad.config.marks import read_marks
+from luad.config.lastgood import FileVersion, LastGood, Parsed
+from luad.config.locate import locate
+from luad.config.marks import NO_MARKS, Marks, Path, read_marks
 from luad.config.problems import with_excerpts
 from luad.config.schema import obeys
-from luad.config.yaml import Document, Limits, parse_yaml
-from luad.core.model import JSON, SECOND, Origin, Wanted
-from luad.core.people import Channel, ChannelKind, Person
+from luad.config.yaml import STAND_IN, Document, Limits, parse_yaml
+from luad.core.model import JSON, Instant, Origin, Wanted
+from luad.core.people import Channel, Person
 from luad.core.zones import ZoneError, load_zone
-from luad.errors import Problem, Severity, ValidationError
-from luad.wire import parse_duration_ms
+from luad.errors import Problem, Severity
 
-_MAX_TIMEOUT_MS: Final = 60 * SECOND
-_NEED_URL: Final = frozenset({ChannelKind.WEBHOOK, ChannelKind.APPRISE})
-_SCHEMES: Final = ("http://", "https://", "${", "file:", "credential:")
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedPeople:
-    """What a file says. *is_broken*: there is an error among the problems."""
-
-    people: tuple[Person, ...]
-    problems: tuple[Problem, ...]
-    is_broken: bool = False
+_MAX_USERS: Final = 100_000
+_DEFAULT_CHANNELS: Final = ("inbox",)
+_MAY_QUOTE: Final = ("LU0", "LU1")  # these codes repeat what stands there
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPeople:
-    """What all files say: people by id, and everything that is wrong."""
+    """What all files say: people by id, everything that is wrong, and the paths of broken files
+    whose last good version is in force."""
 
     people: Mapping[str, Person] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     stale: tuple[str, ...] = ()
 
 
-def load_people(path: str, data: bytes, max_bytes: int = 1 << 20) -> ParsedPeople:
-    """Return the people of a file, and everything that is wrong with it; never raises."""
+class ParsedPeople(Parsed[Person]):
+    """What a users file says."""
+
+    __slots__ = ()
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Those in it; nobody when it is broken."""
+        return self.items
+
+
+def load_people(
+    path: str, data: bytes, max_bytes: int = 1 << 20, *, services: Ask = nobody
+) -> ParsedPeople:
+    """Return the people of a file, and everything that is wrong with it; never raises.
+
+    *path* is only shown. *services* is asked to judge the addresses that are Apprise's.
+    """
     limits = Limits(max_bytes=max_bytes)
-    people: dict[str, Person] = {}
-    problems: list[Problem] = []
+    loading = _Loading(services)
     for document in parse_yaml(data, path, limits):
-        problems.extend(document.problems)
-        if not document.is_complete:
-            continue
-        person, mistakes = _person(document)
-        if person is not None and person.id in people:
-            first = people[person.id].origin
-            place = f"{path}:{first.line}" if first else path
-            mistakes.append(_same_id(person.id, place))
-        if mistakes:
-            marks = read_marks(document)
-            problems.extend(locate(each, document, marks) for each in mistakes)
-        elif person is not None:
-            people[person.id] = person
-    shown = with_excerpts(sorted(problems)[: limits.max_problems], data)
+        loading.take(document)
+        if len(loading.problems) > limits.max_problems:
+            break
+    ordered = sorted(loading.problems, key=lambda each: (each.line, each.column, each.code))
+    shown = with_excerpts(ordered[: limits.max_problems], data)
+    shown = tuple(_without_secrets(each, loading.secrets) for each in shown)
     if any(each.severity is Severity.ERROR for each in shown):
-        return ParsedPeople((), shown, is_broken=True)
-    return ParsedPeople(tuple(people.values()), shown)
+        return ParsedPeople(path, (), shown, is_broken=True)
+    return ParsedPeople(path, tuple(loading.people), shown)
 
 
 def person_from_body(body: Mapping[str, JSON]) -> Person:
     """Return the person that *body* declares. Raises `ValidationError` with all mistakes at once."""
     document = dict(body)
-    person, mistakes = None, find_mistakes(document, "users")
-    if not mistakes:
-        person = _build(document, mistakes)
-    if mistakes or person is None:
-        errors = tuple(_error(each) for each in mistakes)
-        raise ValidationError(
-            f"the user cannot be meant so: {errors[0]['detail']}",
-            hint=errors[0].get("hint", ""),
-            errors=errors,
-        )
-    return person
+    mistakes = list(unfit(document))
+    if not mistakes and obeys("users")(document):
+        person = _build(document, mistakes, nobody)
+        if all(each.is_warning for each in mistakes):
+            return person
+    elif not mistakes:
+        mistakes = list(_all_mistakes(document, NO_MARKS, nobody))
+    raise refusal("user", [each for each in mistakes if not each.is_warning])
 
 
-def _error(mistake: Mistake) -> dict[str, str]:
-    item = {
-        "pointer": f"#{pointer(mistake.path)}",
-        "code": mistake.code,
-        "detail": mistake.message,
-    }
-    return item | {"hint": mistake.help} if mistake.help else item
+class _Loading:
+    """The documents of one file, so far."""
+
+    def __init__(self, services: Ask) -> None:
+        self.people: list[Person] = []
+        self.problems: list[Problem] = []
+        self.secrets: set[str] = set()
+        self._services = services
+        self._lines: dict[str, int] = {}  # user id -> line of the document that has it
+
+    def take(self, document: Document) -> None:
+        """Add the person of *document*, or the problems."""
+        mistakes: list[Mistake] = []
+        if document.is_complete:
+            self.secrets.update(_secrets(document.value))
+        if document.problems or not obeys("users")(document.value):
+            marks = read_marks(document) if document.is_complete else NO_MARKS
+            if document.is_complete:
+                mistakes = list(_all_mistakes(document.value, marks, self._services))
+            self._tell(document, mistakes, marks)
+            return
+        person = _build(document.value, mistakes, self._services)
+        origin = Origin(document.source.path, document.line)
+        first = self._lines.setdefault(person.id, document.line)
+        if first != document.line:
+            mistakes.append(_same_id(person.id, f"{origin.path}:{first}"))
+        self.people.append(replace(person, origin=origin))
+        if mistakes:
+            self._tell(document, mistakes, read_marks(document))
+
+    def _tell(self, document: Document, mistakes: list[Mistake], marks: Marks) -> None:
+        self.problems.extend(document.problems)
+        told = {problem.line for problem in document.problems}  # one mistake, one problem
+        located = [locate(mistake, document, marks) for mistake in mistakes]
+        self.problems.extend(problem for problem in located if problem.line not in told)
 
 
-def _person(document: Document) -> tuple[Person | None, list[Mistake]]:
-    if not obeys("users")(document.value):
-        return None, find_mistakes(document.value, "users", read_marks(document))
-    mistakes: list[Mistake] = []
-    person = _build(document.value, mistakes)
-    return replace(person, origin=Origin(document.source.path, document.line)), mistakes
+def _all_mistakes(value: JSON, marks: Marks, services: Ask) -> Iterator[Mistake]:
+    """What the schema says, and what can be said of the parts that obey it."""
+    found = find_mistakes(value, "users", marks)
+    for mistake in found:
+        yield _about_channels(mistake, value)
+    if not isinstance(value, dict):
+        return
+    wrong = {mistake.path[:1] for mistake in found if mistake.path[:1] != ("channels",)}
+    sound = {
+        key: each for key, each in value.items()
+        if (key,) not in wrong and not key.startswith(STAND_IN)
+    }  # fmt: skip
+    unsound = {mistake.path for mistake in found if mistake.path[:1] == ("channels",)}
+    if ("channels",) in unsound:
+        del sound["channels"]
+    more: list[Mistake] = []
+    _zone(sound, more)
+    _channels(sound, more, services, {path[:2] for path in unsound})
+    yield from more
 
 
-def _build(value: Mapping[str, Any], mistakes: list[Mistake]) -> Person:
-    zone = value.get("timezone", "")
+def _about_channels(mistake: Mistake, value: Any) -> Mistake:
+    """Say it better where an item of `channels` is no channel at all."""
+    path = mistake.path
+    is_item = path[:1] == ("channels",) and (len(path) == 2 or path[2:] == ("type",))
+    if not is_item or mistake.code not in {"LU104", "LU006"}:
+        return mistake
+    return no_channel(value["channels"][path[1]], path[:2])
+
+
+def _build(value: Mapping[str, Any], mistakes: list[Mistake], services: Ask) -> Person:
+    """Return the person that *value* declares; it must obey the schema."""
+    return Person(
+        id=value["id"],
+        full_name=value.get("full_name", ""),
+        emails=tuple(value.get("emails", ())),
+        phones=tuple(value.get("phones", ())),
+        timezone=_zone(value, mistakes),
+        channels=_channels(value, mistakes, services),
+        revision=revision_of(value),
+        definition=dict(value),
+    )
+
+
+def _zone(value: Mapping[str, Any], mistakes: list[Mistake]) -> str:
+    zone: str = value.get("timezone", "")
     if zone:
         try:
             load_zone(zone)
@@ -114,68 +175,61 @@ def _build(value: Mapping[str, Any], mistakes: list[Mistake]) -> Person:
             near = " or ".join(f"`{each}`" for each in error.suggestions)
             help_text = f"did you mean {near}?" if near else "IANA names look like Europe/London"
             mistakes.append(Mistake(("timezone",), "LU205", error.message, help_text))
-    channels: list[Channel] = []
-    for number, item in enumerate(value.get("channels", ("inbox",))):
-        channel = _channel(number, item, mistakes)
-        if any(each.name == channel.name for each in channels):
-            mistakes.append(
-                Mistake(
-                    ("channels", number),
-                    "LU602",
-                    f"there are two channels `{channel.name}`",
-                    "give one of them another `name`",
-                )
-            )
-        channels.append(channel)
-    return Person(
-        value["id"],
-        value.get("full_name", ""),
-        tuple(value.get("emails", ())),
-        tuple(value.get("phones", ())),
-        zone,
-        tuple(channels),
-        revision_of(value),
-        definition=dict(value),
-    )
+    return zone
 
 
-def _channel(number: int, item: Any, mistakes: list[Mistake]) -> Channel:
-    if isinstance(item, str):
-        return Channel(item, ChannelKind(item))
-    kind = ChannelKind(item["type"])
-    url = item.get("url", "")
-    place = ("channels", number)
-    if kind in _NEED_URL and not url:
-        message = f"a channel of type {kind.value} needs `url`"
-        mistakes.append(Mistake(place, "LU601", message, 'add  url: "${SOME_VARIABLE}"'))
-    if kind not in _NEED_URL and url:
-        message = f"a channel of type {kind.value} goes nowhere"
-        mistakes.append(Mistake((*place, "url"), "LU601", message, "remove `url`"))
-    if kind is ChannelKind.WEBHOOK and url and not url.startswith(_SCHEMES):
-        message = "a webhook is an http or https address"
-        mistakes.append(Mistake((*place, "url"), "LU603", message, "write https://…"))
-    timeout_ms = 10 * SECOND
-    if "timeout" in item:
-        try:
-            timeout_ms = parse_duration_ms(item["timeout"])
-        except ValueError as error:
-            mistakes.append(Mistake((*place, "timeout"), "LU104", str(error), "write 5s"))
-        if not 0 < timeout_ms <= _MAX_TIMEOUT_MS:
-            message = "a time limit is more than nothing and at most a minute"
-            mistakes.append(Mistake((*place, "timeout"), "LU104", message, "write 10s"))
-    return Channel(
-        item.get("name", kind.value),
-        kind,
-        url,
-        tuple(item.get("headers", {}).items()),
-        timeout_ms,
-        item.get("allow_private", False),
-    )
+def _channels(
+    value: Mapping[str, Any],
+    mistakes: list[Mistake],
+    services: Ask,
+    unsound: Collection[Path] = (),
+) -> tuple[Channel, ...]:
+    """Return the channels, those whose path is among *unsound* left out."""
+    channels: dict[str, Channel] = {}
+    for number, item in enumerate(value.get("channels", _DEFAULT_CHANNELS)):
+        place = ("channels", number)
+        if place in unsound:
+            continue
+        channel = build_channel(number, item, mistakes, services)
+        if channel.name in channels:
+            message = f"two channels are named `{channel.name}`"
+            help_text = "give one of them another `name`"
+            mistakes.append(Mistake(place, "LU606", message, help_text))
+        channels[channel.name] = channel
+    return tuple(channels.values())
 
 
 def _same_id(user_id: str, place: str) -> Mistake:
     message = f"duplicate user `{user_id}`"
-    return Mistake(("id",), "LU401", message, f"first defined at {place}; rename one")
+    return Mistake(("id",), "LU403", message, f"first defined at {place}; rename one")
+
+
+# --- secrets -----------------------------------------------------------------------------------
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    """The texts of a document that nobody needs to see: addresses, and the values of headers."""
+    channels = value.get("channels") if isinstance(value, dict) else None
+    for item in channels if isinstance(channels, list) else ():
+        if not isinstance(item, dict):
+            continue
+        headers = item.get("headers")
+        values = headers.values() if isinstance(headers, dict) else (headers,)
+        texts = [item.get("url"), *values]
+        for text in texts:
+            if isinstance(text, str) and len(text) > 1 and not is_whole_reference(text):
+                yield text
+
+
+def _without_secrets(problem: Problem, secrets: Collection[str]) -> Problem:
+    lines = tuple((number, masked(line, secrets)) for number, line in problem.excerpt)
+    if problem.code.startswith(_MAY_QUOTE):
+        message, help_text = masked(problem.message, secrets), masked(problem.help, secrets)
+        return replace(problem, excerpt=lines, message=message, help=help_text)
+    return replace(problem, excerpt=lines)
+
+
+# --- all of them -------------------------------------------------------------------------------
 
 
 def unknown_users(wanted: Mapping[str, Wanted], people: Mapping[str, Person]) -> list[Problem]:
@@ -194,67 +248,66 @@ def unknown_users(wanted: Mapping[str, Wanted], people: Mapping[str, Person]) ->
 
 
 class PeopleCatalogue:
-    """Remembers every file of the folders of people, and the last good version of a broken one."""
+    """Remembers every file of the folders of people, and the last good version of a broken one.
 
-    def __init__(self, max_bytes: int = 1 << 20) -> None:
+    *services* is asked to judge the addresses that are Apprise's; by default nobody is.
+    """
+
+    def __init__(self, max_bytes: int = 1 << 20, *, services: Ask = nobody) -> None:
+        self._files = _Files(max_bytes, services)
+
+    def copy(self) -> PeopleCatalogue:
+        """Return a catalogue that goes on from here by itself, to try a load without consequences."""
+        twin = PeopleCatalogue()
+        twin._files = self._files.copy()
+        return twin
+
+    def update(
+        self, files: Mapping[str, FileVersion], *, unread: Collection[str] = ()
+    ) -> LoadedPeople:
+        """Return what *files*, a complete snapshot by shown path, say.
+
+        Nothing is known of the files in the folders *unread*: their people stay as they are.
+        """
+        loaded = self._files.update(files, unread=unread)
+        return LoadedPeople(loaded.wanted, loaded.problems, loaded.stale)
+
+
+class _Files(LastGood[Person]):
+    noun = "user"
+    plural = "users"
+    clash_code = "LU403"
+
+    def __init__(self, max_bytes: int, services: Ask) -> None:
+        super().__init__(_MAX_USERS, "add people at run time: luad users add")
         self._max_bytes = max_bytes
-        self._seen: dict[str, tuple[str, ParsedPeople]] = {}
-        self._good: dict[str, tuple[Person, ...]] = {}
-        self._holder: dict[str, str] = {}  # by id: the file that had it first
+        self._services = services
 
-    def update(self, files: Mapping[str, FileVersion]) -> LoadedPeople:
-        """Return what *files*, a complete snapshot by shown path, say."""
-        for path in [each for each in self._seen if each not in files]:
-            del self._seen[path]
-            self._good.pop(path, None)
-        for path, version in files.items():
-            known = self._seen.get(path)
-            if known is None or known[0] != version.key or version.problem is not None:
-                self._seen[path] = (version.key, self._parse(path, version))
-        people: dict[str, Person] = {}
-        problems: list[Problem] = []
-        stale: list[str] = []
-        for path in sorted(self._seen, key=self._order):
-            parsed = self._seen[path][1]
-            problems.extend(parsed.problems)
-            if parsed.is_broken:
-                stale += [path] if path in self._good else []
-                self._add(people, problems, _stale(self._good.get(path, ())), path)
-            else:
-                self._good[path] = parsed.people
-                self._add(people, problems, parsed.people, path)
-        self._holder = {each.id: _path_of(each) for each in people.values()}
-        return LoadedPeople(people, tuple(sorted(problems)), tuple(stale))
+    def parse(self, path: str, data: bytes, now: Instant | None) -> Parsed[Person]:
+        """Return the people of a file; *now* does not count."""
+        del now
+        return load_people(path, data, self._max_bytes, services=self._services)
 
-    def _parse(self, path: str, version: FileVersion) -> ParsedPeople:
-        if version.problem is not None:
-            return ParsedPeople((), (version.problem,), is_broken=True)
-        return load_people(path, version.data, self._max_bytes)
+    def name_of(self, item: Person) -> str:
+        """Return the id."""
+        return item.id
 
-    def _order(self, path: str) -> tuple[bool, str]:
-        """Files that have held an id before come first: the newcomer has to give way."""
-        return path not in self._holder.values(), path
+    def origin_of(self, item: Person) -> Origin | None:
+        """Return where they are declared."""
+        return item.origin
 
-    def _add(
-        self,
-        people: dict[str, Person],
-        problems: list[Problem],
-        found: Iterable[Person],
-        path: str,
-    ) -> None:
-        for person in found:
-            other = people.setdefault(person.id, person)
-            if other is not person:
-                line = person.origin.line if person.origin else 1
-                place = f"{_path_of(other)}:{other.origin.line if other.origin else 1}"
-                message = f"duplicate user `{person.id}`"
-                hint = f"first defined at {place}; this one is not in force"
-                problems.append(Problem(path, line, 1, "LU401", message, hint))
+    def as_stale(self, item: Person) -> Person:
+        """Return the last good version of somebody whose file is broken now."""
+        return replace(item, stale=True)
+
+    def reuse(self, item: Person, old: Person) -> Person:
+        """Return the object that was there before, if it still says the same."""
+        return old if old == item else item
 
 
-def _stale(people: Iterable[Person]) -> tuple[Person, ...]:
-    return tuple(replace(each, stale=True) for each in people)
-
-
-def _path_of(person: Person) -> str:
-    return person.origin.path if person.origin else ""
+def check_users(
+    files: Mapping[str, FileVersion], max_bytes: int = 1 << 20, *, services: Ask = nobody
+) -> LoadedPeople:
+    """Return what the users files of a project say and everything that is wrong, as `luad check` wants
+    it: with `channels.apprise_services`, addresses are judged by Apprise where it is installed."""
+    return PeopleCatalogue(max_bytes, services=services).update(files)

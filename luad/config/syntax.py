@@ -63,7 +63,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "a tab cannot indent",
         "indent with spaces",
     ),
-    "found undefined tag handle": ("tags are not used in job files", "remove the `!`"),
+    "found undefined tag handle": ("tags are not used in luad's files", "remove the `!`"),
     "found unexpected ':'": ("a `:` cannot stand here", "quote the text that holds it"),
     "found invalid Unicode character escape code": (
         "this escape names no character",
@@ -180,13 +180,13 @@ def alias_problem(source: Source, line: int, column: int) -> Problem:
             "metadata: {command: ...}",
         )
     if text[column - 1 : column] == "&":
-        return _problem(source, line, column, "anchors are not used in job files", "quote the text")
+        return _problem(source, line, column, "anchors are not used in luad's files", "quote the text")
     return Problem(
         source.path,
         line,
         column,
         "LU003",
-        "aliases are not used in job files",
+        "aliases are not used in luad's files",
         help="write the value out; text that starts with `*` must be quoted",
         end_line=line,
         end_column=column + 1,

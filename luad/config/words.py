@@ -38,6 +38,14 @@ _BOOLEANS: Final = {
     **dict.fromkeys(("yes", "y", "on"), "true"),
     **dict.fromkeys(("no", "n", "off"), "false"),
 }
+_ALPHABETS: Final[dict[Path, str]] = {
+    ("tags",): "letters, digits and `._:/-`",
+    ("pass_env",): "letters, digits, `_`, `*`",
+    ("id",): "letters, digits and `._@+-`, a letter or digit first",
+    ("user",): "the id of a user: letters, digits and `._@+-`",
+    ("emails",): "write name@example.com",
+    ("phones",): 'digits, with blanks between them, and + in front: "+44 20 7946 0018"',
+}
 _DURATION_HELP: Final = "write seconds as a number, or 90s, 10m, 1h30m, 2d"
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 _OCTAL: Final = re.compile(r"[-+]?0[0-9]+", re.ASCII)
@@ -158,10 +166,10 @@ def _help_for_string(path: Path, text: str, wanted: list[str]) -> str:
         slug = _SLUG.sub("-", plain.lower()).strip("-._")[:63]
         rule = "lower-case letters, digits, `.`, `_`, `-`; at most 63, a letter or digit first"
         return f"{rule}: {slug}" if slug else rule
-    if path[:1] == ("tags",) and wanted == ["array"]:
+    if path[:1] in {("tags",), ("emails",), ("phones",)} and wanted == ["array"]:
         return f"write a list: [{text[:48]}]"
-    if path[:1] in {("tags",), ("pass_env",)}:
-        return "letters, digits and `._:/-`" if path[0] == "tags" else "letters, digits, `_`, `*`"
+    if path[:1] in _ALPHABETS:
+        return _ALPHABETS[path[:1]]
     if not path:
         return "put a space after each `:`" if ":" in text else "write  key: value"
     if path == ("retry",):

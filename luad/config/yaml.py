@@ -168,7 +168,7 @@ def _read_document(
 ) -> Document:
     builder = _Builder(source, limits)
     if start.tags:
-        builder.refuse(start, "LU003", "tags are not used in job files", "remove the %TAG line")
+        builder.refuse(start, "LU003", "tags are not used in luad's files", "remove the %TAG line")
     first = next_event()
     value, end = builder.build(first, next_event)
     if type(first) is MappingStartEvent or builder.problems:
@@ -338,7 +338,7 @@ class _Builder:
         text: str = event.value
         if text == "<<" and event.implicit[0]:
             self.is_complete = False
-            self.refuse(event, "LU003", "merge keys (`<<`) are not used in job files",
+            self.refuse(event, "LU003", "merge keys (`<<`) are not used in luad's files",
                         "write the keys out")  # fmt: skip
         elif type(value) is not str:
             what = {bool: "true or false", type(None): "no value"}.get(type(value), "a number")
@@ -353,11 +353,11 @@ class _Builder:
 
     def _refuse_properties(self, event: Any) -> None:
         if event.tag is not None:
-            self.refuse(event, "LU003", "tags are not used in job files",
+            self.refuse(event, "LU003", "tags are not used in luad's files",
                         "quote the text, or remove the `!`")  # fmt: skip
         elif "anchor" not in self._reported:
             self._reported.add("anchor")
-            self.refuse(event, "LU003", "anchors are not used in job files",
+            self.refuse(event, "LU003", "anchors are not used in luad's files",
                         "write the value out; text that starts with `&` must be quoted")  # fmt: skip
 
     def refuse(self, event: Any, code: str, message: str, help_text: str = "") -> None:
