@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from luad.cli import project
 from luad.cli.failure import CommandError
-from luad.config.people import PeopleCatalogue, unknown_users
+from luad.config.channels import apprise_services
+from luad.config.people import check_users, unknown_users
 from luad.config.settings import SettingsError, SettingsFile, check_settings, load_settings
 from luad.watcher import FileVersion, SnapshotReader
 
@@ -57,7 +58,7 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
     loaded = project.load(chosen, files, folder_problems)
     problems += loaded.problems
     people_files = _people_files(chosen, people_paths, is_project=not paths)
-    people = PeopleCatalogue(chosen.max_file_size).update(people_files)
+    people = check_users(people_files, chosen.max_file_size, services=apprise_services)
     problems += people.problems
     if not paths:
         problems += unknown_users(loaded.wanted, people.people)

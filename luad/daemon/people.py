@@ -42,7 +42,7 @@ class Directory:
             try:
                 self._dynamic[user_id] = person_from_body(definition)
             except ValidationError as error:
-                problems.append(Problem("the store", 0, 0, "LU606", f"{user_id}: {error.message}"))
+                problems.append(Problem("the store", 0, 0, "LU607", f"{user_id}: {error.message}"))
         self._merge()
         return tuple(problems)
 

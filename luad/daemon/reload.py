@@ -64,8 +64,10 @@ class PeopleReader:
         self._catalogue = PeopleCatalogue(settings.max_file_size)
 
     def copy(self) -> PeopleReader:
-        """Return a reader that begins afresh, to read without consequences."""
-        return PeopleReader(self._settings, self._make_snapshots)
+        """Return a reader that goes on from here by itself, to read without consequences."""
+        twin = PeopleReader(self._settings, self._make_snapshots)
+        twin._catalogue = self._catalogue.copy()  # noqa: SLF001 - its own
+        return twin
 
     def read(self, now: Instant, *, is_settled: bool) -> tuple[LoadedPeople, int | None]:
         """Return who there is, and when to look again for what has not settled."""
@@ -73,7 +75,7 @@ class PeopleReader:
         if there != list(self._snapshots.folders):
             self._snapshots = self._make_snapshots()
         snapshot = self._snapshots.read(now, is_settled=is_settled)
-        loaded = self._catalogue.update(snapshot.files)
+        loaded = self._catalogue.update(snapshot.files, unread=snapshot.unread)
         return replace(loaded, problems=snapshot.problems + loaded.problems), snapshot.recheck_in_ms
 
 
