@@ -31,9 +31,10 @@ from luad.core.events import Restored
 from luad.core.model import OPEN_STATES, EndKind, Instant, RunState, Trigger
 from luad.core.people import DeliveryState
 from luad.errors import ConflictError, NotFoundError, UsageError
+from luad.store import jobrows
 from luad.store.schema import attempts, deliveries, jobs, messages, meta, revisions, runs
 from luad.store.shapes import Attempt, RecentRun, Revision, RunFilter, RunRow
-from luad.store.values import read_error, read_job, read_run
+from luad.store.values import read_error, read_run
 
 FAILED: Final = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.LOST})
 """What `@last-failed` looks for."""
@@ -51,13 +52,13 @@ _newest: Final = runs.alias("newest")
 
 def restored(connection: Connection) -> Restored:
     """Return everything that start-up needs. Raises ValueError when a row makes no sense."""
-    installed = connection.execute(select(jobs).order_by(jobs.c.name))
+    installed = connection.execute(select(*jobrows.COLUMNS).order_by(jobs.c.name))
     waiting = connection.execute(
         select(runs).where(runs.c.state.in_(_OPEN)).order_by(runs.c.claimed_at, runs.c.id)
     )
     seen = connection.execute(select(meta.c.value).where(meta.c.key == "last_seen")).scalar()
     return Restored(
-        jobs=tuple(map(read_job, installed)),
+        jobs=tuple(map(jobrows.read_job, installed)),
         open_runs=tuple(read_run(row).run for row in waiting),
         last_seen=None if seen is None else int(seen),
     )

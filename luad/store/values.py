@@ -9,25 +9,17 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Row
 
-from luad.core.events import InstallJob, RecordSkip, SaveProgress, StoredJob
+from luad.core.events import RecordSkip
 from luad.core.model import (
     JSON,
-    NO_ALERT,
-    NO_OVERLAY,
-    AlertState,
-    Creation,
     Ending,
     EndKind,
-    Origin,
-    Overlay,
-    Pause,
     ProcessIdentity,
     Reason,
     Run,
@@ -111,115 +103,6 @@ def _finite(value: JSON) -> JSON:
     if isinstance(value, list | tuple):
         return [_finite(each) for each in value]
     return value
-
-
-# --- jobs --------------------------------------------------------------------------------------
-
-
-def job_row(record: InstallJob) -> dict[str, Any]:
-    """The row of a job that is new. An installed one keeps its progress and its `installed_at`."""
-    at = to_int(record.at)
-    origin = record.origin
-    return {
-        "job_id": to_text(record.job_id),
-        "name": to_text(record.job.name),
-        "revision": to_text(record.job.revision),
-        "definition_json": to_json(record.job.definition),
-        "origin_path": None if origin is None else to_text(origin.path),
-        "origin_line": None if origin is None else to_int(origin.line),
-        "installed_at": at,
-        "grid_at": at,
-        "handled_until": at,
-        "consecutive_failures": 0,
-        "created_at": None,
-        "created_by": None,
-        "created_by_run": None,
-        **_creation_row(record.creation),
-    }
-
-
-def _creation_row(creation: Creation | None) -> dict[str, Any]:
-    if creation is None:
-        return {}
-    return {
-        "created_at": to_int(creation.at),
-        "created_by": to_text(creation.author),
-        "created_by_run": to_text_or_none(creation.run_id),
-    }
-
-
-def revision_row(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of the revision that *job*, a row of `job_row`, was installed with."""
-    return {
-        "job_id": job["job_id"],
-        "revision": job["revision"],
-        "name": job["name"],
-        "definition_json": job["definition_json"],
-        "first_seen_at": job["installed_at"],
-        "last_installed_at": job["installed_at"],
-        "created_by_run": job["created_by_run"],
-    }
-
-
-def progress_row(record: SaveProgress) -> dict[str, Any]:
-    """The columns of `jobs` that change while a job is in force; `b_job_id` names the row."""
-    pause = record.pause
-    return {
-        "b_job_id": to_text(record.job_id),
-        "grid_at": to_int(record.grid_at),
-        "handled_until": to_int(record.handled_until),
-        "consecutive_failures": to_int(record.consecutive_failures),
-        "paused_at": None if pause is None else to_int(pause.at),
-        "paused_until": None if pause is None else to_int_or_none(pause.until),
-        "pause_reason": None if pause is None else to_text(pause.reason),
-        "pause_author": None if pause is None else to_text(pause.author),
-        "overlay_json": _overlay_json(record.overlay),
-        "alert_json": _alert_json(record.alert),
-    }
-
-
-def _overlay_json(overlay: Overlay) -> str | None:
-    if overlay == NO_OVERLAY:
-        return None
-    return to_json({"values": overlay.values, "removed": list(overlay.removed)})
-
-
-def _alert_json(alert: AlertState) -> str | None:
-    if alert == NO_ALERT:
-        return None
-    return to_json([alert.cause, list(alert.failed_at), alert.succeeded_at])
-
-
-def read_job(row: Row[Any]) -> StoredJob:
-    """The job of a row of `jobs`. Raises ValueError when the row makes no sense."""
-    pause = None
-    if row.paused_at is not None:
-        pause = Pause(row.paused_at, row.pause_reason, row.pause_author, row.paused_until)
-    origin = None if row.origin_path is None else Origin(row.origin_path, row.origin_line)
-    overlay, alert = NO_OVERLAY, NO_ALERT
-    if row.overlay_json is not None:
-        written = json.loads(row.overlay_json)
-        overlay = Overlay(written["values"], tuple(written["removed"]))
-    if row.alert_json is not None:
-        cause, failed_at, succeeded_at = json.loads(row.alert_json)
-        alert = AlertState(cause, tuple(failed_at), succeeded_at)
-    creation = None
-    if row.created_at is not None:
-        author = sys.intern(row.created_by or "")
-        creation = Creation(row.created_at, author, row.created_by_run)
-    progress = SaveProgress(
-        row.job_id, row.grid_at, row.handled_until, row.consecutive_failures, pause, overlay, alert
-    )
-    return StoredJob(
-        row.job_id,
-        row.name,
-        row.definition_json,
-        row.revision,
-        origin,
-        row.installed_at,
-        progress,
-        creation,
-    )
 
 
 # --- runs --------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from luad.core.events import (
     SaveRun,
 )
 from luad.core.model import OPEN_STATES, Instant, Run, RunState
-from luad.store import access, mail, values
+from luad.store import access, jobrows, mail, values
 from luad.store.schema import attempts, jobs, meta, revisions, runs
 
 _OPEN: Final = sorted(state.value for state in OPEN_STATES)
@@ -131,12 +131,12 @@ def _grouped(records: Iterable[Record]) -> Iterator[tuple[type, Sequence[Any]]]:
 
 def _install_jobs(connection: Connection, group: Sequence[InstallJob], _: Instant) -> list[str]:
     # The last one of a name wins: two rows of one name would be two jobs at the next start.
-    all_rows = list(map(values.job_row, group))
+    all_rows = list(map(jobrows.job_row, group))
     rows = list({row["name"]: row for row in all_rows}.values())
     freed = [{"b_name": row["name"], "b_job_id": row["job_id"]} for row in rows]
     connection.execute(_free_name, freed)
     connection.execute(_install, rows)
-    connection.execute(_see_revision, [values.revision_row(row) for row in all_rows])
+    connection.execute(_see_revision, [jobrows.revision_row(row) for row in all_rows])
     return []
 
 
@@ -148,7 +148,7 @@ def _remove_jobs(connection: Connection, group: Sequence[RemoveJob], _: Instant)
 def _save_progresses(
     connection: Connection, group: Sequence[SaveProgress], _: Instant
 ) -> list[str]:
-    connection.execute(_save_progress, [values.progress_row(each) for each in group])
+    connection.execute(_save_progress, [jobrows.progress_row(each) for each in group])
     return []
 
 

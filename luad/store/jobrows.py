@@ -1,0 +1,178 @@
+"""Between the jobs of the engine and the rows of `jobs` and `revisions`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from luad.core.events import InstallJob, SaveProgress, StoredJob
+from luad.core.model import (
+    NO_ALERT,
+    NO_OVERLAY,
+    AlertState,
+    Creation,
+    Origin,
+    Overlay,
+    Pause,
+)
+from luad.store.schema import jobs
+from luad.store.values import to_int, to_int_or_none, to_json, to_text, to_text_or_none
+
+COLUMNS: Final = (
+    jobs.c.job_id,
+    jobs.c.name,
+    jobs.c.revision,
+    jobs.c.definition_json,
+    jobs.c.origin_path,
+    jobs.c.origin_line,
+    jobs.c.installed_at,
+    jobs.c.grid_at,
+    jobs.c.handled_until,
+    jobs.c.consecutive_failures,
+    jobs.c.paused_at,
+    jobs.c.paused_until,
+    jobs.c.pause_reason,
+    jobs.c.pause_author,
+    jobs.c.created_at,
+    jobs.c.created_by,
+    jobs.c.created_by_run,
+    jobs.c.overlay_json,
+    jobs.c.alert_json,
+)
+"""What `read_job` takes, in this order."""
+
+
+def job_row(record: InstallJob) -> dict[str, Any]:
+    """The row of a job that is new. An installed one keeps its progress and its `installed_at`."""
+    at = to_int(record.at)
+    origin = record.origin
+    return {
+        "job_id": to_text(record.job_id),
+        "name": to_text(record.job.name),
+        "revision": to_text(record.job.revision),
+        "definition_json": to_json(record.job.definition),
+        "origin_path": None if origin is None else to_text(origin.path),
+        "origin_line": None if origin is None else to_int(origin.line),
+        "installed_at": at,
+        "grid_at": at,
+        "handled_until": at,
+        "consecutive_failures": 0,
+        "created_at": None,
+        "created_by": None,
+        "created_by_run": None,
+        **_creation_row(record.creation),
+    }
+
+
+def _creation_row(creation: Creation | None) -> dict[str, Any]:
+    if creation is None:
+        return {}
+    return {
+        "created_at": to_int(creation.at),
+        "created_by": to_text(creation.author),
+        "created_by_run": to_text_or_none(creation.run_id),
+    }
+
+
+def revision_row(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of the revision that *job*, a row of `job_row`, was installed with."""
+    return {
+        "job_id": job["job_id"],
+        "revision": job["revision"],
+        "name": job["name"],
+        "definition_json": job["definition_json"],
+        "first_seen_at": job["installed_at"],
+        "last_installed_at": job["installed_at"],
+        "created_by_run": job["created_by_run"],
+    }
+
+
+def progress_row(record: SaveProgress) -> dict[str, Any]:
+    """The columns of `jobs` that change while a job is in force; `b_job_id` names the row."""
+    pause = record.pause
+    return {
+        "b_job_id": to_text(record.job_id),
+        "grid_at": to_int(record.grid_at),
+        "handled_until": to_int(record.handled_until),
+        "consecutive_failures": to_int(record.consecutive_failures),
+        "paused_at": None if pause is None else to_int(pause.at),
+        "paused_until": None if pause is None else to_int_or_none(pause.until),
+        "pause_reason": None if pause is None else to_text(pause.reason),
+        "pause_author": None if pause is None else to_text(pause.author),
+        "overlay_json": _overlay_json(record.overlay),
+        "alert_json": _alert_json(record.alert),
+    }
+
+
+def _overlay_json(overlay: Overlay) -> str | None:
+    if overlay == NO_OVERLAY:
+        return None
+    return to_json({"values": overlay.values, "removed": list(overlay.removed)})
+
+
+def _alert_json(alert: AlertState) -> str | None:
+    if alert == NO_ALERT:
+        return None
+    return to_json([alert.cause, list(alert.failed_at), alert.succeeded_at])
+
+
+def read_job(row: Row[Any]) -> StoredJob:
+    """The job of a row of `COLUMNS`. Raises ValueError when the row makes no sense."""
+    # By place and all at once: by name, one after the other, takes twice as long, and there may be
+    # a hundred thousand of them to read before anything starts.
+    (
+        job_id,
+        name,
+        revision,
+        definition,
+        origin_path,
+        origin_line,
+        installed_at,
+        grid_at,
+        handled_until,
+        failures,
+        paused_at,
+        paused_until,
+        pause_reason,
+        pause_author,
+        created_at,
+        created_by,
+        created_by_run,
+        overlay,
+        alert,
+    ) = row
+    pause = None
+    if paused_at is not None:
+        pause = Pause(paused_at, pause_reason, pause_author, paused_until)
+    progress = SaveProgress(
+        job_id,
+        grid_at,
+        handled_until,
+        failures,
+        pause,
+        NO_OVERLAY if overlay is None else _read_overlay(overlay),
+        NO_ALERT if alert is None else _read_alert(alert),
+    )
+    origin = None if origin_path is None else Origin(origin_path, origin_line)
+    creation = None
+    if created_at is not None:
+        creation = Creation(created_at, sys.intern(created_by or ""), created_by_run)
+    return StoredJob(job_id, name, definition, revision, origin, installed_at, progress, creation)
+
+
+def _read_overlay(text: str) -> Overlay:
+    match json.loads(text):
+        case {"values": dict(values), "removed": list(removed)}:
+            return Overlay(values, tuple(removed))
+    raise ValueError("this is no overlay of metadata")
+
+
+def _read_alert(text: str) -> AlertState:
+    match json.loads(text):
+        case [str(cause), list(failed_at), int() | None as succeeded_at]:
+            return AlertState(cause, tuple(failed_at), succeeded_at)
+    raise ValueError("this is no state of an alert")
