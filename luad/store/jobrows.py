@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
-
-from sqlalchemy import Row
 
 from luad.core.events import InstallJob, SaveProgress, StoredJob
 from luad.core.model import (
@@ -120,7 +118,7 @@ def _alert_json(alert: AlertState) -> str | None:
     return to_json([alert.cause, list(alert.failed_at), alert.succeeded_at])
 
 
-def read_job(row: Row[Any]) -> StoredJob:
+def read_job(row: Iterable[Any]) -> StoredJob:
     """The job of a row of `COLUMNS`. Raises ValueError when the row makes no sense."""
     # By place and all at once: by name, one after the other, takes twice as long, and there may be
     # a hundred thousand of them to read before anything starts.

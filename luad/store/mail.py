@@ -26,12 +26,21 @@ if TYPE_CHECKING:
 INTERRUPTED: Final = "luad was stopped while it was being sent; it may have arrived"
 
 _insert_message = insert(messages).on_conflict_do_nothing()
-_insert_delivery = insert(deliveries).on_conflict_do_nothing()
+_insert_delivery = insert(deliveries)
+_begin_delivery = _insert_delivery.on_conflict_do_update(
+    index_elements=["message_id", "channel"],
+    set_={
+        name: _insert_delivery.excluded[name]
+        for name in ("state", "started_at", "ended_at", "error", "answer", "is_degraded")
+    },
+    where=deliveries.c.state != DeliveryState.DELIVERED.value,
+)
 _end = (
     update(deliveries)
     .where(
         deliveries.c.message_id == bindparam("b_message_id"),
         deliveries.c.channel == bindparam("b_channel"),
+        deliveries.c.state != DeliveryState.DELIVERED.value,
     )
     .values(
         {
@@ -40,7 +49,11 @@ _end = (
         }
     )
 )
-_arrived = (
+_arrived = select(deliveries.c.channel).where(
+    deliveries.c.message_id == bindparam("b_id"),
+    deliveries.c.state == DeliveryState.DELIVERED.value,
+)
+_arrived_by_key = (
     select(deliveries.c.channel)
     .join(messages, messages.c.id == deliveries.c.message_id)
     .where(
@@ -70,12 +83,13 @@ class Mail:
         """Write *wanted* down, with a delivery for each channel that it is to take.
 
         *channels* are by message id. A delivery is `sending`, or `repeated` where that channel has
-        carried a message with the same dedupe key to the same person already.
+        carried this message, or one with the same dedupe key to the same person, already. Where it
+        has failed, or was interrupted, it begins anew.
         """
         return await self._store.write(lambda c: _begin(c, wanted, channels, now))
 
     async def end(self, ended: Sequence[Delivery]) -> None:
-        """Write down what became of deliveries."""
+        """Write down what became of deliveries. That one has arrived is never taken back."""
         if ended:
             await self._store.write(lambda c: _end_all(c, ended))
 
@@ -137,17 +151,17 @@ def _begin(
     insert_messages(connection, wanted)
     begun: list[Delivery] = []
     for message in wanted:
-        arrived: set[str] = set()
+        arrived = set(connection.execute(_arrived, {"b_id": to_text(message.id)}).scalars())
         if message.dedupe_key is not None:
             names = {"b_user": to_text(message.user), "b_key": to_text(message.dedupe_key)}
-            arrived = set(connection.execute(_arrived, names).scalars())
+            arrived.update(connection.execute(_arrived_by_key, names).scalars())
         for channel in channels[message.id]:
             is_repeated = channel in arrived
             state = DeliveryState.REPEATED if is_repeated else DeliveryState.SENDING
             ended_at = now if is_repeated else None
             begun.append(Delivery(message.id, channel, state, now, ended_at))
     if begun:
-        connection.execute(_insert_delivery, [_delivery_row(each) for each in begun])
+        connection.execute(_begin_delivery, [_delivery_row(each) for each in begun])
     return begun
 
 

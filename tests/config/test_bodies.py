@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from luad.config.bodies import job_from_body
@@ -152,7 +152,7 @@ keys = st.sampled_from(
 
 
 @given(changes=st.dictionaries(keys, json_values, max_size=3))
-@settings(max_examples=150)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_is_sent_is_a_job_or_told(changes: dict[str, Any]) -> None:
     try:
         job = make(BODY | changes)
