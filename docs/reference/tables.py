@@ -1,4 +1,4 @@
-"""Writes the tables of job-file.md and settings.md from the schemas, which are the single source.
+"""Writes the tables of the pages on files from the schemas, which are the single source.
 
 ``python docs/reference/tables.py`` rewrites the pages; with ``--check`` it only says whether it would
 change anything (exit status 1).
@@ -14,18 +14,22 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SCHEMAS = HERE.parents[1] / "schemas"
-PAGES = {"job-file.md": "job.schema.json", "settings.md": "luad.schema.json"}
+PAGES = {
+    "job-file.md": "job.schema.json",
+    "settings.md": "luad.schema.json",
+    "users-file.md": "users.schema.json",
+}
 END = "<!-- end -->\n"
 # Keys whose schema default is only what an editor fills in: left out, they mean something else.
 NO_DEFAULT = {
     "pause_after_failures", "memory", "cpu_seconds", "open_files", "processes",
     "seconds", "every", "start_at", "timezone", "socket", "state_dir", "handlers_path",
-    "user", "alert", "listen", "certificate", "key",
+    "user", "alert", "listen", "certificate", "key", "name", "url",
 }  # fmt: skip
 
 
 def main() -> int:
-    """Rewrite both pages, or compare them."""
+    """Rewrite the pages, or compare them."""
     stale = []
     for page, schema in PAGES.items():
         path = HERE / page

@@ -301,7 +301,7 @@ def no_channel(item: Any, path: Path) -> Mistake:
 
 # --- showing lines without their secrets -------------------------------------------------------
 
-_ADDRESS: Final = re.compile(r"(\w[\w+.-]*://)([^\s\"'`,}\]]+)", re.ASCII)
+_ADDRESS: Final = re.compile(r"(\w[\w+.-]*://)((?:\$\{[\w-]*\}|[^\s\"'`,}\]])+)", re.ASCII)
 _HEADER: Final = re.compile(
     rf"([\w-]*{_TELLING_WORDS}[\w-]*[\"']?\s*:\s+)([^#,}}`]+)", re.IGNORECASE | re.ASCII
 )

@@ -233,18 +233,37 @@ def _without_secrets(problem: Problem, secrets: Collection[str]) -> Problem:
 
 
 def unknown_users(wanted: Mapping[str, Wanted], people: Mapping[str, Person]) -> list[Problem]:
-    """Warn of the jobs of files that are for nobody there is."""
+    """Warn of the jobs of files that are for nobody there is, or would alert nobody."""
     problems = []
     for name, each in wanted.items():
-        user, origin = each.job.user, each.origin
-        if user is None or origin is None or user in people:
+        job, origin = each.job, each.origin
+        if origin is None or (job.user is None and job.alert is None):
             continue
-        message = f"the job `{name}` is for `{user}`, and there is no such user"
-        near = difflib.get_close_matches(user, people, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml"
-        place = (origin.path, origin.line, 1)
-        problems.append(Problem(*place, "LU404", message, hint, Severity.WARNING, job=name))
+        if job.user is not None and job.user not in people:
+            what = f"the job `{name}` is for `{job.user}`"
+            problems.append(_unknown_user(what, job.user, "/user", origin, people, name))
+        for number, user in enumerate(job.alert.to if job.alert else ()):
+            if user not in people:
+                what, place = f"`alert` of the job `{name}` names `{user}`", f"/alert/to/{number}"
+                problems.append(_unknown_user(what, user, place, origin, people, name))
     return problems
+
+
+def _unknown_user(
+    what: str, user: str, pointer: str, origin: Origin, people: Mapping[str, Person], job: str
+) -> Problem:
+    near = difflib.get_close_matches(user, people, n=1)
+    return Problem(
+        origin.path,
+        origin.line,
+        1,
+        "LU404",
+        f"{what}, and there is no such user",
+        f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml",
+        Severity.WARNING,
+        pointer=pointer,
+        job=job,
+    )
 
 
 class PeopleCatalogue:

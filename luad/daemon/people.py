@@ -5,6 +5,7 @@ Room rule: answers from memory; what is added at run time is stored before it co
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal
@@ -34,6 +35,9 @@ class Directory:
         self._dynamic: dict[str, Person] = {}
         self._file_problems: tuple[Problem, ...] = ()
         self._all: dict[str, Person] = {}
+        self._writing = (
+            asyncio.Lock()
+        )  # what is judged by who there is must be stored before others
 
     def restore(self) -> tuple[Problem, ...]:
         """Take in those whom the store remembers; return what is wrong with them."""
@@ -65,7 +69,11 @@ class Directory:
             )
             hint = f"luad users remove {user_id}, or give this one another id"
             found.append(Problem(origin.path, origin.line, 1, "LU402", message, hint))
-        wanted = {name: entry.wanted for name, entry in (entries or {}).items()}
+        wanted = {
+            name: entry.wanted
+            for name, entry in (entries or {}).items()
+            if entry.wanted.origin is not None
+        }
         return (*found, *unknown_users(wanted, self._all))
 
     # --- the service ---
@@ -92,6 +100,10 @@ class Directory:
     ) -> Person:
         """Add somebody at run time, durably. Raises `ValidationError`, `ConflictError`."""
         person = person_from_body(definition)
+        async with self._writing:
+            return await self._add(person, if_exists)
+
+    async def _add(self, person: Person, if_exists: str) -> Person:
         old = self._all.get(person.id)
         if old is not None and old.origin is not None:
             raise _file_owned(old)
@@ -107,18 +119,20 @@ class Directory:
 
     async def change(self, user_id: str, values: Mapping[str, JSON]) -> Person:
         """Merge *values* into the definition of somebody added at run time."""
-        old = self._own(user_id)
-        if values.get("id", user_id) != user_id:
-            item = {"pointer": "#/id", "code": "value", "detail": "an id cannot be changed"}
-            raise ValidationError("an id cannot be changed", errors=(item,))
-        return await self._save(person_from_body(merge_patch(old.definition, values)))
+        async with self._writing:
+            old = self._own(user_id)
+            if values.get("id", user_id) != user_id:
+                item = {"pointer": "#/id", "code": "value", "detail": "an id cannot be changed"}
+                raise ValidationError("an id cannot be changed", errors=(item,))
+            return await self._save(person_from_body(merge_patch(old.definition, values)))
 
     async def remove(self, user_id: str) -> None:
         """Remove somebody added at run time, their data too."""
-        self._own(user_id)
-        await self._store.people.remove(user_id)
-        self._dynamic.pop(user_id, None)
-        self._merge()
+        async with self._writing:
+            self._own(user_id)
+            await self._store.people.remove(user_id)
+            self._dynamic.pop(user_id, None)
+            self._merge()
 
     async def _save(self, person: Person) -> Person:
         now = self._clock.now().wall

@@ -100,10 +100,8 @@ class ConfigReader:
     def aside(self, snapshots: SnapshotReader) -> Reading:
         """Read as whoever asks for a reload would, without any consequence; from any thread."""
         with self._lock:
-            catalogue = self._catalogue.copy()
-        return ConfigReader(snapshots, catalogue, self._clock, self._people.copy()).read(
-            is_settled=True
-        )
+            catalogue, people = self._catalogue.copy(), self._people.copy()
+        return ConfigReader(snapshots, catalogue, self._clock, people).read(is_settled=True)
 
     def read(self, *, is_settled: bool = False) -> Reading:
         """Read now. *is_settled*: somebody asked for it, so believe everything at once."""

@@ -62,6 +62,19 @@ SETTINGS: dict[str, Any] = {
     "webhooks": {"allow_private": True},
 }
 
+USER: dict[str, Any] = {
+    "id": "ann",
+    "full_name": "Ann",
+    "emails": ["ann@example.com"],
+    "phones": ["+44 20 7946 0018"],
+    "timezone": "Europe/London",
+    "channels": [
+        "inbox",
+        {"type": "webhook", "url": "${A}", "headers": {"X-Token": "${B}"}, "timeout": "5s"},
+        {"type": "apprise", "name": "mail", "url": "credential:mail", "allow_private": True},
+    ],
+}
+
 
 def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield schema
@@ -73,7 +86,7 @@ def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from subschemas(schema[key])
 
 
-@pytest.mark.parametrize("name", ["job", "luad"])
+@pytest.mark.parametrize("name", ["job", "luad", "users"])
 def test_every_field_of_a_schema_explains_itself(name: SchemaName) -> None:
     schema = load_schema(name)
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -102,6 +115,7 @@ def test_the_schemas_hold_the_grammar_of_durations_and_sizes_and_none_of_cron() 
     assert definitions["size"]["pattern"] == SIZE_PATTERN
     assert "pattern" not in definitions["cron"]["properties"]["expression"]
     assert load_schema("luad")["$defs"].items() <= definitions.items()
+    assert load_schema("users")["$defs"].items() <= definitions.items()
 
 
 @pytest.mark.parametrize("document", [JOB, INTERVAL, ONCE])
@@ -187,6 +201,15 @@ def test_the_quick_test_agrees_with_jsonschema_on_settings(
     expected = _validator("luad").is_valid(mutant)
     assert obeys("luad")(mutant) == expected
     assert bool(find_mistakes(mutant, "luad")) != expected
+
+
+@settings(max_examples=150)
+@given(steps)
+def test_the_quick_test_agrees_with_jsonschema_on_users(plan: list[tuple[str, int, Any]]) -> None:
+    mutant = mutate(USER, plan)
+    expected = _validator("users").is_valid(mutant)
+    assert obeys("users")(mutant) == expected
+    assert bool(find_mistakes(mutant, "users")) != expected
 
 
 def test_a_name_that_ends_in_a_newline_is_refused_though_pythons_dollar_would_take_it() -> None:
