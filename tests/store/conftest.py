@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +76,62 @@ def is_sound() -> Callable[[Path], bool]:
             connection.close()
 
     return check
+
+
+# For each line on standard input a fork runs `main`, which writes for ever.
+LIVES = """
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        asyncio.run(main(int(line)))
+    os.write(1, f"pid {child}\\n".encode())
+    os.waitpid(child, 0)
+    os.write(1, b"dead\\n")
+"""
+
+
+@pytest.fixture
+def lives_of(state: Path) -> Iterator[Callable[[str], Callable[[int], list[str]]]]:
+    """Take the text of a script with a coroutine `main(number of the life)` that names on standard
+    output what was acknowledged. Return what lets it live: until so much is acknowledged, then it is
+    killed, whatever it is doing; the answer is all that it had named."""
+    writers: list[subprocess.Popen[str]] = []
+
+    def start(script: str) -> Callable[[int], list[str]]:
+        writer = subprocess.Popen(
+            [sys.executable, "-c", script + LIVES, str(state)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        writers.append(writer)
+        numbers = iter(range(1_000))
+        return lambda until: _one_life(writer, next(numbers), until)
+
+    yield start
+    for writer in writers:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        writer.stdin.close()
+        writer.wait()
+        writer.stdout.close()
+
+
+def _one_life(writer: subprocess.Popen[str], number: int, until: int) -> list[str]:
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    print(number, file=writer.stdin, flush=True)
+    pid = 0
+    seen: list[str] = []
+    for line in writer.stdout:
+        word = line.strip()
+        if word == "dead":
+            return seen
+        if word.startswith("pid "):
+            pid = int(word.removeprefix("pid "))
+        else:
+            seen.append(word)
+        if pid and len(seen) >= until:
+            os.kill(pid, signal.SIGKILL)
+            until = 1_000_000_000
+    raise AssertionError("the writer has ended")
