@@ -220,12 +220,16 @@ async def test_what_nobody_needs_any_more_is_forgotten(store: Store) -> None:
     await store.access.add_token(Token("old", "viewer", "d", NOW, "", NOW))
     await store.access.add_token(Token("new", "viewer", "e", NOW))
     later = NOW + 40 * DAY
+    store.access.note(NOW, "req_old", {})
+    store.access.note(later, "req_new", {})
+    await send(store, message(40 * DAY), ("inbox", DeliveryState.DELIVERED))
     for _ in range(20):
         pruned = await store.prune(later, history_ms=30 * DAY, runs_per_job=9, logs_ms=DAY)
         if pruned.is_done:
             break
-    assert (await store.mail.page())[0] == []
+    assert [each.message.at for each in (await store.mail.page())[0]] == [later]
     assert await store.access.answer("k") is None
+    assert [row_id for _, row_id, _ in await store.access.audit()] == ["req_new"]
     assert [each.name for each in await store.access.tokens()] == ["new"]
 
 
