@@ -22,7 +22,7 @@ def job_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     """Offer the names of jobs; without a daemon, those of the job files."""
     del param
     with suppress(Exception):
-        answer = _client(ctx).get("/jobs", limit=MANY, q=incomplete or None)
+        answer = _client(ctx).get("/jobs", include_dynamic=True, limit=MANY, q=incomplete or None)
         names = [job["name"] for job in answer["jobs"]]
         return [name for name in names if name.startswith(incomplete)]
     with suppress(OSError):
@@ -32,6 +32,15 @@ def job_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
             for path in Path("jobs.d").iterdir()
             if path.suffix in {".yaml", ".yml"} and path.name.startswith(incomplete)
         )
+    return []
+
+
+def user_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer the ids of people."""
+    del param
+    with suppress(Exception):
+        found = [user["id"] for user in _client(ctx).get("/users")["users"]]
+        return [user for user in found if user.startswith(incomplete)]
     return []
 
 

@@ -5,22 +5,25 @@ Room rule: asks the daemon to do it; does nothing itself.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from luad.cli.act import metadata_from
 from luad.cli.base import Command, pass_session
-from luad.cli.complete import job_names
-from luad.cli.failure import CommandError, ExitCode
-from luad.cli.times import parse_duration, parse_when, rfc3339
-from luad.cli.words import plural
+from luad.cli.complete import job_names, user_ids
+from luad.cli.failure import CommandError
+from luad.cli.times import machine_zone, parse_duration, parse_when, rfc3339
+from luad.errors import NotFoundError
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
 
 MESSAGE_HANDLER: Final = "luad.handlers.message:send"
+RETRY: Final = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 2}
+"""Of reminders: what could not be told at once is told a little later."""
+
+WHEN: Final = {"wait": "--in", "at": "--at", "every": "--every", "cron": "--cron"}
 
 
 @click.command("create", cls=Command)
@@ -32,8 +35,9 @@ MESSAGE_HANDLER: Final = "luad.handlers.message:send"
 @click.option("--cron", metavar="EXPR", help="By a cron line")
 @click.option("--timezone", metavar="ZONE", help="The schedule's zone")
 @click.option("-m", "--metadata", multiple=True, metavar="K=V", help="V may be JSON")
-@click.option("--user", metavar="ID", help="Whom it is for")
-@click.option("--timeout", metavar="DUR", help="How long a run may take")
+@click.option("--metadata-file", metavar="FILE", help="A JSON object; -m is laid over it")
+@click.option("--user", metavar="ID", help="Whom it is for", shell_complete=user_ids)
+@click.option("--timeout", metavar="DUR", help="How long an attempt may take")
 @click.option("--max-attempts", type=click.IntRange(1, 100), help="Tries, the first included")
 @click.option("--backoff", metavar="DUR", help="Between two tries")
 @click.option("-t", "--tag", "tags", multiple=True, help="A word to find it by")
@@ -41,177 +45,161 @@ MESSAGE_HANDLER: Final = "luad.handlers.message:send"
 @click.option("--keep", is_flag=True, help="It stays in the list after its success")
 @click.option(
     "--if-exists", type=click.Choice(["error", "keep", "replace"]), default="error",
-    help="When there is a dynamic job of that name",
+    help="When there is a dynamic job of that name; default: error",
 )  # fmt: skip
 @click.option("--idempotency-key", metavar="KEY", help="Requests with the same one make one job")
 @click.option("--from", "source", metavar="FILE|-", help="Jobs as in a job file, YAML or JSON")
 @pass_session
-def create(
-    session: Session,
-    *,
-    name: str | None,
-    handler: str | None,
-    wait: str | None,
-    at: str | None,
-    every: str | None,
-    cron: str | None,
-    timezone: str | None,
-    metadata: tuple[str, ...],
-    user: str | None,
-    timeout: str | None,
-    max_attempts: int | None,
-    backoff: str | None,
-    tags: tuple[str, ...],
-    inactive: bool,
-    keep: bool,
-    if_exists: str,
-    idempotency_key: str | None,
-    source: str | None,
-) -> int | None:
+def create(session: Session, /, *, source: str | None, if_exists: str, **said: Any) -> int | None:
     """Make a job at run time; prints what will happen.
 
     It lives in luad's store until it is deleted; one that is due once leaves after its success.
     """
     if source is not None:
-        if handler or wait or at or every or cron:
-            raise CommandError("--from says it all", code="usage")
-        return _create_from(session, source, if_exists)
-    if handler is None:
+        from luad.cli.batch import create_from
+
+        if any(said.values()):
+            hint = "beside it only --if-exists; everything else stands in the file"
+            raise CommandError("--from says it all", code="usage", hint=hint)
+        return create_from(session, source, if_exists)
+    if said["handler"] is None:
         raise CommandError("which handler?", code="usage", hint="--handler module:function")
-    body: dict[str, Any] = {"handler": handler, "if_exists": if_exists}
-    body |= _when(session, wait, at, every, cron, timezone)
-    retry = {} if max_attempts is None else {"max_attempts": max_attempts}
-    if backoff is not None:
-        retry["backoff_seconds"] = parse_duration(backoff) // 1_000
+    body = {"handler": said["handler"], "if_exists": if_exists, **_when(session, said)}
     given = {
-        "name": name,
-        "user": user,
-        "timeout": timeout,
-        "metadata": metadata_from(metadata),
-        "retry": retry,
-        "tags": list(tags),
-        "keep": keep,
+        "name": said["name"],
+        "user": said["user"],
+        "timeout": said["timeout"],
+        "metadata": {**_from_file(said["metadata_file"]), **metadata_from(said["metadata"])},
+        "retry": _retry(said["max_attempts"], said["backoff"]),
+        "tags": list(said["tags"]),
+        "keep": said["keep"],
     }
-    body |= {key: value for key, value in given.items() if value}
-    if inactive:
+    body |= {key: value for key, value in given.items() if value not in (None, {}, [], False)}
+    if said["inactive"]:
         body["activate"] = False
-    _create(session, body, idempotency_key)
+    _create(session, body, said["idempotency_key"])
     return None
 
 
-def _when(
-    session: Session,
-    wait: str | None,
-    at: str | None,
-    every: str | None,
-    cron: str | None,
-    timezone: str | None,
-) -> dict[str, Any]:
-    said = {"--in": wait, "--at": at, "--every": every, "--cron": cron}
-    given = [flag for flag, value in said.items() if value is not None]
+def _from_file(name: str | None) -> dict[str, Any]:
+    if name is None:
+        return {}
+    from luad.cli.batch import one_object
+
+    return one_object(name)
+
+
+def _retry(max_attempts: int | None, backoff: str | None) -> dict[str, Any]:
+    retry: dict[str, Any] = {} if max_attempts is None else {"max_attempts": max_attempts}
+    if backoff is not None:
+        seconds = parse_duration(backoff) / 1_000
+        retry["backoff_seconds"] = int(seconds) if seconds.is_integer() else seconds
+    return retry
+
+
+def _when(session: Session, said: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of the body that says when. Raises `CommandError` (usage)."""
+    given = [key for key in WHEN if said.get(key) is not None]
+    flags = " and ".join(WHEN[key] for key in given)
     if len(given) != 1:
-        what = "nothing says when" if not given else f"{' and '.join(given)} say it twice"
-        raise CommandError(what, code="usage", hint="say one of --in, --at, --every, --cron")
-    zone = {} if timezone is None else {"timezone": timezone}
-    if wait is not None:
-        parse_duration(wait)
-        return {"in": wait}
-    if at is not None:
-        if timezone is not None:
-            return {"schedule": {"type": "once", "execute_at": at, **zone}}
-        moment = rfc3339(parse_when(at, session.zone, session.now))
-        return {"schedule": {"type": "once", "execute_at": moment}}
-    if every is not None:
-        parse_duration(every)
-        return {"schedule": {"type": "interval", "every": every}}
-    return {"schedule": {"type": "cron", "expression": cron, **zone}}
+        raise CommandError(
+            f"{flags} exclude each other" if given else "nothing says when it is due",
+            code="usage",
+            hint="say one of " + ", ".join(flag for key, flag in WHEN.items() if key in said),
+        )
+    kind, zone = given[0], said.get("timezone")
+    if zone is not None and kind in {"wait", "every"}:
+        raise CommandError(f"{flags} has no time zone", code="usage", hint="leave --timezone out")
+    text: str = said[kind]
+    match kind:
+        case "wait":
+            parse_duration(text)
+            return {"in": text}
+        case "every":
+            parse_duration(text)
+            return {"schedule": {"type": "interval", "every": text}}
+        case "cron":
+            rule = {"type": "cron", "expression": text}
+            return {"schedule": rule if zone is None else {**rule, "timezone": zone}}
+        case _:
+            return {"schedule": _once(session, text, zone)}
+
+
+def _once(session: Session, text: str, zone: str | None) -> dict[str, Any]:
+    """Return the instant, with the zone in which *text* was read: the answer is shown in it."""
+    from luad.cli.session import named_zone
+
+    name = zone or session.tz or ("UTC" if session.utc else machine_zone())
+    read_in = session.zone if zone is None else named_zone(zone)
+    schedule = {"type": "once", "execute_at": rfc3339(parse_when(text, read_in, session.now))}
+    return schedule if name is None else {**schedule, "timezone": name}
 
 
 def _create(session: Session, body: dict[str, Any], key: str | None = None) -> None:
-    headers = {} if key is None else {"Idempotency-Key": f'"{key}"'}
+    headers = {} if key is None else {"Idempotency-Key": f'"{checked_key(key)}"'}
     job = session.client().request("POST", "/jobs", body, headers=headers)
     if session.json:
         session.out.json(job)
         return
-    summary = str(job.get("summary", "it has run already."))
-    session.out.line(f"Created {job['name']}: {summary[:1].lower()}{summary[1:]}")
+    name = job.get("name", job["id"])
+    summary = str(job.get("summary") or "it has run already.")
+    session.out.line(f"Created {name}: {summary[:1].lower()}{summary[1:]}")
 
 
-def _create_from(session: Session, source: str, if_exists: str) -> int:
-    from luad.config.yaml import Limits, parse_yaml
-
-    data = _read(source)
-    documents = list(parse_yaml(data, source, Limits()))
-    problems = [problem for each in documents for problem in each.problems]
-    if problems:
-        from luad.config.problems import render_full, with_excerpts
-
-        session.out.complain(render_full(with_excerpts(problems, data)))
-        return ExitCode.ERROR
-    jobs: list[Any] = []
-    for document in documents:
-        jobs += document.value if isinstance(document.value, list) else [document.value]
-    bodies = [{"if_exists": if_exists, **each} if isinstance(each, dict) else each for each in jobs]
-    answer = session.client(120).post("/jobs:batch", {"action": "create", "jobs": bodies})
-    if session.json:
-        session.out.json(answer)
-    bad = [each for each in answer["results"] if not each["ok"]]
-    if not session.json:
-        for each in bad:
-            error = each["error"]
-            session.out.complain(f"error[{error['code']}]: {each['job']}: {error['detail']}")
-            if error.get("hint"):
-                session.out.complain(f"  hint: {error['hint']}")
-        session.out.say(f"Created {plural(len(answer['results']) - len(bad), 'job')}")
-    return ExitCode.ERROR if bad else ExitCode.OK
-
-
-def _read(source: str) -> bytes:
-    if source == "-":
-        import sys
-
-        return sys.stdin.buffer.read()
-    try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise CommandError(f"cannot read {source}: {reason}", code="usage") from error
+def checked_key(key: str) -> str:
+    """Return *key* if it can stand in a header; raises `CommandError` (usage)."""
+    if not key.isascii() or not key.isprintable() or '"' in key or "\\" in key:
+        hint = "letters, digits and signs of ASCII, no quotes"
+        raise CommandError(f"{key!r} cannot be a key", code="usage", hint=hint)
+    return key
 
 
 @click.command("remind", cls=Command)
-@click.argument("user")
+@click.argument("user", shell_complete=user_ids)
 @click.argument("text")
 @click.option("--in", "wait", metavar="DUR", help="So much later")
 @click.option("--at", metavar="TIME", help="At that time")
 @click.option("--title", metavar="TEXT", help="A line above it")
 @pass_session
 def remind(
-    session: Session,
-    *,
-    user: str,
-    text: str,
-    wait: str | None,
-    at: str | None,
-    title: str | None,
+    session: Session, *, user: str, text: str, wait: str | None, at: str | None, title: str | None
 ) -> None:
     """Send someone a message later; no code is needed for it."""
+    when = _when(session, {"wait": wait, "at": at})
     metadata = {"text": text} if title is None else {"text": text, "title": title}
-    when = _when(session, wait, at, None, None, None)
-    body = {"handler": MESSAGE_HANDLER, "user": user, "metadata": metadata, **when}
-    body["retry"] = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 2}
-    _create(session, body)
+    body = {"handler": MESSAGE_HANDLER, "user": user, "metadata": metadata, "retry": RETRY}
+    _create(session, {**body, **when})
 
 
 @click.command("delete", cls=Command)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=job_names)
 @pass_session
 def delete(session: Session, *, names: tuple[str, ...]) -> None:
-    """Delete a dynamic job; its history stays. A job of a file is deleted by deleting the file."""
+    """Delete dynamic jobs; their history stays. A job of a file goes when its file does.
+
+    Nothing is deleted unless all of them can be.
+    """
+    from luad.cli import source
     from luad.client import segment
 
-    session.confirm(f"Delete {', '.join(names)}?")
     client = session.client()
-    answers = [client.delete(f"/jobs/{segment(name)}") for name in names]
+    jobs = {job["id"]: job for job in (source.job(client, name) for name in names)}
+    for job in jobs.values():
+        if file := job.get("file"):
+            raise CommandError(
+                f"{job['name']} comes from {file['path']}:{file.get('line', 1)}",
+                code="file_owned",
+                hint=f"delete the file, or luad pause {job['name']}",
+            )
+    session.confirm(f"Delete {', '.join(job['name'] for job in jobs.values())}?")
+    answers = []
+    for job_id, job in jobs.items():
+        try:
+            answer = client.delete(f"/jobs/{segment(job_id)}")
+        except NotFoundError:  # it has run and left since, or somebody else was faster
+            message = f"{job['name']} was gone already"
+            answer = {"deleted": False, "deactivated": False, "message": message}
+        answers.append({"job": job["name"], **answer})
     if session.json:
         session.out.json({"results": answers})
         return
@@ -221,7 +209,7 @@ def delete(session: Session, *, names: tuple[str, ...]) -> None:
 
 @click.command("metadata", cls=Command)
 @click.argument("name", shell_complete=job_names)
-@click.argument("pairs", nargs=-1, metavar="[K=V...]")
+@click.argument("pairs", nargs=-1, metavar="[K=V]...")
 @click.option("--replace", is_flag=True, help="Leave nothing else")
 @pass_session
 def metadata(session: Session, *, name: str, pairs: tuple[str, ...], replace: bool) -> None:

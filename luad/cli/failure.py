@@ -117,11 +117,16 @@ def as_text(error: LuadError) -> list[str]:
     """Return the lines that people read: `error[code]: message`, excerpt, mistakes, hint."""
     lines = [f"error[{error.code}]: {error.message}"]
     lines += [f"  {line}" for line in getattr(error, "body", ())]
-    for item in getattr(error, "errors", ()):
+    errors = getattr(error, "errors", ())
+    for item in errors:
         where = str(item.get("pointer") or item.get("parameter") or "")
         where = where.removeprefix("#/").replace("/", ".")
-        lines.append(f"  {where + ': ' if where else ''}{item.get('detail', '')}")
-        if item.get("hint"):
+        detail = str(item.get("detail", ""))
+        if len(errors) == 1 and error.message.endswith(detail):  # said already
+            lines += [f"  at {where}"] if where else []
+        else:
+            lines.append(f"  {where + ': ' if where else ''}{detail}")
+        if item.get("hint") and item["hint"] != error.hint:
             lines.append(f"    hint: {item['hint']}")
     hint = error.hint or _did_you_mean(getattr(error, "suggestions", ()))
     if hint:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from luad.cli.base import Command, pass_session, words
-from luad.cli.complete import job_names
+from luad.cli.complete import job_names, user_ids
 from luad.cli.failure import ExitCode
 from luad.cli.output import Cell, Table
 from luad.cli.times import parse_rfc3339, parse_when, rfc3339, show_took
@@ -34,8 +34,10 @@ TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup"]
 @click.option("--since", metavar="WHEN", help="A time, or a duration back from now")
 @click.option("--until", metavar="WHEN", help="A time, or a duration back from now")
 @click.option("--trigger", type=click.Choice(TRIGGERS), help="Only runs with this cause")
-@click.option("--user", metavar="ID", help="Only runs of jobs for them")
-@click.option("--grep", "q", metavar="TEXT", help="Only with this in the job's name or the error")
+@click.option("--user", metavar="ID", shell_complete=user_ids, help="Only runs of jobs for them")
+@click.option(
+    "--q", "--grep", "q", metavar="TEXT", help="Only with this in the job's name or the error"
+)
 @click.option(
     "--delivery",
     type=click.Choice(["ok", "failed"]),
@@ -84,7 +86,8 @@ def history(
         if answer.get("next_cursor"):
             session.out.say(f"older ones: --cursor {answer['next_cursor']}", "dim")
     else:
-        session.out.say("no such runs" if states or failed or since else "no runs yet")
+        is_filtered = any((name, states, failed, since, until, trigger, user, q, delivery, cursor))
+        session.out.say("no such runs" if is_filtered else "no runs yet")
     is_bad = exit_status and any(run["status"] in BAD for run in runs)
     return ExitCode.RUN_FAILED if is_bad else None
 

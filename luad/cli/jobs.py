@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from luad.cli.base import Command, pass_session, words
+from luad.cli.complete import user_ids
 from luad.cli.output import Cell, Table
 from luad.cli.times import parse_rfc3339, zone_name
 from luad.cli.words import (
@@ -42,6 +43,9 @@ FAR: Final = 1 << 62
 @click.command("list", cls=Command)
 @click.option("-a", "--all", "is_all", is_flag=True, help="Dynamic jobs too")
 @click.option("-t", "--tag", "tags", multiple=True, help="Only jobs with this tag")
+@click.option(
+    "--user", metavar="ID", shell_complete=user_ids, help="Only jobs for them, dynamic too"
+)
 @click.option("--status", "conditions", multiple=True, help=f"Only these: {' '.join(CONDITIONS)}")
 @click.option("--sort", type=click.Choice(["name", "next", "last", "duration"]), default="name")
 @click.option(
@@ -55,6 +59,7 @@ def list_(
     *,
     is_all: bool,
     tags: tuple[str, ...],
+    user: str | None,
     conditions: tuple[str, ...],
     sort: str,
     length: int,
@@ -66,9 +71,9 @@ def list_(
     Without a daemon the jobs come from the files, and that is said on stderr. The strip shows the
     last runs, oldest left: higher is longer, a cross failed, a dot did not run.
     """
-    chosen = _filter(words(tags), _checked(words(conditions)))
+    chosen = _filter(words(tags), user, _checked(words(conditions)))
     while True:
-        answer = fetch(session, is_all=is_all, offline=offline)
+        answer = fetch(session, is_all=is_all or user is not None, user=user, offline=offline)
         shown = sorted(filter(chosen, answer["jobs"]), key=_order(sort))
         answer = {**answer, "jobs": shown}
         if session.json:
@@ -83,14 +88,16 @@ def list_(
         session.now = wall_ms()
 
 
-def fetch(session: Session, *, is_all: bool, offline: bool) -> dict[str, Any]:
+def fetch(
+    session: Session, *, is_all: bool, offline: bool, user: str | None = None
+) -> dict[str, Any]:
     """Get the jobs from the daemon, or from the files when told to or when there is none."""
     reason = None
     if not offline:
         from luad.cli.source import all_jobs
 
         try:
-            return all_jobs(session.client(), with_dynamic=is_all)
+            return all_jobs(session.client(), with_dynamic=is_all, user=user)
         except UnavailableError as error:
             if session.url is not None or error.code != "unavailable":
                 raise  # the files here are not that daemon's
@@ -107,10 +114,13 @@ def _checked(conditions: list[str]) -> list[str]:
     return conditions
 
 
-def _filter(tags: list[str], conditions: list[str]) -> Callable[[Mapping[str, Any]], bool]:
+def _filter(
+    tags: list[str], user: str | None, conditions: list[str]
+) -> Callable[[Mapping[str, Any]], bool]:
     def is_chosen(job: Mapping[str, Any]) -> bool:
         has_tag = not tags or not set(tags).isdisjoint(job.get("tags") or ())
-        return has_tag and (not conditions or has_condition(job, conditions))
+        is_theirs = user is None or job.get("user_id") == user
+        return has_tag and is_theirs and (not conditions or has_condition(job, conditions))
 
     return is_chosen
 

@@ -16,6 +16,7 @@ import click
 
 from luad.cli import templates
 from luad.cli.base import Command, pass_session
+from luad.cli.complete import user_ids
 from luad.cli.failure import CommandError
 from luad.cli.times import parse_duration, parse_when, rfc3339, show_when
 
@@ -31,8 +32,9 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @click.option("--minimal", is_flag=True, help="Only luad.yaml and the empty folders")
 @click.option("--no-example", is_flag=True, help="Without the job hello")
+@click.option("--systemd", is_flag=True, help="A user service as well: luad.service")
 @pass_session
-def init(session: Session, *, folder: Path, minimal: bool, no_example: bool) -> None:
+def init(session: Session, *, folder: Path, minimal: bool, no_example: bool, systemd: bool) -> None:
     """Make a project: luad.yaml, jobs.d/, handlers/, an example.
 
     Nothing is overwritten: a second call adds what is missing.
@@ -49,6 +51,8 @@ def init(session: Session, *, folder: Path, minimal: bool, no_example: bool) -> 
         files[".luad/luad.schema.json"] = schema_text("luad")
         files[".luad/users.schema.json"] = schema_text("users")
         files[".gitignore"] = templates.IGNORED
+    if systemd:
+        files["luad.service"] = _unit(folder)
     for name in ("jobs.d", "handlers"):
         _make_folder(folder / name)
     created = [name for name, text in files.items() if _write_new(folder / name, text)]
@@ -63,12 +67,24 @@ def init(session: Session, *, folder: Path, minimal: bool, no_example: bool) -> 
         out.say("  " + "  ".join(created), "green")
     if kept and created:
         out.say("  kept as they are: " + "  ".join(kept))
+    if systemd:
+        unit = folder.resolve() / "luad.service"
+        out.say(f"Run it at every login:\n  systemctl --user enable --now {unit}")
     if "jobs.d/hello.yaml" in files:
         at = "" if folder == Path() else f"   (in {folder})"
         out.say(
             f"Next:{at}\n  luad test hello      run it once, here\n"
             "  luad check           check the files\n  luad serve           start the daemon"
         )
+
+
+def _unit(folder: Path) -> str:
+    """Return a user service for the project in *folder*, run by this very Python."""
+    root = folder.resolve()
+    # systemd expands % anywhere and $ in commands, and splits commands at blanks.
+    plain = str(root).replace("%", "%%")
+    luad = sys.executable.replace("%", "%%").replace("$", "$$")
+    return templates.UNIT.format(name=root.name.replace("%", "%%"), folder=plain, python=luad)
 
 
 @click.command("new", cls=Command)
@@ -78,6 +94,7 @@ def init(session: Session, *, folder: Path, minimal: bool, no_example: bool) -> 
 @click.option("--at", metavar="TIME", help="Due once")
 @click.option("--timezone", metavar="ZONE", help="The schedule's zone")
 @click.option("--handler", metavar="MOD:FN", help="Default: a function named like the job")
+@click.option("--user", metavar="ID", shell_complete=user_ids, help="Whom it is for")
 @click.option("--stdout", "is_shown", is_flag=True, help="Show the file, write nothing")
 @pass_session
 def new(
@@ -89,6 +106,7 @@ def new(
     at: str | None,
     timezone: str | None,
     handler: str | None,
+    user: str | None,
     is_shown: bool,
 ) -> None:
     """Write one job file (and a handler stub), check it, and show its next times."""
@@ -102,7 +120,7 @@ def new(
         )
     handler = handler or f"{_module_of(name)}:run"
     chosen = project.settings(session)
-    text = _job_text(name, handler, _schedule(session, cron, every, at, timezone))
+    text = _job_text(name, handler, _schedule(session, cron, every, at, timezone), user)
     job = _checked(text, name, chosen)
     if is_shown:
         print(text, end="")
@@ -136,7 +154,7 @@ def _schedule(
     return schedule
 
 
-def _job_text(name: str, handler: str, schedule: dict[str, Any]) -> str:
+def _job_text(name: str, handler: str, schedule: dict[str, Any], user: str | None) -> str:
     # A JSON string is a YAML string: quoting is nobody's problem.
     rows = [
         f"  {key}: {value if key == 'type' else json.dumps(value)}"
@@ -144,7 +162,8 @@ def _job_text(name: str, handler: str, schedule: dict[str, Any]) -> str:
     ]
     about = f"{name.replace('-', ' ').capitalize()}."
     head = [f"name: {name}", f"description: {json.dumps(about)}", f"handler: {handler}"]
-    return templates.MODELINE + "\n".join([*head, "schedule:", *rows, "timeout: 5m"]) + "\n"
+    tail = ["timeout: 5m"] if user is None else [f"user: {json.dumps(user)}", "timeout: 5m"]
+    return templates.MODELINE + "\n".join([*head, "schedule:", *rows, *tail]) + "\n"
 
 
 def _checked(text: str, name: str, chosen: Settings) -> Job:

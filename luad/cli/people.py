@@ -5,11 +5,14 @@ Room rule: asks the daemon; the one file that it may write is a new one in users
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from luad.cli.base import Command, pass_session
+from luad.cli.complete import user_ids
+from luad.cli.dynamic import checked_key
 from luad.cli.failure import CommandError, ExitCode
 from luad.cli.output import Cell, Table, clean
 from luad.cli.times import parse_rfc3339, show_took, show_when
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from luad.cli.session import Session
+
+PATIENCE_SECONDS: Final = 120.0
+"""A channel may take a minute, and others come before it."""
 
 ACTIONS: Final = ("list", "show", "add", "remove", "test", "inbox")
 FILE: Final = """\
@@ -33,7 +39,7 @@ channels:
 
 @click.command("users", cls=Command)
 @click.argument("action", type=click.Choice(ACTIONS), default="list")
-@click.argument("user", required=False)
+@click.argument("user", required=False, shell_complete=user_ids)
 @click.option("--name", default="", metavar="TEXT", help="With add: how people call them")
 @click.option("--email", "emails", multiple=True, help="With add: a mail address")
 @click.option("--phone", "phones", multiple=True, help="With add: a telephone number")
@@ -51,7 +57,10 @@ def users(
     dynamic: bool,
     count: int,
 ) -> int | None:
-    """People and their channels: list, show, add, remove, test (sends a message), inbox."""
+    """People and their channels: list, show, add, remove, test (sends a message), inbox.
+
+    add writes users.d/ID.yaml; with --dynamic, and on another machine, luad's store keeps them.
+    """
     if action == "list":
         _list(session)
         return None
@@ -160,21 +169,34 @@ def _write(session: Session, body: dict[str, Any]) -> str:
     from luad.cli import project
     from luad.config.people import load_people
 
-    folder = project.settings(session).users[0]
-    lines = [FILE.format(id=json.dumps(body["id"]), name=json.dumps(body.get("full_name", "")))]
-    lines += [f"{key}: {json.dumps(body[key])}\n" for key in ("emails", "phones") if key in body]
+    chosen = project.settings(session)
+    is_at_hand = project.settings_path(session) or any(each.is_dir() for each in chosen.jobs)
+    if session.url is not None or not is_at_hand:
+        raise CommandError(
+            "there is no project here whose users.d/ could take them",
+            code="usage",
+            hint="--dynamic adds them to luad's store; luad init makes a project",
+        )
+    folder = chosen.users[0]
+
+    def as_yaml(value: Any) -> str:  # JSON is YAML, but for characters written as two escapes
+        return json.dumps(value, ensure_ascii=False)
+
+    lines = [FILE.format(id=as_yaml(body["id"]), name=as_yaml(body.get("full_name", "")))]
+    lines += [f"{key}: {as_yaml(body[key])}\n" for key in ("emails", "phones") if key in body]
     text = "".join(lines)
     path = folder / f"{body['id']}.yaml"
     problems = load_people(str(path), text.encode()).problems
     if problems or "/" in body["id"]:
         reason = problems[0].message if problems else "an id has no slash"
-        raise CommandError(reason, code="usage")
+        raise CommandError(reason, code="usage", hint=problems[0].help if problems else "")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise CommandError(f"{path} is there already", code="file_exists") from error
+        hint = "edit it; luad reads it at once"
+        raise CommandError(f"{path} is there already", code="file_exists", hint=hint) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CommandError(f"cannot write {path}: {reason}") from error
@@ -214,12 +236,13 @@ def _inbox(session: Session, user: str, count: int) -> None:
 
 
 @click.command("send", cls=Command)
-@click.argument("user")
-@click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
+@click.argument("user", shell_complete=user_ids)
+@click.argument("texts", nargs=-1, metavar="TEXT...")
 @click.option("--title", metavar="TEXT", help="A line above it")
 @click.option("--channel", "channels", multiple=True, help="Only by this channel of theirs")
 @click.option("--image", "images", multiple=True, metavar="URL", help="A picture as well")
 @click.option("--file", "files", multiple=True, metavar="PATH|URL", help="A file as well")
+@click.option("--idempotency-key", metavar="KEY", help="Requests with the same one send once")
 @click.option("--require", type=click.Choice(["any", "all"]), default="any", help="Default: any")
 @pass_session
 def send(
@@ -231,30 +254,46 @@ def send(
     channels: tuple[str, ...],
     images: tuple[str, ...],
     files: tuple[str, ...],
+    idempotency_key: str | None,
     require: str,
 ) -> int:
     """Send a message now, and show what became of it on every channel.
 
-    Exit 6 when it did not arrive: on any channel, or with --require all on each.
+    Each TEXT is a message of its own. Exit 6 when one arrived nowhere, or with --require all when a
+    channel failed.
     """
     parts: list[Any] = [*texts]
     parts += [{"type": "image", "url": each} for each in images]
-    parts += [
-        {"type": "file", "url" if "://" in each else "path": each, "name": each.rpartition("/")[2]}
-        for each in files
-    ]
+    parts += [_file(each) for each in files]
+    if not parts:
+        raise CommandError("there is nothing to send", code="usage", hint='luad send ann "hello"')
     extra: dict[str, Any] = {"require": require}
     if title is not None:
         extra["title"] = title
     if channels:
         extra["channels"] = list(channels)
-    return _send(session, user, parts, extra)
+    return _send(session, user, parts, extra, idempotency_key)
 
 
-def _send(session: Session, user: str, parts: list[Any], extra: dict[str, Any]) -> int:
-    answer = session.client(120).post(f"{_path(user)}/send", {"messages": parts, **extra})
+def _file(place: str) -> dict[str, str]:
+    """Return the part for a file; the daemon has another working directory, and maybe another disk."""
+    if "://" in place:
+        return {"type": "file", "url": place, "name": place.rpartition("/")[2]}
+    path = Path(place).absolute()
+    return {"type": "file", "path": str(path), "name": path.name}
+
+
+def _send(
+    session: Session, user: str, parts: list[Any], extra: dict[str, Any], key: str | None = None
+) -> int:
+    client = session.client(PATIENCE_SECONDS)
+    headers = {} if key is None else {"Idempotency-Key": f'"{checked_key(key)}"'}
+    body = {"messages": parts, **extra}
+    answer = client.request("POST", f"{_path(user)}/send", body, headers=headers)
     if session.json:
         session.out.json(answer)
+    elif not answer["deliveries"]:
+        session.out.complain(f"{user} has no channel  (luad users show {user})")
     else:
         for each in answer["deliveries"]:
             glyph, style = ("✓", "green") if each["ok"] else ("✗", "red")

@@ -1,4 +1,4 @@
-"""`luad schema`: the JSON Schemas, for editors.
+"""`luad schema`: the JSON Schemas, for editors; `luad openapi`: the API's document, for programs.
 
 Room rule: copies what ships; knows nothing of its content.
 """
@@ -20,13 +20,26 @@ NAMES: Final[tuple[Literal["job", "luad", "users"], ...]] = ("job", "luad", "use
 
 @click.command("schema", cls=Command)
 @click.argument("name", type=click.Choice(NAMES), default="job")
+@click.argument("key", required=False)
 @click.option(
     "--write", "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
     help="Write all of them there (.luad, usually); refreshes older ones",
 )  # fmt: skip
 @pass_session
-def schema(session: Session, *, name: Literal["job", "luad", "users"], folder: Path | None) -> None:
-    """The JSON Schema of job files, settings and users files, as editors want it."""
+def schema(
+    session: Session, *, name: Literal["job", "luad", "users"], key: str | None, folder: Path | None
+) -> None:
+    """The JSON Schema of job files, settings or users files, as editors want it.
+
+    With KEY (`luad schema job retry.max_attempts`) what that key means, in words.
+    """
+    if key is not None:
+        from luad.cli.keydocs import describe_key
+        from luad.config.schema import load_schema
+
+        for line in describe_key(load_schema(name), key):
+            session.out.line(line)
+        return
     if folder is None:
         print(schema_text(name), end="")
         return
@@ -35,6 +48,15 @@ def schema(session: Session, *, name: Literal["job", "luad", "users"], folder: P
         session.out.json({"written": written})
     else:
         session.out.say("wrote " + "  ".join(written))
+
+
+@click.command("openapi", cls=Command)
+@pass_session
+def openapi(session: Session) -> None:
+    """The OpenAPI 3.1 document of the HTTP API of this luad; asks no daemon."""
+    from luad.api.openapi import document
+
+    session.out.json(document())
 
 
 def schema_text(name: Literal["job", "luad", "users"]) -> str:

@@ -13,6 +13,7 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import jobs_and_runs
+from luad.cli.failure import CommandError
 from luad.cli.output import clean
 from luad.cli.times import parse_rfc3339, show_left, show_took, show_when
 from luad.cli.words import (
@@ -25,7 +26,7 @@ from luad.cli.words import (
     start_delay,
     state_word,
 )
-from luad.errors import NotFoundError
+from luad.errors import LuadError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +65,8 @@ def show(session: Session, *, what: str, log: bool, as_yaml: bool, traceback: st
             return
     job = source.job(client, what)
     if as_yaml:
+        if session.json:
+            raise CommandError("--yaml and --json exclude each other", code="usage")
         print(job_file(job), end="")
         return
     _show_job(session, client, job, traceback)
@@ -116,7 +119,22 @@ def _show_run(
 def _creation(session: Session, made: Mapping[str, Any]) -> str:
     by = f" by {made['author']}" if made.get("author") else ""
     run = f" in {made['run_id']}" if made.get("run_id") else ""
-    return f"none; made {_when(session, made.get('at'))}{by}{run}"
+    return f"{_when(session, made.get('at')) or 'at run time'}{by}{run}"
+
+
+def _whom(client: Client, user: str | None) -> str:
+    """Name somebody with their channels."""
+    from luad.client import segment
+
+    if user is None:
+        return ""
+    try:
+        channels = client.get(f"/users/{segment(user)}")["channels"]
+    except NotFoundError:
+        return f"{user}   (no such user)"
+    except LuadError:  # a daemon that cannot say; the job is shown all the same
+        return user
+    return f"{user}   by {', '.join(each['name'] for each in channels) or 'no channel'}"
 
 
 def _deliveries(run: Mapping[str, Any]) -> list[str]:
@@ -175,7 +193,8 @@ def _show_job(session: Session, client: Client, job: dict[str, Any], traceback: 
         return
     glyph, style = GLYPHS[condition(job)]
     session.out.line(f"{glyph} {job['name']}   {condition(job).replace('_', ' ')}", style)
-    _fields(session, _job_fields(session, job, upcoming))
+    whom = _whom(client, job.get("user_id"))
+    _fields(session, _job_fields(session, job, upcoming, whom))
     if failed:
         at = _when(session, failed[0].get("completed_at"))
         _fields(session, {"last failure": f"{at}   {failed[0]['id']}   {error_words(failed[0])}"})
@@ -183,7 +202,7 @@ def _show_job(session: Session, client: Client, job: dict[str, Any], traceback: 
 
 
 def _job_fields(
-    session: Session, job: Mapping[str, Any], upcoming: list[dict[str, Any]]
+    session: Session, job: Mapping[str, Any], upcoming: list[dict[str, Any]], whom: str
 ) -> dict[str, str]:
     file = job.get("file") or {}
     pause = job.get("pause")
@@ -197,8 +216,9 @@ def _job_fields(
         "about": job.get("description") or "",
         "handler": job.get("handler") or "",
         "schedule": schedule_words(job, session.now, session.zone, has_zone=True),
-        "for": job.get("user_id") or "",
-        "file": origin if file else _creation(session, job.get("creation") or {}),
+        "for": whom,
+        "file": origin if file else "",
+        "made": "" if file else _creation(session, job.get("creation") or {}),
         "alert": f"sent because of: {job['alert']['cause']}" if job.get("alert") else "",
         "paused": pause_words(pause, session.now, session.zone) if pause else "",
         "next": ("\n" + " " * 16).join(times),

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 RUN_ID: Final = re.compile(r"run_[0-9A-HJKMNP-TV-Z]*")
 
 
-def all_jobs(client: Client, *, with_dynamic: bool = True) -> dict[str, Any]:
-    """Fetch every job, page by page; the answer has the shape of one page."""
-    answer = client.get("/jobs", include_dynamic=with_dynamic or None)
+def all_jobs(
+    client: Client, *, with_dynamic: bool = True, user: str | None = None
+) -> dict[str, Any]:
+    """Fetch every job (of *user*), page by page; the answer has the shape of one page."""
+    query = {"include_dynamic": with_dynamic or None, "user": user}
+    answer = client.get("/jobs", **query)
     jobs = list(answer["jobs"])
     while cursor := answer.get("next_cursor"):
-        more = client.get("/jobs", include_dynamic=with_dynamic or None, cursor=cursor)
+        more = client.get("/jobs", **query, cursor=cursor)
         jobs += more["jobs"]
         answer = {**answer, "next_cursor": more.get("next_cursor")}
     return {**answer, "jobs": jobs}

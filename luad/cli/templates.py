@@ -72,3 +72,37 @@ channels:
   # - {type: webhook, url: "${MY_WEBHOOK}"}
   # - {type: apprise, name: mail, url: "${MY_MAIL}"} # pip install 'luad[notify]'
 """
+
+UNIT: Final = """\
+# luad for the project {name}, as a service of one's own user:
+#   systemctl --user enable --now {folder}/luad.service
+# It ends at logout, unless  loginctl enable-linger  was said once. As a service of the machine luad has
+# a user of its own and a sandbox; that unit comes with luad's sources.
+
+[Unit]
+Description=luad jobs of {name}
+StartLimitIntervalSec=60
+StartLimitBurst=5
+
+[Service]
+# Ready once the store is open and the job files are loaded.
+Type=notify
+NotifyAccess=main
+WorkingDirectory={folder}
+ExecStart="{python}" -m luad serve
+# Fails when a file is broken; luad runs on with the last good version of it.
+ExecReload="{python}" -m luad reload
+Restart=on-failure
+RestartSec=2
+# Settings that cannot be meant so: starting again would not help.
+RestartPreventExitStatus=78
+WatchdogSec=30
+# Longer than the drain (30 s), in which runs may finish.
+TimeoutStopSec=90
+# TERM for the daemon only: it ends its runs itself. Whatever is left afterwards is killed.
+KillMode=mixed
+OOMPolicy=continue
+
+[Install]
+WantedBy=default.target
+"""

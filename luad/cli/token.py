@@ -11,7 +11,8 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.failure import CommandError
-from luad.cli.output import Cell, Table
+from luad.cli.output import Cell, Table, clean
+from luad.cli.times import parse_duration, parse_rfc3339, show_left, show_when
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
@@ -22,8 +23,11 @@ ACTIONS: Final = ("list", "create", "revoke")
 @click.command("token", cls=Command)
 @click.argument("action", type=click.Choice(ACTIONS), default="list")
 @click.argument("name", required=False)
-@click.option("--role", type=click.Choice(["viewer", "operator", "admin"]), default="viewer")
-@click.option("--expires", metavar="DUR", help="With create: 90d, for example; default: never")
+@click.option(
+    "--role", type=click.Choice(["viewer", "operator", "admin"]), default="viewer",
+    help="With create; default: viewer, who may look",
+)  # fmt: skip
+@click.option("--expires", metavar="DUR", help="With create; default: never")
 @pass_session
 def token(
     session: Session, *, action: str, name: str | None, role: str, expires: str | None
@@ -37,8 +41,9 @@ def token(
             return
         table = Table(["TOKEN", "ROLE", "MADE", "EXPIRES"])
         for each in answer["tokens"]:
-            made = f"{each['created_at']} by {each['created_by']}"
-            row = [Cell(each["name"], "bold"), each["role"], made, each["expires_at"] or "never"]
+            made = f"{_when(session, each['created_at'])} by {clean(each['created_by'])}"
+            until = _when(session, each["expires_at"]) or "never"
+            row = [Cell(each["name"], "bold"), each["role"], made, until]
             table.rows.append(row)
         if table.rows:
             session.out.table(table)
@@ -51,10 +56,15 @@ def token(
         from luad.client import segment
 
         session.confirm(f"Revoke the token {name}?")
-        session.out.say(client.delete(f"/tokens/{segment(name)}")["message"])
+        answer = client.delete(f"/tokens/{segment(name)}")
+        if session.json:
+            session.out.json(answer)
+        else:
+            session.out.say(answer["message"])
         return
     body: dict[str, Any] = {"name": name, "role": role}
     if expires is not None:
+        parse_duration(expires)
         body["expires_in"] = expires
     made = client.post("/tokens", body)
     if session.json:
@@ -62,3 +72,10 @@ def token(
         return
     session.out.line(made["token"])
     session.out.say("It is shown this once. Use it as $LUAD_TOKEN.")
+
+
+def _when(session: Session, text: str | None) -> str:
+    at = parse_rfc3339(text)
+    if at is None:
+        return ""
+    return f"{show_when(at, session.zone, session.now)} ({show_left(at, session.now)})"

@@ -14,11 +14,12 @@ What the exit codes mean
    0  ok
    1  error            unclassified; check found errors; reload kept a broken file
    2  usage            bad arguments, or it needs --yes
-   3  not_found        no such job or run
+   3  not_found        no such job, run or user
    4  run_failed       test, run --wait, retry --wait: the run failed
    5  run_cancelled    it was cancelled
+   6  delivery_failed  send, users test: a message did not arrive
    7  timeout          the job's time limit, or --wait-timeout
-   8  conflict         the state forbids it: already running, name taken
+   8  conflict         the state forbids it: already running, name taken, a file owns it
    9  auth             no token, or a bad one
   10  forbidden        the token may not do that
   11  unavailable      the daemon cannot be reached
@@ -43,6 +44,25 @@ How times and durations are written and shown
 Durations: 90 (seconds), 90s, 10m, 1h30m, 2d. Times: 2026-12-25T09:00, with Z or an offset, a date,
 09:00 (today), now. A time without an offset is read in the zone in which times are shown: the
 machine's, or that of --utc or --tz. JSON always has UTC.
+""",
+    "dynamic": """
+Jobs that are made at run time
+
+  luad create --handler crm:follow_up --in 48h --user ann -m ticket=T-812
+  luad remind ann "stand-up" --in 10m
+
+Such a job lives in luad's store. It is like any other: list -a, show, history, run, pause. One that
+is due once leaves the list after its success, and its history stays; --keep keeps it. What it may
+call is in `dynamic.handlers` of luad.yaml. `luad show NAME --yaml` writes it as a job file, and
+`luad create --from FILE` makes jobs of files.
+""",
+    "people": """
+People, their channels, and messages
+
+Somebody is a file in users.d/ (luad users add ID), or is kept in the store (with --dynamic). Their
+channels say where messages go: inbox (luad users inbox ID), log, webhook, and with luad[notify]
+whatever Apprise knows. `luad users test ID` tries all of them, `luad send ID TEXT` sends. An address
+with a secret in it is written as "${VARIABLE}", file:/path or credential:NAME, never in clear.
 """,
     "runs": """
 Naming jobs and runs

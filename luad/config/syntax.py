@@ -180,7 +180,9 @@ def alias_problem(source: Source, line: int, column: int) -> Problem:
             "metadata: {command: ...}",
         )
     if text[column - 1 : column] == "&":
-        return _problem(source, line, column, "anchors are not used in luad's files", "quote the text")
+        return _problem(
+            source, line, column, "anchors are not used in luad's files", "quote the text"
+        )
     return Problem(
         source.path,
         line,

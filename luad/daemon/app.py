@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections import Counter
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from luad.api import sockets
@@ -31,8 +32,10 @@ from luad.core.events import (
     Log,
     Record,
     Reply,
+    Restored,
+    StoredJob,
 )
-from luad.core.model import Instant
+from luad.core.model import Instant, Job
 from luad.core.people import Message
 from luad.core.plan import Plan
 from luad.daemon import chores, parts, signals
@@ -170,17 +173,9 @@ class Daemon:
 
     async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
         """Gather what the first turn needs; None when the files are not fit to start with."""
-        restored = self.store.restore()
-        installed, self._not_in_force = jobs_in_force(
-            restored,
-            lambda stored: job_from_store(stored.definition, stored.revision),
-            self.dynamic.allows,
-            self.logs,
-        )
+        restored = self._take_over()
         self._not_in_force += self.directory.restore()
-        self._catalogue.seed(installed)
         now = self.clock.now()
-        self.engine.restore(installed, restored, now)
         reading = await asyncio.to_thread(self._reader.read)
         self._note_reading(reading)
         errors = [each for each in reading.problems if each.severity is Severity.ERROR]
@@ -195,6 +190,29 @@ class Daemon:
         self.reloader.recheck_after(reading)
         loaded = ConfigLoaded(reading.loaded.wanted, len(errors))
         return [*lost, loaded]
+
+    def _take_over(self) -> Restored:
+        """Give the engine what the previous daemon left; return it, but for the jobs."""
+        restored = self.store.restore()
+        waiting = deque(restored.jobs)
+        restored = replace(restored, jobs=())
+        static: list[tuple[StoredJob, Job]] = []
+
+        def jobs() -> Iterator[tuple[StoredJob, Job]]:
+            for stored, job in jobs_in_force(
+                waiting,
+                lambda stored: job_from_store(stored.definition, stored.revision),
+                self.dynamic.allows,
+                self.logs,
+                self._not_in_force,
+            ):
+                if stored.origin is not None:
+                    static.append((stored, job))
+                yield stored, job
+
+        self.engine.restore(jobs(), restored, self.clock.now())
+        self._catalogue.seed(static)
+        return restored
 
     async def _live(self, events: Sequence[Event]) -> int:
         for event in events:

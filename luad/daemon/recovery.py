@@ -5,6 +5,7 @@ Room rule: start-up is the same road as everything else: what is found here beco
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from luad.core.events import AttemptEnded, Event, Restored, StoredJob
@@ -13,7 +14,8 @@ from luad.errors import Problem
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections import deque
+    from collections.abc import Callable, Iterator
 
     from luad.core.engine import Engine
     from luad.core.model import ProcessIdentity
@@ -23,31 +25,32 @@ _LOST = RunError("Lost", "luad was stopped while this ran; nobody saw how it end
 
 
 def jobs_in_force(
-    restored: Restored,
+    waiting: deque[StoredJob],
     decode: Callable[[StoredJob], Job],
     allows: Callable[[str], bool],
     logs: Logging,
-) -> tuple[list[tuple[StoredJob, Job]], list[Problem]]:
+    problems: list[Problem],
+) -> Iterator[tuple[StoredJob, Job]]:
     """Turn stored definitions into jobs again; one that cannot be is left out, loudly.
 
-    So is a dynamic one whose handler the settings allow no more (*allows*). What is left out stays in
-    the store, and is looked at again at the next start.
+    So is a dynamic one whose handler the settings allow no more (*allows*), which is added to
+    *problems*. What is left out stays in the store, and is looked at again at the next start. *waiting*
+    gets empty on the way: of a hundred thousand rows none is kept longer than it takes.
     """
-    jobs = []
-    problems = []
-    for stored in restored.jobs:
+    may = cache(allows)  # few handlers serve very many jobs, and each look asks the disk
+    while waiting:
+        stored = waiting.popleft()
         try:
             job = decode(stored)
         except ValueError as error:
             logs.emit("error", "job.unreadable", {"job": stored.name, "error": str(error)})
             continue
-        if stored.creation is not None and not allows(job.handler):
+        if stored.creation is not None and not may(job.handler):
             problem = _not_allowed(job)
             logs.emit("error", "job.refused", {"job": job.name, "error": problem.message})
             problems.append(problem)
             continue
-        jobs.append((stored, job))
-    return jobs, problems
+        yield stored, job
 
 
 def _not_allowed(job: Job) -> Problem:

@@ -66,7 +66,7 @@ class PeopleReader:
     def copy(self) -> PeopleReader:
         """Return a reader that goes on from here by itself, to read without consequences."""
         twin = PeopleReader(self._settings, self._make_snapshots)
-        twin._catalogue = self._catalogue.copy()  # noqa: SLF001 - its own
+        twin._catalogue = self._catalogue.copy()
         return twin
 
     def read(self, now: Instant, *, is_settled: bool) -> tuple[LoadedPeople, int | None]:
