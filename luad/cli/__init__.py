@@ -34,7 +34,7 @@ COMMANDS = {
         "make", "init", "Make a project: luad.yaml, jobs.d/, handlers/, an example", START
     ),
     "new": Entry("make", "new", "Write one job file (and a handler stub)", START),
-    "check": Entry("check", "check", "Check job files; file:line:col, fixes", START),
+    "check": Entry("check", "check", "Check job and users files; file:line:col, fixes", START),
     "test": Entry("test", "test", "Run a job at once, here, sending nothing", START),
     "serve": Entry("serve", "serve", "Run the daemon", START),
     "list": Entry("jobs", "list_", "Jobs: status, schedule, last runs, next run", LOOK),

@@ -51,9 +51,9 @@ def check(
     ignore: tuple[str, ...],
     watch: bool,
 ) -> int:
-    """Check job files, luad.yaml and handlers; file:line:col, fixes.
+    """Check job files, users files, luad.yaml and handlers; file:line:col, fixes.
 
-    PATH is a file or a folder; default: the job folders and luad.yaml. Exit 1 if anything is wrong.
+    PATH is a file or a folder; default: jobs.d, users.d and luad.yaml. Exit 1 if anything is wrong.
     """
     from luad.cli import examine
 

@@ -5,6 +5,7 @@ Room rule: looks; changes nothing, and no check may keep the others from being m
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ from luad.cli.words import plural
 from luad.errors import LuadError, Severity, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from luad.cli.session import Session
     from luad.config.settings import Settings
+    from luad.core.people import Person
+    from luad.errors import Problem
 
 OLDEST_PYTHON: Final = (3, 11)
 LIBRARIES: Final = (
@@ -79,8 +82,9 @@ def _findings(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
     yield _clock()
     chosen = yield from _settings(session)
     if chosen is not None:
-        yield from _files(session, with_handlers=with_handlers)
+        yield from _files(session, chosen, with_handlers=with_handlers)
         yield _state(chosen)
+        yield from _port(session, chosen)
         yield _schema_copy()
     yield _daemon(session)
 
@@ -147,8 +151,8 @@ def _settings(session: Session) -> Generator[Finding, None, Settings | None]:
     return chosen
 
 
-def _files(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
-    from luad.cli.examine import examine
+def _files(session: Session, chosen: Settings, *, with_handlers: bool) -> Iterator[Finding]:
+    from luad.cli.examine import examine, is_in
 
     try:
         examined = examine(session, (), with_handlers=with_handlers)
@@ -156,13 +160,16 @@ def _files(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
         yield _fail("job files", error.message, error.hint)
         return
     errors = [each for each in examined.problems if each.severity is Severity.ERROR]
-    groups: dict[str, Callable[[str], bool]] = {
-        "permissions": lambda code: code.startswith("LU03"),
-        "job files": lambda code: not code.startswith(("LU03", "LU3")),
-        "handlers": lambda code: code.startswith("LU3"),
-    }
-    for name, belongs in groups.items():
-        found = [each for each in errors if belongs(each.code)]
+
+    def group_of(problem: Problem) -> str:
+        if problem.code.startswith("LU03"):
+            return "permissions"
+        if is_in(Path(problem.path), chosen.users):
+            return "users files"
+        return "handlers" if problem.code.startswith("LU3") else "job files"
+
+    for name in ("permissions", "job files", "users files", "handlers"):
+        found = [each for each in errors if group_of(each) == name]
         if name == "handlers" and not with_handlers:
             continue
         if found:
@@ -171,6 +178,42 @@ def _files(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
             yield _fail(name, f"{plural(len(found), 'problem')}; {first}", fix)
         else:
             yield _good(name, f"{plural(examined.file_count, 'file')}, no problems")
+    yield _channels(examined.people.values())
+
+
+def _channels(people: Iterable[Person]) -> Finding:
+    """Whether what the channels of users files need is installed."""
+    from importlib.util import find_spec
+
+    channels = [channel for person in people for channel in person.channels]
+    needing = [each for each in channels if each.kind.value == "apprise"]
+    if needing and find_spec("apprise") is None:
+        fix = f"{sys.executable} -m pip install 'luad[notify]'"
+        return _fail("channels", f"{plural(len(needing), 'channel')} need apprise", fix)
+    return _good("channels", plural(len(channels), "channel"))
+
+
+def _port(session: Session, chosen: Settings) -> Iterator[Finding]:
+    """Whether the daemon could listen where the settings say, or does."""
+    import socket
+
+    address = chosen.listen
+    if address is None:
+        return
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        with socket.socket(found[0][0], socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(found[0][4])
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        if error.errno == errno.EADDRINUSE and _daemon(session).is_ok is not None:
+            yield Finding("listen", None, f"{address} is taken, by the daemon that runs presumably")
+        else:
+            fix = "change `listen` in luad.yaml; ss -ltnp says who is there"
+            yield _fail("listen", f"cannot listen on {address}: {reason}", fix)
+    else:
+        yield _good("listen", f"{address} is free")
 
 
 def _state(chosen: Settings) -> Finding:

@@ -1,4 +1,4 @@
-"""What `luad check` looks at: settings, job files, handlers.
+"""What `luad check` looks at: settings, job files, users files, handlers.
 
 Room rule: reads, and collects problems; shows none. `write_fixes` is the one place that writes.
 """
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
     from luad.config.settings import Settings
+    from luad.core.people import Person
     from luad.errors import Problem
 
 
 @dataclass
 class Examined:
-    """Everything that was found. *data*: the content of each file that has a problem."""
+    """Everything that was found. *data*: the content of each file; *people*: those of users files."""
 
     problems: tuple[Problem, ...]
     file_count: int
     data: Mapping[str, bytes] = field(default_factory=dict)
+    people: Mapping[str, Person] = field(default_factory=dict)
 
     def keep(self, select: Sequence[str], ignore: Sequence[str]) -> None:
         """Drop the problems whose code does not begin like one of *select*, or does like *ignore*."""
@@ -45,9 +47,7 @@ class Examined:
 
 def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> Examined:
     """Look at *paths*, or at the whole project; raises `CommandError` (usage) for what is not there."""
-    settings_path, job_paths = _sort_out(session, paths)
-    people_paths = [each for each in job_paths if _is_about_people(each)]
-    job_paths = [each for each in job_paths if each not in people_paths]
+    settings_path, job_paths, people_paths = _sort_out(session, paths)
     problems: list[Problem] = []
     data: dict[str, bytes] = {}
     if settings_path is not None:
@@ -57,7 +57,8 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
     files, folder_problems = _job_files(chosen, job_paths, is_project=not paths)
     loaded = project.load(chosen, files, folder_problems)
     problems += loaded.problems
-    people_files = _people_files(chosen, people_paths, is_project=not paths)
+    people_files, people_problems = _people_files(chosen, people_paths, is_project=not paths)
+    problems += people_problems
     people = check_users(people_files, chosen.max_file_size, services=apprise_services)
     problems += people.problems
     if not paths:
@@ -68,42 +69,50 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
         problems += handler_problems(chosen, loaded.wanted, files)
     data |= {path: each.data for path, each in (*files.items(), *people_files.items())}
     count = len(files) + len(people_files) + (settings_path is not None)
-    return Examined(tuple(problems), count, data)
+    return Examined(tuple(problems), count, data, people.people)
 
 
-def _is_about_people(path: Path) -> bool:
-    return (path if path.is_dir() else path.absolute().parent).name == "users.d"
+def is_in(path: Path, folders: Sequence[Path]) -> bool:
+    """Whether *path* is one of the *folders*, or a file of one."""
+    return _home(path) in [each.absolute() for each in folders]
+
+
+def _home(path: Path) -> Path:
+    return (path if path.is_dir() else path.parent).absolute()
 
 
 def _people_files(
     chosen: Settings, paths: Sequence[Path], *, is_project: bool
-) -> dict[str, FileVersion]:
-    """Read the files of people: those named, or all of the project."""
+) -> tuple[dict[str, FileVersion], tuple[Problem, ...]]:
+    """Read the users files: those named, or all of the project."""
     folders = [each for each in (chosen.users if is_project else paths) if each.is_dir()]
-    snapshot = SnapshotReader(folders, 0, chosen.max_file_size, permit_insecure=True)
-    files = dict(snapshot.read(0, is_settled=True).files)
+    reader = SnapshotReader(folders, 0, chosen.max_file_size, chosen.permit_insecure)
+    seen = reader.read(0, is_settled=True)
+    files = dict(seen.files)
     for path in paths:
-        if path.is_file():
-            data = _read(path)
-            files[str(path)] = FileVersion(str(path), data, str(hash(data)))
-    return files
+        if not path.is_dir():
+            files[str(path)] = _one_file(path, chosen)
+    return files, seen.problems
 
 
-def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list[Path]]:
-    """Tell the settings file from job files and folders."""
+def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list[Path], list[Path]]:
+    """Tell the settings file, files and folders of jobs, and those of users from each other."""
     if not paths:
-        return project.settings_path(session), []
+        return project.settings_path(session), [], []
     settings_path = None
-    job_paths = []
+    job_paths, people_paths = [], []
+    people_folders = _settings(session).users
     for text in paths:
         path = Path(text)
         if not path.exists():
             raise CommandError(f"there is no file or folder {path}", code="usage")
         if path.name == project.SETTINGS_NAME:
             settings_path = path
+        elif is_in(path, people_folders) or _home(path).name == "users.d":
+            people_paths.append(path)
         else:
             job_paths.append(path)
-    return settings_path, job_paths
+    return settings_path, job_paths, people_paths
 
 
 def _settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -211,11 +220,10 @@ def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:
     """Yield False once the places that are checked are watched, then True for every change."""
     from watchfiles import watch
 
-    settings_path, job_paths = _sort_out(session, paths)
-    people_paths = [each for each in job_paths if _is_about_people(each)]
-    job_paths = [each for each in job_paths if each not in people_paths]
+    settings_path, job_paths, people_paths = _sort_out(session, paths)
     chosen = _settings(session)
-    places = {path if path.is_dir() else path.parent for path in job_paths or chosen.jobs}
+    named = [*job_paths, *people_paths] or [*chosen.jobs, *chosen.users]
+    places = {path if path.is_dir() else path.parent for path in named}
     if settings_path is not None:
         places.add(settings_path.parent)
     if chosen.handlers_path.is_dir():

@@ -69,7 +69,10 @@ def init(session: Session, *, folder: Path, minimal: bool, no_example: bool, sys
         out.say("  kept as they are: " + "  ".join(kept))
     if systemd:
         unit = folder.resolve() / "luad.service"
-        out.say(f"Run it at every login:\n  systemctl --user enable --now {unit}")
+        out.say(
+            f"Run it at every login:\n  systemctl --user enable {unit}\n"
+            "Run it now:\n  systemctl --user start luad"
+        )
     if "jobs.d/hello.yaml" in files:
         at = "" if folder == Path() else f"   (in {folder})"
         out.say(

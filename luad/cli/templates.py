@@ -75,7 +75,8 @@ channels:
 
 UNIT: Final = """\
 # luad for the project {name}, as a service of one's own user:
-#   systemctl --user enable --now {folder}/luad.service
+#   systemctl --user enable {folder}/luad.service
+#   systemctl --user start luad
 # It ends at logout, unless  loginctl enable-linger  was said once. As a service of the machine luad has
 # a user of its own and a sandbox; that unit comes with luad's sources.
 
