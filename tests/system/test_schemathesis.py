@@ -31,7 +31,12 @@ def test_nothing_is_found(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "schemathesis.cli", "run"]
         command += [f"http://127.0.0.1:{port}/v1/openapi.json", "--checks", CHECKS]
         command += ["-H", f"Authorization: Bearer {token}", "--seed", "1", "--max-examples", "12"]
-        command += ["--exclude-path-regex", "/events|/logs|/log$|/tokens", "--request-timeout", "20"]
+        command += [
+            "--exclude-path-regex",
+            "/events|/logs|/log$|/tokens",
+            "--request-timeout",
+            "20",
+        ]
         command += ["--phases", "examples,coverage,fuzzing", "--no-color"]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=280, cwd=tmp_path
