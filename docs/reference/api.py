@@ -6,6 +6,7 @@ python docs/reference/api.py
 from __future__ import annotations
 
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,5 +80,7 @@ def _text(thing: Any, indent: int = 0) -> str:
 
 
 if __name__ == "__main__":
+    if "--check" in sys.argv:
+        sys.exit(PAGE.read_text(encoding="utf-8") != page())
     PAGE.write_text(page(), encoding="utf-8")
     print(f"wrote {PAGE.name}")

@@ -47,7 +47,7 @@ _OPERATOR: Final = (
     "/config/reload",
 )
 _ADMIN_READS: Final = ("/v1/tokens", "/v1/audit")
-_VIEWER_POSTS: Final = frozenset({"/v1/explain"})
+_VIEWER_POSTS: Final = frozenset({"/v1/explain", "/v1/config/check"})
 
 
 def role_for(method: str, path: str) -> Role:

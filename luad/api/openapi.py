@@ -73,6 +73,7 @@ OPERATIONS: Final = (
     Op("get", "/v1/events", "What happens", media="text/event-stream"),
     Op("get", "/v1/config", "The files, and what is wrong with them"),
     Op("post", "/v1/config/reload", "Read the files now", body="Reload"),
+    Op("post", "/v1/config/check", "Say what is wrong and what would change", body="Empty"),
     Op("get", "/v1/status", "Everything about the daemon"),
     Op("get", "/v1/healthz", "Whether it does its work", answers=(200, 503)),
     Op("get", "/v1/readyz", "Whether it is ready", answers=(200, 503)),

@@ -130,6 +130,14 @@ async def reload(request: Request) -> Response:
     return json_response(views.reload_view(result))
 
 
+async def check(request: Request) -> Response:
+    """`POST /config/check`: read the files without any consequence, and say what is wrong and what
+    would change."""
+    context = context_of(request)
+    await read_body(request, ())
+    return json_response(views.reload_view(await context.service.reload(check_only=True)))
+
+
 def stale_paths(states: Sequence[JobStateView]) -> list[str]:
     """The files that are broken and whose last good version is in force."""
     return sorted({state.origin.path for state in states if state.stale and state.origin})
@@ -216,6 +224,7 @@ ROUTES: Final = (
     Route("/schedule", schedule),
     Route("/config", show_config),
     Route("/config/reload", reload, methods=["POST"]),
+    Route("/config/check", check, methods=["POST"]),
     Route("/status", show_status),
     *OPERATIONS,
 )
