@@ -17,8 +17,8 @@ PAGE = Path(__file__).with_name("python-api.md")
 HEAD = """# Python API
 
 ```python
-from luad import Jobs, User        # async def
-from luad.sync import Jobs, User   # the same names, blocking
+from luad import Jobs, User  # async def
+from luad.sync import Jobs, User  # the same names, blocking
 ```
 
 In a handler, beside the daemon and on another machine it is the same: the daemon is found by `$LUAD_SOCKET`, by
