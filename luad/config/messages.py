@@ -65,9 +65,21 @@ def _part(number: int, item: Any, errors: list[dict[str, str]]) -> Part:
             errors.append(_error(f"/{number}/{key}", f"this part needs `{key}`"))
     if kind == "file" and ("path" in part) == ("url" in part):
         errors.append(_error(f"/{number}", "a file has either a `path` or a `url`"))
+    _check_place(number, part, errors)
     if part.get("format", "markdown") != "markdown":
         errors.append(_error(f"/{number}/format", "`markdown` is the only format to say"))
     return {"type": kind, **{key: each for key, each in part.items() if key in known}}
+
+
+def _check_place(number: int, part: Mapping[str, Any], errors: list[dict[str, str]]) -> None:
+    """Check that what a part leads to is an address of the web, or a path that means one place."""
+    url, path = part.get("url"), part.get("path")
+    if isinstance(url, str) and url and not url.lower().startswith(("http://", "https://")):
+        hint = "a file of luad's machine has `path`" if part.get("type") == "file" else ""
+        errors.append(_error(f"/{number}/url", "this is no address of http or https", hint))
+    if isinstance(path, str) and not path.startswith("/"):
+        hint = "write the whole path, from the root"
+        errors.append(_error(f"/{number}/path", "a path that begins nowhere", hint))
 
 
 def _check_member(

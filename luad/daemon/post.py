@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from luad.config.messages import plain_text
 from luad.core.events import Log
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 ALERT_DELAYS_S: Final = (5.0, 30.0, 120.0)
 """Between the attempts to deliver an alert: nobody else tries again."""
 
+NOT_TRIED: Final = "not tried: the message before it got no answer"
+
+_INBOX: Final = Channel("inbox", ChannelKind.INBOX)
+
 
 class Carrier(Protocol):
     """What carries messages to services."""
@@ -36,7 +40,8 @@ class Carrier(Protocol):
 
 
 class PostOffice:
-    """Implements `luad.api.service.Post`. *on_outcome* gets channel and state of every delivery."""
+    """Implements `luad.api.service.Post`. *on_outcome* gets kind of channel and state of every
+    delivery; *sleep* passes the seconds between attempts to deliver an alert."""
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class PostOffice:
         clock: Clock,
         log: Callable[[Log], None],
         on_outcome: Callable[[str, str], None] = lambda _channel, _state: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._people = people
@@ -53,20 +59,24 @@ class PostOffice:
         self._clock = clock
         self._log = log
         self._on_outcome = on_outcome
+        self._sleep = sleep
+        self._alerts: set[str] = set()  # ids of those under way
 
     async def start(self) -> None:
         """Take up what an earlier daemon has left: half-sent messages, and alerts nobody has sent."""
         count = await self._store.mail.settle(self._clock.now().wall)
         if count:
             self._log(Log("message.interrupted", {"count": count}, "warning"))
-        for message in await self._store.mail.undelivered():
-            await self.deliver(message)
+        waiting = await self._store.mail.undelivered()
+        await asyncio.gather(*(self.deliver(message) for message in waiting))
 
     async def send(self, messages: Sequence[Message]) -> Sequence[Delivery]:
         """Store *messages*, try every channel of theirs once, and return what became of each."""
         person = self._people.get(messages[0].user)
         if person is None:
-            raise NotFoundError(f"no user `{messages[0].user}`", hint="luad users lists them")
+            near = _close_to(messages[0].user, [each.id for each in self._people.all()])
+            hint = f"did you mean `{near[0]}`?" if near else "luad users lists them"
+            raise NotFoundError(f"no user `{messages[0].user}`", hint=hint, suggestions=near)
         channels = {message.id: _channels(person, message) for message in messages}
         names = {key: [each.name for each in found] for key, found in channels.items()}
         begun = await self._store.mail.begin(messages, names, self._clock.now().wall)
@@ -84,45 +94,51 @@ class PostOffice:
             [each for each in ended if each.state is not DeliveryState.REPEATED]
         )
         for delivery in ended:
-            kind = known[delivery.channel].kind.value
-            self._on_outcome(kind, delivery.state.value)
-            self._tell(delivery, of_id[delivery.message_id])
+            self._tell(known[delivery.channel], delivery, of_id[delivery.message_id])
         order = {message.id: number for number, message in enumerate(messages)}
         return sorted(ended, key=lambda each: order[each.message_id])
 
     async def _carry_all(
         self, channel: Channel, pairs: Sequence[tuple[Delivery, Message]]
     ) -> list[Delivery]:
-        """Carry messages by one channel, in their order."""
-        return [
-            delivery
-            if delivery.state is DeliveryState.REPEATED
-            else await self._carry(channel, delivery, message)
-            for delivery, message in pairs
-        ]
+        """Carry messages by one channel, in their order; after one that was met with silence the others
+        are not tried, so that all of it takes little longer than that one."""
+        ended: list[Delivery] = []
+        is_silent = False
+        for delivery, message in pairs:
+            if delivery.state is DeliveryState.REPEATED:
+                ended.append(delivery)
+            elif is_silent:
+                ended.append(self._ended(delivery, NOT_TRIED))
+            else:
+                carried, is_silent = await self._carry(channel, delivery, message)
+                ended.append(carried)
+        return ended
 
-    async def _carry(self, channel: Channel, delivery: Delivery, message: Message) -> Delivery:
+    async def _carry(
+        self, channel: Channel, delivery: Delivery, message: Message
+    ) -> tuple[Delivery, bool]:
+        """Carry one message; return what became of it, and whether it met with silence."""
         match channel.kind:
             case ChannelKind.INBOX:
-                error, answer, is_degraded = "", "", False  # the row is the message
+                return self._ended(delivery), False  # the row is the message
             case ChannelKind.LOG:
                 self._log(_line(message))
-                error, answer, is_degraded = "", "", False
-            case _:
-                outcome = await self._carrier.deliver(message, channel)
-                error, answer = outcome.error, outcome.answer
-                is_degraded = outcome.is_degraded
-        state = DeliveryState.FAILED if error else DeliveryState.DELIVERED
-        return replace(
-            delivery,
-            state=state,
-            ended_at=self._clock.now().wall,
-            error=error,
-            answer=answer,
-            is_degraded=is_degraded,
-        )
+                return self._ended(delivery), False
+            case ChannelKind.WEBHOOK | ChannelKind.APPRISE:
+                told = await self._carrier.deliver(message, channel)
+                ended = self._ended(delivery, told.error)
+                answered = replace(ended, answer=told.answer, is_degraded=told.is_degraded)
+                return answered, told.is_silent
+            case _ as unreachable:
+                assert_never(unreachable)
 
-    def _tell(self, delivery: Delivery, message: Message) -> None:
+    def _ended(self, delivery: Delivery, error: str = "") -> Delivery:
+        state = DeliveryState.FAILED if error else DeliveryState.DELIVERED
+        return replace(delivery, state=state, ended_at=self._clock.now().wall, error=error)
+
+    def _tell(self, channel: Channel, delivery: Delivery, message: Message) -> None:
+        self._on_outcome(channel.kind.value, delivery.state.value)
         fields = {
             "message_id": message.id,
             "user": message.user,
@@ -143,46 +159,58 @@ class PostOffice:
     # --- alerts ---
 
     async def deliver(self, message: Message) -> None:
-        """Bring an alert to somebody, with some patience; what becomes of it stands in the log."""
+        """Bring an alert to somebody, with some patience for each channel that failed; what becomes of
+        it stands in the log."""
+        if message.id in self._alerts:
+            return  # at start, what was posted a moment ago is among what is found undelivered
+        self._alerts.add(message.id)
         try:
-            deliveries = await self.send([message])
+            failed = _failed(await self.send([message]))
             for delay_s in ALERT_DELAYS_S:
-                if any(each.state is not DeliveryState.FAILED for each in deliveries):
+                if not failed:
                     return
-                await asyncio.sleep(delay_s)
-                again = await self._again(message, deliveries)
-                deliveries = again
+                await self._sleep(delay_s)
+                failed = _failed(await self._again(message, failed))
         except (NotFoundError, StoreUnavailableError) as error:
             fields = {"message_id": message.id, "user": message.user, "error": error.message}
             self._log(Log("message.undeliverable", fields, "error"))
+        finally:
+            self._alerts.discard(message.id)
 
     async def _again(self, message: Message, failed: Sequence[Delivery]) -> list[Delivery]:
         person = self._people.get(message.user)
         known = {each.name: each for each in person.channels} if person else {}
-        ended = [
-            await self._carry(known[each.channel], each, message)
-            for each in failed
-            if each.channel in known
-        ]
+        pairs = [(known[each.channel], each) for each in failed if each.channel in known]
+        carried = await asyncio.gather(
+            *(self._carry(channel, delivery, message) for channel, delivery in pairs)
+        )
+        ended = [delivery for delivery, _ in carried]
         await self._store.mail.end(ended)
-        for delivery in ended:
-            self._tell(delivery, message)
+        for (channel, _), delivery in zip(pairs, ended, strict=True):
+            self._tell(channel, delivery, message)
         return ended
+
+
+def _failed(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    return [each for each in deliveries if each.state is DeliveryState.FAILED]
 
 
 def _channels(person: Person, message: Message) -> list[Channel]:
     if message.channels is None:
-        return list(person.channels)
+        return list(person.channels) or [_INBOX]
     known = {each.name: each for each in person.channels}
     for name in message.channels:
         if name not in known:
-            near = tuple(difflib.get_close_matches(name, known))
             raise NotFoundError(
                 f"{person.id} has no channel `{name}`",
                 hint="there are " + ", ".join(known),
-                suggestions=near,
+                suggestions=_close_to(name, known),
             )
-    return [known[name] for name in message.channels]
+    return [known[name] for name in dict.fromkeys(message.channels)]
+
+
+def _close_to(word: str, known: Iterable[str]) -> tuple[str, ...]:
+    return tuple(difflib.get_close_matches(word[:128], list(known)))
 
 
 def _line(message: Message) -> Log:

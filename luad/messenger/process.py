@@ -16,7 +16,18 @@ from typing import Any, TypedDict
 
 from luad.core.people import ChannelKind
 from luad.messenger import services, webhook
+from luad.messenger.exchange import ExchangeError, SilentError
+from luad.messenger.files import FileError
 from luad.messenger.references import BrokenReferenceError, Resolver
+
+_SAID = (
+    BrokenReferenceError,
+    ExchangeError,
+    FileError,
+    services.ServiceError,
+    webhook.WebhookError,
+)
+_MAX_TEXT = 500
 
 
 class Order(TypedDict):
@@ -35,27 +46,29 @@ def fulfil(order: Order, resolver: Resolver) -> dict[str, Any]:
     """Send one message by one channel, and say what became of it. Never raises."""
     try:
         answer, is_degraded = _send(order, resolver)
-    except (BrokenReferenceError, webhook.WebhookError, services.ServiceError) as error:
-        return _outcome(order, resolver, error=str(error))
+    except _SAID as error:
+        is_silent = isinstance(error, SilentError)
+        return _outcome(order, resolver, error=str(error), is_silent=is_silent)
     except Exception as error:  # noqa: BLE001 - whatever a service does is an outcome
         return _outcome(order, resolver, error=f"{type(error).__name__}: {error}")
     return _outcome(order, resolver, answer=answer, is_degraded=is_degraded)
 
 
 def _send(order: Order, resolver: Resolver) -> tuple[str, bool]:
-    message = order["message"]
-    url = resolver.address(order["url"])
+    message, timeout_ms = order["message"], order["timeout_ms"]
     if order["kind"] == ChannelKind.APPRISE:
-        return services.send(url, message["parts"], message["title"], message["priority"])
-    headers = {name: resolver.resolve(value) for name, value in order["headers"]}
-    headers |= {
+        url = resolver.address(order["url"], hides_host=True)
+        allow_private = order["allow_private"]
+        return services.send(url, message, timeout_ms, allow_private=allow_private)
+    url = resolver.address(order["url"])
+    headers = {
         "Content-Type": "application/json",
         "User-Agent": "luad",
+        **{name: resolver.secret(value) for name, value in order["headers"]},
         "Luad-Message": message["id"],
     }
-    body = json.dumps(message).encode()
-    post = webhook.Post(url, headers, body, order["timeout_ms"], order["allow_private"])
-    return webhook.send(post), False
+    post = webhook.Post(url, headers, message, timeout_ms, order["allow_private"])
+    return webhook.send(post)
 
 
 def _outcome(
@@ -65,13 +78,15 @@ def _outcome(
     error: str = "",
     answer: str = "",
     is_degraded: bool = False,
+    is_silent: bool = False,
 ) -> dict[str, Any]:
     return {
         "id": order["id"],
         "ok": not error,
-        "error": resolver.hide(error)[:500],
-        "answer": resolver.hide(answer)[:500],
+        "error": resolver.hide(error)[:_MAX_TEXT],
+        "answer": resolver.hide(answer)[:_MAX_TEXT],
         "is_degraded": is_degraded,
+        "is_silent": is_silent,
     }
 
 

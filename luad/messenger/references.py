@@ -10,10 +10,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_plus
 
 _IN_TEXT: Final = re.compile(r"\$\{(\w+)\}")
 _WHOLE: Final = re.compile(r"(file|credential):(.+)", re.DOTALL)
+_LIKE_A_HOST: Final = re.compile(r"([a-z0-9-]+(\.[a-z0-9-]+)+|localhost|\[[0-9a-f:.]+\])?(:\d+)?")
 _LARGEST: Final = 16 * 1024
 _SHORTEST: Final = 4
 """A secret of less would hide letters everywhere, and is none."""
@@ -38,18 +39,31 @@ class Resolver:
             return self._note(self._read(whole[1], whole[2]))
         return _IN_TEXT.sub(lambda found: self._note(self._variable(found[1])), text)
 
-    def address(self, text: str) -> str:
-        """Resolve the address of a service: every part of it but the host may be a secret."""
+    def secret(self, text: str) -> str:
+        """Resolve a text that is a secret as a whole, and in each word of it: a header's value."""
+        value = self.resolve(text)
+        for word in value.split():
+            self._note(word)
+        return self._note(value)
+
+    def address(self, text: str, *, hides_host: bool = False) -> str:
+        """Resolve the address of a service: every part of it but the host may be a secret.
+
+        *hides_host*: where a host is expected, some services have a token instead.
+        """
         url = self.resolve(text)
-        try:
-            parts = urlsplit(url)
-            words = [parts.username, parts.password, *parts.path.split("/"), parts.query]
-        except ValueError:
-            words = [url]
+        _, _, rest = url.partition("://")
+        before, _, query = rest.partition("?")
+        place, _, path = before.partition("/")
+        user, _, host = place.rpartition("@")
+        words = [user, *user.split(":"), path, *path.split("/"), query]
+        words += [pair.partition("=")[2] for pair in re.split("[&;#]", query)]
+        if hides_host and not _LIKE_A_HOST.fullmatch(host):
+            words += [host, host.lower(), *host.split(":")]
         for word in words:
-            if word:
-                self._note(word)
-                self._note(unquote(word))
+            self._note(word)
+            self._note(unquote(word))
+            self._note(unquote_plus(word))
         return url
 
     def hide(self, text: str) -> str:
@@ -59,8 +73,9 @@ class Resolver:
         return text
 
     def _note(self, value: str) -> str:
-        if len(value) >= _SHORTEST:
-            self._seen.add(value)
+        for line in (value, *value.splitlines()):  # an answer is shown as one line
+            if len(line) >= _SHORTEST:
+                self._seen.add(line)
         return value
 
     def _variable(self, name: str) -> str:
@@ -77,8 +92,13 @@ class Resolver:
                 raise BrokenReferenceError(f"there is no systemd credential `{place}`")
             path = Path(folder) / place
         try:
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as file:
-                return file.read(_LARGEST).strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "is no text"
+            # Not blocking, for a named pipe would wait for its writer.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with os.fdopen(descriptor, encoding="utf-8") as file:
+                value = file.read(_LARGEST).strip()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
             raise BrokenReferenceError(f"{kind}:{place} cannot be read: {reason}") from error
+        if not value:
+            raise BrokenReferenceError(f"{kind}:{place} is empty")
+        return value

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import sys
-from collections import defaultdict
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,9 +20,9 @@ from luad.wire import format_instant
 if TYPE_CHECKING:
     from luad.core.people import Channel, Message
 
-AT_ONCE: Final = 32
+AT_ONCE: Final = 64
 AT_ONCE_EACH: Final = 4
-"""So many messages to one address go on together; a slow one keeps no other waiting."""
+"""So many messages to one host go on together, so that a slow one keeps no other waiting."""
 
 SPARE_S: Final = 2.0
 """How much longer than its own limit a delivery may be silent."""
@@ -32,11 +33,37 @@ _MAX_LINE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a delivery. *error* is empty when it arrived; neither text holds a secret."""
+    """What became of a delivery. *error* is empty when it arrived; neither text holds a secret.
+    *is_silent*: nobody answered in time, so that the next message there would only wait as well."""
 
     error: str = ""
     answer: str = ""
     is_degraded: bool = False
+    is_silent: bool = False
+
+
+class Slots:
+    """Room for so many deliveries at once: to one place, and in all."""
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(AT_ONCE)
+        self._of: dict[str, tuple[asyncio.Semaphore, int]] = {}  # and how many have to do with it
+
+    @contextlib.asynccontextmanager
+    async def take(self, place: str, patience_s: float) -> AsyncIterator[None]:
+        """Wait for room on the way to *place*, and hold it. Raises TimeoutError."""
+        own, count = self._of.get(place, (asyncio.Semaphore(AT_ONCE_EACH), 0))
+        self._of[place] = own, count + 1
+        try:
+            async with contextlib.AsyncExitStack() as held:
+                async with asyncio.timeout(patience_s):
+                    await held.enter_async_context(own)
+                    await held.enter_async_context(self._all)
+                yield
+        finally:
+            own, count = self._of.pop(place)
+            if count > 1:
+                self._of[place] = own, count - 1
 
 
 class Sender:
@@ -48,13 +75,11 @@ class Sender:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._slots_of: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(AT_ONCE_EACH)
-        )
+        self._slots = Slots()
         self._gate = asyncio.Lock()
         self._count = 0
         self._stuck = 0
+        self._is_closed = False
         self._idle: asyncio.TimerHandle | None = None
 
     @property
@@ -63,21 +88,20 @@ class Sender:
         return self._process.pid if self._process else None
 
     async def deliver(self, message: Message, channel: Channel) -> Outcome:
-        """Send *message* by *channel*, and say what became of it within its time limit."""
+        """Send *message* by *channel*, and say what became of it.
+
+        It waits for its turn as long as sending may take, and then takes no longer than that.
+        """
         limit_s = channel.timeout_ms / 1_000 + SPARE_S
-        own = self._slots_of[f"{channel.kind}{channel.url}"]
         try:
-            async with asyncio.timeout(limit_s):
-                await own.acquire()
-        except TimeoutError:
-            return Outcome("too many messages wait for this service")
-        try:
-            async with self._slots:
+            async with self._slots.take(_place(channel.url), limit_s):
                 return await self._deliver(message, channel, limit_s)
-        finally:
-            own.release()
+        except TimeoutError:
+            return Outcome("too many messages wait for this service", is_silent=True)
 
     async def _deliver(self, message: Message, channel: Channel, limit_s: float) -> Outcome:
+        if self._is_closed:
+            return Outcome("luad is stopping")
         self._count += 1
         number = self._count
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -88,7 +112,8 @@ class Sender:
                 return await future
         except TimeoutError:
             self._stuck += 1
-            return Outcome(f"no answer within {channel.timeout_ms / 1_000:g} s")
+            text = f"no answer within {channel.timeout_ms / 1_000:g} s"
+            return Outcome(text, is_silent=True)
         except OSError as error:
             return Outcome(f"luad's sender cannot be started: {error.strerror or error}")
         finally:
@@ -150,7 +175,8 @@ class Sender:
     def _take(self, told: dict[str, Any]) -> None:
         future = self._waiting.get(told["id"])
         if future is not None and not future.done():
-            future.set_result(Outcome(told["error"], told["answer"], told["is_degraded"]))
+            texts, marks = (told["error"], told["answer"]), (told["is_degraded"], told["is_silent"])
+            future.set_result(Outcome(*texts, *marks))
 
     def _rest(self) -> None:
         """With nothing left to do: end a process with threads that hang, and any one after a while."""
@@ -171,7 +197,8 @@ class Sender:
                 process.kill()
 
     async def close(self) -> None:
-        """End the process, and whatever it is doing."""
+        """End the process, and whatever it is doing. Nothing is sent any more."""
+        self._is_closed = True
         if self._idle is not None:
             self._idle.cancel()
         process, reader = self._process, self._reader
@@ -180,6 +207,13 @@ class Sender:
                 process.kill()
         if reader is not None:
             await reader
+
+
+def _place(url: str) -> str:
+    """Return where an address leads, as far as that can be told without its secrets."""
+    scheme, colon, rest = url.partition("://")
+    host = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    return url if not colon or not host or "$" in host else f"{scheme}://{host.lower()}"
 
 
 def wire(message: Message) -> dict[str, Any]:
@@ -194,4 +228,5 @@ def wire(message: Message) -> dict[str, Any]:
         "job": message.job_name,
         "run_id": message.run_id,
         "at": format_instant(message.at),
+        "dedupe_key": message.dedupe_key,
     }

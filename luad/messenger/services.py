@@ -1,33 +1,48 @@
 """Everything that Apprise knows: mail, chats, telephones.
 
 Room rule: Apprise is imported here, in the sender's process, and nowhere else. It is asked to keep nothing
-on disk and to try once: attempts are luad's, and stand in the history.
+on disk, to try once, and to fetch nothing: attempts are luad's, and stand in the history; what is fetched
+for a message is fetched with the care of `exchange`.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.clock import elapsed_ms
 from luad.config.messages import plain_text
+from luad.messenger.exchange import SilentError
+from luad.messenger.files import File, FileError, fetch, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from luad.core.people import Part
 
-MAX_FILE: Final = 10 * 1024 * 1024
 _KINDS: Final = {"low": "info", "normal": "info", "high": "warning"}
-_MAX_SAID: Final = 300
+_MAX_SAID: Final = 4_096
+_FOR_FETCHING: Final = 2
+"""A picture may take half of the time; the other half is for sending."""
 
 
 class ServiceError(Exception):
     """It did not arrive; the message says why."""
 
 
-def send(url: str, parts: Sequence[Part], title: str, priority: str) -> tuple[str, bool]:
+def send(
+    url: str,
+    message: dict[str, Any],
+    timeout_ms: int,
+    *,
+    allow_private: bool,
+) -> tuple[str, bool]:
     """Send through the service of *url*. Returns what it said, and whether a picture or a file has
-    become a link because it takes none. Raises `ServiceError`."""
+    become a link, because the service takes none or it could not be fetched.
+
+    Raises `ServiceError`, `FileError`, `SilentError`.
+    """
+    deadline = elapsed_ms() + timeout_ms
     try:
         import apprise  # noqa: PLC0415 - 0.2 s, and an extra
     except ImportError:
@@ -35,39 +50,77 @@ def send(url: str, parts: Sequence[Part], title: str, priority: str) -> tuple[st
     asset = apprise.AppriseAsset(app_id="luad", storage_mode=apprise.PersistentStoreMode.MEMORY)
     service: Any = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if service is None:
-        raise ServiceError("Apprise does not know this kind of address")
-    attachments = [part for part in parts if part["type"] != "text"]
+        raise ServiceError("Apprise does not know this kind of address, or cannot read it")
+    parts: Sequence[Part] = message["parts"]
     takes_them = bool(getattr(service, "attachment_support", False))
-    is_degraded = bool(attachments) and not takes_them
-    texts = [part for part in parts if part["type"] == "text"]
-    body = plain_text(parts if is_degraded else texts)
-    is_markdown = any(part.get("format") == "markdown" for part in texts)
+    files, links, remark = _gather(
+        parts if takes_them else (), timeout_ms // _FOR_FETCHING, allow_private=allow_private
+    )
+    shown = [part for part in parts if part["type"] == "text" or not takes_them or part in links]
     sender = apprise.Apprise(asset=asset)
     sender.add(service)
-    capture: Any = apprise.LogCapture
-    with capture(level=apprise.logging.INFO, fmt="%(message)s") as said:
-        is_sent = sender.notify(
-            body=body
-            or (str(attachments[0].get("alt") or title or "file") if attachments else " "),
-            title=title,
-            notify_type=_KINDS.get(priority, "info"),
-            body_format="markdown" if is_markdown else "text",
-            attach=[_place(part) for part in attachments] if takes_them and attachments else None,
+    with tempfile.TemporaryDirectory(prefix="luad-") as folder:
+        result = sender.notify(
+            body=plain_text(shown) or _caption(parts, message["title"]),
+            title=message["title"],
+            notify_type=_KINDS.get(message["priority"], "info"),
+            body_format="markdown" if _is_markdown(parts) else "text",
+            attach=_lay_out(Path(folder), files) or None,
+            timeout=max(deadline - elapsed_ms(), 1) / 1_000,
+            log_level=apprise.logging.INFO,
         )
-        lines = said.getvalue().strip().splitlines()
-    if not is_sent:
-        raise ServiceError((lines[-1] if lines else "the service refused it")[:_MAX_SAID])
-    return (lines[-1][:_MAX_SAID] if lines else ""), is_degraded
+    said = [entry.message for entry in result.logs()]
+    if result.status == apprise.AppriseResultStatus.TIMEOUT:
+        raise SilentError(f"no answer within {timeout_ms / 1_000:g} s")
+    if not result:
+        raise ServiceError((said[-1] if said else "the service refused it")[:_MAX_SAID])
+    is_degraded = any(part["type"] != "text" for part in shown)
+    return remark or (said[-1] if said else "")[:_MAX_SAID], is_degraded
 
 
-def _place(part: Part) -> str:
-    if part.get("url"):
-        return str(part["url"])
-    path = Path(str(part["path"]))
-    try:
-        is_regular, size = path.is_file(), path.stat().st_size
-    except OSError as error:
-        raise ServiceError(f"{path} cannot be read: {error.strerror}") from None
-    if not is_regular or size > MAX_FILE:
-        raise ServiceError(f"{path} is no file of at most {MAX_FILE >> 20} MB")
-    return str(path)
+def _gather(
+    parts: Sequence[Part], timeout_ms: int, *, allow_private: bool
+) -> tuple[list[File], list[Part], str]:
+    """Return what goes along, what stays a link, and why that is."""
+    files: list[File] = []
+    links: list[Part] = []
+    remark = ""
+    for part in parts:
+        if part["type"] == "text":
+            continue
+        name = part.get("name")
+        if "path" in part:
+            files.append(read_file(str(part["path"]), name))
+            continue
+        try:
+            files.append(fetch(str(part["url"]), name, timeout_ms, allow_private=allow_private))
+        except FileError as error:
+            links.append(part)
+            remark = f"sent as a link: {error}"
+    return files, links, remark
+
+
+def _lay_out(folder: Path, files: Sequence[File]) -> list[Any]:
+    """Write *files* where a service can open them by path, as some do."""
+    from apprise.attachment import file as attachment  # noqa: PLC0415 - as Apprise itself
+
+    make: Any = attachment.AttachFile
+    attachments = []
+    for number, file in enumerate(files):
+        place = folder / str(number) / file.name
+        place.parent.mkdir()
+        place.write_bytes(file.data)
+        attachments.append(make(str(place)))
+    return attachments
+
+
+def _caption(parts: Sequence[Part], title: str) -> str:
+    """Return what to say beside a picture: many services take no message without a text."""
+    for part in parts:
+        if part.get("alt") or part.get("name"):
+            return str(part.get("alt") or part.get("name"))
+    return title or "file"
+
+
+def _is_markdown(parts: Sequence[Part]) -> bool:
+    return any(part.get("format") == "markdown" for part in parts)

@@ -19,7 +19,7 @@ from aiosmtpd.controller import Controller
 from luad.core.people import Channel, ChannelKind, Message
 from luad.messenger.references import HIDDEN, BrokenReferenceError, Resolver
 from luad.messenger.sender import Sender
-from luad.messenger.webhook import is_public
+from luad.messenger.exchange import is_public
 
 SECRET = "canary-5d41402abc4b"  # noqa: S105 - looked for in what leaves
 

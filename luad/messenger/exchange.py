@@ -1,0 +1,236 @@
+"""One HTTP exchange with somebody whose address was judged first.
+
+The name is looked up once, and the addresses that were judged are the ones that are connected to; so a
+name that means another machine a moment later leads nowhere. Proxies of the environment are not asked.
+
+Room rule: bounded in time and size, and no text of it holds an address but a judged one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+from luad.clock import elapsed_ms
+
+MAX_REDIRECTS: Final = 3
+_PORTS: Final = {"http": 80, "https": 443}
+_INNER: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+"""Networks of IPv6 whose last four bytes are an address of IPv4."""
+_LOCAL: Final = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("fec0::/10"))
+"""Local ones that Python takes for global."""
+
+
+class ExchangeError(Exception):
+    """There was no answer to speak of; the message says why."""
+
+
+class SilentError(ExchangeError):
+    """There was none in time; another one now would fare no better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What to ask of whom. *again*: the redirects that are followed, *may_wander*: to other hosts, too.
+    Of an answer *max_answer* bytes are read. *allow_private*: this machine and private networks may be
+    reached."""
+
+    method: str
+    url: str
+    timeout_ms: int
+    max_answer: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    again: frozenset[int] = frozenset()
+    may_wander: bool = False
+    allow_private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered. *is_whole*: *data* is all of it."""
+
+    status: int
+    reason: str
+    data: bytes
+    is_whole: bool
+    content_type: str = ""
+    location: str | None = None
+
+
+def exchange(ask: Ask) -> Answer:
+    """Ask, follow redirects, and return the last answer. Raises `ExchangeError`."""
+    deadline = elapsed_ms() + ask.timeout_ms
+    url = ask.url
+    for _ in range(MAX_REDIRECTS + 1):
+        parts = _parts(url)
+        answer = _once(parts, ask, deadline)
+        if answer.status not in ask.again or not answer.location:
+            return answer
+        url = urljoin(url, answer.location)
+        _judge_step(parts, _parts(url), answer.status, may_wander=ask.may_wander)
+    raise ExchangeError(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _judge_step(old: SplitResult, new: SplitResult, status: int, *, may_wander: bool) -> None:
+    if (old.scheme, new.scheme) == ("https", "http"):
+        raise ExchangeError(f"answered {status}: a redirect from https to http is not followed")
+    if not may_wander and _place(old) != _place(new):
+        raise ExchangeError(f"answered {status}: a redirect to another host is not followed")
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ExchangeError("the address cannot be read") from None
+    if parts.scheme not in _PORTS or not parts.hostname or port == 0:
+        raise ExchangeError("the address is not one of http or https")
+    return parts
+
+
+def _place(parts: SplitResult) -> tuple[str, str | None, int]:
+    return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
+
+
+def _once(parts: SplitResult, ask: Ask, deadline: int) -> Answer:
+    connection = _Connection(parts, _addresses(parts, ask), deadline)
+    target = parts.path or "/"
+    if parts.query:
+        target += f"?{parts.query}"
+    try:
+        connection.request(ask.method, target, ask.body, _credentials(parts) | ask.headers)
+        response = connection.getresponse()
+        data, is_whole = _read(response, ask.max_answer, deadline)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        # A line that was cut in time looks like one that broke.
+        if isinstance(error, TimeoutError) or elapsed_ms() >= deadline:
+            raise SilentError(f"no answer within {ask.timeout_ms / 1_000:g} s") from None
+        what = "TLS failed" if isinstance(error, ssl.SSLError) else "the connection failed"
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None)
+        raise ExchangeError(f"{what}: {why or type(error).__name__}") from None
+    finally:
+        connection.close()
+    kind, location = response.getheader("content-type", ""), response.getheader("location")
+    return Answer(response.status, response.reason, data, is_whole, kind, location)
+
+
+def _credentials(parts: SplitResult) -> dict[str, str]:
+    """Return what ``user:password@`` in an address means."""
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": "Basic " + b64encode(pair.encode()).decode()}
+
+
+def _read(response: http.client.HTTPResponse, limit: int, deadline: int) -> tuple[bytes, bool]:
+    """Read the text of an answer. When it breaks off, the status has been said all the same."""
+    data = b""
+    try:
+        while len(data) <= limit:
+            piece = response.read1(16_384)
+            if not piece:
+                return data, not response.length and elapsed_ms() < deadline
+            data += piece
+    except (OSError, http.client.HTTPException, ValueError):
+        return data, False
+    return data[:limit], False
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to an address that was judged; the name is for the other side only."""
+
+    def __init__(self, parts: SplitResult, addresses: list[tuple[str, int]], deadline: int) -> None:
+        super().__init__(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        self._is_secure = parts.scheme == "https"
+        self._addresses = addresses
+        self._deadline = deadline
+        self._line: socket.socket | None = None
+        self._end: threading.Timer | None = None
+        self.default_port = _PORTS[parts.scheme]  # what the Host header omits
+
+    def connect(self) -> None:
+        """Connect to the first address that takes it, and shake hands where that is due."""
+        sock = self._reach()
+        # A limit for each wait would let a byte now and then hold the line forever: it is cut in time.
+        self._line = sock.dup()
+        self._end = threading.Timer(_left(self._deadline), _cut, (self._line,))
+        self._end.daemon = True
+        self._end.start()
+        if self._is_secure:
+            context = ssl.create_default_context()
+            sock = context.wrap_socket(sock, server_hostname=self.host)
+        self.sock = sock
+
+    def _reach(self) -> socket.socket:
+        last: OSError | None = None
+        for number, address in enumerate(self._addresses):
+            try:
+                limit_s = _left(self._deadline) / (len(self._addresses) - number)
+                sock = socket.create_connection(address, limit_s)
+            except OSError as error:
+                last = error
+            else:
+                sock.settimeout(_left(self._deadline))
+                return sock
+        assert last is not None, "a name that was found has an address"
+        raise last
+
+    def close(self) -> None:
+        """Close it, and forget its limit."""
+        if self._end is not None:
+            self._end.cancel()
+        if self._line is not None:
+            self._line.close()
+        super().close()
+
+
+def _cut(line: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is over already
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def _left(deadline: int) -> float:
+    left = deadline - elapsed_ms()
+    if left <= 0:
+        raise TimeoutError
+    return left / 1_000
+
+
+def _addresses(parts: SplitResult, ask: Ask) -> list[tuple[str, int]]:
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no such name"
+        raise ExchangeError(f"the host cannot be found: {reason}") from None
+    addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+    if not ask.allow_private:
+        for each in addresses:
+            if not is_public(each):
+                raise ExchangeError(
+                    f"{each} is no public address; `allow_private: true` lets a webhook reach it"
+                )
+    return [(each, port) for each in addresses]
+
+
+def is_public(address: str) -> bool:
+    """Say whether an address belongs to somebody on the internet, in every way it can be written."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if any(ip in network for network in _LOCAL):
+            return False
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and any(ip in network for network in _INNER):
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        ip = inner or ip
+    return ip.is_global and not ip.is_multicast
