@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import keyword
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -70,7 +71,7 @@ def init(session: Session, *, folder: Path, minimal: bool, no_example: bool, sys
     if systemd:
         unit = folder.resolve() / "luad.service"
         out.say(
-            f"Run it at every login:\n  systemctl --user enable {unit}\n"
+            f"Run it at every login:\n  systemctl --user enable {shlex.quote(str(unit))}\n"
             "Run it now:\n  systemctl --user start luad"
         )
     if "jobs.d/hello.yaml" in files:

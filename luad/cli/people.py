@@ -204,8 +204,13 @@ def _write(session: Session, body: dict[str, Any]) -> str:
 
 
 def _remove(session: Session, user: str) -> None:
+    client = session.client()
+    if file := client.get(_path(user)).get("file"):
+        place = f"{file['path']}:{file['line']}"
+        hint = "delete the file, or their part of it"
+        raise CommandError(f"{user} comes from {place}", code="file_owned", hint=hint)
     session.confirm(f"Remove {user}, and what is known of them?")
-    answer = session.client().delete(_path(user))
+    answer = client.delete(_path(user))
     if session.json:
         session.out.json(answer)
     else:
@@ -300,6 +305,7 @@ def _send(
             told = clean(each["error"] or each["answer"])
             degraded = "  (as a link)" if each["degraded"] else ""
             took = show_took(each["elapsed_ms"])
-            line = f"{glyph} {each['channel']:<12}{each['status']:<10}{took:>8}  {told}{degraded}"
+            number = f"{each['index'] + 1}: " if len(parts) > 1 else ""
+            line = f"{glyph} {number}{each['channel']:<12}{each['status']:<10}{took:>8}  {told}{degraded}"
             session.out.line(line.rstrip(), style)
     return ExitCode.OK if answer["ok"] else ExitCode.DELIVERY_FAILED

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from luad.client import Client
 
 NEXT_COUNT: Final = 5
+TEXT_TAG: Final = "tag:yaml.org,2002:str"
 TAIL: Final = 20
 FRAME: Final = re.compile(r'  File "(?P<path>[^"]*)", line \d+')
 FOREIGN: Final = re.compile(r"/site-packages/|/luad/|/lib/python3\.\d+/|^<")
@@ -76,13 +77,31 @@ def job_file(job: Mapping[str, Any]) -> str:
     """Return a job as a job file: what was declared, with the metadata as they are now."""
     import yaml
 
+    class Dumper(yaml.SafeDumper):
+        """Quotes what could be a number in one YAML or another (`1e3`, `0o17`)."""
+
+        def ignore_aliases(self, data: Any) -> bool:  # a job file has none
+            del data
+            return True
+
+    def write_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+        is_word = text[:1].isascii() and text[:1].isalpha()
+        return dumper.represent_scalar(TEXT_TAG, text, style=None if is_word else "'")
+
+    Dumper.add_representer(str, write_text)
     document = {key: value for key, value in job["definition"].items() if key != "keep"}
     if job.get("metadata"):
         document["metadata"] = job["metadata"]
     first = ("name", "description", "handler", "schedule", "user")
     ordered = {key: document[key] for key in first if key in document}
-    text: str = yaml.safe_dump(
-        {**ordered, **document}, sort_keys=False, allow_unicode=True, width=100
+    # What is not printable may not stand in a job file; it has to be escaped.
+    is_printable = json.dumps(document, ensure_ascii=False).isprintable()
+    text: str = yaml.dump(
+        {**ordered, **document},
+        Dumper=Dumper,
+        sort_keys=False,
+        allow_unicode=is_printable,
+        width=100,
     )
     return text
 

@@ -76,6 +76,15 @@ def _handler(peer: Peer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             self.respond()
 
+        def do_PATCH(self) -> None:
+            self.respond()
+
+        def do_PUT(self) -> None:
+            self.respond()
+
+        def do_DELETE(self) -> None:
+            self.respond()
+
         def respond(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None

@@ -195,7 +195,7 @@ def test_the_start_imports_nothing_that_only_the_daemon_needs() -> None:
     heavy = {"starlette", "sqlalchemy", "jsonschema", "yaml", "rich", "uvicorn", "structlog"}
     code = (
         "import sys, json; from luad.cli import main; main(['--help']);"
-        "from luad.cli import jobs, act, logs, status; from luad import client;"
+        "from luad.cli import jobs, act, logs, status, dynamic, people, token, schema; from luad import client;"
         "print(json.dumps(sorted({n.split('.')[0] for n in sys.modules})))"
     )
     result = subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from luad import __version__
 from luad.cli.doctor import LIBRARIES
 from luad.cli.more import DEPENDENCIES
 
@@ -107,6 +109,124 @@ def test_schema_is_printed_and_written(luad: Any, tmp_path: Path) -> None:
     assert json.loads(luad("schema", "luad").out)["type"] == "object"
     assert luad("schema", "--write", ".luad").code == 0
     assert (tmp_path / ".luad/job.schema.json").read_text() == luad("schema", "job").out
+    assert (tmp_path / ".luad/users.schema.json").read_text() == luad("schema", "users").out
+
+
+def test_schema_tells_what_a_key_means(luad: Any) -> None:
+    lines = luad("schema", "job", "retry.max_attempts").lines
+    assert lines[0] == "retry.max_attempts   integer"
+    assert "three retries are `max_attempts: 4`" in lines[1]
+    assert "at least 1, at most 100" in lines[2]
+    assert re.search(r"keys +max_attempts +How many", luad("schema", "job", "retry").out)
+    for key in ("expression", "every", "execute_at"):
+        assert key in luad("schema", "job", "schedule").out
+    assert "IANA" in luad("schema", "job", "schedule.timezone").out
+    assert "webhook" in luad("schema", "users", "channels.type").out
+    assert luad("schema", "luad", "dynamic.handlers").code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["job", "timout"], "did you mean `timeout`?"),
+        (["job", "retry.attempts"], "there is no key `attempts` in `retry`"),
+        (["job", "handler.x"], "`handler` has no keys"),
+        (["users", "zzz"], "it has: "),
+    ],
+)
+def test_schema_of_a_key_that_is_not_there(luad: Any, args: list[str], said: str) -> None:
+    result = luad("schema", *args)
+    assert result.code == 3
+    assert said in result.err
+
+
+def test_every_key_of_every_schema_can_be_explained() -> None:
+    from luad.cli.keydocs import _members, describe_key
+    from luad.config.schema import load_schema
+
+    for name in ("job", "luad", "users"):
+        root = load_schema(name)
+        for key, member in _members(root, root):
+            assert len(describe_key(root, key)) > 1, key
+            for inner, _ in _members(root, member):
+                assert len(describe_key(root, f"{key}.{inner}")) > 1, (key, inner)
+
+
+def test_openapi_needs_no_daemon(luad: Any) -> None:
+    document = luad("openapi").json
+    assert document["openapi"].startswith("3.1")
+    assert "/v1/jobs" in document["paths"]
+
+
+def test_init_writes_a_user_service(luad: Any, tmp_path: Path) -> None:
+    result = luad("init", "my 100%", "--systemd")
+    unit = (tmp_path / "my 100%/luad.service").read_text()
+    lines = [line for line in unit.splitlines() if "=" in line]
+    assert f"WorkingDirectory={tmp_path}/my 100%%" in lines
+    assert f'ExecStart="{sys.executable}" -m luad serve' in lines
+    assert {"Type=notify", "RestartPreventExitStatus=78", "KillMode=mixed"} <= set(lines)
+    assert f"systemctl --user enable '{tmp_path}/my 100%/luad.service'" in result.err
+
+
+def test_init_writes_a_user_whose_file_is_right(luad: Any, tmp_path: Path) -> None:
+    assert luad("init").code == 0
+    assert "id: me" in (tmp_path / "users.d/me.yaml").read_text()
+    assert luad("check", "users.d", "--strict").code == 0
+    assert luad("new", "daily", "--user", "me").code == 0
+    assert 'user: "me"' in (tmp_path / "jobs.d/daily.yaml").read_text()
+    assert luad("check", "--strict").code == 0
+
+
+def test_check_covers_users_files(luad: Any, tmp_path: Path) -> None:
+    assert luad("init", "--no-example").code == 0
+    (tmp_path / "users.d").mkdir()
+    (tmp_path / "users.d/ann.yaml").write_text("id: ann\nchannels: [inbx]\n")
+    (tmp_path / "jobs.d/x.yaml").write_text(
+        "name: x\nhandler: a:b\nuser: anna\nschedule: {type: interval, every: 1h}\n"
+    )
+    for paths in ([], ["users.d"], ["users.d/ann.yaml"]):
+        result = luad("check", "--no-import", "--format", "concise", *paths)
+        assert result.code == 1
+        assert "users.d/ann.yaml:2:" in result.out
+    (tmp_path / "users.d/ann.yaml").write_text("id: ann\n")
+    result = luad("check", "--no-import", "--format", "concise")
+    assert (result.code, "LU404" in result.out) == (0, True)
+    (tmp_path / "luad.yaml").write_text("users: [people]\n")
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people/bob.yaml").write_text("id: bob\nchanels: []\n")
+    assert "people/bob.yaml:2:" in luad("check", "people", "--format", "concise").out
+
+
+def test_check_refuses_users_files_that_others_may_write(luad: Any, tmp_path: Path) -> None:
+    assert luad("init").code == 0
+    (tmp_path / "users.d/me.yaml").chmod(0o666)
+    result = luad("check", "--format", "concise")
+    assert result.code == 1
+    assert re.search(r"users.d/me.yaml:.* LU03", result.out)
+    assert luad("check", "users.d/me.yaml").code == 1
+
+
+def test_doctor_looks_at_people_and_the_port(
+    luad: Any, tmp_path: Path, peer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUAD_SOCKET", str(tmp_path / "nobody.sock"))
+    assert luad("init").code == 0
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (tmp_path / "luad.yaml").write_text(f"listen: 127.0.0.1:{port}\n")
+        assert f"✗ fail  listen       cannot listen on 127.0.0.1:{port}" in luad("doctor").out
+        peer.answers["GET /status"] = {"status": "ok", "version": __version__, "pid": 1}
+        monkeypatch.setenv("LUAD_SOCKET", str(peer.socket))
+        assert f"· note  listen       127.0.0.1:{port} is taken" in luad("doctor").out
+    assert f"✓ ok    listen       127.0.0.1:{port} is free" in luad("doctor").out
+    assert "✓ ok    channels     2 channels" in luad("doctor").out
+    (tmp_path / "users.d/ann.yaml").write_text("id: ann\nchannels: 7\n")
+    result = luad("doctor")
+    assert result.code == 1
+    assert "✗ fail  users files" in result.out
+    assert "✓ ok    job files" in result.out
 
 
 def complete(words: str, **environ: str) -> list[str]:
@@ -127,6 +247,11 @@ def test_completion_of_commands_jobs_and_runs(peer: Any, tmp_path: Path) -> None
     assert complete("luad run ni") == ["nightly"]
     assert complete("luad show ") == ["billing", "nightly", "@last", "@last-failed", "run_01"]
     assert complete("luad cancel @last-") == ["@last-failed"]
+    assert peer.asked[0].query["include_dynamic"] == "1"
+    peer.answers["GET /users"] = {"users": [{"id": "ann"}, {"id": "bob"}]}
+    assert complete("luad remind b") == ["bob"]
+    assert complete("luad users show a") == ["ann"]
+    assert complete("luad create --user ") == ["ann", "bob"]
     (tmp_path / "jobs.d").mkdir()
     (tmp_path / "jobs.d" / "from-file.yaml").touch()
     assert complete("luad run ", LUAD_SOCKET="/nowhere/luad.sock") == ["from-file"]

@@ -1,0 +1,476 @@
+"""Jobs that are made at run time: create, remind, delete, metadata, and what the others show of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from luad.cli.show import job_file
+from luad.clock import wall_ms
+from luad.config.jobs import load_file
+from luad.config.settings import load_settings
+
+JOB = {
+    "id": "job_01ABC",
+    "name": "follow-up-4h2m",
+    "dynamic": True,
+    "summary": "Runs once on Tue 24 Nov 2026 09:32 GMT, in 2 days, for ann.",
+    "file": None,
+}
+
+
+@pytest.fixture
+def made(peer: Any) -> Any:
+    """A peer that makes every job; the bodies are in `made.asked`."""
+    peer.answers["POST /jobs"] = (201, JOB)
+    return peer
+
+
+# --- create ---
+
+
+def test_create_sends_what_was_said_and_shows_the_summary(luad: Any, made: Any) -> None:
+    result = luad(
+        "create", "--handler", "crm:follow_up", "--in", "48h", "--user", "ann", "-m", "ticket=T-812",
+        "-m", 'n={"a": [1]}', "--timeout", "5m", "--max-attempts", 3, "--backoff", "1m", "-t", "crm",
+        "--inactive", "--keep", "--if-exists", "replace", "--idempotency-key", "T-812",
+    )  # fmt: skip
+    assert result.out == (
+        "Created follow-up-4h2m: runs once on Tue 24 Nov 2026 09:32 GMT, in 2 days, for ann.\n"
+    )
+    (asked,) = made.asked
+    assert asked.body == {
+        "handler": "crm:follow_up",
+        "if_exists": "replace",
+        "in": "48h",
+        "user": "ann",
+        "timeout": "5m",
+        "metadata": {"ticket": "T-812", "n": {"a": [1]}},
+        "retry": {"max_attempts": 3, "backoff_seconds": 60},
+        "tags": ["crm"],
+        "keep": True,
+        "activate": False,
+    }
+    assert asked.headers["Idempotency-Key"] == '"T-812"'
+    assert luad("create", "--handler", "a:b", "--in", "1h", "--json").json == JOB
+
+
+@pytest.mark.parametrize(
+    ("args", "schedule"),
+    [
+        (["--every", "15m"], {"type": "interval", "every": "15m"}),
+        (["--cron", "0 9 * * *"], {"type": "cron", "expression": "0 9 * * *"}),
+        (
+            ["--cron", "@daily", "--timezone", "Asia/Tokyo"],
+            {"type": "cron", "expression": "@daily", "timezone": "Asia/Tokyo"},
+        ),
+        (
+            ["--at", "2027-01-01T09:00+02:00", "--utc"],
+            {"type": "once", "execute_at": "2027-01-01T07:00:00Z", "timezone": "UTC"},
+        ),
+        (
+            ["--at", "2027-01-01T09:00", "--tz", "Asia/Tokyo"],
+            {"type": "once", "execute_at": "2027-01-01T00:00:00Z", "timezone": "Asia/Tokyo"},
+        ),
+        (
+            ["--at", "2027-01-01T09:00", "--timezone", "Asia/Tokyo", "--utc"],
+            {"type": "once", "execute_at": "2027-01-01T00:00:00Z", "timezone": "Asia/Tokyo"},
+        ),
+    ],
+)
+def test_the_ways_to_say_when(luad: Any, made: Any, args: list[str], schedule: Any) -> None:
+    assert luad("create", "x", "--handler", "a:b", *args).code == 0
+    assert made.asked[0].body["schedule"] == schedule
+    assert made.asked[0].body["name"] == "x"
+
+
+def test_a_local_time_is_read_in_the_zone_of_the_machine_and_shown_in_it(
+    luad: Any, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert luad("create", "--handler", "a:b", "--at", "2027-01-01T09:00").code == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    schedule = made.asked[0].body["schedule"]
+    assert schedule["execute_at"] == "2027-01-01T14:00:00Z"
+    assert schedule["timezone"] == "America/New_York"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "which handler?"),
+        (["--handler", "a:b"], "nothing says when"),
+        (["--handler", "a:b", "--in", "1h", "--every", "1h"], "--in and --every exclude"),
+        (["--handler", "a:b", "--in", "soon"], "`soon` is no duration"),
+        (["--handler", "a:b", "--every", "1h", "--timezone", "UTC"], "--every has no time zone"),
+        (["--handler", "a:b", "--at", "teatime"], "neither a time nor a duration"),
+        (["--handler", "a:b", "--at", "09:00", "--timezone", "Europe/Londn"], "Europe/Londn"),
+        (["--handler", "a:b", "--in", "1h", "-m", "x"], "`x` is no metadata"),
+        (["--handler", "a:b", "--in", "1h", "--metadata-file", "none.json"], "cannot read none"),
+        (["--handler", "a:b", "--in", "1h", "--idempotency-key", 'a"b'], "cannot be a key"),
+        (["--from", "jobs.yaml", "--user", "ann"], "--from says it all"),
+        (["--from", "none.yaml"], "cannot read none.yaml"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(
+    luad: Any, made: Any, args: list[str], said: str
+) -> None:
+    result = luad("create", *args)
+    assert result.code == 2
+    assert result.err.startswith("error[usage]: ")
+    assert said in result.err
+    assert made.asked == []
+
+
+def test_metadata_come_from_a_file_with_single_ones_over_it(
+    luad: Any, made: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "m.json").write_text('{"a": 1, "b": 2}')
+    args = ("create", "--handler", "a:b", "--in", "1h", "--metadata-file", "m.json")
+    assert luad(*args, "-m", "b=3").code == 0
+    assert made.asked[0].body["metadata"] == {"a": 1, "b": 3}
+    (tmp_path / "m.json").write_text("[1]")
+    assert "m.json holds no JSON object" in luad(*args).err
+
+
+def test_every_mistake_of_a_job_is_told_once_with_its_place(luad: Any, peer: Any) -> None:
+    one = {"pointer": "#/schedule/expression", "code": "LU201", "detail": "hour 25 is too many",
+           "hint": "write 1"}  # fmt: skip
+    two = {"pointer": "#/user", "code": "LU404", "detail": "no user", "hint": "did you mean `ann`?"}
+    refusal = {
+        "code": "validation",
+        "detail": "it cannot be: hour 25 is too many",
+        "hint": "write 1",
+    }
+    create = ("create", "--handler", "a:b", "--cron", "0 25 * * *")
+    peer.answers["POST /jobs"] = (422, {**refusal, "errors": [one]})
+    assert luad(*create).err.splitlines() == [
+        "error[validation]: it cannot be: hour 25 is too many",
+        "  at schedule.expression",
+        "  hint: write 1",
+    ]
+    peer.answers["POST /jobs"] = (422, {"code": "validation", "detail": "2", "errors": [one, two]})
+    assert luad(*create).err.splitlines() == [
+        "error[validation]: 2",
+        "  schedule.expression: hour 25 is too many",
+        "    hint: write 1",
+        "  user: no user",
+        "    hint: did you mean `ann`?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code"),
+    [
+        (409, "name_taken", 8), (409, "file_owned", 8), (403, "handler_not_allowed", 10),
+        (409, "too_many_jobs", 8), (422, "idempotency_key_reused", 8), (503, "draining", 11),
+        (401, "unauthenticated", 9), (422, "validation", 2),
+    ],
+)  # fmt: skip
+def test_refusals_have_exit_codes(
+    luad: Any, peer: Any, status: int, code: str, exit_code: int
+) -> None:
+    peer.answers["POST /jobs"] = (status, {"code": code, "detail": "no", "hint": "try"})
+    result = luad("create", "--handler", "a:b", "--in", "1h")
+    assert result.code == exit_code
+    assert result.err == f"error[{code}]: no\n  hint: try\n"
+
+
+# --- create --from ---
+
+
+def _batch(request: Any) -> Any:
+    """Answer as the daemon does; a job named `taken` is."""
+    results = []
+    for job in request.body["jobs"]:
+        name = job.get("name") if isinstance(job, dict) else None
+        if name == "taken":
+            error = {"code": "name_taken", "detail": "there is a `taken`", "hint": "another name"}
+            results.append({"job": name, "ok": False, "status": 409, "error": error})
+        elif name is None:
+            error = {"code": "validation", "detail": "this is not an object"}
+            results.append({"job": None, "ok": False, "status": 422, "error": error})
+        else:
+            status = 200 if job["if_exists"] == "keep" else 201
+            results.append({"job": name, "ok": True, "status": status, "id": f"job_{name}"})
+    return 200, {"results": results, "count": len(results)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: a\nhandler: x:y\n---\nname: b\nhandler: x:y\n",
+        "- {name: a, handler: x:y}\n- {name: b, handler: x:y}\n",
+        '[{"name": "a", "handler": "x:y"}, {"name": "b", "handler": "x:y"}]',
+        "[{name: a, handler: 'x:y'}, {name: b, handler: 'x:y'}]",
+    ],
+)
+def test_many_jobs_come_from_yaml_or_json(luad: Any, peer: Any, tmp_path: Path, text: str) -> None:
+    peer.answers["POST /jobs:batch"] = _batch
+    (tmp_path / "jobs").write_text(text)
+    result = luad("create", "--from", "jobs")
+    assert (result.code, result.err) == (0, "Created 2 jobs: a, b\n")
+    assert peer.asked[0].body == {
+        "action": "create",
+        "jobs": [{"if_exists": "error", "name": name, "handler": "x:y"} for name in "ab"],
+    }
+    assert "; 2 were there" in luad("create", "--from", "jobs", "--if-exists", "keep").err
+
+
+def test_each_refused_job_is_told_and_decides_the_exit_code(
+    luad: Any, peer: Any, tmp_path: Path
+) -> None:
+    peer.answers["POST /jobs:batch"] = _batch
+    (tmp_path / "jobs").write_text("[{name: taken}, {name: b}]")
+    result = luad("create", "--from", "jobs")
+    assert result.code == 8
+    assert result.err.splitlines() == [
+        "taken: error[name_taken]: there is a `taken`",
+        "  hint: another name",
+        "Created 1 job: b; 1 refused",
+    ]
+    (tmp_path / "jobs").write_text("[{name: taken}, 7]")
+    result = luad("create", "--from", "jobs")
+    assert result.code == 1
+    assert "job 2: error[validation]: this is not an object" in result.err
+    assert luad("create", "--from", "jobs", "--json").json["count"] == 2
+
+
+def test_thousands_are_made_in_portions(luad: Any, peer: Any, tmp_path: Path) -> None:
+    peer.answers["POST /jobs:batch"] = _batch
+    (tmp_path / "jobs").write_text(json.dumps([{"name": f"j{n}"} for n in range(2500)]))
+    assert luad("create", "--from", "jobs").err == "Created 2500 jobs\n"
+    assert [len(each.body["jobs"]) for each in peer.asked] == [1000, 1000, 500]
+
+
+def test_broken_yaml_is_shown_with_its_place(luad: Any, peer: Any, tmp_path: Path) -> None:
+    (tmp_path / "jobs.yaml").write_text("name: a\nname: b\n")
+    result = luad("create", "--from", "jobs.yaml")
+    assert result.code == 2
+    assert "--> jobs.yaml:2:1" in result.err
+    (tmp_path / "jobs.yaml").write_text("# nobody\n")
+    assert "there is no job in jobs.yaml" in luad("create", "--from", "jobs.yaml").err
+    assert peer.asked == []
+
+
+def test_jobs_come_from_a_pipe(peer: Any) -> None:
+    peer.answers["POST /jobs:batch"] = _batch
+    done = subprocess.run(
+        [sys.executable, "-m", "luad", "create", "--from", "-"],
+        input="name: a\n", capture_output=True, text=True, check=True, timeout=30,
+    )  # fmt: skip
+    assert done.stderr == "Created 1 job: a\n"
+
+
+# --- remind ---
+
+
+def test_remind_makes_a_job_of_the_built_in_handler(luad: Any, made: Any) -> None:
+    result = luad("remind", "ann", "stand-up", "--in", "10m", "--title", "Now")
+    assert result.out.startswith("Created follow-up-4h2m: runs once on ")
+    body = made.asked[0].body
+    assert body["handler"] == "luad.handlers.message:send"
+    assert (body["user"], body["in"]) == ("ann", "10m")
+    assert body["metadata"] == {"text": "stand-up", "title": "Now"}
+    assert body["retry"]["max_attempts"] > 1
+    assert "--in, --at" in luad("remind", "ann", "x").err
+
+
+# --- delete ---
+
+
+def test_delete_asks_and_names_whole_jobs(luad: Any, peer: Any) -> None:
+    peer.answers["GET /jobs/foll"] = JOB
+    peer.answers["DELETE /jobs/job_01ABC"] = (
+        200,
+        {"deleted": True, "deactivated": False, "message": "follow-up-4h2m is deleted"},
+    )
+    refused = luad("delete", "foll")
+    assert refused.code == 2
+    assert "Delete follow-up-4h2m?" in refused.err
+    assert [each.method for each in peer.asked] == ["GET"]
+    assert luad("delete", "foll", "foll", "--yes").err == "follow-up-4h2m is deleted\n"
+    (result,) = luad("delete", "foll", "--yes", "--json").json["results"]
+    assert (result["job"], result["deleted"]) == ("follow-up-4h2m", True)
+
+
+def test_a_job_of_a_file_is_not_deleted_and_neither_are_those_beside_it(
+    luad: Any, peer: Any
+) -> None:
+    peer.answers["GET /jobs/a"] = JOB
+    file = {"path": "jobs.d/b.yaml", "line": 3, "stale": False}
+    peer.answers["GET /jobs/b"] = {**JOB, "id": "job_b", "name": "b", "file": file}
+    result = luad("delete", "a", "b", "--yes")
+    assert result.code == 8
+    assert result.err.splitlines() == [
+        "error[file_owned]: b comes from jobs.d/b.yaml:3",
+        "  hint: delete the file, or luad pause b",
+    ]
+    assert luad("delete", "a", "none", "--yes").code == 3
+    assert {each.method for each in peer.asked} == {"GET"}
+
+
+def test_a_job_that_leaves_meanwhile_is_no_error(luad: Any, peer: Any) -> None:
+    peer.answers["GET /jobs/a"] = JOB
+    result = luad("delete", "a", "--yes")
+    assert (result.code, result.err) == (0, "follow-up-4h2m was gone already\n")
+
+
+# --- metadata ---
+
+
+def test_metadata_are_shown_merged_and_replaced(luad: Any, peer: Any) -> None:
+    path = "/jobs/a%2Fb/metadata"
+    for method in ("GET", "PATCH", "PUT"):
+        peer.answers[f"{method} {path}"] = (200, {"by": method})
+    assert luad("metadata", "a/b").json == {"by": "GET"}
+    assert luad("metadata", "a/b", "n=1", "t=x").json == {"by": "PATCH"}
+    assert luad("metadata", "a/b", "n=1", "--replace").json == {"by": "PUT"}
+    assert luad("metadata", "a/b", "--replace").json == {"by": "PUT"}
+    assert [each.body for each in peer.asked] == [None, {"n": 1, "t": "x"}, {"n": 1}, {}]
+
+
+# --- what the others show ---
+
+
+def test_list_asks_for_dynamic_jobs_and_for_those_of_a_user(luad: Any, peer: Any) -> None:
+    ann = {"name": "a", "user_id": "ann", "schedule_text": "once", "status": "active"}
+    peer.answers["GET /jobs"] = (200, {"jobs": [ann, {**ann, "name": "b", "user_id": None}]})
+    assert [row["name"] for row in luad("list", "--user", "ann", "--json").json["jobs"]] == ["a"]
+    assert peer.asked[-1].query == {"include_dynamic": "1", "user": "ann"}
+    luad("list", "--all")
+    assert peer.asked[-1].query == {"include_dynamic": "1"}
+    peer.answers["GET /jobs"] = (200, {"jobs": [ann], "hidden_dynamic": 7})
+    assert "7 dynamic jobs hidden (-a)." in luad("list").err
+
+
+def test_history_filters_by_user_text_and_delivery_and_shows_what_was_sent(
+    luad: Any, peer: Any
+) -> None:
+    run = {"id": "run_01ABC", "job": "remind", "status": "succeeded", "trigger": "schedule",
+           "sent": {"delivered": 1, "total": 2}}  # fmt: skip
+    peer.answers["GET /runs"] = (200, {"runs": [run, {**run, "sent": None}]})
+    result = luad("history", "--user", "ann", "--q", "time", "--delivery", "failed")
+    query = peer.asked[0].query
+    assert (query["user"], query["q"], query["delivery"]) == ("ann", "time", "failed")
+    assert result.lines[0].split() == ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "SENT",
+                                       "ERROR"]  # fmt: skip
+    assert result.lines[1].endswith("1/2")
+    assert not result.lines[2].endswith("1/2")
+    peer.answers["GET /runs"] = (200, {"runs": []})
+    assert luad("history", "--user", "zoe").err == "no such runs\n"
+    assert luad("history").err == "no runs yet\n"
+
+
+def test_show_tells_where_a_dynamic_job_comes_from_and_whom_it_is_for(luad: Any, peer: Any) -> None:
+    creation = {"at": "2026-11-22T09:00:00Z", "author": "ann", "run_id": "run_01XYZ"}
+    peer.answers["GET /jobs/x"] = {
+        **JOB, "creation": creation, "user_id": "ann", "alert": {"cause": "3 failures in a row"},
+    }  # fmt: skip
+    peer.answers["GET /jobs/job_01ABC/next"] = {"next": []}
+    peer.answers["GET /runs"] = {"runs": []}
+    peer.answers["GET /users/ann"] = {"channels": [{"name": "inbox"}, {"name": "tgram"}]}
+    text = luad("show", "x", "--utc").out
+    assert re.search(r"for\s+ann   by inbox, tgram\n", text)
+    assert re.search(r"made\s+Sun 22 Nov .*09:00:00 UTC .* by ann in run_01XYZ\n", text)
+    assert "sent because of: 3 failures in a row" in text
+    del peer.answers["GET /users/ann"]
+    assert re.search(r"for\s+ann   \(no such user\)\n", luad("show", "x").out)
+
+
+def test_show_tells_what_a_run_sent_and_made(luad: Any, peer: Any) -> None:
+    peer.answers["GET /runs/run_01ABC"] = {
+        "id": "run_01ABC", "job": "x", "status": "failed", "user_id": "ann",
+        "created_jobs": ["follow-up-1", "follow-up-2"],
+        "deliveries": [
+            {"user_id": "ann", "channel": "inbox", "status": "delivered", "error": ""},
+            {"user_id": "ann", "channel": "tgram", "status": "failed", "error": "timed out"},
+        ],
+    }  # fmt: skip
+    text = luad("show", "run_01ABC").out
+    assert re.search(r"for\s+ann\n", text)
+    assert re.search(r"made\s+follow-up-1 follow-up-2\n", text)
+    assert re.search(r"sent\s+ann by inbox: delivered\n\s+ann by tgram: failed \(timed out\)", text)
+
+
+# --- show --yaml ---
+
+SETTINGS = load_settings({}, {}, None, uid=0)
+WORDS = st.one_of(
+    st.sampled_from(
+        ["on", "no", "~", "null", "9:30", "010", "0x1f", "1e3", "1_000", "2026-11-22", "<<", "*a",
+         "&a", "!t", "- a", "a: b", "# a", "%", "@a", "`", "'", '"', "", " ", "a ", " a", "=", "yes",
+         "\u2028", "\x85", "\ufeff", "a\nb", "a\n\nb\n", "\ta", "😀", "|", ">", "---", "...", "-"]
+    ),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20),
+)  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | WORDS | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False, width=32),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+SCHEDULES = st.sampled_from(
+    [
+        {"type": "once", "execute_at": "2027-12-25T09:00:00Z", "timezone": "UTC"},
+        {"type": "once", "execute_at": "2027-12-25T09:00:00Z", "timezone": "Asia/Tokyo"},
+        {"type": "interval", "every": "1h30m"},
+        {"type": "interval", "seconds": 90},
+        {"type": "cron", "expression": "*/15 9 * * MON-FRI", "timezone": "Europe/London"},
+        {"type": "cron", "expression": "@daily", "timezone": "UTC"},
+    ]
+)
+DEFINITIONS = st.fixed_dictionaries(
+    {"name": st.sampled_from(["a", "010", "1e3", "0x1f", "null"]), "handler": st.just("a:b"),
+     "schedule": SCHEDULES},
+    optional={
+        "description": WORDS,
+        "user": st.sampled_from(["ann", "user_1"]),
+        "metadata": st.dictionaries(WORDS, VALUES, max_size=4),
+        "tags": st.lists(st.sampled_from(["crm", "a-b"]), unique=True),
+        "timeout": st.sampled_from([30, "5m", 0.5]),
+        "retry": st.just({"max_attempts": 3, "backoff_seconds": 1.5}),
+        "keep": st.booleans(),
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(DEFINITIONS)
+def test_a_job_written_as_a_file_says_the_same_when_it_is_read(definition: dict[str, Any]) -> None:
+    text = job_file({"definition": definition, "metadata": definition.get("metadata", {})})
+    parsed = load_file("x.yaml", text.encode(), settings=SETTINGS, now=wall_ms())
+    wrong = [each for each in parsed.problems if not each.code.startswith("LU5")]  # advice
+    assert wrong == []
+    (wanted,) = parsed.jobs
+    expected = {key: value for key, value in definition.items() if key != "keep"}
+    if not expected.get("metadata"):
+        expected.pop("metadata", None)
+    found = dict(wanted.job.definition)
+    if not found.get("metadata"):
+        found.pop("metadata", None)
+    assert found == expected
+
+
+def test_the_file_of_a_job_has_its_metadata_as_they_are_now(luad: Any, peer: Any) -> None:
+    definition = {"schedule": {"type": "interval", "every": "1h"}, "metadata": {"n": 1},
+                  "handler": "a:b", "name": "x"}  # fmt: skip
+    peer.answers["GET /jobs/x"] = {**JOB, "definition": definition, "metadata": {"n": 2}}
+    result = luad("show", "x", "--yaml")
+    assert result.out.splitlines()[:2] == ["name: x", "handler: a:b"]
+    assert result.out.endswith("metadata:\n  n: 2\n")
+    assert luad("show", "x", "--yaml", "--json").code == 2
