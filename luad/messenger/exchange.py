@@ -110,6 +110,7 @@ def _once(parts: SplitResult, ask: Ask, deadline: int) -> Answer:
     try:
         connection.request(ask.method, target, ask.body, _credentials(parts) | ask.headers)
         response = connection.getresponse()
+        _left(deadline)  # a line that was cut may look like a whole one
         data, is_whole = _read(response, ask.max_answer, deadline)
     except (OSError, http.client.HTTPException, ValueError) as error:
         # A line that was cut in time looks like one that broke.

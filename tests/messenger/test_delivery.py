@@ -3,113 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
-import json
+import base64
 import os
+import select
 import signal
-import socket
-import threading
-from collections.abc import AsyncIterator, Iterator
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from luad.core.people import Channel, ChannelKind, Message
+from luad.messenger import sender as sender_room
+from luad.messenger import services
 from luad.messenger.exchange import is_public
 from luad.messenger.references import HIDDEN, BrokenReferenceError, Resolver
 from luad.messenger.sender import Sender
 
 SECRET = "canary-5d41402abc4b"  # noqa: S105 - looked for in what leaves
-
-
-class Service(http.server.BaseHTTPRequestHandler):
-    """Does what the path says."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        server: Any = self.server
-        body = self.rfile.read(int(self.headers["content-length"]))
-        server.arrived.set()
-        server.got.append((self.path, dict(self.headers), json.loads(body)))
-        word = self.path.strip("/").split("/")[0]
-        if word == "never":
-            server.released.wait(30)
-            return
-        if word == "close":
-            self.close_connection = True
-            return
-        status = {"broken": 500, "gone": 410, "again": 307, "away": 307, "downgrade": 307}.get(
-            word, 200
-        )
-        self.send_response(status)
-        port = self.server.server_address[1]
-        if word == "again":
-            self.send_header("location", "/ok")
-        if word == "away":
-            self.send_header("location", f"http://localhost:{port}/ok")
-        text = (b"x" * 200_000) if word == "huge" else f"said {SECRET}".encode()
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
-
-
-@pytest.fixture
-def service() -> Iterator[Any]:
-    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    server.got = []
-    server.released = threading.Event()
-    server.arrived = threading.Event()
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    server.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield server
-    server.released.set()
-    server.shutdown()
-    server.server_close()
-
-
-class Letters:
-    """A mail server's memory."""
-
-    def __init__(self) -> None:
-        self.got: list[Any] = []
-
-    async def handle_DATA(  # noqa: N802 - the name the server calls
-        self, _server: Any, _session: Any, envelope: Any
-    ) -> str:
-        self.got.append(envelope)
-        return "250 taken"
-
-
-@pytest.fixture
-def mail_server() -> Iterator[Any]:
-    letters = Letters()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    controller = Controller(letters, hostname="127.0.0.1", port=port)
-    controller.start()
-    yield port, letters
-    controller.stop()
-
-
-@pytest.fixture
-async def sender() -> AsyncIterator[Sender]:
-    sender = Sender(allow_private=True)
-    yield sender
-    await sender.close()
+CERTIFICATE = Path(__file__).with_name("loopback.pem")
 
 
 def message(number: int = 1, **fields: Any) -> Message:
-    parts = ({"type": "text", "text": f"hello {number}"},)
-    return Message(f"msg_{number}", "ann", 1_795_348_800_000, parts, **fields)
+    fields = {"parts": ({"type": "text", "text": f"hello {number}"},), **fields}
+    return Message(f"msg_{number}", "ann", 1_795_348_800_000, **fields)
 
 
 def webhook(url: str, **fields: Any) -> Channel:
@@ -130,6 +48,43 @@ async def test_a_webhook_gets_the_message_as_json(sender: Sender, service: Any) 
     assert (body["title"], body["job"], body["at"]) == ("T", "j", "2026-11-22T12:00:00Z")
 
 
+async def test_a_name_and_a_password_in_an_address_are_credentials(
+    sender: Sender, service: Any
+) -> None:
+    url = f"http://ann:p%40ss@127.0.0.1:{service.port}/ok"
+    assert (await sender.deliver(message(), webhook(url))).error == ""
+    word = service.got[0][1]["Authorization"].removeprefix("Basic ")
+    assert base64.b64decode(word) == b"ann:p@ss"
+
+
+async def test_a_small_file_goes_along_and_a_large_one_stays_behind(
+    sender: Sender, service: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "small.txt").write_bytes(b"content")
+    (tmp_path / "large.bin").write_bytes(bytes(300_000))
+    names = ("small.txt", "large.bin")
+    parts = tuple({"type": "file", "path": str(tmp_path / name)} for name in names)
+    outcome = await sender.deliver(message(parts=parts), webhook(f"{service.url}/ok"))
+    assert (outcome.error, outcome.is_degraded) == ("", True)
+    assert service.got[0][2]["parts"] == [
+        {"type": "file", "name": "small.txt", "content": base64.b64encode(b"content").decode()},
+        {"type": "file", "name": "large.bin", "content": None},
+    ]
+
+
+async def test_what_is_no_file_is_not_sent(sender: Sender, service: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, says in (
+        ("nothing", "No such file"),
+        ("pipe", "no regular file"),
+        (".", "Is a directory"),
+    ):
+        parts = ({"type": "file", "path": f"{tmp_path}/{name}"},)
+        outcome = await sender.deliver(message(parts=parts), webhook(f"{service.url}/ok"))
+        assert says in outcome.error
+    assert service.got == []
+
+
 @pytest.mark.parametrize(
     ("path", "says"),
     [
@@ -137,7 +92,9 @@ async def test_a_webhook_gets_the_message_as_json(sender: Sender, service: Any) 
         ("gone", "answered 410"),
         ("close", "the connection failed"),
         ("away", "another host"),
+        ("loop", "more than 3 redirects"),
         ("never", "no answer within"),
+        ("drip", "no answer within"),
     ],
 )
 async def test_what_does_not_arrive_says_why(
@@ -146,15 +103,19 @@ async def test_what_does_not_arrive_says_why(
     channel = webhook(f"{service.url}/{path}", timeout_ms=700)
     outcome = await sender.deliver(message(), channel)
     assert says in outcome.error
+    assert outcome.is_silent is says.startswith("no answer")
+    pid = sender.pid
+    assert (await sender.deliver(message(), webhook(f"{service.url}/ok"))).error == ""
+    assert sender.pid == pid, "the limit was kept in the process; nothing hangs there"
 
 
 async def test_redirects_to_the_same_place_and_huge_answers_are_fine(
     sender: Sender, service: Any
 ) -> None:
-    for path in ("again", "huge"):
+    for path in ("again", "huge", "half"):
         outcome = await sender.deliver(message(), webhook(f"{service.url}/{path}"))
         assert outcome.error == "", path
-    assert [path for path, _, _ in service.got] == ["/again", "/ok", "/huge"]
+    assert [path for path, _, _ in service.got] == ["/again", "/ok", "/huge", "/half"]
 
 
 async def test_nobody_there_and_no_such_host(sender: Sender) -> None:
@@ -177,6 +138,45 @@ async def test_private_addresses_are_refused_unless_allowed(service: Any) -> Non
 
 
 @pytest.mark.parametrize(
+    "host",
+    ["localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "0", "[::1]", "[::ffff:7f00:1]"],
+)
+async def test_this_machine_is_known_in_every_spelling(service: Any, host: str) -> None:
+    sender = Sender()
+    try:
+        outcome = await sender.deliver(message(), webhook(f"http://{host}:{service.port}/ok"))
+        assert "no public address" in outcome.error
+        assert service.got == []
+    finally:
+        await sender.close()
+
+
+async def test_of_several_addresses_the_one_that_takes_it_is_used(
+    sender: Sender, service: Any
+) -> None:
+    # Where localhost is ::1 as well, nobody listens there.
+    url = f"http://localhost:{service.port}/ok"
+    assert (await sender.deliver(message(), webhook(url))).error == ""
+
+
+async def test_tls_is_checked_and_never_left(
+    secure_service: Any, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for certificates, path, says in (
+        ("/nonexistent", "ok", "TLS failed"),
+        (str(CERTIFICATE), "downgrade", "from https to http"),
+        (str(CERTIFICATE), "ok", ""),
+    ):
+        monkeypatch.setenv("SSL_CERT_FILE", certificates)
+        sender = Sender(allow_private=True)
+        outcome = await sender.deliver(message(), webhook(f"{secure_service.url}/{path}"))
+        await sender.close()
+        assert says in outcome.error
+        assert bool(outcome.error) is bool(says)
+    assert service.got == []
+
+
+@pytest.mark.parametrize(
     ("address", "expected"),
     [
         ("93.184.216.34", True),
@@ -196,6 +196,9 @@ async def test_private_addresses_are_refused_unless_allowed(service: Any) -> Non
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::7f00:1", False),
         ("2002:7f00:1::", False),
+        ("::7f00:1", False),
+        ("64:ff9b:1::1", False),
+        ("fec0::1", False),
     ],
 )
 def test_whose_an_address_is(address: str, expected: bool) -> None:
@@ -207,14 +210,79 @@ def test_whose_an_address_is(address: str, expected: bool) -> None:
 
 async def test_a_mail_arrives(sender: Sender, mail_server: Any) -> None:
     port, letters = mail_server
-    url = f"mailto://127.0.0.1:{port}/?from=luad@example.com&to=ann@example.com&mode=insecure"
-    channel = Channel("mail", ChannelKind.APPRISE, url)
-    outcome = await sender.deliver(message(title="T"), channel)
+    outcome = await sender.deliver(message(title="T"), mail(port))
     assert outcome.error == ""
     (letter,) = letters.got
     assert letter.rcpt_tos == ["ann@example.com"]
     assert b"Subject: T" in letter.content
     assert b"hello 1" in letter.content
+
+
+def mail(port: int, **fields: Any) -> Channel:
+    url = f"mailto://127.0.0.1:{port}/?from=luad@example.com&to=ann@example.com&mode=insecure"
+    return Channel("mail", ChannelKind.APPRISE, url, **fields)
+
+
+async def test_a_picture_and_a_file_go_with_a_mail(
+    sender: Sender, mail_server: Any, service: Any, tmp_path: Path
+) -> None:
+    port, letters = mail_server
+    (tmp_path / "report.csv").write_text("a,b")
+    parts = (
+        {"type": "text", "text": "**this** week", "format": "markdown"},
+        {"type": "image", "url": f"{service.url}/picture", "alt": "sales"},
+        {"type": "file", "path": str(tmp_path / "report.csv")},
+    )
+    outcome = await sender.deliver(message(parts=parts), mail(port))
+    assert (outcome.error, outcome.is_degraded) == ("", False)
+    content = letters.got[0].content
+    assert b'filename="picture.png"' in content
+    assert b'filename="report.csv"' in content
+    assert b"<strong>this</strong> week" in content
+
+
+async def test_a_picture_where_only_luad_can_reach_stays_a_link(
+    mail_server: Any, service: Any
+) -> None:
+    port, letters = mail_server
+    sender = Sender()
+    parts = ({"type": "image", "url": f"{service.url}/picture", "alt": "sales"},)
+    try:
+        outcome = await sender.deliver(message(parts=parts), mail(port))
+    finally:
+        await sender.close()
+    assert (outcome.error, outcome.is_degraded) == ("", True)
+    assert "no public address" in outcome.answer
+    assert service.got == []
+    assert f"sales: {service.url}/picture".encode() in letters.got[0].content
+
+
+async def test_a_service_without_pictures_gets_a_link(sender: Sender, service: Any) -> None:
+    channel = Channel("phone", ChannelKind.APPRISE, f"gotify://127.0.0.1:{service.port}/{SECRET}")
+    parts = ({"type": "image", "url": "https://example.com/a.png", "alt": "sales"},)
+    outcome = await sender.deliver(message(parts=parts), channel)
+    assert (outcome.error, outcome.is_degraded) == ("", True)
+    assert service.got[0][2]["message"] == "sales: https://example.com/a.png"
+    assert SECRET not in repr(outcome)
+
+
+async def test_mail_that_is_refused_or_cannot_be_brought_says_why(
+    sender: Sender, mail_server: Any
+) -> None:
+    port, letters = mail_server
+    letters.answer = "554 not for me"
+    refused = await sender.deliver(message(), mail(port))
+    assert refused.error
+    gone = await sender.deliver(message(), mail(9))
+    assert gone.error
+    assert len(letters.got) == 1
+
+
+def test_without_apprise_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    wanted = {"parts": [], "title": "", "priority": "normal"}
+    with pytest.raises(services.ServiceError, match=r"pip install 'luad\[notify\]'"):
+        services.send("mailto://x", wanted, 1_000, allow_private=False)
 
 
 async def test_an_address_that_nobody_knows_is_an_outcome(sender: Sender) -> None:
@@ -237,17 +305,88 @@ async def test_a_sender_that_dies_is_an_outcome_and_the_next_one_works(
     assert (await sender.deliver(message(), webhook(f"{service.url}/ok"))).error == ""
 
 
-async def test_one_that_hangs_delays_no_other(sender: Sender, service: Any) -> None:
+async def test_a_host_that_hangs_delays_no_other(
+    sender: Sender, service: Any, other_service: Any
+) -> None:
     hanging = [
-        asyncio.create_task(sender.deliver(message(n), webhook(f"{service.url}/never")))
-        for n in range(10)
+        asyncio.create_task(sender.deliver(message(n), webhook(f"{service.url}/never/{n}")))
+        for n in range(2 * sender_room.AT_ONCE)
     ]
-    quick = await sender.deliver(message(), webhook(f"{service.url}/ok"))
+    await asyncio.to_thread(service.arrived.wait)
+    quick = await sender.deliver(message(), webhook(f"{other_service.url}/ok"))
     assert quick.error == ""
     assert not any(task.done() for task in hanging), "the quick one was first"
+    assert len(service.got) <= sender_room.AT_ONCE_EACH
     for task in hanging:
         task.cancel()
     await asyncio.gather(*hanging, return_exceptions=True)
+    assert sender._slots._of == {}, "nothing is remembered of places where nothing goes on"
+
+
+async def test_who_waits_too_long_for_a_turn_is_told(sender: Sender, service: Any) -> None:
+    first = [
+        asyncio.create_task(sender.deliver(message(n), webhook(f"{service.url}/never/{n}")))
+        for n in range(sender_room.AT_ONCE_EACH)
+    ]
+    await asyncio.to_thread(service.arrived.wait)
+    late = await sender.deliver(
+        message(), webhook(f"{service.url}/ok", timeout_ms=-1_000 * int(sender_room.SPARE_S))
+    )
+    assert "too many messages wait" in late.error
+    service.released.set()
+    await asyncio.gather(*first)
+
+
+async def test_an_idle_process_is_ended_and_started_again(
+    sender: Sender, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_room, "IDLE_S", 0.0)
+    for _ in range(2):
+        assert (await sender.deliver(message(), webhook(f"{service.url}/ok"))).error == ""
+        assert sender._reader is not None
+        await sender._reader
+        assert sender.pid is None
+
+
+async def test_nothing_is_sent_once_it_is_closed(service: Any) -> None:
+    sender = Sender(allow_private=True)
+    await sender.close()
+    outcome = await sender.deliver(message(), webhook(f"{service.url}/ok"))
+    assert (outcome.error, sender.pid) == ("luad is stopping", None)
+
+
+_DAEMON = """
+import asyncio, sys
+from luad.core.people import Channel, ChannelKind, Message
+from luad.messenger.sender import Sender
+
+async def main():
+    sender = Sender(allow_private=True)
+    channel = Channel("hook", ChannelKind.WEBHOOK, sys.argv[1], timeout_ms=30_000)
+    message = Message("msg_1", "ann", 0, ({"type": "text", "text": "x"},))
+    task = asyncio.create_task(sender.deliver(message, channel))
+    await asyncio.to_thread(sys.stdin.readline)
+    print(sender.pid, flush=True)
+    await task
+
+asyncio.run(main())
+"""
+
+
+def test_the_process_dies_with_the_daemon_whatever_hangs(service: Any) -> None:
+    command = [sys.executable, "-c", _DAEMON, f"{service.url}/never"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as daemon:
+        assert service.arrived.wait(30)
+        assert daemon.stdin is not None
+        assert daemon.stdout is not None
+        daemon.stdin.write("\n")
+        daemon.stdin.flush()
+        descriptor = os.pidfd_open(int(daemon.stdout.readline()))
+        daemon.kill()
+    assert select.select([descriptor], [], [], 30)[0], "it ends"
+    os.close(descriptor)
 
 
 # --- secrets -------------------------------------------------------------------------------------
@@ -256,7 +395,7 @@ async def test_one_that_hangs_delays_no_other(sender: Sender, service: Any) -> N
 async def test_a_secret_never_leaves_the_sender(
     service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOOK", f"{service.url}/broken/{SECRET}?key={SECRET}")
+    monkeypatch.setenv("HOOK", f"{service.url}/echo/{SECRET}?key={SECRET}")
     sender = Sender(allow_private=True)
     try:
         outcome = await sender.deliver(message(), webhook("${HOOK}"))
@@ -268,6 +407,47 @@ async def test_a_secret_never_leaves_the_sender(
     assert HIDDEN in outcome.error
 
 
+async def test_a_secret_is_known_wherever_it_stands(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", SECRET)
+    url = (
+        f"http://u%2Bser:p{SECRET}@127.0.0.1:{service.port}/echo?a=1&key=q{SECRET}&pad={'x' * 140}"
+    )
+    sender = Sender(allow_private=True)
+    try:
+        outcome = await sender.deliver(
+            message(), webhook(url, headers=(("Authorization", "Bearer ${TOKEN}"),))
+        )
+    finally:
+        await sender.close()
+    assert "answered 500" in outcome.error
+    assert service.got[0][1]["Authorization"] == f"Bearer {SECRET}"
+    assert SECRET[:8] not in repr(outcome), "nor a piece of one, where the text is cut"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("tgram://123456789:AbCdEf-token/chat", "AbCdEf-token"),
+        ("pover://user@AtokenHere", "AtokenHere"),
+        ("slack://TokenA12/TokenB12", "tokena12"),
+        ("https://h.example.com/x?a=b&sig=s%2Bgn", "s+gn"),
+        ("json://u:secret@h.example.com", "secret"),
+    ],
+)
+def test_an_address_has_secrets_where_others_have_a_host(url: str, said: str) -> None:
+    resolver = Resolver({})
+    resolver.address(url, hides_host=True)
+    assert resolver.hide(f"it said {said}") == f"it said {HIDDEN}"
+
+
+def test_a_host_is_shown_for_it_says_who_did_not_answer() -> None:
+    resolver = Resolver({})
+    resolver.address("mailto://u:secret@smtp.example.com:587", hides_host=True)
+    assert resolver.hide("smtp.example.com refused it") == "smtp.example.com refused it"
+
+
 def test_references_are_resolved_or_named(tmp_path: Path) -> None:
     (tmp_path / "mail").write_text("mailto://u:secret@example.com\n")
     resolver = Resolver({"TOKEN": "t0ken", "CREDENTIALS_DIRECTORY": str(tmp_path)})
@@ -275,6 +455,16 @@ def test_references_are_resolved_or_named(tmp_path: Path) -> None:
     assert resolver.resolve("credential:mail") == "mailto://u:secret@example.com"
     assert resolver.resolve(f"file:{tmp_path}/mail") == "mailto://u:secret@example.com"
     assert resolver.hide("it was t0ken") == f"it was {HIDDEN}"
-    for broken in ("${NOPE}", "credential:nope", "credential:../mail", f"file:{tmp_path}/nope"):
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for broken in (
+        "credential:empty",
+        "credential:pipe",
+        "credential:..",
+        "${NOPE}",
+        "credential:nope",
+        "credential:../mail",
+        f"file:{tmp_path}/nope",
+    ):
         with pytest.raises(BrokenReferenceError):
             resolver.resolve(broken)
