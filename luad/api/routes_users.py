@@ -5,6 +5,7 @@ Room rule: as in `routes_jobs`. Addresses of channels are shown without what is 
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -78,6 +79,7 @@ async def add_user(request: Request) -> Response:
     if_exists = body.pop("if_exists", "error")
     if if_exists not in ("error", "keep", "replace"):
         raise wrong_member("if_exists", "error, keep or replace")
+    _keep_secrets_home(request, body)
     existed = context.service.people.get(str(body.get("id"))) is not None
     choice = cast("Literal['error', 'keep', 'replace']", if_exists)
     person = await context.service.people.add(body, if_exists=choice)
@@ -88,9 +90,24 @@ async def change_user(request: Request) -> Response:
     """`PATCH /users/{user}`: change somebody who was added at run time."""
     context = context_of(request)
     values = await object_of(request)
+    _keep_secrets_home(request, values)
     person = find_user(request)
     await context.service.people.change(person.id, values)
     return await _user(context, person.id)
+
+
+def _keep_secrets_home(request: Request, body: Mapping[str, Any]) -> None:
+    """Refuse references from afar: whoever may say where a message goes and what stands in its address
+    could have luad's secrets sent there. Who has the Unix socket may do more than that anyway."""
+    if not request.scope["state"].get("is_tcp"):
+        return
+    text = json.dumps(body.get("channels"))
+    if _REFERENCE.search(text) or "allow_private" in text:
+        raise ApiError(
+            "forbidden",
+            "over TCP a channel may hold no reference, and may not be private",
+            hint="declare this person in users.d, or on luad's own machine",
+        )
 
 
 async def remove_user(request: Request) -> Response:

@@ -1,0 +1,110 @@
+"""What may be asked over TCP, by whom, and what may not."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from live import LiveDaemon
+
+JOB = "name: tidy\nhandler: h:tick\nschedule: {type: interval, seconds: 3600}\n"
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    live = LiveDaemon(tmp_path_factory.mktemp("tcp"), "--listen", f"127.0.0.1:{port}")
+    live.write_handler("h", "def tick(job):\n    return None\n")
+    live.write_job("tidy", JOB)
+    with live:
+        tokens = {
+            role: live.json("token", "create", role, "--role", role)["token"]
+            for role in ("viewer", "operator", "admin")
+        }
+
+        def ask(method: str, path: str, role: str = "", body: Any = None, **headers: str) -> Any:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            if role:
+                headers["Authorization"] = f"Bearer {tokens.get(role, role)}"
+            data = None if body is None else json.dumps(body)
+            if data is not None:
+                headers["Content-Type"] = "application/json"
+            connection.request(method, path, data, headers)
+            response = connection.getresponse()
+            content = response.read()
+            connection.close()
+            return response.status, json.loads(content) if content[:1] in b"{[" else content
+
+        ask.live = live  # type: ignore[attr-defined] # the daemon behind it
+        yield ask
+
+
+def test_a_token_is_needed_but_for_health(door: Any) -> None:
+    assert door("GET", "/v1/jobs")[0] == 401
+    assert door("GET", "/v1/jobs", "luad_wrong")[0] == 401
+    assert door("GET", "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "needs"),
+    [
+        ("GET", "/v1/jobs", "viewer"),
+        ("POST", "/v1/jobs/tidy/trigger", "operator"),
+        ("PATCH", "/v1/jobs/tidy/metadata", "operator"),
+        ("POST", "/v1/jobs", "admin"),
+        ("GET", "/v1/tokens", "admin"),
+        ("GET", "/v1/audit", "admin"),
+    ],
+)
+def test_a_role_may_what_it_may(door: Any, method: str, path: str, needs: str) -> None:
+    roles = ["viewer", "operator", "admin"]
+    for role in roles:
+        status, _ = door(method, path, role, None if method == "GET" else {})
+        is_allowed = roles.index(role) >= roles.index(needs)
+        assert (status != 403) is is_allowed, (role, status)
+
+
+def test_for_other_hosts_and_from_other_pages_nothing_is_answered(door: Any) -> None:
+    assert door("GET", "/v1/jobs", "viewer", Host="evil.example")[0] == 421
+    assert door("GET", "/v1/jobs", "viewer", Origin="https://evil.example")[0] == 403
+
+
+def test_a_revoked_token_is_out(door: Any) -> None:
+    made = door("POST", "/v1/tokens", "admin", {"name": "short", "role": "viewer"})[1]
+    assert door("DELETE", "/v1/tokens/short", "admin")[0] == 200
+    assert door("GET", "/v1/jobs", made["token"])[0] == 401
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [
+        {"type": "webhook", "url": "https://evil.example/${HOME}"},
+        {"type": "apprise", "url": "credential:mail"},
+        {"type": "webhook", "url": "file:/etc/hostname"},
+        {"type": "webhook", "url": "https://a.example/", "allow_private": True},
+        {"type": "webhook", "url": "https://a.example/", "headers": {"X": "${HOME}"}},
+    ],
+)
+def test_nobody_from_afar_has_secrets_sent_to_them(door: Any, channel: dict[str, Any]) -> None:
+    status, answer = door("POST", "/v1/users", "admin", {"id": "eve", "channels": [channel]})
+    assert (status, answer["code"]) == (403, "forbidden")
+
+
+def test_who_asked_stands_in_the_audit_trail(door: Any) -> None:
+    door("POST", "/v1/jobs/tidy/trigger", "operator", {})
+    entries = door.live.json("token", "list") and door("GET", "/v1/audit", "admin")[1]["entries"]
+    assert any(
+        each["actor"] == "token operator" and each["path"] == "/v1/jobs/tidy/trigger"
+        for each in entries
+    )
