@@ -72,24 +72,24 @@ def missed(state: State, entry: Entry, skip: Skip, row_id: str, now: Instant) ->
 
 
 def stale(state: State, entry: Entry, *, is_stale: bool, now: Instant) -> None:
-    """Take note that the file of a job broke, or was mended."""
+    """Take note that the file of a job is broken, or is good: then whatever was told of it is over, also
+    when the policy has become another one meanwhile."""
+    before = entry.alert
     policy = _policy(state, entry)
+    if not is_stale:
+        if before.cause == AlertCause.STALE_CONFIG.value:
+            _tell_mended(state, entry, policy, now)
+            _save(state, entry, replace(before, cause=""))
+        return
     if policy is None or AlertCause.STALE_CONFIG not in policy.also:
         return
-    name, origin, before = entry.job.name, entry.wanted.origin, entry.alert
+    name, origin = entry.job.name, entry.wanted.origin
     path = origin.path if origin else "its file"
-    if is_stale and not before.cause and entry.pause is None:
+    if not before.cause and entry.pause is None:
         after = replace(before, cause=AlertCause.STALE_CONFIG.value)
         lines = [f"{path} is broken; the last good version goes on.", "luad check shows why."]
         _post(state, entry, policy, f"{name}: its file is broken", lines, ("stale", now), now)
-    elif not is_stale and before.cause == AlertCause.STALE_CONFIG.value:
-        after = replace(before, cause="")
-        if policy.recovery and entry.pause is None:
-            lines = [f"{path} is good again."]
-            _post(state, entry, policy, f"{name} recovered", lines, ("mended", now), now)
-    else:
-        return
-    _save(state, entry, after)
+        _save(state, entry, after)
 
 
 # --- deciding ----------------------------------------------------------------------------------
@@ -159,6 +159,14 @@ def _tell_recovery(
     lines = [f"{run.id} succeeded; it was in trouble because of: {before.cause}."]
     title = f"{entry.job.name} recovered"
     _post(state, entry, policy, title, lines, (run.id, "recovery"), now, run.id)
+
+
+def _tell_mended(state: State, entry: Entry, policy: AlertPolicy | None, now: Instant) -> None:
+    if policy is None or not policy.recovery or entry.pause is not None:
+        return
+    path = entry.wanted.origin.path if entry.wanted.origin else "its file"
+    title = f"{entry.job.name} recovered"
+    _post(state, entry, policy, title, [f"{path} is good again."], ("mended", now), now)
 
 
 def _background(entry: Entry, after: AlertState) -> list[str]:

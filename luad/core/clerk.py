@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Literal
 
 from luad.core.events import (
     ChangeRequested,
@@ -35,7 +35,7 @@ from luad.core.model import (
     Pause,
     Wanted,
 )
-from luad.core.state import Entry, State
+from luad.core.state import Entry, State, is_same_json
 from luad.core.timetable import Alarm
 
 _Refusal = tuple[str, str, str]  # code, message, hint
@@ -205,7 +205,8 @@ class Clerk:
             )
             return
         overlay = _overlay(entry.job, written)
-        if overlay != entry.overlay:
+        was = entry.overlay
+        if overlay.removed != was.removed or not is_same_json(overlay.values, was.values):
             entry.overlay = overlay
             self._state.touch(entry)
         self._state.out.append(Reply(event.request_id, written))
@@ -245,9 +246,6 @@ def _file_owned(entry: Entry, hint: str) -> _Refusal:
     return "file_owned", f"{entry.job.name} comes from {origin.path}:{origin.line}", hint
 
 
-_ABSENT: Final = object()
-
-
 def _written(
     now: Mapping[str, JSON], values: Mapping[str, JSON], mode: Literal["merge", "patch", "replace"]
 ) -> dict[str, JSON]:
@@ -276,6 +274,10 @@ def merge_patch(target: JSON, patch: JSON) -> JSON:
 def _overlay(job: Job, written: Mapping[str, JSON]) -> Overlay:
     """Return what has to lie over the declared metadata for *written* to be seen."""
     declared = job.metadata
-    values = {key: value for key, value in written.items() if declared.get(key, _ABSENT) != value}
+    values = {
+        key: value
+        for key, value in written.items()
+        if key not in declared or not is_same_json(declared[key], value)
+    }
     removed = tuple(key for key in declared if key not in written)
     return Overlay(values, removed) if values or removed else NO_OVERLAY

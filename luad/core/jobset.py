@@ -111,19 +111,20 @@ class JobSet:
             entry.handled_until = now
             entry.grid_at = _grid(new.job, now)
             entry.open_skip = entry.earlier_skip = None
-        was_stale = entry.wanted.stale
         self._state.redeclare(entry, new)
         self._state.touch(entry)
         self._state.out.append(InstallJob(entry.job_id, new.job, new.origin, now, new.creation))
         self._state.arm(entry)
-        if was_stale and not new.stale:
+        if not new.stale:
             alerts.stale(self._state, entry, is_stale=False, now=now)
 
     def _move(self, entry: Entry, new: Wanted, now: Instant) -> None:
         """Note that an unchanged job stands elsewhere, or that its file broke or was mended."""
         old, was_stale = entry.wanted.origin, entry.wanted.stale
         entry.wanted = Wanted(entry.job, new.origin, new.stale)
-        if new.stale is not was_stale:
+        if (
+            new.stale is not was_stale or not new.stale
+        ):  # it may have been mended while luad was down
             alerts.stale(self._state, entry, is_stale=new.stale, now=now)
         if old and new.origin and old.path != new.origin.path:
             # After a restart the last good version is looked for under the path that is stored.

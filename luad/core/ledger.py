@@ -94,9 +94,12 @@ class Ledger:
         missed_count: int = 0,
     ) -> Run:
         """Return a run that is not claimed yet. *cause* tells runs of one occurrence apart."""
-        run_id = make_id(
-            "run", now, entry.job_id, occurrence.scheduled_for, cause, self._state.elapsed
-        )
+        named = (entry.job_id, occurrence.scheduled_for, cause, self._state.elapsed)
+        run_id = make_id("run", now, *named)
+        if (
+            self._state.runs.get(run_id) is not None
+        ):  # its job was declared anew in this millisecond
+            run_id = make_id("run", now, *named, "again")
         return Run(
             run_id,
             entry.job.name,

@@ -13,6 +13,7 @@ from hashlib import blake2b
 
 from luad.core.events import Effect, Log, SaveProgress
 from luad.core.model import (
+    JSON,
     NO_ALERT,
     NO_OVERLAY,
     AlertPolicy,
@@ -91,6 +92,11 @@ def lay_over(job: Job, overlay: Overlay) -> dict[str, object]:
     for key in overlay.removed:
         merged.pop(key, None)
     return merged
+
+
+def is_same_json(one: JSON, other: JSON) -> bool:
+    """Compare as JSON does: Python takes true for 1."""
+    return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,15 +222,13 @@ class State:
         return effects
 
 
-_ABSENT = object()
-
-
 def _kept(overlay: Overlay, old: Job, new: Job) -> Overlay:
     """Return what is left of *overlay* once the declaration changes from *old* to *new*."""
     changed = {
         key
         for key in (*old.metadata, *new.metadata)
-        if old.metadata.get(key, _ABSENT) != new.metadata.get(key, _ABSENT)
+        if (key in old.metadata) is not (key in new.metadata)
+        or not is_same_json(old.metadata[key], new.metadata[key])
     }
     values = {key: value for key, value in overlay.values.items() if key not in changed}
     removed = tuple(key for key in overlay.removed if key not in changed)

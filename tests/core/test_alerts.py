@@ -161,6 +161,24 @@ def test_a_broken_file_is_told_and_so_is_its_mending() -> None:
     assert titles(bench) == ["sync: its file is broken", "sync recovered"]
 
 
+def test_so_is_one_that_was_mended_while_luad_was_down_or_with_another_policy() -> None:
+    policy = AlertPolicy(("ops",), after_failures=1, also=(AlertCause.STALE_CONFIG,))
+    job = make_job("sync", HOURLY, alert=policy)
+    place = Origin("jobs.d/sync.yaml")
+    broken = {"sync": Wanted(job, place, stale=True)}
+    bench = Bench()
+    bench.feed(ConfigLoaded({"sync": Wanted(job, place)}))
+    bench.feed(ConfigLoaded(broken))
+    bench.restart()  # and it is good
+    assert titles(bench) == ["sync: its file is broken", "sync recovered"]
+    bench.feed(ConfigLoaded(broken))
+    other = make_job("sync", HOURLY, alert=AlertPolicy(("ops",), after_failures=1))
+    bench.feed(ConfigLoaded({"sync": Wanted(other, place)}))
+    assert titles(bench)[2:] == ["sync: its file is broken", "sync recovered"]
+    run_next(bench, "failed")
+    assert titles(bench)[-1] == "sync failed", "nothing old stands in the way"
+
+
 def test_a_paused_job_is_in_nobodys_way() -> None:
     bench = bench_with(AlertPolicy(("ops",), after_failures=1))
     bench.go_to(3_600)
