@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from busy import BusyWorld
 from checker import violations
 from world import World
 
 STEPS = 400
 FOUND_SEEDS = {"steady clock": [10, 11, 19], "stepped clock": [6, 16, 27, 29, 119, 130]}
+FOUND_BUSY_SEEDS = [0, 1, 4, 30, 81]
 
 
 def live(seed: int, *, with_clock_steps: bool) -> World:
@@ -23,15 +26,23 @@ def live(seed: int, *, with_clock_steps: bool) -> World:
     return world
 
 
+def live_busily(seed: int, *, with_clock_steps: bool = False) -> BusyWorld:
+    world = BusyWorld(seed, with_clock_steps=with_clock_steps)
+    for _ in range(STEPS):
+        world.step()
+        assert world.broken == [], f"seed {seed}"
+    return world
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("first_seed", range(0, 120, 20))
+@pytest.mark.parametrize("first_seed", range(0, 80, 20))
 def test_the_promises_hold_through_crashes_and_reloads(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + 20):
         assert violations(live(seed, with_clock_steps=False)) == [], f"seed {seed}"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first_seed", range(0, 160, 40))
+@pytest.mark.parametrize("first_seed", range(0, 120, 40))
 def test_the_promises_hold_when_the_clock_is_stepped(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + 40):
         assert violations(live(seed, with_clock_steps=True)) == [], f"seed {seed}"
@@ -45,6 +56,25 @@ def test_a_seed_that_once_found_a_mistake_stays_clean(seed: int) -> None:
 @pytest.mark.parametrize("seed", FOUND_SEEDS["stepped clock"])
 def test_a_seed_that_once_found_a_mistake_with_clock_steps_stays_clean(seed: int) -> None:
     assert violations(live(seed, with_clock_steps=True)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first_seed", range(100, 140, 20))
+def test_they_hold_for_jobs_that_are_made_and_changed_meanwhile(first_seed: int) -> None:
+    for seed in range(first_seed, first_seed + 20):
+        assert violations(live_busily(seed)) == [], f"seed {seed}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first_seed", range(100, 140, 20))
+def test_also_when_the_clock_is_stepped(first_seed: int) -> None:
+    for seed in range(first_seed, first_seed + 20):
+        assert violations(live_busily(seed, with_clock_steps=True)) == [], f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", FOUND_BUSY_SEEDS)
+def test_a_seed_that_once_found_a_mistake_with_dynamic_jobs_stays_clean(seed: int) -> None:
+    assert violations(live_busily(seed)) == []
 
 
 def test_a_seed_replays_exactly() -> None:
@@ -61,3 +91,15 @@ def test_the_worlds_are_eventful() -> None:
     assert {"succeeded", "failed", "timed_out", "cancelled", "lost"} <= states
     assert {"overlap", "paused", "coalesced", "removed", "downtime"} <= reasons
     assert sum(world.crashes for world in worlds) > 50
+
+
+def test_the_busy_worlds_are_eventful() -> None:
+    worlds = [live_busily(seed) for seed in range(10, 20)]
+    happened = sum((world.outcomes for world in worlds), Counter())
+    expected = {"created", "kept", "replaced", "refused", "left", "forgotten", "alert", "recovery"}
+    expected |= {f"{each}Requested None" for each in ("Change", "Delete", "Metadata")}
+    expected |= {f"{each}Requested file_owned" for each in ("Change", "Delete")}
+    expected |= {"MetadataRequested precondition_failed", "ChangeRequested conflict"}
+    assert {each for each in expected if happened[each] < 5} == set()
+    assert sum(world.crashes for world in worlds) > 50
+    assert sum(bool(world.engine._state.shadowed) for world in worlds) > 0

@@ -7,28 +7,24 @@ ask for things, step the clock, or crash the daemon at any point between decidin
 from __future__ import annotations
 
 import random  # noqa: TID251 - the world is made of dice; the seed is the test
-from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dictstore import RECORDS, DictStore
 
 from luad.core.engine import Engine
 from luad.core.events import (
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
-    ClaimRun,
     ClaimsRefused,
     ConfigLoaded,
+    Deliver,
+    Effect,
     Event,
-    ExtendSkip,
-    InstallJob,
     PauseRequested,
-    RecordSkip,
-    RemoveJob,
     Reply,
-    Restored,
     ResumeRequested,
-    SaveProgress,
-    SaveRun,
     StartAttempt,
     StopAttempt,
     StoredJob,
@@ -36,7 +32,6 @@ from luad.core.events import (
     TriggerRequested,
 )
 from luad.core.model import (
-    OPEN_STATES,
     CatchUp,
     Cron,
     Ending,
@@ -47,122 +42,17 @@ from luad.core.model import (
     Now,
     Once,
     OnLost,
+    Origin,
     Overlap,
     ProcessIdentity,
     Retry,
-    Run,
     RunState,
-    Skip,
     Trigger,
     Wanted,
 )
 
 START = 1_790_000_000_000  # 2026-09-21T14:13:20Z
-UNIQUE = {Trigger.SCHEDULE, Trigger.CATCHUP}
-DEEDS = (StartAttempt, StopAttempt, Reply)
-
-
-@dataclass
-class Period:
-    """A job was in force with one schedule, from just after *after* to *until*."""
-
-    job_id: str
-    job: Job
-    after: Instant
-    until: Instant | None = None
-    grid_at: Instant = 0
-    handled_until: Instant = 0
-
-    def note(self, jobs: dict[str, StoredJob]) -> None:
-        row = jobs.get(self.job_id)
-        if row is not None and self.until is None:
-            self.grid_at = row.progress.grid_at
-            self.handled_until = row.progress.handled_until
-
-
-@dataclass
-class DictStore:
-    """What a store promises, said with dicts."""
-
-    jobs: dict[str, StoredJob] = field(default_factory=dict)
-    definitions: dict[str, Job] = field(default_factory=dict)  # revision -> job
-    runs: dict[str, Run] = field(default_factory=dict)
-    skips: dict[str, tuple[RecordSkip, Skip]] = field(default_factory=dict)
-    taken: set[tuple[str, Instant]] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
-    last_seen: Instant | None = None
-    periods: dict[str, list[Period]] = field(default_factory=lambda: defaultdict(list))
-
-    def apply(self, records: list[object], now: Instant) -> tuple[str, ...]:
-        refused = [run_id for each in records if (run_id := self._write(each))]
-        self.last_seen = now
-        for periods in self.periods.values():
-            periods[-1].note(self.jobs)
-        return tuple(refused)
-
-    def _write(self, record: object) -> str | None:  # noqa: PLR0912 - one case a record
-        match record:
-            case InstallJob(job_id, job, origin, at):
-                old = self.jobs.get(job_id)
-                progress = old.progress if old else SaveProgress(job_id, at, at, 0, None)
-                self.definitions[job.revision] = job
-                self._note_period(job_id, job, at)
-                self.jobs[job_id] = StoredJob(
-                    job_id, job.name, {}, job.revision, origin, at, progress
-                )
-            case RemoveJob(job_id, _, at):
-                del self.jobs[job_id]
-                self.periods[job_id][-1].until = at
-            case SaveProgress(job_id):
-                self.jobs[job_id] = replace(self.jobs[job_id], progress=record)
-            case ClaimRun(run):
-                key = (run.job_id, run.scheduled_for)
-                if run.trigger in UNIQUE and key in self.taken:
-                    self.refused.add(run.id)
-                    return run.id
-                if run.trigger in UNIQUE:
-                    self.taken.add(key)
-                assert run.id not in self.runs, "an id is used once"
-                self.runs[run.id] = run
-            case SaveRun(run):
-                if run.id in self.refused:
-                    return None
-                old_run = self.runs[run.id]
-                assert old_run.state in OPEN_STATES, "a terminal row never changes"
-                assert old_run.attempt <= run.attempt
-                self.runs[run.id] = run
-            case RecordSkip(row_id, _, job_id, _, skip):
-                if (job_id, skip.last) in self.taken:
-                    self.refused.add(row_id)
-                    return None
-                self.taken.add((job_id, skip.last))
-                self.skips[row_id] = (record, skip)
-            case ExtendSkip(row_id, skip):
-                if row_id in self.refused:
-                    return None
-                first, old_skip = self.skips[row_id]
-                self.taken.discard((first.job_id, old_skip.last))
-                self.taken.add((first.job_id, skip.last))
-                self.skips[row_id] = (first, skip)
-            case _:
-                raise AssertionError(record)
-        return None
-
-    def _note_period(self, job_id: str, job: Job, at: Instant) -> None:
-        periods = self.periods[job_id]
-        if periods and periods[-1].job.schedule == job.schedule:
-            return
-        after = at
-        if periods:
-            periods[-1].until = at
-        elif isinstance(job.schedule, Once):
-            after = min(at, job.schedule.execute_at - 1)
-        periods.append(Period(job_id, job, after))
-
-    def restore(self) -> tuple[list[tuple[StoredJob, Job]], Restored]:
-        jobs = [(each, self.definitions[each.revision]) for each in self.jobs.values()]
-        open_runs = tuple(run for run in self.runs.values() if run.state in OPEN_STATES)
-        return jobs, Restored(tuple(each for each, _ in jobs), open_runs, self.last_seen)
+DEEDS = (StartAttempt, StopAttempt, Deliver, Reply)
 
 
 @dataclass
@@ -195,6 +85,7 @@ class World:
         self.starts: list[Start] = []
         self.ends: dict[tuple[str, int], Instant] = {}
         self.replies: list[str] = []
+        self.delivered: set[str] = set()
         self.revision = 0
         self.requests = 0
         self.crashes = 0
@@ -218,6 +109,7 @@ class World:
         jobs, before = self.store.restore()
         engine.restore(jobs, before, self.now)
         self.engine = engine
+        self.restored()
         lost: list[Event] = [
             AttemptEnded(run.id, run.attempt, Ending(EndKind.LOST, self.wall))
             for run in before.open_runs
@@ -232,10 +124,10 @@ class World:
         if crash_at < 0.3:  # decided, nothing written
             self._crash()
             return
-        refused = self.store.apply(
-            [each for each in effects if not isinstance(each, (*DEEDS,)) and _is_record(each)],
-            self.wall,
-        )
+        before = {each.name: each for each in self.store.jobs.values()}
+        records = [each for each in effects if isinstance(each, RECORDS)]
+        refused = self.store.apply(records, self.wall)
+        self.committed(before, events, effects)
         deeds = [each for each in effects if isinstance(each, DEEDS)]
         if crash_at < 1.0:  # written, a part of it done
             deeds = deeds[: int(crash_at * len(deeds))]
@@ -245,6 +137,14 @@ class World:
             self._crash()
         elif refused:
             self.turn([ClaimsRefused(refused)], may_crash=False)
+
+    def restored(self) -> None:
+        """Look at an engine that has been given what the store remembers."""
+
+    def committed(
+        self, before: dict[str, StoredJob], events: Sequence[Event], effects: Sequence[Effect]
+    ) -> None:
+        """Look at a batch whose records are written; *before*: the jobs as they were stored then."""
 
     def _do(self, deed: object, refused: tuple[str, ...]) -> None:
         match deed:
@@ -261,6 +161,9 @@ class World:
                 if run_id in self.processes:
                     self.processes[run_id].ends_at = self.elapsed + self.dice.choice([0, 500])
                     self.processes[run_id].ending = EndKind.CANCELLED
+            case Deliver(message):
+                assert message.id in self.store.messages, "posted, then sent"
+                self.delivered.add(message.id)
             case Reply(error=error):
                 self.replies.append(error or "ok")
 
@@ -320,7 +223,7 @@ class World:
     def _some_request(self) -> Event:
         self.requests += 1
         request_id = f"req_{self.requests}"
-        name = self.dice.choice(sorted(self.wanted))
+        name = self.dice.choice(self._names())
         match self.dice.choice(["trigger", "pause", "resume", "cancel"]):
             case "trigger":
                 return TriggerRequested(request_id, name, Trigger.MANUAL)
@@ -334,6 +237,10 @@ class World:
                 run_id = self.dice.choice(open_ids) if open_ids else "run_none"
                 return CancelRequested(request_id, run_id)
 
+    def _names(self) -> list[str]:
+        """Return the names that requests may be about."""
+        return sorted(self.wanted)
+
     def _edit_files(self, what: str) -> None:
         names = sorted(self.wanted)
         if what == "add" and len(names) < 6:
@@ -344,6 +251,13 @@ class World:
             del self.wanted[self.dice.choice(names)]
 
     def _want(self, name: str) -> None:
+        old = self.wanted.get(name)
+        job = self._make_job(name)
+        if old is not None and self.dice.random() < 0.3:  # an edit that leaves the schedule alone
+            job = replace(job, schedule=old.job.schedule, jitter_ms=old.job.jitter_ms)
+        self.wanted[name] = Wanted(job, Origin(f"jobs.d/{name}.yaml"))
+
+    def _make_job(self, name: str) -> Job:
         self.revision += 1
         dice = self.dice
         schedule = dice.choice(
@@ -357,7 +271,7 @@ class World:
                 Once(self.wall + dice.choice([-5_000, 5_000, 600_000])),
             ]
         )
-        job = Job(
+        return Job(
             name,
             "handlers:any",
             schedule,
@@ -371,14 +285,3 @@ class World:
             pause_after_failures=dice.choice([None, None, 3]),
             max_running=2,
         )
-        old = self.wanted.get(name)
-        if old is not None and dice.random() < 0.3:  # an edit that leaves the schedule alone
-            job = replace(job, schedule=old.job.schedule, jitter_ms=old.job.jitter_ms)
-        self.wanted[name] = Wanted(job)
-
-
-def _is_record(effect: object) -> bool:
-    return isinstance(
-        effect,
-        (InstallJob, RemoveJob, SaveProgress, ClaimRun, SaveRun, RecordSkip, ExtendSkip),
-    )

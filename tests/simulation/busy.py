@@ -1,0 +1,370 @@
+"""A world in which jobs are also made, changed, written to and removed while it goes on.
+
+After every batch that was written, what is in force is compared with a plain model, and with what the
+store would give to the next daemon; promises that are broken are kept in `broken`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from plain import Known, Plain, as_text
+from telling import Telling
+from world import World
+
+from luad.core.events import (
+    AnswerKey,
+    AttemptEnded,
+    ChangeRequested,
+    ConfigLoaded,
+    Created,
+    CreateRequested,
+    DeleteRequested,
+    Effect,
+    Event,
+    ForgetCompleted,
+    MetadataRequested,
+    NewJob,
+    RemoveJob,
+    Reply,
+    RetryRequested,
+    SaveProgress,
+    SaveRun,
+    StartAttempt,
+    StoredJob,
+)
+from luad.core.model import (
+    OPEN_STATES,
+    TERMINAL_STATES,
+    AlertCause,
+    AlertPolicy,
+    Creation,
+    Job,
+    Once,
+    RunState,
+    Wanted,
+)
+from luad.core.state import Entry
+
+VALUES: tuple[Any, ...] = (0, 1, True, False, None, "a", [1], [True], {"a": 1}, {"a": {"b": 2}})
+
+
+class BusyWorld(World):
+    """One seed's worth of history with dynamic jobs, metadata and alerts."""
+
+    def __init__(self, seed: int, *, with_clock_steps: bool = False) -> None:
+        self.plain = Plain()
+        self.tags: dict[
+            str, tuple[str, str] | None
+        ] = {}  # request id -> what its If-Match stood for
+        self.broken: list[str] = []
+        self.latest = 0
+        self.outcomes: Counter[str] = Counter()
+        super().__init__(seed, with_clock_steps=with_clock_steps)
+
+    # --- what happens ---
+
+    def step(self) -> None:
+        deed = self.dice.random()
+        if deed < 0.2:
+            self.turn([self._ask() for _ in range(self.dice.choice([1, 1, 1, 2, 4]))])
+        elif deed < 0.22:
+            self.turn([ForgetCompleted(self.wall - self.dice.choice([0, 60_000, 86_400_000]))])
+        elif deed < 0.24 and self.wanted:
+            self._break_or_mend()
+            self.turn([ConfigLoaded(dict(self.wanted))])
+        else:
+            super().step()
+
+    def _names(self) -> list[str]:
+        return sorted({*self.wanted, *self.plain.jobs})
+
+    def _break_or_mend(self) -> None:
+        """A file becomes unreadable, or good again as it was."""
+        name = self.dice.choice(sorted(self.wanted))
+        self.wanted[name] = replace(self.wanted[name], stale=not self.wanted[name].stale)
+
+    def _make_job(self, name: str) -> Job:
+        dice = self.dice
+        to = dice.choice([None, ("ann",), ("ann", "bob")])
+        also = tuple(each for each in AlertCause if dice.random() < 0.4)
+        alert = to and AlertPolicy(
+            to, dice.choice([1, 3, None]), dice.choice([None, 2]), dice.random() < 0.8, also
+        )
+        job = replace(
+            super()._make_job(name),
+            user=dice.choice([None, "ann", "bob"]),
+            keep=dice.random() < 0.2,
+            alert=alert or None,
+            metadata=self._values(),
+        )
+        if dice.random() < 0.3:
+            at = self.wall + dice.choice([-5_000, -1, 0, 5, 5_000, 60_000])
+            job = replace(job, schedule=Once(at))
+        return job
+
+    def _values(self) -> dict[str, Any]:
+        return {key: self.dice.choice(VALUES) for key in "abc" if self.dice.random() < 0.5}
+
+    def _ask(self) -> Event:
+        self.requests += 1
+        request_id = f"req_{self.requests}"
+        asked = self.dice.random()
+        if asked < 0.35:
+            jobs = tuple(self._new_job() for _ in range(self.dice.choice([1, 1, 3])))
+            key = AnswerKey(request_id, "f") if self.dice.random() < 0.3 else None
+            return CreateRequested(request_id, jobs, key)
+        name = self.dice.choice([*self._names(), "nobody"])
+        if asked > 0.9:
+            return self._run_again(request_id) or DeleteRequested(request_id, name)
+        if_match = self._tag_for(request_id, name)
+        if asked < 0.6:
+            mode = self.dice.choice(["merge", "patch", "replace"])
+            values = self._values()
+            if self.dice.random() < 0.01:
+                values["a"] = "x" * 70_000
+            return MetadataRequested(request_id, name, values, mode, if_match)
+        if asked < 0.75:
+            known = self.plain.jobs.get(name)
+            based_on = known.job.revision if known and self.dice.random() < 0.9 else "another"
+            return ChangeRequested(request_id, name, self._make_job(name), based_on, if_match)
+        return DeleteRequested(request_id, name, if_match)
+
+    def _new_job(self) -> NewJob:
+        dice = self.dice
+        name = f"job-{dice.randrange(8)}" if dice.random() < 0.4 else f"dyn-{dice.randrange(6)}"
+        known = self.plain.jobs.get(name)
+        job = known.job if known and dice.random() < 0.2 else self._make_job(name)
+        return NewJob(
+            Wanted(job, creation=Creation(self.wall, "ann", dice.choice([None, "run_x"]))),
+            dice.choice(["error", "keep", "replace"]),
+            dice.choice([None, None, None, "not yet"]),
+        )
+
+    def _tag_for(self, request_id: str, name: str) -> str | None:
+        if self.dice.random() < 0.7:
+            return None
+        entry, known = self.engine.entries.get(name), self.plain.jobs.get(name)
+        if entry is None or known is None or self.dice.random() < 0.3:
+            self.tags[request_id] = None
+            return "another"
+        self.tags[request_id] = known.tag
+        return entry.version
+
+    def _run_again(self, request_id: str) -> Event | None:
+        ended = [run for run in self.store.runs.values() if run.state in TERMINAL_STATES]
+        return RetryRequested(request_id, self.dice.choice(ended[-5:])) if ended else None
+
+    # --- what must be true of it ---
+
+    def fail(self, text: str) -> None:
+        self.broken.append(f"{text} (at {self.wall})")
+
+    def restored(self) -> None:
+        """What was acknowledged is what the next daemon finds."""
+        self._compare(each for each in self.plain.jobs.values() if each.creation)
+
+    def committed(
+        self, before: dict[str, StoredJob], events: Sequence[Event], effects: Sequence[Effect]
+    ) -> None:
+        self.latest = max(self.latest, self.wall)
+        replies = {each.request_id: each for each in effects if isinstance(each, Reply)}
+        gone = [each for each in effects if isinstance(each, RemoveJob)]
+        for event in events:
+            self._follow(event, replies, gone, before)
+        if any(isinstance(event, AttemptEnded) for event in events):
+            for each in gone:
+                if before[each.job_name].creation is not None:
+                    self._left(each, before)
+            self._stayed(effects)
+        self._compare(self.plain.jobs.values())
+        self._durable()
+        self._never_after_removal(effects)
+        asked = [each for each in events if isinstance(each, CreateRequested)]
+        begun_anew = {new.wanted.job.name for each in asked for new in each.jobs}
+        telling = Telling(self.store, self.plain.files, before, effects)
+        for text in telling.violations(begun_anew):
+            self.fail(text)
+        self.outcomes += telling.outcomes
+
+    def _follow(
+        self,
+        event: Event,
+        replies: dict[str, Reply],
+        gone: list[RemoveJob],
+        before: dict[str, StoredJob],
+    ) -> None:
+        """Let the model do what was asked for; hold its answer against the engine's."""
+        expected: str | None
+        match event:
+            case ConfigLoaded(wanted):
+                self.plain.load(wanted)
+                return
+            case ForgetCompleted(until):
+                self._forgotten(until, gone, before)
+                return
+            case CreateRequested():
+                self._created(event, replies[event.request_id])
+                return
+            case ChangeRequested(request_id):
+                expected = self.plain.change(event, self.tags.get(request_id))
+            case DeleteRequested(request_id):
+                expected = self.plain.delete(event, self.tags.get(request_id))
+            case MetadataRequested(request_id):
+                expected = self.plain.write(event, self.tags.get(request_id))
+                if expected is None:
+                    self._written(event, replies[request_id])
+            case _:
+                return
+        self.outcomes[f"{type(event).__name__} {expected}"] += 1
+        if replies[request_id].error != expected:
+            self.fail(f"{event} was answered by {replies[request_id]}, and not by {expected}")
+
+    def _written(self, event: MetadataRequested, reply: Reply) -> None:
+        if as_text(reply.value) != as_text(self.plain.jobs[event.job_name].metadata):
+            self.fail(f"{event} was answered by {reply}")
+
+    def _created(self, event: CreateRequested, reply: Reply) -> None:
+        answers: tuple[Created, ...] = reply.value
+        for new, answer in zip(event.jobs, answers, strict=True):
+            right = self.plain.create(new, self.latest)
+            self.outcomes[answer.outcome] += 1
+            if answer.outcome not in right:
+                self.fail(f"{new} was {answer.outcome}, and not {right}")
+            if answer.outcome == "replaced" and "kept" in right:
+                known = Known(new.wanted.job, dict(new.wanted.job.metadata), new.wanted.creation)
+                self.plain.jobs[new.wanted.job.name] = known
+        is_granted = any(each.outcome != "refused" for each in answers)
+        if event.key is not None and (event.key in self.store.keys) is not is_granted:
+            self.fail(f"the key of {event} is remembered, or not, wrongly")
+
+    def _left(self, record: RemoveJob, before: dict[str, StoredJob]) -> None:
+        """By itself a job leaves after its success only."""
+        self.outcomes["left"] += 1
+        known = self.plain.jobs[record.job_name]
+        runs = [run for run in self.store.runs.values() if run.job_id == record.job_id]
+        is_done = any(run.state is RunState.SUCCEEDED for run in runs)
+        is_open = any(run.state in OPEN_STATES for run in runs)
+        if not (known.creation and isinstance(known.job.schedule, Once)) or known.job.keep:
+            self.fail(f"{record} is not of a kind that leaves")
+        elif not is_done or is_open or not self._has_row(record.job_id, known.job.schedule):
+            self.fail(f"{record} had not succeeded, or not ended: {before[record.job_name]}")
+        self.plain.leave(record.job_name)
+
+    def _stayed(self, effects: Sequence[Effect]) -> None:
+        """Once it has succeeded and nothing of it is open, a job must have left."""
+        saved = [each.run for each in effects if isinstance(each, SaveRun)]
+        ended = Counter(run.job_id for run in saved if run.state in TERMINAL_STATES)
+        for run in saved:
+            row = self.store.jobs.get(run.job_id)
+            if run.state is not RunState.SUCCEEDED or ended[run.job_id] > 1 or row is None:
+                continue
+            known = self.plain.jobs[row.name]
+            schedule = known.job.schedule
+            if known.creation is None or known.job.keep or not isinstance(schedule, Once):
+                continue
+            is_over = row.progress.handled_until >= schedule.execute_at
+            if is_over and not self.engine.runs.open_count(run.job_id):
+                self.fail(f"{row.name} has succeeded in {run.id}, and is still there")
+
+    def _forgotten(self, until: int, gone: list[RemoveJob], before: dict[str, StoredJob]) -> None:
+        for record in gone:
+            self.outcomes["forgotten"] += 1
+            known = self.plain.jobs[record.job_name]
+            schedule = known.job.schedule
+            if not (known.creation and isinstance(schedule, Once)) or known.job.keep:
+                self.fail(f"{record} is not of a kind that is forgotten")
+            elif schedule.execute_at >= until or not self._has_row(record.job_id, schedule):
+                self.fail(f"{record} is not over: {before[record.job_name]}")
+            self.plain.leave(record.job_name)
+        for row in self.store.jobs.values():
+            known_now = self.plain.jobs.get(row.name)
+            job = self.store.definitions[row.revision]
+            is_over = (
+                row.creation is not None
+                and isinstance(job.schedule, Once)
+                and job.schedule.execute_at <= row.progress.handled_until < until
+                and not self.engine.runs.open_count(row.job_id)
+            )
+            if is_over and known_now is not None and not known_now.job.keep:
+                self.fail(f"{row.name} was over before {until}, and is still there")
+
+    def _has_row(self, job_id: str, schedule: Once) -> bool:
+        return any(
+            run.job_id == job_id and run.scheduled_for == schedule.execute_at
+            for run in self.store.runs.values()
+        ) or any(
+            record.job_id == job_id and skip.first <= schedule.execute_at <= skip.last
+            for record, skip in self.store.skips.values()
+        )
+
+    def _compare(self, wanted: Iterable[Known]) -> None:
+        there = dict(self.engine.entries)
+        for known in wanted:
+            entry = there.pop(known.job.name, None)
+            if entry is None:
+                self.fail(f"{known.job.name} is gone, and nobody removed it")
+                continue
+            if (entry.job.revision, entry.wanted.creation) != (
+                known.job.revision,
+                known.creation,
+            ):
+                self.fail(f"{entry.wanted} is in force, and not {known.job}, {known.creation}")
+            if as_text(dict(entry.current.metadata)) != as_text(known.metadata):
+                self.fail(f"{entry.job.name} has {entry.current.metadata}, not {known.metadata}")
+        if self.engine.next_wake_up() is not None and any(
+            each.wanted.is_dynamic for each in there.values()
+        ):
+            self.fail(f"{sorted(there)} are in force, and should not be")
+
+    def _durable(self) -> None:
+        """What the engine knows of its jobs is what the store would give back."""
+        rows = {row.name: row for row in self.store.jobs.values()}
+        if rows.keys() != self.engine.entries.keys():
+            self.fail(f"stored: {sorted(rows)}, in force: {sorted(self.engine.entries)}")
+            return
+        for name, entry in self.engine.entries.items():
+            row = rows[name]
+            if (row.job_id, row.revision, row.creation) != (
+                entry.job_id,
+                entry.job.revision,
+                entry.wanted.creation,
+            ) or as_text(vars_of(row.progress)) != as_text(vars_of(progress_of(entry))):
+                self.fail(f"stored: {row}, in force: {entry}")
+
+    def _never_after_removal(self, effects: Sequence[Effect]) -> None:
+        here = {each.job_id for each in effects if isinstance(each, RemoveJob)}
+        gone = self.store.removed - here
+        for each in effects:
+            if isinstance(each, RemoveJob):
+                gone.add(each.job_id)
+            elif isinstance(each, StartAttempt) and each.run.job_id in gone:
+                self.fail(f"{each} comes after the removal of its job")
+
+
+def progress_of(entry: Entry) -> SaveProgress:
+    return SaveProgress(
+        entry.job_id,
+        entry.grid_at,
+        entry.handled_until,
+        entry.consecutive_failures,
+        entry.pause,
+        entry.overlay,
+        entry.alert,
+    )
+
+
+def vars_of(progress: SaveProgress) -> list[Any]:
+    overlay, alert = progress.overlay, progress.alert
+    pause = progress.pause
+    return [
+        progress.grid_at,
+        progress.handled_until,
+        progress.consecutive_failures,
+        pause and [pause.at, pause.reason, pause.author, pause.until],
+        [dict(overlay.values), sorted(overlay.removed)],
+        [alert.cause, alert.failed_at, alert.succeeded_at],
+    ]
