@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from luad.api.service import JobStateView, Service
     from luad.core.events import Reply
     from luad.core.events import Request as Asked
-    from luad.core.model import Job, Run
+    from luad.core.model import Instant, Job, Run
     from luad.store.shapes import RunRow
 
 ANSWER_S: Final = 25.0
@@ -67,6 +67,7 @@ class Context:
     recall: Recall
     stream_count: int = 0
     keys_in_use: set[str] = field(default_factory=set)
+    keys_unsure: dict[str, Instant] = field(default_factory=dict)
     _job_texts: dict[str, _JobText] = field(default_factory=dict)
     _user_names: dict[int, str] = field(default_factory=dict)
 
@@ -120,6 +121,20 @@ class Context:
         if found and name:
             raise _ambiguous(name, sorted(found))
         raise self._no_job(name)
+
+    def find_whole_job(self, name: str) -> JobStateView:
+        """Return the job of that name or id, written out; raises `ApiError` (not_found).
+
+        For changes: when `remind-1` has run and left, `remind-10` must not be taken for it.
+        """
+        state = self.service.job(name)
+        if state is not None:
+            return state
+        begun = sorted(each for each in self.service.names() if name and each.startswith(name))
+        if not begun:
+            raise self._no_job(name)
+        hint = f"write the whole name: {did_you_mean(begun[:3])}"
+        raise ApiError("not_found", f"no job named {echo(name)}", hint=hint, suggestions=begun[:3])
 
     async def name_of_job(self, name: str) -> str:
         """Return the whole name of the job that *name* names, or once named.

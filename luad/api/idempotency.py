@@ -15,6 +15,8 @@ from starlette.responses import Response
 from luad.api.encoding import encode
 from luad.api.problems import ApiError
 from luad.core.events import AnswerKey
+from luad.core.model import MINUTE
+from luad.errors import UnavailableError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 HEADER: Final = "idempotency-key"
 _LONGEST: Final = 255
+_UNSURE_MS: Final = 10 * MINUTE
+_MOST_UNSURE: Final = 10_000
+_PLACES: Final = (("job_", "/v1/jobs/"), ("run_", "/v1/runs/"))
 
 
 async def once(
@@ -54,13 +59,36 @@ async def once(
         known = await context.service.store.access.answer(key.key)
         if known is not None:
             return _again(key, known, recall)
-        response = await work(key)
+        _check_unsure(context, key)
+        try:
+            response = await work(key)
+        except (ApiError, UnavailableError) as error:
+            if error.code == "unavailable":  # taken, but not answered in time
+                _note_unsure(context, key)
+            raise
         if response.status_code < 300:
             content = bytes(response.body).decode()
             await context.service.store.access.finish_answer(key.key, response.status_code, content)
         return response
     finally:
         context.keys_in_use.discard(key.key)
+
+
+def _check_unsure(context: Context, key: AnswerKey) -> None:
+    """Refuse what was taken before and may still be carried out: the store could not be written."""
+    since = context.keys_unsure.get(key.key)
+    if since is not None and context.service.clock.now().elapsed - since < _UNSURE_MS:
+        raise ApiError(
+            "idempotency_in_progress",
+            "an earlier request with this Idempotency-Key may still be carried out",
+            hint="luad could not write to its store; luad status says whether it can again",
+            headers={"retry-after": "5"},
+        )
+
+
+def _note_unsure(context: Context, key: AnswerKey) -> None:
+    if len(context.keys_unsure) < _MOST_UNSURE:
+        context.keys_unsure[key.key] = context.service.clock.now().elapsed
 
 
 async def _key(request: Request, context: Context, text: str, body: Any) -> AnswerKey:
@@ -92,5 +120,8 @@ def _again(key: AnswerKey, known: Answer, recall: Callable[[Answer], Response | 
                 "conflict", f"this request was granted before; {known.subject} is what it made"
             )
         response = found
+    for prefix, place in _PLACES:
+        if known.subject.startswith(prefix):
+            response.headers["location"] = place + known.subject
     response.headers["idempotency-replayed"] = "true"
     return response

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from luad import __version__
-from luad.api.params import MAX_LIMIT
+from luad.api.params import MAX_LIMIT, MAX_OFFSET
 from luad.config.schema import load_schema
 
 
@@ -28,17 +28,21 @@ class Op(NamedTuple):
 
 
 _PAGE: Final = ("limit", "cursor")
-_RUNS: Final = ("status", "trigger", "user", "q", "delivery", "since", "until", *_PAGE)
+_RUNS: Final = (
+    *("status", "trigger", "user", "q", "delivery", "since", "until", "count", "offset"),
+    *_PAGE,
+)
 _LOG: Final = ("follow", "tail", "level", "since", "format")
 _NDJSON: Final = "application/x-ndjson"
 
 OPERATIONS: Final = (
     Op("get", "/v1/jobs", "All jobs, or a page of them", (
-        "status", "health", "tag", "source", "user", "q", "include_dynamic", "sort", "count", *_PAGE,
+        "status", "health", "tag", "source", "user", "q", "include_dynamic", "sort", "count",
+        "fields", "offset", *_PAGE,
     )),
     Op("post", "/v1/jobs", "Make a job", body="NewJob", answers=(200, 201)),
     Op("post", "/v1/jobs:batch", "Make, delete, pause, resume or trigger many jobs", body="Batch"),
-    Op("get", "/v1/jobs/{job}", "One job"),
+    Op("get", "/v1/jobs/{job}", "One job", ("exact",)),
     Op("patch", "/v1/jobs/{job}", "Change a dynamic job", body="Object", is_merge=True),
     Op("delete", "/v1/jobs/{job}", "Delete a dynamic job"),
     Op("post", "/v1/jobs/{job}/activate", "Schedule it again", body="Activate"),
@@ -95,7 +99,9 @@ _QUERY: Final[dict[str, dict[str, Any]]] = {
     "include_paused": _FLAG,
     "count": _FLAG,
     "follow": _FLAG,
-    "sort": {"enum": ["name", "next", "created"]},
+    "sort": {"enum": ["name", "next", "last", "created"]},
+    "offset": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET},
+    "exact": _FLAG,
     "delivery": {"enum": ["ok", "failed"]},
     "format": {"enum": ["ndjson", "text"]},
     "from": {"type": "string", "format": "date-time"},

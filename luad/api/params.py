@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
+from luad.config.bodies import refusal, unfit
 from luad.wire import NaiveInstantError, parse_duration_ms, parse_instant
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"0", "false", "no", ""})
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
+MAX_OFFSET: Final = 10_000
 
 
 class Query:
@@ -77,6 +79,10 @@ class Query:
         if not is_number or not low <= int(value) <= high:
             raise wrong_parameter(name, f"{echo(value)} is no number from {low} to {high}")
         return int(value)
+
+    def offset(self) -> int:
+        """How many rows are left out first."""
+        return self.number("offset", 0, 0, MAX_OFFSET)
 
     def limit(self) -> int:
         """How many rows a page has."""
@@ -170,7 +176,7 @@ class Body:
         return at
 
     def mapping(self, name: str, max_bytes: int = MAX_METADATA_BYTES) -> dict[str, Any] | None:
-        """A JSON object; None when it is missing or null."""
+        """A JSON object; None when it is missing or null. Raises `ValidationError`, too."""
         value = self._values.get(name)
         if value is None:
             return None
@@ -178,6 +184,8 @@ class Body:
             raise wrong_member(name, "this is an object")
         if len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")) > max_bytes:
             raise wrong_member(name, f"larger than {max_bytes} bytes")
+        if mistakes := list(unfit({name: value})):
+            raise refusal("body", mistakes)
         return value
 
     @staticmethod
@@ -254,6 +262,14 @@ async def _read(request: Request, max_bytes: int) -> bytes:
             headers={"connection": "close"} if size > max_bytes + _DISCARD_BYTES else None,
         )
     return b"".join(parts)
+
+
+def unknown_words(name: str, words: Collection[str], known: Collection[str]) -> None:
+    """Refuse *words* of the query parameter *name* that are not among the *known* ones."""
+    for word in words:
+        if word not in known:
+            hint = did_you_mean(close_to(word, known)) or _known_names(known)
+            raise wrong_parameter(name, f"{echo(word)} is none of them", hint)
 
 
 def wrong_parameter(name: str, detail: str, hint: str = "") -> ApiError:

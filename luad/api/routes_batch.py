@@ -5,7 +5,8 @@ Room rule: as in `routes_jobs`. Every item is answered for; none depends on anot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.routing import Route
@@ -24,7 +25,7 @@ from luad.core.events import (
     TriggerRequested,
 )
 from luad.core.events import Request as Asked
-from luad.core.model import JobStatus, Trigger
+from luad.core.model import JobStatus, Run, Trigger
 from luad.errors import LuadError
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from luad.api.service import JobStateView
 
 MAX_ITEMS: Final = 10_000
+_AT_ONCE: Final = 500
+"""So many requests the engine gets at one go: they share a commit."""
+
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 _KEYS: Final = ("action", "jobs", "filter", "dry_run", "reason", "until")
 _ACTIONS: Final = ("create", "delete", "pause", "resume", "trigger")
@@ -50,11 +54,17 @@ async def batch(request: Request) -> Response:
     if not action:
         raise ApiError("validation", "`action` is missing", hint="one of " + ", ".join(_ACTIONS))
     maker = await maker_of(request, context)
+    remaining = 0
     if action == "create":
         results = await _create(context, _items(values), maker, is_dry=body.flag("dry_run"))
     else:
-        results = await _act(context, action, values, body, maker)
-    return json_response({"results": results, "count": len(results)})
+        names, remaining = _named(context, values)
+        ask = _asker(context, action, body, maker)
+        results = []
+        for start in range(0, len(names), _AT_ONCE):
+            part = names[start : start + _AT_ONCE]
+            results += await asyncio.gather(*(_act(context, ask, name) for name in part))
+    return json_response({"results": results, "count": len(results), "remaining": remaining})
 
 
 def _items(values: Mapping[str, Any]) -> Sequence[Any]:
@@ -117,42 +127,53 @@ def _refusal(name: Any, error: ApiError | LuadError) -> dict[str, Any]:
     return {"job": name, "ok": False, "status": known.status, "error": shown}
 
 
-async def _act(
-    context: Context, action: str, values: Mapping[str, Any], body: Body, maker: Maker
-) -> list[dict[str, Any]]:
-    results = []
+def _asker(
+    context: Context, action: str, body: Body, maker: Maker
+) -> Callable[[str], Asked] | None:
+    """Return what makes the request for a job of that name; None if nothing is to be done."""
     until = body.later("until", context.service.clock.now().wall)
-    for name in _named(context, values):
-        try:
-            state = context.find_job(str(name))
-            result: dict[str, Any] = {"job": state.job.name, "ok": True, "status": 200}
-            if not body.flag("dry_run"):
-                request_id = context.service.new_request_id()
-                event: Asked
-                match action:
-                    case "delete":
-                        event = DeleteRequested(request_id, state.job.name)
-                    case "pause":
-                        reason = body.text("reason")
-                        event = PauseRequested(
-                            request_id, state.job.name, reason, maker.author, until
-                        )
-                    case "resume":
-                        event = ResumeRequested(request_id, state.job.name)
-                    case _:
-                        event = TriggerRequested(request_id, state.job.name, Trigger.API)
-                reply = await context.ask(event)
-                if action == "trigger":
-                    result["run_id"] = reply.value.id
-        except ApiError as error:
-            result = _refusal(name, error)
-        results.append(result)
-    return results
+    reason = body.text("reason")
+    if body.flag("dry_run"):
+        return None
+
+    def ask(name: str) -> Asked:
+        request_id = context.service.new_request_id()
+        match action:
+            case "delete":
+                return DeleteRequested(request_id, name)
+            case "pause":
+                return PauseRequested(request_id, name, reason, maker.author, until)
+            case "resume":
+                return ResumeRequested(request_id, name)
+            case _:
+                return TriggerRequested(request_id, name, Trigger.API)
+
+    return ask
 
 
-def _named(context: Context, values: Mapping[str, Any]) -> Sequence[Any]:
+async def _act(context: Context, ask: Callable[[str], Asked] | None, name: Any) -> dict[str, Any]:
+    try:
+        state = context.find_whole_job(_text(name))
+        result: dict[str, Any] = {"job": state.job.name, "ok": True, "status": 200}
+        if ask is not None:
+            reply = await context.ask(ask(state.job.name))
+            if isinstance(reply.value, Run):
+                result["run_id"] = reply.value.id
+    except (ApiError, LuadError) as error:
+        return _refusal(name, error)
+    return result
+
+
+def _text(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ApiError("validation", "this is not the name of a job")
+    return name
+
+
+def _named(context: Context, values: Mapping[str, Any]) -> tuple[Sequence[Any], int]:
+    """Return which jobs are meant, and how many more than one request takes."""
     if "filter" not in values:
-        return _items(values)
+        return _items(values), 0
     if "jobs" in values:
         raise ApiError("validation", "`jobs` and `filter` exclude each other")
     chosen = values["filter"]
@@ -161,9 +182,14 @@ def _named(context: Context, values: Mapping[str, Any]) -> Sequence[Any]:
         raise ApiError("validation", "`filter` is an object with at least one key", hint=hint)
     wanted = Body(chosen, _FILTER)
     texts = {key: wanted.text(key) for key in _FILTER}
+    if not any(texts.values()):
+        raise ApiError("validation", "`filter` names nothing", hint="it would fit every job")
     if texts["status"]:
         wanted.choice("status", tuple(JobStatus), "")
-    return [each.job.name for each in context.service.jobs() if _fits(each, texts)][:MAX_ITEMS]
+    if texts["source"]:
+        wanted.choice("source", ("file", "api"), "")
+    found = [each.job.name for each in context.service.jobs() if _fits(each, texts)]
+    return found[:MAX_ITEMS], max(0, len(found) - MAX_ITEMS)
 
 
 def _fits(state: JobStateView, texts: Mapping[str, str]) -> bool:

@@ -16,10 +16,12 @@ from starlette.routing import Route
 
 from luad.api import views
 from luad.api.context import context_of, json_response
+from luad.api.etags import if_match
 from luad.api.idempotency import once
-from luad.api.params import read_json, read_object, wrong_member
+from luad.api.params import read_object, wrong_member
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
-from luad.api.routes_jobs import whole_job
+from luad.api.routes_jobs import job_response, whole_job
+from luad.api.routes_metadata import object_of
 from luad.config.bodies import job_from_body
 from luad.core.clerk import merge_patch
 from luad.core.events import (
@@ -75,13 +77,23 @@ async def create_job(request: Request) -> Response:
 
 
 def _made(context: Context, created: Created) -> Response:
-    state = context.service.job(created.job_id)
     status = 200 if created.outcome == "kept" else 201
+    headers = {"location": f"/v1/jobs/{created.job_id}"}
+    return _shown(context, created.job_id, created.job_name, status, headers)
+
+
+def _shown(
+    context: Context,
+    job_id: str,
+    name: str,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    state = context.service.job(job_id)
     if state is None:  # it has run, succeeded and left within this moment
-        body: dict[str, Any] = {"id": created.job_id, "name": created.job_name, "dynamic": True}
-        return json_response(body, status)
-    headers = {"location": f"/v1/jobs/{state.job_id}", "etag": f'"{state.version}"'}
-    return json_response(whole_job(context, state), status, headers)
+        body: dict[str, Any] = {"id": job_id, "name": name, "dynamic": True}
+        return json_response(body, status, headers)
+    return job_response(context, state, status, headers)
 
 
 def _recalled(context: Context, known: Answer) -> Response | None:
@@ -172,16 +184,17 @@ def check_job(context: Context, job: Job) -> None:
 async def change_job(request: Request) -> Response:
     """`PATCH /jobs/{job}`: change a dynamic job's definition, by a merge patch."""
     context = context_of(request)
-    patch = await read_json(request)
-    if not isinstance(patch, dict):
-        raise ApiError("validation", "the body is not an object", hint='send {"key": value}')
+    patch = await object_of(request)
     for key in ("name", "metadata"):
         if key in patch:
             hint = "PATCH /v1/jobs/{job}/metadata" if key == "metadata" else "make a new job"
             raise wrong_member(key, f"`{key}` cannot be changed here", hint)
     if "user_id" in patch:
         patch["user"] = patch.pop("user_id")
-    state = context.find_job(request.path_params["job"])
+    if "in" in patch:
+        patch["schedule"] = _in(patch, context.service.clock.now().wall)
+        del patch["in"]
+    state = context.find_whole_job(request.path_params["job"])
     file_owned(state, f"change the file, or luad pause {state.job.name}")
     document = _patched(dict(state.job.definition), patch)
     job = job_from_body(document, timezone=context.service.dynamic.timezone)
@@ -191,10 +204,10 @@ async def change_job(request: Request) -> Response:
         state.job.name,
         job,
         state.job.revision,
-        if_match(request),
+        if_match(request, state.version),
     )
     await context.ask(event)
-    return tagged_job(context, state.job.name)
+    return _shown(context, state.job_id, state.job.name)
 
 
 def _patched(definition: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,9 +223,10 @@ async def delete_job(request: Request) -> Response:
     """`DELETE /jobs/{job}`: remove a dynamic job; what runs ends normally."""
     context = context_of(request)
     await read_object(request)
-    state = context.find_job(request.path_params["job"])
+    state = context.find_whole_job(request.path_params["job"])
     request_id = context.service.new_request_id()
-    await context.ask(DeleteRequested(request_id, state.job.name, if_match(request)))
+    wanted = if_match(request, state.version)
+    await context.ask(DeleteRequested(request_id, state.job.name, wanted))
     message = f"{state.job.name} is deleted; its history stays"
     return json_response({"deleted": True, "deactivated": False, "message": message})
 
@@ -222,20 +236,6 @@ def file_owned(state: JobStateView, hint: str) -> None:
     if not state.is_dynamic:
         place = f"{state.origin.path}:{state.origin.line}" if state.origin else "a file"
         raise ApiError("file_owned", f"{state.job.name} comes from {place}", hint=hint)
-
-
-def if_match(request: Request) -> str | None:
-    """Return the entity tag that the client wants the resource to have."""
-    text = request.headers.get("if-match")
-    if text is None or text.strip() == "*":
-        return None
-    return text.strip().removeprefix("W/").strip('"')
-
-
-def tagged_job(context: Context, name: str) -> Response:
-    """Answer with a job and its entity tag."""
-    state = context.find_job(name)
-    return json_response(whole_job(context, state), headers={"etag": f'"{state.version}"'})
 
 
 async def list_revisions(request: Request) -> Response:

@@ -6,9 +6,10 @@ Room rule: a route checks what it is asked, asks for it, and shows the answer; i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, assert_never, cast
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -16,9 +17,18 @@ from starlette.routing import Route
 from luad.api import views
 from luad.api.context import context_of, json_response, link_header
 from luad.api.encoding import encode_text, to_bytes
+from luad.api.etags import not_modified, tag_of_job
 from luad.api.idempotency import once
 from luad.api.paging import make_cursor, read_cursor
-from luad.api.params import MAX_LIMIT, Body, Query, read_body, read_object
+from luad.api.params import (
+    MAX_LIMIT,
+    Body,
+    Query,
+    read_body,
+    read_object,
+    unknown_words,
+    wrong_parameter,
+)
 from luad.api.streams import StreamResponse
 from luad.api.summary import summarize
 from luad.core.events import AnswerKey, PauseRequested, ResumeRequested, TriggerRequested
@@ -27,7 +37,7 @@ from luad.core.zones import END
 from luad.errors import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -45,7 +55,9 @@ _FILTERS: Final = (
     "include_dynamic",
     "sort",
     "count",
+    "fields",
     "limit",
+    "offset",
     "cursor",
 )
 
@@ -55,14 +67,26 @@ class Sort(StrEnum):
 
     NAME = "name"
     NEXT = "next"
+    LAST = "last"
     CREATED = "created"
 
 
-_ORDERS: Final[dict[Sort, Callable[[JobStateView], tuple[Any, ...]]]] = {
-    Sort.NAME: lambda state: (state.job.name,),
-    Sort.NEXT: lambda state: (state.next_fire_at or END, state.job.name),
-    Sort.CREATED: lambda state: (state.installed_at, state.job.name),
-}
+def _place(context: Context, sort: Sort, state: JobStateView) -> tuple[Any, ...]:
+    """Return what *state* is ordered by: names decide between equals."""
+    name = state.job.name
+    match sort:
+        case Sort.NAME:
+            return (name,)
+        case Sort.NEXT:
+            return (state.next_fire_at or END, name)
+        case Sort.LAST:  # the latest first, and at the end those that never ran
+            last = context.service.board.last(state.job_id)
+            return (-(last.started_at or 0) if last else 0, name)
+        case Sort.CREATED:
+            return (state.installed_at, name)
+        case _ as unreachable:
+            assert_never(unreachable)
+
 
 MAX_BROKEN: Final = 100
 """Broken files that a list names; `GET /v1/config` has them all."""
@@ -80,37 +104,60 @@ async def list_jobs(request: Request) -> Response:
     context.forget_all_but(every)
     states, hidden = _select(context, query, every)
     total = f',"total":{len(states)}' if query.flag("count") else ""
-    limit = query.number("limit", 0, 1, MAX_LIMIT)
-    states, cursor = _page(states, query.choices("sort", Sort), limit, query.text("cursor"))
+    fields = _fields(query)
+    states, cursor = _page(context, query, states)
     broken = encode_text(_broken_files(context))
     end = (
         f'],"hidden_dynamic":{hidden},"broken_files":{broken}{total},'
         f'"next_cursor":{encode_text(cursor)}}}'
     )
     headers = link_header(request, cursor)
+    write = partial(_some_of_job, context, fields) if fields else context.job_text
     if len(states) > _PORTION:
-        pieces = _list_pieces(context, states, end)
-        return StreamResponse(pieces, "application/json", headers)
-    body = '{"jobs":[' + ",".join(map(context.job_text, states)) + end
+        return StreamResponse(_list_pieces(write, states, end), "application/json", headers)
+    body = '{"jobs":[' + ",".join(map(write, states)) + end
     return Response(to_bytes(body), headers=headers, media_type="application/json")
 
 
+def _fields(query: Query) -> frozenset[str]:
+    """Return the members of a job that are asked for; none for all of them."""
+    fields = query.words("fields")
+    unknown_words("fields", fields, views.JOB_MEMBERS)
+    return fields
+
+
+def _some_of_job(context: Context, fields: Collection[str], state: JobStateView) -> str:
+    job = json.loads(context.job_text(state))
+    return encode_text({key: value for key, value in job.items() if key in fields})
+
+
 def _page(
-    states: Sequence[JobStateView], sorts: Collection[Sort], limit: int, cursor: str | None
+    context: Context, query: Query, states: Sequence[JobStateView]
 ) -> tuple[Sequence[JobStateView], str | None]:
     """Return up to *limit* jobs after *cursor*, and the cursor of the next page, if there is one.
 
     A cursor names the last job that was shown, so it stays good while jobs come and go.
     """
-    order = _ORDERS[next(iter(sorts), Sort.NAME)]
-    if order is not _ORDERS[Sort.NAME]:
+    sort = next(iter(query.choices("sort", Sort)), Sort.NAME)
+    limit, cursor = query.number("limit", 0, 1, MAX_LIMIT), query.text("cursor")
+    order = partial(_place, context, sort)
+    if sort is not Sort.NAME:
         states = sorted(states, key=order)
     if cursor is not None:
         last = read_cursor(cursor)
-        states = [each for each in states if order(each) > last]
+        states = [each for each in states if _is_after(order(each), last)]
+    states = states[query.offset() :]
     if not 0 < limit < len(states):
         return states, None
     return states[:limit], make_cursor(order(states[limit - 1]))
+
+
+def _is_after(place: tuple[Any, ...], last: tuple[Any, ...]) -> bool:
+    if list(map(type, place)) != list(map(type, last)):
+        raise wrong_parameter(
+            "cursor", "this is the cursor of another order", "keep `sort` as it was"
+        )
+    return place > last
 
 
 def _broken_files(context: Context) -> list[str]:
@@ -121,12 +168,12 @@ def _broken_files(context: Context) -> list[str]:
 
 
 async def _list_pieces(
-    context: Context, states: Sequence[JobStateView], end: str
+    write: Callable[[JobStateView], str], states: Sequence[JobStateView], end: str
 ) -> AsyncGenerator[bytes, None]:
     lead = '{"jobs":['
     for start in range(0, len(states), _PORTION):
         part = states[start : start + _PORTION]
-        yield to_bytes(lead + ",".join(map(context.job_text, part)))
+        yield to_bytes(lead + ",".join(map(write, part)))
         lead = ","
         await asyncio.sleep(0)
     yield to_bytes(end)
@@ -163,19 +210,27 @@ def _select(
 async def show_job(request: Request) -> Response:
     """`GET /jobs/{job}`: one job, with its definition as it was written."""
     context = context_of(request)
-    Query(request, ())
+    query = Query(request, ("exact",))
     await context.recall.wait()
-    state = context.find_job(request.path_params["job"])
-    tag = f'"{state.version}"'
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers={"etag": tag})
-    return json_response(whole_job(context, state), headers={"etag": tag})
+    name = request.path_params["job"]
+    state = context.find_whole_job(name) if query.flag("exact") else context.find_job(name)
+    known = not_modified(request, tag_of_job(context, state))
+    return known or job_response(context, state)
+
+
+def job_response(
+    context: Context,
+    state: JobStateView,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with a job and its entity tag."""
+    tagged = {**(headers or {}), "etag": tag_of_job(context, state)}
+    return json_response(whole_job(context, state), status, tagged)
 
 
 def whole_job(context: Context, state: JobStateView) -> dict[str, Any]:
     """Return everything there is to show of one job."""
-    import json  # noqa: PLC0415 - the strip is kept as text; only one job at a time is taken apart
-
     board = context.service.board
     recent = json.loads(f"[{board.strip(state.job_id)}]")
     now = context.service.clock.now().wall
@@ -200,7 +255,7 @@ async def activate(request: Request) -> Response:
     )
     request_id = context.service.new_request_id()
     await context.ask(ResumeRequested(request_id, state.job.name, catch_up))
-    return json_response(whole_job(context, context.find_job(state.job.name)))
+    return job_response(context, context.find_job(state.job_id))
 
 
 async def deactivate(request: Request) -> Response:
@@ -216,7 +271,7 @@ async def deactivate(request: Request) -> Response:
         body.later("until", context.service.clock.now().wall),
     )
     await context.ask(event)
-    return json_response(whole_job(context, context.find_job(state.job.name)))
+    return job_response(context, context.find_job(state.job_id))
 
 
 async def trigger(request: Request) -> Response:

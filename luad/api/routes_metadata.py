@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from starlette.routing import Route
 
 from luad.api.context import context_of, json_response
+from luad.api.etags import if_match, not_modified, tag_of
 from luad.api.params import content_type, read_json
 from luad.api.problems import ApiError
-from luad.api.routes_create import if_match
+from luad.config.bodies import refusal, unfit
 from luad.core.events import MetadataRequested
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ async def show_metadata(request: Request) -> Response:
     """`GET /jobs/{job}/metadata`: what is declared, with what was written over it."""
     context = context_of(request)
     state = context.find_job(request.path_params["job"])
-    return json_response(dict(state.job.metadata), headers={"etag": f'"{state.version}"'})
+    tag = tag_of(state.version)
+    known = not_modified(request, tag)
+    return known or json_response(dict(state.job.metadata), headers={"etag": tag})
 
 
 async def merge_metadata(request: Request) -> Response:
@@ -43,21 +46,27 @@ async def replace_metadata(request: Request) -> Response:
 async def _write(request: Request, mode: Literal["merge", "patch", "replace"]) -> Response:
     context = context_of(request)
     values = await object_of(request)
-    state = context.find_job(request.path_params["job"])
+    state = context.find_whole_job(request.path_params["job"])
+    wanted = if_match(request, state.version)
     event = MetadataRequested(
-        context.service.new_request_id(), state.job.name, values, mode, if_match(request)
+        context.service.new_request_id(), state.job.name, values, mode, wanted
     )
     written = (await context.ask(event)).value
     after = context.service.job(state.job.name)
-    headers = {} if after is None else {"etag": f'"{after.version}"'}
+    headers = {} if after is None else {"etag": tag_of(after.version)}
     return json_response(written, headers=headers)
 
 
 async def object_of(request: Request) -> dict[str, Any]:
-    """Read the JSON object of a body that is data: any keys, but nothing that is no JSON."""
+    """Read the JSON object of a body that is data: any keys, but nothing that could not be kept.
+
+    Raises `ApiError`, `ValidationError`.
+    """
     values = await read_json(request, also=(MERGE_PATCH,))
     if not isinstance(values, dict):
         raise ApiError("validation", "the body is not an object", hint='send {"key": value}')
+    if mistakes := list(unfit(values)):
+        raise refusal("body", mistakes)
     return values
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from luad.core.model import Run
     from luad.store.shapes import Attempt
 
+MOST_COUNTED: Final = 10_000
+
 _FILTERS: Final = (
     "status",
     "trigger",
@@ -37,7 +39,9 @@ _FILTERS: Final = (
     "user",
     "q",
     "delivery",
+    "count",
     "limit",
+    "offset",
     "cursor",
 )
 
@@ -88,14 +92,22 @@ async def _page(
     )
     try:
         rows, cursor = await context.service.store.runs(
-            wanted, limit=query.limit(), cursor=query.text("cursor")
+            wanted, limit=query.limit(), cursor=query.text("cursor"), offset=query.offset()
         )
     except LuadError as error:
         raise from_luad_error(error) from error
     sent = await context.service.store.mail.counts([row.run.id for row in rows])
     views_of = [{**context.run_view(row), "sent": _sent(sent.get(row.run.id))} for row in rows]
-    body = {"runs": views_of, "next_cursor": cursor}
+    body: dict[str, Any] = {"runs": views_of, "next_cursor": cursor}
+    if query.flag("count"):
+        body["total"] = await _total(context, wanted)
     return json_response(body, headers=link_header(request, cursor))
+
+
+async def _total(context: Context, wanted: RunFilter) -> int | str:
+    """Count the rows; many are not counted to the end."""
+    count = await context.service.store.count_runs(wanted, MOST_COUNTED + 1)
+    return count if count <= MOST_COUNTED else f"{MOST_COUNTED}+"
 
 
 def _has_arrived(query: Query) -> bool | None:

@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from luad.api import views
 from luad.api.context import context_of, json_response, link_header
+from luad.api.etags import if_match
 from luad.api.idempotency import once
 from luad.api.params import Body, Query, content_type, read_object, wrong_member
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
-from luad.api.routes_create import if_match
 from luad.api.routes_metadata import MERGE_PATCH, object_of
 from luad.config.messages import parse_parts
 from luad.core.people import Message, Person

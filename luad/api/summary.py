@@ -9,14 +9,16 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from luad.core.model import DAY, HOUR, MINUTE, SECOND, Instant, JobStatus, Once, Schedule
-from luad.core.schedule import describe_schedule
+from luad.core.crontext import describe
+from luad.core.model import DAY, HOUR, MINUTE, SECOND, Cron, Instant, JobStatus, Once, Schedule
+from luad.core.schedule import explain_schedule
 from luad.core.zones import load_zone
 
 if TYPE_CHECKING:
     from luad.api.service import JobStateView
 
 _UNITS: Final = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
+_LATE_MS: Final = MINUTE
 _ENOUGH: Final = 2
 """From two of a unit on, the next smaller one does not matter to anybody."""
 
@@ -25,14 +27,13 @@ def summarize(state: JobStateView, now: Instant | None = None) -> str:
     """Return the sentence. With *now* it also says how long it is until then."""
     job = state.job
     whom = f", for {job.user}" if job.user else ""
-    if state.status is JobStatus.COMPLETED:
-        return f"Has run, and will not run again{whom}."
     if state.status is JobStatus.PAUSED:
-        reason = f": {state.pause.reason}" if state.pause and state.pause.reason else ""
-        return f"Paused{reason}{whom}."
+        return _paused(state, whom)
     at = state.next_fire_at
-    if at is None:
-        return f"Will not run again{whom}."
+    if state.status is JobStatus.COMPLETED or at is None:
+        if state.running or state.queued:
+            return f"Is running for the last time{whom}."
+        return f"Is over, and will not run again{whom}."
     wait = "" if now is None else f", {_in_words(at - now)}"
     moment = _moment(at, _zone_of(job.schedule))
     if isinstance(job.schedule, Once):
@@ -40,13 +41,28 @@ def summarize(state: JobStateView, now: Instant | None = None) -> str:
     return f"Runs {_rule(job.schedule)}, next on {moment}{wait}{whom}."
 
 
+def _paused(state: JobStateView, whom: str) -> str:
+    pause = state.pause
+    if pause is None:  # its definition says so
+        return f"Not enabled{whom}."
+    until = (
+        ""
+        if pause.until is None
+        else f" until {_moment(pause.until, _zone_of(state.job.schedule))}"
+    )
+    reason = f": {pause.reason.rstrip('.')}" if pause.reason else ""
+    return f"Paused{until}{reason}{whom}."
+
+
 def _zone_of(schedule: Schedule) -> str:
     return getattr(schedule, "timezone", "UTC")
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2_048)
 def _rule(schedule: Schedule) -> str:
-    return describe_schedule(schedule)
+    if isinstance(schedule, Cron):
+        return describe(schedule.expression)  # the moment that follows tells the zone
+    return explain_schedule(schedule).partition(",")[0]
 
 
 def _moment(at: Instant, zone: str) -> str:
@@ -56,6 +72,8 @@ def _moment(at: Instant, zone: str) -> str:
 
 
 def _in_words(wait_ms: int) -> str:
+    if wait_ms < -_LATE_MS:
+        return "which is past"
     if wait_ms < SECOND // 2:
         return "now"
     for unit, word in _UNITS:

@@ -40,6 +40,13 @@ if TYPE_CHECKING:
 BAD_STATES: Final = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.LOST})
 ARRIVED: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.REPEATED})
 NEVER_RAN: Final = frozenset({RunState.SKIPPED, RunState.MISSED})
+JOB_MEMBERS: Final = (
+    *("id", "name", "description", "handler", "source", "dynamic", "enabled", "schedule"),
+    *("schedule_text", "timezone", "tags", "overlap", "catch_up", "timeout_seconds", "retry"),
+    *("user_id", "metadata", "revision", "creation", "status", "active", "summary", "alert"),
+    *("health", "last_run", "running", "queued", "consecutive_failures", "next_run_at"),
+    *("next_scheduled_for", "pause", "file", "recent_runs"),
+)
 
 
 def instant(at: Instant | None) -> str | None:

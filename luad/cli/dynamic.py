@@ -214,10 +214,11 @@ def delete(session: Session, *, names: tuple[str, ...]) -> None:
 @pass_session
 def metadata(session: Session, *, name: str, pairs: tuple[str, ...], replace: bool) -> None:
     """Show a job's metadata, or set keys of it; V may be JSON."""
+    from luad.cli import source
     from luad.client import segment
 
-    path = f"/jobs/{segment(name)}/metadata"
     client = session.client()
+    path = f"/jobs/{segment(source.job(client, name)['id'])}/metadata"
     if pairs or replace:
         values = metadata_from(pairs)
         answer = client.put(path, values) if replace else client.patch(path, values)

@@ -40,7 +40,8 @@ def create_steps(
 
 def get_steps(face: type[J], id_or_name: str) -> Steps[J]:
     """Find a job."""
-    return face.from_view((yield Ask("GET", f"/jobs/{segment(id_or_name)}")))
+    query = {"exact": True}  # when `remind-1` has left, `remind-10` is not it
+    return face.from_view((yield Ask("GET", f"/jobs/{segment(id_or_name)}", query=query)))
 
 
 def page_steps(

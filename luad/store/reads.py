@@ -73,23 +73,38 @@ def restored(connection: Connection) -> Restored:
 
 
 def page(
-    connection: Connection, wanted: RunFilter, limit: int, cursor: str | None
+    connection: Connection, wanted: RunFilter, limit: int, cursor: str | None, offset: int = 0
 ) -> tuple[list[RunRow], str | None]:
     """Return up to *limit* rows, newest first, and the cursor of the next page, if there is one.
 
-    Raises UsageError for a cursor that none of ours can be.
+    *offset* rows are left out first. Raises UsageError for a cursor that none of ours can be.
     """
     assert limit > 0
+    last = offset + limit
     filters = _filters(wanted, cursor)
     found: list[Any] = []
     for index, walk in _walks(connection, wanted):
-        query = select(runs).where(walk, *filters).order_by(*_NEWEST).limit(limit + 1)
+        query = select(runs).where(walk, *filters).order_by(*_NEWEST).limit(last + 1)
         if index:
             query = query.with_hint(runs, f"INDEXED BY {index}", "sqlite")
         found += connection.execute(query)
     found.sort(key=lambda row: (row.claimed_at, row.id), reverse=True)
-    rows = [read_run(row) for row in found[:limit]]
-    return rows, _cursor_of(rows[-1]) if len(found) > limit else None
+    rows = [read_run(row) for row in found[offset:last]]
+    return rows, _cursor_of(rows[-1]) if len(found) > last else None
+
+
+def count_rows(connection: Connection, wanted: RunFilter, most: int) -> int:
+    """Count the rows that are asked for, but not beyond *most*."""
+    filters, count = _filters(wanted, None), 0
+    for index, walk in _walks(connection, wanted):
+        query = select(runs.c.id).where(walk, *filters).limit(most - count)
+        if index:
+            query = query.with_hint(runs, f"INDEXED BY {index}", "sqlite")
+        found = connection.execute(select(func.count()).select_from(query.subquery()))
+        count += int(found.scalar_one())
+        if count >= most:
+            break
+    return count
 
 
 def _filters(wanted: RunFilter, cursor: str | None) -> list[ColumnElement[bool]]:

@@ -250,14 +250,26 @@ class Store:
     # --- asking ---
 
     async def runs(
-        self, wanted: RunFilter = EVERYTHING, *, limit: int = 50, cursor: str | None = None
+        self,
+        wanted: RunFilter = EVERYTHING,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        offset: int = 0,
     ) -> tuple[list[RunRow], str | None]:
         """Return a page of the history, newest first, and the cursor of the next one, if any.
 
-        A cursor stays good while rows come and go. Raises UsageError for one that is not ours.
+        A cursor stays good while rows come and go; *offset*, so many rows to leave out, does not.
+        Raises UsageError for a cursor that is not ours.
         """
         return await self._read(
-            lambda connection: reads.page(connection, cleaned(wanted), limit, cursor)
+            lambda connection: reads.page(connection, cleaned(wanted), limit, cursor, offset)
+        )
+
+    async def count_runs(self, wanted: RunFilter, most: int) -> int:
+        """Count the rows of the history that `runs` would return, but not beyond *most*."""
+        return await self._read(
+            lambda connection: reads.count_rows(connection, cleaned(wanted), most)
         )
 
     async def run(self, name: str, *, job: str | None = None) -> RunRow:

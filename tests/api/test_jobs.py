@@ -163,7 +163,7 @@ async def test_filters(api: Any, daemon: Any, kit: Any, query: str, names: list[
     ("query", "parameter", "hint"),
     [
         ("statsu=paused", "statsu", "did you mean `status`?"),
-        ("wrong=1", "wrong", "known are count, cursor, health, include_dynamic, limit"),
+        ("wrong=1", "wrong", "known are count, cursor, fields, health"),
         ("status=pausde", "status", "did you mean `paused`?"),
         ("limit=0", "limit", ""),
         ("limit=501", "limit", ""),
