@@ -9,6 +9,7 @@ Room rule: what is not named here needs the highest role, so that no route is op
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,15 +38,10 @@ class Role(IntEnum):
 
 
 _READS: Final = frozenset({"GET", "HEAD"})
-_OPERATOR: Final = (
-    "/activate",
-    "/deactivate",
-    "/trigger",
-    "/metadata",
-    "/cancel",
-    "/retry",
-    "/config/reload",
+_OPERATOR: Final = re.compile(
+    r"/v1/(jobs/[^/]+/(activate|deactivate|trigger|metadata)|runs/[^/]+/(cancel|retry)|config/reload)"
 )
+"""Whole paths: a job may be called `trigger`, and deleting it is another matter than triggering one."""
 _ADMIN_READS: Final = ("/v1/tokens", "/v1/audit")
 _VIEWER_POSTS: Final = frozenset({"/v1/explain", "/v1/config/check"})
 
@@ -56,7 +52,7 @@ def role_for(method: str, path: str) -> Role:
         return Role.ADMIN
     if method in _READS or path in _VIEWER_POSTS:
         return Role.VIEWER
-    return Role.OPERATOR if path.endswith(_OPERATOR) else Role.ADMIN
+    return Role.OPERATOR if _OPERATOR.fullmatch(path) else Role.ADMIN
 
 
 def new_secret() -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from luad.api.access import Role, role_for
 from luad.api.summary import summarize
 from luad.api.views import JOB_MEMBERS
 from luad.core.events import CreateRequested
@@ -289,6 +290,28 @@ async def test_rows_are_counted_and_left_out_where_asked(api: Any, daemon: Any) 
     jobs = (await api.get("/v1/jobs?include_dynamic=1&offset=3&fields=name")).json["jobs"]
     assert [each["name"] for each in jobs] == ["j3", "j4"]
     assert (await api.get("/v1/runs?offset=10001")).status == 422
+
+
+# --- roles -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role"),
+    [
+        ("POST", "/v1/jobs/a/trigger", Role.OPERATOR),
+        ("PUT", "/v1/jobs/trigger/metadata", Role.OPERATOR),
+        ("POST", "/v1/runs/@last/retry", Role.OPERATOR),
+        ("POST", "/v1/config/reload", Role.OPERATOR),
+        ("DELETE", "/v1/jobs/trigger", Role.ADMIN),
+        ("PATCH", "/v1/jobs/metadata", Role.ADMIN),
+        ("DELETE", "/v1/users/cancel", Role.ADMIN),
+        ("PATCH", "/v1/users/retry/data", Role.ADMIN),
+        ("POST", "/v1/jobs:batch", Role.ADMIN),
+        ("GET", "/v1/jobs/trigger", Role.VIEWER),
+    ],
+)
+def test_a_name_that_is_a_verb_opens_nothing(method: str, path: str, role: Role) -> None:
+    assert role_for(method, path) is role
 
 
 # --- in words --------------------------------------------------------------------------------------
