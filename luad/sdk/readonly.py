@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _HINT = (
     "job.metadata is read-only: a change would be lost when the run ends. "
-    "Change a copy, job.metadata.copy(), and return or store what the next run needs"
+    "What the next run needs is written with job.update_metadata(key=value), which an `async def` awaits; "
+    "job.metadata.copy() is a copy to work with"
 )
 
 
