@@ -19,13 +19,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from luad.handlers.parameters import Parameters
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
     from luad.sync import Job
 
@@ -45,7 +46,7 @@ def run(job: Job) -> dict[str, Any]:
     if cwd is not None and not Path(cwd).is_dir():
         asked.refuse("cwd", f"{cwd} is no folder")
     environ = {**os.environ, **asked.mapping("env")}
-    code = _wait(_start(command, cwd, environ))
+    code = _run_to_its_end(command, cwd, environ)
     if code not in accepted:
         raise CommandFailedError(f"{_ending(code)}: {_shown(command)}")
     return {"exit_code": code}
@@ -85,15 +86,48 @@ def _start(command: list[str], cwd: str | None, environ: dict[str, str]) -> subp
         raise CommandFailedError(f"could not be started ({reason}): {_shown(command)}") from error
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    try:
-        return process.wait()
-    except BaseException:
-        # The run is being stopped. Pass it on and wait: the command has the same grace period as
-        # any handler, and whoever stops us kills what is left of the group when it is over.
-        process.terminate()
-        process.wait()
-        raise
+def _run_to_its_end(command: list[str], cwd: str | None, environ: dict[str, str]) -> int:
+    # A stop that cut `Popen` short would leave a command that runs and that nobody knows.
+    with _StopHeld() as stop:
+        process = _start(command, cwd, environ)
+        try:
+            stop.let_through()
+            return process.wait()
+        except BaseException:
+            # The run is being stopped. Pass it on and wait: the command has the same grace period
+            # as any handler, and whoever stops us kills what is left of the group when it is over.
+            process.terminate()
+            process.wait()
+            raise
+
+
+class _StopHeld:
+    """Holds the signal that stops a run until `let_through`, or until the block is left."""
+
+    def __enter__(self) -> Self:
+        self._is_stopped = False
+        self._handler = signal.getsignal(signal.SIGTERM)
+        # Only Python's own handlers raise where the main thread stands; the rest needs no holding.
+        self._is_holding = (
+            callable(self._handler) and threading.current_thread() is threading.main_thread()
+        )
+        if self._is_holding:
+            signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def _note(self, *_signal: object) -> None:
+        self._is_stopped = True
+
+    def let_through(self) -> None:
+        """Give the signal back to its handler, which hears of what came meanwhile."""
+        if self._is_holding:
+            self._is_holding = False
+            signal.signal(signal.SIGTERM, self._handler)
+            if self._is_stopped:
+                signal.raise_signal(signal.SIGTERM)
+
+    def __exit__(self, *_error: object) -> None:
+        self.let_through()
 
 
 def _ending(code: int) -> str:

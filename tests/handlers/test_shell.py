@@ -111,29 +111,51 @@ def test_keys_of_somebody_else_are_left_alone(make_job: MakeJob) -> None:
     assert run(make_job(command="true", region="emea", owner="ann")) == {"exit_code": 0}
 
 
+_STOPPED = textwrap.dedent("""
+    import os, signal, sys
+    from luad.handlers.shell import run
+    from luad.sdk import Cancelled, Job
+
+    def stop(*_):
+        raise Cancelled
+
+    def stop_once_it_is_forked(_frame, event, function):
+        if event == "c_return" and function.__name__.endswith("fork_exec"):
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    if "early" in sys.argv:
+        sys.setprofile(stop_once_it_is_forked)
+    script = "trap 'echo tidied up; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    job = Job(name="a", run_id="r", scheduled_for_ms=0, started_at_ms=0,
+              metadata={"command": script})
+    try:
+        run(job)
+    except Cancelled:
+        print("cancelled")
+""")
+
+
 def test_a_stopped_run_stops_its_command_and_lets_it_finish() -> None:
-    program = textwrap.dedent("""
-        import signal, sys
-        from luad.handlers.shell import run
-        from luad.sdk import Cancelled, Job
-
-        def stop(*_):
-            raise Cancelled
-
-        signal.signal(signal.SIGTERM, stop)
-        script = "trap 'echo tidied up; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
-        job = Job(name="a", run_id="r", scheduled_for_ms=0, started_at_ms=0,
-                  metadata={"command": script})
-        try:
-            run(job)
-        except Cancelled:
-            print("cancelled")
-    """)
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _STOPPED], stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         os.kill(child.pid, signal.SIGTERM)
         assert child.stdout.read() == "tidied up\ncancelled\n"
     assert child.returncode == 0
+
+
+def test_a_run_that_is_stopped_while_its_command_starts_leaves_no_command_behind() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _STOPPED, "early"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    # The command may be ended before it has set its trap, and after.
+    assert ended.stdout.splitlines()[-1] == "cancelled"
+    assert ended.returncode == 0, ended.stderr
