@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from busy import BusyWorld
+from campaign import judge
 from checker import violations
 from world import World
 
@@ -103,3 +104,8 @@ def test_the_busy_worlds_are_eventful() -> None:
     assert {each for each in expected if happened[each] < 5} == set()
     assert sum(world.crashes for world in worlds) > 50
     assert sum(bool(world.engine._state.shadowed) for world in worlds) > 0
+
+
+@pytest.mark.parametrize("seed", [4, 7])
+def test_the_campaign_judges_a_seed(seed: int) -> None:
+    assert judge(seed) == []
