@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from luad.api.board import STRIP
@@ -57,18 +56,23 @@ class Recall:
             await asyncio.wait({self._task}, timeout=WAIT_S)
 
     async def _run(self) -> None:
-        rest = iter(tuple(self._service.jobs()))
-        while portion := list(islice(rest, _PORTION)):
+        names = sorted(self._service.names())
+        for start in range(0, len(names), _PORTION):
             with contextlib.suppress(StoreUnavailableError):
-                await self._recall(portion)
+                await self._recall(self._found(names[start : start + _PORTION]))
         if self.prepare is not None:
             await self._prepare(self.prepare)
 
     async def _prepare(self, prepare: Callable[[JobStateView], object]) -> None:
-        for number, state in enumerate(self._service.jobs()[:PREPARED]):
-            prepare(state)
-            if number % _PORTION == 0:
-                await asyncio.sleep(0)
+        names = sorted(self._service.names())[:PREPARED]
+        for start in range(0, len(names), _PORTION):
+            for state in self._found(names[start : start + _PORTION]):
+                prepare(state)
+            await asyncio.sleep(0)
+
+    def _found(self, names: list[str]) -> list[JobStateView]:
+        """The jobs of these names that are still there, looked at now."""
+        return [state for name in names if (state := self._service.job(name)) is not None]
 
     async def _recall(self, portion: list[JobStateView]) -> None:
         store, board = self._service.store, self._service.board

@@ -223,7 +223,7 @@ class Daemon:
         first.cancel()
         if not turning.done():
             await self.api.start()
-            self._begin_service()
+            self._begin_service(await self._status_line())
         try:
             await turning
         except StoreUnavailableError as error:
@@ -231,7 +231,11 @@ class Daemon:
             return EXIT_ERROR
         return EXIT_OK
 
-    def _begin_service(self) -> None:
+    async def _status_line(self) -> str:
+        """What systemd is told of the jobs; nothing when there is nobody to tell."""
+        return await chores.status_line(self) if self.notifier.is_supervised else ""
+
+    def _begin_service(self, status_line: str) -> None:
         self.beside(self.pump.run(), "pump")
         rescan_s = self.settings.rescan_ms / 1_000 if self.settings.watch else None
         self.beside(self.reloader.run(rescan_s), "reloader")
@@ -241,7 +245,7 @@ class Daemon:
         gc.freeze()  # what was loaded stays: no collection needs to look at it
         gc.enable()
         self.is_ready = True
-        self.notifier.ready(chores.status_line(self))
+        self.notifier.ready(status_line)
         self.logs.emit("info", "daemon.ready", chores.introduction(self))
 
     async def _stop(self, spawner: asyncio.Task[None]) -> None:
@@ -377,11 +381,13 @@ class Daemon:
             reading = await asyncio.to_thread(self._reader.aside, snapshots)
             return reload_result(self.engine.plan(reading.loaded.wanted), reading)
         self.notifier.reloading(monotonic_us(), "reading jobs")
+        status_line = ""
         try:
             reading, answer = await self.reloader.ask()
             plan = (await asyncio.shield(answer)).value  # others may wait for the same answer
+            status_line = await self._status_line()
         finally:
-            self.notifier.ready(chores.status_line(self))
+            self.notifier.ready(status_line)
         assert isinstance(plan, Plan)
         return reload_result(plan, reading)
 

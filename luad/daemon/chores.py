@@ -23,6 +23,7 @@ _BEAT_S: Final = 10.0
 _RETENTION_EVERY_S: Final = 600.0
 _FIRST_RETENTION_S: Final = 30.0
 _BETWEEN_SLICES_S: Final = 0.05
+_LOOKED_AT_ONCE: Final = 1_000  # jobs, in about a millisecond
 _EXTEND_US: Final = 30_000_000
 _LEAVE_AFTER_MS: Final = 3_000
 """After the last chance of what runs to end, and of a store to be written again."""
@@ -38,8 +39,7 @@ async def beat(daemon: Daemon) -> None:
         daemon.lag_ms = max(0.0, elapsed_ms() - before - period_s * 1_000)
         daemon.post(Ticked())
         daemon.store.touch(daemon.clock.now().wall)
-        line = status_line(daemon) if daemon.notifier.is_supervised else shown
-        if line != shown:
+        if daemon.notifier.is_supervised and (line := await status_line(daemon)) != shown:
             daemon.notifier.status(line)
             shown = line
 
@@ -89,12 +89,17 @@ async def drain(daemon: Daemon) -> None:
 # --- the daemon in words -----------------------------------------------------------------------
 
 
-def status_line(daemon: Daemon) -> str:
-    """Return one line for `systemctl status`: jobs, failing, stale, next."""
+async def status_line(daemon: Daemon) -> str:
+    """Return one line for `systemctl status`: jobs, failing, stale, next.
+
+    Looks at all jobs, and lets the loop breathe meanwhile: there may be very many.
+    """
     count, failing, paused, stale = 0, 0, 0, 0
     next_at, next_name = None, ""
-    for name, entry in daemon.engine.entries.items():
+    for name, entry in tuple(daemon.engine.entries.items()):
         count += 1
+        if count % _LOOKED_AT_ONCE == 0:
+            await asyncio.sleep(0)
         failing += entry.consecutive_failures > 0
         paused += entry.status is JobStatus.PAUSED
         stale += entry.wanted.stale
