@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
     && { command -v "$$p"; break; }; done)
 
-.PHONY: run test check format bench clean help
+.PHONY: run test check format bench soak clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make check   linter, formatter, types, layers"
 	@echo "make format  format the code"
 	@echo "make bench   run the benchmarks, about ten minutes (BENCH=\"cli start\" runs only those)"
+	@echo "make soak    a day of a busy daemon in twenty minutes, then the promises are checked"
 	@echo "make clean   remove what the others made (not $(STATE)/, which holds the history)"
 
 run: $(VENV)/.installed
@@ -40,6 +41,9 @@ format: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	@for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python tests/soak/soak.py $(SOAK_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic  # noqa: TID251 - a test's patience is real time
 from types import TracebackType
@@ -148,8 +149,9 @@ class LiveDaemon:
 
 
 def children_of(pid: int) -> Iterator[int]:
-    """Yield the pids of every living descendant of a process."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield int(child)
-            yield from children_of(int(child))
+    """Yield the pids of every living descendant of a process; any of them may end meanwhile."""
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield int(child)
+                yield from children_of(int(child))
