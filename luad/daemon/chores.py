@@ -13,6 +13,7 @@ from luad import __version__
 from luad.clock import elapsed_ms
 from luad.core.events import DrainRequested, ForgetCompleted, Ticked
 from luad.core.model import JobStatus
+from luad.daemon.orphans import Orphans
 from luad.errors import StoreUnavailableError
 from luad.wire import format_instant
 
@@ -33,12 +34,14 @@ async def beat(daemon: Daemon) -> None:
     """Make the loop turn now and then, so that the watchdog is fed by it, and see how late it is."""
     period_s = min(_BEAT_S, (daemon.notifier.watchdog_interval_s or 2 * _BEAT_S) / 2)
     shown = ""
+    orphans = Orphans()
     while True:
         before = elapsed_ms()
         await asyncio.sleep(period_s)
         daemon.lag_ms = max(0.0, elapsed_ms() - before - period_s * 1_000)
         daemon.post(Ticked())
         daemon.store.touch(daemon.clock.now().wall)
+        orphans.collect()
         if daemon.notifier.is_supervised and (line := await status_line(daemon)) != shown:
             daemon.notifier.status(line)
             shown = line

@@ -131,6 +131,12 @@ def _children(pid: int) -> list[int]:
     return found
 
 
+def zombies_below(pid: int) -> set[tuple[int, int]]:
+    """Pid and start time of every child of *pid* that has ended and was not waited for."""
+    found = (read_stat(child) for child in _children(pid))
+    return {(stat.pid, stat.start_ticks) for stat in found if stat and stat.state == "Z"}
+
+
 def kill_descendants(pid: int) -> int:
     """Send KILL to everything below *pid*; how many there were.
 
