@@ -88,7 +88,7 @@ class Door:
         if Role[token.role.upper()] < needed:
             raise ApiError(
                 "forbidden",
-                f"the token `{token.name}` is for a {token.role}; this needs {needed.name.lower()}",
+                f"the token `{token.name}` has the role {token.role}; this needs {needed.name.lower()}",
                 hint="luad token create NAME --role " + needed.name.lower(),
             )
         return f"token {token.name}"

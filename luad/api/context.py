@@ -66,6 +66,7 @@ class Context:
     service: Service
     recall: Recall
     stream_count: int = 0
+    message_count: int = 0
     keys_in_use: set[str] = field(default_factory=set)
     keys_unsure: dict[str, Instant] = field(default_factory=dict)
     _job_texts: dict[str, _JobText] = field(default_factory=dict)

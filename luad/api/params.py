@@ -55,6 +55,10 @@ class Query:
                 raise wrong_parameter(name, f"{echo(name)} is given twice", hint)
             self._values[name] = value
 
+    def has(self, name: str) -> bool:
+        """Is it there, be it empty."""
+        return name in self._values
+
     def text(self, name: str) -> str | None:
         """The value as it is; None when it is missing or empty."""
         return self._values.get(name) or None

@@ -34,7 +34,7 @@ from luad.core.events import (
 )
 from luad.core.model import Creation, Job, Wanted
 from luad.errors import ValidationError
-from luad.wire import format_instant, parse_duration_ms
+from luad.wire import format_instant, parse_duration_ms, parse_instant
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -91,16 +91,20 @@ def _shown(
 ) -> Response:
     state = context.service.job(job_id)
     if state is None:  # it has run, succeeded and left within this moment
-        body: dict[str, Any] = {"id": job_id, "name": name, "dynamic": True}
-        return json_response(body, status, headers)
+        return json_response(_that_left(job_id, name), status, headers)
     return job_response(context, state, status, headers)
 
 
 def _recalled(context: Context, known: Answer) -> Response | None:
     state = context.service.job(known.subject)
     if state is None:
-        return json_response({"id": known.subject, "dynamic": True}, 201)
+        return json_response(_that_left(known.subject, known.subject), 201)
     return json_response(whole_job(context, state), 201)
+
+
+def _that_left(job_id: str, name: str) -> dict[str, Any]:
+    over = {"status": "completed", "active": False, "next_run_at": None}
+    return {"id": job_id, "name": name, "dynamic": True, **over, "summary": "Has run already."}
 
 
 async def maker_of(request: Request, context: Context) -> Maker:
@@ -131,6 +135,7 @@ def new_job(context: Context, body: Mapping[str, Any], maker: Maker) -> NewJob:
     is_active = body.get("activate", True)
     if not isinstance(is_active, bool):
         raise wrong_member("activate", "this is true or false")
+    _show_where_they_are(context, document)
     job = job_from_body(document, timezone=context.service.dynamic.timezone, also=_OWN_KEYS)
     check_job(context, job)
     creation = Creation(now, maker.author, maker.run_id)
@@ -151,6 +156,21 @@ def _in(body: Mapping[str, Any], now: int) -> dict[str, str]:
     if wait_ms < 0:
         raise wrong_member("in", "this is in the past")
     return {"type": "once", "execute_at": format_instant(now + wait_ms)}
+
+
+def _show_where_they_are(context: Context, document: dict[str, Any]) -> None:
+    """An instant that names no zone is shown in that of the person whom the job is for."""
+    schedule, user = document.get("schedule"), document.get("user")
+    if not isinstance(schedule, Mapping) or schedule.get("type") != "once":
+        return
+    person = context.service.people.get(user) if isinstance(user, str) else None
+    if person is None or not person.timezone or "timezone" in schedule:
+        return
+    try:
+        parse_instant(str(schedule.get("execute_at")))
+    except ValueError:  # without an offset it means nothing yet, and is refused
+        return
+    document["schedule"] = {**schedule, "timezone": person.timezone}
 
 
 def _name_for(handler: Any) -> str:
@@ -197,6 +217,7 @@ async def change_job(request: Request) -> Response:
     state = context.find_whole_job(request.path_params["job"])
     file_owned(state, f"change the file, or luad pause {state.job.name}")
     document = _patched(dict(state.job.definition), patch)
+    _show_where_they_are(context, document)
     job = job_from_body(document, timezone=context.service.dynamic.timezone)
     check_job(context, job)
     event = ChangeRequested(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
+import secrets
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from starlette.routing import Route
@@ -16,7 +16,7 @@ from luad.api import views
 from luad.api.context import context_of, json_response, link_header
 from luad.api.etags import if_match
 from luad.api.idempotency import once
-from luad.api.params import Body, Query, content_type, read_object, wrong_member
+from luad.api.params import Body, Query, content_type, read_object, wrong_member, wrong_parameter
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
 from luad.api.routes_metadata import MERGE_PATCH, object_of
 from luad.config.messages import parse_parts
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from luad.api.context import Context
     from luad.core.events import AnswerKey
+    from luad.core.model import Instant
     from luad.core.people import Channel
     from luad.store.access import Answer
 
@@ -46,14 +47,24 @@ async def list_users(request: Request) -> Response:
     """`GET /users`: everybody, or the one with an address or a number."""
     context = context_of(request)
     query = Query(request, ("email", "phone"))
-    email, phone = query.text("email"), query.text("phone")
+    email, phone = (_wanted(query, name) for name in ("email", "phone"))
     people = context.service.people
     if email is None and phone is None:
         found = list(people.all())
+    elif email is not None and phone is not None:
+        raise wrong_parameter("phone", "`email` says already whom", "write one of the two")
     else:
         person = people.find(email=email, phone=phone)
         found = [] if person is None else [person]
     return json_response({"users": [user_view(each) for each in found]})
+
+
+def _wanted(query: Query, name: str) -> str | None:
+    """Return an address or a number to find somebody by; an empty one would be everybody's."""
+    value = query.text(name)
+    if value is None and query.has(name):
+        raise wrong_parameter(name, "there is nothing in it", "leave it out for everybody")
+    return value
 
 
 async def show_user(request: Request) -> Response:
@@ -248,7 +259,7 @@ def _messages(
     priority = body.choice("priority", ("low", "normal", "high"), "normal")
     return [
         Message(
-            f"msg_{uuid.uuid4().hex}",
+            _message_id(context, now),
             person.id,
             now,
             (part,),
@@ -261,6 +272,12 @@ def _messages(
         )
         for number, part in enumerate(parts)
     ]
+
+
+def _message_id(context: Context, now: Instant) -> str:
+    """Return an id that nobody has; of messages of one millisecond the first one's sorts first."""
+    context.message_count += 1
+    return f"msg_{now:012x}{context.message_count:08x}{secrets.token_hex(6)}"
 
 
 def _channels(values: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -306,6 +306,6 @@ def _send(
             degraded = "  (as a link)" if each["degraded"] else ""
             took = show_took(each["elapsed_ms"])
             number = f"{each['index'] + 1}: " if len(parts) > 1 else ""
-            line = f"{glyph} {number}{each['channel']:<12}{each['status']:<10}{took:>8}  {told}{degraded}"
+            line = f"{glyph} {number}{each['channel']:<11} {each['status']:<10}{took:>8}  {told}{degraded}"
             session.out.line(line.rstrip(), style)
     return ExitCode.OK if answer["ok"] else ExitCode.DELIVERY_FAILED

@@ -88,10 +88,11 @@ class Directory:
 
     def find(self, *, email: str | None = None, phone: str | None = None) -> Person | None:
         """One of them, by an address (case does not count) or a number (only digits count)."""
+        digits = _digits(phone or "")
         for person in self._all.values():
             if email is not None and email.lower() in map(str.lower, person.emails):
                 return person
-            if phone is not None and _digits(phone) in map(_digits, person.phones):
+            if digits and digits in map(_digits, person.phones):
                 return person
         return None
 

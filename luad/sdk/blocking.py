@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from luad.sdk.create import CURRENT, refuse_foreign
+from luad.sdk.create import CURRENT, REQUIRED, refuse_foreign
 from luad.sdk.job import JobCore
 from luad.sdk.jobs import create_steps, get_steps, page_steps
-from luad.sdk.link import run
+from luad.sdk.link import MERGE_PATCH, run
 from luad.sdk.people import UserCore, user_steps
 from luad.sdk.people import get_steps as get_user_steps
 
@@ -36,15 +36,15 @@ class Job(JobCore):
 
     def update_metadata(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
         """Set keys of the metadata. luad merges: writers of different keys never lose each other's."""
-        run(self._update_metadata(mapping, values))
+        run(self._write_metadata("PATCH", mapping or {}, values))
 
     def patch_metadata(self, patch: Mapping[str, Any]) -> None:
         """Apply a merge patch (RFC 7396): None removes a key, objects are merged all the way down."""
-        run(self._patch_metadata(patch))
+        run(self._write_metadata("PATCH", patch, kind=MERGE_PATCH))
 
     def replace_metadata(self, mapping: Mapping[str, Any]) -> None:
         """Leave nothing but *mapping*."""
-        run(self._replace_metadata(mapping))
+        run(self._write_metadata("PUT", mapping))
 
     def trigger(self, *, metadata: Mapping[str, Any] | None = None, force: bool = False) -> Run:
         """Run it now, whatever its schedule says; *metadata* are laid over its own for that run."""
@@ -137,7 +137,7 @@ class Jobs:
     @staticmethod
     def create(
         *,
-        handler: str | Callable[..., Any],
+        handler: str | Callable[..., Any] = REQUIRED,
         name: str | None = None,
         at: datetime | str | None = None,
         in_: timedelta | float | str | None = None,
@@ -158,7 +158,7 @@ class Jobs:
         **foreign: Any,
     ) -> Job:
         """Make a job, and return it once it is durable: see `luad.Jobs.create`."""
-        refuse_foreign(foreign)
+        refuse_foreign(foreign, handler)
         words = {
             "handler": handler,
             "name": name,

@@ -20,6 +20,9 @@ from luad.sdk.values import Cron, Every, Once, Retry, instant_text
 CURRENT: Any = type("_Current", (), {"__repr__": lambda _self: "CURRENT"})()
 """The user of the run that asks, if it is one."""
 
+REQUIRED: Any = type("_Required", (), {"__repr__": lambda _self: "REQUIRED"})()
+"""Stands where a handler has to be said."""
+
 _FOREIGN = {
     "execute": "handler",
     "executeAt": "at",
@@ -40,12 +43,15 @@ _FOREIGN = {
 }
 
 
-def refuse_foreign(names: Mapping[str, Any]) -> None:
-    """Raise `TypeError` for keywords that luad does not have, naming the one it has."""
+def refuse_foreign(names: Mapping[str, Any], handler: Any) -> None:
+    """Raise `TypeError` for keywords that luad does not have, naming the one it has, and without a
+    *handler*: who says ``execute=`` instead is to hear that, and not that a word is missing."""
     for name in names:
         if name in _FOREIGN:
             raise TypeError(f"Jobs.create has no `{name}`; luad's word is `{_FOREIGN[name]}`")
         raise TypeError(f"Jobs.create has no `{name}`")
+    if handler is REQUIRED:
+        raise TypeError("Jobs.create needs handler=: a function, or 'module:function'")
 
 
 def create_body(
@@ -76,8 +82,7 @@ def create_body(
     if description:
         body["description"] = description
     if metadata:
-        check_json(metadata, "metadata")
-        body["metadata"] = dict(metadata)
+        body["metadata"] = json_object(metadata, "metadata")
     if user is not None:
         body["user"] = user
     if timeout is not None:
@@ -85,7 +90,8 @@ def create_body(
     if retry is not None:
         body["retry"] = _retry(retry)
     if tags:
-        body["tags"] = list(tags)
+        # a text is a sequence of letters, which nobody means
+        body["tags"] = [tags] if isinstance(tags, str) else list(tags)
     if not activate:
         body["activate"] = False
     if keep:
@@ -96,7 +102,7 @@ def create_body(
 def _retry(retry: Retry | int | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(retry, Retry):
         return retry.to_dict()
-    return {"max_attempts": retry} if isinstance(retry, int) else dict(retry)
+    return {"max_attempts": retry} if isinstance(retry, int) else json_object(retry, "retry")
 
 
 def _when(
@@ -113,6 +119,11 @@ def _when(
         what = "nothing says when" if not given else f"{' and '.join(given)} say it twice"
         hint = "say one of at=, in_=, every=, cron=, schedule="
         raise InvalidSchedule(f"when the job is due is not clear: {what}", hint=hint)
+    if timezone is not None and at is None and cron is None:
+        raise InvalidSchedule(
+            f"timezone= says nothing about {given[0]}=",
+            hint="it goes with at= and cron=; a schedule= has its own",
+        )
     if in_ is not None:
         return {"in": in_.total_seconds() if isinstance(in_, timedelta) else in_}
     if at is not None:
@@ -191,6 +202,15 @@ _FIXES = {
     "bytes": "write .decode() or base64",
     "tuple": "write list(…)",
 }
+
+
+def json_object(value: Any, path: str) -> dict[str, Any]:
+    """Return *value* as a dict. Raises `ValidationError` for what is no JSON object."""
+    if not isinstance(value, Mapping):
+        reason = f"a {type(value).__name__} is no object"
+        _refuse_json(path, reason, f"pass a dict, such as {path}={{...}}")
+    check_json(value, path)
+    return dict(value)
 
 
 def check_json(value: Any, path: str, above: tuple[int, ...] = ()) -> None:

@@ -95,7 +95,7 @@ class JobCore:
         self.user_id = user_id
         self._is_cancelled = False
         self._view: Mapping[str, Any] = {}
-        self._sent_count = 0
+        self._sent: dict[str, int] = {}
 
     @classmethod
     def from_view(cls, view: Mapping[str, Any]) -> Self:
@@ -125,6 +125,8 @@ class JobCore:
 
     def _shown(self, key: str) -> Any:
         """Return what the API says of this job; a handler's own job asks for it when it needs it."""
+        if key not in self._view and not self.run_id:
+            raise AttributeError(f"the job {self.name} has left, and its `{key}` with it")
         if key not in self._view:
             raise AttributeError(
                 f"a job in its handler has no `{key}`; await job.refresh() (job.refresh() in a "
@@ -234,38 +236,36 @@ class JobCore:
 
     def _take(self, view: Mapping[str, Any]) -> None:
         self._view = view
+        self.name = view["name"]
+        self.description = view["description"]
         self.metadata = freeze(thaw(dict(view["metadata"])))
+        self.tags = tuple(view["tags"])
         self.user_id = view.get("user_id")
+        if not self.run_id:  # a run goes on with the revision that it was started with
+            self.revision = view["revision"]
 
     def _refresh(self) -> Steps[None]:
         self._take((yield Ask("GET", self._path)))
 
-    def _update_metadata(
-        self, mapping: Mapping[str, Any] | None, values: Mapping[str, Any]
+    def _write_metadata(
+        self, method: str, *values: Mapping[str, Any], kind: str = "application/json"
     ) -> Steps[None]:
-        from luad.sdk.create import check_json  # noqa: PLC0415 - only whoever writes pays
+        from luad.sdk.create import json_object  # noqa: PLC0415 - only whoever writes pays
 
-        written = {**(mapping or {}), **values}
-        check_json(written, "metadata")
-        self.metadata = freeze((yield Ask("PATCH", f"{self._path}/metadata", written)))
-
-    def _patch_metadata(self, patch: Mapping[str, Any]) -> Steps[None]:
-        headers = {"Content-Type": MERGE_PATCH}
-        ask = Ask("PATCH", f"{self._path}/metadata", dict(patch), headers=headers)
+        body: dict[str, Any] = {}
+        for each in values:
+            body |= json_object(each, "metadata")
+        ask = Ask(method, f"{self._path}/metadata", body, headers={"Content-Type": kind})
         self.metadata = freeze((yield ask))
-
-    def _replace_metadata(self, mapping: Mapping[str, Any]) -> Steps[None]:
-        from luad.sdk.create import check_json  # noqa: PLC0415 - only whoever writes pays
-
-        check_json(mapping, "metadata")
-        self.metadata = freeze((yield Ask("PUT", f"{self._path}/metadata", dict(mapping))))
 
     def _trigger(self, metadata: Mapping[str, Any] | None, *, force: bool) -> Steps[Run]:
         from luad.sdk.values import Run  # noqa: PLC0415 - only whoever asks pays
 
         body: dict[str, Any] = {"force": force}
         if metadata is not None:
-            body["metadata"] = dict(metadata)
+            from luad.sdk.create import json_object  # noqa: PLC0415 - as above
+
+            body["metadata"] = json_object(metadata, "metadata")
         return Run((yield Ask("POST", f"{self._path}/trigger", body)))
 
     def _pause(self, reason: str | None, until: Any) -> Steps[None]:
@@ -319,15 +319,15 @@ class Job(JobCore):
         self, mapping: Mapping[str, Any] | None = None, /, **values: Any
     ) -> None:
         """Set keys of the metadata. luad merges: writers of different keys never lose each other's."""
-        await run_async(self._update_metadata(mapping, values))
+        await run_async(self._write_metadata("PATCH", mapping or {}, values))
 
     async def patch_metadata(self, patch: Mapping[str, Any]) -> None:
         """Apply a merge patch (RFC 7396): None removes a key, objects are merged all the way down."""
-        await run_async(self._patch_metadata(patch))
+        await run_async(self._write_metadata("PATCH", patch, kind=MERGE_PATCH))
 
     async def replace_metadata(self, mapping: Mapping[str, Any]) -> None:
         """Leave nothing but *mapping*."""
-        await run_async(self._replace_metadata(mapping))
+        await run_async(self._write_metadata("PUT", mapping))
 
     async def trigger(
         self, *, metadata: Mapping[str, Any] | None = None, force: bool = False
@@ -384,6 +384,13 @@ def set_current_job(job: JobCore | None) -> None:
 def mark_cancelled(job: JobCore) -> None:
     """Let *job* say that it is being stopped; for whoever runs handlers, not for handlers."""
     job._is_cancelled = True  # noqa: SLF001 - read-only to handlers, written here
+
+
+def count_sent(job: JobCore, digest: str) -> int:
+    """Say how many times *job* has sent this in this attempt, with the one that is about to be."""
+    sent = job._sent  # noqa: SLF001 - nothing to handlers
+    sent[digest] = sent.get(digest, 0) + 1
+    return sent[digest]
 
 
 def running_job() -> JobCore | None:

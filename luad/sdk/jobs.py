@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from luad.sdk.create import CURRENT, create_body, refuse_foreign
+from luad.sdk.create import CURRENT, REQUIRED, create_body, refuse_foreign
 from luad.sdk.job import Job, JobCore, running_job
 from luad.sdk.link import Ask, run_async, segment
 
@@ -59,7 +59,7 @@ class Jobs:
     @staticmethod
     async def create(
         *,
-        handler: str | Callable[..., Any],
+        handler: str | Callable[..., Any] = REQUIRED,
         name: str | None = None,
         at: datetime | str | None = None,
         in_: timedelta | float | str | None = None,
@@ -92,7 +92,7 @@ class Jobs:
         Raises `HandlerNotImportable`, `InvalidSchedule`, `ValidationError`, `NameTaken`,
         `FileOwned`, `Unavailable`.
         """
-        refuse_foreign(foreign)
+        refuse_foreign(foreign, handler)
         words = {
             "handler": handler,
             "name": name,

@@ -5,11 +5,13 @@ Room rule: as in `luad.sdk.job`: one core, two faces.
 
 from __future__ import annotations
 
+import json
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from luad.sdk.create import check_json
+from luad.sdk.create import check_json, json_object
 from luad.sdk.errors import DeliveryFailed, NotFound, NoUser
-from luad.sdk.job import running_job
+from luad.sdk.job import count_sent, running_job
 from luad.sdk.link import MERGE_PATCH, Ask, run_async, segment
 from luad.sdk.values import Delivery, Profile, parts_json, sent_message
 
@@ -52,17 +54,16 @@ class UserCore:
         return f"/users/{segment(self.id)}"
 
     def _update(self, mapping: Mapping[str, Any] | None, values: Mapping[str, Any]) -> Steps[None]:
-        written = {**(mapping or {}), **values}
-        check_json(written, "data")
+        written = {**json_object(mapping or {}, "data"), **json_object(values, "data")}
         self.data = yield Ask("PATCH", f"{self._path}/data", written)
 
     def _patch(self, patch: Mapping[str, Any]) -> Steps[None]:
         headers = {"Content-Type": MERGE_PATCH}
-        self.data = yield Ask("PATCH", f"{self._path}/data", dict(patch), headers=headers)
+        body = json_object(patch, "data")
+        self.data = yield Ask("PATCH", f"{self._path}/data", body, headers=headers)
 
     def _save(self) -> Steps[None]:
-        check_json(self.data, "data")
-        self.data = yield Ask("PUT", f"{self._path}/data", self.data)
+        self.data = yield Ask("PUT", f"{self._path}/data", json_object(self.data, "data"))
 
     def _clear(self) -> Steps[None]:
         self.data = yield Ask("DELETE", f"{self._path}/data")
@@ -76,11 +77,13 @@ class UserCore:
         priority: str,
         dedupe_key: str | None,
     ) -> Steps[Delivery]:
+        parts = parts_json(messages)
+        check_json(parts, "messages")
         body: dict[str, Any] = {
-            "messages": parts_json(messages),
+            "messages": parts,
             "require": require,
             "priority": priority,
-            "dedupe_key": dedupe_key or self._own_key(),
+            "dedupe_key": dedupe_key or self._own_key(parts, title),
         }
         if title is not None:
             body["title"] = title
@@ -92,14 +95,18 @@ class UserCore:
             raise DeliveryFailed(f"the message to {self.id} did not arrive: {told}", delivery)
         return delivery
 
-    def _own_key(self) -> str | None:
-        """Name what is sent by its place in the run: the same in every attempt of an occurrence."""
+    def _own_key(self, parts: list[Any], title: str | None) -> str | None:
+        """Name a message by what it says and to whom: the same in every attempt of an occurrence.
+
+        What says something else is another message, though it takes the place of one that has arrived.
+        """
         job = running_job()
         if job is None or not job.id:
             return None
-        job._sent_count += 1  # noqa: SLF001 - the SDK counts for itself
+        said = json.dumps([self.id, title, parts], sort_keys=True).encode()
+        digest = blake2b(said, digest_size=12).hexdigest()
         at = int(job.scheduled_for.timestamp() * 1_000)
-        return f"{job.id}:{at}:{job._sent_count}"  # noqa: SLF001 - as above
+        return f"{job.id}:{at}:{digest}:{count_sent(job, digest)}"
 
     def _messages(self, limit: int) -> Steps[list[SentMessage]]:
         answer = yield Ask("GET", f"{self._path}/messages", query={"limit": limit})
@@ -115,6 +122,8 @@ def get_steps(
     face: type[U], user_id: str | None, email: str | None, phone: str | None
 ) -> Steps[U | None]:
     """Find a person; without any word the one whom the running job is for."""
+    if [user_id, email, phone].count(None) < 2:
+        raise TypeError("User.get takes one of id, email= and phone=")
     if email is not None or phone is not None:
         answer = yield Ask("GET", "/users", query={"email": email, "phone": phone})
         if not answer["users"]:

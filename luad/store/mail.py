@@ -49,6 +49,8 @@ _end = (
         }
     )
 )
+_of_message = exists().where(deliveries.c.message_id == messages.c.id)
+_is_repeated = _of_message & ~_of_message.where(deliveries.c.state != DeliveryState.REPEATED.value)
 _arrived = select(deliveries.c.channel).where(
     deliveries.c.message_id == bindparam("b_id"),
     deliveries.c.state == DeliveryState.DELIVERED.value,
@@ -69,6 +71,11 @@ class StoredMessage(NamedTuple):
 
     message: Message
     deliveries: tuple[Delivery, ...]
+
+    @property
+    def is_repetition(self) -> bool:
+        """Had it arrived before by all of its channels, so that none carried it again."""
+        return {each.state for each in self.deliveries} == {DeliveryState.REPEATED}
 
 
 class Mail:
@@ -192,8 +199,8 @@ def _page(
     connection: Connection, user: str | None, run_id: str | None, limit: int, cursor: str | None
 ) -> tuple[list[StoredMessage], str | None]:
     query = select(messages).order_by(messages.c.at.desc(), messages.c.id.desc()).limit(limit + 1)
-    if user is not None:
-        query = query.where(messages.c.user_id == to_text(user))
+    if user is not None:  # a repetition that no channel carried again is no message to them
+        query = query.where(messages.c.user_id == to_text(user), ~_is_repeated)
     if run_id is not None:
         query = query.where(messages.c.run_id == to_text(run_id))
     if cursor is not None:

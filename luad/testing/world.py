@@ -273,12 +273,13 @@ def _result(world: World, name: str, ran: Mapping[str, Any]) -> JobResult:
         metadata = dict(run(get_steps(JobCore, name)).metadata)
     lines = world.host.call(world.host.store.read_logs(ran["id"]))
     messages, _ = world.host.call(world.host.store.mail.page(run_id=ran["id"], limit=500))
+    sent = [each for each in reversed(messages) if not each.is_repetition]
     return JobResult(
         full["status"],
         full["result"],
         full["error"],
         full["attempt"],
-        [part_of(part) for each in reversed(messages) for part in each.message.parts],
+        [part_of(part) for each in sent for part in each.message.parts],
         metadata,
         full["created_jobs"],
         name not in names,

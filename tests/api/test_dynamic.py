@@ -250,6 +250,9 @@ async def test_people_are_added_changed_and_removed(api: Any) -> None:
     assert changed.json["full_name"] == "Bob"
     found = (await api.get("/v1/users?email=BOB@example.com")).json["users"]
     assert [each["id"] for each in found] == ["bob"]
+    for nobody in ("email=", "phone=", "email=BOB@example.com&phone=1"):
+        assert (await api.get(f"/v1/users?{nobody}")).status == 422, nobody
+    assert (await api.get("/v1/users?phone=none")).json["users"] == []
     wrong = await api.post("/v1/users", {"id": "x", "chanels": []})
     assert wrong.json["errors"][0]["hint"] == "did you mean `channels`?"
     assert (await api.ask("DELETE", "/v1/users/bob")).status == 200

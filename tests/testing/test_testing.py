@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,6 +73,12 @@ def returns_no_json(_: luad.sync.Job) -> object:
     return object()
 
 
+async def say_much(job: Job) -> None:
+    user = await job.user()
+    for number in range(8):
+        await user.send([f"{number}a", f"{number}b"])
+
+
 # --- one run ---------------------------------------------------------------------------------------
 
 
@@ -93,7 +101,16 @@ async def test_a_retried_run_does_not_send_again_what_has_arrived() -> None:
         succeed_the_third_time, user="ann", retry=Retry(max_attempts=5, backoff_seconds=3600)
     )
     assert (run.status, run.attempts, run.result) == ("succeeded", 3, "done")
-    assert run.sent.count(Text("second")) == 1
+    assert run.sent == [Text("first"), Text("second")]
+
+
+async def test_what_is_sent_is_told_in_order_though_the_clock_stands_still(luad_jobs: Any) -> None:
+    said = [Text(f"{number}{letter}") for number in range(8) for letter in "ab"]
+    assert (await run_job(say_much, user="ann")).sent == said
+    luad_jobs.add_user("ann")
+    await Jobs.create(handler=say_much, in_="1m", user="ann")
+    await luad_jobs.advance("1m")
+    assert luad_jobs.sent_to("ann") == said
 
 
 async def test_what_fails_fails_with_its_reason() -> None:
@@ -166,7 +183,37 @@ def test_job_files_become_tests(pytester: pytest.Pytester) -> None:
     good = "name: a\nhandler: m:f\nschedule: {type: interval, seconds: 60}\n"
     (folder / "a.yaml").write_text(good)
     (folder / "b.yaml").write_text(good.replace("handler", "handlr"))
+    (folder / "c.yaml").write_text(good.replace("m:f", "m:nothing"))
+    pytester.mkdir("handlers").joinpath("m.py").write_text("def f(job): ...")
     pytester.makepyfile("def test_one(): pass")
     ran = pytester.runpytest_subprocess("--luad-check", "jobs.d", "-p", "no:asyncio")
-    ran.assert_outcomes(passed=2, failed=1)
-    ran.stdout.fnmatch_lines(["*unknown key `handlr`*"])
+    ran.assert_outcomes(passed=2, failed=2)
+    ran.stdout.fnmatch_lines(["*unknown key `handlr`*", "*`m` has no function `nothing`*"])
+
+
+# --- in a project of somebody else ---------------------------------------------------------------
+
+HOW_TO = Path(__file__).parents[2] / "docs/how-to/test-your-handlers.md"
+REMINDERS = Path(__file__).parents[2] / "handlers/reminders.py"
+
+
+@pytest.mark.parametrize(
+    "others", [("-p", "no:asyncio", "-p", "no:anyio"), (), ("--asyncio-mode=auto",)]
+)
+def test_the_examples_of_the_how_to_pass_as_they_are(
+    pytester: pytest.Pytester, others: tuple[str, ...]
+) -> None:
+    """With no plugin but luad's for asynchronous tests, and beside another one in each of its modes."""
+    found = re.findall(r"```python\n(.*?)```", HOW_TO.read_text(encoding="utf-8"), re.DOTALL)
+    pytester.mkdir("handlers").joinpath("reminders.py").write_text(REMINDERS.read_text())
+    pytester.makepyprojecttoml('[tool.pytest.ini_options]\npythonpath = ["handlers"]')
+    pytester.makepyfile(**{f"test_{number}": text for number, text in enumerate(found)})
+    ran = pytester.runpytest_subprocess(*others)
+    ran.assert_outcomes(passed=len(found))
+    assert len(found) > 1
+
+
+def test_a_test_that_belongs_to_another_plugin_is_left_to_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.trio\nasync def test_one(): pass")
+    ran = pytester.runpytest_subprocess("-p", "no:asyncio", "-p", "no:anyio", "-W", "ignore")
+    ran.assert_outcomes(failed=1)
