@@ -38,6 +38,7 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     "name_taken": (409, "The name is taken"),
     "file_owned": (409, "The job belongs to a file"),
     "too_many_jobs": (409, "There are as many as there may be"),
+    "too_many_runs": (409, "As many runs are open as may be"),
     "idempotency_in_progress": (409, "The request is being answered"),
     "ambiguous": (409, "The name means several things"),
     "precondition_failed": (412, "It is not as it was"),

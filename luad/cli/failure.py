@@ -47,6 +47,7 @@ EXIT_CODES: Final = {
     "file_owned": ExitCode.CONFLICT,
     "file_exists": ExitCode.CONFLICT,
     "too_many_jobs": ExitCode.CONFLICT,
+    "too_many_runs": ExitCode.CONFLICT,
     "idempotency_in_progress": ExitCode.CONFLICT,
     "idempotency_key_reused": ExitCode.CONFLICT,
     "already_running": ExitCode.CONFLICT,

@@ -22,6 +22,7 @@ from luad.core.jobset import JobSet
 from luad.core.ledger import Ledger
 from luad.core.model import (
     CATCH_UP_CAP,
+    OPEN_RUNS_CAP,
     Instant,
     JobStatus,
     Occurrence,
@@ -69,6 +70,14 @@ class Desk:
         start = Start.NOW if event.force else self._ledger.may_start(entry)
         if start is Start.NEVER:
             self._refuse_overlap(event.request_id, entry)
+            return
+        if self._state.runs.open_count(entry.job_id) >= OPEN_RUNS_CAP:
+            self._refuse(
+                event.request_id,
+                "too_many_runs",
+                f"{entry.job.name} has {OPEN_RUNS_CAP} runs that are not over, and may not have more",
+                f"wait, or find out who starts them: luad history {entry.job.name}",
+            )
             return
         run = self._ledger.new_run(
             entry, event.trigger, Occurrence(now, now), now, cause=event.request_id

@@ -27,6 +27,9 @@ DAY: Final = 24 * HOUR
 CATCH_UP_CAP: Final = 100
 """``catch_up: all`` runs at most this many late occurrences; beyond it, only the latest."""
 
+OPEN_RUNS_CAP: Final = 1_000
+"""Runs of one job that may be open at once, also when they are asked for by force."""
+
 METADATA_LIMIT: Final = 64 * 1024
 """Bytes of a job's metadata as JSON."""
 

@@ -435,6 +435,8 @@ class Daemon:
         found = []
         if self.store_fault is not None:
             found.append(f"the store cannot be written: {self.store_fault}")
+        if fault := self.runner.fault:
+            found.append(fault)
         if not self.store.check_identity():
             found.append(f"{self.store.path} was deleted or replaced under the running daemon")
         found += (f"{name} has ended; restart luad" for name in sorted(self._ended_tasks))

@@ -85,6 +85,12 @@ class Runner:
 
     # --- life ----------------------------------------------------------------------------------
 
+    @property
+    def fault(self) -> str:
+        """What keeps every run from being started; empty when nothing does."""
+        error = self._start_error
+        return f"the process that starts runs cannot be started: {error}" if error else ""
+
     async def start(self) -> None:
         """Start the spawner and wait until it is warm.
 
@@ -99,9 +105,7 @@ class Runner:
             self._start_error = "it does not come up"
         if self._start_error:
             await self.close()
-            raise UnavailableError(
-                f"the process that starts runs cannot be started: {self._start_error}"
-            )
+            raise UnavailableError(self.fault)
         self._spawn_task(self._sweep())
 
     async def wait_for_previous(self, timeout_ms: int = 15 * SECOND) -> bool:
@@ -344,8 +348,7 @@ class Runner:
             self._start_error = why
             self._decided.set()
             while self._pending:
-                message = f"the process that starts runs cannot be started: {why}"
-                self._refuse(self._pending.popleft(), "SpawnerGone", message)
+                self._refuse(self._pending.popleft(), "SpawnerGone", self.fault)
         delay_s = min(0.1 * 2 ** (self._failed_starts - 1), _MAX_BACKOFF_S)
         asyncio.get_running_loop().call_later(delay_s, self._restart_spawner)
 

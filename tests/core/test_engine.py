@@ -34,6 +34,7 @@ from luad.core.events import (
 from luad.core.model import (
     DAY,
     HOUR,
+    OPEN_RUNS_CAP,
     CatchUp,
     Cron,
     Ending,
@@ -436,6 +437,20 @@ def test_by_hand_honours_the_overlap_policy_unless_forced() -> None:
     assert bench.reply().error == "already_running"
     assert bench.started()[0].id in bench.reply().hint
     bench.feed(TriggerRequested("r2", "tick", Trigger.MANUAL, force=True))
+    assert bench.reply().error is None
+
+
+def test_a_job_that_forces_itself_again_and_again_comes_to_an_end() -> None:
+    """Else a handler that triggers its own job twice fills memory and history for ever."""
+    bench = Bench(make_job(), bounds=Bounds(1))
+    bench.go_to(10)
+    for number in range(OPEN_RUNS_CAP):
+        bench.feed(TriggerRequested(f"r{number}", "tick", Trigger.API, force=True))
+        assert bench.reply().error is None
+    bench.feed(TriggerRequested("more", "tick", Trigger.API, force=True))
+    assert bench.reply().error == "too_many_runs"
+    bench.end(bench.started()[0])
+    bench.feed(TriggerRequested("again", "tick", Trigger.API, force=True))
     assert bench.reply().error is None
 
 

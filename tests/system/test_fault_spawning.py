@@ -1,0 +1,80 @@
+"""The kernel makes no more processes for a while: what was to run has not started, and says so."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from attack import assert_every_second_has_its_row, besieged, job
+from live import LiveDaemon, children_of
+
+MAKES = "clone,clone3,fork,vfork"
+
+
+@contextmanager
+def refused(pid: int, calls: str, error: str) -> Iterator[None]:
+    """While this is open, those system calls of *pid* and of whoever it makes fail with *error*."""
+    options = [
+        "-f",
+        "-o",
+        os.devnull,
+        "-e",
+        f"trace={calls}",
+        "-e",
+        f"inject={calls}:error={error}",
+    ]
+    command = ["strace", *options, "-p", str(pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        try:
+            assert tracer.stderr is not None
+            line = tracer.stderr.readline()
+            assert "attached" in line, line
+            yield
+        finally:
+            tracer.send_signal(signal.SIGINT)  # it lets go, and nobody notices
+
+
+def spawner_of(daemon: LiveDaemon) -> int:
+    children = children_of(daemon.process.pid)
+    return next(pid for pid in children if Path(f"/proc/{pid}/comm").read_text() == "luad-runner\n")
+
+
+def test_78_without_new_processes_runs_have_not_started_and_are_tried_again(tmp_path: Path) -> None:
+    daemon = besieged(tmp_path)
+    retry = "retry: {max_attempts: 9, backoff_seconds: 1}"
+    daemon.write_job("stout", job("stout", "work:note", 3600, retry))
+    with daemon:
+        daemon.wait_for("run.ended", job="tick")
+        with refused(spawner_of(daemon), MAKES, "EAGAIN"):
+            told = daemon.wait_for("run.ended", job="tick", ending="not_started")
+            assert os.strerror(errno.EAGAIN) in told["error"]
+            run_id = daemon.luad("run", "stout").stdout.strip()
+            daemon.wait_for("run.retrying", run_id=run_id)
+        daemon.wait_for("run.ended", run_id=run_id, status="succeeded")
+        daemon.wait_for("run.ended", job="tick", status="succeeded")
+        assert_every_second_has_its_row(daemon)
+
+
+def test_78_without_a_new_spawner_as_well(tmp_path: Path) -> None:
+    """What starts runs was killed, and its successor cannot be executed."""
+    daemon = besieged(tmp_path)
+    with daemon:
+        daemon.wait_for("run.ended", job="tick")
+        with refused(daemon.process.pid, "execve", "E2BIG"):
+            os.kill(spawner_of(daemon), signal.SIGKILL)
+            told = daemon.wait_for("run.ended", job="tick", ending="not_started")
+            assert os.strerror(errno.E2BIG) in told["error"]
+            told = daemon.json("status")
+            assert told["status"] == "degraded"
+            assert "cannot be started" in told["problems"][0], "nothing starts, and it says so"
+        daemon.wait_for("run.ended", job="tick", status="succeeded")
+        assert daemon.json("status")["status"] == "ok"
+        assert_every_second_has_its_row(daemon)
