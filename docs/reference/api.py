@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import inspect
 import sys
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import luad
 from luad.sdk.job import JobCore
+from luad.sdk.values import SentMessage
 
 PAGE = Path(__file__).with_name("python-api.md")
 HEAD = """# Python API
@@ -37,6 +39,8 @@ def page() -> str:
         thing: Any = getattr(luad, name)
         parts.append(f"## {name}\n\n{_text(thing)}\n")
         if inspect.isclass(thing) and not issubclass(thing, BaseException):
+            if is_dataclass(thing) and thing is not SentMessage:  # those that people write
+                parts.append(f"`{name}{_signature(thing)}`\n")
             parts += _methods(thing)
         elif inspect.isfunction(thing):
             parts.append(f"`{name}{_signature(thing)}`\n")
@@ -61,13 +65,19 @@ def _methods(thing: type) -> list[str]:
 
 
 def _signature(function: Any) -> str:
-    names = [
-        ("*" if each.kind is each.VAR_POSITIONAL else "**" if each.kind is each.VAR_KEYWORD else "")
-        + name
-        for name, each in inspect.signature(function).parameters.items()
-        if name not in {"self", "cls", "foreign"}
+    """Return the parameters as they are written, without types; those of old words are left out."""
+    parameters = inspect.signature(function).parameters.values()
+    plain = [
+        each.replace(annotation=each.empty, default=each.empty if _is_told(each) else each.default)
+        for each in parameters
+        if each.name not in {"self", "cls", "foreign"}
     ]
-    return f"({', '.join(names)})"
+    return str(inspect.Signature(plain))
+
+
+def _is_told(parameter: inspect.Parameter) -> bool:
+    """Is a default told in words, or none that anybody could write: CURRENT, REQUIRED."""
+    return repr(parameter.default).isupper()
 
 
 def _text(thing: Any, indent: int = 0) -> str:

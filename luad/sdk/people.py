@@ -88,7 +88,7 @@ class UserCore:
         if title is not None:
             body["title"] = title
         if channels is not None:
-            body["channels"] = list(channels)
+            body["channels"] = [channels] if isinstance(channels, str) else list(channels)
         delivery = Delivery((yield Ask("POST", f"{self._path}/send", body)))
         if not delivery:
             told = ", ".join(f"{each.channel}: {each.error}" for each in delivery if not each.ok)
@@ -144,7 +144,8 @@ def get_steps(
 
 
 class User(UserCore):
-    """A person, for ``async def``: *id*, *profile* (frozen), *data* (what is known of them)."""
+    """A person, for ``async def``: *id*, *profile* (frozen: *user_id*, *full_name*, *emails*, *phones*), *data* (a
+    dict: what is known of them)."""
 
     @classmethod
     async def get(

@@ -170,7 +170,11 @@ class Outcome:
 
 
 class Delivery:
-    """What became of a `send`: true when it arrived, and an `Outcome` for each message and channel."""
+    """What became of a `send`: true when it arrived, and an outcome for each message and channel.
+
+    An outcome has *channel*, *status* (``delivered``, ``repeated``, ``failed``), *ok*, *error*, *answer*, *elapsed*
+    (a timedelta) and *degraded* (a picture or a file went as a link).
+    """
 
     def __init__(self, view: Mapping[str, Any]) -> None:
         self._view = view
@@ -210,7 +214,8 @@ def _outcome(row: Mapping[str, Any]) -> Outcome:
 
 @dataclass(frozen=True)
 class SentMessage:
-    """A message that luad has sent, or tried to."""
+    """A message that luad has sent, or tried to: *id*, *at*, *title*, *parts* (`Text`, `Image`, `File`),
+    *job* and *run_id* of the handler that sent it, *outcomes* (as in a `Delivery`)."""
 
     id: str
     at: str
@@ -251,7 +256,11 @@ class Profile:
 
 
 class Run:
-    """One run, as it stood when it was asked for."""
+    """One run, as it stood when it was asked for.
+
+    *id*, *job*, *status*, *attempt*, *trigger*, *scheduled_for*, *started_at*, *completed_at* (texts, RFC 3339),
+    *result*, and *error* with ``type``, ``message`` and ``traceback``.
+    """
 
     def __init__(self, view: Mapping[str, Any]) -> None:
         self._view = view

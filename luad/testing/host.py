@@ -118,7 +118,6 @@ class Host:
         people: Sequence[Mapping[str, Any]] = (),
         wanted: Mapping[str, Wanted] | None = None,
         carrier: Carrier | None = None,
-        handlers_path: Sequence[str] = (),
         timezone: str = "UTC",
         is_idle: bool = False,
     ) -> None:
@@ -138,7 +137,6 @@ class Host:
         self.mail: Post = self.office
         self.dynamic = DynamicRules(("*",), Path(self._folder.name), timezone)
         self.lines: list[Log] = []
-        self._handlers_path = tuple(handlers_path)
         self._is_idle = is_idle
         self._alarm: VirtualAlarm | None = None
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
@@ -354,7 +352,7 @@ class Host:
                     job,
                     deed.job.handler,
                     interrupt,
-                    handlers_path=self._handlers_path,
+                    handlers_path=(),  # where Python looks, there they are found
                     result_limit=RESULT_LIMIT,
                 )
         finally:

@@ -64,9 +64,8 @@ class World:
         now: datetime | str | None = None,
         *,
         people: Sequence[Mapping[str, Any]] = (),
-        handlers_path: Sequence[str] = (),
     ) -> None:
-        self.host = Host(_instant(now), people=people, handlers_path=handlers_path)
+        self.host = Host(_instant(now), people=people)
         self._before: Link | None = set_link(HostLink(self.host))
 
     def close(self) -> None:
@@ -215,7 +214,6 @@ def run_job_sync(
     timeout: timedelta | float | str | None = None,
     retry: Retry | int | None = None,
     people: Sequence[Mapping[str, Any]] = (),
-    handlers_path: Sequence[str] = (),
 ) -> JobResult:
     """Run *handler* once, as luad would, and return what it came to.
 
@@ -224,7 +222,7 @@ def run_job_sync(
     """
     definition = fake_user(user) if isinstance(user, str) else user
     everybody = [*people, definition] if definition is not None else list(people)
-    with World(at, people=everybody, handlers_path=handlers_path) as world:
+    with World(at, people=everybody) as world:
         words = _words(handler, world.host.clock.now().wall, metadata, timeout, retry)
         user_id = None if definition is None else definition["id"]
         job = run(create_steps(JobCore, user_id, None, words))

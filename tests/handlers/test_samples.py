@@ -15,13 +15,15 @@ from luad.core.model import SECOND, Interval
 from luad.core.model import Job as Declared
 from luad.core.schedule import next_occurrence
 from luad.sdk import Job
+from luad.testing import run_job_sync
 
 FOLDER = Path(__file__).parents[2] / "jobs.d"
 SAMPLES = sorted(FOLDER.glob("*.yaml"))
 NOW = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * SECOND
 
-# These two need somebody to talk to; tests of their own give them one.
+# These need somebody to talk to; tests of their own give them one.
 NEEDS_A_PARTNER = {"daily-report", "service-check"}
+TELLS_SOMEBODY = {"follow-up", "notification", "reminder"}
 
 
 def declared(path: Path) -> Declared:
@@ -59,11 +61,21 @@ def test_a_sample_is_valid_named_after_its_file_and_explained(path: Path) -> Non
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in SAMPLES if path.stem not in NEEDS_A_PARTNER],
+    [path for path in SAMPLES if path.stem not in NEEDS_A_PARTNER | TELLS_SOMEBODY],
     ids=lambda path: path.stem,
 )
 def test_a_sample_runs(path: Path) -> None:
     assert isinstance(run(declared(path)), dict)
+
+
+@pytest.mark.parametrize("name", sorted(TELLS_SOMEBODY))
+def test_a_sample_tells_somebody_who_is_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER.parent / "handlers")
+    job = declared(FOLDER / f"{name}.yaml")
+    assert (FOLDER.parent / f"users.d/{job.user}.yaml").exists()
+    ran = run_job_sync(job.handler, user=job.user, metadata=job.metadata)
+    assert ran.status == "succeeded", ran.error
+    assert len(ran.sent) == 1
 
 
 def test_the_clean_up_only_says_what_it_would_do() -> None:

@@ -83,6 +83,12 @@ def test_one_tag_is_a_tag_and_no_letters() -> None:
     assert make(in_="1h", tags="billing").tags == ("billing",)
 
 
+def test_one_channel_is_a_channel_and_no_letters() -> None:
+    user = User.get("ann")
+    assert user is not None
+    assert [each.channel for each in user.send("hello", channels="inbox")] == ["inbox"]
+
+
 def test_what_is_no_json_is_refused_wherever_it_is_written() -> None:
     job, user = make(in_="1h"), User.get("ann")
     assert user is not None

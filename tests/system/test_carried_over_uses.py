@@ -61,6 +61,21 @@ def test_a_use_is_a_file_that_runs(daemon: LiveDaemon, use: str, job: str) -> No
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("job", "says"),
+    [
+        ("reminder", "The certificate of shop.example runs out in two weeks."),
+        ("follow-up", "Two days ago we talked about order 1042."),
+        ("notification", "luad is at work."),
+    ],
+)
+def test_what_is_there_to_tell_somebody_tells_her(daemon: LiveDaemon, job: str, says: str) -> None:
+    daemon.luad("run", job, "--wait")
+    (run,) = daemon.json("history", job, "-n", "1")["runs"]
+    assert run["sent"]["delivered"] == run["sent"]["total"] > 0
+    assert says in inbox(daemon)
+
+
 def test_a_service_is_watched(daemon: LiveDaemon) -> None:
     class Healthy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
