@@ -99,18 +99,19 @@ class EventRing:
         self._readers.add(reader)
         try:
             while not self._is_closed:
-                if reader.missed:
+                if reader.missed:  # asked before every event: none behind a gap comes before its word
                     reader.missed = False
                     first = reader.waiting[0].number if reader.waiting else self._count
                     yield Happening(first - 1, "resync", {})
-                while reader.waiting:
+                elif reader.waiting:
                     yield reader.waiting.popleft()
-                reader.wake.clear()
-                try:
-                    async with asyncio.timeout(beat_s):
-                        await reader.wake.wait()
-                except TimeoutError:
-                    yield None
+                else:
+                    reader.wake.clear()
+                    try:
+                        async with asyncio.timeout(beat_s):
+                            await reader.wake.wait()
+                    except TimeoutError:
+                        yield None
         finally:
             self._readers.discard(reader)
 

@@ -32,6 +32,8 @@ async def follow_events(request: Request) -> Response:
     Query(request, ())
     if context.stream_count >= MAX_STREAMS:
         raise ApiError("overloaded", "too many streams are open", headers={"retry-after": "5"})
+    # Who does not keep up misses some and is told so; it is not hung up on.
+    request.scope["state"]["is_stream"] = True
     pieces = _pieces(context, request.headers.get("last-event-id"))
     headers = {"cache-control": "no-store"}
     return StreamResponse(pieces, "text/event-stream", headers)

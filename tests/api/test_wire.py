@@ -261,6 +261,33 @@ async def test_a_stream_may_be_silent_longer_than_a_request_may_take(hasty: Any,
     assert (await stream.line())["message"] == "still here"
 
 
+async def test_who_does_not_keep_up_with_events_is_told_so_and_not_hung_up_on(
+    hasty: Any, kit: Any
+) -> None:
+    sock = hasty.raw()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.sendall(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n")
+    ring = hasty.daemon.ring
+    await kit.until(lambda: bool(ring._readers))
+    (reader,) = ring._readers
+    while not reader.missed:
+        ring.publish("job.changed", {"id": "x" * 2_000})
+        await asyncio.sleep(0)
+    await hasty.exchange(b"")  # an idle connection has come and timed out meanwhile,
+    await hasty.exchange(b"")  # twice: nobody waits that long for an ordinary answer to be read
+    ring.publish("job.changed", {"id": "the last"})
+    found = b""
+    while b"the last" not in found:
+        piece = await asyncio.to_thread(sock.recv, 65_536)
+        assert piece, "hung up on"
+        found += piece
+    before, gap, after = found.partition(b"event: resync\n")
+    assert gap
+    *numbers, _ = [int(each) for each in re.findall(rb"id: boot-(\d+)", before)]  # the last is its own
+    assert numbers == list(range(1, len(numbers) + 1)), "nothing behind the gap came before its word"
+    assert b"the last" in after
+
+
 # --- hordes ------------------------------------------------------------------------------------
 
 
