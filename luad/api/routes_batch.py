@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.routing import Route
 
+from luad.api import afar
 from luad.api.context import context_of, json_response
 from luad.api.params import Body, read_object
 from luad.api.problems import ApiError, from_luad_error
@@ -56,7 +57,8 @@ async def batch(request: Request) -> Response:
     maker = await maker_of(request, context)
     remaining = 0
     if action == "create":
-        results = await _create(context, _items(values), maker, is_dry=body.flag("dry_run"))
+        items, is_dry = _items(values), body.flag("dry_run")
+        results = await _create(request, context, items, maker, is_dry=is_dry)
     else:
         names, remaining = _named(context, values)
         ask = _asker(context, action, body, maker)
@@ -75,7 +77,7 @@ def _items(values: Mapping[str, Any]) -> Sequence[Any]:
 
 
 async def _create(
-    context: Context, items: Sequence[Any], maker: Maker, *, is_dry: bool
+    request: Request, context: Context, items: Sequence[Any], maker: Maker, *, is_dry: bool
 ) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     wanted: list[NewJob] = []
@@ -85,6 +87,7 @@ async def _create(
             await context.breathe()  # thousands of jobs are judged while others are answered
         results.append({"job": None, "ok": False, "status": 422})
         try:
+            afar.keep_environment(request, _object(item))
             new = new_job(context, _object(item), maker)
         except (ApiError, LuadError) as error:
             name = item.get("name") if isinstance(item, dict) else None

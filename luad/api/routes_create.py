@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from starlette.routing import Route
 
-from luad.api import views
+from luad.api import afar, views
 from luad.api.context import context_of, json_response
 from luad.api.etags import if_match
 from luad.api.idempotency import once
@@ -23,6 +23,7 @@ from luad.api.problems import ApiError, close_to, did_you_mean, echo
 from luad.api.routes_jobs import job_response, whole_job
 from luad.api.routes_metadata import object_of
 from luad.config.bodies import job_from_body
+from luad.config.secrets import shown_definition
 from luad.core.clerk import merge_patch
 from luad.core.events import (
     AnswerKey,
@@ -63,6 +64,7 @@ async def create_job(request: Request) -> Response:
     """`POST /jobs`: make a job; answers with it once it is durable."""
     context = context_of(request)
     body = await read_object(request)
+    afar.keep_environment(request, body)
     maker = await maker_of(request, context)
     new = new_job(context, body, maker)
 
@@ -205,6 +207,7 @@ async def change_job(request: Request) -> Response:
     """`PATCH /jobs/{job}`: change a dynamic job's definition, by a merge patch."""
     context = context_of(request)
     patch = await object_of(request)
+    afar.keep_environment(request, patch)
     for key in ("name", "metadata"):
         if key in patch:
             hint = "PATCH /v1/jobs/{job}/metadata" if key == "metadata" else "make a new job"
@@ -270,7 +273,7 @@ async def list_revisions(request: Request) -> Response:
             "first_seen_at": views.instant(each.first_seen_at),
             "last_installed_at": views.instant(each.last_installed_at),
             "is_current": each.revision == state.job.revision,
-            "definition": dict(each.definition),
+            "definition": shown_definition(each.definition),
         }
         for each in revisions
     ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, assert_never, cast
 from starlette.responses import Response
 from starlette.routing import Route
 
-from luad.api import views
+from luad.api import afar, views
 from luad.api.context import context_of, json_response, link_header
 from luad.api.encoding import encode_text, to_bytes
 from luad.api.etags import not_modified, tag_of_job
@@ -31,6 +31,7 @@ from luad.api.params import (
 )
 from luad.api.streams import StreamResponse
 from luad.api.summary import summarize
+from luad.config.secrets import shown_definition
 from luad.core.events import AnswerKey, PauseRequested, ResumeRequested, TriggerRequested
 from luad.core.model import JobHealth, JobStatus, Run, Trigger
 from luad.core.zones import END
@@ -240,7 +241,7 @@ def whole_job(context: Context, state: JobStateView) -> dict[str, Any]:
         "summary": summarize(state, now),
         "next_run_in_seconds": None if due is None else views.seconds(max(0, due - now)),
         "installed_at": views.instant(state.installed_at),
-        "definition": dict(state.job.definition),
+        "definition": shown_definition(state.job.definition),
         "running_runs": list(state.running),
     }
 
@@ -280,6 +281,8 @@ async def trigger(request: Request) -> Response:
     values = await read_object(request)
     body = Body(values, ("metadata", "force", "trigger"))
     state = context.find_job(request.path_params["job"])
+    if values.get("metadata"):
+        afar.keep_metadata(request, context, state.job)
 
     async def work(key: AnswerKey | None) -> Response:
         event = TriggerRequested(

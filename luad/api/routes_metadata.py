@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from starlette.routing import Route
 
+from luad.api import afar
 from luad.api.context import context_of, json_response
 from luad.api.etags import if_match, not_modified, tag_of
 from luad.api.params import content_type, read_json
@@ -47,6 +48,7 @@ async def _write(request: Request, mode: Literal["merge", "patch", "replace"]) -
     context = context_of(request)
     values = await object_of(request)
     state = context.find_whole_job(request.path_params["job"])
+    afar.keep_metadata(request, context, state.job)
     wanted = if_match(request, state.version)
     event = MetadataRequested(
         context.service.new_request_id(), state.job.name, values, mode, wanted

@@ -5,14 +5,12 @@ Room rule: as in `routes_jobs`. Addresses of channels are shown without what is 
 
 from __future__ import annotations
 
-import json
-import re
 import secrets
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from starlette.routing import Route
 
-from luad.api import views
+from luad.api import afar, views
 from luad.api.context import context_of, json_response, link_header
 from luad.api.etags import if_match
 from luad.api.idempotency import once
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from luad.store.access import Answer
 
 _SEND_KEYS: Final = ("messages", "title", "channels", "require", "priority", "dedupe_key")
-_REFERENCE: Final = re.compile(r"\$\{\w+\}|credential:[\w.-]+|file:[^\s?#]+")
 
 
 # --- who there is ------------------------------------------------------------------------------
@@ -90,7 +87,7 @@ async def add_user(request: Request) -> Response:
     if_exists = body.pop("if_exists", "error")
     if if_exists not in ("error", "keep", "replace"):
         raise wrong_member("if_exists", "error, keep or replace")
-    _keep_secrets_home(request, body)
+    afar.keep_secrets(request, body)
     existed = context.service.people.get(str(body.get("id"))) is not None
     choice = cast("Literal['error', 'keep', 'replace']", if_exists)
     person = await context.service.people.add(body, if_exists=choice)
@@ -101,24 +98,10 @@ async def change_user(request: Request) -> Response:
     """`PATCH /users/{user}`: change somebody who was added at run time."""
     context = context_of(request)
     values = await object_of(request)
-    _keep_secrets_home(request, values)
+    afar.keep_secrets(request, values)
     person = find_user(request)
     await context.service.people.change(person.id, values)
     return await _user(context, person.id)
-
-
-def _keep_secrets_home(request: Request, body: Mapping[str, Any]) -> None:
-    """Refuse references from afar: whoever may say where a message goes and what stands in its address
-    could have luad's secrets sent there. Who has the Unix socket may do more than that anyway."""
-    if not request.scope["state"].get("is_tcp"):
-        return
-    text = json.dumps(body.get("channels"))
-    if _REFERENCE.search(text) or "allow_private" in text:
-        raise ApiError(
-            "forbidden",
-            "over TCP a channel may hold no reference, and may not be private",
-            hint="declare this person in users.d, or on luad's own machine",
-        )
 
 
 async def remove_user(request: Request) -> Response:
@@ -166,12 +149,12 @@ def channel_view(channel: Channel) -> dict[str, Any]:
 
 def masked(url: str) -> str:
     """Return an address with everything hidden that may be a secret."""
-    if not url or _REFERENCE.fullmatch(url):
+    if not url or afar.REFERENCE.fullmatch(url):
         return url
     scheme, colon, rest = url.partition("://")
     if not colon:
         return "****"
-    kept = _REFERENCE.findall(rest)
+    kept = afar.REFERENCE.findall(rest)
     return f"{scheme}://****{''.join(kept)}"
 
 
@@ -253,6 +236,7 @@ def _messages(
     if "messages" not in values:
         raise ValidationError("`messages` is missing", hint='send {"messages": ["hello"]}')
     parts = parse_parts(values["messages"])
+    afar.keep_files(request, parts)
     run = context.creating_run(request)
     now = context.service.clock.now().wall
     key = body.text("dedupe_key", 300)

@@ -53,6 +53,7 @@ FOREIGN: Final = re.compile(r"/site-packages/|/luad/|/lib/python3\.\d+/|^<")
 def show(session: Session, *, what: str, log: bool, as_yaml: bool, traceback: str) -> None:
     """One job or one run in full. RUN is an id, its beginning, @last or @last-failed."""
     from luad.cli import source
+    from luad.config.secrets import is_masked
 
     client = session.client()
     if source.is_run(what):
@@ -69,6 +70,9 @@ def show(session: Session, *, what: str, log: bool, as_yaml: bool, traceback: st
         if session.json:
             raise CommandError("--yaml and --json exclude each other", code="usage")
         print(job_file(job), end="")
+        env = job["definition"].get("env", {})
+        if hidden := [name for name, value in env.items() if is_masked(value)]:
+            session.out.complain(f"luad shows no secrets: write the value of {', '.join(hidden)}")
         return
     _show_job(session, client, job, traceback)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from luad.config.check import Mistake
 from luad.config.marks import Path
+from luad.config.secrets import is_masked
 from luad.config.words import describe_value
 from luad.core.cron import CronError, ZoneError, compile_cron, load_zone
 from luad.core.model import (
@@ -285,6 +286,12 @@ def _env(value: Mapping[str, str], fields: Fields, mistakes: Mistakes) -> None:
     for key, text in value.items():
         if "\0" in text:  # not from a file, but an API body can hold it
             mistakes.append(Mistake(("env", key), "LU104", f"`{key}` in `env` cannot hold NUL"))
+        if is_masked(text):
+            message = f"`{key}` in `env` is what luad shows in place of a secret, not the secret"
+            help_text = (
+                "write the value, or pass a variable of luad's own on: pass_env in luad.yaml"
+            )
+            mistakes.append(Mistake(("env", key), "LU104", message, help_text))
     fields["env"] = tuple(value.items())
 
 

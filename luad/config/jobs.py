@@ -18,6 +18,7 @@ from luad.config.locate import locate
 from luad.config.marks import NO_MARKS, Marks, read_marks
 from luad.config.problems import with_excerpts
 from luad.config.schema import obeys
+from luad.config.secrets import secret_values, without_secrets
 from luad.config.settings import Settings
 from luad.config.words import infer_kind
 from luad.config.yaml import STAND_IN, Document, Limits, parse_yaml
@@ -52,7 +53,8 @@ def load_file(
         loading.take(document)
         if len(loading.problems) > limits.max_problems:
             break
-    problems = _in_order(path, data, loading.problems, limits.max_problems)
+    ordered = _in_order(path, data, loading.problems, limits.max_problems)
+    problems = without_secrets(ordered, loading.secrets)
     if any(problem.severity is Severity.ERROR for problem in problems):
         return ParsedFile(path, (), problems, is_broken=True)
     return ParsedFile(path, tuple(loading.jobs), problems)
@@ -82,6 +84,7 @@ class _Loading:
     def __init__(self, timezone: str, now: Instant | None) -> None:
         self.jobs: list[Wanted] = []
         self.problems: list[Problem] = []
+        self.secrets: set[str] = set()
         self._timezone = timezone
         self._now = now
         self._obeys = obeys("job")
@@ -106,7 +109,13 @@ class _Loading:
         if mistakes:
             self._tell(document, mistakes, read_marks(document))
 
+    def _note_secrets(self, value: JSON) -> None:
+        env = value.get("env") if isinstance(value, dict) else None
+        if isinstance(env, dict):
+            self.secrets.update(secret_values(env.items()))
+
     def _tell(self, document: Document, mistakes: list[Mistake], marks: Marks) -> None:
+        self._note_secrets(document.value)
         self.problems.extend(document.problems)
         told = {problem.line for problem in document.problems}  # one mistake, one problem
         name = document.value.get("name") if isinstance(document.value, dict) else None

@@ -46,6 +46,7 @@ from luad.daemon.people import Directory
 from luad.daemon.post import PostOffice
 from luad.daemon.recovery import jobs_in_force, lost_attempts, taken_names
 from luad.daemon.reload import ConfigReader, PeopleReader, Reading, Reloader, log_fields
+from luad.daemon.secrets import Secrets
 from luad.daemon.service import DaemonService, reload_result
 from luad.errors import Problem, Severity, StoreUnavailableError
 from luad.logs import Logging, configure
@@ -93,7 +94,8 @@ class Daemon:
         self.engine = Engine(parts.bounds(settings), clock.now())
         self.ring = EventRing(f"{clock.now().wall:x}")
         self.dynamic = parts.dynamic_rules(settings)
-        self.directory = Directory(store, clock)
+        self.secrets = Secrets(logs.redactor, os.environ)
+        self.directory = Directory(store, clock, self.secrets.note_people)
         self.people: People = self.directory
         self.deliveries: Counter[tuple[str, str]] = Counter()
         self.started_at = clock.now()
@@ -114,11 +116,11 @@ class Daemon:
         """Make the rooms that belong to the running event loop."""
         settings, logs, store, clock = self.settings, self.logs, self.store, self.clock
         self.pump = OutputPump(store.append_logs, self.hub.publish)
-        reports = RunReports(self.engine, logs, self.pump, self.post)
+        reports = RunReports(self.engine, logs, self.pump, self.post, self.secrets)
         self.runner = Runner(
             parts.runner_config(settings), emit=reports.take_event, on_lines=reports.take_lines
         )
-        self.hands = DaemonHands(self.runner, logs, reports.order, self._deliver)
+        self.hands = DaemonHands(self.runner, logs, reports.order, self._deliver, self.secrets)
         self.sender = Sender(allow_private=settings.webhooks_allow_private)
         self.office = PostOffice(
             store, self.directory, self.sender, clock, self.hands.log, self._count_delivery

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from luad.core.people import Message
     from luad.daemon.output import LineOrder
+    from luad.daemon.secrets import Secrets
     from luad.logs import Logging
     from luad.runner.runner import Runner
 
@@ -31,8 +32,10 @@ class DaemonHands:
         logs: Logging,
         order: LineOrder,
         deliver: Callable[[Message], None],
+        secrets: Secrets,
     ) -> None:
         self._runner = runner
+        self._secrets = secrets
         self._logs = logs
         self._order = order
         self._deliver = deliver
@@ -47,6 +50,7 @@ class DaemonHands:
 
     def start(self, deed: StartAttempt) -> None:
         """Start the process of an attempt."""
+        self._secrets.note_start(deed)
         self._runner.launch(deed)
 
     def stop(self, deed: StopAttempt) -> None:

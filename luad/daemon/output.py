@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.core.events import AttemptEnded, AttemptStarted, Event
@@ -17,6 +18,7 @@ from luad.errors import LuadError
 
 if TYPE_CHECKING:
     from luad.core.engine import Engine
+    from luad.daemon.secrets import Secrets
     from luad.logs import Logging
 
 _MAX_WAITING_LINES: Final = 200_000
@@ -130,8 +132,8 @@ def error_line(error: RunError, at: Instant, attempt: int) -> Line:
 
 
 class RunReports:
-    """What runs say, on its way to the log, the store, whoever follows, and the engine. *order* is
-    told which lines about a run have been logged."""
+    """What runs say, on its way to the log, the store, whoever follows, and the engine; no secret
+    goes along. *order* is told which lines about a run have been logged."""
 
     def __init__(
         self,
@@ -139,8 +141,10 @@ class RunReports:
         logs: Logging,
         pump: OutputPump,
         post: Callable[[Event], None],
+        secrets: Secrets,
     ) -> None:
         self._engine = engine
+        self._secrets = secrets
         self._logs = logs
         self._pump = pump
         self._post = post
@@ -148,6 +152,9 @@ class RunReports:
 
     def take_event(self, event: AttemptStarted | AttemptEnded) -> None:
         """Put an error at the end of the run's own log as well, then tell the engine."""
+        if isinstance(event, AttemptEnded):
+            event = replace(event, ending=self._secrets.hide_in_ending(event.run_id, event.ending))
+            self._secrets.forget(event.run_id)
         run = self._engine.runs.get(event.run_id)
         if run is not None and isinstance(event, AttemptEnded) and event.ending.error is not None:
             line = error_line(event.ending.error, event.ending.at, event.attempt)
@@ -160,6 +167,7 @@ class RunReports:
         """Pass on lines of an attempt."""
         for line in lines:
             line["attempt"] = attempt
+            self._secrets.hide_in_line(run_id, line)
         self.order.put(run_id, job_name, lines)
         self._pump.put(run_id, job_name, lines)
 

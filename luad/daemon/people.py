@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 from luad.config.people import person_from_body, unknown_users
@@ -26,9 +26,15 @@ _NO_DIGIT: Final = re.compile(r"\D+")
 
 
 class Directory:
-    """Implements `luad.api.service.People`."""
+    """Implements `luad.api.service.People`. *tell* is told who there is, whenever that changes."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        tell: Callable[[Collection[Person]], None] = lambda _: None,
+    ) -> None:
+        self._tell = tell
         self._store = store
         self._clock = clock
         self._static: Mapping[str, Person] = {}
@@ -57,6 +63,7 @@ class Directory:
 
     def _merge(self) -> None:
         self._all = dict(sorted({**self._static, **self._dynamic}.items()))
+        self._tell(self._all.values())
 
     def problems(self, entries: Mapping[str, Entry] | None = None) -> tuple[Problem, ...]:
         """Say what is wrong: with the files, with ids that two have, with jobs for nobody."""

@@ -87,9 +87,10 @@ class Logging:
         safe = {f"{key}_" if key in _ARGUMENTS else str(key): fields[key] for key in fields}
         self.logger.log(LEVELS.get(level, LEVELS["error"]), event, **safe)
 
-    def add_secret(self, value: str) -> None:
-        """From now on `***` is written wherever *value* would be."""
-        self._renderer.redactor.add(value)
+    @property
+    def redactor(self) -> Redactor:
+        """What takes the secrets out of lines; a secret that is added to it is masked from then on."""
+        return self._renderer.redactor
 
     def flush(self, timeout_s: float = 1.0) -> bool:
         """Wait until everything said so far is written or given up; False when that took longer."""

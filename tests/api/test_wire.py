@@ -283,8 +283,12 @@ async def test_who_does_not_keep_up_with_events_is_told_so_and_not_hung_up_on(
         found += piece
     before, gap, after = found.partition(b"event: resync\n")
     assert gap
-    *numbers, _ = [int(each) for each in re.findall(rb"id: boot-(\d+)", before)]  # the last is its own
-    assert numbers == list(range(1, len(numbers) + 1)), "nothing behind the gap came before its word"
+    *numbers, _ = [
+        int(each) for each in re.findall(rb"id: boot-(\d+)", before)
+    ]  # the last is its own
+    assert numbers == list(range(1, len(numbers) + 1)), (
+        "nothing behind the gap came before its word"
+    )
     assert b"the last" in after
 
 

@@ -162,9 +162,9 @@ def test_a_field_is_cut_at_16_kib_and_says_by_how_much(start: Start) -> None:
 def test_secrets_are_masked_by_value_wherever_they_stand(start: Start) -> None:
     pipe = Pipe()
     handle = start("json", descriptor=pipe.writer)
-    handle.add_secret('pa"ss\nwörd')
-    handle.add_secret("12345678")
-    handle.add_secret("abc")  # too short to be one
+    handle.redactor.add('pa"ss\nwörd')
+    handle.redactor.add("12345678")
+    handle.redactor.add("abc")  # too short to be one
     handle.emit("info", "a", {"url": 'https://u:pa"ss\nwörd@host', "abc": "abc"})
     handle.emit("info", "b", {"deep": {'pa"ss\nwörd': [12345678, {"x": "…12345678…"}]}})
     logging.getLogger("lib").warning("token 12345678")
@@ -182,8 +182,8 @@ def test_secrets_are_masked_by_value_wherever_they_stand(start: Start) -> None:
 def test_a_secret_that_looks_like_an_escape_leaves_the_json_whole(start: Start) -> None:
     pipe = Pipe()
     handle = start("json", descriptor=pipe.writer)
-    handle.add_secret("nabcd")
-    handle.add_secret("u00e9")
+    handle.redactor.add("nabcd")
+    handle.redactor.add("u00e9")
     handle.emit("info", "a", {"message": "x\nabcd é nabcd"})
     handle.close()
     assert pipe.lines()[0]["message"] == "x\nabcd é ***"

@@ -17,6 +17,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from live import LiveDaemon
 
 JOB = "name: tidy\nhandler: h:tick\nschedule: {type: interval, seconds: 3600}\n"
+SHELL = """
+name: shell
+handler: luad.handlers.shell:run
+schedule: {type: interval, seconds: 3600}
+metadata: {command: "true"}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +33,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     live = LiveDaemon(tmp_path_factory.mktemp("tcp"), "--listen", f"127.0.0.1:{port}")
     live.write_handler("h", "def tick(job):\n    return None\n")
     live.write_job("tidy", JOB)
+    live.write_job("shell", SHELL)
     with live:
         tokens = {
             role: live.json("token", "create", role, "--role", role)["token"]
@@ -98,6 +105,45 @@ def test_a_revoked_token_is_out(door: Any) -> None:
 )
 def test_nobody_from_afar_has_secrets_sent_to_them(door: Any, channel: dict[str, Any]) -> None:
     status, answer = door("POST", "/v1/users", "admin", {"id": "eve", "channels": [channel]})
+    assert (status, answer["code"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role", "body"),
+    [
+        ("PATCH", "/v1/jobs/shell/metadata", "operator", {"command": "id"}),
+        ("PUT", "/v1/jobs/shell/metadata", "admin", {"command": "id"}),
+        ("POST", "/v1/jobs/shell/trigger", "operator", {"metadata": {"command": "id"}}),
+    ],
+)
+def test_nobody_from_afar_says_what_a_shell_runs(
+    door: Any, method: str, path: str, role: str, body: Any
+) -> None:
+    status, answer = door(method, path, role, body)
+    assert (status, answer["code"]) == (403, "handler_not_allowed")
+    shown = door("GET", "/v1/jobs/shell", "viewer")[1]
+    assert shown["metadata"] == {"command": "true"}
+    assert door("POST", "/v1/jobs/shell/trigger", "operator", {})[0] == 202
+    door.live.luad("run", "shell", "--metadata", "command=id", "--force", "--wait")
+
+
+NEW = {"name": "new", "handler": "h:tick", "schedule": {"type": "interval", "seconds": 3600}}
+STEERED = {"env": {"GIT_SSH_COMMAND": "id"}}
+
+
+def test_nobody_from_afar_steers_programs_by_their_environment(door: Any) -> None:
+    assert door("POST", "/v1/jobs", "admin", NEW | STEERED)[0] == 403
+    assert door("POST", "/v1/jobs", "admin", NEW)[0] == 201
+    assert door("PATCH", "/v1/jobs/new", "admin", STEERED)[0] == 403
+    many = {"action": "create", "jobs": [NEW | STEERED | {"name": "other"}]}
+    (result,) = door("POST", "/v1/jobs:batch", "admin", many)[1]["results"]
+    assert (result["ok"], result["error"]["code"]) == (False, "forbidden")
+
+
+def test_nobody_from_afar_has_files_sent_to_them(door: Any) -> None:
+    assert door("POST", "/v1/users", "admin", {"id": "mallory"})[0] == 201
+    message = {"messages": [{"type": "file", "path": "/etc/hostname"}]}
+    status, answer = door("POST", "/v1/users/mallory/send", "admin", message)
     assert (status, answer["code"]) == (403, "forbidden")
 
 

@@ -1,0 +1,77 @@
+"""What nobody may ask over TCP, whatever the role of the token.
+
+Who has the Unix socket may run code as luad anyway. A token is for looking, for operating what is there,
+and for making jobs of handlers that the settings allow; this is what would make more of one:
+
+- the metadata of a job whose handler is not allowed to jobs made at run time: they may be a command line
+- environment variables: they steer whatever programs a handler starts
+- references in a channel, and files of luad's machine in a message: luad's secrets would travel
+
+Room rule: looks at a request and refuses; changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.api.problems import ApiError, echo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from starlette.requests import Request
+
+    from luad.api.context import Context
+    from luad.core.model import Job
+    from luad.core.people import Part
+
+REFERENCE: Final = re.compile(r"\$\{\w+\}|credential:[\w.-]+|file:[^\s?#]+")
+"""What stands for a value that luad alone has."""
+
+
+def is_afar(request: Request) -> bool:
+    """Say whether a request came over TCP."""
+    return bool(request.scope["state"].get("is_tcp"))
+
+
+def keep_metadata(request: Request, context: Context, job: Job) -> None:
+    """Refuse to write the metadata of a job, or to run it with others."""
+    if is_afar(request) and not context.service.dynamic.allows(job.handler):
+        raise ApiError(
+            "handler_not_allowed",
+            f"over TCP nobody may say what {echo(job.handler)} is given",
+            hint="change it on luad's own machine, or allow the handler: dynamic.handlers in luad.yaml",
+        )
+
+
+def keep_environment(request: Request, body: Mapping[str, Any]) -> None:
+    """Refuse a job with environment variables."""
+    if is_afar(request) and body.get("env"):
+        raise ApiError(
+            "forbidden",
+            "over TCP a job may have no `env`",
+            hint="give the handler what it needs in `metadata`",
+        )
+
+
+def keep_secrets(request: Request, body: Mapping[str, Any]) -> None:
+    """Refuse channels that luad would fill in, or that lead where only luad can reach."""
+    text = json.dumps(body.get("channels"))
+    if is_afar(request) and (REFERENCE.search(text) or "allow_private" in text):
+        raise ApiError(
+            "forbidden",
+            "over TCP a channel may hold no reference, and may not be private",
+            hint="declare this person in users.d, or on luad's own machine",
+        )
+
+
+def keep_files(request: Request, parts: Iterable[Part]) -> None:
+    """Refuse a message that takes a file of luad's machine along."""
+    if is_afar(request) and any("path" in part for part in parts):
+        raise ApiError(
+            "forbidden",
+            "over TCP a message may hold no file of luad's machine",
+            hint="write a `url` in place of the `path`",
+        )
