@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
     && { command -v "$$p"; break; }; done)
 
-.PHONY: run test check format bench soak clean help
+.PHONY: run test check format bench soak fuzz clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make format  format the code"
 	@echo "make bench   run the benchmarks, about ten minutes (BENCH=\"cli start\" runs only those)"
 	@echo "make soak    a day of a busy daemon in twenty minutes, then the promises are checked"
+	@echo "make fuzz    fuzz what reads input, each target for SECONDS=60 (TARGETS=\"cron wire\" runs only those)"
 	@echo "make clean   remove what the others made (not $(STATE)/, which holds the history)"
 
 run: $(VENV)/.installed
@@ -44,6 +45,11 @@ bench: $(VENV)/.installed
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/soak.py $(SOAK_ARGS)
+
+# Atheris, which brings libFuzzer, is for this alone.
+fuzz: $(VENV)/.installed-test
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
+	@$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),60) $(TARGETS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,204 @@
+"""What is fuzzed: each target takes bytes that anybody may have made, and asserts what must hold for
+whatever they are. `run.py` feeds them by coverage, `test_fuzz.py` replays what was found.
+
+A target raises nothing but `AssertionError` and the bugs it finds.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from luad.cli.show import job_file
+from luad.config.bodies import job_from_body
+from luad.config.jobs import job_from_definition, load_file
+from luad.config.people import load_people, person_from_body
+from luad.config.problems import CODES, render_full, to_github, to_json, to_sarif
+from luad.config.settings import Settings, SettingsError, SettingsFile, load_settings
+from luad.config.stored import job_from_store
+from luad.core.cron import (
+    CronError,
+    compile_cron,
+    describe,
+    explain_fields,
+    load_zone,
+    next_after,
+    notes,
+)
+from luad.core.model import Instant, Job
+from luad.core.schedule import explain_schedule, fire_at, next_occurrence
+from luad.errors import Problem, ValidationError
+from luad.logs.redact import Redactor
+from luad.logs.render import ConsoleLines, JsonLines
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from wire import converse
+
+NOW: Final[Instant] = 1_795_341_600_000  # 2026-11-22T10:00:00Z
+SETTINGS: Final = Settings()
+ZONES: Final = [load_zone(name) for name in ("UTC", "Europe/London", "Australia/Lord_Howe")]
+
+
+def job_file_target(data: bytes) -> None:
+    """A file of `jobs.d`: jobs or problems; a job says the same after store, and after export."""
+    parsed = load_file("f.yaml", data, settings=SETTINGS, now=NOW)
+    _check_problems(parsed.problems, data)
+    assert parsed.is_broken or not any(each.severity.value == "error" for each in parsed.problems)
+    for wanted in parsed.jobs:
+        _check_job(wanted.job)
+
+
+def users_file_target(data: bytes) -> None:
+    """A file of `users.d`: people or problems; what was called a secret is in no text for people."""
+    parsed = load_people("f.yaml", data)
+    _check_problems(parsed.problems, data)
+    for person in parsed.people:
+        json.dumps(dict(person.definition), allow_nan=False)
+
+
+def settings_target(data: bytes) -> None:
+    """`luad.yaml`: settings, or a `SettingsError` with its problems."""
+    try:
+        load_settings({}, {}, SettingsFile("luad.yaml", data))
+    except SettingsError as error:
+        assert error.message
+        _check_problems(error.problems, data)
+
+
+def variables_target(data: bytes) -> None:
+    """`LUAD_*` variables, one a line: settings, or a `SettingsError` that names the variable."""
+    lines = data.decode("utf-8", "replace").replace("\0", "").split("\n")
+    pairs = [line.partition("=") for line in lines]
+    environ = {f"LUAD_{name}": value for name, _, value in pairs}
+    try:
+        load_settings({}, environ, None)
+    except SettingsError as error:
+        assert "LUAD_" in error.message or "tls" in error.message
+
+
+def cron_target(data: bytes) -> None:
+    """A cron expression: a mistake inside the text, or times that only go forward, and words."""
+    text = data.decode("utf-8", "replace")
+    try:
+        rule = compile_cron(text)
+    except CronError as error:
+        assert 0 <= error.start <= error.end <= max(1, len(text)), (error.start, error.end)
+        assert str(error)
+        return
+    for zone in ZONES:
+        at: Instant | None = NOW
+        for _ in range(4):
+            before, at = at, next_after(rule, zone, at)
+            if at is None:
+                break
+            assert at > before
+            assert next_after(rule, zone, at - 1) == at, "the same instant, asked from nearer"
+    _check_line(describe(text))
+    for words in (*notes(text), *(part for row in explain_fields(text) for part in row)):
+        _check_line(words)
+
+
+def body_target(data: bytes) -> None:
+    """The body of a request, after JSON: a job, a person, or a `ValidationError` with its mistakes."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(body, dict):
+        return
+    for read in (_job_of, person_from_body):
+        try:
+            made = read(body)
+        except ValidationError as error:
+            assert error.errors
+            for each in error.errors:
+                assert {"pointer", "code", "detail"} <= each.keys()
+                _check_line(each["detail"] + each.get("hint", ""))
+            json.dumps(error.errors).encode()
+            continue
+        if isinstance(made, Job):
+            _check_job(made)
+
+
+def wire_target(data: bytes) -> None:
+    """What comes over a connection: HTTP answers to it and to what follows, never a failure of ours."""
+    converse(data)
+
+
+def log_line_target(data: bytes) -> None:
+    """Fields of a line: one JSON object on one line, one line for people, and no secret."""
+    text = data.decode("utf-8", "surrogateescape")
+    secret = text[:8]
+    redactor = Redactor()
+    redactor.add(secret)
+    fields: dict[str, Any] = {"event": "run.output", "message": text, text[8:40]: [text[:200]]}
+    line = JsonLines(redactor)(None, "info", dict(fields))
+    assert line.count(b"\n") == 1, line
+    told = json.loads(line)
+    if len(secret) >= 4 and secret.isprintable() and "*" not in secret and secret == secret.strip():
+        for part in (told["message"], told["event"]):
+            assert part == "run.output" or secret not in part
+    shown = ConsoleLines(redactor, has_colour=False)(None, "info", dict(fields)).decode()
+    assert shown.endswith("\n")
+    assert all(char.isprintable() or char in "\n\t" for char in shown), shown
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "job-file": job_file_target,
+    "users-file": users_file_target,
+    "settings": settings_target,
+    "variables": variables_target,
+    "cron": cron_target,
+    "body": body_target,
+    "wire": wire_target,
+    "log-line": log_line_target,
+}
+
+
+def _job_of(body: dict[str, Any]) -> Job:
+    return job_from_body(body, timezone="Europe/London", also=("if_exists",))
+
+
+def _check_job(job: Job) -> None:
+    """A job that was accepted can be kept, shown, exported, and asked for its times."""
+    text = json.dumps(dict(job.definition), allow_nan=False)
+    assert job_from_store(text, job.revision) == job
+    assert job_from_definition(json.loads(text)) == job
+    exported = load_file(
+        "export.yaml",
+        job_file({"definition": json.loads(text)}).encode(),
+        settings=SETTINGS,
+        now=NOW,
+    )
+    (again,) = exported.jobs
+    assert again.job == job or job.keep, exported.problems
+    _check_line(explain_schedule(job.schedule))
+    occurrence = next_occurrence(job.schedule, NOW, NOW)
+    if occurrence is not None:
+        assert occurrence > NOW
+        assert fire_at(job, NOW, occurrence) >= occurrence
+
+
+def _check_problems(problems: Iterable[Problem], data: bytes) -> None:
+    """Each has a code, a place inside the text, and can be shown in every form."""
+    found = list(problems)
+    lines = len(data.splitlines()) + data.count(b"\r") + data.count(b"\n") + 1
+    for problem in found:
+        assert problem.code in CODES, problem.code
+        assert problem.message
+        assert 0 <= problem.line <= lines, (problem.line, lines)
+        assert problem.end_column >= problem.column or problem.end_column == 0
+        shown = render_full([problem]) + to_github(problem)
+        assert all(char.isprintable() or char == "\n" for char in shown), shown
+        json.dumps(to_json(problem), allow_nan=False).encode()
+    json.dumps(to_sarif(found), allow_nan=False).encode()
+    assert len(found) <= 102
+
+
+def _check_line(text: str) -> None:
+    assert "\n" not in text, text
+    assert text.isprintable(), repr(text)

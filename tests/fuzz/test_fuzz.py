@@ -1,0 +1,102 @@
+"""What fuzzing has found stays found, and a little of it goes on in every test run.
+
+`make fuzz` looks for more, guided by coverage; see `run.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from run import found
+from seeds import NAMES, dictionary, examples, seeds
+from targets import TARGETS
+from wire import close
+
+ALIKE = {name: list(seeds(name)) for name in NAMES}
+WORDS = {name: [word.encode() for word in dictionary(name)] for name in NAMES}
+SLOW = {"wire": 40, "job-file": 60}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _put_away() -> Any:
+    yield
+    close()
+
+
+def test_every_target_has_seeds_and_words() -> None:
+    assert list(TARGETS) == list(NAMES)
+    assert all(ALIKE[name] and WORDS[name] for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neither_the_seeds_nor_what_was_found_once_break_a_target(name: str) -> None:
+    for data in [*ALIKE[name], *found(name)]:
+        TARGETS[name](data)
+
+
+def mutations(name: str) -> st.SearchStrategy[bytes]:
+    """Seeds with words of the target, and other bytes, in place of parts of them."""
+    piece = st.sampled_from(WORDS[name]) | st.binary(max_size=6)
+    cut = st.tuples(st.integers(0, 4_000), st.integers(0, 30), piece)
+
+    def apply(seed: bytes, cuts: list[tuple[int, int, bytes]]) -> bytes:
+        for place, length, new in cuts:
+            at = place % (len(seed) + 1)
+            seed = seed[:at] + new + seed[at + length :]
+        return seed
+
+    return st.builds(apply, st.sampled_from(ALIKE[name]), st.lists(cut, max_size=5))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_nearly_right_breaks_nothing(name: str) -> None:
+    @settings(max_examples=SLOW.get(name, 150), suppress_health_check=[HealthCheck.too_slow])
+    @given(mutations(name))
+    def tried(data: bytes) -> None:
+        TARGETS[name](data)
+
+    tried()
+
+
+ODD = st.sampled_from(
+    [None, True, 0, -1, 1.5, 10**30, "", "\0", "\ud800", "\u2028", "***", "x" * 300, [], {}, [[]], {"": 0},
+     "1h", "0s", "9999-12-31T23:59:59Z", "2026-03-08T02:30:00", "* * * * *", "UTC", "a:b"]
+)  # fmt: skip
+JOBS = {key: [each for name, each in examples("job") if name == key] for key, _ in examples("job")}
+PEOPLE = {key: [e for name, e in examples("users") if name == key] for key, _ in examples("users")}
+
+
+def bodies(known: dict[str, list[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with the keys of a schema, whose values are its examples, odd ones, or a bit of both."""
+    near = {
+        key: st.one_of(
+            st.sampled_from(values),
+            ODD,
+            *(
+                st.fixed_dictionaries(
+                    {}, optional={inner: ODD | st.just(kept) for inner, kept in v.items()}
+                )
+                for v in values
+                if isinstance(v, dict)
+            ),
+        )
+        for key, values in known.items()
+    }
+    return st.fixed_dictionaries({}, optional=near)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(bodies(JOBS) | bodies(PEOPLE))
+def test_bodies_that_are_objects_with_odd_members_are_judged(body: dict[str, Any]) -> None:
+    whole = {"name": "a", "handler": "a:b", "schedule": {"type": "interval", "seconds": 60}}
+    TARGETS["body"](json.dumps(body).encode())
+    TARGETS["body"](json.dumps(whole | body).encode())
