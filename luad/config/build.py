@@ -133,9 +133,7 @@ def _zone(name: str | None, mistakes: Mistakes) -> Any:
     try:
         return load_zone(name)
     except ZoneError as error:
-        near = " or ".join(f"`{each}`" for each in error.suggestions)
-        help_text = f"did you mean {near}?" if near else "IANA names look like Europe/London"
-        mistakes.append(Mistake(("schedule", "timezone"), "LU205", error.message, help_text))
+        mistakes.append(Mistake(("schedule", "timezone"), "LU205", error.message, error.help))
         return None
 
 

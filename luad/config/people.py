@@ -172,9 +172,7 @@ def _zone(value: Mapping[str, Any], mistakes: list[Mistake]) -> str:
         try:
             load_zone(zone)
         except ZoneError as error:
-            near = " or ".join(f"`{each}`" for each in error.suggestions)
-            help_text = f"did you mean {near}?" if near else "IANA names look like Europe/London"
-            mistakes.append(Mistake(("timezone",), "LU205", error.message, help_text))
+            mistakes.append(Mistake(("timezone",), "LU205", error.message, error.help))
     return zone
 
 

@@ -31,6 +31,7 @@ CODES: Final[dict[str, str]] = {
     "LU036": "unreadable",
     "LU037": "file-size",
     "LU038": "no-folder",
+    "LU039": "not-mounted",
     "LU101": "missing-key",
     "LU102": "unknown-key",
     "LU103": "wrong-type",

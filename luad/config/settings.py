@@ -331,9 +331,7 @@ def _from_text(key: _Key, value: Any, source: str) -> Any:
     try:
         return key.read(value)
     except ZoneError as error:
-        near = " or ".join(f"`{each}`" for each in error.suggestions)
-        hint = f"did you mean {near}?" if near else ""
-        raise SettingsError(f"{source}: {error.message}", hint=hint) from None
+        raise SettingsError(f"{source}: {error.message}", hint=error.help) from None
     except ValueError as error:
         raise SettingsError(f"{source}: {error}") from None
 

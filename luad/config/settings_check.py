@@ -83,7 +83,5 @@ def _deeper_mistakes(value: dict[str, Any]) -> list[Mistake]:
     try:
         load_zone(value.get("timezone", "UTC"))
     except ZoneError as error:
-        near = " or ".join(f"`{each}`" for each in error.suggestions)
-        help_text = f"did you mean {near}?" if near else ""
-        found.append(Mistake(("timezone",), "LU205", error.message, help_text))
+        found.append(Mistake(("timezone",), "LU205", error.message, error.help))
     return found

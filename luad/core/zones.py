@@ -7,6 +7,8 @@ of the ``tzdata`` package); nothing else of the machine is asked.
 from __future__ import annotations
 
 import difflib
+import io
+import os
 import re
 import zoneinfo
 from datetime import datetime, timedelta
@@ -33,12 +35,20 @@ _MS: Final = timedelta(milliseconds=1)
 
 
 class ZoneError(ValueError):
-    """A time zone that does not exist, or must not be named. *suggestions* are names that do."""
+    """A time zone that does not exist, or must not be named. *suggestions* are names that do; *help*
+    says what to write instead."""
 
-    def __init__(self, message: str, suggestions: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        suggestions: tuple[str, ...] = (),
+        help_text: str = "IANA names look like Europe/London",
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.suggestions = suggestions
+        near = " or ".join(f"`{each}`" for each in suggestions)
+        self.help = f"did you mean {near}?" if near else help_text
 
 
 class Stretch(NamedTuple):
@@ -63,11 +73,51 @@ def load_zone(name: str) -> zoneinfo.ZoneInfo:
     is_name = len(name) <= 64 and _NAME.fullmatch(name)
     if is_name and name.partition("/")[0] not in _NO_PLACE:
         try:
-            return zoneinfo.ZoneInfo(name)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            pass  # not there, not a zone file, or a folder: all of it is an unknown name
+            return _load(name)
+        except ZoneError:
+            raise
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, ImportError):
+            pass  # not there, or a folder: all of it is an unknown name
     shown = name if len(name) <= 64 else f"{name[:60]}…"
     raise ZoneError(f"unknown time zone `{shown}`", _suggestions(name))
+
+
+@lru_cache(maxsize=1024)
+def _load(name: str) -> zoneinfo.ZoneInfo:
+    """Load a zone whose data have an end.
+
+    ``zoneinfo`` looks for the end of a file that was cut off for ever, and meets damage with errors
+    of every kind; so the bytes are tried first, in a stream that says when there are no more.
+    """
+    data = _data_of(name)
+    if not data.startswith(b"TZif"):
+        raise zoneinfo.ZoneInfoNotFoundError(name)
+    try:
+        zoneinfo.ZoneInfo.from_file(_Bytes(data), key=name)
+    except Exception as error:
+        message = f"the data of time zone `{name}` are damaged on this machine"
+        raise ZoneError(message, help_text="install the machine's package tzdata again") from error
+    return zoneinfo.ZoneInfo(name)
+
+
+class _Bytes(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if size and not data:
+            raise EOFError
+        return data
+
+
+def _data_of(name: str) -> bytes:
+    """The bytes that ``zoneinfo`` would read: of the machine, or else of the package."""
+    for folder in zoneinfo.TZPATH:
+        path = os.path.join(folder, name)  # noqa: PTH118 - as zoneinfo does
+        if os.path.isfile(path):  # noqa: PTH113
+            with open(path, "rb") as stream:  # noqa: PTH123
+                return stream.read()
+    from importlib import resources  # noqa: PLC0415 - only where the machine has no data of its own
+
+    return resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,10 @@
 """What the job folders hold now, read with as little work as possible.
 
 A file is opened again only when its status has changed; a snapshot of 10,000 unchanged files costs a
-`stat` each. Two kinds of change are not believed at once: a file that had content and is empty now, and
-a file that is gone. Writers truncate before they write, and editors rename before they create; what a
-person means by it shows once the file has settled.
+`stat` each. Three kinds of change are not believed at once: a file that had content and is empty now, a
+file that is written over in place and has fewer lines now, and a file that is gone. Writers truncate
+before they write, and editors rename before they create; what a person means by it shows once the file has
+settled.
 
 Room rule: reads folders and files, and knows no YAML.
 """
@@ -65,7 +66,8 @@ class _Known:
     version: FileVersion
     signature: Signature
     is_racy: bool = False
-    doubtful_since: Instant | None = None  # emptied or gone, not believed yet
+    doubtful_since: Instant | None = None  # emptied, cut short or gone, not believed yet
+    doubted: bytes = b""  # what stands there meanwhile
 
 
 @dataclass(slots=True)
@@ -81,6 +83,7 @@ class SnapshotReader:
     max_bytes: int = 1 << 20
     permit_insecure: bool = False
     _known: dict[str, _Known] = field(default_factory=dict)
+    _devices: dict[Path, int] = field(default_factory=dict)
 
     def read(self, now: Instant, *, is_settled: bool = False) -> Snapshot:
         """Return what the folders hold at *now*. *is_settled*: believe everything at once."""
@@ -89,6 +92,8 @@ class SnapshotReader:
         seen: dict[str, _Known] = {}
         for folder in self.folders:
             problem = self._folder_problem(folder)
+            if problem is None and not is_settled:
+                problem = self._unmounted(folder)
             if problem is None:
                 try:
                     seen.update(self._read_folder(folder, now, is_settled=is_settled))
@@ -115,6 +120,18 @@ class SnapshotReader:
             return None
         return folder_problem(folder, daemon_uid=os.geteuid())
 
+    def _unmounted(self, folder: Path) -> Problem | None:
+        """An empty folder on another disk than before is the place where that disk was mounted."""
+        try:
+            device = os.stat(folder).st_dev
+            is_other = self._devices.setdefault(folder, device) != device
+            if is_other and not os.listdir(folder):
+                return _not_mounted(folder)
+        except OSError:
+            return None  # reading it will say why
+        self._devices[folder] = device
+        return None
+
     def _read_folder(
         self, folder: Path, now: Instant, *, is_settled: bool
     ) -> Iterator[tuple[str, _Known]]:
@@ -140,16 +157,13 @@ class SnapshotReader:
         is_racy = status is not None and now - status.st_ctime_ns // 1_000_000 < _RACY_MS
         if version.problem is None and known is not None and known.version.key == version.key:
             version = known.version  # the same content: the same object
-        is_emptied = (
-            known is not None
-            and version.problem is None
-            and known.version.data.strip() != b""
-            and version.data.strip() == b""
-        )
-        if is_emptied and known is not None and not is_settled:
-            since = now if known.doubtful_since is None else known.doubtful_since
-            if now - since < self.settle_ms:
-                return _Known(known.version, signature, is_racy=True, doubtful_since=since)
+        if known is not None and version.problem is None and not is_settled:
+            is_in_place = known.signature[:1] in {(), signature[:1]}  # () of one that was gone
+            if _may_go_on(known.version.data, version.data, is_in_place=is_in_place):
+                is_as_before = known.doubtful_since is not None and known.doubted == version.data
+                since = known.doubtful_since if is_as_before else now
+                if since is not None and now - since < self.settle_ms:
+                    return _Known(known.version, signature, True, since, version.data)
         return _Known(version, signature, is_racy)
 
     def _load(self, path: str, folder: Path) -> tuple[FileVersion, os.stat_result | None]:
@@ -202,6 +216,18 @@ class SnapshotReader:
                 seen[path] = _Known(known.version, (), is_racy=True, doubtful_since=since)
 
 
+def _may_go_on(before: bytes, after: bytes, *, is_in_place: bool) -> bool:
+    """Whether *after* may be the beginning of what somebody is still writing over *before*.
+
+    A file that was renamed into its place is whole. One that is written in place may be read between two
+    writes; then jobs at its end seem to be gone, or one seems to have lost its last keys.
+    """
+    if after.strip() == b"":
+        return before.strip() != b""
+    has_fewer_lines = after.count(b"\n") < before.count(b"\n")
+    return is_in_place and (has_fewer_lines or (after != before and before.startswith(after)))
+
+
 def _signature(path: str) -> Signature | None:
     try:
         return _as_signature(os.stat(path))
@@ -227,6 +253,12 @@ def _missing(folder: Path) -> Problem:
     message = f"folder {folder} does not exist"
     help_text = f"run: mkdir -p {folder}   (luad notices it as soon as it is there)"
     return Problem(str(folder), 0, 0, "LU038", message, help_text, Severity.WARNING)
+
+
+def _not_mounted(folder: Path) -> Problem:
+    message = f"folder {folder} is empty, and on another file system than before: was it unmounted?"
+    help_text = "mount it again; if its jobs are to go, run: luad reload"
+    return Problem(str(folder), 0, 0, "LU039", message, help_text, Severity.WARNING)
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:

@@ -5,18 +5,23 @@ Room rule: says *that*, never *what*. A notification is a hint; the snapshot dec
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from watchfiles._rust_notify import RustNotify  # what `watchfiles.watch` drives; see `_open`
+from watchfiles._rust_notify import (  # what `watchfiles.watch` drives; see `start`
+    RustNotify,
+    WatchfilesRustInternalError,
+)
 
 _DEBOUNCE_MS: Final = 50  # a burst becomes one announcement
 _STEP_MS: Final = 30  # a change waits for two of them; half of it would double what idling costs
 _HEARTBEAT_MS: Final = 2_000  # how soon a folder that was exchanged is noticed
-_POLL_DELAY_MS: Final = 1_000  # where the kernel has no notifications to give
+_BLIND_MS: Final = 1_000  # between two looks where the kernel has no notifications to give
+_IN_CREATE: Final = 0x100
 
 Identity = tuple[tuple[int, int] | None, ...]
 
@@ -39,6 +44,8 @@ class FolderWatch:
         self._stop = threading.Event()
         self._notify: RustNotify | None = None
         self._identity: Identity = ()
+        self._is_failing = False
+        self._is_blind = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -47,7 +54,10 @@ class FolderWatch:
         `watchfiles.watch` registers when it is first iterated, which a caller cannot wait for; its
         engine is used directly for that one reason.
         """
-        self._open()
+        try:
+            self._open()
+        except Exception as error:  # noqa: BLE001 - a daemon without a watch is a daemon
+            self._stumble(error)
         self._thread = threading.Thread(target=self._run, name="luad-watch", daemon=True)
         self._thread.start()
 
@@ -59,22 +69,28 @@ class FolderWatch:
         self._close_notify()
 
     def _run(self) -> None:
-        is_failing = False
         while not self._stop.is_set():
             try:
                 self._look()
-                is_failing = False
+                self._is_failing = False
             except Exception as error:  # noqa: BLE001 - a watch that ends would end without a word
-                if not is_failing:
-                    self._report(f"watching failed and is tried again ({error})")
-                is_failing = True
-                self._close_notify()
-                self._identity = ()
+                self._stumble(error)
                 self._stop.wait(_HEARTBEAT_MS / 1_000)
+
+    def _stumble(self, error: Exception) -> None:
+        """Begin anew at the next look; say so once."""
+        if not self._is_failing:
+            self._report(f"watching failed and is tried again ({error})")
+        self._is_failing = True
+        self._close_notify()
+        self._identity = ()
 
     def _look(self) -> None:
         """Wait for a change, or for the heartbeat."""
-        if self._notify is None:
+        if self._is_blind:
+            self._stop.wait(_BLIND_MS / 1_000)
+            self._announce()
+        elif self._notify is None:
             self._stop.wait(_HEARTBEAT_MS / 1_000 / 4)
         elif isinstance(self._notify.watch(_DEBOUNCE_MS, _STEP_MS, _HEARTBEAT_MS, self._stop), set):
             self._announce()
@@ -85,7 +101,7 @@ class FolderWatch:
             self._announce()
 
     def _open(self) -> None:
-        self._identity = self._read_identity()
+        self._identity, self._is_blind = self._read_identity(), False
         present = [
             str(folder)
             for folder, identity in zip(self._folders, self._identity, strict=True)
@@ -94,12 +110,14 @@ class FolderWatch:
         if not present:
             return
         try:
-            self._notify = _make(present, must_poll=False)
-        except OSError as error:
+            _try_out(present)
+            self._notify = _make(present)
+        except (OSError, WatchfilesRustInternalError) as error:
+            # watchfiles could poll, but it compares times in whole seconds; the snapshot does better.
+            self._is_blind = True
             self._report(
                 f"the kernel gives no notifications ({error}); looking every second instead"
             )
-            self._notify = _make(present, must_poll=True)
 
     def _close_notify(self) -> None:
         if self._notify is not None:
@@ -110,9 +128,28 @@ class FolderWatch:
         return tuple(map(_identity_of, self._folders))
 
 
-def _make(paths: list[str], *, must_poll: bool) -> RustNotify:
-    debug, recursive, ignore_denied = False, False, True
-    return RustNotify(paths, debug, must_poll, _POLL_DELAY_MS, recursive, ignore_denied)
+def _try_out(paths: list[str]) -> None:
+    """Ask the kernel for one watch a folder, and give them back.
+
+    watchfiles takes a kernel that has no watch left for one that has nothing to tell.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "inotify_init1"):
+        return
+    descriptor = libc.inotify_init1(os.O_CLOEXEC)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    try:
+        for path in paths:
+            if libc.inotify_add_watch(descriptor, os.fsencode(path), _IN_CREATE) < 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+    finally:
+        os.close(descriptor)
+
+
+def _make(paths: list[str]) -> RustNotify:
+    debug, must_poll, poll_delay_ms, recursive, ignore_denied = False, False, 0, False, True
+    return RustNotify(paths, debug, must_poll, poll_delay_ms, recursive, ignore_denied)
 
 
 def _identity_of(folder: Path) -> tuple[int, int] | None:

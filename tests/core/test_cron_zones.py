@@ -680,3 +680,30 @@ def test_without_a_zone_database_on_the_machine_the_package_is_used() -> None:
     )
     environment = {**os.environ, "PYTHONTZPATH": ""}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_damaged_zone_data_are_refused_and_nobody_waits_for_their_end(tmp_path: Path) -> None:
+    """Python's own loader looks for ever for the end of a zone file that was cut off."""
+    whole = resources.files("tzdata").joinpath("zoneinfo", "America", "New_York").read_bytes()
+    lengths = [*range(len(whole) - 20, len(whole)), 4, 44, 100, len(whole) // 2]
+    for length in lengths:
+        (tmp_path / f"Cut{length}").write_bytes(whole[:length])
+    (tmp_path / "Whole").write_bytes(whole)
+    (tmp_path / "Text").write_text("no zone")
+    code = (
+        "from luad.core.zones import load_zone, ZoneError\n"
+        "import pathlib, sys\n"
+        "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
+        "    try: load_zone(path.name)\n"
+        "    except ZoneError as error: print(path.name, error.message)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        check=True,
+        env={**os.environ, "PYTHONTZPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    ).stdout.splitlines()
+    damaged = [f"the data of time zone `Cut{each}` are damaged on this machine" for each in lengths]
+    assert {line.partition(" ")[2] for line in told} == {*damaged, "unknown time zone `Text`"}

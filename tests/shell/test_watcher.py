@@ -124,6 +124,70 @@ def test_a_completed_write_is_believed_at_once(jobs: Path) -> None:
     assert done.recheck_in_ms is None
 
 
+DOCUMENTS = "".join(f"---\nname: job-{n}\nseconds: 3600\ntimeout: 1h\n" for n in range(3))
+
+
+@pytest.mark.parametrize("length", [5, 21, 22, 29, 60, 90, len(DOCUMENTS) - 5])
+def test_what_may_still_be_written_is_not_believed_until_it_has_settled(
+    jobs: Path, length: int
+) -> None:
+    path = jobs / "a.yaml"
+    path.write_text(DOCUMENTS)
+    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader.read(NOW)
+    path.write_text(DOCUMENTS[:length])
+    torn = reader.read(NOW)
+    assert names(torn) == {"a.yaml": DOCUMENTS.encode()}
+    assert torn.recheck_in_ms == 1_000
+    path.write_text(DOCUMENTS[: length + 1])
+    assert names(reader.read(NOW + 900)) == {"a.yaml": DOCUMENTS.encode()}
+    assert names(reader.read(NOW + 1_899)) == {"a.yaml": DOCUMENTS.encode()}, "counted anew"
+    assert names(reader.read(NOW + 1_900)) == {"a.yaml": DOCUMENTS[: length + 1].encode()}
+
+
+def test_lines_that_a_file_has_lost_in_place_are_kept_until_it_has_settled(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text(DOCUMENTS)
+    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader.read(NOW)
+    fresh = DOCUMENTS.replace("3600", "5")
+    for length in (30, 60, len(fresh) - len("timeout: 1h\n")):
+        path.write_text(fresh[:length])
+        assert names(reader.read(NOW)) == {"a.yaml": DOCUMENTS.encode()}
+    path.write_text(fresh)
+    assert names(reader.read(NOW + 1)) == {"a.yaml": fresh.encode()}, (
+        "the whole is believed at once"
+    )
+    path.unlink()
+    reader.read(NOW + 2)
+    path.write_text(fresh[:60])
+    assert names(reader.read(NOW + 3)) == {"a.yaml": fresh.encode()}
+
+
+def test_a_shorter_file_that_is_renamed_into_place_is_believed_at_once(jobs: Path) -> None:
+    path, draft = jobs / "a.yaml", jobs / ".draft"
+    path.write_text(DOCUMENTS)
+    reader = SnapshotReader([jobs])
+    reader.read(NOW)
+    draft.write_text(DOCUMENTS[:60])
+    draft.replace(path)
+    assert names(reader.read(NOW)) == {"a.yaml": DOCUMENTS[:60].encode()}
+
+
+def test_an_edit_in_place_is_believed_at_once(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text(DOCUMENTS)
+    reader = SnapshotReader([jobs])
+    reader.read(NOW)
+    for edited in (
+        DOCUMENTS.replace("3600", "5"),
+        f"# a comment\n{DOCUMENTS}",
+        f"{DOCUMENTS}---\n",
+    ):
+        path.write_text(edited)
+        assert names(reader.read(NOW)) == {"a.yaml": edited.encode()}
+
+
 def test_a_vanished_file_is_kept_until_it_has_settled(jobs: Path) -> None:
     path = jobs / "a.yaml"
     path.write_text("a: 1")
@@ -206,6 +270,18 @@ def test_a_file_that_everybody_may_write_is_refused_with_the_command_that_mends_
     assert problem is not None
     assert problem.code == "LU032"
     assert problem.help.startswith("run: chmod ")
+    subprocess.run(problem.help.removeprefix("run: "), shell=True, check=True)  # noqa: S602 - what the help says must work as it stands
+    assert names(SnapshotReader([jobs]).read(NOW)) == {"a.yaml": b"a: 1"}
+
+
+@pytest.mark.parametrize("mode", [0o4644, 0o2644, 0o6755])
+def test_a_file_with_the_mode_of_a_privileged_program_is_refused(jobs: Path, mode: int) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    path.chmod(mode)
+    problem = SnapshotReader([jobs]).read(NOW).files[str(path)].problem
+    assert problem is not None
+    assert problem.code == "LU032"
     subprocess.run(problem.help.removeprefix("run: "), shell=True, check=True)  # noqa: S602 - what the help says must work as it stands
     assert names(SnapshotReader([jobs]).read(NOW)) == {"a.yaml": b"a: 1"}
 
