@@ -105,7 +105,9 @@ def _list(session: Session) -> None:
 
 def _home(user: Mapping[str, Any]) -> str:
     file = user.get("file")
-    return "added at run time" if file is None else f"{file['path']}:{file['line']}"
+    if file is None:
+        return "added at run time"
+    return f"{file['path']}:{file['line']}{'  (stale)' if file['stale'] else ''}"
 
 
 def _show(session: Session, user: str) -> None:

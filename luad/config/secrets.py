@@ -32,8 +32,11 @@ _ASSIGNED: Final = re.compile(r"\b([A-Z][A-Z0-9_]{0,127})([\"']?\s{0,8}[:=]\s{1,
 
 
 def is_telling(name: str) -> bool:
-    """Say whether a variable of that name holds a secret: ``API_KEY``, ``DB_PASSWORD``, ``TOKEN``."""
-    return _TELLING.search(name) is not None
+    """Say whether a variable of that name holds a secret: ``API_KEY``, ``DB_PASSWORD``, ``TOKEN``.
+
+    ``DB_PWD`` does; ``PWD`` alone is the folder where the shell stands, and begins every path there.
+    """
+    return name != "PWD" and _TELLING.search(name) is not None
 
 
 def secret_values(env: Iterable[tuple[str, Any]]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 
 ANN = {
     "id": "ann", "full_name": "Ann Ö", "emails": ["ann@example.org"], "phones": [],
-    "timezone": "UTC", "source": "file", "file": {"path": "users.d/ann.yaml", "line": 3},
+    "timezone": "UTC", "source": "file", "file": {"path": "users.d/ann.yaml", "line": 3, "stale": False},
     "channels": [
         {"name": "inbox", "type": "inbox", "url": ""},
         {"name": "tgram", "type": "apprise", "url": "tgram://****${TOKEN}"},
@@ -45,6 +45,9 @@ def test_users_are_listed_and_shown(luad: Any, peer: Any) -> None:
     text = luad("users", "show", "ann").out
     assert "tgram (apprise) tgram://****${TOKEN}" in text
     assert 'data      {"plan": "pro"}' in text
+    stale = {**ANN, "file": {**ANN["file"], "stale": True}}
+    peer.answers["GET /users"] = (200, {"users": [stale]})
+    assert luad("users").lines[1].endswith("users.d/ann.yaml:3  (stale)")
     peer.answers["GET /users"] = (200, {"users": []})
     assert "nobody yet" in luad("users").err
 

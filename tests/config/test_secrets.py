@@ -22,14 +22,36 @@ JOB = "name: a\nhandler: m:f\nschedule: {type: interval, seconds: 60}\n"
 
 @pytest.mark.parametrize(
     "name",
-    ["TOKEN", "API_KEY", "DB_PASSWORD", "githubToken", "SMTP_PASS", "AUTH", "SENTRY_DSN", "x_sig"],
+    [
+        "TOKEN",
+        "API_KEY",
+        "DB_PASSWORD",
+        "githubToken",
+        "SMTP_PASS",
+        "AUTH",
+        "SENTRY_DSN",
+        "x_sig",
+        "DB_PWD",
+    ],
 )
 def test_names_that_tell(name: str) -> None:
     assert is_telling(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["PATH", "MONKEY", "KEYBOARD", "AUTHOR", "PASSENGER", "SIGNAL", "REGION", "DESIGN"]
+    "name",
+    [
+        "PATH",
+        "MONKEY",
+        "KEYBOARD",
+        "AUTHOR",
+        "PASSENGER",
+        "SIGNAL",
+        "REGION",
+        "DESIGN",
+        "PWD",
+        "OLDPWD",
+    ],
 )
 def test_names_that_only_look_so(name: str) -> None:
     assert not is_telling(name)
