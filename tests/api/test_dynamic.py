@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from luad.sdk import Job
+
 HANDLER = {"handler": "crm:follow_up"}
 
 
@@ -104,6 +106,24 @@ async def test_a_key_grants_once(api: Any) -> None:
     other = await api.post("/v1/jobs", {**HANDLER, "in": "2h"}, **key)
     assert (other.status, other.json["code"]) == (422, "idempotency_key_reused")
     assert len((await api.get("/v1/jobs?include_dynamic=1")).json["jobs"]) == 1
+
+
+async def test_a_key_whose_job_has_run_and_left_is_answered_so_that_clients_can_read_it(
+    api: Any, daemon: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> None:
+        """As if luad had been killed between the creation and its answer."""
+
+    monkeypatch.setattr(daemon.store.access, "finish_answer", never)
+    body = {**HANDLER, "name": "brief", "in": "1h"}
+    made = await api.post("/v1/jobs", body, **{"idempotency-key": "k"})
+    await api.ask("DELETE", "/v1/jobs/brief")
+    again = await api.post("/v1/jobs", body, **{"idempotency-key": "k"})
+    job = Job.from_view(again.json)
+    assert (again.status, job.id) == (201, made.json["id"])
+    assert (job.summary, job.active, job.next_run_at) == ("Has run already.", False, None)
+    with pytest.raises(AttributeError, match="has left"):
+        _ = job.handler
 
 
 async def test_a_key_counts_for_runs_too(api: Any, daemon: Any, kit: Any) -> None:
