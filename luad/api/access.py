@@ -14,7 +14,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from luad.api.problems import ApiError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from luad.api.service import Service
     from luad.core.model import Instant
     from luad.store.access import Token
+
+Network: TypeAlias = IPv4Network | IPv6Network
 
 SECRET_PREFIX: Final = "luad_"  # noqa: S105 - what every secret begins with
 OPEN: Final = frozenset({"/healthz", "/readyz"})
@@ -68,10 +71,12 @@ def digest_of(secret: str) -> str:
 
 @dataclass(slots=True)
 class Door:
-    """Decides who comes in over TCP. *hosts* are the names that requests may be for."""
+    """Decides who comes in over TCP. *hosts* are the names that requests may be for; *proxies* the only
+    networks they may come from, besides this machine, None where any will do."""
 
     service: Service
     hosts: frozenset[str] = frozenset()
+    proxies: tuple[Network, ...] | None = None
     _known: dict[str, tuple[Instant, Token | None]] = field(default_factory=dict)
 
     async def admit(self, scope: Mapping[str, Any]) -> str:
@@ -80,6 +85,7 @@ class Door:
         headers = {
             key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
         }
+        self._check_client(scope.get("client"))
         self._check_host(headers)
         if scope["path"] in OPEN:
             return ""
@@ -92,6 +98,20 @@ class Door:
                 hint="luad token create NAME --role " + needed.name.lower(),
             )
         return f"token {token.name}"
+
+    def _check_client(self, client: tuple[str, int] | None) -> None:
+        """Turn away who sends tokens over the wire in the clear, past the proxy that does the TLS."""
+        if self.proxies is None or client is None:
+            return
+        address = ip_address(client[0].partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)
+        address = mapped or address
+        if not address.is_loopback and not any(address in each for each in self.proxies):
+            raise ApiError(
+                "forbidden",
+                f"{address} is none of `trusted_proxies`, and this connection is not encrypted",
+                hint="ask through the proxy; a token that was just sent is to be revoked",
+            )
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
         host = _name_of(headers.get("host", ""))

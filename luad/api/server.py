@@ -142,8 +142,10 @@ class ApiServer:
 
     def _door(self) -> Door:
         spec = self._spec
-        hosts = hosts_for(spec.host, spec.allowed_hosts) if spec else frozenset()
-        return Door(self._service, hosts)
+        if spec is None:
+            return Door(self._service)
+        hosts = hosts_for(spec.host, spec.allowed_hosts)
+        return Door(self._service, hosts, tcp.peers_of(spec))
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """Answer nobody any more. Takes at most *timeout_s* and a moment; twice is fine."""

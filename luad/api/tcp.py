@@ -62,6 +62,13 @@ def listen(spec: ListenSpec) -> socket.socket:
     return sock
 
 
+def peers_of(spec: ListenSpec) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] | None:
+    """Return the networks that may connect, besides this machine; None when any may."""
+    if spec.certificate is not None or not spec.trusted_proxies:
+        return None
+    return tuple(ipaddress.ip_network(each, strict=False) for each in spec.trusted_proxies)
+
+
 def tls_context(spec: ListenSpec) -> ssl.SSLContext | None:
     """Return the context for TLS, None without a certificate. Raises `UsageError`."""
     if spec.certificate is None or spec.key is None:

@@ -83,6 +83,7 @@ def _findings(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
     chosen = yield from _settings(session)
     if chosen is not None:
         yield from _files(session, chosen, with_handlers=with_handlers)
+        yield _places(chosen)
         yield _state(chosen)
         yield from _port(session, chosen)
         yield _schema_copy()
@@ -214,6 +215,18 @@ def _port(session: Session, chosen: Settings) -> Iterator[Finding]:
             yield _fail("listen", f"cannot listen on {address}: {reason}", fix)
     else:
         yield _good("listen", f"{address} is free")
+
+
+def _places(chosen: Settings) -> Finding:
+    """Whether a daemon of this user would trust the places that it takes its orders from."""
+    from luad.config.settings import SettingsError
+    from luad.daemon.places import check_places
+
+    try:
+        check_places(chosen)
+    except SettingsError as error:
+        return _fail("places", error.message, error.hint)
+    return _good("places", "handlers, state and settings are nobody else's to write")
 
 
 def _state(chosen: Settings) -> Finding:

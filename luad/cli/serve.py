@@ -68,11 +68,12 @@ def serve(
             "strict": True if strict else None,
         },
     )
+    from luad.config.settings import SettingsError
     from luad.daemon import main
 
     try:
         return main(chosen)
-    except StoreTooNewError as error:
+    except (StoreTooNewError, SettingsError) as error:
         raise _for_good(error) from error
 
 

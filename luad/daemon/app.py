@@ -43,6 +43,7 @@ from luad.daemon.hands import DaemonHands
 from luad.daemon.loop import Loop
 from luad.daemon.output import OutputPump, RunReports
 from luad.daemon.people import Directory
+from luad.daemon.places import check_places
 from luad.daemon.post import PostOffice
 from luad.daemon.recovery import jobs_in_force, lost_attempts, taken_names
 from luad.daemon.reload import ConfigReader, PeopleReader, Reading, Reloader, log_fields
@@ -67,6 +68,7 @@ _STANDING: Final = frozenset({"pump", "reloader", "beat", "retention"})
 
 def run_daemon(settings: Settings) -> int:
     """Run until told to stop. Raises `LuadError` when it cannot start at all."""
+    check_places(settings)
     logs = configure(settings.log_format, settings.log_level)
     clock = SystemClock()
     try:

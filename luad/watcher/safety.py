@@ -22,9 +22,12 @@ from luad.errors import Problem
 _FILE_SAFETY_HELP = "luad runs what it reads as itself, so nobody else may be able to write it"
 
 
-def file_problem(path: str, status: os.stat_result, *, daemon_uid: int) -> Problem | None:
-    """Say what is wrong with a job file, given the status of the *opened* file."""
-    if not stat.S_ISREG(status.st_mode):
+def file_problem(
+    path: str, status: os.stat_result, *, daemon_uid: int, is_folder: bool = False
+) -> Problem | None:
+    """Say what is wrong with a file, given the status of the *opened* one; *is_folder*: it is to be
+    a folder."""
+    if not is_folder and not stat.S_ISREG(status.st_mode):
         return _problem(path, "LU030", f"{path} is {_kind(status.st_mode)}, not a regular file")
     if status.st_uid not in {0, daemon_uid}:
         owner = _user_name(status.st_uid)

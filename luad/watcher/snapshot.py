@@ -192,12 +192,12 @@ class SnapshotReader:
         return FileVersion(path, data, blake2b(data, digest_size=16).hexdigest()), status
 
     def _outside(self, path: str, folder: Path) -> Problem | None:
-        """A link must stay in its folder (as Kubernetes' `..data` does)."""
+        """A link must stay in its folder (as Kubernetes' `..data` does), where nobody else writes."""
         if not os.path.islink(path):
             return None
         target = os.path.realpath(path, strict=True)
         if Path(target).is_relative_to(os.path.realpath(folder)):
-            return None
+            return self._folder_problem(Path(target).parent)
         return Problem(
             path,
             0,

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from luad.api.access import Door, hosts_for
+from luad.api.problems import ApiError
 from luad.api.server import ApiServer
+from luad.api.tcp import ListenSpec, peers_of
 from luad.core.events import Reply
 
 
@@ -72,3 +75,38 @@ async def test_a_server_may_start_where_another_has_stopped(
         api = kit.Api(tmp_path / "luad.sock", server, daemon)
         assert (await api.get("/readyz")).status == 200
         await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("client", "may"),
+    [
+        ("10.1.2.3", True),
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("::ffff:10.1.2.3", True),
+        ("fd00::7%eth0", True),
+        ("10.2.0.1", False),
+        ("192.0.2.9", False),
+        ("::ffff:192.0.2.9", False),
+        ("2001:db8::1", False),
+    ],
+)
+async def test_without_tls_only_trusted_proxies_are_answered(
+    daemon: Any, client: str, may: bool
+) -> None:
+    spec = ListenSpec("0.0.0.0", 1, trusted_proxies=("10.1.0.0/16", "fd00::/8"))  # noqa: S104 - what it is about
+    door = Door(daemon, hosts_for(spec.host, ["luad.example"]), peers_of(spec))
+    scope = {
+        "headers": [(b"host", b"luad.example")],
+        "path": "/v1/jobs",
+        "method": "GET",
+        "client": (client, 40_000),
+    }
+    with pytest.raises(ApiError) as refused:
+        await door.admit(scope)
+    assert refused.value.code == ("unauthenticated" if may else "forbidden")
+
+
+def test_with_tls_anybody_may_ask() -> None:
+    spec = ListenSpec("0.0.0.0", 1, Path("a"), Path("b"), trusted_proxies=("10.0.0.0/8",))  # noqa: S104 - as above
+    assert peers_of(spec) is None

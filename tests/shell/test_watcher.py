@@ -319,6 +319,17 @@ def test_a_folder_above_that_everybody_may_write_is_refused_once(jobs: Path) -> 
     assert len(SnapshotReader([jobs], permit_insecure=True).read(NOW).files) == 2
 
 
+def test_a_link_into_a_folder_that_everybody_may_write_is_refused(jobs: Path) -> None:
+    (jobs / "drafts").mkdir()
+    (jobs / "drafts" / "a.yaml").write_text("a: 1")
+    (jobs / "a.yaml").symlink_to("drafts/a.yaml")
+    assert names(SnapshotReader([jobs]).read(NOW)) == {"a.yaml": b"a: 1"}
+    (jobs / "drafts").chmod(0o777)
+    found = SnapshotReader([jobs]).read(NOW)
+    assert codes(found) == ["LU034"]
+    assert str(jobs / "drafts") in found.files[str(jobs / "a.yaml")].problem.help
+
+
 def test_a_file_that_is_too_big_is_not_read(jobs: Path) -> None:
     (jobs / "a.yaml").write_bytes(b"#" * 2_000)
     assert codes(SnapshotReader([jobs], max_bytes=1_000).read(NOW)) == ["LU037"]

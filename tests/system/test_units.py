@@ -50,6 +50,19 @@ def test_the_sandbox_leaves_little_open(units: Path, is_hardened: bool) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_service_has_its_walls_and_its_ends() -> None:
+    """Line by line, since a threshold does not tell which wall is missing."""
+    wanted = """
+    Type=notify|WatchdogSec=30|Restart=on-failure|StartLimitBurst=5|KillMode=mixed|OOMPolicy=continue
+    User=luad|NoNewPrivileges=yes|ProtectSystem=strict|ProtectHome=yes|PrivateTmp=yes|PrivateDevices=yes
+    ProtectKernelLogs=yes|ProtectKernelModules=yes|ProtectKernelTunables=yes|ProtectClock=yes
+    ProtectControlGroups=yes|ProtectProc=invisible|RestrictNamespaces=yes|RestrictSUIDSGID=yes
+    LockPersonality=yes|CapabilityBoundingSet=|SystemCallFilter=@system-service|LimitCORE=0|UMask=0027
+    """
+    lines = (UNITS / "luad.service").read_text().splitlines()
+    assert set(wanted.replace("|", "\n").split()) - set(lines) == set()
+
+
 def test_every_file_tells_how_it_is_installed() -> None:
     for path in UNITS.rglob("*.*"):
         if path.is_file():

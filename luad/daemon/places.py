@@ -1,0 +1,79 @@
+"""Whether the places that luad takes its orders from are its own.
+
+What stands in the folder of handlers runs as luad, and what stands in the state folder or in luad.yaml
+decides what runs. The rule is that of job files. It is asked once, at the start: who could be let in later,
+by a change of owner or mode, is let in by root or by luad's own user. New handler files are theirs as well.
+
+Room rule: looks, and refuses; changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luad.config.settings import SettingsError
+from luad.watcher.safety import file_problem, folder_problem
+
+if TYPE_CHECKING:
+    from luad.config.settings import Settings
+    from luad.errors import Problem
+
+
+def check_places(settings: Settings) -> None:
+    """Raise `SettingsError` for the first place that somebody else may write to."""
+    if settings.permit_insecure:
+        return
+    for what, problem in _problems(settings):
+        raise SettingsError(
+            f"{what} cannot be trusted: {problem.message}",
+            hint=f"{problem.help}   (luad acts on what stands there)",
+            problems=(problem,),
+        )
+
+
+def _problems(settings: Settings) -> Iterator[tuple[str, Problem]]:
+    user = os.geteuid()
+    for what, folder in (
+        ("the folder of handlers", settings.handlers_path),
+        ("the state folder", settings.state_dir),
+    ):
+        if found := folder_problem(_existing(folder), daemon_uid=user):
+            yield what, found
+    for file in _settings_files(settings):
+        if found := folder_problem(file.parent, daemon_uid=user) or _of_file(file, user):
+            yield "luad.yaml", found
+    for path in _handlers(settings.handlers_path):
+        if found := _of_file(path, user):
+            yield "a handler", found
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or where it would be made."""
+    whole = folder.absolute()
+    return next(each for each in (whole, *whole.parents) if each.exists())
+
+
+def _settings_files(settings: Settings) -> set[Path]:
+    sources = set(settings.sources.values())
+    return {
+        Path(each).absolute() for each in sources if each != "flag" and not each.startswith("$")
+    }
+
+
+def _handlers(folder: Path) -> Iterator[Path]:
+    """Yield packages and modules, as far as they can be imported: not what is hidden."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [each for each in folders if each.isidentifier()]
+        yield from (Path(parent, each) for each in folders)
+        yield from (Path(parent, each) for each in files if each.endswith((".py", ".so", ".pyc")))
+
+
+def _of_file(path: Path, user: int) -> Problem | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # whoever imports it will say why
+    return file_problem(str(path), status, daemon_uid=user, is_folder=path.is_dir())
