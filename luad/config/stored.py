@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final
 
-from luad.config.build import Stored, build_job
+from luad.config.build import Stored, build_job, revision_of
 from luad.config.check import Mistake, find_mistakes
 from luad.config.schema import load_schema
 from luad.core.model import JSON, Job
@@ -67,15 +67,18 @@ class LazyObject(Mapping[str, JSON]):
         return repr(self._value())
 
 
-def job_from_store(text: str, revision: str) -> Job:
+def job_from_store(text: str, revision: str, *, must_match: bool = False) -> Job:
     """Return the job that a stored document declares.
 
     *text* is its JSON, *revision* the hash it was stored with. Raises ``ValueError`` when it cannot be:
-    it was written by another version of luad, or somebody has changed it.
+    it was written by another version of luad, or somebody has changed it. With *must_match* any change
+    is noticed. It is meant for jobs of files: a file of that revision would be taken for loaded already.
     """
     document = json.loads(text)
     if not isinstance(document, dict):
         raise ValueError("the definition is no object")  # noqa: TRY004 - the row is damaged, nobody passed a wrong type
+    if must_match and revision_of(document) != revision:
+        raise ValueError("the definition is not the one that was stored: somebody has changed it")
     keep = document.pop("keep", False) is True
     if not document.keys() <= _known_keys():
         raise _mistake(document)

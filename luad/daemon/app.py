@@ -205,7 +205,9 @@ class Daemon:
         def jobs() -> Iterator[tuple[StoredJob, Job]]:
             for stored, job in jobs_in_force(
                 waiting,
-                lambda stored: job_from_store(stored.definition, stored.revision),
+                lambda stored: job_from_store(
+                    stored.definition, stored.revision, must_match=stored.creation is None
+                ),
                 self.dynamic.allows,
                 self.logs,
                 self._not_in_force,
@@ -232,6 +234,10 @@ class Daemon:
             await turning
         except StoreUnavailableError as error:
             self.logs.emit("error", "daemon.gave_up", {"error": error.message})
+            return EXIT_ERROR
+        except MemoryError:
+            # What a turn has decided halfway cannot be trusted; what is in the store can. Start again.
+            self.logs.emit("error", "daemon.gave_up", {"error": "there is no memory left"})
             return EXIT_ERROR
         return EXIT_OK
 
@@ -360,6 +366,7 @@ class Daemon:
         elif self._signals == 2:
             self.loop.post(DrainRequested(is_impatient=True))
         else:
+            self.runner.kill_all()  # else closing the runner would grant them their grace
             self.loop.stop()
 
     def _is_over(self) -> bool:

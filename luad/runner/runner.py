@@ -172,6 +172,11 @@ class Runner:
         found.outbox += stop_frame(kill=kill)
         self._push_out(found)
 
+    def kill_all(self) -> None:
+        """End every attempt at once."""
+        for key in list(self._attempts):
+            self.stop(*key, kill=True)
+
     # --- launching -----------------------------------------------------------------------------
 
     def _pump(self) -> None:

@@ -54,6 +54,16 @@ def test_what_makes_no_sense_is_refused(text: str, says: str) -> None:
         job_from_store(text, "r")
 
 
+def test_a_definition_of_a_file_that_was_changed_in_the_store_is_noticed() -> None:
+    declared = job_from_definition(DEFINITION)
+    text = json.dumps(dict(declared.definition))
+    assert job_from_store(text, declared.revision, must_match=True) == declared
+    with pytest.raises(ValueError, match="somebody has changed it"):
+        job_from_store(
+            text.replace("crm:follow_up", "evil:run"), declared.revision, must_match=True
+        )
+
+
 def test_a_lazy_object_is_equal_to_its_dict() -> None:
     one, two = LazyObject('{"a": 1, "b": {"c": 2}}'), LazyObject('{"x": {"c": 2}}', "x")
     assert one == {"a": 1, "b": {"c": 2}}

@@ -27,7 +27,12 @@ GUESTS = ("test_systemd.py", "test_units.py")
 IS_REQUIRED = os.environ.get("LUAD_SYSTEM_TESTS") == "required"
 LACKS = missing()
 collect_ignore_glob = [] if IS_REQUIRED or not LACKS else list(GUESTS)
-FOR_ROOT = ("test_fault_container.py", "test_fault_spawning.py")
+FOR_ROOT = (
+    "test_fault_container.py",
+    "test_fault_mounts.py",
+    "test_fault_peers.py",
+    "test_fault_spawning.py",
+)
 if os.geteuid() != 0 and not IS_REQUIRED:
     collect_ignore_glob += FOR_ROOT
 
