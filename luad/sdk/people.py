@@ -6,7 +6,6 @@ Room rule: as in `luad.sdk.job`: one core, two faces.
 from __future__ import annotations
 
 import json
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from luad.sdk.create import check_json, json_object
@@ -103,6 +102,8 @@ class UserCore:
         job = running_job()
         if job is None or not job.id:
             return None
+        from hashlib import blake2b  # noqa: PLC0415 - only whoever sends pays
+
         said = json.dumps([self.id, title, parts], sort_keys=True).encode()
         digest = blake2b(said, digest_size=12).hexdigest()
         at = int(job.scheduled_for.timestamp() * 1_000)
