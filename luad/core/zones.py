@@ -79,6 +79,9 @@ def load_zone(name: str) -> zoneinfo.ZoneInfo:
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, ImportError):
             pass  # not there, or a folder: all of it is an unknown name
     shown = name if len(name) <= 64 else f"{name[:60]}…"
+    if not _known_names():
+        message = f"time zone `{shown}` cannot be looked up: there are no zone data on this machine"
+        raise ZoneError(message, help_text="run: pip install tzdata")
     raise ZoneError(f"unknown time zone `{shown}`", _suggestions(name))
 
 
