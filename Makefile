@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
     && { command -v "$$p"; break; }; done)
 
-.PHONY: run test check format bench soak fuzz clean help
+.PHONY: run test check format bench soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,8 @@ help:
 	@echo "make bench   run the benchmarks, about ten minutes (BENCH=\"cli start\" runs only those)"
 	@echo "make soak    a day of a busy daemon in twenty minutes, then the promises are checked"
 	@echo "make fuzz    fuzz what reads input, each target for SECONDS=60 (TARGETS=\"cron wire\" runs only those)"
+	@echo "make kills   kill -9 a daemon at random moments and judge what it leaves (LOOPS=500 SEED=1)"
+	@echo "make syscalls  kill a daemon at every durable system call, or let that fail (ONLY=EIO EVERY=5)"
 	@echo "make clean   remove what the others made (not $(STATE)/, which holds the history)"
 
 run: $(VENV)/.installed
@@ -50,6 +52,14 @@ soak: $(VENV)/.installed-test
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
 	@$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),60) $(TARGETS)
+
+kills: LOOPS ?= 500
+kills: SEED ?= 1
+kills: $(VENV)/.installed-test
+	LUAD_KILLS=$(LOOPS) LUAD_KILLS_SEED=$(SEED) $(BIN)/pytest -s tests/faults/test_kills.py
+
+syscalls: $(VENV)/.installed-test
+	$(BIN)/python tests/faults/syscalls.py --only "$(ONLY)" --every $(or $(EVERY),1)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -49,7 +49,7 @@ from luad.daemon.recovery import jobs_in_force, lost_attempts, taken_names
 from luad.daemon.reload import ConfigReader, PeopleReader, Reading, Reloader, log_fields
 from luad.daemon.secrets import Secrets
 from luad.daemon.service import DaemonService, reload_result
-from luad.errors import Problem, Severity, StoreUnavailableError
+from luad.errors import Problem, Severity, StoreUnavailableError, UnavailableError
 from luad.logs import Logging, configure
 from luad.messenger.sender import Sender
 from luad.notify import Notifier
@@ -72,14 +72,26 @@ def run_daemon(settings: Settings) -> int:
     logs = configure(settings.log_format, settings.log_level)
     clock = SystemClock()
     try:
+        return _live_once(settings, logs, clock)
+    finally:
+        logs.close()
+
+
+def _live_once(settings: Settings, logs: Logging, clock: Clock) -> int:
+    try:
         store = Store.open(settings.state_dir, clock=clock)
         try:
             daemon = Daemon(settings, logs, store, clock)
             return asyncio.run(daemon.run())
         finally:
             store.close()
-    finally:
-        logs.close()
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise UnavailableError(
+            "the machine gives luad no more threads",
+            hint="allow it more processes: TasksMax= in its unit, `ulimit -u` in a shell",
+        ) from error
 
 
 class Daemon:
@@ -265,6 +277,8 @@ class Daemon:
         for task in self._tasks:
             if task.get_name() != "pump":
                 task.cancel()
+        self._starting.cancel()  # it may have failed while something else did
+        await asyncio.gather(self._starting, return_exceptions=True)
         await self._try("api", self.api.stop())
         await self._try("watch", asyncio.to_thread(self.watch.close))
         await self._try("spawner", spawner)

@@ -19,7 +19,7 @@ from luad.errors import AlreadyRunningError, StoreUnavailableError
 
 DATABASE: Final = "luad.db"
 LOCK: Final = "luad.lock"
-_COMPANIONS: Final = ("", "-wal", "-shm")
+_COMPANIONS: Final = ("", "-wal", "-shm", "-journal")
 _OWNERS_TEXT: Final = 64
 
 
@@ -163,7 +163,7 @@ def size_of(database: Path) -> int:
 def set_aside(database: Path, now: Instant) -> Path:
     """Rename *database* and its companions out of the way; return the new path.
 
-    All three keep their common stem, so that SQLite's own tools still open them together.
+    All of them keep their common stem, so that SQLite's own tools still open them together.
     """
     stamp = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
     stem = f"{database}.corrupt-{stamp}"

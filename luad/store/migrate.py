@@ -42,7 +42,7 @@ class Check(Enum):
 
 
 def examine(path: Path, check: Check) -> Age:
-    """Look at a database without changing it.
+    """Look at a database without changing it, but for undoing what was never finished.
 
     Raises StoreCorruptError when it is damaged or none of ours, StoreTooNewError when a newer luad
     has written it.
@@ -54,7 +54,10 @@ def examine(path: Path, check: Check) -> Age:
             return Age.EMPTY
         if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
             raise StoreCorruptError(f"{path} is no SQLite database")
-        connection = connect(path, "ro")
+        # A journal is a transaction that was cut off before the database was in WAL mode (luad was
+        # killed in its very first moment): whoever may not undo it may not read either.
+        is_undone = not Path(f"{path}-journal").exists()
+        connection = connect(path, "ro" if is_undone else "rw")
         try:
             age = _age(path, connection)
             _look_through(path, connection, check)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import random  # noqa: TID251 - damage is drawn with a fixed seed
+import shutil
 import signal
 import sqlite3
 import stat
@@ -312,6 +313,31 @@ async def test_damage_met_while_running_is_told_and_looked_for_at_the_next_start
     with closing(open_store()) as store:
         assert store.quarantined is not None
         await still_works(store, claim)
+
+
+async def test_a_transaction_that_was_cut_off_before_there_was_a_log_of_writes_is_undone(
+    state: Path,
+    open_store: Callable[[], Store],
+    claim: Callable[..., ClaimRun],
+    is_sound: Callable[[Path], bool],
+) -> None:
+    """What a kill in the first moment of a first start leaves: a journal that has to be rolled back."""
+    state.mkdir()
+    draft = state.parent / "draft"
+    with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = 2")  # so that pages are written before the commit
+        connection.execute("CREATE TABLE half (done)")
+        connection.execute("DROP TABLE half")
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE half (done)")
+        connection.executemany("INSERT INTO half VALUES (?)", [["x" * 3_000]] * 50)
+        for suffix in ("", "-journal"):
+            shutil.copy(f"{draft}{suffix}", state / f"luad.db{suffix}")
+    assert (state / "luad.db-journal").stat().st_size > 0
+    with closing(open_store()) as store:
+        assert store.quarantined is None, store.problem
+        await still_works(store, claim)
+    assert is_sound(state / "luad.db")
 
 
 @pytest.mark.parametrize("suffixes", [["-wal"], ["-shm"], ["-wal", "-shm"]])

@@ -34,6 +34,7 @@ class LiveDaemon:
         self.options = options
         self.env = {**os.environ, **(env or {})}
         self.launcher: tuple[str, ...] = ()  # a command that runs the daemon as its own
+        self.complaints: Path | None = None  # what it writes on stderr goes here, not to ours
         self.lines: list[dict[str, Any]] = []
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,7 +48,11 @@ class LiveDaemon:
         command += ["--jobs", str(self.jobs)]
         command += ["--state", str(self.state), "--socket", str(self.socket)]
         command += ["--log-format", "json", *self.options]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=self.env)
+        with open(self.complaints or os.devnull, "ab") as file:  # noqa: PTH123 - the one or the other
+            stderr = file if self.complaints else None
+            self._process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=stderr, env=self.env
+            )
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
         if wait:
             self.wait_for("daemon.ready")
@@ -101,7 +106,9 @@ class LiveDaemon:
                 line = self._queue.get(timeout=max(0.0, deadline - monotonic()))
             except queue.Empty:
                 raise AssertionError(f"no {event} {fields}; so far: {self.lines[-20:]}") from None
-            assert line is not None, f"the daemon ended before {event}: {self.lines[-20:]}"
+            if line is None:
+                self._queue.put(None)  # for whoever asks next
+                raise AssertionError(f"the daemon ended before {event}: {self.lines[-20:]}")
             self.lines.append(line)
             if line["event"] == event and all(line.get(k) == v for k, v in fields.items()):
                 return line

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import random  # noqa: TID251 - a kill comes when it comes
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -256,57 +253,3 @@ def test_strict_refuses_to_start_with_a_broken_file(daemon: LiveDaemon) -> None:
     daemon.write_job("broken", "name: [")
     daemon.start(wait=False)
     assert daemon.process.wait(20) == 78
-
-
-# --- kill -9 -----------------------------------------------------------------------------------
-
-KILLS = int(os.environ.get("LUAD_KILLS", "8"))
-STAMP = """
-import os
-def stamp(job):
-    fd = os.open({path!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(fd, f"{{job.run_id}} {{job.attempt}}\\n".encode())
-    print("stamped")
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120 + 8 * KILLS)
-def test_killed_at_random_moments_every_occurrence_has_one_row_and_none_starts_twice(
-    daemon: LiveDaemon,
-) -> None:
-    """`LUAD_KILLS=200` makes it the long one; the seed is fixed, the moments are the machine's."""
-    dice = random.Random(20261122)  # noqa: S311 - moments, not secrets
-    starts = daemon.folder / "starts"
-    daemon.write_handler("work", STAMP.format(path=str(starts)))
-    for number in range(10):
-        more = "overlap: allow" if number % 2 else "retry: {max_attempts: 2}"
-        daemon.write_job(f"job-{number}", job(f"job-{number}", "work:stamp", more=more))
-    for _ in range(KILLS):
-        daemon.start(wait=dice.random() < 0.8)
-        if dice.random() < 0.3:  # a load under way at the moment of the kill
-            daemon.write_job("restless", job("restless", "work:stamp", dice.randrange(1, 4)))
-        with suppress(subprocess.TimeoutExpired):
-            daemon.process.wait(dice.uniform(0, 2.5))
-        daemon.kill()
-    with daemon:
-        daemon.wait_for("run.ended")
-    assert daemon.rows("PRAGMA integrity_check") == [("ok",)]
-    assert daemon.rows("SELECT id FROM runs WHERE state IN ('queued', 'running', 'retrying')") == []
-    lines = starts.read_text().splitlines()
-    assert len(lines) == len(set(lines)), "an attempt was started twice"
-    assert len(lines) > KILLS
-    for number in range(10):
-        assert_no_gap_and_no_overlap(daemon, f"job-{number}")
-
-
-def assert_no_gap_and_no_overlap(daemon: LiveDaemon, name: str) -> None:
-    """The rows of an every-second job follow each other second by second, from first to last."""
-    rows = daemon.rows(
-        "SELECT coalesce(skip_first, scheduled_for), scheduled_for, id FROM runs "
-        "WHERE job_name = ? AND \"trigger\" IN ('schedule', 'catchup') ORDER BY 1",
-        name,
-    )
-    assert rows
-    for (_, last, one), (first, _, other) in pairwise(rows):
-        assert first == last + 1_000, f"{name}: {one} ends at {last}, {other} begins at {first}"
