@@ -37,7 +37,7 @@ def file_problem(
             f"{path} belongs to {owner}; only files of root or of {_user_name(daemon_uid)} are read",
             f"run: chown {_user_name(daemon_uid)} {path}",
         )
-    if status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+    if not is_folder and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
         mode = stat.S_IMODE(status.st_mode)
         message = f"{path} has the mode of a program that runs as its owner (mode {mode:04o})"
         return _problem(path, "LU032", message, f"run: chmod ug-s {path}")

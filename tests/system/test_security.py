@@ -156,6 +156,15 @@ def test_who_says_so_has_luad_trust_such_places(tmp_path: Path) -> None:
         daemon.wait_for("run.ended", job="tick", status="succeeded")
 
 
+def test_a_package_of_a_shared_checkout_is_no_program_that_runs_as_its_owner(tmp_path: Path) -> None:
+    daemon = besieged(tmp_path)
+    pack = daemon.handlers / "pack"
+    pack.mkdir()
+    pack.chmod(0o2755)  # what is made in it gets its group; git does that
+    with daemon:
+        daemon.wait_for("run.ended", job="tick", status="succeeded")
+
+
 def _served(daemon: LiveDaemon) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "luad", "serve", "--jobs", str(daemon.jobs), *daemon.options]
     command += ["--state", str(daemon.state), "--socket", str(daemon.socket)]
