@@ -117,8 +117,9 @@ class Board:
                     if run.state in TERMINAL_STATES:
                         self._count(run)
                         ended.append(run.id)
-                case RecordSkip():
-                    self._note_skip(record)
+                case RecordSkip(row_id):
+                    if row_id not in refused:
+                        self._note_skip(record)
                 case ExtendSkip(row_id, skip):
                     self._extend_skip(row_id, skip)
                 case RemoveJob(job_id):

@@ -99,8 +99,7 @@ class Engine:
             if is_behind:
                 self._state.follow_clock_back(entry, now.wall)
             self._state.add(entry)
-        for run in before.open_runs:
-            self._state.runs.restore(run, self._state.timetable)
+        self._state.runs.restore(before.open_runs, self._state.timetable)
 
     def handle(self, events: Sequence[Event], now: Now) -> list[Effect]:
         """Take in what has happened by *now* and return what follows, in order."""
@@ -184,6 +183,7 @@ class Engine:
             case ClaimsRefused():
                 for run_id in event.run_ids:
                     self._state.runs.refused(run_id)
+                self._ledger.refused(frozenset(event.run_ids))
             case DrainRequested():
                 self._drain(event, now)
             case TriggerRequested():

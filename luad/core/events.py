@@ -73,7 +73,7 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class ClaimsRefused:
-    """The store already had rows for these occurrences; the runs must not start."""
+    """The store already had rows for these occurrences: the runs must not start, the skips are none."""
 
     run_ids: tuple[str, ...]
 
@@ -302,7 +302,7 @@ class SaveRun:
 @dataclass(frozen=True, slots=True)
 class RecordSkip:
     """Insert a row for occurrences that never became a run. When (job_id, `skip.last`) already has
-    a row, nothing happens. *row_id* has the form of a run id."""
+    a row, nothing is written, which is reported. *row_id* has the form of a run id."""
 
     row_id: str
     job_name: str

@@ -149,6 +149,13 @@ class Ledger:
         entry.open_skip = (row_id, skip)
         self._state.out.append(ExtendSkip(row_id, skip))
 
+    def refused(self, row_ids: frozenset[str]) -> None:
+        """What a paused job was about to skip has rows already: the next of it begins a row of its own."""
+        for entry in self._state.entries.values():
+            if entry.open_skip is not None and entry.open_skip[0] in row_ids:
+                entry.earlier_skip = entry.earlier_skip or entry.open_skip[1]
+                entry.open_skip = None
+
     def settle(self, entry: Entry, state: RunState, reason: Reason, now: Instant) -> None:
         """Give a row to the occurrences that *entry* will not come to any more."""
         if not entry.job.enabled:

@@ -118,7 +118,12 @@ def due_until(job: Job, grid_at: Instant, after: Instant, now: Instant, cause: R
                 job.schedule, grid_at, fresh_after, last.scheduled_for, CATCH_UP_CAP + 1
             )
             if len(nominals) <= CATCH_UP_CAP:
-                runs = tuple(Occurrence(at, fire_at(job, grid_at, at)) for at in nominals)
+                fires = [Occurrence(at, fire_at(job, grid_at, at)) for at in nominals]
+                # The horizon allows for the longest jitter; who has less may be beyond the window.
+                runs = tuple(each for each in fires if not is_too_late(job, now - each.fire_at))
+                if late := fires[: len(fires) - len(runs)]:
+                    missed_until = late[-1].scheduled_for
+                    too_late = skip_range(job, grid_at, after, missed_until, RunState.MISSED, cause)
                 return Due(runs, too_late, last.scheduled_for)
             others = (RunState.SKIPPED, Reason.COALESCED)
         case CatchUp.LATEST:

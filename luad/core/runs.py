@@ -6,7 +6,7 @@ record; a start is asked for only in the same batch as the record that says so, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from luad.core.events import (
@@ -181,8 +181,15 @@ class OpenRuns:
 
     # --- start-up and clock steps ---
 
-    def restore(self, run: Run, timetable: Timetable) -> None:
-        """Take in a run that the previous daemon left open."""
+    def restore(self, runs: Iterable[Run], timetable: Timetable) -> None:
+        """Take in what the previous daemon left open.
+
+        Whoever was started before is ahead of those who never were, in whatever order they were claimed.
+        """
+        for run in sorted(runs, key=lambda run: run.state is RunState.QUEUED and run.attempt == 1):
+            self._restore(run, timetable)
+
+    def _restore(self, run: Run, timetable: Timetable) -> None:
         others = self.open_count(run.job_id)
         self._runs[run.id] = run
         self._of_job.setdefault(run.job_id, {})[run.id] = None

@@ -55,13 +55,16 @@ _failed_to_send: Final = (
 # --- start-up ----------------------------------------------------------------------------------
 
 
+_installed: Final = select(*jobrows.COLUMNS).order_by(jobs.c.name)
+_waiting: Final = select(runs).where(runs.c.state.in_(_OPEN)).order_by(runs.c.claimed_at, runs.c.id)
+_last_seen: Final = select(meta.c.value).where(meta.c.key == "last_seen")
+
+
 def restored(connection: Connection) -> Restored:
     """Return everything that start-up needs. Raises ValueError when a row makes no sense."""
-    installed = connection.execute(select(*jobrows.COLUMNS).order_by(jobs.c.name))
-    waiting = connection.execute(
-        select(runs).where(runs.c.state.in_(_OPEN)).order_by(runs.c.claimed_at, runs.c.id)
-    )
-    seen = connection.execute(select(meta.c.value).where(meta.c.key == "last_seen")).scalar()
+    installed = connection.execute(_installed)
+    waiting = connection.execute(_waiting)
+    seen = connection.execute(_last_seen).scalar()
     return Restored(
         jobs=tuple(map(jobrows.read_job, installed)),
         open_runs=tuple(read_run(row).run for row in waiting),

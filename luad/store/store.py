@@ -131,7 +131,7 @@ class Store:
         """Write *records*, in order, in one durable transaction.
 
         Returns the ids of the runs whose claim was refused because their occurrence has a row
-        already. A claim that is repeated after a StoreUnavailableError is not refused.
+        already, and of the skips that were; what is repeated after a StoreUnavailableError is not.
         """
         if not records:
             return ()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, bindparam, delete, exists, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, exists, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from luad.core.events import (
@@ -91,6 +91,7 @@ _extend_skip = update(runs).where(
     ),
 )
 _known_ids = select(runs.c.id).where(runs.c.id.in_(bindparam("ids", expanding=True)))
+_open_ids = _known_ids.where(or_(*(runs.c.state == state for state in _OPEN)))
 _insert_attempt = insert(attempts)
 _end_attempt = _insert_attempt.on_conflict_do_update(
     index_elements=["run_id", "attempt"],
@@ -107,7 +108,7 @@ _set_meta = _insert_meta.on_conflict_do_update(
 
 
 def write(connection: Connection, records: Sequence[Record], now: Instant) -> tuple[str, ...]:
-    """Write *records* and return the ids of the runs whose claim was refused.
+    """Write *records* and return the ids of the runs whose claim was refused, and of refused skips.
 
     *now* stamps what the records do not: the start of a second or later attempt.
     """
@@ -153,19 +154,27 @@ def _save_progresses(
 
 
 def _claim_runs(connection: Connection, group: Sequence[ClaimRun], _: Instant) -> list[str]:
+    # An open row of that very id is ours already: the batch is a repetition of one that was reported
+    # as failed although the disk had it. One that is over is of an earlier life: where every boot
+    # begins in 1970, the same occurrence gets the same id again.
     rows = [values.claim_row(each.run) for each in group]
+    return _insert_runs(connection, rows, [each.run.id for each in group], _open_ids)
+
+
+def _insert_runs(
+    connection: Connection, rows: list[dict[str, Any]], ids: list[str], ours: Select[Any]
+) -> list[str]:
+    """Insert *rows*; return those of *ids* that were refused and are not among *ours*."""
     options = {"preserve_rowcount": True}
     written = connection.execute(_insert_run, rows, execution_options=options).rowcount
     if written == len(rows):
         return []
-    # A row of that very id is ours already: the batch is a repetition of one that was reported as
-    # failed although the disk had it.
     known: set[str] = set()
-    ids = [row["id"] for row in rows]
-    for start in range(0, len(ids), _IN_ONE_QUESTION):
-        part = ids[start : start + _IN_ONE_QUESTION]
-        known.update(connection.execute(_known_ids, {"ids": part}).scalars())
-    return [each.run.id for each, own_id in zip(group, ids, strict=True) if own_id not in known]
+    own_ids = [row["id"] for row in rows]
+    for start in range(0, len(own_ids), _IN_ONE_QUESTION):
+        part = own_ids[start : start + _IN_ONE_QUESTION]
+        known.update(connection.execute(ours, {"ids": part}).scalars())
+    return [each for each, own_id in zip(ids, own_ids, strict=True) if own_id not in known]
 
 
 def _save_runs(connection: Connection, group: Sequence[SaveRun], now: Instant) -> list[str]:
@@ -180,8 +189,8 @@ def _save_runs(connection: Connection, group: Sequence[SaveRun], now: Instant) -
 
 
 def _record_skips(connection: Connection, group: Sequence[RecordSkip], _: Instant) -> list[str]:
-    connection.execute(_insert_run, [values.skip_row(each) for each in group])
-    return []
+    rows = [values.skip_row(each) for each in group]
+    return _insert_runs(connection, rows, [each.row_id for each in group], _known_ids)
 
 
 def _extend_skips(connection: Connection, group: Sequence[ExtendSkip], _: Instant) -> list[str]:

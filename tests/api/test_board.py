@@ -145,6 +145,13 @@ def test_skips_are_counted_as_they_grow_and_go_with_their_job() -> None:
     assert board.strip("job_1") == ""
 
 
+def test_a_skip_that_the_store_refused_is_none() -> None:
+    board = Board()
+    skip = Skip(RunState.SKIPPED, Reason.PAUSED, 1, 1, 2)
+    board.observe([RecordSkip(run_id(1), "tidy", "job_1", "r", skip, 5)], (run_id(1),))
+    assert dict(board.tallies) == {}
+
+
 def test_a_histogram_puts_a_border_value_below() -> None:
     histogram = Histogram()
     for seconds in (0.1, 0.11, 600, 601):

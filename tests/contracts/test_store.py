@@ -262,6 +262,14 @@ async def test_a_claim_that_is_repeated_is_not_refused(store: Store) -> None:
     assert await store.apply([*claims, ClaimRun(make_run(4))]) == ()
 
 
+async def test_a_claim_with_the_id_of_a_run_that_is_over_is_refused(store: Store) -> None:
+    """Where every boot begins in 1970, an occurrence gets the id that it had in an earlier life."""
+    claim = ClaimRun(make_run(1))
+    await store.apply([claim, SaveRun(ended(make_run(1)))])
+    assert await store.apply([claim, ClaimRun(make_run(2))]) == (make_run(1).id,)
+    assert (await store.run(make_run(1).id)).run == ended(make_run(1))
+
+
 async def test_the_same_instant_of_another_job_is_another_occurrence(store: Store) -> None:
     claims = [ClaimRun(make_run(1)), ClaimRun(make_run(2, job="other", scheduled_for=NOW + 1))]
     assert await store.apply(claims) == ()
@@ -289,8 +297,10 @@ async def test_a_skipped_occurrence_cannot_be_claimed(store: Store) -> None:
 
 async def test_a_claimed_occurrence_is_not_skipped_as_well(store: Store) -> None:
     await store.apply([ClaimRun(make_run(1))])
-    await store.apply([record_skip(2, skip_at(1))])
-    assert [row.run.id for row in await history(store)] == [make_run(1).id]
+    batch = [record_skip(2, skip_at(1)), record_skip(3, skip_at(5)), ClaimRun(make_run(7))]
+    assert await store.apply(batch) == (make_run(2).id,)
+    assert await store.apply(batch[1:]) == ()  # a repetition
+    assert {row.run.id for row in await history(store)} == {make_run(n).id for n in (1, 3, 7)}
 
 
 def test_of_two_that_claim_at_once_one_wins(reopen: Callable[[], Store]) -> None:

@@ -72,8 +72,11 @@ class Bench:
     def load(self, *jobs: Job) -> list[Effect]:
         return self.feed(ConfigLoaded({job.name: Wanted(job) for job in jobs}))
 
-    def restart(self) -> None:
-        """Go on with a new engine that was given what a store would give back."""
+    def restart(self, *, is_reversed: bool = False) -> None:
+        """Go on with a new engine that was given what a store would give back.
+
+        What was claimed in one instant comes back in any order: *is_reversed*.
+        """
         rows = []
         for entry in self.engine.entries.values():
             progress = SaveProgress(
@@ -96,7 +99,8 @@ class Bench:
                 entry.wanted.creation,
             )
             rows.append((row, entry.job))
-        before = Restored(open_runs=tuple(self.engine.runs.all()), last_seen=self.wall)
+        open_runs = self.engine.runs.all()[:: -1 if is_reversed else 1]
+        before = Restored(open_runs=tuple(open_runs), last_seen=self.wall)
         self.engine = Engine(self.bounds, self.now)
         self.engine.restore(rows, before, self.now)
         self.load(*(job for row, job in rows if row.creation is None))

@@ -21,6 +21,7 @@ from luad.core.events import (
     ExtendSkip,
     InstallJob,
     PauseRequested,
+    RecordSkip,
     RemoveJob,
     Restored,
     ResumeRequested,
@@ -314,6 +315,23 @@ def test_what_waits_for_a_job_that_could_not_be_restored_is_cancelled() -> None:
     assert len(bench.started()) == 1
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_what_waits_behind_a_retry_still_does_so_after_a_restart(*, is_reversed: bool) -> None:
+    bench = Bench(make_job(catch_up=CatchUp.ALL, retry=Retry(2, 60_000)))
+    bench.go_to(185)  # three at once: they run one after the other
+    bench.end(bench.started()[0], EndKind.RAISED)
+    states = [run.state for run in bench.engine.runs.all()]
+    assert states == [RunState.RETRYING, RunState.QUEUED, RunState.QUEUED]
+    bench.effects.clear()
+    bench.restart(is_reversed=is_reversed)
+    assert bench.started() == []
+    bench.go_to(246)
+    (again,) = bench.started()
+    assert again.attempt == 2
+    bench.end(again, attempt=2)
+    assert [run.attempt for run in bench.started()] == [2, 1]
+
+
 def test_what_waited_for_a_slot_before_a_long_downtime_gives_way_to_the_latest() -> None:
     bench = Bench(make_job("a"), make_job("b", schedule=Interval(61_000)), bounds=Bounds(1))
     bench.go_to(61)
@@ -344,6 +362,21 @@ def test_a_paused_job_collects_its_skips_in_one_row() -> None:
     assert bench.skips() == [("paused", 60, 60, 1)]
     assert [each.skip.count for each in bench.all(ExtendSkip)] == [2, 3]
     assert bench.engine.next_occurrence_of("tick") is None
+
+
+def test_a_paused_job_whose_row_was_refused_begins_another_one() -> None:
+    bench = Bench(make_job())
+    bench.feed(PauseRequested("r1", "tick", "lunch", "ann"))
+    bench.go_to(60)
+    (refused,) = bench.all(RecordSkip)  # the clock was there before: that instant has a row already
+    bench.feed(ClaimsRefused((refused.row_id,)))
+    bench.go_to(120)
+    bench.go_to(180)
+    assert bench.skips()[1:] == [("paused", 120, 120, 1)]
+    assert [each.skip.count for each in bench.all(ExtendSkip)] == [2]
+    bench.feed(ResumeRequested("r2", "tick", "all"))
+    assert bench.starts_at() == [60]  # one at a time; two more wait
+    assert len(bench.engine.runs.all()) == 3
 
 
 def test_a_pause_ends_by_itself_at_its_time() -> None:

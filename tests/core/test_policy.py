@@ -90,6 +90,22 @@ def test_all_beyond_the_cap_degrades_to_the_latest_and_never_to_nothing() -> Non
     assert found.skips[0].count == CATCH_UP_CAP
 
 
+def test_all_leaves_out_what_is_beyond_the_window_by_less_than_its_jitter() -> None:
+    window, jitter = 2 * HOUR, 30 * MINUTE
+    job = replace(HOURLY, catch_up=CatchUp.ALL, catch_up_window_ms=window, jitter_ms=jitter)
+    first = due_until(job, MIDNIGHT, at(1), at(2.99), Reason.DOWNTIME).runs[0]
+    for late_by, count in ((0, 3), (1, 2)):
+        now = first.fire_at + window + late_by
+        decided = due_until(job, MIDNIGHT, at(1), now, Reason.DOWNTIME)
+        fresh = [each for each in decided.runs if now - each.fire_at <= window]
+        assert list(decided.runs) == fresh
+        assert (first in fresh) is (late_by == 0)
+        missed = [(each.state, each.first, each.last, each.count) for each in decided.skips]
+        instant = first.scheduled_for
+        assert missed == ([] if first in fresh else [(RunState.MISSED, instant, instant, 1)])
+        assert len(fresh) in {count, count - 1}  # the latest may still wait for its jitter
+
+
 def test_none_runs_what_is_on_time_and_misses_the_rest() -> None:
     job = replace(HOURLY, catch_up=CatchUp.NONE, catch_up_window_ms=DAY)
     late = due(job, after=1, now=3.5)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from plain import Known, Plain, as_text
+from plain import Known, Plain, is_same
 from telling import Telling
 from world import World
 
@@ -55,39 +55,30 @@ VALUES: tuple[Any, ...] = (0, 1, True, False, None, "a", [1], [True], {"a": 1}, 
 class BusyWorld(World):
     """One seed's worth of history with dynamic jobs, metadata and alerts."""
 
-    def __init__(self, seed: int, *, with_clock_steps: bool = False) -> None:
+    def __init__(self, seed: int) -> None:
         self.plain = Plain()
         self.tags: dict[
             str, tuple[str, str] | None
         ] = {}  # request id -> what its If-Match stood for
-        self.broken: list[str] = []
         self.latest = 0
         self.outcomes: Counter[str] = Counter()
-        super().__init__(seed, with_clock_steps=with_clock_steps)
+        super().__init__(seed)
 
     # --- what happens ---
 
     def step(self) -> None:
         deed = self.dice.random()
-        if deed < 0.2:
-            self.turn([self._ask() for _ in range(self.dice.choice([1, 1, 1, 2, 4]))])
-        elif deed < 0.22:
-            self.turn([ForgetCompleted(self.wall - self.dice.choice([0, 60_000, 86_400_000]))])
-        elif deed < 0.24 and self.wanted:
-            self._break_or_mend()
-            self.turn([ConfigLoaded(dict(self.wanted))])
+        if deed < 0.3:
+            self.do([self._ask() for _ in range(self.dice.choice([1, 1, 1, 2, 4]))])
+        elif deed < 0.33:
+            self.do([ForgetCompleted(self.wall - self.dice.choice([0, 60_000, 86_400_000]))])
         else:
             super().step()
 
-    def _names(self) -> list[str]:
-        return sorted({*self.wanted, *self.plain.jobs})
+    def names(self) -> list[str]:
+        return sorted({*self.files, *self.plain.jobs})
 
-    def _break_or_mend(self) -> None:
-        """A file becomes unreadable, or good again as it was."""
-        name = self.dice.choice(sorted(self.wanted))
-        self.wanted[name] = replace(self.wanted[name], stale=not self.wanted[name].stale)
-
-    def _make_job(self, name: str) -> Job:
+    def make_job(self, name: str) -> Job:
         dice = self.dice
         to = dice.choice([None, ("ann",), ("ann", "bob")])
         also = tuple(each for each in AlertCause if dice.random() < 0.4)
@@ -95,7 +86,7 @@ class BusyWorld(World):
             to, dice.choice([1, 3, None]), dice.choice([None, 2]), dice.random() < 0.8, also
         )
         job = replace(
-            super()._make_job(name),
+            super().make_job(name),
             user=dice.choice([None, "ann", "bob"]),
             keep=dice.random() < 0.2,
             alert=alert or None,
@@ -117,7 +108,7 @@ class BusyWorld(World):
             jobs = tuple(self._new_job() for _ in range(self.dice.choice([1, 1, 3])))
             key = AnswerKey(request_id, "f") if self.dice.random() < 0.3 else None
             return CreateRequested(request_id, jobs, key)
-        name = self.dice.choice([*self._names(), "nobody"])
+        name = self.dice.choice([*self.names(), "nobody"])
         if asked > 0.9:
             return self._run_again(request_id) or DeleteRequested(request_id, name)
         if_match = self._tag_for(request_id, name)
@@ -130,14 +121,14 @@ class BusyWorld(World):
         if asked < 0.75:
             known = self.plain.jobs.get(name)
             based_on = known.job.revision if known and self.dice.random() < 0.9 else "another"
-            return ChangeRequested(request_id, name, self._make_job(name), based_on, if_match)
+            return ChangeRequested(request_id, name, self.make_job(name), based_on, if_match)
         return DeleteRequested(request_id, name, if_match)
 
     def _new_job(self) -> NewJob:
         dice = self.dice
         name = f"job-{dice.randrange(8)}" if dice.random() < 0.4 else f"dyn-{dice.randrange(6)}"
         known = self.plain.jobs.get(name)
-        job = known.job if known and dice.random() < 0.2 else self._make_job(name)
+        job = known.job if known and dice.random() < 0.2 else self.make_job(name)
         return NewJob(
             Wanted(job, creation=Creation(self.wall, "ann", dice.choice([None, "run_x"]))),
             dice.choice(["error", "keep", "replace"]),
@@ -224,7 +215,7 @@ class BusyWorld(World):
             self.fail(f"{event} was answered by {replies[request_id]}, and not by {expected}")
 
     def _written(self, event: MetadataRequested, reply: Reply) -> None:
-        if as_text(reply.value) != as_text(self.plain.jobs[event.job_name].metadata):
+        if not is_same(reply.value, self.plain.jobs[event.job_name].metadata):
             self.fail(f"{event} was answered by {reply}")
 
     def _created(self, event: CreateRequested, reply: Reply) -> None:
@@ -313,7 +304,7 @@ class BusyWorld(World):
                 known.creation,
             ):
                 self.fail(f"{entry.wanted} is in force, and not {known.job}, {known.creation}")
-            if as_text(dict(entry.current.metadata)) != as_text(known.metadata):
+            if not is_same(dict(entry.current.metadata), known.metadata):
                 self.fail(f"{entry.job.name} has {entry.current.metadata}, not {known.metadata}")
         if self.engine.next_wake_up() is not None and any(
             each.wanted.is_dynamic for each in there.values()
@@ -332,7 +323,7 @@ class BusyWorld(World):
                 entry.job_id,
                 entry.job.revision,
                 entry.wanted.creation,
-            ) or as_text(vars_of(row.progress)) != as_text(vars_of(progress_of(entry))):
+            ) or not is_same(vars_of(row.progress), vars_of(progress_of(entry))):
                 self.fail(f"stored: {row}, in force: {entry}")
 
     def _never_after_removal(self, effects: Sequence[Effect]) -> None:

@@ -17,9 +17,12 @@ from luad.core.model import JSON, METADATA_LIMIT, Creation, Instant, Job, Once, 
 ABSENT = object()
 
 
-def as_text(value: JSON) -> str:
-    """JSON tells true from 1; Python does not."""
-    return json.dumps(value, sort_keys=True)
+as_text = json.JSONEncoder(sort_keys=True).encode
+"""JSON tells true from 1; Python does not."""
+
+
+def is_same(one: JSON, other: JSON) -> bool:
+    return repr(one) == repr(other) or as_text(one) == as_text(other)
 
 
 @dataclass

@@ -1,7 +1,9 @@
-"""The whole engine against worlds made of dice: whatever happens, the promises hold."""
+"""The whole daemon but its hands against months made of dice: whatever happens, the promises hold."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,102 +12,88 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from busy import BusyWorld
-from campaign import judge
-from checker import violations
-from world import World
+from campaign import digest, judge, live, wrong_with
+from history import Acknowledged, Found, Loaded, Slept, Stepped, Stopped, StoreFailed
+from scenery import FAULTS
+from world import MONTH, World
 
-STEPS = 400
-FOUND_SEEDS = {"steady clock": [10, 11, 19], "stepped clock": [6, 16, 27, 29, 119, 130]}
-FOUND_BUSY_SEEDS = [0, 1, 4, 30, 81]
+CAMPAIGN = Path(__file__).parent / "campaign.py"
+CHUNK = 80
 
 
-def live(seed: int, *, with_clock_steps: bool) -> World:
-    world = World(seed, with_clock_steps=with_clock_steps)
-    for _ in range(STEPS):
-        world.step()
+@pytest.mark.slow
+@pytest.mark.parametrize("first_seed", range(0, 6 * CHUNK, CHUNK))
+def test_no_promise_is_broken_in_any_month(first_seed: int) -> None:
+    for seed in range(first_seed, first_seed + CHUNK):
+        assert judge(seed) == [], f"python tests/simulation/campaign.py --seed {seed} --verbose"
+
+
+@pytest.mark.slow
+def test_the_promises_hold_wherever_the_daemon_dies() -> None:
+    """One life, ended at every point before and after every single effect."""
+    points = _live_to_the_end(None).burnt
+    assert points > 30
+    for point in range(points):
+        assert wrong_with(_live_to_the_end(point)) == [], f"it dies at point {point}"
+
+
+def _live_to_the_end(dies_at: int | None) -> World:
+    world = World(4, faults=frozenset({"dense"}))
+    world.fuse = dies_at
+    for _ in range(12):
+        world.live_or_die(world.step)
+    world.fuse = None
+    world.heal()
+    for _ in range(6):
+        world.wait()
+    assert world.crashes >= (dies_at is not None)
     return world
 
 
-def live_busily(seed: int, *, with_clock_steps: bool = False) -> BusyWorld:
-    world = BusyWorld(seed, with_clock_steps=with_clock_steps)
-    for _ in range(STEPS):
-        world.step()
-        assert world.broken == [], f"seed {seed}"
-    return world
+@pytest.mark.slow
+def test_a_seed_replays_exactly_whatever_the_order_of_sets_is() -> None:
+    digests = {
+        subprocess.run(
+            [sys.executable, str(CAMPAIGN), "--seeds", "8", "--digest"],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for hash_seed in ("0", "1", "2")
+    }
+    assert digests == {digest(range(8))}
+    assert digest(range(8)) != digest(range(1, 9))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first_seed", range(0, 80, 20))
-def test_the_promises_hold_through_crashes_and_reloads(first_seed: int) -> None:
-    for seed in range(first_seed, first_seed + 20):
-        assert violations(live(seed, with_clock_steps=False)) == [], f"seed {seed}"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("first_seed", range(0, 120, 40))
-def test_the_promises_hold_when_the_clock_is_stepped(first_seed: int) -> None:
-    for seed in range(first_seed, first_seed + 40):
-        assert violations(live(seed, with_clock_steps=True)) == [], f"seed {seed}"
-
-
-@pytest.mark.parametrize("seed", FOUND_SEEDS["steady clock"])
-def test_a_seed_that_once_found_a_mistake_stays_clean(seed: int) -> None:
-    assert violations(live(seed, with_clock_steps=False)) == []
-
-
-@pytest.mark.parametrize("seed", FOUND_SEEDS["stepped clock"])
-def test_a_seed_that_once_found_a_mistake_with_clock_steps_stays_clean(seed: int) -> None:
-    assert violations(live(seed, with_clock_steps=True)) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("first_seed", range(100, 140, 20))
-def test_they_hold_for_jobs_that_are_made_and_changed_meanwhile(first_seed: int) -> None:
-    for seed in range(first_seed, first_seed + 20):
-        assert violations(live_busily(seed)) == [], f"seed {seed}"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("first_seed", range(100, 140, 20))
-def test_also_when_the_clock_is_stepped(first_seed: int) -> None:
-    for seed in range(first_seed, first_seed + 20):
-        assert violations(live_busily(seed, with_clock_steps=True)) == [], f"seed {seed}"
-
-
-@pytest.mark.parametrize("seed", FOUND_BUSY_SEEDS)
-def test_a_seed_that_once_found_a_mistake_with_dynamic_jobs_stays_clean(seed: int) -> None:
-    assert violations(live_busily(seed)) == []
-
-
-def test_a_seed_replays_exactly() -> None:
-    one, other = (live(7, with_clock_steps=True) for _ in range(2))
-    assert one.starts == other.starts
-    assert one.store.runs == other.store.runs
-
-
-def test_the_worlds_are_eventful() -> None:
+def test_the_months_are_eventful() -> None:
     """A simulation in which nothing happens proves nothing."""
-    worlds = [live(seed, with_clock_steps=False) for seed in range(10)]
-    states = {run.state.value for world in worlds for run in world.store.runs.values()}
-    reasons = {skip.reason.value for world in worlds for _, skip in world.store.skips.values()}
-    assert {"succeeded", "failed", "timed_out", "cancelled", "lost"} <= states
-    assert {"overlap", "paused", "coalesced", "removed", "downtime"} <= reasons
-    assert sum(world.crashes for world in worlds) > 50
-
-
-def test_the_busy_worlds_are_eventful() -> None:
-    worlds = [live_busily(seed) for seed in range(10, 20)]
-    happened = sum((world.outcomes for world in worlds), Counter())
-    expected = {"created", "kept", "replaced", "refused", "left", "forgotten", "alert", "recovery"}
+    worlds, histories = [], []
+    for seed in range(40):
+        worlds.append(live(seed))
+        histories.append(worlds[-1].history())
+    assert all(history.steady >= MONTH for history in histories)
+    assert {fault for world in worlds for fault in world.chosen} == set(FAULTS)
+    states = {row.run.state.value for history in histories for row in history.rows}
+    assert states >= {"succeeded", "failed", "timed_out", "cancelled", "lost", "skipped", "missed"}
+    reasons = {row.run.reason.value for each in histories for row in each.rows if row.run.reason}
+    assert reasons >= {"overlap", "paused", "coalesced", "removed", "downtime", "clock"}
+    assert reasons >= {"replaced", "requested", "draining"}
+    kinds = Counter(type(fact) for history in histories for fact in history.log)
+    for kind in (Acknowledged, Found, Loaded, Slept, Stepped, Stopped, StoreFailed):
+        assert kinds[kind] > 20, kind
+    happened = sum((world.outcomes for world in worlds if hasattr(world, "outcomes")), Counter())
+    expected = {"created", "kept", "replaced", "refused", "left", "alert", "recovery"}
     expected |= {f"{each}Requested None" for each in ("Change", "Delete", "Metadata")}
     expected |= {f"{each}Requested file_owned" for each in ("Change", "Delete")}
-    expected |= {"MetadataRequested precondition_failed", "ChangeRequested conflict"}
-    assert {each for each in expected if happened[each] < 5} == set()
-    assert sum(world.crashes for world in worlds) > 50
-    assert sum(bool(world.engine._state.shadowed) for world in worlds) > 0
+    expected |= {"MetadataRequested precondition_failed"}
+    assert {each for each in expected if not happened[each]} == set()
 
 
-@pytest.mark.parametrize("seed", [4, 7])
-def test_the_campaign_judges_a_seed(seed: int) -> None:
-    assert judge(seed) == []
+def test_a_world_that_falls_over_breaks_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("as it happens")
+
+    monkeypatch.setattr("luad.core.ledger.Ledger.apply", fail)
+    assert "as it happens" in judge(0)[0]

@@ -1,287 +1,405 @@
-"""A world in which the whole engine lives: a virtual clock, a store that is a dict, scripted handlers.
+"""A month with luad, made of dice: files that come, break and go, requests, crashes, clocks that are set.
 
-Everything follows from one seed. A step may load, edit or remove jobs, let time pass, let handlers end,
-ask for things, step the clock, or crash the daemon at any point between deciding and doing.
+Everything follows from one seed, which also chooses what may go wrong in it at all.
 """
 
 from __future__ import annotations
 
-import random  # noqa: TID251 - the world is made of dice; the seed is the test
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from random import Random  # noqa: TID251 - worlds are made of dice; the seed is the test
 
-from dictstore import RECORDS, DictStore
+from history import (
+    Draining,
+    Healed,
+    History,
+    Kept,
+    Limit,
+    Loaded,
+    Sampled,
+    Slept,
+    Stepped,
+)
+from machine import Crash, Machine, Outage
+from scenery import FAULTS, choose_job, choose_place, choose_schedule
 
-from luad.core.engine import Engine
 from luad.core.events import (
     AttemptEnded,
-    AttemptStarted,
     CancelRequested,
-    ClaimsRefused,
     ConfigLoaded,
-    Deliver,
-    Effect,
+    DrainRequested,
     Event,
     PauseRequested,
-    Reply,
     ResumeRequested,
-    StartAttempt,
-    StopAttempt,
-    StoredJob,
+    RetryRequested,
     Ticked,
     TriggerRequested,
 )
 from luad.core.model import (
-    CatchUp,
-    Cron,
+    DAY,
+    HOUR,
+    MINUTE,
+    TERMINAL_STATES,
     Ending,
     EndKind,
-    Instant,
-    Interval,
     Job,
-    Now,
-    Once,
-    OnLost,
     Origin,
-    Overlap,
-    ProcessIdentity,
-    Retry,
     RunState,
     Trigger,
     Wanted,
 )
 
-START = 1_790_000_000_000  # 2026-09-21T14:13:20Z
-DEEDS = (StartAttempt, StopAttempt, Deliver, Reply)
+MONTH = 30 * DAY
+LIMITS = {"stray alarms": Limit(most=0), "stray names": Limit(most=0)}
 
 
 @dataclass
-class Process:
-    run_id: str
-    attempt: int
-    ends_at: int  # of the steady clock
-    ending: EndKind
+class File:
+    """A file of jobs.d as it is, and the job it had when it was last good and loaded."""
+
+    path: str
+    job: Job | None  # None while it is broken
+    last_good: Job | None = None
 
 
-@dataclass(frozen=True)
-class Start:
-    run_id: str
-    attempt: int
-    at: Instant
-    fire_at: Instant
-    job_name: str
-
-
-class World:
+class World(Machine):
     """One seed's worth of history."""
 
-    def __init__(self, seed: int, *, with_clock_steps: bool = False) -> None:
-        self.dice = random.Random(seed)  # noqa: S311 - no secrets here
-        self.with_clock_steps = with_clock_steps
-        self.wall, self.elapsed = START, 5_000_000
-        self.store = DictStore()
-        self.wanted: dict[str, Wanted] = {}
-        self.processes: dict[str, Process] = {}
-        self.starts: list[Start] = []
-        self.ends: dict[tuple[str, int], Instant] = {}
-        self.replies: list[str] = []
-        self.delivered: set[str] = set()
-        self.revision = 0
-        self.requests = 0
-        self.crashes = 0
-        self.engine = self._boot()
+    def __init__(self, seed: int, *, faults: frozenset[str] | None = None) -> None:
+        dice = Random(seed)  # noqa: S311 - no secrets here
+        self.zone, wall = choose_place(dice)
+        chosen = [each for each in FAULTS if dice.random() < 0.5]
+        self.chosen = self.faults = frozenset(chosen) if faults is None else faults
+        capacity = dice.choice([1, 2]) if "crowd" in self.faults else 50
+        super().__init__(dice, wall, capacity)
+        self.files: dict[str, File] = {}
+        self.revision = self.requests = self.loads = 0
+        self.wrong_by = 0
+        self.until = self.steady + MONTH
+        self.idle_turns = 0
+        for _ in range(3):
+            self.edit_files("add")
+        self.live_or_die(partial(self.boot, self.load_event()))
 
-    # --- the clock ---
+    # --- the course of a month ---
 
-    @property
-    def now(self) -> Now:
-        return Now(self.wall, self.elapsed)
+    def live(self) -> None:
+        """Live a month, then let everything be well for a while."""
+        while self.steady < self.until:
+            for _ in range(self.dice.randrange(2, 6)):
+                self.step()
+            away = self.dice.choice([12 * HOUR, 2 * DAY, 5 * DAY, 9 * DAY])
+            self.spend(min(self.until - self.steady, away))
+            self.take_sample()
+        self.heal()
+        for _ in range(10):
+            self.wait()
+        self.take_sample()
 
-    def pass_time(self, ms: int) -> None:
-        self.wall += ms
-        self.elapsed += ms
+    def history(self) -> History:
+        return History(
+            tuple(self.facts),
+            self.storage.rows(),
+            self.wall,
+            self.steady,
+            frozenset(self.processes),
+            LIMITS,
+        )
 
-    # --- the daemon ---
+    def live_or_die(self, act: Callable[[], None]) -> None:
+        """Do something with the daemon; if that kills it, start the next one."""
+        while True:
+            try:
+                act()
+            except Crash:
+                self.fall()
+                act = partial(self.boot, self.load_event())
+            else:
+                return
 
-    def _boot(self) -> Engine:
-        self.processes.clear()  # keepers end their runs when the daemon is gone
-        engine = Engine(self.dice.choice([1, 2, 50]), self.now)
-        jobs, before = self.store.restore()
-        engine.restore(jobs, before, self.now)
-        self.engine = engine
-        self.restored()
-        lost: list[Event] = [
-            AttemptEnded(run.id, run.attempt, Ending(EndKind.LOST, self.wall))
-            for run in before.open_runs
-            if run.state is RunState.RUNNING
-        ]
-        self.turn([*lost, ConfigLoaded(dict(self.wanted))], may_crash=False)
-        return engine
+    def do(self, events: list[Event]) -> None:
+        """One turn, perhaps the last one of this daemon."""
+        if "crash" in self.faults and self.dice.random() < 0.05:
+            self.fuse = self.dice.randrange(8)
+        if "store" in self.faults and self.outage is None and self.dice.random() < 0.04:
+            self.outage = self.choose_outage()
+        self.live_or_die(partial(self.turn, events))
+        self.fuse = None
 
-    def turn(self, events: list[Event], *, may_crash: bool = True) -> None:
-        crash_at = self.dice.random() if may_crash and self.dice.random() < 0.04 else 2.0
-        effects = self.engine.handle(events, self.now)
-        if crash_at < 0.3:  # decided, nothing written
-            self._crash()
-            return
-        before = {each.name: each for each in self.store.jobs.values()}
-        records = [each for each in effects if isinstance(each, RECORDS)]
-        refused = self.store.apply(records, self.wall)
-        self.committed(before, events, effects)
-        deeds = [each for each in effects if isinstance(each, DEEDS)]
-        if crash_at < 1.0:  # written, a part of it done
-            deeds = deeds[: int(crash_at * len(deeds))]
-        for deed in deeds:
-            self._do(deed, refused)
-        if crash_at < 1.0:
-            self._crash()
-        elif refused:
-            self.turn([ClaimsRefused(refused)], may_crash=False)
+    def choose_outage(self) -> Outage:
+        is_late = self.dice.random() < 0.4
+        if self.dice.random() < 0.5:
+            return Outage(self.steady, 1, is_late)
+        return Outage(self.steady + self.dice.choice([2_000, MINUTE, 3 * HOUR]), 0, is_late)
 
-    def restored(self) -> None:
-        """Look at an engine that has been given what the store remembers."""
-
-    def committed(
-        self, before: dict[str, StoredJob], events: Sequence[Event], effects: Sequence[Effect]
-    ) -> None:
-        """Look at a batch whose records are written; *before*: the jobs as they were stored then."""
-
-    def _do(self, deed: object, refused: tuple[str, ...]) -> None:
-        match deed:
-            case StartAttempt(run, job):
-                if run.id in refused:
-                    return
-                self.starts.append(Start(run.id, run.attempt, self.wall, run.fire_at, job.name))
-                lasts = self.dice.choice([0, 50, 3_000, 61_000, 400_000])
-                kind = self.dice.choice(
-                    [EndKind.RETURNED] * 4 + [EndKind.RAISED, EndKind.TIMED_OUT, EndKind.SIGNALLED]
-                )
-                self.processes[run.id] = Process(run.id, run.attempt, self.elapsed + lasts, kind)
-            case StopAttempt(run_id):
-                if run_id in self.processes:
-                    self.processes[run_id].ends_at = self.elapsed + self.dice.choice([0, 500])
-                    self.processes[run_id].ending = EndKind.CANCELLED
-            case Deliver(message):
-                assert message.id in self.store.messages, "posted, then sent"
-                self.delivered.add(message.id)
-            case Reply(error=error):
-                self.replies.append(error or "ok")
-
-    def _crash(self) -> None:
-        self.crashes += 1
-        for process in self.processes.values():
-            self.ends[(process.run_id, process.attempt)] = self.wall
-        self.pass_time(self.dice.choice([1, 200, 30_000, 3_600_000, 90_000_000]))
+    def fall(self) -> None:
+        """The daemon has died; time passes, and things change, until it is started again."""
+        is_survived = "survivors" in self.faults
+        is_reboot = "reboot" in self.faults and self.dice.random() < 0.3
+        self.die(0.3 if is_survived and not is_reboot else 0.0)
+        self.pass_time(self.dice.choice([1, 200, 30_000, HOUR, 25 * HOUR]))
+        self.reap()
         if self.dice.random() < 0.3:
-            self._edit_files(self.dice.choice(["add", "edit", "remove"]))
-        self._boot()
+            self.edit_files(self.dice.choice(["add", "edit", "remove", "break", "mend"]))
+        if is_reboot:
+            self.boot_number += 1
+            self.epoch = 20_000 - self.steady
+            if "rtc" in self.faults and not self.wrong_by:
+                self.wrong_by = 1_000_000 - self.wall
+                self.set_clock(self.wrong_by)
+        elif "step" in self.faults and self.dice.random() < 0.2:
+            self.set_clock(self.dice.choice([-2 * HOUR, -90_000, HOUR]))
+        for file in self.files.values():  # what the store knows is the last good version now
+            row = self._stored_by_name().get(file.path.split("/")[-1].removesuffix(".yaml"))
+            known = row is not None and row.creation is None
+            file.last_good = self.store.definitions[row.revision] if row and known else None
+
+    def heal(self) -> None:
+        """From here on nothing goes wrong."""
+        self.faults = frozenset()
+        self.fuse = None
+        if self.outage is not None:
+            self.pass_time(max(0, self.outage.until - self.steady))
+            self.outage.times = 0
+            self.note(Slept, 0)
+        if self.wrong_by:
+            self.set_clock(-self.wrong_by)
+            self.wrong_by = 0
+        self.do([*self.reap(), Ticked()])
+        self.note(Healed)
+
+    # --- time ---
+
+    def wait(self, limit: int = 6 * HOUR) -> None:
+        """Sleep as the daemon does: until its alarm goes off or a process ends."""
+        sleep = limit
+        if self.alarm.at is not None:
+            sleep = min(sleep, self.alarm.at - self.wall)
+        for process in self.processes.values():
+            sleep = min(sleep, process.ends_at - self.steady)
+        sleep = max(0, sleep)
+        self.idle_turns = 0 if sleep else self.idle_turns + 1
+        assert self.idle_turns < 300, "the daemon turns and turns, and no time passes"
+        self.pass_time(sleep)
+        events = self.reap()
+        if events and "reports" in self.faults and self.dice.random() < 0.2:
+            events.append(self.dice.choice(events))
+        self.do(events or [Ticked()])
+
+    def spend(self, ms: int) -> None:
+        """Let *ms* pass: alarm by alarm as long as that gets on, then by some longer absence."""
+        until = self.steady + ms
+        for _ in range(self.dice.choice([2, 4, 8])):
+            if self.steady >= until:
+                return
+            self.wait(until - self.steady)
+        if self.steady >= until:
+            return
+        if "sleep" in self.faults and self.dice.random() < 0.5:
+            self.sleep(until - self.steady)
+        elif "store" in self.faults and self.dice.random() < 0.3:
+            self.outage = Outage(until, 0, self.dice.random() < 0.4)
+            self.wait()
+            if self.steady < until:
+                self.sleep(until - self.steady)
+        elif "crash" in self.faults and self.dice.random() < 0.6:
+            self.fuse = 0
+            self.live_or_die(self.burn)
+        else:
+            self.restart(until)
+
+    def sleep(self, ms: int) -> None:
+        """The machine is suspended, or the daemon stands still; its processes may go on."""
+        self.pass_time(ms)
+        self.note(Slept, ms)
+        self.do([*self.reap(), Ticked()])
+
+    def restart(self, until: int) -> None:
+        """Stop the daemon as it should be stopped, and start it again at *until*."""
+        self.note(Draining)
+        self.do([DrainRequested(is_impatient=self.dice.random() < 0.5)])
+        if not self.engine.is_draining:  # it has died of it, and was started again
+            return
+        while self.processes:
+            self.pass_time(
+                max(0, min(each.ends_at for each in self.processes.values()) - self.steady)
+            )
+            self.do(self.reap())
+            if not self.engine.is_draining:
+                return
+        self.die()
+        self.pass_time(max(1, until - self.steady))
+        self.live_or_die(partial(self.boot, self.load_event()))
+
+    def set_clock(self, by: int) -> None:
+        by = max(by, -self.wall)  # no machine lets anybody go beyond 1970
+        self.wall += by
+        self.note(Stepped, by)
 
     # --- steps ---
 
     def step(self) -> None:
-        deed = self.dice.random()
-        if deed < 0.12:
-            self._edit_files(self.dice.choice(["add", "add", "edit", "remove"]))
-            self.turn([ConfigLoaded(dict(self.wanted))])
-        elif deed < 0.22 and self.wanted:
-            self.turn([self._some_request()])
-        elif deed < 0.25 and self.with_clock_steps:
-            self.wall += self.dice.choice(
-                [-7_200_000, -90_000, -1_500, -400, -3, 2_000, 90_000, 3_600_000]
+        dice, deed = self.dice, self.dice.random()
+        if self.wrong_by and dice.random() < 0.4:
+            self.set_clock(-self.wrong_by)
+            self.wrong_by = 0
+            self.do([Ticked()])
+        elif deed < 0.12:
+            self.edit_files(dice.choice(["add", "edit", "edit", "remove", "break", "mend", "move"]))
+            self.load()
+        elif deed < 0.24:
+            self.do([self.some_request() or Ticked()])
+        elif deed < 0.29 and "step" in self.faults:
+            self.set_clock(
+                dice.choice([-25 * HOUR, -2 * HOUR, -90_000, -1_500, 2_000, 90_000, HOUR, 3 * DAY])
             )
-            self.turn([Ticked()])
-        elif deed < 0.35:
-            self.pass_time(self.dice.choice([1, 10, 999, 45_000, 400_000, 7_300_000]))
-            self.turn([Ticked()])
+            self.do([Ticked()])
+        elif deed < 0.33 and "drift" in self.faults:
+            by = dice.choice([-400, -3, 300])
+            self.wall += by
+            self.do([Ticked()])
+            self.wall -= by
+        elif deed < 0.38 and "sleep" in self.faults:
+            self.sleep(dice.choice([10, 999, 45_000, 3 * MINUTE, 2 * HOUR, 8 * HOUR]))
+        elif deed < 0.41 and "crash" in self.faults:
+            self.fuse = 0
+            self.live_or_die(self.burn)
+        elif deed < 0.43 and "reports" in self.faults:
+            self.do([self.late_report()])
+        elif deed < 0.44:
+            self.restart(self.steady + dice.choice([1, MINUTE]))
         else:
-            self._wait_for_next()
+            self.wait()
 
-    def _wait_for_next(self) -> None:
-        """Sleep as the daemon does: until the engine's wake-up or a process ends, 30 s at most."""
-        wake_up = self.engine.next_wake_up()
-        ends = min((each.ends_at for each in self.processes.values()), default=None)
-        sleep = 30_000
-        if wake_up is not None:
-            sleep = min(sleep, wake_up - self.wall)
-        if ends is not None:
-            sleep = min(sleep, ends - self.elapsed)
-        self.pass_time(max(0, sleep))
-        over = [each for each in self.processes.values() if each.ends_at <= self.elapsed]
-        events: list[Event] = []
-        for process in over:
-            del self.processes[process.run_id]
-            self.ends[(process.run_id, process.attempt)] = self.wall
-            ending = Ending(process.ending, self.wall)
-            events.append(
-                AttemptStarted(
-                    process.run_id, process.attempt, self.wall, ProcessIdentity(1, 2, "boot")
-                )
-            )
-            events.append(AttemptEnded(process.run_id, process.attempt, ending))
-        self.turn(events or [Ticked()])
+    def late_report(self) -> Event:
+        """Of a run that is over, or of an attempt that is."""
+        runs = list(self.store.runs.values())[-8:]
+        if not runs:
+            return Ticked()
+        run = self.dice.choice(runs)
+        attempt = run.attempt if run.state in TERMINAL_STATES else run.attempt - 1
+        return AttemptEnded(run.id, attempt, Ending(EndKind.RAISED, self.wall))
 
-    def _some_request(self) -> Event:
+    def some_request(self) -> Event | None:
         self.requests += 1
         request_id = f"req_{self.requests}"
-        name = self.dice.choice(self._names())
-        match self.dice.choice(["trigger", "pause", "resume", "cancel"]):
+        names = self.names()
+        if not names:
+            return None
+        name = self.dice.choice(names)
+        match self.dice.choice(["trigger", "pause", "resume", "cancel", "retry"]):
             case "trigger":
-                return TriggerRequested(request_id, name, Trigger.MANUAL)
+                force = self.dice.random() < 0.2
+                return TriggerRequested(request_id, name, Trigger.MANUAL, force=force)
             case "pause":
-                until = self.dice.choice([None, self.wall + 100_000])
+                until = self.dice.choice([None, self.wall + 100_000, self.wall + 30 * HOUR])
                 return PauseRequested(request_id, name, "because", "ann", until)
             case "resume":
                 return ResumeRequested(request_id, name, self.dice.choice(["none", "one", "all"]))
+            case "retry":
+                ended = [run for run in self.store.runs.values() if run.state in TERMINAL_STATES]
+                return RetryRequested(request_id, self.dice.choice(ended[-5:])) if ended else None
             case _:
                 open_ids = [run.id for run in self.engine.runs.all()]
-                run_id = self.dice.choice(open_ids) if open_ids else "run_none"
-                return CancelRequested(request_id, run_id)
+                return CancelRequested(request_id, self.dice.choice(open_ids or ["run_none"]))
 
-    def _names(self) -> list[str]:
-        """Return the names that requests may be about."""
-        return sorted(self.wanted)
+    def names(self) -> list[str]:
+        """The names that requests may be about."""
+        return sorted(self.files)
 
-    def _edit_files(self, what: str) -> None:
-        names = sorted(self.wanted)
-        if what == "add" and len(names) < 6:
-            self._want(f"job-{self.dice.randrange(8)}")
-        elif what == "edit" and names:
-            self._want(self.dice.choice(names))
-        elif what == "remove" and names:
-            del self.wanted[self.dice.choice(names)]
+    # --- files ---
 
-    def _want(self, name: str) -> None:
-        old = self.wanted.get(name)
-        job = self._make_job(name)
+    def view(self) -> dict[str, Wanted]:
+        """What a look at the folder gives: the jobs, and last good ones where a file is broken."""
+        found = {}
+        for name, file in self.files.items():
+            if file.job is not None:
+                found[name] = Wanted(file.job, Origin(file.path))
+            elif file.last_good is not None:
+                found[name] = Wanted(file.last_good, Origin(file.path), stale=True)
+        return found
+
+    def load_event(self) -> ConfigLoaded:
+        self.loads += 1
+        view = self.view()
+        for name, wanted in view.items():
+            self.files[name].last_good = wanted.job
+        return ConfigLoaded(view, 0, f"load-{self.loads}")
+
+    def load(self) -> None:
+        """Load the files, and see that this touches only what has changed."""
+        event = self.load_event()
+        before, at, crashes = self.kept(), self.steady, self.crashes
+        self.do([event])
+        if (self.steady, self.crashes) == (at, crashes):
+            wanted = {name: each.job.revision for name, each in event.wanted.items()}
+            self.note(Loaded, wanted, before, self.kept())
+
+    def kept(self) -> dict[str, Kept]:
+        found = {}
+        for name, entry in self.engine.entries.items():
+            if not entry.wanted.is_dynamic:
+                waits_for = self.engine.next_occurrence_of(name)
+                at = None if waits_for is None else waits_for.scheduled_for
+                found[name] = Kept(entry.job.revision, at, entry.consecutive_failures)
+        return found
+
+    def edit_files(self, what: str) -> None:
+        dice, names = self.dice, sorted(self.files)
+        if what == "add" or not names:
+            if len(names) < 6:
+                self.write_file(f"job-{dice.randrange(8)}")
+            return
+        name = dice.choice(names)
+        file = self.files[name]
+        match what:
+            case "edit":
+                self.write_file(name)
+            case "remove":
+                del self.files[name]
+            case "move":
+                file.path = f"jobs.d/{dice.choice('abc')}/{name}.yaml"
+            case "break" if "broken files" in self.faults:
+                file.job = None
+            case "mend" if file.job is None:
+                if file.last_good is not None and dice.random() < 0.5:
+                    file.job = file.last_good
+                else:
+                    self.write_file(name)
+            case _:
+                pass
+
+    def write_file(self, name: str) -> None:
+        file = self.files.get(name)
+        job = self.make_job(name)
+        old = file.job or file.last_good if file else None
         if old is not None and self.dice.random() < 0.3:  # an edit that leaves the schedule alone
-            job = replace(job, schedule=old.job.schedule, jitter_ms=old.job.jitter_ms)
-        self.wanted[name] = Wanted(job, Origin(f"jobs.d/{name}.yaml"))
+            job = replace(job, schedule=old.schedule, jitter_ms=old.jitter_ms, enabled=old.enabled)
+        if file is None:
+            self.files[name] = File(f"jobs.d/{name}.yaml", job)
+        else:
+            file.job = job
 
-    def _make_job(self, name: str) -> Job:
+    def make_job(self, name: str) -> Job:
         self.revision += 1
-        dice = self.dice
-        schedule = dice.choice(
-            [
-                Cron("* * * * *"),
-                Cron("*/5 * * * *", "America/New_York"),
-                Cron("0 * * * *"),
-                Cron("30 2 * * *", "Europe/London"),
-                Interval(dice.choice([1_000, 7_000, 60_000])),
-                Interval(3_600_000, START),
-                Once(self.wall + dice.choice([-5_000, 5_000, 600_000])),
-            ]
+        is_dense = "dense" in self.faults
+        schedule = choose_schedule(self.dice, self.zone, self.wall, is_dense=is_dense)
+        return choose_job(self.dice, name, f"revision-{self.revision}", schedule)
+
+    # --- how much there is ---
+
+    def take_sample(self) -> None:
+        state = self.engine._state
+        groups = state.timetable._groups.values()
+        expected = sum(each.pending is not None for each in groups)
+        expected += sum(
+            each.pause is not None and each.pause.until is not None
+            for each in state.entries.values()
         )
-        return Job(
-            name,
-            "handlers:any",
-            schedule,
-            f"revision-{self.revision}",
-            overlap=dice.choice(list(Overlap)),
-            catch_up=dice.choice(list(CatchUp)),
-            catch_up_window_ms=dice.choice([10_000, 3_600_000]),
-            retry=Retry(dice.choice([1, 3]), dice.choice([0, 5_000]), 2.0),
-            on_lost=dice.choice(list(OnLost)),
-            jitter_ms=dice.choice([0, 0, 700]),
-            pause_after_failures=dice.choice([None, None, 3]),
-            max_running=2,
-        )
+        expected += sum(run.state is RunState.RETRYING for run in state.runs.all())
+        values = {
+            "stray alarms": abs(len(state.timetable._wheel) - expected),
+            "stray names": len(state.names) - len(state.entries),
+        }
+        self.note(Sampled, values)

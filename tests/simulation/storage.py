@@ -1,0 +1,121 @@
+"""The store of the simulated worlds: the real statements of luad.store, over a database in memory.
+
+A naive twin (`DictStore`) is told the same, and must say the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+
+from dictstore import DictStore
+from sqlalchemy import Connection, create_engine, event, select
+from sqlalchemy.pool import StaticPool
+
+from luad.core.events import Record, Restored, StoredJob
+from luad.core.model import Instant, Run
+from luad.store import reads, writes
+from luad.store.schema import metadata, runs
+from luad.store.shapes import RunRow
+from luad.store.values import read_run
+
+
+@cache
+def _memory() -> tuple[sqlite3.Connection, Connection, bytes]:
+    """One database for all worlds of this process, and what it looks like when it is fresh."""
+    raw = sqlite3.connect(":memory:", isolation_level=None)
+    raw.execute("PRAGMA foreign_keys = ON")
+    engine = create_engine("sqlite+pysqlite://", creator=lambda: raw, poolclass=StaticPool)
+    event.listen(engine, "begin", lambda each: each.exec_driver_sql("BEGIN IMMEDIATE"))
+    metadata.create_all(engine)
+    return raw, engine.connect(), raw.serialize()
+
+
+class Storage:
+    """What a world remembers. A second one takes the database away from the first."""
+
+    _latest: Storage | None = None
+
+    def __init__(self) -> None:
+        raw, connection, fresh = _memory()
+        raw.deserialize(fresh)
+        Storage._latest = self
+        self._connection = connection
+        self._seen_at: Instant | None = None
+        self.twin = DictStore()
+        self.disagreements: list[str] = []
+
+    def write(self, records: Sequence[Record], now: Instant) -> tuple[str, ...]:
+        """Write one batch, as `Store.apply` does; return the ids of the refused claims."""
+        with self._connection.begin():
+            refused = writes.write(self._connection, records, now)
+        self._seen_at = now
+        return refused
+
+    def write_both(self, records: Sequence[Record], now: Instant) -> tuple[str, ...]:
+        """Write one batch for the first time."""
+        refused = self.write(records, now)
+        expected = self.twin.apply(list(records), now)
+        if refused != expected:
+            self.disagreements.append(f"store: {refused} was refused, and not {expected}")
+        return refused
+
+    def restored(self) -> Restored:
+        """What the next daemon gets."""
+        with self._connection.begin():
+            if (
+                self._seen_at is not None
+            ):  # a store notes that with every write; once is enough here
+                writes.see(self._connection, self._seen_at)
+            found = reads.restored(self._connection)
+        jobs = {each.job_id: _facts(each) for each in found.jobs}
+        expected = {each.job_id: _facts(each) for each in self.twin.jobs.values()}
+        self._hold("jobs", jobs, expected)
+        open_runs = {run.id: run for run in found.open_runs}
+        self._hold("open runs", open_runs, {run.id: run for run in self.twin.open_runs()})
+        return found
+
+    def rows(self) -> tuple[RunRow, ...]:
+        """The whole history."""
+        assert Storage._latest is self, "another world has the database by now"
+        with self._connection.begin():
+            rows = tuple(map(read_run, self._connection.execute(select(runs))))
+        kept: dict[str, Run] = {}
+        spans: dict[str, tuple[object, ...]] = {}
+        for row in rows:
+            if row.first_scheduled_for is None:
+                kept[row.run.id] = row.run
+            else:
+                first, last = row.first_scheduled_for, row.run.scheduled_for
+                state, reason = row.run.state, row.run.reason
+                spans[row.run.id] = (state, reason, first, last, row.count, row.is_count_capped)
+        self._hold("runs", kept, self.twin.runs)
+        expected = {
+            row_id: (
+                skip.state,
+                skip.reason,
+                skip.first,
+                skip.last,
+                skip.count,
+                skip.is_count_capped,
+            )
+            for row_id, (_, skip) in self.twin.skips.items()
+        }
+        self._hold("skips", spans, expected)
+        return rows
+
+    def _hold(self, what: str, found: dict[str, object], expected: dict[str, object]) -> None:
+        if found != expected:
+            names = sorted(
+                name for name in {*found, *expected} if found.get(name) != expected.get(name)
+            )
+            self.disagreements += [
+                f"store: {what}: {found.get(name)} is stored, and not {expected.get(name)}"
+                for name in names[:2]
+            ]
+
+
+def _facts(row: StoredJob) -> tuple[object, ...]:
+    made = row.creation
+    return row.name, row.revision, row.origin, row.installed_at, row.progress, made
