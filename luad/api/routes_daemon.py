@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from luad.api import views
+from luad.api.afar import is_afar
 from luad.api.context import context_of, json_response
 from luad.api.params import MAX_LIMIT, Query, read_body, wrong_parameter
 from luad.api.streams import StreamResponse
@@ -183,6 +184,8 @@ async def healthz(request: Request) -> Response:
     status = "failing" if faults else "degraded" if errors else "ok"
     # Nothing is stale without a problem; with 10,000 jobs, looking takes the loop 50 ms a probe.
     may_be_stale = bool(context.service.problems())
+    if is_afar(request):  # whoever asks without a token is told no path
+        return json_response({"status": status}, 503 if faults else 200)
     body = {
         "status": status,
         "faults": faults,

@@ -44,7 +44,8 @@ class Secrets:
         self._of_run: dict[str, Redactor] = {}
         self._referred: set[str] = set()
         for value in (*secret_values(environ.items()), *_credentials(environ)):
-            redactor.add(value)
+            if not os.path.exists(value):  # noqa: PTH110 - the way to a key is no secret, and fails for no text
+                redactor.add(value)
 
     def note_people(self, people: Iterable[Person]) -> None:
         """Learn which variables their channels refer to."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import re
+import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
+
+from named import PROJECT, exists
+
 PAGE = PROJECT / "docs/explanation/faults.md"
 FAULTS = range(1, 103)
 CELLS = ["n", "fault", "what luad does", "tests", "outcome"]
@@ -44,30 +46,6 @@ def mistakes(page: str) -> Iterator[str]:
             yield f"{number}: {outcome!r} is no outcome"
     for missing in sorted(set(FAULTS) - seen):
         yield f"{missing}: has no row"
-
-
-def exists(name: str) -> bool:
-    """Whether pytest would find it: file::function, and [case] behind it where it has cases."""
-    file, _, rest = name.partition("::")
-    test, bracket, _ = rest.partition("[")
-    path = PROJECT / file
-    if not file.startswith("tests/") or not path.name.startswith("test_") or not path.is_file():
-        return False
-    known = _tests(path)
-    return known.get(test, False) if bracket else test in known
-
-
-@cache
-def _tests(path: Path) -> dict[str, bool]:
-    """The tests of a module, and whether each has cases."""
-    found = {}
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            marks = [ast.unparse(mark) for mark in node.decorator_list]
-            found[node.name] = any(mark.startswith("pytest.mark.parametrize") for mark in marks)
-        if isinstance(node, ast.Assign) and ast.unparse(node.value).endswith(".TestCase"):
-            found[f"{ast.unparse(node.targets[0])}::runTest"] = False  # a machine of hypothesis
-    return {name: has_cases for name, has_cases in found.items() if name.lower().startswith("test")}
 
 
 def _rows(page: str) -> Iterator[list[str]]:

@@ -60,7 +60,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def test_a_token_is_needed_but_for_health(door: Any) -> None:
     assert door("GET", "/v1/jobs")[0] == 401
     assert door("GET", "/v1/jobs", "luad_wrong")[0] == 401
-    assert door("GET", "/healthz")[0] == 200
+    assert door("GET", "/healthz") == (200, {"status": "ok"})
 
 
 @pytest.mark.parametrize(

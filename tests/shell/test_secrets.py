@@ -1,0 +1,51 @@
+"""What the daemon takes for secrets of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from luad.config.people import load_people
+from luad.core.model import Ending, EndKind, RunError
+from luad.daemon.secrets import Secrets
+from luad.logs.redact import Redactor
+
+
+def test_variables_that_tell_and_credentials_are_secrets_and_the_way_to_a_file_is_none(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "smtp").write_text("hunter22\n")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "empty").write_text("")
+    environ = {
+        "CREDENTIALS_DIRECTORY": str(tmp_path),
+        "API_TOKEN": "s3cret-one",
+        "TLS_KEY": str(tmp_path / "smtp"),
+        "MODE": "production",
+    }
+    redactor = Redactor()
+    Secrets(redactor, environ)
+    text = f"hunter22 s3cret-one {tmp_path}/smtp production"
+    assert redactor.mask(text) == f"*** *** {tmp_path}/smtp production"
+
+
+def test_what_a_channel_refers_to_is_a_secret_once_somebody_has_that_channel() -> None:
+    redactor = Redactor()
+    secrets = Secrets(redactor, {"HOOK": "abcdefgh", "HOST": "local"})
+    assert redactor.mask("abcdefgh") == "abcdefgh"
+    file = b'id: ann\nchannels: [{type: webhook, url: "https://${HOST}.example/${HOOK}/${GONE}"}]\n'
+    secrets.note_people(load_people("a.yaml", file).people)
+    assert redactor.mask("local abcdefgh") == "local ***"
+
+
+def test_an_ending_keeps_what_is_no_secret_as_it_was() -> None:
+    secrets = Secrets(Redactor(), {"API_TOKEN": "s3cret-one"})
+    plain = Ending(EndKind.RETURNED, 0, result_json='{"a":  [1, "b"]}')
+    assert secrets.hide_in_ending("run_1", plain) is plain
+    error = RunError("ValueError", "s3cret-one", "at s3cret-one")
+    ending = Ending(EndKind.RAISED, 0, error=error, result_json='["s3cret-one", "ä"]')
+    hidden = secrets.hide_in_ending("run_1", ending)
+    assert hidden.error == RunError("ValueError", "***", "at ***")
+    assert hidden.result_json == '["***", "ä"]'

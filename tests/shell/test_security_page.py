@@ -1,0 +1,58 @@
+"""The table of security rules: none is missing, and each names a place and tests that are there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from named import PROJECT, exists
+
+PAGE = PROJECT / "docs/explanation/security.md"
+RULES = range(1, 11)
+ROW = re.compile(r"^\| (\d+)\.(\d+) \| (.+) \| (.+) \| (.+) \|$", re.MULTILINE)
+
+
+def mistakes(page: str) -> Iterator[str]:
+    """What is wrong with a page of rules."""
+    rows = ROW.findall(page)
+    numbers = [(int(rule), int(clause)) for rule, clause, *_ in rows]
+    if page.count("\n| ") != len(rows) + 1:  # its head
+        yield "a row cannot be read"
+    for rule in RULES:
+        clauses = [clause for each, clause in numbers if each == rule]
+        if clauses != list(range(1, len(clauses) + 1)) or not clauses:
+            yield f"{rule}: its clauses are {clauses}"
+    for rule, clause, _, places, tests in rows:
+        for place in places.split(", "):
+            if not (PROJECT / place.strip("`")).is_file():
+                yield f"{rule}.{clause}: there is no {place}"
+        for name in tests.split("<br>"):
+            if not exists(name.strip("`")):
+                yield f"{rule}.{clause}: there is no {name}"
+
+
+def test_every_rule_has_its_place_and_tests_that_are_there() -> None:
+    assert list(mistakes(PAGE.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        ("| 3.2 |", "| 3.9 |", "3: its clauses are"),
+        ("| 10.1 |", "| 9.3 |", "10: its clauses are []"),
+        ("`luad/api/afar.py`", "`luad/api/gone.py`", "2.5: there is no"),
+        ("test_a_revoked_token_is_out`", "test_gone`", "3.5: there is no"),
+        ("| 4.2 |", "| four |", "a row cannot be read"),
+    ],
+)
+def test_a_wrong_page_is_told(old: str, new: str, mistake: str) -> None:
+    page = PAGE.read_text()
+    assert old in page
+    told = list(mistakes(page.replace(old, new, 1)))
+    assert any(each.startswith(mistake) for each in told), told
