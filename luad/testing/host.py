@@ -10,9 +10,7 @@ Room rule: one thread owns everything in here; `Host.call` is the way in.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
-import logging
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -44,36 +42,27 @@ from luad.core.events import (
     StopAttempt,
     Ticked,
 )
-from luad.core.model import Ending, EndKind, Instant, ProcessIdentity, RunError, Wanted
+from luad.core.model import Instant, ProcessIdentity, Wanted
 from luad.daemon.loop import Loop
 from luad.daemon.people import Directory
 from luad.daemon.post import Carrier, PostOffice
 from luad.daemon.service import DaemonService
 from luad.messenger.sender import Outcome
-from luad.runner.execution import Interrupt, execute
-from luad.runner.records import RecordHandler
 from luad.runner.spec import job_values
-from luad.sdk.job import Cancelled, JobCore
+from luad.sdk.job import JobCore
 from luad.store import Store
 from luad.testing.asgi import exchange
+from luad.testing.calls import ThreadInterrupt, call_handler, ending_of
 from luad.testing.clock import VirtualAlarm, VirtualClock
 
 if TYPE_CHECKING:
     from luad.core.people import Channel, Message
     from luad.errors import Problem
-    from luad.runner.outcome import Outcome as CallOutcome
     from luad.sdk.link import Ask
 
 T = TypeVar("T")
 
-RESULT_LIMIT: Final = 256 << 10
 _IDENTITY: Final = ProcessIdentity(0, 0, "test")
-_KINDS: Final = {
-    "returned": EndKind.RETURNED,
-    "raised": EndKind.RAISED,
-    "not_started": EndKind.NOT_STARTED,
-    "exited": EndKind.EXITED,
-}
 
 
 class Captured:
@@ -83,25 +72,6 @@ class Captured:
         """Take a message."""
         del message
         return Outcome(answer=f"captured; it would go to {channel.kind.value}")
-
-
-class ThreadInterrupt(Interrupt):
-    """Stops a handler that runs in another thread than whoever stops it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.thread_id = 0
-
-    def fire(self, *_signal: object) -> None:
-        """Cancel an async handler's task; raise `Cancelled` in a blocking one at its next step."""
-        if self._task is not None or self.is_fired:
-            super().fire()
-            return
-        self.is_fired = True
-        if self._job is not None and self.thread_id:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(self.thread_id), ctypes.py_object(Cancelled)
-            )
 
 
 class Host:
@@ -343,21 +313,8 @@ class Host:
         values = json.loads(json.dumps(job_values(deed), default=dict))
         deadline = at + deed.job.timeout_ms
         job = JobCore(**values, started_at_ms=at, deadline_ms=deadline)
-        lines: list[dict[str, Any]] = []
-        limit = threading.Timer(deed.job.timeout_ms / 1_000, interrupt.fire)
-        limit.start()
-        try:
-            with _records(lines):
-                outcome = execute(
-                    job,
-                    deed.job.handler,
-                    interrupt,
-                    handlers_path=(),  # where Python looks, there they are found
-                    result_limit=RESULT_LIMIT,
-                )
-        finally:
-            limit.cancel()
-        ending = _ending(outcome, self.clock.now().wall, deed.job.timeout_ms)
+        outcome, lines = call_handler(job, deed.job, interrupt)
+        ending = ending_of(outcome, self.clock.now().wall, deed.job.timeout_ms)
         for line in lines:
             line["attempt"] = run.attempt
         self.call(self.store.append_logs(run.id, lines))
@@ -368,44 +325,6 @@ class Host:
 
     def _tell(self, event: Event) -> None:
         self._loop.call_soon_threadsafe(self.post, event)
-
-
-class _records:  # noqa: N801 - a context, used like a function
-    """Collect what is logged meanwhile."""
-
-    def __init__(self, lines: list[dict[str, Any]]) -> None:
-        self._handler = RecordHandler(lines.append)
-        self._level = logging.NOTSET
-
-    def __enter__(self) -> None:
-        root = logging.getLogger()
-        self._level = root.level
-        root.addHandler(self._handler)
-        root.setLevel(logging.INFO)
-
-    def __exit__(self, *_: object) -> None:
-        root = logging.getLogger()
-        root.removeHandler(self._handler)
-        root.setLevel(self._level)
-
-
-def _ending(outcome: CallOutcome, at: Instant, timeout_ms: int) -> Ending:
-    failure = outcome.failure
-    error = None
-    if failure is not None:
-        error = RunError(failure.type, failure.message, failure.traceback)
-    if outcome.kind == "interrupted":
-        message = f"the handler ran longer than its timeout of {timeout_ms / 1_000:g} s"
-        where = failure.traceback if failure else ""
-        return Ending(EndKind.TIMED_OUT, at, error=RunError("TimedOut", message, where))
-    return Ending(
-        _KINDS[outcome.kind],
-        at,
-        outcome.exit_code,
-        error=error,
-        result_json=outcome.result_json,
-        is_result_truncated=outcome.is_result_truncated,
-    )
 
 
 class HostLink:

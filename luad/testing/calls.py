@@ -1,0 +1,107 @@
+"""Calling handlers in the process of a test: stopped from outside, with what they log collected.
+
+Room rule: one handler at a time; nothing in here knows of a store or an engine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.core.model import Ending, EndKind, Instant, RunError
+from luad.runner.execution import Interrupt, execute
+from luad.runner.records import RecordHandler
+from luad.sdk.job import Cancelled, JobCore
+
+if TYPE_CHECKING:
+    from luad.core.model import Job
+    from luad.runner.outcome import Outcome
+
+RESULT_LIMIT: Final = 256 << 10
+_KINDS: Final = {
+    "returned": EndKind.RETURNED,
+    "raised": EndKind.RAISED,
+    "not_started": EndKind.NOT_STARTED,
+    "exited": EndKind.EXITED,
+}
+
+
+class ThreadInterrupt(Interrupt):
+    """Stops a handler that runs in another thread than whoever stops it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread_id = 0
+
+    def fire(self, *_signal: object) -> None:
+        """Cancel an async handler's task; raise `Cancelled` in a blocking one at its next step."""
+        if self._task is not None or self.is_fired:
+            super().fire()
+            return
+        self.is_fired = True
+        if self._job is not None and self.thread_id:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self.thread_id), ctypes.py_object(Cancelled)
+            )
+
+
+def call_handler(
+    job: JobCore, definition: Job, interrupt: ThreadInterrupt
+) -> tuple[Outcome, list[dict[str, Any]]]:
+    """Call the handler of *definition* with *job*; return how that ended, and what it logged."""
+    lines: list[dict[str, Any]] = []
+    limit = threading.Timer(definition.timeout_ms / 1_000, interrupt.fire)
+    limit.start()
+    try:
+        with _records(lines):
+            outcome = execute(
+                job,
+                definition.handler,
+                interrupt,
+                handlers_path=(),  # where Python looks, there they are found
+                result_limit=RESULT_LIMIT,
+            )
+    finally:
+        limit.cancel()
+    return outcome, lines
+
+
+def ending_of(outcome: Outcome, at: Instant, timeout_ms: int) -> Ending:
+    """Say how an attempt ended, as the engine is told."""
+    failure = outcome.failure
+    error = None
+    if failure is not None:
+        error = RunError(failure.type, failure.message, failure.traceback)
+    if outcome.kind == "interrupted":
+        message = f"the handler ran longer than its timeout of {timeout_ms / 1_000:g} s"
+        where = failure.traceback if failure else ""
+        return Ending(EndKind.TIMED_OUT, at, error=RunError("TimedOut", message, where))
+    return Ending(
+        _KINDS[outcome.kind],
+        at,
+        outcome.exit_code,
+        error=error,
+        result_json=outcome.result_json,
+        is_result_truncated=outcome.is_result_truncated,
+    )
+
+
+class _records:  # noqa: N801 - a context, used like a function
+    """Collect what is logged meanwhile."""
+
+    def __init__(self, lines: list[dict[str, Any]]) -> None:
+        self._handler = RecordHandler(lines.append)
+        self._level = logging.NOTSET
+
+    def __enter__(self) -> None:
+        root = logging.getLogger()
+        self._level = root.level
+        root.addHandler(self._handler)
+        root.setLevel(logging.INFO)
+
+    def __exit__(self, *_: object) -> None:
+        root = logging.getLogger()
+        root.removeHandler(self._handler)
+        root.setLevel(self._level)
