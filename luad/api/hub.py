@@ -196,6 +196,11 @@ class LogHub:
         for subscription in tuple(self._all()):
             subscription.end()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether luad ends."""
+        return self._is_closed
+
     def __len__(self) -> int:
         return sum(1 for _ in self._all())
 

@@ -10,12 +10,14 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from luad import __version__
+from luad.api.lines import MEDIA
 from luad.api.params import MAX_LIMIT, MAX_OFFSET
 from luad.config.schema import load_schema
 
 
 class Op(NamedTuple):
-    """One method of one path. *query* are names of `_QUERY`, *body* the name of a component."""
+    """One method of one path. *query* are names of `_QUERY`, *headers* of `_HEADERS`, *body* is the
+    name of a component."""
 
     method: str
     path: str
@@ -23,8 +25,9 @@ class Op(NamedTuple):
     query: tuple[str, ...] = ()
     body: str = ""
     answers: tuple[int, ...] = (200,)
-    media: str = "application/json"
+    media: tuple[str, ...] = ("application/json",)
     is_merge: bool = False
+    headers: tuple[str, ...] = ()
 
 
 _PAGE: Final = ("limit", "cursor")
@@ -33,34 +36,40 @@ _RUNS: Final = (
     *_PAGE,
 )
 _LOG: Final = ("follow", "tail", "level", "since", "format")
-_NDJSON: Final = "application/x-ndjson"
+_LINES: Final = tuple(MEDIA.values())
+_STREAM: Final = (MEDIA["sse"],)
+_ONCE: Final = ("Idempotency-Key",)
+_MINE: Final = (*_ONCE, "Luad-Run")
+_SAME: Final = ("If-Match",)
+_NEWER: Final = ("If-None-Match",)
+_AGAIN: Final = ("Last-Event-ID",)
 
 OPERATIONS: Final = (
     Op("get", "/v1/jobs", "All jobs, or a page of them", (
         "status", "health", "tag", "source", "user", "q", "include_dynamic", "sort", "count",
         "fields", "offset", *_PAGE,
     )),
-    Op("post", "/v1/jobs", "Make a job", body="NewJob", answers=(200, 201)),
+    Op("post", "/v1/jobs", "Make a job", body="NewJob", answers=(200, 201), headers=_MINE),
     Op("post", "/v1/jobs:batch", "Make, delete, pause, resume or trigger many jobs", body="Batch"),
-    Op("get", "/v1/jobs/{job}", "One job", ("exact",)),
-    Op("patch", "/v1/jobs/{job}", "Change a dynamic job", body="Object", is_merge=True),
-    Op("delete", "/v1/jobs/{job}", "Delete a dynamic job"),
+    Op("get", "/v1/jobs/{job}", "One job", ("exact",), headers=_NEWER),
+    Op("patch", "/v1/jobs/{job}", "Change a dynamic job", body="Object", is_merge=True, headers=_SAME),
+    Op("delete", "/v1/jobs/{job}", "Delete a dynamic job", headers=_SAME),
     Op("post", "/v1/jobs/{job}/activate", "Schedule it again", body="Activate"),
     Op("post", "/v1/jobs/{job}/deactivate", "Stop scheduling it", body="Deactivate"),
-    Op("post", "/v1/jobs/{job}/trigger", "Run it now", body="Trigger", answers=(202,)),
-    Op("get", "/v1/jobs/{job}/metadata", "Its metadata as they are now"),
-    Op("patch", "/v1/jobs/{job}/metadata", "Set keys of them", body="Object", is_merge=True),
-    Op("put", "/v1/jobs/{job}/metadata", "Replace them", body="Object"),
+    Op("post", "/v1/jobs/{job}/trigger", "Run it now", body="Trigger", answers=(202,), headers=_ONCE),
+    Op("get", "/v1/jobs/{job}/metadata", "Its metadata as they are now", headers=_NEWER),
+    Op("patch", "/v1/jobs/{job}/metadata", "Set keys of them", body="Object", is_merge=True, headers=_SAME),
+    Op("put", "/v1/jobs/{job}/metadata", "Replace them", body="Object", headers=_SAME),
     Op("get", "/v1/jobs/{job}/runs", "Its history", _RUNS),
     Op("get", "/v1/jobs/{job}/revisions", "The definitions it has had"),
     Op("get", "/v1/jobs/{job}/next", "When it is due", ("n", "from")),
     Op("get", "/v1/runs", "The history of all jobs", ("job", *_RUNS)),
     Op("get", "/v1/runs/{run}", "One run"),
     Op("get", "/v1/runs/{run}/deliveries", "What it sent"),
-    Op("get", "/v1/runs/{run}/log", "Its log", _LOG, media=_NDJSON),
+    Op("get", "/v1/runs/{run}/log", "Its log", ("offset", *_LOG), media=_LINES, headers=_AGAIN),
     Op("post", "/v1/runs/{run}/cancel", "Stop it", body="Cancel", answers=(202,)),
-    Op("post", "/v1/runs/{run}/retry", "Run its occurrence again", body="Empty", answers=(202,)),
-    Op("get", "/v1/logs", "Lines of all runs", ("job", *_LOG), media=_NDJSON),
+    Op("post", "/v1/runs/{run}/retry", "Run its occurrence again", body="Empty", answers=(202,), headers=_ONCE),
+    Op("get", "/v1/logs", "Lines of all runs", ("job", *_LOG), media=_LINES),
     Op("get", "/v1/schedule", "What fires when", ("from", "until", "limit", "job", "include_paused")),
     Op("post", "/v1/explain", "A schedule in words", body="Explain"),
     Op("get", "/v1/users", "Everybody", ("email", "phone")),
@@ -69,19 +78,19 @@ OPERATIONS: Final = (
     Op("patch", "/v1/users/{user}", "Change somebody", body="Object", is_merge=True),
     Op("delete", "/v1/users/{user}", "Remove somebody"),
     Op("get", "/v1/users/{user}/data", "What is known of them"),
-    Op("patch", "/v1/users/{user}/data", "Set keys of it", body="Object", is_merge=True),
-    Op("put", "/v1/users/{user}/data", "Replace it", body="Object"),
-    Op("delete", "/v1/users/{user}/data", "Forget it"),
-    Op("post", "/v1/users/{user}/send", "Tell them something", body="Send"),
+    Op("patch", "/v1/users/{user}/data", "Set keys of it", body="Object", is_merge=True, headers=_SAME),
+    Op("put", "/v1/users/{user}/data", "Replace it", body="Object", headers=_SAME),
+    Op("delete", "/v1/users/{user}/data", "Forget it", headers=_SAME),
+    Op("post", "/v1/users/{user}/send", "Tell them something", body="Send", headers=_MINE),
     Op("get", "/v1/users/{user}/messages", "What was sent to them", _PAGE),
-    Op("get", "/v1/events", "What happens", media="text/event-stream"),
+    Op("get", "/v1/events", "What happens", media=_STREAM, headers=_AGAIN),
     Op("get", "/v1/config", "The files, and what is wrong with them"),
     Op("post", "/v1/config/reload", "Read the files now", body="Reload"),
     Op("post", "/v1/config/check", "Say what is wrong and what would change", body="Empty"),
     Op("get", "/v1/status", "Everything about the daemon"),
     Op("get", "/v1/healthz", "Whether it does its work", answers=(200, 503)),
     Op("get", "/v1/readyz", "Whether it is ready", answers=(200, 503)),
-    Op("get", "/v1/metrics", "Numbers for Prometheus", media="text/plain"),
+    Op("get", "/v1/metrics", "Numbers for Prometheus", media=("text/plain",)),
     Op("get", "/v1/tokens", "Who may ask over TCP"),
     Op("post", "/v1/tokens", "Make a token", body="NewToken", answers=(201,)),
     Op("delete", "/v1/tokens/{token}", "Revoke a token"),
@@ -103,10 +112,18 @@ _QUERY: Final[dict[str, dict[str, Any]]] = {
     "offset": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET},
     "exact": _FLAG,
     "delivery": {"enum": ["ok", "failed"]},
-    "format": {"enum": ["ndjson", "text"]},
+    "format": {"enum": ["ndjson", "text", "sse"]},
     "from": {"type": "string", "format": "date-time"},
     "since": {"type": "string", "format": "date-time"},
     "until": {"type": "string", "format": "date-time"},
+}
+
+_HEADERS: Final = {
+    "Idempotency-Key": "Requests with the same one are granted once, for 24 hours",
+    "If-Match": "The ETag of what is to be changed: refused when it is not as it was",
+    "If-None-Match": "The ETag of what the client has: 304 when nothing has changed",
+    "Last-Event-ID": "The id of the last event that the client has got",
+    "Luad-Run": "The run in which a handler asks",
 }
 
 
@@ -196,6 +213,7 @@ def document() -> dict[str, Any]:
             "description": "Jobs on a schedule, made by files or at run time.",
         },
         "servers": [{"url": "/"}],
+        "security": [{}, {"token": []}],  # whoever can open the Unix socket needs none
         "paths": paths,
         "components": {
             "schemas": {**_COMPONENTS, **_from_files()},
@@ -213,7 +231,12 @@ def _operation(op: Op) -> dict[str, Any]:
     parameters += [
         {"name": name, "in": "query", "schema": _QUERY.get(name, _WORD)} for name in op.query
     ]
-    content = {op.media: {"schema": {}}} if op.media != "application/json" else _json("Object")
+    parameters += [
+        {"name": name, "in": "header", "description": _HEADERS[name], "schema": _WORD}
+        for name in op.headers
+    ]
+    is_json = op.media == ("application/json",)
+    content = _json("Object") if is_json else {each: {"schema": {}} for each in op.media}
     operation: dict[str, Any] = {
         "operationId": f"{op.method}{op.path.title().replace('/', '').replace('{', '').replace('}', '')}",
         "summary": op.summary,
@@ -229,6 +252,8 @@ def _operation(op: Op) -> dict[str, Any]:
             },
         },
     }
+    if "If-None-Match" in op.headers:
+        operation["responses"]["304"] = {"description": "The client has it already"}
     if op.body:
         body = _json(op.body)
         if op.is_merge:

@@ -9,7 +9,7 @@ import contextlib
 import http.client
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -291,11 +291,11 @@ class Api:
     async def post(self, path: str, body: Any = None, **headers: str) -> Answer:
         return await self.ask("POST", path, {} if body is None else body, **headers)
 
-    async def stream(self, path: str) -> Stream:
+    async def stream(self, path: str, headers: Mapping[str, str] | None = None) -> Stream:
         connection = self.connect()
 
         def begin() -> http.client.HTTPResponse:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=dict(headers or {}))
             return connection.getresponse()
 
         return Stream(connection, await asyncio.to_thread(begin))
@@ -325,6 +325,14 @@ class Stream:
         """Return the next line; None at the end."""
         text = await asyncio.to_thread(self.response.readline)
         return json.loads(text) if text else None
+
+    async def event(self) -> dict[str, str]:
+        """Return the next server-sent event; an empty one at the end."""
+        found: dict[str, str] = {}
+        while text := (await asyncio.to_thread(self.response.readline)).decode().rstrip("\n"):
+            name, _, value = text.partition(": ")
+            found[name] = value
+        return found
 
     async def rest(self) -> list[Any]:
         found = []

@@ -40,6 +40,24 @@ def test_its_schemas_are_schemas_and_every_reference_leads_somewhere() -> None:
         assert reference.removeprefix("#/components/schemas/") in components
 
 
+def test_headers_that_mean_something_stand_where_they_do() -> None:
+    def named(method: str, path: str) -> set[str]:
+        found = document()["paths"][path][method]["parameters"]
+        return {each["name"] for each in found if each["in"] == "header"}
+
+    assert named("post", "/v1/jobs") == {"Idempotency-Key", "Luad-Run"}
+    assert named("post", "/v1/jobs/{job}/trigger") == {"Idempotency-Key"}
+    assert named("patch", "/v1/jobs/{job}/metadata") == {"If-Match"}
+    assert named("get", "/v1/runs/{run}/log") == {"Last-Event-ID"}
+    assert named("get", "/v1/jobs/{job}") == {"If-None-Match"}
+    assert "304" in document()["paths"]["/v1/jobs/{job}"]["get"]["responses"]
+
+
+def test_a_log_is_offered_in_every_form_that_it_has() -> None:
+    answer = document()["paths"]["/v1/runs/{run}/log"]["get"]["responses"]["200"]
+    assert set(answer["content"]) == {"application/x-ndjson", "text/plain", "text/event-stream"}
+
+
 async def test_it_is_served_and_so_is_a_page_for_every_problem(api: Any) -> None:
     answer = await api.get("/v1/openapi.json")
     assert answer.json["openapi"] == "3.1.0"
