@@ -175,7 +175,7 @@ def _show(session: Session, answer: Mapping[str, Any], length: int) -> None:
         )
     others = [path for path in answer.get("broken_files") or () if path not in stale]
     for path in others[:MAX_WARNINGS]:
-        out.complain(f"warning: {path} is broken  (luad check)", "yellow")
+        out.complain(f"warning: {path} has an error  (luad status tells it)", "yellow")
     if len(others) > MAX_WARNINGS:
         out.complain(f"warning: so are {len(others) - MAX_WARNINGS} more", "yellow")
 

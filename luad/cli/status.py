@@ -48,6 +48,9 @@ def _show(session: Session, answer: Mapping[str, Any], *, is_well: bool) -> None
     for problem in answer.get("problems") or ():
         text = problem if isinstance(problem, str) else _problem_words(problem)
         out.line(f"  {out.paint('problem     ', 'yellow')}  {clean(text)}")
+        help_text = "" if isinstance(problem, str) else problem.get("help")
+        if help_text:
+            out.line(f"  {'':<12}  {clean(f'help: {help_text}')}")
 
 
 def _fields(session: Session, answer: Mapping[str, Any]) -> dict[str, str]:
@@ -80,7 +83,7 @@ def _reload_words(session: Session, reload: Mapping[str, Any]) -> str:
         return "none yet"
     when = f"{show_when(at, session.zone, session.now)} ({show_left(at, session.now)})"
     problems = reload.get("problems") or 0
-    result = "ok" if reload.get("ok", True) else plural(problems, "problem") + "  (luad check)"
+    result = "ok" if reload.get("ok", True) else plural(problems, "problem")
     return f"{when}   {plural(reload.get('files') or 0, 'file')}   {result}"
 
 

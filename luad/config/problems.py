@@ -51,6 +51,8 @@ CODES: Final[dict[str, str]] = {
     "LU303": "signature",
     "LU304": "handler-shape",
     "LU305": "import-hangs",
+    "LU307": "not-allowed",
+    "LU308": "stored-job",
     "LU401": "duplicate-job",
     "LU402": "file-and-dynamic",
     "LU403": "duplicate-user",

@@ -115,6 +115,7 @@ class Daemon:
         self.started_at = clock.now()
         self.reading: Reading | None = None
         self._not_in_force: list[Problem] = []
+        self._told: frozenset[Problem] = frozenset()
         self.store_fault: str | None = None
         self.lag_ms = 0.0
         self.last_turn_at = self.started_at.wall
@@ -404,7 +405,10 @@ class Daemon:
         if check_only:
             snapshots = parts.job_snapshots(self.settings)
             reading = await asyncio.to_thread(self._reader.aside, snapshots)
-            return reload_result(self.engine.plan(reading.loaded.wanted), reading)
+            wanted = reading.loaded.wanted
+            taken = taken_names(self.engine.entries, wanted)
+            problems = (*reading.problems, *taken, *reading.people.problems)
+            return reload_result(self.engine.plan(wanted), reading, problems)
         self.notifier.reloading(monotonic_us(), "reading jobs")
         status_line = ""
         try:
@@ -414,7 +418,7 @@ class Daemon:
         finally:
             self.notifier.ready(status_line)
         assert isinstance(plan, Plan)
-        return reload_result(plan, reading)
+        return reload_result(plan, reading, self._problems_of_files())
 
     def _apply_reading(self, reading: Reading) -> asyncio.Future[Reply]:
         self._note_reading(reading)
@@ -424,25 +428,28 @@ class Daemon:
         return answer
 
     def _note_reading(self, reading: Reading) -> None:
-        known = {*self.reading.problems, *self.reading.people.problems} if self.reading else set()
         if self.reading is None or self.reading.people != reading.people:
             self.directory.load(reading.people)
         self.reading = reading
         if not reading.error_count:
             self.last_good_reload_at = reading.at
-        for problem in (*reading.problems, *reading.people.problems):
-            if problem in known:
-                continue
-            self.logs.emit(problem.severity.value, "config.problem", log_fields(problem))
+        taken = taken_names(self.engine.entries, reading.loaded.wanted)
+        found = (*reading.problems, *taken, *reading.people.problems)
+        for problem in found:
+            if problem not in self._told:
+                self.logs.emit(problem.severity.value, "config.problem", log_fields(problem))
+        self._told = frozenset(found)
 
     def problems(self) -> tuple[Problem, ...]:
         """Say what is wrong with the files, with names and ids that two have, and with the store."""
-        files = self.reading.problems if self.reading else ()
+        return (*self._problems_of_files(), *self._not_in_force)
+
+    def _problems_of_files(self) -> tuple[Problem, ...]:
+        entries = self.engine.entries
         return (
-            *files,
-            *taken_names(self.engine),
-            *self.directory.problems(self.engine.entries),
-            *self._not_in_force,
+            *(self.reading.problems if self.reading else ()),
+            *taken_names(entries, self.engine.shadowed),
+            *self.directory.problems(entries),
         )
 
     # --- about itself ---

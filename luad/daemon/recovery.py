@@ -6,7 +6,7 @@ Room rule: start-up is the same road as everything else: what is found here beco
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from luad.core.events import AttemptEnded, Event, Restored, StoredJob
 from luad.core.model import Ending, EndKind, Instant, Job, RunError, RunState
@@ -15,13 +15,16 @@ from luad.wire import format_instant
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from luad.core.engine import Engine
-    from luad.core.model import ProcessIdentity
+    from luad.core.model import ProcessIdentity, Wanted
+    from luad.core.state import Entry
     from luad.logs import Logging
 
-_LOST = RunError("Lost", "luad was stopped while this ran; nobody saw how it ended")
+PLACE: Final = "the store"
+"""Where a problem is that no file has."""
+
+_LOST: Final = RunError("Lost", "luad was stopped while this ran; nobody saw how it ended")
 
 
 def jobs_in_force(
@@ -33,7 +36,7 @@ def jobs_in_force(
 ) -> Iterator[tuple[StoredJob, Job]]:
     """Turn stored definitions into jobs again; one that cannot be is left out, loudly.
 
-    So is a dynamic one whose handler the settings allow no more (*allows*), which is added to
+    So is a dynamic one whose handler the settings allow no more (*allows*). Both are added to
     *problems*. What is left out stays in the store, and is looked at again at the next start. *waiting*
     gets empty on the way: of a hundred thousand rows none is kept longer than it takes.
     """
@@ -44,6 +47,8 @@ def jobs_in_force(
             job = decode(stored)
         except ValueError as error:
             logs.emit("error", "job.unreadable", {"job": stored.name, "error": str(error)})
+            if stored.creation is not None:  # what a file says, it says anew
+                problems.append(_unreadable(stored.name, error))
             continue
         if stored.creation is not None and not may(job.handler):
             problem = _not_allowed(job)
@@ -53,9 +58,21 @@ def jobs_in_force(
         yield stored, job
 
 
+def _unreadable(name: str, error: ValueError) -> Problem:
+    return Problem(
+        PLACE,
+        0,
+        0,
+        "LU308",
+        f"the dynamic job `{name}` is not in force: its row cannot be read ({error})",
+        "make it again under another name, or restore luad.db from a backup",
+        job=name,
+    )
+
+
 def _not_allowed(job: Job) -> Problem:
     return Problem(
-        "luad.yaml",
+        PLACE,
         0,
         0,
         "LU307",
@@ -84,12 +101,12 @@ def lost_attempts(
     return events
 
 
-def taken_names(engine: Engine) -> list[Problem]:
-    """Say which files declare names that dynamic jobs had first."""
+def taken_names(entries: Mapping[str, Entry], wanted: Mapping[str, Wanted]) -> list[Problem]:
+    """Say which of the *wanted* static jobs have names that dynamic jobs had first."""
     problems = []
-    for name, wanted in engine.shadowed.items():
-        made = engine.entries[name].wanted.creation
-        origin = wanted.origin
+    for name, each in wanted.items():
+        made = entries[name].wanted.creation if name in entries else None
+        origin = each.origin
         if made is None or origin is None:
             continue
         by = f" by {made.author}" if made.author else ""

@@ -175,13 +175,14 @@ class DaemonService:
         return await self._house.reload(check_only=check_only)
 
 
-def reload_result(plan: Plan, reading: Reading) -> ReloadResult:
-    """Return what a reload did, as the API shows it."""
+def reload_result(plan: Plan, reading: Reading, problems: tuple[Problem, ...]) -> ReloadResult:
+    """Return what a reload did, as the API shows it; *problems* include what two files, or a file
+    and a dynamic job, have against each other."""
     return ReloadResult(
         tuple(each.job.name for each in plan.add),
         tuple((each.name, each.changes) for each in plan.replace),
         plan.remove,
         len(plan.keep),
-        reading.problems,
+        problems,
         reading.loaded.stale,
     )

@@ -158,8 +158,8 @@ def test_list_names_broken_files_that_have_no_job(luad: Any, peer: Any) -> None:
     broken = [f"jobs.d/{number}.yaml" for number in range(7)]
     peer.answers["GET /jobs"] = {**page(), "broken_files": broken}
     result = luad("list")
-    assert result.err.count(" is broken  (luad check)") == 5
-    assert "warning: jobs.d/0.yaml is broken" in result.err
+    assert result.err.count(" has an error  (luad status tells it)") == 5
+    assert "warning: jobs.d/0.yaml has an error" in result.err
     assert "warning: so are 2 more" in result.err
 
 

@@ -1,0 +1,70 @@
+"""What keeps a job from being in force is told wherever somebody may look: log, reload, check, status."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from live import LiveDaemon
+
+CLASH = "name: clash\nhandler: app:work\nschedule: {type: interval, every: 1h}\n"
+TOLD = "duplicate job name `clash`: a dynamic job has it, made by "
+
+
+def codes(answer: Any) -> list[tuple[str, str]]:
+    return [(each["code"], each["filename"]) for each in answer["problems"]]
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> LiveDaemon:
+    daemon = LiveDaemon(tmp_path)
+    daemon.write_handler("app", "def work(job): ...\n")
+    return daemon
+
+
+def test_a_file_with_the_name_of_a_dynamic_job_is_told_by_everything(live: LiveDaemon) -> None:
+    with live:
+        live.luad("create", "clash", "--handler", "app:work", "--in", "9h")
+        live.write_job("clash", CLASH)
+        line = live.wait_for("config.problem")
+        place = f"{live.jobs}/clash.yaml"
+        assert (line["code"], line["place"]) == ("LU402", f"{place}:1:1")
+        assert line["message"].startswith(TOLD)
+        for words in (("reload", "--check-only"), ("reload",)):
+            done = live.luad(*words, check=False)
+            assert done.returncode == 1
+            assert TOLD in done.stderr
+            assert "luad delete clash, or rename this one" in done.stderr
+        listed = live.luad("list")
+        assert f"warning: {place} has an error  (luad status tells it)" in listed.stderr
+        status = live.luad("status").stdout
+        assert TOLD in status
+        assert "help: luad delete clash, or rename this one" in status
+        live.luad("delete", "clash", "--yes")
+        assert live.json("show", "clash")["source"] == "file"
+        assert live.luad("reload").stderr.count("LU402") == 0
+
+
+def test_a_row_that_was_tampered_with_is_not_in_force_and_is_told(live: LiveDaemon) -> None:
+    with live:
+        live.luad("create", "broken", "--handler", "app:work", "--in", "9h")
+        live.luad("create", "evil", "--handler", "app:work", "--in", "9h")
+        live.kill()
+    with closing(sqlite3.connect(live.state / "luad.db")) as database, database:
+        change = "update jobs set definition_json = ? where name = ?"
+        database.execute(change, ('{"name": "broken", "handler":', "broken"))
+        shell = '{"name":"evil","handler":"luad.handlers.shell:run","schedule":%s}'
+        database.execute(change, (shell % '{"type":"interval","every":"1s"}', "evil"))
+    with live:
+        answer = live.json("status")
+        assert codes(answer) == [("LU308", "the store"), ("LU307", "the store")]
+        assert (answer["status"], answer["jobs"]["total"]) == ("degraded", 0)
+        assert live.luad("run", "evil", check=False).returncode == 3
+        assert live.luad("reload").returncode == 0  # the files are well
