@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Network: TypeAlias = IPv4Network | IPv6Network
 
 SECRET_PREFIX: Final = "luad_"  # noqa: S105 - what every secret begins with
-OPEN: Final = frozenset({"/healthz", "/readyz"})
+OPEN: Final = frozenset({"/healthz", "/readyz", "/v1/healthz", "/v1/readyz"})
 _CACHED_MS: Final = 2_000
 """How long a token is believed before the store is asked again: a revoked one is out after that."""
 
@@ -79,8 +79,8 @@ class Door:
     proxies: tuple[Network, ...] | None = None
     _known: dict[str, tuple[Instant, Token | None]] = field(default_factory=dict)
 
-    async def admit(self, scope: Mapping[str, Any]) -> str:
-        """Return the name of who asks. Raises `ApiError` (host_not_allowed, forbidden,
+    async def admit(self, scope: Mapping[str, Any]) -> None:
+        """Note in *scope* who asks. Raises `ApiError` (host_not_allowed, forbidden,
         unauthenticated)."""
         headers = {
             key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
@@ -88,8 +88,9 @@ class Door:
         self._check_client(scope.get("client"))
         self._check_host(headers)
         if scope["path"] in OPEN:
-            return ""
+            return
         token = await self._token(headers.get("authorization", ""))
+        scope["state"]["actor"] = f"token {token.name}"  # who is refused stands in the audit, too
         needed = role_for(scope["method"], scope["path"])
         if Role[token.role.upper()] < needed:
             raise ApiError(
@@ -97,7 +98,6 @@ class Door:
                 f"the token `{token.name}` has the role {token.role}; this needs {needed.name.lower()}",
                 hint="luad token create NAME --role " + needed.name.lower(),
             )
-        return f"token {token.name}"
 
     def _check_client(self, client: tuple[str, int] | None) -> None:
         """Turn away who sends tokens over the wire in the clear, past the proxy that does the TLS."""

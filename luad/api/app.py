@@ -110,7 +110,7 @@ class Guard:
         try:
             _check(scope)
             if scope["state"].get("is_tcp"):
-                scope["state"]["actor"] = await self._door.admit(scope)
+                await self._door.admit(scope)
             await self._app(scope, receive, noting)
         except (ClientDisconnect, asyncio.CancelledError):
             return  # nobody is left to answer: the client has gone, or we are

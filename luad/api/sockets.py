@@ -122,7 +122,7 @@ def inherited(environ: MutableMapping[str, str], pid: int) -> Listener | None:
 
 def peer_of(sock: socket.socket | None) -> Peer:
     """Ask the kernel who is at the other end of a connected Unix socket."""
-    if sock is None:
+    if sock is None or sock.family != socket.AF_UNIX:
         return Peer()
     try:
         data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)

@@ -154,3 +154,11 @@ def test_who_asked_stands_in_the_audit_trail(door: Any) -> None:
         each["actor"] == "token operator" and each["path"] == "/v1/jobs/tidy/trigger"
         for each in entries
     )
+
+
+def test_who_was_refused_stands_there_too_by_name_and_without_a_process(door: Any) -> None:
+    assert door("DELETE", "/v1/jobs/nobodys", "viewer")[0] == 403
+    entries = door("GET", "/v1/audit", "admin")[1]["entries"]
+    (entry,) = [each for each in entries if each["path"] == "/v1/jobs/nobodys"]
+    assert (entry["actor"], entry["status"]) == ("token viewer", 403)
+    assert (entry["via"], entry["uid"], entry["pid"]) == ("tcp", -1, -1)
