@@ -32,6 +32,7 @@ it was refused instead of a broken pipe."""
 
 _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"0", "false", "no", ""})
+_MAX_DIGITS: Final = 1_000  # Python's own limit is told in words for programmers
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
 MAX_OFFSET: Final = 10_000
@@ -130,14 +131,18 @@ class Query:
 
 
 class Body:
-    """The JSON object of a request's body. Its methods raise `ApiError` (validation)."""
+    """The JSON object of a request's body, or the one *inside* a key of it.
 
-    def __init__(self, values: Mapping[str, Any], known: Collection[str]) -> None:
+    Its methods raise `ApiError` (validation).
+    """
+
+    def __init__(self, values: Mapping[str, Any], known: Collection[str], inside: str = "") -> None:
+        self._values = values
+        self._inside = inside
         for name in values:
             if name not in known:
                 hint = did_you_mean(close_to(name, known)) or _known_names(known)
-                raise wrong_member(name, f"unknown key {echo(name)}", hint)
-        self._values = values
+                raise self._wrong(name, f"unknown key {echo(name)}", hint)
 
     def text(self, name: str, limit: int = 500) -> str:
         """A string of at most *limit* characters; empty when it is missing or null."""
@@ -145,9 +150,9 @@ class Body:
         if value is None:
             return ""
         if not isinstance(value, str):
-            raise wrong_member(name, "this is a string")
+            raise self._wrong(name, "this is a string")
         if len(value) > limit:
-            raise wrong_member(name, f"longer than {limit} characters")
+            raise self._wrong(name, f"longer than {limit} characters")
         return value
 
     def flag(self, name: str) -> bool:
@@ -156,7 +161,7 @@ class Body:
         if value is None:
             return False
         if not isinstance(value, bool):
-            raise wrong_member(name, "this is true or false")
+            raise self._wrong(name, "this is true or false")
         return value
 
     def choice(self, name: str, known: Collection[str], default: str) -> str:
@@ -166,7 +171,7 @@ class Body:
             return default
         if not isinstance(value, str) or value not in known:
             hint = did_you_mean(close_to(str(value), known)) or "one of " + ", ".join(known)
-            raise wrong_member(name, f"{echo(str(value))} is no {name}", hint)
+            raise self._wrong(name, f"{echo(str(value))} is no {name}", hint)
         return value
 
     def later(self, name: str, now: Instant) -> Instant | None:
@@ -176,7 +181,7 @@ class Body:
             return None
         at = self._instant_or_duration(name, value, now)
         if at <= now:
-            raise wrong_member(name, f"{echo(str(value))} is not in the future")
+            raise self._wrong(name, f"{echo(str(value))} is not in the future")
         return at
 
     def mapping(self, name: str, max_bytes: int = MAX_METADATA_BYTES) -> dict[str, Any] | None:
@@ -185,23 +190,25 @@ class Body:
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise wrong_member(name, "this is an object")
+            raise self._wrong(name, "this is an object")
         if len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")) > max_bytes:
-            raise wrong_member(name, f"larger than {max_bytes} bytes")
+            raise self._wrong(name, f"larger than {max_bytes} bytes")
         if mistakes := list(unfit({name: value})):
             raise refusal("body", mistakes)
         return value
 
-    @staticmethod
-    def _instant_or_duration(name: str, value: Any, now: Instant) -> Instant:
+    def _wrong(self, name: str, detail: str, hint: str = "") -> ApiError:
+        return wrong_member(name, detail, hint, self._inside)
+
+    def _instant_or_duration(self, name: str, value: Any, now: Instant) -> Instant:
         try:
-            if isinstance(value, str) and "-" in value:
+            if isinstance(value, str) and "-" in value[1:]:
                 return parse_instant(value)
             return now + parse_duration_ms(value)
         except NaiveInstantError as error:
-            raise wrong_member(name, str(error), "add an offset: Z or +01:00") from error
+            raise self._wrong(name, str(error), "add an offset: Z or +01:00") from error
         except ValueError as error:
-            raise wrong_member(name, str(error)) from error
+            raise self._wrong(name, str(error)) from error
 
 
 async def read_body(request: Request, known: Collection[str]) -> Body:
@@ -242,7 +249,12 @@ async def read_json(
             hint="send JSON with  Content-Type: application/json",
         )
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(
+            data.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_int=_whole,
+            object_pairs_hook=_object,
+        )
     except UnicodeDecodeError as error:
         raise ApiError("bad_request", f"the body is no UTF-8: {error.reason}") from error
     except RecursionError as error:
@@ -284,9 +296,9 @@ def wrong_parameter(name: str, detail: str, hint: str = "") -> ApiError:
     )
 
 
-def wrong_member(name: str, detail: str, hint: str = "") -> ApiError:
-    """A member of the body that cannot be meant so."""
-    pointer = "#/" + name[:80].replace("~", "~0").replace("/", "~1")
+def wrong_member(name: str, detail: str, hint: str = "", inside: str = "") -> ApiError:
+    """A member of the body, or of the object *inside* it, that cannot be meant so."""
+    pointer = f"#/{inside}{'/' if inside else ''}" + name[:80].replace("~", "~0").replace("/", "~1")
     item = {"pointer": pointer, "code": "value", "detail": detail}
     return ApiError(
         "validation", f"{name[:80]}: {detail}", hint=hint, errors=[_with_hint(item, hint)]
@@ -299,6 +311,22 @@ def _with_hint(item: dict[str, str], hint: str) -> dict[str, str]:
 
 def _known_names(known: Collection[str]) -> str:
     return "known are " + ", ".join(sorted(known)) if known else "nothing can be set here"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object; as in files, what is said twice is not guessed at."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+        raise ValueError(f"the key {echo(twice)} is there twice")
+    return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits; send it as text")
+    return int(digits)
 
 
 def _refuse_constant(name: str) -> Callable[[], None]:

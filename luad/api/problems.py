@@ -36,7 +36,7 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     "conflict": (409, "The state forbids it"),
     "already_running": (409, "The job is running already"),
     "name_taken": (409, "The name is taken"),
-    "file_owned": (409, "The job belongs to a file"),
+    "file_owned": (409, "It belongs to a file"),
     "too_many_jobs": (409, "There are as many as there may be"),
     "too_many_runs": (409, "As many runs are open as may be"),
     "idempotency_in_progress": (409, "The request is being answered"),

@@ -40,7 +40,8 @@ async def create_token(request: Request) -> Response:
     body = await read_body(request, ("name", "role", "expires_in"))
     name = body.text("name")
     if not _NAME.fullmatch(name):
-        raise wrong_member("name", "letters, digits, and . _ -")
+        wrong = f"{echo(name)} cannot name a token" if name else "`name` is missing"
+        raise wrong_member("name", wrong, "letters, digits, and . _ -, at most 63")
     now = context.service.clock.now().wall
     secret, digest = new_secret()
     token = Token(

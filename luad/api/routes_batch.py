@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from luad.api import afar
 from luad.api.context import context_of, json_response
-from luad.api.params import Body, read_object
+from luad.api.params import Body, read_object, wrong_member
 from luad.api.problems import ApiError, from_luad_error
 from luad.api.routes_create import Maker, maker_of, new_job
 from luad.core.events import (
@@ -43,6 +43,7 @@ _AT_ONCE: Final = 500
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 _KEYS: Final = ("action", "jobs", "filter", "dry_run", "reason", "until")
 _ACTIONS: Final = ("create", "delete", "pause", "resume", "trigger")
+_WHICH: Final = 'send "jobs": [name, …], or "filter": {"tag": …}'
 _FILTER: Final = ("tag", "user", "status", "source")
 
 
@@ -53,7 +54,7 @@ async def batch(request: Request) -> Response:
     body = Body(values, _KEYS)
     action = body.choice("action", _ACTIONS, "")
     if not action:
-        raise ApiError("validation", "`action` is missing", hint="one of " + ", ".join(_ACTIONS))
+        raise wrong_member("action", "`action` is missing", "one of " + ", ".join(_ACTIONS))
     maker = await maker_of(request, context)
     remaining = 0
     if action == "create":
@@ -72,7 +73,8 @@ async def batch(request: Request) -> Response:
 def _items(values: Mapping[str, Any]) -> Sequence[Any]:
     items = values.get("jobs")
     if not isinstance(items, list) or len(items) > MAX_ITEMS:
-        raise ApiError("validation", f"`jobs` is a list of at most {MAX_ITEMS}")
+        detail = f"this is a list of at most {MAX_ITEMS}"
+        raise wrong_member("jobs", detail, "of jobs to create, else of their names")
     return items
 
 
@@ -176,17 +178,19 @@ def _text(name: Any) -> str:
 def _named(context: Context, values: Mapping[str, Any]) -> tuple[Sequence[Any], int]:
     """Return which jobs are meant, and how many more than one request takes."""
     if "filter" not in values:
+        if "jobs" not in values:
+            raise wrong_member("jobs", "nothing says which jobs are meant", _WHICH)
         return _items(values), 0
     if "jobs" in values:
-        raise ApiError("validation", "`jobs` and `filter` exclude each other")
+        raise wrong_member("filter", "`jobs` says which ones already", "write one of the two")
     chosen = values["filter"]
     if not isinstance(chosen, dict) or not chosen:
         hint = "known are " + ", ".join(_FILTER)
-        raise ApiError("validation", "`filter` is an object with at least one key", hint=hint)
-    wanted = Body(chosen, _FILTER)
+        raise wrong_member("filter", "this is an object with at least one key", hint)
+    wanted = Body(chosen, _FILTER, "filter")
     texts = {key: wanted.text(key) for key in _FILTER}
     if not any(texts.values()):
-        raise ApiError("validation", "`filter` names nothing", hint="it would fit every job")
+        raise wrong_member("filter", "it names nothing", "it would fit every job")
     if texts["status"]:
         wanted.choice("status", tuple(JobStatus), "")
     if texts["source"]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -49,6 +49,7 @@ _OWN_KEYS: Final = ("user_id", "in", "activate", "if_exists")
 _IF_EXISTS: Final = ("error", "keep", "replace")
 _LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _NO_NAME: Final = re.compile(r"[^a-z0-9]+")
+_MOST_LISTED: Final = 10
 INACTIVE: Final = "created inactive"
 
 
@@ -182,22 +183,35 @@ def _name_for(handler: Any) -> str:
     return f"{slug}-{''.join(secrets.choice(_LETTERS) for _ in range(6))}"
 
 
-def check_job(context: Context, job: Job) -> None:
-    """Refuse a handler that may not be named, and a user whom nobody knows."""
+def check_job(context: Context, job: Job, *, has_new_handler: bool = True) -> None:
+    """Refuse a handler that may not be named or is not there, and a user whom nobody knows."""
     rules = context.service.dynamic
     if not rules.allows(job.handler):
         allowed = ", ".join(rules.handlers)
+        slip = did_you_mean(rules.handlers_like(job.handler))
         raise ApiError(
             "handler_not_allowed",
             f"jobs made at run time may not name the handler {echo(job.handler)}",
-            hint=f"allowed are: {allowed}; more by dynamic.handlers in luad.yaml",
+            hint=f"{slip}{'  ' if slip else ''}allowed are: {allowed}; "
+            "more by dynamic.handlers in luad.yaml",
         )
+    if has_new_handler and (there := rules.missing_function(job.handler)) is not None:
+        module, _, function = job.handler.partition(":")
+        hint = did_you_mean(close_to(function, there)) or _list_of(module, there)
+        detail = f"{echo(module)} has no function {echo(function)}"
+        item = {"pointer": "#/handler", "code": "LU301", "detail": detail, "hint": hint}
+        raise ValidationError(detail, hint=hint, errors=(item,))
     if job.user is not None and context.service.people.get(job.user) is None:
         known = close_to(job.user, [each.id for each in context.service.people.all()])
         hint = did_you_mean(known) or f"add users.d/{job.user}.yaml, or luad users add {job.user}"
         detail = f"there is no user {echo(job.user)}"
         item = {"pointer": "#/user", "code": "LU404", "detail": detail, "hint": hint}
         raise ValidationError(detail, hint=hint, errors=(item,))
+
+
+def _list_of(module: str, functions: Sequence[str]) -> str:
+    some = ", ".join(functions[:_MOST_LISTED])
+    return f"it has {some}" if some else f"write it into handlers/{module.replace('.', '/')}.py"
 
 
 # --- changing and removing ----------------------------------------------------------------------
@@ -222,7 +236,7 @@ async def change_job(request: Request) -> Response:
     document = _patched(dict(state.job.definition), patch)
     _show_where_they_are(context, document)
     job = job_from_body(document, timezone=context.service.dynamic.timezone)
-    check_job(context, job)
+    check_job(context, job, has_new_handler=job.handler != state.job.handler)
     event = ChangeRequested(
         context.service.new_request_id(),
         state.job.name,

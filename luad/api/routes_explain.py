@@ -14,10 +14,14 @@ from luad.api.context import context_of, json_response
 from luad.api.params import Body, read_object, wrong_member
 from luad.api.problems import ApiError
 from luad.config.bodies import job_from_body
-from luad.core.schedule import describe_schedule, next_occurrence
+from luad.core.cron import notes
+from luad.core.model import Cron
+from luad.core.schedule import explain_schedule, next_occurrence
 from luad.errors import ValidationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -44,17 +48,31 @@ async def explain(request: Request) -> Response:
     try:
         job = job_from_body(document, timezone=context.service.dynamic.timezone)
     except ValidationError as error:
-        return json_response({"text": None, "next": [], "problems": list(error.errors)})
+        errors = [_placed(each, "expression" in values) for each in error.errors]
+        return json_response({"text": None, "next": [], "notes": [], "problems": errors})
     now = context.service.clock.now().wall
     found: list[dict[str, Any]] = []
     at = next_occurrence(job.schedule, now, now)
     while at is not None and len(found) < count:
         found.append({"at": views.instant(at)})
         at = next_occurrence(job.schedule, now, at)
-    text = describe_schedule(job.schedule)
+    rule = job.schedule
     return json_response(
-        {"text": text, "timezone": views.timezone_of(job.schedule), "next": found, "problems": []}
+        {
+            "text": explain_schedule(rule),
+            "timezone": views.timezone_of(rule),
+            "next": found,
+            "notes": notes(rule.expression) if isinstance(rule, Cron) else [],
+            "problems": [],
+        }
     )
+
+
+def _placed(error: Mapping[str, str], is_short: bool) -> Mapping[str, str]:
+    """Return *error* with the pointer into the body as it was sent."""
+    if not is_short:
+        return error
+    return {**error, "pointer": error["pointer"].replace("#/schedule/", "#/", 1)}
 
 
 ROUTES: Final = (Route("/explain", explain, methods=["POST"]),)

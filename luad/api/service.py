@@ -6,10 +6,11 @@ API never touches the engine: it hands a request over, and waits for the answer.
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from luad.config.allowed import is_allowed
+from luad.config.allowed import OWN_HANDLERS, is_allowed, missing_function, own_modules
 from luad.core.model import JobStatus
 
 if TYPE_CHECKING:
@@ -99,6 +100,20 @@ class DynamicRules:
     def allows(self, handler: str) -> bool:
         """Say whether a job that is made at run time may name *handler*."""
         return is_allowed(handler, self.handlers, self.handlers_path)
+
+    def missing_function(self, handler: str) -> tuple[str, ...] | None:
+        """Return the functions that there are, when *handler*'s is certainly not; else None."""
+        return missing_function(handler, self.handlers_path)
+
+    def handlers_like(self, handler: str) -> tuple[str, ...]:
+        """Return what may have been meant by *handler*, whose module is not in the folder."""
+        module, colon, function = handler.partition(":")
+        top, dot, rest = module.partition(".")
+        modules = own_modules(self.handlers_path) if OWN_HANDLERS in self.handlers else []
+        if not colon or top in {"luad", *modules}:
+            return ()
+        near = difflib.get_close_matches(top[:64], modules, n=1)
+        return tuple(f"{each}{dot}{rest}:{function}" for each in near)
 
 
 class People(Protocol):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from luad.core.crontext import describe
 from luad.core.model import DAY, HOUR, MINUTE, SECOND, Cron, Instant, JobStatus, Once, Schedule
+from luad.core.policy import is_too_late
 from luad.core.schedule import explain_schedule
 from luad.core.zones import load_zone
 
@@ -37,6 +38,8 @@ def summarize(state: JobStateView, now: Instant | None = None) -> str:
     wait = "" if now is None else f", {_in_words(at - now)}"
     moment = _moment(at, _zone_of(job.schedule))
     if isinstance(job.schedule, Once):
+        if now is not None and is_too_late(job, now - at):
+            return f"Was due once on {moment}, which is past: it will not run{whom}."
         return f"Runs once on {moment}{wait}{whom}."
     return f"Runs {_rule(job.schedule)}, next on {moment}{wait}{whom}."
 

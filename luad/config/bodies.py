@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from luad.config.build import build_job
-from luad.config.check import Mistake
+from luad.config.check import KEYS_HERE, Mistake
 from luad.config.foreign import snake_case
 from luad.config.jobs import job_mistakes
 from luad.config.locate import pointer
@@ -29,6 +29,7 @@ from luad.errors import ValidationError
 _MAX_DEPTH: Final = 64  # as in files
 _MAX_ERRORS: Final = 100
 _MAX_POINTER: Final = 512
+_MAX_HINT: Final = 400  # all keys that there are
 _MAX_WHOLE: Final = 1 << 64
 _NEAR: Final = 0.7
 
@@ -70,7 +71,7 @@ def _error(mistake: Mistake) -> dict[str, str]:
         "code": mistake.code,
         "detail": one_line(mistake.message),
     }
-    return error | {"hint": one_line(mistake.help)} if mistake.help else error
+    return error | {"hint": one_line(mistake.help, _MAX_HINT)} if mistake.help else error
 
 
 def _called_by_its_name(mistake: Mistake, also: Collection[str]) -> Mistake:
@@ -83,6 +84,9 @@ def _called_by_its_name(mistake: Mistake, also: Collection[str]) -> Mistake:
     near = difflib.get_close_matches(key[:64], also, n=1, cutoff=_NEAR)
     if near and not mistake.rename:
         return replace(mistake, help=f"did you mean `{near[0]}`?")
+    if mistake.help.startswith(KEYS_HERE):
+        keys = {*mistake.help.removeprefix(KEYS_HERE).split(", "), *also}
+        return replace(mistake, help=KEYS_HERE + ", ".join(sorted(keys)))
     return mistake
 
 

@@ -15,7 +15,7 @@ from functools import cache
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from luad.config.foreign import find_foreign
+from luad.config.foreign import find_foreign, snake_case
 from luad.config.marks import Marks, Path
 from luad.config.schema import SchemaName, anchored, load_schema
 from luad.config.words import (
@@ -30,6 +30,7 @@ from luad.config.words import (
 from luad.config.yaml import STAND_IN
 from luad.core.model import JSON
 
+KEYS_HERE: Final = "the keys here: "
 _MAX_ERRORS: Final = 100  # of one document; nobody mends more in one go
 _MAX_KEYS: Final = 300  # at the top level; beyond it, this is not one of our documents
 _NEAR: Final = 0.7  # how alike a word must be to be offered instead
@@ -215,13 +216,13 @@ def _where_it_belongs(path: Path, key: str, keys: frozenset[str], root: _Root) -
     if not path and key == f"{root.name.removesuffix('s')}s":
         noun = _NOUNS[root.name].removeprefix("a ")
         return f"each {noun} is a document of its own; a line `---` stands between two"
-    schema = load_schema(root.name)
-    if path and key in schema["properties"]:
-        return f"`{key}` belongs at the top level: indent it less"
+    schema, word = load_schema(root.name), snake_case(key)
+    if path and word in schema["properties"]:
+        return f"`{word}` belongs at the top level: indent it less"
     for other, each in schema["properties"].items():
-        if key in each.get("properties", {}):
-            return f"`{key}` belongs in `{other}`"
-    return f"the keys here: {', '.join(sorted(keys))}"
+        if word in each.get("properties", {}):
+            return f"`{word}` belongs in `{other}`"
+    return f"{KEYS_HERE}{', '.join(sorted(keys))}"
 
 
 def _missing_keys(path: Path, error: Any, root: _Root) -> Iterator[Mistake]:
@@ -322,6 +323,9 @@ def _bad_value(path: Path, error: Any, root: _Root, marks: Marks | None) -> Mist
             return Mistake(path, "LU104", f"{field} must be at least {limit}, not {shown}")
         case "maximum":
             return Mistake(path, "LU104", f"{field} must be at most {limit}, not {shown}")
+        case "minLength" if value and _last_key(path) in {"execute_at", "start_at"}:
+            return Mistake(path, "LU206", f"{field} is no date and time: {shown}",
+                           f"write  {example_line(_last_key(path), error.schema, is_value_only=True)}")  # fmt: skip
         case "minLength" | "minItems":
             return Mistake(path, "LU104", f"{field} is empty",
                            f"write  {example_line(_last_key(path), error.schema, is_value_only=True)}")  # fmt: skip

@@ -214,7 +214,12 @@ def find_run(connection: Connection, name: str, job: str | None) -> RunRow:
         rows, _ = page(connection, RunFilter(job=job, statuses=states), 1, None)
         if rows:
             return rows[0]
-        raise NotFoundError(f"no run is {name}" + (f" of {job}" if job else ""))
+        whose = f" of {job}" if job else ""
+        is_any = name == "@last"
+        raise NotFoundError(
+            f"there is no run{whose} yet" if is_any else f"no run{whose} has failed yet",
+            hint="luad history lists them",
+        )
     for each in dict.fromkeys((name, _canonical(name))):
         found = _beginning_with(connection, each)
         if found:

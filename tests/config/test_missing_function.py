@@ -1,0 +1,53 @@
+"""A slip in the name of a handler is told when the job is made, not when it is due."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from luad.config.allowed import missing_function, own_modules
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "crm.py").write_text("def follow_up(job): ...\n\nasync def _own(job): ...\n")
+    (tmp_path / "open.py").write_text("from crm import *\n")
+    (tmp_path / "lazy.py").write_text("def __getattr__(name): ...\n")
+    (tmp_path / "made.py").write_text("send = print\n")
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").write_text("def start(job): ...\n")
+    (tmp_path / "pack" / "deep.py").write_text("class Kind:\n    def run(self): ...\n")
+    return tmp_path
+
+
+def test_a_function_that_does_not_stand_in_its_module_is_missing(folder: Path) -> None:
+    assert missing_function("crm:folow_up", folder) == ("follow_up",)
+    assert missing_function("pack:stop", folder) == ("start",)
+    assert missing_function("pack.deep:Kin", folder) == ()
+
+
+@pytest.mark.parametrize(
+    "handler",
+    ["crm:follow_up", "made:send", "pack:start", "pack.deep:Kind.run", "open:any", "lazy:any"],
+)
+def test_what_may_be_there_is_not_called_missing(folder: Path, handler: str) -> None:
+    assert missing_function(handler, folder) is None
+
+
+@pytest.mark.parametrize("handler", ["nowhere:run", "pack.no:run", "word", "crm\0:x", ".:x", ":"])
+def test_what_cannot_be_read_is_left_to_the_first_run(folder: Path, handler: str) -> None:
+    assert missing_function(handler, folder) is None
+
+
+def test_a_module_that_was_mended_is_read_again(folder: Path) -> None:
+    assert missing_function("crm:later", folder) is not None
+    (folder / "crm.py").write_text("def follow_up(job): ...\ndef later(job): ...\n")
+    assert missing_function("crm:later", folder) is None
+
+
+def test_the_modules_are_files_and_folders_with_names_of_modules(folder: Path) -> None:
+    (folder / "notes.txt").write_text("")
+    (folder / "not-a-module.py").write_text("")
+    assert own_modules(folder) == ["crm", "lazy", "made", "open", "pack"]
+    assert own_modules(folder / "nowhere") == []
