@@ -126,6 +126,8 @@ class Client:
         self._token = token or environ.get("LUAD_TOKEN")
         self._timeout = timeout
         self._base = self._check_url()
+        self.last_status = 0
+        """That of the latest answer."""
 
     @property
     def address(self) -> str:
@@ -205,6 +207,7 @@ class Client:
         connection = self._connection()
         try:
             response = self._send(connection, method, path, query, body, headers)
+            self.last_status = response.status
             data = self._read(response)
             if response.status >= http.client.BAD_REQUEST:
                 self._refuse(response, data)

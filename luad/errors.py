@@ -54,6 +54,8 @@ class LuadError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # tracebacks of handlers say it, too
 
 
 class UsageError(LuadError):

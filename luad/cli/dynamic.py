@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from luad.cli.session import Session
 
 MESSAGE_HANDLER: Final = "luad.handlers.message:send"
+OK: Final = 200
+"""What the daemon answers when it made nothing new."""
+
 RETRY: Final = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 2}
 """Of reminders: what could not be told at once is told a little later."""
 
@@ -137,13 +140,16 @@ def _once(session: Session, text: str, zone: str | None) -> dict[str, Any]:
 
 def _create(session: Session, body: dict[str, Any], key: str | None = None) -> None:
     headers = {} if key is None else {"Idempotency-Key": f'"{checked_key(key)}"'}
-    job = session.client().request("POST", "/jobs", body, headers=headers)
+    client = session.client()
+    job = client.request("POST", "/jobs", body, headers=headers)
     if session.json:
         session.out.json(job)
         return
     name = job.get("name", job["id"])
     summary = str(job.get("summary") or "it has run already.")
-    session.out.line(f"Created {name}: {summary[:1].lower()}{summary[1:]}")
+    is_kept = client.last_status == OK and body.get("if_exists") == "keep"
+    done = "Kept" if is_kept else "Created"
+    session.out.line(f"{done} {name}: {summary[:1].lower()}{summary[1:]}")
 
 
 def checked_key(key: str) -> str:
@@ -165,6 +171,9 @@ def remind(
     session: Session, *, user: str, text: str, wait: str | None, at: str | None, title: str | None
 ) -> None:
     """Send someone a message later; no code is needed for it."""
+    if not text.strip():
+        hint = 'luad remind ann "stand-up" --in 10m'
+        raise CommandError("there is nothing to say", code="usage", hint=hint)
     when = _when(session, {"wait": wait, "at": at})
     metadata = {"text": text} if title is None else {"text": text, "title": title}
     body = {"handler": MESSAGE_HANDLER, "user": user, "metadata": metadata, "retry": RETRY}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from luad.core.people import Person
     from luad.errors import Problem
 
+MERGE_PATCH: Final = "application/merge-patch+json"
 CODES: Final = {
     "completed": ExitCode.OK,
     "failed": ExitCode.RUN_FAILED,
@@ -100,12 +101,14 @@ def test(
         must_debug=must_debug,
         user=user,
     )
-    play = Play(session, chosen, send)
+    play = Play(session, chosen, send, is_kept=persist)
+    if user is not None:
+        play.check_user(user)
     ended = [_once(session, job, stage, play) for _ in range(repeat)]
     if session.json:
         views = [_view(job, *each) for each in ended]
         session.out.json(views[0] if repeat == 1 else {"runs": views})
-    if persist and ended[-1][1].metadata != dict(job.metadata):
+    if persist:
         _persist(session, job, ended[-1][1].metadata)
     code = next((CODES[each.status] for each, _ in ended if CODES[each.status]), ExitCode.OK)
     is_lost = any(
@@ -116,11 +119,22 @@ def test(
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """How a rehearsal is played: for whom there is, and what becomes of messages."""
+    """How a rehearsal is played: for whom there is, and what becomes of messages and metadata."""
 
     session: Session
     settings: Settings
     send: str
+    is_kept: bool
+
+    def check_user(self, user_id: str) -> None:
+        """Raise `NotFoundError` for somebody whom the files do not know."""
+        known = [each.id for each in self.people()]
+        if user_id not in known:
+            raise NotFoundError(
+                f"no user `{user_id}` in the files here",
+                hint="" if close_to(user_id, known) else f"luad users add {user_id} writes one",
+                suggestions=close_to(user_id, known),
+            )
 
     def people(self) -> list[Person]:
         """Whom the files of the project know."""
@@ -151,9 +165,23 @@ class Left:
 
 
 def _persist(session: Session, job: Job, metadata: dict[str, Any]) -> None:
+    """Write what the handler changed, and nothing else: the daemon's metadata may be newer."""
     from luad.client import segment
 
-    session.client().put(f"/jobs/{segment(job.name)}/metadata", metadata)
+    before = dict(job.metadata)
+    changed = {
+        key: value
+        for key, value in metadata.items()
+        if key not in before or json.dumps(before[key]) != json.dumps(value)
+    }
+    removed = dict.fromkeys(before.keys() - metadata.keys())
+    if not changed and not removed:
+        return
+    client, path = session.client(), f"/jobs/{segment(job.name)}/metadata"
+    if changed:
+        client.patch(path, changed)
+    if removed:
+        client.request("PATCH", path, removed, headers={"Content-Type": MERGE_PATCH})
     if not session.json:
         session.out.say("  metadata are written to the daemon")
 
@@ -187,18 +215,18 @@ def _once(session: Session, job: Job, stage: Stage, play: Play) -> tuple[Rehears
         set_link(before)
         stand.close()
     if not session.json:
-        _show_left(session, job, left, play.send)
+        _show_left(session, job, left, play)
         _show(session, ended)
     return ended, left
 
 
-def _show_left(session: Session, job: Job, left: Left, send: str) -> None:
+def _show_left(session: Session, job: Job, left: Left, play: Play) -> None:
     from luad.config.messages import plain_text
 
     out = session.out
     for message in left.sent:
         channels = ", ".join(each["channel"] for each in message["deliveries"])
-        verb = "sent" if send == "real" else "would send"
+        verb = "sent" if play.send == "real" else "would send"
         out.line(f"  → {verb} to {message['user_id']} ({channels})", "cyan")
         if message["title"]:
             out.line(f"      {clean(message['title'])}", "bold")
@@ -214,7 +242,8 @@ def _show_left(session: Session, job: Job, left: Left, send: str) -> None:
         old, new = before.get(key), left.metadata.get(key)
         if old != new:
             change = f"{json.dumps(old)} → {json.dumps(new)}"
-            out.line(f"  metadata  {key}: {change}    (not saved; --persist keeps it)")
+            fate = "" if play.is_kept else "    (not saved; --persist keeps it)"
+            out.line(f"  metadata  {key}: {change}{fate}")
 
 
 def _view(job: Job, ended: Rehearsal, left: Left) -> dict[str, Any]:

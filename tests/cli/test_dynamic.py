@@ -272,6 +272,20 @@ def test_jobs_come_from_a_pipe(peer: Any) -> None:
 # --- remind ---
 
 
+def test_what_was_kept_is_not_said_to_be_created(luad: Any, peer: Any) -> None:
+    peer.answers["POST /jobs"] = (200, JOB)
+    create = ("create", "follow-up-4h2m", "--handler", "a:b", "--in", "1h", "--if-exists")
+    assert luad(*create, "keep").out.startswith("Kept follow-up-4h2m: runs once on ")
+    peer.answers["POST /jobs"] = (201, JOB)
+    assert luad(*create, "keep").out.startswith("Created follow-up-4h2m: ")
+
+
+def test_a_reminder_of_nothing_is_refused(luad: Any, made: Any) -> None:
+    result = luad("remind", "ann", " ", "--in", "10m")
+    assert (result.code, made.asked) == (2, [])
+    assert "there is nothing to say" in result.err
+
+
 def test_remind_makes_a_job_of_the_built_in_handler(luad: Any, made: Any) -> None:
     result = luad("remind", "ann", "stand-up", "--in", "10m", "--title", "Now")
     assert result.out.startswith("Created follow-up-4h2m: runs once on ")

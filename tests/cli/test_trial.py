@@ -1,0 +1,76 @@
+"""What `luad test` keeps, and for whom it is; a daemon is only asked with --persist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+JOB = """\
+name: tried
+handler: trial:work
+schedule: {type: interval, every: 1h}
+metadata: {count: 0, note: old, gone: 1}
+"""
+HANDLER = """\
+async def work(job):
+    await job.replace_metadata({"count": 0, "note": "new"})
+
+async def ask(job):
+    await job.user()
+"""
+PATH = "/jobs/tried/metadata"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("jobs.d", "handlers", "users.d"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    (tmp_path / "jobs.d/tried.yaml").write_text(JOB)
+    (tmp_path / "handlers/trial.py").write_text(HANDLER)
+    (tmp_path / "users.d/ann.yaml").write_text("id: ann\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("project")
+def test_only_what_the_handler_changed_is_written_to_the_daemon(luad: Any, peer: Any) -> None:
+    peer.answers[f"PATCH {PATH}"] = {}
+    result = luad("test", "tried", "--persist", "-m", "count=5")
+    assert result.code == 0, result.err
+    changed, removed = peer.asked
+    assert (changed.body, removed.body) == ({"count": 0, "note": "new"}, {"gone": None})
+    assert removed.headers["Content-Type"] == "application/merge-patch+json"
+    assert "not saved" not in result.out
+    assert 'note: "old" → "new"\n' in result.out
+
+
+@pytest.mark.usefixtures("project")
+def test_what_somebody_tries_with_is_not_written(luad: Any, peer: Any) -> None:
+    peer.answers[f"PATCH {PATH}"] = {}
+    assert luad("test", "tried", "--persist", "-m", "extra=1", "-m", "count=0").code == 0
+    assert "extra" not in peer.asked[0].body
+
+
+@pytest.mark.usefixtures("project")
+def test_without_persist_no_daemon_is_asked(luad: Any, peer: Any) -> None:
+    result = luad("test", "tried")
+    assert 'note: "old" → "new"    (not saved; --persist keeps it)' in result.out
+    assert peer.asked == []
+
+
+@pytest.mark.usefixtures("project")
+def test_a_trial_for_nobody_known_is_refused_before_it_begins(luad: Any) -> None:
+    result = luad("test", "tried", "--user", "ane")
+    assert (result.code, result.out) == (3, "")
+    assert "no user `ane` in the files here" in result.err
+    assert "did you mean `ann`?" in result.err
+
+
+@pytest.mark.usefixtures("project")
+def test_a_handler_that_fails_shows_the_hint_as_well(luad: Any) -> None:
+    result = luad("test", "trial:ask")
+    assert result.code == 4
+    assert "the job ask is for nobody" in result.out
+    assert "hint: write  user: ID  into its file" in result.out
