@@ -261,11 +261,18 @@ async def delete_job(request: Request) -> Response:
     """`DELETE /jobs/{job}`: remove a dynamic job; what runs ends normally."""
     context = context_of(request)
     await read_object(request)
-    state = context.find_whole_job(request.path_params["job"])
+    name: str = request.path_params["job"]
+    if context.service.job(name) is None and await context.service.delete_left_out(name):
+        return _deleted(name)
+    state = context.find_whole_job(name)
     request_id = context.service.new_request_id()
     wanted = if_match(request, state.version)
     await context.ask(DeleteRequested(request_id, state.job.name, wanted))
-    message = f"{state.job.name} is deleted; its history stays"
+    return _deleted(state.job.name)
+
+
+def _deleted(name: str) -> Response:
+    message = f"{name} is deleted; its history stays"
     return json_response({"deleted": True, "deactivated": False, "message": message})
 
 

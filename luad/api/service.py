@@ -240,6 +240,10 @@ class Service(Protocol):
         """What is wrong with the files as they were last read."""
         ...
 
+    async def delete_left_out(self, name_or_id: str) -> bool:
+        """Delete a stored job that is not in force (a problem says why); False when none is called so."""
+        ...
+
     def status(self) -> Mapping[str, Any]:
         """What the daemon knows of itself, with the keys of `GET /v1/status`; instants as RFC 3339.
 

@@ -17,12 +17,16 @@ from luad.cli.times import machine_zone, parse_duration, parse_when, rfc3339
 from luad.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from luad.cli.session import Session
+    from luad.client import Client
 
 MESSAGE_HANDLER: Final = "luad.handlers.message:send"
 OK: Final = 200
 """What the daemon answers when it made nothing new."""
 
+NOT_IN_FORCE: Final = ("LU307", "LU308")
 RETRY: Final = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 2}
 """Of reminders: what could not be told at once is told a little later."""
 
@@ -180,6 +184,19 @@ def remind(
     _create(session, {**body, **when})
 
 
+def _to_delete(client: Client, name: str) -> Mapping[str, Any]:
+    from luad.cli import source
+
+    try:
+        return source.job(client, name)
+    except NotFoundError:
+        # A stored job that is not in force is no job, but `luad status` tells of it.
+        for problem in client.get("/config")["problems"]:
+            if problem["code"] in NOT_IN_FORCE and problem.get("job") == name:
+                return {"id": name, "name": name}
+        raise
+
+
 @click.command("delete", cls=Command)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=job_names)
 @pass_session
@@ -188,11 +205,10 @@ def delete(session: Session, *, names: tuple[str, ...]) -> None:
 
     Nothing is deleted unless all of them can be.
     """
-    from luad.cli import source
     from luad.client import segment
 
     client = session.client()
-    jobs = {job["id"]: job for job in (source.job(client, name) for name in names)}
+    jobs = {job["id"]: job for job in (_to_delete(client, name) for name in names)}
     for job in jobs.values():
         if file := job.get("file"):
             raise CommandError(

@@ -45,7 +45,7 @@ from luad.daemon.output import OutputPump, RunReports
 from luad.daemon.people import Directory
 from luad.daemon.places import check_places
 from luad.daemon.post import PostOffice
-from luad.daemon.recovery import jobs_in_force, lost_attempts, taken_names
+from luad.daemon.recovery import LeftOut, jobs_in_force, lost_attempts, taken_names
 from luad.daemon.reload import ConfigReader, PeopleReader, Reading, Reloader, log_fields
 from luad.daemon.secrets import Secrets
 from luad.daemon.service import DaemonService, reload_result
@@ -114,7 +114,8 @@ class Daemon:
         self.deliveries: Counter[tuple[str, str]] = Counter()
         self.started_at = clock.now()
         self.reading: Reading | None = None
-        self._not_in_force: list[Problem] = []
+        self._bad_rows: tuple[Problem, ...] = ()  # of people
+        self._left_out = LeftOut()
         self._told: frozenset[Problem] = frozenset()
         self.store_fault: str | None = None
         self.lag_ms = 0.0
@@ -191,7 +192,7 @@ class Daemon:
     async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
         """Gather what the first turn needs; None when the files are not fit to start with."""
         restored = self._take_over()
-        self._not_in_force += self.directory.restore()
+        self._bad_rows = self.directory.restore()
         now = self.clock.now()
         reading = await asyncio.to_thread(self._reader.read)
         self._note_reading(reading)
@@ -223,7 +224,7 @@ class Daemon:
                 ),
                 self.dynamic.allows,
                 self.logs,
-                self._not_in_force,
+                self._left_out,
             ):
                 if stored.origin is not None:
                     static.append((stored, job))
@@ -442,7 +443,11 @@ class Daemon:
 
     def problems(self) -> tuple[Problem, ...]:
         """Say what is wrong with the files, with names and ids that two have, and with the store."""
-        return (*self._problems_of_files(), *self._not_in_force)
+        return (*self._problems_of_files(), *self._left_out.problems(), *self._bad_rows)
+
+    async def delete_left_out(self, name_or_id: str) -> bool:
+        """Delete a stored job that is not in force; False when none is called so."""
+        return await self._left_out.delete(name_or_id, self.store, self.clock.now().wall)
 
     def _problems_of_files(self) -> tuple[Problem, ...]:
         entries = self.engine.entries

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from luad.core.events import AttemptEnded, Event, Restored, StoredJob
+from luad.core.events import AttemptEnded, Event, RemoveJob, Restored, StoredJob
 from luad.core.model import Ending, EndKind, Instant, Job, RunError, RunState
 from luad.errors import Problem
 from luad.wire import format_instant
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from luad.core.model import ProcessIdentity, Wanted
     from luad.core.state import Entry
     from luad.logs import Logging
+    from luad.store import Store
 
 PLACE: Final = "the store"
 """Where a problem is that no file has."""
@@ -27,17 +28,46 @@ PLACE: Final = "the store"
 _LOST: Final = RunError("Lost", "luad was stopped while this ran; nobody saw how it ended")
 
 
+class LeftOut:
+    """The dynamic jobs of the store that are not in force, and why; until somebody deletes them."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Problem] = {}
+
+    def add(self, stored: StoredJob, problem: Problem) -> None:
+        """Note that *stored* is not in force."""
+        self._jobs[stored.job_id] = problem
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Say why each of them is not."""
+        return tuple(self._jobs.values())
+
+    async def delete(self, name_or_id: str, store: Store, now: Instant) -> bool:
+        """Delete what is called so from the store; False when nothing is."""
+        meant = [
+            RemoveJob(job_id, problem.job or "", now)
+            for job_id, problem in self._jobs.items()
+            if name_or_id in {job_id, problem.job}
+        ]
+        if not meant:
+            return False
+        await store.apply(meant)
+        for each in meant:
+            self._jobs.pop(each.job_id, None)
+        return True
+
+
 def jobs_in_force(
     waiting: deque[StoredJob],
     decode: Callable[[StoredJob], Job],
     allows: Callable[[str], bool],
     logs: Logging,
-    problems: list[Problem],
+    left_out: LeftOut,
 ) -> Iterator[tuple[StoredJob, Job]]:
     """Turn stored definitions into jobs again; one that cannot be is left out, loudly.
 
     So is a dynamic one whose handler the settings allow no more (*allows*). Both are added to
-    *problems*. What is left out stays in the store, and is looked at again at the next start. *waiting*
+    *left_out*. What is left out stays in the store, and is looked at again at the next start. *waiting*
     gets empty on the way: of a hundred thousand rows none is kept longer than it takes.
     """
     may = cache(allows)  # few handlers serve very many jobs, and each look asks the disk
@@ -48,12 +78,12 @@ def jobs_in_force(
         except ValueError as error:
             logs.emit("error", "job.unreadable", {"job": stored.name, "error": str(error)})
             if stored.creation is not None:  # what a file says, it says anew
-                problems.append(_unreadable(stored.name, error))
+                left_out.add(stored, _unreadable(stored.name, error))
             continue
         if stored.creation is not None and not may(job.handler):
             problem = _not_allowed(job)
             logs.emit("error", "job.refused", {"job": job.name, "error": problem.message})
-            problems.append(problem)
+            left_out.add(stored, problem)
             continue
         yield stored, job
 
@@ -65,7 +95,7 @@ def _unreadable(name: str, error: ValueError) -> Problem:
         0,
         "LU308",
         f"the dynamic job `{name}` is not in force: its row cannot be read ({error})",
-        "make it again under another name, or restore luad.db from a backup",
+        f"luad delete {name} removes it; or restore luad.db from a backup",
         job=name,
     )
 
@@ -77,7 +107,7 @@ def _not_allowed(job: Job) -> Problem:
         0,
         "LU307",
         f"the dynamic job `{job.name}` is not in force: its handler `{job.handler}` is not allowed",
-        "name it in dynamic.handlers and restart luad",
+        f"name it in dynamic.handlers and restart luad, or luad delete {job.name}",
         job=job.name,
     )
 

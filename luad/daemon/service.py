@@ -57,6 +57,10 @@ class Household(Protocol):
         """What is wrong with the files, and with what they ask for."""
         ...
 
+    async def delete_left_out(self, name_or_id: str) -> bool:
+        """Delete a stored job that is not in force; False when none is called so."""
+        ...
+
     def describe(self) -> Mapping[str, Any]:
         """What `GET /v1/status` says."""
         ...
@@ -157,6 +161,10 @@ class DaemonService:
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the files as they were last read, and with what they ask for."""
         return self._house.problems()
+
+    async def delete_left_out(self, name_or_id: str) -> bool:
+        """Delete a stored job that is not in force; False when none is called so."""
+        return await self._house.delete_left_out(name_or_id)
 
     def status(self) -> Mapping[str, Any]:
         """What the daemon knows of itself."""

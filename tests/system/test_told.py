@@ -68,3 +68,7 @@ def test_a_row_that_was_tampered_with_is_not_in_force_and_is_told(live: LiveDaem
         assert (answer["status"], answer["jobs"]["total"]) == ("degraded", 0)
         assert live.luad("run", "evil", check=False).returncode == 3
         assert live.luad("reload").returncode == 0  # the files are well
+        live.luad("delete", "evil", "broken", "--yes")
+        assert live.json("status")["problems"] == []
+        assert live.rows("select name from jobs") == []
+        assert live.luad("delete", "evil", "--yes", check=False).returncode == 3
