@@ -1,4 +1,4 @@
-"""Routes about the API itself: its document, and a page for each kind of problem.
+"""Routes about the API itself: its document, for programs and for people, and a page for each problem.
 
 Room rule: pure text; nothing is asked of anybody.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Route
 
 from luad.api import openapi
 from luad.api.context import json_response
+from luad.api.page import POLICY, page
 from luad.api.params import Query
 from luad.api.problems import TABLE, ApiError, echo
 
@@ -24,6 +25,12 @@ async def show_document(request: Request) -> Response:
     """`GET /openapi.json`: what can be asked for, and how."""
     Query(request, ())
     return json_response(openapi.document())
+
+
+async def show_page(request: Request) -> Response:
+    """`GET /docs`: the same for people."""
+    Query(request, ())
+    return HTMLResponse(page(), headers={"content-security-policy": POLICY})
 
 
 async def show_problem(request: Request) -> Response:
@@ -41,4 +48,7 @@ async def show_problem(request: Request) -> Response:
 
 
 ROUTES: Final = (Route("/openapi.json", show_document),)
-PAGES: Final = (Route("/problems/{code}", show_problem),)
+PAGES: Final = (
+    Route("/docs", show_page),
+    Route("/problems/{code}", show_problem),
+)

@@ -66,3 +66,19 @@ async def test_it_is_served_and_so_is_a_page_for_every_problem(api: Any) -> None
         assert title in page
         assert str(status) in page
     assert (await api.get("/problems/nonsense")).status == 404
+
+
+async def test_people_get_a_page_of_every_operation_and_body_that_fetches_nothing(
+    api: Any,
+) -> None:
+    answer = await api.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    text = answer.body.decode()
+    for op in OPERATIONS:
+        assert f"<code>{op.method.upper()} {op.path}</code>" in text
+        assert not op.body or f"<h2 id={op.body}>" in text
+    assert "<script" not in text
+    assert "http://" not in text
+    assert "For a viewer." in text.partition("GET /v1/jobs<")[2][:200]
+    assert "For a admin." not in text

@@ -88,7 +88,6 @@ async def test_what_cannot_be_understood_gets_a_problem_document(
         "/V1/JOBS",
         "/v1/jobs/%1b%5b31mred",
         "/v1/jobs/" + "x" * 5000,
-        "/docs",
     ],
 )
 async def test_paths_that_lead_nowhere(api: Any, path: str) -> None:
