@@ -156,7 +156,9 @@ def test_who_says_so_has_luad_trust_such_places(tmp_path: Path) -> None:
         daemon.wait_for("run.ended", job="tick", status="succeeded")
 
 
-def test_a_package_of_a_shared_checkout_is_no_program_that_runs_as_its_owner(tmp_path: Path) -> None:
+def test_a_package_of_a_shared_checkout_is_no_program_that_runs_as_its_owner(
+    tmp_path: Path,
+) -> None:
     daemon = besieged(tmp_path)
     pack = daemon.handlers / "pack"
     pack.mkdir()
