@@ -149,7 +149,8 @@ def _exit_code(error: SystemExit) -> int:
     if error.code is None:
         return 0
     if isinstance(error.code, int):
-        return error.code & 0xFF
+        # What is no long of the machine is -1 to Python, and must not pass for success.
+        return error.code & 0xFF if error.code.bit_length() < 64 else 255
     with suppress(Exception):
         sys.stderr.write(f"{error.code}\n")
     return 1

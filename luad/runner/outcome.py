@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _MAX_DEPTH: Final = 64  # as deep as metadata may be; readers of the result recurse as well
+_MAX_NAME: Final = 256
 _MAX_MESSAGE: Final = 4_096
 _MAX_TRACEBACK: Final = 16_384
 _PREVIEW: Final = 4_096  # of a result that is too long
@@ -143,10 +144,9 @@ def _misfits(value: Any, path: str) -> Iterator[str]:
 
 
 def _type_name(kind: type) -> str:
-    module = kind.__module__
-    return (
-        kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}"
-    )
+    # Asked past a metaclass, which may be the user's.
+    module, name = (type.__getattribute__(kind, key) for key in ("__module__", "__qualname__"))
+    return shorten(name if module in ("builtins", "__main__") else f"{module}.{name}", _MAX_NAME)
 
 
 def _trim(formatted: traceback.TracebackException, seen: set[int]) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -78,3 +78,50 @@ def test_78_without_a_new_spawner_as_well(tmp_path: Path) -> None:
         daemon.wait_for("run.ended", job="tick", status="succeeded")
         assert daemon.json("status")["status"] == "ok"
         assert_every_second_has_its_row(daemon)
+
+
+BOMB = """
+import os
+import resource
+
+def bomb(job):
+    while True:
+        try:
+            os.fork()
+        except OSError:
+            pass
+"""
+
+
+def test_68_a_bomb_that_takes_every_process_luad_itself_may_have_is_ended_and_runs_go_on(
+    tmp_path: Path,
+) -> None:
+    """luad is a user without rights here, who may have a hundred processes in all."""
+    user = 64_000 + os.getpid() % 1_000
+    daemon = besieged(tmp_path, env={"LUAD_KILL_GRACE": "1s"})
+    rights = ("--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    daemon.launcher = ("setpriv", f"--reuid={user}", *rights, "prlimit", "--nproc=100:100")
+    daemon.write_handler("bomb", BOMB)
+    daemon.write_job("bomb", job("bomb", "bomb:bomb", 3600, "timeout: 3s"))
+    with daemon:
+        daemon.wait_for("run.ended", job="tick")
+        run_id = daemon.luad("run", "bomb").stdout.strip()
+        told = daemon.wait_for("run.ended", job="tick", ending="not_started")
+        assert os.strerror(errno.EAGAIN) in told["error"]
+        assert daemon.json("status")["runs"]["running"] >= 1
+        daemon.wait_for("run.ended", run_id=run_id, status="timed_out")
+        for _ in range(2):
+            daemon.wait_for("run.ended", job="tick", status="succeeded")
+        assert_every_second_has_its_row(daemon)
+        assert len(processes_of(user)) < 10, "nobody of the bomb is left"
+    assert processes_of(user) == []
+
+
+def processes_of(user: int) -> list[int]:
+    """Who runs as *user*; one who ends while we look is left out."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError):
+            if folder.stat().st_uid == user:
+                found.append(int(folder.name))
+    return found

@@ -59,6 +59,37 @@ def raises_group(job):
     raise ExceptionGroup("both", [ValueError("one"), KeyError("two")])
 
 
+def raises_depth(job):
+    error = ValueError("deep inside")
+    for _ in range(5_000):
+        error = ExceptionGroup("around", [error])
+    raise error
+
+
+def raises_notes(job):
+    error = ValueError("noted")
+    for _ in range(10_000):
+        error.add_note("x" * 1_000)
+    raise error
+
+
+class NoAnswers(type):
+    def __getattribute__(cls, name):
+        raise SystemExit(0)
+
+
+class Hostile(Exception, metaclass=NoAnswers):
+    pass
+
+
+def raises_hostile(job):
+    raise Hostile("who asks")
+
+
+def raises_name(job):
+    raise type("Ev" + "i" * 1_000_000 + "l", (Exception,), {})
+
+
 def exits(job):
     how = job.metadata["how"]
     if how == "quit":
