@@ -96,7 +96,7 @@ def bomb(job):
 def test_68_a_bomb_that_takes_every_process_luad_itself_may_have_is_ended_and_runs_go_on(
     tmp_path: Path,
 ) -> None:
-    """luad is a user without rights here, who may have a hundred processes in all."""
+    """A user without rights, who may have a hundred processes in all, runs luad here."""
     user = 64_000 + os.getpid() % 1_000
     daemon = besieged(tmp_path, env={"LUAD_KILL_GRACE": "1s"})
     rights = ("--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
