@@ -94,6 +94,7 @@ class LastGood(Generic[T]):
         self._entries: dict[str, _Entry[T]] = {}
         self._loaded: LoadedFiles[T] = LoadedFiles()  # what is in force now
         self._is_fresh = True
+        self._doubtful: frozenset[str] = frozenset()
 
     # --- what an item is ---
 
@@ -139,11 +140,14 @@ class LastGood(Generic[T]):
         files: Mapping[str, FileVersion],
         *,
         unread: Collection[str] = (),
+        doubtful: Collection[str] = (),
         now: Instant | None = None,
     ) -> LoadedFiles[T]:
         """Return what *files*, a complete snapshot by shown path, ask for.
 
-        Nothing is known of the files in the folders *unread*: what they said stays as it is.
+        Nothing is known of the files in the folders *unread*: what they said stays as it is. Those that
+        are *doubtful* may have gone: what they said stays unless another file says it, too, as it does
+        once a file has been renamed.
 
         When nothing has changed the answer is the same object as before.
         """
@@ -155,8 +159,10 @@ class LastGood(Generic[T]):
         ]
         absent = [path for path in entries if path not in files]
         gone = [path for path in absent if os.path.dirname(path) not in unread]  # noqa: PTH120 - text
-        if not changed and not gone and not self._is_fresh:
+        is_as_before = not self._is_fresh and self._doubtful == frozenset(doubtful)
+        if not changed and not gone and is_as_before:
             return self._loaded
+        self._doubtful = frozenset(doubtful)
         for path in gone:
             del entries[path]
         for path in absent:
@@ -180,10 +186,11 @@ class LastGood(Generic[T]):
         """Decide which file's item is in force for every name, and keep old objects where equal."""
         before = self._loaded.wanted
         paths = sorted(self._entries)
-        clashes = self._clashes(paths)
+        clashes = self._clashes([path for path in paths if path not in self._doubtful])
         wanted: dict[str, T] = {}
         problems: list[Problem] = []
         stale: list[str] = []
+        leaving: list[T] = []
         for path in paths:
             entry = self._entries[path]
             parsed = entry.parsed
@@ -196,8 +203,13 @@ class LastGood(Generic[T]):
             if entry.accepted is not parsed:
                 entry.good = tuple(self._kept(each, before) for each in parsed.items)
                 entry.accepted = parsed
+            if path in self._doubtful:
+                leaving.extend(entry.good)
+                continue
             for each in entry.good:
                 wanted[self.name_of(each)] = each
+        for each in leaving:
+            wanted.setdefault(self.name_of(each), each)
         self._add_last_good(stale, wanted, before)
         broken_count = len(stale)
         stale = [path for path in stale if self._entries[path].good]

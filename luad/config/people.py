@@ -280,13 +280,18 @@ class PeopleCatalogue:
         return twin
 
     def update(
-        self, files: Mapping[str, FileVersion], *, unread: Collection[str] = ()
+        self,
+        files: Mapping[str, FileVersion],
+        *,
+        unread: Collection[str] = (),
+        doubtful: Collection[str] = (),
     ) -> LoadedPeople:
         """Return what *files*, a complete snapshot by shown path, say.
 
-        Nothing is known of the files in the folders *unread*: their people stay as they are.
+        Nothing is known of the files in the folders *unread*: their people stay as they are. So do those
+        of files that are *doubtful*, unless another file has them now.
         """
-        loaded = self._files.update(files, unread=unread)
+        loaded = self._files.update(files, unread=unread, doubtful=doubtful)
         return LoadedPeople(loaded.wanted, loaded.problems, loaded.stale)
 
 

@@ -75,7 +75,9 @@ class PeopleReader:
         if there != list(self._snapshots.folders):
             self._snapshots = self._make_snapshots()
         snapshot = self._snapshots.read(now, is_settled=is_settled)
-        loaded = self._catalogue.update(snapshot.files, unread=snapshot.unread)
+        loaded = self._catalogue.update(
+            snapshot.files, unread=snapshot.unread, doubtful=snapshot.doubtful
+        )
         return replace(loaded, problems=snapshot.problems + loaded.problems), snapshot.recheck_in_ms
 
 
@@ -114,7 +116,9 @@ class ConfigReader:
         gc.disable()  # a load makes many objects and no garbage; collecting meanwhile doubles its time
         try:
             snapshot: Snapshot = self._snapshots.read(now, is_settled=is_settled)
-            loaded = self._catalogue.update(snapshot.files, unread=snapshot.unread)
+            loaded = self._catalogue.update(
+                snapshot.files, unread=snapshot.unread, doubtful=snapshot.doubtful
+            )
             people, people_recheck_ms = self._people.read(now, is_settled=is_settled)
         finally:
             if must_collect:

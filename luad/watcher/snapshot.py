@@ -52,13 +52,15 @@ class Snapshot:
     """Every job file, by path as shown to people. *problems* concern whole folders; those that could
     not be read are *unread*, and nothing is said about their files but what was known before.
 
-    *recheck_in_ms*: something has not settled; read again after that time.
+    *recheck_in_ms*: something has not settled; read again after that time. *doubtful*: the files that
+    have not, shown as they were.
     """
 
     files: Mapping[str, FileVersion]
     problems: tuple[Problem, ...] = ()
     recheck_in_ms: int | None = None
     unread: frozenset[str] = frozenset()
+    doubtful: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -110,10 +112,14 @@ class SnapshotReader:
         if not is_settled:
             self._doubt_the_vanished(seen, now)
         self._known = seen
-        doubts = [each.doubtful_since for each in seen.values() if each.doubtful_since is not None]
-        recheck = max(0, min(doubts) + self.settle_ms - now) if doubts else None
+        doubts = {
+            path: each.doubtful_since
+            for path, each in seen.items()
+            if each.doubtful_since is not None
+        }
+        recheck = max(0, min(doubts.values()) + self.settle_ms - now) if doubts else None
         files = {path: seen[path].version for path in sorted(seen)}
-        return Snapshot(files, tuple(problems), recheck, frozenset(unread))
+        return Snapshot(files, tuple(problems), recheck, frozenset(unread), frozenset(doubts))
 
     def _folder_problem(self, folder: Path) -> Problem | None:
         if self.permit_insecure:
@@ -161,8 +167,8 @@ class SnapshotReader:
             is_in_place = known.signature[:1] in {(), signature[:1]}  # () of one that was gone
             if _may_go_on(known.version.data, version.data, is_in_place=is_in_place):
                 is_as_before = known.doubtful_since is not None and known.doubted == version.data
-                since = known.doubtful_since if is_as_before else now
-                if since is not None and now - since < self.settle_ms:
+                since = _no_later(known.doubtful_since, now) if is_as_before else now
+                if now - since < self.settle_ms:
                     return _Known(known.version, signature, True, since, version.data)
         return _Known(version, signature, is_racy)
 
@@ -211,9 +217,14 @@ class SnapshotReader:
         for path, known in self._known.items():
             if path in seen or not known.version.data.strip():
                 continue
-            since = known.doubtful_since if known.doubtful_since is not None else now
+            since = _no_later(known.doubtful_since, now)
             if now - since < self.settle_ms:
                 seen[path] = _Known(known.version, (), is_racy=True, doubtful_since=since)
+
+
+def _no_later(since: Instant | None, now: Instant) -> Instant:
+    """Since when there is doubt; a clock that was set back does not make it last."""
+    return now if since is None else min(since, now)
 
 
 def _may_go_on(before: bytes, after: bytes, *, is_in_place: bool) -> bool:

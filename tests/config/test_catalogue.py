@@ -143,6 +143,40 @@ def test_names_that_are_swapped_are_swapped_at_once_or_in_two_steps() -> None:
         assert loaded.problems == ()
 
 
+def test_a_file_that_may_have_gone_gives_its_names_to_whoever_has_them_now() -> None:
+    """A renamed file stands at its new place at once; at the old one it is doubted for a while."""
+    catalogue = Catalogue(Settings())
+    before = load(catalogue, a=job("one") + "---\n" + job("two"))
+    both = files(a=job("one") + "---\n" + job("two"), b=job("one", "timeout: 7\n"))
+    loaded = catalogue.update(both, doubtful={"a.yaml"})
+    assert loaded.problems == ()
+    assert loaded.stale == ()
+    assert owners(loaded) == {"one": "b.yaml", "two": "a.yaml"}
+    assert loaded.wanted["two"] is before.wanted["two"]
+    assert owners(load(catalogue, b=job("one", "timeout: 7\n"))) == {"one": "b.yaml"}
+
+
+def test_a_file_that_had_not_gone_after_all_finds_its_name_taken() -> None:
+    catalogue = Catalogue(Settings())
+    load(catalogue, a=job("one"))
+    both = files(a=job("one"), b=job("one"))
+    assert owners(catalogue.update(both, doubtful={"a.yaml"})) == {"one": "b.yaml"}
+    loaded = catalogue.update(both)
+    assert owners(loaded) == {"one": "b.yaml"}
+    assert [(each.code, each.path) for each in loaded.problems] == [("LU401", "a.yaml")]
+    assert catalogue.update(both) is loaded
+
+
+def test_a_broken_file_that_may_have_gone_gives_its_names_as_well() -> None:
+    catalogue = Catalogue(Settings())
+    load(catalogue, a=job("one"))
+    load(catalogue, a="name: [")
+    both = files(a="name: [", b=job("one"))
+    loaded = catalogue.update(both, doubtful={"a.yaml"})
+    assert owners(loaded) == {"one": "b.yaml"}
+    assert {each.path for each in loaded.problems} == {"a.yaml"}
+
+
 def test_a_renamed_file_keeps_its_job_objects() -> None:
     catalogue = Catalogue(Settings())
     before = load(catalogue, a=job("a")).wanted["a"]

@@ -198,6 +198,25 @@ def test_a_vanished_file_is_kept_until_it_has_settled(jobs: Path) -> None:
     assert names(reader.read(NOW + 1_000)) == {}
 
 
+def test_what_is_doubted_is_named_and_a_clock_that_is_set_back_does_not_make_doubt_last(
+    jobs: Path,
+) -> None:
+    for name in ("a", "b", "c"):
+        (jobs / f"{name}.yaml").write_text(f"{name}: 1\n{name}{name}: 2\n")
+    reader = SnapshotReader([jobs], settle_ms=1_000)
+    assert reader.read(NOW).doubtful == frozenset()
+    (jobs / "a.yaml").unlink()
+    (jobs / "b.yaml").write_text("")
+    (jobs / "c.yaml").write_text("c: 1\n")
+    doubtful = {str(jobs / f"{name}.yaml") for name in ("a", "b", "c")}
+    assert reader.read(NOW).doubtful == doubtful
+    yesterday = NOW - 86_400_000
+    assert reader.read(yesterday).recheck_in_ms == 1_000
+    settled = reader.read(yesterday + 1_000)
+    assert settled.doubtful == frozenset()
+    assert names(settled) == {"b.yaml": b"", "c.yaml": b"c: 1\n"}
+
+
 def test_whoever_asks_for_a_reload_is_believed_at_once(jobs: Path) -> None:
     path = jobs / "a.yaml"
     path.write_text("a: 1")

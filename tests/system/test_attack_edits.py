@@ -135,6 +135,27 @@ def test_the_content_decides_and_not_what_the_times_of_a_file_say(tmp_path: Path
         assert described(daemon, "copied") == "v0"
 
 
+def test_a_renamed_file_is_no_duplicate_of_itself(tmp_path: Path) -> None:
+    """What it declared is in force without a word, at its old place until that has settled and then at
+    its new one; a document that goes from one file to another as well."""
+    daemon = besieged(tmp_path, env={"LUAD_SETTLE": "1s"})
+    daemon.write_job("old", job("moved", seconds=3600))
+    shared = daemon.jobs / "shared.yaml"
+    shared.write_text(job("stays", seconds=3600) + "---\n" + job("leaves", seconds=3600))
+    with daemon:
+        before = {each["name"]: each["id"] for each in daemon.json("list")["jobs"]}
+        (daemon.jobs / "old.yaml").rename(daemon.jobs / "new.yaml")
+        shared.write_text(job("stays", seconds=3600))
+        daemon.write_job("apart", job("leaves", seconds=3600, more="timeout: 7"))
+        daemon.wait_for("config.installed", replaced=1, removed=0)
+        for _ in range(3):  # until it has settled
+            daemon.wait_for("run.ended", job="tick")
+        after = daemon.json("list")["jobs"]
+        assert {each["name"]: each["id"] for each in after} == before
+        assert Path(daemon.json("show", "moved")["file"]["path"]).name == "new.yaml"
+        assert "config.problem" not in {line["event"] for line in daemon.lines}
+
+
 # --- what cannot be read ------------------------------------------------------------------------
 
 
