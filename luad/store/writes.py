@@ -179,12 +179,13 @@ def _insert_runs(
 
 def _save_runs(connection: Connection, group: Sequence[SaveRun], now: Instant) -> list[str]:
     connection.execute(_save_run, [values.save_row(each.run) for each in group])
-    ended = [row for row in (_ended_attempt(each.run) for each in group) if row]
-    if ended:
-        _write_attempts(connection, _end_attempt, ended)
+    # Starts first: an attempt may have ended in the batch in which its start is told.
     started = [row for row in (_started_attempt(each.run, now) for each in group) if row]
     if started:
         _write_attempts(connection, _start_attempt, started)
+    ended = [row for row in (_ended_attempt(each.run) for each in group) if row]
+    if ended:
+        _write_attempts(connection, _end_attempt, ended)
     return []
 
 

@@ -402,7 +402,10 @@ async def test_the_only_attempt_is_told_by_the_run(store: Store) -> None:
     ]
 
 
-async def test_every_attempt_is_remembered(store: Store, clock: HandClock) -> None:
+@pytest.mark.parametrize("in_one_batch", [False, True])
+async def test_every_attempt_is_remembered(
+    store: Store, clock: HandClock, *, in_one_batch: bool
+) -> None:
     run = make_run(1, started_at=NOW + 10)
     failure = Ending(EndKind.RAISED, NOW + 20, 1, error=RunError("KeyError", "'x'"))
     waiting = replace(run, state=RunState.RETRYING, ending=failure, retry_at=NOW + 80)
@@ -412,8 +415,9 @@ async def test_every_attempt_is_remembered(store: Store, clock: HandClock) -> No
     success = Ending(EndKind.RETURNED, NOW + 99, 0)
     over = replace(started, state=RunState.SUCCEEDED, ending=success, ended_at=NOW + 99)
     await store.apply([ClaimRun(make_run(1)), SaveRun(waiting)])
-    await store.apply([SaveRun(again), SaveRun(started)])
-    await store.apply([SaveRun(over)])
+    second = [SaveRun(again), SaveRun(started), SaveRun(over)]
+    for batch in [second] if in_one_batch else [second[:2], second[2:]]:
+        await store.apply(batch)
     assert await store.attempts(run.id) == [
         Attempt(run.id, 1, NOW + 10, NOW + 20, None, EndKind.RAISED, 1, error=failure.error),
         Attempt(run.id, 2, NOW + 81, NOW + 99, 9, EndKind.RETURNED, 0),

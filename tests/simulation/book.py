@@ -68,6 +68,7 @@ class Book:
         self.boots: list[int] = []  # by the steady clock
         self.steps: list[Stepped] = []
         self.hindered: list[tuple[Instant, Instant]] = []  # by the wall
+        self.on_time_ms = history.on_time_ms or 0
         self.up_until: Instant = history.wall
         self.healed: Healed | None = None
         self._down: Fact | None = None
@@ -134,7 +135,7 @@ class Book:
         after, schedule = fact.wall, job.schedule
         if isinstance(schedule, Once) and (fact.is_dynamic or current is None):
             after = min(after, schedule.execute_at - 1)
-        grid_at = fact.wall
+        grid_at = fact.wall if fact.grid_at is None else fact.grid_at
         if isinstance(schedule, Interval) and schedule.start_at is not None:
             grid_at = schedule.start_at
         periods.append(Period(fact.job_id, job, fact.wall, fact.steady, after, grid_at))

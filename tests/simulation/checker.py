@@ -234,7 +234,7 @@ def nothing_left_open(book: Book) -> Iterator[str]:
         elif (
             run.state is RunState.RETRYING
             and run.retry_at is not None
-            and run.retry_at < book.history.wall - book.history.on_time_ms
+            and run.retry_at < book.history.wall - book.on_time_ms
             and run.job_id not in working
         ):
             yield f"I15: {run.id} was to be tried again at {run.retry_at}"

@@ -55,6 +55,8 @@ def in_time(book: Book) -> Iterator[str]:
     I15 is the same, some time after everything is well again, and knows no excuse.
     """
     slack = book.history.on_time_ms
+    if slack is None:
+        return
     well_at = None if book.healed is None else book.healed.wall + book.history.recovery_ms
     for name, job_id, due, at in _handled(book):
         if at - due <= slack or _is_born_late(book, job_id, due):
@@ -191,7 +193,8 @@ def _silent(
     job = period.job
     until = period.until
     if until is None:
-        until = book.up_until - book.history.on_time_ms - job.jitter_ms
+        end = book.up_until - book.on_time_ms - job.jitter_ms
+        until = book.history.handled_until.get(period.job_id, end)
     at, shown = period.after, 0
     while shown < _SHOWN:
         due = next_due(job.schedule, period.grid_at, at)
@@ -214,7 +217,7 @@ def _silent(
 def no_phantom(book: Book) -> Iterator[str]:
     """I6: what was claimed, and what was skipped, was due by a definition of its job."""
     for job_id, periods in book.periods.items():
-        if any(
+        if job_id in book.history.uncertain or any(
             isinstance(each.job.schedule, Interval) and book.is_stepped(each) for each in periods
         ):
             continue  # the grid moves with the clock; `cadence` looks after it
@@ -255,6 +258,8 @@ def catch_up(book: Book) -> Iterator[str]:
     """I7: of what is late, as many start as the policy says: none, the latest, or all up to a cap."""
     for job_id, definitions in book.definitions.items():
         jobs = [each.job for each in definitions]
+        if not jobs or job_id in book.history.uncertain:
+            continue
         batches: dict[Instant, list[Run]] = defaultdict(list)
         for run in book.runs_of[job_id]:
             if run.trigger in GUARDED:

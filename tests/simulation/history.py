@@ -75,11 +75,13 @@ class Healed(_Fact):
 
 @dataclass(frozen=True, slots=True)
 class Installed(_Fact):
-    """A definition came into force, durably."""
+    """A definition came into force, durably. *grid_at*: where the grid of its interval is, when it is
+    known to be elsewhere than the rule says."""
 
     job_id: str
     job: Job
     is_dynamic: bool = False
+    grid_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +215,10 @@ class History:
     """Everything that the checker looks at. *log* is in the order in which things happened.
 
     *alive*: ids of the runs that have processes at the end. *on_time_ms*: how late a row may be when
-    nothing stood in its way; *grace_ms*: what a process is given beyond its timeout; *recovery_ms*: how
-    long after everything is well again it may take until the schedule is on time.
+    nothing stood in its way, None where nobody knows what did; *grace_ms*: what a process is given beyond
+    its timeout; *recovery_ms*: how long after everything is well again it may take until the schedule is on
+    time. *handled_until*: of jobs, up to where every occurrence must have its row at the end, if that is
+    known; *uncertain*: jobs that may have had other definitions in between than the log says.
     """
 
     log: tuple[Fact, ...]
@@ -223,6 +227,8 @@ class History:
     steady: int
     alive: frozenset[str] = frozenset()
     limits: Mapping[str, Limit] = field(default_factory=dict)
-    on_time_ms: int = 2_000
+    handled_until: Mapping[str, Instant] = field(default_factory=dict)
+    uncertain: frozenset[str] = frozenset()
+    on_time_ms: int | None = 2_000
     grace_ms: int = 10_000
     recovery_ms: int = 60_000
