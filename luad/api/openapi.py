@@ -146,7 +146,10 @@ _COMPONENTS: Final[dict[str, Any]] = {
         author={"type": "string", "maxLength": 100},
     ),
     "Trigger": _object(
-        metadata={"type": "object"}, force=_FLAG, trigger={"enum": ["manual", "api"]}
+        metadata={"type": "object"},
+        force=_FLAG,
+        revision={"type": "string"},
+        trigger={"enum": ["manual", "api"]},
     ),
     "Cancel": _object(kill=_FLAG),
     "Reload": _object(check_only=_FLAG),

@@ -29,6 +29,7 @@ from luad.api.params import (
     unknown_words,
     wrong_parameter,
 )
+from luad.api.problems import ApiError, echo
 from luad.api.streams import StreamResponse
 from luad.api.summary import summarize
 from luad.config.secrets import shown_definition
@@ -279,12 +280,13 @@ async def trigger(request: Request) -> Response:
     """`POST /jobs/{job}/trigger`: run now; answers with the run, which may not have begun yet."""
     context = context_of(request)
     values = await read_object(request)
-    body = Body(values, ("metadata", "force", "trigger"))
+    body = Body(values, ("metadata", "force", "revision", "trigger"))
     state = context.find_job(request.path_params["job"])
     if values.get("metadata"):
         afar.keep_metadata(request, context, state.job)
 
     async def work(key: AnswerKey | None) -> Response:
+        _check_revision(context.find_job(state.job_id), body.text("revision"))
         event = TriggerRequested(
             context.service.new_request_id(),
             state.job.name,
@@ -298,6 +300,17 @@ async def trigger(request: Request) -> Response:
         return json_response(views.run_view(run, state.job), 202, headers)
 
     return await once(request, context, values, work, lambda known: recalled_run(context, known))
+
+
+def _check_revision(state: JobStateView, wanted: str) -> None:
+    """Only what is in force can run: the revisions before it are there to be read."""
+    current = state.job.revision
+    if wanted and wanted != current:
+        raise ApiError(
+            "precondition_failed",
+            f"{state.job.name} has the revision {current} in force, not {echo(wanted)}",
+            hint="leave `revision` out to run what is in force; earlier ones can only be read",
+        )
 
 
 def recalled_run(context: Context, known: Answer) -> Response:

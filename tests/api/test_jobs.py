@@ -303,6 +303,12 @@ async def test_trigger_answers_with_the_run(api: Any, daemon: Any, kit: Any) -> 
     assert daemon.started[0].run.id == run["id"]
     answer = await api.post("/v1/jobs/tidy/trigger", {})
     assert (answer.status, answer.json["code"]) == (409, "already_running")
+    current = (await api.get("/v1/jobs/tidy")).json["revision"]
+    wrong = await api.post("/v1/jobs/tidy/trigger", {"force": True, "revision": "0123456789ab"})
+    assert (wrong.status, wrong.json["code"]) == (412, "precondition_failed")
+    assert current in wrong.json["detail"]
+    answer = await api.post("/v1/jobs/tidy/trigger", {"force": True, "revision": current})
+    assert (answer.status, answer.json["revision"]) == (202, current)
     answer = await api.post("/v1/jobs/tidy/trigger", {"force": True, "trigger": "manual"})
     assert (answer.status, answer.json["trigger"]) == (202, "manual")
 
