@@ -105,7 +105,7 @@ class Mail:
         return await self._store.write(lambda c: _settle(c, now))
 
     async def undelivered(self) -> list[Message]:
-        """Return the messages that no channel has been tried for."""
+        """Return the alerts that no channel has been tried for, or that luad's end has interrupted."""
         return await self._store.read(_undelivered)
 
     async def page(
@@ -189,9 +189,9 @@ def _settle(connection: Connection, now: Instant) -> int:
 
 
 def _undelivered(connection: Connection) -> list[Message]:
-    query = select(messages).where(
-        messages.c.kind == "alert", ~exists().where(deliveries.c.message_id == messages.c.id)
-    )
+    of_it = exists().where(deliveries.c.message_id == messages.c.id)
+    was_interrupted = of_it.where(deliveries.c.error == INTERRUPTED)
+    query = select(messages).where(messages.c.kind == "alert", ~of_it | was_interrupted)
     return [_read_message(row) for row in connection.execute(query.order_by(messages.c.at))]
 
 

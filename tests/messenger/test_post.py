@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from luad.config.people import LoadedPeople
 from luad.core.events import Log, PostMessage
 from luad.core.model import Now
-from luad.core.people import Channel, ChannelKind, Message, Person
+from luad.core.people import Channel, ChannelKind, DeliveryState, Message, Person
 from luad.daemon.people import Directory
 from luad.daemon.post import ALERT_DELAYS_S, NOT_TRIED, PostOffice
 from luad.errors import NotFoundError
@@ -238,6 +239,20 @@ async def test_an_alert_is_tried_again_where_it_failed_and_only_there(
     await house.office.deliver(house.message(kind="alert"))
     assert (len(service.got), len(other_service.got)) == (1, 3)
     assert house.slept == list(ALERT_DELAYS_S[:2])
+    assert await house.stored() == {"msg_1": {"a": "delivered", "b": "delivered"}}
+
+
+async def test_an_alert_that_was_under_way_when_luad_died_is_sent_again_where_it_may_not_have_arrived(
+    house: House, service: Any, other_service: Any
+) -> None:
+    house.reached_by(hook("a", f"{service.url}/ok"), hook("b", f"{other_service.url}/ok"))
+    alert = house.message(kind="alert")
+    a, _ = await house.store.mail.begin([alert], {alert.id: ["a", "b"]}, NOW)
+    await house.store.mail.end([replace(a, state=DeliveryState.DELIVERED, ended_at=NOW)])
+    await house.office.start()
+    assert (len(service.got), len(other_service.got)) == (0, 1)
+    await house.office.start()
+    assert len(other_service.got) == 1
     assert await house.stored() == {"msg_1": {"a": "delivered", "b": "delivered"}}
 
 

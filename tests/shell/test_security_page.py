@@ -1,4 +1,5 @@
-"""The table of security rules: none is missing, and each names a place and tests that are there."""
+"""The table of security rules: none is missing, and each names a place and tests that are there. So does
+each row of the crash table."""
 
 from __future__ import annotations
 
@@ -56,3 +57,12 @@ def test_a_wrong_page_is_told(old: str, new: str, mistake: str) -> None:
     assert old in page
     told = list(mistakes(page.replace(old, new, 1)))
     assert any(each.startswith(mistake) for each in told), told
+
+
+def test_every_row_of_the_crash_table_is_shown_by_tests_that_are_there() -> None:
+    page = (PROJECT / "docs/explanation/delivery.md").read_text()
+    table = page.split("| shown by |\n|---|---|---|---|---|\n")[1].split("\n\n")[0]
+    rows = [re.findall(r"`(tests/[^`]+)`", line) for line in table.splitlines()]
+    assert len(rows) == 11
+    assert all(rows)
+    assert [name for names in rows for name in names if not exists(name)] == []
