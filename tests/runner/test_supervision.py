@@ -172,7 +172,9 @@ async def test_a_dying_spawner_loses_no_launch(runner: Harness) -> None:
 
 
 async def test_a_spawner_that_was_stopped_is_replaced(tmp_path: Path) -> None:
-    harness = Harness(config(tmp_path, overdue_ms=200))
+    harness = Harness(
+        config(tmp_path, overdue_ms=1_500)
+    )  # its successor has to come up within that
     await harness.runner.start()
     spawner = harness.runner.spawner_pid
     assert spawner is not None
