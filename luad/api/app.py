@@ -164,6 +164,7 @@ class Guard:
             "path": scope["path"][:200],
             "status": status,
             "via": "tcp" if is_tcp else "unix",
+            "client": scope["client"][0] if is_tcp and scope.get("client") else "",
             "actor": scope["state"].get("actor", ""),
             "uid": peer.uid,
             "pid": peer.pid,

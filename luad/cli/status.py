@@ -72,6 +72,7 @@ def _fields(session: Session, answer: Mapping[str, Any]) -> dict[str, str]:
         "store": f"{store.get('path')}   {size:.1f} MB   {store.get('runs', 0)} runs{writable}",
         "loop lag": "" if lag is None else f"{lag:g} ms",
         "socket": str(answer.get("socket") or ""),
+        "tcp": str(answer.get("listen") or ""),
         "jobs from": "  ".join(answer.get("jobs_dirs") or ()),
         "systemd": "" if answer.get("systemd") is None else ("yes" if answer["systemd"] else "no"),
     }

@@ -410,6 +410,7 @@ STATUS = {
     "pid": 99,
     "uptime_seconds": 3725,
     "socket": "/run/luad/luad.sock",
+    "listen": "127.0.0.1:8642",
     "jobs": {"total": 3, "active": 2, "paused": 1, "failing": 1, "stale": 1, "completed": 0},
     "runs": {"running": 1, "queued": 0},
     "last_reload": {"at": "2026-11-22T09:00:00Z", "ok": False, "files": 3, "problems": 1},
@@ -431,7 +432,12 @@ def test_status_says_how_the_daemon_is(luad: Any, peer: Any) -> None:
     result = luad("status", "--utc")
     assert result.code == 0
     assert result.lines[0] == "! degraded   luad 0.1.0   pid 99   up 1 h 2 min"
-    for text in ("3: 2 active, 1 paused", "4.1 MB", "jobs.d/r.yaml:6:3 LU102 unknown key"):
+    for text in (
+        "3: 2 active, 1 paused",
+        "4.1 MB",
+        "127.0.0.1:8642",
+        "jobs.d/r.yaml:6:3 LU102 unknown key",
+    ):
         assert text in result.out
     assert luad("status", "--exit-status").code == 1
     assert luad("status", "--json").json == STATUS

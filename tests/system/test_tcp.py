@@ -162,3 +162,4 @@ def test_who_was_refused_stands_there_too_by_name_and_without_a_process(door: An
     (entry,) = [each for each in entries if each["path"] == "/v1/jobs/nobodys"]
     assert (entry["actor"], entry["status"]) == ("token viewer", 403)
     assert (entry["via"], entry["uid"], entry["pid"]) == ("tcp", -1, -1)
+    assert entry["client"] == "127.0.0.1"
