@@ -178,7 +178,7 @@ class BusyWorld(World):
         begun_anew = {new.wanted.job.name for each in asked for new in each.jobs}
         telling = Telling(self.store, self.plain.files, before, effects)
         for text in telling.violations(begun_anew):
-            self.fail(text)
+            self.fail(f"told: {text}")
         self.outcomes += telling.outcomes
 
     def _follow(
@@ -315,7 +315,7 @@ class BusyWorld(World):
         """What the engine knows of its jobs is what the store would give back."""
         rows = {row.name: row for row in self.store.jobs.values()}
         if rows.keys() != self.engine.entries.keys():
-            self.fail(f"stored: {sorted(rows)}, in force: {sorted(self.engine.entries)}")
+            self.fail(f"I11: stored: {sorted(rows)}, in force: {sorted(self.engine.entries)}")
             return
         for name, entry in self.engine.entries.items():
             row = rows[name]
@@ -324,7 +324,7 @@ class BusyWorld(World):
                 entry.job.revision,
                 entry.wanted.creation,
             ) or not is_same(vars_of(row.progress), vars_of(progress_of(entry))):
-                self.fail(f"stored: {row}, in force: {entry}")
+                self.fail(f"I11: stored: {row}, in force: {entry}")
 
     def _never_after_removal(self, effects: Sequence[Effect]) -> None:
         here = {each.job_id for each in effects if isinstance(each, RemoveJob)}
@@ -333,7 +333,7 @@ class BusyWorld(World):
             if isinstance(each, RemoveJob):
                 gone.add(each.job_id)
             elif isinstance(each, StartAttempt) and each.run.job_id in gone:
-                self.fail(f"{each} comes after the removal of its job")
+                self.fail(f"I5: {each} comes after the removal of its job")
 
 
 def progress_of(entry: Entry) -> SaveProgress:

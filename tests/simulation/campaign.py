@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from busy import BusyWorld
 from checker import violations
+from storage import forget
 from world import World
 
 from luad.clock import SystemClock
@@ -43,6 +44,7 @@ def judge(seed: int) -> list[str]:
     try:
         return wrong_with(live(seed))
     except Exception:  # noqa: BLE001 - whatever it is, the seed that leads to it is the finding
+        forget()
         return [traceback.format_exc()]
 
 

@@ -6,7 +6,7 @@ Each violation begins with the name of its promise:
 - I2: nothing is late when nothing stands in its way; intervals keep their beat.
 - I3: an attempt is started once, an occurrence claimed once, and nothing starts unclaimed.
 - I4: every occurrence has exactly one row; nothing is left open that nobody works on.
-- I5: nothing starts after a removal was acknowledged.
+- I5: nothing starts after a removal, or a stop, was acknowledged.
 - I6: what starts is a definition in force, for an instant at which it was due.
 - I7: of what is late, as many start as the policy says.
 - I8: runs of a job do not overlap unless its policy lets them, restarts or not.
@@ -30,7 +30,7 @@ from statistics import median
 from typing import Any, Final
 
 import due
-from book import Book
+from book import GUARDED, Book
 from history import (
     Acknowledged,
     Ended,
@@ -51,6 +51,7 @@ from history import (
 
 from luad.core.model import (
     OPEN_STATES,
+    CatchUp,
     EndKind,
     Instant,
     Job,
@@ -146,6 +147,25 @@ def no_overlap(book: Book) -> Iterator[str]:
             elif len(others) >= bound and start.run_id not in forced:
                 yield f"I8: {others[0]} of {job_id} is alive when {start} starts"
             open_now.append((until, start))
+
+
+def queue(book: Book) -> Iterator[str]:
+    """I8: with `queue` one occurrence waits, and no more. Late ones that all run may be many."""
+    if book.steps:
+        return
+    for job_id, runs in book.runs_of.items():
+        jobs = [each.job for each in book.definitions[job_id]]
+        if any(each.overlap is not Overlap.QUEUE or each.catch_up is CatchUp.ALL for each in jobs):
+            continue
+        open_now: list[Run] = []
+        for run in sorted(runs, key=lambda each: each.claimed_at):
+            if run.trigger not in GUARDED:
+                continue
+            at = run.claimed_at
+            open_now = [each for each in open_now if each.ended_at is None or each.ended_at > at]
+            if len(open_now) > 1:
+                yield f"I8: {run.id} of {job_id} waits behind {[each.id for each in open_now]}"
+            open_now.append(run)
 
 
 def _bound(job: Job) -> int:
@@ -322,6 +342,7 @@ PROMISES: Final[tuple[Callable[[Book], Iterator[str]], ...]] = (
     due.no_phantom,
     due.catch_up,
     no_overlap,
+    queue,
     retries,
     in_its_time,
     durable,

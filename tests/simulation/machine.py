@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random  # noqa: TID251 - worlds are made of dice; the seed is the test
 from typing import Any
 
+from book import GUARDED
 from checker import facts_of
 from history import (
     Acknowledged,
@@ -36,6 +37,7 @@ from luad.core.events import (
     AttemptEnded,
     AttemptStarted,
     ChangeRequested,
+    ClaimRun,
     ConfigLoaded,
     CreateRequested,
     DeleteRequested,
@@ -174,6 +176,7 @@ class Machine:
         self.burnt = 0
         self.outage: Outage | None = None
         self.crashes = 0
+        self.is_stopping = False  # told to stop, and has heard it
         self.boot_number = 0
         self.pids = 0
         self.forced: set[str] = set()
@@ -237,6 +240,7 @@ class Machine:
         """The daemon is gone; its keepers end what runs, most of the time."""
         self.crashes += 1
         self.fuse = self.outage = self._unreported = None
+        self.is_stopping = False
         self._acknowledge_removals()
         for process in list(self.processes.values()):
             row = self.store.runs.get(process.run_id)
@@ -267,6 +271,14 @@ class Machine:
                 for each in effects
                 if isinstance(each, Reply) and each.request_id in forced and each.value
             }
+        is_asked = any(
+            isinstance(event, TriggerRequested | RetryRequested)
+            or (isinstance(event, ResumeRequested) and event.catch_up != "none")
+            for event in events
+        )
+        for each in effects:
+            if isinstance(each, ClaimRun) and each.run.trigger not in GUARDED and not is_asked:
+                self.broken.append(f"I6: {each.run} was asked for by nobody")
         for event in events:
             if hasattr(event, "request_id") and event.request_id:
                 self._asked[event.request_id] = event
@@ -386,6 +398,10 @@ class Machine:
         kind, lasts = self._script(job)
         process = Process(run.id, run.attempt, identity, self.steady + lasts, kind)
         self.processes[run.id] = process
+        if len(self.processes) > self.capacity:
+            self.broken.append(f"I14: {len(self.processes)} run, and {self.capacity} may")
+        if self.is_stopping:
+            self.broken.append(f"I5: {run.id} was started after a stop was acknowledged")
         if kind is not EndKind.NOT_STARTED and self.dice.random() < 0.3:
             process.is_reported = True
             self.loop.post(AttemptStarted(run.id, run.attempt, self.wall, identity))

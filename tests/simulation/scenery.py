@@ -72,9 +72,11 @@ DENSE_LINES: Final = ("*/20 * * * *", "15 * * * *", "*/30 1,2 * * *")
 
 
 def choose_place(dice: Random) -> tuple[str, Instant]:
-    """A zone, and an instant within the month before its clocks are changed."""
+    """A zone, and an instant in the month before its clocks are changed, or in that very night."""
     zone, change = dice.choice(CHANGES)
     at = round(datetime.fromisoformat(change).replace(tzinfo=UTC).timestamp() * 1000)
+    if dice.random() < 0.2:
+        return zone, at + dice.randrange(-HOUR, HOUR)
     return zone, at - dice.randrange(1, 27) * DAY - dice.randrange(DAY)
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 
 from dictstore import DictStore
 from sqlalchemy import Connection, create_engine, event, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from luad.core.events import Record, Restored, StoredJob
@@ -30,6 +32,16 @@ def _memory() -> tuple[sqlite3.Connection, Connection, bytes]:
     event.listen(engine, "begin", lambda each: each.exec_driver_sql("BEGIN IMMEDIATE"))
     metadata.create_all(engine)
     return raw, engine.connect(), raw.serialize()
+
+
+def forget() -> None:
+    """Throw the database away: a world has fallen over in the middle of something."""
+    raw, connection, _ = _memory()
+    _memory.cache_clear()
+    with suppress(SQLAlchemyError):
+        connection.invalidate()
+        connection.close()
+    raw.close()
 
 
 class Storage:

@@ -221,6 +221,7 @@ class World(Machine):
         self.do([DrainRequested(is_impatient=self.dice.random() < 0.5)])
         if not self.engine.is_draining:  # it has died of it, and was started again
             return
+        self.is_stopping = True
         while self.processes:
             self.pass_time(
                 max(0, min(each.ends_at for each in self.processes.values()) - self.steady)
@@ -385,6 +386,9 @@ class World(Machine):
         self.revision += 1
         is_dense = "dense" in self.faults
         schedule = choose_schedule(self.dice, self.zone, self.wall, is_dense=is_dense)
+        others = [file.job.schedule for file in self.files.values() if file.job is not None]
+        if others and self.dice.random() < 0.2:
+            schedule = self.dice.choice(others)
         return choose_job(self.dice, name, f"revision-{self.revision}", schedule)
 
     # --- how much there is ---
