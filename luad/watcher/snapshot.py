@@ -28,6 +28,8 @@ from luad.watcher.safety import file_problem, folder_problem
 _JOB_FILE: Final = re.compile(r"[^._#~][^\n]*\.ya?ml")
 _RACY_MS: Final = 1_000
 """A status this fresh may stay the same through another write: such a file is read again."""
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Not the file's fault: nothing was learnt of it, and it is read again soon."""
 
 Signature = tuple[int, ...]
 
@@ -91,6 +93,7 @@ class SnapshotReader:
         """Return what the folders hold at *now*. *is_settled*: believe everything at once."""
         problems: list[Problem] = []
         unread: set[str] = set()
+        must_read_again = False
         seen: dict[str, _Known] = {}
         for folder in self.folders:
             problem = self._folder_problem(folder)
@@ -104,6 +107,7 @@ class SnapshotReader:
                     problem = _missing(folder)
                 except OSError as error:
                     problem = _unreadable(folder, error)
+                    must_read_again = must_read_again or error.errno in _PASSING
             problems.append(problem)
             shown = _folder_of(_prefix(folder))
             unread.add(shown)
@@ -118,6 +122,8 @@ class SnapshotReader:
             if each.doubtful_since is not None
         }
         recheck = max(0, min(doubts.values()) + self.settle_ms - now) if doubts else None
+        if must_read_again:
+            recheck = min(self.settle_ms, self.settle_ms if recheck is None else recheck)
         files = {path: seen[path].version for path in sorted(seen)}
         return Snapshot(files, tuple(problems), recheck, frozenset(unread), frozenset(doubts))
 
@@ -180,6 +186,8 @@ class SnapshotReader:
                 return FileVersion(path, problem=outside), os.lstat(path)
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except OSError as error:
+            if error.errno in _PASSING:
+                raise
             return FileVersion(path, problem=_unreadable(Path(path), error)), None
         try:
             status = os.fstat(descriptor)
@@ -278,6 +286,9 @@ def _unreadable(path: Path, error: OSError) -> Problem:
         message, help_text = f"{path} is a link to nothing", "mend or delete the link"
     elif error.errno == errno.ELOOP:
         message, help_text = f"{path} is a link that leads back to itself", "delete the link"
+    elif error.errno in _PASSING:
+        message = f"{path} cannot be read: {reason}"
+        help_text = "give luad more of it (LimitNOFILE=, MemoryMax=); it tries again by itself"
     else:
         message, help_text = f"{path} cannot be read: {reason}", f"run: chmod u+r {path}"
     return Problem(str(path), 0, 0, "LU036", message, help_text)

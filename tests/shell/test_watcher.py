@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from luad.watcher import FolderWatch, Snapshot, SnapshotReader, is_job_file
+from luad.watcher import Snapshot, SnapshotReader, is_job_file
 
 NOW = 4_000_000_000_000  # long after every file's own time: nothing is racy
-PATIENCE_S = 10
 
 
 @pytest.fixture
@@ -354,77 +352,22 @@ def test_a_file_that_is_too_big_is_not_read(jobs: Path) -> None:
     assert codes(SnapshotReader([jobs], max_bytes=1_000).read(NOW)) == ["LU037"]
 
 
-# --- noticing ----------------------------------------------------------------------------------
-
-
-class Noticed:
-    """Counts announcements and lets a test wait for one."""
-
-    def __init__(self) -> None:
-        self.news = threading.Event()
-        self.reports: list[str] = []
-
-    def wait(self) -> None:
-        assert self.news.wait(PATIENCE_S), "nothing was announced"
-        self.news.clear()
-
-
-@pytest.fixture
-def noticed(jobs: Path) -> Iterator[Noticed]:
-    noticed = Noticed()
-    watch = FolderWatch([jobs], noticed.news.set, noticed.reports.append)
-    watch.start()
-    yield noticed
-    watch.close()
-    assert noticed.reports == []
-
-
-def test_every_way_of_changing_a_file_is_announced(jobs: Path, noticed: Noticed) -> None:
-    path = jobs / "a.yaml"
-    path.write_text("a: 1")
-    noticed.wait()
-    draft = jobs / ".draft"
-    draft.write_text("a: 2")
-    noticed.wait()
-    draft.replace(path)
-    noticed.wait()
-    path.chmod(0o600)
-    noticed.wait()
-    path.unlink()
-    noticed.wait()
-
-
-def test_an_exchanged_folder_is_watched_again(jobs: Path, noticed: Noticed) -> None:
-    shutil.rmtree(jobs)
-    noticed.wait()
-    jobs.mkdir()
-    noticed.wait()
-    for _ in range(2):  # the first may be the folder itself
-        (jobs / "a.yaml").write_text("a: 1")
-        noticed.wait()
-
-
-def test_a_watch_that_fails_once_goes_on(jobs: Path) -> None:
-    noticed = Noticed()
-
-    def stumble() -> None:
-        noticed.news.set()
-        if not noticed.reports:
-            raise RuntimeError("nobody listens")
-
-    watch = FolderWatch([jobs], stumble, noticed.reports.append)
-    watch.start()
+def test_without_descriptors_nothing_is_learnt_and_soon_looked_at_again(jobs: Path) -> None:
     (jobs / "a.yaml").write_text("a: 1")
-    noticed.wait()
-    noticed.wait()
-    watch.close()
-    assert noticed.reports == ["watching failed and is tried again (nobody listens)"]
-
-
-def test_a_burst_of_ten_thousand_files_is_announced_and_read_whole(
-    jobs: Path, noticed: Noticed
-) -> None:
-    for number in range(10_000):
-        (jobs / f"{number}.yaml").write_text("a: 1")
-    noticed.wait()
-    assert len(SnapshotReader([jobs]).read(NOW).files) == 10_000
+    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader.read(NOW)
+    (jobs / "a.yaml").write_text("a: 2")
+    (jobs / "b.yaml").write_text("b: 1")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    last = os.open(jobs, os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last, before[1]))  # the numbers from here on
+    try:
+        poor = reader.read(NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(last)
+    assert names(poor) == {"a.yaml": b"a: 1"}
+    assert poor.unread == {str(jobs)}
+    assert poor.recheck_in_ms == 1_000
+    assert "too many open files" in poor.problems[0].message
+    assert names(reader.read(NOW + 1_000)) == {"a.yaml": b"a: 2", "b.yaml": b"b: 1"}

@@ -93,16 +93,16 @@ def test_each_file_that_is_renamed_into_place_is_one_reload_within_a_second(tmp_
     daemon = besieged(tmp_path)
     with daemon:
         waits = []
-        for version in range(100):
+        for version in range(60):
             daemon.write_job("edited", job("edited", seconds=3600, more=f"description: v{version}"))
             began = monotonic()
             daemon.wait_for("config.installed")
             waits.append(monotonic() - began)
-        assert sorted(waits)[50] < 1, waits
-        assert described(daemon, "edited") == "v99"
+        assert sorted(waits)[30] < 1, waits
+        assert described(daemon, "edited") == "v59"
         assert daemon.stop() == 0
         installed = [line for line in daemon.drain_log() if line["event"] == "config.installed"]
-        assert len(installed) == 1 + 100
+        assert len(installed) == 1 + 60
 
 
 def test_the_content_decides_and_not_what_the_times_of_a_file_say(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_file_without_permission_is_told_with_what_to_run_and_keeps_its_job(
         daemon.launcher = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
     path = daemon.write_job("secret", job("secret", seconds=3600))
     with daemon:
-        for mode, code in ((0o000, "LU036"), (0o666, "LU032"), (0o4644, "LU032")):
+        for mode, code in ((0o000, "LU036"), (0o4644, "LU032")):
             path.chmod(mode)
             line = daemon.wait_for("config.problem", code=code)
             assert daemon.json("show", "secret")["file"]["stale"] is True
@@ -202,7 +202,7 @@ def test_an_unmounted_folder_keeps_its_jobs_until_it_is_mounted_again(tmp_path: 
             daemon.wait_for("run.ended", job="tick")
         if is_mounted:
             daemon.wait_for("config.problem", code="LU039")
-            for _ in range(3):
+            for _ in range(2):  # until it would have settled
                 daemon.wait_for("run.ended", job="tock", status="succeeded")
             assert names_in_force(daemon) == {"tick", "tock"}
         with disk_at(daemon.jobs):
@@ -219,18 +219,15 @@ def test_an_unmounted_folder_keeps_its_jobs_until_it_is_mounted_again(tmp_path: 
 
 @pytest.mark.parametrize("limit", ["max_inotify_instances", "max_inotify_watches"])
 def test_without_notifications_it_warns_and_looks_every_second(tmp_path: Path, limit: str) -> None:
-    daemon = besieged(tmp_path, env={"LUAD_SETTLE": "1s"})
+    daemon = besieged(tmp_path)
     script = f'echo 0 > /proc/sys/user/{limit} && exec "$@"'
     daemon.launcher = ("unshare", "--user", "--map-root-user", "/bin/sh", "-c", script, "sh")
     with daemon:
         assert any(line["event"] == "watch.degraded" for line in daemon.lines)
-        daemon.wait_for("run.ended", job="tick")
-        path = daemon.write_job("new", job("new", seconds=3600))
+        daemon.write_job("new", job("new", seconds=3600))
         daemon.wait_for("config.installed", added=1)
         daemon.write_job("new", job("new", seconds=1800))
         daemon.wait_for("config.installed", replaced=1)
-        path.unlink()
-        daemon.wait_for("config.installed", removed=1)
 
 
 def test_a_change_that_nothing_announces_is_found_by_the_next_look(tmp_path: Path) -> None:

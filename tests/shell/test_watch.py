@@ -1,0 +1,96 @@
+"""Noticing that something in a job folder has changed: every way of it, bursts, folders that are exchanged."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from luad.watcher import FolderWatch, SnapshotReader
+
+NOW = 4_000_000_000_000  # long after every file's own time: nothing is racy
+PATIENCE_S = 10
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o755)
+    folder = tmp_path / "jobs.d"
+    folder.mkdir()
+    return folder
+
+
+class Noticed:
+    """Counts announcements and lets a test wait for one."""
+
+    def __init__(self) -> None:
+        self.news = threading.Event()
+        self.reports: list[str] = []
+
+    def wait(self) -> None:
+        assert self.news.wait(PATIENCE_S), "nothing was announced"
+        self.news.clear()
+
+
+@pytest.fixture
+def noticed(jobs: Path) -> Iterator[Noticed]:
+    noticed = Noticed()
+    watch = FolderWatch([jobs], noticed.news.set, noticed.reports.append)
+    watch.start()
+    yield noticed
+    watch.close()
+    assert noticed.reports == []
+
+
+def test_every_way_of_changing_a_file_is_announced(jobs: Path, noticed: Noticed) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1")
+    noticed.wait()
+    draft = jobs / ".draft"
+    draft.write_text("a: 2")
+    noticed.wait()
+    draft.replace(path)
+    noticed.wait()
+    path.chmod(0o600)
+    noticed.wait()
+    path.unlink()
+    noticed.wait()
+
+
+def test_an_exchanged_folder_is_watched_again(jobs: Path, noticed: Noticed) -> None:
+    shutil.rmtree(jobs)
+    noticed.wait()
+    jobs.mkdir()
+    noticed.wait()
+    for _ in range(2):  # the first may be the folder itself
+        (jobs / "a.yaml").write_text("a: 1")
+        noticed.wait()
+
+
+def test_a_watch_that_fails_once_goes_on(jobs: Path) -> None:
+    noticed = Noticed()
+
+    def stumble() -> None:
+        noticed.news.set()
+        if not noticed.reports:
+            raise RuntimeError("nobody listens")
+
+    watch = FolderWatch([jobs], stumble, noticed.reports.append)
+    watch.start()
+    (jobs / "a.yaml").write_text("a: 1")
+    noticed.wait()
+    noticed.wait()
+    watch.close()
+    assert noticed.reports == ["watching failed and is tried again (nobody listens)"]
+
+
+def test_a_burst_of_ten_thousand_files_is_announced_and_read_whole(
+    jobs: Path, noticed: Noticed
+) -> None:
+    for number in range(10_000):
+        (jobs / f"{number}.yaml").write_text("a: 1")
+    noticed.wait()
+    assert len(SnapshotReader([jobs]).read(NOW).files) == 10_000
