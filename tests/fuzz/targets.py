@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -144,7 +145,7 @@ def log_line_target(data: bytes) -> None:
             assert part == "run.output" or secret not in part
     shown = ConsoleLines(redactor, has_colour=False)(None, "info", dict(fields)).decode()
     assert shown.endswith("\n")
-    assert all(char.isprintable() or char in "\n\t" for char in shown), shown
+    assert not any(_is_active(char) for char in shown), ascii(shown)
 
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
@@ -197,6 +198,14 @@ def _check_problems(problems: Iterable[Problem], data: bytes) -> None:
         json.dumps(to_json(problem), allow_nan=False).encode()
     json.dumps(to_sarif(found), allow_nan=False).encode()
     assert len(found) <= 102
+
+
+def _is_active(char: str) -> bool:
+    """Whether a character does something to a terminal besides taking room."""
+    turns = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    if unicodedata.category(char) in {"Cc", "Zl", "Zp", "Cs"}:
+        return char not in "\n\t"
+    return unicodedata.bidirectional(char) in turns
 
 
 def _check_line(text: str) -> None:

@@ -37,10 +37,35 @@ def test_every_target_has_seeds_and_words() -> None:
     assert all(ALIKE[name] and WORDS[name] for name in NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_neither_the_seeds_nor_what_was_found_once_break_a_target(name: str) -> None:
+def try_all(name: str) -> None:
+    """Feed a target its seeds, and what was found once."""
     for data in [*ALIKE[name], *found(name)]:
         TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neither_the_seeds_nor_what_was_found_once_break_a_target(name: str) -> None:
+    try_all(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "broken"),
+    [
+        ("cron", "targets.describe", lambda _: "two\nlines"),
+        ("cron", "targets.next_after", lambda _rule, _zone, after: after),
+        ("job-file", "targets.job_from_store", lambda *_: None),
+        ("job-file", "targets.render_full", lambda _: "\x1b[31m"),
+        ("body", "targets.job_file", lambda _: "name: b\nhandler: a:b\nschedule: 5\n"),
+        ("log-line", "luad.logs.render.printable", lambda text: text),
+        ("wire", "luad.api.routes_explain.explain_schedule", lambda _: 1 / 0),
+    ],
+)
+def test_a_target_tells_what_is_broken(
+    monkeypatch: pytest.MonkeyPatch, name: str, place: str, broken: Any
+) -> None:
+    monkeypatch.setattr(place, broken)
+    with pytest.raises((AssertionError, ValueError)):
+        try_all(name)
 
 
 def mutations(name: str) -> st.SearchStrategy[bytes]:
