@@ -86,9 +86,16 @@ def reader_engine(path: Path) -> Engine:
     return _engine(path, _READER, "BEGIN", QueuePool)
 
 
+def _legible(text: bytes) -> str:
+    """A damaged byte in an error message is no reason to show nobody the whole page of history."""
+    return text.decode("utf-8", "replace")
+
+
 def _engine(path: Path, pragmas: tuple[str, ...], begin: str, pool: type[Pool]) -> Engine:
     def open_connection() -> sqlite3.Connection:
         connection = connect(path)
+        if pragmas is _READER:
+            connection.text_factory = _legible
         try:
             for pragma in pragmas:
                 connection.execute(pragma)

@@ -141,7 +141,19 @@ def islice_runs(connection: Connection, wanted: RunFilter) -> Iterator[str]:
 
 def _lines(row: Any) -> Iterable[LogLine]:
     for offset, text in enumerate(row.lines_json.split("\n")):
-        yield LogLine(row.run_id, row.seq + offset, json.loads(text))
+        yield LogLine(row.run_id, row.seq + offset, _line(text, row.first_at))
+
+
+def _line(text: str, at: Instant) -> dict[str, JSON]:
+    """The line as it was written; what the disk has made of it where it is none any more."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        line = None
+    if isinstance(line, dict):
+        return line
+    message = f"the store holds a damaged line: {text}"
+    return {"ts": at, "stream": "system", "level": "error", "logger": "luad", "message": message}
 
 
 def _rank(line: Mapping[str, JSON]) -> int:
