@@ -1,12 +1,11 @@
 """What the job folders hold now, read with as little work as possible.
 
 A file is opened again only when its status has changed; a snapshot of 10,000 unchanged files costs a
-`stat` each. Three kinds of change are not believed at once: a file that had content and is empty now, a
-file that is written over in place and has fewer lines now, and a file that is gone. Writers truncate
-before they write, and editors rename before they create; what a person means by it shows once the file has
-settled.
+`stat` each. What takes jobs away is not believed at once: a file that is empty now, has lost documents, has
+fewer lines while it is written over in place, or is gone. Writers truncate before they write, and editors
+rename before they create; what a person means by it shows once the file has settled.
 
-Room rule: reads folders and files, and knows no YAML.
+Room rule: reads folders and files, and knows no YAML but the line between documents.
 """
 
 from __future__ import annotations
@@ -236,13 +235,16 @@ def _no_later(since: Instant | None, now: Instant) -> Instant:
 
 
 def _may_go_on(before: bytes, after: bytes, *, is_in_place: bool) -> bool:
-    """Whether *after* may be the beginning of what somebody is still writing over *before*.
+    """Whether *after* may not be all that is meant to replace *before*.
 
-    A file that was renamed into its place is whole. One that is written in place may be read between two
-    writes; then jobs at its end seem to be gone, or one seems to have lost its last keys.
+    A file that is written in place may be read between two writes; then jobs at its end seem to be gone,
+    or one seems to have lost its last keys. One that was renamed into its place is whole, but a document
+    that it has lost may be on its way to another file, as when a branch is checked out.
     """
     if after.strip() == b"":
         return before.strip() != b""
+    if after.count(b"\n---") < before.count(b"\n---"):
+        return True
     has_fewer_lines = after.count(b"\n") < before.count(b"\n")
     return is_in_place and (has_fewer_lines or (after != before and before.startswith(after)))
 

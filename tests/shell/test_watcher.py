@@ -167,9 +167,24 @@ def test_a_shorter_file_that_is_renamed_into_place_is_believed_at_once(jobs: Pat
     path.write_text(DOCUMENTS)
     reader = SnapshotReader([jobs])
     reader.read(NOW)
-    draft.write_text(DOCUMENTS[:60])
+    shorter = DOCUMENTS.replace("timeout: 1h\n", "")
+    draft.write_text(shorter)
     draft.replace(path)
-    assert names(reader.read(NOW)) == {"a.yaml": DOCUMENTS[:60].encode()}
+    assert names(reader.read(NOW)) == {"a.yaml": shorter.encode()}
+
+
+def test_a_document_that_is_gone_is_kept_until_that_has_settled(jobs: Path) -> None:
+    path, draft = jobs / "a.yaml", jobs / ".draft"
+    path.write_text(DOCUMENTS)
+    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader.read(NOW)
+    fewer = DOCUMENTS[: DOCUMENTS.rindex("---")]
+    draft.write_text(fewer)
+    draft.replace(path)
+    kept = reader.read(NOW)
+    assert names(kept) == {"a.yaml": DOCUMENTS.encode()}
+    assert kept.doubtful == {str(path)}
+    assert names(reader.read(NOW + 1_000)) == {"a.yaml": fewer.encode()}
 
 
 def test_an_edit_in_place_is_believed_at_once(jobs: Path) -> None:

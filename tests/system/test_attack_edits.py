@@ -135,23 +135,27 @@ def test_the_content_decides_and_not_what_the_times_of_a_file_say(tmp_path: Path
         assert described(daemon, "copied") == "v0"
 
 
-def test_a_renamed_file_is_no_duplicate_of_itself(tmp_path: Path) -> None:
-    """What it declared is in force without a word, at its old place until that has settled and then at
-    its new one; a document that goes from one file to another as well."""
-    daemon = besieged(tmp_path, env={"LUAD_SETTLE": "1s"})
+def test_a_job_that_moves_to_another_file_stays_what_it_is(tmp_path: Path) -> None:
+    """Paused it stays paused, under its id and without a word: in a file that is renamed, and as a
+    document that leaves its file a while before it arrives in another one."""
+    daemon = besieged(tmp_path)
     daemon.write_job("old", job("moved", seconds=3600))
-    shared = daemon.jobs / "shared.yaml"
-    shared.write_text(job("stays", seconds=3600) + "---\n" + job("leaves", seconds=3600))
+    pair = job("stays", seconds=3600) + "---\n" + job("leaves", seconds=3600)
+    daemon.write_job("pair", pair)
     with daemon:
+        daemon.luad("pause", "leaves", "moved", "--reason", "nobody is there")
         before = {each["name"]: each["id"] for each in daemon.json("list")["jobs"]}
         (daemon.jobs / "old.yaml").rename(daemon.jobs / "new.yaml")
-        shared.write_text(job("stays", seconds=3600))
+        daemon.write_job("pair", job("stays", seconds=3600))
+        daemon.wait_for("run.ended", job="tick")
         daemon.write_job("apart", job("leaves", seconds=3600, more="timeout: 7"))
         daemon.wait_for("config.installed", replaced=1, removed=0)
         for _ in range(3):  # until it has settled
             daemon.wait_for("run.ended", job="tick")
         after = daemon.json("list")["jobs"]
         assert {each["name"]: each["id"] for each in after} == before
+        paused = {each["name"] for each in after if each["status"] == "paused"}
+        assert paused == {"leaves", "moved"}
         assert Path(daemon.json("show", "moved")["file"]["path"]).name == "new.yaml"
         assert "config.problem" not in {line["event"] for line in daemon.lines}
 
