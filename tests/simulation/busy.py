@@ -76,7 +76,7 @@ class BusyWorld(World):
             super().step()
 
     def names(self) -> list[str]:
-        return sorted({*self.files, *self.plain.jobs})
+        return sorted({*self.folder.files, *self.plain.jobs})
 
     def make_job(self, name: str) -> Job:
         dice = self.dice

@@ -295,9 +295,10 @@ def isolated(book: Book) -> Iterator[str]:
             before, after = fact.before.get(name), fact.after.get(name)
             if before is None or wanted.get(name) != revision or before.revision != revision:
                 continue
+            is_waiting = before.waits_for is not None and before.waits_for > fact.wall
             if after is None:
                 yield f"I12: {name} went with the load at {fact.wall}, and its file had not changed"
-            elif after != before and (before.waits_for or fact.wall + 1) > fact.wall:
+            elif after.revision != before.revision or (is_waiting and after != before):
                 yield f"I12: {name} was touched by the load at {fact.wall}: {before}, {after}"
         wanted = dict(fact.wanted)
 

@@ -6,12 +6,13 @@ effect, and the daemon dies there when the fuse says so. What happens is written
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections import ChainMap, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random  # noqa: TID251 - worlds are made of dice; the seed is the test
 from typing import Any
 
+from answers import ASPECTS, begun_anew, promised, shape
 from book import GUARDED
 from checker import facts_of
 from history import (
@@ -21,6 +22,7 @@ from history import (
     Fact,
     Found,
     Installed,
+    Key,
     Overtaken,
     Removed,
     Settled,
@@ -29,25 +31,21 @@ from history import (
     StoreFailed,
     StoreHealed,
 )
-from plain import as_text
+from loops import Silent, StillAlarm, VirtualLoop, Watched, drive
+from processes import Process, Processes
 from storage import Storage
 
 from luad.core.engine import Engine
 from luad.core.events import (
-    AttemptEnded,
     AttemptStarted,
-    ChangeRequested,
     ClaimRun,
     ConfigLoaded,
-    CreateRequested,
     DeleteRequested,
     Deliver,
     Effect,
     Event,
     InstallJob,
     Log,
-    MetadataRequested,
-    PauseRequested,
     Record,
     RemoveJob,
     Reply,
@@ -61,37 +59,18 @@ from luad.core.events import (
     TriggerRequested,
 )
 from luad.core.model import (
-    DAY,
     TERMINAL_STATES,
-    Ending,
     EndKind,
     Instant,
-    Job,
     Now,
     ProcessIdentity,
 )
-from luad.daemon.loop import Loop
 from luad.daemon.recovery import jobs_in_force, lost_attempts
 from luad.errors import StoreUnavailableError
-
-GRACE_MS = 10_000
-ENDINGS = [EndKind.RETURNED] * 4 + [EndKind.RAISED, EndKind.EXITED, EndKind.SIGNALLED]
-_ANEW = frozenset({"created", "replaced"})
-ASPECTS = ("definition", "paused", "metadata")
 
 
 class Crash(BaseException):
     """kill -9, seen from inside."""
-
-
-@dataclass
-class Process:
-    run_id: str
-    attempt: int
-    identity: ProcessIdentity
-    ends_at: int  # of the steady clock
-    kind: EndKind
-    is_reported: bool = False
 
 
 @dataclass
@@ -105,62 +84,11 @@ class Outage:
     has_begun: bool = False
 
 
-class _Alarm:
-    def __init__(self) -> None:
-        self.at: Instant | None = None
-
-    def set(self, at: Instant | None) -> None:
-        self.at = at
-
-    def close(self) -> None:
-        self.at = None
-
-
-class _Loop(Loop):
-    """The real loop; only its pauses take virtual time."""
-
-    def __init__(self, engine: Any, machine: Machine) -> None:
-        super().__init__(
-            engine,
-            machine,
-            machine,
-            machine,
-            on_turn=lambda: None,
-            on_store=lambda _: None,
-            make_alarm=lambda _: machine.alarm,
-        )
-        self._machine = machine
-
-    async def _pause(self, seconds: float) -> None:
-        self._machine.endure(seconds)
-
-
-class _Watched:
-    """The engine, with somebody who looks over its shoulder."""
-
-    def __init__(self, engine: Engine, machine: Machine) -> None:
-        self._engine = engine
-        self._machine = machine
-        self.next_wake_up = engine.next_wake_up
-
-    def handle(self, events: Sequence[Event], now: Now) -> list[Effect]:
-        effects = self._engine.handle(events, now)
-        self._machine.decided(events, effects)
-        return effects
-
-
-class _Silent:
-    """A log that nobody reads."""
-
-    def emit(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        pass
-
-
 class Machine:
     """What the daemon runs on. *wall* and *steady* are its clocks, *facts* what has happened."""
 
     engine: Engine
-    loop: _Loop
+    loop: VirtualLoop
 
     def __init__(self, dice: Random, wall: Instant, capacity: int) -> None:
         self.dice = dice
@@ -169,8 +97,8 @@ class Machine:
         self.facts: list[Fact] = []
         self.storage = Storage()
         self.store = self.storage.twin
-        self.alarm = _Alarm()
-        self.processes: dict[str, Process] = {}
+        self.alarm = StillAlarm()
+        self.processes = Processes(dice)
         self.broken: list[str] = []
         self.fuse: int | None = None
         self.burnt = 0
@@ -178,7 +106,6 @@ class Machine:
         self.crashes = 0
         self.is_stopping = False  # told to stop, and has heard it
         self.boot_number = 0
-        self.pids = 0
         self.forced: set[str] = set()
         self._asked: dict[str, Event] = {}
         self._batch: tuple[Sequence[Event], Sequence[Effect]] = ((), ())
@@ -203,17 +130,17 @@ class Machine:
     def boot(self, first: Event) -> None:
         """Start a daemon on what is stored; *first* is its first load of the files."""
         engine = self.engine = Engine(self.capacity, self.now())
-        self.loop = _Loop(_Watched(engine, self), self)
+        self.loop = VirtualLoop(Watched(engine, self), self)
         self.note(Booted)
         restored = self.storage.restored()
         definitions = self.store.definitions
-        self.note(Found, {key: value for row in restored.jobs for key, value in self._shape(row)})
+        self.note(Found, dict(ChainMap(*map(self._shape, restored.jobs))))
         jobs = jobs_in_force(
-            deque(restored.jobs), lambda row: definitions[row.revision], bool, _Silent(), []
+            deque(restored.jobs), lambda row: definitions[row.revision], bool, Silent(), []
         )
         engine.restore(jobs, restored, self.now())
         self.restored()
-        lost = lost_attempts(restored, self.wall, self._kill_survivor, _Silent())
+        lost = lost_attempts(restored, self.wall, self._kill_survivor, Silent())
         self.turn([*lost, first])
 
     def turn(self, events: Sequence[Event]) -> None:
@@ -222,7 +149,7 @@ class Machine:
             self.loop.post(event)
         while True:
             taken, self.loop._inbox = self.loop._inbox, []
-            _drive(self.loop._turn(taken))
+            drive(self.loop._turn(taken))
             self._acknowledge_removals()
             if not self.loop._inbox:
                 break
@@ -242,11 +169,11 @@ class Machine:
         self.fuse = self.outage = self._unreported = None
         self.is_stopping = False
         self._acknowledge_removals()
-        for process in list(self.processes.values()):
+        for process in list(self.processes.table.values()):
             row = self.store.runs.get(process.run_id)
             is_known = row is not None and row.identity == process.identity
             if not (is_known and self.dice.random() < survivors):
-                self.end(process, EndKind.LOST)
+                self._end(process, EndKind.LOST)
         self.note(Stopped)
 
     def restored(self) -> None:
@@ -368,14 +295,30 @@ class Machine:
             self.facts.append(Removed(record.at, self.steady, record.job_id))
         self._removals.clear()
 
-    def _shape(self, row: StoredJob) -> list[tuple[tuple[str, str], Any]]:
-        """What is stored of a job, as it would be acknowledged."""
-        overlay = row.progress.overlay
-        metadata = {**self.store.definitions[row.revision].metadata, **overlay.values}
-        for key in overlay.removed:
-            metadata.pop(key, None)
-        values = row.revision, row.progress.pause is not None, as_text(metadata)
-        return [((row.name, aspect), value) for aspect, value in zip(ASPECTS, values, strict=True)]
+    def _shape(self, row: StoredJob) -> dict[Key, Any]:
+        return dict(shape(row, self.store.definitions[row.revision]))
+
+    def reap(self) -> list[Event]:
+        """What the runner reports of the processes that have ended by now."""
+        events: list[Event] = []
+        for process in self.processes.over(self.steady):
+            at = self._end(process, process.kind, process.ends_at)
+            events += process.report(at)
+        return events
+
+    def _end(self, process: Process, kind: EndKind, at: int | None = None) -> Instant:
+        """A process is gone since *at* of the steady clock; return the same of the wall clock."""
+        ago = 0 if at is None else self.steady - at
+        del self.processes.table[process.run_id]
+        gone = Ended(self.wall - ago, self.steady - ago, process.run_id, process.attempt, kind)
+        self.facts.append(gone)
+        return gone.wall
+
+    def _kill_survivor(self, identity: ProcessIdentity) -> bool:
+        survivor = self.processes.find(identity)
+        if survivor is not None:
+            self._end(survivor, EndKind.LOST)
+        return survivor is not None
 
     # --- the hands ---
 
@@ -391,36 +334,17 @@ class Machine:
             run.id in self.forced,
             self.steady - self._decided_at,
         )
-        self.pids += 1
-        identity = ProcessIdentity(
-            300 + self.pids % 20, self.steady // 10 + self.pids, f"boot-{self.boot_number}"
-        )
-        kind, lasts = self._script(job)
-        process = Process(run.id, run.attempt, identity, self.steady + lasts, kind)
-        self.processes[run.id] = process
-        if len(self.processes) > self.capacity:
-            self.broken.append(f"I14: {len(self.processes)} run, and {self.capacity} may")
+        if len(self.processes.table) >= self.capacity:
+            self.broken.append(f"I14: {run.id} is one more at once than {self.capacity}")
         if self.is_stopping:
             self.broken.append(f"I5: {run.id} was started after a stop was acknowledged")
-        if kind is not EndKind.NOT_STARTED and self.dice.random() < 0.3:
-            process.is_reported = True
+        if self.processes.start(run, job, self.steady, f"boot-{self.boot_number}"):
+            identity = self.processes.table[run.id].identity
             self.loop.post(AttemptStarted(run.id, run.attempt, self.wall, identity))
-
-    def _script(self, job: Job) -> tuple[EndKind, int]:
-        """What the handler will do."""
-        lasts = self.dice.choice([0, 50, 3_000, 61_000, 400_000, DAY // 4])
-        kind = self.dice.choice(ENDINGS)
-        if lasts >= job.timeout_ms:
-            return EndKind.TIMED_OUT, job.timeout_ms + self.dice.choice([0, 700])
-        return kind, lasts
 
     def stop(self, deed: StopAttempt) -> None:
         self.burn()
-        process = self.processes.get(deed.run_id)
-        if process is not None and process.attempt == deed.attempt:
-            soon = self.steady + self.dice.choice([0, 500])
-            if soon < process.ends_at:
-                process.ends_at, process.kind = soon, EndKind.CANCELLED
+        self.processes.stop(deed.run_id, deed.attempt, self.steady)
 
     def deliver(self, deed: Deliver) -> None:
         self.burn()
@@ -436,88 +360,14 @@ class Machine:
         if isinstance(event, DeleteRequested | ConfigLoaded):
             self._acknowledge_removals()
         if deed.error is None:
-            for name in self._begun_anew(event, deed):
+            for name in begun_anew(event, deed):
                 self.note(Overtaken, (name, "metadata"))
                 self.note(Overtaken, (name, "paused"))
-            for key, value in self._promised(event, deed):
+            for key, value in promised(event, deed, self.engine):
                 # else it is overtaken by the same batch
                 if key[1] == "run" or self._stored(key) == value:
                     self.note(Acknowledged, key, value)
 
     def _stored(self, key: tuple[str, str]) -> Any:
         rows = [row for row in self.store.jobs.values() if row.name == key[0]]
-        return dict(self._shape(rows[0])).get(key) if rows else None
-
-    def _promised(self, event: Event | None, deed: Reply) -> list[tuple[tuple[str, str], Any]]:
-        match event:
-            case TriggerRequested() | RetryRequested():
-                return [((deed.value.id, "run"), True)]
-            case PauseRequested(job_name=name):
-                return [((name, "paused"), True)]
-            case ResumeRequested(job_name=name):
-                return [((name, "paused"), False)]
-            case MetadataRequested(job_name=name):
-                return [((name, "metadata"), as_text(deed.value))]
-            case ChangeRequested(job_name=name) | DeleteRequested(job_name=name):
-                return [self._definition(name)]
-            case CreateRequested():
-                return [
-                    self._definition(each.job_name)
-                    for each in deed.value
-                    if each.outcome != "refused"
-                ]
-            case _:
-                return []
-
-    def _begun_anew(self, event: Event | None, deed: Reply) -> list[str]:
-        """Jobs of which an earlier answer of the same batch is worth nothing any more."""
-        match event:
-            case ChangeRequested(job_name=name) | DeleteRequested(job_name=name):
-                return [name]
-            case CreateRequested():
-                return [each.job_name for each in deed.value if each.outcome in _ANEW]
-            case _:
-                return []
-
-    def _definition(self, name: str) -> tuple[tuple[str, str], Any]:
-        entry = self.engine.entries.get(name)
-        return (name, "definition"), None if entry is None else entry.job.revision
-
-    # --- processes ---
-
-    def end(self, process: Process, kind: EndKind, at: int | None = None) -> Instant:
-        """A process is gone since *at* of the steady clock; return the same of the wall clock."""
-        ago = 0 if at is None else self.steady - at
-        del self.processes[process.run_id]
-        wall = self.wall - ago
-        self.facts.append(Ended(wall, self.steady - ago, process.run_id, process.attempt, kind))
-        return wall
-
-    def reap(self) -> list[Event]:
-        """What the runner reports of the processes that have ended by now."""
-        over = [each for each in self.processes.values() if each.ends_at <= self.steady]
-        over.sort(key=lambda each: each.ends_at)
-        events: list[Event] = []
-        for process in over:
-            at = self.end(process, process.kind, process.ends_at)
-            named = process.run_id, process.attempt
-            if not process.is_reported and process.kind is not EndKind.NOT_STARTED:
-                events.append(AttemptStarted(*named, at, process.identity))
-            code = 3 if process.kind is EndKind.EXITED else None
-            events.append(AttemptEnded(*named, Ending(process.kind, at, code)))
-        return events
-
-    def _kill_survivor(self, identity: ProcessIdentity) -> bool:
-        for process in list(self.processes.values()):
-            if process.identity == identity:
-                self.end(process, EndKind.LOST)
-                return True
-        return False
-
-
-def _drive(coroutine: Coroutine[Any, Any, None]) -> None:
-    try:
-        coroutine.send(None)
-    except StopIteration:
-        return
-    raise AssertionError("the loop waits for something that is not in this world")
+        return self._shape(rows[0]).get(key) if rows else None

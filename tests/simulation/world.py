@@ -6,10 +6,10 @@ Everything follows from one seed, which also chooses what may go wrong in it at 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from random import Random  # noqa: TID251 - worlds are made of dice; the seed is the test
 
+from folder import Folder
 from history import (
     Draining,
     Healed,
@@ -44,23 +44,12 @@ from luad.core.model import (
     Ending,
     EndKind,
     Job,
-    Origin,
     RunState,
     Trigger,
-    Wanted,
 )
 
 MONTH = 30 * DAY
 LIMITS = {"stray alarms": Limit(most=0), "stray names": Limit(most=0)}
-
-
-@dataclass
-class File:
-    """A file of jobs.d as it is, and the job it had when it was last good and loaded."""
-
-    path: str
-    job: Job | None  # None while it is broken
-    last_good: Job | None = None
 
 
 class World(Machine):
@@ -73,13 +62,14 @@ class World(Machine):
         self.chosen = self.faults = frozenset(chosen) if faults is None else faults
         capacity = dice.choice([1, 2]) if "crowd" in self.faults else 50
         super().__init__(dice, wall, capacity)
-        self.files: dict[str, File] = {}
+        self.processes.may_fail_to_start = "reports" in self.faults
+        self.folder = Folder(dice, self.make_job, may_break="broken files" in self.faults)
         self.revision = self.requests = self.loads = 0
         self.wrong_by = 0
         self.until = self.steady + MONTH
         self.idle_turns = 0
         for _ in range(3):
-            self.edit_files("add")
+            self.folder.edit("add")
         self.live_or_die(partial(self.boot, self.load_event()))
 
     # --- the course of a month ---
@@ -93,7 +83,7 @@ class World(Machine):
             self.spend(min(self.until - self.steady, away))
             self.take_sample()
         self.heal()
-        for _ in range(10):
+        for _ in range(8):
             self.wait()
         self.take_sample()
 
@@ -103,7 +93,7 @@ class World(Machine):
             self.storage.rows(),
             self.wall,
             self.steady,
-            frozenset(self.processes),
+            frozenset(self.processes.table),
             LIMITS,
         )
 
@@ -141,7 +131,7 @@ class World(Machine):
         self.pass_time(self.dice.choice([1, 200, 30_000, HOUR, 25 * HOUR]))
         self.reap()
         if self.dice.random() < 0.3:
-            self.edit_files(self.dice.choice(["add", "edit", "remove", "break", "mend"]))
+            self.folder.edit(self.dice.choice(["add", "edit", "remove", "break", "mend"]))
         if is_reboot:
             self.boot_number += 1
             self.epoch = 20_000 - self.steady
@@ -150,10 +140,14 @@ class World(Machine):
                 self.set_clock(self.wrong_by)
         elif "step" in self.faults and self.dice.random() < 0.2:
             self.set_clock(self.dice.choice([-2 * HOUR, -90_000, HOUR]))
-        for file in self.files.values():  # what the store knows is the last good version now
-            row = self._stored_by_name().get(file.path.split("/")[-1].removesuffix(".yaml"))
-            known = row is not None and row.creation is None
-            file.last_good = self.store.definitions[row.revision] if row and known else None
+        rows = self._stored_by_name()
+        self.folder.remember(
+            {
+                name: self.store.definitions[row.revision]
+                for name, row in rows.items()
+                if row.creation is None
+            }
+        )
 
     def heal(self) -> None:
         """From here on nothing goes wrong."""
@@ -176,8 +170,8 @@ class World(Machine):
         sleep = limit
         if self.alarm.at is not None:
             sleep = min(sleep, self.alarm.at - self.wall)
-        for process in self.processes.values():
-            sleep = min(sleep, process.ends_at - self.steady)
+        if (end := self.processes.next_end()) is not None:
+            sleep = min(sleep, end - self.steady)
         sleep = max(0, sleep)
         self.idle_turns = 0 if sleep else self.idle_turns + 1
         assert self.idle_turns < 300, "the daemon turns and turns, and no time passes"
@@ -190,13 +184,13 @@ class World(Machine):
     def spend(self, ms: int) -> None:
         """Let *ms* pass: alarm by alarm as long as that gets on, then by some longer absence."""
         until = self.steady + ms
-        for _ in range(self.dice.choice([2, 4, 8])):
+        for _ in range(self.dice.choice([1, 3, 6])):
             if self.steady >= until:
                 return
             self.wait(until - self.steady)
         if self.steady >= until:
             return
-        if "sleep" in self.faults and self.dice.random() < 0.5:
+        if self.dice.random() < (0.6 if "sleep" in self.faults else 0.3):
             self.sleep(until - self.steady)
         elif "store" in self.faults and self.dice.random() < 0.3:
             self.outage = Outage(until, 0, self.dice.random() < 0.4)
@@ -222,10 +216,8 @@ class World(Machine):
         if not self.engine.is_draining:  # it has died of it, and was started again
             return
         self.is_stopping = True
-        while self.processes:
-            self.pass_time(
-                max(0, min(each.ends_at for each in self.processes.values()) - self.steady)
-            )
+        while (end := self.processes.next_end()) is not None:
+            self.pass_time(max(0, end - self.steady))
             self.do(self.reap())
             if not self.engine.is_draining:
                 return
@@ -247,7 +239,9 @@ class World(Machine):
             self.wrong_by = 0
             self.do([Ticked()])
         elif deed < 0.12:
-            self.edit_files(dice.choice(["add", "edit", "edit", "remove", "break", "mend", "move"]))
+            self.folder.edit(
+                dice.choice(["add", "edit", "edit", "remove", "break", "mend", "move"])
+            )
             self.load()
         elif deed < 0.24:
             self.do([self.some_request() or Ticked()])
@@ -307,26 +301,13 @@ class World(Machine):
 
     def names(self) -> list[str]:
         """The names that requests may be about."""
-        return sorted(self.files)
+        return sorted(self.folder.files)
 
     # --- files ---
 
-    def view(self) -> dict[str, Wanted]:
-        """What a look at the folder gives: the jobs, and last good ones where a file is broken."""
-        found = {}
-        for name, file in self.files.items():
-            if file.job is not None:
-                found[name] = Wanted(file.job, Origin(file.path))
-            elif file.last_good is not None:
-                found[name] = Wanted(file.last_good, Origin(file.path), stale=True)
-        return found
-
     def load_event(self) -> ConfigLoaded:
         self.loads += 1
-        view = self.view()
-        for name, wanted in view.items():
-            self.files[name].last_good = wanted.job
-        return ConfigLoaded(view, 0, f"load-{self.loads}")
+        return ConfigLoaded(self.folder.load(), 0, f"load-{self.loads}")
 
     def load(self) -> None:
         """Load the files, and see that this touches only what has changed."""
@@ -346,47 +327,11 @@ class World(Machine):
                 found[name] = Kept(entry.job.revision, at, entry.consecutive_failures)
         return found
 
-    def edit_files(self, what: str) -> None:
-        dice, names = self.dice, sorted(self.files)
-        if what == "add" or not names:
-            if len(names) < 6:
-                self.write_file(f"job-{dice.randrange(8)}")
-            return
-        name = dice.choice(names)
-        file = self.files[name]
-        match what:
-            case "edit":
-                self.write_file(name)
-            case "remove":
-                del self.files[name]
-            case "move":
-                file.path = f"jobs.d/{dice.choice('abc')}/{name}.yaml"
-            case "break" if "broken files" in self.faults:
-                file.job = None
-            case "mend" if file.job is None:
-                if file.last_good is not None and dice.random() < 0.5:
-                    file.job = file.last_good
-                else:
-                    self.write_file(name)
-            case _:
-                pass
-
-    def write_file(self, name: str) -> None:
-        file = self.files.get(name)
-        job = self.make_job(name)
-        old = file.job or file.last_good if file else None
-        if old is not None and self.dice.random() < 0.3:  # an edit that leaves the schedule alone
-            job = replace(job, schedule=old.schedule, jitter_ms=old.jitter_ms, enabled=old.enabled)
-        if file is None:
-            self.files[name] = File(f"jobs.d/{name}.yaml", job)
-        else:
-            file.job = job
-
     def make_job(self, name: str) -> Job:
         self.revision += 1
         is_dense = "dense" in self.faults
         schedule = choose_schedule(self.dice, self.zone, self.wall, is_dense=is_dense)
-        others = [file.job.schedule for file in self.files.values() if file.job is not None]
+        others = [file.job.schedule for file in self.folder.files.values() if file.job]
         if others and self.dice.random() < 0.2:
             schedule = self.dice.choice(others)
         return choose_job(self.dice, name, f"revision-{self.revision}", schedule)

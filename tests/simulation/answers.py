@@ -1,0 +1,75 @@
+"""What an answer promises: that this is so from now on, and is found by the next daemon (I11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from history import Key
+from plain import as_text
+
+from luad.core.engine import Engine
+from luad.core.events import (
+    ChangeRequested,
+    CreateRequested,
+    DeleteRequested,
+    Event,
+    MetadataRequested,
+    PauseRequested,
+    Reply,
+    ResumeRequested,
+    RetryRequested,
+    StoredJob,
+    TriggerRequested,
+)
+from luad.core.model import Job
+
+ASPECTS = ("definition", "paused", "metadata")
+_ANEW = frozenset({"created", "replaced"})
+
+
+def shape(row: StoredJob, job: Job) -> Iterator[tuple[Key, Any]]:
+    """What is stored of a job, as it would be acknowledged. *job* is its definition."""
+    overlay = row.progress.overlay
+    metadata = {**job.metadata, **overlay.values}
+    for key in overlay.removed:
+        metadata.pop(key, None)
+    values = row.revision, row.progress.pause is not None, as_text(metadata)
+    for aspect, value in zip(ASPECTS, values, strict=True):
+        yield (row.name, aspect), value
+
+
+def promised(event: Event | None, reply: Reply, engine: Engine) -> list[tuple[Key, Any]]:
+    """What somebody is told by a reply that grants what *event* asks for."""
+    match event:
+        case TriggerRequested() | RetryRequested():
+            return [((reply.value.id, "run"), True)]
+        case PauseRequested(job_name=name):
+            return [((name, "paused"), True)]
+        case ResumeRequested(job_name=name):
+            return [((name, "paused"), False)]
+        case MetadataRequested(job_name=name):
+            return [((name, "metadata"), as_text(reply.value))]
+        case ChangeRequested(job_name=name) | DeleteRequested(job_name=name):
+            return [_definition(name, engine)]
+        case CreateRequested():
+            granted = [each.job_name for each in reply.value if each.outcome != "refused"]
+            return [_definition(name, engine) for name in granted]
+        case _:
+            return []
+
+
+def begun_anew(event: Event | None, reply: Reply) -> list[str]:
+    """Jobs of which an earlier answer of the same batch is worth nothing any more."""
+    match event:
+        case ChangeRequested(job_name=name) | DeleteRequested(job_name=name):
+            return [name]
+        case CreateRequested():
+            return [each.job_name for each in reply.value if each.outcome in _ANEW]
+        case _:
+            return []
+
+
+def _definition(name: str, engine: Engine) -> tuple[Key, Any]:
+    entry = engine.entries.get(name)
+    return (name, "definition"), None if entry is None else entry.job.revision

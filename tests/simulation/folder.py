@@ -1,0 +1,84 @@
+"""The folder of job files in a simulated world: files come, change, move, break, are mended and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from random import Random  # noqa: TID251 - worlds are made of dice; the seed is the test
+
+from luad.core.model import Job, Origin, Wanted
+
+MOST = 6
+NAMES = 8
+
+
+@dataclass
+class File:
+    """A file as it is, and the job it had when it was last good and loaded."""
+
+    path: str
+    job: Job | None  # None while it is broken
+    last_good: Job | None = None
+
+
+class Folder:
+    """Files by the name of their one job."""
+
+    def __init__(self, dice: Random, make_job: Callable[[str], Job], *, may_break: bool) -> None:
+        self.files: dict[str, File] = {}
+        self._dice = dice
+        self._make_job = make_job
+        self._may_break = may_break
+
+    def load(self) -> dict[str, Wanted]:
+        """What a look at the folder gives: the jobs, and last good ones where a file is broken."""
+        found = {}
+        for name, file in self.files.items():
+            if file.job is not None:
+                found[name] = Wanted(file.job, Origin(file.path))
+                file.last_good = file.job
+            elif file.last_good is not None:
+                found[name] = Wanted(file.last_good, Origin(file.path), stale=True)
+        return found
+
+    def remember(self, stored: Mapping[str, Job]) -> None:
+        """A new daemon knows as last good what the store has."""
+        for name, file in self.files.items():
+            file.last_good = stored.get(name)
+
+    def edit(self, what: str) -> None:
+        """Do something to some file."""
+        names = sorted(self.files)
+        if what == "add" or not names:
+            if len(names) < MOST:
+                self._write(f"job-{self._dice.randrange(NAMES)}")
+            return
+        name = self._dice.choice(names)
+        file = self.files[name]
+        match what:
+            case "edit":
+                self._write(name)
+            case "remove":
+                del self.files[name]
+            case "move":
+                file.path = f"jobs.d/{self._dice.choice('abc')}/{name}.yaml"
+            case "break" if self._may_break:
+                file.job = None
+            case "mend" if file.job is None:
+                if file.last_good is not None and self._dice.random() < 0.5:
+                    file.job = file.last_good
+                else:
+                    self._write(name)
+            case _:
+                pass
+
+    def _write(self, name: str) -> None:
+        file = self.files.get(name)
+        job = self._make_job(name)
+        old = file.job or file.last_good if file else None
+        if old is not None and self._dice.random() < 0.3:  # an edit that leaves the schedule alone
+            job = replace(job, schedule=old.schedule, jitter_ms=old.jitter_ms, enabled=old.enabled)
+        if file is None:
+            self.files[name] = File(f"jobs.d/{name}.yaml", job)
+        else:
+            file.job = job
