@@ -193,7 +193,8 @@ def _silent(
     job = period.job
     until = period.until
     if until is None:
-        end = book.up_until - book.on_time_ms - job.jitter_ms
+        jitter = max(each.job.jitter_ms for each in book.definitions[period.job_id])
+        end = book.up_until - book.on_time_ms - jitter
         until = book.history.handled_until.get(period.job_id, end)
     at, shown = period.after, 0
     while shown < _SHOWN:
