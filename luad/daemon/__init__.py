@@ -7,7 +7,9 @@ record and then a deed.
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ def main(settings: Settings) -> int:
 
     Raises `LuadError` when it cannot start at all.
     """
+    if os.getpid() == 1:
+        # The kernel keeps from a first process what has no handler: the order to stop would be lost.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Whoever has just changed a file need not wait until luad can be told so: it reads them anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gc.disable()  # importing and loading make no garbage; the daemon switches it on once it is ready

@@ -83,7 +83,7 @@ def _serve(waiting_room: socket.socket, wake_up: int) -> None:
     frames: list[dict[str, Any]] = []
     while not frames and (data := channel.recv(CHUNK)):
         frames = buffer.feed(data)
-    if not frames:
+    if not frames or _has_gone(channel):
         return  # the daemon has ended, or thought better of it
     if isinstance(handler, OSError) or os.waitpid(-1, os.WNOHANG) != (0, 0):
         handler = _fork_handler()  # there was none, or it died waiting
@@ -96,6 +96,13 @@ def _serve(waiting_room: socket.socket, wake_up: int) -> None:
     for frame in frames[1:]:
         keeper.obey(frame)
     keeper.run()
+
+
+def _has_gone(channel: socket.socket) -> bool:
+    """Was the other end closed: what it had asked for before is not wanted any more."""
+    poll = select.poll()
+    poll.register(channel, 0)  # a hang-up is told unasked
+    return bool(poll.poll(0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from luad.runner.attempt import (
 )
 from luad.runner.frames import CHUNK, encode
 from luad.runner.link import SpawnerLink
-from luad.runner.processes import boot_id, kill_survivor
+from luad.runner.processes import boot_id, kill_survivor, wake_strangers
 from luad.runner.runslock import RunsLock
 from luad.runner.spec import build_spec, constant_part, passed_environment
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _WINDOW: Final = 32  # attempts on their way to a process; more would only fight for the processor
 _MAX_TRIES: Final = 3  # how many spawners may die over one attempt
 _START_TIMEOUT_S: Final = 30
+_WAKE_AFTER_MS: Final = 500  # whoever is awake sees at once that the daemon has gone
 _SWEEP_S: Final = 2
 _MAX_BACKOFF_S: Final = 5.0
 _CLOSE_MARGIN_S: Final = 8.0
@@ -109,8 +110,15 @@ class Runner:
         self._spawn_task(self._sweep())
 
     async def wait_for_previous(self, timeout_ms: int = 15 * SECOND) -> bool:
-        """Wait until no process of an earlier daemon's runs is alive; False after *timeout_ms*."""
-        return await self._hold_lock().wait_for_others(timeout_ms)
+        """Wait until no process of an earlier daemon's runs is alive; False after *timeout_ms*.
+
+        Who looks after such a run ends it by himself. If he was stopped, he is woken to do so.
+        """
+        lock = self._hold_lock()
+        if await lock.wait_for_others(min(timeout_ms, _WAKE_AFTER_MS)):
+            return True
+        await asyncio.to_thread(wake_strangers, lock.path)
+        return await lock.wait_for_others(timeout_ms - _WAKE_AFTER_MS)
 
     async def close(self) -> None:
         """End what still runs (TERM, grace, KILL), report it, and end the spawner."""

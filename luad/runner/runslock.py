@@ -26,7 +26,8 @@ class RunsLock:
 
     def __init__(self, folder: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self.descriptor = os.open(folder / "runs.lock", flags, 0o600)
+        self.path = folder / "runs.lock"
+        self.descriptor = os.open(self.path, flags, 0o600)
         self._share()
 
     async def wait_for_others(self, timeout_ms: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -41,6 +42,7 @@ def orphan(job):
     while True:
         signal.pause()
 """
+CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 HERD = 500
 AT_ONCE = 16
 
@@ -52,7 +54,7 @@ def contained(tmp_path: Path) -> Iterator[LiveDaemon]:
     manager.bind(str(tmp_path / "notify"))
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
     daemon = besieged(tmp_path, env={**environ, "LUAD_MAX_CONCURRENT_RUNS": str(AT_ONCE)})
-    daemon.launcher = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    daemon.launcher = CONTAINER
     daemon.write_handler("ends", HANDLERS)
     daemon.start()
     yield daemon
@@ -130,3 +132,26 @@ def assert_so_many_at_once(lines: list[dict[str, Any]], most: int) -> None:
         running += steps.get(line["event"], 0)
         seen.add(running)
     assert 1 < max(seen) <= most
+
+
+def test_83_a_first_process_that_is_told_to_stop_before_it_is_ready_stops(tmp_path: Path) -> None:
+    """The kernel keeps from a first process every signal that it has not asked for."""
+    daemon = besieged(tmp_path)
+    daemon.launcher = CONTAINER
+    daemon.start(wait=False)
+    try:
+        deadline = monotonic() + PATIENCE_S
+        while not ignores_hangups(daemon):
+            assert monotonic() < deadline, "luad does not come up"
+        os.kill(inner(daemon), signal.SIGTERM)
+        assert daemon.process.wait(PATIENCE_S) == 0
+    finally:
+        daemon.process.kill()  # its child with it
+
+
+def ignores_hangups(daemon: LiveDaemon) -> bool:
+    """So it is from the first moment on in which luad is a daemon, long before it is ready."""
+    first = next(children_of(daemon.process.pid), None)
+    status = Path(f"/proc/{first}/status").read_text() if first else "SigIgn: 0"
+    (mask,) = re.findall(r"SigIgn:\s+([0-9a-f]+)", status)
+    return bool(int(mask, 16) & 1 << signal.SIGHUP - 1)

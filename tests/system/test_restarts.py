@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from live import LiveDaemon
+
+from luad.runner.processes import read_stat
 
 JOB = """\
 name: tick
@@ -76,6 +81,32 @@ def test_without_a_socket_nothing_is_started(daemon: LiveDaemon) -> None:
     daemon.start(wait=False)
     assert daemon.process.wait(30) not in {0, None}
     assert daemon.rows("SELECT count(*) FROM runs") == [(0,)]
+
+
+def test_those_who_held_a_run_and_were_stopped_are_woken_to_end_it(daemon: LiveDaemon) -> None:
+    """Else they would hold up this start and every later one, and never end."""
+    daemon.write_job("long", JOB.replace("tick", "long").replace("echo long", "sleep 3600"))
+    daemon.start()
+    run_id = daemon.luad("run", "long").stdout.strip()
+    daemon.wait_for("run.started", run_id=run_id)
+    ((pid,),) = daemon.rows("SELECT pid FROM runs WHERE id = ?", run_id)
+    keeper = parent_of(pid)
+    held = {each: os.pidfd_open(each) for each in (parent_of(keeper), keeper, pid)}
+    for each in (parent_of(keeper), keeper):
+        os.kill(each, signal.SIGSTOP)
+    daemon.kill()
+    daemon.start()
+    for each, pidfd in held.items():
+        assert select.select([pidfd], [], [], 20)[0], f"{each} is still there"
+        os.close(pidfd)
+    assert "recovery.survivors" not in {line["event"] for line in daemon.lines}
+    assert daemon.rows("SELECT state FROM runs WHERE id = ?", run_id) == [("lost",)]
+
+
+def parent_of(pid: int) -> int:
+    stat = read_stat(pid)
+    assert stat is not None
+    return stat.parent
 
 
 def test_without_watching_a_change_waits_until_somebody_asks(tmp_path: Path) -> None:
