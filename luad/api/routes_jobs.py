@@ -269,11 +269,17 @@ async def deactivate(request: Request) -> Response:
         context.service.new_request_id(),
         state.job.name,
         body.text("reason"),
-        body.text("author", 100) or await context.author(request),
+        await _author(request, context, body),
         body.later("until", context.service.clock.now().wall),
     )
     await context.ask(event)
     return job_response(context, context.find_job(state.job_id))
+
+
+async def _author(request: Request, context: Context, body: Body) -> str:
+    """Say who pauses: on luad's own machine a program may speak for somebody, a token for itself only."""
+    named = "" if afar.is_afar(request) else body.text("author", 100)
+    return named or await context.author(request)
 
 
 async def trigger(request: Request) -> Response:

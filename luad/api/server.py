@@ -26,9 +26,11 @@ from luad.api.connection import (
     Patience,
     affordable,
 )
+from luad.api.handshake import Handshakes
 from luad.api.recall import Recall
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from luad.api.service import Service
@@ -65,6 +67,7 @@ class ApiServer:
         self._tls: ssl.SSLContext | None = None
         self._tcp: socket.socket | None = None
         self._tcp_server: asyncio.Server | None = None
+        self._handshakes: Handshakes | None = None
         self._is_quiet = asyncio.Event()
 
     @property
@@ -133,12 +136,21 @@ class ApiServer:
         listener.sock.listen(sockets.BACKLOG)
         if self._tcp is not None:
             self._tcp_server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(config, self._state, house),
+                self._greeter(lambda: Connection(config, self._state, house), house),
                 sock=self._tcp,
-                ssl=self._tls,
                 backlog=tcp.BACKLOG,
             )
         self._recall.start()
+
+    def _greeter(
+        self, build: Callable[[], Connection], house: House
+    ) -> Callable[[], asyncio.Protocol]:
+        """Return what makes the protocol of a connection over TCP."""
+        if self._tls is None:
+            return build
+        timeout_s = house.patience.receive_s
+        self._handshakes = Handshakes(self._tls, build, room=house.room, timeout_s=timeout_s)
+        return self._handshakes.begin
 
     def _door(self) -> Door:
         spec = self._spec
@@ -155,10 +167,7 @@ class ApiServer:
             self._server.close()
         elif self._listener is not None:
             self._listener.close()
-        if self._tcp_server is not None:
-            self._tcp_server.close()
-        elif self._tcp is not None:
-            self._tcp.close()
+        self._stop_tcp()
         self._service.ring.close()
         self._service.hub.close()
         await self._recall.stop()
@@ -173,6 +182,14 @@ class ApiServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _stop_tcp(self) -> None:
+        if self._tcp_server is not None:
+            self._tcp_server.close()
+        elif self._tcp is not None:
+            self._tcp.close()
+        if self._handshakes is not None:
+            self._handshakes.close()
 
     async def _wait_for_quiet(self, timeout_s: float) -> None:
         try:

@@ -147,6 +147,12 @@ def test_nobody_from_afar_has_files_sent_to_them(door: Any) -> None:
     assert (status, answer["code"]) == (403, "forbidden")
 
 
+def test_nobody_from_afar_speaks_for_somebody_else(door: Any) -> None:
+    status, answer = door("POST", "/v1/jobs/tidy/deactivate", "operator", {"author": "root"})
+    assert (status, answer["pause"]["author"]) == (200, "token operator")
+    assert door("POST", "/v1/jobs/tidy/activate", "operator", {})[0] == 200
+
+
 def test_who_asked_stands_in_the_audit_trail(door: Any) -> None:
     door("POST", "/v1/jobs/tidy/trigger", "operator", {})
     entries = door.live.json("token", "list") and door("GET", "/v1/audit", "admin")[1]["entries"]
