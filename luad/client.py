@@ -66,6 +66,12 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
+def _without_password(url: str) -> str:
+    from luad.config.secrets import without_passwords  # noqa: PLC0415 - only to show one
+
+    return without_passwords(url)
+
+
 class _UnixConnection(http.client.HTTPConnection):
     """An HTTP connection whose other end is a file: the first of *paths* where somebody answers."""
 
@@ -132,7 +138,7 @@ class Client:
     @property
     def address(self) -> str:
         """Where the daemon is expected, as shown to people."""
-        return self._url or str(self._sockets[0])
+        return _without_password(self._url) if self._url else str(self._sockets[0])
 
     def get(self, path: str, **query: Any) -> Any:
         """Fetch *path* and return its JSON. Query values that are None are left out."""
@@ -280,7 +286,7 @@ class Client:
             is_usable = False
         if not is_usable:
             raise UsageError(
-                f"`{self._url}` is not the URL of a daemon",
+                f"`{_without_password(self._url)}` is not the URL of a daemon",
                 hint="write it like  http://127.0.0.1:5823",
             )
         return parts.path.rstrip("/") + PREFIX

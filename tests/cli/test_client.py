@@ -138,6 +138,21 @@ def test_what_is_no_url_is_refused_at_once(url: str) -> None:
         Client(url=url)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://ann:hunter22@127.0.0.1:1", "http://ann:***@127.0.0.1:1"),
+        ("http://127.0.0.1:1/a@b", "http://127.0.0.1:1/a@b"),
+        ("http://ann@127.0.0.1:1", "http://ann@127.0.0.1:1"),
+    ],
+)
+def test_the_password_of_a_url_is_in_no_error(url: str, shown: str) -> None:
+    assert Client(url=url).address == shown
+    with pytest.raises(UsageError) as refused:
+        Client(url="ftp://ann:hunter22@host")
+    assert "hunter22" not in str(refused.value)
+
+
 def test_a_socket_path_that_no_kernel_takes_is_refused_with_the_reason() -> None:
     with pytest.raises(UsageError, match="longer than 107 bytes"):
         Client(Path("/" + "x" * 120))
