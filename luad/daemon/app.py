@@ -7,6 +7,7 @@ socket, READY. Shutting down is the same backwards.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 from collections import Counter, deque
@@ -91,6 +92,13 @@ def _live_once(settings: Settings, logs: Logging, clock: Clock) -> int:
         raise UnavailableError(
             "the machine gives luad no more threads",
             hint="allow it more processes: TasksMax= in its unit, `ulimit -u` in a shell",
+        ) from error
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        raise UnavailableError(
+            "the machine gives luad no more open files",
+            hint="allow it more: LimitNOFILE= in its unit, `ulimit -n` in a shell",
         ) from error
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from time import monotonic  # noqa: TID251 - a test's patience is real time
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -57,6 +60,22 @@ def test_hangups_before_it_is_ready_do_not_end_it(tmp_path: Path) -> None:
         daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for("run.ended", job="tick", status="succeeded")
     assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("count", [8, 12, 16])
+def test_87_with_too_few_descriptors_to_start_it_ends_and_says_why(
+    tmp_path: Path, count: int
+) -> None:
+    daemon = besieged(tmp_path)
+    command = ["prlimit", f"--nofile={count}:{count}", sys.executable, "-m", "luad", "serve"]
+    command += ["--jobs", str(daemon.jobs), "--state", str(daemon.state)]
+    command += ["--socket", str(daemon.socket)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=30, check=False, env=daemon.env
+    )
+    assert done.returncode not in {0, 70}
+    assert "open" in done.stderr, done.stderr
+    assert "please report it" not in done.stderr
 
 
 def start_and_wait_for_the_lock(daemon: LiveDaemon) -> None:
