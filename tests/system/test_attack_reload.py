@@ -125,6 +125,32 @@ def test_a_file_of_ten_thousand_jobs_makes_nobody_miss_anything(tmp_path: Path) 
         assert late[0][0] < 2 * LATE_MS, "some skips are those of a run that began late"
 
 
+FAR = {
+    "once-2038": "{type: once, execute_at: 2038-01-19T03:14:08Z}",
+    "once-2099": "{type: once, execute_at: 2099-12-31T23:59:59.999Z}",
+    "once-9996": "{type: once, execute_at: 9996-01-01T00:00:00Z}",
+    "leap": '{type: cron, expression: "0 0 29 2 1#5", timezone: America/New_York}',
+    "interval": "{type: interval, every: 36500d}",
+    "start": "{type: interval, seconds: 1, start_at: 2999-01-01T00:00:00Z}",
+}
+
+
+def test_what_is_due_in_ages_is_waited_for_and_hinders_nobody(tmp_path: Path) -> None:
+    daemon = besieged(tmp_path)
+    for name, schedule in FAR.items():
+        daemon.write_job(name, f"name: {name}\nhandler: work:note\nschedule: {schedule}\n")
+    with daemon:
+        for _ in range(2):
+            daemon.wait_for("run.ended", job="tick", status="succeeded")
+        jobs = {each["name"]: each["next_run_at"] for each in daemon.json("list")["jobs"]}
+        assert jobs["once-2038"].startswith("2038-01-19T03:14:08")
+        assert jobs["once-2099"].startswith("2099-12-31T23:59:59.999")
+        assert jobs["once-9996"].startswith("9996-01-01T00:00:00")
+        assert jobs["start"].startswith("2999-01-01T00:00:00")
+        assert daemon.rows("SELECT DISTINCT job_name FROM runs") == [("tick",)]
+        assert_on_time(daemon, LATE_MS)
+
+
 # --- zones -------------------------------------------------------------------------------------
 
 NO_ZONES = (

@@ -6,8 +6,11 @@ import json
 import os
 import select
 import signal
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,33 @@ def test_without_watching_a_change_waits_until_somebody_asks(tmp_path: Path) -> 
         assert [each["name"] for each in jobs] == ["clock"]
         daemon.luad("reload")
         assert shown(daemon, "tick")[1] == "active"
+
+
+@pytest.mark.parametrize("is_other_boot", [True, False])
+def test_whoever_has_the_pid_of_a_dead_run_now_is_left_alone_and_the_job_goes_on(
+    daemon: LiveDaemon, *, is_other_boot: bool
+) -> None:
+    """After a restart of the machine somebody may even have begun in the same instant after the boot."""
+    daemon.write_job("tick", JOB.replace("3600", "1").replace("echo tick", "sleep 600"))
+    daemon.start()
+    daemon.wait_for("run.started", job="tick")
+    daemon.kill()
+    stranger = subprocess.Popen(["sleep", "600"])
+    try:
+        stat = Path(f"/proc/{stranger.pid}/stat").read_text()
+        start_ticks = int(stat.rpartition(")")[2].split()[19])
+        with closing(sqlite3.connect(daemon.state / "luad.db")) as connection, connection:
+            changed = connection.execute(
+                "UPDATE runs SET pid = ?, start_ticks = ?, boot_id = CASE ? WHEN 1 THEN 'another'"
+                " ELSE boot_id END WHERE state = 'running'",
+                (stranger.pid, start_ticks - (not is_other_boot), is_other_boot),
+            )
+            assert changed.rowcount == 1
+        daemon.start()
+        assert daemon.rows("SELECT state FROM runs ORDER BY claimed_at LIMIT 1") == [("lost",)]
+        daemon.wait_for("run.started", job="tick")
+        assert stranger.poll() is None, "a stranger was killed"
+    finally:
+        stranger.kill()
+        stranger.wait()
+        daemon.kill()  # its run would be waited for
