@@ -23,6 +23,11 @@ def read_cursor(text: str) -> tuple[Any, ...]:
         place = json.loads(urlsafe_b64decode((text + "=" * (-len(text) % 4)).encode("ascii")))
     except (ValueError, RecursionError):
         place = None
-    if not isinstance(place, list) or not all(isinstance(each, int | str) for each in place):
+    if not isinstance(place, list) or not all(map(_is_ours, place)):
         raise wrong_parameter("cursor", "this is no cursor", "take it from `next_cursor`")
     return tuple(place)
+
+
+def _is_ours(value: Any) -> bool:
+    """Say whether *value* is a text, or a number that a database can hold."""
+    return isinstance(value, str) or (type(value) is int and -(2**63) <= value < 2**63)

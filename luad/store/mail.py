@@ -225,8 +225,8 @@ def _read_cursor(cursor: str) -> tuple[int, str]:
     except (ValueError, RecursionError):
         place = None
     match place:
-        case [int(at), str(row_id)]:
-            return to_int(at), to_text(row_id)
+        case [int(at), str(row_id)] if type(at) is int and to_int(at) == at:
+            return at, to_text(row_id)
     raise UsageError("that is no cursor of a page", hint="take it from `next_cursor`")
 
 

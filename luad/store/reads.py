@@ -195,7 +195,9 @@ def _read_cursor(cursor: str) -> tuple[Instant, str]:
     except (ValueError, RecursionError):
         place = None
     match place:
-        case [int(at), str(row_id)] if row_id.isascii() and -(2**63) <= at < 2**63:
+        case [int(at), str(row_id)] if (
+            row_id.isascii() and type(at) is int and -(2**63) <= at < 2**63
+        ):
             return at, row_id
         case _:
             raise UsageError("the cursor is not one of luad's", hint="start without it")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import socket
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,18 @@ async def test_a_wrong_method_names_the_right_one(api: Any) -> None:
 async def test_a_path_that_is_nearly_right(api: Any) -> None:
     assert "`/v1/jobs`" in (await api.get("/v1/jbos")).json["hint"]
     assert "/v1/" in (await api.get("/jobs")).json["hint"]
+
+
+@pytest.mark.parametrize(
+    "place", [[10**30, "a"], [10**400, "a"], [True, "a"], ["a", 1], [None], {}, [1.5, "a"]]
+)
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/runs", "/v1/audit", "/v1/users/ann/messages"])
+async def test_a_forged_cursor_is_refused(api: Any, path: str, place: Any) -> None:
+    assert (await api.post("/v1/users", {"id": "ann"})).status == 201
+    cursor = urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+    answer = await api.get(f"{path}?cursor={cursor}")
+    # The order of jobs may be by a word or by a number; that of rows is by an instant and an id.
+    assert answer.status in ({200, 422} if path == "/v1/jobs" else {422})
 
 
 async def test_head_has_the_headers_only(api: Any, daemon: Any, kit: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 PROJECT: Final = Path(__file__).parents[2]
 NAMES: Final = (
-    "job-file", "users-file", "settings", "variables", "cron", "body", "wire", "log-line",
+    "job-file", "users-file", "settings", "variables", "cron", "body", "words", "wire", "log-line",
 )  # fmt: skip
 _LARGEST: Final = 4_000
 _CRON: Final = (
@@ -79,6 +79,18 @@ def seeds(name: str) -> Iterator[bytes]:
             yield from (
                 json.dumps({**person, key: each}).encode() for key, each in examples("users")
             )
+        case "words":
+            texts = (
+                "90s",
+                "1h30m",
+                "2d",
+                "0.5s",
+                "512M",
+                "1.5G",
+                "2026-12-25T09:00:00.123Z",
+                "MTIz",
+            )
+            yield from (text.encode() for text in (*texts, "2026-03-29 01:30:00+05:30", "//a:b@c"))
         case "wire":
             yield from (_request("GET", path) for path in _PATHS)
             yield from (_request(method, path, json.dumps(b)) for method, path, b in _POSTS)
@@ -92,20 +104,20 @@ def dictionary(name: str) -> list[str]:
     """Return words that inputs of a target are made of."""
     match name:
         case "job-file":
-            return [*_words("job"), "---\n", ": ", "- ", "&a ", "*a", "!!str ", "|\n", ">-\n", '"']
+            return [*words("job"), "---\n", ": ", "- ", "&a ", "*a", "!!str ", "|\n", ">-\n", '"']
         case "users-file":
-            return [*_words("users"), "---\n", "${A}", "file:/", "credential:", "https://a:b@c/"]
+            return [*words("users"), "---\n", "${A}", "file:/", "credential:", "https://a:b@c/"]
         case "settings":
-            return [*_words("luad"), ": ", "127.0.0.1:1"]
+            return [*words("luad"), ": ", "127.0.0.1:1"]
         case "variables":
-            return [key.upper() + "=" for key in _words("luad")]
+            return [key.upper() + "=" for key in words("luad")]
         case "cron":
             signs = ["*", "*/", "?", "L", "#", ",", "-", "/", "@", "W", "H", "R", "5#2", "L5"]
             return [*signs, "MON", "SUN", "JAN", "DEC", "@hourly", "59", "60", "31", "00"]
         case "body":
-            return [*_words("job"), *_words("users"), "\\ud800", "\\u0000", "1e999", "null"]
+            return [*words("job"), *words("users"), "\\ud800", "\\u0000", "1e999", "null"]
         case "wire":
-            words = [
+            pieces = [
                 "GET ",
                 "POST ",
                 "PATCH ",
@@ -116,9 +128,15 @@ def dictionary(name: str) -> list[str]:
                 "%00",
                 "?",
             ]
-            words += ["transfer-encoding: chunked\r\n", "content-length: ", "expect: 100-continue"]
-            words += ["if-match: ", "idempotency-key: ", "accept: ", "luad-run: ", "content-type: "]
-            return [*words, *_PATHS, *_words("job")]
+            pieces += ["transfer-encoding: chunked\r\n", "content-length: ", "expect: 100-continue"]
+            pieces += [
+                "if-match: ",
+                "idempotency-key: ",
+                "accept: ",
+                "luad-run: ",
+                "content-type: ",
+            ]
+            return [*pieces, *_PATHS, *words("job")]
         case _:
             return ["\x1b[", "\u2028", "\u202e", "\\u", '"']
 
@@ -136,7 +154,8 @@ def examples(schema: str) -> Iterator[tuple[str, Any]]:
             yield key, example
 
 
-def _words(schema: str) -> list[str]:
+def words(schema: str) -> list[str]:
+    """Return the keys that a schema has, at every depth, and a few values."""
     text = json.dumps(_schema(schema))
     keys = re.findall(r'"([a-z_]{2,24})": \{"(?:title|\$ref)', text)
     return sorted({*keys, "type", "true", "null"})

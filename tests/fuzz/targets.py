@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from luad.api.paging import read_cursor
+from luad.api.problems import ApiError
 from luad.cli.show import job_file
 from luad.config.bodies import job_from_body
 from luad.config.jobs import job_from_definition, load_file
 from luad.config.people import load_people, person_from_body
 from luad.config.problems import CODES, render_full, to_github, to_json, to_sarif
+from luad.config.secrets import without_passwords
 from luad.config.settings import Settings, SettingsError, SettingsFile, load_settings
 from luad.config.stored import job_from_store
 from luad.core.cron import (
@@ -34,13 +38,24 @@ from luad.core.schedule import explain_schedule, fire_at, next_occurrence
 from luad.errors import Problem, ValidationError
 from luad.logs.redact import Redactor
 from luad.logs.render import ConsoleLines, JsonLines
+from luad.wire import (
+    format_duration_ms,
+    format_in_zone,
+    format_instant,
+    parse_duration_ms,
+    parse_instant,
+    parse_size,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from seeds import examples, words
 from wire import converse
 
 NOW: Final[Instant] = 1_795_341_600_000  # 2026-11-22T10:00:00Z
 SETTINGS: Final = Settings()
+KEYS: Final = sorted({*words("job"), *words("users")})
+EXAMPLES: Final = [each for name in ("job", "users") for _, each in examples(name)]
 ZONES: Final = [load_zone(name) for name in ("UTC", "Europe/London", "Australia/Lord_Howe")]
 
 
@@ -99,16 +114,19 @@ def cron_target(data: bytes) -> None:
             assert at > before
             assert next_after(rule, zone, at - 1) == at, "the same instant, asked from nearer"
     _check_line(describe(text))
-    for words in (*notes(text), *(part for row in explain_fields(text) for part in row)):
-        _check_line(words)
+    for said in (*notes(text), *(part for row in explain_fields(text) for part in row)):
+        _check_line(said)
 
 
 def body_target(data: bytes) -> None:
-    """The body of a request, after JSON: a job, a person, or a `ValidationError` with its mistakes."""
+    """The body of a request, after JSON: a job, a person, or a `ValidationError` with its mistakes.
+
+    Bytes that are no JSON stand for an object, choice by choice: a fuzzer finds few objects otherwise.
+    """
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
-        return
+        body = grow(iter(data), depth=0)
     if not isinstance(body, dict):
         return
     for read in (_job_of, person_from_body):
@@ -123,6 +141,33 @@ def body_target(data: bytes) -> None:
             continue
         if isinstance(made, Job):
             _check_job(made)
+
+
+def words_target(data: bytes) -> None:
+    """Durations, sizes, instants and cursors: a value that says the same when it is written, or a
+    `ValueError` for people."""
+    text = data.decode("utf-8", "replace")
+    for read, write in ((parse_duration_ms, format_duration_ms), (parse_instant, format_instant)):
+        value = _value_of(read, text)
+        if value is not None and value >= 0:
+            assert read(write(value)) == value, (read, text, value)
+    for zone in ZONES:
+        at = _value_of(lambda each, zone=zone: parse_instant(each, zone), text)
+        if at is not None:
+            assert parse_instant(format_in_zone(at, zone)) == at
+    size = _value_of(parse_size, text)
+    assert size is None or size >= 0
+    with suppress(ApiError):
+        read_cursor(text)
+    without_passwords(text)
+
+
+def _value_of(read: Callable[[str], int], text: str) -> int | None:
+    try:
+        return read(text)
+    except ValueError as error:
+        assert str(error)
+        return None
 
 
 def wire_target(data: bytes) -> None:
@@ -155,9 +200,38 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "variables": variables_target,
     "cron": cron_target,
     "body": body_target,
+    "words": words_target,
     "wire": wire_target,
     "log-line": log_line_target,
 }
+
+
+_PLAIN: Final[tuple[Any, ...]] = (
+    None, True, False, 0, 1, -1, 0.5, 10**30, "", "a", "a:b", "60s", "* * * * *", "UTC", "\0", "\ud800",
+    "***", "2026-12-25T09:00:00Z", "9999-12-31T23:59:59Z", "2026-03-29T01:30:00", "cron", "once", "interval",
+)  # fmt: skip
+_GOOD: Final[dict[str, Any]] = {
+    "name": "a", "handler": "a:b", "schedule": {"type": "interval", "seconds": 60},
+}  # fmt: skip
+
+
+def grow(choices: Iterator[int], *, depth: int) -> dict[str, Any]:
+    """Return an object that is made of the words and examples of the schemas, as *choices* say."""
+    made = dict(_GOOD) if depth == 0 and next(choices, 0) % 2 else {}
+    for _ in range(next(choices, 0) % 8):
+        key = KEYS[next(choices, 0) % len(KEYS)]
+        match next(choices, 0) % 5:
+            case 0 if depth < 4:
+                made[key] = grow(choices, depth=depth + 1)
+            case 1:
+                made[key] = [
+                    _PLAIN[next(choices, 0) % len(_PLAIN)] for _ in range(next(choices, 0) % 3)
+                ]
+            case 2:
+                made[key] = EXAMPLES[next(choices, 0) % len(EXAMPLES)]
+            case _:
+                made[key] = _PLAIN[next(choices, 0) % len(_PLAIN)]
+    return made
 
 
 def _job_of(body: dict[str, Any]) -> Job:
