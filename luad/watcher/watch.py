@@ -6,6 +6,7 @@ Room rule: says *that*, never *what*. A notification is a hint; the snapshot dec
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -116,7 +117,8 @@ class FolderWatch:
             # watchfiles could poll, but it compares times in whole seconds; the snapshot does better.
             self._is_blind = True
             self._report(
-                f"the kernel gives no notifications ({error}); looking every second instead"
+                f"the kernel gives no notifications ({error}); looking every second instead."
+                f"{_more_of(error)}"
             )
 
     def _close_notify(self) -> None:
@@ -126,6 +128,13 @@ class FolderWatch:
 
     def _read_identity(self) -> Identity:
         return tuple(map(_identity_of, self._folders))
+
+
+def _more_of(error: OSError | WatchfilesRustInternalError) -> str:
+    name = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}.get(
+        getattr(error, "errno", None) or 0
+    )
+    return f" Raise it, and restart luad: sysctl fs.inotify.{name}=65536" if name else ""
 
 
 def _try_out(paths: list[str]) -> None:

@@ -227,7 +227,8 @@ def test_without_notifications_it_warns_and_looks_every_second(tmp_path: Path, l
     script = f'echo 0 > /proc/sys/user/{limit} && exec "$@"'
     daemon.launcher = ("unshare", "--user", "--map-root-user", "/bin/sh", "-c", script, "sh")
     with daemon:
-        assert any(line["event"] == "watch.degraded" for line in daemon.lines)
+        (told,) = [line for line in daemon.lines if line["event"] == "watch.degraded"]
+        assert f"sysctl fs.inotify.{limit.replace('inotify', 'user')}=" in told["message"]
         daemon.write_job("new", job("new", seconds=3600))
         daemon.wait_for("config.installed", added=1)
         daemon.write_job("new", job("new", seconds=1800))
