@@ -91,14 +91,19 @@ class JobSet:
         return entry
 
     def redeclare(self, entry: Entry, new: Wanted, now: Instant) -> None:
-        """Give a dynamic job another definition. Unlike an edited file, a `once` whose instant has just
-        passed still fires: it was asked for now."""
-        is_rescheduled = entry.job.schedule != new.job.schedule
+        """Give a dynamic job another definition. Unlike an edited file, a `once` whose instant has passed
+        still fires: it was asked for now. So it is when it was switched off at that instant."""
+        old, handled_until = entry.job, entry.handled_until
         self._replace(entry, new, now, is_first=False)
-        if is_rescheduled and isinstance(new.job.schedule, Once):
-            self._state.timetable.discard(new.job.name)
-            entry.handled_until = _before_first(new.job, now)
-            self._state.arm(entry)
+        if not isinstance(new.job.schedule, Once):
+            return
+        if old.schedule != new.job.schedule:
+            handled_until = _before_first(new.job, now)
+        elif old.enabled:
+            return
+        self._state.timetable.discard(new.job.name)
+        entry.handled_until = handled_until
+        self._state.arm(entry)
 
     def _replace(self, entry: Entry, new: Wanted, now: Instant, *, is_first: bool) -> None:
         old = entry.job

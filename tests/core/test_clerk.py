@@ -203,6 +203,20 @@ def test_replacing_a_failed_once_by_the_same_runs_it_again_only_if_it_is_due_aga
     assert bench.starts_at() == [60, 120]
 
 
+def test_a_once_that_was_switched_off_at_its_moment_fires_when_it_is_asked_for_again() -> None:
+    bench = Bench()
+    bench.create(once_in(5, enabled=False))
+    bench.go_to(10)
+    bench.create(once_in(5, keep=True), "replace")
+    bench.go_to(10)
+    assert bench.starts_at() == [5]
+    bench.end(bench.started()[0])
+    bench.create(once_in(5, keep=True, enabled=False), "replace")
+    bench.create(once_in(5, keep=True), "replace")
+    bench.go_to(20)
+    assert bench.starts_at() == [5], "what it had its turn for does not come again"
+
+
 def test_a_once_that_is_asked_for_again_while_it_runs_takes_nothing_from_its_run() -> None:
     bench = Bench()
     job = once_in(60, overlap=Overlap.ALLOW)

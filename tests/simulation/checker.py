@@ -334,6 +334,7 @@ PROMISES: Final[tuple[Callable[[Book], Iterator[str]], ...]] = (
     due.never_early,
     due.in_time,
     due.cadence,
+    due.again,
     starts_once,
     due.one_row,
     due.no_silence,

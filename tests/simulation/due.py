@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from almanac import next_due
 from book import GUARDED, STEP_MS, Book, Period
-from history import Installed
+from history import (
+    Booted,
+    Draining,
+    Fact,
+    Installed,
+    Slept,
+    Stepped,
+    Stopped,
+    StoreFailed,
+)
 
 from luad.core.model import (
     CATCH_UP_CAP,
     MINUTE,
     CatchUp,
+    Cron,
     Instant,
     Interval,
     Job,
@@ -45,7 +55,9 @@ def never_early(book: Book) -> Iterator[str]:
         return
     for start in book.starts:
         started = book.runs.get(start.run_id)
-        if started is not None and started.trigger in GUARDED and start.wall < started.fire_at:
+        if started is None or started.trigger not in GUARDED or start.wall < started.claimed_at:
+            continue
+        if start.wall < started.fire_at:
             yield f"I1: {started.id} of {started.job_name} was started before its time: {start}"
 
 
@@ -73,10 +85,15 @@ def _handled(book: Book) -> Iterator[tuple[str, str, Instant, Instant]]:
         if run.trigger in GUARDED:
             yield run.id, run.job_id, run.fire_at, run.claimed_at
     for job_id, rows in book.skips_of.items():
-        jitter = max((each.job.jitter_ms for each in book.definitions[job_id]), default=0)
+        jitter = _longest_jitter(book, job_id)
         for row in rows:
             if row.run.reason is not Reason.PAUSED:  # such a row grows; nobody knows when it did
                 yield row.run.id, job_id, row.run.scheduled_for + jitter, row.run.claimed_at
+
+
+def _longest_jitter(book: Book, job_id: str) -> int:
+    """Of all its definitions: one may follow another within an occurrence's delay."""
+    return max((each.job.jitter_ms for each in book.definitions[job_id]), default=0)
 
 
 def _is_born_late(book: Book, job_id: str, due: Instant) -> bool:
@@ -123,6 +140,68 @@ def cadence(book: Book) -> Iterator[str]:
 def _rests(book: Book, since: int, until: int) -> bool:
     """Was the daemon down meanwhile: nobody follows the clock then."""
     return any(since <= each <= until for each in book.boots)
+
+
+def again(book: Book) -> Iterator[str]:
+    """I2, for cron lines: a clock that is set back silences nobody until it is again where it was.
+
+    What comes again runs again, unless its instant has a row of its own already; a row that stood for
+    a whole span of instants is none.
+    """
+    log = book.history.log
+    index = max((i for i, each in enumerate(log) if _is_back(each)), default=None)
+    if index is None or not _is_up(log[:index]):
+        return
+    step = log[index]
+    assert isinstance(step, Stepped)
+    until = min(step.wall - step.by, _calm_until(book, log[index + 1 :]))
+    for period in book.all_periods():
+        job = period.job
+        if not (
+            isinstance(job.schedule, Cron)
+            and job.enabled
+            and period.until is None
+            and period.steady < step.steady
+        ):
+            continue
+        rows = book.skips_of[period.job_id]
+        if any(
+            row.run.reason is Reason.PAUSED and row.run.scheduled_for > step.wall for row in rows
+        ):
+            continue  # a pause has no more to tell
+        own = {run.scheduled_for for run in book.runs_of[period.job_id] if run.trigger in GUARDED}
+        own |= {row.run.scheduled_for for row in rows}
+        at, end = step.wall, until - book.on_time_ms - _longest_jitter(book, period.job_id)
+        while (due := next_due(job.schedule, period.grid_at, at)) is not None and due <= end:
+            at = due
+            spans = [row for row in rows if _first(row) <= due <= row.run.scheduled_for]
+            if due not in own and len(spans) < 2:
+                yield f"I2: {due} came again for {job.name} after {step}, and has no row of its own"
+                break
+
+
+def _is_back(fact: Fact) -> bool:
+    return isinstance(fact, Stepped) and fact.by <= -STEP_MS
+
+
+def _is_up(log: Sequence[Fact]) -> bool:
+    latest = [each for each in log if isinstance(each, Booted | Stopped | Draining)]
+    return bool(latest) and isinstance(latest[-1], Booted)
+
+
+def _calm_until(book: Book, log: Sequence[Fact]) -> Instant:
+    """When, by the wall, something stands in the daemon's way for the first time."""
+    for fact in log:
+        match fact:
+            case Stepped():
+                return fact.wall - fact.by
+            case Slept():
+                return fact.wall - fact.ms
+            case Stopped() | Draining() | StoreFailed():
+                return fact.wall
+            case _:
+                pass
+    return book.history.wall
 
 
 def one_row(book: Book) -> Iterator[str]:
@@ -193,8 +272,7 @@ def _silent(
     job = period.job
     until = period.until
     if until is None:
-        jitter = max(each.job.jitter_ms for each in book.definitions[period.job_id])
-        end = book.up_until - book.on_time_ms - jitter
+        end = book.up_until - book.on_time_ms - _longest_jitter(book, period.job_id)
         until = book.history.handled_until.get(period.job_id, end)
     at, shown = period.after, 0
     while shown < _SHOWN:

@@ -51,13 +51,13 @@ class Folder:
         names = sorted(self.files)
         if what == "add" or not names:
             if len(names) < MOST:
-                self._write(f"job-{self._dice.randrange(NAMES)}")
+                self.write(f"job-{self._dice.randrange(NAMES)}")
             return
         name = self._dice.choice(names)
         file = self.files[name]
         match what:
             case "edit":
-                self._write(name)
+                self.write(name)
             case "remove":
                 del self.files[name]
             case "move":
@@ -68,11 +68,18 @@ class Folder:
                 if file.last_good is not None and self._dice.random() < 0.5:
                     file.job = file.last_good
                 else:
-                    self._write(name)
+                    self.write(name)
             case _:
                 pass
 
-    def _write(self, name: str) -> None:
+    def drop(self) -> str:
+        """Remove a file that is there; return its name."""
+        name = self._dice.choice(sorted(self.files))
+        del self.files[name]
+        return name
+
+    def write(self, name: str) -> None:
+        """Write a new job of that name, or another version of the one that is there."""
         file = self.files.get(name)
         job = self._make_job(name)
         old = file.job or file.last_good if file else None

@@ -239,9 +239,13 @@ class World(Machine):
             self.wrong_by = 0
             self.do([Ticked()])
         elif deed < 0.12:
-            self.folder.edit(
-                dice.choice(["add", "edit", "edit", "remove", "break", "mend", "move"])
-            )
+            what = dice.choice(["add", "edit", "edit", "remove", "break", "mend", "move", "anew"])
+            if what == "anew" and self.folder.files:  # another job, of the same name
+                name = self.folder.drop()
+                self.load()
+                self.folder.write(name)
+            else:
+                self.folder.edit(what)
             self.load()
         elif deed < 0.24:
             self.do([self.some_request() or Ticked()])
