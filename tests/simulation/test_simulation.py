@@ -70,7 +70,7 @@ def test_a_seed_replays_exactly_whatever_the_order_of_sets_is() -> None:
 def test_the_months_are_eventful() -> None:
     """A simulation in which nothing happens proves nothing."""
     worlds, histories = [], []
-    for seed in range(40):
+    for seed in range(60):
         worlds.append(live(seed))
         histories.append(worlds[-1].history())
     assert all(history.steady >= MONTH for history in histories)
