@@ -6,13 +6,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from luad.api.app import _ROUTES
+from luad.api.routes_daemon import OPERATIONS
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,6 +29,7 @@ from wire import close
 
 ALIKE = {name: list(seeds(name)) for name in NAMES}
 WORDS = {name: [word.encode() for word in dictionary(name)] for name in NAMES}
+REQUESTS = int(os.environ.get("LUAD_FUZZ_REQUESTS", "80"))
 SLOW = {"wire": 40, "job-file": 60}
 
 
@@ -125,3 +132,75 @@ def test_bodies_that_are_objects_with_odd_members_are_judged(body: dict[str, Any
     whole = {"name": "a", "handler": "a:b", "schedule": {"type": "interval", "seconds": 60}}
     TARGETS["body"](json.dumps(body).encode())
     TARGETS["body"](json.dumps(whole | body).encode())
+
+
+# --- requests ----------------------------------------------------------------------------------
+
+ROUTES = [
+    (method, route.path)
+    for route in (*_ROUTES, *OPERATIONS)
+    for method in sorted(route.methods or ())
+]
+NAMED = {"job": ["tidy", "made", "job_", "%2e%2e", "x" * 70, "%ff"], "run": ["@last", "run_", "@last-failed", "%00"],
+         "user": ["ann", "", "%E2%80%AE"], "token": ["ci", "a%0Ab"]}  # fmt: skip
+PARAMETERS = (
+    "action", "attempt", "cursor", "count", "delivery", "email", "fields", "follow", "format", "from",
+    "health", "include_dynamic", "job", "level", "limit", "n", "offset", "order", "phone", "q", "run",
+    "since", "sort", "source", "status", "tag", "tail", "trigger", "until", "user", "wait",
+)  # fmt: skip
+MEMBERS = (
+    "action", "activate", "author", "catch_up", "channels", "dedupe_key", "dry_run", "email", "env",
+    "expires_in", "expression", "files", "filter", "force", "full_name", "handler", "id", "if_exists", "in",
+    "jobs", "kill", "messages", "metadata", "n", "name", "priority", "reason", "require", "retry", "revision",
+    "role", "schedule", "tags", "timezone", "title", "trigger", "until", "user", "user_id",
+)  # fmt: skip
+HEADERS = ("accept", "idempotency-key", "if-match", "if-none-match", "last-event-id", "luad-run")
+TEXTS = st.sampled_from(
+    ["", "0", "1", "-1", "99999999999999999999", "true", "tidy", "a,b", "*", '"x"', 'W/"1-2"', "1h", "-1d",
+     "2026-11-22T10:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "succeeded", "%00", "%ff", "\u20ac",
+     "x" * 600, "name", "-next", "failed,lost", "application/json", "text/event-stream", "%ED%A0%80"]
+)  # fmt: skip
+PLACES = st.lists(
+    st.sampled_from([None, True, 0, -1, 10**30, 1.5, "", "a", "\0", "\ud800", [], {}]), max_size=3
+)
+CURSORS = PLACES.map(lambda each: urlsafe_b64encode(json.dumps(each).encode()).decode().rstrip("="))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    """A request that knows what there is to ask for, and asks for it in odd ways."""
+    method, path = draw(st.sampled_from(ROUTES))
+    for kind, known in NAMED.items():
+        path = path.replace(f"{{{kind}}}", draw(st.sampled_from(known)))
+    query = draw(st.dictionaries(st.sampled_from(PARAMETERS), TEXTS, max_size=2))
+    if draw(st.booleans()):
+        query["cursor"] = draw(CURSORS)
+    target = f"/v1{path}?" + "&".join(
+        f"{key}={quote(each, safe='%')}" for key, each in query.items()
+    )
+    headers = draw(st.dictionaries(st.sampled_from(HEADERS), TEXTS, max_size=2))
+    lines = [
+        f"{method} {target} HTTP/1.1",
+        "host: x",
+        *(f"{key}: {each}" for key, each in headers.items()),
+    ]
+    body = b""
+    if method not in {"GET", "HEAD"}:
+        value = draw(
+            bodies(JOBS)
+            | bodies(PEOPLE)
+            | st.dictionaries(
+                st.sampled_from(MEMBERS),
+                ODD | bodies(JOBS) | TEXTS | st.lists(ODD, max_size=2),
+                max_size=4,
+            )
+        )
+        body = json.dumps(value).encode()
+        lines += ["content-type: application/json", f"content-length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body
+
+
+@settings(max_examples=REQUESTS, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(requests())
+def test_no_request_is_a_mistake_of_luads(data: bytes) -> None:
+    TARGETS["wire"](data)
