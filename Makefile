@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
     && { command -v "$$p"; break; }; done)
 
-.PHONY: run test check format bench soak fuzz kills syscalls clean help
+.PHONY: run test check format bench simulate soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make check   linter, formatter, types, layers"
 	@echo "make format  format the code"
 	@echo "make bench   run the benchmarks, about ten minutes (BENCH=\"cli start\" runs only those)"
+	@echo "make simulate  live SEEDS=10000 simulated months and look for a broken promise (FIRST=0)"
 	@echo "make soak    a day of a busy daemon in twenty minutes, then the promises are checked"
 	@echo "make fuzz    fuzz what reads input, each target for SECONDS=60 (TARGETS=\"cron wire\" runs only those)"
 	@echo "make kills   kill -9 a daemon at random moments and judge what it leaves (LOOPS=500 SEED=1)"
@@ -44,6 +45,11 @@ format: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	@for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
+
+simulate: SEEDS ?= 10000
+simulate: FIRST ?= 0
+simulate: $(VENV)/.installed-test
+	@$(BIN)/python tests/simulation/campaign.py --seeds $(SEEDS) --first $(FIRST)
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/soak.py $(SOAK_ARGS)

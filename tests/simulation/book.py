@@ -67,6 +67,7 @@ class Book:
         self.periods: dict[str, list[Period]] = defaultdict(list)
         self.boots: list[int] = []  # by the steady clock
         self.steps: list[Stepped] = []
+        self.has_drifted = False
         self.hindered: list[tuple[Instant, Instant]] = []  # by the wall
         self.on_time_ms = history.on_time_ms or 0
         self.up_until: Instant = history.wall
@@ -83,7 +84,7 @@ class Book:
     @property
     def steps_back(self) -> bool:
         """Did the wall clock ever go back, so that instants came a second time."""
-        return any(step.by <= -STEP_MS for step in self.steps)
+        return any(step.by < 0 for step in self.steps)
 
     def _note(self, fact: Fact) -> None:  # noqa: PLR0912 - one case a fact
         match fact:
@@ -96,6 +97,8 @@ class Book:
             case Removed():
                 self._close(fact.job_id, fact)
                 self.changes[fact.job_id].append((fact.steady, None))
+            case Stepped() if abs(fact.by) < STEP_MS:
+                self.has_drifted = True
             case Stepped():
                 self.steps.append(fact)
                 if fact.by > 0:
@@ -105,21 +108,26 @@ class Book:
             case StoreFailed():
                 self._failing = fact
             case StoreHealed():
-                if self._failing is not None:
-                    self.hindered.append((self._failing.wall, fact.wall))
+                self._hinder(self._failing, fact)
                 self._failing = None
-            case Stopped() | Draining():
+            case Draining():
                 self._down = self._down or fact
-                self._failing = None if isinstance(fact, Stopped) else self._failing
+            case Stopped():
+                self._down = self._down or fact
+                self._hinder(self._failing, fact)
+                self._failing = None
             case Booted():
                 self.boots.append(fact.steady)
-                if self._down is not None:
-                    self.hindered.append((self._down.wall, fact.wall))
+                self._hinder(self._down, fact)
                 self._down = None
             case Healed():
                 self.healed = fact
             case _:
                 pass
+
+    def _hinder(self, begin: Fact | None, end: Fact) -> None:
+        if begin is not None:  # the clock may have gone back meanwhile
+            self.hindered.append((min(begin.wall, end.wall), max(begin.wall, end.wall)))
 
     def _install(self, fact: Installed) -> None:
         self.definitions[fact.job_id].append(fact)

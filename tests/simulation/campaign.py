@@ -7,6 +7,7 @@ that one again and prints what happened in it, and what is wrong with that.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -80,7 +81,7 @@ def main() -> int:
 
 def _judge_all(seeds: Sequence[int]) -> int:
     clock = SystemClock()
-    began = clock.now().elapsed
+    began, cpu_began = clock.now().elapsed, _cpu_seconds()
     for count, seed in enumerate(seeds, 1):
         if found := judge(seed):
             print(f"seed {seed}: {len(found)} violations", *found[:20], sep="\n")
@@ -88,9 +89,16 @@ def _judge_all(seeds: Sequence[int]) -> int:
             return 1
         if count % EVERY == 0 or count == len(seeds):
             seconds = max(0.001, (clock.now().elapsed - began) / 1000)
-            print(f"{count} seeds in {seconds:.0f} s, {count / seconds:.0f} a second", flush=True)
+            cpu_ms = 1000 * (_cpu_seconds() - cpu_began) / count
+            rate = f"{count / seconds:.0f} a second, {cpu_ms:.1f} ms of a processor each"
+            print(f"{count} seeds in {seconds:.0f} s, {rate}", flush=True)
     print(f"no promise was broken in {len(seeds)} months")
     return 0
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system
 
 
 def _tell(seeds: Sequence[int]) -> None:

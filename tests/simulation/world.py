@@ -256,9 +256,9 @@ class World(Machine):
             self.do([Ticked()])
         elif deed < 0.33 and "drift" in self.faults:
             by = dice.choice([-400, -3, 300])
-            self.wall += by
+            self.set_clock(by)
             self.do([Ticked()])
-            self.wall -= by
+            self.set_clock(-by)
         elif deed < 0.38 and "sleep" in self.faults:
             self.sleep(dice.choice([10, 999, 45_000, 3 * MINUTE, 2 * HOUR, 8 * HOUR]))
         elif deed < 0.41 and "crash" in self.faults:
