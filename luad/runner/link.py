@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
+from luad.runner.processes import read_stat
 from luad.runner.spawner import LAUNCH, READY
 
 if TYPE_CHECKING:
@@ -78,6 +80,12 @@ class SpawnerLink:
         if self._socket is None:
             raise BrokenPipeError
         socket.send_fds(self._socket, [LAUNCH], [channel.fileno()])
+
+    def wake(self) -> None:
+        """Have a spawner go on that somebody has stopped; every launch waits for it."""
+        stat = read_stat(self.pid) if self.pid is not None else None
+        if stat is not None and stat.state == "T" and self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End a spawner that does not answer; `on_gone` follows."""

@@ -44,7 +44,7 @@ _WINDOW: Final = 32  # attempts on their way to a process; more would only fight
 _MAX_TRIES: Final = 3  # how many spawners may die over one attempt
 _START_TIMEOUT_S: Final = 30
 _WAKE_AFTER_MS: Final = 500  # whoever is awake sees at once that the daemon has gone
-_SWEEP_S: Final = 2
+_SWEEP_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 5.0
 _CLOSE_MARGIN_S: Final = 8.0
 
@@ -373,6 +373,8 @@ class Runner:
         """Now and then look for those who should have spoken: a handler may stop its parent."""
         while True:
             await asyncio.sleep(min(_SWEEP_S, self._config.overdue_ms / SECOND))
+            if self._link is not None:
+                self._link.wake()
             now = elapsed_ms()
             silent_since = min((attempt.sent_ms for attempt in self._launching), default=now)
             if now - silent_since > self._config.overdue_ms and self._link is not None:

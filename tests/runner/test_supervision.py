@@ -22,6 +22,7 @@ from runner_harness import HANDLERS, Harness, config, is_gone
 
 from luad.core.model import EndKind
 from luad.errors import UnavailableError
+from luad.runner.link import SpawnerLink
 from luad.runner.processes import (
     boot_id,
     kill_survivor,
@@ -171,15 +172,26 @@ async def test_a_dying_spawner_loses_no_launch(runner: Harness) -> None:
         assert (await runner.end_of(key)).ending.kind is EndKind.RETURNED
 
 
-async def test_a_spawner_that_was_stopped_is_replaced(tmp_path: Path) -> None:
-    harness = Harness(
-        config(tmp_path, overdue_ms=1_500)
-    )  # its successor has to come up within that
+async def test_80_a_spawner_that_was_stopped_goes_on(runner: Harness) -> None:
+    spawner = runner.runner.spawner_pid
+    assert spawner is not None
+    os.kill(spawner, signal.SIGSTOP)
+    assert (await runner.run("plain:no_argument")).result == "called without"
+    assert runner.runner.spawner_pid == spawner
+
+
+async def test_80_a_spawner_that_does_not_answer_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SpawnerLink, "wake", lambda _: None)  # somebody stops it again and again
+    # Its successor has to come up within the time that it has to answer in.
+    harness = Harness(config(tmp_path, overdue_ms=1_500))
     await harness.runner.start()
     spawner = harness.runner.spawner_pid
     assert spawner is not None
     os.kill(spawner, signal.SIGSTOP)
     assert (await harness.run("plain:no_argument")).result == "called without"
+    assert harness.runner.spawner_pid != spawner
     await harness.runner.close()
 
 

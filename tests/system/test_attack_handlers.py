@@ -77,6 +77,11 @@ def kill_spawner(job):
     os.kill(int(stat[1]), signal.SIGKILL)
 
 
+def stop_spawner(job):
+    stat = open(f"/proc/{os.getppid()}/stat").read().rsplit(")", 1)[1].split()
+    os.kill(int(stat[1]), signal.SIGSTOP)
+
+
 def kill_group(job):
     os.kill(0, signal.SIGKILL)
 
@@ -170,6 +175,7 @@ ENDINGS = {
     "scribble": {"succeeded"},
     "kill_parent": {"lost"},
     "kill_spawner": {"succeeded"},
+    "stop_spawner": {"succeeded"},
     "kill_group": {"failed"},
     "hog": {"failed"},
     "deaf": {"timed_out"},
@@ -189,7 +195,7 @@ CRON = "name: {name}\nhandler: {handler}\nschedule: {{type: cron, expression: '{
 
 @pytest.mark.slow
 def test_bad_handlers_make_nobody_else_late(tmp_path: Path) -> None:
-    """Twenty-two kinds of them start in the same instant, and `tock` with them.
+    """Twenty-three kinds of them start in the same instant, and `tock` with them.
 
     A fork bomb is the runner's own test: limits on processes do not bind root.
     """
