@@ -76,7 +76,7 @@ def groups() -> list[Group]:
         ("checkpoint", "ftruncate", ("luad.db",), "later", 1),
         ("checkpoint", "unlink", ("luad.db-wal", "luad.db-shm"), "later", 2),
         ("quarantine", "rename", (*DATABASE, "luad.db-shm"), "damaged", 2),
-        ("quarantine", "pwrite64", ("luad.db", "luad.db-journal"), "damaged", 60),
+        ("quarantine", "fdatasync", DATABASE, "damaged", 12),
         ("migration", "pwrite64", DATABASE, "older", 120),
         ("migration", "fdatasync", DATABASE, "older", 8),
     ]
