@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import unicodedata
@@ -28,7 +29,15 @@ UNICODE_TO_ASCII: Final = str.maketrans(
 LEAST_WIDTH: Final = 8
 """A column that would have to be narrower than this is left out instead."""
 
-CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != 9}
+_CONTROLS: Final = tuple(code for code in (*range(32), *range(127, 160)) if code != 9)
+_TURNING: Final = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+CONTROL: Final = {code: f"\\x{code:02x}" for code in _CONTROLS} | {
+    code: f"\\u{code:04x}" for code in _TURNING
+}
+"""What steers a terminal, ends a line, or shows text in another order than it is written."""
+
+_OWN: Final = re.compile(r"(\x1b\[[0-9;]*m|\n)")
+"""What `_paint` adds, and the ends of lines; all else of that kind came from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,13 @@ class Table:
 def clean(text: str) -> str:
     """Make control characters visible: what a job wrote must not steer the terminal."""
     return text if text.isprintable() else text.translate(CONTROL)
+
+
+def tamed(text: str) -> str:
+    """Return *text*, which may be painted, without anything else that steers a terminal."""
+    return "".join(
+        part if number % 2 else clean(part) for number, part in enumerate(_OWN.split(text))
+    )
 
 
 def is_utf8(environ: Mapping[str, str]) -> bool:
@@ -117,13 +133,18 @@ class Output:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line of data."""
+        if self.is_terminal:  # a pipe gets what was said, to the byte
+            text = tamed(text)
         print(self.paint(self.plain(text), style), flush=self.is_terminal)
 
     def json(self, value: Any) -> None:
         """Write the one JSON document of the command; indented for people, compact for pipes."""
         indent = 2 if self.is_terminal else None
         is_utf8_stream = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-        print(json.dumps(value, indent=indent, ensure_ascii=not is_utf8_stream))
+        text = json.dumps(value, indent=indent, ensure_ascii=not is_utf8_stream)
+        if self.is_terminal and tamed(text) != text:
+            text = json.dumps(value, indent=indent)
+        print(text)
 
     def json_line(self, value: Any) -> None:
         """Write one document of a stream (NDJSON) at once."""
@@ -136,7 +157,7 @@ class Output:
 
     def complain(self, text: str, style: str = "") -> None:
         """Say something that quiet mode does not hide."""
-        text = self.plain(text)
+        text = self.plain(tamed(text) if sys.stderr.isatty() else text)
         print(_paint(text, style) if self.has_colour_on_stderr else text, file=sys.stderr)
 
     def table(self, table: Table) -> None:

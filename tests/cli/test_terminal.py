@@ -87,3 +87,48 @@ def test_a_question_is_asked_on_a_terminal(peer: Any) -> None:
 def test_json_is_indented_for_people(peer: Any) -> None:
     peer.answers["GET /status"] = {"status": "ok"}
     assert '{\r\n  "status": "ok"\r\n}' in on_terminal("status", "--json")[1]
+
+
+EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp\u2028.\rfake"
+
+
+def is_tame(shown: str) -> bool:
+    rest = ANSI.sub("", shown).replace("\r\n", "\n")
+    return not any(
+        char != "\n" and (not char.isprintable() or char in "\u202e\u2028") for char in rest
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "args"),
+    [
+        ({"POST /jobs/a/deactivate": {"name": "a", "pause": {"reason": EVIL}}}, ["pause", "a"]),
+        (
+            {"GET /jobs/a": {"id": "job_1", "name": "a"}, "GET /jobs/job_1/metadata": {EVIL: EVIL}},
+            ["metadata", "a"],
+        ),
+        ({"GET /status": {"status": EVIL}}, ["status", "--json"]),
+    ],
+)
+def test_what_others_wrote_does_not_steer_the_terminal(
+    peer: Any, answers: dict[str, Any], args: list[str]
+) -> None:
+    peer.answers.update(answers)
+    _, shown = on_terminal(*args)
+    assert "fake" in shown
+    assert is_tame(shown), ascii(shown)
+
+
+def test_nor_does_the_name_of_a_logger(peer: Any, lines: Any) -> None:
+    line = {
+        "ts": "2026-11-22T10:00:00Z",
+        "level": "info",
+        "logger": EVIL,
+        "message": EVIL,
+        "run_id": "run_1",
+    }
+    peer.answers["GET /jobs/a"] = {"id": "job_1", "name": "a"}
+    peer.answers["GET /logs"] = lines([line])
+    _, shown = on_terminal("logs", "a")
+    assert "fake" in shown
+    assert is_tame(shown), ascii(shown)
