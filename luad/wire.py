@@ -179,8 +179,11 @@ def format_instant(instant: Instant) -> str:
 
 
 def format_in_zone(instant: Instant, zone: tzinfo) -> str:
-    """Write RFC 3339 with the offset that *zone* has at that instant."""
+    """Write RFC 3339 with the offset that *zone* has at that instant; in UTC where that has seconds,
+    as before there were time zones: RFC 3339 knows none."""
     moment = (_EPOCH + timedelta(milliseconds=instant)).astimezone(zone)
+    if (moment.utcoffset() or timedelta()) % timedelta(minutes=1):
+        return format_instant(instant)
     return moment.isoformat(timespec="milliseconds" if instant % SECOND else "seconds")
 
 

@@ -6,6 +6,7 @@ and for making jobs of handlers that the settings allow; this is what would make
 - the metadata of a job whose handler is not allowed to jobs made at run time: they may be a command line
 - environment variables: they steer whatever programs a handler starts
 - references in a channel, and files of luad's machine in a message: luad's secrets would travel
+- a channel of Apprise: its addresses are not judged, and lead to whatever only luad can reach
 
 Room rule: looks at a request and refuses; changes nothing.
 """
@@ -58,11 +59,16 @@ def keep_environment(request: Request, body: Mapping[str, Any]) -> None:
 
 def keep_secrets(request: Request, body: Mapping[str, Any]) -> None:
     """Refuse channels that luad would fill in, or that lead where only luad can reach."""
-    text = json.dumps(body.get("channels"))
-    if is_afar(request) and (REFERENCE.search(text) or "allow_private" in text):
+    if not is_afar(request):
+        return
+    channels = body.get("channels")
+    text = json.dumps(channels)
+    items = channels if isinstance(channels, list) else []
+    is_apprise = any(isinstance(each, dict) and each.get("type") == "apprise" for each in items)
+    if is_apprise or REFERENCE.search(text) or "allow_private" in text:
         raise ApiError(
             "forbidden",
-            "over TCP a channel may hold no reference, and may not be private",
+            "over TCP a channel may hold no reference, may not be private and not be one of Apprise",
             hint="declare this person in users.d, or on luad's own machine",
         )
 

@@ -170,3 +170,8 @@ def test_reading_good_files_does_not_import_jsonschema() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_an_offset_with_seconds_is_none_of_rfc_3339() -> None:
+    """London kept its own time then, 75 seconds behind Greenwich."""
+    assert format_in_zone(parse_instant("1013-03-29T01:30:30Z"), LONDON) == "1013-03-29T01:30:30Z"

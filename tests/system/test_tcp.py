@@ -98,6 +98,7 @@ def test_a_revoked_token_is_out(door: Any) -> None:
     [
         {"type": "webhook", "url": "https://evil.example/${HOME}"},
         {"type": "apprise", "url": "credential:mail"},
+        {"type": "apprise", "url": "json://127.0.0.1:9/"},
         {"type": "webhook", "url": "file:/etc/hostname"},
         {"type": "webhook", "url": "https://a.example/", "allow_private": True},
         {"type": "webhook", "url": "https://a.example/", "headers": {"X": "${HOME}"}},
