@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
     && { command -v "$$p"; break; }; done)
 
-.PHONY: run test check format bench simulate soak fuzz kills syscalls clean help
+.PHONY: run test check format bench simulate mutants soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make bench   run the benchmarks, about ten minutes (BENCH=\"cli start\" runs only those)"
 	@echo "make simulate  live SEEDS=10000 simulated months and look for a broken promise (FIRST=0)"
 	@echo "make soak    a day of a busy daemon in twenty minutes, then the promises are checked"
+	@echo "make mutants  look for the seeds that catch the engines that are broken on purpose"
 	@echo "make fuzz    fuzz what reads input, each target for SECONDS=60 (TARGETS=\"cron wire\" runs only those)"
 	@echo "make kills   kill -9 a daemon at random moments and judge what it leaves (LOOPS=500 SEED=1)"
 	@echo "make syscalls  kill a daemon at every durable system call, or let that fail (ONLY=EIO EVERY=5)"
@@ -53,6 +54,9 @@ simulate: $(VENV)/.installed-test
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/soak.py $(SOAK_ARGS)
+
+mutants: $(VENV)/.installed-test
+	$(BIN)/python tests/simulation/mutants.py --hunt
 
 # Atheris, which brings libFuzzer, is for this alone.
 fuzz: $(VENV)/.installed-test

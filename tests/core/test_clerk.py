@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
 from bench import START, Bench, make_job
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luad.core.clerk import merge_patch
@@ -452,6 +452,7 @@ json_values = st.recursive(
 objects = st.dictionaries(st.sampled_from("abc"), json_values, max_size=3)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["merge", "patch", "replace"]), objects), max_size=6),
     objects,

@@ -292,7 +292,8 @@ def _silent(
 
 
 def no_phantom(book: Book) -> Iterator[str]:
-    """I6: what was claimed, and what was skipped, was due by a definition of its job."""
+    """I6: what was claimed, and what was skipped, was due by a definition of its job, and not before that
+    came: an edit looks at nothing that was."""
     for job_id, periods in book.periods.items():
         if job_id in book.history.uncertain or any(
             isinstance(each.job.schedule, Interval) and book.is_stepped(each) for each in periods
@@ -306,7 +307,9 @@ def no_phantom(book: Book) -> Iterator[str]:
             asked += [(row.run.id, _first(row)), (row.run.id, row.run.scheduled_for)]
         for name, at in asked:
             if at not in known and not any(
-                next_due(each.job.schedule, each.grid_at, at - 1) == at for each in periods
+                next_due(each.job.schedule, each.grid_at, at - 1) == at
+                and (book.steps_back or at > each.after)
+                for each in periods
             ):
                 yield f"I6: {name} is for {at}, when nothing of {job_id} was due"
             known.add(at)
