@@ -17,12 +17,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
 
 from attack import assert_every_second_has_its_row
+from checker import violations
+from history import Settled, Stopped
 from live import LiveDaemon
+from stored import history_of, settled_in
 
 from luad.client import Client
+from luad.clock import wall_ms
 from luad.errors import LuadError, UnavailableError
 
 WORK = """
@@ -85,6 +90,7 @@ class Promises:
     written: int = 0  # the last value of `n` that was acknowledged
     asked: int = 0  # the last one that was asked for
     count: int = 0
+    settled: tuple[Settled, ...] = ()  # runs that were over when they were looked at last
 
     def ask(self, daemon: LiveDaemon, dice: random.Random) -> None:
         """One request; raises UnavailableError when there is no answer."""
@@ -150,13 +156,24 @@ def judge(daemon: LiveDaemon, promises: Promises | None = None) -> None:
         daemon.wait_for("run.ended", job="each", status="succeeded")
         broken = promises.broken(daemon) if promises is not None else []
     assert not broken, broken
-    wrong = violations(daemon)
+    wrong = contradictions(daemon) + broken_by(daemon, promises)
     assert not wrong, wrong
     for name in EVERY_SECOND:
         assert_every_second_has_its_row(daemon, name)
 
 
-def violations(daemon: LiveDaemon) -> list[str]:
+def broken_by(daemon: LiveDaemon, promises: Promises | None) -> list[str]:
+    """What the checker of the simulated worlds says of the database, and of what was over before."""
+    now = wall_ms()
+    before = promises.settled if promises is not None else ()
+    facts = (*before, Stopped(now - 1, now - 1))
+    database = daemon.state / "luad.db"
+    if promises is not None:
+        promises.settled = settled_in(database)
+    return violations(history_of(database, facts, until=now))
+
+
+def contradictions(daemon: LiveDaemon) -> list[str]:
     """What a stopped daemon's database says that cannot be, beside what was told by the handlers."""
     wrong = [f"integrity: {row[0]}" for row in daemon.rows("PRAGMA integrity_check")]
     wrong = [] if wrong == ["integrity: ok"] else wrong
@@ -241,5 +258,4 @@ __all__ = [
     "is_sound",
     "job",
     "judge",
-    "violations",
 ]

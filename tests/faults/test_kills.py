@@ -44,7 +44,8 @@ def test_killed_at_random_moments_it_keeps_every_promise(tmp_path: Path) -> None
         daemon.lines.clear()
         daemon.start(wait=dice.random() < 0.8)
         if dice.random() < 0.3:  # a load under way at the moment of the kill
-            daemon.write_job("restless", job("restless", "stamp", dice.randrange(1, 4)))
+            seconds, more = dice.randrange(1, 4), f"description: edit {number}"
+            daemon.write_job("restless", job("restless", "stamp", seconds, more))
         requests = threading.Thread(target=ask_until_killed, args=(daemon, promises, others))
         requests.start()
         sleep(dice.choice([0.1, 0.7, 2.5]) * dice.random())
