@@ -25,6 +25,7 @@ level, and a cancelled key needs no memory of where it was put.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
@@ -89,7 +90,7 @@ class Wheel(Generic[K]):
         # A tick lies on the topmost level whose six bits differ from the hand's, in the slot that
         # its own six bits name. Hence every set bit is above the hand's: no level wraps around, and
         # the hand's own slot is empty on every level.
-        self._slots: list[set[int]] = [set() for _ in range(LEVELS * SLOTS)]
+        self._slots: defaultdict[int, set[int]] = defaultdict(set)
         self._occupied = [0] * LEVELS
 
         # Beyond the top level: epoch -> ticks. Nobody has many of these.

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Select, bindparam, delete, exists, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from luad.core.events import (
     ClaimRun,
@@ -92,12 +92,22 @@ _extend_skip = update(runs).where(
 )
 _known_ids = select(runs.c.id).where(runs.c.id.in_(bindparam("ids", expanding=True)))
 _open_ids = _known_ids.where(or_(*(runs.c.state == state for state in _OPEN)))
-_insert_attempt = insert(attempts)
-_end_attempt = _insert_attempt.on_conflict_do_update(
+
+
+def _insert_attempt(*names: str) -> Insert:
+    """An attempt of a run that the store knows. Others (the row is gone, or its claim was refused in this
+    very batch) have none either; the foreign key would spoil the batch."""
+    columns = [bindparam(name, type_=attempts.c[name].type) for name in names]
+    is_known = exists().where(runs.c.id == bindparam("run_id"))
+    return insert(attempts).from_select(names, select(*columns).where(is_known))
+
+
+_start_attempt = _insert_attempt("run_id", "attempt", "started_at", "pid").on_conflict_do_nothing()
+_ended = _insert_attempt("run_id", "attempt", "started_at", *_ABOUT_ATTEMPT)
+_end_attempt = _ended.on_conflict_do_update(
     index_elements=["run_id", "attempt"],
-    set_={name: _insert_attempt.excluded[name] for name in _ABOUT_ATTEMPT},
+    set_={name: _ended.excluded[name] for name in _ABOUT_ATTEMPT},
 )
-_start_attempt = _insert_attempt.on_conflict_do_nothing()
 _insert_meta = insert(meta)
 _set_meta = _insert_meta.on_conflict_do_update(
     index_elements=["key"], set_={"value": _insert_meta.excluded.value}
@@ -182,10 +192,10 @@ def _save_runs(connection: Connection, group: Sequence[SaveRun], now: Instant) -
     # Starts first: an attempt may have ended in the batch in which its start is told.
     started = [row for row in (_started_attempt(each.run, now) for each in group) if row]
     if started:
-        _write_attempts(connection, _start_attempt, started)
+        connection.execute(_start_attempt, started)
     ended = [row for row in (_ended_attempt(each.run) for each in group) if row]
     if ended:
-        _write_attempts(connection, _end_attempt, ended)
+        connection.execute(_end_attempt, ended)
     return []
 
 
@@ -248,7 +258,6 @@ def _ended_attempt(run: Run) -> dict[str, Any] | None:
         "run_id": row["b_id"],
         "attempt": row["attempt"],
         "started_at": row["started_at"] if run.attempt == 1 else None,
-        "pid": None,
         **{name: row[name] for name in _ABOUT_ATTEMPT},
         "ended_at": row["end_at"],
     }
@@ -264,16 +273,3 @@ def _started_attempt(run: Run, now: Instant) -> dict[str, Any] | None:
         "started_at": now,
         "pid": values.to_int(run.identity.pid),
     }
-
-
-def _write_attempts(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
-    # A run that the store does not know (its row is gone, or its claim was refused in this very
-    # batch) has no attempts either; the foreign key would spoil the batch.
-    ids = sorted({row["run_id"] for row in rows})
-    known: set[str] = set()
-    for start in range(0, len(ids), _IN_ONE_QUESTION):
-        part = ids[start : start + _IN_ONE_QUESTION]
-        known.update(connection.execute(_known_ids, {"ids": part}).scalars())
-    kept = [row for row in rows if row["run_id"] in known]
-    if kept:
-        connection.execute(statement, kept)

@@ -126,12 +126,12 @@ class WheelAgainstDict(RuleBasedStateMachine):
     def every_set_bit_has_its_keys(self) -> None:
         wheel = self.wheel
         full = [
-            sum(1 << index for index in range(SLOTS) if wheel._slots[level * SLOTS + index])
+            sum(1 << index for index in range(SLOTS) if wheel._slots.get(level * SLOTS + index))
             for level in range(LEVELS)
         ]
         assert wheel._occupied == full
         assert all(wheel._far.values())
-        held = [*wheel._late, *(tick for slot in wheel._slots for tick in slot)]
+        held = [*wheel._late, *(tick for slot in wheel._slots.values() for tick in slot)]
         held += [tick for slot in wheel._far.values() for tick in slot]
         held += [wheel.now // LEAF * LEAF + bit for bit in range(LEAF) if wheel._open >> bit & 1]
         assert sorted(held) == sorted(wheel._at) == sorted({t for t, _ in self.model.values()})
