@@ -115,7 +115,7 @@ def cadence(book: Book) -> Iterator[str]:
         schedule = period.job.schedule
         if not isinstance(schedule, Interval) or schedule.every_ms < 5 * STEP_MS:
             continue
-        until = book.history.steady if period.until_steady is None else period.until_steady
+        until = book.history.steady + 1 if period.until_steady is None else period.until_steady
         beats = []
         for run in book.runs_of[period.job_id]:
             start = starts.get(run.id)
@@ -123,7 +123,7 @@ def cadence(book: Book) -> Iterator[str]:
                 start is not None
                 and run.trigger in GUARDED
                 and start.wall == run.claimed_at
-                and period.steady < start.steady <= until
+                and period.steady < start.steady < until
             ):
                 beats.append((start.steady, run.scheduled_for - (start.wall - start.steady), run))
         beats.sort(key=lambda each: each[0])
