@@ -96,10 +96,14 @@ class _Memory:
         self.store = store
         self.board = Board()
         now = SystemClock().now().wall
-        self._jobs = [JobStateView(job_named(n), job_id(n), now, now) for n in range(jobs)]
+        views = [JobStateView(job_named(n), job_id(n), now, now) for n in range(jobs)]
+        self._jobs = {view.job.name: view for view in views}
 
-    def jobs(self) -> list[JobStateView]:
-        return self._jobs
+    def names(self) -> list[str]:
+        return list(self._jobs)
+
+    def job(self, name: str) -> JobStateView | None:
+        return self._jobs.get(name)
 
 
 async def lag(into: list[float]) -> None:

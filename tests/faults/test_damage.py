@@ -10,6 +10,8 @@ import asyncio
 import re
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -73,6 +75,8 @@ async def open_and_use(state: Path) -> int:
         try:
             with closing(Store.open(state, clock=SystemClock())) as store:
                 store.restore()
+                if store.quarantined is not None:  # a fresh one is tried elsewhere
+                    break
                 assert await store.apply([ClaimRun(run_number(1_000))]) == ()
                 await store.append_logs(run_number(1_000).id, [{"ts": 1, "message": "x"}])
                 cursor: str | None = None
@@ -85,10 +89,12 @@ async def open_and_use(state: Path) -> int:
                 limits = {"history_ms": 1, "runs_per_job": 10, "logs_ms": 1}
                 while not (await store.prune(NOW + 365 * DAY, **limits)).is_done:
                     pass
+                return 0
         except StoreCorruptError:
             continue
-        return len(set_aside(state))
-    pytest.fail("the damage is met again and again")
+    else:
+        pytest.fail("the damage is met again and again")
+    return len(set_aside(state))
 
 
 def harm(content: bytes, number: int) -> bytes:
@@ -101,13 +107,21 @@ def harm(content: bytes, number: int) -> bytes:
     return content[:place] + patch + content[place + len(patch) :]
 
 
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where there is one: what is synced is not what is tried here."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
 async def test_a_database_that_is_harmed_at_any_of_200_places_stops_nobody(
-    tmp_path: Path, whole: bytes
+    quick_folder: Path, whole: bytes
 ) -> None:
     found = 0
     for number in range(PLACES):
-        state = tmp_path / f"{number}"
+        state = quick_folder / f"{number}"
         state.mkdir()
         (state / "luad.db").write_bytes(harm(whole, number))
         found += await open_and_use(state)

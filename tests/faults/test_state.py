@@ -58,7 +58,7 @@ def contents(state: Path) -> dict[str, bytes]:
     return {each.name: each.read_bytes() for each in files if each.exists()}
 
 
-@pytest.mark.parametrize("suffixes", [["-wal"], ["-shm"], ["-wal", "-shm"]], ids="".join)
+@pytest.mark.parametrize("suffixes", [["-wal"], ["-wal", "-shm"]], ids="".join)
 def test_files_beside_the_database_that_are_removed_while_it_is_down_stop_nobody(
     tmp_path: Path, suffixes: list[str]
 ) -> None:

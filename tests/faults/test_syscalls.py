@@ -20,7 +20,7 @@ SAMPLE = [
     ("kill process clone", 1),
     ("EIO commit fdatasync", 2),
     ("EIO lasting commit fdatasync", 4),
-    ("ENOSPC lasting commit pwrite64", 20),
+    ("ENOSPC commit pwrite64", 20),
     ("EAGAIN lasting process clone", 1),
     ("EAGAIN lasting process clone3", 4),
 ]
