@@ -101,8 +101,9 @@ class Book:
                 self.has_drifted = True
             case Stepped():
                 self.steps.append(fact)
-                if fact.by > 0:
-                    self.hindered.append((fact.wall - fact.by, fact.wall))
+                # Set ahead, it leaves instants out; set back, it gives those of intervals new names, and
+                # another jitter with them.
+                self.hindered.append((fact.wall - max(0, fact.by), fact.wall))
             case Slept():
                 self.hindered.append((fact.wall - fact.ms, fact.wall))
             case StoreFailed():
