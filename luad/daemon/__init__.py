@@ -29,6 +29,6 @@ def main(settings: Settings) -> int:
     # Whoever has just changed a file need not wait until luad can be told so: it reads them anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gc.disable()  # importing and loading make no garbage; the daemon switches it on once it is ready
-    from luad.daemon.app import run_daemon  # noqa: PLC0415 - the command line reads settings without it
+    from luad.daemon.launch import run_daemon  # noqa: PLC0415 - the command line reads settings without it
 
     return run_daemon(settings)

@@ -7,7 +7,6 @@ socket, READY. Shutting down is the same backwards.
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
 from collections import Counter, deque
@@ -21,7 +20,7 @@ from luad.api.events import EventRing
 from luad.api.hub import LogHub
 from luad.api.server import ApiServer
 from luad.api.service import Health, People, Post, ReloadResult
-from luad.clock import Clock, SystemClock, monotonic_us
+from luad.clock import Clock, monotonic_us
 from luad.config.catalogue import Catalogue
 from luad.config.settings import Settings
 from luad.config.stored import job_from_store
@@ -40,18 +39,19 @@ from luad.core.model import Instant, Job
 from luad.core.people import Message
 from luad.core.plan import Plan
 from luad.daemon import chores, parts, signals
+from luad.daemon.beside import Tasks
 from luad.daemon.hands import DaemonHands
 from luad.daemon.loop import Loop
+from luad.daemon.mistakes import Mistakes
 from luad.daemon.output import OutputPump, RunReports
 from luad.daemon.people import Directory
-from luad.daemon.places import check_places
 from luad.daemon.post import PostOffice
-from luad.daemon.recovery import LeftOut, jobs_in_force, lost_attempts, taken_names
-from luad.daemon.reload import ConfigReader, PeopleReader, Reading, Reloader, log_fields
+from luad.daemon.recovery import jobs_in_force, lost_attempts
+from luad.daemon.reload import ConfigReader, PeopleReader, Reading, Reloader
 from luad.daemon.secrets import Secrets
 from luad.daemon.service import DaemonService, reload_result
-from luad.errors import Problem, Severity, StoreUnavailableError, UnavailableError
-from luad.logs import Logging, configure
+from luad.errors import Problem, Severity, StoreUnavailableError
+from luad.logs import Logging
 from luad.messenger.sender import Sender
 from luad.notify import Notifier
 from luad.runner.processes import kill_survivor
@@ -64,42 +64,6 @@ EXIT_ERROR: Final = 1
 EXIT_CONFIG: Final = 78  # sysexits.h; systemd is told not to restart after it
 _PREVIOUS_RUNS_S: Final = 20
 _FLUSH_S: Final = 2.0
-_STANDING: Final = frozenset({"pump", "reloader", "beat", "retention"})
-
-
-def run_daemon(settings: Settings) -> int:
-    """Run until told to stop. Raises `LuadError` when it cannot start at all."""
-    check_places(settings)
-    logs = configure(settings.log_format, settings.log_level)
-    clock = SystemClock()
-    try:
-        return _live_once(settings, logs, clock)
-    finally:
-        logs.close()
-
-
-def _live_once(settings: Settings, logs: Logging, clock: Clock) -> int:
-    try:
-        store = Store.open(settings.state_dir, clock=clock)
-        try:
-            daemon = Daemon(settings, logs, store, clock)
-            return asyncio.run(daemon.run())
-        finally:
-            store.close()
-    except RuntimeError as error:
-        if "start new thread" not in str(error):
-            raise
-        raise UnavailableError(
-            "the machine gives luad no more threads",
-            hint="allow it more processes: TasksMax= in its unit, `ulimit -u` in a shell",
-        ) from error
-    except OSError as error:
-        if error.errno not in {errno.EMFILE, errno.ENFILE}:
-            raise
-        raise UnavailableError(
-            "the machine gives luad no more open files",
-            hint="allow it more: LimitNOFILE= in its unit, `ulimit -n` in a shell",
-        ) from error
 
 
 class Daemon:
@@ -122,9 +86,7 @@ class Daemon:
         self.deliveries: Counter[tuple[str, str]] = Counter()
         self.started_at = clock.now()
         self.reading: Reading | None = None
-        self._bad_rows: tuple[Problem, ...] = ()  # of people
-        self._left_out = LeftOut()
-        self._told: frozenset[Problem] = frozenset()
+        self._mistakes = Mistakes(self.engine, self.directory, logs)
         self.store_fault: str | None = None
         self.lag_ms = 0.0
         self.last_turn_at = self.started_at.wall
@@ -133,8 +95,7 @@ class Daemon:
         self._first_turn = asyncio.Event()
         self._signals = 0
         self._watchdog_due = 0
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._ended_tasks: set[str] = set()
+        self._tasks = Tasks(logs)
 
     def _compose(self) -> None:
         """Make the rooms that belong to the running event loop."""
@@ -162,7 +123,9 @@ class Daemon:
         people = PeopleReader(settings, lambda: parts.people_snapshots(settings))
         self._reader = ConfigReader(parts.job_snapshots(settings), self._catalogue, clock, people)
         self.reloader = Reloader(
-            self._reader, self._apply_reading, lambda error: self._note_failure("reloader", error)
+            self._reader,
+            self._apply_reading,
+            lambda error: self._tasks.note_failure("reloader", error),
         )
         folders = (*settings.jobs, *settings.users)
         self.watch = FolderWatch(folders, self._announce_change, self._on_watch_trouble)
@@ -200,7 +163,7 @@ class Daemon:
     async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
         """Gather what the first turn needs; None when the files are not fit to start with."""
         restored = self._take_over()
-        self._bad_rows = self.directory.restore()
+        self._mistakes.bad_rows = self.directory.restore()
         now = self.clock.now()
         reading = await asyncio.to_thread(self._reader.read)
         self._note_reading(reading)
@@ -232,7 +195,7 @@ class Daemon:
                 ),
                 self.dynamic.allows,
                 self.logs,
-                self._left_out,
+                self._mistakes.left_out,
             ):
                 if stored.origin is not None:
                     static.append((stored, job))
@@ -284,9 +247,7 @@ class Daemon:
         """Undo what `run` did, backwards; a part that fails keeps no other from its end."""
         self.is_ready = False
         self.notifier.stopping()
-        for task in self._tasks:
-            if task.get_name() != "pump":
-                task.cancel()
+        self._tasks.cancel(but="pump")
         self._starting.cancel()  # it may have failed while something else did
         await asyncio.gather(self._starting, return_exceptions=True)
         await self._try("api", self.api.stop())
@@ -295,9 +256,7 @@ class Daemon:
         await self._try("runner", self.runner.close())
         await self._try("sender", self.sender.close())
         await self._try("output", self.pump.flush(_FLUSH_S))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
         self.logs.emit("info", "daemon.stopped", {"dropped_lines": self.pump.dropped})
         self.notifier.close()
 
@@ -310,20 +269,7 @@ class Daemon:
 
     def beside(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         """Let *work* go on beside the loop; if it fails, the daemon goes on and says so."""
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_task_done)
-
-    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._note_failure(task.get_name(), error)
-            if task.get_name() in _STANDING:
-                self._ended_tasks.add(task.get_name())
-
-    def _note_failure(self, name: str, error: BaseException) -> None:
-        fields = {"task": name, "error": f"{type(error).__name__}: {error}"}
-        self.logs.emit("error", "daemon.task_failed", fields)
+        self._tasks.start(work, name)
 
     # --- the store, as the loop sees it ---
 
@@ -414,10 +360,8 @@ class Daemon:
         if check_only:
             snapshots = parts.job_snapshots(self.settings)
             reading = await asyncio.to_thread(self._reader.aside, snapshots)
-            wanted = reading.loaded.wanted
-            taken = taken_names(self.engine.entries, wanted)
-            problems = (*reading.problems, *taken, *reading.people.problems)
-            return reload_result(self.engine.plan(wanted), reading, problems)
+            plan = self.engine.plan(reading.loaded.wanted)
+            return reload_result(plan, reading, self._mistakes.aside(reading))
         self.notifier.reloading(monotonic_us(), "reading jobs")
         status_line = ""
         try:
@@ -427,7 +371,7 @@ class Daemon:
         finally:
             self.notifier.ready(status_line)
         assert isinstance(plan, Plan)
-        return reload_result(plan, reading, self._problems_of_files())
+        return reload_result(plan, reading, self._mistakes.of_files(reading))
 
     def _apply_reading(self, reading: Reading) -> asyncio.Future[Reply]:
         self._note_reading(reading)
@@ -442,28 +386,15 @@ class Daemon:
         self.reading = reading
         if not reading.error_count:
             self.last_good_reload_at = reading.at
-        taken = taken_names(self.engine.entries, reading.loaded.wanted)
-        found = (*reading.problems, *taken, *reading.people.problems)
-        for problem in found:
-            if problem not in self._told:
-                self.logs.emit(problem.severity.value, "config.problem", log_fields(problem))
-        self._told = frozenset(found)
+        self._mistakes.tell(reading)
 
     def problems(self) -> tuple[Problem, ...]:
         """Say what is wrong with the files, with names and ids that two have, and with the store."""
-        return (*self._problems_of_files(), *self._left_out.problems(), *self._bad_rows)
+        return self._mistakes.all(self.reading)
 
     async def delete_left_out(self, name_or_id: str) -> bool:
         """Delete a stored job that is not in force; False when none is called so."""
-        return await self._left_out.delete(name_or_id, self.store, self.clock.now().wall)
-
-    def _problems_of_files(self) -> tuple[Problem, ...]:
-        entries = self.engine.entries
-        return (
-            *(self.reading.problems if self.reading else ()),
-            *taken_names(entries, self.engine.shadowed),
-            *self.directory.problems(entries),
-        )
+        return await self._mistakes.left_out.delete(name_or_id, self.store, self.clock.now().wall)
 
     # --- about itself ---
 
@@ -484,5 +415,5 @@ class Daemon:
             found.append(fault)
         if not self.store.check_identity():
             found.append(f"{self.store.path} was deleted or replaced under the running daemon")
-        found += (f"{name} has ended; restart luad" for name in sorted(self._ended_tasks))
+        found += (f"{name} has ended; restart luad" for name in sorted(self._tasks.ended))
         return tuple(found)

@@ -1,0 +1,55 @@
+"""What is wrong with files and stored rows, as people are told: in the log once, in `luad status` while it is so.
+
+Room rule: collects what others have found; finds nothing itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from luad.daemon.recovery import LeftOut, taken_names
+from luad.daemon.reload import Reading, log_fields
+
+if TYPE_CHECKING:
+    from luad.core.engine import Engine
+    from luad.daemon.people import Directory
+    from luad.errors import Problem
+    from luad.logs import Logging
+
+
+class Mistakes:
+    """Of one daemon. *left_out*: stored jobs not in force; *bad_rows*: stored people that make no sense."""
+
+    def __init__(self, engine: Engine, directory: Directory, logs: Logging) -> None:
+        self.left_out = LeftOut()
+        self.bad_rows: tuple[Problem, ...] = ()
+        self._engine = engine
+        self._directory = directory
+        self._logs = logs
+        self._told: frozenset[Problem] = frozenset()
+
+    def tell(self, reading: Reading) -> None:
+        """Write down what is wrong with *reading* and was not so with the one before."""
+        found = self.aside(reading)
+        for problem in found:
+            if problem not in self._told:
+                self._logs.emit(problem.severity.value, "config.problem", log_fields(problem))
+        self._told = frozenset(found)
+
+    def aside(self, reading: Reading) -> tuple[Problem, ...]:
+        """What is wrong with *reading*, be it in force or not."""
+        taken = taken_names(self._engine.entries, reading.loaded.wanted)
+        return (*reading.problems, *taken, *reading.people.problems)
+
+    def of_files(self, reading: Reading | None) -> tuple[Problem, ...]:
+        """What is wrong with the files, which *reading* was the last of, and with what they name."""
+        entries = self._engine.entries
+        return (
+            *(reading.problems if reading else ()),
+            *taken_names(entries, self._engine.shadowed),
+            *self._directory.problems(entries),
+        )
+
+    def all(self, reading: Reading | None) -> tuple[Problem, ...]:
+        """The same, and what is wrong with the store."""
+        return (*self.of_files(reading), *self.left_out.problems(), *self.bad_rows)
