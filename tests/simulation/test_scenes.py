@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from itertools import chain, permutations, product
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,18 @@ from history import Started
 from world import World
 
 from luad.core.events import PauseRequested, Ticked
-from luad.core.model import DAY, HOUR, MINUTE, SECOND, CatchUp, Cron, Interval, Job, Trigger
+from luad.core.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    CatchUp,
+    Cron,
+    Interval,
+    Job,
+    Overlap,
+    Trigger,
+)
 
 FOUND = {
     3: "catch-up beyond the window, by less than the jitter",
@@ -146,3 +158,41 @@ def test_a_clock_that_swings_by_ninety_seconds_each_minute_doubles_nothing() -> 
         for _ in range(4):
             world.wait(MINUTE)
     end_well(world)
+
+
+def _change(world: World, what: str) -> None:
+    files = world.folder.files
+    match what:
+        case "edited":
+            files["tick"].job = job(revision="r-edited", timeout_ms=HOUR, catch_up=CatchUp.ALL)
+        case "rescheduled":
+            files["tick"].job = job(revision="r-rescheduled", schedule=Cron("0,20 * * * *"))
+        case "removed":
+            del files["tick"]
+        case _:
+            files["other"] = File("jobs.d/other.yaml", job("other"))
+
+
+@pytest.mark.parametrize("overlap", list(Overlap))
+@pytest.mark.parametrize("what", ["edited", "rescheduled", "removed", "joined by another"])
+def test_a_job_may_be_changed_at_the_very_instant_of_a_fire_and_of_an_end(
+    overlap: Overlap, what: str
+) -> None:
+    """In every order, at once and one after the other."""
+    for order, is_at_once in product(permutations(range(3)), (True, False)):
+        world = world_of(job(overlap=overlap, timeout_ms=HOUR))
+        world.wait()
+        (process,) = world.processes.table.values()
+        process.ends_at = world.steady + 20 * MINUTE
+        world.pass_time(20 * MINUTE)
+        _change(world, what)
+        parts = [[Ticked()], world.reap(), [world.load_event()]]
+        parts = [parts[place] for place in order]
+        for events in [list(chain(*parts))] if is_at_once else parts:
+            world.do(events)
+        if what == "removed":
+            assert "tick" not in world.engine.entries
+        due = [each.scheduled_for for each in world.store.runs.values() if each.job_name == "tick"]
+        due += [skip.last for _, skip in world.store.skips.values()]
+        assert sorted(due)[:2] == [world.wall - 20 * MINUTE, world.wall], order
+        end_well(world)
