@@ -72,7 +72,11 @@ def syncs_fail(daemon: LiveDaemon) -> Iterator[None]:
     command = ["strace", "-f", "-qq", "-o", os.devnull, "-p", str(daemon.process.pid)]
     command += ["-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
+        assert tracer.poll() is None
         yield
+        assert tracer.poll() is None, (
+            "it may not be looked at: see /proc/sys/kernel/yama/ptrace_scope"
+        )
         tracer.terminate()
 
 
