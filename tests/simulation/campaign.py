@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -26,10 +27,15 @@ from luad.clock import SystemClock
 EVERY = 500
 
 
-def live(seed: int) -> World:
-    """Live one seed's month. Every fourth one has jobs that are made at run time, and a plain model
+def world_of(seed: int) -> World:
+    """Begin one seed's month. Every fourth one has jobs that are made at run time, and a plain model
     beside them that knows what should be in force."""
-    world = BusyWorld(seed) if seed % 4 == 3 else World(seed)
+    return BusyWorld(seed) if seed % 4 == 3 else World(seed)
+
+
+def live(seed: int) -> World:
+    """Live one seed's month."""
+    world = world_of(seed)
     world.live()
     return world
 
@@ -103,15 +109,19 @@ def _cpu_seconds() -> float:
 
 def _tell(seeds: Sequence[int]) -> None:
     for seed in seeds:
-        world = live(seed)
-        print(
-            f"seed {seed}: {type(world).__name__}, {world.zone}, {', '.join(sorted(world.faults))}"
-        )
-        history = world.history()
-        for fact in history.log:
+        world = world_of(seed)
+        chosen = ", ".join(sorted(world.chosen)) or "nothing goes wrong"
+        print(f"seed {seed}: {type(world).__name__}, {world.zone}, {chosen}")
+        with suppress(
+            Exception
+        ):  # it is judged afterwards; until it falls over it has much to tell
+            world.live()
+        for fact in world.facts:
             print(" ", fact)
-        for row in sorted(history.rows, key=lambda row: (row.run.claimed_at, row.run.id)):
-            print(" ", row)
+        for run in sorted(world.store.runs.values(), key=lambda run: (run.claimed_at, run.id)):
+            print(" ", run)
+        for record, skip in world.store.skips.values():
+            print(" ", record.row_id, record.job_name, skip)
 
 
 if __name__ == "__main__":
