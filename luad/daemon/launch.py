@@ -8,33 +8,20 @@ from __future__ import annotations
 import asyncio
 import errno
 
-from luad.clock import Clock, SystemClock
+from luad.clock import SystemClock
 from luad.config.settings import Settings
 from luad.daemon.app import Daemon
 from luad.daemon.places import check_places
 from luad.errors import UnavailableError
-from luad.logs import Logging, configure
+from luad.logs import configure
 from luad.store import Store
 
 
 def run_daemon(settings: Settings) -> int:
     """Run until told to stop. Raises `LuadError` when it cannot start at all."""
     check_places(settings)
-    logs = configure(settings.log_format, settings.log_level)
-    clock = SystemClock()
     try:
-        return _live_once(settings, logs, clock)
-    finally:
-        logs.close()
-
-
-def _live_once(settings: Settings, logs: Logging, clock: Clock) -> int:
-    try:
-        store = Store.open(settings.state_dir, clock=clock)
-        try:
-            return asyncio.run(Daemon(settings, logs, store, clock).run())
-        finally:
-            store.close()
+        return _live_once(settings)
     except RuntimeError as error:
         if "start new thread" not in str(error):
             raise
@@ -49,3 +36,16 @@ def _live_once(settings: Settings, logs: Logging, clock: Clock) -> int:
             "the machine gives luad no more open files",
             hint="allow it more: LimitNOFILE= in its unit, `ulimit -n` in a shell",
         ) from error
+
+
+def _live_once(settings: Settings) -> int:
+    logs = configure(settings.log_format, settings.log_level)
+    clock = SystemClock()
+    try:
+        store = Store.open(settings.state_dir, clock=clock)
+        try:
+            return asyncio.run(Daemon(settings, logs, store, clock).run())
+        finally:
+            store.close()
+    finally:
+        logs.close()

@@ -218,16 +218,17 @@ def started_while_nothing_could_be_written(daemon: LiveDaemon) -> str:
 def run_through(
     stage: Stage, group: Group, every: int, say: Callable[[str], None]
 ) -> tuple[int, list[str]]:
-    """Go through the calls of a group; return how many there were, and what went wrong."""
+    """Go through the calls of a group; return how many were spoiled, and what went wrong."""
     failures = []
-    number, was_hit = 1, True
+    number, count, was_hit = 1, 0, True
     while was_hit:
         was_hit, wrong = attempt(stage, group, number)
         if wrong:
             failures.append(f"{group.name} at {number}: {wrong}")
             say(failures[-1])
         number += every
-    return number - every - 1, failures
+        count += was_hit
+    return count, failures
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ SAMPLE = [
     ("EIO lasting commit fdatasync", 4),
     ("ENOSPC commit pwrite64", 20),
     ("EAGAIN lasting process clone", 1),
+    ("EAGAIN lasting process clone3", 1),
     ("EAGAIN lasting process clone3", 4),
 ]
 
