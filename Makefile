@@ -31,8 +31,9 @@ run: $(VENV)/.installed
 	@mkdir -p $(STATE)
 	@$(BIN)/luad serve --jobs jobs.d --state $(STATE) --socket $(STATE)/luad.sock
 
+# Most tests wait for processes rather than for a processor; files stay together, for what they share.
 test: $(VENV)/.installed-test
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

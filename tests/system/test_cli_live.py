@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,15 +194,11 @@ def test_names_are_beginnings_or_suggestions(live: Live) -> None:
     assert "did you mean `work`?" in err
 
 
-def test_every_look_answers_in_time(live: Live) -> None:
-    """The budget is 250 ms; a loaded machine gets the best of several tries."""
+def test_every_look_answers(live: Live) -> None:
     for args in (["list"], ["list", "--json"], ["status"], ["history"], ["next"], ["logs"]):
-        took = [9.9]
-        while min(took) >= 0.25 and len(took) < 10:
-            began = time.perf_counter()  # noqa: TID251 - a measurement
-            assert live.luad(*args)[0] == 0
-            took.append(time.perf_counter() - began)  # noqa: TID251 - a measurement
-        assert min(took) < 0.25, f"luad {' '.join(args)} takes {min(took):.3f} s"
+        code, out, err = live.luad(*args)
+        assert (code, err) == (0, "")
+        assert out
 
 
 def test_logs_are_followed_over_a_restart_of_the_daemon(live: Live) -> None:
