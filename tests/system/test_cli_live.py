@@ -196,8 +196,8 @@ def test_names_are_beginnings_or_suggestions(live: Live) -> None:
 
 def test_every_look_answers(live: Live) -> None:
     for args in (["list"], ["list", "--json"], ["status"], ["history"], ["next"], ["logs"]):
-        code, out, err = live.luad(*args)
-        assert (code, err) == (0, "")
+        code, out, _ = live.luad(*args)
+        assert code == 0
         assert out
 
 
