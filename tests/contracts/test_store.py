@@ -579,7 +579,7 @@ def _is_wanted(run: Run, wanted: RunFilter) -> bool:
     )
 
 
-@pytest.mark.parametrize("wanted", FILTERS, ids=repr)
+@pytest.mark.parametrize("wanted", FILTERS, ids=map(str, range(len(FILTERS))))
 async def test_pages_show_what_is_wanted_newest_first(store: Store, wanted: RunFilter) -> None:
     rows = mixed_rows()
     await store.apply([install(f"job-{number}") for number in range(3)])

@@ -248,7 +248,7 @@ def test_open_states_have_a_way_on_and_terminal_ones_have_none() -> None:
     assert not any(TRANSITIONS[state] for state in TERMINAL_STATES)
 
 
-@pytest.mark.parametrize("state", TERMINAL_STATES)
+@pytest.mark.parametrize("state", sorted(TERMINAL_STATES))
 @pytest.mark.parametrize("event", RunEvent)
 def test_nothing_follows_the_end(state: RunState, event: RunEvent) -> None:
     with pytest.raises(AssertionError, match=r"a run that is .* cannot"):
