@@ -123,7 +123,7 @@ def test_a_manager_that_does_not_read_costs_a_moment_not_the_loop(
     ("usec", "pid", "interval_s"),
     [
         ("30000000", "", 15.0),
-        ("30000000", str(os.getpid()), 15.0),
+        pytest.param("30000000", str(os.getpid()), 15.0, id="our own pid"),
         ("30000000", "1", None),
         ("0", "", None),
         ("soon", "", None),
