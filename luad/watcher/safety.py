@@ -2,7 +2,7 @@
 
 The rule is cron's: a regular file, owned by root or by the daemon's user, writable by nobody else;
 the same for the folder and every folder above it. Two things are not "somebody else": a group that
-has no other member (a checkout made under umask 002), and a mode on a file system that is mounted
+has no other member (a checkout made under umask 002, a volume that is luad's by its group), and a mode on a file system that is mounted
 read-only (a Kubernetes ConfigMap).
 
 Room rule: looks at status values and account databases; opens nothing.
@@ -41,7 +41,7 @@ def file_problem(
         mode = stat.S_IMODE(status.st_mode)
         message = f"{path} has the mode of a program that runs as its owner (mode {mode:04o})"
         return _problem(path, "LU032", message, f"run: chmod ug-s {path}")
-    return _mode_problem(path, status, "LU032")
+    return _mode_problem(path, status, "LU032", daemon_uid)
 
 
 def folder_problem(folder: Path, *, daemon_uid: int) -> Problem | None:
@@ -62,15 +62,15 @@ def folder_problem(folder: Path, *, daemon_uid: int) -> Problem | None:
             )
         if status.st_mode & stat.S_ISVTX and each != real:
             continue  # like /tmp: nobody may rename or delete what belongs to others
-        problem = _mode_problem(str(each), status, "LU034")
+        problem = _mode_problem(str(each), status, "LU034", daemon_uid)
         if problem is not None:
             return problem
     return None
 
 
-def _mode_problem(path: str, status: os.stat_result, code: str) -> Problem | None:
+def _mode_problem(path: str, status: os.stat_result, code: str, daemon_uid: int) -> Problem | None:
     others = status.st_mode & stat.S_IWOTH
-    group = status.st_mode & stat.S_IWGRP and not is_private_group(status.st_gid, status.st_uid)
+    group = status.st_mode & stat.S_IWGRP and not is_private_group(status.st_gid, daemon_uid)
     if not (others or group) or _is_read_only(path):
         return None
     who = "everybody" if others else f"the group {_group_name(status.st_gid)}"
@@ -85,9 +85,9 @@ def _mode_problem(path: str, status: os.stat_result, code: str) -> Problem | Non
 
 
 @lru_cache(maxsize=256)
-def is_private_group(gid: int, owner_uid: int) -> bool:
-    """Say whether nobody but *owner_uid* (and root) is in the group, as with user private groups."""
-    allowed = {0, owner_uid}
+def is_private_group(gid: int, daemon_uid: int) -> bool:
+    """Say whether nobody but *daemon_uid* (and root) is in the group, as with user private groups."""
+    allowed = {0, daemon_uid}
     try:
         listed = grp.getgrgid(gid).gr_mem
     except KeyError:

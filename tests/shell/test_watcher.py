@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import resource
 import shutil
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from luad.watcher import Snapshot, SnapshotReader, is_job_file
+from luad.watcher.safety import file_problem
 
 NOW = 4_000_000_000_000  # long after every file's own time: nothing is racy
 
@@ -332,6 +334,13 @@ def test_a_group_with_another_member_is_somebody_else(jobs: Path) -> None:
     os.chown(path, -1, 1)  # the group `daemon`, which the user `daemon` has as its own
     path.chmod(0o664)
     assert codes(SnapshotReader([jobs]).read(NOW)) == ["LU032"]
+
+
+def test_a_group_that_only_the_daemons_user_is_in_is_nobody_else() -> None:
+    entry = pwd.getpwnam("daemon")  # a group of its own, as the user luad has
+    status = os.stat_result((0o040775, 1, 1, 2, 0, entry.pw_gid, 0, 0, 0, 0))
+    assert file_problem("/", status, daemon_uid=entry.pw_uid, is_folder=True) is None
+    assert file_problem("/", status, daemon_uid=entry.pw_uid + 1, is_folder=True) is not None
 
 
 def test_a_file_of_another_user_is_refused(jobs: Path) -> None:
