@@ -99,9 +99,8 @@ class EventRing:
         self._readers.add(reader)
         try:
             while not self._is_closed:
-                if (
-                    reader.missed
-                ):  # asked before every event: none behind a gap comes before its word
+                # Asked before every event: none behind a gap comes before its word.
+                if reader.missed:
                     reader.missed = False
                     first = reader.waiting[0].number if reader.waiting else self._count
                     yield Happening(first - 1, "resync", {})

@@ -6,7 +6,7 @@ thread does them all, or all that are of interest before anybody else does as ma
 the daemon is killed, or the call fails once, or it fails from then on; n = 1, 2, 3 ... until a life
 ends in which nothing was injected. After each life luad starts again without strace, and is judged.
 
-    python tests/faults/syscalls.py                 everything; about an hour
+    python tests/faults/syscalls.py                 everything; takes hours
     python tests/faults/syscalls.py --only kill     or any part of a group's name
     python tests/faults/syscalls.py --every 5       every fifth call
 """
