@@ -7,7 +7,6 @@ gone it ends the run. Which ending it was is for `verdict` to say.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from luad.clock import elapsed_ms, wall_ms
 from luad.runner import child, prctl
 from luad.runner.frames import CHUNK, FrameBuffer, encode
+from luad.runner.outcome import read_json
 from luad.runner.output import Output, checked_record, system_line
 from luad.runner.processes import kill_descendants, read_stat
 from luad.runner.verdict import Facts, judge
@@ -245,8 +245,8 @@ class _Keeper:
                 self.result += content
             return
         try:
-            value = json.loads(content)
-        except (ValueError, RecursionError):
+            value = read_json(content)
+        except ValueError:
             return  # not from our code: the handler writes into the descriptor
         if kind == child.OUTCOME and self.outcome is None:
             self.outcome = value

@@ -102,14 +102,28 @@ def _to_json(value: object) -> str:
         raise ResultError(
             f"a handler returns JSON or nothing, but {_reason(value, error)}"
         ) from None
-    if _depth(text) > _MAX_DEPTH:
+    if depth_of(text) > _MAX_DEPTH:
         raise ResultError(f"the result is nested more than {_MAX_DEPTH} levels deep")
     # Lone surrogates have no place in UTF-8.
     return text.encode("utf-8", "replace").decode()
 
 
-def _depth(text: str) -> int:
-    if len(text) <= 2 * _MAX_DEPTH:
+def read_json(data: bytes) -> Any:
+    """The value of *data*, which a handler has sent. Raises ValueError when it is no JSON, or so deep that
+    those who look through it would not come back."""
+    text = data.decode()
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if depth_of(text) > _MAX_DEPTH:
+        raise ValueError("it is nested too deep")
+    return value
+
+
+def depth_of(text: str) -> int:
+    """Return how many levels deep *text*, a JSON value, is nested; 0 when it is certainly few."""
+    if text.count("[") + text.count("{") <= _MAX_DEPTH // 2:
         return 0
     depth = deepest = 0
     for character in re.findall(r"[\[\]{}]", _STRINGS.sub("", text)):

@@ -10,7 +10,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from luad.runner.outcome import describe, shorten
+from luad.runner.outcome import depth_of, describe, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MAX_MESSAGE: Final = 16_384
 _MAX_EXTRA: Final = 2_048
 _MAX_EXTRAS: Final = 32
+_MAX_EXTRA_DEPTH: Final = 32  # the line around it may be twice as deep
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
     "asctime",
@@ -91,7 +92,8 @@ def _plain(value: object) -> Any:
         if isinstance(value, str):
             return shorten(value, _MAX_EXTRA)
         text = json.dumps(value, allow_nan=False, default=repr)
-        return json.loads(text) if len(text) <= _MAX_EXTRA else shorten(text, _MAX_EXTRA)
+        is_bounded = len(text) <= _MAX_EXTRA and depth_of(text) <= _MAX_EXTRA_DEPTH
+        return json.loads(text) if is_bounded else shorten(text, _MAX_EXTRA)
     with suppress(Exception):
         text = shorten(repr(value), _MAX_EXTRA)
     return text

@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from luad.runner.outcome import read_json
+
 if TYPE_CHECKING:
     from luad.runner.spec import LaunchSpec
 
@@ -60,8 +62,8 @@ def _result(facts: Facts) -> str | None:
     if not facts.told.get("has_result"):
         return None
     try:
-        return json.dumps(json.loads(facts.result), ensure_ascii=False)
-    except (ValueError, RecursionError):
+        return json.dumps(read_json(facts.result), ensure_ascii=False)
+    except ValueError:
         return None
 
 

@@ -116,6 +116,19 @@ async def test_log_records_keep_level_logger_extras_and_exception(runner: Harnes
     assert odd["message"] == "surrogate ? and \x00 and \x1b[31m"
 
 
+async def test_what_is_too_deep_to_be_looked_through_is_logged_as_text(runner: Harness) -> None:
+    [line] = (await runner.run("plain:logs_deep")).lines
+    assert line["extras"] == {"deep": "[" * 901 + "]" * 901, "flat": [[1]], "text": "[" * 99}
+
+
+async def test_a_forged_result_is_none_when_it_is_too_deep(runner: Harness) -> None:
+    """Whoever masks secrets in it would not come back, and nobody would hear that the run is over."""
+    finished = await runner.run("ends:forges_depth")
+    assert finished.ending.kind is EndKind.RETURNED
+    assert finished.ending.result_json is None
+    assert finished.lines == []
+
+
 async def test_an_exception_is_shown_without_luads_own_frames(runner: Harness) -> None:
     finished = await runner.run("ends:raises", metadata={"n": 7})
     error = finished.ending.error

@@ -66,6 +66,14 @@ def scribble(job):
             pass
 
 
+def forge_depth(job):
+    deep = b"[" * 900 + b"]" * 900
+    os.write(3, b'L{"ts": 1, "level": "info", "logger": "x", "message": "x", "extras": %s}' % deep)
+    os.write(3, b"R" + deep)
+    os.write(3, b'O{"kind": "returned", "has_result": true}')
+    os._exit(0)
+
+
 def kill_parent(job):
     os.kill(os.getppid(), signal.SIGKILL)
     while True:
@@ -173,6 +181,7 @@ ENDINGS = {
     "litter": {"succeeded"},
     "close_all": {"succeeded"},
     "scribble": {"succeeded"},
+    "forge_depth": {"succeeded"},
     "kill_parent": {"lost"},
     "kill_spawner": {"succeeded"},
     "stop_spawner": {"succeeded"},
@@ -195,7 +204,7 @@ CRON = "name: {name}\nhandler: {handler}\nschedule: {{type: cron, expression: '{
 
 @pytest.mark.slow
 def test_bad_handlers_make_nobody_else_late(tmp_path: Path) -> None:
-    """Twenty-three kinds of them start in the same instant, and `tock` with them.
+    """Twenty-four kinds of them start in the same instant, and `tock` with them.
 
     A fork bomb is the runner's own test: limits on processes do not bind root.
     """

@@ -199,3 +199,11 @@ def forges_messages(job):
         if packet:
             os.write(3, packet)
     return "said"
+
+
+def forges_depth(job):
+    deep = b"[" * 900 + b"]" * 900
+    os.write(3, b'L{"ts": 1, "level": "info", "logger": "x", "message": "x", "extras": %s}' % deep)
+    os.write(3, b"R" + deep)
+    os.write(3, b'O{"kind": "returned", "has_result": true}')
+    os._exit(0)

@@ -58,6 +58,13 @@ def logs(job):
     job.log.info("surrogate \udc80 and \x00 and \x1b[31m")
 
 
+def logs_deep(job):
+    deep = []
+    for _ in range(900):
+        deep = [deep]
+    job.log.info("deep", extra={"deep": deep, "flat": [[1]], "text": "[" * 99})
+
+
 def waits_to_be_stopped(job):
     print("ready")
     threading.Event().wait()
