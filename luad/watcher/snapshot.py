@@ -96,8 +96,8 @@ class SnapshotReader:
         seen: dict[str, _Known] = {}
         for folder in self.folders:
             problem = self._folder_problem(folder)
-            if problem is None and not is_settled:
-                problem = self._unmounted(folder)
+            if problem is None:
+                problem = self._unmounted(folder, is_settled=is_settled)
             if problem is None:
                 try:
                     seen.update(self._read_folder(folder, now, is_settled=is_settled))
@@ -131,12 +131,13 @@ class SnapshotReader:
             return None
         return folder_problem(folder, daemon_uid=os.geteuid())
 
-    def _unmounted(self, folder: Path) -> Problem | None:
-        """An empty folder on another disk than before is the place where that disk was mounted."""
+    def _unmounted(self, folder: Path, *, is_settled: bool) -> Problem | None:
+        """An empty folder on another disk than before is the place where that disk was mounted, unless
+        somebody means it."""
         try:
             device = os.stat(folder).st_dev
             is_other = self._devices.setdefault(folder, device) != device
-            if is_other and not os.listdir(folder):
+            if is_other and not is_settled and not os.listdir(folder):
                 return _not_mounted(folder)
         except OSError:
             return None  # reading it will say why

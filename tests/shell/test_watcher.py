@@ -8,6 +8,7 @@ import resource
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -374,6 +375,24 @@ def test_a_link_into_a_folder_that_everybody_may_write_is_refused(jobs: Path) ->
 def test_a_file_that_is_too_big_is_not_read(jobs: Path) -> None:
     (jobs / "a.yaml").write_bytes(b"#" * 2_000)
     assert codes(SnapshotReader([jobs], max_bytes=1_000).read(NOW)) == ["LU037"]
+
+
+def test_whoever_says_that_an_unmounted_folder_is_meant_hears_no_more_of_it(jobs: Path) -> None:
+    with tempfile.TemporaryDirectory(
+        dir="/dev/shm"
+    ) as there:  # another file system than tmp_path's
+        jobs.rmdir()
+        jobs.symlink_to(there)
+        Path(there, "a.yaml").write_text("name: a")
+        reader = SnapshotReader([jobs], permit_insecure=True)
+        reader.read(NOW)
+        jobs.unlink()
+    jobs.mkdir()
+    unmounted = reader.read(NOW + 1)
+    assert (codes(unmounted), len(unmounted.files)) == (["LU039"], 1)
+    meant = reader.read(NOW + 2, is_settled=True)
+    assert (codes(meant), len(meant.files)) == ([], 0)
+    assert codes(reader.read(NOW + 60_000)) == []
 
 
 def test_without_descriptors_nothing_is_learnt_and_soon_looked_at_again(jobs: Path) -> None:
