@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,24 +37,43 @@ def check_places(settings: Settings) -> None:
 
 def _problems(settings: Settings) -> Iterator[tuple[str, Problem]]:
     user = os.geteuid()
-    for what, folder in (
-        ("the folder of handlers", settings.handlers_path),
-        ("the state folder", settings.state_dir),
-    ):
-        if found := folder_problem(_existing(folder), daemon_uid=user):
-            yield what, found
+    if found := _of_handlers(settings.handlers_path.absolute(), user):
+        yield "the folder of handlers", found
+    if found := _of_state(settings.state_dir.absolute(), user):
+        yield "the state folder", found
     for file in _settings_files(settings):
-        if found := folder_problem(file.parent, daemon_uid=user) or _of_file(file, user):
+        parent = folder_problem(file.parent, daemon_uid=user, may_be_sticky=True)
+        if found := parent or _of_file(file, user):
             yield "luad.yaml", found
     for path in _handlers(settings.handlers_path):
         if found := _of_file(path, user):
             yield "a handler", found
 
 
+def _of_handlers(folder: Path, user: int) -> Problem | None:
+    there = _existing(folder)
+    found = folder_problem(there, daemon_uid=user)
+    if (
+        found is None
+        or there == folder
+        or folder_problem(there, daemon_uid=user, may_be_sticky=True)
+    ):
+        return found
+    # A folder like /tmp: as it should be, but whoever came first could make the handlers' there.
+    return replace(found, help=f"run: mkdir -p -m 755 {folder}")
+
+
+def _of_state(folder: Path, user: int) -> Problem | None:
+    there = _existing(folder)
+    return folder_problem(
+        there, daemon_uid=user, may_be_sticky=there != folder
+    )  # luad makes it now
+
+
 def _existing(folder: Path) -> Path:
     """Return the folder, or where it would be made."""
-    whole = folder.absolute()
-    return next(each for each in (whole, *whole.parents) if each.exists())
+    # Not Path.exists, which raises where we may not look; making the folder will say so.
+    return next(each for each in (folder, *folder.parents) if os.path.exists(each))  # noqa: PTH110
 
 
 def _settings_files(settings: Settings) -> set[Path]:

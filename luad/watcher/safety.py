@@ -44,8 +44,9 @@ def file_problem(
     return _mode_problem(path, status, "LU032", daemon_uid)
 
 
-def folder_problem(folder: Path, *, daemon_uid: int) -> Problem | None:
-    """Say which folder, of *folder* and all above it, others may write to."""
+def folder_problem(folder: Path, *, daemon_uid: int, may_be_sticky: bool = False) -> Problem | None:
+    """Say which folder, of *folder* and all above it, others may write to. *may_be_sticky*: what is
+    meant is one thing in *folder*, whose owner is known, and not whatever others may add."""
     real = Path(os.path.realpath(folder))
     for each in (real, *real.parents):
         try:
@@ -60,7 +61,7 @@ def folder_problem(folder: Path, *, daemon_uid: int) -> Problem | None:
                 f"folder {each} belongs to {owner}, who could exchange every job file in it",
                 f"run: chown {_user_name(daemon_uid)} {each}",
             )
-        if status.st_mode & stat.S_ISVTX and each != real:
+        if status.st_mode & stat.S_ISVTX and (may_be_sticky or each != real):
             continue  # like /tmp: nobody may rename or delete what belongs to others
         problem = _mode_problem(str(each), status, "LU034", daemon_uid)
         if problem is not None:

@@ -156,6 +156,31 @@ def test_who_says_so_has_luad_trust_such_places(tmp_path: Path) -> None:
         daemon.wait_for("run.ended", job="tick", status="succeeded")
 
 
+def test_a_folder_like_tmp_is_as_it_should_be(tmp_path: Path) -> None:
+    """There everybody may add, and nobody take away: luad's own settings and state are safe in it."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "luad.yaml").write_text("timezone: UTC\n")
+    daemon = besieged(tmp_path, "--config", str(shared / "luad.yaml"))
+    daemon.state = shared / "state"
+    with daemon:
+        daemon.wait_for("run.ended", job="tick", status="succeeded")
+    (shared / "luad.yaml").write_text("handlers_path: handlers\n")
+    refused = _served(daemon)
+    assert refused.returncode == 78, refused.stderr
+    assert "the folder of handlers cannot be trusted" in refused.stderr
+    assert f"run: mkdir -p -m 755 {shared}/handlers " in refused.stderr
+
+
+def test_a_state_folder_that_cannot_be_looked_at_is_no_mistake_of_luads(tmp_path: Path) -> None:
+    daemon = besieged(tmp_path)
+    daemon.state = tmp_path / ("long" * 100)
+    refused = _served(daemon)
+    assert "luad itself failed" not in refused.stderr
+    assert refused.stderr.startswith("error[store_unavailable]"), refused.stderr
+
+
 def test_a_package_of_a_shared_checkout_is_no_program_that_runs_as_its_owner(
     tmp_path: Path,
 ) -> None:
