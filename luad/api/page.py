@@ -10,7 +10,7 @@ from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from luad.api.access import role_for
+from luad.api.access import OPEN, role_for
 from luad.api.openapi import document
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ def _operations(paths: Mapping[str, Any]) -> Iterator[str]:
         for method, each in methods.items():
             name = f"{method.upper()} {path}"
             yield f"<h2 id={escape(each['operationId'])}><code>{escape(name)}</code></h2>"
-            role = role_for(method.upper(), path).name.lower()
-            article = "an" if role[0] in "ao" else "a"
-            yield f"<p>{escape(each['summary'])}. For {article} {role}.</p>"
+            yield f"<p>{escape(each['summary'])}. For {_whom(method.upper(), path)}.</p>"
             yield from _parameters(each["parameters"])
             for content in each.get("requestBody", {}).get("content", {}).values():
                 body = content["schema"]["$ref"].rpartition("/")[2]
@@ -65,6 +63,13 @@ def _operations(paths: Mapping[str, Any]) -> Iterator[str]:
                 for status, answer in each["responses"].items()
             ]
             yield f"<p>Answers: {escape('; '.join(kinds))}</p>"
+
+
+def _whom(method: str, path: str) -> str:
+    if path in OPEN:
+        return "everybody"
+    role = role_for(method, path).name.lower()
+    return f"{'an' if role[0] in 'ao' else 'a'} {role}"
 
 
 def _parameters(parameters: list[Mapping[str, Any]]) -> Iterator[str]:

@@ -39,7 +39,7 @@ def summarize(state: JobStateView, now: Instant | None = None) -> str:
     moment = _moment(at, _zone_of(job.schedule))
     if isinstance(job.schedule, Once):
         if now is not None and is_too_late(job, now - at):
-            return f"Was due once on {moment}, which is past: it will not run{whom}."
+            return f"Was due once on {moment}{whom}: that is past, and it will not run."
         return f"Runs once on {moment}{wait}{whom}."
     return f"Runs {_rule(job.schedule)}, next on {moment}{wait}{whom}."
 

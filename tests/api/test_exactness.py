@@ -342,7 +342,7 @@ async def test_a_summary_says_what_will_happen_and_nothing_else(api: Any, daemon
     await api.post("/v1/jobs/b/deactivate", {"reason": "Night.", "until": "8h"})
     assert await summary("b") == "Paused until Sun 22 Nov 2026 20:00 UTC: Night."
     past = {"type": "once", "execute_at": "2020-01-01T00:00:00Z"}
-    said = "Was due once on Wed 1 Jan 2020 00:00 UTC, which is past: it will not run."
+    said = "Was due once on Wed 1 Jan 2020 00:00 UTC: that is past, and it will not run."
     assert await make("f", schedule=past) == said
     await make("g", keep=True, **{"in": "1m"})
     await daemon.pass_time(60_000)

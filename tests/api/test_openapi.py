@@ -82,3 +82,4 @@ async def test_people_get_a_page_of_every_operation_and_body_that_fetches_nothin
     assert "http://" not in text
     assert "For a viewer." in text.partition("GET /v1/jobs<")[2][:200]
     assert "For a admin." not in text
+    assert "For everybody." in text.partition("GET /v1/healthz<")[2][:200]

@@ -143,13 +143,13 @@ async def test_a_token_without_name_or_with_a_past_end(api: Any) -> None:
 
 
 async def test_a_reminder_for_the_past_is_not_promised(daemon: Any, kit: Any) -> None:
-    job = kit.make_job("late", schedule=Once(daemon.clock.wall + HOUR_MS))
+    job = kit.make_job("late", schedule=Once(daemon.clock.wall + HOUR_MS), user="ann")
     await daemon.install(job)
     state = daemon.job("late")
     in_time = daemon.clock.wall + 2 * HOUR_MS
     assert summarize(state, in_time).startswith("Runs once on Sun 22 Nov 2026 13:00 UTC")
     assert summarize(state, in_time + 1) == (
-        "Was due once on Sun 22 Nov 2026 13:00 UTC, which is past: it will not run."
+        "Was due once on Sun 22 Nov 2026 13:00 UTC, for ann: that is past, and it will not run."
     )
 
 
