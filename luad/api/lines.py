@@ -27,7 +27,7 @@ MEDIA: Final = {
     "sse": "text/event-stream",
 }
 MAX_TAIL: Final = 10_000
-_MAX_SKIPPED: Final = 10**12
+MAX_SKIPPED: Final = 10**12
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _LAST_ID: Final = "last-event-id"
 
@@ -103,10 +103,14 @@ class Sieve:
         return f"id: {self._place}\ndata: {_as_json(item)}\n\n"
 
     def _skipped(self, request: Request, query: Query) -> int | None:
+        offset = query.number("offset", -1, 0, MAX_SKIPPED)
+        if offset >= 0 and self.tail >= 0:
+            raise wrong_parameter(
+                "tail", "`offset` says already from where", "write one of the two"
+            )
         text = request.headers.get(_LAST_ID, "") if self.is_event_stream else ""
-        if text.isascii() and text.isdigit() and int(text[:13]) <= _MAX_SKIPPED:
+        if text.isascii() and text.isdigit() and int(text[:13]) <= MAX_SKIPPED:
             return int(text[:13])
-        offset = query.number("offset", -1, 0, _MAX_SKIPPED)
         return offset if offset >= 0 else None
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from luad import __version__
-from luad.api.lines import MEDIA
+from luad.api.lines import MAX_SKIPPED, MAX_TAIL, MEDIA
 from luad.api.params import MAX_LIMIT, MAX_OFFSET
 from luad.config.schema import load_schema
 
@@ -39,7 +39,8 @@ _LOG: Final = ("follow", "tail", "level", "since", "format")
 _LINES: Final = tuple(MEDIA.values())
 _STREAM: Final = (MEDIA["sse"],)
 _ONCE: Final = ("Idempotency-Key",)
-_MINE: Final = (*_ONCE, "Luad-Run")
+_OF_A_RUN: Final = ("Luad-Run",)
+_MINE: Final = (*_ONCE, *_OF_A_RUN)
 _SAME: Final = ("If-Match",)
 _NEWER: Final = ("If-None-Match",)
 _AGAIN: Final = ("Last-Event-ID",)
@@ -50,7 +51,7 @@ OPERATIONS: Final = (
         "fields", "offset", *_PAGE,
     )),
     Op("post", "/v1/jobs", "Make a job", body="NewJob", answers=(200, 201), headers=_MINE),
-    Op("post", "/v1/jobs:batch", "Make, delete, pause, resume or trigger many jobs", body="Batch"),
+    Op("post", "/v1/jobs:batch", "Make, delete, pause, resume or trigger many jobs", body="Batch", headers=_OF_A_RUN),
     Op("get", "/v1/jobs/{job}", "One job", ("exact",), headers=_NEWER),
     Op("patch", "/v1/jobs/{job}", "Change a dynamic job", body="Object", is_merge=True, headers=_SAME),
     Op("delete", "/v1/jobs/{job}", "Delete a dynamic job", headers=_SAME),
@@ -103,7 +104,7 @@ _FLAG: Final = {"type": "boolean"}
 _QUERY: Final[dict[str, dict[str, Any]]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
     "n": {"type": "integer", "minimum": 1, "maximum": 100},
-    "tail": {"type": "integer", "minimum": 0},
+    "tail": {"type": "integer", "minimum": 0, "maximum": MAX_TAIL},
     "include_dynamic": _FLAG,
     "include_paused": _FLAG,
     "count": _FLAG,
@@ -116,6 +117,10 @@ _QUERY: Final[dict[str, dict[str, Any]]] = {
     "from": {"type": "string", "format": "date-time"},
     "since": {"type": "string", "format": "date-time"},
     "until": {"type": "string", "format": "date-time"},
+}
+_QUERY_OF_A_LOG: Final = {
+    **_QUERY,
+    "offset": {"type": "integer", "minimum": 0, "maximum": MAX_SKIPPED},
 }
 
 _HEADERS: Final = {
@@ -231,8 +236,9 @@ def _operation(op: Op) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in names
     ]
+    known = _QUERY_OF_A_LOG if op.path.endswith("/log") else _QUERY
     parameters += [
-        {"name": name, "in": "query", "schema": _QUERY.get(name, _WORD)} for name in op.query
+        {"name": name, "in": "query", "schema": known.get(name, _WORD)} for name in op.query
     ]
     parameters += [
         {"name": name, "in": "header", "description": _HEADERS[name], "schema": _WORD}

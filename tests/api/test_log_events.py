@@ -74,6 +74,8 @@ async def test_an_offset_leaves_out_lines_that_the_client_has(
     assert stream.response.read() == b"two\nthree\n"
     assert (await api.get(f"/v1/runs/{run_id}/log?offset=x")).status == 422
     assert (await api.get("/v1/logs?offset=1")).status == 422
+    both = await api.get(f"/v1/runs/{run_id}/log?offset=1&tail=1")
+    assert (both.status, both.json["errors"][0]["parameter"]) == (422, "tail")
 
 
 async def test_luad_that_ends_does_not_say_that_the_run_has(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jsonschema
+import pytest
 
 from luad.api.app import _ROUTES, PREFIX
 from luad.api.openapi import OPERATIONS, document
@@ -46,6 +47,7 @@ def test_headers_that_mean_something_stand_where_they_do() -> None:
         return {each["name"] for each in found if each["in"] == "header"}
 
     assert named("post", "/v1/jobs") == {"Idempotency-Key", "Luad-Run"}
+    assert named("post", "/v1/jobs:batch") == {"Luad-Run"}
     assert named("post", "/v1/jobs/{job}/trigger") == {"Idempotency-Key"}
     assert named("patch", "/v1/jobs/{job}/metadata") == {"If-Match"}
     assert named("get", "/v1/runs/{run}/log") == {"Last-Event-ID"}
@@ -56,6 +58,28 @@ def test_headers_that_mean_something_stand_where_they_do() -> None:
 def test_a_log_is_offered_in_every_form_that_it_has() -> None:
     answer = document()["paths"]["/v1/runs/{run}/log"]["get"]["responses"]["200"]
     assert set(answer["content"]) == {"application/x-ndjson", "text/plain", "text/event-stream"}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/runs/{run}/log", "offset"),
+        ("/v1/runs/{run}/log", "tail"),
+        ("/v1/runs", "offset"),
+        ("/v1/logs", "tail"),
+    ],
+)
+async def test_the_bounds_of_a_number_are_those_that_hold(
+    api: Any, daemon: Any, kit: Any, path: str, name: str
+) -> None:
+    parameters = document()["paths"][path]["get"]["parameters"]
+    (most,) = (each["schema"]["maximum"] for each in parameters if each["name"] == name)
+    await daemon.install(kit.make_job())
+    await api.post("/v1/jobs/tidy/trigger")
+    place = path.replace("{run}", str(await daemon.begin()))
+    await daemon.end()
+    assert (await api.get(f"{place}?{name}={most}")).status == 200
+    assert (await api.get(f"{place}?{name}={most + 1}")).status == 422
 
 
 async def test_it_is_served_and_so_is_a_page_for_every_problem(api: Any) -> None:
