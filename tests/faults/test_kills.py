@@ -58,6 +58,7 @@ def test_killed_at_random_moments_it_keeps_every_promise(tmp_path: Path) -> None
     seen = counts_of(daemon)
     assert seen["succeeded"] > LOOPS // 2
     assert promises.made
+    assert promises.soon
     assert promises.written
 
 
