@@ -59,7 +59,7 @@ def _show(session: Session, answer: Mapping[str, Any], *, check_only: bool) -> N
     for problem in answer.get("problems") or ():
         out.complain(f"{'error' if _is_error(problem) else 'warning'}: {_problem_words(problem)}")
         if problem.get("help"):
-            out.complain(f"  hint: {problem['help']}")
+            out.complain(f"  help: {problem['help']}")
     counts = {word: len(answer.get(word) or ()) for word in ("added", "replaced", "removed")}
     counts["kept"] = answer.get("kept") or 0
     changed = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no jobs"

@@ -51,6 +51,7 @@ class DeliveryFailed(LuadError):  # noqa: N818 - the same
         self.delivery = delivery
 
 
+NO_FUNCTION = "LU301"
 _CONFLICTS = {"name_taken": NameTaken, "file_owned": FileOwned}
 
 
@@ -62,6 +63,8 @@ def translated(error: Exception) -> Exception:
             return kind(error.message, hint=error.hint, code=error.code)
     errors = getattr(error, "errors", None)
     if isinstance(error, LuadError) and errors and getattr(error, "status", 0) == 422:
+        if {each.get("code") for each in errors} == {NO_FUNCTION}:
+            return HandlerNotImportable(error.message, hint=error.hint)
         pointers = [str(each.get("pointer", "")) for each in errors]
         about = [each for each in pointers if each.startswith(("#/schedule", "#/in"))]
         kind_of = InvalidSchedule if about else ValidationError

@@ -185,14 +185,15 @@ def test_reload_shows_the_difference(luad: Any, peer: Any) -> None:
 
 def test_reload_fails_when_a_file_is_kept_as_it_was(luad: Any, peer: Any) -> None:
     bad = {"code": "LU102", "severity": "error", "filename": "jobs.d/report.yaml",
-           "location": {"row": 6, "column": 3}, "message": "unknown key"}  # fmt: skip
+           "location": {"row": 6, "column": 3}, "message": "unknown key", "help": "did you mean `tags`?"}  # fmt: skip
     peer.answers["POST /config/reload"] = {
         **RELOAD, "problems": [bad], "stale": ["jobs.d/report.yaml"],
     }  # fmt: skip
     result = luad("reload")
     assert result.code == 1
     assert "! jobs.d/report.yaml (1 error, kept as before)" in result.lines
-    assert "error: jobs.d/report.yaml:6:3 LU102 unknown key" in result.err
+    said = "error: jobs.d/report.yaml:6:3 LU102 unknown key\n  help: did you mean `tags`?\n"
+    assert said in result.err
     advice = {**bad, "severity": "warning"}
     peer.answers["POST /config/reload"] = {**RELOAD, "problems": [advice]}
     assert luad("reload").code == 0

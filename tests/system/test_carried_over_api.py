@@ -111,6 +111,9 @@ def test_what_cannot_be_imported_later_is_refused_now() -> None:
     for handler in (lambda job: job, nested, [].append, print):
         with pytest.raises(HandlerNotImportable):
             Jobs.create(handler=handler, in_="1h", user=None)
+    with pytest.raises(HandlerNotImportable, match="no function `lok`") as caught:
+        Jobs.create(handler="rows:lok", in_="1h", user=None)
+    assert caught.value.hint == "did you mean `look`?"
     with pytest.raises(ValidationError, match=r'metadata\["when"\]'):
         Jobs.create(
             handler="rows:look",
