@@ -238,7 +238,11 @@ def read_networks(value: Any) -> tuple[str, ...]:
     """Read addresses and networks: ``10.0.0.0/8``. Raises ``ValueError``."""
     words = _words(value)
     for word in words:
-        ip_network(word, strict=False)
+        try:
+            ip_network(word, strict=False)
+        except ValueError:
+            fix = "write 10.0.0.5 or 10.0.0.0/8"
+            raise ValueError(f"{word!r} is no address and no network; {fix}") from None
     return words
 
 

@@ -169,7 +169,7 @@ def test_the_socket_is_where_the_user_may_create_it(
         ("LUAD_JOBS", ":", "at least one folder"),
         ("LUAD_LISTEN", "5823", "'5823' is no address; write 127.0.0.1:5823"),
         ("LUAD_LISTEN", "localhost:65536", "is no address"),
-        ("LUAD_TRUSTED_PROXIES", "proxy", "'proxy' does not appear to be"),
+        ("LUAD_TRUSTED_PROXIES", "proxy", "'proxy' is no address and no network; write 10.0.0.5"),
         ("LUAD_ALERT_ALSO", "missed,late", "'late' is none of timeout, delivery_failed, missed"),
     ],
 )
