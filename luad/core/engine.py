@@ -181,9 +181,9 @@ class Engine:
             case AttemptEnded():
                 self._desk.note_end(self._state.runs.ended(event, self._state.timetable), now)
             case ClaimsRefused():
-                for run_id in event.run_ids:
-                    self._state.runs.refused(run_id)
-                self._ledger.refused(frozenset(event.run_ids))
+                skips = [each for each in event.run_ids if not self._state.runs.refused(each)]
+                if skips:
+                    self._ledger.refused(frozenset(skips))
             case DrainRequested():
                 self._drain(event, now)
             case TriggerRequested():

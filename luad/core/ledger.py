@@ -150,7 +150,10 @@ class Ledger:
         self._state.out.append(ExtendSkip(row_id, skip))
 
     def refused(self, row_ids: frozenset[str]) -> None:
-        """What a paused job was about to skip has rows already: the next of it begins a row of its own."""
+        """What a paused job was about to skip has rows already: the next of it begins a row of its own.
+
+        Looks at every job, so it is to be asked for rows of skips alone: refused runs may be many.
+        """
         for entry in self._state.entries.values():
             if entry.open_skip is not None and entry.open_skip[0] in row_ids:
                 entry.earlier_skip = entry.earlier_skip or entry.open_skip[1]

@@ -150,12 +150,14 @@ class OpenRuns:
         self._close(run)
         return run
 
-    def refused(self, run_id: str) -> None:
-        """The store had a row for this occurrence already: the run never was."""
+    def refused(self, run_id: str) -> bool:
+        """The store had a row for this occurrence already: the run never was. False when none is called so."""
         run = self._runs.get(run_id)
-        if run is not None:
-            self._forget(run)
-            self._log("run.refused", run, scheduled_for=run.scheduled_for)
+        if run is None:
+            return False
+        self._forget(run)
+        self._log("run.refused", run, scheduled_for=run.scheduled_for)
+        return True
 
     # --- stopping ---
 

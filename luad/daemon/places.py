@@ -10,6 +10,7 @@ Room rule: looks, and refuses; changes nothing.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -65,9 +66,8 @@ def _of_handlers(folder: Path, user: int) -> Problem | None:
 
 def _of_state(folder: Path, user: int) -> Problem | None:
     there = _existing(folder)
-    return folder_problem(
-        there, daemon_uid=user, may_be_sticky=there != folder
-    )  # luad makes it now
+    is_made_now = there != folder  # by luad, whose it is then
+    return folder_problem(there, daemon_uid=user, may_be_sticky=is_made_now)
 
 
 def _existing(folder: Path) -> Path:
@@ -96,4 +96,5 @@ def _of_file(path: Path, user: int) -> Problem | None:
         status = path.stat()
     except OSError:
         return None  # whoever imports it will say why
-    return file_problem(str(path), status, daemon_uid=user, is_folder=path.is_dir())
+    is_folder = stat.S_ISDIR(status.st_mode)
+    return file_problem(str(path), status, daemon_uid=user, is_folder=is_folder)

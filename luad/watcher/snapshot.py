@@ -122,7 +122,7 @@ class SnapshotReader:
         }
         recheck = max(0, min(doubts.values()) + self.settle_ms - now) if doubts else None
         if must_read_again:
-            recheck = min(self.settle_ms, self.settle_ms if recheck is None else recheck)
+            recheck = self.settle_ms if recheck is None else min(self.settle_ms, recheck)
         files = {path: seen[path].version for path in sorted(seen)}
         return Snapshot(files, tuple(problems), recheck, frozenset(unread), frozenset(doubts))
 
