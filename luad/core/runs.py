@@ -153,11 +153,10 @@ class OpenRuns:
     def refused(self, run_id: str) -> bool:
         """The store had a row for this occurrence already: the run never was. False when none is called so."""
         run = self._runs.get(run_id)
-        if run is None:
-            return False
-        self._forget(run)
-        self._log("run.refused", run, scheduled_for=run.scheduled_for)
-        return True
+        if run is not None:
+            self._forget(run)
+            self._log("run.refused", run, scheduled_for=run.scheduled_for)
+        return run is not None
 
     # --- stopping ---
 
