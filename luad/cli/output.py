@@ -36,8 +36,9 @@ CONTROL: Final = {code: f"\\x{code:02x}" for code in _CONTROLS} | {
 }
 """What steers a terminal, ends a line, or shows text in another order than it is written."""
 
-_OWN: Final = re.compile(r"(\x1b\[[0-9;]*m|\n)")
-"""What `_paint` adds, and the ends of lines; all else of that kind came from outside."""
+_CODE: Final = "|".join(map(str, STYLES.values()))
+_OWN: Final = re.compile(rf"(\x1b\[(?:0|(?:{_CODE})(?:;(?:{_CODE}))*)m|\n)")
+"""What `_paint` adds, and the ends of lines; all else of that kind came from outside, and may hide text."""
 
 
 @dataclass(frozen=True, slots=True)
