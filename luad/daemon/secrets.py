@@ -84,13 +84,19 @@ class Secrets:
         if error is not None:
             message = self._mask(run_id, error.message)
             error = replace(error, message=message, traceback=self._mask(run_id, error.traceback))
-        if result is not None:
+        if result is not None and self._may_stand_in(run_id, result):
             value = json.loads(result)
             if (hidden := self._mask(run_id, value)) != value:
                 result = json.dumps(hidden, ensure_ascii=False)
         if (error, result) == (ending.error, ending.result_json):
             return ending
         return replace(ending, error=error, result_json=result)
+
+    def _may_stand_in(self, run_id: str, text: str) -> bool:
+        """Quick, for a result may be long, and the loop waits."""
+        own = self._of_run.get(run_id)
+        is_own = own is not None and own.occurs_in_json(text)
+        return is_own or self._redactor.occurs_in_json(text)
 
     def _mask(self, run_id: str, value: Any) -> Any:
         own = self._of_run.get(run_id)

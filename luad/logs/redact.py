@@ -36,7 +36,10 @@ class Redactor:
         new = {part for part in (value, value.strip(), *lines) if len(part) >= SHORTEST}
         # The longest first, so that a secret that contains another one is masked whole.
         values = tuple(sorted({*self._values, *new}, key=len, reverse=True))
-        self._escaped = tuple(json.dumps(each)[1:-1] for each in values)
+        # As they stand in JSON text, be it ASCII alone or not.
+        ascii_alone = [json.dumps(each)[1:-1] for each in values]
+        others = [json.dumps(each, ensure_ascii=False)[1:-1] for each in values]
+        self._escaped = tuple(dict.fromkeys((*ascii_alone, *others)))
         self._values = values
 
     def mask(self, text: str) -> str:
@@ -47,7 +50,7 @@ class Redactor:
         return without_passwords(text)
 
     def occurs_in_json(self, line: str) -> bool:
-        """May *line*, JSON text with everything beyond ASCII escaped, hold a secret?
+        """May *line*, JSON text as ``json.dumps`` writes it, hold a secret?
 
         It errs on the side of yes: an escape can end with what a secret begins with.
         """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+
+import pytest
 
 from luad.config.people import load_people
 from luad.core.model import Ending, EndKind, RunError
@@ -49,3 +52,16 @@ def test_an_ending_keeps_what_is_no_secret_as_it_was() -> None:
     hidden = secrets.hide_in_ending("run_1", ending)
     assert hidden.error == RunError("ValueError", "***", "at ***")
     assert hidden.result_json == '["***", "ä"]'
+
+
+@pytest.mark.parametrize(
+    "secret", ["s3cret-one", "pässwört", 'quo"te\\d', "two\nlines", "12345678"]
+)
+def test_a_secret_is_found_in_a_result_however_json_writes_it(secret: str) -> None:
+    secrets = Secrets(Redactor(), {"API_TOKEN": secret})
+    value = {"a": [f"x{secret}x"], secret: int(secret) if secret.isdigit() else None}
+    ending = Ending(EndKind.RETURNED, 0, result_json=json.dumps(value, ensure_ascii=False))
+    hidden = secrets.hide_in_ending("run_1", ending).result_json
+    assert hidden is not None
+    expected = {"a": ["x***x"], "***": "***" if secret.isdigit() else None}
+    assert json.loads(hidden) == expected
