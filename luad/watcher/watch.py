@@ -39,7 +39,8 @@ class FolderWatch:
         announce: Callable[[], None],
         report: Callable[[str], None],
     ) -> None:
-        self._folders = folders
+        self._folders = [folder.absolute() for folder in folders]
+        self._names = frozenset(map(str, self._folders))
         self._announce = announce
         self._report = report
         self._stop = threading.Event()
@@ -88,15 +89,20 @@ class FolderWatch:
 
     def _look(self) -> None:
         """Wait for a change, or for the heartbeat."""
+        is_gone = False
         if self._is_blind:
             self._stop.wait(_BLIND_MS / 1_000)
             self._announce()
         elif self._notify is None:
             self._stop.wait(_HEARTBEAT_MS / 1_000 / 4)
-        elif isinstance(self._notify.watch(_DEBOUNCE_MS, _STEP_MS, _HEARTBEAT_MS, self._stop), set):
-            self._announce()
-        # A watch dies without a word when its folder is exchanged for another one.
-        if not self._stop.is_set() and self._identity != self._read_identity():
+        else:
+            changes = self._notify.watch(_DEBOUNCE_MS, _STEP_MS, _HEARTBEAT_MS, self._stop)
+            if isinstance(changes, set):
+                self._announce()
+                is_gone = any(path in self._names for _, path in changes)
+        # A watch dies without a word when its folder is exchanged for another one. One that was deleted and
+        # made again may have the number of the old one: then the event alone tells.
+        if not self._stop.is_set() and (is_gone or self._identity != self._read_identity()):
             self._close_notify()
             self._open()
             self._announce()

@@ -70,6 +70,21 @@ def test_an_exchanged_folder_is_watched_again(jobs: Path, noticed: Noticed) -> N
         noticed.wait()
 
 
+def test_a_folder_that_is_deleted_and_made_again_at_once_is_watched(
+    jobs: Path, noticed: Noticed
+) -> None:
+    """Some file systems give the new one the number of the old one."""
+    for _ in range(8):
+        shutil.rmtree(jobs)
+        jobs.mkdir()
+        while noticed.news.wait(0.3):  # until all of that has been announced
+            noticed.news.clear()
+        (jobs / "a.yaml").write_text("a: 1")
+        noticed.wait()
+        while noticed.news.wait(0.3):
+            noticed.news.clear()
+
+
 def test_a_watch_that_fails_once_goes_on(jobs: Path) -> None:
     noticed = Noticed()
 

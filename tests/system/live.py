@@ -93,7 +93,8 @@ class LiveDaemon:
         mine = self._queue
         with process.stdout:
             for line in process.stdout:
-                mine.put(json.loads(line))
+                if line.endswith(b"\n"):  # a daemon that is killed may leave half a line
+                    mine.put(json.loads(line))
         mine.put(None)
 
     def wait_for(
