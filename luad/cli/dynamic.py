@@ -153,7 +153,7 @@ def _create(session: Session, body: dict[str, Any], key: str | None = None) -> N
     summary = str(job.get("summary") or "it has run already.")
     is_kept = client.last_status == OK and body.get("if_exists") == "keep"
     done = "Kept" if is_kept else "Created"
-    session.out.line(f"{done} {name}: {summary[:1].lower()}{summary[1:]}")
+    session.out.line(f"{done} {name} ({job['id']}): {summary[:1].lower()}{summary[1:]}")
 
 
 def checked_key(key: str) -> str:
@@ -179,6 +179,9 @@ def remind(
         hint = 'luad remind ann "stand-up" --in 10m'
         raise CommandError("there is nothing to say", code="usage", hint=hint)
     when = _when(session, {"wait": wait, "at": at})
+    if at is not None and parse_when(at, session.zone, session.now) <= session.now:
+        hint = "say a time to come, such as --at 09:30, or --in 10m"
+        raise CommandError(f"{at} is past", code="usage", hint=hint)
     metadata = {"text": text} if title is None else {"text": text, "title": title}
     body = {"handler": MESSAGE_HANDLER, "user": user, "metadata": metadata, "retry": RETRY}
     _create(session, {**body, **when})

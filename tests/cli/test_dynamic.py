@@ -37,7 +37,7 @@ def test_create_sends_what_was_said_and_shows_the_summary(luad: Any, made: Any) 
         "--inactive", "--keep", "--if-exists", "replace", "--idempotency-key", "T-812",
     )  # fmt: skip
     assert result.out == (
-        "Created follow-up-4h2m: runs once on Tue 24 Nov 2026 09:32 GMT, in 2 days, for ann.\n"
+        f"Created follow-up-4h2m ({JOB['id']}): runs once on Tue 24 Nov 2026 09:32 GMT, in 2 days, for ann.\n"
     )
     (asked,) = made.asked
     assert asked.body == {
@@ -275,9 +275,9 @@ def test_jobs_come_from_a_pipe(peer: Any) -> None:
 def test_what_was_kept_is_not_said_to_be_created(luad: Any, peer: Any) -> None:
     peer.answers["POST /jobs"] = (200, JOB)
     create = ("create", "follow-up-4h2m", "--handler", "a:b", "--in", "1h", "--if-exists")
-    assert luad(*create, "keep").out.startswith("Kept follow-up-4h2m: runs once on ")
+    assert luad(*create, "keep").out.startswith(f"Kept follow-up-4h2m ({JOB['id']}): runs once on ")
     peer.answers["POST /jobs"] = (201, JOB)
-    assert luad(*create, "keep").out.startswith("Created follow-up-4h2m: ")
+    assert luad(*create, "keep").out.startswith(f"Created follow-up-4h2m ({JOB['id']}): ")
 
 
 def test_a_reminder_of_nothing_is_refused(luad: Any, made: Any) -> None:
@@ -286,9 +286,15 @@ def test_a_reminder_of_nothing_is_refused(luad: Any, made: Any) -> None:
     assert "there is nothing to say" in result.err
 
 
+def test_a_reminder_of_yesterday_is_refused(luad: Any, made: Any) -> None:
+    result = luad("remind", "ann", "stand-up", "--at", "2001-01-01T09:00:00Z")
+    assert (result.code, made.asked) == (2, [])
+    assert "2001-01-01T09:00:00Z is past" in result.err
+
+
 def test_remind_makes_a_job_of_the_built_in_handler(luad: Any, made: Any) -> None:
     result = luad("remind", "ann", "stand-up", "--in", "10m", "--title", "Now")
-    assert result.out.startswith("Created follow-up-4h2m: runs once on ")
+    assert result.out.startswith(f"Created follow-up-4h2m ({JOB['id']}): runs once on ")
     body = made.asked[0].body
     assert body["handler"] == "luad.handlers.message:send"
     assert (body["user"], body["in"]) == ("ann", "10m")

@@ -47,7 +47,8 @@ def test_a_job_is_made_shown_exported_and_made_again(live: LiveDaemon) -> None:
         "Europe/London", "--user", "ann", "-m", "n=1", "-m", "t=010", "--max-attempts", "3",
         "--backoff", "90s", "-t", "crm",
     )  # fmt: skip
-    assert made.stdout.startswith("Created report: runs at 09:00 on Mondays, next on Mon ")
+    assert made.stdout.startswith("Created report (job_")
+    assert "): runs at 09:00 on Mondays, next on Mon " in made.stdout
     assert made.stdout.endswith(", for ann.\n")
     shown = live.luad("show", "report").stdout
     assert "ann   by inbox, log" in shown

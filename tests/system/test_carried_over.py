@@ -58,7 +58,8 @@ def test_also_by_http_and_by_command(daemon: LiveDaemon) -> None:
     body = {"name": "by-http", "handler": "rows:look", "in": "1h"}
     assert ask("POST", "/jobs", body)["source"] == "api"
     made = cli(daemon, "create", "by-command", "--handler", "rows:look", "--in", "48h")
-    assert made.stdout.startswith("Created by-command: runs once on ")
+    assert made.stdout.startswith("Created by-command (job_")
+    assert "): runs once on " in made.stdout
 
 
 def test_a_predefined_job_finds_the_user_by_the_id_in_its_metadata() -> None:
