@@ -108,6 +108,11 @@ class Engine:
         if step_ms:
             self._step_clock(step_ms, now.wall)
         cause = self._clock.cause_of_lateness(now, step_ms)
+        for event in events:
+            if isinstance(
+                event, ClaimsRefused
+            ):  # first, or time would go on from rows there are not
+                self._forget(event.run_ids)
         if self._state.is_loaded and not self._state.is_draining:
             self._handle_time(now.wall, cause)
         for event in events:
@@ -165,12 +170,18 @@ class Engine:
 
     # --- events ---
 
+    def _forget(self, row_ids: Sequence[str]) -> None:
+        """Drop the runs and skips that the store has refused."""
+        skips = [each for each in row_ids if not self._state.runs.refused(each)]
+        if skips:
+            self._ledger.refused(frozenset(skips))
+
     def _handle_event(  # noqa: C901, PLR0912 - one case an event; the set is closed
         self, event: Event, now: Instant
     ) -> None:
         match event:
-            case Ticked():
-                pass  # time is handled for every batch
+            case Ticked() | ClaimsRefused():
+                pass  # both are handled before, for every batch
             case ConfigLoaded():
                 is_first = not self._state.is_loaded
                 self._jobset.load(event, now)
@@ -180,10 +191,6 @@ class Engine:
                 self._state.runs.started(event)
             case AttemptEnded():
                 self._desk.note_end(self._state.runs.ended(event, self._state.timetable), now)
-            case ClaimsRefused():
-                skips = [each for each in event.run_ids if not self._state.runs.refused(each)]
-                if skips:
-                    self._ledger.refused(frozenset(skips))
             case DrainRequested():
                 self._drain(event, now)
             case TriggerRequested():

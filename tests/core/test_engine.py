@@ -379,6 +379,18 @@ def test_a_paused_job_whose_row_was_refused_begins_another_one() -> None:
     assert len(bench.engine.runs.all()) == 3
 
 
+def test_a_row_that_was_refused_is_not_extended_by_what_came_due_meanwhile() -> None:
+    bench = Bench(make_job())
+    bench.feed(PauseRequested("r1", "tick", "lunch", "ann"))
+    bench.go_to(60)
+    (refused,) = bench.all(RecordSkip)
+    bench.wall += 60_000
+    bench.elapsed += 60_000
+    bench.feed(ClaimsRefused((refused.row_id,)))  # the news and the next occurrence, in one batch
+    assert bench.all(ExtendSkip) == []
+    assert bench.skips()[1:] == [("paused", 120, 120, 1)]
+
+
 def test_a_pause_ends_by_itself_at_its_time() -> None:
     bench = Bench(make_job())
     bench.feed(PauseRequested("r1", "tick", until=START + 90_000))
