@@ -77,14 +77,18 @@ class Context:
         last = self.service.board.last(state.job_id)
         known = self._job_texts.get(state.job_id)
         if known is None or known.last is not last or known.state != state:
+            if known is None:
+                self._forget_the_gone()
             known = self._job_texts[state.job_id] = _write_job(state, last, known)
         return f'{known.text},"recent_runs":[{self.service.board.strip(state.job_id)}]}}'
 
-    def forget_all_but(self, states: Sequence[JobStateView]) -> None:
-        """Drop the texts of jobs that are gone, once they are many."""
-        if len(self._job_texts) > 2 * len(states) + 100:
-            ids = {state.job_id for state in states}
-            self._job_texts = {key: value for key, value in self._job_texts.items() if key in ids}
+    def _forget_the_gone(self) -> None:
+        """Drop the texts of jobs that are gone, once they are many: jobs come and go, and nobody may look."""
+        if len(self._job_texts) > 2 * len(self.service.names()) + 100:
+            there = self.service.job
+            self._job_texts = {
+                key: text for key, text in self._job_texts.items() if there(key) is not None
+            }
 
     async def author(self, request: Request) -> str:
         """The name of the user at the other end of the socket."""

@@ -103,7 +103,6 @@ async def list_jobs(request: Request) -> Response:
     query = Query(request, _FILTERS)
     await context.recall.wait()
     every = context.service.jobs()
-    context.forget_all_but(every)
     states, hidden = _select(context, query, every)
     total = f',"total":{len(states)}' if query.flag("count") else ""
     fields = _fields(query)

@@ -117,6 +117,16 @@ async def test_the_first_look_finds_the_texts_written(daemon: Any, kit: Any) -> 
     assert prepared == daemon.jobs()
 
 
+async def test_jobs_that_come_and_go_leave_no_texts_behind(daemon: Any, kit: Any) -> None:
+    """Nobody lists them: each is shown once, to whoever makes it."""
+    context = Context(daemon, Recall(daemon))
+    for number in range(500):
+        daemon.wanted.clear()
+        await daemon.install(kit.make_job(f"job-{number}"))
+        context.job_text(daemon.job(f"job-{number}"))
+    assert len(context._job_texts) < 200
+
+
 async def test_a_list_longer_than_a_portion_comes_whole(api: Any, daemon: Any, kit: Any) -> None:
     await daemon.install(*(kit.make_job(f"job-{number:03}") for number in range(450)))
     body = (await api.get("/v1/jobs")).json
