@@ -7,6 +7,7 @@ and what has not changed is neither parsed again nor replaced: it stays the same
 from __future__ import annotations
 
 import os.path
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -78,7 +79,7 @@ class _Entry(Generic[T]):
         return self.parsed.items
 
 
-class LastGood(Generic[T]):
+class LastGood(ABC, Generic[T]):
     """Remembers every file of some folders. One owner, not to be shared between threads.
 
     A class for a kind of files says what an item is; names are unique over all of them.
@@ -98,25 +99,25 @@ class LastGood(Generic[T]):
 
     # --- what an item is ---
 
+    @abstractmethod
     def parse(self, path: str, data: bytes, now: Instant | None) -> Parsed[T]:
         """Return what a file says; never raises."""
-        raise NotImplementedError
 
+    @abstractmethod
     def name_of(self, item: T) -> str:
         """Return the name that no other item may have."""
-        raise NotImplementedError
 
+    @abstractmethod
     def origin_of(self, item: T) -> Origin | None:
         """Return where it stands."""
-        raise NotImplementedError
 
+    @abstractmethod
     def as_stale(self, item: T) -> T:
         """Return it as the last good version of a file that is broken now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reuse(self, item: T, old: T) -> T:
         """Return *old*, or as much of it as still says the same as *item*, else *item*."""
-        raise NotImplementedError
 
     # --- what all files say ---
 
