@@ -26,6 +26,8 @@ from ordeal import is_sound
 from luad.clock import SystemClock
 from luad.store import Store
 
+pytestmark = pytest.mark.needs("strace")
+
 CLAIMS = 40
 # Claims runs one after the other and notes each one in a file once the store has taken it; ends
 # without closing, so that the log of writes is still there.

@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from syscalls import Group, Stage, attempt, groups
 
+pytestmark = pytest.mark.needs("strace")
+
 GROUPS = {group.name: group for group in groups()}
 SAMPLE = [
     ("kill birth pwrite64", 9),  # the first transaction, before there is a log of writes

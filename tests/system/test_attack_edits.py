@@ -221,6 +221,7 @@ def test_an_unmounted_folder_keeps_its_jobs_until_it_is_mounted_again(tmp_path: 
 # --- when the kernel says nothing ---------------------------------------------------------------
 
 
+@pytest.mark.needs("unshare")
 @pytest.mark.parametrize("limit", ["max_inotify_instances", "max_inotify_watches"])
 def test_without_notifications_it_warns_and_looks_every_second(tmp_path: Path, limit: str) -> None:
     daemon = besieged(tmp_path)
@@ -274,6 +275,7 @@ def test_a_queue_of_notifications_that_overflows_leaves_the_folder_in_force(tmp_
         assert names_in_force(daemon) == expected
 
 
+@pytest.mark.needs("strace")
 def test_an_edit_between_the_first_watch_and_the_first_look_is_seen(tmp_path: Path) -> None:
     """The daemon is held, for a second each, where it is about to watch the folder. If it had looked
     before, the edit of that second would be in nobody's eyes."""

@@ -94,6 +94,7 @@ def all_at_once(daemon: LiveDaemon) -> Iterator[None]:
 TROUBLES = (locked_by_somebody, no_permission, replaced, no_byte_more, syncs_fail, all_at_once)
 
 
+@pytest.mark.needs("strace")
 def test_while_the_store_cannot_be_written_nothing_starts_and_afterwards_nothing_is_missing(
     tmp_path: Path,
 ) -> None:
@@ -203,7 +204,10 @@ def full_disk(daemon: LiveDaemon) -> Iterator[None]:
     (daemon.state / "filler").unlink()
 
 
-@pytest.mark.parametrize("trouble", [full_disk, no_byte_more, syncs_fail])
+@pytest.mark.parametrize(
+    "trouble",
+    [full_disk, no_byte_more, pytest.param(syncs_fail, marks=pytest.mark.needs("strace"))],
+)
 def test_a_run_that_ends_while_nothing_can_be_written_keeps_its_result_and_is_not_run_again(
     tmp_path: Path, trouble: Trouble
 ) -> None:

@@ -131,6 +131,7 @@ def test_killed_before_the_end_was_written_a_run_is_lost_or_tried_again_and_noth
 
 
 @pytest.mark.parametrize("on_lost", ["fail", "retry"])
+@pytest.mark.needs("strace")
 def test_killed_between_the_claim_and_the_start_the_occurrence_is_lost_or_started_after_all(
     tmp_path: Path, on_lost: str
 ) -> None:

@@ -1,0 +1,34 @@
+"""What some tests need of their machine: `pytest.mark.needs("strace")`.
+
+Where that is missing they are left out, and the summary says so; with LUAD_SYSTEM_TESTS=required they run (and
+fail) all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+TOOLS = ("strace", "unshare")
+IS_REQUIRED = os.environ.get("LUAD_SYSTEM_TESTS") == "required"
+LACKS = [] if IS_REQUIRED else [tool for tool in TOOLS if not shutil.which(tool)]
+
+
+def lacks_something(item: pytest.Item) -> bool:
+    """Whether the machine has not what *item* needs."""
+    return any(tool in LACKS for mark in item.iter_markers("needs") for tool in mark.args)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if lacks_something(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not lacks_something(item)]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if LACKS:
+        terminalreporter.write_line(f"left out what needs {', '.join(LACKS)}", yellow=True)
