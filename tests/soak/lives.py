@@ -83,19 +83,22 @@ class SteadyLife:
         pid = self.daemon.process.pid
         status = Path(f"/proc/{pid}/status").read_text()
         fields = dict(line.split(":", 1) for line in status.splitlines())
-        zombies = 0
+        zombies = set()
         for child in children_of(pid):
             with suppress(OSError):
                 stat = Path(f"/proc/{child}/stat").read_text()
-                zombies += stat.rpartition(")")[2].split()[0] == "Z"
+                if stat.rpartition(")")[2].split()[0] == "Z":
+                    zombies.add(child)
+        ((rows,),) = self.daemon.rows("SELECT count(*) FROM runs")
         self.samples.append(
             Sample(
                 self.runs,
                 int(fields["VmRSS"].split()[0]) << 10,
                 len(list(Path(f"/proc/{pid}/fd").iterdir())),
                 int(fields["Threads"]),
-                zombies,
+                frozenset(zombies),
                 (self.daemon.state / "luad.db").stat().st_size,
+                rows,
             )
         )
 

@@ -53,8 +53,8 @@ class Report:
 {self.runs:,} runs, {self.reloads:,} reloads, {self.kills:,} kill -9 in {self.seconds / 60:.1f} minutes
 memory {last.resident / verdict.MB:.1f} MB, {slope:+.2f} MB in 10,000 runs once it is warm
 descriptors {first.descriptors} -> {last.descriptors}, threads {first.threads} -> {last.threads}, \
-zombies {last.zombies}
-database {last.database / verdict.MB:.1f} MB
+zombies {len(last.zombies)}
+database {last.database / verdict.MB:.1f} MB for {last.rows:,} rows
 {len(self.violations)} violations
 {chr(10).join(self.violations)}"""
 

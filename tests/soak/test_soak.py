@@ -94,7 +94,10 @@ def test_a_ledger_that_tells_another_story_is_noticed(
     assert any(each.startswith(invariant) for each in found), found
 
 
-CALM = [Sample(1_000 * number, 80 * MB, 20, 5, 0, 10 * MB) for number in range(40)]
+CALM = [
+    Sample(1_000 * number, 80 * MB, 20, 5, frozenset(), 10 * MB, 1_000 * number)
+    for number in range(40)
+]
 
 
 def test_what_does_not_grow_is_fine() -> None:
@@ -120,4 +123,10 @@ def test_what_grows_is_noticed(what: str, step: int, said: str) -> None:
 
 
 def test_zombies_that_stay_are_noticed() -> None:
-    assert verdict.growth([replace(each, zombies=1) for each in CALM]) != []
+    assert verdict.growth([replace(each, zombies=frozenset({1})) for each in CALM]) != []
+    others = [replace(each, zombies=frozenset({n})) for n, each in enumerate(CALM)]
+    assert verdict.growth(others) == []
+
+
+def test_a_database_beyond_what_it_keeps_is_noticed() -> None:
+    assert verdict.growth([*CALM, replace(CALM[-1], database=200 * MB)]) != []

@@ -18,6 +18,8 @@ MB = 1 << 20
 MOST_GROWTH_MB = 1.0  # for 10,000 runs
 MOST_MB = 160
 MOST_DESCRIPTORS = 400  # every run that goes on has some
+MOST_BYTES_A_ROW = 4_096  # with its attempt, output and result; rows of two days are always kept
+SMALL_DATABASE = 4 * MB
 WARM_RUNS = 5_000  # until then caches fill, and the heap finds its size
 FEWEST = 12  # samples that a trend can be read from
 
@@ -30,8 +32,9 @@ class Sample:
     resident: int
     descriptors: int
     threads: int
-    zombies: int
+    zombies: frozenset[int]  # pids; one that has just ended may be met before it is waited for
     database: int
+    rows: int
 
 
 def growth(samples: Sequence[Sample]) -> list[str]:
@@ -41,8 +44,11 @@ def growth(samples: Sequence[Sample]) -> list[str]:
         found.append(f"I14: {most / MB:.0f} MB resident")
     if (most := max(each.descriptors for each in samples)) > MOST_DESCRIPTORS:
         found.append(f"I14: {most} descriptors")
-    if lasting := [each for each, after in pairwise(samples) if each.zombies and after.zombies]:
-        found.append(f"I14: {len(lasting)} times zombies in two samples in a row")
+    lasting = (each.zombies & after.zombies for each, after in pairwise(samples))
+    found += [f"I14: {sorted(pids)} stay zombies" for pids in lasting if pids]
+    last = samples[-1]
+    if last.database > MOST_BYTES_A_ROW * last.rows + SMALL_DATABASE:
+        found.append(f"I14: {last.database / MB:.0f} MB of database for {last.rows} rows")
     if len(warm := warm_half(samples)) < FEWEST:
         return found
     if (slope := slope_mb(warm)) > MOST_GROWTH_MB:
