@@ -108,10 +108,9 @@ class Engine:
         if step_ms:
             self._step_clock(step_ms, now.wall)
         cause = self._clock.cause_of_lateness(now, step_ms)
+        # Before time goes on: it would count into rows that the store has refused.
         for event in events:
-            if isinstance(
-                event, ClaimsRefused
-            ):  # first, or time would go on from rows there are not
+            if isinstance(event, ClaimsRefused):
                 self._forget(event.run_ids)
         if self._state.is_loaded and not self._state.is_draining:
             self._handle_time(now.wall, cause)
