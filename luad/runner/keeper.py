@@ -74,8 +74,10 @@ def _serve(waiting_room: socket.socket, wake_up: int) -> None:
     handler = _fork_handler()
     stat = read_stat(os.getpid())
     message, descriptors, _flags, _address = socket.recv_fds(waiting_room, 64, 1)
-    if not message:
-        return  # the spawner has ended, and nobody needs us
+    if not message:  # the spawner ends, and nobody needs us
+        while kill_descendants(os.getpid()):
+            os.wait()
+        return
     channel = socket.socket(fileno=descriptors[0])
     waiting_room.close()
     channel.sendall(encode({"t": "hello", "pid": os.getpid(), "ticks": stat and stat.start_ticks}))

@@ -52,6 +52,9 @@ def main(arguments: list[str]) -> None:
     with suppress(OSError):
         control.send(READY)
         _serve(control)
+    # When luad has ended nobody of it is left: keepers end by themselves once the daemon is gone.
+    with suppress(ChildProcessError):
+        os.wait()  # for all of them, as nobody listens to SIGCHLD
 
 
 def _resettable() -> Iterable[int]:

@@ -24,18 +24,10 @@ MAKES = "clone,clone3,fork,vfork"
 
 
 @contextmanager
-def refused(pid: int, calls: str, error: str) -> Iterator[None]:
-    """While this is open, those system calls of *pid* and of whoever it makes fail with *error*."""
-    options = [
-        "-f",
-        "-o",
-        os.devnull,
-        "-e",
-        f"trace={calls}",
-        "-e",
-        f"inject={calls}:error={error}",
-    ]
-    command = ["strace", *options, "-p", str(pid)]
+def tampered(calls: str, deed: str, *pids: int) -> Iterator[None]:
+    """While this is open, *deed* is done to those system calls of *pids* and of whoever they make."""
+    inject = ("-e", f"trace={calls}", "-e", f"inject={calls}:{deed}")
+    command = ["strace", "-f", "-o", os.devnull, *inject, "-p", ",".join(map(str, pids))]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         try:
             assert tracer.stderr is not None
@@ -57,7 +49,7 @@ def test_78_without_new_processes_runs_have_not_started_and_are_tried_again(tmp_
     daemon.write_job("stout", job("stout", "work:note", 3600, retry))
     with daemon:
         daemon.wait_for("run.ended", job="tick")
-        with refused(spawner_of(daemon), MAKES, "EAGAIN"):
+        with tampered(MAKES, "error=EAGAIN", spawner_of(daemon)):
             told = daemon.wait_for("run.ended", job="tick", ending="not_started")
             assert os.strerror(errno.EAGAIN) in told["error"]
             run_id = daemon.luad("run", "stout").stdout.strip()
@@ -72,7 +64,7 @@ def test_78_without_a_new_spawner_as_well(tmp_path: Path) -> None:
     daemon = besieged(tmp_path)
     with daemon:
         daemon.wait_for("run.ended", job="tick")
-        with refused(daemon.process.pid, "execve", "E2BIG"):
+        with tampered("execve", "error=E2BIG", daemon.process.pid):
             os.kill(spawner_of(daemon), signal.SIGKILL)
             told = daemon.wait_for("run.ended", job="tick", ending="not_started")
             assert os.strerror(errno.E2BIG) in told["error"]
@@ -82,6 +74,20 @@ def test_78_without_a_new_spawner_as_well(tmp_path: Path) -> None:
         daemon.wait_for("run.ended", job="tick", status="succeeded")
         assert daemon.json("status")["status"] == "ok"
         assert_every_second_has_its_row(daemon)
+
+
+def test_when_luad_has_ended_nobody_of_it_is_left_however_long_they_take(tmp_path: Path) -> None:
+    """The keeper in reserve and its process may be slow to go: luad waits for them."""
+    daemon = besieged(tmp_path)
+    daemon.write_job("tick", job("tick", seconds=3600))
+    with daemon:
+        spawner = spawner_of(daemon)
+        while len(family := list(children_of(spawner))) < 2:
+            os.sched_yield()
+        with tampered("exit_group", "delay_enter=1000000", *family):
+            daemon.stop()
+            left = [pid for pid in (spawner, *family) if Path(f"/proc/{pid}").exists()]
+    assert left == []
 
 
 BOMB = """
