@@ -160,14 +160,15 @@ class Book:
         for periods in self.periods.values():
             yield from periods
 
-    def in_force(self, job_id: str, steady: int) -> list[Job]:
-        """The definition that a job had at that instant; several if it changed in it."""
+    def in_force(self, job_id: str, steady: int, within: int = 0) -> list[Job]:
+        """The definition that a job had at that instant; several if it changed in it, or *within* so many
+        ms before it."""
         latest: Job | None = None
         found: list[Job | None] = []
         for at, job in self.changes[job_id]:
             if at > steady:
                 break
-            if at == steady:
+            if at >= steady - within:
                 found.append(latest)
             latest = job
         return [job for job in (*found, latest) if job is not None]

@@ -116,8 +116,9 @@ def none_after_removal(book: Book) -> Iterator[str]:
 def of_a_live_definition(book: Book) -> Iterator[str]:
     """I6: what is started is a definition that is in force then."""
     for start in book.starts:
-        known = [each.revision for each in book.in_force(start.job_id, start.steady - start.waited)]
-        if book.definitions[start.job_id] and known and start.revision not in known:
+        decided = start.steady - start.waited
+        known = [each.revision for each in book.in_force(start.job_id, decided, start.within)]
+        if known and start.revision not in {*known, ""}:
             yield f"I6: {start} is none of {known}"
 
 
@@ -220,7 +221,7 @@ def in_its_time(book: Book) -> Iterator[str]:
         jobs = [
             each.job
             for each in book.definitions[start.job_id]
-            if each.job.revision == start.revision
+            if start.revision in {each.job.revision, ""}
         ]
         if not jobs:
             continue

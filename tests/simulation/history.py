@@ -151,9 +151,10 @@ class Settled(_Fact):
 
 @dataclass(frozen=True, slots=True)
 class Started(_Fact):
-    """An attempt's process was started. *revision*: of the definition it was started with; *is_forced*:
-    somebody asked for it whatever its overlap policy says; *waited*: since when it was decided, because
-    nothing could be written meanwhile."""
+    """An attempt's process was started. *revision*: of the definition it was started with, "" where nobody
+    knows; *is_forced*: somebody asked for it whatever its overlap policy says; *waited*: since when it was
+    decided, because nothing could be written meanwhile; *within*: or it was decided at some time in so many
+    ms before, and nobody knows when."""
 
     run_id: str
     attempt: int
@@ -161,6 +162,7 @@ class Started(_Fact):
     revision: str
     is_forced: bool = False
     waited: int = 0
+    within: int = 0
 
 
 @dataclass(frozen=True, slots=True)

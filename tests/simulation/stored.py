@@ -159,14 +159,22 @@ def _processes(rows: Iterable[RunRow], tries: Iterable[Any]) -> list[Fact]:
         run = row.run
         spans = [
             (each["attempt"], each["started_at"], each["ended_at"], each["end_kind"])
-            for each in of_run[run.id]
+            for each in sorted(of_run[run.id], key=lambda each: int(each["attempt"]))
         ]
         if not spans and run.state in _RAN:
             kind = run.ending.kind if run.ending else None
             spans = [(run.attempt, run.started_at, run.ending and run.ending.at, kind)]
+        since = run.claimed_at
         for number, begin, end, kind in spans:
             if begin is not None:
-                found.append(Started(begin, begin, run.id, number, run.job_id, run.revision))
+                # A row tells the definition of its last attempt alone, and not when that was decided.
+                revision = run.revision if number == run.attempt else ""
+                found.append(
+                    Started(
+                        begin, begin, run.id, number, run.job_id, revision, within=begin - since
+                    )
+                )
                 if end is not None:
                     found.append(Ended(end, end, run.id, number, EndKind(kind)))
+            since = since if end is None else end
     return found

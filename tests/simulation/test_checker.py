@@ -44,6 +44,7 @@ from luad.core.model import (
     MINUTE,
     SECOND,
     CatchUp,
+    Cron,
     EndKind,
     Interval,
     Job,
@@ -223,6 +224,31 @@ def test_i2_an_interval_off_its_beat_after_the_clock_was_set() -> None:
     assert broken(log, [row(1), early], 150) == {"I2"}
 
 
+def test_i2_a_cron_line_that_is_silent_where_the_clock_comes_by_again() -> None:
+    """Instants that a row of a whole span stood for come again, and then they have their own."""
+    back, back_at = -185 * MINUTE, at(190)
+    log = [
+        up(),
+        installed(job=replace(JOB, schedule=Cron("0 * * * *"))),
+        down(-0.5),
+        up(190),
+        started(3, wall=back_at, steady=back_at),
+        Ended(back_at + 1, back_at + 1, "run_3", 1, EndKind.RETURNED),
+        Stepped(back_at + 2 + back, back_at + 2, back),
+    ]
+    rows = [
+        skip(0, 2, Reason.COALESCED, decided=190),
+        row(3, claimed_at=back_at, trigger=Trigger.CATCHUP, ended_at=back_at + 1),
+    ]
+    later = {"steady": at(70) - back}
+    assert broken(log, rows, 70, **later) == {"I2"}
+    log += [
+        started(1, steady=at(60) - back),
+        Ended(at(61), at(61) - back, "run_1", 1, EndKind.RETURNED),
+    ]
+    assert broken(log, [*rows, row(1)], 70, **later) == set()
+
+
 def test_i3_an_attempt_that_is_started_twice() -> None:
     facts, rows = ran(1)
     again = [started(1, wall=at(62), steady=at(62)), ended(1, after=3 * MINUTE)]
@@ -296,6 +322,14 @@ def test_i6_a_start_of_a_definition_that_is_not_in_force() -> None:
     facts, rows = ran(1)
     newer = installed(59, replace(JOB, revision="r2"))
     assert broken([up(), installed(1), newer, *facts], rows, 90) == {"I6"}
+    facts[0] = started(
+        1, within=2 * MINUTE
+    )  # as a row tells it: it was decided before the edit, maybe
+    assert broken([up(), installed(1), newer, *facts], rows, 90) == set()
+    facts[0] = started(1, within=MINUTE // 2)
+    assert broken([up(), installed(1), newer, *facts], rows, 90) == {"I6"}
+    facts[0] = started(1, revision="")
+    assert broken([up(), installed(1), newer, *facts], rows, 90) == set()
 
 
 def test_i6_a_run_for_an_instant_at_which_nothing_was_due() -> None:
@@ -364,6 +398,29 @@ def test_i8_a_process_that_outlives_its_daemon_beside_the_next_run() -> None:
     log = [up(), installed(1, long), started(1), down(70), up(71), started(2), ended(2)]
     log += [ended(1, kind=EndKind.LOST, after=90 * MINUTE)]
     assert broken(log, [row(1, state=RunState.LOST), row(2)], 170) == {"I8"}
+
+
+def test_i8_an_attempt_beside_the_one_before_it() -> None:
+    """Even where runs may go on side by side, the attempts of one may not."""
+    job = replace(
+        JOB, overlap=Overlap.ALLOW, max_running=9, retry=Retry(2, 0), timeout_ms=10 * HOUR
+    )
+    log = [up(), installed(1, job), started(1), started(1.1, 2, "run_1")]
+    log += [ended(1, after=10 * MINUTE, kind=EndKind.RAISED), ended(1.1, 2, "run_1", after=HOUR)]
+    assert "I8" in broken(log, [row(1, attempt=2)], 100)
+    log[3], log[4] = ended(1, kind=EndKind.RAISED), started(1.1, 2, "run_1")
+    assert broken(log, [row(1, attempt=2)], 100) == set()
+
+
+def test_i8_a_queue_of_more_than_one() -> None:
+    job = replace(JOB, overlap=Overlap.QUEUE, timeout_ms=10 * HOUR)
+    log = [up(), installed(1, job), started(1), ended(1, after=2 * HOUR + MINUTE)]
+    log += [started(3.1, run_id="run_2"), ended(3.1, run_id="run_2")]
+    first, second = row(1, ended_at=at(181)), row(2, started_at=at(186), ended_at=at(187))
+    assert broken(log, [first, second, skip(3, 3, Reason.OVERLAP)], 230) == set()
+    log += [started(3.2, run_id="run_3"), ended(3.2, run_id="run_3")]
+    third = row(3, started_at=at(192), ended_at=at(193))
+    assert broken(log, [first, second, third], 230) == {"I8"}
 
 
 def tries(
@@ -452,6 +509,8 @@ def test_i13_a_row_that_changes_after_its_end() -> None:
         assert "I13" in broken([*log, was], [row(1, **changes)], 90)
     other = Settled(at(63), at(63), "run_1", facts_of(run(1, reason=Reason.REQUESTED)))
     assert broken([*log, other, was], rows, 90) == {"I13"}
+    gone = [replace(each, run_id="run_gone") for each in (other, was)]  # by retention
+    assert broken([*log, *gone], rows, 90) == {"I13"}
 
 
 def test_i14_something_that_grows_or_is_too_much() -> None:
@@ -464,7 +523,9 @@ def test_i14_something_that_grows_or_is_too_much() -> None:
     limits = {"memory": Limit(most=10, growth=1)}
     assert broken([up(), *samples(steady)], [], 50, limits=limits) == set()
     assert broken([up(), *samples(growing)], [], 50, limits=limits) == {"I14"}
-    assert broken([up(), *samples([11, *steady])], [], 50, limits=limits) == {"I14"}
+    limits = {"memory": Limit(most=10)}
+    assert broken([up(), *samples(growing)], [], 50, limits=limits) == set()
+    assert broken([up(), *samples([*steady, 11])], [], 50, limits=limits) == {"I14"}
 
 
 def test_i15_a_schedule_that_is_late_although_everything_is_well_again() -> None:

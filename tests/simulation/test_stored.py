@@ -103,6 +103,7 @@ def test_what_a_real_store_holds_keeps_the_promises(database: Path) -> None:
         ),
         ("DELETE FROM runs WHERE {flaky} AND occurrence = {last} - 60000", "I4"),
         ("UPDATE runs SET scheduled_for = scheduled_for + 7 WHERE {flaky}", "I6"),
+        ("UPDATE runs SET revision = 'another' WHERE {flaky}", "I6"),
         ("UPDATE attempts SET ended_at = ended_at + 120000 WHERE attempt = 1", "I8"),
         ("UPDATE attempts SET end_kind = 'returned' WHERE attempt = 1", "I9"),
         ("UPDATE attempts SET ended_at = ended_at + 900000 WHERE attempt = 2", "I10"),

@@ -61,6 +61,8 @@ ONE = """(
         ("DELETE FROM runs WHERE id = ONE", "I4: job-3"),
         ("UPDATE runs SET state = 'running' WHERE id = ONE", "I15: "),
         ("UPDATE runs SET state = 'skipped' WHERE id = ONE", "I6: "),
+        ("UPDATE runs SET claimed_at = fire_at - 1 WHERE id = ONE", "I1: run_"),
+        ("UPDATE runs SET end_at = end_at + 30000 WHERE id = ONE", "I8: "),
     ],
 )
 def test_a_database_that_tells_another_story_is_noticed(

@@ -1,11 +1,15 @@
 """What must hold after a soak: the promises, by database and ledger; and that nothing grew.
 
+The checker of the simulated months judges the database; what the handlers wrote down themselves, in the
+ledger, is held against it here.
+
 Every function returns what is wrong, in words; an empty list is a good answer.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +17,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from scene import Scene, Witnessed
+
+from luad.clock import wall_ms
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "simulation"))
+
+from checker import violations
+from history import Stopped
+from stored import history_of
 
 MB = 1 << 20
 MOST_GROWTH_MB = 1.0  # for 10,000 runs
@@ -91,9 +103,16 @@ def promises(scene: Scene, database: Path) -> list[str]:
             *_witnessed_once(witnessed),
             *_has_rows(connection, witnessed),
             *_never_at_once(witnessed),
+            *_by_the_checker(database),
         ]
     finally:
         connection.close()
+
+
+def _by_the_checker(database: Path) -> list[str]:
+    """Its daemon has stopped: what is open may wait for the next one."""
+    now = wall_ms()
+    return violations(history_of(database, [Stopped(now - 1, now - 1)], until=now))
 
 
 def _is_sound(connection: sqlite3.Connection) -> list[str]:
