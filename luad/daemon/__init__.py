@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -28,7 +29,17 @@ def main(settings: Settings) -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Whoever has just changed a file need not wait until luad can be told so: it reads them anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _leave_no_core()
     gc.disable()  # importing and loading make no garbage; the daemon switches it on once it is ready
     from luad.daemon.launch import run_daemon  # noqa: PLC0415 - the command line reads settings without it
 
     return run_daemon(settings)
+
+
+def _leave_no_core() -> None:
+    """A file with the memory of whoever crashes, luad or one of its runs, would hold every secret it knew.
+
+    A handler that wants one for itself may raise the limit again.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

@@ -1,7 +1,7 @@
 """Secrets go in by every road there is, and come out nowhere but where that is meant.
 
 Every road has its own canary; the logs, every answer of the API, everything the command line prints, the
-database with its companions, and the processes are searched for all of them.
+database with its companions, the processes and what they leave when they crash are searched for all of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import resource
 import socket
 import sqlite3
 import sys
@@ -151,6 +152,22 @@ def answers(daemon: LiveDaemon) -> Iterator[tuple[str, bytes]]:
     yield "/v1/config/reload", ask(daemon, "/v1/config/reload", {})
 
 
+def listen(daemon: LiveDaemon, heard: bytearray) -> threading.Thread:
+    """Collect what everybody is told of while it happens, until the daemon ends."""
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(daemon.socket))
+    client.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    def read() -> None:
+        with client:
+            while piece := client.recv(65_536):
+                heard.extend(piece)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    return thread
+
+
 def printed(daemon: LiveDaemon) -> Iterator[tuple[str, bytes]]:
     """Yield what the command line says."""
     for command in (
@@ -207,6 +224,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         "CREDENTIALS_DIRECTORY": str(folder / "credentials"),
     }
     daemon = LiveDaemon(folder, "--config", str(folder / "luad.yaml"), env=environ)
+    # As in most containers: whoever crashes would leave all its memory in a file where it stands.
+    daemon.launcher = ("prlimit", "--core=unlimited:unlimited", "env", f"--chdir={folder}")
+    heard = bytearray()
     daemon.write_handler("work", HANDLERS)
     for name, handler in (
         ("leak", "leak"),
@@ -219,6 +239,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         daemon.write_job(name, JOB.format(name=name, handler=handler, fails=fails, **SECRET))
     daemon.write_job("broken", BROKEN.replace("SECRET", SECRET["broken"]))
     with daemon:
+        listener = listen(daemon, heard)
         made = {
             "name": "made", "handler": "work:leak", "schedule": {"type": "interval", "seconds": 86_400},
             "env": {"API_KEY": SECRET["made"]}, "metadata": {"part": SECRET["address"]},
@@ -237,12 +258,16 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             "processes": processes,
             "stored": dict(stored(daemon)),
         }
+        cores = {place: _core_limit(place) for place in processes if place.startswith("cmdline")}
         daemon.luad("cancel", "@last", "--kill", check=False)
     daemon.drain_log()
+    listener.join()
+    found["answers"]["/v1/events"] = bytes(heard)
     found["logged"] = {each["event"]: b"" for each in daemon.lines}
     for line in daemon.lines:
         found["logged"][line["event"]] += json.dumps(line).encode() + b"\n"
-    yield {"found": found, "token": token.encode(), "daemon": daemon}
+    left = [path for path in folder.rglob("core*") if path.is_file()]
+    yield {"found": found, "token": token.encode(), "cores": cores, "left": left}
     server.shutdown()
     server.server_close()
 
@@ -257,6 +282,11 @@ def _processes(daemon: LiveDaemon) -> Iterator[tuple[str, bytes]]:
             yield f"environ {pid}", (folder / "environ").read_bytes()
 
 
+def _core_limit(place: str) -> int:
+    """How many bytes that process may leave behind when it crashes."""
+    return resource.prlimit(int(place.removeprefix("cmdline ")), resource.RLIMIT_CORE)[0]
+
+
 def roads_in(text: bytes) -> set[str]:
     return {each.split(b"-")[1].decode() for each in CANARY.findall(text)}
 
@@ -268,6 +298,8 @@ def test_every_secret_has_reached_whom_it_is_for(told: Any) -> None:
     assert b"said *** ***" in logged["run.output"], logged["run.output"]
     for name in ("leak", "fails", "made"):
         assert f'"job": "{name}"'.encode() in logged["run.ended"]
+    assert b'"ending": "signalled", "signal": 6' in logged["run.ended"], "one has crashed"
+    assert told["found"]["answers"]["/v1/events"].count(b"event: run.") > 10
 
 
 @pytest.mark.parametrize("kind", ["logged", "answers", "printed", "stored", "processes"])
@@ -290,6 +322,13 @@ def _meant(kind: str, place: str) -> set[str]:
     if kind == "processes" and place.startswith("environ"):
         return {"passed"}  # what pass_env says
     return set()
+
+
+def test_nobody_leaves_a_core_file_it_would_hold_every_secret(told: Any) -> None:
+    """Whose memory is kept is not for luad to say when the kernel hands it to a program: see core(5)."""
+    assert len(told["cores"]) >= 4, "the daemon, the spawner, a keeper and a handler"
+    assert set(told["cores"].values()) == {0}
+    assert told["left"] == []
 
 
 def test_a_jobs_metadata_are_shown(told: Any) -> None:
