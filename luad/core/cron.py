@@ -89,10 +89,14 @@ def compile_cron(expression: str) -> CronRule:
 def next_after(rule: CronRule, zone: ZoneInfo, after: Instant) -> Instant | None:
     """Find the first instant strictly after *after* at which *rule* fires in *zone*.
 
-    None when that would be later than the year 9997.
+    None when that would be later than the year 9997; and for a search that stands still, which would
+    never let whoever asks for what comes next come to an end.
     """
-    if after >= END:
-        return None
+    found = None if after >= END else _first_match(rule, zone, after)
+    return found if found is None or found > after else None
+
+
+def _first_match(rule: CronRule, zone: ZoneInfo, after: Instant) -> Instant | None:
     after = max(after, BEGIN)
     _, end, offset, reached = stretch_at(zone, after)
     # `seen` is how far the wall clock has been asked about. A fixed time that the clock had already

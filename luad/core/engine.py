@@ -268,6 +268,9 @@ class Engine:
                 due = due_until(entry.job, entry.grid_at, entry.handled_until, now, cause)
             self._ledger.apply(entry, due, now)
         self._state.timetable.rearm(group, last.scheduled_for)
+        if group.pending is None:
+            for name in group.members:
+                self._state.tell_if_stuck(name, schedule)
 
     def _end_overdue_pause(self, entry: Entry, now: Instant, cause: Reason) -> None:
         """End a pause that was over before *now*: what came due after it is not skipped."""

@@ -18,6 +18,7 @@ from luad.core.model import (
     NO_OVERLAY,
     AlertPolicy,
     AlertState,
+    Cron,
     Instant,
     Interval,
     Job,
@@ -26,6 +27,7 @@ from luad.core.model import (
     Overlay,
     Pause,
     Run,
+    Schedule,
     Skip,
     Wanted,
 )
@@ -169,8 +171,14 @@ class State:
         """Put a job on the timetable, where it waits for what comes after `handled_until`."""
         if entry.job.enabled:
             self.timetable.add(entry.job, entry.grid_at, entry.handled_until)
+            self.tell_if_stuck(entry.job.name, entry.job.schedule)
         if entry.pause is not None and entry.pause.until is not None:
             self.timetable.set_alarm(Alarm("resume", entry.job.name), entry.pause.until)
+
+    def tell_if_stuck(self, name: str, schedule: Schedule) -> None:
+        """A cron line always has a next time: one for which none is found will not run any more."""
+        if isinstance(schedule, Cron) and self.timetable.pending(name) is None:
+            self.log("job.stuck", level="error", job=name, error="no next time is found")
 
     def follow_clock_back(self, entry: Entry, now: Instant) -> None:
         """Let *entry*, which has been looked after beyond *now*, wait for what comes after *now*.

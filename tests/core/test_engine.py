@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,6 +21,7 @@ from luad.core.events import (
     DrainRequested,
     ExtendSkip,
     InstallJob,
+    Log,
     PauseRequested,
     RecordSkip,
     RemoveJob,
@@ -571,6 +573,29 @@ def test_ten_years_ahead_is_one_run_not_three_hundred_million() -> None:
     bench.step_clock(3650 * 86_400)
     assert len(bench.started()) == 1
     assert len(bench.skips()) == 2
+
+
+def test_a_search_that_stands_still_ends_its_own_job_and_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No line and no zone is known to do that; one that did would hold the loop for ever."""
+    lines = [make_job(name, EVERY_MINUTE, overlap=Overlap.ALLOW) for name in ("one", "two")]
+    bench = Bench(*lines, make_job("beat", overlap=Overlap.ALLOW, max_running=9))
+    bench.go_to(60)
+    monkeypatch.setattr("luad.core.cron.next_civil", lambda _, after: after)
+    for seconds in (120, 180, 240):
+        bench.go_to(seconds)
+    by_job = Counter(run.job_name for run in bench.claims())
+    assert by_job == {"one": 2, "two": 2, "beat": 4}
+    bench.load(*lines, make_job("three", EVERY_MINUTE))
+    told = [
+        (each.level, each.fields["job"]) for each in bench.all(Log) if each.event == "job.stuck"
+    ]
+    assert told == [("error", name) for name in ("one", "two", "three")]
+    assert bench.engine.next_occurrence_of("one") is None
+    monkeypatch.undo()
+    bench.load(make_job("one", EVERY_MINUTE, timeout_ms=1))
+    assert bench.engine.next_occurrence_of("one") is not None
 
 
 def test_an_interval_keeps_its_cadence_when_the_clock_goes_back() -> None:

@@ -158,7 +158,7 @@ MUTANTS: Final = (
         "robfig/cron 541, rundeck 3234",
         "A fixed time that the clock jumps over in spring does not run that day.",
         ("I4",),
-        "luad.core.cron:next_after",
+        "luad.core.cron:_first_match",
         (
             ("if skipped and not rule.follows_real_time:", "if False:"),
             ("if rule.follows_real_time and (skipped", "if (skipped"),
@@ -169,7 +169,7 @@ MUTANTS: Final = (
         "sentry 66868, celery beat 9653",
         "A fixed time that the clock jumps over in spring runs by the offset of before.",
         ("I1", "I4", "I6"),
-        "luad.core.cron:next_after",
+        "luad.core.cron:_first_match",
         (("return start\n", "return civil - offset + 3_600_000\n"),),
     ),
     Mutant(
@@ -177,7 +177,7 @@ MUTANTS: Final = (
         "celery beat 1604",
         "A fixed time runs in both passes of the hour that autumn repeats.",
         ("I3", "I4", "I6"),
-        "luad.core.cron:next_after",
+        "luad.core.cron:_first_match",
         (("if reached > seen and not rule.follows_real_time:", "if False:"),),
     ),
     Mutant(
@@ -185,7 +185,7 @@ MUTANTS: Final = (
         "celery beat 10107",
         "What follows real time stands still in the hour that autumn repeats.",
         ("I4",),
-        "luad.core.cron:next_after",
+        "luad.core.cron:_first_match",
         (("if reached > seen and not rule.follows_real_time:", "if reached > seen:"),),
     ),
     # --- the clock is stepped ---
