@@ -156,17 +156,29 @@ def small_disk(folder: Path, size: str) -> Iterator[bool]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@contextmanager
+def full_disk(daemon: LiveDaemon) -> Iterator[None]:
+    """Whatever room luad makes for itself is taken as well."""
+    is_over = threading.Event()
+
+    def fill_again() -> None:
+        while not is_over.wait(0.01):
+            fill(daemon.state / "filler")
+
+    thread = threading.Thread(target=fill_again)
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()
+    (daemon.state / "filler").unlink()
+
+
 def test_a_full_disk_stops_runs_until_there_is_room(tmp_path: Path) -> None:
     """The disk is 1 MB; the log of writes alone would grow to sixteen."""
     daemon = besieged(tmp_path)
     with small_disk(daemon.state, "1m") as is_small, daemon:
         daemon.wait_for("run.ended", job="tick")
-        if is_small:
-            fill(daemon.state / "filler")
-            daemon.wait_for("store.unavailable")
-            (daemon.state / "filler").unlink()
-            daemon.wait_for("store.recovered")
-        daemon.wait_for("run.ended", job="tick", status="succeeded")
+        survive(daemon, full_disk if is_small else locked_by_somebody)
         assert_every_second_has_its_row(daemon)
 
 
@@ -185,23 +197,6 @@ def note(word, job):
     with open(FOLDER + "/slow", "a") as file:
         file.write(f"{word} {job.run_id}\\n")
 """
-
-
-@contextmanager
-def full_disk(daemon: LiveDaemon) -> Iterator[None]:
-    """Whatever room luad makes for itself is taken as well."""
-    is_over = threading.Event()
-
-    def fill_again() -> None:
-        while not is_over.wait(0.01):
-            fill(daemon.state / "filler")
-
-    thread = threading.Thread(target=fill_again)
-    thread.start()
-    yield
-    is_over.set()
-    thread.join()
-    (daemon.state / "filler").unlink()
 
 
 @pytest.mark.parametrize(
