@@ -77,6 +77,36 @@ def test_check_shows_the_place_and_what_to_write(luad: Any, shop: Path) -> None:
     assert "Checked 2 files: 1 ok, 2 errors, 0 warnings in 1 file.  2 fixable" in result.err
 
 
+def test_check_finds_what_no_run_could_import(luad: Any, shop: Path) -> None:
+    (shop / "handlers/torn.py").write_text("def run(:\n")
+    (shop / "handlers/poor.py").write_text("\nimport no_such_package\n")
+    (shop / "handlers/mean.py").write_text("import os\nos._exit(0)\n")
+    handlers = {"a": "app:wrk", "b": "ap:work", "c": "torn:run", "d": "poor:run", "e": "mean:run"}
+    for name, handler in handlers.items():
+        (shop / f"jobs.d/{name}.yaml").write_text(
+            f"name: {name}\nhandler: {handler}\nschedule: {{type: interval, every: 1h}}\n"
+        )
+    result = luad("check", "--json")
+    assert result.code == 1
+    found = {
+        each["job"]: (each["code"], each["location"]["row"], each["location"]["column"])
+        for each in result.json
+    }
+    assert found == {
+        "a": ("LU301", 2, 14),
+        "b": ("LU304", 2, 10),
+        "c": ("LU302", 2, 10),
+        "d": ("LU302", 2, 10),
+        "e": ("LU302", 2, 10),
+    }
+    help_of = {each["job"]: each["help"] for each in result.json}
+    assert "did you mean `work`?" in help_of["a"]
+    assert "did you mean `app`?" in help_of["b"]
+    assert "handlers/torn.py:1" in help_of["c"]
+    assert "handlers/poor.py:2" in help_of["d"]
+    assert luad("check", "--no-import").code == 0
+
+
 def test_check_json_is_a_list_that_adapters_know(luad: Any, shop: Path) -> None:
     (shop / "jobs.d/broken.yaml").write_text(BROKEN)
     result = luad("check", "--format", "json")

@@ -149,6 +149,27 @@ def test_where_others_may_write_luad_takes_no_orders(
         assert f"{what} cannot be trusted" in doctor.stdout
 
 
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        ("handlers", "the folder of handlers"),
+        ("handlers/work.py", "a handler"),
+        ("state", "the state folder"),
+        ("luad.yaml", "luad.yaml"),
+    ],
+)
+def test_what_is_somebody_elses_gives_luad_no_orders(tmp_path: Path, place: str, what: str) -> None:
+    (tmp_path / "luad.yaml").write_text("timezone: UTC\n")
+    (tmp_path / "state").mkdir(mode=0o700)
+    daemon = besieged(tmp_path, "--config", str(tmp_path / "luad.yaml"))
+    os.chown(tmp_path / place, 65534, -1)
+    refused = _served(daemon)
+    assert refused.returncode == 78, refused.stderr
+    assert f"{what} cannot be trusted" in refused.stderr
+    assert f"run: chown root {tmp_path / place}" in refused.stderr
+    assert not list((tmp_path / "state").iterdir())
+
+
 def test_who_says_so_has_luad_trust_such_places(tmp_path: Path) -> None:
     daemon = besieged(tmp_path, env={"LUAD_PERMIT_INSECURE": "yes"})
     daemon.handlers.chmod(0o777)
