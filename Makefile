@@ -46,7 +46,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.installed
-	@for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 simulate: SEEDS ?= 10000
 simulate: FIRST ?= 0
