@@ -95,7 +95,8 @@ class LastGood(ABC, Generic[T]):
         self._entries: dict[str, _Entry[T]] = {}
         self._loaded: LoadedFiles[T] = LoadedFiles()  # what is in force now
         self._is_fresh = True
-        self._doubtful: frozenset[str] = frozenset()
+        self._doubtful: Mapping[str, FileVersion | None] = {}
+        self._staying: dict[str, frozenset[str]] = {}  # by doubtful file, the names it still says
 
     # --- what an item is ---
 
@@ -141,14 +142,15 @@ class LastGood(ABC, Generic[T]):
         files: Mapping[str, FileVersion],
         *,
         unread: Collection[str] = (),
-        doubtful: Collection[str] = (),
+        doubtful: Mapping[str, FileVersion | None] | None = None,
         now: Instant | None = None,
     ) -> LoadedFiles[T]:
         """Return what *files*, a complete snapshot by shown path, ask for.
 
         Nothing is known of the files in the folders *unread*: what they said stays as it is. Those that
-        are *doubtful* may have gone: what they said stays unless another file says it, too, as it does
-        once a file has been renamed.
+        are *doubtful* may have gone, or lost a part: *files* has them as they were, *doubtful* what stands
+        there meanwhile. What they have lost stays unless another file says it, too, as it does once a file
+        has been renamed; what they still say is theirs.
 
         When nothing has changed the answer is the same object as before.
         """
@@ -160,10 +162,14 @@ class LastGood(ABC, Generic[T]):
         ]
         absent = [path for path in entries if path not in files]
         gone = [path for path in absent if os.path.dirname(path) not in unread]  # noqa: PTH120 - text
-        is_as_before = not self._is_fresh and self._doubtful == frozenset(doubtful)
+        doubtful = doubtful or {}
+        is_as_before = not self._is_fresh and self._doubtful == doubtful
         if not changed and not gone and is_as_before:
             return self._loaded
-        self._doubtful = frozenset(doubtful)
+        self._doubtful = doubtful
+        self._staying = {
+            path: self._names_in(path, version, now) for path, version in doubtful.items()
+        }
         for path in gone:
             del entries[path]
         for path in absent:
@@ -183,11 +189,17 @@ class LastGood(ABC, Generic[T]):
             return Parsed(path, (), (version.problem,), is_broken=is_broken)
         return self.parse(path, version.data, now)
 
+    def _names_in(
+        self, path: str, version: FileVersion | None, now: Instant | None
+    ) -> frozenset[str]:
+        items = self._read(path, version, now).items if version is not None else ()
+        return frozenset(map(self.name_of, items))
+
     def _resolve(self) -> LoadedFiles[T]:
         """Decide which file's item is in force for every name, and keep old objects where equal."""
         before = self._loaded.wanted
         paths = sorted(self._entries)
-        clashes = self._clashes([path for path in paths if path not in self._doubtful])
+        clashes = self._clashes(paths)
         wanted: dict[str, T] = {}
         problems: list[Problem] = []
         stale: list[str] = []
@@ -263,8 +275,12 @@ class LastGood(ABC, Generic[T]):
         claims: dict[str, list[str]] = {}
         has_clash = False
         for path in paths:
+            staying = self._staying.get(path)
             for each in self._entries[path].claimed:
-                claimants = claims.setdefault(self.name_of(each), [])
+                name = self.name_of(each)
+                if staying is not None and name not in staying:
+                    continue  # whoever says it now may have it
+                claimants = claims.setdefault(name, [])
                 claimants.append(path)
                 has_clash = has_clash or len(claimants) > 1
         if not has_clash:
@@ -273,7 +289,7 @@ class LastGood(ABC, Generic[T]):
         clashes: dict[str, list[Problem]] = {}
         for path in paths:
             parsed = self._entries[path].parsed
-            if parsed is None or parsed.is_broken:
+            if parsed is None or parsed.is_broken or path in self._doubtful:
                 continue
             lost = [
                 (each, holder)

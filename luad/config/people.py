@@ -284,12 +284,12 @@ class PeopleCatalogue:
         files: Mapping[str, FileVersion],
         *,
         unread: Collection[str] = (),
-        doubtful: Collection[str] = (),
+        doubtful: Mapping[str, FileVersion | None] | None = None,
     ) -> LoadedPeople:
         """Return what *files*, a complete snapshot by shown path, say.
 
         Nothing is known of the files in the folders *unread*: their people stay as they are. So do those
-        of files that are *doubtful*, unless another file has them now.
+        that files which are *doubtful* have lost, unless another file has them now.
         """
         loaded = self._files.update(files, unread=unread, doubtful=doubtful)
         return LoadedPeople(loaded.wanted, loaded.problems, loaded.stale)

@@ -54,14 +54,14 @@ class Snapshot:
     not be read are *unread*, and nothing is said about their files but what was known before.
 
     *recheck_in_ms*: something has not settled; read again after that time. *doubtful*: the files that
-    have not, shown as they were.
+    have not, shown in *files* as they were, and here as what stands there meanwhile; None: nothing does.
     """
 
     files: Mapping[str, FileVersion]
     problems: tuple[Problem, ...] = ()
     recheck_in_ms: int | None = None
     unread: frozenset[str] = frozenset()
-    doubtful: frozenset[str] = frozenset()
+    doubtful: Mapping[str, FileVersion | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class _Known:
     signature: Signature
     is_racy: bool = False
     doubtful_since: Instant | None = None  # emptied, cut short or gone, not believed yet
-    doubted: bytes = b""  # what stands there meanwhile
+    doubted: FileVersion | None = None  # what stands there meanwhile
 
 
 @dataclass(slots=True)
@@ -115,16 +115,14 @@ class SnapshotReader:
         if not is_settled:
             self._doubt_the_vanished(seen, now)
         self._known = seen
-        doubts = {
-            path: each.doubtful_since
-            for path, each in seen.items()
-            if each.doubtful_since is not None
-        }
-        recheck = max(0, min(doubts.values()) + self.settle_ms - now) if doubts else None
+        doubted = {path: each for path, each in seen.items() if each.doubtful_since is not None}
+        since = min((each.doubtful_since or now for each in doubted.values()), default=None)
+        recheck = max(0, since + self.settle_ms - now) if since is not None else None
         if must_read_again:
             recheck = self.settle_ms if recheck is None else min(self.settle_ms, recheck)
         files = {path: seen[path].version for path in sorted(seen)}
-        return Snapshot(files, tuple(problems), recheck, frozenset(unread), frozenset(doubts))
+        doubtful = {path: each.doubted for path, each in doubted.items()}
+        return Snapshot(files, tuple(problems), recheck, frozenset(unread), doubtful)
 
     def _folder_problem(self, folder: Path) -> Problem | None:
         if self.permit_insecure:
@@ -172,10 +170,10 @@ class SnapshotReader:
         if known is not None and version.problem is None and not is_settled:
             is_in_place = known.signature[:1] in {(), signature[:1]}  # () of one that was gone
             if _may_go_on(known.version.data, version.data, is_in_place=is_in_place):
-                is_as_before = known.doubtful_since is not None and known.doubted == version.data
+                is_as_before = known.doubtful_since is not None and known.doubted == version
                 since = _no_later(known.doubtful_since, now) if is_as_before else now
                 if now - since < self.settle_ms:
-                    return _Known(known.version, signature, True, since, version.data)
+                    return _Known(known.version, signature, True, since, version)
         return _Known(version, signature, is_racy)
 
     def _load(self, path: str, folder: Path) -> tuple[FileVersion, os.stat_result | None]:

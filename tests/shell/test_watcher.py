@@ -186,7 +186,9 @@ def test_a_document_that_is_gone_is_kept_until_that_has_settled(jobs: Path) -> N
     draft.replace(path)
     kept = reader.read(NOW)
     assert names(kept) == {"a.yaml": DOCUMENTS.encode()}
-    assert kept.doubtful == {str(path)}
+    (doubted,) = kept.doubtful.values()
+    assert doubted is not None
+    assert (doubted.path, doubted.data) == (str(path), fewer.encode())
     assert names(reader.read(NOW + 1_000)) == {"a.yaml": fewer.encode()}
 
 
@@ -220,16 +222,18 @@ def test_what_is_doubted_is_named_and_a_clock_that_is_set_back_does_not_make_dou
     for name in ("a", "b", "c"):
         (jobs / f"{name}.yaml").write_text(f"{name}: 1\n{name}{name}: 2\n")
     reader = SnapshotReader([jobs], settle_ms=1_000)
-    assert reader.read(NOW).doubtful == frozenset()
+    assert reader.read(NOW).doubtful == {}
     (jobs / "a.yaml").unlink()
     (jobs / "b.yaml").write_text("")
     (jobs / "c.yaml").write_text("c: 1\n")
-    doubtful = {str(jobs / f"{name}.yaml") for name in ("a", "b", "c")}
-    assert reader.read(NOW).doubtful == doubtful
+    doubtful = {
+        Path(path).name: each and each.data for path, each in reader.read(NOW).doubtful.items()
+    }
+    assert doubtful == {"a.yaml": None, "b.yaml": b"", "c.yaml": b"c: 1\n"}
     yesterday = NOW - 86_400_000
     assert reader.read(yesterday).recheck_in_ms == 1_000
     settled = reader.read(yesterday + 1_000)
-    assert settled.doubtful == frozenset()
+    assert settled.doubtful == {}
     assert names(settled) == {"b.yaml": b"", "c.yaml": b"c: 1\n"}
 
 
