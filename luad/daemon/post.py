@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
@@ -68,7 +69,18 @@ class PostOffice:
         if count:
             self._log(Log("message.interrupted", {"count": count}, "warning"))
         waiting = await self._store.mail.undelivered()
-        await asyncio.gather(*(self.deliver(message) for message in waiting))
+        await asyncio.gather(*(self._take_up(message) for message in waiting))
+
+    async def _take_up(self, message: Message) -> None:
+        """Deliver an alert that an earlier daemon has left; what it had begun with a channel that there
+        is not any more has failed, or every start would take it up again."""
+        await self.deliver(message)
+        person = self._people.get(message.user)
+        there = [each.name for each in person.channels] if person else []
+        now = self._clock.now().wall
+        with suppress(StoreUnavailableError):
+            for delivery in await self._store.mail.give_up(message.id, there, now):
+                self._log(Log("message.failed", _fields(message, delivery), "warning"))
 
     async def send(self, messages: Sequence[Message]) -> Sequence[Delivery]:
         """Store *messages*, try every channel of theirs once, and return what became of each."""
@@ -139,15 +151,7 @@ class PostOffice:
 
     def _tell(self, channel: Channel, delivery: Delivery, message: Message) -> None:
         self._on_outcome(channel.kind.value, delivery.state.value)
-        fields = {
-            "message_id": message.id,
-            "user": message.user,
-            "channel": delivery.channel,
-            "job": message.job_name,
-            "run_id": message.run_id,
-        }
-        if delivery.error:
-            fields["error"] = delivery.error
+        fields = _fields(message, delivery)
         match delivery.state:
             case DeliveryState.FAILED:
                 self._log(Log("message.failed", fields, "warning"))
@@ -189,6 +193,17 @@ class PostOffice:
         for (channel, _), delivery in zip(pairs, ended, strict=True):
             self._tell(channel, delivery, message)
         return ended
+
+
+def _fields(message: Message, delivery: Delivery) -> dict[str, str | None]:
+    fields = {
+        "message_id": message.id,
+        "user": message.user,
+        "channel": delivery.channel,
+        "job": message.job_name,
+        "run_id": message.run_id,
+    }
+    return {**fields, "error": delivery.error} if delivery.error else fields
 
 
 def _failed(deliveries: Sequence[Delivery]) -> list[Delivery]:

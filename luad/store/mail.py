@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, tuple_, update
@@ -104,6 +104,12 @@ class Mail:
         """Fail the deliveries that an earlier daemon left in the middle; return how many."""
         return await self._store.write(lambda c: _settle(c, now))
 
+    async def give_up(
+        self, message_id: str, there: Collection[str], now: Instant
+    ) -> list[Delivery]:
+        """Fail for good what luad's end has interrupted with channels that are not *there* any more."""
+        return await self._store.write(lambda c: _give_up(c, message_id, there, now))
+
     async def undelivered(self) -> list[Message]:
         """Return the alerts that no channel has been tried for, or that luad's end has interrupted."""
         return await self._store.read(_undelivered)
@@ -186,6 +192,19 @@ def _settle(connection: Connection, now: Instant) -> int:
         .values(state=DeliveryState.FAILED.value, ended_at=now, error=INTERRUPTED)
     )
     return connection.execute(query).rowcount
+
+
+def _give_up(
+    connection: Connection, message_id: str, there: Collection[str], now: Instant
+) -> list[Delivery]:
+    query = (
+        update(deliveries)
+        .where(deliveries.c.message_id == to_text(message_id))
+        .where(deliveries.c.error == INTERRUPTED, deliveries.c.channel.not_in(list(there)))
+        .values(ended_at=now, error=f"{INTERRUPTED}, and there is no such channel any more")
+        .returning(deliveries)
+    )
+    return [_read_delivery(row) for row in connection.execute(query)]
 
 
 def _undelivered(connection: Connection) -> list[Message]:

@@ -256,6 +256,30 @@ async def test_an_alert_that_was_under_way_when_luad_died_is_sent_again_where_it
     assert await house.stored() == {"msg_1": {"a": "delivered", "b": "delivered"}}
 
 
+async def test_an_alert_that_was_under_way_by_a_channel_that_is_gone_has_failed_and_is_told_once(
+    house: House, service: Any
+) -> None:
+    house.reached_by(hook("a", f"{service.url}/ok"))
+    alert, only = house.message(kind="alert"), house.message(kind="alert", channels=("b",))
+    for message, names in ((alert, ["a", "b"]), (only, ["b"])):
+        await house.store.mail.begin([message], {message.id: names}, NOW)
+    await house.office.start()
+    gone = f"{INTERRUPTED}, and there is no such channel any more"
+    failed = [line.fields for line in house.said if line.event == "message.failed"]
+    assert sorted((each["message_id"], each["channel"], each["error"]) for each in failed) == [
+        ("msg_1", "b", gone),
+        ("msg_2", "b", gone),
+    ]
+    assert await house.stored() == {
+        "msg_1": {"a": "delivered", "b": "failed"},
+        "msg_2": {"b": "failed"},
+    }
+    house.said.clear()
+    await house.office.start()
+    assert house.said == []
+    assert len(service.got) == 1
+
+
 async def test_an_alert_is_given_up_in_the_end(house: House, service: Any) -> None:
     house.reached_by(hook("hook", f"{service.url}/broken"))
     await house.office.deliver(house.message(kind="alert"))
