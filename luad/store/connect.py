@@ -63,17 +63,18 @@ def checkpoint(path: Path, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
 
 
 def _settle(connection: sqlite3.Connection) -> None:
-    """Checkpoint until nothing was written meanwhile.
+    """Checkpoint until all is moved and nothing was written meanwhile.
 
     Only a checkpoint that catches up makes the database durable and lets the log begin anew; as
-    long as none does, the work piles up for the writer, and the claims wait for it.
+    long as none does, the work piles up for the writer, and the claims wait for it. One that met
+    somebody who was still reading, or about to write, has left a rest.
     """
-    length = -1
+    before = -1
     for _ in range(MOST_CHECKPOINTS):
-        ((_, log_length, _),) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        if log_length == length:
+        ((_, length, moved),) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        if moved == length == before:
             return
-        length = log_length
+        before = length
 
 
 def writer_engine(path: Path) -> Engine:

@@ -2,9 +2,9 @@
 
 A pass goes over the history once: rows too old, rows too many, log chunks too old, revisions that
 nothing refers to any more; at the end it gives free pages back to the disk. Each slice is a short
-transaction of its own, bounded in time, in rows and in bytes: claims wait for the one in hand. Never
-removed are open runs, the newest row of a job, and rows that still keep an occurrence from being
-claimed a second time.
+transaction of its own, bounded in time (`pace`), in rows and in bytes: claims wait for the one in hand.
+What takes a walk over everything is found by a reader beforehand (`survey`). Never removed are open runs,
+the newest row of a job, and rows that still keep an occurrence from being claimed a second time.
 """
 
 from __future__ import annotations
@@ -26,22 +26,15 @@ from sqlalchemy import (
 )
 
 from luad.core.model import DAY, OPEN_STATES, Instant
-from luad.store import access, mail
+from luad.store import access, mail, pace
 from luad.store.schema import jobs, revisions, run_logs, runs
 from luad.store.shapes import Pruned, Retention
 
 GUARD_MS: Final = 2 * DAY
 """An occurrence younger than this may still be claimed, after a restart or a step of the clock."""
 
-SLICE_MS: Final = 10
-"""A slice goes on for as long as this; rows of jobs that run rarely lie far apart, and removing one
-of them may cost a hundred times as much as removing one of their neighbours."""
-
 SLICE_BYTES: Final = 1024 * 1024
 """Log text that one slice removes at most, give or take one run."""
-
-BATCH: Final = 20
-"""Rows, or free pages, between two looks at the clock."""
 
 SPARE_PAGES: Final = 1_000
 """Free pages that are left in the file for what comes next."""
@@ -75,7 +68,9 @@ _delete_chunk = delete(run_logs).where(
     run_logs.c.run_id == bindparam("b_run_id"), run_logs.c.seq == bindparam("b_seq")
 )
 _delete_revision = delete(revisions).where(
-    revisions.c.job_id == bindparam("b_job_id"), revisions.c.revision == bindparam("b_revision")
+    revisions.c.job_id == bindparam("b_job_id"),
+    revisions.c.revision == bindparam("b_revision"),
+    revisions.c.last_installed_at < bindparam("b_cutoff"),  # or it came back since the survey
 )
 
 
@@ -88,8 +83,27 @@ class Surplus:
     until_id: str
 
 
-def surpluses(connection: Connection, runs_per_job: int) -> list[Surplus]:
-    """Return the jobs with more than *runs_per_job* rows (a walk over all of them: for a reader)."""
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a pass will remove, as far as finding it is a walk over everything.
+
+    *revisions*: job id and revision of those that nothing refers to.
+    """
+
+    surplus: Sequence[Surplus] = ()
+    revisions: Sequence[tuple[str, str]] = ()
+
+
+def survey(connection: Connection, now: Instant, retention: Retention) -> Survey:
+    """Look over all rows for what is too much. It may take a second: for a reader."""
+    return Survey(
+        _surpluses(connection, retention.runs_per_job),
+        _unneeded_revisions(connection, now - retention.history_ms),
+    )
+
+
+def _surpluses(connection: Connection, runs_per_job: int) -> list[Surplus]:
+    """Return the jobs with more than *runs_per_job* rows."""
     crowded = select(runs.c.job_id).group_by(runs.c.job_id).having(func.count() > runs_per_job)
     found: list[Surplus] = []
     for job_id in connection.execute(crowded).scalars().all():
@@ -106,27 +120,54 @@ def surpluses(connection: Connection, runs_per_job: int) -> list[Surplus]:
     return found
 
 
-class Pass:
-    """One pass of retention; `step` does a slice of it.
+def _unneeded_revisions(connection: Connection, cutoff: Instant) -> list[tuple[str, str]]:
+    """Return the revisions without runs after the pass.
 
-    *surplus* is what `surpluses` found at the beginning; runs that come during the pass are for
-    the next one. *slice_size*: rows that a slice looks at, at most. *elapsed* tells milliseconds.
+    One that was superseded before the cutoff has none left; one of a job that is gone goes with the
+    job's last run.
+    """
+    later = revisions.alias("later")
+    current = exists().where(
+        jobs.c.job_id == revisions.c.job_id, jobs.c.revision == revisions.c.revision
+    )
+    superseded = exists().where(
+        later.c.job_id == revisions.c.job_id,
+        later.c.last_installed_at > revisions.c.last_installed_at,
+        later.c.last_installed_at < cutoff,
+    )
+    unused = ~exists().where(jobs.c.job_id == revisions.c.job_id) & ~exists().where(
+        runs.c.job_id == revisions.c.job_id
+    )
+    query = select(revisions.c.job_id, revisions.c.revision).where(
+        revisions.c.last_installed_at < cutoff, ~current, or_(superseded, unused)
+    )
+    return [(row.job_id, row.revision) for row in connection.execute(query)]
+
+
+class Pass:
+    """One pass of retention; `step` does a slice of it, `committed` is to be told when that is durable.
+
+    *found* is what `survey` found at the beginning; runs that come during the pass are for the next
+    one. *slice_size*: rows that a slice looks at, at most. *elapsed* tells milliseconds.
     """
 
     def __init__(
         self,
         now: Instant,
         retention: Retention,
-        surplus: Sequence[Surplus],
+        found: Survey,
         slice_size: int,
         elapsed: Callable[[], int],
     ) -> None:
         assert slice_size > 0
         self._now = now
         self._retention = retention
-        self._surplus = list(surplus)
+        self._surplus = list(found.surplus)
+        self._revisions = list(found.revisions)
         self._slice_size = slice_size
         self._elapsed = elapsed
+        self._began = 0
+        self._budget_ms = pace.MOST_MS
         self._rows_left = 0
         self._bytes_left = 0
         self._examined: tuple[Instant, str] | None = None
@@ -135,31 +176,38 @@ class Pass:
 
     def step(self, connection: Connection) -> Pruned:
         """Do the next slice; `is_done` when nothing is left."""
-        end = self._elapsed() + SLICE_MS
+        begun = now = self._began = self._elapsed()
+        end = now + self._budget_ms
         self._rows_left, self._bytes_left = self._slice_size, SLICE_BYTES
-        done = Pruned(is_done=False)
+        done, count = Pruned(is_done=False), 0
         while self._steps:
-            part = self._steps[0](connection)
+            size = min(self._rows_left, pace.next_batch(count, now - begun, end - now))
+            part = self._steps[0](connection, size)
             done += part
+            count += size
+            now = self._elapsed()
             if part.is_done:
                 self._steps.pop(0)
-            if self._rows_left <= 0 or self._bytes_left <= 0 or self._elapsed() >= end:
+                begun, count = now, 0  # another kind of rows has a pace of its own
+            if self._rows_left <= 0 or self._bytes_left <= 0 or now >= end:
                 break
         return replace(done, is_done=not self._steps)
 
-    def _batch(self) -> int:
-        return min(BATCH, self._rows_left)
+    def committed(self) -> None:
+        """Mind how long the slice has held the writer. Called when it has let go of it."""
+        self._budget_ms = pace.next_budget(self._budget_ms, self._elapsed() - self._began)
 
-    def _old_runs(self, connection: Connection) -> Pruned:
+    def _old_runs(self, connection: Connection, size: int) -> Pruned:
         cutoff = self._now - self._retention.history_ms
-        return self._runs(connection, "runs_by_time", runs.c.claimed_at < cutoff)
+        return self._runs(connection, size, "runs_by_time", runs.c.claimed_at < cutoff)
 
-    def _surplus_runs(self, connection: Connection) -> Pruned:
+    def _surplus_runs(self, connection: Connection, size: int) -> Pruned:
         if not self._surplus:
             return Pruned(is_done=True)
         job = self._surplus[-1]
         part = self._runs(
             connection,
+            size,
             "runs_by_job",
             runs.c.job_id == job.job_id,
             runs.c.claimed_at <= job.until,
@@ -169,12 +217,13 @@ class Pass:
             self._surplus.pop()
         return Pruned(not self._surplus, part.runs)
 
-    def _runs(self, connection: Connection, index: str, *filters: ColumnElement[bool]) -> Pruned:
+    def _runs(
+        self, connection: Connection, size: int, index: str, *filters: ColumnElement[bool]
+    ) -> Pruned:
         query = _candidates.where(*filters).with_hint(runs, f"INDEXED BY {index}", "sqlite")
         if self._examined is not None:
             at, row_id = self._examined
             query = query.where(runs.c.claimed_at >= at, _place > tuple_(at, row_id))
-        size = self._batch()
         rows = connection.execute(query, {"b_limit": size}).all()
         doomed: list[dict[str, str]] = []
         for row in rows:
@@ -196,9 +245,8 @@ class Pass:
         is_guard = row.occurrence is not None and row.occurrence > self._now - GUARD_MS
         return bool(row.has_newer) and not is_guard and row.state not in _OPEN
 
-    def _old_logs(self, connection: Connection) -> Pruned:
+    def _old_logs(self, connection: Connection, size: int) -> Pruned:
         cutoff = self._now - self._retention.logs_ms
-        size = self._batch()
         query = (
             select(run_logs.c.run_id, run_logs.c.seq, run_logs.c.byte_count)
             .where(run_logs.c.last_at < cutoff)
@@ -217,53 +265,31 @@ class Pass:
             connection.execute(_delete_chunk, doomed)
         return Pruned(len(doomed) < size and len(doomed) == len(rows), log_chunks=len(doomed))
 
-    def _old_revisions(self, connection: Connection) -> Pruned:
-        # A revision that was superseded before the cutoff has no runs left; one of a job that is
-        # gone goes with the job's last run.
-        cutoff = self._now - self._retention.history_ms
-        size = self._rows_left  # finding them costs more than removing them
-        later = revisions.alias("later")
-        current = exists().where(
-            jobs.c.job_id == revisions.c.job_id, jobs.c.revision == revisions.c.revision
-        )
-        superseded = exists().where(
-            later.c.job_id == revisions.c.job_id,
-            later.c.last_installed_at > revisions.c.last_installed_at,
-            later.c.last_installed_at < cutoff,
-        )
-        unused = ~exists().where(jobs.c.job_id == revisions.c.job_id) & ~exists().where(
-            runs.c.job_id == revisions.c.job_id
-        )
-        query = (
-            select(revisions.c.job_id, revisions.c.revision)
-            .where(revisions.c.last_installed_at < cutoff, ~current, or_(superseded, unused))
-            .limit(size)
-        )
-        rows = connection.execute(query).all()
-        self._rows_left -= len(rows)
-        if rows:
-            connection.execute(
-                _delete_revision,
-                [{"b_job_id": row.job_id, "b_revision": row.revision} for row in rows],
-            )
-        return Pruned(len(rows) < size, revisions=len(rows))
+    def _old_revisions(self, connection: Connection, size: int) -> Pruned:
+        doomed = [self._revisions.pop() for _ in range(min(size, len(self._revisions)))]
+        self._rows_left -= len(doomed)
+        count = 0
+        if doomed:
+            rows = [{"b_job_id": job_id, "b_revision": revision} for job_id, revision in doomed]
+            cutoff = {"b_cutoff": self._now - self._retention.history_ms}
+            count = connection.execute(_delete_revision, [row | cutoff for row in rows]).rowcount
+        return Pruned(not self._revisions, revisions=count)
 
-    def _old_messages(self, connection: Connection) -> Pruned:
+    def _old_messages(self, connection: Connection, size: int) -> Pruned:
         """Messages, answers to requests with a key, the audit trail, expired tokens."""
-        size = self._batch()
         history_ms = self._retention.history_ms
         count = mail.prune(connection, self._now - history_ms, size)
         count += access.prune(connection, self._now, history_ms, size)
         self._rows_left -= count
         return Pruned(count == 0)
 
-    def _give_back(self, connection: Connection) -> Pruned:
+    def _give_back(self, connection: Connection, size: int) -> Pruned:
         """Give free pages back to the disk, all but some."""
         free = _free_pages(connection)
         driver = connection.connection.driver_connection
         assert driver is not None
         # A row without columns comes for every page, and Python's sqlite3 stops at the first.
-        for _ in range(min(BATCH, free - SPARE_PAGES)):
+        for _ in range(min(size, free - SPARE_PAGES)):
             driver.execute("PRAGMA incremental_vacuum(1)")
         left = _free_pages(connection)
         # A file made without auto_vacuum gives nothing back; that is no reason to try for ever.

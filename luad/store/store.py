@@ -17,12 +17,13 @@ from luad.core.model import JSON, OPEN_STATES, SECOND, Instant, RunState
 from luad.errors import StoreUnavailableError
 from luad.store import logs, reads, retention, writes
 from luad.store.access import Access
-from luad.store.connect import READERS, checkpoint, reader_engine
+from luad.store.connect import READERS, reader_engine
 from luad.store.faults import StoreCorruptError, nonsense, world_failures
 from luad.store.files import DATABASE, StateLock, size_of
 from luad.store.mail import Mail
 from luad.store.opening import Opened, open_database
 from luad.store.people import StoredPeople
+from luad.store.settling import Settling
 from luad.store.shapes import (
     Attempt,
     LogLine,
@@ -38,9 +39,6 @@ from luad.store.values import cleaned, to_text
 from luad.store.writer import Writer
 
 T = TypeVar("T")
-
-LONG_LOG_KIB: Final = 4 * 1024
-"""Once this much was written, the log of writes is moved into the database."""
 
 GIVEN_BACK_KIB: Final = 12
 """What giving a page back writes: another one that is moved, and two that point to it."""
@@ -73,7 +71,9 @@ class Store:
         self._pass: retention.Pass | None = None
         self._row_count: tuple[int, int] | None = None  # and until when it is good, elapsed
         self._is_closed = False
-        self._is_checkpointing = False
+        self._engine = reader_engine(self.path)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
+        self._settling = Settling(self.path, self._readers)
         self._writer = Writer(
             self.path,
             opened.engine,
@@ -81,8 +81,6 @@ class Store:
             after_commit=self._mind_the_log,
             on_corrupt=lock.mark_corrupt,
         )
-        self._engine = reader_engine(self.path)
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
         self.mail: Final = Mail(self)
         self.people: Final = StoredPeople(self)
         self.access: Final = Access(self)
@@ -201,41 +199,28 @@ class Store:
         """
         if self._pass is None:
             wanted = Retention(history_ms, runs_per_job, logs_ms)
-            surplus = await self._read(
-                lambda connection: retention.surpluses(connection, runs_per_job)
-            )
+            found = await self._read(lambda connection: retention.survey(connection, now, wanted))
             self._pass = retention.Pass(
-                now, wanted, surplus, slice_size, lambda: self._clock.now().elapsed
+                now, wanted, found, slice_size, lambda: self._clock.now().elapsed
             )
+        under_way = self._pass
         try:
-            slice_done = await asyncio.wrap_future(
-                self._writer.submit(self._pass.step, is_urgent=False)
-            )
+            await self._settling.is_over()
+            future = self._writer.submit(under_way.step, is_urgent=False)
+            future.add_done_callback(lambda _: under_way.committed())  # in the writer's thread
+            slice_done = await asyncio.wrap_future(future)
         except BaseException:
             self._pass = None
             raise
         self._writer.unsettled += GIVEN_BACK_KIB * slice_done.pages
         if slice_done.is_done:
             self._pass = None
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._readers, checkpoint, self.path, "TRUNCATE")
+            await self._settling.cut()
         return slice_done
 
     def _mind_the_log(self) -> None:
-        """Have the log of writes moved into the database once it is long, but not by the writer,
-        who would keep claims waiting while the disk is busy. Called in the writer's thread."""
-        if self._is_checkpointing or self._writer.unsettled < LONG_LOG_KIB:
-            return
-        self._is_checkpointing = True
-        self._writer.unsettled = 0
-        with suppress(RuntimeError):  # the readers have gone home: closing does it as well
-            self._readers.submit(self._checkpoint)
-
-    def _checkpoint(self) -> None:
-        try:
-            checkpoint(self.path, "PASSIVE")
-        finally:
-            self._is_checkpointing = False
+        if self._settling.mind(self._writer.unsettled):
+            self._writer.unsettled = 0
 
     # --- start-up ---
 
