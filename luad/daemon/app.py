@@ -40,6 +40,7 @@ from luad.core.people import Message
 from luad.core.plan import Plan
 from luad.daemon import chores, parts, signals
 from luad.daemon.beside import Tasks
+from luad.daemon.forgetting import Forgetting
 from luad.daemon.hands import DaemonHands
 from luad.daemon.loop import Loop
 from luad.daemon.mistakes import Mistakes
@@ -96,6 +97,7 @@ class Daemon:
         self._signals = 0
         self._watchdog_due = 0
         self._tasks = Tasks(logs)
+        self._forgetting = Forgetting(store, clock, settings.retention, self.post, logs)
 
     def _compose(self) -> None:
         """Make the rooms that belong to the running event loop."""
@@ -236,7 +238,7 @@ class Daemon:
         self.beside(self.reloader.run(rescan_s), "reloader")
         self.beside(self.office.start(), "mail")
         self.beside(chores.beat(self), "beat")
-        self.beside(chores.retain(self), "retention")
+        self.beside(self._forgetting.run(), "retention")
         gc.freeze()  # what was loaded stays: no collection needs to look at it
         gc.enable()
         self.is_ready = True
@@ -415,5 +417,7 @@ class Daemon:
             found.append(fault)
         if not self.store.check_identity():
             found.append(f"{self.store.path} was deleted or replaced under the running daemon")
+        if self._forgetting.fault is not None:
+            found.append(self._forgetting.fault)
         found += (f"{name} has ended; restart luad" for name in sorted(self._tasks.ended))
         return tuple(found)

@@ -1,4 +1,4 @@
-"""What goes on beside the loop: the heartbeat, retention, the end of a drain, the status line.
+"""What goes on beside the loop: the heartbeat, the end of a drain, the status line.
 
 Room rule: a chore that fails costs the chore, never the schedule.
 """
@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad import __version__
 from luad.clock import elapsed_ms
-from luad.core.events import DrainRequested, ForgetCompleted, Ticked
+from luad.core.events import DrainRequested, Ticked
 from luad.core.model import JobStatus
 from luad.daemon.orphans import Orphans
-from luad.errors import StoreUnavailableError
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
     from luad.daemon.app import Daemon
 
 _BEAT_S: Final = 10.0
-_RETENTION_EVERY_S: Final = 600.0
-_FIRST_RETENTION_S: Final = 30.0
-_BETWEEN_SLICES_S: Final = 0.05
 _LOOKED_AT_ONCE: Final = 1_000  # jobs, in about a millisecond
 _EXTEND_US: Final = 30_000_000
 _LEAVE_AFTER_MS: Final = 3_000
@@ -45,33 +41,6 @@ async def beat(daemon: Daemon) -> None:
         if daemon.notifier.is_supervised and (line := await status_line(daemon)) != shown:
             daemon.notifier.status(line)
             shown = line
-
-
-async def retain(daemon: Daemon) -> None:
-    """Forget history that is older or more than the settings keep, slice by slice."""
-    settings = daemon.settings
-    delay_s = _FIRST_RETENTION_S
-    while True:
-        await asyncio.sleep(delay_s)
-        delay_s = _RETENTION_EVERY_S
-        before = daemon.clock.now().wall - settings.retention.history_ms
-        daemon.post(ForgetCompleted(before))
-        try:
-            is_done = False
-            while not is_done:
-                is_done = (await _prune(daemon, settings)).is_done
-                await asyncio.sleep(_BETWEEN_SLICES_S)
-        except StoreUnavailableError as error:
-            daemon.logs.emit("warning", "store.retention_failed", {"error": error.message})
-
-
-async def _prune(daemon: Daemon, settings: Any) -> Any:
-    return await daemon.store.prune(
-        daemon.clock.now().wall,
-        history_ms=settings.retention.history_ms,
-        runs_per_job=settings.retention.runs_per_job,
-        logs_ms=settings.retention.logs_ms,
-    )
 
 
 async def drain(daemon: Daemon) -> None:
