@@ -62,8 +62,21 @@ class StreamBrokenError(UnavailableError):
 
 
 def segment(text: str) -> str:
-    """Quote *text* (a job name, a run id, whatever somebody typed) as one segment of a path."""
-    return quote(text, safe="")
+    """Quote *text* (a job name, a run id, whatever somebody typed) as one segment of a path.
+
+    Raises UsageError as `named` does: the path would name all of them, or nothing.
+    """
+    return quote(named(text), safe="")
+
+
+def named(text: str) -> str:
+    """Return *text*, which somebody typed to name something. Raises UsageError when it is empty."""
+    if not text:
+        raise UsageError(
+            "an empty text is neither a name nor an id",
+            hint="write which one is meant; is a variable of your shell empty?",
+        )
+    return text
 
 
 def _without_password(url: str) -> str:

@@ -64,10 +64,12 @@ def history(
     exit_status: bool,
 ) -> int | None:
     """Runs, newest first, of all jobs or of one."""
+    from luad.client import named
+
     client = session.client()
     answer = client.get(
         "/runs",
-        job=name,
+        job=None if name is None else named(name),
         status=_states(words(states), failed=failed) or None,
         since=_back(session, since),
         until=_back(session, until),

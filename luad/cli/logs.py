@@ -85,13 +85,13 @@ def logs(
 def _address(what: str | None) -> tuple[str, dict[str, Any]]:
     """Return the path and the query that lead to the lines of *what*."""
     from luad.cli import source
-    from luad.client import segment
+    from luad.client import named, segment
 
     if what is None:
         return ALL_LOGS, {}
     if source.is_run(what):
         return f"/runs/{segment(what)}/log", {}
-    return ALL_LOGS, {"job": what}
+    return ALL_LOGS, {"job": named(what)}
 
 
 def _sieve(pattern: str | None, level: str | None) -> Callable[[dict[str, Any]], bool]:

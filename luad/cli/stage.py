@@ -59,7 +59,7 @@ class Stand:
             return []
         found: list[dict[str, Any]] = []
         for person in self._people:
-            answer = self._host.ask(Ask("GET", f"/users/{segment(person.id)}/messages"))
+            answer = self._host.ask(Ask("GET", f"/users/{segment(person.id, 'id')}/messages"))
             found += answer["messages"]
         return sorted(found, key=lambda each: each["at"])
 

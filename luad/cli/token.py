@@ -55,8 +55,9 @@ def token(
     if action == "revoke":
         from luad.client import segment
 
+        path = f"/tokens/{segment(name)}"
         session.confirm(f"Revoke the token {name}?")
-        answer = client.delete(f"/tokens/{segment(name)}")
+        answer = client.delete(path)
         if session.json:
             session.out.json(answer)
         else:

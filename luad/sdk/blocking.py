@@ -88,7 +88,8 @@ class User(UserCore):
     ) -> User | None:
         """Find somebody by id, address or number (with or without ``+``); None when there is nobody.
 
-        Without any of them: the person for whom the running job is.
+        Without any of them: the person for whom the running job is. Raises `ValidationError` for an
+        empty one.
         """
         return run(get_user_steps(cls, id, email, phone))
 
@@ -181,7 +182,7 @@ class Jobs:
 
     @staticmethod
     def get(id_or_name: str) -> Job:
-        """Find a job by its id or its name. Raises `NotFound`."""
+        """Find a job by its id or its name. Raises `NotFound`, `ValidationError`."""
         return run(get_steps(Job, id_or_name))
 
     @staticmethod

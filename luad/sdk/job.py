@@ -232,7 +232,7 @@ class JobCore:
 
     @property
     def _path(self) -> str:
-        return f"/jobs/{segment(self.id or self.name)}"
+        return f"/jobs/{segment(self.id or self.name, 'name')}"
 
     def _take(self, view: Mapping[str, Any]) -> None:
         self._view = view

@@ -41,7 +41,8 @@ def create_steps(
 def get_steps(face: type[J], id_or_name: str) -> Steps[J]:
     """Find a job."""
     query = {"exact": True}  # when `remind-1` has left, `remind-10` is not it
-    return face.from_view((yield Ask("GET", f"/jobs/{segment(id_or_name)}", query=query)))
+    path = f"/jobs/{segment(id_or_name, 'id_or_name')}"
+    return face.from_view((yield Ask("GET", path, query=query)))
 
 
 def page_steps(
@@ -115,7 +116,7 @@ class Jobs:
 
     @staticmethod
     async def get(id_or_name: str) -> Job:
-        """Find a job by its id or its name. Raises `NotFound`."""
+        """Find a job by its id or its name. Raises `NotFound`, `ValidationError`."""
         return await run_async(get_steps(Job, id_or_name))
 
     @staticmethod

@@ -134,8 +134,17 @@ async def run_async(steps: Steps[T]) -> T:
         return value
 
 
-def segment(text: str) -> str:
-    """Quote *text* as one segment of a path."""
+def segment(text: str, what: str) -> str:
+    """Quote *text*, the argument called *what*, as one segment of a path.
+
+    Raises `ValidationError` for an empty one: the path would name all of them, or nothing.
+    """
     from urllib.parse import quote  # noqa: PLC0415 - see the module's head
 
+    if not text:
+        from luad.errors import ValidationError  # noqa: PLC0415 - as above
+
+        reason, hint = "it is empty", "say which one is meant"
+        item = {"pointer": what, "code": "value", "detail": reason, "hint": hint}
+        raise ValidationError(f"{what}: {reason}", hint=hint, errors=(item,))
     return quote(text, safe="")

@@ -50,7 +50,7 @@ class UserCore:
 
     @property
     def _path(self) -> str:
-        return f"/users/{segment(self.id)}"
+        return f"/users/{segment(self.id, 'id')}"
 
     def _update(self, mapping: Mapping[str, Any] | None, values: Mapping[str, Any]) -> Steps[None]:
         written = {**json_object(mapping or {}, "data"), **json_object(values, "data")}
@@ -116,7 +116,7 @@ class UserCore:
 
 def user_steps(face: type[U], user_id: str) -> Steps[U]:
     """Get a person who has to be there."""
-    return face((yield Ask("GET", f"/users/{segment(user_id)}")))
+    return face((yield Ask("GET", f"/users/{segment(user_id, 'id')}")))
 
 
 def get_steps(
@@ -139,7 +139,7 @@ def get_steps(
             )
         user_id = job._need_user()  # noqa: SLF001 - the SDK among itself
     try:
-        return face((yield Ask("GET", f"/users/{segment(user_id)}")))
+        return face((yield Ask("GET", f"/users/{segment(user_id, 'id')}")))
     except NotFound:
         return None
 
@@ -158,7 +158,8 @@ class User(UserCore):
     ) -> User | None:
         """Find somebody by id, address or number (with or without ``+``); None when there is nobody.
 
-        Without any of them: the person for whom the running job is.
+        Without any of them: the person for whom the running job is. Raises `ValidationError` for an
+        empty one.
         """
         return await run_async(get_steps(cls, id, email, phone))
 

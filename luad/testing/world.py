@@ -101,7 +101,8 @@ class World:
 
     def sent_to(self, user: str) -> list[Text | Image | File]:
         """The parts of all messages to somebody, in the order in which they were sent."""
-        answer = self.host.ask(Ask("GET", f"/users/{segment(user)}/messages", query={"limit": 500}))
+        path = f"/users/{segment(user, 'user')}/messages"
+        answer = self.host.ask(Ask("GET", path, query={"limit": 500}))
         return [part_of(part) for each in reversed(answer["messages"]) for part in each["parts"]]
 
     # --- jobs ---
