@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from luad.runner import child, prctl
 from luad.runner.frames import encode
-from luad.runner.keeper import failed_frame, keep
+from luad.runner.reserve import failed_frame, keep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
