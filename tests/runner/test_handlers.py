@@ -326,6 +326,12 @@ async def test_70_of_a_hundred_megabytes_the_head_and_the_tail_are_kept(runner: 
     assert [line for line in finished.lines if line["stream"] == "system"]
 
 
+async def test_70_a_hundred_megabytes_cost_the_keeper_no_memory(runner: Harness) -> None:
+    finished = await runner.run("chatty:most_of_its_keeper")
+    assert isinstance(finished.result, int)
+    assert finished.result < 48 * 1024
+
+
 async def test_70_a_million_lines_are_bounded(runner: Harness) -> None:
     finished = await runner.run("chatty:million_lines")
     assert finished.ending.kind is EndKind.RETURNED

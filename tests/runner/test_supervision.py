@@ -128,6 +128,18 @@ async def test_79_hundreds_of_runs_leave_neither_zombies_nor_descriptors(runner:
     assert not [stat for stat in left if stat.state == "Z"]
 
 
+async def test_79_ten_thousand_who_have_ended_without_a_parent_are_collected(
+    runner: Harness,
+) -> None:
+    """They come to the keeper all at once; what it says of its own handler stays right."""
+    key = runner.launch("ends:leaves_ten_thousand", timeout_ms=60_000)
+    identity = await runner.start_of(key)
+    finished = await runner.end_of(key)
+    assert (finished.ending.kind, finished.ending.exit_code) == (EndKind.EXITED, 5)
+    assert session_members(identity.pid) == []
+    assert (await runner.run("plain:nothing")).ending.kind is EndKind.RETURNED
+
+
 # --- 80: handlers that attack those who hold them ------------------------------------------------
 
 

@@ -15,6 +15,13 @@ def hundred_megabytes(job):
     print("last line")
 
 
+def most_of_its_keeper(job):
+    """The most memory in KiB that the keeper had, once it has been told a lot."""
+    hundred_megabytes(job)
+    with open(f"/proc/{os.getppid()}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
+
 def million_lines(job):
     for number in range(1_000_000):
         os.write(1, b"%d\n" % number) if number % 1000 == 0 else sys.stdout.buffer.write(

@@ -5,6 +5,7 @@ import ctypes
 import os
 import resource
 import signal
+import subprocess
 import sys
 
 
@@ -15,6 +16,15 @@ class Awkward(Exception):
 
 class NotAnException(BaseException):
     pass
+
+
+def leaves_ten_thousand(job):
+    """As many processes that have ended, and a parent that ends without having asked for any of them."""
+    script = (
+        "import os\nfor _ in range(10_000):\n    os.fork() or os._exit(7)\nos.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-ISc", script], check=False)
+    raise SystemExit(5)
 
 
 def raises(job):
