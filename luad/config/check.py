@@ -116,7 +116,7 @@ def _oversized(value: dict[str, JSON], name: SchemaName) -> Iterator[Mistake]:
         each = value.get(key)
         limit = schema.get("maxItems", schema.get("maxProperties"))
         if limit is not None and isinstance(each, list | dict) and len(each) > limit:
-            yield Mistake((key,), "LU104", f"`{key}` has {len(each)} entries; at most {limit}")
+            yield _too_many((key,), f"`{key}`", each, limit)
 
 
 def _one_per_mistake(found: Iterable[Mistake]) -> list[Mistake]:
@@ -332,13 +332,28 @@ def _bad_value(path: Path, error: Any, root: _Root, marks: Marks | None) -> Mist
         case "maxLength" if title not in {"Duration", "Size"}:
             return Mistake(path, "LU104", f"{field} has {len(value)} characters; at most {limit}")
         case "uniqueItems":
-            twice = next(each for each in value if value.count(each) > 1)
-            return Mistake(path, "LU104", f"{field} names `{_shorten(str(twice))}` twice")
+            return Mistake(path, "LU104", f"{field} names `{_shorten(_first_twice(value))}` twice")
+        case "maxItems" | "maxProperties":
+            return _too_many(path, field, value, limit)
     is_plain = marks is not None and marks.value(path).style == "plain"
     code = "LU006" if is_plain and help_for_text(str(value)) else "LU104"
     noun = {"Duration": "no duration", "Size": "no size"}.get(title)
     message = f"{field} cannot be {shown}" if noun is None else f"{field} is {noun}: {shown}"
     return Mistake(path, code, message, help_for_type(path, value, [title]))
+
+
+def _too_many(path: Path, field: str, value: list[JSON] | dict[str, JSON], limit: int) -> Mistake:
+    return Mistake(path, "LU104", f"{field} has {len(value)} entries; at most {limit}")
+
+
+def _first_twice(value: list[JSON]) -> str:
+    """The first that comes again; in one pass, for a list may be long."""
+    seen: set[str] = set()
+    for each in value:
+        if repr(each) in seen:
+            return str(each)
+        seen.add(repr(each))
+    return str(value[0])  # equal, but written in two ways: 1 and 1.0
 
 
 def _choices(words: JSON, value: JSON) -> str:

@@ -52,6 +52,10 @@ HOSTILE = {
     "dashes": "-" * 500_000,
     "big-numbers": JOB + "metadata: [" + ",".join(["9" * 4_000] * 240) + "]\n",
     "many-tags-of-a-job": JOB + "tags: [" + "aa," * 40_000 + "]\n",
+    "many-to-alert-and-the-last-one-twice": JOB
+    + "alert: {to: ["
+    + "".join(f"a{number}," for number in range(20_000))
+    + "a19999]}\n",
     "many-variables": JOB + "env:\n" + "".join(f"  K{number}: 1\n" for number in range(15_000)),
     "folded-text": HEAD + "description: >\n" + "  x\n" * 200_000,
     "long-expression": HEAD
