@@ -73,10 +73,13 @@ class PostOffice:
 
     async def _take_up(self, message: Message) -> None:
         """Deliver an alert that an earlier daemon has left; what it had begun with a channel that there
-        is not any more has failed, or every start would take it up again."""
+        is not any more has failed, or every start would take it up again. Somebody who is not known now
+        may be so once their file is mended: for them it waits."""
         await self.deliver(message)
         person = self._people.get(message.user)
-        there = [each.name for each in person.channels] if person else []
+        if person is None:
+            return
+        there = [each.name for each in person.channels]
         now = self._clock.now().wall
         with suppress(StoreUnavailableError):
             for delivery in await self._store.mail.give_up(message.id, there, now):

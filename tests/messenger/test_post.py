@@ -280,6 +280,18 @@ async def test_an_alert_that_was_under_way_by_a_channel_that_is_gone_has_failed_
     assert len(service.got) == 1
 
 
+async def test_an_interrupted_alert_to_somebody_who_is_not_known_for_a_while_waits_for_them(
+    house: House, service: Any
+) -> None:
+    """As when the file about them is broken at the start."""
+    house.reached_by(hook("a", f"{service.url}/ok"))
+    alert = house.message(user="bob", kind="alert")
+    await house.store.mail.begin([alert], {alert.id: ["a"]}, NOW)
+    await house.office.start()
+    assert [line.event for line in house.said] == ["message.interrupted", "message.undeliverable"]
+    assert await house.store.mail.undelivered() == [alert]
+
+
 async def test_an_alert_is_given_up_in_the_end(house: House, service: Any) -> None:
     house.reached_by(hook("hook", f"{service.url}/broken"))
     await house.office.deliver(house.message(kind="alert"))
