@@ -62,10 +62,8 @@ class StreamBrokenError(UnavailableError):
 
 
 def segment(text: str) -> str:
-    """Quote *text* (a job name, a run id, whatever somebody typed) as one segment of a path.
-
-    Raises UsageError as `named` does: the path would name all of them, or nothing.
-    """
+    """Quote *text* (a job name, a run id, whatever somebody typed) as one segment of a path. Raises
+    UsageError as `named` does: the path would name all of them, or nothing."""
     return quote(named(text), safe="")
 
 

@@ -9,6 +9,7 @@ Room rule: pure; a value in, mistakes out. Where they stand in a file is added b
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -348,12 +349,9 @@ def _too_many(path: Path, field: str, value: list[JSON] | dict[str, JSON], limit
 
 def _first_twice(value: list[JSON]) -> str:
     """The first that comes again; in one pass, for a list may be long."""
-    seen: set[str] = set()
-    for each in value:
-        if repr(each) in seen:
-            return str(each)
-        seen.add(repr(each))
-    return str(value[0])  # equal, but written in two ways: 1 and 1.0
+    counts = Counter(map(repr, value))
+    again = (str(each) for each in value if counts[repr(each)] > 1)
+    return next(again, str(value[0]))  # equal, but written in two ways: 1 and 1.0
 
 
 def _choices(words: JSON, value: JSON) -> str:

@@ -31,12 +31,18 @@ def kept_busy(threads: Executor, count: int) -> Iterator[threading.Event]:
         go.set()
 
 
+@contextmanager
+def held_up(state: Path) -> Iterator[tuple[Settling, threading.Event]]:
+    """What it begins makes no progress until the event is set."""
+    with ThreadPoolExecutor(1) as threads, kept_busy(threads, 1) as go:
+        yield Settling(state / "luad.db", threads), go
+
+
 async def test_it_is_waited_for_and_there_is_one_at_a_time(
     state: Path, open_store: Callable[[], Store]
 ) -> None:
     open_store().close()
-    with ThreadPoolExecutor(1) as threads, kept_busy(threads, 1) as go:
-        settling = Settling(state / "luad.db", threads)
+    with held_up(state) as (settling, go):
         await settling.is_over()  # none is under way
         assert not settling.mind(LONG_LOG_KIB - 1)
         assert settling.mind(LONG_LOG_KIB)
@@ -53,8 +59,7 @@ async def test_who_no_longer_waits_for_it_does_not_end_it(
     state: Path, open_store: Callable[[], Store]
 ) -> None:
     open_store().close()
-    with ThreadPoolExecutor(1) as threads, kept_busy(threads, 1) as go:
-        settling = Settling(state / "luad.db", threads)
+    with held_up(state) as (settling, go):
         assert settling.mind(LONG_LOG_KIB)
         waiting = asyncio.create_task(settling.is_over())
         await asyncio.sleep(0)
