@@ -25,7 +25,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The revision that this page describes; revisions count up, so a higher one is a newer luad."""
 
 metadata: Final = MetaData()
