@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from luad.clock import elapsed_ms, wall_ms
 from luad.runner.execution import Interrupt, execute
 from luad.runner.records import RecordHandler
+from luad.runner.spec import own_environment
 from luad.sdk.job import Job as Context
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _logging_to(take: Callable[[dict[str, Any]], None]) -> Iterator[None]:
 def _environment(job: Job) -> Iterator[None]:
     """Set the job's `env`; asyncio's debug mode tells of handlers that block their own loop."""
     before = dict(os.environ)
-    os.environ.update({"PYTHONASYNCIODEBUG": "1", **dict(job.env), "LUAD_JOB": job.name})
+    os.environ.update({"PYTHONASYNCIODEBUG": "1", **own_environment(job), "LUAD_JOB": job.name})
     try:
         yield
     finally:

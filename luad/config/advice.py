@@ -5,23 +5,32 @@ Room rule: pure; the instant of the question is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
 from luad.config.check import Mistake
+from luad.config.cronadvice import cron_doubts, zone_mistake
+from luad.config.envadvice import env_mistakes
 from luad.core.cron import CronRule, compile_cron, load_zone, next_civil
-from luad.core.model import DAY, Cron, Instant, Interval, Job, Once, Overlap
+from luad.core.model import DAY, JSON, Cron, Instant, Interval, Job, Once, Overlap, Schedule
 from luad.core.zones import END, stretch_at
 from luad.wire import format_duration_ms, format_in_zone, format_instant
 
 _A_YEAR: Final = 366 * DAY
 
 
-def advise(job: Job, now: Instant | None) -> list[Mistake]:
-    """Return warnings about *job*. Without *now*, those about the calendar are left out."""
+def advise(job: Job, now: Instant | None, written: JSON = None) -> list[Mistake]:
+    """Return warnings about *job*. Without *now*, those about the calendar are left out.
+
+    *written* is the document as its file has it: a job's definition names the zone even where the
+    file does not.
+    """
     found = list(_useless_keys(job))
+    if job.env or job.metadata:
+        found.extend(env_mistakes(job))
     schedule = job.schedule
+    found.extend(_doubts(schedule, job.definition if written is None else written))
     if isinstance(schedule, Interval):
         found.extend(_slow_runs(job, schedule))
     if now is not None and isinstance(schedule, Once) and schedule.execute_at < now:
@@ -32,6 +41,19 @@ def advise(job: Job, now: Instant | None) -> list[Mistake]:
             path = ("schedule", "expression")
             found.append(Mistake(path, "LU501", skipped, is_warning=True))
     return found
+
+
+def _doubts(schedule: Schedule, document: Mapping[str, JSON]) -> Iterator[Mistake]:
+    """Warnings about the words of the schedule."""
+    written = document["schedule"]
+    if isinstance(schedule, Cron):
+        text = str(written.get("expression", ""))
+        lead = len(text) - len(text.lstrip())
+        for doubt in cron_doubts(schedule.expression):
+            yield doubt.at(("schedule", "expression"), lead)
+    zone = written.get("timezone")
+    if zone is not None and (mistake := zone_mistake(("schedule", "timezone"), zone)):
+        yield mistake
 
 
 def _useless_keys(job: Job) -> Iterator[Mistake]:

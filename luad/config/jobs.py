@@ -105,7 +105,7 @@ class _Loading:
             mistakes.append(_same_name(job.name, document.source.path, first))
         if not mistakes:
             self.jobs.append(Wanted(job, Origin(document.source.path, document.line)))
-            mistakes = advise(job, self._now)
+            mistakes = advise(job, self._now, document.value)
         if mistakes:
             self._tell(document, mistakes, read_marks(document))
 

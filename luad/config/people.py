@@ -14,6 +14,7 @@ from luad.config.bodies import refusal, unfit
 from luad.config.build import revision_of
 from luad.config.channels import Ask, build_channel, is_whole_reference, masked, no_channel, nobody
 from luad.config.check import Mistake, find_mistakes
+from luad.config.cronadvice import zone_mistake
 from luad.config.lastgood import FileVersion, LastGood, Parsed
 from luad.config.locate import locate
 from luad.config.marks import NO_MARKS, Marks, Path, read_marks
@@ -171,6 +172,7 @@ def _zone(value: Mapping[str, Any], mistakes: list[Mistake]) -> str:
     if zone:
         try:
             load_zone(zone)
+            mistakes.extend(filter(None, [zone_mistake(("timezone",), zone)]))
         except ZoneError as error:
             mistakes.append(Mistake(("timezone",), "LU205", error.message, error.help))
     return zone

@@ -24,6 +24,8 @@ _TELLING: Final = re.compile(
     rf"(?:^|_)(?:{_WORDS})(?:_|$)|apikey|passphrase|passw|secret|token", re.IGNORECASE | re.ASCII
 )
 _PUBLIC: Final = frozenset({"true", "false", "none", "null", "basic", "bearer", "default"})
+_REFERENCE: Final = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}")
+"""Where a shell would put a value; the name of a variable is not the secret in it."""
 _LEAST_DIGITS: Final = 6
 _LEAST: Final = 4
 
@@ -47,6 +49,8 @@ def secret_values(env: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
 def is_worth(value: str) -> bool:
     """Say whether hiding *value* wherever it stands hides a secret rather than half of every line."""
     if len(value.strip()) < _LEAST or value.strip().lower() in _PUBLIC:
+        return False
+    if _REFERENCE.fullmatch(value.strip()):
         return False
     return not (value.isdigit() and len(value) < _LEAST_DIGITS)
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 from luad.config.allowed import DEFAULT_PATTERNS
 from luad.core.model import DAY, MINUTE, SECOND, AlertCause, AlertPolicy
 from luad.core.zones import ZoneError, load_zone
-from luad.errors import Problem, UsageError
+from luad.errors import Problem, Severity, UsageError
 from luad.wire import parse_duration_ms, parse_size, socket_to_bind
 
 LogFormat: TypeAlias = Literal["auto", "console", "json", "journal"]
@@ -347,7 +347,8 @@ def _from_file(file: SettingsFile | None) -> dict[str, Any]:
     """Return the file's values by flat name, its relative paths made to start at its folder."""
     if file is None:
         return {}
-    document, problems = check_settings(file)
+    document, found = check_settings(file)
+    problems = tuple(each for each in found if each.severity is Severity.ERROR)
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise SettingsError(

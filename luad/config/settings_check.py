@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from luad.config.check import Mistake, find_mistakes
+from luad.config.cronadvice import zone_mistake
 from luad.config.locate import locate
 from luad.config.marks import read_marks
 from luad.config.problems import with_excerpts
@@ -16,7 +17,7 @@ from luad.config.schema import obeys
 from luad.config.settings import read_address, read_networks
 from luad.config.yaml import Document, Limits, parse_yaml
 from luad.core.zones import ZoneError, load_zone
-from luad.errors import Problem
+from luad.errors import Problem, Severity
 from luad.wire import parse_duration_ms, parse_size
 
 _DURATIONS: Final = (("kill_grace",), ("drain",), ("rescan",), ("settle",))
@@ -31,7 +32,7 @@ _PARSED: Final[tuple[tuple[tuple[tuple[str, ...], ...], Callable[[Any], Any]], .
 
 
 def read_settings(path: str, data: bytes) -> tuple[dict[str, Any], tuple[Problem, ...]]:
-    """Return the document, empty when there is none or it is wrong, and its problems."""
+    """Return the document, empty when there is none or it has an error, and its problems."""
     documents = list(parse_yaml(data, path, Limits()))
     problems: list[Problem] = []
     for document in documents:
@@ -39,10 +40,10 @@ def read_settings(path: str, data: bytes) -> tuple[dict[str, Any], tuple[Problem
     if len(documents) > 1:
         message = "luad.yaml holds one document; jobs stand in jobs.d"
         problems.append(Problem(path, documents[1].line, 1, "LU007", message, "delete the `---`"))
-    if problems:
-        ordered = sorted(problems, key=lambda each: (each.line, each.column))
-        return {}, with_excerpts(ordered, data)
-    return (documents[0].value if documents else {}), ()
+    ordered = with_excerpts(sorted(problems, key=lambda each: (each.line, each.column)), data)
+    if any(each.severity is Severity.ERROR for each in ordered):
+        return {}, ordered
+    return (documents[0].value if documents else {}), ordered
 
 
 def _problems_of(document: Document) -> list[Problem]:
@@ -81,7 +82,8 @@ def _deeper_mistakes(value: dict[str, Any]) -> list[Mistake]:
         if tls and key not in tls
     )
     try:
-        load_zone(value.get("timezone", "UTC"))
+        load_zone(zone := value.get("timezone", "UTC"))
+        found.extend(filter(None, [zone_mistake(("timezone",), zone)]))
     except ZoneError as error:
         found.append(Mistake(("timezone",), "LU205", error.message, error.help))
     return found

@@ -2,7 +2,8 @@
 
 ``metadata``:
 
-    command        a text, run by ``/bin/sh -c``; or a list, run as it is, without a shell
+    command        a text, run by ``/bin/sh -c``; or a list, run as it is, without a shell.
+                   ``SHELL`` in the job's ``env`` (or in ``env`` here) names another shell
     cwd            the folder to run in (default: the run's own)
     env            names and values, added to the environment
     ok_exit_codes  exit codes that mean success (default: ``[0]``)
@@ -37,27 +38,33 @@ class CommandFailedError(RuntimeError):
     """The command ended with an exit code that means failure, or by a signal."""
 
 
+class _Line(list[str]):
+    """A command line with the shell that runs it; a plain list is run without one."""
+
+
 def run(job: Job) -> dict[str, Any]:
     """Run ``command``; raise `CommandFailedError` when it fails, naming exit code or signal."""
     asked = Parameters(job, "command", "cwd", "env", "ok_exit_codes")
-    command = _command(asked)
+    own = asked.mapping("env")
+    command = _command(asked, own.get("SHELL") or os.environ.get("LUAD_SHELL") or "/bin/sh")
     accepted = _ok_exit_codes(asked)
     cwd = asked.text("cwd") if "cwd" in asked else None
     if cwd is not None and not Path(cwd).is_dir():
         asked.refuse("cwd", f"{cwd} is no folder")
-    environ = {**os.environ, **asked.mapping("env")}
+    environ = {**os.environ, **own}
+    environ.pop("LUAD_SHELL", None)  # for this handler, and for no command
     code = _run_to_its_end(command, cwd, environ)
     if code not in accepted:
         raise CommandFailedError(f"{_ending(code)}: {_shown(command)}")
     return {"exit_code": code}
 
 
-def _command(asked: Parameters) -> list[str]:
+def _command(asked: Parameters, shell: str) -> list[str]:
     words = asked.texts("command")
     if not words:
         asked.refuse("command", "is missing; write a command line such as `echo hello`")
     if isinstance(asked.raw("command"), str):
-        return ["/bin/sh", "-c", words[0]]
+        return _Line((shell, "-c", words[0]))
     return words
 
 
@@ -152,7 +159,7 @@ def _signal_name(number: int) -> str:
 
 def _shown(command: list[str]) -> str:
     """The command on one line of bounded length."""
-    if command[:2] == ["/bin/sh", "-c"]:
+    if isinstance(command, _Line):
         text = command[2]
     else:
         import shlex  # noqa: PLC0415 - only for an error

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from luad.core.events import StartAttempt
-    from luad.core.model import Limits
+    from luad.core.model import Job, Limits
 
 _ALWAYS_PASSED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR")
 """Environment variables of the daemon that handlers see; everything else stays with it."""
@@ -95,10 +95,21 @@ def constant_part(config: RunnerConfig) -> dict[str, Any]:
     }
 
 
+def own_environment(job: Job) -> dict[str, str]:
+    """Return the variables of the job's own `env`.
+
+    `LUAD_SHELL` tells a shell that the job chose from the `SHELL` that the daemon was started with.
+    """
+    env = dict(job.env)
+    if "SHELL" in env:
+        env["LUAD_SHELL"] = env["SHELL"]
+    return env
+
+
 def build_spec(start: StartAttempt, constant: dict[str, Any], socket_path: str) -> dict[str, Any]:
     """The `LaunchSpec` for one attempt. Times are milliseconds, sizes bytes."""
     job, run = start.job, start.run
-    env = dict(job.env)
+    env = own_environment(job)
     env["LUAD_JOB"] = job.name
     env["LUAD_RUN_ID"] = run.id
     env["LUAD_ATTEMPT"] = str(run.attempt)

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from luad.core.model import Interval
+from luad.core.model import Job as Declared
 from luad.handlers.shell import CommandFailedError, run
+from luad.runner.spec import own_environment
 from luad.sdk import Job
 
 MakeJob = Callable[..., Job]
@@ -159,3 +162,30 @@ def test_a_run_that_is_stopped_while_its_command_starts_leaves_no_command_behind
     # The command may be ended before it has set its trap, and after.
     assert ended.stdout.splitlines()[-1] == "cancelled"
     assert ended.returncode == 0, ended.stderr
+
+
+def test_the_jobs_own_shell_runs_a_text_command(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = tmp_path / "odd-shell"
+    shell.write_text(f'#!/bin/sh\necho "$2 ${{LUAD_SHELL-unset}}" > {tmp_path}/said\n')
+    shell.chmod(0o755)
+    monkeypatch.setenv("LUAD_SHELL", str(shell))  # what `SHELL` in the job's `env` becomes
+    run(make_job(command="echo hello"))
+    assert (tmp_path / "said").read_text() == "echo hello unset\n"
+    monkeypatch.delenv("LUAD_SHELL")
+    run(make_job(command="echo again", env={"SHELL": str(shell)}))
+    assert (tmp_path / "said").read_text() == "echo again unset\n"
+
+
+def test_the_shell_that_luad_was_started_with_runs_no_command(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHELL", "/no/such/shell")
+    run(make_job(command="true"))
+
+
+def test_a_job_that_names_a_shell_is_told_from_a_daemon_that_has_one() -> None:
+    job = Declared("a", "m:f", Interval(1000), env=(("SHELL", "/bin/bash"),))
+    assert own_environment(job) == {"SHELL": "/bin/bash", "LUAD_SHELL": "/bin/bash"}
+    assert own_environment(Declared("a", "m:f", Interval(1000))) == {}
