@@ -161,7 +161,7 @@ def _job_files(
 
 def _one_file(path: Path, chosen: Settings) -> FileVersion:
     """Read a file that was named, whatever it is called."""
-    from luad.watcher.safety import file_problem
+    from luad.trust import file_problem
 
     data = _read(path, chosen.max_file_size + 1)
     problem = None

@@ -46,6 +46,7 @@ from luad.daemon.loop import Loop
 from luad.daemon.mistakes import Mistakes
 from luad.daemon.output import OutputPump, RunReports
 from luad.daemon.people import Directory
+from luad.daemon.places import Places
 from luad.daemon.post import PostOffice
 from luad.daemon.recovery import jobs_in_force, lost_attempts
 from luad.daemon.reload import ConfigReader, PeopleReader, Reading, Reloader
@@ -123,7 +124,8 @@ class Daemon:
         )
         self._catalogue = Catalogue(settings)
         people = PeopleReader(settings, lambda: parts.people_snapshots(settings))
-        self._reader = ConfigReader(parts.job_snapshots(settings), self._catalogue, clock, people)
+        jobs, places = parts.job_snapshots(settings), Places(settings).problems
+        self._reader = ConfigReader(jobs, self._catalogue, clock, people, places)
         self.reloader = Reloader(
             self._reader,
             self._apply_reading,

@@ -1,8 +1,8 @@
-"""Whether the places that luad takes its orders from are its own.
+"""Whether the places that luad takes its orders from are root's and its own alone.
 
-What stands in the folder of handlers runs as luad, and what stands in the state folder or in luad.yaml
-decides what runs. The rule is that of job files. It is asked once, at the start: who could be let in later,
-by a change of owner or mode, is let in by root or by luad's own user. New handler files are theirs as well.
+A file among the handlers runs as luad, and the state folder and luad.yaml decide what runs. The rule is that
+of job files (`luad.trust`). It is asked at the start, which it stops, and again at each scan of the job files,
+where it is a problem like those of files; each import asks once more.
 
 Room rule: looks, and refuses; changes nothing.
 """
@@ -10,25 +10,25 @@ Room rule: looks, and refuses; changes nothing.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from luad.config.settings import SettingsError
-from luad.watcher.safety import file_problem, folder_problem
+from luad.trust import CodeTree, folder_problem, forget_accounts, path_problem
 
 if TYPE_CHECKING:
     from luad.config.settings import Settings
     from luad.errors import Problem
 
+_STATE: Final = ("luad.db", "luad.db-wal", "luad.db-shm", "code-cache")
+"""What luad reads back from its state folder, and acts on."""
+
 
 def check_places(settings: Settings) -> None:
-    """Raise `SettingsError` for the first place that somebody else may write to."""
-    if settings.permit_insecure:
-        return
-    for what, problem in _problems(settings):
+    """Raise `SettingsError` for the first place that others may write to."""
+    for what, problem in Places(settings).found():
         raise SettingsError(
             f"{what} cannot be trusted: {problem.message}",
             hint=f"{problem.help}   (luad acts on what stands there)",
@@ -36,19 +36,42 @@ def check_places(settings: Settings) -> None:
         )
 
 
-def _problems(settings: Settings) -> Iterator[tuple[str, Problem]]:
-    user = os.geteuid()
-    if found := _of_handlers(settings.handlers_path.absolute(), user):
-        yield "the folder of handlers", found
-    if found := _of_state(settings.state_dir.absolute(), user):
-        yield "the state folder", found
-    for file in _settings_files(settings):
-        parent = folder_problem(file.parent, daemon_uid=user, may_be_sticky=True)
-        if found := parent or _of_file(file, user):
-            yield "luad.yaml", found
-    for path in _handlers(settings.handlers_path):
-        if found := _of_file(path, user):
-            yield "a handler", found
+def permits_insecure(settings: Settings) -> bool:
+    """Say whether `permit_insecure` holds: a luad.yaml that others may write cannot grant it."""
+    source = settings.sources.get("permit_insecure", "")
+    if not settings.permit_insecure or not _is_file(source):
+        return settings.permit_insecure
+    return path_problem(source, daemon_uid=os.geteuid()) is None
+
+
+class Places:
+    """Judges the places of *settings*, again and again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._handlers = CodeTree(str(settings.handlers_path.absolute()))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what is wrong with them now, each as a problem of that file."""
+        forget_accounts()
+        return tuple(
+            replace(problem, message=f"{what} cannot be trusted: {problem.message}")
+            for what, problem in self.found()
+        )
+
+    def found(self) -> Iterator[tuple[str, Problem]]:
+        """Yield what each of them is, and what is wrong with it."""
+        settings, user = self._settings, os.geteuid()
+        if permits_insecure(settings):
+            return
+        for file in _settings_files(settings):
+            if found := path_problem(file, daemon_uid=user):
+                yield "luad.yaml", found
+        if found := _of_handlers(settings.handlers_path.absolute(), user):
+            yield "the folder of handlers", found
+        if found := _of_state(settings.state_dir.absolute(), user):
+            yield "the state folder", found
+        yield from (("a handler", each) for each in self._handlers.problems(user))
 
 
 def _of_handlers(folder: Path, user: int) -> Problem | None:
@@ -60,41 +83,28 @@ def _of_handlers(folder: Path, user: int) -> Problem | None:
         or folder_problem(there, daemon_uid=user, may_be_sticky=True)
     ):
         return found
-    # A folder like /tmp: as it should be, but whoever came first could make the handlers' there.
+    # A folder like /tmp: as it should be, but another user could make the handlers' there first.
     return replace(found, help=f"run: mkdir -p -m 755 {folder}")
 
 
 def _of_state(folder: Path, user: int) -> Problem | None:
     there = _existing(folder)
     is_made_now = there != folder  # by luad, whose it is then
-    return folder_problem(there, daemon_uid=user, may_be_sticky=is_made_now)
+    found = folder_problem(there, daemon_uid=user, may_be_sticky=is_made_now)
+    for name in _STATE if found is None and not is_made_now else ():
+        found = found or path_problem(folder / name, daemon_uid=user)
+    return found
 
 
 def _existing(folder: Path) -> Path:
     """Return the folder, or where it would be made."""
-    # Not Path.exists, which raises where we may not look; making the folder will say so.
+    # Not Path.exists, which raises where luad may not look; making the folder will say so.
     return next(each for each in (folder, *folder.parents) if os.path.exists(each))  # noqa: PTH110
 
 
-def _settings_files(settings: Settings) -> set[Path]:
-    sources = set(settings.sources.values())
-    return {
-        Path(each).absolute() for each in sources if each != "flag" and not each.startswith("$")
-    }
+def _settings_files(settings: Settings) -> list[str]:
+    return sorted({each for each in settings.sources.values() if _is_file(each)})
 
 
-def _handlers(folder: Path) -> Iterator[Path]:
-    """Yield packages and modules, as far as they can be imported: not what is hidden."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [each for each in folders if each.isidentifier()]
-        yield from (Path(parent, each) for each in folders)
-        yield from (Path(parent, each) for each in files if each.endswith((".py", ".so", ".pyc")))
-
-
-def _of_file(path: Path, user: int) -> Problem | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None  # whoever imports it will say why
-    is_folder = stat.S_ISDIR(status.st_mode)
-    return file_problem(str(path), status, daemon_uid=user, is_folder=is_folder)
+def _is_file(source: str) -> bool:
+    return bool(source) and source != "flag" and not source.startswith("$")

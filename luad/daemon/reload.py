@@ -82,7 +82,10 @@ class PeopleReader:
 
 
 class ConfigReader:
-    """Reads the folders into jobs and problems; remembers the last good version of every file."""
+    """Reads the folders into jobs and problems; remembers the last good version of every file.
+
+    *places* says what is wrong with the other places that luad takes its orders from.
+    """
 
     def __init__(
         self,
@@ -90,11 +93,13 @@ class ConfigReader:
         catalogue: Catalogue,
         clock: Clock,
         people: PeopleReader,
+        places: Callable[[], tuple[Problem, ...]] = tuple,
     ) -> None:
         self._snapshots = snapshots
         self._catalogue = catalogue
         self._clock = clock
         self._people = people
+        self._places = places
         self._last: tuple[object, ...] | None = None
         self._serial = 0
         self._lock = threading.Lock()
@@ -103,7 +108,8 @@ class ConfigReader:
         """Read as whoever asks for a reload would, without any consequence; from any thread."""
         with self._lock:
             catalogue, people = self._catalogue.copy(), self._people.copy()
-        return ConfigReader(snapshots, catalogue, self._clock, people).read(is_settled=True)
+        reader = ConfigReader(snapshots, catalogue, self._clock, people, self._places)
+        return reader.read(is_settled=True)
 
     def read(self, *, is_settled: bool = False) -> Reading:
         """Read now. *is_settled*: somebody asked for it, so believe everything at once."""
@@ -123,7 +129,7 @@ class ConfigReader:
         finally:
             if must_collect:
                 gc.enable()
-        problems = snapshot.problems + loaded.problems
+        problems = self._places() + snapshot.problems + loaded.problems
         rechecks = [
             each for each in (snapshot.recheck_in_ms, people_recheck_ms) if each is not None
         ]

@@ -22,7 +22,13 @@ from typing import Final
 
 from luad.core.model import Instant
 from luad.errors import Problem, Severity
-from luad.watcher.safety import file_problem, folder_problem
+from luad.trust import (
+    file_problem,
+    folder_problem,
+    forget_accounts,
+    is_private_group,
+    path_problem,
+)
 
 _JOB_FILE: Final = re.compile(r"[^._#~][^\n]*\.ya?ml")
 _RACY_MS: Final = 1_000
@@ -71,6 +77,7 @@ class _Known:
     is_racy: bool = False
     doubtful_since: Instant | None = None  # emptied, cut short or gone, not believed yet
     doubted: FileVersion | None = None  # what stands there meanwhile
+    gid: int | None = None  # the group that may write it
 
 
 @dataclass(slots=True)
@@ -87,9 +94,11 @@ class SnapshotReader:
     permit_insecure: bool = False
     _known: dict[str, _Known] = field(default_factory=dict)
     _devices: dict[Path, int] = field(default_factory=dict)
+    _private: dict[int, bool] = field(default_factory=dict)  # by group, as it was at the last look
 
     def read(self, now: Instant, *, is_settled: bool = False) -> Snapshot:
         """Return what the folders hold at *now*. *is_settled*: believe everything at once."""
+        self._look_at_groups()
         problems: list[Problem] = []
         unread: set[str] = set()
         must_read_again = False
@@ -146,13 +155,18 @@ class SnapshotReader:
         self, folder: Path, now: Instant, *, is_settled: bool
     ) -> Iterator[tuple[str, _Known]]:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if is_job_file(entry.name)]
+            names = [(each.name, each.is_symlink()) for each in entries if is_job_file(each.name)]
         prefix = _prefix(folder)  # ten thousand joins of paths take as long as the stats
-        for name in names:
+        for name, is_link in names:
             path = prefix + name
             known = self._known.get(path)
             signature = _signature(path)
-            if known is not None and known.signature == signature and not known.is_racy:
+            if (
+                known is not None
+                and known.signature == signature
+                and not known.is_racy
+                and not (is_link and self._leads_elsewhere(path, folder, known))
+            ):
                 yield path, known
                 continue
             if signature is None and not os.path.islink(path):
@@ -165,6 +179,7 @@ class SnapshotReader:
         version, status = self._load(path, folder)
         signature = _as_signature(status) if status else ()
         is_racy = status is not None and now - status.st_ctime_ns // 1_000_000 < _RACY_MS
+        gid = self._writing_group(status)
         if version.problem is None and known is not None and known.version.key == version.key:
             version = known.version  # the same content: the same object
         if known is not None and version.problem is None and not is_settled:
@@ -173,8 +188,8 @@ class SnapshotReader:
                 is_as_before = known.doubtful_since is not None and known.doubted == version
                 since = _no_later(known.doubtful_since, now) if is_as_before else now
                 if now - since < self.settle_ms:
-                    return _Known(known.version, signature, True, since, version)
-        return _Known(version, signature, is_racy)
+                    return _Known(known.version, signature, True, since, version, gid)
+        return _Known(version, signature, is_racy, gid=gid)
 
     def _load(self, path: str, folder: Path) -> tuple[FileVersion, os.stat_result | None]:
         """Open without ever blocking, look at what was opened, then read it."""
@@ -189,7 +204,7 @@ class SnapshotReader:
             return FileVersion(path, problem=_unreadable(Path(path), error)), None
         try:
             status = os.fstat(descriptor)
-            problem = file_problem(path, status, daemon_uid=os.geteuid())
+            problem = file_problem(path, status, daemon_uid=os.geteuid(), descriptor=descriptor)
             is_regular = stat.S_ISREG(status.st_mode)
             if problem is not None and not (self.permit_insecure and is_regular):
                 return FileVersion(path, problem=problem), status
@@ -209,7 +224,7 @@ class SnapshotReader:
             return None
         target = os.path.realpath(path, strict=True)
         if Path(target).is_relative_to(os.path.realpath(folder)):
-            return self._folder_problem(Path(target).parent)
+            return None if self.permit_insecure else path_problem(path, daemon_uid=os.geteuid())
         return Problem(
             path,
             0,
@@ -218,6 +233,29 @@ class SnapshotReader:
             f"{path} is a link to {target}, outside of {folder}",
             "copy the file, or name the folder it stands in: luad serve --jobs DIR",
         )
+
+    def _leads_elsewhere(self, path: str, folder: Path, known: _Known) -> bool:
+        """Whether another rule holds for a link than at the last look: the way to its target has a
+        status of its own."""
+        try:
+            return self._outside(path, folder) != known.version.problem
+        except OSError:
+            return True
+
+    def _writing_group(self, status: os.stat_result | None) -> int | None:
+        """Remember the group that may write a file, and whether it was private when that was judged."""
+        if status is None or not status.st_mode & stat.S_IWGRP:
+            return None
+        self._private[status.st_gid] = is_private_group(status.st_gid, os.geteuid())
+        return status.st_gid
+
+    def _look_at_groups(self) -> None:
+        """Ask the databases of accounts anew; files of a group that has changed are read again."""
+        forget_accounts()
+        user = os.geteuid()
+        changed = {gid for gid, was in self._private.items() if is_private_group(gid, user) != was}
+        for known in self._known.values() if changed else ():
+            known.is_racy = known.is_racy or known.gid in changed
 
     def _doubt_the_vanished(self, seen: dict[str, _Known], now: Instant) -> None:
         for path, known in self._known.items():

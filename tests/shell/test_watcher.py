@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from luad.trust import file_problem
 from luad.watcher import Snapshot, SnapshotReader, is_job_file
-from luad.watcher.safety import file_problem
 
 NOW = 4_000_000_000_000  # long after every file's own time: nothing is racy
 

@@ -1,0 +1,289 @@
+"""The rule itself: who could have written this, by owner, mode, access list and the way to it.
+
+The rule is cron's: a regular file, owned by root or by the daemon's user, writable by nobody else; the
+same for every folder and every link on the way to it. Two things are not "others": a private group (see
+`accounts`), and the right to write on a file system that is mounted read-only (a Kubernetes ConfigMap).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from luad.errors import Problem
+from luad.trust import acl
+from luad.trust.accounts import group_name, is_private_group, user_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_HELP: Final = "luad runs what it reads as itself, so nobody else may be able to write it"
+_RUN: Final = "run: "
+_MOST_LINKS: Final = 40  # as many as the kernel follows
+
+
+class _Codes(NamedTuple):
+    owner: str
+    mode: str
+    acl: str
+
+
+_FILE: Final = _Codes("LU031", "LU032", "LU040")
+_FOLDER: Final = _Codes("LU033", "LU034", "LU041")
+_LINK_OWNER: Final = "LU042"
+
+
+def path_problem(path: str | Path, *, daemon_uid: int) -> Problem | None:
+    """Return what is wrong with a file or folder, or with a part of the way to it.
+
+    Each link and each folder counts, as the kernel walks them. A path that leads nowhere has no problem
+    but one of its parts that exist: reading it will say why.
+    """
+    return _walk(Path(path), daemon_uid, may_be_sticky=True)
+
+
+def folder_problem(folder: Path, *, daemon_uid: int, may_be_sticky: bool = False) -> Problem | None:
+    """Return what is wrong with a folder, or with a part of the way to it.
+
+    *may_be_sticky*: one thing in *folder*, whose owner is known, is meant, and not all that others may
+    add.
+    """
+    return _walk(folder, daemon_uid, may_be_sticky=may_be_sticky, is_folder=True)
+
+
+def file_problem(
+    path: str,
+    status: os.stat_result,
+    *,
+    daemon_uid: int,
+    is_folder: bool = False,
+    descriptor: int | None = None,
+) -> Problem | None:
+    """Return what is wrong with a file, or folder, of that status; the way to it is not looked at.
+
+    *descriptor* is of the opened file, so that what is judged is what is read.
+    """
+    if not is_folder and not stat.S_ISREG(status.st_mode):
+        return _problem(path, "LU030", f"{path} is {_kind(status.st_mode)}, not a regular file")
+    if status.st_uid not in {0, daemon_uid}:
+        owner, own = user_name(status.st_uid), user_name(daemon_uid)
+        message = f"{path} belongs to {owner}; only files of root or of {own} are read"
+        return _problem(path, _FILE.owner, message, f"run: chown {own} {shlex.quote(path)}")
+    if not is_folder and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        mode = stat.S_IMODE(status.st_mode)
+        message = f"{path} has the mode of a program that runs as its owner (mode {mode:04o})"
+        return _problem(path, _FILE.mode, message, f"run: chmod ug-s {shlex.quote(path)}")
+    target = path if descriptor is None else descriptor
+    return _writer_problem(path, status, _FILE, daemon_uid, target)
+
+
+# --- the way to it -----------------------------------------------------------------------------
+
+
+def _walk(path: Path, uid: int, *, may_be_sticky: bool, is_folder: bool = False) -> Problem | None:
+    """Judge every part of the way; the last that is wrong is told, with what mends all of them."""
+    found: list[Problem] = []
+    try:
+        for place, status, is_last in _parts(path):
+            if stat.S_ISLNK(status.st_mode):
+                problem = _link_problem(place, status, uid)
+            elif stat.S_ISDIR(status.st_mode):
+                problem = _folder_problem(
+                    place, status, uid, is_last=is_last, may_be_sticky=may_be_sticky or not is_last
+                )
+            elif is_folder or not is_last:
+                break  # opening it will say why
+            else:
+                problem = file_problem(place, status, daemon_uid=uid)
+            if problem is not None and problem not in found:
+                found.append(problem)
+    except OSError:
+        pass  # opening it will say why
+    if not found:
+        return None
+    commands = [each.help.removeprefix(_RUN) for each in found if each.help.startswith(_RUN)]
+    is_mended = found[-1].help.startswith(_RUN)
+    return replace(found[-1], help=_RUN + " && ".join(commands)) if is_mended else found[-1]
+
+
+def _parts(path: Path) -> Iterator[tuple[str, os.stat_result, bool]]:
+    """Yield each folder and link on the way, and the end of it: where, status, whether it is the end."""
+    whole = str(path) if path.is_absolute() else f"{Path.cwd()}/{path}"
+    left, here, links = whole.split("/")[::-1], "/", 0
+    status, seen = os.lstat(here), set[str]()
+    while left:
+        name = left.pop()
+        if name in {"", "."}:
+            continue
+        if here not in seen:
+            seen.add(here)
+            yield here, status, False
+        if name == "..":  # of where a link has led to, and not of the link
+            here = os.path.dirname(here)
+            status = os.lstat(here)
+            continue
+        there = f"{here.rstrip('/')}/{name}"
+        found = os.lstat(there)
+        if not stat.S_ISLNK(found.st_mode):
+            here, status = there, found
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        yield there, found, False
+        target = os.readlink(there)
+        if target.startswith("/"):
+            here, status = "/", os.lstat("/")
+        left += target.split("/")[::-1]
+    yield here, status, True
+
+
+def _link_problem(path: str, status: os.stat_result, uid: int) -> Problem | None:
+    if status.st_uid in {0, uid}:
+        return None
+    own = user_name(uid)
+    message = f"the link {path} belongs to {user_name(status.st_uid)}"
+    help_text = f"run: chown -h {own} {shlex.quote(path)}"
+    return _problem(path, _LINK_OWNER, message, help_text)
+
+
+def _folder_problem(
+    path: str, status: os.stat_result, uid: int, *, is_last: bool, may_be_sticky: bool
+) -> Problem | None:
+    if status.st_uid not in {0, uid}:
+        owner = user_name(status.st_uid)
+        message = f"folder {path} belongs to {owner}, who could exchange what luad reads in it"
+        help_text = f"run: chown {user_name(uid)} {shlex.quote(path)}"
+        return _problem(path, _FOLDER.owner, message, help_text)
+    if status.st_mode & stat.S_ISVTX and may_be_sticky:
+        return None  # like /tmp: nobody may rename or delete what belongs to others
+    problem = _writer_problem(path, status, _FOLDER, uid, path)
+    if problem is None and is_last and not _is_read_only(path):
+        problem = _default_problem(path, status, uid)
+    return problem
+
+
+# --- who may write -----------------------------------------------------------------------------
+
+
+def _writer_problem(
+    path: str, status: os.stat_result, codes: _Codes, uid: int, target: str | int
+) -> Problem | None:
+    """Return who else may write, by the mode and by the access list.
+
+    The bits of the group are the mask of the list: without the right to write there, no entry of the
+    list grants it, and the list need not be read.
+    """
+    others = status.st_mode & stat.S_IWOTH
+    group = status.st_mode & stat.S_IWGRP
+    if not (others or group) or _is_read_only(path):
+        return None
+    named: Sequence[acl.Entry] = ()
+    if group:
+        try:
+            entries = acl.writers(target, acl.ACCESS)
+        except (OSError, ValueError) as error:
+            return _unreadable_list(path, codes, error)
+        if entries is not None:
+            named = _foreign(entries, uid)
+            group = any(each.tag is acl.Tag.GROUP_OWNER for each in entries)
+    is_group = bool(group) and not is_private_group(status.st_gid, uid)
+    if others or is_group:
+        who = "everybody" if others else f"the group {group_name(status.st_gid)}"
+        mode = stat.S_IMODE(status.st_mode)
+        message = f"{_shown(path, status)} can be written by {who} (mode {mode:04o})"
+        command = "o-w" if others and not is_group else "go-w"
+        return _problem(path, codes.mode, message, f"run: chmod {command} {shlex.quote(path)}")
+    if not named:
+        return None
+    message = f"{_shown(path, status)} can be written by {_words(named)}, by its access list (ACL)"
+    help_text = f"run: setfacl -x {_specs(named)} {shlex.quote(path)}"
+    return _problem(path, codes.acl, message, help_text)
+
+
+def _default_problem(path: str, status: os.stat_result, uid: int) -> Problem | None:
+    """Return who else may write what is made in a folder from now on."""
+    try:
+        entries = acl.writers(path, acl.DEFAULT)
+    except (OSError, ValueError) as error:
+        return _unreadable_list(path, _FOLDER, error)
+    if not entries:
+        return None
+    group = any(each.tag is acl.Tag.GROUP_OWNER for each in entries)
+    others = any(each.tag is acl.Tag.OTHER for each in entries)
+    specs, words = _specs(found := _foreign(entries, uid)), _words(found)
+    what = f"what is made in folder {path} can be written by"
+    if found:
+        help_text = f"run: setfacl -d -x {specs} {shlex.quote(path)}"
+        message = f"{what} {words}, by its default access list (ACL)"
+        return _problem(path, _FOLDER.acl, message, help_text)
+    if others or (group and not is_private_group(status.st_gid, uid)):
+        who = "everybody" if others else f"the group {group_name(status.st_gid)}"
+        message = f"{what} {who}, by its default access list (ACL)"
+        return _problem(path, _FOLDER.acl, message, f"run: setfacl -k {shlex.quote(path)}")
+    return None
+
+
+def _foreign(entries: Sequence[acl.Entry], uid: int) -> list[acl.Entry]:
+    """Return the named users and groups that are neither root nor luad's user."""
+    return [
+        each
+        for each in entries
+        if (each.tag is acl.Tag.USER and each.id not in {0, uid})
+        or (each.tag is acl.Tag.GROUP and not is_private_group(each.id, uid))
+    ]
+
+
+def _words(entries: Sequence[acl.Entry]) -> str:
+    return " and ".join(
+        f"the user {user_name(each.id)}"
+        if each.tag is acl.Tag.USER
+        else f"the group {group_name(each.id)}"
+        for each in entries
+    )
+
+
+def _specs(entries: Sequence[acl.Entry]) -> str:
+    return ",".join(
+        f"u:{user_name(each.id)}" if each.tag is acl.Tag.USER else f"g:{group_name(each.id)}"
+        for each in entries
+    )
+
+
+def _unreadable_list(path: str, codes: _Codes, error: Exception) -> Problem:
+    reason = getattr(error, "strerror", None) or str(error)
+    message = f"the access list (ACL) of {path} cannot be read: {reason.lower()}"
+    return _problem(path, codes.acl, message, f"run: setfacl -b {shlex.quote(path)}")
+
+
+def _shown(path: str, status: os.stat_result) -> str:
+    return f"folder {path}" if stat.S_ISDIR(status.st_mode) else path
+
+
+def _is_read_only(path: str) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _problem(path: str, code: str, message: str, help_text: str = "") -> Problem:
+    return Problem(path, 0, 0, code, message, help_text or _HELP)
+
+
+def _kind(mode: int) -> str:
+    for test, name in (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    ):
+        if test(mode):
+            return name
+    return "something else"
