@@ -256,6 +256,8 @@ def run_view(
         "metadata": None if run.metadata is None else dict(run.metadata),
         "result": None if ending is None else result_value(ending.result_json),
         "result_truncated": ending is not None and ending.is_result_truncated,
+        "result_omitted": None if ending is None else ending.result_omitted or None,
+        "retryable": ending is None or ending.is_retryable,
         "exit_code": None if ending is None else ending.exit_code,
         "signal": None if ending is None else ending.signal,
         "error": None

@@ -113,10 +113,16 @@ def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
                 show_took(run.get("duration_ms")),
                 run.get("trigger") or "",
                 _sent(run),
-                Cell(error_words(run), "red"),
+                _error_cell(run),
             ]
         )
     return table
+
+
+def _error_cell(run: dict[str, Any]) -> Cell:
+    if run.get("result_omitted"):
+        return Cell("result left out", "yellow")
+    return Cell(error_words(run), "red")
 
 
 def _sent(run: dict[str, Any]) -> str:

@@ -183,14 +183,28 @@ def _run_fields(session: Session, run: Mapping[str, Any]) -> dict[str, str]:
         "retries at": _when(session, run.get("retry_at")),
         "retry of": run.get("retry_of") or "",
         "stands for": f"{run['missed_count']} more" if run.get("missed_count") else "",
-        "result": "" if run.get("result") is None else json.dumps(run["result"]),
+        "result": _result(run),
         "attempts": ("\n" + " " * 16).join(_attempts(run)),
         "for": run.get("user_id") or "",
         "sent": ("\n" + " " * 16).join(_deliveries(run)),
         "made": " ".join(run.get("created_jobs") or ()),
         "error": error_words(run),
+        "not retried": _why_final(run),
         "dropped": f"{dropped} bytes of output" if dropped else "",
     }
+
+
+def _result(run: Mapping[str, Any]) -> str:
+    if run.get("result_omitted"):
+        return f"left out: {run['result_omitted']}"
+    return "" if run.get("result") is None else json.dumps(run["result"])
+
+
+def _why_final(run: Mapping[str, Any]) -> str:
+    """Say why no attempt follows although the job allows one."""
+    is_final = run.get("retryable") is False and run.get("status") == "failed"
+    has_more = (run.get("attempt") or 1) < (run.get("max_attempts") or 1)
+    return "a repetition would fail in the same way" if is_final and has_more else ""
 
 
 def _attempts(run: Mapping[str, Any]) -> list[str]:

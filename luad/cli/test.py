@@ -253,6 +253,7 @@ def _view(job: Job, ended: Rehearsal, left: Left) -> dict[str, Any]:
         "status": ended.status,
         "duration_ms": ended.duration_ms,
         "result": ended.result,
+        "result_omitted": ended.outcome.result_omitted or None,
         "error": ended.error,
         "sent": left.sent,
         "created": left.created,
@@ -269,6 +270,8 @@ def _show(session: Session, ended: Rehearsal) -> None:
         out.line(f"✓ completed in {took}", "green")
         if ended.result is not None:
             out.line(f"  result    {clean(json.dumps(ended.result, ensure_ascii=False))}")
+        if ended.outcome.result_omitted:
+            out.line(f"  result    left out: {clean(ended.outcome.result_omitted)}", "yellow")
         return
     out.line(f"✗ {ended.status.replace('_', ' ')} after {took}", "red")
     error = ended.error or {}

@@ -375,7 +375,11 @@ class RunError:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The end of one attempt. *result_json* is the handler's return value as JSON text."""
+    """The end of one attempt. *result_json* is the handler's return value as JSON text.
+
+    *result_omitted*: why there is no result although the handler returned one. *is_retryable* is
+    false for a failure that a repetition cannot cure.
+    """
 
     kind: EndKind
     at: Instant
@@ -385,6 +389,8 @@ class Ending:
     result_json: str | None = None
     is_result_truncated: bool = False
     dropped_bytes: int = 0  # output between the kept head and the kept tail
+    result_omitted: str = ""
+    is_retryable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,8 @@ def after_ending(
     event = _outcome(ending)
     if event in {RunEvent.SUCCEED, RunEvent.CANCEL} or job is None or not may_retry:
         return Verdict(event)
+    if event is RunEvent.FAIL and not ending.is_retryable:
+        return Verdict(event)
     if event is RunEvent.LOSE:
         # `on_lost: retry` asks for one more start even where `retry` does not; it still counts as
         # an attempt, so a run that takes the daemon down with it cannot go on for ever.

@@ -224,7 +224,9 @@ class OpenRuns:
 
     def _close(self, run: Run) -> None:
         self._save(run)
-        level = "info" if run.state in {RunState.SUCCEEDED, RunState.CANCELLED} else "warning"
+        is_well = run.state in {RunState.SUCCEEDED, RunState.CANCELLED}
+        has_lost_result = run.ending is not None and run.ending.result_omitted
+        level = "info" if is_well and not has_lost_result else "warning"
         fields: dict[str, object] = {"status": run.state.value}
         if run.started_at is not None and run.ended_at is not None:
             fields["duration_ms"] = run.ended_at - run.started_at
@@ -266,4 +268,8 @@ def _why(ending: Ending) -> dict[str, object]:
         fields["signal"] = ending.signal
     if ending.error is not None:
         fields["error"] = f"{ending.error.type}: {ending.error.message}"
+    if not ending.is_retryable:
+        fields["retryable"] = False
+    if ending.result_omitted:
+        fields["result_omitted"] = ending.result_omitted
     return fields

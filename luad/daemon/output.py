@@ -131,6 +131,18 @@ def error_line(error: RunError, at: Instant, attempt: int) -> Line:
     return line
 
 
+def omission_line(omitted: str, at: Instant, attempt: int) -> Line:
+    """Return the line of a run's own log that says why its result was left out."""
+    return {
+        "ts": at,
+        "stream": "system",
+        "level": "warning",
+        "logger": "luad",
+        "message": f"the run succeeded, but its result was left out: {omitted}",
+        "attempt": attempt,
+    }
+
+
 class RunReports:
     """What runs say, on its way to the log, the store, whoever follows, and the engine; no secret
     goes along. *order* is told which lines about a run have been logged."""
@@ -156,9 +168,14 @@ class RunReports:
             event = replace(event, ending=self._secrets.hide_in_ending(event.run_id, event.ending))
             self._secrets.forget(event.run_id)
         run = self._engine.runs.get(event.run_id)
-        if run is not None and isinstance(event, AttemptEnded) and event.ending.error is not None:
-            line = error_line(event.ending.error, event.ending.at, event.attempt)
-            self._pump.put(event.run_id, run.job_name, [line])
+        if run is not None and isinstance(event, AttemptEnded):
+            ending = event.ending
+            if ending.error is not None:
+                line = error_line(ending.error, ending.at, event.attempt)
+                self._pump.put(event.run_id, run.job_name, [line])
+            elif ending.result_omitted:
+                line = omission_line(ending.result_omitted, ending.at, event.attempt)
+                self._pump.put(event.run_id, run.job_name, [line])
         self._post(event)
 
     def take_lines(

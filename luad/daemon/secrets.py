@@ -88,9 +88,10 @@ class Secrets:
             value = json.loads(result)
             if (hidden := self._mask(run_id, value)) != value:
                 result = json.dumps(hidden, ensure_ascii=False)
-        if (error, result) == (ending.error, ending.result_json):
+        omitted = self._mask(run_id, ending.result_omitted)
+        if (error, result, omitted) == (ending.error, ending.result_json, ending.result_omitted):
             return ending
-        return replace(ending, error=error, result_json=result)
+        return replace(ending, error=error, result_json=result, result_omitted=omitted)
 
     def _may_stand_in(self, run_id: str, text: str) -> bool:
         """Quick, for a result may be long, and the loop waits."""

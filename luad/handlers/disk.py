@@ -37,9 +37,7 @@ def usage(job: Job) -> dict[str, Any]:
     try:
         disk = os.statvfs(path)
     except OSError as error:
-        asked.refuse(
-            "path", f"{path}: {error.strerror}; name a file or folder that is there", error
-        )
+        asked.fail("path", f"{path}: {error.strerror}; name a file or folder that is there", error)
     used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
     free = disk.f_bavail * disk.f_frsize
     used_percent = _percent(used, used + free)

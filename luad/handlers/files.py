@@ -160,7 +160,7 @@ def _top(asked: Parameters) -> str:
     if str(top) in REFUSED or top == Path.home().resolve():
         asked.refuse("path", f"{top} is refused; name a folder below it")
     if not top.is_dir():
-        asked.refuse("path", f"{given} is no folder")
+        asked.fail("path", f"{given} is no folder")
     return str(top)
 
 

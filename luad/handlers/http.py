@@ -22,7 +22,7 @@ import http.client
 from urllib.parse import urlsplit
 
 from luad.clock import elapsed_ms
-from luad.handlers.parameters import Parameters
+from luad.handlers.parameters import BadParameterError, Parameters
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
@@ -127,7 +127,11 @@ def _ask(
         return response.status, _read(sock, response, deadline_ms)
     except TimeoutError as error:
         raise CheckFailedError(f"{what}: no complete answer in time") from error
-    except (OSError, http.client.HTTPException, UnicodeError) as error:
+    except OSError as error:
+        raise CheckFailedError(f"{what}: {str(error) or type(error).__name__}") from error
+    except (ValueError, http.client.InvalidURL) as error:  # the request itself cannot be written
+        raise BadParameterError(f"metadata.url or metadata.headers: {what}: {error}") from error
+    except http.client.HTTPException as error:
         raise CheckFailedError(f"{what}: {str(error) or type(error).__name__}") from error
     finally:
         connection.close()

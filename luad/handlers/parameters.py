@@ -5,6 +5,8 @@ Room rule: `luad.wire` is imported only by whoever asks for a duration.
 
 from __future__ import annotations
 
+from luad.sdk.job import NotRetryable
+
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,12 +17,16 @@ if TYPE_CHECKING:
 _LIKENESS = 0.75  # of two words that are one word and its misspelling
 
 
+class BadParameterError(ValueError, NotRetryable):
+    """The metadata of the job will not do, however often it is tried."""
+
+
 class Parameters:
     """The metadata of *job*, read by kind. *known* are the keys that the handler understands.
 
     Keys that are not known belong to somebody else and are left alone, unless they look like a
     slip of the pen: `older_then` next to `older_than` must not quietly mean "the default".
-    Every method raises ``ValueError`` for a value that will not do.
+    Every method raises `BadParameterError` for a value that will not do.
     """
 
     def __init__(self, job: JobCore, *known: str) -> None:
@@ -116,7 +122,11 @@ class Parameters:
             self.refuse(key, str(error), error)
 
     def refuse(self, key: str, what: str, cause: Exception | None = None) -> NoReturn:
-        """Raise the ``ValueError`` that names *key* and says what is wrong with it."""
+        """Raise the `BadParameterError` that names *key* and says what is wrong with it."""
+        raise BadParameterError(f"metadata.{key}: {what}") from cause
+
+    def fail(self, key: str, what: str, cause: Exception | None = None) -> NoReturn:
+        """Raise a ``ValueError`` as `refuse` does, for what may be otherwise in a later attempt."""
         raise ValueError(f"metadata.{key}: {what}") from cause
 
     def _get(self, key: str, default: Any, needed: str) -> Any:
@@ -133,4 +143,4 @@ def _refuse_misspellings(foreign: Sequence[str], unused: Sequence[str]) -> None:
 
     for key in foreign:
         if near := difflib.get_close_matches(key, unused, 1, _LIKENESS):
-            raise ValueError(f"metadata.{key}: is unknown; did you mean `{near[0]}`?")
+            raise BadParameterError(f"metadata.{key}: is unknown; did you mean `{near[0]}`?")

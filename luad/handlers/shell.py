@@ -8,6 +8,8 @@
     env            names and values, added to the environment
     ok_exit_codes  exit codes that mean success (default: ``[0]``)
 
+A list whose program does not exist is not tried again: a repetition would not find it either.
+
 A ``%`` is a ``%``. cron turns it into a newline unless it is escaped; here ``date +%F`` is written
 as in a terminal. The output goes to the log of the run, line by line; standard input is empty.
 
@@ -16,6 +18,7 @@ Room rule: the standard library only.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -24,6 +27,7 @@ import threading
 from pathlib import Path
 
 from luad.handlers.parameters import Parameters
+from luad.sdk.job import NotRetryable
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
@@ -31,11 +35,29 @@ if TYPE_CHECKING:
 
     from luad.sync import Job
 
-_MEANINGS = {126: "found, but not executable", 127: "command not found"}
+_NOT_FOUND = 127
+_MEANINGS = {126: "found, but not executable", _NOT_FOUND: "command not found"}
+_CANNOT_START = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EACCES,
+        errno.ENOEXEC,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.E2BIG,
+    }
+)
+"""What the system says of a program that is not there; all else may be otherwise later."""
 
 
 class CommandFailedError(RuntimeError):
     """The command ended with an exit code that means failure, or by a signal."""
+
+
+class CommandNotFoundError(CommandFailedError, NotRetryable):
+    """The program of a command does not exist, or cannot be executed."""
 
 
 class _Line(list[str]):
@@ -50,12 +72,13 @@ def run(job: Job) -> dict[str, Any]:
     accepted = _ok_exit_codes(asked)
     cwd = asked.text("cwd") if "cwd" in asked else None
     if cwd is not None and not Path(cwd).is_dir():
-        asked.refuse("cwd", f"{cwd} is no folder")
+        asked.fail("cwd", f"{cwd} is not a folder")
     environ = {**os.environ, **own}
     environ.pop("LUAD_SHELL", None)  # for this handler, and for no command
     code = _run_to_its_end(command, cwd, environ)
     if code not in accepted:
-        raise CommandFailedError(f"{_ending(code)}: {_shown(command)}")
+        cause = _likely_cause(command, cwd, environ) if code == _NOT_FOUND else ""
+        raise CommandFailedError(f"{_ending(code)}: {_shown(command)}{cause}")
     return {"exit_code": code}
 
 
@@ -90,7 +113,11 @@ def _start(command: list[str], cwd: str | None, environ: dict[str, str]) -> subp
         )
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CommandFailedError(f"could not be started ({reason}): {_shown(command)}") from error
+        text = f"could not be started ({reason}): {_shown(command)}"
+        if error.errno not in _CANNOT_START or (cwd is not None and error.filename == cwd):
+            raise CommandFailedError(text) from error
+        cause = _why_missing(command[0], cwd, environ)
+        raise CommandNotFoundError(f"{text}; {cause}" if cause else text) from error
 
 
 def _run_to_its_end(command: list[str], cwd: str | None, environ: dict[str, str]) -> int:
@@ -135,6 +162,23 @@ class _StopHeld:
 
     def __exit__(self, *_error: object) -> None:
         self.let_through()
+
+
+def _why_missing(word: str, cwd: str | None, environ: dict[str, str]) -> str:
+    from luad.handlers.program import why_missing  # noqa: PLC0415 - only for an error
+
+    return why_missing(word, environ.get("PATH"), cwd or os.getcwd())  # noqa: PTH109 - a str
+
+
+def _likely_cause(command: list[str], cwd: str | None, environ: dict[str, str]) -> str:
+    """Say what a shell has probably not found."""
+    from luad.handlers.program import first_word  # noqa: PLC0415 - only for an error
+
+    word = first_word(command[2]) if isinstance(command, _Line) else None
+    cause = _why_missing(word, cwd, environ) if word is not None else ""
+    path = environ.get("PATH", os.defpath)
+    cause = cause or f"the output names what was not found; the run's PATH is {path}"
+    return f"; {cause}"
 
 
 def _ending(code: int) -> str:

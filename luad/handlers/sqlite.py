@@ -50,7 +50,7 @@ def backup(job: Job) -> dict[str, Any]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        asked.refuse("target_dir", f"{folder}: {error.strerror}", error)
+        asked.fail("target_dir", f"{folder}: {error.strerror}", error)
 
     target = folder / f"{source.stem}-{job.scheduled_for:%Y%m%dT%H%M%SZ}{source.suffix}"
     partial = folder / f".{target.name}.partial"
@@ -71,7 +71,7 @@ def backup(job: Job) -> dict[str, Any]:
 def _source(asked: Parameters) -> Path:
     source = Path(asked.text("source")).expanduser()
     if not source.is_file():  # or SQLite would make an empty database and copy that
-        asked.refuse("source", f"{source} is no file")
+        asked.fail("source", f"{source} is no file")
     return source.resolve()
 
 

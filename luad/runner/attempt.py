@@ -70,6 +70,8 @@ def ending_of(frame: dict[str, Any]) -> Ending:
         error=error_of(frame["error"]),
         result_json=frame["result"],
         is_result_truncated=frame["is_result_truncated"],
+        result_omitted=frame["result_omitted"],
+        is_retryable=frame["is_retryable"],
         dropped_bytes=frame["dropped_bytes"],
     )
 
@@ -79,9 +81,11 @@ def error_of(texts: list[str] | None) -> RunError | None:
     return RunError(*texts) if texts else None
 
 
-def failed_ending(kind: EndKind, at: Instant, name: str, message: str) -> Ending:
+def failed_ending(
+    kind: EndKind, at: Instant, name: str, message: str, *, is_retryable: bool = True
+) -> Ending:
     """An ending that no keeper has reported."""
-    return Ending(kind=kind, at=at, error=RunError(name, message))
+    return Ending(kind=kind, at=at, error=RunError(name, message), is_retryable=is_retryable)
 
 
 def cancelled_early() -> Ending:

@@ -76,6 +76,8 @@ class Control:
             "kind": outcome.kind,
             "has_result": outcome.result_json is not None,
             "is_result_truncated": outcome.is_result_truncated,
+            "result_omitted": outcome.result_omitted,
+            "is_retryable": outcome.is_retryable,
             "failure": failure and [failure.type, failure.message, failure.traceback],
         }
         self._send(OUTCOME + json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
@@ -140,7 +142,12 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
         _enter_world(spec)
     except Exception as error:  # noqa: BLE001 - whatever a job asks for and the system denies
         failure = describe(error)
-        outcome = Outcome("not_started", failure=Failure(failure.type, failure.message))
+        # A value that no system takes stays one; a folder that is missing may come back.
+        outcome = Outcome(
+            "not_started",
+            failure=Failure(failure.type, failure.message),
+            is_retryable=not isinstance(error, ValueError),
+        )
     else:
         outcome = execute(
             job,

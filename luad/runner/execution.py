@@ -12,9 +12,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from luad.runner.loading import HandlerError, load_handler, takes_job
-from luad.runner.outcome import Failure, Outcome, ResultError, describe, returned, traceback_of
+from luad.runner.outcome import Failure, Outcome, describe, returned, traceback_of
 from luad.sdk.blocking import Job as BlockingJob
-from luad.sdk.job import Cancelled, Job, JobCore, mark_cancelled, set_current_job
+from luad.sdk.job import (
+    Cancelled,
+    Job,
+    JobCore,
+    NotRetryable,
+    mark_cancelled,
+    set_current_job,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -133,15 +140,22 @@ def _outcome_of(error: BaseException, interrupt: Interrupt) -> Outcome:
             failure = Failure("HandlerError", str(error.error))
         else:
             failure = describe(error.error)
-        return Outcome("not_started", failure=failure)
+        return Outcome("not_started", failure=failure, is_retryable=_may_load_later(error.error))
     if interrupt.is_fired and isinstance(error, Cancelled | asyncio.CancelledError):
         where = traceback_of(error.__traceback__)
         return Outcome("interrupted", failure=Failure("Cancelled", "", where))
-    if isinstance(error, ResultError):
-        return Outcome("raised", failure=Failure("ResultError", str(error)))
     if isinstance(error, SystemExit):
         return Outcome("exited", exit_code=_exit_code(error))
-    return Outcome("raised", failure=describe(error))
+    is_retryable = not isinstance(error, NotRetryable)
+    return Outcome("raised", failure=describe(error), is_retryable=is_retryable)
+
+
+def _may_load_later(error: BaseException) -> bool:
+    """Could the same handler be loaded in a later attempt: its code is not to blame."""
+    if isinstance(error, ImportError):  # also one of a system that is short of something
+        is_missing_name = str(error).startswith("cannot import name")
+        return not is_missing_name and not isinstance(error, ModuleNotFoundError)
+    return not isinstance(error, HandlerError | SyntaxError)
 
 
 def _exit_code(error: SystemExit) -> int:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from luad.clock import elapsed_ms, wall_ms
 from luad.runner import child
 from luad.runner.frames import CHUNK, FrameBuffer, encode
-from luad.runner.outcome import read_json
 from luad.runner.output import Output, checked_record, system_line
 from luad.runner.processes import kill_descendants
+from luad.runner.result import read_json
 from luad.runner.verdict import Facts, judge
 
 if TYPE_CHECKING:

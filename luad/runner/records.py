@@ -10,7 +10,8 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from luad.runner.outcome import depth_of, describe, shorten
+from luad.runner.outcome import describe
+from luad.runner.result import depth_of, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable

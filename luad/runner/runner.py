@@ -194,7 +194,8 @@ class Runner:
             try:
                 is_sent = self._send(attempt, self._link)
             except (OSError, ValueError, TypeError, RecursionError) as error:
-                self._refuse(attempt, type(error).__name__, str(error))
+                is_retryable = isinstance(error, OSError)  # else the job itself cannot be passed on
+                self._refuse(attempt, type(error).__name__, str(error), is_retryable=is_retryable)
                 continue
             if not is_sent:
                 self._pending.appendleft(attempt)
@@ -309,8 +310,12 @@ class Runner:
         """End it once the caller of `launch` or `stop` is through."""
         asyncio.get_running_loop().call_soon(self._end, attempt, ending)
 
-    def _refuse(self, attempt: Attempt, name: str, message: str) -> None:
-        self._end_soon(attempt, failed_ending(EndKind.NOT_STARTED, wall_ms(), name, message))
+    def _refuse(
+        self, attempt: Attempt, name: str, message: str, *, is_retryable: bool = True
+    ) -> None:
+        kind = EndKind.NOT_STARTED
+        ending = failed_ending(kind, wall_ms(), name, message, is_retryable=is_retryable)
+        self._end_soon(attempt, ending)
 
     def _lost(self, why: str) -> Ending:
         return failed_ending(EndKind.LOST, wall_ms(), "Lost", f"nobody saw the run end: {why}")

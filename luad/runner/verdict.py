@@ -10,12 +10,14 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from luad.runner.outcome import read_json
+from luad.runner.result import read_json
 
 if TYPE_CHECKING:
     from luad.runner.spec import LaunchSpec
+
+_MAX_OMITTED: Final = 1_000
 
 Cause: TypeAlias = Literal["timed_out", "cancelled", "orphaned"]
 """Why the keeper stopped a run; orphaned means that the daemon has gone."""
@@ -44,8 +46,8 @@ def judge(facts: Facts, spec: LaunchSpec) -> dict[str, Any]:
         "exit_code": None if is_signalled else os.WEXITSTATUS(facts.status),
         "signal": signum,
         "error": _error(kind, facts, spec, signum),
-        "result": _result(facts),
-        "is_result_truncated": bool(facts.told.get("is_result_truncated")),
+        **_result(facts),
+        "is_retryable": facts.told.get("is_retryable") is not False,
     }
 
 
@@ -57,14 +59,20 @@ def _kind(facts: Facts, signum: int | None) -> str:
     return "exited" if signum is None else "signalled"
 
 
-def _result(facts: Facts) -> str | None:
+def _result(facts: Facts) -> dict[str, Any]:
     """The result, once more as JSON: a handler might have written anything."""
-    if not facts.told.get("has_result"):
-        return None
-    try:
-        return json.dumps(read_json(facts.result), ensure_ascii=False)
-    except ValueError:
-        return None
+    omitted = facts.told.get("result_omitted")
+    found: dict[str, Any] = {
+        "result": None,
+        "is_result_truncated": bool(facts.told.get("is_result_truncated")),
+        "result_omitted": omitted[:_MAX_OMITTED] if isinstance(omitted, str) else "",
+    }
+    if facts.told.get("has_result"):
+        try:
+            found["result"] = json.dumps(read_json(facts.result), ensure_ascii=False)
+        except ValueError as error:
+            found["result_omitted"] = f"the result cannot be read back: {error}"[:_MAX_OMITTED]
+    return found
 
 
 def _error(kind: str, facts: Facts, spec: LaunchSpec, signum: int | None) -> list[str] | None:

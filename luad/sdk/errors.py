@@ -9,6 +9,7 @@ from luad.errors import (
     UnavailableError,
     ValidationError,
 )
+from luad.sdk.job import NotRetryable
 
 NotFound = NotFoundError
 """No job, run or user of that name."""
@@ -35,7 +36,7 @@ class HandlerNotImportable(LuadError):  # noqa: N818 - the same
     code = "handler_not_importable"
 
 
-class NoUser(LuadError):  # noqa: N818 - the same
+class NoUser(LuadError, NotRetryable):  # noqa: N818 - the same
     """The job is for nobody."""
 
     code = "no_user"

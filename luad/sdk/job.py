@@ -42,6 +42,10 @@ class NoJobError(RuntimeError):
     """`current_job` was asked outside of a run."""
 
 
+class NotRetryable(Exception):  # noqa: N818 - a mark on other exceptions
+    """A failure that a repetition cannot cure; luad does not try such a run again."""
+
+
 class JobCore:
     """What both faces of a job have in common.
 

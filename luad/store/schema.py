@@ -124,6 +124,8 @@ runs: Final = Table(
     Column("skip_count", BigInteger),
     Column("is_skip_count_capped", Boolean(create_constraint=False)),
     Column("user_id", Text),
+    Column("result_omitted", Text),
+    Column("is_retryable", Boolean(create_constraint=False)),
     PrimaryKeyConstraint("id", name="runs_pk"),
     # The instant comes first: the claims of one moment then lie on one page, not on one for each job.
     Index("runs_claim", "occurrence", "job_id", unique=True),

@@ -166,6 +166,8 @@ def _ending(ending: Ending | None) -> dict[str, Any]:
         "error_traceback": None if error is None else to_text(error.traceback),
         "result_json": to_text_or_none(ending.result_json),
         "is_result_truncated": ending.is_result_truncated,
+        "result_omitted": to_text(ending.result_omitted) if ending.result_omitted else None,
+        "is_retryable": ending.is_retryable,
     }
 
 
@@ -180,6 +182,8 @@ _ENDING_COLUMNS: Final = (
     "error_traceback",
     "result_json",
     "is_result_truncated",
+    "result_omitted",
+    "is_retryable",
 )
 
 
@@ -270,6 +274,8 @@ def _read_ending(row: Row[Any]) -> Ending | None:
         error=read_error(row),
         result_json=row.result_json,
         is_result_truncated=bool(row.is_result_truncated),
+        result_omitted=row.result_omitted or "",
+        is_retryable=row.is_retryable is None or bool(row.is_retryable),
         dropped_bytes=row.dropped_bytes or 0,
     )
 

@@ -85,6 +85,8 @@ def ending_of(outcome: Outcome, at: Instant, timeout_ms: int) -> Ending:
         error=error,
         result_json=outcome.result_json,
         is_result_truncated=outcome.is_result_truncated,
+        result_omitted=outcome.result_omitted,
+        is_retryable=outcome.is_retryable,
     )
 
 

@@ -44,6 +44,7 @@ from luad.core.events import (
 )
 from luad.core.model import Instant, ProcessIdentity, Wanted
 from luad.daemon.loop import Loop
+from luad.daemon.output import omission_line
 from luad.daemon.people import Directory
 from luad.daemon.post import Carrier, PostOffice
 from luad.daemon.service import DaemonService
@@ -320,6 +321,8 @@ class Host:
         job = JobCore(**values, started_at_ms=at, deadline_ms=deadline)
         outcome, lines = call_handler(job, deed.job, interrupt)
         ending = ending_of(outcome, self.clock.now().wall, deed.job.timeout_ms)
+        if ending.result_omitted:
+            lines.append(omission_line(ending.result_omitted, ending.at, run.attempt))
         for line in lines:
             line["attempt"] = run.attempt
         self.call(self.store.append_logs(run.id, lines))

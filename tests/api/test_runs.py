@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from luad.core.model import EndKind, Overlap, RunError
+from luad.core.model import EndKind, Overlap, Retry, RunError
 from luad.errors import StoreUnavailableError
 
 RUN_KEYS = {
@@ -33,6 +33,8 @@ RUN_KEYS = {
     "revision",
     "result",
     "result_truncated",
+    "result_omitted",
+    "retryable",
     "exit_code",
     "signal",
     "error",
@@ -83,6 +85,23 @@ async def test_a_failed_run_tells_its_error(api: Any, daemon: Any, kit: Any) -> 
     assert run["attempts"][0]["error"] == {"type": "KeyError", "message": "'x'"}
     job = (await api.get("/v1/jobs/tidy")).json
     assert (job["health"], job["consecutive_failures"]) == ("failing", 1)
+
+
+async def test_a_run_says_that_its_result_was_left_out_and_that_it_is_not_tried_again(
+    api: Any, daemon: Any, kit: Any
+) -> None:
+    await daemon.install(kit.make_job(retry=Retry(3, 1_000)))
+    await daemon.pass_time(QUARTER)
+    run_id = await daemon.begin()
+    await daemon.end(result_omitted="`result` is of type set")
+    run = (await api.get(f"/v1/runs/{run_id}")).json
+    assert (run["status"], run["result"]) == ("succeeded", None)
+    assert (run["result_omitted"], run["retryable"]) == ("`result` is of type set", True)
+    await daemon.pass_time(QUARTER)
+    run_id = await daemon.begin()
+    await daemon.end(EndKind.RAISED, error=RunError("HandlerError", "gone"), is_retryable=False)
+    run = (await api.get(f"/v1/runs/{run_id}")).json
+    assert (run["status"], run["attempt"], run["retryable"]) == ("failed", 1, False)
 
 
 async def test_the_history_is_read_in_pages_newest_first(api: Any, daemon: Any, kit: Any) -> None:

@@ -289,6 +289,23 @@ def test_show_a_run_with_the_users_own_frames(luad: Any, peer: Any) -> None:
     assert luad("show", RUN, "--json").json["id"] == RUN
 
 
+def test_a_run_without_its_result_is_marked(luad: Any, peer: Any) -> None:
+    omitted = "`result['at']` is of type datetime.datetime"
+    run = make_run(status="succeeded", error=None, exit_code=0, result_omitted=omitted)
+    peer.answers[f"GET /runs/{RUN}"] = run
+    assert f"left out: {omitted}" in luad("show", RUN).out
+    peer.answers["GET /runs"] = {"runs": [run], "next_cursor": None}
+    assert "result left out" in luad("history").out
+
+
+def test_a_run_that_is_not_tried_again_says_why(luad: Any, peer: Any) -> None:
+    run = make_run(attempt=1, retryable=False)
+    peer.answers[f"GET /runs/{RUN}"] = run
+    assert "a repetition would fail in the same way" in luad("show", RUN).out
+    peer.answers[f"GET /runs/{RUN}"] = make_run(retryable=True)
+    assert "repetition" not in luad("show", RUN).out
+
+
 def test_show_a_job_with_what_comes_and_what_failed(luad: Any, peer: Any) -> None:
     job = make_job("billing-sync", health="failing", description="Sync bills")
     peer.answers["GET /jobs/billing"] = job

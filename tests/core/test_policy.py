@@ -225,6 +225,15 @@ def test_a_failure_is_retried_until_the_attempts_are_used_up() -> None:
     assert after_ending(job, 1, Ending(EndKind.CANCELLED, 0)).event is RunEvent.CANCEL
 
 
+def test_a_failure_that_a_repetition_cannot_cure_is_not_retried() -> None:
+    job = replace(HOURLY, retry=Retry(5), on_lost=OnLost.RETRY)
+    for kind in (EndKind.RAISED, EndKind.NOT_STARTED, EndKind.EXITED):
+        ending = Ending(kind, 1_000, exit_code=1, is_retryable=False)
+        assert after_ending(job, 1, ending).event is RunEvent.FAIL
+    lost = Ending(EndKind.LOST, 1_000, is_retryable=False)
+    assert after_ending(job, 1, lost).event is RunEvent.RETRY, "its end is not known"
+
+
 def test_a_lost_run_is_retried_only_where_the_job_asks_for_it() -> None:
     lost = Ending(EndKind.LOST, 1_000)
     assert after_ending(replace(HOURLY, retry=Retry(5)), 1, lost).event is RunEvent.LOSE

@@ -15,9 +15,11 @@ import pytest
 
 from luad.core.model import Interval
 from luad.core.model import Job as Declared
-from luad.handlers.shell import CommandFailedError, run
+from luad.handlers.program import first_word
+from luad.handlers.shell import CommandFailedError, CommandNotFoundError, run
 from luad.runner.spec import own_environment
 from luad.sdk import Job
+from luad.sdk.job import NotRetryable
 
 MakeJob = Callable[..., Job]
 
@@ -59,11 +61,23 @@ def test_standard_input_is_empty(make_job: MakeJob) -> None:
     ("command", "said"),
     [
         ("exit 3", r"^exit code 3: exit 3$"),
-        ("no-such-command-here", r"^exit code 127 \(command not found\)"),
+        (
+            "A=1 no-such-command-here --now",
+            r"^exit code 127 \(command not found\): A=1 .*`no-such-command-here` is not found on the run's PATH \(/",
+        ),
+        (
+            "true && no-such-command-here",
+            r"^exit code 127 .*; the output names what was not found; the run's PATH is /",
+        ),
+        ("/no/such/program", r"^exit code 127 .*; `/no/such/program` does not exist$"),
         ("/etc/passwd", r"^exit code 126 \(found, but not executable\)"),
         ("kill -9 $$", r"^killed by SIGKILL \(9\): kill -9"),
         ("sh -c 'kill -TERM $$'; exit $?", r"^exit code 143 \(.*SIGTERM \(15\)"),
-        (["no-such-command-here"], r"^could not be started \(No such file or directory\)"),
+        (
+            ["no-such-command-here"],
+            r"^could not be started \(No such file or directory\): no-.* is not found on the run's PATH \(/",
+        ),
+        (["/etc/passwd"], r"^could not be started \(Permission denied\): .* is not executable$"),
         (["sh", "-c", "exit 4"], r"^exit code 4: sh -c 'exit 4'$"),
     ],
 )
@@ -96,7 +110,7 @@ def test_a_long_command_is_shortened_in_the_error(make_job: MakeJob) -> None:
         ({"comand": "true"}, "metadata.comand: is unknown; did you mean `command`"),
         (
             {"command": "true", "cwd": "/no/such/folder"},
-            "metadata.cwd: /no/such/folder is no folder",
+            "metadata.cwd: /no/such/folder is not a folder",
         ),
         ({"command": "true", "env": {"A": [1]}}, "metadata.env.A: a text or a number"),
         ({"command": "true", "env": "A=1"}, "metadata.env: names with values"),
@@ -108,6 +122,72 @@ def test_a_long_command_is_shortened_in_the_error(make_job: MakeJob) -> None:
 def test_a_wrong_parameter_is_named(make_job: MakeJob, metadata: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         run(make_job(**metadata))
+
+
+def test_a_list_whose_program_is_missing_is_not_worth_a_repetition(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    for command, said in (
+        (["no-such-command-here", "x"], "not found on the run's PATH"),
+        ([str(tmp_path / "absent")], "does not exist"),
+        ([str(tmp_path)], "is not executable"),
+        ([str(script)], "its interpreter `/no/such/interpreter` does not"),
+    ):
+        with pytest.raises(CommandNotFoundError, match=said) as caught:
+            run(make_job(command=command))
+        assert isinstance(caught.value, NotRetryable)
+    with pytest.raises(CommandFailedError) as caught:
+        run(make_job(command=["sh", "-c", "exit 127"]))
+    assert not isinstance(caught.value, NotRetryable), "the program did start"
+
+
+def test_a_shell_line_that_finds_no_program_may_find_it_later(make_job: MakeJob) -> None:
+    with pytest.raises(CommandFailedError) as caught:
+        run(make_job(command="no-such-command-here"))
+    assert not isinstance(caught.value, NotRetryable)
+
+
+def test_the_path_of_the_metadata_decides(make_job: MakeJob, tmp_path: Path) -> None:
+    program = tmp_path / "only-there"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert run(make_job(command=["only-there"], env={"PATH": str(tmp_path)})) == {"exit_code": 0}
+    with pytest.raises(CommandNotFoundError, match=r"PATH \(/nowhere\)"):
+        run(make_job(command=["only-there"], env={"PATH": "/nowhere"}))
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("backup --all", "backup"),
+        ("  backup\n", "backup"),
+        ("LANG=C TZ=UTC backup", "backup"),
+        ("/opt/x/run 'a | b'", "/opt/x/run"),
+        ("echo hello", None),
+        ("backup | gzip", None),
+        ("backup; true", None),
+        ("backup > file", None),
+        ("backup &", None),
+        ("(backup)", None),
+        ("backup $(date)", None),
+        ("backup `date`", None),
+        ("backup\nrestore", None),
+        ("$TOOL --all", None),
+        ("~/bin/backup", None),
+        ("PATH=/opt backup", None),
+        ("if true", None),
+        ("'backup", None),
+        ("A=1", None),
+        ("", None),
+    ],
+)
+def test_the_program_of_a_line_is_known_where_the_shell_has_no_say(
+    line: str, word: str | None
+) -> None:
+    assert first_word(line) == word
 
 
 def test_keys_of_somebody_else_are_left_alone(make_job: MakeJob) -> None:

@@ -469,18 +469,28 @@ async def test_73_a_run_leads_a_session_and_has_default_signals(runner: Harness)
 @pytest.mark.parametrize(
     ("handler", "words"),
     [
-        ("returns_a_set", "`result['rows'][1]` is of type set"),
-        ("returns_nan", "`result[0]` is nan"),
+        (
+            "returns_a_set",
+            "`result['rows'][1]` is of type set, which JSON does not have; return sor",
+        ),
+        ("returns_nan", "`result[0]` is a float of value nan"),
         ("returns_itself", "contains itself"),
         ("returns_depth", "nested more than 64 levels"),
     ],
 )
-async def test_a_result_that_is_not_json_fails_the_run_and_says_where(
+async def test_a_result_that_is_not_json_is_left_out_and_the_run_has_succeeded(
     runner: Harness, handler: str, words: str
 ) -> None:
     finished = await runner.run(f"ends:{handler}")
-    assert finished.ending.kind is EndKind.RAISED
-    assert words in error_of(finished)[1]
+    assert finished.ending.kind is EndKind.RETURNED
+    assert finished.ending.result_json is None
+    assert words in finished.ending.result_omitted
+
+
+async def test_a_result_that_the_keeper_cannot_read_is_left_out(runner: Harness) -> None:
+    finished = await runner.run("ends:returns_many_digits")
+    assert finished.ending.kind is EndKind.RETURNED
+    assert "cannot be read back" in finished.ending.result_omitted
 
 
 async def test_a_long_result_is_cut_and_marked(runner: Harness) -> None:
@@ -520,6 +530,7 @@ async def test_what_cannot_be_passed_on_has_not_started(
     finished = await runner.run("plain:nothing", **fields)
     assert finished.ending.kind is EndKind.NOT_STARTED
     assert words in error_of(finished)[1]
+    assert not finished.ending.is_retryable
     await assert_next_is_fine(runner)
 
 
@@ -530,6 +541,7 @@ async def test_a_folder_that_is_gone_has_not_started(tmp_path: Path) -> None:
     await runner.runner.close()
     assert finished.ending.kind is EndKind.NOT_STARTED
     assert "absent" in error_of(finished)[1]
+    assert finished.ending.is_retryable
 
 
 def read(path: str) -> str:

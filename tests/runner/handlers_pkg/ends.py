@@ -177,6 +177,11 @@ def returns_depth(job):
     return value
 
 
+def returns_many_digits(job):
+    sys.set_int_max_str_digits(0)
+    return 10**5_000
+
+
 def returns_much(job):
     return "é" * 200_000
 
