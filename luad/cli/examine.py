@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luad.cli import project
+from luad.cli.commandcheck import command_problems
 from luad.cli.failure import CommandError
 from luad.config.channels import apprise_services
 from luad.config.people import check_users, unknown_users
@@ -63,6 +64,7 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
     problems += people.problems
     if not paths:
         problems += unknown_users(loaded.wanted, people.people)
+    problems += command_problems(chosen, loaded.wanted, files)
     if with_handlers:
         from luad.cli.handlercheck import handler_problems
 

@@ -57,12 +57,13 @@ def _problems(
         if found is None or each.origin is None:
             continue
         data = files[each.origin.path].data
-        document = _document_of(each.origin, data)
+        document = document_of(each.origin, data)
         problem = locate(_mistake(each.job.handler, found), document, read_marks(document))
         yield from with_excerpts([replace(problem, job=each.job.name)], data)
 
 
-def _document_of(origin: Origin, data: bytes) -> Document:
+def document_of(origin: Origin, data: bytes) -> Document:
+    """Return the YAML document of *data* that begins where *origin* says."""
     limits = Limits(max_bytes=len(data) + 1)
     documents = parse_yaml(data, origin.path, limits)
     return next(each for each in documents if each.line == origin.line)

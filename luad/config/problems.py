@@ -57,6 +57,7 @@ CODES: Final[dict[str, str]] = {
     "LU306": "handler-not-trusted",
     "LU307": "not-allowed",
     "LU308": "stored-job",
+    "LU315": "program-not-found",
     "LU401": "duplicate-job",
     "LU402": "file-and-dynamic",
     "LU403": "duplicate-user",

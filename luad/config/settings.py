@@ -375,3 +375,9 @@ def check_settings(file: SettingsFile) -> tuple[dict[str, Any], tuple[Problem, .
     from luad.config.settings_check import read_settings  # noqa: PLC0415 - many run without the file
 
     return read_settings(file.path, file.data)
+
+
+def working_directory(settings: Settings) -> Path:
+    """Return the directory in which runs start: the one in which the process of luad was started."""
+    del settings  # it says nothing about this
+    return Path.cwd()

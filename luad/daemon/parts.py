@@ -5,11 +5,11 @@ Room rule: values in, values out; starts nothing.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luad.api.service import DynamicRules
 from luad.api.tcp import ListenSpec
+from luad.config.settings import working_directory
 from luad.core.state import Bounds
 from luad.runner.spec import RunnerConfig
 from luad.watcher import SnapshotReader
@@ -41,7 +41,7 @@ def runner_config(settings: Settings) -> RunnerConfig:
         handlers_path=(settings.handlers_path.absolute(),),
         state_dir=settings.state_dir.absolute(),
         socket_path=settings.socket.absolute(),  # a handler may change its folder
-        cwd=Path.cwd(),
+        cwd=working_directory(settings),
         kill_grace_ms=settings.kill_grace_ms,
         output_limit_bytes=settings.output_limit,
         pass_env=tuple(settings.pass_env),
