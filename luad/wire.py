@@ -189,6 +189,9 @@ def format_in_zone(instant: Instant, zone: tzinfo) -> str:
 
 # --- the socket --------------------------------------------------------------------------------
 
+SHELTER: Final = ".luad-socket"
+"""The folder for the socket in a folder that others may write; the socket's own path is a link to it."""
+
 
 def socket_candidates(environ: Mapping[str, str], state_dir: str | None = None) -> list[str]:
     """Paths at which the daemon's socket may be; a client tries them in turn.

@@ -28,6 +28,7 @@ from luad.api.connection import (
 )
 from luad.api.handshake import Handshakes
 from luad.api.recall import Recall
+from luad.api.socketwatch import SocketNews, SocketWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,26 @@ class ApiServer:
         self._tcp_server: asyncio.Server | None = None
         self._handshakes: Handshakes | None = None
         self._is_quiet = asyncio.Event()
+        self._watch = SocketWatch()
+        self._greet_unix: Callable[[], asyncio.Protocol] | None = None
+
+    @property
+    def fault(self) -> str | None:
+        """Say why clients do not find the Unix socket; None when they do."""
+        return self._watch.fault
+
+    async def look_after_socket(self) -> SocketNews | None:
+        """Bind the Unix socket again if its file has gone; return what is new about it."""
+        if self._listener is None or self._server is None:
+            return None
+        return await self._watch.look(self._listener, self._path, self._exchange_listener)
+
+    async def _exchange_listener(self, listener: sockets.Listener) -> None:
+        before = self._server
+        self._listener = listener
+        await self._serve_unix(listener)
+        if before is not None:
+            before.close()  # the connections that it has stay open
 
     @property
     def address(self) -> str:
@@ -126,14 +147,8 @@ class ApiServer:
         )
         config.load()
         house = House(self._service.new_request_id, self._notice_end, self._patience, affordable())
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(config, self._state, house),
-            sock=listener.sock,
-            # asyncio calls accept(2) that often in one go, and out of descriptors says each time that
-            # it failed. One at a time is what the schedule beside it likes best anyway.
-            backlog=1,
-        )
-        listener.sock.listen(sockets.BACKLOG)
+        self._greet_unix = lambda: Connection(config, self._state, house)
+        await self._serve_unix(listener)
         if self._tcp is not None:
             self._tcp_server = await asyncio.get_running_loop().create_server(
                 self._greeter(lambda: Connection(config, self._state, house), house),
@@ -141,6 +156,17 @@ class ApiServer:
                 backlog=tcp.BACKLOG,
             )
         self._recall.start()
+
+    async def _serve_unix(self, listener: sockets.Listener) -> None:
+        assert self._greet_unix is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            self._greet_unix,
+            sock=listener.sock,
+            # asyncio calls accept(2) that often in one go, and out of descriptors says each time that
+            # it failed. One at a time is what the schedule beside it likes best anyway.
+            backlog=1,
+        )
+        listener.sock.listen(sockets.BACKLOG)
 
     def _greeter(
         self, build: Callable[[], Connection], house: House

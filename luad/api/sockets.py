@@ -1,26 +1,23 @@
 """The Unix socket that the API listens on: made safely, inherited, or refused with a reason.
 
-Room rule: knows files and descriptors, no HTTP. A socket that somebody answers on is never touched,
-and no file other than a dead socket is ever removed.
+Room rule: knows descriptors, no HTTP. The files and folders are the business of `socketplace`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import socket
-import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from luad.errors import AlreadyRunningError, LuadError, UsageError
+from luad.api import socketplace
+from luad.errors import LuadError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import MutableMapping
 
 MODE: Final = 0o660
 PARENT_MODE: Final = 0o750
@@ -45,19 +42,37 @@ class Peer:
 
 @dataclass(slots=True)
 class Listener:
-    """A socket that listens. *path* is None when it was inherited: then it is not ours to remove."""
+    """A socket that listens. *path* is None when it was inherited: then it is not ours to remove.
+
+    *link* is the link to it, where the folder that was asked for needs one. *passed* is where an
+    inherited socket can be found.
+    """
 
     sock: socket.socket
     path: Path | None = None
-    identity: tuple[int, int] = (0, 0)  # device and inode of the file that we made
+    identity: tuple[int, int] | None = None  # device and inode of the file that we made, or found
+    link: Path | None = None
+    link_identity: tuple[int, int] | None = None
+    passed: Path | None = None
+
+    def is_in_place(self) -> bool:
+        """Say whether clients still find this socket; True where that was never visible."""
+        where = self.path or self.passed
+        if where is None or self.identity is None:
+            return True
+        if self.link is not None and socketplace.identity(self.link) != self.link_identity:
+            return False
+        return socketplace.identity(where) == self.identity
 
     def withdraw(self) -> None:
-        """Remove the file if it is still the one that we made; nobody new finds us any more."""
-        if self.path is None:
-            return
-        with contextlib.suppress(OSError):
-            if _identity(self.path.lstat()) == self.identity:
-                self.path.unlink()
+        """Remove the files if they are still those that we made; no new client finds us any more."""
+        for path, made in ((self.link, self.link_identity), (self.path, self.identity)):
+            if path is not None and made is not None and socketplace.identity(path) == made:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        if self.link is not None and self.path is not None:
+            with contextlib.suppress(OSError):
+                self.path.parent.rmdir()
 
     def close(self) -> None:
         """Withdraw, and stop listening."""
@@ -66,21 +81,23 @@ class Listener:
 
 
 def listen(path: Path) -> Listener:
-    """Listen at *path*, replacing a socket on which nobody answers.
+    """Listen at *path*, replacing a socket on which no program answers.
 
-    Raises `UsageError` where the path cannot be meant so, `AlreadyRunningError` when somebody
+    Where others may write the folder, the socket is in a folder inside, and *path* is a link to it.
+    Raises `UsageError` where the path cannot be meant so, `AlreadyRunningError` when another program
     answers there, `LuadError` when the system refuses.
     """
-    if len(os.fsencode(path)) > MAX_PATH_BYTES:
-        raise UsageError(
-            f"the socket path {path} is longer than {MAX_PATH_BYTES} bytes",
-            hint="the kernel allows no longer ones; choose a shorter one with --socket",
-        )
+    _check_length(path)
     try:
         path.parent.mkdir(PARENT_MODE, parents=True, exist_ok=True)
-        with _folder_lock(path):
-            _make_way(path)
-            return _bind(path)
+        place = socketplace.place_for(path)
+        _check_length(place)
+        with socketplace.place_lock(place):
+            socketplace.make_way(path)
+            if place == path:
+                return _bind(path)
+            socketplace.make_way(place)
+            return _bind_behind(path, place)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(
             f"the socket's folder {path.parent} is not a folder",
@@ -91,6 +108,27 @@ def listen(path: Path) -> Listener:
             f"cannot listen at {path}: {error.strerror or error}",
             hint=f"luad must be able to write in {path.parent}; choose another place with --socket",
         ) from error
+
+
+def _check_length(path: Path) -> None:
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
+        raise UsageError(
+            f"the socket path {path} is longer than {MAX_PATH_BYTES} bytes",
+            hint="the kernel allows no longer ones; choose a shorter one with --socket",
+        )
+
+
+def _bind_behind(path: Path, place: Path) -> Listener:
+    """Bind at *place*, and leave a link to it at *path*."""
+    listener = _bind(place)
+    try:
+        socketplace.check_shelter(place.parent)  # others may have exchanged it meanwhile
+        socketplace.make_link(path)
+    except BaseException:
+        listener.close()
+        raise
+    listener.link, listener.link_identity = path, socketplace.identity(path)
+    return listener
 
 
 def inherited(environ: MutableMapping[str, str], pid: int) -> Listener | None:
@@ -117,7 +155,15 @@ def inherited(environ: MutableMapping[str, str], pid: int) -> Listener | None:
         raise UsageError("the inherited socket is not a listening Unix stream socket", hint=hint)
     sock.set_inheritable(False)
     sock.setblocking(False)
-    return Listener(sock)
+    passed = _path_of(sock)
+    found = None if passed is None else socketplace.identity(passed)
+    return Listener(sock, identity=found, passed=passed)
+
+
+def _path_of(sock: socket.socket) -> Path | None:
+    """Return where an inherited socket lies; None for an abstract address."""
+    name = sock.getsockname()
+    return Path(name) if isinstance(name, str) and name.startswith("/") else None
 
 
 def peer_of(sock: socket.socket | None) -> Peer:
@@ -131,54 +177,6 @@ def peer_of(sock: socket.socket | None) -> Peer:
     return Peer(*_CREDENTIALS.unpack(data))
 
 
-@contextlib.contextmanager
-def _folder_lock(path: Path) -> Iterator[None]:
-    """Keep other daemons out between "nobody answers there" and "we do"."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        info = os.fstat(folder)
-        if info.st_mode & stat.S_IWOTH and not info.st_mode & stat.S_ISVTX:
-            raise UsageError(
-                f"the socket's folder {path.parent} may be written by everybody",
-                hint=f"chmod o-w {path.parent}   (who can replace the socket can pose as luad)",
-            )
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunningError(
-                f"another luad is just opening its socket in {path.parent}", hint="try again"
-            ) from error
-        yield
-    finally:
-        os.close(folder)  # gives up the lock as well
-
-
-def _make_way(path: Path) -> None:
-    """Remove a socket on which nobody answers; refuse to touch anything else."""
-    try:
-        info = path.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(info.st_mode):
-        raise UsageError(
-            f"{path} is {_kind(info.st_mode)}, not a socket",
-            hint="luad removes only its own stale socket; move it away or choose another --socket",
-        )
-    if _is_answered(path):
-        raise AlreadyRunningError(
-            f"another program answers at {path}",
-            hint="luad status shows it; a second daemon needs its own --socket and --state",
-        )
-    path.unlink()
-
-
-def _is_answered(path: Path) -> bool:
-    """Whether somebody listens at *path*. In doubt (no permission, full queue) somebody does."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # a full queue means a live daemon: nothing to wait for
-        return probe.connect_ex(str(path)) not in {errno.ECONNREFUSED, errno.ENOENT}
-
-
 def _bind(path: Path) -> Listener:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -190,19 +188,7 @@ def _bind(path: Path) -> Listener:
         sock.bind(str(path))
         path.chmod(MODE)
         sock.listen(BACKLOG)
-        return Listener(sock, path, _identity(path.lstat()))
+        return Listener(sock, path, socketplace.identity(path))
     except BaseException:
         sock.close()
         raise
-
-
-def _identity(info: os.stat_result) -> tuple[int, int]:
-    return info.st_dev, info.st_ino
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISDIR(mode):
-        return "a folder"
-    if stat.S_ISLNK(mode):
-        return "a symbolic link"
-    return "a file" if stat.S_ISREG(mode) else "a special file"

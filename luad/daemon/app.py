@@ -90,6 +90,7 @@ class Daemon:
         self.reading: Reading | None = None
         self._mistakes = Mistakes(self.engine, self.directory, logs)
         self.store_fault: str | None = None
+        self.lock_fault: str | None = None
         self.lag_ms = 0.0
         self.last_turn_at = self.started_at.wall
         self.last_good_reload_at: Instant | None = None
@@ -419,6 +420,7 @@ class Daemon:
             found.append(fault)
         if not self.store.check_identity():
             found.append(f"{self.store.path} was deleted or replaced under the running daemon")
+        found += (fault for fault in (self.lock_fault, self.api.fault) if fault)
         if self._forgetting.fault is not None:
             found.append(self._forgetting.fault)
         found += (f"{name} has ended; restart luad" for name in sorted(self._tasks.ended))

@@ -14,6 +14,7 @@ from luad.clock import elapsed_ms
 from luad.core.events import DrainRequested, Ticked
 from luad.core.model import JobStatus
 from luad.daemon.orphans import Orphans
+from luad.store.files import LOCK
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
@@ -38,9 +39,26 @@ async def beat(daemon: Daemon) -> None:
         daemon.post(Ticked())
         daemon.store.touch(daemon.clock.now().wall)
         orphans.collect()
+        await look_after_files(daemon)
         if daemon.notifier.is_supervised and (line := await status_line(daemon)) != shown:
             daemon.notifier.status(line)
             shown = line
+
+
+async def look_after_files(daemon: Daemon) -> None:
+    """Put the socket and the lock file back where they were deleted, and say so."""
+    if news := await daemon.api.look_after_socket():
+        daemon.logs.emit(news.level, news.event, news.fields)
+    lock = str(daemon.store.path.parent / LOCK)
+    match daemon.store.keep_lock():
+        case True:
+            daemon.logs.emit("warning", "store.lock_restored", {"lock": lock})
+            daemon.lock_fault = None
+        case False:
+            daemon.lock_fault = None
+        case None if daemon.lock_fault is None:
+            daemon.lock_fault = f"{lock} was deleted, and cannot be made and locked again"
+            daemon.logs.emit("error", "store.lock_lost", {"lock": lock, "why": daemon.lock_fault})
 
 
 async def drain(daemon: Daemon) -> None:

@@ -1,15 +1,16 @@
 """The state folder: who owns it, and what lies in it.
 
-The lock is a `flock` on ``luad.lock``: the kernel gives it back however its owner ends. The file's
-text tells how: empty after an orderly end, otherwise the pid of the owner, and the word `corrupt`
+The lock is a `flock` on ``luad.lock`` and on the folder: the kernel gives both back however their owner
+ends. The file's text tells how: empty after an orderly end, otherwise the pid of the owner, and the word `corrupt`
 if that owner met damage.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -24,10 +25,16 @@ _OWNERS_TEXT: Final = 64
 
 
 class StateLock:
-    """The right to the state folder. *was_clean*, *was_corrupt*: how the previous owner ended."""
+    """The right to the state folder. *was_clean*, *was_corrupt*: how the previous owner ended.
 
-    def __init__(self, handle: int, previous: str) -> None:
+    There are two locks, because the file may be deleted under a running daemon: one is on the file,
+    and one is on the folder itself.
+    """
+
+    def __init__(self, path: Path, handle: int, folder: int, previous: str) -> None:
+        self.path: Final = path
         self._handle = handle
+        self._folder = folder
         self._previous = previous.strip()
         self._is_corrupt = False
         self.was_clean = not self._previous
@@ -40,45 +47,69 @@ class StateLock:
         Raises AlreadyRunningError when another process has it, StoreUnavailableError when the
         folder cannot be made or written.
         """
-        try:
-            _make_folder(state_dir)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            handle = os.open(state_dir / LOCK, flags, 0o600)
-        except OSError as error:
-            raise _unusable(state_dir, error) from error
-        try:
-            return cls._lock(handle, state_dir)
-        except BaseException:
-            os.close(handle)
-            raise
-
-    @classmethod
-    def _lock(cls, handle: int, state_dir: Path) -> StateLock:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _taken(state_dir, _read(handle)) from None
-        except OSError as error:
-            raise _unusable(state_dir, error) from error
-        lock = cls(handle, _read(handle))
-        lock._write(str(os.getpid()))
+        with ExitStack() as opened:
+            try:
+                _make_folder(state_dir)
+                folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                opened.callback(os.close, folder)
+                handle = _open_lock(state_dir / LOCK)
+                opened.callback(os.close, handle)
+                is_free = _lock_folder(folder) and _lock_file(handle)
+            except OSError as error:
+                raise _unusable(state_dir, error) from error
+            if not is_free:
+                raise _taken(state_dir, _read(handle))
+            opened.pop_all()
+        lock = cls(state_dir / LOCK, handle, folder, _read(handle))
+        lock._write_pid()
         return lock
+
+    def keep(self) -> bool | None:
+        """Make the file again if it was deleted or replaced. True when that was done, None when it
+        could not be: another process has locked the file that lies there now."""
+        try:
+            there = identity_of(self.path)
+            if there == _identity(self._handle):
+                return False
+            if identity_of(self.path.parent) != _identity(self._folder):
+                return False  # the whole folder was exchanged, which `check_identity` tells
+            handle = _open_lock(self.path)
+        except OSError:
+            return None
+        try:
+            if not _lock_file(handle):
+                os.close(handle)
+                return None
+        except OSError:
+            os.close(handle)
+            return None
+        os.close(self._handle)
+        self._handle = handle
+        self._write_pid()
+        return True
 
     def mark_corrupt(self) -> None:
         """Leave word to the next owner that the database is damaged."""
         self._is_corrupt = True
-        self._write(f"{os.getpid()} corrupt")
+        self._write_pid()
 
     def release(self) -> None:
         """Give the folder back after an orderly end."""
         if not self._is_corrupt:
             self._write("")
-        os.close(self._handle)
+        self._close()
 
     def give_up(self) -> None:
         """Give the folder back as it was found."""
         self._write(self._previous)
+        self._close()
+
+    def _close(self) -> None:
         os.close(self._handle)
+        os.close(self._folder)
+
+    def _write_pid(self) -> None:
+        self._write(f"{os.getpid()} corrupt" if self._is_corrupt else str(os.getpid()))
 
     def _write(self, text: str) -> None:
         # A full disk must not keep a daemon from starting; it only makes the next one check more.
@@ -88,6 +119,28 @@ class StateLock:
                 os.pwrite(self._handle, f"{text}\n".encode(), 0)
         except OSError:
             return
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _lock_file(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_folder(folder: int) -> bool:
+    """Lock the folder itself. Some file systems (NFS) lock no folders: there the file has to do."""
+    try:
+        return _lock_file(folder)
+    except OSError as error:
+        if error.errno in {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}:
+            return True
+        raise
 
 
 def _make_folder(state_dir: Path) -> None:
@@ -148,6 +201,11 @@ def identity_of(path: Path) -> tuple[int, int] | None:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    return found.st_dev, found.st_ino
+
+
+def _identity(handle: int) -> tuple[int, int]:
+    found = os.fstat(handle)
     return found.st_dev, found.st_ino
 
 

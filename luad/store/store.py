@@ -123,6 +123,10 @@ class Store:
         except OSError:
             return True
 
+    def keep_lock(self) -> bool | None:
+        """Make the lock's file again if it was deleted; see `StateLock.keep`."""
+        return self._lock.keep()
+
     # --- writing ---
 
     async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:

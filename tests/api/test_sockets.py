@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import stat
@@ -153,15 +154,70 @@ def test_paths_that_cannot_be(tmp_path: Path) -> None:
         sockets.listen(tmp_path / "file" / "luad.sock")
 
 
-def test_a_folder_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o777, 0o2777, 0o757, 0o3777 & ~0o1000])
+def test_in_a_folder_that_others_may_write_the_socket_is_sheltered(
+    tmp_path: Path, mode: int
+) -> None:
     folder = tmp_path / "open"
     folder.mkdir()
-    folder.chmod(0o777)
-    with pytest.raises(UsageError) as caught:
-        sockets.listen(folder / "luad.sock")
-    assert "chmod o-w" in caught.value.hint
-    folder.chmod(0o1777)  # as /tmp is: nobody can replace what is not his
-    sockets.listen(folder / "luad.sock").close()
+    folder.chmod(mode)
+    path = folder / "luad.sock"
+    for _ in range(2):
+        listener = sockets.listen(path)
+        assert str(path.readlink()) == ".luad-socket/luad.sock"
+        assert mode_of(folder / ".luad-socket") & 0o777 == 0o750
+        assert mode_of(folder / ".luad-socket" / "luad.sock") == 0o660
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        with pytest.raises(AlreadyRunningError, match="another program answers"):
+            sockets.listen(path)
+        assert listener.is_in_place()
+        listener.close()
+        assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_luad_left_in_its_shelter_is_replaced(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    path = tmp_path / "luad.sock"
+    sockets.listen(path).sock.close()
+    assert path.is_symlink()
+    listener = sockets.listen(path)
+    listener.sock.close()
+    tmp_path.chmod(0o750)  # the folder was mended meanwhile
+    listener = sockets.listen(path)
+    assert stat.S_ISSOCK(path.lstat().st_mode)
+    listener.close()
+
+
+def test_a_folder_like_tmp_needs_no_shelter(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    listener = sockets.listen(tmp_path / "luad.sock")
+    assert stat.S_ISSOCK((tmp_path / "luad.sock").lstat().st_mode)
+    listener.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_a_shelter_that_another_user_made_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    (tmp_path / ".luad-socket").mkdir()
+    os.chown(tmp_path / ".luad-socket", 65534, 65534)
+    with pytest.raises(UsageError, match="another user made it") as caught:
+        sockets.listen(tmp_path / "luad.sock")
+    assert "rm -r" in caught.value.hint
+    (tmp_path / ".luad-socket").rmdir()
+    (tmp_path / ".luad-socket").symlink_to("/tmp")
+    with pytest.raises(UsageError, match="it is not a folder"):
+        sockets.listen(tmp_path / "luad.sock")
+
+
+def test_the_lock_of_the_place_is_not_the_lock_of_the_folder(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # as the store does, when this is the state folder
+        sockets.listen(tmp_path / "luad.sock").close()
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        os.close(folder)
 
 
 def test_closing_does_not_remove_the_socket_of_a_successor(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class LiveDaemon:
         self.handlers = folder / "handlers"
         self.state = folder / "state"
         self.socket = folder / "luad.sock"
-        self.jobs.mkdir(exist_ok=True)
+        self.jobs.mkdir(parents=True, exist_ok=True)
         self.handlers.mkdir(exist_ok=True)
         self.options = options
         self.env = {**os.environ, **(env or {})}
