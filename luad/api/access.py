@@ -8,28 +8,32 @@ Room rule: what is not named here needs the highest role, so that no route is op
 
 from __future__ import annotations
 
-import hashlib
 import re
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
+from luad.api import places
+from luad.api.addresses import Address, Network, client_of, group_of, is_among, read_address
+from luad.api.keyring import USE_NOTED_MS, Keyring
 from luad.api.problems import ApiError
+from luad.api.strangers import Strangers
 
 if TYPE_CHECKING:
     from luad.api.service import Service
-    from luad.core.model import Instant
     from luad.store.access import Token
 
-Network: TypeAlias = IPv4Network | IPv6Network
+REASONS: Final = (
+    "unauthenticated",
+    "rate_limited",
+    "host_not_allowed",
+    "forbidden",
+    "overloaded",
+)
+"""Why a client without a valid token is refused, mostly."""
 
-SECRET_PREFIX: Final = "luad_"  # noqa: S105 - what every secret begins with
 OPEN: Final = frozenset({"/healthz", "/readyz", "/v1/healthz", "/v1/readyz"})
-_CACHED_MS: Final = 2_000
-"""How long a token is believed before the store is asked again: a revoked one is out after that."""
 
 
 class Role(IntEnum):
@@ -58,39 +62,80 @@ def role_for(method: str, path: str) -> Role:
     return Role.OPERATOR if _OPERATOR.fullmatch(path) else Role.ADMIN
 
 
-def new_secret() -> tuple[str, str]:
-    """Return a token's secret, and the digest that is kept of it."""
-    secret = SECRET_PREFIX + secrets.token_urlsafe(32)
-    return secret, digest_of(secret)
+@dataclass(slots=True)
+class Shares:
+    """How many places one client may have, of *room*."""
 
+    room: int
+    proxies: tuple[Network, ...] = ()
 
-def digest_of(secret: str) -> str:
-    """Return what is kept of a secret. It has 256 bits of chance, so one plain hash will do."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    @property
+    def of_client(self) -> int:
+        """Return how many one address may have."""
+        return max(2, self.room // 4)
+
+    def of_connections(self, address: Address | None) -> int:
+        """Return how many connections *address* may have: a proxy has many clients."""
+        is_proxy = is_among(address, self.proxies)
+        return max(2, self.room * 3 // 4) if is_proxy else self.of_client
 
 
 @dataclass(slots=True)
 class Door:
-    """Decides who comes in over TCP. *hosts* are the names that requests may be for; *proxies* the only
-    networks they may come from, besides this machine, None where any will do."""
+    """Decides who comes in over TCP. *hosts* are the names that requests may be for; *peers* the only
+    networks they may come from, besides this machine, None where any will do; *proxies* name the
+    client that they speak for; *room*: how many requests are answered at a time."""
 
     service: Service
     hosts: frozenset[str] = frozenset()
-    proxies: tuple[Network, ...] | None = None
-    _known: dict[str, tuple[Instant, Token | None]] = field(default_factory=dict)
+    peers: tuple[Network, ...] | None = None
+    proxies: tuple[Network, ...] = ()
+    room: int = 64
+    certificate_until: float | None = None
+    keyring: Keyring = field(init=False)
+    strangers: Strangers = field(init=False)
+    _visits: dict[bool, places.Shares] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keyring = Keyring(self.service)
+        self.strangers = Strangers(self.service)
+        share = Shares(self.room).of_client
+        # A client behind a proxy has no connection of its own to be counted by. Requests with a
+        # valid token are counted apart: those without one cannot keep them out.
+        self._visits = {is_known: places.Shares(self.room, share) for is_known in (False, True)}
+
+    @property
+    def shares(self) -> Shares:
+        """Return how the places are shared out."""
+        return Shares(self.room, self.proxies)
+
+    def numbers(self) -> tuple[Mapping[str, int], float | None]:
+        """Return the refusals by reason, and when the certificate in use expires."""
+        counts = {reason: self.strangers.counts[reason] for reason in REASONS}
+        return counts | self.strangers.counts, self.certificate_until
 
     async def admit(self, scope: Mapping[str, Any]) -> None:
-        """Note in *scope* who asks. Raises `ApiError` (host_not_allowed, forbidden,
-        unauthenticated)."""
+        """Note in *scope* who asks, and take a place for the request. Raises `ApiError`
+        (host_not_allowed, forbidden, unauthenticated, rate_limited, overloaded)."""
+        state = scope.setdefault("state", {})  # type: ignore[attr-defined]  # ASGI's scope is a dict
         headers = {
             key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
         }
-        self._check_client(scope.get("client"))
+        peer = state.get("address") or read_address((scope.get("client") or ("",))[0])
+        client = client_of(peer, scope["headers"], self.proxies)
+        state["client"], state["group"] = str(client or ""), group_of(client)
+        self._check_client(peer)
         self._check_host(headers)
+        header = headers.get("authorization", "")
+        if scope["path"] in OPEN or not header:
+            self._take_place(state, peer, is_known=False)
         if scope["path"] in OPEN:
             return
-        token = await self._token(headers.get("authorization", ""))
-        scope["state"]["actor"] = f"token {token.name}"  # who is refused stands in the audit, too
+        digest, token = await self._token(header, state["group"])
+        state["token"], state["digest"] = token, digest
+        state["actor"] = f"token {token.name}"  # who is refused stands in the audit, too
+        self._take_place(state, peer, is_known=True)
+        self._note_use(token)
         needed = role_for(scope["method"], scope["path"])
         if Role[token.role.upper()] < needed:
             raise ApiError(
@@ -99,14 +144,34 @@ class Door:
                 hint="luad token create NAME --role " + needed.name.lower(),
             )
 
-    def _check_client(self, client: tuple[str, int] | None) -> None:
+    def leave(self, state: MutableMapping[str, Any]) -> None:
+        """Give back what a request has taken; twice is fine."""
+        visit = state.pop("visit", None)
+        if visit is not None:
+            self._visits[visit[0]].give_back(visit[1])
+
+    def _take_place(
+        self, state: MutableMapping[str, Any], peer: Address | None, *, is_known: bool
+    ) -> None:
+        """Take a place for a request, of the connection and behind a proxy of the client's share."""
+        claim = state.get("claim")
+        if claim is not None and not claim(is_known=is_known):
+            raise overloaded()
+        if is_among(peer, self.proxies):
+            if not self._visits[is_known].take(state["group"]):
+                raise overloaded()
+            state["visit"] = (is_known, state["group"])
+
+    def _note_use(self, token: Token) -> None:
+        now = self.service.clock.now().wall
+        if token.last_used_at is None or now - token.last_used_at >= USE_NOTED_MS:
+            self.keyring.note_use(token, now)
+
+    def _check_client(self, address: Address | None) -> None:
         """Turn away who sends tokens over the wire in the clear, past the proxy that does the TLS."""
-        if self.proxies is None or client is None:
+        if self.peers is None or address is None:
             return
-        address = ip_address(client[0].partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        address = mapped or address
-        if not address.is_loopback and not any(address in each for each in self.proxies):
+        if not address.is_loopback and not is_among(address, self.peers):
             raise ApiError(
                 "forbidden",
                 f"{address} is none of `trusted_proxies`, and this connection is not encrypted",
@@ -125,30 +190,34 @@ class Door:
         if origin is not None and _name_of(origin.partition("://")[2]) != host:
             raise ApiError("forbidden", "requests from web pages of other hosts are not answered")
 
-    async def _token(self, header: str) -> Token:
+    async def _token(self, header: str, group: str) -> tuple[str, Token]:
         kind, _, secret = header.partition(" ")
-        token = await self._find(secret.strip()) if kind.lower() == "bearer" else None
-        now = self.service.clock.now().wall
-        if token is None or (token.expires_at is not None and token.expires_at <= now):
+        found = await self.keyring.find(secret.strip()) if kind.lower() == "bearer" else None
+        if found is not None:
+            return found
+        if header and self.strangers.note_wrong_token(group):
             raise ApiError(
-                "unauthenticated",
-                "a valid token is needed",
-                hint="luad token create NAME makes one; send it as  Authorization: Bearer luad_…",
-                headers={"www-authenticate": 'Bearer realm="luad"'},
+                "rate_limited",
+                "too many wrong tokens came from this address",
+                hint="a valid token is answered all the same; wrong ones again in a minute",
+                headers={"retry-after": "60"},
             )
-        return token
+        raise ApiError(
+            "unauthenticated",
+            "a valid token is needed",
+            hint="luad token create NAME makes one; send it as  Authorization: Bearer luad_…",
+            headers={"www-authenticate": 'Bearer realm="luad"'},
+        )
 
-    async def _find(self, secret: str) -> Token | None:
-        if not secret.startswith(SECRET_PREFIX):
-            return None
-        digest = digest_of(secret)
-        now = self.service.clock.now().elapsed
-        known = self._known.get(digest)
-        if known is None or now - known[0] > _CACHED_MS:
-            if len(self._known) > 1_000:
-                self._known.clear()
-            known = self._known[digest] = (now, await self.service.store.access.find_token(digest))
-        return known[1]
+
+def overloaded() -> ApiError:
+    """Return the error for a request that there is no place for."""
+    return ApiError(
+        "overloaded",
+        "too many connections are open",
+        hint="try again in a moment",
+        headers={"connection": "close", "retry-after": "1"},
+    )
 
 
 def _name_of(host: str) -> str:

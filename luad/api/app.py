@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -30,15 +30,19 @@ from luad.api import (
     routes_runs,
     routes_users,
 )
-from luad.api.access import Door
+from luad.api.access import OPEN, Door, overloaded
 from luad.api.connection import MAX_HEADER_BYTES
 from luad.api.context import Context
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
 from luad.api.sockets import Peer
+from luad.api.strangers import Pace
 from luad.core.events import Log
 from luad.errors import LuadError
+from luad.store.trail import actor_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -63,21 +67,23 @@ _ROUTES: Final = (
     *routes_daemon.ROUTES,
 )
 _BODYLESS: Final = frozenset({"GET", "HEAD"})
+_FORBIDDEN: Final = 403
 
 
 def build_app(service: Service, recall: Recall, door: Door | None = None) -> Starlette:
     """Return the application for *service*; over TCP *door* says who comes in."""
+    door = door or Door(service)
     app = Starlette(
         routes=[
             Mount(PREFIX, Router(_ROUTES, redirect_slashes=False)),
             *routes_daemon.OPERATIONS,
             *routes_about.PAGES,
         ],
-        middleware=[Middleware(Guard, service=service, door=door or Door(service))],
+        middleware=[Middleware(Guard, service=service, door=door)],
         exception_handlers={HTTPException: _pass_on},
     )
     app.router.redirect_slashes = False  # a path means one thing
-    context = Context(service, recall)
+    context = Context(service, recall, door)
     recall.prepare = context.job_text
     app.state.context = context
     return app
@@ -96,10 +102,12 @@ class Guard:
         self._app = app
         self._service = service
         self._door = door
+        self._refusals = Pace(service.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
         status = 0
+        state = scope["state"]
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -109,8 +117,10 @@ class Guard:
 
         try:
             _check(scope)
-            if scope["state"].get("is_tcp"):
+            if state.get("is_tcp"):
                 await self._door.admit(scope)
+            else:
+                _take_place(state)
             await self._app(scope, receive, noting)
         except (ClientDisconnect, asyncio.CancelledError):
             return  # nobody is left to answer: the client has gone, or we are
@@ -118,14 +128,18 @@ class Guard:
             if status:  # half an answer is out: it can only be cut off, which uvicorn does
                 raise
             await self._refuse(error, scope, receive, noting)
-        if scope["method"] not in _BODYLESS:
-            self._write_down(scope, status)
+        finally:
+            self._door.leave(state)
+        self._note(scope, status)
 
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._service.new_request_id()
-        answer = problems.response(
-            self._translate(error, scope, request_id), scope["path"][:200], request_id
-        )
+        known = self._translate(error, scope, request_id)
+        state = scope["state"]
+        if state.get("is_tcp") and "token" not in state and scope["path"] not in OPEN:
+            group, client = state.get("group", ""), state.get("client", "")
+            self._door.strangers.refuse(group, client, known.code, known.status)
+        answer = problems.response(known, scope["path"][:200], request_id)
         await answer(scope, receive, send)
 
     def _translate(self, error: Exception, scope: Scope, request_id: str) -> ApiError:
@@ -156,33 +170,46 @@ class Guard:
             hint=f"its log has the details: look for {request_id}",
         )
 
+    def _note(self, scope: Scope, status: int) -> None:
+        """Write down who has changed something, or was refused."""
+        state = scope["state"]
+        if state.get("is_tcp") and "token" not in state:
+            return  # a stranger: counted where it is refused
+        if scope["method"] not in _BODYLESS or status == _FORBIDDEN:
+            self._write_down(scope, status)
+
     def _write_down(self, scope: Scope, status: int) -> None:
-        peer: Peer = scope["state"].get("peer", Peer())
-        is_tcp = bool(scope["state"].get("is_tcp"))
-        fields = {
+        state = scope["state"]
+        peer: Peer = state.get("peer", Peer())
+        is_tcp = bool(state.get("is_tcp"))
+        fields: dict[str, Any] = {
             "method": scope["method"],
             "path": scope["path"][:200],
             "status": status,
             "via": "tcp" if is_tcp else "unix",
-            "client": scope["client"][0] if is_tcp and scope.get("client") else "",
-            "actor": scope["state"].get("actor", ""),
+            "client": state.get("client", ""),
+            "actor": state.get("actor", ""),
             "uid": peer.uid,
             "pid": peer.pid,
         }
         now = self._service.clock.now().wall
         self._service.store.access.note(now, self._service.new_request_id(), fields)
-        self._service.log(Log("api.changed" if status < 400 else "api.refused", fields))
+        if status < 400:
+            self._service.log(Log("api.changed", fields))
+        elif (left_out := self._refusals.may_tell(actor_of(fields))) is not None:
+            more = {"left_out": left_out} if left_out else {}
+            self._service.log(Log("api.refused", fields | more))
+
+
+def _take_place(state: Mapping[str, Any]) -> None:
+    """Take a place for a request over the Unix socket; raises `ApiError` (overloaded)."""
+    claim = state.get("claim")
+    if claim is not None and not claim():
+        raise overloaded()
 
 
 def _check(scope: Scope) -> None:
     """Turn away what no route should have to think about; raises `ApiError`."""
-    if scope["state"].get("is_overloaded"):
-        raise ApiError(
-            "overloaded",
-            "too many connections are open",
-            hint="try again in a moment",
-            headers={"connection": "close", "retry-after": "1"},
-        )
     headers = dict(scope["headers"])
     size = len(scope["raw_path"]) + len(scope["query_string"])
     size += sum(len(name) + len(value) for name, value in scope["headers"])

@@ -3,8 +3,7 @@
 Room rule: counts and times connections; knows no route and no job.
 
 uvicorn bounds the size of a header and leaves the rest to a proxy in front of it, which a Unix socket
-has not got. Here every state of a connection has its time, and of more than `MAX_CONNECTIONS` the one
-that has idled longest makes room:
+has not got. Here every state of a connection has its time, and its door counts it (see `places`):
 
     idle        no request yet, or none since the last answer          idle_s     closed
     receiving   a request has begun to arrive                          receive_s  408, closed
@@ -21,12 +20,14 @@ import select
 import socket
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from luad.api import problems
+from luad.api.addresses import group_of, read_address
 from luad.api.problems import ApiError
 from luad.api.sockets import peer_of
 
@@ -37,18 +38,23 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
+    from luad.api.addresses import Address
+    from luad.api.places import Crowd, Place
+
 MAX_CONNECTIONS: Final = 64
+"""Of the Unix socket, and of TCP as well."""
+
 HARD_MAX_CONNECTIONS: Final = 2 * MAX_CONNECTIONS
 """Beyond this a newcomer is hung up on: not even an error answer is worth its memory."""
 
-_SHARE: Final = 8
-"""Of the descriptors that the daemon may have, one in so many is for connections; runs need theirs."""
+_SHARE: Final = 16
+"""Of the descriptors that the daemon may have, one in so many is for the connections of one door."""
 
 MAX_HEADER_BYTES: Final = 16 * 1024
 
 
 def affordable() -> int:
-    """How many connections there may be before newcomers take the places of the idle."""
+    """Return how many connections of one door are answered at a time."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
@@ -68,13 +74,14 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What every connection of one server shares. *on_lost* is called after each end; beyond
-    *room* connections newcomers take the places of the idle, beyond twice as many they have none."""
+    """What every connection of one door shares. *on_lost* is called after each end; *share_of* tells
+    how many places the connections from the address of one client may have together."""
 
     new_request_id: Callable[[], str]
     on_lost: Callable[[], None]
+    crowd: Crowd
+    share_of: Callable[[Address | None], int] = lambda _: MAX_CONNECTIONS
     patience: Patience = Patience()
-    room: int = MAX_CONNECTIONS
 
 
 class _Phase(Enum):
@@ -85,8 +92,9 @@ class _Phase(Enum):
 
 
 class Connection(H11Protocol):
-    """See the module. *scope["state"]* of its requests holds ``peer`` and ``is_overloaded``; a
-    request that sets ``is_stream`` there may stall as long as it likes."""
+    """See the module. *scope["state"]* of its requests holds ``peer``, ``is_tcp``, and two functions:
+    ``claim`` takes a place for the request, ``hang_up`` ends the connection. A request that sets
+    ``is_stream`` there may stall as long as it likes."""
 
     def __init__(self, config: Config, state: ServerState, house: House) -> None:
         super().__init__(config, state, {})
@@ -94,25 +102,30 @@ class Connection(H11Protocol):
         self._phase = _Phase.ANSWERING  # no clock runs yet
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._place: Place | None = None
         self.idle_since = self.loop.time()
 
     # --- what asyncio calls ---
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrowed by uvicorn too
-        """Make room for a newcomer, or turn it away."""
-        grace_s = self._house.patience.grace_s
-        room = self._house.room
-        is_overloaded = len(self.connections) >= room and not self._make_room(grace_s)
-        is_hopeless = len(self.connections) >= 2 * room and not self._make_room(0)
+        """Give a newcomer a place, or turn it away."""
         super().connection_made(transport)
-        if is_hopeless:
+        sock = transport.get_extra_info("socket")
+        is_tcp = sock is not None and sock.family != socket.AF_UNIX
+        address = read_address(self.client[0]) if is_tcp and self.client else None
+        idle_before = self.loop.time() - self._house.patience.grace_s
+        share = self._house.share_of(address)
+        self._place = self._house.crowd.enter(self, group_of(address), share, idle_before)
+        if self._place is None:
+            self.connections.discard(self)
             transport.abort()
             return
-        sock = transport.get_extra_info("socket")
         self.app_state = {
             "peer": peer_of(sock),
-            "is_overloaded": is_overloaded,
-            "is_tcp": sock is not None and sock.family != socket.AF_UNIX,
+            "is_tcp": is_tcp,
+            "address": address,
+            "claim": partial(self._house.crowd.claim, self._place),
+            "hang_up": self.hang_up,
         }
         self._watch()
 
@@ -133,6 +146,8 @@ class Connection(H11Protocol):
         """Forget the connection; whoever is answering it is told by uvicorn."""
         self._set_phase(_Phase.ANSWERING)
         self._stop_stall()
+        if self._place is not None:
+            self._house.crowd.leave(self._place)
         super().connection_lost(exc)
         self._house.on_lost()
 
@@ -177,25 +192,19 @@ class Connection(H11Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being answered."""
+        """Return whether no request is being answered."""
         return self._open_cycle is None
+
+    def hang_up(self) -> None:
+        """End it at once; what was not sent is lost."""
+        self.transport.abort()
+        self.connections.discard(self)  # its own end comes with the loop's next round
 
     @property
     def _open_cycle(self) -> RequestResponseCycle | None:
         """The request that is being answered; uvicorn has None there before the first one."""
         cycle: Any = self.cycle
         return None if cycle is None or cycle.response_complete else cycle
-
-    def _make_room(self, grace_s: float) -> bool:
-        """Hang up on whoever has idled longest, if longer than *grace_s*; say whether there was
-        one."""
-        idle = [each for each in self.connections if isinstance(each, Connection) and each.is_idle]
-        longest = min(idle, key=lambda each: each.idle_since, default=None)
-        if longest is None or self.loop.time() - longest.idle_since < grace_s:
-            return False
-        longest.transport.abort()
-        self.connections.discard(longest)  # its own end comes with the loop's next round
-        return True
 
     def _is_stream(self) -> bool:
         scope: Any = self.scope  # None before the first request

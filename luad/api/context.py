@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from luad.api import views
 from luad.api.encoding import encode, encode_text
+from luad.api.places import Shares
 from luad.api.problems import ApiError, close_to, did_you_mean, echo, from_luad_error
 from luad.api.sockets import Peer
 from luad.errors import LuadError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from luad.api.access import Door
     from luad.api.board import LastRun
     from luad.api.recall import Recall
     from luad.api.service import JobStateView, Service
@@ -38,7 +40,9 @@ ANSWER_S: Final = 25.0
 """How long a request waits for the engine; less than the 30 s after which clients give up."""
 
 MAX_STREAMS: Final = 32
-"""Streams take a connection each, and must leave some for questions."""
+"""Streams take a connection each, and must leave some for questions. TCP has as many again."""
+
+STREAMS_OF_A_TOKEN: Final = 8
 
 RUN_HEADER: Final = "luad-run"
 """With it a handler says in which run it asks."""
@@ -65,7 +69,9 @@ class Context:
 
     service: Service
     recall: Recall
-    stream_count: int = 0
+    door: Door
+    near_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, MAX_STREAMS))
+    far_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, STREAMS_OF_A_TOKEN))
     message_count: int = 0
     keys_in_use: set[str] = field(default_factory=set)
     keys_unsure: dict[str, Instant] = field(default_factory=dict)

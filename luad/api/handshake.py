@@ -1,8 +1,9 @@
 """TLS before HTTP: who has connected and not yet shaken hands takes a place and has its time.
 
 asyncio's own way to serve TLS makes a connection known only after its handshake, and gives that a minute:
-whoever connects and says nothing would cost a descriptor each, without a bound. Here a handshake is a
-connection from the start; of more than *room* the oldest gives way.
+a client that connects and says nothing would cost a descriptor each, without a bound. Here a handshake is
+a connection from the start. Of more than *room* the oldest gives way: of the address that has its whole
+share, else of the one that has the most.
 
 Room rule: knows TLS and no HTTP.
 """
@@ -11,11 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+from luad.api.addresses import group_of, read_address
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from luad.api.addresses import Address
 
 
 class Handshakes:
@@ -28,12 +34,14 @@ class Handshakes:
         *,
         room: int,
         timeout_s: float,
+        share_of: Callable[[Address | None], int] | None = None,
     ) -> None:
         self.context = context
         self.build = build
         self.timeout_s = timeout_s
         self._room = room
-        self._waiting: dict[Handshake, None] = {}
+        self._share_of = share_of or (lambda _: room)
+        self._waiting: dict[Handshake, str] = {}
 
     def begin(self) -> Handshake:
         """Return the protocol of a connection that was just made."""
@@ -41,9 +49,16 @@ class Handshakes:
 
     def add(self, newcomer: Handshake) -> None:
         """Let the oldest give way when there are too many."""
-        if len(self._waiting) >= self._room:
-            self._give_up(next(iter(self._waiting)))
-        self._waiting[newcomer] = None
+        counts = Counter(self._waiting.values())
+        group = group_of(newcomer.address)
+        if counts[group] >= self._share_of(newcomer.address):
+            self._give_up(self._oldest_of(group))
+        elif len(self._waiting) >= self._room:
+            self._give_up(self._oldest_of(max(counts, key=counts.__getitem__)))
+        self._waiting[newcomer] = group
+
+    def _oldest_of(self, group: str) -> Handshake:
+        return next(each for each, its_group in self._waiting.items() if its_group == group)
 
     def remove(self, one: Handshake) -> None:
         """It has come to its end, well or badly."""
@@ -64,6 +79,7 @@ class Handshake(asyncio.Protocol):
 
     def __init__(self, house: Handshakes) -> None:
         self._house = house
+        self.address: Address | None = None
         self._early = bytearray()
         self._is_over = False
         self._task: asyncio.Task[None] | None = None
@@ -72,6 +88,8 @@ class Handshake(asyncio.Protocol):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.pause_reading()  # the first byte is TLS's
+        peer = transport.get_extra_info("peername")
+        self.address = read_address(str(peer[0])) if peer else None
         self._house.add(self)
         self._task = asyncio.get_running_loop().create_task(self._upgrade(), name="api-tls")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -21,7 +21,7 @@ from luad.errors import Severity
 from luad.wire import parse_instant
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 
     from luad.api.service import JobStateView, Service
 
@@ -31,7 +31,18 @@ _PORTION: Final = 50
 """Jobs at one go: two milliseconds."""
 
 
-async def scrape(service: Service) -> AsyncGenerator[bytes, None]:
+class Numbers(NamedTuple):
+    """What the API counts itself. *refused*: requests of clients without a valid token, by the code of
+    the answer; *certificate_until*: when the certificate in use expires, in seconds."""
+
+    refused: Mapping[str, int] = {}
+    certificate_until: float | None = None
+
+
+NO_NUMBERS: Final = Numbers()
+
+
+async def scrape(service: Service, numbers: Numbers = NO_NUMBERS) -> AsyncGenerator[bytes, None]:
     """Yield the text that Prometheus reads, family after family."""
     states = service.jobs()
     lines = JobLines()
@@ -42,19 +53,20 @@ async def scrape(service: Service) -> AsyncGenerator[bytes, None]:
         await asyncio.sleep(0)
     for text in lines.texts():
         yield to_bytes(text)
-    yield about_daemon(service, states)
+    yield about_daemon(service, states, numbers)
 
 
-def about_daemon(service: Service, states: Sequence[JobStateView]) -> bytes:
+def about_daemon(service: Service, states: Sequence[JobStateView], numbers: Numbers) -> bytes:
     """Return the numbers of the daemon itself."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(service, states))
+    registry.register(_Collector(service, states, numbers))
     return generate_latest(registry)
 
 
 class _Collector:
-    def __init__(self, service: Service, states: Sequence[JobStateView]) -> None:
+    def __init__(self, service: Service, states: Sequence[JobStateView], numbers: Numbers) -> None:
         self._service = service
+        self._numbers = numbers
         self._states = states
 
     def describe(self) -> Iterable[Metric]:
@@ -72,7 +84,16 @@ class _Collector:
         for each in self._service.status().get("deliveries", ()):
             counts.add_metric((each["channel"], each["status"]), each["count"])
         yield counts
-        for name, words, value in _plain(self._service, self._states):
+        refused = CounterMetricFamily(
+            "luad_api_refused", "Requests over TCP without a valid token", labels=("reason",)
+        )
+        for reason, count in self._numbers.refused.items():
+            refused.add_metric((reason,), count)
+        yield refused
+        until = self._numbers.certificate_until
+        words = "When the TLS certificate in use expires"
+        gauge = ("luad_tls_certificate_expiry_timestamp_seconds", words, until)
+        for name, words, value in (*_plain(self._service, self._states), gauge):
             if value is not None:
                 yield GaugeMetricFamily(name, words, value=value)
 

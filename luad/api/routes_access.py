@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.routing import Route
 
 from luad.api import views
-from luad.api.access import Role, new_secret
+from luad.api.access import Role
 from luad.api.context import context_of, json_response, link_header
+from luad.api.keyring import new_secret
 from luad.api.paging import make_cursor, read_cursor
 from luad.api.params import Query, read_body, read_object, wrong_member, wrong_parameter
 from luad.api.problems import ApiError, echo

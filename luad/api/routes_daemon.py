@@ -204,11 +204,11 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """`GET /metrics`: numbers for Prometheus."""
     # ~60 ms, and only who scrapes pays for it
-    from luad.api.metrics import CONTENT_TYPE, scrape  # noqa: PLC0415 - see above
+    from luad.api.metrics import CONTENT_TYPE, Numbers, scrape  # noqa: PLC0415 - see above
 
     context = context_of(request)
     await context.recall.wait()
-    return StreamResponse(scrape(context.service), CONTENT_TYPE)
+    return StreamResponse(scrape(context.service, Numbers(*context.door.numbers())), CONTENT_TYPE)
 
 
 def _errors(context: Context) -> list[Any]:

@@ -1,6 +1,6 @@
 """The stream of what happens.
 
-Room rule: as in `routes_logs`: a stream takes a connection, and there is a limit to them.
+Room rule: as in `routes_logs`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.routing import Route
 
-from luad.api.context import MAX_STREAMS, context_of
+from luad.api.context import context_of
 from luad.api.params import Query
-from luad.api.problems import ApiError
-from luad.api.streams import StreamResponse
+from luad.api.streams import FollowResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -30,29 +29,21 @@ async def follow_events(request: Request) -> Response:
     """`GET /events`: server-sent events; `Last-Event-ID` takes up where a client was."""
     context = context_of(request)
     Query(request, ())
-    if context.stream_count >= MAX_STREAMS:
-        raise ApiError("overloaded", "too many streams are open", headers={"retry-after": "5"})
-    # Who does not keep up misses some and is told so; it is not hung up on.
-    request.scope["state"]["is_stream"] = True
     pieces = _pieces(context, request.headers.get("last-event-id"))
     headers = {"cache-control": "no-store"}
-    return StreamResponse(pieces, "text/event-stream", headers)
+    return FollowResponse(context, pieces, "text/event-stream", headers)
 
 
 async def _pieces(context: Context, last_id: str | None) -> AsyncGenerator[bytes, None]:
     ring = context.service.ring
-    context.stream_count += 1
-    try:
-        yield b"retry: 1000\n\n"
-        async for happening in ring.follow(last_id, BEAT_S):
-            if happening is None:
-                yield b": still there\n\n"
-                continue
-            text = json.dumps(happening.data, separators=(",", ":"))
-            name = ring.name_of(happening.number)
-            yield f"id: {name}\nevent: {happening.kind}\ndata: {text}\n\n".encode()
-    finally:
-        context.stream_count -= 1
+    yield b"retry: 1000\n\n"
+    async for happening in ring.follow(last_id, BEAT_S):
+        if happening is None:
+            yield b": still there\n\n"
+            continue
+        text = json.dumps(happening.data, separators=(",", ":"))
+        name = ring.name_of(happening.number)
+        yield f"id: {name}\nevent: {happening.kind}\ndata: {text}\n\n".encode()
 
 
 ROUTES: Final = (Route("/events", follow_events),)

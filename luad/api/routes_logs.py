@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Final
 from starlette.routing import Route
 
 from luad.api import views
-from luad.api.context import MAX_STREAMS, context_of
+from luad.api.context import context_of
 from luad.api.hub import QUEUE_LINES, TAIL_LINES, Lost, RunLine, overlap
 from luad.api.lines import MAX_TAIL, MEDIA, PARAMETERS, Sieve
 from luad.api.params import Query
-from luad.api.problems import ApiError
-from luad.api.streams import StreamResponse
+from luad.api.streams import FollowResponse, StreamResponse
 from luad.store.shapes import RunFilter
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ async def run_log(request: Request) -> Response:
     row = await context.find_run(request.path_params["run"])
     if sieve.is_following:
         pieces = _follow_run(context, row.run.id, row.run.job_name, sieve)
-        return _stream(request, context, pieces, sieve)
+        return FollowResponse(context, pieces, MEDIA[sieve.format])
     lines = await _lines_of_run(context, row.run.id, row.run.job_name, sieve)
     return StreamResponse(_portions(lines, sieve), MEDIA[sieve.format])
 
@@ -56,7 +55,8 @@ async def all_logs(request: Request) -> Response:
     name = query.text("job")
     job = None if name is None else await context.name_of_job(name)
     if sieve.is_following:
-        return _stream(request, context, _follow_all(context, job, sieve), sieve)
+        pieces = _follow_all(context, job, sieve)
+        return FollowResponse(context, pieces, MEDIA[sieve.format])
     if sieve.tail < 0 and sieve.since is None:
         sieve.tail = _DEFAULT_TAIL
     lines = sieve.last(await _lines_of_all(context, job, sieve))
@@ -164,32 +164,6 @@ async def _live(
 async def _portions(lines: Sequence[RunLine], sieve: Sieve) -> AsyncGenerator[bytes, None]:
     for start in range(0, len(lines), _PORTION):
         yield sieve.render(lines[start : start + _PORTION])
-
-
-def _stream(
-    request: Request, context: Context, pieces: AsyncGenerator[bytes, None], sieve: Sieve
-) -> Response:
-    if context.stream_count >= MAX_STREAMS:
-        raise ApiError(
-            "overloaded",
-            f"{MAX_STREAMS} streams are open already",
-            hint="end one of them: luad logs -f somewhere?",
-        )
-    request.scope["state"]["is_stream"] = True
-    return StreamResponse(_counted(context, pieces), MEDIA[sieve.format])
-
-
-async def _counted(
-    context: Context, pieces: AsyncGenerator[bytes, None]
-) -> AsyncGenerator[bytes, None]:
-    context.stream_count += 1
-    try:
-        async for piece in pieces:
-            if piece:
-                yield piece
-    finally:
-        context.stream_count -= 1
-        await pieces.aclose()
 
 
 ROUTES: Final = (

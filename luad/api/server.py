@@ -27,6 +27,7 @@ from luad.api.connection import (
     affordable,
 )
 from luad.api.handshake import Handshakes
+from luad.api.places import Crowd
 from luad.api.recall import Recall
 from luad.api.socketwatch import SocketNews, SocketWatch
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from luad.api.addresses import Address
     from luad.api.service import Service
 
 STOP_S: Final = 2.0
@@ -70,6 +72,7 @@ class ApiServer:
         self._tcp_server: asyncio.Server | None = None
         self._handshakes: Handshakes | None = None
         self._is_quiet = asyncio.Event()
+        self.crowds: tuple[Crowd, ...] = ()  # of the Unix socket, and of TCP
         self._watch = SocketWatch()
         self._greet_unix: Callable[[], asyncio.Protocol] | None = None
 
@@ -130,8 +133,10 @@ class ApiServer:
             raise
 
     async def _serve(self, listener: sockets.Listener) -> None:
+        room = affordable()
+        door = self._door(room)
         config = Config(
-            build_app(self._service, self._recall, self._door()),
+            build_app(self._service, self._recall, door),
             http=Connection,
             ws="none",
             loop="none",
@@ -146,12 +151,14 @@ class ApiServer:
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
         config.load()
-        house = House(self._service.new_request_id, self._notice_end, self._patience, affordable())
+        self.crowds = (Crowd(room), Crowd(room))
+        house = self._house(self.crowds[0])
         self._greet_unix = lambda: Connection(config, self._state, house)
         await self._serve_unix(listener)
         if self._tcp is not None:
+            far = self._house(self.crowds[1], door.shares.of_connections)
             self._tcp_server = await asyncio.get_running_loop().create_server(
-                self._greeter(lambda: Connection(config, self._state, house), house),
+                self._greeter(lambda: Connection(config, self._state, far), far),
                 sock=self._tcp,
                 backlog=tcp.BACKLOG,
             )
@@ -168,6 +175,18 @@ class ApiServer:
         )
         listener.sock.listen(sockets.BACKLOG)
 
+    def _house(
+        self, crowd: Crowd, share_of: Callable[[Address | None], int] | None = None
+    ) -> House:
+        """Return what the connections of one door share."""
+        return House(
+            self._service.new_request_id,
+            self._notice_end,
+            crowd,
+            share_of or (lambda _: crowd.room),
+            self._patience,
+        )
+
     def _greeter(
         self, build: Callable[[], Connection], house: House
     ) -> Callable[[], asyncio.Protocol]:
@@ -175,15 +194,18 @@ class ApiServer:
         if self._tls is None:
             return build
         timeout_s = house.patience.receive_s
-        self._handshakes = Handshakes(self._tls, build, room=house.room, timeout_s=timeout_s)
+        self._handshakes = Handshakes(
+            self._tls, build, room=house.crowd.room, share_of=house.share_of, timeout_s=timeout_s
+        )
         return self._handshakes.begin
 
-    def _door(self) -> Door:
+    def _door(self, room: int) -> Door:
         spec = self._spec
         if spec is None:
             return Door(self._service)
         hosts = hosts_for(spec.host, spec.allowed_hosts)
-        return Door(self._service, hosts, tcp.peers_of(spec))
+        proxies = tcp.networks(spec.trusted_proxies)
+        return Door(self._service, hosts, tcp.peers_of(spec), proxies, room)
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """Answer nobody any more. Takes at most *timeout_s* and a moment; twice is fine."""

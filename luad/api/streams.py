@@ -1,20 +1,30 @@
 """Answers that are sent piece by piece: long lists, and log lines as they come.
 
 Room rule: the source is always closed, however the answer ends: sent, hung up on, or cut at shutdown.
+Between two pieces the loop does what else is due.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from luad.api.problems import ApiError
+from luad.core.events import Log
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Mapping
 
     from starlette.types import Receive, Scope, Send
+
+    from luad.api.context import Context
+    from luad.api.places import Shares
+
+LOOK_S: Final = 1.0
+"""The token of every open stream is looked at that often."""
 
 
 class StreamResponse(Response):
@@ -44,14 +54,26 @@ class StreamResponse(Response):
                 self._send_all(send, is_head=scope["method"] == "HEAD"), name="api-stream"
             )
             leaving = asyncio.create_task(_hung_up(receive), name="api-stream-end")
+            tasks = {sending, leaving}
+            watch = self.watch(scope)
+            if watch is not None:
+                tasks.add(asyncio.create_task(watch, name="api-stream-token"))
             try:
-                await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if not sending.done() and not leaving.done():  # the watch is over
+                    scope["state"]["hang_up"]()
+                    await leaving
             finally:
-                sending.cancel()
-                leaving.cancel()
-                await asyncio.gather(sending, leaving, return_exceptions=True)
+                for each in tasks:
+                    each.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         if not sending.cancelled():
             sending.result()
+
+    def watch(self, scope: Scope) -> Coroutine[None, None, None] | None:
+        """Return what comes to its end when the client may not go on; None without such an end."""
+        del scope
+        return None
 
     async def _send_all(self, send: Send, *, is_head: bool) -> None:
         start = {
@@ -63,7 +85,64 @@ class StreamResponse(Response):
         if not is_head:
             async for piece in self.pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class FollowResponse(StreamResponse):
+    """A stream without an end of its own. It has a place as long as it lasts: the streams of one token
+    have a share, and those of the Unix socket places apart. When the token is not valid any more, the
+    connection is cut: an orderly end would say that everything was sent."""
+
+    def __init__(
+        self,
+        context: Context,
+        pieces: AsyncGenerator[bytes, None],
+        media_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(pieces, media_type, headers)
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, as ASGI has it. Raises `ApiError` (overloaded) when there is no place."""
+        state = scope["state"]
+        shares = self._context.far_streams if state.get("is_tcp") else self._context.near_streams
+        owner: str = state.get("actor", "")
+        if not shares.take(owner):
+            await self.pieces.aclose()
+            raise _too_many(shares, owner)
+        # A client that does not keep up misses some and is told so; it is not hung up on.
+        state["is_stream"] = True
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            shares.give_back(owner)
+
+    def watch(self, scope: Scope) -> Coroutine[None, None, None] | None:
+        """Return what ends when the token of the request is not valid any more."""
+        digest = scope["state"].get("digest")
+        return None if digest is None else self._watch(digest, scope)
+
+    async def _watch(self, digest: str, scope: Scope) -> None:
+        keyring = self._context.door.keyring
+        token = await keyring.valid(digest)
+        while token is not None:
+            await asyncio.sleep(LOOK_S)
+            token = await keyring.valid(digest)
+        fields = {"actor": scope["state"]["actor"], "path": scope["path"][:200]}
+        self._context.service.log(Log("api.stream_closed", fields))
+
+
+def _too_many(shares: Shares, owner: str) -> ApiError:
+    if shares.of(owner) >= shares.share:
+        detail = (
+            f"{owner or 'this socket'} has {shares.share} streams open, which is all it may have"
+        )
+    else:
+        detail = f"{shares.most} streams are open, which is all there may be"
+    hint = "end one of them, such as a luad logs -f"
+    return ApiError("overloaded", detail, hint=hint, headers={"retry-after": "5"})
 
 
 async def _hung_up(receive: Receive) -> None:

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Final
 from luad.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from luad.api.addresses import Network
 
 BACKLOG: Final = 128
 
@@ -62,11 +65,16 @@ def listen(spec: ListenSpec) -> socket.socket:
     return sock
 
 
-def peers_of(spec: ListenSpec) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] | None:
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Return the networks that *texts* name."""
+    return tuple(ipaddress.ip_network(each, strict=False) for each in texts)
+
+
+def peers_of(spec: ListenSpec) -> tuple[Network, ...] | None:
     """Return the networks that may connect, besides this machine; None when any may."""
     if spec.certificate is not None or not spec.trusted_proxies:
         return None
-    return tuple(ipaddress.ip_network(each, strict=False) for each in spec.trusted_proxies)
+    return networks(spec.trusted_proxies)
 
 
 def tls_context(spec: ListenSpec) -> ssl.SSLContext | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from luad.core.events import AnswerKey
 from luad.core.model import DAY, JSON, Instant
 from luad.errors import ConflictError, StoreUnavailableError
 from luad.store.schema import answers, audit, tokens
-from luad.store.values import to_int, to_int_or_none, to_json, to_text
+from luad.store.trail import Trail, page
+from luad.store.values import to_int, to_int_or_none, to_text
 
 if TYPE_CHECKING:
     from luad.store.store import Store
@@ -25,7 +25,6 @@ ANSWER_MS: Final = DAY
 """How long the answer to a request with a key is remembered."""
 
 _remember = insert(answers).on_conflict_do_nothing()
-_note = insert(audit).on_conflict_do_nothing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A way in. *digest* is the SHA-256 of the secret, in hexadecimal; the secret is nowhere."""
+    """A way in. *digest* is the SHA-256 of the secret, in hexadecimal; the secret is nowhere.
+
+    After a rotation the secret before, of *old_digest*, is valid until *old_until*.
+    """
 
     name: str
     role: str
@@ -50,6 +52,21 @@ class Token:
     created_at: Instant
     created_by: str = ""
     expires_at: Instant | None = None
+    last_used_at: Instant | None = None
+    rotated_at: Instant | None = None
+    old_digest: str | None = None
+    old_until: Instant | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Return the digests of the secrets that may be valid."""
+        return (self.digest,) if self.old_digest is None else (self.digest, self.old_digest)
+
+    def until(self, digest: str) -> Instant | None:
+        """Return until when the secret of *digest* is valid; None when it has no end."""
+        if digest == self.digest or self.old_until is None:
+            return self.expires_at
+        return self.old_until if self.expires_at is None else min(self.old_until, self.expires_at)
 
 
 class Access:
@@ -57,6 +74,7 @@ class Access:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.trail: Final = Trail()
 
     # --- requests with a key ---
 
@@ -86,11 +104,11 @@ class Access:
         query = select(tokens).order_by(tokens.c.name)
         return await self._store.read(lambda c: [_read_token(row) for row in c.execute(query)])
 
-    async def find_token(self, digest: str) -> Token | None:
-        """Return the token of a secret with that digest, expired or not."""
-        query = select(tokens).where(tokens.c.digest == digest)
-        row = await self._store.read(lambda c: c.execute(query).one_or_none())
-        return None if row is None else _read_token(row)
+    def note_use(self, name: str, now: Instant) -> None:
+        """Write down, soon and without waiting for it, that a token was used."""
+        query = update(tokens).where(tokens.c.name == to_text(name)).values(last_used_at=now)
+        with suppress(StoreUnavailableError):
+            self._store.write_later(lambda c: c.execute(query))
 
     async def revoke_token(self, name: str) -> bool:
         """Remove a token; False when there is none of that name."""
@@ -101,15 +119,14 @@ class Access:
 
     def note(self, at: Instant, row_id: str, entry: Mapping[str, JSON]) -> None:
         """Write down, soon and without waiting for it, that somebody has asked for something."""
-        row = {"id": to_text(row_id), "at": to_int(at), "entry_json": to_json(entry)}
         with suppress(StoreUnavailableError):
-            self._store.write_later(lambda c: c.execute(_note, row))
+            self._store.write_later(lambda c: self.trail.note(c, at, row_id, entry))
 
     async def audit(
         self, *, limit: int = 50, before: tuple[Instant, str] | None = None
     ) -> list[tuple[Instant, str, Mapping[str, JSON]]]:
         """Return what was asked for, newest first: instant, id and entry."""
-        return await self._store.read(lambda c: _audit(c, limit, before))
+        return await self._store.read(lambda c: page(c, limit, before))
 
 
 # --- statements --------------------------------------------------------------------------------
@@ -170,14 +187,15 @@ def _add_token(connection: Connection, token: Token) -> None:
 
 
 def _read_token(row: Row[Any]) -> Token:
-    return Token(row.name, row.role, row.digest, row.created_at, row.created_by, row.expires_at)
-
-
-def _audit(
-    connection: Connection, limit: int, before: tuple[Instant, str] | None
-) -> list[tuple[Instant, str, Mapping[str, JSON]]]:
-    query = select(audit).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
-    if before is not None:
-        at, row_id = before
-        query = query.where((audit.c.at < at) | ((audit.c.at == at) & (audit.c.id < row_id)))
-    return [(row.at, row.id, json.loads(row.entry_json)) for row in connection.execute(query)]
+    return Token(
+        row.name,
+        row.role,
+        row.digest,
+        row.created_at,
+        row.created_by,
+        row.expires_at,
+        row.last_used_at,
+        row.rotated_at,
+        row.old_digest,
+        row.old_until,
+    )

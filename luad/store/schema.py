@@ -261,6 +261,11 @@ tokens: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("expires_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Column("rotated_at", BigInteger),
+    # the secret before the last rotation, and until when it is valid
+    Column("old_digest", Text),
+    Column("old_until", BigInteger),
     PrimaryKeyConstraint("name", name="tokens_pk"),
     Index("tokens_by_digest", "digest", unique=True),
 )
@@ -271,8 +276,10 @@ audit: Final = Table(
     Column("id", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("entry_json", Text, nullable=False),
+    Column("actor", Text),
     PrimaryKeyConstraint("id", name="audit_pk"),
     Index("audit_by_age", "at"),
+    Index("audit_by_actor", "actor", "at"),
 )
 
 # Alembic's own table, so that a fresh database can be stamped without importing Alembic.

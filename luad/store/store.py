@@ -208,9 +208,14 @@ class Store:
                 now, wanted, found, slice_size, lambda: self._clock.now().elapsed
             )
         under_way = self._pass
+
+        def step(connection: Connection) -> Pruned:
+            self.access.trail.forget()
+            return under_way.step(connection)
+
         try:
             await self._settling.is_over()
-            future = self._writer.submit(under_way.step, is_urgent=False)
+            future = self._writer.submit(step, is_urgent=False)
             future.add_done_callback(lambda _: under_way.committed())  # in the writer's thread
             slice_done = await asyncio.wrap_future(future)
         except BaseException:

@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 
 from luad.api.board import Board
+from luad.api.connection import Patience
 from luad.api.events import EventRing
 from luad.api.hub import LogHub
+from luad.api.keyring import new_secret
 from luad.api.server import ApiServer
 from luad.api.service import DynamicRules, Health, JobStateView, ReloadResult
+from luad.api.tcp import ListenSpec
 from luad.core.engine import Engine
 from luad.core.events import (
     AttemptEnded,
@@ -52,6 +55,7 @@ from luad.daemon.post import PostOffice
 from luad.errors import Problem
 from luad.messenger.sender import Outcome
 from luad.store import Store
+from luad.store.access import Token
 
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
 DEEDS = (StartAttempt, Reply, Log)
@@ -368,6 +372,84 @@ async def api(daemon: Daemon, tmp_path: Path) -> AsyncIterator[Api]:
     for connection in api.open:
         connection.close()
     await server.stop()
+
+
+SLOW = Patience(idle_s=60, receive_s=60, stall_s=60, grace_s=60)
+
+
+class Far:
+    """A server with both doors, and clients of the far one."""
+
+    def __init__(self, api: Api, port: int, daemon: Daemon) -> None:
+        self.api = api
+        self.port = port
+        self.daemon = daemon
+        self.secrets: dict[str, str] = {}
+
+    async def make_token(self, name: str, role: str = "viewer", **more: Any) -> str:
+        secret, digest = new_secret()
+        now = self.daemon.clock.now().wall
+        await self.daemon.store.access.add_token(Token(name, role, digest, now, **more))
+        self.secrets[name] = secret
+        return secret
+
+    def raw(self, data: bytes = b"") -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.port), 20)
+        sock.sendall(data)
+        return sock
+
+    def head(self, path: str, name: str = "", **headers: str) -> bytes:
+        if name:
+            headers["Authorization"] = f"Bearer {self.secrets.get(name, name)}"
+        lines = [f"{key.replace('_', '-')}: {value}\r\n" for key, value in headers.items()]
+        return f"GET {path} HTTP/1.1\r\nhost: localhost\r\n{''.join(lines)}\r\n".encode()
+
+    def _ask(self, method: str, path: str, name: str, body: Any, headers: dict[str, str]) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        if name:
+            headers["Authorization"] = f"Bearer {self.secrets.get(name, name)}"
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        connection.request(method, path, data, headers)
+        response = connection.getresponse()
+        content = response.read()
+        connection.close()
+        is_json = "json" in (response.getheader("content-type") or "")
+        return response.status, json.loads(content) if is_json else content
+
+    async def ask(
+        self, method: str, path: str, name: str = "", body: Any = None, **headers: str
+    ) -> Any:
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        return await asyncio.to_thread(self._ask, method, path, name, body, named)
+
+    async def get(self, path: str, name: str = "", **headers: str) -> Any:
+        return await self.ask("GET", path, name, **headers)
+
+
+async def serve(daemon: Daemon, folder: Path, *proxies: str) -> AsyncIterator[Far]:
+    spec = ListenSpec("127.0.0.1", 0, trusted_proxies=proxies)
+    server = ApiServer(daemon, folder / "luad.sock", spec=spec, patience=SLOW)
+    await server.start()
+    api = Api(folder / "luad.sock", server, daemon)
+    assert server.tcp_address is not None
+    yield Far(api, int(server.tcp_address.rpartition(":")[2]), daemon)
+    for connection in api.open:
+        connection.close()
+    await server.stop()
+
+
+@pytest.fixture
+async def far(daemon: Daemon, tmp_path: Path) -> AsyncIterator[Far]:
+    async for each in serve(daemon, tmp_path):
+        yield each
+
+
+@pytest.fixture
+async def behind(daemon: Daemon, tmp_path: Path) -> AsyncIterator[Far]:
+    async for each in serve(daemon, tmp_path, "127.0.0.1"):
+        yield each
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ async def test_every_metric_is_on_the_page(api: Any, daemon: Any, kit: Any) -> N
     unknown_here = {
         "luad_scheduler_last_tick_timestamp_seconds",
         "luad_config_last_reload_success_timestamp_seconds",
+        "luad_tls_certificate_expiry_timestamp_seconds",
     }
     assert told - shown == unknown_here  # nobody has told this daemon when
     assert shown <= told

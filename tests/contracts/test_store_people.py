@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,9 +197,11 @@ async def test_tokens(store: Store) -> None:
     await store.access.add_token(token)
     with pytest.raises(ConflictError, match="ci"):
         await store.access.add_token(token)
-    assert await store.access.find_token("d" * 64) == token
-    assert await store.access.find_token("e" * 64) is None
     assert await store.access.tokens() == [token]
+    store.access.note_use("ci", NOW + 5)
+    await store.append_logs("run_none", [{"ts": NOW, "message": ""}])  # waits in the same queue
+    (used,) = await store.access.tokens()
+    assert used == replace(token, last_used_at=NOW + 5)
     assert await store.access.revoke_token("ci")
     assert not await store.access.revoke_token("ci")
 
@@ -212,6 +215,31 @@ async def test_the_audit_trail_is_read_newest_first(store: Store) -> None:
     at, row_id, _ = page[-1]
     rest = await store.access.audit(before=(at, row_id))
     assert [entry["n"] for _, _, entry in rest] == [2, 1, 0]
+
+
+async def trail_of(store: Store) -> list[tuple[Any, Any]]:
+    await store.append_logs("run_none", [{"ts": NOW, "message": ""}])  # waits in the same queue
+    rows = await store.access.audit(limit=500)
+    return [(entry["actor"], entry.get("n", entry.get("not_kept"))) for _, _, entry in rows]
+
+
+async def test_no_actor_pushes_out_rows_of_another_nor_its_own_of_a_day(store: Store) -> None:
+    store.access.trail.most = 3
+    for number in range(10):
+        store.access.note(NOW + number, f"req_a{number}", {"actor": "token a", "n": number})
+    store.access.note(NOW + 20, "req_b", {"actor": "token b", "n": 0})
+    store.access.note(NOW + 21, "req_u", {"actor": "", "uid": 7, "n": 1})
+    rows = await trail_of(store)
+    assert rows[:2] == [("", 1), ("token b", 0)]
+    assert rows[2:] == [("token a", 7), ("token a", 2), ("token a", 1), ("token a", 0)]
+
+
+async def test_an_actors_rows_of_before_the_last_day_make_room(store: Store) -> None:
+    store.access.trail.most = 3
+    for number in range(3):
+        store.access.note(NOW + number, f"req_a{number}", {"actor": "token a", "n": number})
+    store.access.note(NOW + DAY + 2, "req_new", {"actor": "token a", "n": 3})
+    assert await trail_of(store) == [("token a", 3), ("token a", 2)]
 
 
 async def test_what_nobody_needs_any_more_is_forgotten(store: Store) -> None:

@@ -15,9 +15,27 @@ down_revision = "0003"
 def upgrade() -> None:
     """Bring the tables of 0.1.0 to those of the next version."""
     _runs_say_how_they_ended()
+    _extend_access()
 
 
 def _runs_say_how_they_ended() -> None:
     """Let a run say why its result was left out, and that a repetition would not cure it."""
     op.add_column("runs", sa.Column("result_omitted", sa.Text))
     op.add_column("runs", sa.Column("is_retryable", sa.Boolean(create_constraint=False)))
+
+
+def _extend_access() -> None:
+    """Add the use and the rotation of tokens, and whose request a row of the audit trail is."""
+    for name, kind in (
+        ("last_used_at", sa.BigInteger),
+        ("rotated_at", sa.BigInteger),
+        ("old_digest", sa.Text),
+        ("old_until", sa.BigInteger),
+    ):
+        op.add_column("tokens", sa.Column(name, kind))
+    op.add_column("audit", sa.Column("actor", sa.Text))
+    op.create_index("audit_by_actor", "audit", ["actor", "at"])
+    op.execute(
+        "UPDATE audit SET actor = coalesce(nullif(json_extract(entry_json, '$.actor'), ''), "
+        "'uid ' || coalesce(json_extract(entry_json, '$.uid'), -1))"
+    )
