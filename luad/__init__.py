@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from luad.sdk.job import Cancelled, Job, NoJobError, current_job
     from luad.sdk.jobs import Jobs
     from luad.sdk.link import connect
+    from luad.sdk.params import params
     from luad.sdk.people import User
     from luad.sdk.values import (
         Cron,
@@ -54,6 +55,7 @@ _HOMES = {
     "luad.sdk.job": ("Cancelled", "Job", "NoJobError", "current_job"),
     "luad.sdk.jobs": ("Jobs",),
     "luad.sdk.link": ("connect",),
+    "luad.sdk.params": ("params",),
     "luad.sdk.people": ("User",),
     "luad.sdk.values": (
         "Cron",
@@ -98,6 +100,7 @@ __all__ = [
     "ValidationError",
     "connect",
     "current_job",
+    "params",
 ]
 
 

@@ -15,6 +15,7 @@ from luad.sdk.errors import (
 from luad.sdk.job import JobCore, running_job
 from luad.sdk.job import current_job as _current_job
 from luad.sdk.link import connect
+from luad.sdk.params import params
 from luad.sdk.values import (
     Cron,
     Delivery,
@@ -54,6 +55,7 @@ __all__ = [
     "ValidationError",
     "connect",
     "current_job",
+    "params",
 ]
 
 

@@ -5,61 +5,140 @@ Room rule: the import itself happens in a process of `runner.imports`; this one 
 
 from __future__ import annotations
 
+import json
 import os
+import pathlib
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from luad.cli.failure import CommandError
+from luad.config.build import is_handler
 from luad.config.check import Mistake
 from luad.config.locate import locate
 from luad.config.marks import read_marks
 from luad.config.problems import with_excerpts
 from luad.config.yaml import Limits, parse_yaml
+from luad.core.model import JSON, Origin
 from luad.runner.imports import ImportProblem, check_handlers
+from luad.runner.metadata import SHIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from luad.config.marks import Path
     from luad.config.settings import Settings
     from luad.config.yaml import Document
-    from luad.core.model import Origin, Wanted
+    from luad.core.model import Wanted
     from luad.errors import Problem
+    from luad.runner.imports import Checked
+    from luad.runner.metadata import MetadataMistake
     from luad.watcher import FileVersion
+
+
+class _Use(NamedTuple):
+    """A job that names a handler. It may stand in a file whose other parts are wrong."""
+
+    handler: str
+    metadata: JSON
+    job: str
+    origin: Origin
 
 
 def handler_problems(
     chosen: Settings, wanted: Mapping[str, Wanted], files: Mapping[str, FileVersion]
 ) -> tuple[Problem, ...]:
-    """Import the handlers of all *wanted* jobs; return what is wrong with them.
+    """Import the handlers of all *wanted* jobs, and those that broken *files* name; return what is wrong.
 
     Raises `CommandError` when no process can be started for it.
     """
-    names = sorted({each.job.handler for each in wanted.values()})
+    uses = [*_uses_in_force(wanted.values()), *_uses_in_broken_files(wanted.values(), files)]
+    names = sorted({each.handler for each in uses})
     if not names:
         return ()
+    metadata = {
+        name: _distinct(each.metadata for each in uses if each.handler == name) for name in names
+    }
     try:
-        checked = check_handlers(names, handlers_path=[chosen.handlers_path])
+        checked = check_handlers(
+            names,
+            handlers_path=[chosen.handlers_path],
+            metadata={key: list(each.values()) for key, each in metadata.items()},
+        )
     except OSError as error:
         raise CommandError(
             f"the handlers cannot be imported for a look: {error.strerror or error}",
             hint="--no-import leaves them out",
         ) from error
-    bad = {name: each for name, each in checked.items() if isinstance(each, ImportProblem)}
-    return tuple(_problems(wanted.values(), bad, files))
+    return tuple(_problems(uses, checked, metadata, files))
+
+
+def _uses_in_force(wanted: Iterable[Wanted]) -> Iterator[_Use]:
+    for each in wanted:
+        if each.origin is not None:
+            yield _Use(each.job.handler, each.job.metadata, each.job.name, each.origin)
+
+
+def _uses_in_broken_files(
+    wanted: Iterable[Wanted], files: Mapping[str, FileVersion]
+) -> Iterator[_Use]:
+    good = {each.origin.path for each in wanted if each.origin is not None}
+    for path, file in files.items():
+        if path in good or not file.data:
+            continue
+        for document in parse_yaml(file.data, path, Limits(max_bytes=len(file.data) + 1)):
+            value = document.value if document.is_complete else None
+            if not isinstance(value, dict) or not is_handler(value.get("handler")):
+                continue
+            name, metadata = value.get("name"), value.get("metadata", {})
+            yield _Use(
+                value["handler"],
+                metadata if isinstance(metadata, dict) else {},
+                name if isinstance(name, str) else "",
+                Origin(path, document.line),
+            )
+
+
+def _distinct(metadata: Iterable[JSON]) -> dict[str, JSON]:
+    """Return the values by their JSON, each once: many jobs of a handler may say the same."""
+    return {_key(each): each for each in metadata}
+
+
+def _key(metadata: JSON) -> str:
+    return json.dumps(dict(metadata), sort_keys=True, default=dict)
 
 
 def _problems(
-    wanted: Iterable[Wanted], bad: Mapping[str, ImportProblem], files: Mapping[str, FileVersion]
+    uses: Iterable[_Use],
+    checked: Mapping[str, Checked],
+    metadata: Mapping[str, Mapping[str, JSON]],
+    files: Mapping[str, FileVersion],
 ) -> Iterator[Problem]:
-    for each in wanted:
-        found = bad.get(each.job.handler)
-        if found is None or each.origin is None:
-            continue
-        data = files[each.origin.path].data
-        document = document_of(each.origin, data)
-        problem = locate(_mistake(each.job.handler, found), document, read_marks(document))
-        yield from with_excerpts([replace(problem, job=each.job.name)], data)
+    for each in uses:
+        found = checked[each.handler]
+        mistakes: list[Mistake] = []
+        if isinstance(found, ImportProblem):
+            mistakes.append(_mistake(each.handler, found))
+        elif found.mistakes:
+            index = list(metadata[each.handler]).index(_key(each.metadata))
+            mistakes.extend(_about_metadata(one, each) for one in found.mistakes[index])
+        if mistakes:
+            data = files[each.origin.path].data
+            document = document_of(each.origin, data)
+            marks = read_marks(document)
+            located = [locate(one, document, marks) for one in mistakes]
+            yield from with_excerpts([replace(one, job=each.job) for one in located], data)
+
+
+def _about_metadata(found: MetadataMistake, use: _Use) -> Mistake:
+    """Show a missing key at the key `metadata`; at the handler where the job has no metadata."""
+    path: Path = ("metadata", *found.path)
+    if found.is_missing or not found.path:
+        path = path[:-1] if found.is_missing else path
+        if not use.metadata:
+            return Mistake(("handler",), "LU110", found.message, found.help)
+    is_key = found.is_key or found.is_missing
+    is_warning = found.is_surmise and not use.handler.startswith(SHIPPED)
+    return Mistake(path, "LU110", found.message, found.help, is_key=is_key, is_warning=is_warning)
 
 
 def document_of(origin: Origin, data: bytes) -> Document:
@@ -86,4 +165,4 @@ def _shown(place: str) -> str:
     if not os.path.isabs(path):  # noqa: PTH117 - `<string>` is no path at all
         return place
     near = os.path.relpath(path)
-    return place if near.startswith("..") else f"{Path(near)}:{line}"
+    return place if near.startswith("..") else f"{pathlib.Path(near)}:{line}"

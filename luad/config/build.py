@@ -233,12 +233,18 @@ def _timeout(value: Any, fields: Fields, mistakes: Mistakes) -> None:
     fields["timeout_ms"] = timeout_ms
 
 
+def is_handler(value: JSON) -> bool:
+    """Say whether *value* is written as a handler: `package.module:function`, or an entry point."""
+    if not isinstance(value, str) or value.endswith(".py") or "/" in value:
+        return False
+    return (_HANDLER if ":" in value else _ENTRY_POINT).fullmatch(value) is not None
+
+
 def _handler(value: str, fields: Fields, mistakes: Mistakes) -> None:
     fields["handler"] = value
-    pattern = _HANDLER if ":" in value else _ENTRY_POINT
-    is_file = value.endswith(".py") or "/" in value
-    if pattern.fullmatch(value) and not is_file:
+    if is_handler(value):
         return
+    is_file = value.endswith(".py") or "/" in value
     help_text = "write package.module:function, or the name of an entry point"
     found = _FILE.fullmatch(value) if is_file or ".py:" in value else None
     if found:

@@ -42,6 +42,8 @@ CODES: Final[dict[str, str]] = {
     "LU105": "foreign-key",
     "LU106": "no-value",
     "LU107": "keys-at-odds",
+    "LU110": "metadata",
+    "LU111": "params-schema",
     "LU201": "cron-field",
     "LU202": "interval",
     "LU203": "never-fires",

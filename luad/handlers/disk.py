@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 
-from luad.handlers.parameters import Parameters
+from luad.handlers.parameters import TEXT, Parameters, schema
+from luad.sdk.params import params
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ class DiskFullError(RuntimeError):
     """More of the disk is used than the threshold allows."""
 
 
+@params(
+    schema(
+        path=TEXT,
+        threshold_percent={"type": ["number", "null"], "minimum": 0, "maximum": 100},
+    )
+)
 def usage(job: Job) -> dict[str, Any]:
     """Return how full the disk is, as ``df`` counts it; raise `DiskFullError` above the threshold.
 

@@ -25,7 +25,8 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from luad.handlers.parameters import Parameters
+from luad.handlers.parameters import DURATION, FLAG, TEXT, Parameters, schema, whole
+from luad.sdk.params import params
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
@@ -125,6 +126,24 @@ class _Folder:
         self.names = sorted(name for name, is_dir in kinds if not is_dir)
 
 
+@params(
+    schema(
+        "path",
+        path={**TEXT, "examples": ["/srv/reports"]},
+        pattern={
+            "type": ["string", "array", "null"],
+            "pattern": r"\S",
+            "minItems": 1,
+            "items": {"type": "string"},
+        },
+        older_than={**DURATION, "examples": ["7d"]},
+        keep=whole(0, 10**12),
+        recursive=FLAG,
+        remove_empty_dirs=FLAG,
+        dry_run=FLAG,
+    )
+    | {"anyOf": [{"required": ["older_than"]}, {"required": ["keep"]}]}
+)
 def prune(job: Job) -> dict[str, Any]:
     """Remove the files that the parameters describe; return counts, bytes and the first paths.
 

@@ -22,7 +22,8 @@ import http.client
 from urllib.parse import urlsplit
 
 from luad.clock import elapsed_ms
-from luad.handlers.parameters import BadParameterError, Parameters
+from luad.handlers.parameters import MAPPING, TEXT, BadParameterError, Parameters, schema, whole
+from luad.sdk.params import params
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
@@ -43,6 +44,29 @@ class CheckFailedError(RuntimeError):
     """The URL did not answer as it should."""
 
 
+@params(
+    schema(
+        "url",
+        url={
+            "type": ["string"],
+            "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]",
+            "examples": ["https://example.com/healthz"],
+        },
+        method={"enum": [*_METHODS, None]},
+        headers=MAPPING,
+        timeout_seconds={"type": ["number", "null"], "minimum": 0.001, "maximum": 86_400},
+        expect_status={
+            "type": ["integer", "array", "null"],
+            "minimum": 100,
+            "maximum": 599,
+            "minItems": 1,
+            "items": {"type": "integer", "minimum": 100, "maximum": 599},
+            "examples": [200],
+        },
+        max_latency_ms=whole(0, 10**12),
+        contains=TEXT,
+    )
+)
 def check(job: Job) -> dict[str, Any]:
     """Ask ``url`` once; raise `CheckFailedError` when the answer is not the expected one.
 

@@ -5,7 +5,8 @@ Room rule: as in `luad.handlers`: parameters come in `job.metadata`, and mistake
 
 from __future__ import annotations
 
-from luad.handlers.parameters import Parameters
+from luad.handlers.parameters import TEXT, Parameters, schema
+from luad.sdk.params import params
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from luad.sdk import Job
 
 
+@params(schema("text", text={**TEXT, "examples": ["Your report is ready."]}, title=TEXT))
 async def send(job: Job) -> dict[str, Any]:
     """Send `text`, with `title` if there is one, to the person the job is for."""
     parameters = Parameters(job, "text", "title")

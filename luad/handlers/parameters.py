@@ -17,6 +17,35 @@ if TYPE_CHECKING:
 _LIKENESS = 0.75  # of two words that are one word and its misspelling
 
 
+TEXT: dict[str, Any] = {"type": ["string", "null"], "pattern": r"\S"}
+FLAG: dict[str, Any] = {"type": ["boolean", "null"]}
+MAPPING: dict[str, Any] = {
+    "type": ["object", "null"],
+    "additionalProperties": {"type": ["string", "number"]},
+}
+DURATION: dict[str, Any] = {
+    "type": ["number", "string", "null"],
+    "minimum": 0,
+    "pattern": r"^((0|[1-9][0-9]*)(\.[0-9]+)?|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?)$",
+}
+
+
+def whole(low: int, high: int) -> dict[str, Any]:
+    """Return the schema of a whole number that may be left out."""
+    return {"type": ["integer", "null"], "minimum": low, "maximum": high}
+
+
+def schema(*required: str, **properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a handler's metadata.
+
+    A key without a value counts as one that is left out, except where it is *required*.
+    """
+    for key in required:
+        kinds = properties[key]["type"]
+        properties[key] = {**properties[key], "type": [each for each in kinds if each != "null"]}
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
 class BadParameterError(ValueError, NotRetryable):
     """The metadata of the job will not do, however often it is tried."""
 

@@ -20,7 +20,8 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from luad.client import Client
-from luad.handlers.parameters import Parameters
+from luad.handlers.parameters import TEXT, Parameters, schema
+from luad.sdk.params import params
 from luad.wire import format_duration_ms
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
@@ -39,6 +40,7 @@ SHOWN = 20
 
 SLOWEST = 5
 
+_PERIODS = ("yesterday", "today", "last_24h")
 _BAD = ("failed", "timed_out", "lost")
 _NEVER_RAN = ("skipped", "missed")
 
@@ -70,13 +72,14 @@ class Summary:
                 heapq.heappop(self.slowest)
 
 
+@params(schema(period={"enum": [*_PERIODS, None]}, timezone=TEXT))
 def summary(job: Job) -> dict[str, Any]:
     """Print the report and return ``{"text": ..., "counts": {state: n}, "since", "until"}``.
 
     Raises `luad.errors.UnavailableError` when the daemon does not answer.
     """
     asked = Parameters(job, "period", "timezone")
-    period = asked.choice("period", ("yesterday", "today", "last_24h"), "yesterday")
+    period = asked.choice("period", _PERIODS, "yesterday")
     zone = _zone(asked)
     since, until = bounds(period, zone, job.scheduled_for)
     result = Summary()

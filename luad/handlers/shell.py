@@ -26,8 +26,9 @@ import sys
 import threading
 from pathlib import Path
 
-from luad.handlers.parameters import Parameters
+from luad.handlers.parameters import MAPPING, TEXT, Parameters, schema
 from luad.sdk.job import NotRetryable
+from luad.sdk.params import params
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
@@ -64,6 +65,26 @@ class _Line(list[str]):
     """A command line with the shell that runs it; a plain list is run without one."""
 
 
+@params(
+    schema(
+        "command",
+        command={
+            "type": ["string", "array"],
+            "pattern": r"\S",
+            "minItems": 1,
+            "items": {"type": "string"},
+            "examples": ["echo hello"],
+        },
+        cwd=TEXT,
+        env=MAPPING,
+        ok_exit_codes={
+            "type": ["array", "null"],
+            "minItems": 1,
+            "items": {"type": "integer", "minimum": 0, "maximum": 255},
+            "examples": [[0, 24]],
+        },
+    )
+)
 def run(job: Job) -> dict[str, Any]:
     """Run ``command``; raise `CommandFailedError` when it fails, naming exit code or signal."""
     asked = Parameters(job, "command", "cwd", "env", "ok_exit_codes")

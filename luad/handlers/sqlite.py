@@ -21,7 +21,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from luad.handlers.parameters import Parameters
+from luad.handlers.parameters import TEXT, Parameters, schema, whole
+from luad.sdk.params import params
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ class BackupError(RuntimeError):
     """There is no good copy of this run; earlier copies are untouched."""
 
 
+@params(
+    schema(
+        "source",
+        "target_dir",
+        source={**TEXT, "examples": ["/srv/shop/shop.db"]},
+        target_dir={**TEXT, "examples": ["/srv/backups"]},
+        keep=whole(1, 1_000_000),
+    )
+)
 def backup(job: Job) -> dict[str, Any]:
     """Copy the database with SQLite's online backup, check the copy, keep the newest ``keep``.
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from luad.runner.loading import HandlerError, load_handler, takes_job
+from luad.runner.metadata import refuse_bad_metadata
 from luad.runner.outcome import Failure, Outcome, describe, returned, traceback_of
 from luad.sdk.blocking import Job as BlockingJob
 from luad.sdk.job import (
@@ -116,6 +117,7 @@ def _load_and_call(
         function = load_handler(handler, handlers_path)
         job = _with_its_face(job, function)
         arguments = (job,) if takes_job(handler, function) else ()
+        refuse_bad_metadata(handler, function, job.metadata)
     except Cancelled:
         raise
     except BaseException as error:  # noqa: BLE001 - the module's own code runs in here

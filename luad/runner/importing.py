@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from luad.runner.loading import (
     Fault,
@@ -23,7 +23,17 @@ from luad.runner.loading import (
     prepare_imports,
     takes_job,
 )
+from luad.runner.metadata import (
+    MetadataMistake,
+    SchemaMistakeError,
+    check_schema,
+    metadata_mistakes,
+)
 from luad.runner.outcome import describe
+from luad.sdk.params import declared_params
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MOST_FILES: Final = 2_000
 
@@ -41,7 +51,7 @@ def main(arguments: list[str]) -> None:
         failed: dict[str, Any] | None = None
         for handler in handlers:
             if failed is None:
-                found, is_import = _check(handler, roots)
+                found, is_import = _check(handler, roots, request["metadata"].get(handler, ()))
                 failed = found if is_import else None
             else:
                 found = failed
@@ -56,11 +66,14 @@ def _answer(descriptor: int, frame: dict[str, Any]) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _check(handler: str, roots: list[str]) -> tuple[dict[str, Any], bool]:
+def _check(
+    handler: str, roots: list[str], metadata: Sequence[dict[str, Any]]
+) -> tuple[dict[str, Any], bool]:
     """What is to be said of *handler*, and whether it is true of its whole module."""
     try:
         function = load_handler(handler, roots)
         is_called_with_job = takes_job(handler, function)
+        mistakes = _metadata_mistakes(handler, function, metadata)
     except HandlerError as error:
         problem = _problem(error.fault, error.message, error.hint, error.place)
         if error.fault is Fault.NO_MODULE:
@@ -73,8 +86,24 @@ def _check(handler: str, roots: list[str]) -> tuple[dict[str, Any], bool]:
         "place": place_of(function),
         "takes_job": is_called_with_job,
         "is_async": inspect.iscoroutinefunction(function),
+        "mistakes": mistakes,
     }
     return info, False
+
+
+def _metadata_mistakes(
+    handler: str, function: object, metadata: Sequence[dict[str, Any]]
+) -> list[list[MetadataMistake]]:
+    """For each of *metadata*, what is wrong with it. Raises `HandlerError` for a bad schema."""
+    schema = declared_params(function)
+    if schema is None:
+        return []
+    try:
+        check_schema(schema)
+        return [metadata_mistakes(schema, each) for each in metadata]
+    except SchemaMistakeError as error:
+        message = f"the JSON Schema that `{handler}` declares is wrong: {error}"
+        raise HandlerError(Fault.BAD_PARAMS, message, place=place_of(function)) from None
 
 
 def _problem(

@@ -21,22 +21,29 @@ from luad.clock import elapsed_ms
 from luad.core.model import SECOND
 from luad.runner.frames import CHUNK, FrameBuffer
 from luad.runner.loading import Fault
+from luad.runner.metadata import MetadataMistake
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from luad.core.model import JSON
 
 _HANGS_HELP: Final = "an import should only define things; do the work inside the handler"
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerInfo:
-    """A handler that can be called. *place* is ``file:line``, empty when it has none."""
+    """A handler that can be called. *place* is ``file:line``, empty when it has none.
+
+    *mistakes*: for each metadata that was asked about, what its declared parameters do not take.
+    """
 
     handler: str
     place: str
     takes_job: bool
     is_async: bool
+    mistakes: tuple[tuple[MetadataMistake, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +66,15 @@ Checked: TypeAlias = HandlerInfo | ImportProblem
 
 
 def check_handlers(
-    handlers: Sequence[str], *, handlers_path: Sequence[Path], timeout_s: float = 10.0
+    handlers: Sequence[str],
+    *,
+    handlers_path: Sequence[Path],
+    timeout_s: float = 10.0,
+    metadata: Mapping[str, Sequence[JSON]] | None = None,
 ) -> dict[str, Checked]:
     """Import every one of *handlers*, in another process, and say what came of it.
 
-    *timeout_s* is for each module. Raises ``OSError`` when no process can be started.
+    *metadata*: by handler, what its jobs pass to it. *timeout_s* is for each module. Raises ``OSError`` when no process can be started.
     """
     groups: dict[str, list[str]] = {}
     for handler in dict.fromkeys(handlers):
@@ -71,7 +82,7 @@ def check_handlers(
     roots = [str(path.absolute()) for path in handlers_path]
     checked: dict[str, Checked] = {}
     while groups:
-        with _Helper(roots, groups) as helper:
+        with _Helper(roots, groups, metadata or {}) as helper:
             stuck = helper.collect(checked, round(timeout_s * SECOND))
         if stuck is not None:
             module, problem = stuck
@@ -87,8 +98,14 @@ def check_handlers(
 class _Helper:
     """One helper process."""
 
-    def __init__(self, roots: list[str], groups: dict[str, list[str]]) -> None:
-        self._request = json.dumps({"handlers_path": roots, "groups": groups}).encode()
+    def __init__(
+        self,
+        roots: list[str],
+        groups: dict[str, list[str]],
+        metadata: Mapping[str, Sequence[JSON]],
+    ) -> None:
+        request = {"handlers_path": roots, "groups": groups, "metadata": dict(metadata)}
+        self._request = json.dumps(request).encode()
 
     def __enter__(self) -> Self:
         self._answers, theirs = os.pipe()
@@ -154,4 +171,11 @@ class _Helper:
 
 def _checked(frame: dict[str, Any]) -> Checked:
     kind = HandlerInfo if frame["is_fine"] else ImportProblem
+    found = frame.get("mistakes", ())
+    frame["mistakes"] = tuple(tuple(_mistake(one) for one in each) for each in found)
     return kind(**{key: value for key, value in frame.items() if key in kind.__slots__})
+
+
+def _mistake(values: list[Any]) -> MetadataMistake:
+    path, *rest = values
+    return MetadataMistake(tuple(path), *rest)

@@ -23,6 +23,8 @@ from enum import StrEnum
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.sdk.params import ATTRIBUTE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType
@@ -40,6 +42,8 @@ class Fault(StrEnum):
     WRONG_SIGNATURE = "LU303"
     NO_MODULE = "LU304"
     IMPORT_HANGS = "LU305"
+    BAD_METADATA = "LU110"
+    BAD_PARAMS = "LU111"
 
 
 class HandlerError(Exception):
@@ -100,7 +104,7 @@ def takes_job(handler: str, function: Callable[..., Any]) -> bool:
 
     Raises `HandlerError` when it can be called in neither way.
     """
-    if type(function) is FunctionType and not function.__dict__:
+    if type(function) is FunctionType and function.__dict__.keys() <= {ATTRIBUTE}:
         code = function.__code__
         required = code.co_argcount - len(function.__defaults__ or ())
         # The usual case needs no `inspect`, which costs a fresh process half a millisecond.

@@ -376,3 +376,37 @@ def test_serve_listens_beyond_this_machine_only_behind_tls(luad: Any, shop: Path
     assert result.code == 2
     assert "0.0.0.0:5823 is beyond this machine" in result.err
     assert luad("serve", "--listen", "nonsense").code == 78
+
+
+PARAMS = """\
+import luad
+
+@luad.params({"type": "object", "properties": {"region": {"type": "string"}}, "required": ["region"]})
+def go(job): ...
+"""
+
+
+def test_check_tells_of_metadata_that_its_handler_does_not_take(luad: Any, shop: Path) -> None:
+    (shop / "handlers/regions.py").write_text(PARAMS)
+    job = 'name: {}\nhandler: {}\nschedule: {{type: cron, expression: "0 9 * * *"}}\n'
+    shell = job.format("a", "luad.handlers.shell:run") + 'metadata: {comand: "true"}\n'
+    (shop / "jobs.d/a.yaml").write_text(shell)
+    (shop / "jobs.d/b.yaml").write_text(job.format("b", "regions:go") + "metadata: {region: 5}\n")
+    (shop / "jobs.d/c.yaml").write_text(job.format("c", "regions:go"))
+    done = luad("check", "--format", "concise", "jobs.d")
+    assert done.code == 1
+    said = done.out
+    assert "jobs.d/a.yaml:4:12: LU110 unknown key `comand` in `metadata` (did you mean" in said
+    assert "jobs.d/b.yaml:4:20: LU110 `region` in `metadata` must be text, not `5`" in said
+    assert "jobs.d/c.yaml:2:10: LU110 missing key `region` in `metadata`" in said
+
+
+def test_check_imports_the_handlers_of_a_file_whose_other_parts_are_wrong(
+    luad: Any, shop: Path
+) -> None:
+    text = 'name: a\nhandler: no_such_module:go\nschedule: {type: cron, expression: "0 25 * * *"}\n'
+    (shop / "jobs.d/a.yaml").write_text(text + "tiemout: 5m\n")
+    said = luad("check", "--format", "concise", "jobs.d").out
+    assert "a.yaml:2:10: LU304" in said
+    assert "a.yaml:3:" in said
+    assert "a.yaml:4:1: LU102" in said

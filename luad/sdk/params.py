@@ -1,0 +1,72 @@
+"""Declaring what a handler expects in its job's metadata.
+
+Room rule: imports nothing of luad, and looks at no schema closely: every run of a handler pays for it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler's process would pay
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar
+
+    Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+ATTRIBUTE = "__luad_params__"
+"""Where the schema stands on a handler; `functools.wraps` carries it on to a wrapper."""
+
+_MOST_WRAPPERS = 10
+
+_AT_THE_ROOT = frozenset(
+    (
+        *("type", "properties", "required", "additionalProperties", "patternProperties"),
+        *("propertyNames", "minProperties", "maxProperties", "dependentRequired"),
+        *("anyOf", "oneOf", "allOf", "not", "if", "$ref", "$defs", "$schema", "$id"),
+        *("title", "description", "examples", "dependentSchemas", "unevaluatedProperties"),
+    )
+)
+
+
+def params(schema: Mapping[str, Any]) -> Callable[[Handler], Handler]:
+    """Declare the JSON Schema that a job's metadata must obey for this handler.
+
+    `luad check` reads it and names what is wrong in the job's file; a run whose metadata do not obey
+    it fails before the handler is called. Raises ``TypeError`` for what cannot be such a schema.
+    """
+    _check(schema)
+
+    def declare(handler: Handler) -> Handler:
+        setattr(handler, ATTRIBUTE, schema)
+        return handler
+
+    return declare
+
+
+def declared_params(handler: object) -> Mapping[str, Any] | None:
+    """Return the schema that `params` gave to *handler* or to what it wraps; None without one."""
+    for _ in range(_MOST_WRAPPERS):
+        schema: Mapping[str, Any] | None = getattr(handler, ATTRIBUTE, None)
+        if schema is not None:
+            return schema
+        # `functools.wraps` and `functools.partial`
+        handler = getattr(handler, "__wrapped__", None) or getattr(handler, "func", None)
+        if handler is None:
+            break
+    return None
+
+
+def _check(schema: object) -> None:
+    example = '{"type": "object", "properties": {"region": {"type": "string"}}}'
+    if not isinstance(schema, dict):
+        got = f"not {type(schema).__name__}"
+        if callable(schema):
+            got = "which is missing: write @luad.params({...})"
+        raise TypeError(f"luad.params takes a JSON Schema as a dict, {got}")
+    strange = [key for key in schema if key not in _AT_THE_ROOT]
+    if strange:
+        raise TypeError(
+            f"luad.params: {strange[0]!r} is not a keyword of a JSON Schema for metadata; "
+            f"parameters stand in `properties`: {example}"
+        )
+    if schema.get("type", "object") != "object":
+        raise TypeError(f"luad.params: metadata is an object, not {schema['type']!r}: {example}")
