@@ -76,7 +76,7 @@ async def test_bad_metadata_of_a_shipped_handler_are_not_worth_a_repetition(
     runner: Harness, handler: str, metadata: dict[str, Any]
 ) -> None:
     finished = await runner.run(f"luad.handlers.{handler}", metadata=metadata)
-    assert finished.ending.kind is EndKind.RAISED
+    assert finished.ending.kind in {EndKind.RAISED, EndKind.NOT_STARTED}
     assert not finished.ending.is_retryable, finished.ending.error
 
 
