@@ -264,6 +264,8 @@ def run_view(
         if error is None
         else {"type": error.type, "message": error.message, "traceback": error.traceback},
         "dropped_bytes": 0 if ending is None else ending.dropped_bytes,
+        "left_processes": 0 if ending is None else ending.left_processes,
+        "left_tasks": 0 if ending is None else ending.left_tasks,
         "retry_of": run.retry_of,
         "retry_at": instant(run.retry_at),
         "pid": None if run.identity is None else run.identity.pid,

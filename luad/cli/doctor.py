@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -22,7 +22,7 @@ from luad.cli.words import plural
 from luad.errors import LuadError, Severity, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from luad.cli.session import Session
     from luad.config.settings import Settings
@@ -87,6 +87,7 @@ def _findings(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
         yield _state(chosen)
         yield from _port(session, chosen)
         yield _schema_copy()
+    yield from _processes(session)
     yield _daemon(session)
 
 
@@ -257,6 +258,46 @@ def _schema_copy() -> Finding:
         "up to date" if copies else "none here; luad schema --write .luad makes one for editors"
     )
     return Finding("schema copy", True if copies else None, detail)
+
+
+def _processes(session: Session) -> Iterator[Finding]:
+    """The processes that outlived a run whose keeper was killed."""
+    try:
+        found = session.client(timeout=5).get("/status").get("orphan_processes")
+    except LuadError:
+        return  # the check of the daemon says so
+    if not found:
+        return
+    if not found["count"]:
+        yield _good("processes", "no process has outlived its run")
+        return
+    alive = [each for each in found["latest"] if each["alive"]]
+    ended = [each for each in found["latest"] if not each["alive"]]
+    if ended:
+        count = found["count"] - len(alive)
+        processes = "1 process" if count == 1 else f"{count} processes"
+        detail = (
+            f"luad ended {processes} that had outlived a killed keeper"
+            f" without LUAD_RUN_ID: {_names(ended)}"
+        )
+        yield Finding(
+            "processes",
+            None,
+            detail,
+            "find the handler that ends its parent process; luad show RUN names its job",
+        )
+    if alive:
+        processes = "1 process is" if len(alive) == 1 else f"{len(alive)} processes are"
+        detail = f"{processes} alive below luad and belong to no run: {_names(alive)}"
+        fix = f"kill {' '.join(str(each['pid']) for each in alive)}"
+        yield Finding("processes", None, detail, fix)
+
+
+def _names(processes: Iterable[Mapping[str, Any]]) -> str:
+    return ", ".join(
+        f"{each['name']} (pid {each['pid']}{', ' + each['run_id'] if each['run_id'] else ''})"
+        for each in processes
+    )
 
 
 def _daemon(session: Session) -> Finding:

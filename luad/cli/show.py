@@ -191,6 +191,7 @@ def _run_fields(session: Session, run: Mapping[str, Any]) -> dict[str, str]:
         "error": error_words(run),
         "not retried": _why_final(run),
         "dropped": f"{dropped} bytes of output" if dropped else "",
+        "left running": _left_words(run),
     }
 
 
@@ -205,6 +206,17 @@ def _why_final(run: Mapping[str, Any]) -> str:
     is_final = run.get("retryable") is False and run.get("status") == "failed"
     has_more = (run.get("attempt") or 1) < (run.get("max_attempts") or 1)
     return "a repetition would fail in the same way" if is_final and has_more else ""
+
+
+def _left_words(run: Mapping[str, Any]) -> str:
+    """Count what the handler left running when it ended."""
+    processes, tasks = run.get("left_processes") or 0, run.get("left_tasks") or 0
+    counts = [
+        f"{processes} {'process' if processes == 1 else 'processes'}" if processes else "",
+        f"{tasks} asyncio {'task' if tasks == 1 else 'tasks'}" if tasks else "",
+    ]
+    left = " and ".join(count for count in counts if count)
+    return f"{left}; luad ended what was left, and the log names it" if left else ""
 
 
 def _attempts(run: Mapping[str, Any]) -> list[str]:

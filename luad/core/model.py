@@ -391,6 +391,8 @@ class Ending:
     dropped_bytes: int = 0  # output between the kept head and the kept tail
     result_omitted: str = ""
     is_retryable: bool = True
+    left_processes: int = 0  # the handler left them running, and luad ended them
+    left_tasks: int = 0  # the same for asyncio tasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,10 +31,19 @@ def main(settings: Settings) -> int:
     # Whoever has just changed a file need not wait until luad can be told so: it reads them anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _leave_no_core()
+    _adopt_orphans()
     gc.disable()  # importing and loading make no garbage; the daemon switches it on once it is ready
     from luad.daemon.launch import run_daemon  # noqa: PLC0415 - the command line reads settings without it
 
     return run_daemon(settings)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of what loses both its keeper and its spawner: so it can be found and named."""
+    from luad.runner import prctl  # noqa: PLC0415 - the command line has no use for ctypes
+
+    with suppress(OSError):
+        prctl.become_subreaper()
 
 
 def _leave_no_core() -> None:

@@ -56,7 +56,7 @@ from luad.errors import Problem, Severity, StoreUnavailableError
 from luad.logs import Logging
 from luad.messenger.sender import Sender
 from luad.notify import Notifier
-from luad.runner.processes import kill_survivor
+from luad.runner.leftovers import end_run
 from luad.runner.runner import Runner
 from luad.store import Store
 from luad.watcher import FolderWatch
@@ -180,7 +180,7 @@ class Daemon:
         await asyncio.shield(spawner)  # its end belongs to `_stop`
         if not await self.runner.wait_for_previous(_PREVIOUS_RUNS_S * 1_000):
             self.logs.emit("warning", "recovery.survivors", {"waited_s": _PREVIOUS_RUNS_S})
-        lost = await asyncio.to_thread(lost_attempts, restored, now.wall, kill_survivor, self.logs)
+        lost = await asyncio.to_thread(lost_attempts, restored, now.wall, end_run, self.logs)
         self.reloader.recheck_after(reading)
         loaded = ConfigLoaded(reading.loaded.wanted, len(errors))
         return [*lost, loaded]

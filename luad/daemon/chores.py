@@ -13,7 +13,7 @@ from luad import __version__
 from luad.clock import elapsed_ms
 from luad.core.events import DrainRequested, Ticked
 from luad.core.model import JobStatus
-from luad.daemon.orphans import Orphans
+from luad.daemon.orphans import Orphans, describe_orphans
 from luad.store.files import LOCK
 from luad.wire import format_instant
 
@@ -171,5 +171,8 @@ def describe(daemon: Daemon) -> dict[str, Any]:
             {"channel": channel, "status": state, "count": count}
             for (channel, state), count in sorted(daemon.deliveries.items())
         ],
+        "orphan_processes": describe_orphans(
+            daemon.runner.orphans, daemon.runner.own_pids() | {daemon.sender.pid or 0}
+        ),
         "dropped_log_lines": daemon.logs.dropped + daemon.pump.dropped,
     }

@@ -10,8 +10,15 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from luad.runner.processes import zombies_below
+from luad.runner.leftovers import look_at
+from luad.runner.processes import children_of, zombies_below
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from luad.runner.leftovers import OrphanLog
 
 
 class Orphans:
@@ -29,3 +36,22 @@ class Orphans:
                 os.waitpid(pid, os.WNOHANG)
         self._seen = dead - forgotten
         return len(forgotten)
+
+
+def describe_orphans(log: OrphanLog, ours: Collection[int]) -> dict[str, Any]:
+    """What `GET /v1/status` says of processes that outlived their run.
+
+    Two kinds: those that luad ended when their keeper had died and that had no sign of their run
+    (*log*), and living children of this process that are not in *ours*. luad leaves the latter
+    alone: in a container they may come from a shell that an operator opened beside luad.
+    """
+    ended = [
+        {"pid": each.pid, "name": each.name, "run_id": run_id, "alive": each.is_alive}
+        for run_id, each in log.latest
+    ]
+    adopted = [
+        {"pid": each.pid, "name": each.name, "run_id": None, "alive": True}
+        for pid in children_of(os.getpid())
+        if pid not in ours and (each := look_at(pid)) is not None
+    ]
+    return {"count": log.count + len(adopted), "latest": [*ended, *adopted]}

@@ -115,7 +115,7 @@ def _not_allowed(job: Job) -> Problem:
 def lost_attempts(
     restored: Restored,
     now: Instant,
-    kill_survivor: Callable[[ProcessIdentity], bool],
+    kill_survivor: Callable[[str, ProcessIdentity | None], object],
     logs: Logging,
 ) -> list[Event]:
     """End the runs that were running when the previous daemon ended, processes included."""
@@ -123,8 +123,9 @@ def lost_attempts(
     for run in restored.open_runs:
         if run.state is not RunState.RUNNING:
             continue
-        if run.identity is not None and kill_survivor(run.identity):
-            fields = {"job": run.job_name, "run_id": run.id, "pid": run.identity.pid}
+        if kill_survivor(run.id, run.identity):
+            pid = None if run.identity is None else run.identity.pid
+            fields = {"job": run.job_name, "run_id": run.id, "pid": pid}
             logs.emit("warning", "recovery.killed", fields)
         ending = Ending(EndKind.LOST, now, error=_LOST)
         events.append(AttemptEnded(run.id, run.attempt, ending))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from luad.core.events import StartAttempt
     from luad.core.model import Instant
+    from luad.runner.link import SpawnerLink
 
 Key: TypeAlias = tuple[str, int]
 """Run id and number of the attempt."""
@@ -28,6 +29,7 @@ class Attempt:
 
     start: StartAttempt
     channel: socket.socket | None = None
+    link: SpawnerLink | None = None  # its keeper's spawner
     buffer: FrameBuffer = field(default_factory=FrameBuffer)
     outbox: bytearray = field(default_factory=bytearray)
     tries: int = 0
@@ -73,6 +75,8 @@ def ending_of(frame: dict[str, Any]) -> Ending:
         result_omitted=frame["result_omitted"],
         is_retryable=frame["is_retryable"],
         dropped_bytes=frame["dropped_bytes"],
+        left_processes=frame["left_processes"],
+        left_tasks=frame["left_tasks"],
     )
 
 

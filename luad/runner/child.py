@@ -41,6 +41,7 @@ OUTCOME: Final = b"O"
 _SPEC: Final = b"S"
 _GO: Final = b"G"
 
+_MAX_TASKS: Final = 100  # named in one packet
 _MAX_PACKET: Final = 131_072  # a packet must fit into the socket's buffer, 208 KiB by default
 _CHUNK: Final = 65_536
 _OOM_SCORE: Final = b"500"  # when memory runs out, handlers go before the daemon
@@ -79,6 +80,7 @@ class Control:
             "result_omitted": outcome.result_omitted,
             "is_retryable": outcome.is_retryable,
             "failure": failure and [failure.type, failure.message, failure.traceback],
+            "left_tasks": outcome.left_tasks[:_MAX_TASKS],
         }
         self._send(OUTCOME + json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
 

@@ -9,11 +9,13 @@ import asyncio
 import inspect
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from luad.runner.loading import HandlerError, load_handler, takes_job
 from luad.runner.metadata import refuse_bad_metadata
 from luad.runner.outcome import Failure, Outcome, describe, returned, traceback_of
+from luad.runner.tasks import name_tasks
 from luad.sdk.blocking import Job as BlockingJob
 from luad.sdk.job import (
     Cancelled,
@@ -37,6 +39,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.is_fired = False
+        self.left_tasks: tuple[str, ...] = ()
         self._job: JobCore | None = None
         self._task: asyncio.Task[Any] | None = None
 
@@ -62,12 +65,21 @@ class Interrupt:
         self._job = None
 
     async def supervise(self, awaitable: Awaitable[Any]) -> Any:
-        """Await *awaitable* so that `fire` cancels it."""
+        """Await *awaitable* so that `fire` cancels it; note the tasks that it leaves running."""
         self._task = asyncio.current_task()
         try:
             return await awaitable
         finally:
             self._task = None
+            if not self.is_fired:
+                self.left_tasks = await _tasks_left()
+
+
+async def _tasks_left() -> tuple[str, ...]:
+    """The names of the tasks that still run once the handler has ended; its loop cancels them."""
+    await asyncio.sleep(0)  # those that are through with their work may end
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    return name_tasks(task for task in left if not task.done())
 
 
 def execute(
@@ -87,13 +99,14 @@ def execute(
     try:
         interrupt.open(job)
         try:
-            return _load_and_call(job, handler, interrupt, handlers_path, result_limit)
+            outcome = _load_and_call(job, handler, interrupt, handlers_path, result_limit)
+            return replace(outcome, left_tasks=interrupt.left_tasks)
         finally:
             interrupt.close()
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome
         if on_error is not None:
             on_error(error.error if isinstance(error, _NotStarted) else error)
-        return _outcome_of(error, interrupt)
+        return replace(_outcome_of(error, interrupt), left_tasks=interrupt.left_tasks)
     finally:
         set_current_job(None)
 

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 from luad.clock import elapsed_ms, wall_ms
 from luad.runner import child
 from luad.runner.frames import CHUNK, FrameBuffer, encode
+from luad.runner.leftovers import Leftover, look_at, told
 from luad.runner.output import Output, checked_record, system_line
-from luad.runner.processes import kill_descendants
+from luad.runner.processes import descendants, kill_descendants
 from luad.runner.result import read_json
+from luad.runner.tasks import left_tasks, told_tasks
 from luad.runner.verdict import Facts, judge
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ _BATCH_MS: Final = 20  # lines that come faster than this share a frame
 _LINES_PER_FRAME: Final = 256  # the daemon reads frames between other things
 _DRAIN_MS: Final = 200  # for what is still in the pipes when the handler has gone
 _ORPHAN_GRACE_MS: Final = 1_000  # between TERM and KILL when the daemon is gone
-_CLEAR_UP_MS: Final = 5_000  # somebody may be stuck in the kernel, or belong to another user
+_CLEAR_UP_MS: Final = 5_000  # a process may be stuck in the kernel, or belong to another user
+_NAMED: Final = 5
+_OWN_END_MS: Final = 200  # for helpers that end by themselves once the handler has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Keeper:
         self.result = bytearray()
         self.cause: Cause | None = None
         self.was_killed = False
+        self.left: list[Leftover] = []  # the first of those that the handler left running
+        self.left_count = 0
         self.status: int | None = None  # of the handler, from wait(2)
         self.ended_at = 0
         self.deadline = 0
@@ -266,9 +272,12 @@ class Keeper:
     # --- the end -------------------------------------------------------------------------------
 
     def _clear_up(self) -> None:
-        """End whatever the handler left behind, then read what is still in the pipes."""
+        """End the processes that the handler left behind, then read what is still in the pipes."""
+        self._wait_for_helpers()
         give_up_at = elapsed_ms() + _CLEAR_UP_MS
+        seen: set[int] = set()
         while self._reap():
+            self._note_leftovers(seen)
             left = kill_descendants(os.getpid())
             if elapsed_ms() >= give_up_at:
                 message = f"{left} processes of this run could not be ended"
@@ -281,11 +290,34 @@ class Keeper:
         while len(self.readers) > 1 and elapsed_ms() < drained_at:  # one is the wake-up
             self._wait(drained_at)
 
+    def _wait_for_helpers(self) -> None:
+        """Give helpers a moment: they end once they see that the handler has, and lost nothing."""
+        until = elapsed_ms() + _OWN_END_MS
+        while self.cause is None and self._reap() and elapsed_ms() < until:
+            self._wait(min(until, elapsed_ms() + 10))
+
+    def _note_leftovers(self, seen: set[int]) -> None:
+        for pid in descendants(os.getpid()):
+            if pid in seen or (found := look_at(pid)) is None:
+                continue
+            seen.add(pid)
+            self.left_count += 1
+            if len(self.left) < _NAMED:
+                self.left.append(found)
+
     def _report(self) -> None:
         self._send_lines(self.output.finish(wall_ms()))
+        self._tell_leftovers()
         self.outbox += encode(self._ended_frame())
         self.channel.setblocking(True)
         self.channel.sendall(self.outbox)
+
+    def _tell_leftovers(self) -> None:
+        """Say in the run's log what was still running when the handler had ended."""
+        messages = [told(self.left, count=self.left_count)] if self.left_count else []
+        if tasks := left_tasks(self.outcome):
+            messages.append(told_tasks(tasks))
+        self._send_lines([system_line(each, wall_ms(), level="warning") for each in messages])
 
     def _ended_frame(self) -> dict[str, Any]:
         assert self.status is not None, "a run is reported once its process has gone"
@@ -297,8 +329,13 @@ class Keeper:
             told=told,
             result=bytes(self.result),
         )
-        frame = judge(facts, self.spec)
-        return {**frame, "ts": self.ended_at, "dropped_bytes": self.output.dropped_bytes}
+        return {
+            **judge(facts, self.spec),
+            "ts": self.ended_at,
+            "dropped_bytes": self.output.dropped_bytes,
+            "left_processes": self.left_count,
+            "left_tasks": len(left_tasks(self.outcome)),
+        }
 
 
 def _read_some(descriptor: int, size: int) -> bytes | None:

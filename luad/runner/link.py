@@ -6,15 +6,19 @@ Room rule: one spawner process per link; whether there is to be a next one is no
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
 
+from luad.runner.frames import CHUNK
+from luad.runner.leftovers import Leftover
 from luad.runner.processes import read_stat
-from luad.runner.spawner import LAUNCH, READY
+from luad.runner.spawner import LAUNCH, READY, SWEEP, SWEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,15 +27,18 @@ _PYTHON_VARIABLES: Final = ("PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX")
 """What the interpreter itself may need to find luad; handlers do not see these."""
 
 _CLOSE_TIMEOUT_S: Final = 5
+_SWEEP_TIMEOUT_S: Final = 5
 
 
 class SpawnerLink:
     """One spawner process. *on_ready* and *on_gone* are called on the loop, each at most once."""
 
     def __init__(
-        self, *, on_ready: Callable[[], None], on_gone: Callable[[SpawnerLink], None]
+        self, *, on_ready: Callable[[SpawnerLink], None], on_gone: Callable[[SpawnerLink], None]
     ) -> None:
         self.is_ready = False
+        self.attempt_count = 0  # attempts that it was handed and that have not ended
+        self._sweeps: deque[asyncio.Future[list[Leftover]]] = deque()
         self._on_ready = on_ready
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
@@ -81,6 +88,19 @@ class SpawnerLink:
             raise BrokenPipeError
         socket.send_fds(self._socket, [LAUNCH], [channel.fileno()])
 
+    async def sweep(self) -> list[Leftover]:
+        """Have what dead keepers left behind ended; return it. Empty when the spawner is gone."""
+        if self._socket is None:
+            return []
+        answer: asyncio.Future[list[Leftover]] = self._loop.create_future()
+        self._sweeps.append(answer)
+        try:
+            async with asyncio.timeout(_SWEEP_TIMEOUT_S):
+                await self._loop.sock_sendall(self._socket, SWEEP)
+                return await answer
+        except (TimeoutError, OSError):
+            return []
+
     def wake(self) -> None:
         """Have a spawner go on that somebody has stopped; every launch waits for it."""
         stat = read_stat(self.pid) if self.pid is not None else None
@@ -107,7 +127,7 @@ class SpawnerLink:
 
     def _on_readable(self) -> None:
         try:
-            message = self._socket.recv(64) if self._socket is not None else b""
+            message = self._socket.recv(CHUNK) if self._socket is not None else b""
         except BlockingIOError:
             return
         except OSError:
@@ -116,7 +136,9 @@ class SpawnerLink:
             self._hang_up()  # the process' end follows, and is what counts
         elif message == READY:
             self.is_ready = True
-            self._on_ready()
+            self._on_ready(self)
+        elif message.startswith(SWEPT) and self._sweeps:
+            self._answer(json.loads(message.removeprefix(SWEPT)))
 
     def _on_exit(self) -> None:
         self._hang_up()
@@ -133,6 +155,13 @@ class SpawnerLink:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._socket = None
+        while self._sweeps:
+            self._answer([])
+
+    def _answer(self, values: list[list[Any]]) -> None:
+        answer = self._sweeps.popleft()
+        if not answer.done():  # its asker may have given up
+            answer.set_result([Leftover(*each) for each in values])
 
 
 def _ignore(_link: SpawnerLink) -> None:

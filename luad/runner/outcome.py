@@ -39,6 +39,7 @@ class Outcome:
     ``exited`` is `SystemExit` with *exit_code*; ``interrupted`` means that the handler was
     stopped from outside and let that happen. *result_omitted* says why there is no result.
     *is_retryable* is false for a failure that a repetition cannot cure.
+    *left_tasks* names the asyncio tasks that an async handler left running.
     """
 
     kind: Literal["returned", "raised", "not_started", "exited", "interrupted"]
@@ -48,6 +49,7 @@ class Outcome:
     exit_code: int | None = None
     failure: Failure | None = None
     is_retryable: bool = True
+    left_tasks: tuple[str, ...] = ()
 
 
 def returned(value: object, limit: int) -> Outcome:

@@ -1,6 +1,6 @@
 """The three switches of prctl(2) that runs need.
 
-Room rule: only `keeper` and `spawner` import this; ctypes has no business in the daemon.
+Module rule: imported by the processes of runs, and once by the daemon when it starts.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ class Stat:
     """What /proc/PID/stat says of a process."""
 
     pid: int
+    name: str
     state: str
     parent: int
     session: int
@@ -40,8 +41,10 @@ def read_stat(pid: int) -> Stat | None:
     except OSError:
         return None
     # The name stands in parentheses and may itself contain any of ") (".
-    fields = data[data.rindex(b")") + 2 :].split()
-    return Stat(pid, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
+    end = data.rindex(b")")
+    name = data[data.index(b"(") + 1 : end].decode("utf-8", "replace")
+    fields = data[end + 2 :].split()
+    return Stat(pid, name, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
 
 
 @cache
@@ -117,12 +120,13 @@ def session_members(session: int) -> list[int]:
 
 def descendants(pid: int) -> Iterator[int]:
     """All processes below *pid*, parents before their children. Racy by nature: ask again."""
-    for child in _children(pid):
+    for child in children_of(pid):
         yield child
         yield from descendants(child)
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """The pids of the children of *pid*, those that have ended included."""
     found: list[int] = []
     with suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - at the end of every run
@@ -154,7 +158,7 @@ def wake_strangers(path: Path) -> None:
 
 def zombies_below(pid: int) -> set[tuple[int, int]]:
     """Pid and start time of every child of *pid* that has ended and was not waited for."""
-    found = (read_stat(child) for child in _children(pid))
+    found = (read_stat(child) for child in children_of(pid))
     return {(stat.pid, stat.start_ticks) for stat in found if stat and stat.state == "Z"}
 
 

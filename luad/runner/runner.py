@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,24 +29,25 @@ from luad.runner.attempt import (
     stop_frame,
 )
 from luad.runner.frames import CHUNK, encode
-from luad.runner.link import SpawnerLink
+from luad.runner.leftovers import OrphanLog, end_run, told
+from luad.runner.output import system_line
 from luad.runner.processes import boot_id, kill_survivor, wake_strangers
 from luad.runner.runslock import RunsLock
-from luad.runner.spec import build_spec, constant_part, passed_environment
+from luad.runner.spawning import MAX_TRIES, Spawners
+from luad.runner.spec import build_spec, constant_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from luad.core.events import StartAttempt
+    from luad.runner.link import SpawnerLink
     from luad.runner.output import Line
     from luad.runner.spec import RunnerConfig
 
 _WINDOW: Final = 32  # attempts on their way to a process; more would only fight for the processor
-_MAX_TRIES: Final = 3  # how many spawners may die over one attempt
 _START_TIMEOUT_S: Final = 30
 _WAKE_AFTER_MS: Final = 500  # whoever is awake sees at once that the daemon has gone
 _SWEEP_S: Final = 0.5
-_MAX_BACKOFF_S: Final = 5.0
 _CLOSE_MARGIN_S: Final = 8.0
 
 
@@ -72,25 +74,24 @@ class Runner:
         self._socket_path = str(config.socket_path or "")
         self._boot_id = boot_id()
         self._lock: RunsLock | None = None
-        self._link: SpawnerLink | None = None
+        self._spawners = Spawners(
+            config, lock=self._hold_lock, on_ready=self._pump, on_fault=self._refuse_pending
+        )
         self._attempts: dict[Key, Attempt] = {}
         self._pending: deque[Attempt] = deque()
         self._launching: set[Attempt] = set()  # sent to the spawner, no process reported yet
         self._tasks: set[asyncio.Task[None]] = set()
-        self._failed_starts = 0
         self._is_closing = False
-        self._start_error = ""
-        self._decided = asyncio.Event()  # the spawner is ready, or cannot be started
         self._idle = asyncio.Event()
         self._idle.set()
+        self.orphans = OrphanLog()
 
     # --- life ----------------------------------------------------------------------------------
 
     @property
     def fault(self) -> str:
         """What keeps every run from being started; empty when nothing does."""
-        error = self._start_error
-        return f"the process that starts runs cannot be started: {error}" if error else ""
+        return self._spawners.fault
 
     async def start(self) -> None:
         """Start the spawner and wait until it is warm.
@@ -98,13 +99,13 @@ class Runner:
         Raises `UnavailableError` when there is no way to start processes.
         """
         self._hold_lock()
-        self._start_spawner()
+        self._spawners.start()
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
-                await self._decided.wait()
+                await self._spawners.decided.wait()
         except TimeoutError:
-            self._start_error = "it does not come up"
-        if self._start_error:
+            self._spawners.error = "it does not come up"
+        if self.fault:
             await self.close()
             raise UnavailableError(self.fault)
         self._spawn_task(self._sweep())
@@ -134,8 +135,7 @@ class Runner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for attempt in list(self._attempts.values()):
             self._end(attempt, self._lost("its keeper did not report"))
-        if self._link is not None:
-            await self._link.close()
+        await self._spawners.close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -148,7 +148,13 @@ class Runner:
     @property
     def spawner_pid(self) -> int | None:
         """The process id of the spawner; None while there is none."""
-        return self._link.pid if self._link is not None else None
+        link = self._spawners.link
+        return link.pid if link is not None else None
+
+    def own_pids(self) -> set[int]:
+        """The process ids of the spawners and of the keepers that have said who they are."""
+        keepers = (attempt.keeper for attempt in self._attempts.values())
+        return self._spawners.pids | {each.pid for each in keepers if each is not None}
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -189,10 +195,10 @@ class Runner:
 
     def _pump(self) -> None:
         """Send as many attempts on their way as may be."""
-        while self._pending and len(self._launching) < _WINDOW and self._link is not None:
+        while self._pending and len(self._launching) < _WINDOW and (link := self._spawners.link):
             attempt = self._pending.popleft()
             try:
-                is_sent = self._send(attempt, self._link)
+                is_sent = self._send(attempt, link)
             except (OSError, ValueError, TypeError, RecursionError) as error:
                 is_retryable = isinstance(error, OSError)  # else the job itself cannot be passed on
                 self._refuse(attempt, type(error).__name__, str(error), is_retryable=is_retryable)
@@ -216,6 +222,8 @@ class Runner:
             theirs.close()
         ours.setblocking(False)
         attempt.channel = ours
+        attempt.link = link
+        link.attempt_count += 1
         attempt.sent_ms = elapsed_ms()
         attempt.outbox += spec
         self._launching.add(attempt)
@@ -278,22 +286,34 @@ class Runner:
             self._spawn_task(self._clear_up(attempt))
         elif attempt.is_stopping:
             self._end(attempt, cancelled_early())
-        elif attempt.tries + 1 >= _MAX_TRIES:
+        elif attempt.tries + 1 >= MAX_TRIES:
             self._refuse(
-                attempt, "SpawnerGone", f"the spawner died {_MAX_TRIES} times over this run"
+                attempt, "SpawnerGone", f"the spawner died {MAX_TRIES} times over this run"
             )
         else:
             # No keeper ever spoke, so nothing was started: it is safe to try again.
             attempt.tries += 1
+            self._release(attempt)
             attempt.outbox.clear()
             self._pending.append(attempt)
             self._pump()
 
     async def _clear_up(self, attempt: Attempt) -> None:
-        """The handler died with its keeper; end the rest of its session, then say so."""
-        if attempt.handler is not None:
-            await asyncio.to_thread(kill_survivor, attempt.handler)
-        self._end(attempt, self._lost("its keeper process was killed"))
+        """End what the run of a dead keeper left behind, then report the run as lost."""
+        run_id, handler = attempt.start.run.id, attempt.handler
+        ended = await asyncio.to_thread(end_run, run_id, handler, attempt.keeper)
+        strangers = await attempt.link.sweep() if attempt.link is not None else []
+        self.orphans.note(run_id, strangers)
+        left = [each for each in (*ended, *strangers) if not handler or each.pid != handler.pid]
+        if left:
+            line = system_line(told(left), wall_ms(), level="warning")
+            self._on_lines(*attempt.key, attempt.start.job.name, [line])
+        ending = self._lost("its keeper process was killed")
+        self._end(attempt, replace(ending, left_processes=len(left)))
+
+    def _release(self, attempt: Attempt) -> None:
+        link, attempt.link = attempt.link, None
+        self._spawners.release(link)
 
     # --- endings -------------------------------------------------------------------------------
 
@@ -301,6 +321,7 @@ class Runner:
         if self._attempts.pop(attempt.key, None) is None:
             return  # it was stopped twice before it had begun
         self._hang_up(attempt)
+        self._release(attempt)
         self._emit(AttemptEnded(*attempt.key, ending))
         if not self._attempts:
             self._idle.set()
@@ -331,59 +352,24 @@ class Runner:
 
     # --- the spawner ---------------------------------------------------------------------------
 
-    def _start_spawner(self) -> None:
-        link = SpawnerLink(on_ready=self._on_spawner_ready, on_gone=self._on_spawner_gone)
-        passed = passed_environment(self._config.environ, self._config.pass_env)
-        lock = self._hold_lock().descriptor
-        try:
-            link.start(passed=passed, environ=self._config.environ, lock=lock)
-        except OSError as error:
-            self._link = None
-            self._on_failed_start(f"{type(error).__name__}: {error}")
-            return
-        self._link = link
-        self._pump()
+    async def renew_spawner(self) -> bool:
+        """Start runs from a new interpreter from here on; False when none comes up."""
+        return await self._spawners.renew()
 
-    def _on_spawner_ready(self) -> None:
-        self._failed_starts, self._start_error = 0, ""
-        self._decided.set()
-        self._pump()
-
-    def _on_spawner_gone(self, link: SpawnerLink) -> None:
-        if link is not self._link:
-            return
-        self._link = None
-        if self._is_closing:
-            return
-        if link.is_ready:
-            self._start_spawner()
-        else:
-            self._on_failed_start("it ended before it was ready")
-
-    def _on_failed_start(self, why: str) -> None:
-        self._failed_starts += 1
-        if self._failed_starts >= _MAX_TRIES:
-            self._start_error = why
-            self._decided.set()
-            while self._pending:
-                self._refuse(self._pending.popleft(), "SpawnerGone", self.fault)
-        delay_s = min(0.1 * 2 ** (self._failed_starts - 1), _MAX_BACKOFF_S)
-        asyncio.get_running_loop().call_later(delay_s, self._restart_spawner)
-
-    def _restart_spawner(self) -> None:
-        if not self._is_closing and self._link is None:
-            self._start_spawner()
+    def _refuse_pending(self) -> None:
+        while self._pending:
+            self._refuse(self._pending.popleft(), "SpawnerGone", self.fault)
 
     async def _sweep(self) -> None:
         """Now and then look for those who should have spoken: a handler may stop its parent."""
         while True:
             await asyncio.sleep(min(_SWEEP_S, self._config.overdue_ms / SECOND))
-            if self._link is not None:
-                self._link.wake()
+            self._spawners.wake()
             now = elapsed_ms()
             silent_since = min((attempt.sent_ms for attempt in self._launching), default=now)
-            if now - silent_since > self._config.overdue_ms and self._link is not None:
-                self._link.kill()
+            link = self._spawners.link
+            if now - silent_since > self._config.overdue_ms and link is not None:
+                link.kill()
             for attempt in list(self._attempts.values()):
                 is_overdue = attempt.overdue_ms is not None and now > attempt.overdue_ms
                 if is_overdue and attempt.keeper is not None:

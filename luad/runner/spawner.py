@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from luad.runner import child, prctl
 from luad.runner.frames import encode
+from luad.runner.leftovers import UNKNOWN, end_strangers
+from luad.runner.processes import children_of, read_stat
 from luad.runner.reserve import failed_frame, keep
 
 if TYPE_CHECKING:
@@ -27,8 +29,14 @@ if TYPE_CHECKING:
 
 READY: Final = b"ready"
 LAUNCH: Final = b"launch"
+SWEEP: Final = b"sweep"
+"""Asks the spawner to end what dead keepers have left behind; the answer begins with `SWEPT`."""
+SWEPT: Final = b"swept"
 
 _QUIET_MS: Final = 10
+_TOLD: Final = 500  # leftovers in one answer: it has to fit into a packet
+_LAST_LOOK_S: Final = 0.05
+_MANY_KEEPERS: Final = 64
 
 _PENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Signals to the daemon's whole service are not meant for runs: the daemon says what ends.
@@ -49,12 +57,38 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
     _warm_up()
     child.yield_to_daemon()
+    keepers = _Keepers()
     with suppress(OSError):
         control.send(READY)
-        _serve(control)
-    # When luad has ended nobody of it is left: keepers end by themselves once the daemon is gone.
-    with suppress(ChildProcessError):
-        os.wait()  # for all of them, as nobody listens to SIGCHLD
+        _serve(control, keepers)
+    # When luad has ended no process of it is left: keepers end by themselves once the daemon is
+    # gone, and the spawner ends what a dead keeper has left behind.
+    while children_of(os.getpid()):
+        end_strangers(keepers.known())
+        select.select([], [], [], _LAST_LOOK_S)
+
+
+class _Keepers:
+    """The keepers that this spawner has forked; every other child of it comes from a dead one."""
+
+    def __init__(self) -> None:
+        self._ticks: dict[int, int] = {}
+
+    def add(self, pid: int) -> None:
+        """Note a keeper that was forked just now."""
+        stat = read_stat(pid)
+        self._ticks[pid] = UNKNOWN if stat is None else stat.start_ticks
+        if len(self._ticks) > 2 * _MANY_KEEPERS:
+            self.known()
+
+    def known(self) -> dict[int, int]:
+        """The pids and start times of those that live."""
+        for pid in list(self._ticks):
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                del self._ticks[pid]
+        return self._ticks
 
 
 def _resettable() -> Iterable[int]:
@@ -73,7 +107,7 @@ def _warm_up() -> None:
     gc.freeze()
 
 
-def _serve(control: socket.socket) -> None:
+def _serve(control: socket.socket, keepers: _Keepers) -> None:
     """Keep one keeper in reserve: it saves several milliseconds of lateness.
 
     The next one is made in a quiet moment, so that it does not compete with the run just handed
@@ -84,19 +118,22 @@ def _serve(control: socket.socket) -> None:
     poll.register(control, select.POLLIN)
     while True:
         if spare is None and not poll.poll(_QUIET_MS):
-            spare = _fork_spare(control)
+            spare = _fork_spare(keepers, control)
         message, descriptors, _flags, _address = socket.recv_fds(control, 64, 1)
         if not message:
             return
+        if message == SWEEP:
+            _sweep(control, keepers)
+            continue
         for descriptor in descriptors:
             with socket.socket(fileno=descriptor) as channel:
                 if not isinstance(spare, socket.socket):
-                    spare = _fork_spare(control, channel)
+                    spare = _fork_spare(keepers, control, channel)
                 _hand_over(channel, spare)
         spare = None
 
 
-def _fork_spare(*ours_alone: socket.socket) -> socket.socket | OSError:
+def _fork_spare(keepers: _Keepers, *ours_alone: socket.socket) -> socket.socket | OSError:
     """A keeper that waits for an attempt, as the socket to it; or why there is none.
 
     It inherits the lock and its end of the socket, but not *ours_alone*.
@@ -111,7 +148,15 @@ def _fork_spare(*ours_alone: socket.socket) -> socket.socket | OSError:
             inherited.close()
         keep(theirs)
     theirs.close()
+    keepers.add(pid)
     return ours
+
+
+def _sweep(control: socket.socket, keepers: _Keepers) -> None:
+    """End what dead keepers have left behind, and tell the daemon."""
+    ended = end_strangers(keepers.known())
+    values = [[each.pid, each.start_ticks, each.name, each.command] for each in ended[:_TOLD]]
+    control.send(SWEPT + json.dumps(values).encode())
 
 
 def _hand_over(channel: socket.socket, spare: socket.socket | OSError) -> None:

@@ -126,6 +126,8 @@ runs: Final = Table(
     Column("user_id", Text),
     Column("result_omitted", Text),
     Column("is_retryable", Boolean(create_constraint=False)),
+    Column("left_processes", BigInteger),
+    Column("left_tasks", BigInteger),
     PrimaryKeyConstraint("id", name="runs_pk"),
     # The instant comes first: the claims of one moment then lie on one page, not on one for each job.
     Index("runs_claim", "occurrence", "job_id", unique=True),

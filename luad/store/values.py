@@ -168,6 +168,8 @@ def _ending(ending: Ending | None) -> dict[str, Any]:
         "is_result_truncated": ending.is_result_truncated,
         "result_omitted": to_text(ending.result_omitted) if ending.result_omitted else None,
         "is_retryable": ending.is_retryable,
+        "left_processes": to_int(ending.left_processes),
+        "left_tasks": to_int(ending.left_tasks),
     }
 
 
@@ -184,6 +186,8 @@ _ENDING_COLUMNS: Final = (
     "is_result_truncated",
     "result_omitted",
     "is_retryable",
+    "left_processes",
+    "left_tasks",
 )
 
 
@@ -277,6 +281,8 @@ def _read_ending(row: Row[Any]) -> Ending | None:
         result_omitted=row.result_omitted or "",
         is_retryable=row.is_retryable is None or bool(row.is_retryable),
         dropped_bytes=row.dropped_bytes or 0,
+        left_processes=row.left_processes or 0,
+        left_tasks=row.left_tasks or 0,
     )
 
 

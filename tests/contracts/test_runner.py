@@ -63,7 +63,7 @@ async def test_handlers_may_be_blocking_async_or_without_argument(
 
 
 async def test_the_context_says_what_the_run_is(runner: Harness) -> None:
-    finished = await runner.run(
+    key = runner.launch(
         "plain:context",
         name="nightly",
         description="what it does",
@@ -74,14 +74,14 @@ async def test_the_context_says_what_the_run_is(runner: Harness) -> None:
         run_missed_count=4,
         timeout_ms=5_000,
     )
-    seen = finished.result
+    seen = (await runner.end_of(key)).result
     started, deadline = seen.pop("started_at"), seen.pop("deadline")
     assert started < deadline
     assert seen == {
         "id": "job_1",
         "name": "nightly",
         "description": "what it does",
-        "run_id": "run_1",
+        "run_id": key[0],
         "trigger": "manual",
         "user_id": None,
         "attempt": 3,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,7 +57,8 @@ class Harness:
         fields = {"name": "a-job", "timeout_ms": 20_000, **fields}
         job = Job(handler=handler, schedule=Interval(1000), **fields)
         run = Run(
-            id=f"run_{next(self._numbers)}",
+            # No other luad on this machine has such a run: processes are ended by this name.
+            id=f"run_{os.getpid()}_{next(self._numbers)}",
             job_name=job.name,
             job_id="job_1",
             revision="rev",
@@ -82,6 +84,12 @@ class Harness:
     async def start_of(self, key: Key) -> ProcessIdentity:
         await self.until(lambda: key in self.started or key in self.ended)
         return self.started[key].identity
+
+    def keeper_of(self, key: Key) -> int:
+        """The process that looks after a run that goes on."""
+        keeper = self.runner._attempts[key].keeper
+        assert keeper is not None
+        return keeper.pid
 
     async def line_of(self, key: Key, message: str = "ready") -> None:
         """Wait until the handler has said *message*."""

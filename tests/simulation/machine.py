@@ -314,8 +314,8 @@ class Machine:
         self.facts.append(gone)
         return gone.wall
 
-    def _kill_survivor(self, identity: ProcessIdentity) -> bool:
-        survivor = self.processes.find(identity)
+    def _kill_survivor(self, _run_id: str, identity: ProcessIdentity | None) -> bool:
+        survivor = self.processes.find(identity) if identity is not None else None
         if survivor is not None:
             self._end(survivor, EndKind.LOST)
         return survivor is not None

@@ -281,7 +281,7 @@ MUTANTS: Final = (
         "A process that outlived its daemon is taken for dead, and lives on.",
         ("I8", "I10"),
         "luad.daemon.recovery:lost_attempts",
-        (("if run.identity is not None and kill_survivor(run.identity):", "if False:"),),
+        (("if kill_survivor(run.id, run.identity):", "if False:"),),
     ),
     Mutant(
         "lost-for-ever",

@@ -16,6 +16,7 @@ def upgrade() -> None:
     """Bring the tables of 0.1.0 to those of the next version."""
     _runs_say_how_they_ended()
     _extend_access()
+    _count_leftovers()
 
 
 def _runs_say_how_they_ended() -> None:
@@ -39,3 +40,9 @@ def _extend_access() -> None:
         "UPDATE audit SET actor = coalesce(nullif(json_extract(entry_json, '$.actor'), ''), "
         "'uid ' || coalesce(json_extract(entry_json, '$.uid'), -1))"
     )
+
+
+def _count_leftovers() -> None:
+    """What a run left running when its handler had ended."""
+    op.add_column("runs", sa.Column("left_processes", sa.BigInteger))
+    op.add_column("runs", sa.Column("left_tasks", sa.BigInteger))

@@ -1,0 +1,224 @@
+"""Processes that a run has left behind: find them, end them, name them.
+
+Module rule: reads /proc and sends signals. A process belongs to a run by its session, by the
+``LUAD_RUN_ID`` that it was started with, or by descent.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from luad.clock import elapsed_ms
+from luad.runner.processes import boot_id, children_of, descendants, read_stat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from luad.core.model import ProcessIdentity
+
+_PASSES: Final = 50  # a process that forks while it is being killed is caught by a later pass
+_PAUSE_S: Final = 0.005  # a killed process needs a moment until it is gone
+_KEEPER_GONE_MS: Final = 2_000
+_MAX_COMMAND: Final = 80
+_NAMED: Final = 5
+_REMEMBERED: Final = 20
+UNKNOWN: Final = -1
+"""The start time of a process when /proc could not be read."""
+_FORKED: Final = b"luad.runner.spawner"
+"""Stands in the command line of a process that the handler forked and that ran no other program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A process that outlived its run. *name* is what ``ps -o comm`` shows."""
+
+    pid: int
+    start_ticks: int
+    name: str
+    command: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Is it still running."""
+        stat = read_stat(self.pid)
+        return stat is not None and stat.state != "Z" and stat.start_ticks == self.start_ticks
+
+
+class OrphanLog:
+    """The processes that had to be ended without a sign of their run: no session, no `LUAD_RUN_ID`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.latest: deque[tuple[str, Leftover]] = deque(maxlen=_REMEMBERED)
+
+    def note(self, run_id: str, ended: Sequence[Leftover]) -> None:
+        """Remember *ended*, which were found when the keeper of *run_id* had died."""
+        self.count += len(ended)
+        self.latest.extend((run_id, each) for each in ended)
+
+
+def look_at(pid: int) -> Leftover | None:
+    """Return the living process *pid*; None when there is none."""
+    stat = read_stat(pid)
+    if stat is None or stat.state in "ZX":
+        return None
+    data = b""
+    with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - for every process of a run
+        data = file.read(4_096)
+    text = " ".join(data.rstrip(b"\0").decode("utf-8", "replace").split("\0")).strip()
+    if _FORKED in data:
+        text = "a fork of the handler"
+    elif len(text) > _MAX_COMMAND:
+        text = f"{text[:_MAX_COMMAND]}…"
+    return Leftover(pid, stat.start_ticks, stat.name, text or stat.name)
+
+
+def told(left: Sequence[Leftover], *, count: int | None = None) -> str:
+    """Return the sentence for the run's log. *count* is how many there were, when not all are in *left*."""
+    total = len(left) if count is None else count
+    named = [f"`{each.command}` (pid {each.pid})" for each in left[:_NAMED]]
+    more = f" and {total - len(named):,} more" if total > len(named) else ""
+    processes = "1 process" if total == 1 else f"{total:,} processes"
+    return (
+        f"luad ended {processes} that the handler left running: {', '.join(named)}{more}; "
+        "a run ends with its handler, so let the handler wait for what it starts"
+    )
+
+
+# --- ending them -------------------------------------------------------------------------------
+
+
+def end_run(
+    run_id: str, handler: ProcessIdentity | None, keeper: ProcessIdentity | None = None
+) -> list[Leftover]:
+    """End what the run *run_id* started, once its keeper is gone; return those that were alive.
+
+    *handler* leads a session. What left that session is known by ``LUAD_RUN_ID``, which it
+    inherited. No other process can be hit: each is held by a pidfd while it is looked at.
+    """
+    for identity in (handler, keeper):
+        if identity is not None and identity.boot_id != boot_id():
+            return []
+    if keeper is not None:
+        _wait_for_end(keeper)
+    session, since = _session_of(handler)
+
+    def belongs(pid: int) -> bool:
+        stat = read_stat(pid)
+        if stat is None or stat.state in "ZX" or stat.start_ticks < since:
+            return False
+        return session in (stat.session, pid) or has_run_id(pid, run_id)
+
+    def find() -> Iterable[int]:
+        names = os.listdir("/proc")  # noqa: PTH208 - hundreds of entries
+        return [int(name) for name in names if name.isdigit() and belongs(int(name))]
+
+    return _end(find, belongs)
+
+
+def end_strangers(known: Mapping[int, int]) -> list[Leftover]:
+    """End every child of this process that is not in *known* (pid and start time).
+
+    They come from keepers that have died: this process is a subreaper.
+    """
+
+    def belongs(pid: int) -> bool:
+        stat = read_stat(pid)
+        if stat is None or stat.state in "ZX" or stat.parent != os.getpid():
+            return False
+        return pid not in known or known[pid] not in (stat.start_ticks, UNKNOWN)
+
+    return _end(lambda: [pid for pid in children_of(os.getpid()) if belongs(pid)], belongs)
+
+
+def has_run_id(pid: int, run_id: str) -> bool:
+    """Was the process *pid* started with the ``LUAD_RUN_ID`` of this run."""
+    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - for every process
+        return f"LUAD_RUN_ID={run_id}".encode() in file.read().split(b"\0")
+    return False
+
+
+def _session_of(handler: ProcessIdentity | None) -> tuple[int, int]:
+    """The session's number and the time before which none of its members can have started."""
+    if handler is None:
+        return -1, 0
+    leader = read_stat(handler.pid)
+    if leader is not None and leader.start_ticks != handler.start_ticks:
+        return -1, handler.start_ticks  # the number belongs to another process by now
+    return handler.pid, handler.start_ticks
+
+
+def _end(find: Callable[[], Iterable[int]], belongs: Callable[[int], bool]) -> list[Leftover]:
+    """End what *find* returns and everything below it, until *find* returns nothing.
+
+    All are stopped first, again and again until no new one turns up: a process that forks faster
+    than /proc can be read cannot outrun that.
+    """
+    ended: dict[tuple[int, int], Leftover] = {}
+    for _pass in range(_PASSES):
+        seen: set[int] = set()
+        stopped: set[int] = set()
+        while fresh := [pid for pid in find() if pid not in seen]:
+            seen.update(fresh)
+            for root in fresh:
+                if _stop(root, ended, belongs):
+                    stopped.add(root)
+                    _stop_below(root, stopped, ended)
+        if not stopped:
+            break
+        for pid in stopped:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        select.select([], [], [], _PAUSE_S)
+    return list(ended.values())
+
+
+def _stop_below(root: int, stopped: set[int], ended: dict[tuple[int, int], Leftover]) -> None:
+    seen: set[int] = set()
+    while fresh := [pid for pid in descendants(root) if pid not in seen]:
+        seen.update(fresh)
+        stopped.update(pid for pid in fresh if _stop(pid, ended))
+
+
+def _stop(
+    pid: int,
+    ended: dict[tuple[int, int], Leftover],
+    belongs: Callable[[int], bool] | None = None,
+) -> bool:
+    """Stop the process *pid* and note it in *ended*; False when it is gone, or not meant."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        found = look_at(pid)
+        if found is None or (belongs is not None and not belongs(pid)):
+            return False
+        signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    ended.setdefault((pid, found.start_ticks), found)
+    return True
+
+
+def _wait_for_end(keeper: ProcessIdentity) -> None:
+    """Wait until *keeper* is gone: only then has the kernel given its children another parent."""
+    try:
+        descriptor = os.pidfd_open(keeper.pid)
+    except OSError:
+        return
+    try:
+        stat = read_stat(keeper.pid)
+        if stat is not None and stat.start_ticks == keeper.start_ticks:
+            until = elapsed_ms() + _KEEPER_GONE_MS
+            select.select([descriptor], [], [], max(0, until - elapsed_ms()) / 1_000)
+    finally:
+        os.close(descriptor)
