@@ -19,13 +19,14 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from luad.runner import prctl
 from luad.runner.execution import Interrupt, execute
 from luad.runner.loading import prepare_imports
 from luad.runner.outcome import Failure, Outcome, describe
 from luad.runner.records import RecordHandler
+from luad.runner.streams import flush_files, open_streams
 from luad.sdk.job import Job
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
     if os.getppid() != parent:
         os._exit(70)  # the keeper died before the kernel could know
     _take_descriptors(pipes)
+    open_streams()
     control = Control(CONTROL)
     _reset_signals()
     _records.send = control.send_record
@@ -188,15 +190,12 @@ _interrupt = Interrupt()
 def warm_up() -> None:
     """Do what is the same for every run, once, in the spawner: nothing here knows of a run.
 
-    Streams and logging are set up on descriptors 1 and 2, whatever those are after the fork.
     SIGTERM and SIGINT are blocked here and in keepers, and mean something in handlers only.
     """
     signal.signal(signal.SIGTERM, _interrupt.fire)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
         del os.environ[name]  # they were for the spawner
-    sys.stdout = _text_stream(1)
-    sys.stderr = _text_stream(2)
     logging.basicConfig(level=logging.INFO, handlers=[_records], force=True)
     faulthandler.enable(2, all_threads=False)
 
@@ -227,13 +226,6 @@ def _enter_world(spec: LaunchSpec) -> None:
     _limit(spec["limits"])
 
 
-def _text_stream(descriptor: int) -> TextIO:
-    """A line at a time, so that lines arrive when they are printed, and in their order."""
-    return open(
-        descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False
-    )
-
-
 def _limit(limits: LimitSpec) -> None:
     if (seconds := limits["cpu_seconds"]) is not None:
         _set_limit(resource.RLIMIT_CPU, seconds, seconds + _CPU_GRACE)
@@ -262,9 +254,7 @@ def _leave(outcome: Outcome) -> NoReturn:
             leave_threads()
         with suppress(BaseException):
             atexit._run_exitfuncs()  # noqa: SLF001 - the same
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(BaseException):
-            stream.flush()
+    flush_files()
     if outcome.kind == "interrupted":
         os.kill(os.getpid(), signal.SIGTERM)
     os._exit(code)

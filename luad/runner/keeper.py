@@ -39,6 +39,7 @@ _DRAIN_MS: Final = 200  # for what is still in the pipes when the handler has go
 _ORPHAN_GRACE_MS: Final = 1_000  # between TERM and KILL when the daemon is gone
 _CLEAR_UP_MS: Final = 5_000  # a process may be stuck in the kernel, or belong to another user
 _NAMED: Final = 5
+_PARTIAL_MS: Final = 450  # text without a line end is shown when it is there at two such looks
 _OWN_END_MS: Final = 200  # for helpers that end by themselves once the handler has ended
 
 
@@ -77,6 +78,7 @@ class Keeper:
         self.deadline = 0
         self.kill_at: int | None = None
         self.flush_at: int | None = None
+        self.partial_at: int | None = None  # when to show a line that has not ended
         self.flushed_at = 0
         self.poll = select.poll()
         self.readers: dict[int, Callable[[], None]] = {}
@@ -126,11 +128,18 @@ class Keeper:
             self._stop("timed_out", self.spec["kill_grace_ms"])
         if self.kill_at is not None and now >= self.kill_at:
             self._kill()
+        if self.partial_at is not None and now >= self.partial_at:
+            self._show_partial()
         if self.flush_at is not None and now >= self.flush_at:
             self._flush(now)
 
     def _next_timer(self) -> int:
-        timers = [self.kill_at, self.flush_at, self.deadline if self.cause is None else None]
+        timers = [
+            self.kill_at,
+            self.flush_at,
+            self.partial_at,
+            self.deadline if self.cause is None else None,
+        ]
         return min((timer for timer in timers if timer is not None), default=elapsed_ms() + 60_000)
 
     def _wait(self, until: int) -> None:
@@ -152,6 +161,8 @@ class Keeper:
             self._forget(descriptor)
             return
         self.output.feed(stream, data, wall_ms())
+        if self.partial_at is None and self.output.has_partial:
+            self.partial_at = elapsed_ms() + _PARTIAL_MS
         self._plan_flush()
 
     def _on_control(self, descriptor: int) -> None:
@@ -247,6 +258,11 @@ class Keeper:
     def _flush(self, now: int) -> None:
         self.flush_at, self.flushed_at = None, now
         self._send_lines(self.output.take())
+
+    def _show_partial(self) -> None:
+        self.output.show_partial(wall_ms())
+        self.partial_at = elapsed_ms() + _PARTIAL_MS if self.output.has_partial else None
+        self._plan_flush()
 
     def _send_lines(self, lines: list[Line]) -> None:
         for start in range(0, len(lines), _LINES_PER_FRAME):

@@ -23,21 +23,35 @@ class LineSplitter:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._is_shown = False  # the beginning of the present line was given out already
         self.partial = b""
+        self.is_old = False  # the partial line was there at the last look
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that *data* completes."""
-        *whole, self.partial = (self.partial + data).split(b"\n")
+        *whole, partial = (self.partial + data).split(b"\n")
         lines: list[bytes] = []
         for line in whole:
-            lines += self._pieces(line)
-        *pieces, self.partial = self._pieces(self.partial)
+            if not self._is_shown or line not in (b"", b"\r"):
+                lines += self._pieces(line)
+            self._is_shown = False
+        *pieces, partial = self._pieces(partial)
+        if whole or pieces or not self.partial:
+            self.is_old = False
+        self.partial = partial
         return lines + pieces
 
     def rest(self) -> list[bytes]:
         """What the last line end left over; empty when there is nothing."""
         partial, self.partial = self.partial, b""
         return [partial] if partial else []
+
+    def show(self) -> list[bytes]:
+        """What there is of a line that has not ended, but for half a character; the rest follows."""
+        end = len(self.partial) - _half_character(self.partial)
+        shown, self.partial = self.partial[:end], self.partial[end:]
+        self._is_shown = self._is_shown or bool(shown)
+        return [shown] if shown else []
 
     def _pieces(self, line: bytes) -> list[bytes]:
         pieces = []
@@ -49,6 +63,17 @@ class LineSplitter:
             pieces.append(line[:end])
             line = line[end:]
         return [*pieces, line]
+
+
+def _half_character(data: bytes) -> int:
+    """How many bytes at the end of *data* begin a character of UTF-8 that is not whole."""
+    for size in range(1, min(3, len(data)) + 1):
+        byte = data[-size]
+        if byte & 0xC0 == 0x80:
+            continue
+        length = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+        return size if length > size else 0
+    return 0
 
 
 class Output:
@@ -87,6 +112,22 @@ class Output:
         self._head_left -= max(size, _MIN_COST)
         if self._head_left <= 0:
             self._close_head("", [], record["ts"])
+
+    @property
+    def has_partial(self) -> bool:
+        """Is there a line in the head that has begun and not ended."""
+        return self._head_left > 0 and any(each.partial for each in self._splitters.values())
+
+    def show_partial(self, at: int) -> None:
+        """Give out what there is of the lines that were there at the last call and have not ended."""
+        for stream, splitter in self._splitters.items():
+            shown = splitter.show() if splitter.is_old else []
+            splitter.is_old = bool(splitter.partial)
+            for line in shown:
+                self._head_left -= _cost(line)
+                self._ready.append(_line(stream, line, at))
+        if self._head_left <= 0:
+            self._close_head("", [], at)
 
     def take(self) -> list[Line]:
         """The lines of the head that were completed since the last call."""

@@ -24,6 +24,13 @@ _ALWAYS_PASSED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC
 """Environment variables of the daemon that handlers see; everything else stays with it."""
 
 
+DEFAULT_ENVIRONMENT: Final = {"PYTHONUNBUFFERED": "1"}
+"""What every run finds in its environment unless the `env` of its job says otherwise.
+
+A Python program that a handler starts would else keep its output back, and lose it at a time limit.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerConfig:
     """What the runner has to know; sizes in bytes, *environ* is the daemon's own environment.
@@ -96,11 +103,11 @@ def constant_part(config: RunnerConfig) -> dict[str, Any]:
 
 
 def own_environment(job: Job) -> dict[str, str]:
-    """Return the variables of the job's own `env`.
+    """Return the variables of the job's own `env`, and those that every run has without it.
 
     `LUAD_SHELL` tells a shell that the job chose from the `SHELL` that the daemon was started with.
     """
-    env = dict(job.env)
+    env = {**DEFAULT_ENVIRONMENT, **dict(job.env)}
     if "SHELL" in env:
         env["LUAD_SHELL"] = env["SHELL"]
     return env

@@ -431,6 +431,7 @@ async def test_72_the_environment_is_built_from_an_allow_list(tmp_path: Path) ->
         "APP_ONE": "1",
         "EXTRA": "yes",
         "TZ": "Asia/Tokyo",
+        "PYTHONUNBUFFERED": "1",
         "LUAD_JOB": "a-job",
         "LUAD_ATTEMPT": "1",
         "LUAD_SCHEDULED_FOR": "1970-01-01T00:00:01Z",

@@ -1,0 +1,62 @@
+"""Standard output and standard error of a run: they behave like a Python program's on a pipe.
+
+Module rule: made in the process of the run, once descriptors 1 and 2 are the pipes. Text is passed
+on at once, as with ``PYTHONUNBUFFERED=1``: what was printed before a time limit is in the log.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import sys
+from contextlib import suppress
+from typing import Final
+
+_BUFFERED: Final = (io.BufferedWriter, io.BufferedRandom)
+
+
+class RunStream(io.TextIOWrapper):
+    """A text stream that keeps nothing back, unless the handler reconfigures it."""
+
+    def write(self, text: str, /) -> int:
+        """Write *text*; ``reconfigure(write_through=False)`` lets it wait in the buffer."""
+        count = super().write(text)
+        if self.write_through:
+            self.flush()
+        return count
+
+
+def open_streams() -> None:
+    """Set `sys.stdout` and `sys.stderr`, and the two that Python keeps beside them."""
+    # Both names hold the stream: a handler that replaces `sys.stdout` by a wrapper around its
+    # buffer would otherwise close that buffer.
+    sys.stdout = sys.__stdout__ = _open_stream(1, "<stdout>", is_line_buffered=False)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _open_stream(2, "<stderr>", is_line_buffered=True)  # type: ignore[misc]
+
+
+def flush_files() -> None:
+    """Write out what files of this process still hold, as the interpreter does when it ends."""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        with suppress(BaseException):
+            stream.flush()  # type: ignore[union-attr]
+    files = [each for each in gc.get_objects() if issubclass(type(each), io.IOBase)]
+    texts = [each for each in files if issubclass(type(each), io.TextIOWrapper)]
+    buffers = [each for each in files if issubclass(type(each), _BUFFERED)]
+    for file in (*texts, *buffers):
+        with suppress(BaseException):
+            if not file.closed:
+                file.flush()
+
+
+def _open_stream(descriptor: int, name: str, *, is_line_buffered: bool) -> RunStream:
+    raw = io.FileIO(descriptor, "wb", closefd=False)
+    raw.name = name
+    stream = RunStream(
+        io.BufferedWriter(raw),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=is_line_buffered,
+        write_through=True,
+    )
+    stream.mode = "w"  # type: ignore[misc] # as the interpreter's own
+    return stream
