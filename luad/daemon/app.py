@@ -264,6 +264,7 @@ class Daemon:
         await self._tasks.end()
         self.logs.emit("info", "daemon.stopped", {"dropped_lines": self.pump.dropped})
         self.notifier.close()
+        signals.ignore_further()
 
     async def _try(self, part: str, work: Awaitable[None]) -> None:
         try:

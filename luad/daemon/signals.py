@@ -1,6 +1,6 @@
-"""Which signals the daemon minds.
+"""The signals that the daemon handles, from its start to its last moment.
 
-Room rule: says what comes in; what it means is the daemon's business.
+Rule: this module reports signals; the daemon decides what they mean.
 """
 
 from __future__ import annotations
@@ -8,13 +8,24 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from typing import Final
+
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def mind(on_stop: Callable[[], None], on_hangup: Callable[[], None]) -> None:
     """Have signals handled on the running loop; what others end a process with does nothing."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, on_stop)
-    loop.add_signal_handler(signal.SIGINT, on_stop)
+    for signum in _STOPS:
+        loop.add_signal_handler(signum, on_stop)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     for ignored in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(ignored, signal.SIG_IGN)
+
+
+def ignore_further() -> None:
+    """Ignore every further order to stop: the stop is nearly done, and its exit code is 0."""
+    loop = asyncio.get_running_loop()
+    for signum in (*_STOPS, signal.SIGHUP):
+        loop.remove_signal_handler(signum)  # else the closing loop restores the default: to die
+        signal.signal(signum, signal.SIG_IGN)

@@ -1,6 +1,6 @@
 """Files that are made to cost much, and what they cost. Run by `test_corpus` in a process of its own.
 
-Prints one JSON line a file: its name, CPU milliseconds, growth of the process in MB, number of jobs,
+Prints one JSON line a file: its name, turns of a fixed loop, growth of the process in MB, number of jobs,
 code of the first problem.
 """
 
@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
+
+from support.cost import turns
 
 from luad.config.jobs import load_file
 from luad.config.problems import render_full
 from luad.config.settings import Settings
 
 MIB = 1 << 20
+DOUBTFUL = 100  # turns; a file that costs more is measured again
+NOW = 1_795_341_600_000
 HEAD = "name: job\nhandler: m:f\n"
 JOB = HEAD + 'schedule: {type: cron, expression: "0 9 * * *"}\n'
 HOSTILE = {
@@ -73,18 +77,22 @@ HOSTILE = {
 
 def measure(name: str, data: bytes, settings: Settings) -> dict[str, object]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.process_time()  # the cost, not the wait for a busy machine
-    parsed = load_file(name, data, settings=settings, now=1_795_341_600_000)
-    cost_ms = (time.process_time() - started) * 1_000
+    parsed = load_file(name, data, settings=settings, now=NOW)
+    cost = _cost_of(lambda: load_file(name, data, settings=settings, now=NOW))
     render_full(parsed.problems)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {
         "name": name,
-        "cpu_ms": cost_ms,
+        "turns": cost,
         "grown_mb": grown / 1_024,
         "jobs": len(parsed.jobs),
         "code": parsed.problems[0].code if parsed.problems else None,
     }
+
+
+def _cost_of(call: Callable[[], object]) -> float:
+    cost = turns(call, tries=1)
+    return cost if cost < DOUBTFUL else min(cost, turns(call))
 
 
 def main() -> None:

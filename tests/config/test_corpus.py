@@ -9,6 +9,7 @@ the difference::
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -101,14 +102,19 @@ def test_a_file_that_breaks_in_any_of_these_ways_keeps_its_last_good_job() -> No
 
 
 @pytest.mark.slow
-def test_no_file_costs_more_than_200_ms_or_50_mb() -> None:
+def test_no_file_costs_more_than_400_turns_or_50_mb() -> None:
     command = [sys.executable, str(Path(__file__).parent / "hostile.py"), str(CORPUS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": str(CORPUS.parent)},
+    )
     costs = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(costs) > len(FILES)
-    too_slow = [cost for cost in costs if cost["cpu_ms"] >= 200]
-    assert len(too_slow) <= 1, too_slow  # a busy machine may be slow once
-    assert not [cost for cost in costs if cost["cpu_ms"] >= 1_000]
+    assert not [cost for cost in costs if cost["turns"] >= 400]
     assert not [cost for cost in costs if cost["grown_mb"] >= 50]
     hostile = costs[len(FILES) :]
     assert all(cost["code"] and not cost["jobs"] for cost in hostile), "each of them is refused"

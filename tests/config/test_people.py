@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from support.cost import turns
 
 from luad.config.channels import masked
 from luad.config.jobs import load_file
@@ -185,6 +185,5 @@ def test_no_file_is_dear() -> None:
         b"id: ann\n---\n" * 5_000,
     ]
     for data in hostile:
-        begin = time.process_time()
         assert load_people("a.yaml", data).is_broken
-        assert time.process_time() - begin < 1
+        assert turns(lambda text=data: load_people("a.yaml", text)) < 1_000

@@ -69,7 +69,7 @@ def test_an_answer_is_told_with_status_latency_and_size(make_job: MakeJob, site:
     result = check(make_job(url=f"{site}/echo?a=1#top", headers={"X-Who": "me"}))
     assert result["status"] == 200
     assert result["bytes"] == len("GET /echo?a=1 me")
-    assert 0 <= result["latency_ms"] < 5_000
+    assert result["latency_ms"] >= 0
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST"])

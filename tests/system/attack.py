@@ -5,10 +5,15 @@ from __future__ import annotations
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import TracebackType
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from live import LiveDaemon
+from support.witness import Witness, worst_delay_ms
+
+TIMES_AS_LATE = 5
+BUSY_MS = 250  # some 25 where nothing else runs
 
 HANDLERS = """
 def note(job):
@@ -22,9 +27,55 @@ def job(name: str, handler: str = "work:note", seconds: int = 1, more: str = "")
     return f"name: {name}\nhandler: {handler}\n{schedule}\n{more}\n"
 
 
-def besieged(folder: Path, *options: str, env: dict[str, str] | None = None) -> LiveDaemon:
+class WitnessedDaemon(LiveDaemon):
+    """A daemon with a witness beside it while it runs."""
+
+    witness: Witness | None = None
+
+    def start(self, *, wait: bool = True) -> LiveDaemon:
+        if self.witness is None:
+            self.witness = Witness(self.folder)
+        return super().start(wait=wait)
+
+    def stop(self) -> int:
+        try:
+            return super().stop()
+        finally:
+            self.dismiss_witness()
+
+    def kill(self) -> None:
+        super().kill()
+        self.dismiss_witness()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            self.dismiss_witness()
+
+    def dismiss_witness(self) -> None:
+        """End the witness; its notes stay."""
+        if self.witness is not None:
+            self.witness.close()
+            self.witness = None
+
+    def is_busy(self) -> bool:
+        """Return whether the machine was too busy to start a process a second."""
+        return worst_delay_ms(self.folder) > BUSY_MS
+
+    def bound_ms(self, most_ms: int) -> int:
+        """Return *most_ms*, or a few times the witness's worst delay where that is more."""
+        return max(most_ms, TIMES_AS_LATE * worst_delay_ms(self.folder))
+
+
+def besieged(folder: Path, *options: str, env: dict[str, str] | None = None) -> WitnessedDaemon:
     """A daemon, not yet started, with `tick`: a job that runs every second and harms nobody."""
-    daemon = LiveDaemon(folder, *options, env=env)
+    daemon = WitnessedDaemon(folder, *options, env=env)
     daemon.write_handler("work", HANDLERS)
     daemon.write_job("tick", job("tick"))
     return daemon
@@ -42,11 +93,13 @@ def assert_every_second_has_its_row(daemon: LiveDaemon, name: str = "tick") -> N
         assert first == last + 1_000, f"{name}: {one} ends at {last}, {other} begins at {first}"
 
 
-def assert_on_time(daemon: LiveDaemon, most_ms: int, name: str = "tick") -> None:
-    """Every occurrence ran, none later than *most_ms*: the bound is for a machine that others use, too."""
+def assert_on_time(daemon: WitnessedDaemon, most_ms: int, name: str = "tick") -> None:
+    """Every occurrence ran, none later than *most_ms*, or than a few times the witness's worst."""
     assert_every_second_has_its_row(daemon, name)
     rows = daemon.rows(
         "SELECT state, started_at - scheduled_for FROM runs WHERE job_name = ?", name
     )
-    assert {state for state, _ in rows} <= {"succeeded", "running", "queued"}, rows
-    assert max(late for _, late in rows if late is not None) <= most_ms, rows
+    bound_ms = daemon.bound_ms(most_ms)
+    allowed = {"succeeded", "running", "queued"} | ({"skipped"} if daemon.is_busy() else set())
+    assert {state for state, _ in rows} <= allowed, rows
+    assert max(late for _, late in rows if late is not None) <= bound_ms, (bound_ms, rows)
