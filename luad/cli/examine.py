@@ -62,8 +62,9 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
     problems += people_problems
     people = check_users(people_files, chosen.max_file_size, services=apprise_services)
     problems += people.problems
-    if not paths:
-        problems += unknown_users(loaded.wanted, people.people)
+    if not paths or (job_paths and not people_paths):
+        known = people.people if not paths else _people_of(chosen)
+        problems += unknown_users(loaded.wanted, known)
     problems += command_problems(chosen, loaded.wanted, files)
     if with_handlers:
         from luad.cli.handlercheck import handler_problems
@@ -72,6 +73,12 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
     data |= {path: each.data for path, each in (*files.items(), *people_files.items())}
     count = len(files) + len(people_files) + (settings_path is not None)
     return Examined(tuple(problems), count, data, people.people)
+
+
+def _people_of(chosen: Settings) -> Mapping[str, Person]:
+    """Return the users of the project, whatever is wrong with their files."""
+    files, _ = _people_files(chosen, (), is_project=True)
+    return check_users(files, chosen.max_file_size, services=apprise_services).people
 
 
 def is_in(path: Path, folders: Sequence[Path]) -> bool:

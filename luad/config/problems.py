@@ -74,6 +74,8 @@ CODES: Final[dict[str, str]] = {
     "LU508": "either-day",
     "LU509": "uneven-step",
     "LU510": "no-summer-time",
+    "LU511": "not-read",
+    "LU512": "handler-gone",
     "LU601": "channel-type",
     "LU602": "channel-url",
     "LU603": "channel-service",

@@ -88,7 +88,7 @@ class Daemon:
         self.deliveries: Counter[tuple[str, str]] = Counter()
         self.started_at = clock.now()
         self.reading: Reading | None = None
-        self._mistakes = Mistakes(self.engine, self.directory, logs)
+        self._mistakes = Mistakes(self.engine, self.directory, logs, settings.handlers_path)
         self.store_fault: str | None = None
         self.lock_fault: str | None = None
         self.lag_ms = 0.0
@@ -241,6 +241,7 @@ class Daemon:
         self.beside(self.reloader.run(rescan_s), "reloader")
         self.beside(self.office.start(), "mail")
         self.beside(chores.beat(self), "beat")
+        self.beside(self._mistakes.gone.run(), "gone")
         self.beside(self._forgetting.run(), "retention")
         gc.freeze()  # what was loaded stays: no collection needs to look at it
         gc.enable()

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from luad.daemon.gone import Gone
 from luad.daemon.recovery import LeftOut, taken_names
 from luad.daemon.reload import Reading, log_fields
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from luad.core.engine import Engine
     from luad.daemon.people import Directory
     from luad.errors import Problem
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
 class Mistakes:
     """Of one daemon. *left_out*: stored jobs not in force; *bad_rows*: stored people that make no sense."""
 
-    def __init__(self, engine: Engine, directory: Directory, logs: Logging) -> None:
+    def __init__(
+        self, engine: Engine, directory: Directory, logs: Logging, handlers_path: Path
+    ) -> None:
         self.left_out = LeftOut()
+        self.gone = Gone(engine, directory, logs, handlers_path)
         self.bad_rows: tuple[Problem, ...] = ()
         self._engine = engine
         self._directory = directory
@@ -35,6 +41,7 @@ class Mistakes:
             if problem not in self._told:
                 self._logs.emit(problem.severity.value, "config.problem", log_fields(problem))
         self._told = frozenset(found)
+        self.gone.wish()
 
     def aside(self, reading: Reading) -> tuple[Problem, ...]:
         """What is wrong with *reading*, be it in force or not."""
@@ -52,4 +59,5 @@ class Mistakes:
 
     def all(self, reading: Reading | None) -> tuple[Problem, ...]:
         """The same, and what is wrong with the store."""
-        return (*self.of_files(reading), *self.left_out.problems(), *self.bad_rows)
+        found = (*self.of_files(reading), *self.gone.problems)
+        return (*found, *self.left_out.problems(), *self.bad_rows)

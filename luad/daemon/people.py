@@ -85,6 +85,10 @@ class Directory:
 
     # --- the service ---
 
+    def ids(self) -> Collection[str]:
+        """Return the ids of all users."""
+        return self._all.keys()
+
     def all(self) -> Sequence[Person]:
         """Everybody, in order of ids."""
         return tuple(self._all.values())

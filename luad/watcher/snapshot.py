@@ -29,6 +29,7 @@ from luad.trust import (
     is_private_group,
     path_problem,
 )
+from luad.watcher.unread import unread_problems
 
 _JOB_FILE: Final = re.compile(r"[^._#~][^\n]*\.ya?ml")
 _RACY_MS: Final = 1_000
@@ -94,11 +95,13 @@ class SnapshotReader:
     permit_insecure: bool = False
     _known: dict[str, _Known] = field(default_factory=dict)
     _devices: dict[Path, int] = field(default_factory=dict)
+    _unread: list[Problem] = field(default_factory=list)
     _private: dict[int, bool] = field(default_factory=dict)  # by group, as it was at the last look
 
     def read(self, now: Instant, *, is_settled: bool = False) -> Snapshot:
         """Return what the folders hold at *now*. *is_settled*: believe everything at once."""
         self._look_at_groups()
+        self._unread.clear()
         problems: list[Problem] = []
         unread: set[str] = set()
         must_read_again = False
@@ -131,6 +134,7 @@ class SnapshotReader:
             recheck = self.settle_ms if recheck is None else min(self.settle_ms, recheck)
         files = {path: seen[path].version for path in sorted(seen)}
         doubtful = {path: each.doubted for path, each in doubted.items()}
+        problems += self._unread
         return Snapshot(files, tuple(problems), recheck, frozenset(unread), doubtful)
 
     def _folder_problem(self, folder: Path) -> Problem | None:
@@ -155,7 +159,15 @@ class SnapshotReader:
         self, folder: Path, now: Instant, *, is_settled: bool
     ) -> Iterator[tuple[str, _Known]]:
         with os.scandir(folder) as entries:
-            names = [(each.name, each.is_symlink()) for each in entries if is_job_file(each.name)]
+            names, others = [], []
+            for each in entries:
+                if is_job_file(each.name):
+                    names.append((each.name, each.is_symlink()))
+                else:
+                    others.append(each.name)
+        if others:
+            links = [name for name, is_link in names if is_link]
+            self._unread.extend(unread_problems(folder, others, links, self.folders))
         prefix = _prefix(folder)  # ten thousand joins of paths take as long as the stats
         for name, is_link in names:
             path = prefix + name

@@ -72,3 +72,22 @@ def test_a_row_that_was_tampered_with_is_not_in_force_and_is_told(live: LiveDaem
         assert live.json("status")["problems"] == []
         assert live.rows("select name from jobs") == []
         assert live.luad("delete", "evil", "--yes", check=False).returncode == 3
+
+
+def test_a_module_and_a_user_that_go_are_told_for_jobs_that_wait(live: LiveDaemon) -> None:
+    live.write_handler("later", "def remind(job): ...\n")
+    people = live.folder / "users.d"
+    people.mkdir()
+    (people / "zoe.yaml").write_text("id: zoe\n")
+    with live:
+        live.luad("create", "call", "--handler", "later:remind", "--user", "zoe", "--in", "9h")
+        (people / "zoe.yaml").unlink()
+        (live.handlers / "later.py").unlink()
+        live.luad("reload")
+        told = {}
+        while len(told) < 2:
+            line = live.wait_for("config.problem")
+            told[line["code"]] = line
+        assert "no such user" in told["LU404"]["message"]
+        assert "the module `later` is gone; the job `call`" in told["LU512"]["message"]
+        assert "the module `later` is gone" in live.luad("status").stdout

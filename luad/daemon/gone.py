@@ -1,0 +1,134 @@
+"""Jobs whose user or handler module has gone, dynamic jobs that still wait included.
+
+Room rule: looks now and then, and after each reading of the files; `luad status` shows what was found
+last. There may be very many jobs, so the loop breathes meanwhile, and the disk is asked in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from luad.daemon.recovery import PLACE
+from luad.daemon.reload import log_fields
+from luad.errors import Problem, Severity
+from luad.runner.presence import missing_module
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from luad.core.engine import Engine
+    from luad.core.model import Origin
+    from luad.daemon.people import Directory
+    from luad.logs import Logging
+
+_EVERY_S: Final = 10.0
+_LOOKED_AT_ONCE: Final = 1_000  # jobs, in about a millisecond
+_MOST_TOLD: Final = 100
+
+
+class Gone:
+    """What the jobs of one daemon name and is not there."""
+
+    def __init__(
+        self, engine: Engine, directory: Directory, logs: Logging, handlers_path: Path
+    ) -> None:
+        self.problems: tuple[Problem, ...] = ()
+        self._directory = directory
+        self._engine = engine
+        self._handlers_path = handlers_path
+        self._logs = logs
+        self._wish = asyncio.Event()
+
+    def wish(self) -> None:
+        """Files or users have changed: look soon."""
+        self._wish.set()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await self.look()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wish.wait(), _EVERY_S)
+            self._wish.clear()
+
+    async def look(self) -> None:
+        """Look once, and log what was not there before."""
+        by_handler, by_user = await self._names()
+        modules = await asyncio.to_thread(self._missing, list(by_handler))
+        found = [_no_module(name, modules[name], by_handler[name]) for name in sorted(modules)]
+        known = self._directory.ids()
+        found += [
+            _no_user(user, jobs, known)
+            for user, jobs in sorted(by_user.items())
+            if user not in known
+        ]
+        told, self.problems = self.problems, tuple(found[:_MOST_TOLD])
+        for problem in self.problems:
+            if problem not in told:
+                self._logs.emit("warning", "config.problem", log_fields(problem))
+
+    async def _names(self) -> tuple[dict[str, _Jobs], dict[str, _Jobs]]:
+        """The jobs by handler; the dynamic ones by user. Those of files are told with the files."""
+        by_handler: dict[str, _Jobs] = {}
+        by_user: dict[str, _Jobs] = {}
+        for number, (name, entry) in enumerate(tuple(self._engine.entries.items())):
+            if number % _LOOKED_AT_ONCE == _LOOKED_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            job, origin = entry.wanted.job, entry.wanted.origin
+            by_handler.setdefault(job.handler, _Jobs()).add(name, origin)
+            if origin is None:
+                users = [job.user] if job.user is not None else []
+                for user in (*users, *(job.alert.to if job.alert else ())):
+                    by_user.setdefault(user, _Jobs()).add(name, origin)
+        return by_handler, by_user
+
+    def _missing(self, handlers: Sequence[str]) -> dict[str, str]:
+        roots = [str(self._handlers_path)]
+        found = {handler: missing_module(handler, roots) for handler in handlers}
+        return {handler: module for handler, module in found.items() if module}
+
+
+class _Jobs:
+    """Some jobs: how many, the first, and the first that stands in a file."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.name = ""
+        self.origin: Origin | None = None
+
+    def add(self, name: str, origin: Origin | None) -> None:
+        if not self.count or (self.origin is None and origin is not None):
+            self.name, self.origin = name, origin
+        self.count += 1
+
+    def __str__(self) -> str:
+        if self.count == 1:
+            return f"the job `{self.name}`"
+        return f"{self.count} jobs (one is `{self.name}`)"
+
+    def problem(self, code: str, message: str, hint: str) -> Problem:
+        path, line = (self.origin.path, self.origin.line) if self.origin else (PLACE, 0)
+        column = 1 if line else 0
+        return Problem(path, line, column, code, message, hint, Severity.WARNING, job=self.name)
+
+
+def _no_module(handler: str, module: str, jobs: _Jobs) -> Problem:
+    message = f"the module `{module}` is gone; {jobs} cannot run `{handler}`"
+    if ":" not in handler:
+        message = f"no installed package has the entry point `{handler}`; {jobs} cannot run"
+    hint = "put the module back into the folder of handlers_path, or change the job's `handler`"
+    if jobs.origin is None:
+        hint = f"put the module back into the folder of handlers_path, or  luad delete {jobs.name}"
+    return jobs.problem("LU512", message, hint)
+
+
+def _no_user(user: str, jobs: _Jobs, known: Collection[str]) -> Problem:
+    verb = "waits" if jobs.count == 1 else "wait"
+    message = f"{jobs} {verb} for the user `{user}`, and there is no such user"
+    near = difflib.get_close_matches(user, known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml"
+    return jobs.problem("LU404", message, f"{hint}; or  luad delete {jobs.name}")
