@@ -34,6 +34,9 @@ LIBRARIES: Final = (
     "yaml", "jsonschema", "croniter", "watchfiles", "structlog", "sqlalchemy", "alembic",
     "starlette", "uvicorn", "click", "prometheus_client", "tzdata",
 )  # fmt: skip
+_NOT_TRUSTED: Final = frozenset({"LU031", "LU033", "LU042", "LU306"})
+"""Advice about files that a daemon of this user would not trust; a daemon of another user may."""
+
 CLOCK_ERROR: Final = 5
 """What adjtimex(2) returns while nobody keeps the clock in step."""
 
@@ -162,9 +165,10 @@ def _files(session: Session, chosen: Settings, *, with_handlers: bool) -> Iterat
         yield _fail("job files", error.message, error.hint)
         return
     errors = [each for each in examined.problems if each.severity is Severity.ERROR]
+    advice = [each for each in examined.problems if each.code in _NOT_TRUSTED]
 
     def group_of(problem: Problem) -> str:
-        if problem.code.startswith("LU03"):
+        if problem.code.startswith(("LU03", "LU04")):
             return "permissions"
         if is_in(Path(problem.path), chosen.users):
             return "users files"
@@ -178,6 +182,9 @@ def _files(session: Session, chosen: Settings, *, with_handlers: bool) -> Iterat
             first = f"{found[0].path}: {found[0].message}"
             fix = found[0].help if len(found) == 1 and found[0].help else "luad check shows all"
             yield _fail(name, f"{plural(len(found), 'problem')}; {first}", fix)
+        elif notes := [each for each in advice if group_of(each) == name]:
+            first = f"{notes[0].path}: {notes[0].message}"
+            yield Finding(name, None, f"{plural(len(notes), 'warning')}; {first}", notes[0].help)
         else:
             yield _good(name, f"{plural(examined.file_count, 'file')}, no problems")
     yield _channels(examined.people.values())
@@ -220,14 +227,17 @@ def _port(session: Session, chosen: Settings) -> Iterator[Finding]:
 
 def _places(chosen: Settings) -> Finding:
     """Whether a daemon of this user would trust the places that it takes its orders from."""
-    from luad.config.settings import SettingsError
-    from luad.daemon.places import check_places
+    from luad.cli.checkout import is_of_another_user
+    from luad.daemon.places import Places
 
-    try:
-        check_places(chosen)
-    except SettingsError as error:
-        return _fail("places", error.message, error.hint)
-    return _good("places", "handlers, state and settings are nobody else's to write")
+    found = list(Places(chosen).found())
+    if not found:
+        return _good("places", "handlers, state and settings are nobody else's to write")
+    errors = [each for each in found if not is_of_another_user(each[1])]
+    what, problem = (errors or found)[0]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    detail = f"{what} cannot be trusted: {problem.message}{more}"
+    return Finding("places", False if errors else None, detail, problem.help)
 
 
 def _state(chosen: Settings) -> Finding:

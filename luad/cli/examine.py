@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luad.cli import project
+from luad.cli.checkout import as_advice, is_of_another_user, read_folders
 from luad.cli.commandcheck import command_problems
 from luad.cli.failure import CommandError
 from luad.config.channels import apprise_services
 from luad.config.people import check_users, unknown_users
 from luad.config.settings import SettingsError, SettingsFile, check_settings, load_settings
-from luad.watcher import FileVersion, SnapshotReader
+from luad.trust import path_problem
+from luad.watcher import FileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +57,8 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
         data[str(settings_path)] = _read(settings_path)
         problems += check_settings(SettingsFile(str(settings_path), data[str(settings_path)]))[1]
     chosen = _settings_for(session, job_paths)
+    if settings_path is not None and (found := _settings_trust(settings_path, chosen)):
+        problems.append(found)
     files, folder_problems = _job_files(chosen, job_paths, is_project=not paths)
     loaded = project.load(chosen, files, folder_problems)
     problems += loaded.problems
@@ -95,13 +99,12 @@ def _people_files(
 ) -> tuple[dict[str, FileVersion], tuple[Problem, ...]]:
     """Read the users files: those named, or all of the project."""
     folders = [each for each in (chosen.users if is_project else paths) if each.is_dir()]
-    reader = SnapshotReader(folders, 0, chosen.max_file_size, chosen.permit_insecure)
-    seen = reader.read(0, is_settled=True)
-    files = dict(seen.files)
+    files, problems = read_folders(folders, chosen)
     for path in paths:
         if not path.is_dir():
-            files[str(path)] = _one_file(path, chosen)
-    return files, seen.problems
+            files[str(path)], found = _one_file(path, chosen)
+            problems += found
+    return files, problems
 
 
 def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list[Path], list[Path]]:
@@ -148,11 +151,17 @@ def _settings_for(session: Session, paths: Sequence[Path]) -> Settings:
     return _settings(session, {"jobs": (str(folder),)})
 
 
+def _settings_trust(path: Path, chosen: Settings) -> Problem | None:
+    """Return what would keep the daemon from starting with a luad.yaml that is well in itself."""
+    from luad.daemon.places import permits_insecure
+
+    found = None if permits_insecure(chosen) else path_problem(path, daemon_uid=os.geteuid())
+    return as_advice(found) if found and is_of_another_user(found) else found
+
+
 def _job_files(
     chosen: Settings, paths: Sequence[Path], *, is_project: bool
 ) -> tuple[dict[str, FileVersion], tuple[Problem, ...]]:
-    from dataclasses import replace
-
     folders = chosen.jobs if is_project else tuple(path for path in paths if path.is_dir())
     if is_project and not any(folder.is_dir() for folder in folders):
         raise CommandError(
@@ -160,23 +169,23 @@ def _job_files(
             code="usage",
             hint="luad init makes a project; luad check PATH checks another place",
         )
-    seen = project.snapshot(replace(chosen, jobs=folders))
-    files = dict(seen.files)
+    files, problems = read_folders([each for each in folders if each.is_dir()], chosen)
     for path in paths:
         if not path.is_dir():
-            files[str(path)] = _one_file(path, chosen)
-    return files, seen.problems
+            files[str(path)], found = _one_file(path, chosen)
+            problems += found
+    return files, problems
 
 
-def _one_file(path: Path, chosen: Settings) -> FileVersion:
-    """Read a file that was named, whatever it is called."""
-    from luad.trust import file_problem
-
+def _one_file(path: Path, chosen: Settings) -> tuple[FileVersion, tuple[Problem, ...]]:
+    """Read a file that was named, whatever it is called; return advice about it as well."""
     data = _read(path, chosen.max_file_size + 1)
     problem = None
     if not chosen.permit_insecure and path.is_file():
-        problem = file_problem(str(path), path.stat(), daemon_uid=os.geteuid())
-    return FileVersion(str(path), data, str(path), problem)
+        problem = path_problem(path, daemon_uid=os.geteuid())
+    if problem is not None and is_of_another_user(problem):
+        return FileVersion(str(path), data, str(path)), (as_advice(problem),)
+    return FileVersion(str(path), data, str(path), problem), ()
 
 
 def _read(path: Path, limit: int = 1 << 20) -> bytes:

@@ -17,8 +17,10 @@ from luad.config.check import Mistake
 from luad.config.locate import locate
 from luad.config.marks import read_marks
 from luad.config.problems import with_excerpts
+from luad.config.text import one_line
 from luad.config.yaml import Limits, parse_yaml
 from luad.core.model import JSON, Origin
+from luad.daemon.places import permits_insecure
 from luad.runner.imports import ImportProblem, check_handlers
 from luad.runner.metadata import SHIPPED
 
@@ -49,7 +51,8 @@ def handler_problems(
 ) -> tuple[Problem, ...]:
     """Import the handlers of all *wanted* jobs, and those that broken *files* name; return what is wrong.
 
-    Raises `CommandError` when no process can be started for it.
+    A module that others may write is not imported, which is a warning: the daemon of another user may
+    trust it. Raises `CommandError` when no process can be started for it.
     """
     uses = [*_uses_in_force(wanted.values()), *_uses_in_broken_files(wanted.values(), files)]
     names = sorted({each.handler for each in uses})
@@ -63,6 +66,7 @@ def handler_problems(
             names,
             handlers_path=[chosen.handlers_path],
             metadata={key: list(each.values()) for key, each in metadata.items()},
+            permit_insecure=permits_insecure(chosen),
         )
     except OSError as error:
         raise CommandError(
@@ -126,6 +130,11 @@ def _problems(
             document = document_of(each.origin, data)
             marks = read_marks(document)
             located = [locate(one, document, marks) for one in mistakes]
+            if isinstance(found, ImportProblem) and found.code == "LU306":
+                # A command that was cut short would be another command.
+                located = [
+                    replace(one, help=one_line(found.help, len(found.help) + 1)) for one in located
+                ]
             yield from with_excerpts([replace(one, job=each.job) for one in located], data)
 
 
@@ -156,7 +165,10 @@ def _mistake(handler: str, found: ImportProblem) -> Mistake:
     where = f"{_shown(found.place)}  {found.source}".rstrip() if found.place else ""
     parts = [found.help, f"({where})" if found.help and where else where]
     text = "  ".join(part for part in parts if part)
-    return Mistake(("handler",), found.code, found.message, text, within=within)
+    is_warning = found.code == "LU306"
+    return Mistake(
+        ("handler",), found.code, found.message, text, within=within, is_warning=is_warning
+    )
 
 
 def _shown(place: str) -> str:

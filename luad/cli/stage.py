@@ -87,10 +87,10 @@ class Stand:
 class RealCarrier:
     """Sends for real, by luad's own sender, one message after the other."""
 
-    def __init__(self, *, allow_private: bool) -> None:
+    def __init__(self, *, allow_private: bool, permit_insecure: bool) -> None:
         from luad.messenger.sender import Sender
 
-        self._sender = Sender(allow_private=allow_private)
+        self._sender = Sender(allow_private=allow_private, permit_insecure=permit_insecure)
 
     async def deliver(self, message: Any, channel: Any) -> Any:
         """Send a message."""

@@ -84,15 +84,18 @@ def test(
     that it makes are only shown. Exit 4 when it fails, 7 when it takes too long.
     """
     from luad.cli import project
+    from luad.cli.refusal import refuse_untrusted
     from luad.cli.rehearse import Stage
+    from luad.daemon.places import permits_insecure
     from luad.runner.loading import prepare_imports
 
     chosen = project.settings(session)
     job = _find(session, chosen, what)
+    refuse_untrusted(chosen, job.handler, Path(what) if _is_file(what) else None)
     extra = {**_from_file(metadata_file), **metadata_from(metadata)}
     job = replace(job, metadata={**job.metadata, **extra})
     folder = str(chosen.handlers_path)
-    prepare_imports([folder])
+    prepare_imports([folder], permit_insecure=permits_insecure(chosen))
     stage = Stage(
         scheduled_for=session.now if at is None else parse_when(at, session.zone, session.now),
         attempt=attempt,
@@ -151,8 +154,12 @@ class Play:
         if self.send != "real":
             return None
         from luad.cli.stage import RealCarrier
+        from luad.daemon.places import permits_insecure
 
-        return RealCarrier(allow_private=self.settings.webhooks_allow_private)
+        return RealCarrier(
+            allow_private=self.settings.webhooks_allow_private,
+            permit_insecure=permits_insecure(self.settings),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +294,7 @@ def _show(session: Session, ended: Rehearsal) -> None:
 
 def _find(session: Session, chosen: Settings, what: str) -> Job:
     """Return the job that *what* means; raises `NotFoundError`, or `Ended` after its problems."""
-    if what.endswith((".yaml", ".yml")) or "/" in what:
+    if _is_file(what):
         return _from_job_file(session, chosen, Path(what))
     if ":" in what:
         name = what.rpartition(":")[2].replace("_", "-").lower().strip("-") or "test"
@@ -295,8 +302,13 @@ def _find(session: Session, chosen: Settings, what: str) -> Job:
     return _named(session, chosen, what)
 
 
+def _is_file(what: str) -> bool:
+    return what.endswith((".yaml", ".yml")) or "/" in what
+
+
 def _named(session: Session, chosen: Settings, name: str) -> Job:
     from luad.cli import project
+    from luad.cli.refusal import refuse_unread
 
     seen = project.snapshot(chosen)
     loaded = project.load(chosen, seen.files, seen.problems)
@@ -310,6 +322,7 @@ def _named(session: Session, chosen: Settings, name: str) -> Job:
         raise NotFoundError(
             f"`{name}` is the beginning of {len(names)} jobs", suggestions=tuple(sorted(names)[:5])
         )
+    refuse_unread(name, loaded.problems)
     raise NotFoundError(
         f"no job named `{name}` in {folders}",
         hint="" if close_to(name, list(loaded.wanted)) else "luad list --offline shows all",

@@ -54,7 +54,6 @@ from luad.daemon.secrets import Secrets
 from luad.daemon.service import DaemonService, reload_result
 from luad.errors import Problem, Severity, StoreUnavailableError
 from luad.logs import Logging
-from luad.messenger.sender import Sender
 from luad.notify import Notifier
 from luad.runner.leftovers import end_run
 from luad.runner.runner import Runner
@@ -110,7 +109,7 @@ class Daemon:
             parts.runner_config(settings), emit=reports.take_event, on_lines=reports.take_lines
         )
         self.hands = DaemonHands(self.runner, logs, reports.order, self._deliver, self.secrets)
-        self.sender = Sender(allow_private=settings.webhooks_allow_private)
+        self.sender = parts.sender(settings)
         self.office = PostOffice(
             store, self.directory, self.sender, clock, self.hands.log, self._count_delivery
         )

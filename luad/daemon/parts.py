@@ -11,6 +11,8 @@ from luad.api.service import DynamicRules
 from luad.api.tcp import ListenSpec
 from luad.config.settings import working_directory
 from luad.core.state import Bounds
+from luad.daemon.places import permits_insecure
+from luad.messenger.sender import Sender
 from luad.runner.spec import RunnerConfig
 from luad.watcher import SnapshotReader
 
@@ -45,13 +47,14 @@ def runner_config(settings: Settings) -> RunnerConfig:
         kill_grace_ms=settings.kill_grace_ms,
         output_limit_bytes=settings.output_limit,
         pass_env=tuple(settings.pass_env),
+        permit_insecure=permits_insecure(settings),
     )
 
 
 def job_snapshots(settings: Settings) -> SnapshotReader:
     """Reads the job folders."""
     return SnapshotReader(
-        settings.jobs, settings.settle_ms, settings.max_file_size, settings.permit_insecure
+        settings.jobs, settings.settle_ms, settings.max_file_size, permits_insecure(settings)
     )
 
 
@@ -59,7 +62,14 @@ def people_snapshots(settings: Settings) -> SnapshotReader:
     """Reads the folders of people that are there: nobody has to have one."""
     folders = [each for each in settings.users if each.is_dir()]
     return SnapshotReader(
-        folders, settings.settle_ms, settings.max_file_size, settings.permit_insecure
+        folders, settings.settle_ms, settings.max_file_size, permits_insecure(settings)
+    )
+
+
+def sender(settings: Settings) -> Sender:
+    """Return what sends messages to services."""
+    return Sender(
+        allow_private=settings.webhooks_allow_private, permit_insecure=permits_insecure(settings)
     )
 
 

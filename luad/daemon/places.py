@@ -64,7 +64,7 @@ class Places:
         settings, user = self._settings, os.geteuid()
         if permits_insecure(settings):
             return
-        for file in _settings_files(settings):
+        for file in settings_files(settings):
             if found := path_problem(file, daemon_uid=user):
                 yield "luad.yaml", found
         if found := _of_handlers(settings.handlers_path.absolute(), user):
@@ -102,7 +102,8 @@ def _existing(folder: Path) -> Path:
     return next(each for each in (folder, *folder.parents) if os.path.exists(each))  # noqa: PTH110
 
 
-def _settings_files(settings: Settings) -> list[str]:
+def settings_files(settings: Settings) -> list[str]:
+    """Return the files that the settings come from."""
     return sorted({each for each in settings.sources.values() if _is_file(each)})
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
+from luad.trust import path_problem
+
 _IN_TEXT: Final = re.compile(r"\$\{(\w+)\}")
 _WHOLE: Final = re.compile(r"(file|credential):(.+)", re.DOTALL)
 _LIKE_A_HOST: Final = re.compile(r"([a-z0-9-]+(\.[a-z0-9-]+)+|localhost|\[[0-9a-f:.]+\])?(:\d+)?")
@@ -27,10 +29,14 @@ class BrokenReferenceError(ValueError):
 
 
 class Resolver:
-    """Resolves the references of one delivery, with *environ*; `hide` takes out what it has seen."""
+    """Resolves the references of one delivery, with *environ*; `hide` takes out what it has seen.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    *permit_insecure*: files that others may write are read as well.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, permit_insecure: bool = False) -> None:
         self._environ = environ
+        self._permit_insecure = permit_insecure
         self._seen: set[str] = set()
 
     def resolve(self, text: str) -> str:
@@ -91,6 +97,10 @@ class Resolver:
             if not folder or "/" in place:
                 raise BrokenReferenceError(f"there is no systemd credential `{place}`")
             path = Path(folder) / place
+        problem = None if self._permit_insecure else path_problem(path, daemon_uid=os.geteuid())
+        if problem is not None:
+            reason = f"{problem.message} ({problem.help})"
+            raise BrokenReferenceError(f"{kind}:{place} is not read: {reason}")
         try:
             # Not blocking, for a named pipe would wait for its writer.
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -70,8 +70,9 @@ class Sender:
     """One sender's process, when there is one. *allow_private*: every webhook may reach private
     addresses."""
 
-    def __init__(self, *, allow_private: bool = False) -> None:
+    def __init__(self, *, allow_private: bool = False, permit_insecure: bool = False) -> None:
         self._allow_private = allow_private
+        self._permit_insecure = permit_insecure
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
@@ -128,6 +129,7 @@ class Sender:
             "headers": [list(each) for each in channel.headers],
             "timeout_ms": channel.timeout_ms,
             "allow_private": channel.allow_private or self._allow_private,
+            "permit_insecure": self._permit_insecure,
             "message": wire(message),
         }
         return json.dumps(order).encode() + b"\n"

@@ -222,7 +222,9 @@ def _enter_world(spec: LaunchSpec) -> None:
     os.chdir(spec["cwd"])
     if spec["nice"]:
         os.nice(spec["nice"])
-    prepare_imports(spec["handlers_path"], spec["code_cache"])
+    prepare_imports(
+        spec["handlers_path"], spec["code_cache"], permit_insecure=spec["permit_insecure"]
+    )
     _limit(spec["limits"])
 
 

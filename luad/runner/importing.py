@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     os.set_inheritable(answers, False)
     request = json.load(sys.stdin)
     roots: list[str] = request["handlers_path"]
-    prepare_imports(roots)
+    prepare_imports(roots, permit_insecure=request["permit_insecure"])
     sys.argv = [""]
     for module, handlers in request["groups"].items():
         _answer(answers, {"begin": module})
@@ -78,7 +78,7 @@ def _check(
         problem = _problem(error.fault, error.message, error.hint, error.place)
         if error.fault is Fault.NO_MODULE:
             problem["help"] = _nearest_module(handler, roots) or error.hint
-        return problem, error.fault is Fault.NO_MODULE
+        return problem, error.fault in {Fault.NO_MODULE, Fault.NOT_TRUSTED}
     except BaseException as error:  # noqa: BLE001 - the module's own code runs in here
         return _import_failure(handler, error, roots), True
     info = {

@@ -51,7 +51,7 @@ class ImportProblem:
     """Why a handler cannot be called.
 
     *code* is LU301 (no such function), LU302 (import fails), LU303 (other arguments), LU304 (no
-    such module) or LU305 (import hangs). *place* is ``file:line`` of the user's code that matters,
+    such module), LU305 (import hangs) or LU306 (others may write the module). *place* is ``file:line`` of the user's code that matters,
     *source* that line.
     """
 
@@ -71,10 +71,13 @@ def check_handlers(
     handlers_path: Sequence[Path],
     timeout_s: float = 10.0,
     metadata: Mapping[str, Sequence[JSON]] | None = None,
+    permit_insecure: bool = False,
 ) -> dict[str, Checked]:
     """Import every one of *handlers*, in another process, and say what came of it.
 
-    *metadata*: by handler, what its jobs pass to it. *timeout_s* is for each module. Raises ``OSError`` when no process can be started.
+    *metadata*: by handler, what its jobs pass to it. *timeout_s* is for each module. Modules that others
+    may write are not imported, unless *permit_insecure* says so. Raises ``OSError`` when no process can
+    be started.
     """
     groups: dict[str, list[str]] = {}
     for handler in dict.fromkeys(handlers):
@@ -82,7 +85,7 @@ def check_handlers(
     roots = [str(path.absolute()) for path in handlers_path]
     checked: dict[str, Checked] = {}
     while groups:
-        with _Helper(roots, groups, metadata or {}) as helper:
+        with _Helper(roots, groups, metadata or {}, permit_insecure=permit_insecure) as helper:
             stuck = helper.collect(checked, round(timeout_s * SECOND))
         if stuck is not None:
             module, problem = stuck
@@ -103,8 +106,15 @@ class _Helper:
         roots: list[str],
         groups: dict[str, list[str]],
         metadata: Mapping[str, Sequence[JSON]],
+        *,
+        permit_insecure: bool,
     ) -> None:
-        request = {"handlers_path": roots, "groups": groups, "metadata": dict(metadata)}
+        request = {
+            "handlers_path": roots,
+            "groups": groups,
+            "metadata": dict(metadata),
+            "permit_insecure": permit_insecure,
+        }
         self._request = json.dumps(request).encode()
 
     def __enter__(self) -> Self:

@@ -20,14 +20,17 @@ import re
 import sys
 from contextlib import suppress
 from enum import StrEnum
+from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.sdk.params import ATTRIBUTE
+from luad.trust import path_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import CodeType
+    from importlib.machinery import ModuleSpec
+    from types import CodeType, ModuleType
 
 HANDLER_PATTERN: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _NOT_PLAIN: Final = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_VARARGS
@@ -42,6 +45,7 @@ class Fault(StrEnum):
     WRONG_SIGNATURE = "LU303"
     NO_MODULE = "LU304"
     IMPORT_HANGS = "LU305"
+    NOT_TRUSTED = "LU306"
     BAD_METADATA = "LU110"
     BAD_PARAMS = "LU111"
 
@@ -57,13 +61,17 @@ class HandlerError(Exception):
         self.place = place
 
 
-def prepare_imports(handlers_path: Sequence[str], code_cache: str | None = None) -> None:
+def prepare_imports(
+    handlers_path: Sequence[str], code_cache: str | None = None, *, permit_insecure: bool = False
+) -> None:
     """Look for modules in *handlers_path* first, and never in the working directory.
 
-    *code_cache* is a folder for compiled code; None compiles every time.
+    *code_cache* is a folder for compiled code; None compiles every time. *permit_insecure*: modules
+    that others may write are imported as well.
     """
     roots = [os.path.abspath(path) for path in handlers_path]  # noqa: PTH100 - sys.path holds str
     sys.path[:] = roots + [path for path in sys.path if path and path not in roots]
+    _Guard.is_on = not permit_insecure
     sys.path_hooks.insert(0, _finder_hook(roots, code_cache))
     for path in [path for path in sys.path_importer_cache if _is_below(path, roots)]:
         del sys.path_importer_cache[path]
@@ -219,9 +227,9 @@ def _is_below(path: str, roots: Sequence[str]) -> bool:
 def _finder_hook(roots: Sequence[str], code_cache: str | None) -> Callable[[str], Any]:
     _FreshLoader.cache = code_cache
     kinds: list[tuple[Any, list[str]]] = [
-        (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
+        (_GuardedExtensionLoader, importlib.machinery.EXTENSION_SUFFIXES),
         (_FreshLoader, importlib.machinery.SOURCE_SUFFIXES),
-        (importlib.machinery.SourcelessFileLoader, importlib.machinery.BYTECODE_SUFFIXES),
+        (_GuardedBytecodeLoader, importlib.machinery.BYTECODE_SUFFIXES),
     ]
 
     def hook(path: str) -> importlib.machinery.FileFinder:
@@ -232,6 +240,38 @@ def _finder_hook(roots: Sequence[str], code_cache: str | None) -> Callable[[str]
     return hook
 
 
+class _Guard:
+    """Refuses a module that another user could have written, at the last moment before its code runs."""
+
+    is_on = False
+
+    @classmethod
+    def pass_or_raise(cls, module: str, path: str) -> None:
+        """Raise `HandlerError` when *path*, or a part of the way to it, is not trusted."""
+        problem = path_problem(Path(path), daemon_uid=os.geteuid()) if cls.is_on else None
+        if problem is not None:
+            where = "" if problem.path == path else f" from {path}"
+            message = f"`{module}` is not imported{where}: {problem.message}"
+            raise HandlerError(Fault.NOT_TRUSTED, message, hint=problem.help, place=path)
+
+    @classmethod
+    def trusts_cache(cls, path: str) -> bool:
+        """Say whether compiled code may be taken from *path*."""
+        return not cls.is_on or path_problem(Path(path), daemon_uid=os.geteuid()) is None
+
+
+class _GuardedExtensionLoader(importlib.machinery.ExtensionFileLoader):
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        _Guard.pass_or_raise(self.name, self.path)
+        return super().create_module(spec)
+
+
+class _GuardedBytecodeLoader(importlib.machinery.SourcelessFileLoader):
+    def get_code(self, fullname: str) -> CodeType | None:
+        _Guard.pass_or_raise(fullname, self.get_filename(fullname))
+        return super().get_code(fullname)
+
+
 class _FreshLoader(importlib.machinery.SourceFileLoader):
     """Loads source, or code that was compiled from exactly the same source."""
 
@@ -239,6 +279,7 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
+        _Guard.pass_or_raise(fullname, path)
         source = self.get_data(path)
         if self.cache is None:
             return self._compile(source, path)
@@ -248,7 +289,7 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
         file = os.path.join(self.cache, f"{name}.{sys.implementation.cache_tag}.code")  # noqa: PTH118 - on every import
         with suppress(OSError, EOFError, ValueError, TypeError):
             stored = self.get_data(file)
-            if stored.startswith(key):
+            if stored.startswith(key) and _Guard.trusts_cache(file):
                 code = marshal.loads(memoryview(stored)[len(key) :])  # noqa: S302 - our own folder, as safe as the source
                 return code  # type: ignore[no-any-return] # noqa: RET504 - the type must be told
         code = self._compile(source, path)

@@ -36,7 +36,8 @@ class RunnerConfig:
     """What the runner has to know; sizes in bytes, *environ* is the daemon's own environment.
 
     *pass_env* are the names (or patterns) of variables that handlers may see besides the usual
-    ones. *overdue_ms*: how long after its last chance a keeper may be silent.
+    ones. *overdue_ms*: how long after its last chance a keeper may be silent. *permit_insecure*: import
+    handlers that others may write, too.
     """
 
     handlers_path: tuple[Path, ...]
@@ -50,6 +51,7 @@ class RunnerConfig:
     pass_env: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     overdue_ms: int = 15 * SECOND
+    permit_insecure: bool = False
 
 
 class LimitSpec(TypedDict):
@@ -72,6 +74,7 @@ class LaunchSpec(TypedDict):
     limits: LimitSpec
     handlers_path: list[str]
     code_cache: str
+    permit_insecure: bool
     timeout_ms: int
     kill_grace_ms: int
     output_limit: int
@@ -95,6 +98,7 @@ def constant_part(config: RunnerConfig) -> dict[str, Any]:
         "cwd": str(config.cwd.absolute()),
         "handlers_path": [str(path.absolute()) for path in config.handlers_path],
         "code_cache": str(config.state_dir.absolute() / "code-cache"),
+        "permit_insecure": config.permit_insecure,
         "kill_grace_ms": config.kill_grace_ms,
         "output_limit": config.output_limit_bytes,
         "line_limit": config.line_limit_bytes,

@@ -72,7 +72,8 @@ def file_problem(
         return _problem(path, "LU030", f"{path} is {_kind(status.st_mode)}, not a regular file")
     if status.st_uid not in {0, daemon_uid}:
         owner, own = user_name(status.st_uid), user_name(daemon_uid)
-        message = f"{path} belongs to {owner}; only files of root or of {own} are read"
+        readable = "root" if daemon_uid == 0 else f"root or of {own}"
+        message = f"{path} belongs to {owner}; only files of {readable} are read"
         return _problem(path, _FILE.owner, message, f"run: chown {own} {shlex.quote(path)}")
     if not is_folder and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
         mode = stat.S_IMODE(status.st_mode)
@@ -106,9 +107,20 @@ def _walk(path: Path, uid: int, *, may_be_sticky: bool, is_folder: bool = False)
         pass  # opening it will say why
     if not found:
         return None
-    commands = [each.help.removeprefix(_RUN) for each in found if each.help.startswith(_RUN)]
-    is_mended = found[-1].help.startswith(_RUN)
-    return replace(found[-1], help=_RUN + " && ".join(commands)) if is_mended else found[-1]
+    return replace(found[-1], help=_mend_all(found)) if len(found) > 1 else found[0]
+
+
+def _mend_all(found: Sequence[Problem]) -> str:
+    """Return one line that mends all of *found*: the same command once, with all its paths."""
+    paths: dict[str, list[str]] = {}
+    for each in found:
+        if each.help.startswith(_RUN):
+            path = shlex.quote(each.path)
+            command = each.help.removeprefix(_RUN).removesuffix(path).rstrip()
+            paths.setdefault(command, []).append(path)
+    if not found[-1].help.startswith(_RUN):
+        return found[-1].help
+    return _RUN + " && ".join(f"{command} {' '.join(each)}" for command, each in paths.items())
 
 
 def _parts(path: Path) -> Iterator[tuple[str, os.stat_result, bool]]:

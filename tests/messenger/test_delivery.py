@@ -365,3 +365,17 @@ def test_references_are_resolved_or_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(BrokenReferenceError):
             resolver.resolve(broken)
+
+
+def test_a_secret_file_that_others_may_write_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path / "mail"
+    secret.write_text("mailto://u:secret@example.com\n")
+    secret.chmod(0o606)
+    for kind in (f"file:{secret}", "credential:mail"):
+        with pytest.raises(BrokenReferenceError, match=f"run: chmod o-w {secret}"):
+            Resolver({"CREDENTIALS_DIRECTORY": str(tmp_path)}).resolve(kind)
+        insecure = Resolver({"CREDENTIALS_DIRECTORY": str(tmp_path)}, permit_insecure=True)
+        assert insecure.resolve(kind).startswith("mailto:")
+    (tmp_path / "link").symlink_to(secret)
+    with pytest.raises(BrokenReferenceError, match="chmod"):
+        Resolver({}).resolve(f"file:{tmp_path}/link")

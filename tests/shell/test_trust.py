@@ -286,7 +286,7 @@ def test_every_part_of_the_way_counts_and_all_of_it_is_mended_at_once(place: Pat
     found = path_problem(link, daemon_uid=ME)
     assert found is not None
     commands = found.help.removeprefix("run: ")
-    assert commands.count(" && ") == 2
+    assert commands.count(" && ") == 2  # chown -h, chown and chmod
     subprocess.run(commands, shell=True, check=True)  # noqa: S602 - what the help says must work as it stands
     assert path_problem(link, daemon_uid=ME) is None
 
