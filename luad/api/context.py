@@ -122,7 +122,7 @@ class Context:
             return state
         if name.lower().startswith("job_"):
             states = self.service.jobs()
-            found = [each.job.name for each in states if _is_id(name, each.job_id)]
+            found = [each.key for each in states if _is_id(name, each.job_id)]
         else:
             found = [each for each in self.service.names() if each.startswith(name)]
         if len(found) == 1 and name:
@@ -190,8 +190,8 @@ class Context:
 
     def job_of(self, run: Run) -> Job | None:
         """The job of a run, if it is still installed."""
-        state = self.service.job(run.job_name)
-        return state.job if state is not None and state.job_id == run.job_id else None
+        state = self.service.job(run.job_id)
+        return None if state is None else state.job
 
     async def ask(self, event: Asked) -> Reply:
         """Hand a request to the engine and return its answer; raises `ApiError` when it says no."""

@@ -56,7 +56,7 @@ class Recall:
             await asyncio.wait({self._task}, timeout=WAIT_S)
 
     async def _run(self) -> None:
-        names = sorted(self._service.names())
+        names = sorted(self._service.keys())
         for start in range(0, len(names), _PORTION):
             with contextlib.suppress(StoreUnavailableError):
                 await self._recall(self._found(names[start : start + _PORTION]))
@@ -64,7 +64,7 @@ class Recall:
             await self._prepare(self.prepare)
 
     async def _prepare(self, prepare: Callable[[JobStateView], object]) -> None:
-        names = sorted(self._service.names())[:PREPARED]
+        names = sorted(self._service.keys())[:PREPARED]
         for start in range(0, len(names), _PORTION):
             for state in self._found(names[start : start + _PORTION]):
                 prepare(state)

@@ -15,7 +15,7 @@ from luad.api import afar
 from luad.api.context import context_of, json_response
 from luad.api.params import Body, read_object, wrong_member
 from luad.api.problems import ApiError, from_luad_error
-from luad.api.routes_create import Maker, maker_of, new_job
+from luad.api.routes_create import Maker, creation_view, maker_of, new_job
 from luad.core.events import (
     Created,
     CreateRequested,
@@ -118,7 +118,8 @@ def _outcome(created: Created) -> dict[str, Any]:
         error = ApiError(created.error, created.message, hint=created.hint)
         return _refusal(created.job_name, error)
     status = 200 if created.outcome == "kept" else 201
-    return {"job": created.job_name, "ok": True, "status": status, "id": created.job_id}
+    shown = {"job": created.job_name, "ok": True, "status": status, "id": created.job_id}
+    return shown | creation_view(created)
 
 
 def _refusal(name: Any, error: ApiError | LuadError) -> dict[str, Any]:
@@ -161,7 +162,7 @@ async def _act(context: Context, ask: Callable[[str], Asked] | None, name: Any) 
         state = context.find_whole_job(_text(name))
         result: dict[str, Any] = {"job": state.job.name, "ok": True, "status": 200}
         if ask is not None:
-            reply = await context.ask(ask(state.job.name))
+            reply = await context.ask(ask(state.key))
             if isinstance(reply.value, Run):
                 result["run_id"] = reply.value.id
     except (ApiError, LuadError) as error:
@@ -195,7 +196,7 @@ def _named(context: Context, values: Mapping[str, Any]) -> tuple[Sequence[Any], 
         wanted.choice("status", tuple(JobStatus), "")
     if texts["source"]:
         wanted.choice("source", ("file", "api"), "")
-    found = [each.job.name for each in context.service.jobs() if _fits(each, texts)]
+    found = [each.key for each in context.service.jobs() if _fits(each, texts)]
     return found[:MAX_ITEMS], max(0, len(found) - MAX_ITEMS)
 
 

@@ -82,7 +82,14 @@ async def create_job(request: Request) -> Response:
 def _made(context: Context, created: Created) -> Response:
     status = 200 if created.outcome == "kept" else 201
     headers = {"location": f"/v1/jobs/{created.job_id}"}
-    return _shown(context, created.job_id, created.job_name, status, headers)
+    return _shown(
+        context, created.job_id, created.job_name, status, headers, creation_view(created)
+    )
+
+
+def creation_view(created: Created) -> dict[str, Any]:
+    """Return what a creation answers beside the job: is it new, and which job had its name before."""
+    return {"created": created.outcome == "created", "earlier_id": created.earlier_id or None}
 
 
 def _shown(
@@ -91,11 +98,12 @@ def _shown(
     name: str,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Response:
     state = context.service.job(job_id)
     if state is None:  # it has run, succeeded and left within this moment
-        return json_response(_that_left(job_id, name), status, headers)
-    return job_response(context, state, status, headers)
+        return json_response({**_that_left(job_id, name), **(more or {})}, status, headers)
+    return job_response(context, state, status, headers, more)
 
 
 def _recalled(context: Context, known: Answer) -> Response | None:
@@ -239,7 +247,7 @@ async def change_job(request: Request) -> Response:
     check_job(context, job, has_new_handler=job.handler != state.job.handler)
     event = ChangeRequested(
         context.service.new_request_id(),
-        state.job.name,
+        state.key,
         job,
         state.job.revision,
         if_match(request, state.version),
@@ -267,7 +275,7 @@ async def delete_job(request: Request) -> Response:
     state = context.find_whole_job(name)
     request_id = context.service.new_request_id()
     wanted = if_match(request, state.version)
-    await context.ask(DeleteRequested(request_id, state.job.name, wanted))
+    await context.ask(DeleteRequested(request_id, state.key, wanted))
     return _deleted(state.job.name)
 
 

@@ -156,7 +156,7 @@ async def show_status(request: Request) -> Response:
     faults = service.health().faults
     body: dict[str, Any] = {
         "status": "degraded" if faults or errors else "ok",
-        "jobs": views.job_counts(states, service.board.lasts()),
+        "jobs": views.job_counts(states, service.board.lasts(), service.clock.now().wall),
         "runs": {
             "running": sum(len(state.running) for state in states),
             "queued": sum(state.queued for state in states),

@@ -75,17 +75,17 @@ class Sort(StrEnum):
 
 def _place(context: Context, sort: Sort, state: JobStateView) -> tuple[Any, ...]:
     """Return what *state* is ordered by: names decide between equals."""
-    name = state.job.name
+    name = (state.job.name, "" if state.holds_name else state.job_id)
     match sort:
         case Sort.NAME:
-            return (name,)
+            return name
         case Sort.NEXT:
-            return (state.next_fire_at or END, name)
+            return (state.next_fire_at or END, *name)
         case Sort.LAST:  # the latest first, and at the end those that never ran
             last = context.service.board.last(state.job_id)
-            return (-(last.started_at or 0) if last else 0, name)
+            return (-(last.started_at or 0) if last else 0, *name)
         case Sort.CREATED:
-            return (state.installed_at, name)
+            return (state.installed_at, *name)
         case _ as unreachable:
             assert_never(unreachable)
 
@@ -224,10 +224,11 @@ def job_response(
     state: JobStateView,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Response:
-    """Answer with a job and its entity tag."""
+    """Answer with a job and its entity tag, and with *more* members beside those of the job."""
     tagged = {**(headers or {}), "etag": tag_of_job(context, state)}
-    return json_response(whole_job(context, state), status, tagged)
+    return json_response({**whole_job(context, state), **(more or {})}, status, tagged)
 
 
 def whole_job(context: Context, state: JobStateView) -> dict[str, Any]:
@@ -255,7 +256,7 @@ async def activate(request: Request) -> Response:
         "Literal['none', 'one', 'all']", body.choice("catch_up", ("none", "one", "all"), "none")
     )
     request_id = context.service.new_request_id()
-    await context.ask(ResumeRequested(request_id, state.job.name, catch_up))
+    await context.ask(ResumeRequested(request_id, state.key, catch_up))
     return job_response(context, context.find_job(state.job_id))
 
 
@@ -266,7 +267,7 @@ async def deactivate(request: Request) -> Response:
     state = context.find_job(request.path_params["job"])
     event = PauseRequested(
         context.service.new_request_id(),
-        state.job.name,
+        state.key,
         body.text("reason"),
         await _author(request, context, body),
         body.later("until", context.service.clock.now().wall),
@@ -294,7 +295,7 @@ async def trigger(request: Request) -> Response:
         _check_revision(context.find_job(state.job_id), body.text("revision"))
         event = TriggerRequested(
             context.service.new_request_id(),
-            state.job.name,
+            state.key,
             Trigger(body.choice("trigger", (Trigger.MANUAL, Trigger.API), Trigger.API)),
             body.mapping("metadata"),
             body.flag("force"),

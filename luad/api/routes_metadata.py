@@ -50,11 +50,9 @@ async def _write(request: Request, mode: Literal["merge", "patch", "replace"]) -
     state = context.find_whole_job(request.path_params["job"])
     afar.keep_metadata(request, context, state.job)
     wanted = if_match(request, state.version)
-    event = MetadataRequested(
-        context.service.new_request_id(), state.job.name, values, mode, wanted
-    )
+    event = MetadataRequested(context.service.new_request_id(), state.key, values, mode, wanted)
     written = (await context.ask(event)).value
-    after = context.service.job(state.job.name)
+    after = context.service.job(state.key)
     headers = {} if after is None else {"etag": tag_of(after.version)}
     return json_response(written, headers=headers)
 

@@ -37,7 +37,9 @@ class JobStateView(NamedTuple):
     *queued*: runs that are claimed and wait. *stale*: its file is broken, this is the last good
     version. *job* has the metadata as they are now, what was written to them included. *version*
     changes whenever the definition or the metadata do: it is the entity tag. *alert_cause*: why
-    somebody was told of trouble, empty while there is none.
+    somebody was told of trouble, empty while there is none. *holds_name*: the job is found by its name;
+    without it another job has that name, and this one is found by its id. *over_at*: since when a `once`
+    job is over. *gone_at*: since when the job is gone; only its history is there then.
     """
 
     job: Job
@@ -56,11 +58,19 @@ class JobStateView(NamedTuple):
     creation: Creation | None = None
     version: str = ""
     alert_cause: str = ""
+    holds_name: bool = True
+    over_at: Instant | None = None
+    gone_at: Instant | None = None
 
     @property
     def is_dynamic(self) -> bool:
         """Was it made at run time."""
         return self.creation is not None
+
+    @property
+    def key(self) -> str:
+        """The name, or the id of a job that does not hold its name."""
+        return self.job.name if self.holds_name else self.job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +232,10 @@ class Service(Protocol):
 
     def names(self) -> Collection[str]:
         """The names of all installed jobs, in no order; far cheaper than `jobs`."""
+        ...
+
+    def keys(self) -> Collection[str]:
+        """The names of all installed jobs, and the ids of those that do not hold their name."""
         ...
 
     def job(self, name_or_id: str) -> JobStateView | None:

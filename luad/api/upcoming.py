@@ -49,7 +49,7 @@ def upcoming(
             return
         at = fire_at(state.job, state.grid_at, scheduled_for)
         if until is None or at < until:
-            heapq.heappush(heap, (at, state.job.name, Fire(state, scheduled_for, at)))
+            heapq.heappush(heap, (at, state.key, Fire(state, scheduled_for, at)))
 
     for state in states:
         if must_stop():

@@ -27,6 +27,7 @@ from luad.core.model import (
     RunState,
     Schedule,
 )
+from luad.core.names import is_over_for_a_day
 from luad.core.people import Delivery, DeliveryState, Message
 from luad.core.schedule import describe_schedule
 from luad.wire import format_instant
@@ -45,7 +46,7 @@ JOB_MEMBERS: Final = (
     *("schedule_text", "timezone", "tags", "overlap", "catch_up", "timeout_seconds", "retry"),
     *("user_id", "metadata", "revision", "creation", "status", "active", "summary", "alert"),
     *("health", "last_run", "running", "queued", "consecutive_failures", "next_run_at"),
-    *("next_scheduled_for", "pause", "file", "recent_runs"),
+    *("next_scheduled_for", "pause", "file", "recent_runs", "holds_name", "over_at", "gone_at"),
 )
 
 
@@ -130,6 +131,9 @@ def changing_part(state: JobStateView, last: LastRun | None) -> dict[str, Any]:
         "next_scheduled_for": instant(state.next_scheduled_for),
         "pause": None if state.pause is None else pause_view(state.pause),
         "file": file_view(state),
+        "holds_name": state.holds_name,
+        "over_at": instant(state.over_at),
+        "gone_at": instant(state.gone_at),
     }
 
 
@@ -379,12 +383,18 @@ def is_over(state: RunState) -> bool:
     return state in TERMINAL_STATES
 
 
-def job_counts(states: Iterable[JobStateView], lasts: Mapping[str, LastRun]) -> dict[str, int]:
-    """Count jobs by what a person wants to know first. *lasts* is by job id."""
+def job_counts(
+    states: Iterable[JobStateView], lasts: Mapping[str, LastRun], now: Instant
+) -> dict[str, int]:
+    """Count jobs by what a person wants to know first. *lasts* is by job id.
+
+    A job that has been over for more than a day is not counted as failing: nothing of it follows.
+    """
     counts = dict.fromkeys(("total", "active", "paused", "failing", "stale", "completed"), 0)
     for state in states:
         counts["total"] += 1
         counts[state.status.value] += 1
         counts["stale"] += state.stale
-        counts["failing"] += health_of(state, lasts.get(state.job_id)) is JobHealth.FAILING
+        if not is_over_for_a_day(state.over_at, now):
+            counts["failing"] += health_of(state, lasts.get(state.job_id)) is JobHealth.FAILING
     return counts

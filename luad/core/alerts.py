@@ -49,7 +49,7 @@ def ended(state: State, entry: Entry, run: Run, now: Instant) -> None:
         failed_at = (*failed_at, now)[-_MOST_COUNTED:]
         after = replace(before, failed_at=failed_at)
         cause = _cause(policy, entry, run, after)
-        if cause and not before.cause and entry.pause is None:
+        if cause and not before.cause and entry.halt is None:
             after = replace(after, cause=cause)
             _tell_failure(state, entry, policy, after, run, now)
     _save(state, entry, after)
@@ -60,7 +60,7 @@ def missed(state: State, entry: Entry, skip: Skip, row_id: str, now: Instant) ->
     policy = _policy(state, entry)
     if policy is None or AlertCause.MISSED not in policy.also:
         return
-    if entry.alert.cause or entry.pause is not None:
+    if entry.alert.cause or entry.halt is not None:
         return
     after = replace(entry.alert, cause=AlertCause.MISSED.value)
     count = f"at least {skip.count}" if skip.is_count_capped else str(skip.count)
@@ -85,7 +85,7 @@ def stale(state: State, entry: Entry, *, is_stale: bool, now: Instant) -> None:
         return
     name, origin = entry.job.name, entry.wanted.origin
     path = origin.path if origin else "its file"
-    if not before.cause and entry.pause is None:
+    if not before.cause and entry.halt is None:
         after = replace(before, cause=AlertCause.STALE_CONFIG.value)
         lines = [f"{path} is broken; the last good version goes on.", "luad check shows why."]
         _post(state, entry, policy, f"{name}: its file is broken", lines, ("stale", now), now)
@@ -154,7 +154,7 @@ def _tell_failure(
 def _tell_recovery(
     state: State, entry: Entry, policy: AlertPolicy, before: AlertState, run: Run, now: Instant
 ) -> None:
-    if not policy.recovery or entry.pause is not None:
+    if not policy.recovery or entry.halt is not None:
         return
     lines = [f"{run.id} succeeded; it was in trouble because of: {before.cause}."]
     title = f"{entry.job.name} recovered"
@@ -162,7 +162,7 @@ def _tell_recovery(
 
 
 def _tell_mended(state: State, entry: Entry, policy: AlertPolicy | None, now: Instant) -> None:
-    if policy is None or not policy.recovery or entry.pause is not None:
+    if policy is None or not policy.recovery or entry.halt is not None:
         return
     path = entry.wanted.origin.path if entry.wanted.origin else "its file"
     title = f"{entry.job.name} recovered"

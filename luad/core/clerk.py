@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
+from luad.core import names
 from luad.core.events import (
     ChangeRequested,
     Created,
@@ -30,13 +31,15 @@ from luad.core.model import (
     Instant,
     Job,
     JobStatus,
-    Once,
     Overlay,
     Pause,
     Wanted,
 )
 from luad.core.state import Entry, State, is_same_json
 from luad.core.timetable import Alarm
+
+_MOST_OVER: Final = 10_000
+"""So many jobs that are over stay in the list, or as many as there may be dynamic jobs."""
 
 _Refusal = tuple[str, str, str]  # code, message, hint
 
@@ -47,6 +50,7 @@ class Clerk:
     def __init__(self, state: State, jobset: JobSet) -> None:
         self._state = state
         self._jobset = jobset
+        self.most_over = max(_MOST_OVER, state.bounds.max_dynamic_jobs)
 
     # --- making ---
 
@@ -63,16 +67,23 @@ class Clerk:
 
     def _create(self, new: NewJob, now: Instant, cause: str) -> Created:
         name = new.wanted.job.name
+        names.judge(self._state, now)
         entry = self._state.entries.get(name)
+        earlier = entry if entry is not None and entry.makes_room else None
+        if earlier is not None:
+            entry = None
         refusal = self._refusal(new, entry)
         if refusal is not None:
             code, message, hint = refusal
             return Created(name, "refused", "", code, message, hint)
         if entry is None:
+            if earlier is not None:
+                names.give_up(self._state, earlier)
             entry = self._jobset.install(new.wanted, now, cause=cause)
             self._set_pause(entry, new, now)
             self._log("job.created", entry, new.wanted)
-            return Created(name, "created", entry.job_id)
+            earlier_id = earlier.job_id if earlier is not None else ""
+            return Created(name, "created", entry.job_id, earlier_id=earlier_id)
         is_same = entry.job.revision == new.wanted.job.revision
         is_done = entry.status is JobStatus.COMPLETED
         if new.if_exists == "keep" or (is_same and not is_done):
@@ -83,7 +94,7 @@ class Clerk:
     def _replace(self, entry: Entry, new: NewJob, now: Instant) -> None:
         """Let a job begin anew, under its id: the history goes on, everything else is as declared."""
         entry.overlay, entry.alert, entry.consecutive_failures = NO_OVERLAY, NO_ALERT, 0
-        self._state.timetable.cancel_alarm(Alarm("resume", entry.job.name))
+        self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
         entry.pause = entry.open_skip = entry.earlier_skip = None
         self._jobset.redeclare(entry, new.wanted, now)
         self._set_pause(entry, new, now)
@@ -110,11 +121,8 @@ class Clerk:
             if job.user is None or job.user == entry.job.user:
                 return None
             return self._refusal_by_user(job)
-        shadow = self._state.shadowed.get(job.name)
-        if shadow is not None and shadow.origin is not None:  # pragma: no cover - its name is taken
-            return "name_taken", f"`{job.name}` is declared in {shadow.origin.path}", ""
         most = self._state.bounds.max_dynamic_jobs
-        if len(self._state.dynamic) >= most:
+        if self._state.dynamic_count >= most:
             message = f"there are {most} dynamic jobs already, as many as there may be"
             return "too_many_jobs", message, "delete some, or raise dynamic.max_jobs in luad.yaml"
         return self._refusal_by_user(job)
@@ -153,13 +161,22 @@ class Clerk:
                 "look at it again, then repeat the change",
             )
             return
+        standing = entry.standing
+        if not standing.holds_name and standing.displaced is None:
+            self._refuse(
+                event.request_id,
+                "name_taken",
+                f"{entry.job.name} ({entry.job_id}) is over, and another job has its name now",
+                f"change the other job, or make a new one; luad show {entry.job.name}",
+            )
+            return
         user, most = event.job.user, self._state.bounds.max_dynamic_jobs_per_user
         if user != entry.job.user and user and self._state.dynamic_of_user[user] >= most:
             self._refuse(event.request_id, *(self._refusal_by_user(event.job) or ("", "", "")))
             return
         wanted = Wanted(event.job, None, creation=entry.wanted.creation)
         self._jobset.redeclare(entry, wanted, now)
-        self._state.log("job.changed", job=event.job_name)
+        self._state.log("job.changed", job=entry.job.name)
         self._state.out.append(Reply(event.request_id))
 
     def delete(self, event: DeleteRequested, now: Instant) -> None:
@@ -168,24 +185,29 @@ class Clerk:
         if entry is None:
             return
         self._jobset.remove(entry, now)
-        self._state.log("job.deleted", job=event.job_name)
+        self._state.log("job.deleted", job=entry.job.name)
         self._state.out.append(Reply(event.request_id))
 
     def forget(self, event: ForgetCompleted, now: Instant) -> None:
         """Remove what was over long ago."""
-        for name in tuple(self._state.dynamic):
-            entry = self._state.entries[name]
-            schedule = entry.job.schedule
-            if (
-                isinstance(schedule, Once)
-                and schedule.execute_at < event.before
-                and entry.handled_until < event.before
-                and entry.status is JobStatus.COMPLETED
-                and not entry.job.keep
-                and not self._state.runs.open_count(entry.job_id)
-            ):
-                self._state.log("job.forgotten", job=name)
-                self._jobset.remove(entry, now)
+        names.judge(self._state, now)
+        for job_id in tuple(self._state.over):
+            entry = self._state.entries[self._state.names[job_id]]
+            over_at = entry.standing.over_at
+            if entry.makes_room and over_at is not None and over_at < event.before:
+                self._forget(entry, now)
+
+    def make_room(self, now: Instant) -> None:
+        """Remove the jobs that were over first, once too many are over. Their history stays."""
+        too_many = len(self._state.over) - self.most_over
+        if too_many > 0:
+            every = (self._state.entries[self._state.names[each]] for each in self._state.over)
+            for entry in [each for each in every if each.makes_room][:too_many]:
+                self._forget(entry, now)
+
+    def _forget(self, entry: Entry, now: Instant) -> None:
+        self._state.log("job.forgotten", job=entry.job.name)
+        self._jobset.remove(entry, now, JobStatus.COMPLETED)
 
     # --- metadata ---
 
@@ -215,7 +237,7 @@ class Clerk:
 
     def _find(self, request_id: str, name: str, if_match: str | None) -> Entry | None:
         """Return the entry of that name, if it is as *if_match* says; else answer the request."""
-        entry = self._state.entries.get(name)
+        entry = self._state.find(name)
         if entry is None:
             self._refuse(request_id, "not_found", f"no job named `{name}`")
         elif if_match is not None and if_match != entry.version:
@@ -230,7 +252,7 @@ class Clerk:
         return None
 
     def _find_own(self, request_id: str, name: str, if_match: str | None) -> Entry | None:
-        entry = self._state.entries.get(name)
+        entry = self._state.find(name)
         if entry is not None and not entry.wanted.is_dynamic:
             self._refuse(request_id, *_file_owned(entry, f"change the file, or luad pause {name}"))
             return None

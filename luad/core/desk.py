@@ -6,7 +6,6 @@ Room rule: every request gets exactly one `Reply`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from luad.core import alerts
 from luad.core.events import (
@@ -32,12 +31,11 @@ from luad.core.model import (
     RunState,
     Trigger,
 )
+from luad.core.names import PAUSED_BY_LUAD, is_over
 from luad.core.policy import Start, pauses_after
 from luad.core.schedule import occurrences
 from luad.core.state import Entry, State
 from luad.core.timetable import Alarm
-
-PAUSED_BY_LUAD: Final = "luad"
 
 
 class Desk:
@@ -51,7 +49,7 @@ class Desk:
     def _find(self, request_id: str, name: str, *, to_start: bool = False) -> Entry | None:
         """Return the entry of that name; without one, answer the request. So it is while draining when
         the request is *to_start* something; runs that are still to end may ask for everything else."""
-        entry = self._state.entries.get(name)
+        entry = self._state.find(name)
         if to_start and self._state.is_draining:
             self._refuse(request_id, "draining", "luad is shutting down and starts nothing more")
             return None
@@ -92,7 +90,9 @@ class Desk:
 
     def retry(self, event: RetryRequested, now: Instant) -> None:
         """Run the occurrence of an ended run again."""
-        entry = self._find(event.request_id, event.run.job_name, to_start=True)
+        own = self._state.by_id(event.run.job_id)  # else a job of the same name that came after it
+        name = event.run.job_name if own is None else own.key
+        entry = self._find(event.request_id, name, to_start=True)
         if entry is None:
             return
         start = self._ledger.may_start(entry)
@@ -134,12 +134,13 @@ class Desk:
         self._state.out.append(Reply(event.request_id))
 
     def _start_pause(self, entry: Entry, pause: Pause) -> None:
-        name = entry.job.name
+        alarm = Alarm("resume", entry.key)
         entry.pause = pause
         self._state.touch(entry)
-        self._state.timetable.cancel_alarm(Alarm("resume", name))
+        self._state.timetable.cancel_alarm(alarm)
         if pause.until is not None:
-            self._state.timetable.set_alarm(Alarm("resume", name), pause.until)
+            self._state.timetable.set_alarm(alarm, pause.until)
+        name = entry.job.name
         self._state.log(
             "job.paused", job=name, reason=pause.reason, author=pause.author, until=pause.until
         )
@@ -149,11 +150,21 @@ class Desk:
         entry = self._find(event.request_id, event.job_name)
         if entry is None:
             return
+        displaced = entry.standing.displaced
+        if displaced is not None:
+            self._refuse(
+                event.request_id,
+                "conflict",
+                f"{entry.job.name} ({entry.job_id}) is paused: {displaced.reason}",
+                "the job goes on when the file no longer declares that name; rename the job in the file, "
+                f"or remove this one: luad delete {entry.job_id}",
+            )
+            return
         if entry.pause is None and not entry.job.enabled:
             self._refuse(
                 event.request_id,
                 "conflict",
-                f"{event.job_name} is switched off in its file (`enabled: false`)",
+                f"{entry.job.name} is switched off in its file (`enabled: false`)",
                 "change the file; luad loads it as soon as it is saved",
             )
             return
@@ -171,9 +182,8 @@ class Desk:
         entry.pause = entry.open_skip = entry.earlier_skip = None
         entry.consecutive_failures = 0  # else the next failure would pause it again at once
         self._state.touch(entry)
-        self._state.timetable.cancel_alarm(Alarm("resume", entry.job.name))
+        self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
         if entry.handled_until > now:  # the clock went back meanwhile
-            self._state.timetable.discard(entry.job.name)
             self._state.follow_clock_back(entry, now)
             self._state.arm(entry)
         count = sum(skip.count for skip in skips)
@@ -195,8 +205,8 @@ class Desk:
         """Count failures in a row, once a run is over."""
         if run is None or run.state is RunState.CANCELLED:
             return
-        entry = self._state.entries.get(run.job_name)
-        if entry is None or entry.job_id != run.job_id:
+        entry = self._state.by_id(run.job_id)
+        if entry is None:
             return  # its job is gone; another one of that name has nothing to do with it
         failures = 0 if run.state is RunState.SUCCEEDED else entry.consecutive_failures + 1
         if failures != entry.consecutive_failures:
@@ -206,12 +216,11 @@ class Desk:
         if failures and pauses_after(entry.job, failures) and entry.pause is None:
             reason = f"{failures} failures in a row, the last in {run.id}"
             self._start_pause(entry, Pause(now, reason, PAUSED_BY_LUAD))
-        if not failures and leaves_after_success(entry, self._state.runs.open_count(entry.job_id)):
+        if not failures and leaves_after_success(self._state, entry):
             self._state.log("job.done", job=entry.job.name, run_id=run.id)
-            self._jobset.remove(entry, now)
+            self._jobset.remove(entry, now, JobStatus.COMPLETED)
 
 
-def leaves_after_success(entry: Entry, open_count: int) -> bool:
+def leaves_after_success(state: State, entry: Entry) -> bool:
     """Say whether a job has done what it was made for: its history stays, the job does not."""
-    is_done = entry.status is JobStatus.COMPLETED and not open_count
-    return is_done and entry.wanted.is_dynamic and not entry.job.keep
+    return entry.wanted.is_dynamic and not entry.job.keep and is_over(state, entry)

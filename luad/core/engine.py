@@ -7,12 +7,12 @@ their order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 
 from luad.core.clerk import Clerk
 from luad.core.clockwork import ClockWatch
-from luad.core.desk import PAUSED_BY_LUAD, Desk
+from luad.core.desk import Desk
 from luad.core.events import (
     AttemptEnded,
     AttemptStarted,
@@ -49,6 +49,7 @@ from luad.core.model import (
     Skip,
     Wanted,
 )
+from luad.core.names import PAUSED_BY_LUAD, judge, judge_restored
 from luad.core.plan import Plan
 from luad.core.policy import Due, due_until, is_on_time, last_fired, skip_range
 from luad.core.runs import OpenRuns
@@ -94,12 +95,14 @@ class Engine:
                 progress.pause,
                 overlay=progress.overlay,
                 alert=progress.alert,
+                standing=row.standing,
             )
             entry.earlier_skip = _skipped_since_pause(entry)
             if is_behind:
                 self._state.follow_clock_back(entry, now.wall)
             self._state.add(entry)
         self._state.runs.restore(before.open_runs, self._state.timetable)
+        judge_restored(self._state)
 
     def handle(self, events: Sequence[Event], now: Now) -> list[Effect]:
         """Take in what has happened by *now* and return what follows, in order."""
@@ -117,6 +120,8 @@ class Engine:
         for event in events:
             self._handle_event(event, now.wall)
         self._state.runs.dispatch()
+        judge(self._state, now.wall)
+        self._clerk.make_room(now.wall)
         return self._state.take_effects()
 
     def next_wake_up(self) -> Instant | None:
@@ -129,12 +134,18 @@ class Engine:
 
     @property
     def entries(self) -> Mapping[str, Entry]:
-        """The installed jobs by name; not to be changed."""
+        """The installed jobs by key, which is the name, or the id of one that does not hold its name;
+        not to be changed."""
         return self._state.entries
 
-    def name_of(self, job_id: str) -> str | None:
-        """Return the name of the installed job of that id."""
-        return self._state.names.get(job_id)
+    def find(self, name_or_id: str) -> Entry | None:
+        """Return the installed job that holds that name, or has that id."""
+        return self._state.find(name_or_id)
+
+    @property
+    def nameless(self) -> Mapping[str, Collection[str]]:
+        """The ids of the jobs that do not hold their name, by that name; not to be changed."""
+        return self._state.nameless
 
     @property
     def runs(self) -> OpenRuns:
@@ -151,21 +162,16 @@ class Engine:
         return self._jobset.plan(wanted)
 
     @property
-    def shadowed(self) -> Mapping[str, Wanted]:
-        """The static jobs whose names dynamic ones had first; not to be changed."""
-        return self._state.shadowed
-
-    @property
     def dynamic_count(self) -> int:
         """How many of the installed jobs are dynamic."""
         return len(self._state.dynamic)
 
     def next_occurrence_of(self, name: str) -> Occurrence | None:
         """Return the occurrence a job waits for; None while it is paused or when there is none."""
-        entry = self.entries.get(name)
+        entry = self._state.find(name)
         if entry is None or entry.status is not JobStatus.ACTIVE:
             return None
-        return self._state.timetable.pending(name)
+        return self._state.timetable.pending(entry.key)
 
     # --- events ---
 
@@ -296,7 +302,7 @@ class Engine:
                 entry.handled_until += shift
                 entry.open_skip = entry.earlier_skip = None
                 self._state.touch(entry)
-            elif step_ms < 0 and entry.pause is None:  # a paused one has its rows already
+            elif step_ms < 0 and entry.halt is None:  # a paused one has its rows already
                 self._state.follow_clock_back(entry, now)
             if self._state.is_loaded:
                 self._state.arm(entry)

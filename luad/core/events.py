@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from luad.core.model import (
+    IN_FORCE,
     JSON,
     NO_ALERT,
     NO_OVERLAY,
@@ -21,12 +22,14 @@ from luad.core.model import (
     Ending,
     Instant,
     Job,
+    JobStatus,
     Origin,
     Overlay,
     Pause,
     ProcessIdentity,
     Run,
     Skip,
+    Standing,
     Trigger,
     Wanted,
 )
@@ -157,7 +160,8 @@ class CreateRequested:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What became of one `NewJob`. *error* is a code of the HTTP table when it was `refused`."""
+    """What became of one `NewJob`. *error* is a code of the HTTP table when it was `refused`.
+    *earlier_id*: the job of that name that is over, and made room for a new one."""
 
     job_name: str
     outcome: Literal["created", "kept", "replaced", "refused"]
@@ -165,6 +169,7 @@ class Created:
     error: str | None = None
     message: str = ""
     hint: str = ""
+    earlier_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,15 +261,20 @@ class InstallJob:
     origin: Origin | None
     at: Instant
     creation: Creation | None = None
+    holds_name: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveJob:
-    """A job is out of force; its history stays."""
+    """A job is out of force; its history stays. *status*: `deleted`, or `completed` when the job left
+    by itself. *origin* and *creation* tell where it came from."""
 
     job_id: str
     job_name: str
     at: Instant
+    status: JobStatus = JobStatus.DELETED
+    origin: Origin | None = None
+    creation: Creation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +292,15 @@ class SaveProgress:
     pause: Pause | None
     overlay: Overlay = NO_OVERLAY
     alert: AlertState = NO_ALERT
+
+
+@dataclass(frozen=True, slots=True)
+class SaveStanding:
+    """How a job stands among the others has changed. A job that takes a name takes it from any other."""
+
+    job_id: str
+    job_name: str
+    standing: Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +359,7 @@ Record: TypeAlias = (
     InstallJob
     | RemoveJob
     | SaveProgress
+    | SaveStanding
     | ClaimRun
     | SaveRun
     | RecordSkip
@@ -420,6 +440,7 @@ class StoredJob:
     installed_at: Instant
     progress: SaveProgress
     creation: Creation | None = None
+    standing: Standing = IN_FORCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from luad.core import alerts
+from luad.core import alerts, names
 from luad.core.events import ConfigLoaded, InstallJob, RemoveJob, Reply
 from luad.core.ids import make_id
 from luad.core.ledger import Ledger
-from luad.core.model import Instant, Interval, Job, Once, Reason, RunState, Trigger, Wanted
+from luad.core.model import (
+    Instant,
+    Interval,
+    Job,
+    JobStatus,
+    Once,
+    Reason,
+    RunState,
+    Trigger,
+    Wanted,
+)
 from luad.core.plan import Plan, make_plan
 from luad.core.policy import is_too_late
 from luad.core.state import Entry, State
@@ -33,15 +43,12 @@ class JobSet:
         """Make *event.wanted* the installed set of static jobs, and answer whoever asked for it."""
         is_first, self._state.is_loaded = not self._state.is_loaded, True
         plan = self.plan(event.wanted)
-        dynamic = self._state.dynamic
-        self._state.shadowed = {
-            name: each for name, each in event.wanted.items() if name in dynamic
-        }
         for name in plan.remove:
             self.remove(self._state.entries[name], now)
         for change in plan.replace:
             self._replace(self._state.entries[change.name], change.new, now, is_first=is_first)
         for wanted in plan.add:
+            self._clear_name(wanted, now)
             self.install(wanted, now)
         for name in plan.keep:
             entry = self._state.entries[name]
@@ -51,9 +58,10 @@ class JobSet:
             if is_first:
                 self._state.arm(entry)
         if is_first:
-            for name in dynamic:
-                self._state.arm(self._state.entries[name])
+            for key in self._state.dynamic:
+                self._state.arm(self._state.entries[key])
             self._cancel_leftovers(now)
+        names.look_after_the_displaced(self._state)
         self._state.log(
             "config.installed",
             added=len(plan.add),
@@ -67,16 +75,23 @@ class JobSet:
         self._state.runs.may_start = not self._state.is_draining
 
     def plan(self, wanted: Mapping[str, Wanted]) -> Plan:
-        """Say what a load of *wanted* would do. A name that a dynamic job has stays with it."""
-        dynamic = self._state.dynamic
+        """Say what a load of *wanted* would do. A name that a dynamic job has is taken from it."""
         installed = {
             name: each.wanted
             for name, each in self._state.entries.items()
             if not each.wanted.is_dynamic
         }
-        if dynamic:
-            wanted = {name: each for name, each in wanted.items() if name not in dynamic}
         return make_plan(installed, wanted)
+
+    def _clear_name(self, wanted: Wanted, now: Instant) -> None:
+        """Take the name of a file's job that is new from the dynamic job that holds it."""
+        holder = self._state.entries.get(wanted.job.name)
+        if holder is None:
+            return
+        if holder.makes_room:
+            names.give_up(self._state, holder)
+        else:
+            names.displace(self._state, holder, wanted.origin, now)
 
     def install(self, wanted: Wanted, now: Instant, *, cause: str = "") -> Entry:
         """Take in a job that is new. *cause* tells two jobs of one name and instant apart."""
@@ -101,13 +116,12 @@ class JobSet:
             handled_until = _before_first(new.job, now)
         elif old.enabled:
             return
-        self._state.timetable.discard(new.job.name)
         entry.handled_until = handled_until
         self._state.arm(entry)
 
     def _replace(self, entry: Entry, new: Wanted, now: Instant, *, is_first: bool) -> None:
         old = entry.job
-        self._state.timetable.discard(old.name)
+        self._state.timetable.discard(entry.key)
         if old.schedule != new.job.schedule or old.enabled != new.job.enabled:
             missed = (RunState.MISSED, Reason.DOWNTIME)
             self._ledger.settle(
@@ -118,7 +132,9 @@ class JobSet:
             entry.open_skip = entry.earlier_skip = None
         self._state.redeclare(entry, new)
         self._state.touch(entry)
-        self._state.out.append(InstallJob(entry.job_id, new.job, new.origin, now, new.creation))
+        has_name = entry.standing.holds_name
+        record = InstallJob(entry.job_id, new.job, new.origin, now, new.creation, has_name)
+        self._state.out.append(record)
         self._state.arm(entry)
         if not new.stale:
             alerts.stale(self._state, entry, is_stale=False, now=now)
@@ -151,22 +167,23 @@ class JobSet:
             ):
                 self._state.runs.cancel(run, Reason.DOWNTIME, now, self._state.timetable)
 
-    def remove(self, entry: Entry, now: Instant) -> None:
+    def remove(self, entry: Entry, now: Instant, status: JobStatus = JobStatus.DELETED) -> None:
         """Take a job out; what runs may end, nothing of it starts any more.
 
-        A static job that had to give way to a dynamic one of its name comes into force.
+        A dynamic job that had to give its name to this one goes on. *status* is shown of the job from
+        now on: `deleted`, or `completed` when it left by itself.
         """
-        name = entry.job.name
+        name, key, made = entry.job.name, entry.key, entry.wanted
         self._ledger.settle(entry, RunState.SKIPPED, Reason.REMOVED, now)
-        self._state.timetable.discard(name)
-        self._state.timetable.cancel_alarm(Alarm("resume", name))
+        self._state.timetable.discard(key)
+        self._state.timetable.cancel_alarm(Alarm("resume", key))
         self._state.forget(entry)
         for run in self._state.runs.of_job(entry.job_id):
             if run.state is not RunState.RUNNING:  # what runs may end; nothing new starts
                 self._state.runs.cancel(run, Reason.REMOVED, now, self._state.timetable)
-        self._state.out.append(RemoveJob(entry.job_id, name, now))
-        if (heir := self._state.shadowed.pop(name, None)) is not None:
-            self.install(heir, now, cause=entry.job_id)
+        record = RemoveJob(entry.job_id, name, now, status, made.origin, made.creation)
+        self._state.out.append(record)
+        names.fall_to_heir(self._state, name)
 
 
 def _before_first(job: Job, now: Instant) -> Instant:

@@ -27,7 +27,7 @@ class Ledger:
             return
         entry.handled_until = due.handled_until
         self._state.touch(entry)
-        if entry.pause is not None:
+        if entry.halt is not None:
             self._skip_paused(entry, due, now)
             return
         entry.open_skip = None

@@ -264,12 +264,30 @@ class Pause:
     until: Instant | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a job stands among the others.
+
+    *holds_name*: the job is found by its name; a job that does not hold it is found by its id alone.
+    *over_at*: since when a `once` job is over, which means that no occurrence can follow and no run is
+    open. *displaced*: the pause of a dynamic job whose name a file declares.
+    """
+
+    holds_name: bool = True
+    over_at: Instant | None = None
+    displaced: Pause | None = None
+
+
+IN_FORCE: Final = Standing()
+
+
 class JobStatus(StrEnum):
     """Is the job scheduled at all."""
 
     ACTIVE = "active"
     PAUSED = "paused"
     COMPLETED = "completed"  # a `once` that has fired
+    DELETED = "deleted"  # it is gone; only its history is there
 
 
 class JobHealth(StrEnum):

@@ -38,6 +38,7 @@ class OpenRuns:
     ) -> None:
         self.slots = Slots(capacity)
         self.may_start = False
+        self.touched: dict[str, None] = {}  # job ids whose open runs have become more or fewer
         self._job_in_force = job_in_force
         self._out = out
         self._runs: dict[str, Run] = {}
@@ -71,6 +72,7 @@ class OpenRuns:
 
     def claim(self, run: Run, job: Job, *, behind_others: bool = False) -> Run:
         """Take *run* in: start it, or let it wait for a slot or for the job's other runs."""
+        self.touched[run.job_id] = None
         self._of_job.setdefault(run.job_id, {})[run.id] = None
         if behind_others:
             self._blocked.setdefault(run.job_id, []).append(run.id)
@@ -238,6 +240,7 @@ class OpenRuns:
         self._forget(run)
 
     def _forget(self, run: Run) -> None:
+        self.touched[run.job_id] = None
         del self._runs[run.id]
         self._stopping.pop(run.id, None)
         self.slots.free(run.id, run.job_name)

@@ -11,8 +11,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
-from luad.core.events import Effect, Log, SaveProgress
+from luad.core.events import Effect, Log, SaveProgress, SaveStanding
 from luad.core.model import (
+    IN_FORCE,
     JSON,
     NO_ALERT,
     NO_OVERLAY,
@@ -29,6 +30,7 @@ from luad.core.model import (
     Run,
     Schedule,
     Skip,
+    Standing,
     Wanted,
 )
 from luad.core.runs import OpenRuns
@@ -50,12 +52,39 @@ class Entry:
     earlier_skip: Skip | None = None  # what was skipped by the same pause before a restart
     overlay: Overlay = NO_OVERLAY
     alert: AlertState = NO_ALERT
+    standing: Standing = IN_FORCE
     _merged: tuple[Job, Overlay, Job] | None = field(default=None, repr=False)
 
     @property
     def job(self) -> Job:
         """The definition in force."""
         return self.wanted.job
+
+    @property
+    def key(self) -> str:
+        """The name, or the id of a job that does not hold its name. No name looks like an id."""
+        return self.wanted.job.name if self.standing.holds_name else self.job_id
+
+    @property
+    def halt(self) -> Pause | None:
+        """The pause that keeps occurrences from running: the job's own, or that of its displacement."""
+        return self.standing.displaced or self.pause
+
+    @property
+    def counts_for_quotas(self) -> bool:
+        """Say whether the job counts as one of the dynamic jobs that there may be."""
+        return self.wanted.is_dynamic and not self.makes_room
+
+    @property
+    def can_be_over(self) -> bool:
+        """Say whether the job is a `once`, or was one when it was judged the last time."""
+        return isinstance(self.job.schedule, Once) or self.standing.over_at is not None
+
+    @property
+    def makes_room(self) -> bool:
+        """Say whether the job gives its name to the next one: it is over, and is not to be kept."""
+        is_over = self.standing.over_at is not None
+        return is_over and self.wanted.is_dynamic and not self.job.keep
 
     @property
     def current(self) -> Job:
@@ -84,7 +113,7 @@ class Entry:
         schedule = self.job.schedule
         if isinstance(schedule, Once) and self.handled_until >= schedule.execute_at:
             return JobStatus.COMPLETED
-        is_paused = self.pause is not None or not self.job.enabled
+        is_paused = self.halt is not None or not self.job.enabled
         return JobStatus.PAUSED if is_paused else JobStatus.ACTIVE
 
 
@@ -115,17 +144,19 @@ class Bounds:
 class State:
     """Everything mutable of one engine. *out* collects the effects of the batch in hand.
 
-    *dynamic* holds the names of the dynamic jobs, *shadowed* the static jobs that are not in force
-    because a dynamic one had the name first.
+    *entries* are by key (`Entry.key`), and so is *dynamic*. *nameless* holds, by name, the ids of the jobs
+    that do not hold it. *over* holds the ids of the jobs that are over, the earliest first.
     """
 
     def __init__(self, bounds: Bounds, now: Instant) -> None:
         self.bounds = bounds
         self.entries: dict[str, Entry] = {}
-        self.names: dict[str, str] = {}  # by job id
+        self.names: dict[str, str] = {}  # keys by job id
         self.dynamic: dict[str, None] = {}
+        self.dynamic_count = 0
         self.dynamic_of_user: Counter[str] = Counter()
-        self.shadowed: dict[str, Wanted] = {}
+        self.nameless: dict[str, dict[str, None]] = {}
+        self.over: dict[str, None] = {}
         self.timetable = Timetable(now)
         self.out: list[Effect] = []
         self.runs = OpenRuns(bounds.capacity, self.job_in_force, self.out)
@@ -133,19 +164,48 @@ class State:
         self.is_loaded = False
         self.is_draining = False
         self._dirty: dict[str, Entry] = {}
+        self._unjudged: dict[str, Entry] = {}
+
+    def find(self, name_or_id: str) -> Entry | None:
+        """Return the job that holds that name, or has that id."""
+        entry = self.entries.get(name_or_id)
+        return self.by_id(name_or_id) if entry is None else entry
+
+    def by_id(self, job_id: str) -> Entry | None:
+        """Return the job of that id."""
+        key = self.names.get(job_id)
+        return None if key is None else self.entries[key]
 
     def job_in_force(self, run: Run) -> Job | None:
         """Return the definition that holds for *run* now; None once its job is removed."""
-        entry = self.entries.get(run.job_name)
-        return entry.current if entry and entry.job_id == run.job_id else None
+        entry = self.by_id(run.job_id)
+        return None if entry is None else entry.current
 
     def add(self, entry: Entry) -> None:
         """Take a job in."""
-        self.entries[entry.job.name] = entry
-        self.names[entry.job_id] = entry.job.name
+        key = entry.key
+        self.entries[key] = entry
+        self.names[entry.job_id] = key
+        if not entry.standing.holds_name:
+            self.nameless.setdefault(entry.job.name, {})[entry.job_id] = None
+        if entry.standing.over_at is not None:
+            self.over[entry.job_id] = None
         if entry.wanted.is_dynamic:
-            self.dynamic[entry.job.name] = None
-            self._count(entry.job, 1)
+            self.dynamic[key] = None
+            self._count(entry, 1)
+
+    def set_standing(self, entry: Entry, standing: Standing) -> None:
+        """Give *entry* another standing, and with it another key where it takes or loses its name."""
+        is_loaded, old_key = self.is_loaded, entry.key
+        self.timetable.cancel_alarm(Alarm("resume", old_key))
+        self.timetable.discard(old_key)
+        self._take_out(entry)
+        entry.standing = standing
+        assert entry.key not in self.entries, f"{entry.key} is in force already"
+        self.add(entry)
+        self.out.append(SaveStanding(entry.job_id, entry.job.name, standing))
+        if is_loaded:
+            self.arm(entry)
 
     def redeclare(self, entry: Entry, wanted: Wanted) -> None:
         """Give a job another definition of the same name.
@@ -155,29 +215,35 @@ class State:
         old, new = entry.job, wanted.job
         if entry.overlay is not NO_OVERLAY and old is not new:
             entry.overlay = _kept(entry.overlay, old, new)
-        if entry.wanted.is_dynamic and old.user != new.user:
-            self._count(old, -1)
-            self._count(new, 1)
+        self._count(entry, -1)
         entry.wanted = wanted
+        self._count(entry, 1)
 
-    def _count(self, job: Job, step: int) -> None:
-        if job.user is None:
+    def _count(self, entry: Entry, step: int) -> None:
+        if not entry.counts_for_quotas:
             return
-        self.dynamic_of_user[job.user] += step
-        if not self.dynamic_of_user[job.user]:
-            del self.dynamic_of_user[job.user]
+        self.dynamic_count += step
+        user = entry.job.user
+        if user is None:
+            return
+        self.dynamic_of_user[user] += step
+        if not self.dynamic_of_user[user]:
+            del self.dynamic_of_user[user]
 
     def arm(self, entry: Entry) -> None:
         """Put a job on the timetable, where it waits for what comes after `handled_until`."""
+        key = entry.key
+        self.timetable.discard(key)
         if entry.job.enabled:
-            self.timetable.add(entry.job, entry.grid_at, entry.handled_until)
-            self.tell_if_stuck(entry.job.name, entry.job.schedule)
+            self.timetable.add(entry.job, entry.grid_at, entry.handled_until, key)
+            self.tell_if_stuck(key, entry.job.schedule)
         if entry.pause is not None and entry.pause.until is not None:
-            self.timetable.set_alarm(Alarm("resume", entry.job.name), entry.pause.until)
+            self.timetable.set_alarm(Alarm("resume", key), entry.pause.until)
 
-    def tell_if_stuck(self, name: str, schedule: Schedule) -> None:
+    def tell_if_stuck(self, key: str, schedule: Schedule) -> None:
         """A cron line always has a next time: one for which none is found will not run any more."""
-        if isinstance(schedule, Cron) and self.timetable.pending(name) is None:
+        if isinstance(schedule, Cron) and self.timetable.pending(key) is None:
+            name = self.entries[key].job.name
             self.log("job.stuck", level="error", job=name, error="no next time is found")
 
     def follow_clock_back(self, entry: Entry, now: Instant) -> None:
@@ -195,16 +261,40 @@ class State:
 
     def touch(self, entry: Entry) -> None:
         """Let the progress of *entry* be saved with this batch."""
-        self._dirty[entry.job.name] = entry
+        self._dirty[entry.job_id] = entry
+        if entry.can_be_over:
+            self._unjudged[entry.job_id] = entry
+
+    def take_unjudged(self) -> list[Entry]:
+        """Return the jobs of which it must be found out anew whether they are over."""
+        for job_id in self.runs.touched:
+            entry = self.by_id(job_id)
+            if entry is not None and entry.can_be_over:
+                self._unjudged[job_id] = entry
+        self.runs.touched.clear()
+        found = list(self._unjudged.values())
+        self._unjudged.clear()
+        return found
 
     def forget(self, entry: Entry) -> None:
         """Take a removed job out."""
-        del self.entries[entry.job.name]
+        self._take_out(entry)
+        self._dirty.pop(entry.job_id, None)
+        self._unjudged.pop(entry.job_id, None)
+
+    def _take_out(self, entry: Entry) -> None:
+        key = entry.key
+        del self.entries[key]
         del self.names[entry.job_id]
+        self.over.pop(entry.job_id, None)
+        if not entry.standing.holds_name:
+            others = self.nameless[entry.job.name]
+            del others[entry.job_id]
+            if not others:
+                del self.nameless[entry.job.name]
         if entry.wanted.is_dynamic:
-            del self.dynamic[entry.job.name]
-            self._count(entry.job, -1)
-        self._dirty.pop(entry.job.name, None)
+            del self.dynamic[key]
+            self._count(entry, -1)
 
     def log(self, event: str, *, level: str = "info", **fields: object) -> None:
         """Put one line about one decision into the batch."""

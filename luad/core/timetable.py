@@ -67,13 +67,15 @@ class Timetable:
         self._groups: dict[Hashable, Group] = {}
         self._group_of: dict[str, Group] = {}
 
-    def add(self, job: Job, grid_at: Instant, after: Instant) -> None:
-        """Put *job* in; its next occurrence is the first one after *after*.
+    def add(self, job: Job, grid_at: Instant, after: Instant, name: str = "") -> None:
+        """Put *job* in; its next occurrence is the first one after *after*. *name* is its key here,
+        by default its own name.
 
         A group waits for the earliest occurrence that any member waits for; a member that is ahead
         of it is expected to let that one pass.
         """
-        assert job.name not in self._group_of, f"{job.name} is on the timetable already"
+        name = name or job.name
+        assert name not in self._group_of, f"{name} is on the timetable already"
         key = schedule_key(job, grid_at)
         group = self._groups.get(key)
         if group is None:
@@ -81,8 +83,8 @@ class Timetable:
             self.rearm(group, after)
         elif after < group.after:
             self.rearm(group, after)
-        group.add(job.name)
-        self._group_of[job.name] = group
+        group.add(name)
+        self._group_of[name] = group
 
     def discard(self, name: str) -> None:
         """Take a job out; one that is not in is fine."""

@@ -13,6 +13,7 @@ from luad import __version__
 from luad.clock import elapsed_ms
 from luad.core.events import DrainRequested, Ticked
 from luad.core.model import JobStatus
+from luad.core.names import is_over_for_a_day
 from luad.daemon.orphans import Orphans, describe_orphans
 from luad.store.files import LOCK
 from luad.wire import format_instant
@@ -90,7 +91,8 @@ async def status_line(daemon: Daemon) -> str:
         count += 1
         if count % _LOOKED_AT_ONCE == 0:
             await asyncio.sleep(0)
-        failing += entry.consecutive_failures > 0
+        if not is_over_for_a_day(entry.standing.over_at, daemon.clock.now().wall):
+            failing += entry.consecutive_failures > 0
         paused += entry.status is JobStatus.PAUSED
         stale += entry.wanted.stale
         following = daemon.engine.next_occurrence_of(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from luad.daemon.gone import Gone
-from luad.daemon.recovery import LeftOut, taken_names
+from luad.daemon.recovery import LeftOut, displaced_jobs
 from luad.daemon.reload import Reading, log_fields
 
 if TYPE_CHECKING:
@@ -45,15 +45,17 @@ class Mistakes:
 
     def aside(self, reading: Reading) -> tuple[Problem, ...]:
         """What is wrong with *reading*, be it in force or not."""
-        taken = taken_names(self._engine.entries, reading.loaded.wanted)
-        return (*reading.problems, *taken, *reading.people.problems)
+        wanted = reading.loaded.wanted
+        displaced = displaced_jobs(self._engine, wanted, wanted)
+        return (*reading.problems, *displaced, *reading.people.problems)
 
     def of_files(self, reading: Reading | None) -> tuple[Problem, ...]:
         """What is wrong with the files, which *reading* was the last of, and with what they name."""
         entries = self._engine.entries
+        wanted = reading.loaded.wanted if reading else {}
         return (
             *(reading.problems if reading else ()),
-            *taken_names(entries, self._engine.shadowed),
+            *displaced_jobs(self._engine, wanted, tuple(self._engine.nameless)),
             *self._directory.problems(entries),
         )
 

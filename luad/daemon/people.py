@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from luad.config.people import person_from_body, unknown_users
 from luad.core.clerk import merge_patch
 from luad.core.people import Person
-from luad.errors import ConflictError, NotFoundError, Problem, ValidationError
+from luad.errors import ConflictError, NotFoundError, Problem, Severity, ValidationError
 
 if TYPE_CHECKING:
     from luad.clock import Clock
@@ -62,7 +62,7 @@ class Directory:
         self._merge()
 
     def _merge(self) -> None:
-        self._all = dict(sorted({**self._static, **self._dynamic}.items()))
+        self._all = dict(sorted({**self._dynamic, **self._static}.items()))
         self._tell(self._all.values())
 
     def problems(self, entries: Mapping[str, Entry] | None = None) -> tuple[Problem, ...]:
@@ -72,10 +72,13 @@ class Directory:
             origin = self._static[user_id].origin
             assert origin is not None, "a static person stands in a file"
             message = (
-                f"the user `{user_id}` was added at run time already, and that one is in force"
+                f"the user `{user_id}` was added at run time too; the one of the file is in force"
             )
-            hint = f"luad users remove {user_id}, or give this one another id"
-            found.append(Problem(origin.path, origin.line, 1, "LU402", message, hint))
+            hint = f"luad users remove {user_id} removes the other one; or give this one another id"
+            severity = Severity.WARNING
+            found.append(
+                Problem(origin.path, origin.line, 1, "LU402", message, hint, severity=severity)
+            )
         wanted = {
             name: entry.wanted
             for name, entry in (entries or {}).items()
@@ -141,7 +144,8 @@ class Directory:
     async def remove(self, user_id: str) -> None:
         """Remove somebody added at run time, their data too."""
         async with self._writing:
-            self._own(user_id)
+            if user_id not in self._dynamic:  # where a file has the id too, the file's user stays
+                self._own(user_id)
             await self._store.people.remove(user_id)
             self._dynamic.pop(user_id, None)
             self._merge()

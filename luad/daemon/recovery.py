@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from luad.core.events import AttemptEnded, Event, RemoveJob, Restored, StoredJob
 from luad.core.model import Ending, EndKind, Instant, Job, RunError, RunState
-from luad.errors import Problem
+from luad.errors import Problem, Severity
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from luad.core.model import ProcessIdentity, Wanted
+    from luad.core.engine import Engine
+    from luad.core.model import Creation, Origin, ProcessIdentity, Wanted
     from luad.core.state import Entry
     from luad.logs import Logging
     from luad.store import Store
@@ -132,17 +133,31 @@ def lost_attempts(
     return events
 
 
-def taken_names(entries: Mapping[str, Entry], wanted: Mapping[str, Wanted]) -> list[Problem]:
-    """Say which of the *wanted* static jobs have names that dynamic jobs had first."""
-    problems = []
-    for name, each in wanted.items():
-        made = entries[name].wanted.creation if name in entries else None
-        origin = each.origin
-        if made is None or origin is None:
-            continue
-        by = f" by {made.author}" if made.author else ""
-        message = f"duplicate job name `{name}`: a dynamic job has it, made{by} at "
-        message += format_instant(made.at)
-        hint = f"luad delete {name}, or rename this one; until then it is not in force"
-        problems.append(Problem(origin.path, origin.line, 1, "LU402", message, hint, job=name))
-    return problems
+def displaced_jobs(
+    engine: Engine, wanted: Mapping[str, Wanted], names: Iterable[str]
+) -> list[Problem]:
+    """Return a warning for each dynamic job that has one of *names*, which *wanted* declares too."""
+    return [
+        _displaced(entry, made, origin)
+        for name in names
+        if name in wanted and (origin := wanted[name].origin) is not None
+        for key in (name, *engine.nameless.get(name, ()))
+        if (entry := engine.find(key)) is not None
+        and (made := entry.wanted.creation) is not None
+        and not entry.makes_room
+    ]
+
+
+def _displaced(entry: Entry, made: Creation, origin: Origin) -> Problem:
+    by = f" by {made.author}" if made.author else ""
+    return Problem(
+        origin.path,
+        origin.line,
+        1,
+        "LU402",
+        f"duplicate job name `{entry.job.name}`: the dynamic job {entry.job_id}, made{by} at "
+        f"{format_instant(made.at)}, has it too; that one is paused, the file's job is in force",
+        f"rename this one, and the dynamic job goes on; or remove that: luad delete {entry.job_id}",
+        severity=Severity.WARNING,
+        job=entry.job.name,
+    )

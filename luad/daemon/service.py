@@ -114,21 +114,28 @@ class DaemonService:
     def jobs(self) -> Sequence[JobStateView]:
         """Every installed job, in order of names."""
         entries = self._engine.entries
-        return [self._view(entries[name]) for name in sorted(entries)]
+        if not self._engine.nameless:
+            return [self._view(entries[name]) for name in sorted(entries)]
+        return [self._view(each) for each in sorted(entries.values(), key=_place)]
 
     def names(self) -> Collection[str]:
         """The names of all installed jobs, in no order."""
+        entries = self._engine.entries
+        if not self._engine.nameless:
+            return entries.keys()
+        return [key for key, entry in entries.items() if entry.standing.holds_name]
+
+    def keys(self) -> Collection[str]:
+        """The names of all installed jobs, and the ids of those that do not hold their name."""
         return self._engine.entries.keys()
 
     def job(self, name_or_id: str) -> JobStateView | None:
         """One installed job, by its whole name or id."""
-        entry = self._engine.entries.get(name_or_id)
-        if entry is None and (name := self._engine.name_of(name_or_id)) is not None:
-            entry = self._engine.entries[name]
+        entry = self._engine.find(name_or_id)
         return self._view(entry) if entry else None
 
     def _view(self, entry: Entry) -> JobStateView:
-        following = self._engine.next_occurrence_of(entry.job.name)
+        following = self._engine.next_occurrence_of(entry.key)
         running: tuple[str, ...] = ()
         queued = 0
         if self._engine.runs.open_count(entry.job_id):
@@ -143,7 +150,7 @@ class DaemonService:
             entry.wanted.origin,
             entry.wanted.stale,
             entry.status,
-            entry.pause,
+            entry.halt,
             entry.consecutive_failures,
             following.scheduled_for if following else None,
             following.fire_at if following else None,
@@ -152,6 +159,8 @@ class DaemonService:
             entry.wanted.creation,
             entry.version,
             entry.alert.cause,
+            entry.standing.holds_name,
+            entry.standing.over_at,
         )
 
     def open_run(self, run_id: str) -> Run | None:
@@ -181,6 +190,10 @@ class DaemonService:
     async def reload(self, *, check_only: bool) -> ReloadResult:
         """Read the job folders now; with *check_only* only say what would change."""
         return await self._house.reload(check_only=check_only)
+
+
+def _place(entry: Entry) -> tuple[str, bool, str]:
+    return entry.job.name, not entry.standing.holds_name, entry.job_id
 
 
 def reload_result(plan: Plan, reading: Reading, problems: tuple[Problem, ...]) -> ReloadResult:

@@ -87,8 +87,9 @@ class Jobs:
         instant without an offset needs *timezone*. *user* is whom it is for: by default the person
         of the run that makes it. *retry* is a `Retry` or a number of attempts. With
         *activate* false it waits until somebody resumes it. *if_exists* says what to do when there is
-        a dynamic job of that *name*. A job that is due once leaves the list after its success, unless
-        *keep*. Requests with the same *idempotency_key* make one job.
+        a dynamic job of that *name*. A job that is due once leaves the list after its success, and gives
+        its name to the next job once it is over. With *keep* it stays and holds its name: for "only once
+        ever", say *keep* and ``if_exists="keep"``. Requests with the same *idempotency_key* make one job.
 
         Raises `HandlerNotImportable`, `InvalidSchedule`, `ValidationError`, `NameTaken`,
         `FileOwned`, `Unavailable`.

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from luad.core.events import InstallJob, SaveProgress, StoredJob
+from luad.core.events import InstallJob, RemoveJob, SaveProgress, SaveStanding, StoredJob
 from luad.core.model import (
+    IN_FORCE,
     NO_ALERT,
     NO_OVERLAY,
     AlertState,
@@ -16,9 +17,12 @@ from luad.core.model import (
     Origin,
     Overlay,
     Pause,
+    Standing,
 )
 from luad.store.schema import jobs
 from luad.store.values import to_int, to_int_or_none, to_json, to_text, to_text_or_none
+
+_BY_LUAD: Final = "luad"
 
 COLUMNS: Final = (
     jobs.c.job_id,
@@ -40,6 +44,10 @@ COLUMNS: Final = (
     jobs.c.created_by_run,
     jobs.c.overlay_json,
     jobs.c.alert_json,
+    jobs.c.holds_name,
+    jobs.c.over_at,
+    jobs.c.displaced_at,
+    jobs.c.displaced_reason,
 )
 """What `read_job` takes, in this order."""
 
@@ -62,6 +70,7 @@ def job_row(record: InstallJob) -> dict[str, Any]:
         "created_at": None,
         "created_by": None,
         "created_by_run": None,
+        "holds_name": int(record.holds_name),
         **_creation_row(record.creation),
     }
 
@@ -86,6 +95,8 @@ def revision_row(job: Mapping[str, Any]) -> dict[str, Any]:
         "first_seen_at": job["installed_at"],
         "last_installed_at": job["installed_at"],
         "created_by_run": job["created_by_run"],
+        "gone_at": None,
+        "gone_json": None,
     }
 
 
@@ -103,6 +114,34 @@ def progress_row(record: SaveProgress) -> dict[str, Any]:
         "pause_author": None if pause is None else to_text(pause.author),
         "overlay_json": _overlay_json(record.overlay),
         "alert_json": _alert_json(record.alert),
+    }
+
+
+def standing_row(record: SaveStanding) -> dict[str, Any]:
+    """The columns of `jobs` that tell how a job stands among the others; `b_job_id` names the row."""
+    standing = record.standing
+    displaced = standing.displaced
+    return {
+        "b_job_id": to_text(record.job_id),
+        "holds_name": int(standing.holds_name),
+        "over_at": to_int_or_none(standing.over_at),
+        "displaced_at": None if displaced is None else to_int(displaced.at),
+        "displaced_reason": None if displaced is None else to_text(displaced.reason),
+    }
+
+
+def gone_row(record: RemoveJob) -> dict[str, Any]:
+    """The columns of `revisions` that tell what became of a job; `b_job_id` names the rows."""
+    origin, creation = record.origin, record.creation
+    value = {
+        "status": record.status.value,
+        "origin": None if origin is None else [origin.path, origin.line],
+        "creation": None if creation is None else [creation.at, creation.author, creation.run_id],
+    }
+    return {
+        "b_job_id": to_text(record.job_id),
+        "gone_at": to_int(record.at),
+        "gone_json": to_json(value),
     }
 
 
@@ -142,6 +181,10 @@ def read_job(row: Iterable[Any]) -> StoredJob:
         created_by_run,
         overlay,
         alert,
+        holds_name,
+        over_at,
+        displaced_at,
+        displaced_reason,
     ) = row
     pause = None
     if paused_at is not None:
@@ -159,7 +202,15 @@ def read_job(row: Iterable[Any]) -> StoredJob:
     creation = None
     if created_at is not None:
         creation = Creation(created_at, sys.intern(created_by or ""), created_by_run)
-    return StoredJob(job_id, name, definition, revision, origin, installed_at, progress, creation)
+    standing = IN_FORCE
+    if over_at is not None or not holds_name:
+        displaced = None
+        if displaced_at is not None:
+            displaced = Pause(displaced_at, displaced_reason or "", _BY_LUAD)
+        standing = Standing(bool(holds_name), over_at, displaced)
+    return StoredJob(
+        job_id, name, definition, revision, origin, installed_at, progress, creation, standing
+    )
 
 
 def _read_overlay(text: str) -> Overlay:

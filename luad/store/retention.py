@@ -4,7 +4,7 @@ A pass goes over the history once: rows too old, rows too many, log chunks too o
 nothing refers to any more; at the end it gives free pages back to the disk. Each slice is a short
 transaction of its own, bounded in time (`pace`), in rows and in bytes: claims wait for the one in hand.
 What takes a walk over everything is found by a reader beforehand (`survey`). Never removed are open runs,
-the newest row of a job, and rows that still keep an occurrence from being claimed a second time.
+the newest row of an installed job, and rows that still keep an occurrence from being claimed a second time.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ _candidates = (
             tuple_(_newer.c.claimed_at, _newer.c.id) > _place,
         )
         .label("has_newer"),
+        exists().where(jobs.c.job_id == runs.c.job_id).label("is_installed"),
         select(func.coalesce(func.sum(run_logs.c.byte_count), 0))
         .where(run_logs.c.run_id == runs.c.id)
         .scalar_subquery()
@@ -243,7 +244,8 @@ class Pass:
 
     def _may_go(self, row: Any) -> bool:
         is_guard = row.occurrence is not None and row.occurrence > self._now - GUARD_MS
-        return bool(row.has_newer) and not is_guard and row.state not in _OPEN
+        may_be_last = row.has_newer or not row.is_installed
+        return bool(may_be_last) and not is_guard and row.state not in _OPEN
 
     def _old_logs(self, connection: Connection, size: int) -> Pruned:
         cutoff = self._now - self._retention.logs_ms

@@ -62,8 +62,13 @@ jobs: Final = Table(
     # what was written to its metadata since it was declared; NULL when nothing was
     Column("overlay_json", Text),
     Column("alert_json", Text),
+    # how it stands among the others: one job of a name holds it
+    Column("holds_name", BigInteger, nullable=False, server_default=text("1")),
+    Column("over_at", BigInteger),
+    Column("displaced_at", BigInteger),
+    Column("displaced_reason", Text),
     PrimaryKeyConstraint("job_id", name="jobs_pk"),
-    Index("jobs_by_name", "name", unique=True),
+    Index("jobs_by_name", "name", unique=True, sqlite_where=text("holds_name = 1")),
 )
 
 revisions: Final = Table(
@@ -76,6 +81,9 @@ revisions: Final = Table(
     Column("last_installed_at", BigInteger, nullable=False),
     Column("definition_json", Text, nullable=False),
     Column("created_by_run", Text),
+    # of a job that is gone: since when, `deleted` or `completed`, and where it came from
+    Column("gone_at", BigInteger),
+    Column("gone_json", Text),
     PrimaryKeyConstraint("job_id", "revision", name="revisions_pk"),
     Index("revisions_by_name", "name", "job_id"),
     Index("revisions_by_age", "last_installed_at"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Select, bindparam, delete, exists, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, exists, or_, select, text, update
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from luad.core.events import (
@@ -24,13 +24,21 @@ from luad.core.events import (
     RemoveJob,
     SaveProgress,
     SaveRun,
+    SaveStanding,
 )
 from luad.core.model import OPEN_STATES, Instant, Run, RunState
 from luad.store import access, jobrows, mail, values
 from luad.store.schema import attempts, jobs, meta, revisions, runs
 
 _OPEN: Final = sorted(state.value for state in OPEN_STATES)
-_ABOUT_JOBS: Final = (InstallJob, RemoveJob, SaveProgress, RememberKey, PostMessage)
+_ABOUT_JOBS: Final = (
+    InstallJob,
+    RemoveJob,
+    SaveProgress,
+    SaveStanding,
+    RememberKey,
+    PostMessage,
+)
 _IN_ONE_QUESTION: Final = 500
 """How many ids a single statement asks for; SQLite takes some thousands of parameters."""
 
@@ -43,6 +51,7 @@ _KEPT: Final = (
     "created_at",
     "created_by",
     "created_by_run",
+    "holds_name",
 )
 _ABOUT_ATTEMPT: Final = (
     "ended_at",
@@ -57,22 +66,37 @@ _ABOUT_ATTEMPT: Final = (
 
 # --- statements --------------------------------------------------------------------------------
 
+_HOLDS: Final = text("holds_name = 1")  # word for word the index's own condition
 _insert_job = insert(jobs)
 _install = _insert_job.on_conflict_do_update(
     index_elements=["job_id"], set_={name: _insert_job.excluded[name] for name in _KEPT}
 )
 _free_name = delete(jobs).where(
-    jobs.c.name == bindparam("b_name"), jobs.c.job_id != bindparam("b_job_id")
+    jobs.c.name == bindparam("b_name"), jobs.c.job_id != bindparam("b_job_id"), _HOLDS
+)
+_yield_name = (
+    update(jobs)
+    .where(jobs.c.name == bindparam("b_name"), jobs.c.job_id != bindparam("b_other_id"), _HOLDS)
+    .values(holds_name=0)
 )
 _insert_revision = insert(revisions)
 _see_revision = _insert_revision.on_conflict_do_update(
     index_elements=["job_id", "revision"],
     set_={
         name: _insert_revision.excluded[name]
-        for name in ("name", "definition_json", "last_installed_at", "created_by_run")
+        for name in (
+            "name",
+            "definition_json",
+            "last_installed_at",
+            "created_by_run",
+            "gone_at",
+            "gone_json",
+        )
     },
 )
+_note_gone = update(revisions).where(revisions.c.job_id == bindparam("b_job_id"))
 _remove = delete(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
+_save_standing = update(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
 _save_progress = update(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
 _insert_run = insert(runs).on_conflict_do_nothing()
 _save_run = update(runs).where(
@@ -143,9 +167,12 @@ def _grouped(records: Iterable[Record]) -> Iterator[tuple[type, Sequence[Any]]]:
 def _install_jobs(connection: Connection, group: Sequence[InstallJob], _: Instant) -> list[str]:
     # The last one of a name wins: two rows of one name would be two jobs at the next start.
     all_rows = list(map(jobrows.job_row, group))
-    rows = list({row["name"]: row for row in all_rows}.values())
-    freed = [{"b_name": row["name"], "b_job_id": row["job_id"]} for row in rows]
-    connection.execute(_free_name, freed)
+    rows = list({row["name" if row["holds_name"] else "job_id"]: row for row in all_rows}.values())
+    freed = [
+        {"b_name": row["name"], "b_job_id": row["job_id"]} for row in rows if row["holds_name"]
+    ]
+    if freed:
+        connection.execute(_free_name, freed)
     connection.execute(_install, rows)
     connection.execute(_see_revision, [jobrows.revision_row(row) for row in all_rows])
     return []
@@ -153,6 +180,17 @@ def _install_jobs(connection: Connection, group: Sequence[InstallJob], _: Instan
 
 def _remove_jobs(connection: Connection, group: Sequence[RemoveJob], _: Instant) -> list[str]:
     connection.execute(_remove, [{"b_job_id": values.to_text(each.job_id)} for each in group])
+    connection.execute(_note_gone, [jobrows.gone_row(each) for each in group])
+    return []
+
+
+def _save_standings(connection: Connection, group: Sequence[SaveStanding], _: Instant) -> list[str]:
+    for each in group:  # they are few, and their order counts
+        if each.standing.holds_name:
+            row = {"b_name": values.to_text(each.job_name)}
+            row["b_other_id"] = values.to_text(each.job_id)
+            connection.execute(_yield_name, row)
+        connection.execute(_save_standing, jobrows.standing_row(each))
     return []
 
 
@@ -227,6 +265,7 @@ _WRITERS: Final = cast(
         InstallJob: _install_jobs,
         RemoveJob: _remove_jobs,
         SaveProgress: _save_progresses,
+        SaveStanding: _save_standings,
         ClaimRun: _claim_runs,
         SaveRun: _save_runs,
         RecordSkip: _record_skips,

@@ -103,6 +103,10 @@ class Daemon:
     # --- the service ---
 
     def names(self) -> Collection[str]:
+        entries = self.engine.entries.items()
+        return [key for key, entry in entries if entry.standing.holds_name]
+
+    def keys(self) -> Collection[str]:
         return self.engine.entries.keys()
 
     def open_run(self, run_id: str) -> Run | None:
@@ -121,13 +125,11 @@ class Daemon:
         return [self._view(self.engine.entries[name]) for name in sorted(self.engine.entries)]
 
     def job(self, name_or_id: str) -> JobStateView | None:
-        for entry in self.engine.entries.values():
-            if name_or_id in {entry.job.name, entry.job_id}:
-                return self._view(entry)
-        return None
+        entry = self.engine.find(name_or_id)
+        return self._view(entry) if entry else None
 
     def _view(self, entry: Any) -> JobStateView:
-        following = self.engine.next_occurrence_of(entry.job.name)
+        following = self.engine.next_occurrence_of(entry.key)
         runs = self.engine.runs.of_job(entry.job_id)
         running = tuple(run.id for run in runs if run.state is RunState.RUNNING)
         return JobStateView(
@@ -138,7 +140,7 @@ class Daemon:
             entry.wanted.origin,
             entry.wanted.stale,
             entry.status,
-            entry.pause,
+            entry.halt,
             entry.consecutive_failures,
             following.scheduled_for if following else None,
             following.fire_at if following else None,
@@ -147,6 +149,8 @@ class Daemon:
             entry.wanted.creation,
             entry.version,
             entry.alert.cause,
+            entry.standing.holds_name,
+            entry.standing.over_at,
         )
 
     async def delete_left_out(self, name_or_id: str) -> bool:

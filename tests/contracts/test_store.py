@@ -799,6 +799,7 @@ async def fill(store: Store, ages: list[int], job: str = "backup", first: int = 
         ended(make_run(n, job, claimed_at=each, scheduled_for=each))
         for n, each in enumerate(at, start=first)
     ]
+    await store.apply([install(job)])
     await store.apply([ClaimRun(replace(run, state=RunState.QUEUED)) for run in runs])
     await store.apply([SaveRun(run) for run in runs])
     return runs
@@ -840,6 +841,14 @@ async def test_the_newest_row_of_a_job_stays_however_old(store: Store) -> None:
     assert await kept(store) == {runs[1].id}
 
 
+async def test_a_job_that_is_gone_keeps_no_row_for_ever(store: Store) -> None:
+    await fill(store, [90 * DAY, 80 * DAY], "gone")
+    young = await fill(store, [90 * DAY, 2 * DAY], "young", first=10)
+    await store.apply([RemoveJob("job_gone", "gone", NOW), RemoveJob("job_young", "young", NOW)])
+    await prune(store)
+    assert await kept(store) == {young[1].id}
+
+
 async def test_an_open_run_stays_however_old(store: Store) -> None:
     old = make_run(1, claimed_at=NOW - 90 * DAY, scheduled_for=NOW - 90 * DAY)
     await store.apply([ClaimRun(old)])
@@ -854,7 +863,7 @@ async def test_a_row_that_still_guards_its_occurrence_stays(store: Store) -> Non
         ended(make_run(n, trigger=Trigger.MANUAL, claimed_at=NOW - DAY + n, job="other"))
         for n in range(100, 110)
     ]
-    await store.apply([ClaimRun(run) for run in by_hand])
+    await store.apply([install("other"), *(ClaimRun(run) for run in by_hand)])
     await prune(store, runs_per_job=1, history_ms=HOUR)
     assert await kept(store) == {*(run.id for run in young[1:]), by_hand[-1].id}
 
@@ -913,7 +922,7 @@ async def test_a_revision_that_comes_back_during_a_pass_stays(store: Store) -> N
     await store.apply([at(0, "a"), at(0, "d")])
     await prune(store)
     left = [each.revision for each in await store.job_revisions("job_backup")]
-    assert set(left) == {"a", "c", "d"}
+    assert set(left) == {"a", "c", "d", "r1"}  # r1: the installation by `fill`
 
 
 async def test_claims_go_on_between_the_slices(store: Store) -> None:

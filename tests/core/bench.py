@@ -97,6 +97,7 @@ class Bench:
                 entry.installed_at,
                 progress,
                 entry.wanted.creation,
+                entry.standing,
             )
             rows.append((row, entry.job))
         open_runs = self.engine.runs.all()[:: -1 if is_reversed else 1]

@@ -26,6 +26,7 @@ from luad.core.events import (
     ForgetCompleted,
     InstallJob,
     MetadataRequested,
+    PauseRequested,
     RememberKey,
     RemoveJob,
     ResumeRequested,
@@ -44,7 +45,9 @@ from luad.core.model import (
     Once,
     Origin,
     Overlap,
+    Reason,
     Retry,
+    Run,
     RunState,
     Trigger,
     Wanted,
@@ -277,20 +280,184 @@ def test_a_key_is_remembered_with_what_was_made() -> None:
 # --- files and dynamic jobs of one name ----------------------------------------------------------
 
 
-def test_a_file_has_to_wait_for_a_name_that_a_dynamic_job_has() -> None:
+def declare(bench: Bench, *jobs: Job, path: str = "jobs.d/a.yaml") -> None:
+    bench.feed(ConfigLoaded({job.name: Wanted(job, Origin(path)) for job in jobs}))
+
+
+def test_a_file_takes_the_name_of_a_dynamic_job_which_goes_on_when_the_file_is_gone() -> None:
     bench = Bench()
-    bench.create(make_job("sync", Interval(60_000)))
-    bench.load(make_job("sync", Interval(7_000)))
-    assert bench.engine.entries["sync"].job.schedule == Interval(60_000)
-    assert set(bench.engine.shadowed) == {"sync"}
-    bench.restart()
-    bench.load(make_job("sync", Interval(7_000)))
-    assert bench.engine.entries["sync"].job.schedule == Interval(60_000)
-    bench.feed(DeleteRequested("x", "sync"))
+    created = bench.create(make_job("sync", Interval(60_000), metadata={"n": 1}))
+    write(bench, name="sync", n=2)
+    declare(bench, make_job("sync", Interval(7_000)))
+    other = bench.engine.entries[created.job_id]
     assert bench.engine.entries["sync"].job.schedule == Interval(7_000)
-    assert not bench.engine.shadowed
-    bench.go_to(7)
-    assert bench.starts_at() == [7]
+    assert other.status is JobStatus.PAUSED
+    assert other.halt is not None
+    assert other.halt.reason == "name declared by jobs.d/a.yaml"
+    bench.go_to(60)
+    assert ("paused", 60, 60, 1) in bench.skips()
+    assert bench.starts_at() == [7 * 8], "the eight late ones of the file are one"
+    bench.restart()
+    declare(bench, make_job("sync", Interval(7_000)))
+    bench.load()
+    again = bench.engine.entries["sync"]
+    assert (again.job_id, again.status) == (created.job_id, JobStatus.ACTIVE)
+    assert again.current.metadata == {"n": 2}
+    bench.go_to(120)
+    assert bench.starts_at()[-1] == 120
+
+
+def test_the_name_is_taken_also_by_a_file_that_came_while_luad_was_down() -> None:
+    bench = Bench()
+    created = bench.create(make_job("sync", Interval(60_000)))
+    bench.restart()
+    bench = _restarted_with(bench, make_job("sync", Interval(7_000)))
+    assert bench.engine.entries["sync"].job.schedule == Interval(7_000)
+    assert bench.engine.entries[created.job_id].status is JobStatus.PAUSED
+
+
+def _restarted_with(bench: Bench, *jobs: Job) -> Bench:
+    load, bench.load = bench.load, lambda *_: []  # type: ignore[method-assign]
+    bench.restart()
+    bench.load = load  # type: ignore[method-assign]
+    declare(bench, *jobs)
+    return bench
+
+
+def test_what_waits_of_a_job_that_lost_its_name_is_cancelled_and_what_runs_ends() -> None:
+    bench = Bench(bounds=Bounds(1))
+    bench.create(make_job("sync", Interval(60_000), overlap=Overlap.QUEUE))
+    bench.go_to(60)
+    bench.go_to(120)
+    declare(bench, make_job("sync", Interval(7_000)))
+    cancelled = [run for run in map(_run, bench.all(SaveRun)) if run.state is RunState.CANCELLED]
+    assert [(run.scheduled_for - START, run.reason) for run in cancelled] == [
+        (120_000, Reason.PAUSED)
+    ]
+    bench.end(bench.started()[0])
+    assert bench.all(SaveRun)[-1].run.state is not RunState.CANCELLED
+
+
+def _run(record: SaveRun) -> Run:
+    return record.run
+
+
+def test_a_job_that_lost_its_name_is_reached_by_its_id() -> None:
+    bench = Bench()
+    created = bench.create(make_job("sync"))
+    declare(bench, make_job("sync", Interval(7_000)))
+    bench.feed(ResumeRequested("r", created.job_id))
+    assert bench.reply().error == "conflict"
+    assert "name declared by jobs.d/a.yaml" in bench.reply().message
+    write(bench, name=created.job_id, seen=True)
+    assert metadata(bench, created.job_id) == {"seen": True}
+    revision = bench.engine.entries[created.job_id].job.revision
+    changed = make_job("sync", Interval(90_000))
+    bench.feed(ChangeRequested("c", created.job_id, changed, revision))
+    assert bench.reply().error is None
+    assert bench.all(InstallJob)[-1].holds_name is False
+    bench.feed(TriggerRequested("t", created.job_id, Trigger.API))
+    assert bench.started()[-1].job_id == created.job_id
+    bench.feed(DeleteRequested("d", created.job_id))
+    assert set(bench.engine.entries) == {"sync"}
+
+
+def test_a_pause_of_its_own_is_still_there_when_the_name_comes_back() -> None:
+    bench = Bench()
+    bench.create(make_job("sync"))
+    bench.feed(PauseRequested("p", "sync", "mine"))
+    declare(bench, make_job("sync", Interval(7_000)))
+    bench.load()
+    pause = bench.engine.entries["sync"].halt
+    assert pause is not None
+    assert pause.reason == "mine"
+
+
+# --- a once that is over ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [EndKind.RAISED, EndKind.TIMED_OUT, EndKind.LOST])
+def test_a_once_that_is_over_gives_its_name_to_the_next(kind: EndKind) -> None:
+    bench = Bench()
+    first = bench.create(once_in(60))
+    bench.go_to(60)
+    assert bench.create(once_in(90)).error == "name_taken", "it runs"
+    bench.end(bench.started()[0], kind)
+    for if_exists in ("keep", "error", "replace"):
+        again = bench.create(once_in(9_000), if_exists)  # type: ignore[arg-type]
+        assert (again.outcome, again.earlier_id) == ("created", first.job_id)
+        assert bench.engine.entries[first.job_id].status is JobStatus.COMPLETED
+        bench.feed(DeleteRequested("d", again.job_id))
+    assert bench.engine.entries["reminder"].job_id == first.job_id, "it has its name back"
+
+
+def test_so_does_one_that_was_missed_and_one_that_was_skipped() -> None:
+    bench = Bench()
+    missed = bench.create(once_in(60, "missed", catch_up_window_ms=1_000))
+    paused = bench.create(once_in(60, "paused"))
+    bench.feed(PauseRequested("p", "paused"))
+    bench.go_to(600)
+    for created, name in ((missed, "missed"), (paused, "paused")):
+        assert bench.engine.entries[name].standing.over_at == bench.wall
+        again = bench.create(once_in(9_000, name), "keep")
+        assert (again.outcome, again.earlier_id) == ("created", created.job_id)
+
+
+def test_what_is_over_does_not_count_for_quotas() -> None:
+    bench = Bench(bounds=Bounds(100, max_dynamic_jobs=2, max_dynamic_jobs_per_user=1))
+    for number in range(5):
+        assert bench.create(once_in(0, f"a{number}", user="ann")).error is None
+        bench.go_to(0.001)
+        bench.end(bench.started()[-1], EndKind.RAISED)
+    bench.restart()
+    assert bench.create(once_in(60, "b", user="ann")).error is None
+    assert bench.create(once_in(60, "c", user="ann")).error == "too_many_jobs"
+    bench.feed(RetryRequested("r", bench.started()[0]))
+    assert bench.create(once_in(60, "d")).error == "too_many_jobs", "it is not over now"
+
+
+def test_a_once_to_be_kept_holds_its_name_and_its_place() -> None:
+    bench = Bench(bounds=Bounds(100, max_dynamic_jobs=1))
+    first = bench.create(once_in(60, keep=True))
+    bench.go_to(60)
+    bench.end(bench.started()[0])
+    kept = bench.create(once_in(90, keep=True), "keep")
+    assert (kept.outcome, kept.job_id) == ("kept", first.job_id)
+    assert bench.create(once_in(90, "other")).error == "too_many_jobs"
+
+
+def test_a_file_takes_the_name_of_what_is_over_without_a_pause() -> None:
+    bench = Bench()
+    first = bench.create(once_in(60))
+    bench.go_to(60)
+    bench.end(bench.started()[0], EndKind.RAISED)
+    declare(bench, make_job("reminder", Interval(7_000)))
+    assert bench.engine.entries[first.job_id].status is JobStatus.COMPLETED
+    bench.feed(RetryRequested("r", bench.started()[0]))
+    assert bench.started()[-1].job_id == first.job_id
+    bench.end(bench.started()[-1])
+    assert first.job_id not in bench.engine.entries
+
+
+def test_what_is_over_and_has_lost_its_name_cannot_be_made_due_again() -> None:
+    bench = Bench()
+    first = bench.create(once_in(60))
+    bench.go_to(60)
+    bench.end(bench.started()[0], EndKind.RAISED)
+    bench.create(once_in(600))
+    revision = bench.engine.entries[first.job_id].job.revision
+    bench.feed(ChangeRequested("c", first.job_id, once_in(700), revision))
+    assert bench.reply().error == "name_taken"
+
+
+def test_of_very_many_that_are_over_the_earliest_leave() -> None:
+    bench = Bench(bounds=Bounds(20_000))
+    bench.engine._clerk.most_over = 2
+    for number in range(4):
+        bench.create(once_in(0, f"a{number}"))
+        bench.go_to(0.001 + number)
+        bench.end(bench.started()[-1], EndKind.RAISED)
+    assert set(bench.engine.entries) == {"a2", "a3"}
 
 
 # --- changing and removing -----------------------------------------------------------------------

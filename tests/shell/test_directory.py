@@ -12,7 +12,7 @@ import pytest
 from luad.clock import SystemClock
 from luad.config.people import LoadedPeople, load_people
 from luad.daemon.people import Directory
-from luad.errors import ConflictError, NotFoundError, ValidationError
+from luad.errors import ConflictError, NotFoundError, Severity, ValidationError
 from luad.store import Store
 
 ANN = b"id: ann\nemails: [Ann@Example.com]\nphones: ['+44 20 7946 0018']\n"
@@ -109,10 +109,15 @@ async def test_an_id_that_a_file_takes_later_is_a_problem_that_names_both(store:
     people.load(LoadedPeople({each.id: each for each in load_people("a.yaml", ANN).people}))
     first = people.get("ann")
     assert first is not None
-    assert first.full_name == "First"
+    assert first.origin is not None, "the file wins"
     (problem,) = people.problems()
     assert (problem.path, problem.line, problem.code) == ("a.yaml", 1, "LU402")
+    assert problem.severity is Severity.WARNING
     assert "added at run time" in problem.message
+    await people.remove("ann")
+    assert (people.problems(), people.get("ann")) == ((), first)
+    with pytest.raises(ConflictError, match=r"a\.yaml"):
+        await people.remove("ann")
 
 
 async def test_whom_no_schema_takes_any_more_is_told_and_not_lost(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dictstore import key_of
 from history import Key
 from plain import as_text
 
@@ -36,7 +37,7 @@ def shape(row: StoredJob, job: Job) -> Iterator[tuple[Key, Any]]:
         metadata.pop(key, None)
     values = row.revision, row.progress.pause is not None, as_text(metadata)
     for aspect, value in zip(ASPECTS, values, strict=True):
-        yield (row.name, aspect), value
+        yield (key_of(row), aspect), value
 
 
 def promised(event: Event | None, reply: Reply, engine: Engine) -> list[tuple[Key, Any]]:

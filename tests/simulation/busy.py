@@ -7,10 +7,12 @@ store would give to the next daemon; promises that are broken are kept in `broke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from book import GUARDED
+from dictstore import key_of
 from plain import Known, Plain, is_same
 from telling import Telling
 from world import World
@@ -19,6 +21,7 @@ from luad.core.events import (
     AnswerKey,
     AttemptEnded,
     ChangeRequested,
+    ClaimRun,
     ConfigLoaded,
     Created,
     CreateRequested,
@@ -26,13 +29,16 @@ from luad.core.events import (
     Effect,
     Event,
     ForgetCompleted,
+    InstallJob,
     MetadataRequested,
     NewJob,
+    RecordSkip,
     RemoveJob,
     Reply,
     RetryRequested,
     SaveProgress,
     SaveRun,
+    SaveStanding,
     StartAttempt,
     StoredJob,
 )
@@ -44,6 +50,7 @@ from luad.core.model import (
     Creation,
     Job,
     Once,
+    Reason,
     RunState,
     Wanted,
 )
@@ -62,6 +69,9 @@ class BusyWorld(World):
         ] = {}  # request id -> what its If-Match stood for
         self.latest = 0
         self.outcomes: Counter[str] = Counter()
+        self.by_id: dict[str, StoredJob] = {}
+        self.installs: dict[str, int] = {}
+        self.retried: set[str] = set()
         super().__init__(seed)
 
     # --- what happens ---
@@ -76,7 +86,7 @@ class BusyWorld(World):
             super().step()
 
     def names(self) -> list[str]:
-        return sorted({*self.folder.files, *self.plain.jobs})
+        return sorted({*self.folder.files, *self.plain.jobs, *self.plain.aside})
 
     def make_job(self, name: str) -> Job:
         dice = self.dice
@@ -119,9 +129,10 @@ class BusyWorld(World):
                 values["a"] = "x" * 70_000
             return MetadataRequested(request_id, name, values, mode, if_match)
         if asked < 0.75:
-            known = self.plain.jobs.get(name)
+            known = self.plain.find(name)
             based_on = known.job.revision if known and self.dice.random() < 0.9 else "another"
-            return ChangeRequested(request_id, name, self.make_job(name), based_on, if_match)
+            job = self.make_job(known.job.name if known else name)
+            return ChangeRequested(request_id, name, job, based_on, if_match)
         return DeleteRequested(request_id, name, if_match)
 
     def _new_job(self) -> NewJob:
@@ -138,7 +149,7 @@ class BusyWorld(World):
     def _tag_for(self, request_id: str, name: str) -> str | None:
         if self.dice.random() < 0.7:
             return None
-        entry, known = self.engine.entries.get(name), self.plain.jobs.get(name)
+        entry, known = self.engine.find(name), self.plain.find(name)
         if entry is None or known is None or self.dice.random() < 0.3:
             self.tags[request_id] = None
             return "another"
@@ -156,7 +167,8 @@ class BusyWorld(World):
 
     def restored(self) -> None:
         """What was acknowledged is what the next daemon finds."""
-        self._compare(each for each in self.plain.jobs.values() if each.creation)
+        every = {**self.plain.jobs, **self.plain.aside}
+        self._compare({key: each for key, each in every.items() if each.creation})
 
     def committed(
         self, before: dict[str, StoredJob], events: Sequence[Event], effects: Sequence[Effect]
@@ -164,14 +176,19 @@ class BusyWorld(World):
         self.latest = max(self.latest, self.wall)
         replies = {each.request_id: each for each in effects if isinstance(each, Reply)}
         gone = [each for each in effects if isinstance(each, RemoveJob)]
+        self.by_id = {row.job_id: row for row in before.values()}
+        self.installs = {each.job_id: each.at for each in effects if isinstance(each, InstallJob)}
+        self.retried = {each.run.job_id for each in events if isinstance(each, RetryRequested)}
         for event in events:
-            self._follow(event, replies, gone, before)
+            self._follow(event, replies, gone)
         if any(isinstance(event, AttemptEnded) for event in events):
             for each in gone:
-                if before[each.job_name].creation is not None:
-                    self._left(each, before)
+                if each.creation is not None:
+                    self._left(each)
             self._stayed(effects)
-        self._compare(self.plain.jobs.values())
+        self._compare({**self.plain.jobs, **self.plain.aside})
+        self._counted()
+        self._rests(effects)
         self._durable()
         self._never_after_removal(effects)
         asked = [each for each in events if isinstance(each, CreateRequested)]
@@ -186,16 +203,16 @@ class BusyWorld(World):
         event: Event,
         replies: dict[str, Reply],
         gone: list[RemoveJob],
-        before: dict[str, StoredJob],
     ) -> None:
         """Let the model do what was asked for; hold its answer against the engine's."""
         expected: str | None
         match event:
             case ConfigLoaded(wanted):
-                self.plain.load(wanted)
+                self.plain.load(wanted, self.latest)
+                self._settle_displaced()
                 return
             case ForgetCompleted(until):
-                self._forgotten(until, gone, before)
+                self._forgotten(until, gone)
                 return
             case CreateRequested():
                 self._created(event, replies[event.request_id])
@@ -215,7 +232,7 @@ class BusyWorld(World):
             self.fail(f"{event} was answered by {replies[request_id]}, and not by {expected}")
 
     def _written(self, event: MetadataRequested, reply: Reply) -> None:
-        if not is_same(reply.value, self.plain.jobs[event.job_name].metadata):
+        if not is_same(reply.value, self._known(event.job_name).metadata):
             self.fail(f"{event} was answered by {reply}")
 
     def _created(self, event: CreateRequested, reply: Reply) -> None:
@@ -223,27 +240,113 @@ class BusyWorld(World):
         for new, answer in zip(event.jobs, answers, strict=True):
             right = self.plain.create(new, self.latest)
             self.outcomes[answer.outcome] += 1
+            known = self.plain.jobs.get(new.wanted.job.name)
+            if known is not None and self._was_over(known):
+                right = {"created"}
             if answer.outcome not in right:
                 self.fail(f"{new} was {answer.outcome}, and not {right}")
-            if answer.outcome == "replaced" and "kept" in right:
-                known = Known(new.wanted.job, dict(new.wanted.job.metadata), new.wanted.creation)
-                self.plain.jobs[new.wanted.job.name] = known
+            if answer.outcome == "created":
+                self._made_room(known, answer)
+            at = self.installs.get(answer.job_id, 0)
+            self.plain.made(new, answer.outcome, answer.job_id, at)
         is_granted = any(each.outcome != "refused" for each in answers)
         if event.key is not None and (event.key in self.store.keys) is not is_granted:
             self.fail(f"the key of {event} is remembered, or not, wrongly")
 
-    def _left(self, record: RemoveJob, before: dict[str, StoredJob]) -> None:
+    def _known(self, name: str) -> Known:
+        known = self.plain.find(name)
+        assert known is not None, f"{name} was found a moment ago"
+        return known
+
+    def _was_over(self, known: Known) -> bool:
+        """Was it over before this batch, and nothing of it was asked for since."""
+        row = self.by_id.get(known.job_id)
+        is_over = row is not None and row.standing.over_at is not None and row.creation is not None
+        is_same = row is not None and row.revision == known.job.revision
+        return is_over and is_same and not known.job.keep and known.job_id not in self.retried
+
+    def _made_room(self, known: Known | None, answer: Created) -> None:
+        """A job gives its name to the next one only when it is over, and that one is told."""
+        if answer.earlier_id != ("" if known is None else known.job_id):
+            self.fail(f"{answer} does not tell of {known}")
+        if known is not None:
+            self.outcomes["made room"] += 1
+            schedule = known.job.schedule
+            if not isinstance(schedule, Once) or not self._has_row(known.job_id, schedule):
+                self.fail(f"{known} gave its name to {answer}, and was not over")
+
+    def _settle_displaced(self) -> None:
+        """Where the model cannot know if a `once` was over when a file came, the engine tells."""
+        for job_id, known in self.plain.aside.items():
+            entry = self.engine.find(job_id)
+            if entry is not None and known.may_be_over(self.latest):
+                known.is_displaced = entry.standing.displaced is not None
+
+    def _counted(self) -> None:
+        """The quotas count every dynamic job that is not over, or that is to be kept."""
+        state, users = self.engine._state, Counter[str]()
+        entries = list(self.engine.entries.values())
+        if not state.is_loaded:
+            return
+        for entry in entries:
+            schedule = entry.job.schedule
+            is_over = (
+                isinstance(schedule, Once)
+                and entry.handled_until >= schedule.execute_at
+                and not self.engine.runs.open_count(entry.job_id)
+            )
+            if is_over is not (entry.standing.over_at is not None):
+                self.fail(f"kept: {entry} is over: {is_over}")
+            if entry.wanted.is_dynamic and (entry.job.keep or not is_over):
+                users[entry.job.user or ""] += 1
+        counted = Counter(state.dynamic_of_user)
+        counted[""] = state.dynamic_count - sum(state.dynamic_of_user.values())
+        if +counted != +users:
+            self.fail(f"the quotas count {counted}, and there are {users}")
+
+    def _rests(self, effects: Sequence[Effect]) -> None:
+        """A job whose name a file declares does nothing by itself; its occurrences say `paused`."""
+        displaced = {
+            each.job_id
+            for each in effects
+            if isinstance(each, SaveStanding) and each.standing.displaced is not None
+        }
+        resting = {
+            job_id
+            for job_id, row in self.by_id.items()
+            if row.standing.displaced is not None
+            and (now := self.store.jobs.get(job_id)) is not None
+            and now.standing.displaced is not None
+        }
+        for each in effects:
+            if isinstance(each, ClaimRun) and each.run.job_id in resting:
+                if each.run.trigger in GUARDED:
+                    self.fail(f"I6: {each.run} is of a job whose name a file declares")
+            elif isinstance(each, RecordSkip) and each.job_id in resting:
+                self.outcomes["rested"] += 1
+                if each.skip.reason not in {Reason.PAUSED, Reason.REMOVED}:
+                    self.fail(f"{each} is of a job whose name a file declares")
+        for job_id in displaced:
+            waiting = [
+                run
+                for run in self.engine.runs.of_job(job_id)
+                if run.state is RunState.QUEUED and run.trigger in GUARDED and run.attempt == 1
+            ]
+            if waiting:
+                self.fail(f"{waiting} waits, and a file declares its job's name")
+
+    def _left(self, record: RemoveJob) -> None:
         """By itself a job leaves after its success only."""
         self.outcomes["left"] += 1
-        known = self.plain.jobs[record.job_name]
+        known = self._known(record.job_id)
         runs = [run for run in self.store.runs.values() if run.job_id == record.job_id]
         is_done = any(run.state is RunState.SUCCEEDED for run in runs)
         is_open = any(run.state in OPEN_STATES for run in runs)
         if not (known.creation and isinstance(known.job.schedule, Once)) or known.job.keep:
             self.fail(f"{record} is not of a kind that leaves")
         elif not is_done or is_open or not self._has_row(record.job_id, known.job.schedule):
-            self.fail(f"{record} had not succeeded, or not ended: {before[record.job_name]}")
-        self.plain.leave(record.job_name)
+            self.fail(f"{record} had not succeeded, or not ended: {self.by_id[record.job_id]}")
+        self.plain.remove(known)
 
     def _stayed(self, effects: Sequence[Effect]) -> None:
         """Once it has succeeded and nothing of it is open, a job must have left."""
@@ -253,7 +356,7 @@ class BusyWorld(World):
             row = self.store.jobs.get(run.job_id)
             if run.state is not RunState.SUCCEEDED or ended[run.job_id] > 1 or row is None:
                 continue
-            known = self.plain.jobs[row.name]
+            known = self._known(key_of(row))
             schedule = known.job.schedule
             if known.creation is None or known.job.keep or not isinstance(schedule, Once):
                 continue
@@ -261,25 +364,20 @@ class BusyWorld(World):
             if is_over and not self.engine.runs.open_count(run.job_id):
                 self.fail(f"{row.name} has succeeded in {run.id}, and is still there")
 
-    def _forgotten(self, until: int, gone: list[RemoveJob], before: dict[str, StoredJob]) -> None:
+    def _forgotten(self, until: int, gone: list[RemoveJob]) -> None:
         for record in gone:
             self.outcomes["forgotten"] += 1
-            known = self.plain.jobs[record.job_name]
+            known = self._known(record.job_id)
             schedule = known.job.schedule
             if not (known.creation and isinstance(schedule, Once)) or known.job.keep:
                 self.fail(f"{record} is not of a kind that is forgotten")
             elif schedule.execute_at >= until or not self._has_row(record.job_id, schedule):
-                self.fail(f"{record} is not over: {before[record.job_name]}")
-            self.plain.leave(record.job_name)
+                self.fail(f"{record} is not over: {self.by_id[record.job_id]}")
+            self.plain.remove(known)
         for row in self.store.jobs.values():
-            known_now = self.plain.jobs.get(row.name)
-            job = self.store.definitions[row.revision]
-            is_over = (
-                row.creation is not None
-                and isinstance(job.schedule, Once)
-                and job.schedule.execute_at <= row.progress.handled_until < until
-                and not self.engine.runs.open_count(row.job_id)
-            )
+            known_now = self.plain.find(key_of(row))
+            over_at = row.standing.over_at
+            is_over = row.creation is not None and over_at is not None and over_at < until
             if is_over and known_now is not None and not known_now.job.keep:
                 self.fail(f"{row.name} was over before {until}, and is still there")
 
@@ -292,13 +390,15 @@ class BusyWorld(World):
             for record, skip in self.store.skips.values()
         )
 
-    def _compare(self, wanted: Iterable[Known]) -> None:
+    def _compare(self, wanted: Mapping[str, Known]) -> None:
         there = dict(self.engine.entries)
-        for known in wanted:
-            entry = there.pop(known.job.name, None)
+        for key, known in wanted.items():
+            entry = there.pop(key, None)
             if entry is None:
-                self.fail(f"{known.job.name} is gone, and nobody removed it")
+                self.fail(f"{known.job.name} ({key}) is gone, and nobody removed it")
                 continue
+            if (entry.standing.displaced is not None) is not known.is_displaced:
+                self.fail(f"{entry} waits for its name, or not, and should not: {known}")
             if (entry.job.revision, entry.wanted.creation) != (
                 known.job.revision,
                 known.creation,
@@ -313,16 +413,17 @@ class BusyWorld(World):
 
     def _durable(self) -> None:
         """What the engine knows of its jobs is what the store would give back."""
-        rows = {row.name: row for row in self.store.jobs.values()}
+        rows = {key_of(row): row for row in self.store.jobs.values()}
         if rows.keys() != self.engine.entries.keys():
             self.fail(f"I11: stored: {sorted(rows)}, in force: {sorted(self.engine.entries)}")
             return
         for name, entry in self.engine.entries.items():
             row = rows[name]
-            if (row.job_id, row.revision, row.creation) != (
+            if (row.job_id, row.revision, row.creation, row.standing) != (
                 entry.job_id,
                 entry.job.revision,
                 entry.wanted.creation,
+                entry.standing,
             ) or not is_same(vars_of(row.progress), vars_of(progress_of(entry))):
                 self.fail(f"I11: stored: {row}, in force: {entry}")
 

@@ -15,9 +15,10 @@ from luad.core.events import (
     RemoveJob,
     SaveProgress,
     SaveRun,
+    SaveStanding,
     StoredJob,
 )
-from luad.core.model import OPEN_STATES, Instant, Job, Run, Skip, Trigger
+from luad.core.model import IN_FORCE, OPEN_STATES, Instant, Job, Run, Skip, Trigger
 from luad.core.people import Message
 
 UNIQUE = {Trigger.SCHEDULE, Trigger.CATCHUP}
@@ -25,6 +26,7 @@ RECORDS = (
     InstallJob,
     RemoveJob,
     SaveProgress,
+    SaveStanding,
     ClaimRun,
     SaveRun,
     RecordSkip,
@@ -32,6 +34,11 @@ RECORDS = (
     RememberKey,
     PostMessage,
 )
+
+
+def key_of(row: StoredJob) -> str:
+    """The name, or the id of a job that does not hold it."""
+    return row.name if row.standing.holds_name else row.job_id
 
 
 @dataclass
@@ -56,22 +63,36 @@ class DictStore:
 
     def _write(self, record: object) -> str | None:  # noqa: PLR0912 - one case a record
         match record:
-            case InstallJob(job_id, job, origin, at, creation):
+            case InstallJob(job_id, job, origin, at, creation, holds_name):
                 old = self.jobs.get(job_id)
                 self.removed.discard(job_id)  # taken out and put back within a millisecond
-                taken = [each for each in self.jobs.values() if each.name == job.name]
-                assert all(each.job_id == job_id for each in taken), "a name is used once"
+                standing = old.standing if old else IN_FORCE
+                assert standing.holds_name is holds_name, "a job keeps its standing"
+                if holds_name:
+                    self._has_the_name(job.name, job_id)
                 progress = old.progress if old else SaveProgress(job_id, at, at, 0, None)
                 self.definitions[job.revision] = job
                 first_at = old.installed_at if old else at
                 self.jobs[job_id] = StoredJob(
-                    job_id, job.name, "{}", job.revision, origin, first_at, progress, creation
+                    job_id,
+                    job.name,
+                    "{}",
+                    job.revision,
+                    origin,
+                    first_at,
+                    progress,
+                    creation,
+                    standing,
                 )
             case RemoveJob(job_id):
                 del self.jobs[job_id]
                 self.removed.add(job_id)
             case SaveProgress(job_id):
                 self.jobs[job_id] = replace(self.jobs[job_id], progress=record)
+            case SaveStanding(job_id, name, standing):
+                if standing.holds_name:
+                    self._has_the_name(name, job_id)
+                self.jobs[job_id] = replace(self.jobs[job_id], standing=standing)
             case ClaimRun(run):
                 key = (run.job_id, run.scheduled_for)
                 if run.trigger in UNIQUE and key in self.taken:
@@ -112,6 +133,11 @@ class DictStore:
             case _:
                 raise AssertionError(record)
         return None
+
+    def _has_the_name(self, name: str, job_id: str) -> None:
+        holders = [each for each in self.jobs.values() if each.name == name]
+        others = [each for each in holders if each.standing.holds_name and each.job_id != job_id]
+        assert not others, "a name is held once"
 
     def open_runs(self) -> list[Run]:
         return [run for run in self.runs.values() if run.state in OPEN_STATES]

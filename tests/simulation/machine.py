@@ -15,6 +15,7 @@ from typing import Any
 from answers import ASPECTS, begun_anew, promised, shape
 from book import GUARDED
 from checker import facts_of
+from dictstore import key_of
 from history import (
     Acknowledged,
     Booted,
@@ -53,6 +54,7 @@ from luad.core.events import (
     RetryRequested,
     SaveProgress,
     SaveRun,
+    SaveStanding,
     StartAttempt,
     StopAttempt,
     StoredJob,
@@ -210,7 +212,7 @@ class Machine:
             if hasattr(event, "request_id") and event.request_id:
                 self._asked[event.request_id] = event
         if all(isinstance(each, StartAttempt | StopAttempt | Reply | Log) for each in effects):
-            self.committed(self._stored_by_name(), events, effects)
+            self.committed(self._stored_by_key(), events, effects)
 
     # --- the store, as the loop sees it ---
 
@@ -253,7 +255,7 @@ class Machine:
         self.burn()
 
     def _write(self, records: Sequence[Record]) -> tuple[str, ...]:
-        before = self._stored_by_name()
+        before = self._stored_by_key()
         for record in records:
             self._overtake(record)
         refused = self.storage.write_both(records, self.wall)
@@ -271,22 +273,24 @@ class Machine:
         self.committed(before, *self._batch)
         return refused
 
-    def _stored_by_name(self) -> dict[str, StoredJob]:
-        return {each.name: each for each in self.store.jobs.values()}
+    def _stored_by_key(self) -> dict[str, StoredJob]:
+        return {key_of(each): each for each in self.store.jobs.values()}
 
     def _overtake(self, record: Record) -> None:
         match record:
-            case InstallJob(job=job):
-                self.note(Overtaken, (job.name, "definition"))
-                self.note(Overtaken, (job.name, "metadata"))
-            case RemoveJob(job_name=name):
+            case InstallJob(job_id, job, holds_name=holds_name):
+                key = job.name if holds_name else job_id
+                self.note(Overtaken, (key, "definition"))
+                self.note(Overtaken, (key, "metadata"))
+            case RemoveJob(job_id, name) | SaveStanding(job_id, name):
                 for aspect in ASPECTS:
                     self.note(Overtaken, (name, aspect))
+                    self.note(Overtaken, (job_id, aspect))
             case SaveProgress(job_id) if (row := self.store.jobs.get(job_id)) is not None:
                 if (row.progress.pause is None) is not (record.pause is None):
-                    self.note(Overtaken, (row.name, "paused"))
+                    self.note(Overtaken, (key_of(row), "paused"))
                 if row.progress.overlay != record.overlay:
-                    self.note(Overtaken, (row.name, "metadata"))
+                    self.note(Overtaken, (key_of(row), "metadata"))
             case _:
                 pass
 
@@ -369,5 +373,5 @@ class Machine:
                     self.note(Acknowledged, key, value)
 
     def _stored(self, key: tuple[str, str]) -> Any:
-        rows = [row for row in self.store.jobs.values() if row.name == key[0]]
+        rows = [row for row in self.store.jobs.values() if key_of(row) == key[0]]
         return self._shape(rows[0]).get(key) if rows else None

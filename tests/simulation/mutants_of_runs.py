@@ -264,7 +264,7 @@ MUTANTS: Final = (
         "A job's run is tried again after the removal, if there is a new job of that name.",
         ("I5", "I9"),
         "luad.core.state:State.job_in_force",
-        (("if entry and entry.job_id == run.job_id else None", "if entry else None"),),
+        (("self.by_id(run.job_id)", "self.entries.get(run.job_name)"),),
     ),
     Mutant(
         "late-report-believed",
@@ -342,7 +342,7 @@ MUTANTS: Final = (
         "luad.core.jobset:JobSet._replace",
         (
             (
-                "self._state.out.append(InstallJob(entry.job_id, new.job, new.origin, now, new.creation))",
+                "self._state.out.append(record)",
                 "pass",
             ),
         ),
@@ -353,7 +353,7 @@ MUTANTS: Final = (
         "A job that was deleted is back after a crash.",
         ("I5", "I11"),
         "luad.core.jobset:JobSet.remove",
-        (("self._state.out.append(RemoveJob(entry.job_id, name, now))", "pass"),),
+        (("self._state.out.append(record)", "pass"),),
     ),
     Mutant(
         "drains-and-starts",
@@ -362,6 +362,23 @@ MUTANTS: Final = (
         ("I5",),
         "luad.core.engine:Engine._drain",
         (("runs.may_start = False", "pass"),),
+    ),
+    # --- names ---
+    Mutant(
+        "displaced-job-goes-on",
+        "our own",
+        "A dynamic job whose name a file declares runs as before, beside the file's job.",
+        ("I6",),
+        "luad.core.ledger:Ledger.apply",
+        (("if entry.halt is not None:", "if entry.pause is not None:"),),
+    ),
+    Mutant(
+        "over-job-keeps-its-name",
+        "our own",
+        "A reminder that has failed is kept in place of the new one, which never fires.",
+        ("kept",),
+        "luad.core.names:judge",
+        (("if is_over(state, entry) is not was_over:", "if False:"),),
     ),
     # --- messages ---
     Mutant(
@@ -372,8 +389,8 @@ MUTANTS: Final = (
         "luad.core.alerts:ended",
         (
             (
-                "if cause and not before.cause and entry.pause is None:",
-                "if cause and entry.pause is None:",
+                "if cause and not before.cause and entry.halt is None:",
+                "if cause and entry.halt is None:",
             ),
         ),
     ),

@@ -27,15 +27,24 @@ def is_same(one: JSON, other: JSON) -> bool:
 
 @dataclass
 class Known:
-    """A job that should be in force."""
+    """A job that should be in force. *is_displaced*: a file has its name, and it waits for it."""
 
     job: Job
     metadata: dict[str, JSON]
     creation: Creation | None = None
+    job_id: str = ""
+    installed_at: Instant = 0
+    is_displaced: bool = False
 
     @property
     def tag(self) -> tuple[str, str]:
         return self.job.revision, as_text(self.metadata)
+
+    def may_be_over(self, now: Instant) -> bool:
+        """The model does not know what has fired; it knows what may have."""
+        schedule = self.job.schedule
+        is_due = isinstance(schedule, Once) and schedule.execute_at <= now
+        return is_due and not self.job.keep and self.creation is not None
 
     def redeclare(self, new: Job) -> None:
         """What was written stays, but for the keys that are declared differently now."""
@@ -52,70 +61,104 @@ class Known:
 
 @dataclass
 class Plain:
-    """Jobs by name, and the files as they were last loaded."""
+    """Jobs by name, those that have lost it by id, and the files as they were last loaded."""
 
     jobs: dict[str, Known] = field(default_factory=dict)
+    aside: dict[str, Known] = field(default_factory=dict)
     files: dict[str, Wanted] = field(default_factory=dict)
 
-    def load(self, wanted: Mapping[str, Wanted]) -> None:
+    def load(self, wanted: Mapping[str, Wanted], now: Instant) -> None:
         self.files = dict(wanted)
         for name, known in list(self.jobs.items()):
             if known.creation is None and name not in wanted:
-                del self.jobs[name]
+                self.leave(name)
         for name, each in wanted.items():
             known_now = self.jobs.get(name)
+            if known_now is not None and known_now.creation is not None:
+                known_now.is_displaced = not known_now.may_be_over(now)
+                self.aside[known_now.job_id] = known_now
+                known_now = None
             if known_now is None:
                 self.jobs[name] = Known(each.job, dict(each.job.metadata))
-            elif known_now.creation is None and known_now.job.revision != each.job.revision:
+            elif known_now.job.revision != each.job.revision:
                 known_now.redeclare(each.job)
 
     def create(self, new: NewJob, now: Instant) -> set[str]:
-        """Take a creation in; return the outcomes that are right."""
+        """Return the outcomes of a creation that are right."""
         job = new.wanted.job
         known = self.jobs.get(job.name)
         if known is None:
-            self._make(new)
             return {"created"}
-        if known.creation is None or new.if_exists == "error":
+        if known.creation is None:
             return {"refused"}
+        right = {"created"} if known.may_be_over(now) else set()
+        if new.if_exists == "error":
+            return right | {"refused"}
         if new.if_exists == "keep":
-            return {"kept"}
+            return right | {"kept"}
         if known.job.revision == job.revision:
             schedule = job.schedule
             if isinstance(schedule, Once) and schedule.execute_at <= now:
-                return {"kept", "replaced"}  # who knows whether it has fired already
-            return {"kept"}
-        self._make(new)
-        return {"replaced"}
+                return right | {"kept", "replaced"}  # the model does not know if it has fired
+            return right | {"kept"}
+        return right | {"replaced"}
 
-    def _make(self, new: NewJob) -> None:
+    def made(self, new: NewJob, outcome: str, job_id: str, at: Instant) -> None:
+        """Take in what a creation was answered."""
         job = new.wanted.job
-        self.jobs[job.name] = Known(job, dict(job.metadata), new.wanted.creation)
+        known = self.jobs.get(job.name)
+        if outcome not in {"created", "replaced"}:
+            return
+        if outcome == "created" and known is not None:
+            self.aside[known.job_id] = known
+        if outcome == "replaced" and known is not None:
+            at = known.installed_at
+        creation = new.wanted.creation
+        self.jobs[job.name] = Known(job, dict(job.metadata), creation, job_id, at)
+
+    def find(self, name_or_id: str) -> Known | None:
+        known = self.jobs.get(name_or_id) or self.aside.get(name_or_id)
+        every = [*self.jobs.values(), *self.aside.values()]
+        return known or next((each for each in every if name_or_id == each.job_id), None)
 
     def change(self, event: ChangeRequested, tag: tuple[str, str] | None) -> str | None:
         """Return the error that is right, None if the change is taken in."""
-        known = self.jobs.get(event.job_name)
+        known = self.find(event.job_name)
         error = self._error(known, event.if_match, tag, is_own=True)
         if error is None and known is not None:
             if known.job.revision != event.based_on:
                 return "conflict"
+            if known.job_id in self.aside and not known.is_displaced:
+                return "name_taken"
             known.redeclare(event.job)
         return error
 
     def delete(self, event: DeleteRequested, tag: tuple[str, str] | None) -> str | None:
-        error = self._error(self.jobs.get(event.job_name), event.if_match, tag, is_own=True)
-        if error is None:
-            self.leave(event.job_name)
+        known = self.find(event.job_name)
+        error = self._error(known, event.if_match, tag, is_own=True)
+        if error is None and known is not None:
+            self.remove(known)
         return error
 
+    def remove(self, known: Known) -> None:
+        """A dynamic job is gone."""
+        if self.aside.pop(known.job_id, None) is None:
+            self.leave(known.job.name)
+
     def leave(self, name: str) -> None:
-        """A dynamic job is gone; a file that declares its name comes into force."""
+        """A name is free; the job that waits for it has it again."""
         del self.jobs[name]
-        if (heir := self.files.get(name)) is not None:
-            self.jobs[name] = Known(heir.job, dict(heir.job.metadata))
+        waiting = [each for each in self.aside.values() if each.job.name == name]
+        if waiting:
+            heir = max(
+                waiting, key=lambda each: (each.is_displaced, each.installed_at, each.job_id)
+            )
+            del self.aside[heir.job_id]
+            heir.is_displaced = False
+            self.jobs[name] = heir
 
     def write(self, event: MetadataRequested, tag: tuple[str, str] | None) -> str | None:
-        known = self.jobs.get(event.job_name)
+        known = self.find(event.job_name)
         error = self._error(known, event.if_match, tag, is_own=False)
         if error is not None or known is None:
             return error

@@ -140,4 +140,12 @@ class Storage:
 
 def _facts(row: StoredJob) -> tuple[object, ...]:
     made = row.creation
-    return row.name, row.revision, row.origin, row.installed_at, row.progress, made
+    return (
+        row.name,
+        row.revision,
+        row.origin,
+        row.installed_at,
+        row.progress,
+        made,
+        row.standing,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from dictstore import DictStore
+from dictstore import DictStore, key_of
 
 from luad.core.events import Deliver, Effect, PostMessage, StoredJob
 from luad.core.model import AlertCause, AlertPolicy, Wanted
@@ -24,7 +24,9 @@ class Telling:
         self.store = store
         self.files = files
         self.before = before
-        self.after = {row.name: row for row in store.jobs.values()}
+        self.after = {key_of(row): row for row in store.jobs.values()}
+        rows = [*before.values(), *store.jobs.values()]
+        self.shared = {row.name for row in rows if not row.standing.holds_name}
         self.posted = [each.message for each in effects if isinstance(each, PostMessage)]
         self.sent = [each.message for each in effects if isinstance(each, Deliver)]
         self.told: dict[tuple[str, str], list[bool]] = {}  # trouble or its end, by job and user
@@ -44,7 +46,8 @@ class Telling:
             is_stale = row.creation is None and wanted is not None and wanted.stale
             if row.progress.alert.cause == AlertCause.STALE_CONFIG and not is_stale:
                 yield f"{row.name} is in trouble because of a file that is good: {row}"
-        for name in ({name for name, _ in self.told} | {*self.after}) - begun_anew:
+        # Messages name a job: of jobs that share a name they may be of either.
+        for name in ({name for name, _ in self.told} | {*self.after}) - begun_anew - self.shared:
             old, new = self.before.get(name), self.after.get(name)
             if old is None or new is None or old.job_id == new.job_id:
                 yield from self._of_job(name, old, new)
@@ -53,6 +56,8 @@ class Telling:
         """One message on entering and one on leaving, in the batch with the state that says so."""
         was_in = bool(old and old.progress.alert.cause)
         is_in = bool(new and new.progress.alert.cause)
+        if any(row is not None and row.name in self.shared for row in (old, new)):
+            return
         policies = [
             alert
             for row in (old, new)

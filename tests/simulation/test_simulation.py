@@ -85,6 +85,7 @@ def test_the_months_are_eventful() -> None:
         assert kinds[kind] > 20, kind
     happened = sum((world.outcomes for world in worlds if hasattr(world, "outcomes")), Counter())
     expected = {"created", "kept", "replaced", "refused", "left", "alert", "recovery"}
+    expected |= {"made room", "rested"}
     expected |= {f"{each}Requested None" for each in ("Change", "Delete", "Metadata")}
     expected |= {f"{each}Requested file_owned" for each in ("Change", "Delete")}
     expected |= {"MetadataRequested precondition_failed"}

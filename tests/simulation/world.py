@@ -140,7 +140,7 @@ class World(Machine):
                 self.set_clock(self.wrong_by)
         elif "step" in self.faults and self.dice.random() < 0.2:
             self.set_clock(self.dice.choice([-2 * HOUR, -90_000, HOUR]))
-        rows = self._stored_by_name()
+        rows = self._stored_by_key()
         self.folder.remember(
             {
                 name: self.store.definitions[row.revision]

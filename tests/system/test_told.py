@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from live import LiveDaemon
 
 CLASH = "name: clash\nhandler: app:work\nschedule: {type: interval, every: 1h}\n"
-TOLD = "duplicate job name `clash`: a dynamic job has it, made by "
+TOLD = "duplicate job name `clash`: the dynamic job "
 
 
 def codes(answer: Any) -> list[tuple[str, str]]:
@@ -32,24 +32,45 @@ def live(tmp_path: Path) -> LiveDaemon:
 def test_a_file_with_the_name_of_a_dynamic_job_is_told_by_everything(live: LiveDaemon) -> None:
     with live:
         live.luad("create", "clash", "--handler", "app:work", "--in", "9h")
+        job_id = live.json("show", "clash")["id"]
         live.write_job("clash", CLASH)
         line = live.wait_for("config.problem")
         place = f"{live.jobs}/clash.yaml"
         assert (line["code"], line["place"]) == ("LU402", f"{place}:1:1")
         assert line["message"].startswith(TOLD)
+        live.wait_for("job.paused")
         for words in (("reload", "--check-only"), ("reload",)):
             done = live.luad(*words, check=False)
-            assert done.returncode == 1
+            assert done.returncode == 0
             assert TOLD in done.stderr
-            assert "luad delete clash, or rename this one" in done.stderr
-        listed = live.luad("list")
-        assert f"warning: {place} has an error  (luad status tells it)" in listed.stderr
+            assert f"luad delete {job_id}" in done.stderr
         status = live.luad("status").stdout
         assert TOLD in status
-        assert "help: luad delete clash, or rename this one" in status
-        live.luad("delete", "clash", "--yes")
+        assert f"luad delete {job_id}" in status
+        assert live.json("show", "clash")["source"] == "file"
+        waiting = live.json("show", job_id)
+        assert waiting["pause"]["reason"] == f"name declared by {place}"
+        assert (waiting["status"], waiting["holds_name"]) == ("paused", False)
+        assert [each["id"] for each in live.json("list", "-a")["jobs"]].count(job_id) == 1
+        live.luad("delete", job_id, "--yes")
         assert live.json("show", "clash")["source"] == "file"
         assert live.luad("reload").stderr.count("LU402") == 0
+
+
+def test_the_dynamic_job_goes_on_when_the_file_is_gone(live: LiveDaemon) -> None:
+    with live:
+        live.luad("create", "clash", "--handler", "app:work", "--in", "9h")
+        before = live.json("show", "clash")
+        path = live.write_job("clash", CLASH)
+        live.wait_for("job.paused")
+        live.kill()
+    with live:
+        assert live.json("show", "clash")["source"] == "file"
+        path.unlink()
+        live.luad("reload")
+        after = live.json("show", "clash")
+        assert (after["id"], after["status"]) == (before["id"], "active")
+        assert after["next_run_at"] == before["next_run_at"]
 
 
 def test_a_row_that_was_tampered_with_is_not_in_force_and_is_told(live: LiveDaemon) -> None:

@@ -58,6 +58,9 @@ class Truth:
     """Jobs by name; the files as they were last loaded; what was removed, and when; runs asked for."""
 
     jobs: dict[str, Thing] = field(default_factory=dict)
+    aside: dict[str, Thing] = field(
+        default_factory=dict
+    )  # dynamic jobs that a file took the name of
     files: dict[str, tuple[int, dict[str, JSON]]] = field(default_factory=dict)
     unsure: dict[str, list[Thing | None]] = field(default_factory=dict)
     removed_at: dict[str, int] = field(default_factory=dict)  # by job id: when it was answered
@@ -69,19 +72,20 @@ class Truth:
         for name, thing in list(self.jobs.items()):
             if not thing.is_dynamic and name not in files:
                 del self.jobs[name]
+                if name in self.aside:
+                    self.jobs[name] = self.aside.pop(name)
         for name, (seconds, declared) in files.items():
             thing_now = self.jobs.get(name)
+            if thing_now is not None and thing_now.is_dynamic:
+                self.aside[name], thing_now = thing_now, None
             if thing_now is None:
                 self.jobs[name] = Thing(seconds, dict(declared), is_dynamic=False)
-            elif not thing_now.is_dynamic:
+            else:
                 thing_now.redeclare(seconds, dict(declared))
 
     def remove(self, name: str) -> None:
-        """A dynamic job is gone; a file that declares its name comes into force."""
+        """A dynamic job is gone."""
         del self.jobs[name]
-        if name in self.files:
-            seconds, declared = self.files[name]
-            self.jobs[name] = Thing(seconds, dict(declared), is_dynamic=False)
 
     def doubt(self, name: str, change: Callable[[], None]) -> None:
         """*change* of the job of that name may have happened."""
@@ -91,7 +95,8 @@ class Truth:
 
     def settle(self, views: list[Mapping[str, Any]]) -> None:
         """Hold everything against what the daemon shows; what was in doubt is known then."""
-        there = {view["name"]: view for view in views}
+        there = {view["name"]: view for view in views if view["holds_name"]}
+        aside = {view["name"]: view for view in views if not view["holds_name"]}
         for name, possible in self.unsure.items():
             view = there.get(name)
             found = [each for each in possible if _is_same(each, view)]
@@ -103,6 +108,9 @@ class Truth:
         self.unsure.clear()
         assert {name: as_text(shown(view)) for name, view in there.items()} == {
             name: as_text(thing.shown()) for name, thing in self.jobs.items()
+        }
+        assert {name: as_text(shown(view)) for name, view in aside.items()} == {
+            name: as_text([*thing.shown()[:-1], True]) for name, thing in self.aside.items()
         }
         self.ids = {name: view["id"] for name, view in there.items()}
 

@@ -17,6 +17,7 @@ def upgrade() -> None:
     _runs_say_how_they_ended()
     _extend_access()
     _count_leftovers()
+    _add_standings()
 
 
 def _runs_say_how_they_ended() -> None:
@@ -46,3 +47,19 @@ def _count_leftovers() -> None:
     """What a run left running when its handler had ended."""
     op.add_column("runs", sa.Column("left_processes", sa.BigInteger))
     op.add_column("runs", sa.Column("left_tasks", sa.BigInteger))
+
+
+def _add_standings() -> None:
+    """Jobs hold their name or not; jobs that are gone are found as long as their history lasts."""
+    op.drop_index("jobs_by_name", "jobs")
+    op.add_column(
+        "jobs", sa.Column("holds_name", sa.BigInteger, nullable=False, server_default=sa.text("1"))
+    )
+    op.add_column("jobs", sa.Column("over_at", sa.BigInteger))
+    op.add_column("jobs", sa.Column("displaced_at", sa.BigInteger))
+    op.add_column("jobs", sa.Column("displaced_reason", sa.Text))
+    op.create_index(
+        "jobs_by_name", "jobs", ["name"], unique=True, sqlite_where=sa.text("holds_name = 1")
+    )
+    op.add_column("revisions", sa.Column("gone_at", sa.BigInteger))
+    op.add_column("revisions", sa.Column("gone_json", sa.Text))

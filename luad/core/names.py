@@ -1,0 +1,110 @@
+"""Names: the job that holds one, the job that waits for it, the job that gives it to the next one.
+
+Rule: a name is held by one job. A file's job takes its name from a dynamic job, which is paused until the
+file's job goes. A `once` job that is over gives its name to the next job that asks for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from luad.core.model import DAY, Instant, JobStatus, Once, Origin, Pause, Reason, RunState, Standing
+from luad.core.state import Entry, State
+
+PAUSED_BY_LUAD: Final = "luad"
+
+
+def is_over(state: State, entry: Entry) -> bool:
+    """Say whether no occurrence of a `once` job can follow, and none of its runs is open."""
+    is_completed = isinstance(entry.job.schedule, Once) and entry.status is JobStatus.COMPLETED
+    return is_completed and not state.runs.open_count(entry.job_id)
+
+
+def is_over_for_a_day(over_at: Instant | None, now: Instant) -> bool:
+    """Say whether a job has been over for so long that its failure is not news any more."""
+    return over_at is not None and over_at <= now - DAY
+
+
+def judge(state: State, now: Instant) -> None:
+    """Note which jobs have come to their end since the last call, and which go on after all."""
+    for entry in state.take_unjudged():
+        was_over = entry.standing.over_at is not None
+        if is_over(state, entry) is not was_over:
+            over_at = None if was_over else now
+            state.set_standing(entry, replace(entry.standing, over_at=over_at))
+
+
+def judge_restored(state: State) -> None:
+    """Note which of the restored jobs are over, where the store does not tell it yet."""
+    ended = [
+        entry
+        for entry in state.entries.values()
+        if isinstance(entry.job.schedule, Once)
+        and entry.standing.over_at is None
+        and is_over(state, entry)
+    ]
+    for entry in ended:
+        over_at = entry.handled_until
+        state.set_standing(entry, replace(entry.standing, over_at=over_at))
+    order = {job_id: state.entries[state.names[job_id]].standing.over_at for job_id in state.over}
+    state.over = dict.fromkeys(sorted(order, key=lambda job_id: order[job_id] or 0))
+
+
+def give_up(state: State, entry: Entry) -> None:
+    """Take its name from a job that is over."""
+    state.set_standing(entry, replace(entry.standing, holds_name=False))
+
+
+def displace(state: State, entry: Entry, origin: Origin | None, now: Instant) -> None:
+    """Pause the dynamic job *entry*, because the file of *origin* declares its name."""
+    pause = Pause(now, _reason(origin), PAUSED_BY_LUAD)
+    standing = replace(entry.standing, holds_name=False, displaced=pause)
+    state.set_standing(entry, standing)
+    for run in state.runs.of_job(entry.job_id):
+        if run.state is RunState.QUEUED:
+            state.runs.cancel(run, Reason.PAUSED, now, state.timetable)
+    _log(state, "job.paused", entry, reason=pause.reason, level="warning")
+
+
+def fall_to_heir(state: State, name: str) -> None:
+    """Give a name that is free to the job that waits for it: the displaced one, else the newest."""
+    waiting = state.nameless.get(name)
+    if not waiting or name in state.entries:
+        return
+    entries = [state.entries[job_id] for job_id in waiting]
+    heir = max(entries, key=_claim)
+    was_displaced = heir.standing.displaced is not None
+    if was_displaced and heir.pause is None:
+        heir.open_skip = None
+    state.set_standing(heir, Standing(over_at=heir.standing.over_at))
+    if was_displaced:
+        _log(state, "job.resumed", heir)
+
+
+def look_after_the_displaced(state: State) -> None:
+    """Let each displaced job tell the file that declares its name now, or have its name back."""
+    for name in tuple(state.nameless):
+        holder = state.entries.get(name)
+        if holder is None:
+            fall_to_heir(state, name)
+            continue
+        for job_id in tuple(state.nameless[name]):
+            entry = state.entries[job_id]
+            was, reason = entry.standing.displaced, _reason(holder.wanted.origin)
+            if was is not None and was.reason != reason:
+                displaced = replace(was, reason=reason)
+                state.set_standing(entry, replace(entry.standing, displaced=displaced))
+
+
+def _claim(entry: Entry) -> tuple[bool, Instant, str]:
+    return entry.standing.displaced is not None, entry.installed_at, entry.job_id
+
+
+def _reason(origin: Origin | None) -> str:
+    return f"name declared by {origin.path if origin else 'a file'}"
+
+
+def _log(state: State, event: str, entry: Entry, *, reason: str = "", level: str = "info") -> None:
+    name = entry.job.name
+    state.log(event, level=level, job=name, id=entry.job_id, reason=reason, author=PAUSED_BY_LUAD)
