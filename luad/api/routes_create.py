@@ -194,6 +194,10 @@ def _name_for(handler: Any) -> str:
 def check_job(context: Context, job: Job, *, has_new_handler: bool = True) -> None:
     """Refuse a handler that may not be named or is not there, and a user whom nobody knows."""
     rules = context.service.dynamic
+    if (file := rules.reserved(job.handler)) is not None:
+        hint = f"rename it to {file.new_path}"
+        item = {"pointer": "#/handler", "code": "LU310", "detail": file.message, "hint": hint}
+        raise ValidationError(file.message, hint=hint, errors=(item,))
     if not rules.allows(job.handler):
         allowed = ", ".join(rules.handlers)
         slip = did_you_mean(rules.handlers_like(job.handler))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from luad.config.allowed import OWN_HANDLERS, is_allowed, missing_function, own_modules
+from luad.config.reserved import reserved_file
 from luad.core.model import JobStatus
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from luad.api.events import EventRing
     from luad.api.hub import LogHub
     from luad.clock import Clock
+    from luad.config.reserved import Reserved
     from luad.core.events import Log, Reply, Request
     from luad.core.model import JSON, Creation, Instant, Job, Origin, Pause, Run
     from luad.core.people import Delivery, Message, Person
@@ -110,6 +112,12 @@ class DynamicRules:
     def allows(self, handler: str) -> bool:
         """Say whether a job that is made at run time may name *handler*."""
         return is_allowed(handler, self.handlers, self.handlers_path)
+
+    def reserved(self, handler: str) -> Reserved | None:
+        """Return the file that *handler* means, when its name is reserved: it is never imported."""
+        module, colon, _ = handler.partition(":")
+        top = module.partition(".")[0]
+        return reserved_file(top, [str(self.handlers_path)]) if colon else None
 
     def missing_function(self, handler: str) -> tuple[str, ...] | None:
         """Return the functions that there are, when *handler*'s is certainly not; else None."""

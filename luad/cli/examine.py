@@ -15,6 +15,7 @@ from luad.cli.checkout import as_advice, is_of_another_user, read_folders
 from luad.cli.commandcheck import command_problems
 from luad.cli.failure import CommandError
 from luad.config.channels import apprise_services
+from luad.config.names import file_problems, reserved_handlers
 from luad.config.people import check_users, unknown_users
 from luad.config.settings import SettingsError, SettingsFile, check_settings, load_settings
 from luad.trust import path_problem
@@ -70,7 +71,11 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
         known = people.people if not paths else _people_of(chosen)
         problems += unknown_users(loaded.wanted, known)
     problems += command_problems(chosen, loaded.wanted, files)
-    if with_handlers:
+    if not paths:
+        problems += file_problems(chosen.handlers_path)
+    if not with_handlers:
+        problems += reserved_handlers(loaded.wanted, chosen.handlers_path)
+    else:
         from luad.cli.handlercheck import handler_problems
 
         problems += handler_problems(chosen, loaded.wanted, files)

@@ -183,9 +183,11 @@ def _checked(text: str, name: str, chosen: Settings) -> Job:
 
 
 def _module_of(name: str) -> str:
+    from luad.config.reserved import is_reserved
+
     module = re.sub(r"[.-]+", "_", name)
-    # handlers/json.py would stand in the way of every `import json`.
-    is_taken = module in sys.stdlib_module_names or keyword.iskeyword(module)
+    # handlers/json.py would never be imported.
+    is_taken = is_reserved(module) or keyword.iskeyword(module)
     return f"job_{module}" if module[0].isdigit() or is_taken else module
 
 

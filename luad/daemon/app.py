@@ -12,6 +12,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from luad.api import sockets
@@ -22,6 +23,7 @@ from luad.api.server import ApiServer
 from luad.api.service import Health, People, Post, ReloadResult
 from luad.clock import Clock, monotonic_us
 from luad.config.catalogue import Catalogue
+from luad.config.names import reserved_handlers
 from luad.config.settings import Settings
 from luad.config.stored import job_from_store
 from luad.core.engine import Engine
@@ -125,7 +127,8 @@ class Daemon:
         self._catalogue = Catalogue(settings)
         people = PeopleReader(settings, lambda: parts.people_snapshots(settings))
         jobs, places = parts.job_snapshots(settings), Places(settings).problems
-        self._reader = ConfigReader(jobs, self._catalogue, clock, people, places)
+        names = partial(reserved_handlers, folder=settings.handlers_path)
+        self._reader = ConfigReader(jobs, self._catalogue, clock, people, places, names)
         self.reloader = Reloader(
             self._reader,
             self._apply_reading,

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,7 @@ from luad.clock import Clock
 from luad.config.catalogue import Catalogue, Loaded
 from luad.config.people import LoadedPeople, PeopleCatalogue
 from luad.core.events import Reply
-from luad.core.model import Instant
+from luad.core.model import Instant, Wanted
 from luad.errors import Problem, Severity
 from luad.watcher import Snapshot, SnapshotReader
 
@@ -84,7 +84,8 @@ class PeopleReader:
 class ConfigReader:
     """Reads the folders into jobs and problems; remembers the last good version of every file.
 
-    *places* says what is wrong with the other places that luad takes its orders from.
+    *places* says what is wrong with the other places that luad takes its orders from, *names* which
+    jobs name a handler file that is never imported.
     """
 
     def __init__(
@@ -94,12 +95,14 @@ class ConfigReader:
         clock: Clock,
         people: PeopleReader,
         places: Callable[[], tuple[Problem, ...]] = tuple,
+        names: Callable[[Mapping[str, Wanted]], tuple[Problem, ...]] = lambda _: (),
     ) -> None:
         self._snapshots = snapshots
         self._catalogue = catalogue
         self._clock = clock
         self._people = people
         self._places = places
+        self._names = names
         self._last: tuple[object, ...] | None = None
         self._serial = 0
         self._lock = threading.Lock()
@@ -108,7 +111,7 @@ class ConfigReader:
         """Read as whoever asks for a reload would, without any consequence; from any thread."""
         with self._lock:
             catalogue, people = self._catalogue.copy(), self._people.copy()
-        reader = ConfigReader(snapshots, catalogue, self._clock, people, self._places)
+        reader = ConfigReader(snapshots, catalogue, self._clock, people, self._places, self._names)
         return reader.read(is_settled=True)
 
     def read(self, *, is_settled: bool = False) -> Reading:
@@ -130,6 +133,7 @@ class ConfigReader:
             if must_collect:
                 gc.enable()
         problems = self._places() + snapshot.problems + loaded.problems
+        problems += self._names(loaded.wanted)
         rechecks = [
             each for each in (snapshot.recheck_in_ms, people_recheck_ms) if each is not None
         ]

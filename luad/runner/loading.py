@@ -24,6 +24,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.config.reserved import is_reserved, reserved_file
+from luad.runner.finders import HandlersFinder, HandlersFirst, is_below
 from luad.sdk.params import ATTRIBUTE
 from luad.trust import path_problem
 
@@ -46,6 +48,7 @@ class Fault(StrEnum):
     NO_MODULE = "LU304"
     IMPORT_HANGS = "LU305"
     NOT_TRUSTED = "LU306"
+    RESERVED_NAME = "LU310"
     BAD_METADATA = "LU110"
     BAD_PARAMS = "LU111"
 
@@ -66,14 +69,16 @@ def prepare_imports(
 ) -> None:
     """Look for modules in *handlers_path* first, and never in the working directory.
 
-    *code_cache* is a folder for compiled code; None compiles every time. *permit_insecure*: modules
-    that others may write are imported as well.
+    The standard library and what luad itself needs come before: a file with such a name would
+    break every other import of it. *code_cache* is a folder for compiled code; None compiles every
+    time. *permit_insecure*: modules that others may write are imported as well.
     """
     roots = [os.path.abspath(path) for path in handlers_path]  # noqa: PTH100 - sys.path holds str
     sys.path[:] = roots + [path for path in sys.path if path and path not in roots]
     _Guard.is_on = not permit_insecure
     sys.path_hooks.insert(0, _finder_hook(roots, code_cache))
-    for path in [path for path in sys.path_importer_cache if _is_below(path, roots)]:
+    sys.meta_path.insert(0, HandlersFirst(roots))
+    for path in [path for path in sys.path_importer_cache if is_below(path, roots)]:
         del sys.path_importer_cache[path]
 
 
@@ -91,6 +96,7 @@ def load_handler(handler: str, handlers_path: Sequence[str] = ()) -> Callable[..
             hint="write package.module:function",
         )
     name, _, function = handler.partition(":")
+    _refuse_reserved(name, function, handlers_path)
     _forget_shadowed(name, handlers_path)
     try:
         module = importlib.import_module(name)
@@ -105,6 +111,19 @@ def load_handler(handler: str, handlers_path: Sequence[str] = ()) -> Callable[..
             hint=f"looked in {places}, then among installed packages",
         ) from None
     return _function_of(module, name, function)
+
+
+def _refuse_reserved(name: str, function: str, handlers_path: Sequence[str]) -> None:
+    """Raise `HandlerError` when *name* means a file that is never imported."""
+    top, dot, rest = name.partition(".")
+    found = reserved_file(top, handlers_path)
+    if found is not None:
+        raise HandlerError(
+            Fault.RESERVED_NAME,
+            found.message,
+            hint=f"rename it to {found.new_path}, and write  "
+            f"handler: {found.new_name}{dot}{rest}:{function}",
+        )
 
 
 def takes_job(handler: str, function: Callable[..., Any]) -> bool:
@@ -204,13 +223,9 @@ def _load_entry_point(name: str) -> Callable[..., Any]:
 
 
 def _forget_shadowed(name: str, handlers_path: Sequence[str]) -> None:
-    """Let a module of the user win over a loaded one of the same name.
-
-    The processes that handlers are forked from have parts of the standard library loaded, and
-    ``handlers_path`` comes first.
-    """
+    """Let a module of the user win over a loaded one of the same name: ``.pth`` files may load some."""
     top = name.partition(".")[0]
-    if top not in sys.modules or top == "luad" or top in sys.builtin_module_names:
+    if top not in sys.modules or is_reserved(top):
         return
     spec = importlib.machinery.PathFinder.find_spec(top, list(handlers_path))
     if spec is None or spec.origin is None:
@@ -218,10 +233,6 @@ def _forget_shadowed(name: str, handlers_path: Sequence[str]) -> None:
     if spec.origin != getattr(sys.modules[top], "__file__", None):
         for loaded in [key for key in sys.modules if f"{key}.".startswith(f"{top}.")]:
             del sys.modules[loaded]
-
-
-def _is_below(path: str, roots: Sequence[str]) -> bool:
-    return any(path == root or path.startswith(root + os.sep) for root in roots)
 
 
 def _finder_hook(roots: Sequence[str], code_cache: str | None) -> Callable[[str], Any]:
@@ -233,9 +244,9 @@ def _finder_hook(roots: Sequence[str], code_cache: str | None) -> Callable[[str]
     ]
 
     def hook(path: str) -> importlib.machinery.FileFinder:
-        if not _is_below(path, roots) or not os.path.isdir(path):  # noqa: PTH112 - a str by protocol
+        if not is_below(path, roots) or not os.path.isdir(path):  # noqa: PTH112 - a str by protocol
             raise ImportError("not one of the handlers' folders", path=path)
-        return importlib.machinery.FileFinder(path, *kinds)
+        return HandlersFinder(path, *kinds)
 
     return hook
 
