@@ -100,7 +100,7 @@ def fixed_part(state: JobStateView) -> dict[str, Any]:
         "tags": list(job.tags),
         "overlap": job.overlap.value,
         "catch_up": job.catch_up.value,
-        "timeout_seconds": seconds(job.timeout_ms),
+        "timeout_seconds": None if job.timeout_ms is None else seconds(job.timeout_ms),
         "retry": retry_view(job.retry),
         "user_id": job.user,
         "metadata": dict(job.metadata),

@@ -58,13 +58,13 @@ def check(
     from luad.cli import examine
 
     def once() -> int:
-        examined = examine.examine(session, paths, with_handlers=not no_import)
+        examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
         examined.keep(_codes(select), _codes(ignore))
         if diff:
             return _show_fixes(session, examined)
         if fix and (count := examine.write_fixes(examined)):
             session.out.say(f"mended {plural(count, 'file')}", "green")
-            examined = examine.examine(session, paths, with_handlers=not no_import)
+            examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
             examined.keep(_codes(select), _codes(ignore))
         _show(session, examined, style or ("json" if session.json else "full"))
         return _verdict(examined.problems, strict=strict)

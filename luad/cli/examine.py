@@ -49,7 +49,9 @@ class Examined:
         )
 
 
-def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> Examined:
+def examine(
+    session: Session, paths: Sequence[str], *, with_handlers: bool, strict: bool = False
+) -> Examined:
     """Look at *paths*, or at the whole project; raises `CommandError` (usage) for what is not there."""
     settings_path, job_paths, people_paths = _sort_out(session, paths)
     problems: list[Problem] = []
@@ -79,6 +81,10 @@ def examine(session: Session, paths: Sequence[str], *, with_handlers: bool) -> E
         from luad.cli.handlercheck import handler_problems
 
         problems += handler_problems(chosen, loaded.wanted, files)
+    if strict:
+        from luad.cli.strictcheck import strict_problems
+
+        problems += strict_problems(loaded.wanted, files)
     data |= {path: each.data for path, each in (*files.items(), *people_files.items())}
     count = len(files) + len(people_files) + (settings_path is not None)
     return Examined(tuple(problems), count, data, people.people)

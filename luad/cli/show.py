@@ -273,13 +273,18 @@ def _job_fields(
         "next": ("\n" + " " * 16).join(times),
         "last 20": _stats(job),
         "policy": f"overlap {job.get('overlap')}   catch-up {job.get('catch_up')}"
-        f"   timeout {job.get('timeout_seconds')} s   attempts {retry.get('max_attempts', 1)}",
+        f"   timeout {_timeout(job)}   attempts {retry.get('max_attempts', 1)}",
         "open": f"{job.get('running', 0)} running, {job.get('queued', 0)} queued"
         if job.get("running") or job.get("queued")
         else "",
         "tags": " ".join(job.get("tags") or ()),
         "metadata": json.dumps(job["metadata"]) if job.get("metadata") else "",
     }
+
+
+def _timeout(job: Mapping[str, Any]) -> str:
+    limit = job.get("timeout_seconds")
+    return "none" if limit is None else f"{limit} s"
 
 
 def _stats(job: Mapping[str, Any]) -> str:

@@ -151,6 +151,8 @@ def schedule_words(
         is_other = theirs != to_datetime(now, zone).utcoffset() and not text.startswith("every")
         if has_zone or is_other:
             text += f"  {name}"
+    if job.get("timeout_seconds", 0) is None:
+        text += "  (no timeout)"
     return text + "  (stale)" if is_stale(job) else text
 
 

@@ -72,7 +72,7 @@ def _slow_runs(job: Job, schedule: Interval) -> Iterator[Mistake]:
     # Only a time limit that somebody wrote: the default says nothing about how long a run takes.
     if "timeout" not in job.definition or job.overlap is not Overlap.SKIP:
         return
-    if job.timeout_ms > schedule.every_ms:
+    if job.timeout_ms is not None and job.timeout_ms > schedule.every_ms:
         yield Mistake(
             ("timeout",),
             "LU503",

@@ -18,7 +18,6 @@ from luad.config.secrets import is_masked
 from luad.config.words import describe_value
 from luad.core.cron import CronError, ZoneError, compile_cron, load_zone
 from luad.core.model import (
-    DAY,
     JSON,
     SECOND,
     AlertCause,
@@ -47,6 +46,7 @@ from luad.wire import (
 _HANDLER: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _ENTRY_POINT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _FILE: Final = re.compile(r"(?:\./)?([\w./-]+?)(?:\.py)?(?::(\w+))?", re.ASCII)
+NO_TIMEOUT: Final = "none"
 _MIN_INTERVAL_MS: Final = SECOND
 _MIN_MEMORY: Final = 16 << 20  # below it, no Python starts
 
@@ -222,14 +222,16 @@ def _duration_field(key: str) -> _Convert:
 
 
 def _timeout(value: Any, fields: Fields, mistakes: Mistakes) -> None:
+    if value == NO_TIMEOUT:
+        fields["timeout_ms"] = None
+        return
     timeout_ms = _duration(("timeout",), value, mistakes)
     if timeout_ms is None:
         return
-    if not 0 < timeout_ms <= DAY:
+    if timeout_ms <= 0:
         shown = format_duration_ms(timeout_ms)
-        mistakes.append(
-            Mistake(("timeout",), "LU104", f"`timeout` cannot be {shown}", "above 0, at most 24h")
-        )
+        hint = "write how long a run may take, or  timeout: none  for no limit"
+        mistakes.append(Mistake(("timeout",), "LU104", f"`timeout` cannot be {shown}", hint))
     fields["timeout_ms"] = timeout_ms
 
 

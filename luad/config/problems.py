@@ -79,6 +79,7 @@ CODES: Final[dict[str, str]] = {
     "LU510": "no-summer-time",
     "LU511": "not-read",
     "LU512": "handler-gone",
+    "LU513": "no-time-limit",
     "LU601": "channel-type",
     "LU602": "channel-url",
     "LU603": "channel-service",

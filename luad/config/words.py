@@ -123,6 +123,8 @@ def help_for_text(text: str) -> str:
 
 def help_for_type(path: Path, value: JSON, wanted: list[str]) -> str:
     """What to write instead of *value*, where *wanted* are types or the title of a schema."""
+    if path == ("timeout",) and str(value).strip().lower() in _ENDLESS:
+        return "for no limit write  timeout: none"
     if wanted in (["number"], ["integer"], ["boolean"]) and isinstance(value, str | int):
         return _help_for_unquoting(str(value), wanted[0])
     if isinstance(value, str):
@@ -149,6 +151,23 @@ def _help_for_unquoting(text: str, wanted: str) -> str:
     if _NUMBER.fullmatch(text):
         return f"write {text}, without quotes"
     return help_for_text(text)
+
+
+_ENDLESS: Final = frozenset(
+    (
+        ".inf",
+        "none",
+        "null",
+        "never",
+        "no",
+        "off",
+        "false",
+        "inf",
+        "infinite",
+        "infinity",
+        "forever",
+    )
+) | {"unlimited", "disabled"}
 
 
 def _help_for_string(path: Path, text: str, wanted: list[str]) -> str:

@@ -176,7 +176,7 @@ class Job:
     revision: str = ""
     description: str = ""
     enabled: bool = True
-    timeout_ms: int = 300 * SECOND
+    timeout_ms: int | None = 300 * SECOND
     retry: Retry = Retry()
     overlap: Overlap = Overlap.SKIP
     max_running: int = 10

@@ -140,7 +140,8 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     gc.enable()
     spec, started_at = _receive_spec()
-    deadline = started_at + spec["timeout_ms"]
+    timeout_ms = spec["timeout_ms"]
+    deadline = None if timeout_ms is None else started_at + timeout_ms
     job = Job(**spec["job"], started_at_ms=started_at, deadline_ms=deadline)
     try:
         _enter_world(spec)

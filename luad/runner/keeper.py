@@ -40,6 +40,7 @@ _ORPHAN_GRACE_MS: Final = 1_000  # between TERM and KILL when the daemon is gone
 _CLEAR_UP_MS: Final = 5_000  # a process may be stuck in the kernel, or belong to another user
 _NAMED: Final = 5
 _PARTIAL_MS: Final = 450  # text without a line end is shown when it is there at two such looks
+_LONGEST_WAIT_MS: Final = 60_000
 _OWN_END_MS: Final = 200  # for helpers that end by themselves once the handler has ended
 
 
@@ -75,7 +76,7 @@ class Keeper:
         self.left_count = 0
         self.status: int | None = None  # of the handler, from wait(2)
         self.ended_at = 0
-        self.deadline = 0
+        self.deadline: int | None = None  # None: the run has no time limit
         self.kill_at: int | None = None
         self.flush_at: int | None = None
         self.partial_at: int | None = None  # when to show a line that has not ended
@@ -85,7 +86,9 @@ class Keeper:
 
     def start(self, wake_up: int) -> None:
         """Tell the handler what to run, and begin to listen."""
-        started_at, self.deadline = wall_ms(), elapsed_ms() + self.spec["timeout_ms"]
+        started_at = wall_ms()
+        if (timeout_ms := self.spec["timeout_ms"]) is not None:
+            self.deadline = elapsed_ms() + timeout_ms
         child.send_spec(self.handler.control, self.spec, started_at)
         self._register(wake_up, lambda: self._on_wake_up(wake_up))
         # First in, first read: a log record has its own time, which is before that of the reading.
@@ -124,7 +127,7 @@ class Keeper:
     def _turn(self) -> None:
         self._wait(self._next_timer())
         now = elapsed_ms()
-        if self.cause is None and now >= self.deadline:
+        if self.cause is None and self.deadline is not None and now >= self.deadline:
             self._stop("timed_out", self.spec["kill_grace_ms"])
         if self.kill_at is not None and now >= self.kill_at:
             self._kill()
@@ -140,7 +143,9 @@ class Keeper:
             self.partial_at,
             self.deadline if self.cause is None else None,
         ]
-        return min((timer for timer in timers if timer is not None), default=elapsed_ms() + 60_000)
+        # A time limit may be weeks away, and `poll` counts 24 days at most.
+        latest = elapsed_ms() + _LONGEST_WAIT_MS
+        return min([latest, *(timer for timer in timers if timer is not None)])
 
     def _wait(self, until: int) -> None:
         """Handle whatever happens next; at the latest return at *until*."""

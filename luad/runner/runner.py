@@ -273,9 +273,10 @@ class Runner:
     def _on_started(self, attempt: Attempt, frame: dict[str, Any]) -> None:
         self._launching.discard(attempt)
         attempt.handler = self._identity(frame)
-        if attempt.overdue_ms is None:
+        timeout_ms = attempt.start.job.timeout_ms
+        if attempt.overdue_ms is None and timeout_ms is not None:
             patience_ms = self._config.kill_grace_ms + self._config.overdue_ms
-            attempt.overdue_ms = elapsed_ms() + attempt.start.job.timeout_ms + patience_ms
+            attempt.overdue_ms = elapsed_ms() + timeout_ms + patience_ms
         self._emit(AttemptStarted(*attempt.key, frame["ts"], attempt.handler))
         self._pump()
 

@@ -75,7 +75,7 @@ class LaunchSpec(TypedDict):
     handlers_path: list[str]
     code_cache: str
     permit_insecure: bool
-    timeout_ms: int
+    timeout_ms: int | None
     kill_grace_ms: int
     output_limit: int
     line_limit: int

@@ -90,7 +90,7 @@ def _error(kind: str, facts: Facts, spec: LaunchSpec, signum: int | None) -> lis
 
 
 def _timeout_message(facts: Facts, spec: LaunchSpec) -> str:
-    timeout = f"{spec['timeout_ms'] / 1000:g} s"
+    timeout = f"{(spec['timeout_ms'] or 0) / 1000:g} s"
     if facts.told.get("kind") == "returned":
         return (
             f"the handler returned, but its process did not end before the timeout of {timeout}: "

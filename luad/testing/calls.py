@@ -52,8 +52,10 @@ def call_handler(
 ) -> tuple[Outcome, list[dict[str, Any]]]:
     """Call the handler of *definition* with *job*; return how that ended, and what it logged."""
     lines: list[dict[str, Any]] = []
-    limit = threading.Timer(definition.timeout_ms / 1_000, interrupt.fire)
-    limit.start()
+    limit = None
+    if definition.timeout_ms is not None:
+        limit = threading.Timer(definition.timeout_ms / 1_000, interrupt.fire)
+        limit.start()
     try:
         with _records(lines):
             outcome = execute(
@@ -64,18 +66,19 @@ def call_handler(
                 result_limit=RESULT_LIMIT,
             )
     finally:
-        limit.cancel()
+        if limit is not None:
+            limit.cancel()
     return outcome, lines
 
 
-def ending_of(outcome: Outcome, at: Instant, timeout_ms: int) -> Ending:
+def ending_of(outcome: Outcome, at: Instant, timeout_ms: int | None) -> Ending:
     """Say how an attempt ended, as the engine is told."""
     failure = outcome.failure
     error = None
     if failure is not None:
         error = RunError(failure.type, failure.message, failure.traceback)
     if outcome.kind == "interrupted":
-        message = f"the handler ran longer than its timeout of {timeout_ms / 1_000:g} s"
+        message = f"the handler ran longer than its timeout of {(timeout_ms or 0) / 1_000:g} s"
         where = failure.traceback if failure else ""
         return Ending(EndKind.TIMED_OUT, at, error=RunError("TimedOut", message, where))
     return Ending(

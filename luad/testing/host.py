@@ -317,10 +317,11 @@ class Host:
         at = self.clock.now().wall
         self._tell(AttemptStarted(run.id, run.attempt, at, _IDENTITY))
         values = json.loads(json.dumps(job_values(deed), default=dict))
-        deadline = at + deed.job.timeout_ms
+        timeout_ms = deed.job.timeout_ms
+        deadline = None if timeout_ms is None else at + timeout_ms
         job = JobCore(**values, started_at_ms=at, deadline_ms=deadline)
         outcome, lines = call_handler(job, deed.job, interrupt)
-        ending = ending_of(outcome, self.clock.now().wall, deed.job.timeout_ms)
+        ending = ending_of(outcome, self.clock.now().wall, timeout_ms)
         if ending.result_omitted:
             lines.append(omission_line(ending.result_omitted, ending.at, run.attempt))
         for line in lines:

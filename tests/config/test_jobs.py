@@ -298,3 +298,16 @@ def test_of_two_slips_for_one_key_the_first_is_mended() -> None:
 
 def test_hours_are_hours() -> None:
     assert load_job(JOB + "timeout: 2h\n").timeout_ms == 2 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("written", "timeout_ms"), [("none", None), ("36h", 36 * HOUR), ("30d", 30 * DAY), (1, SECOND)]
+)
+def test_a_time_limit_may_be_long_or_none(written: object, timeout_ms: int | None) -> None:
+    assert load_job(JOB + f"timeout: {written}\n").timeout_ms == timeout_ms
+
+
+@pytest.mark.parametrize("word", ["never", "off", "false", "unlimited", "None", ".inf", "0"])
+def test_other_words_for_no_time_limit_get_the_right_one(word: str) -> None:
+    (problem,) = load(JOB + f"timeout: {word}\n").problems
+    assert "timeout: none" in problem.help

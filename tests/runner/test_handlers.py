@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from runner_harness import Finished, Harness, config, is_gone
 
-from luad.core.model import EndKind, Limits
+from luad.core.model import DAY, EndKind, Limits
 
 
 async def assert_next_is_fine(runner: Harness) -> None:
@@ -559,3 +559,13 @@ def _session(pid: int) -> int:
         return os.getsid(pid)
     except ProcessLookupError:
         return 0
+
+
+@pytest.mark.parametrize("timeout_ms", [None, 100 * DAY])
+async def test_a_run_without_a_near_time_limit_runs(
+    runner: Harness, timeout_ms: int | None
+) -> None:
+    # A hundred days are more milliseconds than `poll` can count.
+    finished = await runner.run("ends:says_deadline", timeout_ms=timeout_ms)
+    assert finished.ending.kind is EndKind.RETURNED
+    assert (finished.result is None) is (timeout_ms is None)

@@ -222,3 +222,7 @@ def forges_depth(job):
     os.write(3, b"R" + deep)
     os.write(3, b'O{"kind": "returned", "has_result": true}')
     os._exit(0)
+
+
+def says_deadline(job):
+    return job.to_dict()["deadline"]
