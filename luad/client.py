@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
@@ -21,16 +20,19 @@ from luad.errors import (
     UnavailableError,
     UsageError,
 )
-from luad.wire import socket_candidates
+from luad.reach import Guard, Place, UnixConnection, places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 PREFIX: Final = "/v1"
 MAX_PATH_BYTES: Final = 107
 """Longest path that fits `sun_path` of a Unix socket address."""
 
 STREAM_BYTES: Final = 1 << 16
+
+ASKING_POSTS: Final = frozenset({"/explain", "/config/check"})
+"""Questions that need a body; they change nothing."""
 
 HINT_DOWN: Final = "is it running?  {look}   ·   luad list --offline reads jobs.d/ directly"
 
@@ -83,45 +85,13 @@ def _without_password(url: str) -> str:
     return without_passwords(url)
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """An HTTP connection whose other end is a file: the first of *paths* where somebody answers."""
-
-    def __init__(self, paths: Sequence[Path], timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._paths = paths
-
-    def connect(self) -> None:
-        """Connect to the socket; raises OSError, with the path, as a TCP connection would."""
-        failures: list[OSError] = []
-        for path in self._paths:
-            try:
-                self.sock = self._connect(path)
-            except OSError as error:
-                error.filename = str(path)
-                failures.append(error)
-            else:
-                return
-        # A socket that is there and does not answer says more than one that is not there.
-        is_missing = [isinstance(error, FileNotFoundError) for error in failures]
-        raise failures[is_missing.index(False) if False in is_missing else 0]
-
-    def _connect(self, path: Path) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(self.timeout)
-            sock.connect(str(path))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-
 class Client:
     """One daemon, as seen from outside; thread-safe, because no connection is kept.
 
     *socket_path* or *url* says where it listens; without either, `$LUAD_URL`, then the places of
-    `luad.wire.socket_candidates`, *nearby* (the socket of the project one stands in) first. *token*
-    (else `$LUAD_TOKEN`) is sent as a bearer token. *timeout* in seconds bounds each wait for the
+    `luad.wire.socket_candidates`, *nearby* (the socket of the project one stands in) first. A socket
+    is used only if its process may be trusted: root's, the user's own, or that of the owner of one of
+    *state_dirs*. *token* (else `$LUAD_TOKEN`) is sent as a bearer token. *timeout* in seconds bounds each wait for the
     daemon, except between the lines of a stream.
 
     Every method takes a path below `/v1` and raises `UnavailableError` when the daemon cannot be
@@ -136,10 +106,14 @@ class Client:
         timeout: float = 30,
         *,
         nearby: Path | None = None,
+        state_dirs: Callable[[], Iterable[Path]] = tuple,
     ) -> None:
         environ = os.environ
         self._url = None if socket_path else (url or environ.get("LUAD_URL"))
-        self._sockets = [socket_path] if socket_path else _sockets(environ, nearby)
+        self._places = [Place(socket_path)] if socket_path else places(environ, nearby)
+        self._state_dirs = state_dirs
+        self.guard: Guard | None = None
+        self._reached: Place | None = None
         self._token = token or environ.get("LUAD_TOKEN")
         self._timeout = timeout
         self._base = self._check_url()
@@ -148,8 +122,10 @@ class Client:
 
     @property
     def address(self) -> str:
-        """Where the daemon is expected, as shown to people."""
-        return _without_password(self._url) if self._url else str(self._sockets[0])
+        """Where the daemon answered, or else is expected, as shown to people."""
+        if self._url:
+            return _without_password(self._url)
+        return str((self._reached or self._places[0]).path)
 
     def get(self, path: str, **query: Any) -> Any:
         """Fetch *path* and return its JSON. Query values that are None are left out."""
@@ -228,6 +204,8 @@ class Client:
             data = self._read(response)
             if response.status >= http.client.BAD_REQUEST:
                 self._refuse(response, data)
+            if self.guard is not None and _changes(method, path, body):
+                self.guard.after_change()
             return self._decode(data)
         finally:
             connection.close()
@@ -241,6 +219,8 @@ class Client:
         body: Any,
         extra: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
+        if self.guard is not None:
+            self.guard.before(changes=_changes(method, path, body))
         headers = {"Accept": "application/json, application/x-ndjson", "Connection": "close"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -251,6 +231,7 @@ class Client:
         headers |= extra or {}
         try:
             connection.request(method, self._base + path + _query(query), data, headers)
+            self._reached = getattr(connection, "reached", None)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
@@ -272,17 +253,33 @@ class Client:
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._url is None:
-            return _UnixConnection(self._sockets, self._timeout)
+            return UnixConnection(self._places, self._timeout, self._state_dirs)
         parts = urlsplit(self._url)
         host = parts.hostname or "localhost"
         if parts.scheme == "https":
             return http.client.HTTPSConnection(host, parts.port, timeout=self._timeout)
         return http.client.HTTPConnection(host, parts.port, timeout=self._timeout)
 
+    def locate(self) -> Place | None:
+        """Return the place of the socket that answers; None where the daemon is named by a URL.
+
+        Raises `UnavailableError`.
+        """
+        connection = self._connection()
+        if not isinstance(connection, UnixConnection):
+            return None
+        try:
+            connection.connect()
+        except OSError as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+        return connection.reached
+
     def _check_url(self) -> str:
         """Return the path that every request starts with; raises `UsageError` for a bad address."""
         if self._url is None:
-            path = self._sockets[0]
+            path = self._places[0].path
             if len(os.fsencode(path)) > MAX_PATH_BYTES:
                 raise UsageError(
                     f"the socket path {path} is longer than {MAX_PATH_BYTES} bytes",
@@ -359,11 +356,11 @@ def error_from_problem(problem: Mapping[str, Any], status: int) -> LuadError:
             )
 
 
-def _sockets(environ: Mapping[str, str], nearby: Path | None) -> list[Path]:
-    """Where to look for a daemon, in turn; `$LUAD_SOCKET` leaves no choice."""
-    found = [Path(path) for path in socket_candidates(environ, environ.get("STATE_DIRECTORY"))]
-    is_local = nearby is not None and not environ.get("LUAD_SOCKET")
-    return [nearby, *found] if is_local and nearby else found
+def _changes(method: str, path: str, body: Any) -> bool:
+    """Say whether a request changes something, as far as the client can tell."""
+    if method == "GET" or path in ASKING_POSTS:
+        return False
+    return not (isinstance(body, dict) and body.get("check_only"))
 
 
 def _query(query: Mapping[str, Any]) -> str:

@@ -189,6 +189,10 @@ def format_in_zone(instant: Instant, zone: tzinfo) -> str:
 
 # --- the socket --------------------------------------------------------------------------------
 
+SYSTEM_SOCKET: Final = "/run/luad/luad.sock"
+SYSTEM_STATE: Final = "/var/lib/luad"
+"""Where the service of a machine listens, and keeps its state."""
+
 SHELTER: Final = ".luad-socket"
 """The folder for the socket in a folder that others may write; the socket's own path is a link to it."""
 
@@ -201,7 +205,7 @@ def socket_candidates(environ: Mapping[str, str], state_dir: str | None = None) 
     """
     if chosen := environ.get("LUAD_SOCKET"):
         return [chosen]
-    found = [*_systemd_socket(environ), "/run/luad/luad.sock"]
+    found = [*_systemd_socket(environ), SYSTEM_SOCKET]
     if user_runtime := environ.get("XDG_RUNTIME_DIR"):
         found.append(f"{user_runtime}/luad/luad.sock")
     if state_dir is not None:
@@ -215,9 +219,7 @@ def socket_to_bind(environ: Mapping[str, str], uid: int, state_dir: str) -> str:
     if uid != 0 and not environ.get("LUAD_SOCKET"):
         # Only root, or systemd through RUNTIME_DIRECTORY, may write below /run.
         candidates = [
-            path
-            for path in candidates
-            if path != "/run/luad/luad.sock" or path in _systemd_socket(environ)
+            path for path in candidates if path != SYSTEM_SOCKET or path in _systemd_socket(environ)
         ]
     return candidates[0]
 

@@ -29,7 +29,7 @@ from luad.api.connection import (
 from luad.api.handshake import Handshakes
 from luad.api.places import Crowd
 from luad.api.recall import Recall
-from luad.api.socketwatch import SocketNews, SocketWatch
+from luad.api.socketwatch import SocketWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from luad.api.addresses import Address
     from luad.api.service import Service
+    from luad.core.events import Log
 
 STOP_S: Final = 2.0
 """How long answers that are under way may still take at the end."""
@@ -81,7 +82,7 @@ class ApiServer:
         """Say why clients do not find the Unix socket; None when they do."""
         return self._watch.fault
 
-    async def look_after_socket(self) -> SocketNews | None:
+    async def look_after_socket(self) -> Log | None:
         """Bind the Unix socket again if its file has gone; return what is new about it."""
         if self._listener is None or self._server is None:
             return None

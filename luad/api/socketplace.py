@@ -15,6 +15,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from luad.errors import AlreadyRunningError, LuadError, UsageError
+from luad.nearby import LOCAL_FOLDER
 from luad.trust import file_problem
 from luad.wire import SHELTER
 
@@ -23,7 +24,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHELTER_MODE: Final = 0o750
+PARENT_MODE: Final = 0o750
+PROJECT_MODE: Final = 0o700
 _LOCK_TRIES: Final = 50
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a socket, for luad's user and group; that of a project for the user alone."""
+    is_project = folder.name == LOCAL_FOLDER
+    folder.mkdir(PROJECT_MODE if is_project else PARENT_MODE, parents=True, exist_ok=True)
+    if is_project:
+        status = folder.stat()
+        if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+            folder.chmod(PROJECT_MODE)
 
 
 def place_for(path: Path) -> Path:

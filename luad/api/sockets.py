@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 MODE: Final = 0o660
-PARENT_MODE: Final = 0o750
 MAX_PATH_BYTES: Final = 107
 """Longest path that fits `sun_path` of a Unix socket address, with its final NUL."""
 
@@ -89,7 +88,7 @@ def listen(path: Path) -> Listener:
     """
     _check_length(path)
     try:
-        path.parent.mkdir(PARENT_MODE, parents=True, exist_ok=True)
+        socketplace.make_folder(path.parent)
         place = socketplace.place_for(path)
         _check_length(place)
         with socketplace.place_lock(place):

@@ -5,24 +5,15 @@ Room rule: decides whether to bind again, and says what was done; how that is do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from luad.api import sockets
+from luad.core.events import Log
 from luad.errors import AlreadyRunningError, LuadError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
-
-
-@dataclass(frozen=True, slots=True)
-class SocketNews:
-    """A line for the log: what became of the socket."""
-
-    level: str
-    event: str
-    fields: dict[str, Any]
 
 
 class SocketWatch:
@@ -36,7 +27,7 @@ class SocketWatch:
         listener: sockets.Listener,
         path: Path | None,
         take: Callable[[sockets.Listener], Awaitable[None]],
-    ) -> SocketNews | None:
+    ) -> Log | None:
         """Bind at *path* again if the file of *listener* has gone, and let *take* serve it.
 
         A socket that the service manager passed is not bound again: systemd goes on holding its own.
@@ -59,11 +50,11 @@ class SocketWatch:
             return self._note(f"the socket was removed: {error.message}", path)
         await take(made)
         self.fault = None
-        return SocketNews("warning", "api.socket_restored", {"socket": str(path)})
+        return Log("api.socket_restored", {"socket": str(path)}, "warning")
 
-    def _note(self, fault: str | None, path: Path | None) -> SocketNews | None:
+    def _note(self, fault: str | None, path: Path | None) -> Log | None:
         """Remember *fault*; return a line when it is new."""
         before, self.fault = self.fault, fault
         if fault is None or fault == before:
             return None
-        return SocketNews("error", "api.socket_lost", {"socket": str(path), "why": fault})
+        return Log("api.socket_lost", {"socket": str(path), "why": fault}, "error")

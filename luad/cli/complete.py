@@ -62,4 +62,4 @@ def jobs_and_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
 def _client(ctx: click.Context) -> Client:
     from luad.cli.session import Session
 
-    return ctx.ensure_object(Session).client(timeout=PATIENCE_SECONDS)
+    return ctx.ensure_object(Session).client(timeout=PATIENCE_SECONDS, is_quiet=True)

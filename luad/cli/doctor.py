@@ -311,12 +311,18 @@ def _names(processes: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _daemon(session: Session) -> Finding:
+    from luad.cli.whose import other_daemon
+
     try:
-        answer = session.client(timeout=5).get("/status")
+        client = session.client(timeout=5, is_quiet=True)
+        answer = client.get("/status")
+        stranger = other_daemon(session, client)
     except UnavailableError as error:
         return Finding("daemon", None, error.message, error.hint)
     except LuadError as error:
         return _fail("daemon", error.message, error.hint)
+    if stranger is not None:
+        return _fail("daemon", stranger, "luad serve starts this project's own")
     theirs = answer.get("version")
     if theirs != __version__:
         fix = "restart it: systemctl restart luad"

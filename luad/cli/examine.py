@@ -18,6 +18,7 @@ from luad.config.channels import apprise_services
 from luad.config.names import file_problems, reserved_handlers
 from luad.config.people import check_users, unknown_users
 from luad.config.settings import SettingsError, SettingsFile, check_settings, load_settings
+from luad.nearby import SETTINGS_NAME
 from luad.trust import path_problem
 from luad.watcher import FileVersion
 
@@ -129,7 +130,7 @@ def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list
         path = Path(text)
         if not path.exists():
             raise CommandError(f"there is no file or folder {path}", code="usage")
-        if path.name == project.SETTINGS_NAME:
+        if path.name == SETTINGS_NAME:
             settings_path = path
         elif is_in(path, people_folders) or _home(path).name == "users.d":
             people_paths.append(path)

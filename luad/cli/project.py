@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad.cli.failure import CommandError
 from luad.errors import LuadError
+from luad.nearby import (
+    JOBS_NAME,
+    SETTINGS_NAME,
+    SYSTEM_FOLDER,
+    Project,
+    find_project,
+    project_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,24 +31,37 @@ if TYPE_CHECKING:
     from luad.errors import Problem
     from luad.watcher import FileVersion, Snapshot
 
-SETTINGS_NAME: Final = "luad.yaml"
-SYSTEM_FOLDER: Final = Path("/etc/luad")
-MOVES_SOCKET: Final = re.compile(rb"^(socket|state_dir)\s*:", re.MULTILINE)
-"""Without these keys luad.yaml need not be read for a client: YAML costs 50 ms."""
-
-LOCAL_SOCKET: Final = Path(".luad/luad.sock")
+MOVES_SOCKET: Final = re.compile(rb"^socket\s*:", re.MULTILINE)
+"""Without this key luad.yaml need not be read for a client: YAML costs 50 ms."""
 
 
 def settings_path(session: Session, jobs: Sequence[str] = ()) -> Path | None:
-    """Find luad.yaml: the one named, the one here, the one beside the job folder, the system's."""
-    if named := session.config or os.environ.get("LUAD_CONFIG"):
-        return Path(named)
+    """Find luad.yaml: the one named, the one here, the one beside the job folder, that of the project
+    that the working folder is in, the system's."""
+    if named := _named_settings(session):
+        return named
     places = [Path(), *(Path(folder).parent for folder in jobs[:1])]
-    if not jobs and not Path("jobs.d").exists():
-        places.append(SYSTEM_FOLDER)
-    return next(
-        (place / SETTINGS_NAME for place in places if (place / SETTINGS_NAME).exists()), None
-    )
+    for place in places:
+        if (place / SETTINGS_NAME).exists():
+            return place / SETTINGS_NAME
+    if jobs or Path(JOBS_NAME).exists():
+        return None
+    project = find_project()
+    if project is not None and project.settings is not None:
+        return project.settings
+    system = SYSTEM_FOLDER / SETTINGS_NAME
+    return system if system.exists() else None
+
+
+def _named_settings(session: Session) -> Path | None:
+    named = session.config or os.environ.get("LUAD_CONFIG")
+    return Path(named) if named else None
+
+
+def project_here(session: Session) -> Project | None:
+    """Return the project that this command is about, None when it stands in none."""
+    named = _named_settings(session)
+    return find_project() if named is None else project_of(named)
 
 
 def settings_file(session: Session, jobs: Sequence[str] = ()) -> SettingsFile | None:
@@ -65,11 +86,29 @@ def settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settin
     if session.socket is not None:
         chosen["socket"] = session.socket
     jobs = chosen.get("jobs") or ()
-    is_system = not jobs and not os.environ.get("LUAD_JOBS") and not Path("jobs.d").exists()
+    is_system = not jobs and not os.environ.get("LUAD_JOBS") and not Path(JOBS_NAME).exists()
     file = settings_file(session, jobs)
-    if is_system and file is None and (SYSTEM_FOLDER / "jobs.d").exists():
-        chosen["jobs"] = (str(SYSTEM_FOLDER / "jobs.d"),)
-    return load_settings(chosen, os.environ, file, uid=os.geteuid())
+    if is_system and file is None and (SYSTEM_FOLDER / JOBS_NAME).exists():
+        chosen["jobs"] = (str(SYSTEM_FOLDER / JOBS_NAME),)
+    own = _own_socket(file, jobs)
+    return load_settings(chosen, os.environ, file, uid=os.geteuid(), own_socket=own)
+
+
+def _own_socket(file: SettingsFile | None, jobs: Sequence[str]) -> Path | None:
+    """Return where the daemon of a project listens; None where there is no project.
+
+    Under systemd the runtime folder of the service is the place. Job folders that were named on the
+    command line make no project: a client could not find it.
+    """
+    if os.environ.get("RUNTIME_DIRECTORY"):
+        return None
+    if file is not None:
+        project = project_of(Path(file.path))
+    elif not jobs and not os.environ.get("LUAD_JOBS"):
+        project = find_project()
+    else:
+        project = None
+    return None if project is None else project.socket(os.environ, os.geteuid())
 
 
 def default_timezone(session: Session) -> str:
@@ -80,13 +119,22 @@ def default_timezone(session: Session) -> str:
 
 
 def nearby_socket(session: Session) -> Path | None:
-    """Return the socket that a daemon of this very project would have, if there is one."""
-    path = settings_path(session)
+    """Return the socket that a daemon of this very project has; None outside of projects."""
+    project = project_here(session)
+    if project is None:
+        return None
     # A broken luad.yaml must not keep anybody from a daemon that runs.
     with suppress(OSError, LuadError):
-        if path is not None and MOVES_SOCKET.search(path.read_bytes()):
-            return settings(session).socket
-    return LOCAL_SOCKET if LOCAL_SOCKET.exists() else None
+        if project.settings is not None and MOVES_SOCKET.search(project.settings.read_bytes()):
+            return settings(session).socket.absolute()
+    return project.socket(os.environ, os.geteuid())
+
+
+def state_folders(session: Session) -> list[Path]:
+    """Return the state folder that the settings here name, if they can be read."""
+    with suppress(OSError, LuadError):
+        return [settings(session).state_dir]
+    return []
 
 
 def snapshot(chosen: Settings) -> Snapshot:

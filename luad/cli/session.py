@@ -54,17 +54,32 @@ class Session:
             return UTC
         return None if self.tz is None else named_zone(self.tz)
 
-    def client(self, timeout: float = 30) -> Client:
-        """Return a client for the daemon; *timeout* in seconds."""
+    def client(self, timeout: float = 30, *, is_quiet: bool = False) -> Client:
+        """Return a client for the daemon; *timeout* in seconds.
+
+        A command that acts says on which daemon. One that stands in another project is refused, unless
+        the daemon was named. *is_quiet*: neither says nor refuses anything.
+        """
+        from luad.cli.whose import Guard, is_named
         from luad.client import Client
 
         path = None if self.socket is None else Path(self.socket)
         nearby = None
-        if path is None and self.url is None:
+        if not is_named(self):
             from luad.cli.project import nearby_socket
 
             nearby = nearby_socket(self)
-        return Client(path, self.url, timeout=timeout, nearby=nearby)
+        client = Client(
+            path, self.url, timeout=timeout, nearby=nearby, state_dirs=self._state_folders
+        )
+        if not is_quiet:
+            client.guard = Guard(self, client)
+        return client
+
+    def _state_folders(self) -> list[Path]:
+        from luad.cli.project import state_folders
+
+        return state_folders(self)
 
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back; raises `CommandError` (usage) without a TTY.

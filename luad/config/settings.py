@@ -116,12 +116,18 @@ class SettingsFile:
 
 
 def load_settings(
-    flags: Mapping[str, Any], environ: Mapping[str, str], file: SettingsFile | None, *, uid: int = 0
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    file: SettingsFile | None,
+    *,
+    uid: int = 0,
+    own_socket: Path | None = None,
 ) -> Settings:
     """Return the settings in force. Raises `SettingsError`.
 
     *flags* are named like the keys, with ``_`` for a level (``log_format``); None means not given.
-    *uid* is the user the daemon runs as: it decides where the socket may be.
+    *uid* is the user the daemon runs as: it decides where the socket may be. *own_socket* is the place
+    of a project's daemon, for settings that name none.
     """
     known = {key.name: key for key in _KEYS}
     assert flags.keys() <= known.keys(), f"no such setting: {flags.keys() - known.keys()}"
@@ -139,6 +145,8 @@ def load_settings(
             values[name] = _from_text(known[name], value, option)
             sources[name] = "flag"
     values.setdefault("jobs", (Path(file.path if file else "").parent / "jobs.d",))
+    if own_socket is not None:
+        values.setdefault("socket", own_socket)
     return _complete(values, sources, environ, uid)
 
 

@@ -49,7 +49,7 @@ async def beat(daemon: Daemon) -> None:
 async def look_after_files(daemon: Daemon) -> None:
     """Put the socket and the lock file back where they were deleted, and say so."""
     if news := await daemon.api.look_after_socket():
-        daemon.logs.emit(news.level, news.event, news.fields)
+        daemon.log(news)
     lock = str(daemon.store.path.parent / LOCK)
     match daemon.store.keep_lock():
         case True:

@@ -53,14 +53,17 @@ class ClientLink:
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         import os  # noqa: PLC0415 - see the module's head
-        from pathlib import Path  # noqa: PLC0415
 
         from luad.client import Client  # noqa: PLC0415
+        from luad.nearby import find_project  # noqa: PLC0415
 
         run_id = os.environ.get("LUAD_RUN_ID")
         self._headers = {"Luad-Run": run_id} if run_id else {}
-        # Beside the daemon of a checkout; a handler has $LUAD_SOCKET, which goes first.
-        self._client = Client(url=url, token=token, timeout=90, nearby=Path(".luad/luad.sock"))
+        # The daemon of a project; a handler has $LUAD_SOCKET, which goes first.
+        is_named = url or os.environ.get("LUAD_URL") or os.environ.get("LUAD_SOCKET")
+        project = None if is_named else find_project()
+        nearby = project.socket(os.environ, os.geteuid()) if project else None
+        self._client = Client(url=url, token=token, timeout=90, nearby=nearby)
 
     def call(self, ask: Ask) -> Any:
         """Return the JSON of the answer."""

@@ -42,7 +42,7 @@ class StateLock:
 
     @classmethod
     def take(cls, state_dir: Path) -> StateLock:
-        """Lock *state_dir*, making it (0750) if it is not there.
+        """Lock *state_dir*, making it (0700) if it is not there.
 
         Raises AlreadyRunningError when another process has it, StoreUnavailableError when the
         folder cannot be made or written.
@@ -147,8 +147,8 @@ def _make_folder(state_dir: Path) -> None:
     if state_dir.is_dir():
         return
     state_dir.parent.mkdir(parents=True, exist_ok=True)
-    state_dir.mkdir(mode=0o750, exist_ok=True)
-    state_dir.chmod(0o750)  # whatever the umask says
+    state_dir.mkdir(mode=0o700, exist_ok=True)
+    state_dir.chmod(0o700)  # whatever the umask says
 
 
 def _read(handle: int) -> str:

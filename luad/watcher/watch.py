@@ -18,6 +18,8 @@ from watchfiles._rust_notify import (  # what `watchfiles.watch` drives; see `st
     WatchfilesRustInternalError,
 )
 
+from luad.watcher.apart import files_apart, read_mounts
+
 _DEBOUNCE_MS: Final = 50  # a burst becomes one announcement
 _STEP_MS: Final = 30  # a change waits for two of them; half of it would double what idling costs
 _HEARTBEAT_MS: Final = 2_000  # how soon a folder that was exchanged is noticed
@@ -29,6 +31,8 @@ Identity = tuple[tuple[int, int] | None, ...]
 
 class FolderWatch:
     """Watches *folders* (not below them) in a thread and calls *announce* there.
+
+    A file that lies elsewhere (see `apart`) is watched by itself as well.
 
     *announce* gets nothing; *report* gets one sentence when watching had to change its ways.
     """
@@ -46,6 +50,8 @@ class FolderWatch:
         self._stop = threading.Event()
         self._notify: RustNotify | None = None
         self._identity: Identity = ()
+        self._apart: tuple[str, ...] = ()
+        self._mounts = b""
         self._is_failing = False
         self._is_blind = False
         self._thread: threading.Thread | None = None
@@ -89,7 +95,7 @@ class FolderWatch:
 
     def _look(self) -> None:
         """Wait for a change, or for the heartbeat."""
-        is_gone = False
+        is_gone = has_changed = False
         if self._is_blind:
             self._stop.wait(_BLIND_MS / 1_000)
             self._announce()
@@ -99,19 +105,32 @@ class FolderWatch:
             changes = self._notify.watch(_DEBOUNCE_MS, _STEP_MS, _HEARTBEAT_MS, self._stop)
             if isinstance(changes, set):
                 self._announce()
+                has_changed = True
                 is_gone = any(path in self._names for _, path in changes)
         # A watch dies without a word when its folder is exchanged for another one. One that was deleted and
         # made again may have the number of the old one: then the event alone tells.
-        if not self._stop.is_set() and (is_gone or self._identity != self._read_identity()):
+        if not self._stop.is_set() and (is_gone or self._is_stale(has_changed=has_changed)):
             self._close_notify()
             self._open()
             self._announce()
 
+    def _is_stale(self, *, has_changed: bool) -> bool:
+        """Say whether what has to be watched is not what was opened."""
+        if self._identity != self._read_identity():
+            return True
+        may_differ = has_changed or self._mounts != read_mounts()
+        return may_differ and self._apart != self._find_apart()
+
+    def _find_apart(self) -> tuple[str, ...]:
+        self._mounts = read_mounts()
+        return files_apart(self._folders, self._mounts)
+
     def _open(self) -> None:
+        self._apart = self._find_apart()
         self._identity, self._is_blind = self._read_identity(), False
         present = [
-            str(folder)
-            for folder, identity in zip(self._folders, self._identity, strict=True)
+            path
+            for path, identity in zip(self._paths(), self._identity, strict=True)
             if identity is not None
         ]
         if not present:
@@ -133,7 +152,10 @@ class FolderWatch:
             self._notify = None
 
     def _read_identity(self) -> Identity:
-        return tuple(map(_identity_of, self._folders))
+        return tuple(map(_identity_of, self._paths()))
+
+    def _paths(self) -> list[str]:
+        return [*map(str, self._folders), *self._apart]
 
 
 def _more_of(error: OSError | WatchfilesRustInternalError) -> str:
@@ -167,7 +189,7 @@ def _make(paths: list[str]) -> RustNotify:
     return RustNotify(paths, debug, must_poll, poll_delay_ms, recursive, ignore_denied)
 
 
-def _identity_of(folder: Path) -> tuple[int, int] | None:
+def _identity_of(folder: str) -> tuple[int, int] | None:
     try:
         status = os.stat(folder)
     except OSError:

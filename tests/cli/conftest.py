@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -178,6 +179,11 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def without_place(text: str) -> str:
+    """Return what a command said, without the line that names its daemon (see test_whose.py)."""
+    return re.sub(r"^on the daemon at .*\n", "", text, flags=re.MULTILINE)
+
+
 @pytest.fixture
 def luad(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """Call the command line in this process."""
@@ -186,7 +192,7 @@ def luad(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
         capfd.readouterr()
         code = main([str(arg) for arg in args])
         captured = capfd.readouterr()
-        return Result(int(code), captured.out, captured.err)
+        return Result(int(code), captured.out, without_place(captured.err))
 
     return call
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from luad.watcher import FolderWatch, SnapshotReader
+from luad.watcher.apart import files_apart
 
 NOW = 4_000_000_000_000  # long after every file's own time: nothing is racy
 PATIENCE_S = 10
@@ -33,6 +34,11 @@ class Noticed:
     def wait(self) -> None:
         assert self.news.wait(PATIENCE_S), "nothing was announced"
         self.news.clear()
+
+    def wait_for_quiet(self) -> None:
+        """Wait until a change is over, with the second look that follows it."""
+        while self.news.wait(0.5):
+            self.news.clear()
 
 
 @pytest.fixture
@@ -109,3 +115,40 @@ def test_a_burst_of_ten_thousand_files_is_announced_and_read_whole(
         (jobs / f"{number}.yaml").write_text("a: 1")
     noticed.wait()
     assert len(SnapshotReader([jobs]).read(NOW).files) == 10_000
+
+
+def test_an_edit_in_place_of_a_file_that_lies_elsewhere_is_announced(
+    jobs: Path, noticed: Noticed, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "a.yaml"
+    target.write_text("a: 1")
+    (jobs / "a.yaml").symlink_to(target)
+    noticed.wait()
+    noticed.wait_for_quiet()
+    for text in ("a: 2", "a: 3"):
+        target.write_text(text)
+        noticed.wait()
+        noticed.wait_for_quiet()
+    draft = tmp_path / "elsewhere" / "draft"
+    draft.write_text("a: 4")
+    draft.replace(target)  # the watch on the old file says nothing of the new one
+    noticed.wait()
+    noticed.wait_for_quiet()
+    target.write_text("a: 5")
+    noticed.wait()
+
+
+def test_the_files_that_lie_elsewhere_are_links_and_mount_points(jobs: Path) -> None:
+    for name in ("plain.yaml", "mounted file.yaml", ".hidden.yaml", "note.txt"):
+        (jobs / name).write_text("a: 1")
+    (jobs / "link.yaml").symlink_to(jobs / "plain.yaml")
+    (jobs / "dangling.yaml").symlink_to("/nowhere")
+    mounts = (
+        b"36 35 98:0 / %s rw - ext3 /dev/root rw\n" % str(jobs / "mounted\\040file.yaml").encode()
+    )
+    assert files_apart([jobs], mounts) == (
+        str(jobs / "link.yaml"),
+        str(jobs / "mounted file.yaml"),
+    )
+    assert files_apart([jobs / "missing"], b"") == ()

@@ -73,7 +73,7 @@ async def test_nobody_else_can_read_the_files_whatever_the_umask(
     try:
         with closing(open_store()) as store:
             await store.apply([claim(1)])
-            assert mode_of(state) == 0o750
+            assert mode_of(state) == 0o700
             for name in ("luad.db", "luad.db-wal", "luad.db-shm", "luad.lock"):
                 assert mode_of(state / name) & 0o177 == 0, name
     finally:

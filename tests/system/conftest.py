@@ -5,10 +5,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from installed import installed_luad
 
 
 def missing() -> list[str]:
@@ -32,6 +37,7 @@ FOR_ROOT = (
     "test_fault_mounts.py",
     "test_fault_peers.py",
     "test_fault_spawning.py",
+    "test_kubernetes.py",
 )
 if os.geteuid() != 0 and not IS_REQUIRED:
     collect_ignore_glob += FOR_ROOT
@@ -48,3 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name in GUESTS:
             item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(scope="session")
+def installation() -> Path:
+    """A venv with luad installed from its wheel, for users other than root."""
+    return installed_luad()

@@ -44,10 +44,7 @@ class LiveDaemon:
     def start(self, *, wait: bool = True) -> LiveDaemon:
         """Start it; with *wait*, return once it is ready."""
         self._queue = queue.Queue()
-        command = [*self.launcher, sys.executable, "-m", "luad", "serve"]
-        command += ["--jobs", str(self.jobs)]
-        command += ["--state", str(self.state), "--socket", str(self.socket)]
-        command += ["--log-format", "json", *self.options]
+        command = [*self.launcher, *self.command()]
         with open(self.complaints or os.devnull, "ab") as file:  # noqa: PTH123 - the one or the other
             stderr = file if self.complaints else None
             self._process = subprocess.Popen(
@@ -57,6 +54,12 @@ class LiveDaemon:
         if wait:
             self.wait_for("daemon.ready")
         return self
+
+    def command(self) -> list[str]:
+        """Return the command that serves the folder."""
+        command = [sys.executable, "-m", "luad", "serve", "--jobs", str(self.jobs)]
+        command += ["--state", str(self.state), "--socket", str(self.socket)]
+        return [*command, "--log-format", "json", *self.options]
 
     def __enter__(self) -> Self:
         self.start()

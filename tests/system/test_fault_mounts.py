@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from attack import assert_every_second_has_its_row, besieged, job
+
+from luad.clock import wall_ms
 
 MOUNT = """
 mount -t tmpfs -o mode=0755 tmpfs {0}/memory &&
@@ -50,3 +53,32 @@ def test_99_what_no_event_announces_is_found_and_a_file_may_move_to_another_file
         for _ in range(2):
             daemon.wait_for("run.ended", job="moving", status="succeeded")
         assert_every_second_has_its_row(daemon, "moving")
+
+
+BIND = """
+mount --bind {0}/host/single.yaml {0}/jobs.d/single.yaml &&
+exec "$@"
+"""
+
+
+def test_99_an_edit_in_place_of_a_single_file_that_is_mounted_is_seen_within_a_second(
+    tmp_path: Path,
+) -> None:
+    """A container mounts one file of the host into the job folder."""
+    (tmp_path / "host").mkdir()
+    (tmp_path / "jobs.d").mkdir()
+    single = tmp_path / "host" / "single.yaml"
+    single.write_text(job("single", seconds=3600))
+    (tmp_path / "jobs.d" / "single.yaml").write_text("")
+    daemon = besieged(tmp_path, env={"LUAD_RESCAN": "1h"})
+    daemon.launcher = ("unshare", "--mount", "sh", "-c", BIND.format(tmp_path), "sh")
+    with daemon:
+        assert daemon.json("show", "single")["schedule"]["seconds"] == 3600
+        for seconds in (1800, 900):
+            written = wall_ms()
+            single.write_text(job("single", seconds=seconds))
+            daemon.wait_for("config.installed", replaced=1)
+            line = daemon.lines[-1]
+            seen = datetime.fromisoformat(line["ts"]).timestamp() * 1_000
+            assert seen - written < 1_000
+            assert daemon.json("show", "single")["schedule"]["seconds"] == seconds

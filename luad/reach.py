@@ -1,0 +1,161 @@
+"""Ways to a daemon's Unix socket: where it may be, and whether the process that answers may be trusted.
+
+Room rule: the standard library, and the rule of `luad.trust`; it sends nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from luad.errors import LuadError
+from luad.wire import SYSTEM_SOCKET, SYSTEM_STATE, socket_candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+_CREDENTIALS: Final = struct.Struct("3i")
+
+
+class WrongPeerError(LuadError):
+    """The process that answers at the socket may not be trusted."""
+
+    code = "forbidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path at which a daemon may listen. *is_project*: it is the socket of a project, at which only
+    the user's own daemon, or root's, is trusted."""
+
+    path: Path
+    is_project: bool = False
+
+
+class Guard(Protocol):
+    """Stands beside the requests of a client."""
+
+    def before(self, *, changes: bool) -> None:
+        """Called before each request, which *changes* something or not; it may raise."""
+        ...
+
+    def after_change(self) -> None:
+        """Called after each request that has changed something."""
+        ...
+
+
+def places(environ: Mapping[str, str], nearby: Path | None) -> list[Place]:
+    """Return where to look for a daemon, in turn; `$LUAD_SOCKET` leaves no choice.
+
+    *nearby* is the socket of the project that the client stands in.
+    """
+    found = [
+        Place(Path(path)) for path in socket_candidates(environ, environ.get("STATE_DIRECTORY"))
+    ]
+    if nearby is None or environ.get("LUAD_SOCKET"):
+        return found
+    return [Place(nearby, is_project=True), *found]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection whose other end is a file: the first of *places* where a daemon answers.
+
+    *state_dirs* names the state folders that the client knows: their owners are trusted. *reached* is
+    the place that answered.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        timeout: float,
+        state_dirs: Callable[[], Iterable[Path]] = tuple,
+    ) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._places = places
+        self._state_dirs = state_dirs
+        self.reached: Place | None = None
+
+    def connect(self) -> None:
+        """Connect to the socket; raises OSError, with the path, as a TCP connection would.
+
+        Raises `WrongPeerError` when a process answers that may not be trusted.
+        """
+        failures: list[OSError] = []
+        for place in self._places:
+            try:
+                self.sock = self._connect(place)
+            except OSError as error:
+                error.filename = str(place.path)
+                failures.append(error)
+            else:
+                self.reached = place
+                return
+        # A socket that is there and does not answer says more than one that is not there.
+        is_missing = [isinstance(error, FileNotFoundError) for error in failures]
+        raise failures[is_missing.index(False) if False in is_missing else 0]
+
+    def _connect(self, place: Place) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self.timeout)
+            sock.connect(str(place.path))
+            check_peer(sock, place, self._state_dirs)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def check_peer(
+    sock: socket.socket, place: Place, state_dirs: Callable[[], Iterable[Path]] = tuple
+) -> None:
+    """Raise `WrongPeerError` unless the process at the other end of *sock* may be trusted.
+
+    Root and the user are trusted; so is the owner of the daemon's state folder, but not at the socket
+    of a project. No setting turns this off: where others may write, anybody can put a socket.
+    """
+    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(data)
+    if uid in {0, os.geteuid()}:
+        return
+    if not place.is_project and uid in _owners(place.path, state_dirs()):
+        return
+    expected = "root or to you" if place.is_project else "root, to you or to the owner of its state"
+    hint = "luad asks nothing of a process that could pose as a daemon"
+    if not place.is_project:
+        hint += "; where that user's daemon is meant, set LUAD_STATE_DIR to its state folder"
+    raise WrongPeerError(
+        f"{_shown(uid, pid)} answers at {place.path}, which should belong to {expected}", hint=hint
+    )
+
+
+def _owners(path: Path, state_dirs: Iterable[Path]) -> set[int]:
+    """Return the users that own a state folder which this client knows."""
+    found = set()
+    known = [*state_dirs, *_from_environment()]
+    if str(path) == SYSTEM_SOCKET:
+        # Only root can make its folder, so that its owner is the user of the service.
+        known += [Path(SYSTEM_STATE), path.parent]
+    for folder in known:
+        with suppress(OSError):
+            found.add(folder.stat().st_uid)
+    return found
+
+
+def _from_environment() -> list[Path]:
+    named = (os.environ.get("LUAD_STATE_DIR", ""), os.environ.get("STATE_DIRECTORY", ""))
+    return [Path(each.split(":")[0]) for each in named if each]
+
+
+def _shown(uid: int, pid: int) -> str:
+    from luad.trust.accounts import user_name  # noqa: PLC0415 - only to name a stranger
+
+    name = user_name(uid)
+    known = f"{name}, uid {uid}" if name != str(uid) else f"uid {uid}"
+    return f"a process of another user ({known}, pid {pid})"
