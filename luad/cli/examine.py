@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from luad.cli import project
 from luad.cli.checkout import as_advice, is_of_another_user, read_folders
+from luad.cli.claims import load_as_the_daemon
 from luad.cli.commandcheck import command_problems
 from luad.cli.failure import CommandError
 from luad.config.channels import apprise_services
@@ -65,6 +66,7 @@ def examine(
         problems.append(found)
     files, folder_problems = _job_files(chosen, job_paths, is_project=not paths)
     loaded = project.load(chosen, files, folder_problems)
+    loaded = load_as_the_daemon(session, chosen, files, loaded)
     problems += loaded.problems
     people_files, people_problems = _people_files(chosen, people_paths, is_project=not paths)
     problems += people_problems

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -112,3 +114,23 @@ def test_a_module_and_a_user_that_go_are_told_for_jobs_that_wait(live: LiveDaemo
         assert "no such user" in told["LU404"]["message"]
         assert "the module `later` is gone; the job `call`" in told["LU512"]["message"]
         assert "the module `later` is gone" in live.luad("status").stdout
+
+
+def ignored(live: LiveDaemon) -> list[str]:
+    """The files that `luad check` says are ignored, in the daemon's own project."""
+    options = ("--no-import", "--format", "json", str(live.jobs))
+    (live.folder / "luad.yaml").write_text(f"state_dir: {live.state}\n")
+    found = json.loads(live.luad("check", *options, check=False).stdout)
+    return [Path(each["filename"]).name for each in found if each["code"] == "LU401"]
+
+
+def test_check_names_the_same_file_as_the_daemon_that_runs_or_will_start(live: LiveDaemon) -> None:
+    live.write_job("b", CLASH)
+    with live:
+        live.write_job("a", CLASH)
+        line = live.wait_for("config.problem")
+        assert (line["code"], line["place"]) == ("LU401", f"{live.jobs}/a.yaml:1:1")
+        assert ignored(live) == ["a.yaml"]
+    assert ignored(live) == ["a.yaml"], "the store remembers"
+    shutil.rmtree(live.state)
+    assert ignored(live) == ["b.yaml"], "a first start takes the first by path"
