@@ -10,12 +10,19 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
     && { command -v "$$p"; break; }; done)
 
-.PHONY: run test check format bench simulate mutants soak fuzz kills syscalls clean help
+# The Pythons that luad supports; a machine need not have them all.
+PYTHONS ?= 3.11 3.12 3.13
+# Tests that are quick and that another Python may break.
+QUICK_TESTS := tests/core tests/config tests/sdk tests/handlers tests/runner
+
+.PHONY: run test test-all test-others check format bench simulate mutants soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     start luad here, with the jobs of jobs.d/ (state in $(STATE)/; Ctrl-C ends it)"
 	@echo "make test    run the tests"
+	@echo "make test-all  run the tests on each Python of $(PYTHONS) that is here"
+	@echo "make test-others  run a quick part of them on each Python but that of $(VENV)"
 	@echo "make check   linter, formatter, types, layers"
 	@echo "make format  format the code"
 	@echo "make bench   run the benchmarks, about ten minutes (BENCH=\"cli start\" runs only those)"
@@ -34,6 +41,25 @@ run: $(VENV)/.installed
 # Most tests wait for processes rather than for a processor; files stay together, for what they share.
 test: $(VENV)/.installed-test
 	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+test-all:
+	@for version in $(PYTHONS); do \
+	    python=$$(.ci/find-python $$version); \
+	    if [ -z "$$python" ]; then echo "no Python $$version here: left out"; continue; fi; \
+	    echo "Python $$version"; \
+	    $(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON=$$python || exit 1; \
+	done
+
+test-others: $(BIN)/pip
+	@mine=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	for version in $(PYTHONS); do \
+	    if [ $$version = $$mine ]; then continue; fi; \
+	    python=$$(.ci/find-python $$version); \
+	    if [ -z "$$python" ]; then echo "no Python $$version here: left out"; continue; fi; \
+	    echo "Python $$version"; \
+	    $(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON=$$python \
+	        PYTEST_ARGS="$(PYTEST_ARGS) $(QUICK_TESTS)" || exit 1; \
+	done
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -73,7 +99,7 @@ syscalls: $(VENV)/.installed-test
 	$(BIN)/python tests/faults/syscalls.py --only "$(ONLY)" --every $(or $(EVERY),1)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:

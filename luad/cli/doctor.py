@@ -114,7 +114,7 @@ def _libraries() -> Finding:
 
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
-        fix = f"{sys.executable} -m pip install luad"
+        fix = f"{sys.executable} -m pip install {' '.join(missing).replace('yaml', 'PyYAML')}"
         return _fail("libraries", f"missing: {' '.join(missing)}", fix)
     return _good("libraries", f"all {len(LIBRARIES)} are there")
 
@@ -197,7 +197,7 @@ def _channels(people: Iterable[Person]) -> Finding:
     channels = [channel for person in people for channel in person.channels]
     needing = [each for each in channels if each.kind.value == "apprise"]
     if needing and find_spec("apprise") is None:
-        fix = f"{sys.executable} -m pip install 'luad[notify]'"
+        fix = f"{sys.executable} -m pip install apprise"
         return _fail("channels", f"{plural(len(needing), 'channel')} need apprise", fix)
     return _good("channels", plural(len(channels), "channel"))
 

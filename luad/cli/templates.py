@@ -70,7 +70,7 @@ channels:
   - inbox # kept by luad
   - log # a line in its log
   # - {type: webhook, url: "${MY_WEBHOOK}"}
-  # - {type: apprise, name: mail, url: "${MY_MAIL}"} # pip install 'luad[notify]'
+  # - {type: apprise, name: mail, url: "${MY_MAIL}"} # pip install apprise
 """
 
 UNIT: Final = """\

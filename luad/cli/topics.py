@@ -60,8 +60,8 @@ call is in `dynamic.handlers` of luad.yaml. `luad show NAME --yaml` writes it as
 People, their channels, and messages
 
 Somebody is a file in users.d/ (luad users add ID), or is kept in the store (with --dynamic). Their
-channels say where messages go: inbox (luad users inbox ID), log, webhook, and with luad[notify]
-whatever Apprise knows. `luad users test ID` tries all of them, `luad send ID TEXT` sends. An address
+channels say where messages go: inbox (luad users inbox ID), log, webhook, and with Apprise
+(pip install apprise) all services that it knows. `luad users test ID` tries all of them, `luad send ID TEXT` sends. An address
 with a secret in it is written as "${VARIABLE}", file:/path or credential:NAME, never in clear.
 """,
     "runs": """

@@ -46,7 +46,7 @@ def send(
     try:
         import apprise  # noqa: PLC0415 - 0.2 s, and an extra
     except ImportError:
-        raise ServiceError("Apprise is not installed: pip install 'luad[notify]'") from None
+        raise ServiceError("Apprise is not installed: pip install apprise") from None
     asset = apprise.AppriseAsset(app_id="luad", storage_mode=apprise.PersistentStoreMode.MEMORY)
     service: Any = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if service is None:
