@@ -109,14 +109,14 @@ def one_by_one(bench: Bench, daemon: Daemon, clients: int, seconds: float) -> No
 def beside_runs(bench: Bench, daemon: Daemon, samples: int) -> None:
     """A single creation while 200 runs a minute go on."""
     connection = Connection(daemon)
-    for number in range(10):
-        schedule = {"type": "interval", "seconds": 3}
+    for number in range(34):
+        schedule = {"type": "interval", "seconds": 10}
         connection.ask(
             "POST",
             "/jobs",
             {"name": f"busy-{number}", "handler": BODY["handler"], "schedule": schedule},
         )
-        time.sleep(0.3)  # spread over the three seconds
+        time.sleep(0.3)  # spread over the ten seconds
     taken = []
     for number in range(samples):
         taken.append(connection.timed("POST", "/jobs", {**BODY, "name": f"single-{number}"}))

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from luad.api import views
+from luad.api.creating import CreationRate
 from luad.api.encoding import encode, encode_text
 from luad.api.places import Shares
 from luad.api.problems import ApiError, close_to, did_you_mean, echo, from_luad_error
@@ -73,6 +74,7 @@ class Context:
     near_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, MAX_STREAMS))
     far_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, STREAMS_OF_A_TOKEN))
     message_count: int = 0
+    creations: CreationRate = field(default_factory=CreationRate)
     keys_in_use: set[str] = field(default_factory=set)
     keys_unsure: dict[str, Instant] = field(default_factory=dict)
     _job_texts: dict[str, _JobText] = field(default_factory=dict)

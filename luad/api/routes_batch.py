@@ -15,7 +15,7 @@ from luad.api import afar
 from luad.api.context import context_of, json_response
 from luad.api.params import Body, read_object, wrong_member
 from luad.api.problems import ApiError, from_luad_error
-from luad.api.routes_create import Maker, creation_view, maker_of, new_job
+from luad.api.routes_create import Maker, count_creations, creation_view, maker_of, new_job
 from luad.core.events import (
     Created,
     CreateRequested,
@@ -100,6 +100,7 @@ async def _create(
         places.append(number)
     if is_dry or not wanted:
         return results
+    count_creations(request, context, maker, len(wanted))
     event = CreateRequested(context.service.new_request_id(), tuple(wanted))
     outcomes = cast("tuple[Created, ...]", (await context.ask(event)).value)
     for place, created in zip(places, outcomes, strict=True):

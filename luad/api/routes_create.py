@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from luad.api import afar, views
 from luad.api.context import context_of, json_response
+from luad.api.creating import check_pace
 from luad.api.etags import if_match
 from luad.api.idempotency import once
 from luad.api.params import read_object, wrong_member
@@ -70,6 +71,7 @@ async def create_job(request: Request) -> Response:
     new = new_job(context, body, maker)
 
     async def work(key: AnswerKey | None) -> Response:
+        count_creations(request, context, maker, 1)
         event = CreateRequested(context.service.new_request_id(), (new,), key)
         (created,) = cast("tuple[Created, ...]", (await context.ask(event)).value)
         if created.error is not None:
@@ -124,6 +126,13 @@ async def maker_of(request: Request, context: Context) -> Maker:
     return Maker(await context.author(request), run.id if run else None)
 
 
+def count_creations(request: Request, context: Context, maker: Maker, count: int) -> None:
+    """Refuse more creations over TCP than a token may ask for. The Unix socket has no such limit."""
+    if afar.is_afar(request):
+        most = context.service.dynamic.creates_per_minute
+        context.creations.take(maker.author, count, most, context.service.clock.now().elapsed)
+
+
 def new_job(context: Context, body: Mapping[str, Any], maker: Maker) -> NewJob:
     """Return the job that *body* asks for. Raises `ApiError` or `ValidationError`."""
     document = {key: value for key, value in body.items() if key not in _OWN_KEYS}
@@ -149,6 +158,7 @@ def new_job(context: Context, body: Mapping[str, Any], maker: Maker) -> NewJob:
     _show_where_they_are(context, document)
     job = job_from_body(document, timezone=context.service.dynamic.timezone, also=_OWN_KEYS)
     check_job(context, job)
+    check_pace(context.service, job.schedule, job.name)
     creation = Creation(now, maker.author, maker.run_id)
     return NewJob(
         Wanted(job, creation=creation),
@@ -249,6 +259,7 @@ async def change_job(request: Request) -> Response:
     _show_where_they_are(context, document)
     job = job_from_body(document, timezone=context.service.dynamic.timezone)
     check_job(context, job, has_new_handler=job.handler != state.job.handler)
+    check_pace(context.service, job.schedule, state.key)
     event = ChangeRequested(
         context.service.new_request_id(),
         state.key,

@@ -102,12 +102,15 @@ class DynamicRules:
     """What the settings say about jobs made at run time.
 
     *handlers*: patterns of `luad.config.allowed` a handler must match one of, *handlers_path* the
-    folder that ``handlers/*`` means. *timezone* is that of schedules that name none.
+    folder that ``handlers/*`` means. *timezone* is that of schedules that name none. A job may not run
+    more often than *min_interval_ms*, and a token may make *creates_per_minute* jobs over TCP.
     """
 
     handlers: tuple[str, ...]
     handlers_path: Path
     timezone: str = "UTC"
+    min_interval_ms: int = 0
+    creates_per_minute: int = 60
 
     def allows(self, handler: str) -> bool:
         """Say whether a job that is made at run time may name *handler*."""

@@ -67,6 +67,7 @@ CODES: Final[dict[str, str]] = {
     "LU402": "file-and-dynamic",
     "LU403": "duplicate-user",
     "LU404": "unknown-user",
+    "LU405": "too-often",
     "LU501": "dst",
     "LU502": "once",
     "LU503": "overlap",

@@ -61,6 +61,8 @@ class Dynamic:
     handlers: tuple[str, ...] = DEFAULT_PATTERNS
     max_jobs: int = 1_000_000
     max_jobs_per_user: int = 10_000
+    min_interval_ms: int = 10_000
+    creates_per_minute: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ _FIELDS: Final = {
     "or_failures_in_24h": "failures_in_24h",
     **{
         name: f"{name}_ms"
-        for name in ("kill_grace", "drain", "rescan", "settle", "history", "logs")
+        for name in ("kill_grace", "drain", "rescan", "settle", "history", "logs", "min_interval")
     },
 }
 
@@ -324,6 +326,8 @@ _KEYS: Final = (
     _Key("dynamic_handlers", _words),
     _Key("dynamic_max_jobs", _whole),
     _Key("dynamic_max_jobs_per_user", _whole),
+    _Key("dynamic_min_interval", parse_duration_ms),
+    _Key("dynamic_creates_per_minute", _whole),
     _Key("alert_to", _words),
     _Key("alert_after_failures", _count_or_never),
     _Key("alert_or_failures_in_24h", _count_or_never),

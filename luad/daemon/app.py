@@ -210,6 +210,7 @@ class Daemon:
 
         self.engine.restore(jobs(), restored, self.clock.now())
         self._catalogue.seed(static)
+        self._mistakes.note_fast_jobs(self.dynamic)
         return restored
 
     async def _live(self, events: Sequence[Event]) -> int:

@@ -78,6 +78,8 @@ class Gone:
         for number, (name, entry) in enumerate(tuple(self._engine.entries.items())):
             if number % _LOOKED_AT_ONCE == _LOOKED_AT_ONCE - 1:
                 await asyncio.sleep(0)
+            if entry.makes_room:  # it is over: nothing of it runs by itself
+                continue
             job, origin = entry.wanted.job, entry.wanted.origin
             by_handler.setdefault(job.handler, _Jobs()).add(name, origin)
             if origin is None:

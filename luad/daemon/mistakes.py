@@ -5,19 +5,23 @@ Room rule: collects what others have found; finds nothing itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from luad.daemon.gone import Gone
-from luad.daemon.recovery import LeftOut, displaced_jobs
+from luad.daemon.recovery import LeftOut, displaced_jobs, fast_jobs
 from luad.daemon.reload import Reading, log_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from luad.api.service import DynamicRules
     from luad.core.engine import Engine
     from luad.daemon.people import Directory
     from luad.errors import Problem
     from luad.logs import Logging
+
+
+_MOST_TOLD: Final = 100
 
 
 class Mistakes:
@@ -29,10 +33,20 @@ class Mistakes:
         self.left_out = LeftOut()
         self.gone = Gone(engine, directory, logs, handlers_path)
         self.bad_rows: tuple[Problem, ...] = ()
+        self._rules: DynamicRules | None = None
+        self._fast: tuple[str, ...] = ()
         self._engine = engine
         self._directory = directory
         self._logs = logs
         self._told: frozenset[Problem] = frozenset()
+
+    def note_fast_jobs(self, rules: DynamicRules) -> None:
+        """Write down which restored dynamic jobs are due more often than new ones may be."""
+        self._rules = rules
+        found = fast_jobs(self._engine, rules, tuple(self._engine.entries))[:_MOST_TOLD]
+        self._fast = tuple(each.job for each in found)
+        for problem in found:
+            self._logs.emit("warning", "config.problem", log_fields(problem))
 
     def tell(self, reading: Reading) -> None:
         """Write down what is wrong with *reading* and was not so with the one before."""
@@ -62,4 +76,5 @@ class Mistakes:
     def all(self, reading: Reading | None) -> tuple[Problem, ...]:
         """The same, and what is wrong with the store."""
         found = (*self.of_files(reading), *self.gone.problems)
-        return (*found, *self.left_out.problems(), *self.bad_rows)
+        fast = fast_jobs(self._engine, self._rules, self._fast) if self._rules else ()
+        return (*found, *self.left_out.problems(), *self.bad_rows, *fast)

@@ -32,8 +32,13 @@ def bounds(settings: Settings) -> Bounds:
 
 def dynamic_rules(settings: Settings) -> DynamicRules:
     """What jobs may be made at run time."""
+    dynamic = settings.dynamic
     return DynamicRules(
-        settings.dynamic.handlers, settings.handlers_path.absolute(), settings.timezone
+        dynamic.handlers,
+        settings.handlers_path.absolute(),
+        settings.timezone,
+        dynamic.min_interval_ms,
+        dynamic.creates_per_minute,
     )
 
 

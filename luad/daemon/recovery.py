@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from luad.api.creating import is_too_fast
 from luad.core.events import AttemptEnded, Event, RemoveJob, Restored, StoredJob
-from luad.core.model import Ending, EndKind, Instant, Job, RunError, RunState
+from luad.core.model import SECOND, Ending, EndKind, Instant, Job, RunError, RunState
 from luad.errors import Problem, Severity
 from luad.wire import format_instant
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from luad.api.service import DynamicRules
     from luad.core.engine import Engine
     from luad.core.model import Creation, Origin, ProcessIdentity, Wanted
     from luad.core.state import Entry
@@ -145,6 +147,27 @@ def displaced_jobs(
         if (entry := engine.find(key)) is not None
         and (made := entry.wanted.creation) is not None
         and not entry.makes_room
+    ]
+
+
+def fast_jobs(engine: Engine, rules: DynamicRules, names: Iterable[str]) -> list[Problem]:
+    """Return a warning for each dynamic job among *names* that is due more often than a new one may be."""
+    least = f"{rules.min_interval_ms / SECOND:g} s"
+    return [
+        Problem(
+            PLACE,
+            0,
+            0,
+            "LU405",
+            f"the dynamic job `{name}` runs more often than every {least}; it goes on as before",
+            f"a new job like it would be refused; give it a longer interval, or luad delete {name}",
+            severity=Severity.WARNING,
+            job=name,
+        )
+        for name in names
+        if (entry := engine.find(name)) is not None
+        and entry.wanted.is_dynamic
+        and is_too_fast(rules, entry.job.schedule)
     ]
 
 

@@ -28,6 +28,7 @@ from luad.api.service import DynamicRules, Health, People, Post, ReloadResult
 from luad.api.sockets import Peer
 from luad.client import error_from_problem
 from luad.clock import Clock
+from luad.config.settings import Dynamic
 from luad.core.engine import Engine
 from luad.core.events import (
     AttemptEnded,
@@ -106,7 +107,9 @@ class Host:
             self.store, self.directory, carrier or Captured(), self.clock, self.log
         )
         self.mail: Post = self.office
-        self.dynamic = DynamicRules(("*",), Path(self._folder.name), timezone)
+        self.dynamic = DynamicRules(
+            ("*",), Path(self._folder.name), timezone, Dynamic().min_interval_ms
+        )
         self.lines: list[Log] = []
         self._is_idle = is_idle
         self._alarm: VirtualAlarm | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -329,3 +330,73 @@ async def test_events_are_taken_up_where_they_were_left(daemon: Any) -> None:
     await asyncio.sleep(0)
     ring.publish("job.removed", {"n": 7})
     assert await waiting == [("job.removed", 7)]
+
+
+# --- how often, and how many ---------------------------------------------------------------------
+
+FAST: list[dict[str, Any]] = [
+    {"type": "interval", "seconds": 5},
+    {"type": "interval", "every": "9s"},
+    {"type": "cron", "expression": "*/5 * * * * *"},
+    {"type": "cron", "expression": "0,5 0 9 1 1 *"},
+    {"type": "cron", "expression": "0,55 * * * * *"},
+]
+
+
+@pytest.fixture
+def slow(daemon: Any) -> None:
+    """No new job may run more often than every ten seconds."""
+    daemon.dynamic = replace(daemon.dynamic, min_interval_ms=10_000)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("schedule", FAST)
+async def test_a_job_that_would_run_too_often_is_refused(api: Any, schedule: Any) -> None:
+    refused = await create(api, name="fast", schedule=schedule)
+    assert refused.status == 422
+    (error,) = refused.json["errors"]
+    assert (error["pointer"], error["code"]) == ("#/schedule", "LU405")
+    assert "at most every 10 s" in error["detail"]
+    await create(api, name="slow", schedule={"type": "interval", "seconds": 10})
+    changed = await api.ask("PATCH", "/v1/jobs/slow", {"schedule": schedule})
+    assert changed.json["errors"][0]["code"] == "LU405"
+    many = await api.post(
+        "/v1/jobs:batch",
+        {"action": "create", "jobs": [{**HANDLER, "name": "x", "schedule": schedule}]},
+    )
+    assert many.json["results"][0]["error"]["errors"][0]["code"] == "LU405"
+
+
+async def test_a_stored_job_that_is_faster_goes_on_and_may_be_asked_for_again(
+    api: Any, daemon: Any
+) -> None:
+    schedule = {"type": "interval", "seconds": 5}
+    await create(api, name="fast", schedule=schedule)
+    daemon.dynamic = replace(daemon.dynamic, min_interval_ms=10_000)
+    assert (await create(api, name="fast", schedule=schedule, if_exists="keep")).status == 200
+    assert (await api.ask("PATCH", "/v1/jobs/fast", {"description": "as before"})).status == 200
+    assert (await api.ask("PATCH", "/v1/jobs/fast", {"schedule": {"seconds": 4}})).status == 422
+
+
+async def test_a_token_may_make_so_many_jobs_a_minute(far: Any, daemon: Any) -> None:
+    daemon.dynamic = replace(daemon.dynamic, creates_per_minute=3)
+    for name in ("one", "other"):
+        await far.make_token(name, "admin")
+    items = [{**HANDLER, "name": f"many-{number}", "in": "1h"} for number in range(2)]
+
+    async def make(name: str, token: str) -> Any:
+        body = {**HANDLER, "name": name, "in": "1h"}
+        return await far.ask("POST", "/v1/jobs", token, body)
+
+    assert (await make("a", "one"))[0] == 201
+    batch = {"action": "create", "jobs": items}
+    assert (await far.ask("POST", "/v1/jobs:batch", "one", batch))[0] == 200
+    status, refused = await make("b", "one")
+    assert (status, refused["code"]) == (429, "rate_limited")
+    assert "dynamic.creates_per_minute" in refused["hint"]
+    assert (await make("b", "other"))[0] == 201
+    for number in range(5):
+        near = {**HANDLER, "name": f"near-{number}", "in": "1h"}
+        assert (await far.api.post("/v1/jobs", near)).status == 201
+    daemon.clock.wall += 60_000
+    assert (await make("c", "one"))[0] == 201

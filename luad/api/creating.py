@@ -1,0 +1,75 @@
+"""Limits for making jobs: how often a job may run, and how many jobs a token may make over TCP.
+
+Rule: judges and refuses; the engine is not asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from luad.api.problems import ApiError, echo
+from luad.core.gaps import least_gap_ms
+from luad.core.model import MINUTE, SECOND
+from luad.errors import ValidationError
+
+if TYPE_CHECKING:
+    from luad.api.service import DynamicRules, Service
+    from luad.core.model import Instant, Schedule
+
+_MOST_TOKENS: Final = 1_000
+
+
+class CreationRate:
+    """How many jobs each token has made over TCP within the last minute."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, deque[Instant]] = {}
+
+    def take(self, token: str, count: int, most: int, elapsed: Instant) -> None:
+        """Count *count* more jobs of *token*. Raises `ApiError` (rate_limited) beyond *most* a minute."""
+        made = self._made.setdefault(token, deque())
+        while made and made[0] <= elapsed - MINUTE:
+            made.popleft()
+        if len(made) + count > most:
+            wait_ms = made[0] + MINUTE - elapsed if made else MINUTE
+            raise ApiError(
+                "rate_limited",
+                f"the token {echo(token)} may make {most} jobs a minute over TCP; it made {len(made)}, "
+                f"and asks for {count} more",
+                hint="make fewer at once, or later; or raise dynamic.creates_per_minute in luad.yaml",
+                headers={"retry-after": str(max(1, ceil(wait_ms / SECOND)))},
+            )
+        made.extend([elapsed] * count)
+        if len(self._made) > _MOST_TOKENS:
+            recent = {key: each for key, each in self._made.items() if each}
+            self._made = {key: each for key, each in recent.items() if each[-1] > elapsed - MINUTE}
+
+
+def check_pace(service: Service, schedule: Schedule, name: str) -> None:
+    """Refuse a schedule that is due more often than `dynamic.min_interval` allows.
+
+    A stored job that has this very schedule already goes on, and may be asked for again.
+    """
+    gap_ms = least_gap_ms(schedule)
+    if gap_ms is None or gap_ms >= service.dynamic.min_interval_ms:
+        return
+    there = service.job(name)
+    if there is not None and there.is_dynamic and there.job.schedule == schedule:
+        return
+    detail = f"the job would run every {_text(gap_ms)} at times"
+    detail += f"; at most every {_text(service.dynamic.min_interval_ms)} is allowed"
+    hint = "choose a longer interval, or lower dynamic.min_interval in luad.yaml"
+    item = {"pointer": "#/schedule", "code": "LU405", "detail": detail, "hint": hint}
+    raise ValidationError(detail, hint=hint, errors=(item,))
+
+
+def is_too_fast(rules: DynamicRules, schedule: Schedule) -> bool:
+    """Say whether a new job with *schedule* would be refused."""
+    gap_ms = least_gap_ms(schedule)
+    return gap_ms is not None and gap_ms < rules.min_interval_ms
+
+
+def _text(duration_ms: int) -> str:
+    return f"{duration_ms / SECOND:g} s"
