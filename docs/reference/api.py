@@ -25,8 +25,8 @@ from luad.sync import Jobs, User  # the same names, blocking
 
 In a handler, beside the daemon and on another machine it is the same: the daemon is found by `$LUAD_SOCKET`, by
 the socket of its project, at the places where services have theirs, or by `$LUAD_URL` with `$LUAD_TOKEN`
-(or `luad.connect(url, token)`). A handler that is `async def` gets a job whose methods are awaited, a plain one a job
-whose methods wait.
+(or `luad.connect(url, token)`). A handler that is `async def` gets a job whose methods are awaited; any other gets one
+whose methods wait, and may be awaited as well. A call that has to be awaited and is not raises `NotAwaited`, or fails the run.
 
 This page is made from the docstrings.
 """

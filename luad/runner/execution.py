@@ -12,19 +12,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from luad.runner.calling import check_is_done, is_async
 from luad.runner.loading import HandlerError, load_handler, takes_job
 from luad.runner.metadata import refuse_bad_metadata
 from luad.runner.outcome import Failure, Outcome, describe, returned, traceback_of
 from luad.runner.tasks import name_tasks
-from luad.sdk.blocking import Job as BlockingJob
-from luad.sdk.job import (
-    Cancelled,
-    Job,
-    JobCore,
-    NotRetryable,
-    mark_cancelled,
-    set_current_job,
-)
+from luad.sdk.both import Job as JobForBoth
+from luad.sdk.job import Cancelled, Job, JobCore, mark_cancelled, set_current_job
+from luad.sdk.pending import NotRetryable, begin_run, close_run, end_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -73,6 +68,7 @@ class Interrupt:
             self._task = None
             if not self.is_fired:
                 self.left_tasks = await _tasks_left()
+            close_run()
 
 
 async def _tasks_left() -> tuple[str, ...]:
@@ -96,19 +92,30 @@ def execute(
     *on_error* is shown the exception, for a debugger.
     """
     set_current_job(job)
+    begin_run()
     try:
         interrupt.open(job)
         try:
             outcome = _load_and_call(job, handler, interrupt, handlers_path, result_limit)
-            return replace(outcome, left_tasks=interrupt.left_tasks)
         finally:
             interrupt.close()
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome
         if on_error is not None:
             on_error(error.error if isinstance(error, _NotStarted) else error)
-        return replace(_outcome_of(error, interrupt), left_tasks=interrupt.left_tasks)
+        outcome = _outcome_of(error, interrupt)
     finally:
         set_current_job(None)
+    return _if_awaited(replace(outcome, left_tasks=interrupt.left_tasks))
+
+
+def _if_awaited(outcome: Outcome) -> Outcome:
+    """Return *outcome*, or a failure where it would be a success and a call of luad was not awaited."""
+    forgotten = end_run()
+    is_success = outcome.kind == "returned" or (outcome.kind, outcome.exit_code) == ("exited", 0)
+    if forgotten is None or not is_success:
+        return outcome
+    failure = Failure("NotAwaited", f"{forgotten.message}; {forgotten.hint}")
+    return Outcome("raised", failure=failure, is_retryable=False, left_tasks=outcome.left_tasks)
 
 
 class _NotStarted(BaseException):
@@ -136,15 +143,19 @@ def _load_and_call(
     except BaseException as error:  # noqa: BLE001 - the module's own code runs in here
         raise _NotStarted(error) from None
     value = function(*arguments)
-    if hasattr(type(value), "__await__"):
+    if inspect.isawaitable(value):
         value = asyncio.run(interrupt.supervise(value))
+    check_is_done(value)
     return returned(value, result_limit)
 
 
 def _with_its_face(job: JobCore, function: Callable[..., Any]) -> JobCore:
-    """Give the handler a job that it can use: with methods to await, or with methods that wait."""
-    is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
-    job = job.with_face(Job if is_async else BlockingJob)
+    """Give the handler a job that it can use.
+
+    One whose methods are awaited, where nothing but coroutines is called. A plain function may itself use the
+    job, and may hand it on to a coroutine; so it gets a job that works both ways.
+    """
+    job = job.with_face(Job if is_async(function) else JobForBoth)
     set_current_job(job)
     return job
 

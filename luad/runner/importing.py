@@ -7,7 +7,6 @@ the user's code runs in here and may do what it likes to this process.
 from __future__ import annotations
 
 import difflib
-import inspect
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.runner.calling import is_async
 from luad.runner.loading import (
     Fault,
     HandlerError,
@@ -85,7 +85,7 @@ def _check(
         "is_fine": True,
         "place": place_of(function),
         "takes_job": is_called_with_job,
-        "is_async": inspect.iscoroutinefunction(function),
+        "is_async": is_async(function),
         "mistakes": mistakes,
     }
     return info, False

@@ -25,6 +25,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.config.reserved import is_reserved, reserved_file
+from luad.runner.calling import is_generator
 from luad.runner.finders import HandlersFinder, HandlersFirst, is_below
 from luad.sdk.params import ATTRIBUTE
 from luad.trust import path_problem
@@ -137,7 +138,7 @@ def takes_job(handler: str, function: Callable[..., Any]) -> bool:
         # The usual case needs no `inspect`, which costs a fresh process half a millisecond.
         if not code.co_flags & _NOT_PLAIN and not code.co_kwonlyargcount and required <= 1:
             return code.co_argcount > 0
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if is_generator(function):
         raise HandlerError(
             Fault.WRONG_SIGNATURE,
             f"handler `{handler}` is a generator: calling it would run none of it",

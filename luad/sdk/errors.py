@@ -9,7 +9,7 @@ from luad.errors import (
     UnavailableError,
     ValidationError,
 )
-from luad.sdk.job import NotRetryable
+from luad.sdk.pending import NotRetryable
 
 NotFound = NotFoundError
 """No job, run or user of that name."""
@@ -40,6 +40,12 @@ class NoUser(LuadError, NotRetryable):  # noqa: N818 - the same
     """The job is for nobody."""
 
     code = "no_user"
+
+
+class NotAwaited(LuadError, NotRetryable, TypeError, AttributeError):  # noqa: N818 - the same
+    """A call that has to be awaited was not: it has done nothing. A run that forgets one has failed."""
+
+    code = "not_awaited"
 
 
 class DeliveryFailed(LuadError):  # noqa: N818 - the same

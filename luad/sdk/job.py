@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from luad.sdk.link import MERGE_PATCH, Ask, run_async, segment
+from luad.sdk.pending import awaited
 from luad.sdk.readonly import ReadOnlyDict, freeze, thaw
 
 TYPE_CHECKING = False  # `typing` and `logging` cost 20 ms, which every handler would pay
@@ -40,10 +41,6 @@ class Cancelled(BaseException):
 
 class NoJobError(RuntimeError):
     """`current_job` was asked outside of a run."""
-
-
-class NotRetryable(Exception):  # noqa: N818 - a mark on other exceptions
-    """A failure that a repetition cannot cure; luad does not try such a run again."""
 
 
 class JobCore:
@@ -308,37 +305,44 @@ class JobCore:
 class Job(JobCore):
     """A job, for ``async def``: its methods are awaited. Its attributes are those of `JobCore`."""
 
+    @awaited("job.refresh")
     async def refresh(self) -> Job:
         """Look at it anew, and return it."""
         await run_async(self._refresh())
         return self
 
+    @awaited("job.user")
     async def user(self) -> User:
         """The person it is for. Raises `NoUser`, saying how to set one, when there is none."""
         from luad.sdk.people import User, user_steps  # noqa: PLC0415 - only whoever asks pays
 
         return await run_async(user_steps(User, self._need_user()))
 
+    @awaited("job.update_metadata")
     async def update_metadata(
         self, mapping: Mapping[str, Any] | None = None, /, **values: Any
     ) -> None:
         """Set keys of the metadata. luad merges: writers of different keys never lose each other's."""
         await run_async(self._write_metadata("PATCH", mapping or {}, values))
 
+    @awaited("job.patch_metadata")
     async def patch_metadata(self, patch: Mapping[str, Any]) -> None:
         """Apply a merge patch (RFC 7396): None removes a key, objects are merged all the way down."""
         await run_async(self._write_metadata("PATCH", patch, kind=MERGE_PATCH))
 
+    @awaited("job.replace_metadata")
     async def replace_metadata(self, mapping: Mapping[str, Any]) -> None:
         """Leave nothing but *mapping*."""
         await run_async(self._write_metadata("PUT", mapping))
 
+    @awaited("job.trigger")
     async def trigger(
         self, *, metadata: Mapping[str, Any] | None = None, force: bool = False
     ) -> Run:
         """Run it now, whatever its schedule says; *metadata* are laid over its own for that run."""
         return await run_async(self._trigger(metadata, force=force))
 
+    @awaited("job.pause", "deactivate")
     async def pause(
         self, *, reason: str | None = None, until: datetime | timedelta | str | None = None
     ) -> Job:
@@ -346,6 +350,7 @@ class Job(JobCore):
         await run_async(self._pause(reason, until))
         return self
 
+    @awaited("job.resume", "activate")
     async def resume(self, *, catch_up: Literal["none", "one", "all"] = "none") -> Job:
         """Schedule it again; *catch_up* says which of the occurrences that were skipped run after all."""
         await run_async(self._resume(catch_up))
@@ -354,11 +359,13 @@ class Job(JobCore):
     deactivate = pause
     activate = resume
 
+    @awaited("job.delete")
     async def delete(self) -> None:
         """Remove it. A run in progress, also the one that asks, ends normally. Raises `FileOwned` for
         a job that is declared in a file."""
         await run_async(self._delete())
 
+    @awaited("job.runs")
     async def runs(self, *, limit: int = 50, status: str | None = None) -> list[Run]:
         """Its history, newest first; *status* may be several, joined by commas."""
         return await run_async(self._runs(limit, status))

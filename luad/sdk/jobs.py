@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from luad.sdk.create import CURRENT, REQUIRED, create_body, refuse_foreign
 from luad.sdk.job import Job, JobCore, running_job
 from luad.sdk.link import Ask, run_async, segment
+from luad.sdk.pending import awaited
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -58,6 +59,7 @@ class Jobs:
     """Jobs that are made at run time, and all others; for ``async def``."""
 
     @staticmethod
+    @awaited("Jobs.create")
     async def create(
         *,
         handler: str | Callable[..., Any] = REQUIRED,
@@ -116,11 +118,13 @@ class Jobs:
         return await run_async(create_steps(Job, user, idempotency_key, words))
 
     @staticmethod
+    @awaited("Jobs.get")
     async def get(id_or_name: str) -> Job:
         """Find a job by its id or its name. Raises `NotFound`, `ValidationError`."""
         return await run_async(get_steps(Job, id_or_name))
 
     @staticmethod
+    @awaited("Jobs.get_all")
     async def get_all(*, include_dynamic: bool = False, **filters: Any) -> list[Job]:
         """All jobs that fit: *status*, *health*, *tag*, *user*, *source*, *q*; by name."""
         return [job async for job in Jobs.iter(include_dynamic=include_dynamic, **filters)]

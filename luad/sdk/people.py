@@ -12,6 +12,7 @@ from luad.sdk.create import check_json, json_object
 from luad.sdk.errors import DeliveryFailed, NotFound, NoUser
 from luad.sdk.job import count_sent, running_job
 from luad.sdk.link import MERGE_PATCH, Ask, run_async, segment
+from luad.sdk.pending import awaited
 from luad.sdk.values import Delivery, Profile, parts_json, sent_message
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ class User(UserCore):
     dict: what is known of them)."""
 
     @classmethod
+    @awaited("User.get")
     async def get(
         cls,
         id: str | None = None,  # noqa: A002 - the word people expect
@@ -163,22 +165,27 @@ class User(UserCore):
         """
         return await run_async(get_steps(cls, id, email, phone))
 
+    @awaited("user.update")
     async def update(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
         """Set keys of `data`. luad merges: writers of different keys never lose each other's."""
         await run_async(self._update(mapping, values))
 
+    @awaited("user.patch")
     async def patch(self, patch: Mapping[str, Any]) -> None:
         """Apply a merge patch (RFC 7396) to `data`."""
         await run_async(self._patch(patch))
 
+    @awaited("user.save")
     async def save(self) -> None:
         """Write `data` as it is here, over whatever luad has."""
         await run_async(self._save())
 
+    @awaited("user.clear")
     async def clear(self) -> None:
         """Forget everything that is known."""
         await run_async(self._clear())
 
+    @awaited("user.send")
     async def send(
         self,
         messages: Part | Sequence[Part],
@@ -197,6 +204,7 @@ class User(UserCore):
         """
         return await run_async(self._send(messages, title, channels, require, priority, dedupe_key))
 
+    @awaited("user.messages")
     async def messages(self, limit: int = 50) -> list[SentMessage]:
         """What luad has sent to this person, newest first."""
         return await run_async(self._messages(limit))

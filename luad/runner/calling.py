@@ -1,0 +1,90 @@
+"""What is called when a handler is called, and work that a handler returns instead of doing it.
+
+Room rule: looks at callables and at what they return; calls nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from types import FunctionType, GeneratorType
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.sdk.pending import NotRetryable, Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MOST_LAYERS: Final = 100  # of wrappers around wrappers; one of them might wrap itself
+
+
+class NotRunError(NotRetryable):
+    """A handler has returned, and has not done its work: it returned what would do it."""
+
+
+def what_is_called(function: Any) -> FunctionType | None:
+    """Return the Python function that runs when *function* is called; None where there is none."""
+    for _ in range(_MOST_LAYERS):
+        if isinstance(function, FunctionType):
+            return function
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif inspect.ismethod(function) or isinstance(function, staticmethod | classmethod):
+            function = function.__func__
+        else:
+            function = inspect.getattr_static(type(function), "__call__", None)
+            if not isinstance(function, FunctionType | staticmethod | classmethod):
+                return None
+    return None
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Is a coroutine all that is called, also behind what wraps another function."""
+    layer: Any = function
+    for _ in range(_MOST_LAYERS):
+        called = what_is_called(layer)
+        if called is None or not (
+            inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(layer)
+        ):
+            return False
+        wrapped = getattr(called, "__wrapped__", None)
+        if wrapped is None:
+            return True
+        layer = wrapped
+    return False
+
+
+def is_generator(function: Callable[..., Any]) -> bool:
+    """Would a call run nothing of *function*, because it contains `yield`."""
+    called = what_is_called(function)
+    if called is None or called.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE:
+        return False
+    return inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called)
+
+
+def check_is_done(value: Any) -> None:
+    """Raise `NotRunError` for a result that is work which has not been done."""
+    if isinstance(value, Pending) or inspect.iscoroutine(value):
+        value.close()
+        raise NotRunError(
+            "the handler returned a coroutine that nothing awaits, so its work is not done; "
+            "write `return await ...`"
+        )
+    if _is_future(value) and not value.done():
+        raise NotRunError(
+            "the handler returned a task that has not ended, so its work is not done; "
+            "write `return await ...`"
+        )
+    is_fresh = isinstance(value, GeneratorType) and (
+        inspect.getgeneratorstate(value) == inspect.GEN_CREATED
+        and value.gi_code.co_name != "<genexpr>"
+    )
+    if is_fresh or inspect.isasyncgen(value):
+        raise NotRunError(
+            "the handler returned a generator, and none of it has run; "
+            "loop over it in the handler, or take the `yield` out"
+        )
+
+
+def _is_future(value: Any) -> bool:
+    return getattr(type(value), "_asyncio_future_blocking", None) is not None

@@ -1,0 +1,218 @@
+"""Calls that have to be awaited: they notice that the `await` was forgotten.
+
+`awaited` makes such a call of an ``async def``. The call returns a `Pending`, which asyncio takes as it takes
+any coroutine. Every other use of it raises `NotAwaited` at once, and so does a call whose value is thrown
+away. `end_run` tells what nothing has awaited at the end of a run.
+
+Room rule: as in `luad.sdk.job`: cheap to import, because every handler's process pays for it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler's process would pay
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+    from types import FrameType
+    from typing import Any, NoReturn, ParamSpec, TypeVar
+
+    from luad.sdk.errors import NotAwaited
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+
+class NotRetryable(Exception):  # noqa: N818 - a mark on other exceptions
+    """A failure that a repetition cannot cure; luad does not try such a run again."""
+
+
+_serial = 0
+
+_open: dict[int, tuple[str, str]] | None = None
+"""The calls of the run at hand that nothing has awaited yet: name and place."""
+
+_is_over = False
+
+
+def begin_run() -> None:
+    """Take note, from here on, of calls that nothing awaits."""
+    global _open, _is_over
+    _open, _is_over = {}, False
+
+
+def close_run() -> None:
+    """Say that the handler has returned: a call that is cancelled from here on was not awaited."""
+    global _is_over  # noqa: PLW0603 - as above
+    _is_over = True
+
+
+def end_run() -> NotAwaited | None:
+    """Return the error of a run that has forgotten to await, if it has; take no more notes."""
+    global _open
+    calls, _open = list((_open or {}).values()), None
+    return _error(*calls[0], others=len(calls) - 1) if calls else None
+
+
+def _error(call: str, place: str, others: int = 0) -> NotAwaited:
+    from luad.sdk.errors import NotAwaited  # noqa: PLC0415 - only where something is wrong
+
+    where = f" ({place})" if place else ""
+    more = f", and neither were {others} other calls" if others else ""
+    hint = "write `await` in front of it, in an `async def`"
+    if call.startswith(("Jobs.", "User.")):
+        hint += f"; in a plain function call luad.sync.{call}"
+    return NotAwaited(f"{call}(...) was not awaited{where}{more}: it has done nothing", hint=hint)
+
+
+class Pending:
+    """What a call returns that has to be awaited: a coroutine that has not begun."""
+
+    __slots__ = ("__weakref__", "_call", "_coroutine", "_is_begun", "_make", "_place", "_serial")
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]], call: str, place: str) -> None:
+        self._make = make  # later: Python warns of a coroutine of its own that never begins
+        self._coroutine: Coroutine[Any, Any, Any] | None = None
+        self._call = call
+        self._place = place
+        self._is_begun = False
+        global _serial  # noqa: PLW0603 - as above
+        self._serial = _serial = _serial + 1
+        if _open is not None:
+            _open[_serial] = call, place
+
+    # --- as a coroutine ---
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._begin().__await__()
+
+    def send(self, value: Any) -> Any:
+        """Go on to the next suspension."""
+        return self._begin().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise inside; what had not begun ends without having done anything."""
+        if _is_over and not self._is_begun:
+            self._is_begun = True  # asyncio ends this task because the handler has returned
+            raise error[0]
+        return self._begin().throw(*error)
+
+    def close(self) -> None:
+        """End it on purpose."""
+        self._begin().close()
+
+    def abandon(self) -> None:
+        """Leave it among what was not awaited: an `except` must not hide that nothing was done."""
+        self._is_begun = True
+
+    def _begin(self) -> Coroutine[Any, Any, Any]:
+        if not self._is_begun:
+            self._is_begun = True
+            if _open is not None:
+                _open.pop(self._serial, None)
+        if self._coroutine is None:
+            self._coroutine = self._make()
+        return self._coroutine
+
+    def __repr__(self) -> str:
+        return f"<{self._call}(...), to be awaited>"
+
+    def __del__(self) -> None:
+        if not self._is_begun and _open is None:  # in a run the run itself fails
+            import warnings  # noqa: PLC0415 - see the module's head
+
+            text = f"{self._call}(...) was never awaited ({self._place})"
+            warnings.warn(text, RuntimeWarning, stacklevel=2, source=self)
+
+    # --- as its value, which it is not ---
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("cr_") and self._coroutine is not None:  # asyncio looks at these
+            return getattr(self._coroutine, name)
+        if name in {"__name__", "__qualname__"}:
+            return self._call
+        if name.startswith(("__", "cr_", "gi_")):
+            raise AttributeError(name)
+        raise _error(self._call, self._place)
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise _error(self._call, self._place)
+
+    __bool__ = __iter__ = __len__ = __getitem__ = __contains__ = _refuse
+
+
+def awaited(call: str, *aliases: str) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Any]:
+    """Make an ``async def``, known to its callers as *call*, notice that nothing awaits it.
+
+    The call raises `NotAwaited` at once where its value is thrown away. *aliases* are other names of the method.
+    """
+
+    def make(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        names = {function.__name__, *aliases}
+
+        def calling(*args: P.args, **kwargs: P.kwargs) -> Any:
+            frame = _caller()
+            place = "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            pending = Pending(lambda: function(*args, **kwargs), call, place)
+            if frame is not None and _is_thrown_away(frame, names):
+                pending.abandon()
+                raise _error(call, place)
+            return pending
+
+        for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
+            setattr(calling, name, getattr(function, name))
+        calling.__wrapped__ = function  # type: ignore[attr-defined]
+        _mark(calling)
+        return calling
+
+    return make
+
+
+def _caller() -> FrameType | None:
+    """Return the frame that calls what calls this; None where a thread begins there."""
+    try:
+        return sys._getframe(2)  # noqa: SLF001 - the documented way to it
+    except ValueError:
+        return None
+
+
+def _mark(function: Any) -> None:
+    """Let `iscoroutinefunction` be true of it where mocks would ask: only if it is loaded already."""
+    if sys.version_info >= (3, 12):
+        if (inspect := sys.modules.get("inspect")) is not None:
+            inspect.markcoroutinefunction(function)
+    elif (coroutines := sys.modules.get("asyncio.coroutines")) is not None:
+        function._is_coroutine = coroutines._is_coroutine  # noqa: SLF001 - what Python 3.11 has for it
+
+
+def _is_thrown_away(frame: FrameType, names: set[str]) -> bool:
+    """Is *frame* at a call of one of *names* whose value is certain to be thrown away."""
+    import opcode  # noqa: PLC0415 - see the module's head
+
+    code, at = frame.f_code.co_code, frame.f_lasti + 2
+    while at < len(code) and code[at] == 0:  # the room for caches behind the call
+        at += 2
+    if at < 0 or at >= len(code) or code[at] != opcode.opmap["POP_TOP"]:
+        return False
+    return _called_attribute(frame) in names
+
+
+def _called_attribute(frame: FrameType) -> str:
+    """Return the attribute that the call at hand calls; empty where it cannot be told.
+
+    A call and what it calls begin at the same place of the source. Code that is called by a function in C
+    (``list(map(...))``) is thereby told from what calls that function.
+    """
+    import dis  # noqa: PLC0415 - see the module's head
+
+    steps = [each for each in dis.get_instructions(frame.f_code) if each.offset <= frame.f_lasti]
+    place = steps[-1].positions if steps else None
+    if place is None or place.col_offset is None:
+        return ""
+    for each in reversed(steps[:-1]):
+        there = each.positions
+        if there is None or each.opname not in {"LOAD_ATTR", "LOAD_METHOD"}:
+            continue
+        if (there.lineno, there.col_offset) == (place.lineno, place.col_offset):
+            return str(each.argval)
+    return ""
