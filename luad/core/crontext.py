@@ -206,6 +206,8 @@ def _clock_words(field: CronField) -> str:
 def _days(line: CronLine) -> str:
     """The days, "" when all are meant."""
     dates, weekdays, months = _date_words(line), _weekday_words(line), _in_months(line)
+    if _is_each_day(line):
+        return f"every day{months}" if months else ""
     if dates and weekdays:
         if line.day.is_free or line.weekday.is_free or line.weekday.passing.nth:
             weekday = f"a {_listed(_weekday_names(line.weekday), 'or')}"
@@ -213,6 +215,12 @@ def _days(line: CronLine) -> str:
         either = _listed((f"any {name}" for name in _weekday_names(line.weekday)), "or")
         return f"{dates}, or on {either}{months}"
     return dates or weekdays or (f"every day{months}" if months else "")
+
+
+def _is_each_day(line: CronLine) -> bool:
+    """Whether EITHER day field suffices, and one of them lets every day through."""
+    is_either = not (line.day.is_free or line.weekday.is_free or line.weekday.passing.nth)
+    return is_either and (len(line.day.values) == 31 or len(line.weekday.values) == 7)
 
 
 def _in_months(line: CronLine) -> str:
@@ -268,6 +276,8 @@ def _short_days(line: CronLine) -> str | None:
     """The days in a table: "" when all are meant, None when they do not fit one."""
     weekdays, days, months = line.weekday, line.day, line.month.values
     has_all_months = len(months) == 12
+    if _is_each_day(line):
+        return "" if has_all_months else None
     if weekdays.passing.nth or (days.passing.has_last and days.values):
         return None
     if len(days.values) == 31:
