@@ -97,7 +97,15 @@ async def _page(
     except LuadError as error:
         raise from_luad_error(error) from error
     sent = await context.service.store.mail.counts([row.run.id for row in rows])
-    views_of = [{**context.run_view(row), "sent": _sent(sent.get(row.run.id))} for row in rows]
+    resumed = await context.service.store.resumed_by(rows)
+    views_of = [
+        {
+            **context.run_view(row),
+            "resumed_by": resumed.get(row.run.id, []),
+            "sent": _sent(sent.get(row.run.id)),
+        }
+        for row in rows
+    ]
     body: dict[str, Any] = {"runs": views_of, "next_cursor": cursor}
     if query.flag("count"):
         body["total"] = await _total(context, wanted)
@@ -131,6 +139,7 @@ async def show_run(request: Request) -> Response:
         {
             **context.run_view(row),
             "attempts": [attempt_view(each) for each in attempts],
+            "resumed_by": (await store.resumed_by([row])).get(row.run.id, []),
             "created_jobs": await store.created_jobs(row.run.id),
             "sent": _sent(counts.get(row.run.id)),
             "deliveries": await deliveries_of(context, row.run.id),

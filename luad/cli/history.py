@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 SHORT_ID: Final = 17
 """`run_`, ten characters of time and three of chance: enough to be unique, short enough to read."""
 
-TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup"]
+MOST_RESUMED: Final = 3
+"""Of the runs of a resume, so many are named in a row; `luad show` names all."""
+
+TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup", "resume"]
 
 
 @click.command("history", cls=Command)
@@ -113,7 +116,7 @@ def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
                 show_took(run.get("duration_ms")),
                 run.get("trigger") or "",
                 _sent(run),
-                _error_cell(run),
+                _resumed(run) or _error_cell(run),
             ]
         )
     return table
@@ -123,6 +126,15 @@ def _error_cell(run: dict[str, Any]) -> Cell:
     if run.get("result_omitted"):
         return Cell("result left out", "yellow")
     return Cell(error_words(run), "red")
+
+
+def _resumed(run: dict[str, Any]) -> Cell | None:
+    """Name the runs that a resume has started for the row of a pause."""
+    ids = [each[:SHORT_ID] for each in run.get("resumed_by") or ()]
+    if not ids:
+        return None
+    more = f" and {len(ids) - MOST_RESUMED} more" if len(ids) > MOST_RESUMED else ""
+    return Cell(f"resumed by {' '.join(ids[:MOST_RESUMED])}{more}", "dim")
 
 
 def _sent(run: dict[str, Any]) -> str:

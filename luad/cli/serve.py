@@ -34,7 +34,7 @@ LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="Default: auto")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Default: info")
 @click.option("--no-reload", is_flag=True, help="Do not watch the job folders")
-@click.option("--drain", metavar="DUR", help="How long runs may go on at the end; default: 30s")
+@click.option("--drain", metavar="DUR", help="How long runs may go on at the end; default: 90s")
 @click.option("--strict", is_flag=True, help="Do not start while a job file is broken")
 @pass_session
 def serve(

@@ -187,6 +187,7 @@ def _run_fields(session: Session, run: Mapping[str, Any]) -> dict[str, str]:
         "attempts": ("\n" + " " * 16).join(_attempts(run)),
         "for": run.get("user_id") or "",
         "sent": ("\n" + " " * 16).join(_deliveries(run)),
+        "resumed by": ("\n" + " " * 16).join(run.get("resumed_by") or ()),
         "made": " ".join(run.get("created_jobs") or ()),
         "error": error_words(run),
         "not retried": _why_final(run),

@@ -98,8 +98,8 @@ RestartSec=2
 # Settings that cannot be meant so: starting again would not help.
 RestartPreventExitStatus=78
 WatchdogSec=30
-# Longer than the drain (30 s), in which runs may finish.
-TimeoutStopSec=90
+# Longer than the drain (90 s), in which runs may finish.
+TimeoutStopSec=120
 # TERM for the daemon only: it ends its runs itself. Whatever is left afterwards is killed.
 KillMode=mixed
 OOMPolicy=continue

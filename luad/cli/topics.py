@@ -70,7 +70,8 @@ Naming jobs and runs
 A job is named by its name or a unique beginning of it. A run is named by its id, a unique beginning
 of it, @last (the latest run of all) or @last-failed.
 
-A run is queued, running or retrying, and ends as succeeded, failed, timed_out, cancelled or lost.
+A run is queued, running or retrying, and ends as succeeded, failed, timed_out, cancelled or lost
+(luad did not see its end, or a stop of luad had to end it: reason stopped).
 What never ran has its row too: skipped (overlap, paused, coalesced, removed, draining) or missed
 (downtime, clock, overload).
 """,

@@ -86,7 +86,7 @@ class Settings:
     log_level: LogLevel = "info"
     max_concurrent_runs: int = 512
     kill_grace_ms: int = 10 * SECOND
-    drain_ms: int = 30 * SECOND
+    drain_ms: int = 90 * SECOND
     retention: Retention = Retention()
     rescan_ms: int = 5 * MINUTE
     settle_ms: int = 2 * SECOND

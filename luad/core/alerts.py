@@ -19,6 +19,7 @@ from luad.core.model import (
     AlertPolicy,
     AlertState,
     Instant,
+    Once,
     Run,
     RunState,
     Skip,
@@ -31,6 +32,7 @@ _MOST_COUNTED: Final = 100
 
 _MANY_FAILURES: Final = "failures"
 _FAILURES_IN_A_DAY: Final = "failures in 24 h"
+_LOST: Final = "lost"
 
 
 def ended(state: State, entry: Entry, run: Run, now: Instant) -> None:
@@ -111,6 +113,9 @@ def _cause(policy: AlertPolicy, entry: Entry, run: Run, after: AlertState) -> st
         and AlertCause.DELIVERY_FAILED in policy.also
     ):
         return AlertCause.DELIVERY_FAILED.value
+    counts = policy.after_failures is not None or policy.failures_in_24h is not None
+    if counts and run.state is RunState.LOST and isinstance(entry.job.schedule, Once):
+        return _LOST  # no later run can add to this failure
     if policy.after_failures is not None and entry.consecutive_failures >= policy.after_failures:
         return _MANY_FAILURES
     if policy.failures_in_24h is not None and len(after.failed_at) >= policy.failures_in_24h:

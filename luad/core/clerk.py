@@ -93,7 +93,8 @@ class Clerk:
 
     def _replace(self, entry: Entry, new: NewJob, now: Instant) -> None:
         """Let a job begin anew, under its id: the history goes on, everything else is as declared."""
-        entry.overlay, entry.alert, entry.consecutive_failures = NO_OVERLAY, NO_ALERT, 0
+        entry.overlay, entry.alert = NO_OVERLAY, NO_ALERT
+        entry.consecutive_failures = entry.consecutive_stops = 0
         self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
         entry.pause = entry.open_skip = entry.earlier_skip = None
         self._jobset.redeclare(entry, new.wanted, now)

@@ -180,7 +180,8 @@ class Desk:
         skips = [entry.earlier_skip] if entry.earlier_skip else []
         skips += [entry.open_skip[1]] if entry.open_skip else []
         entry.pause = entry.open_skip = entry.earlier_skip = None
-        entry.consecutive_failures = 0  # else the next failure would pause it again at once
+        # Else the next failure would pause it again at once.
+        entry.consecutive_failures = entry.consecutive_stops = 0
         self._state.touch(entry)
         self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
         if entry.handled_until > now:  # the clock went back meanwhile
@@ -194,12 +195,13 @@ class Desk:
         wanted = [last]
         if catch_up == "all" and count <= CATCH_UP_CAP:
             wanted = occurrences(entry.job.schedule, entry.grid_at, first - 1, last, CATCH_UP_CAP)
-        for nominal in wanted:  # their rows say `paused`; these runs are asked for by hand
+        for nominal in wanted:  # the row of the pause stays the only row of these occurrences
             occurrence = Occurrence(nominal, now)
             start = self._ledger.may_start(entry, is_backlog=len(wanted) > 1)
-            if start is not Start.NEVER:
-                run = self._ledger.new_run(entry, Trigger.MANUAL, occurrence, now, cause="resume")
-                self._ledger.claim(entry, run, start, now)
+            if start is Start.NEVER:
+                start = Start.WHEN_ENDED  # the client has asked for it
+            run = self._ledger.new_run(entry, Trigger.RESUME, occurrence, now, cause="resume")
+            self._ledger.claim(entry, run, start, now)
 
     def note_end(self, run: Run | None, now: Instant) -> None:
         """Count failures in a row, once a run is over."""
@@ -208,17 +210,27 @@ class Desk:
         entry = self._state.by_id(run.job_id)
         if entry is None:
             return  # its job is gone; another one of that name has nothing to do with it
-        failures = 0 if run.state is RunState.SUCCEEDED else entry.consecutive_failures + 1
-        if failures != entry.consecutive_failures:
-            entry.consecutive_failures = failures
-            self._state.touch(entry)
+        failures = self._count(entry, run)
         alerts.ended(self._state, entry, run, now)
-        if failures and pauses_after(entry.job, failures) and entry.pause is None:
-            reason = f"{failures} failures in a row, the last in {run.id}"
+        own = failures - entry.consecutive_stops  # a stop of the daemon is not the job's failure
+        is_own = run.reason is not Reason.STOPPED
+        if failures and is_own and pauses_after(entry.job, own) and entry.pause is None:
+            reason = f"{own} failures in a row, the last in {run.id}"
             self._start_pause(entry, Pause(now, reason, PAUSED_BY_LUAD))
         if not failures and leaves_after_success(self._state, entry):
             self._state.log("job.done", job=entry.job.name, run_id=run.id)
             self._jobset.remove(entry, now, JobStatus.COMPLETED)
+
+    def _count(self, entry: Entry, run: Run) -> int:
+        """Count the end of a run; return the failures in a row."""
+        if run.state is not RunState.SUCCEEDED:
+            entry.consecutive_failures += 1
+            entry.consecutive_stops += run.reason is Reason.STOPPED
+            self._state.touch(entry)
+        elif entry.consecutive_failures:
+            entry.consecutive_failures = entry.consecutive_stops = 0
+            self._state.touch(entry)
+        return entry.consecutive_failures
 
 
 def leaves_after_success(state: State, entry: Entry) -> bool:

@@ -96,6 +96,7 @@ class Engine:
                 overlay=progress.overlay,
                 alert=progress.alert,
                 standing=row.standing,
+                consecutive_stops=progress.consecutive_stops,
             )
             entry.earlier_skip = _skipped_since_pause(entry)
             if is_behind:
@@ -197,7 +198,7 @@ class Engine:
             case AttemptEnded():
                 self._desk.note_end(self._state.runs.ended(event, self._state.timetable), now)
             case DrainRequested():
-                self._drain(event, now)
+                self._drain(event)
             case TriggerRequested():
                 self._desk.trigger(event, now)
             case RetryRequested():
@@ -221,16 +222,14 @@ class Engine:
             case _ as unreachable:
                 assert_never(unreachable)
 
-    def _drain(self, event: DrainRequested, now: Instant) -> None:
+    def _drain(self, event: DrainRequested) -> None:
         runs = self._state.runs
         if not self._state.is_draining:
             self._state.log("daemon.draining", running=runs.slots.taken_count)
         self._state.is_draining = True
         runs.may_start = False
         if event.is_impatient:
-            for run in runs.all():
-                if run.state is RunState.RUNNING:
-                    runs.cancel(run, Reason.DRAINING, now, self._state.timetable)
+            runs.end_all()
 
     # --- time ---
 

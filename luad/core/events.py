@@ -282,7 +282,8 @@ class SaveProgress:
     """What the engine must know of a job after a restart.
 
     *grid_at*: the instant an interval's grid passes through. *handled_until*: every occurrence up to
-    and including this `scheduled_for` has its row.
+    and including this `scheduled_for` has its row. *consecutive_stops*: so many of the failures in a
+    row are runs that a stop of the daemon had to end.
     """
 
     job_id: str
@@ -292,6 +293,7 @@ class SaveProgress:
     pause: Pause | None
     overlay: Overlay = NO_OVERLAY
     alert: AlertState = NO_ALERT
+    consecutive_stops: int = 0
 
 
 @dataclass(frozen=True, slots=True)

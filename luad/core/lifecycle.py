@@ -23,6 +23,7 @@ class RunEvent(StrEnum):
     CANCEL = "cancel"
     LOSE = "lose"
     RETRY = "retry"  # the attempt ended badly, another one follows later
+    REQUEUE = "requeue"  # a stop came before the attempt had a process: it is due again
 
 
 TRANSITIONS: Final[dict[RunState, dict[RunEvent, RunState]]] = {
@@ -37,6 +38,7 @@ TRANSITIONS: Final[dict[RunState, dict[RunEvent, RunState]]] = {
         RunEvent.CANCEL: RunState.CANCELLED,
         RunEvent.LOSE: RunState.LOST,
         RunEvent.RETRY: RunState.RETRYING,
+        RunEvent.REQUEUE: RunState.QUEUED,
     },
     RunState.RETRYING: {
         RunEvent.START: RunState.RUNNING,

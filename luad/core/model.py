@@ -322,7 +322,7 @@ TERMINAL_STATES: Final = frozenset(RunState) - OPEN_STATES
 
 
 class Reason(StrEnum):
-    """Why an occurrence did not become a run, or why a run was cancelled."""
+    """Why an occurrence did not become a run, or why a run was cancelled or lost."""
 
     OVERLAP = "overlap"
     PAUSED = "paused"
@@ -333,7 +333,8 @@ class Reason(StrEnum):
     CLOCK = "clock"
     OVERLOAD = "overload"
     REPLACED = "replaced"  # `overlap: replace` cancelled it
-    REQUESTED = "requested"  # somebody asked for the cancellation
+    REQUESTED = "requested"  # a client asked for the cancellation
+    STOPPED = "stopped"  # a stop of the daemon had to end the run
 
 
 class Trigger(StrEnum):
@@ -344,6 +345,7 @@ class Trigger(StrEnum):
     MANUAL = "manual"  # `luad run`
     API = "api"
     RETRY = "retry"  # `luad retry`: a new run, for the same occurrence
+    RESUME = "resume"  # `luad resume --catch-up`: a run for an occurrence that a pause has skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +451,7 @@ class Run:
     retry_at: Instant | None = None
     identity: ProcessIdentity | None = None
     ended_at: Instant | None = None
-    reason: Reason | None = None  # why cancelled
+    reason: Reason | None = None  # why cancelled or lost; of a running one: why it is being ended
     ending: Ending | None = None  # of the last attempt
     retry_of: str | None = None  # run id
     user: str | None = None  # whom the job was for when this was claimed

@@ -201,11 +201,17 @@ class Verdict:
 
 
 def after_ending(
-    job: Job | None, attempt: int, ending: Ending, *, may_retry: bool = True
+    job: Job | None, attempt: int, ending: Ending, *, stopped_for: Reason | None = None
 ) -> Verdict:
-    """Decide what follows the end of attempt number *attempt*. *job* is None once it is removed."""
+    """Decide what follows the end of attempt number *attempt*.
+
+    *job* is None once it is removed. *stopped_for*: why luad was ending the run. Only a stop of
+    the daemon lets another attempt follow; a run that a client or a policy had to end is over.
+    """
     event = _outcome(ending)
-    if event in {RunEvent.SUCCEED, RunEvent.CANCEL} or job is None or not may_retry:
+    if stopped_for is not None and stopped_for is not Reason.STOPPED:
+        return Verdict(RunEvent.CANCEL if event is RunEvent.LOSE else event)
+    if event in {RunEvent.SUCCEED, RunEvent.CANCEL} or job is None:
         return Verdict(event)
     if event is RunEvent.FAIL and not ending.is_retryable:
         return Verdict(event)

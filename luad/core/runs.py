@@ -20,7 +20,7 @@ from luad.core.events import (
     StopAttempt,
 )
 from luad.core.lifecycle import RunEvent, step
-from luad.core.model import Ending, Instant, Job, Reason, Run, RunState
+from luad.core.model import Ending, EndKind, Instant, Job, Reason, Run, RunError, RunState
 from luad.core.policy import after_ending
 from luad.core.slots import Slots
 from luad.core.timetable import Alarm, Timetable
@@ -132,25 +132,51 @@ class OpenRuns:
             return None
         ending = event.ending
         reason = self._stopping.pop(run.id, None)
-        verdict = after_ending(
-            self._job_in_force(run), run.attempt, ending, may_retry=reason is None
-        )
+        if reason is Reason.STOPPED and ending.kind is EndKind.CANCELLED:
+            if run.identity is None:
+                self._requeue(run)
+                return None
+            ending = replace(ending, kind=EndKind.LOST, error=_by_the_stop(ending.error))
+        verdict = after_ending(self._job_in_force(run), run.attempt, ending, stopped_for=reason)
         state = step(run.state, verdict.event)
         if verdict.event is RunEvent.RETRY:
             assert verdict.retry_at is not None
-            run = replace(run, state=state, retry_at=verdict.retry_at, ending=ending, identity=None)
-            self._save(run)
-            self.slots.free(run.id, run.job_name)
-            timetable.set_alarm(Alarm("retry", run.id), verdict.retry_at)
-            self._log("run.retrying", run, "warning", retry_at=run.retry_at, **_why(ending))
+            self._wait_for_retry(run, ending, verdict.retry_at, timetable)
             return None
-        if state is not RunState.CANCELLED:
-            reason = None
         run = replace(
-            run, state=state, ending=ending, ended_at=ending.at, reason=reason, retry_at=None
+            run,
+            state=state,
+            ending=ending,
+            ended_at=ending.at,
+            reason=reason if _keeps_reason(state, reason) else None,
+            retry_at=None,
         )
         self._close(run)
         return run
+
+    def _wait_for_retry(
+        self, run: Run, ending: Ending, retry_at: Instant, timetable: Timetable
+    ) -> None:
+        run = replace(
+            run,
+            state=step(run.state, RunEvent.RETRY),
+            retry_at=retry_at,
+            ending=ending,
+            identity=None,
+            reason=None,
+        )
+        self._save(run)
+        self.slots.free(run.id, run.job_name)
+        timetable.set_alarm(Alarm("retry", run.id), retry_at)
+        self._log("run.retrying", run, "warning", retry_at=retry_at, **_why(ending))
+
+    def _requeue(self, run: Run) -> None:
+        """Let the next daemon start what this one had decided to start, and did not."""
+        run = replace(run, state=step(run.state, RunEvent.REQUEUE), reason=None)
+        self._save(run)
+        self.slots.free(run.id, run.job_name)
+        self.slots.wait(run.id, run.job_name)
+        self._log("run.requeued", run)
 
     def refused(self, run_id: str) -> bool:
         """The store had a row for this occurrence already: the run never was. False when none is called so."""
@@ -167,9 +193,7 @@ class OpenRuns:
     ) -> Run | None:
         """Stop an open run; return it if it is over now, None if its process is still to end."""
         if run.state is RunState.RUNNING:
-            self._stopping[run.id] = reason
-            self._out.append(StopAttempt(run.id, run.attempt, kill))
-            self._log("run.stopping", run, reason=reason.value)
+            self._stop(run, reason, kill=kill)
             return None
         timetable.cancel_alarm(Alarm("retry", run.id))
         run = replace(
@@ -181,6 +205,20 @@ class OpenRuns:
         )
         self._close(run)
         return run
+
+    def end_all(self) -> None:
+        """The daemon stops: end every run that has a process. The next daemon looks after the others."""
+        for run in self.all():
+            if run.state is RunState.RUNNING and run.id not in self._stopping:
+                self._stop(run, Reason.STOPPED)
+
+    def _stop(self, run: Run, reason: Reason, *, kill: bool = False) -> None:
+        # The row says so before the process is told: if the daemon is killed in between, the next one
+        # does not start again what a client has cancelled.
+        self._stopping[run.id] = reason
+        self._save(replace(run, reason=reason))
+        self._out.append(StopAttempt(run.id, run.attempt, kill))
+        self._log("run.stopping", run, reason=reason.value)
 
     # --- start-up and clock steps ---
 
@@ -196,6 +234,8 @@ class OpenRuns:
         others = self.open_count(run.job_id)
         self._runs[run.id] = run
         self._of_job.setdefault(run.job_id, {})[run.id] = None
+        if run.state is RunState.RUNNING and run.reason is not None:
+            self._stopping[run.id] = run.reason
         if run.state is RunState.RETRYING:
             assert run.retry_at is not None
             timetable.set_alarm(Alarm("retry", run.id), run.retry_at)
@@ -260,6 +300,20 @@ class OpenRuns:
     def _log(self, event: str, run: Run, level: str = "info", /, **fields: object) -> None:
         known: dict[str, object] = {"job": run.job_name, "run_id": run.id, "attempt": run.attempt}
         self._out.append(Log(event, known | fields, level))  # type: ignore[arg-type]
+
+
+def _keeps_reason(state: RunState, reason: Reason | None) -> bool:
+    """Say whether *reason*, for which luad was ending a run, is why the run is in *state* now."""
+    if state is RunState.LOST:
+        return reason is Reason.STOPPED
+    return state is RunState.CANCELLED
+
+
+def _by_the_stop(error: RunError | None) -> RunError:
+    """Return what the row of a run says that a stop of the daemon had to end."""
+    killed = "; it had to be killed" if error and error.message.endswith("had to be killed") else ""
+    message = f"luad was stopped while this ran, and ended it{killed}"
+    return RunError("Stopped", message, error.traceback if error else "")
 
 
 def _why(ending: Ending) -> dict[str, object]:

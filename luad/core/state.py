@@ -53,6 +53,7 @@ class Entry:
     overlay: Overlay = NO_OVERLAY
     alert: AlertState = NO_ALERT
     standing: Standing = IN_FORCE
+    consecutive_stops: int = 0  # of the failures in a row: those that are a stop of the daemon
     _merged: tuple[Job, Overlay, Job] | None = field(default=None, repr=False)
 
     @property
@@ -311,6 +312,7 @@ class State:
                 each.pause,
                 each.overlay,
                 each.alert,
+                each.consecutive_stops,
             )
             for each in self._dirty.values()
         )

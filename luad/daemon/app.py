@@ -54,6 +54,7 @@ from luad.daemon.recovery import jobs_in_force, lost_attempts
 from luad.daemon.reload import ConfigReader, PeopleReader, Reading, Reloader
 from luad.daemon.secrets import Secrets
 from luad.daemon.service import DaemonService, reload_result
+from luad.daemon.stopping import Stopping
 from luad.errors import Problem, Severity, StoreUnavailableError
 from luad.logs import Logging
 from luad.notify import Notifier
@@ -98,6 +99,7 @@ class Daemon:
         self.is_ready = False
         self._first_turn = asyncio.Event()
         self._signals = 0
+        self._stopping = Stopping(self)
         self._watchdog_due = 0
         self._tasks = Tasks(logs)
         self._forgetting = Forgetting(store, clock, settings.retention, self.post, logs)
@@ -342,9 +344,9 @@ class Daemon:
         if self._signals == 1:
             self._starting.cancel()  # no matter once that is done
             self.loop.post(DrainRequested())
-            self.beside(chores.drain(self), "drain")
+            self.beside(self._stopping.run(), "drain")
         elif self._signals == 2:
-            self.loop.post(DrainRequested(is_impatient=True))
+            self._stopping.hurry()
         else:
             self.runner.kill_all()  # else closing the runner would grant them their grace
             self.loop.stop()

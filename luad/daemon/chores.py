@@ -1,4 +1,4 @@
-"""What goes on beside the loop: the heartbeat, the end of a drain, the status line.
+"""What goes on beside the loop: the heartbeat, the status line.
 
 Room rule: a chore that fails costs the chore, never the schedule.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad import __version__
 from luad.clock import elapsed_ms
-from luad.core.events import DrainRequested, Ticked
+from luad.core.events import Ticked
 from luad.core.model import JobStatus
 from luad.core.names import is_over_for_a_day
 from luad.daemon.orphans import Orphans, describe_orphans
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 _BEAT_S: Final = 10.0
 _LOOKED_AT_ONCE: Final = 1_000  # jobs, in about a millisecond
-_EXTEND_US: Final = 30_000_000
-_LEAVE_AFTER_MS: Final = 3_000
-"""After the last chance of what runs to end, and of a store to be written again."""
 
 
 async def beat(daemon: Daemon) -> None:
@@ -41,6 +38,8 @@ async def beat(daemon: Daemon) -> None:
         daemon.store.touch(daemon.clock.now().wall)
         orphans.collect()
         await look_after_files(daemon)
+        if daemon.engine.is_draining:
+            continue  # then `stopping` says what luad waits for
         if daemon.notifier.is_supervised and (line := await status_line(daemon)) != shown:
             daemon.notifier.status(line)
             shown = line
@@ -60,21 +59,6 @@ async def look_after_files(daemon: Daemon) -> None:
         case None if daemon.lock_fault is None:
             daemon.lock_fault = f"{lock} was deleted, and cannot be made and locked again"
             daemon.logs.emit("error", "store.lock_lost", {"lock": lock, "why": daemon.lock_fault})
-
-
-async def drain(daemon: Daemon) -> None:
-    """Give what runs the time that the settings allow, then end it, and in the end leave.
-
-    A store that cannot be written, or a process that cannot be killed, holds nobody up for ever.
-    """
-    settings = daemon.settings
-    grace_ms = settings.kill_grace_ms + _LEAVE_AFTER_MS
-    daemon.notifier.extend_timeout((settings.drain_ms + grace_ms) * 1_000 + _EXTEND_US)
-    await asyncio.sleep(settings.drain_ms / 1_000)
-    daemon.post(DrainRequested(is_impatient=True))
-    await asyncio.sleep(grace_ms / 1_000)
-    daemon.logs.emit("error", "daemon.left_undone", {"running": len(daemon.runner.running)})
-    daemon.loop.stop()
 
 
 # --- the daemon in words -----------------------------------------------------------------------

@@ -48,6 +48,7 @@ COLUMNS: Final = (
     jobs.c.over_at,
     jobs.c.displaced_at,
     jobs.c.displaced_reason,
+    jobs.c.consecutive_stops,
 )
 """What `read_job` takes, in this order."""
 
@@ -114,6 +115,7 @@ def progress_row(record: SaveProgress) -> dict[str, Any]:
         "pause_author": None if pause is None else to_text(pause.author),
         "overlay_json": _overlay_json(record.overlay),
         "alert_json": _alert_json(record.alert),
+        "consecutive_stops": to_int(record.consecutive_stops) or None,
     }
 
 
@@ -185,6 +187,7 @@ def read_job(row: Iterable[Any]) -> StoredJob:
         over_at,
         displaced_at,
         displaced_reason,
+        stops,
     ) = row
     pause = None
     if paused_at is not None:
@@ -197,6 +200,7 @@ def read_job(row: Iterable[Any]) -> StoredJob:
         pause,
         NO_OVERLAY if overlay is None else _read_overlay(overlay),
         NO_ALERT if alert is None else _read_alert(alert),
+        stops or 0,
     )
     origin = None if origin_path is None else Origin(origin_path, origin_line)
     creation = None

@@ -67,6 +67,8 @@ jobs: Final = Table(
     Column("over_at", BigInteger),
     Column("displaced_at", BigInteger),
     Column("displaced_reason", Text),
+    # of its failures in a row: the runs that a stop of the daemon had to end; NULL when there are none
+    Column("consecutive_stops", BigInteger),
     PrimaryKeyConstraint("job_id", name="jobs_pk"),
     Index("jobs_by_name", "name", unique=True, sqlite_where=text("holds_name = 1")),
 )

@@ -23,6 +23,7 @@ from luad.store.files import DATABASE, StateLock, size_of
 from luad.store.mail import Mail
 from luad.store.opening import Opened, open_database
 from luad.store.people import StoredPeople
+from luad.store.resumed import resumed_by
 from luad.store.settling import Settling
 from luad.store.shapes import (
     Attempt,
@@ -294,6 +295,10 @@ class Store:
         """Return the newest run of each installed job; skipped and missed rows are none."""
         ids = [to_text(each) for each in job_ids]
         return await self._read(lambda connection: reads.last_runs(connection, ids))
+
+    async def resumed_by(self, rows: Sequence[RunRow]) -> dict[str, list[str]]:
+        """Return, by row of a pause among *rows*, the runs that a resume has started for it."""
+        return await self._read(lambda connection: resumed_by(connection, rows))
 
     async def created_jobs(self, run_id: str) -> list[str]:
         """Return the names of the jobs that a run has made, whether they are still there or not."""

@@ -261,6 +261,24 @@ def test_history_is_a_table_with_full_ids_when_piped(luad: Any, peer: Any) -> No
     assert "--cursor c2" in result.err
 
 
+def test_the_runs_of_a_resume_are_named_beside_the_row_of_the_pause(luad: Any, peer: Any) -> None:
+    ids = [f"run_01KAPQ7V8W000000000000000{n}" for n in range(2, 7)]
+    paused = make_run(
+        status="skipped", reason="paused", count=9, started_at=None, error=None, resumed_by=ids
+    )
+    good = make_run(trigger="resume", status="succeeded", error=None)
+    peer.answers["GET /runs"] = {"runs": [good, paused], "next_cursor": None}
+    result = luad("history", "--trigger", "resume", "--utc")
+    assert peer.asked[-1].query["trigger"] == "resume"
+    assert "resume" in result.lines[1]
+    assert "skipped (paused) x9" in result.lines[2]
+    assert "resumed by run_01KAPQ7V8W000" in result.lines[2]
+    assert "and 2 more" in result.lines[2]
+    peer.answers[f"GET /runs/{RUN}"] = paused
+    shown = luad("show", RUN, "--utc").out
+    assert [each for each in ids if each in shown] == ids
+
+
 def test_history_asks_for_what_was_wanted(luad: Any, peer: Any) -> None:
     peer.answers["GET /runs"] = {"runs": [], "next_cursor": None}
     args = ["--failed", "--since", "2h", "-n", "7", "--trigger", "manual"]

@@ -128,6 +128,11 @@ def skip_at(last: int, *, first: int | None = None, count: int = 1) -> Skip:
     return Skip(RunState.SKIPPED, Reason.PAUSED, NOW + first, NOW + last, count)
 
 
+def resume_run(number: int, due: int, at: int) -> Run:
+    run = make_run(number)
+    return replace(run, trigger=Trigger.RESUME, scheduled_for=NOW + due, claimed_at=NOW + at)
+
+
 def record_skip(number: int, skip: Skip, job: str = "backup") -> RecordSkip:
     return RecordSkip(f"run_{number:026d}", job, f"job_{job}", "r1", skip, NOW + number)
 
@@ -931,3 +936,22 @@ async def test_claims_go_on_between_the_slices(store: Store) -> None:
     slices, *_ = await asyncio.gather(prune(store, slice_size=20), *claims)
     assert sum(each.runs for each in slices) >= 499
     assert len(await kept(store)) in {50, 51}
+
+
+async def test_the_runs_of_a_resume_are_found_by_the_row_of_the_pause(store: Store) -> None:
+    """They have no occurrence of their own: the row of the pause is the only one."""
+    early, late = (Skip(RunState.SKIPPED, Reason.PAUSED, NOW + n, NOW + n + 5, 6) for n in (10, 20))
+    missed = Skip(RunState.MISSED, Reason.DOWNTIME, NOW + 30, NOW + 35, 6)
+    await store.apply([record_skip(1, early), record_skip(2, late), record_skip(3, missed)])
+    of_another = replace(resume_run(9, 12, 50), job_name="other", job_id="job_other")
+    made = [resume_run(5, 12, 50), resume_run(6, 15, 50), resume_run(7, 20, 60), of_another]
+    at_hand = replace(resume_run(8, 13, 55), trigger=Trigger.MANUAL)
+    twice = resume_run(4, 12, 70)  # of a later resume: no instant keeps it out
+    refused = await store.apply([ClaimRun(run) for run in (*made, at_hand, twice)])
+    assert refused == ()
+    rows, _ = await store.runs(RunFilter(job_id="job_backup"), limit=50)
+    assert await store.resumed_by(rows) == {
+        "run_" + "1".zfill(26): [twice.id, made[0].id, made[1].id],
+        "run_" + "2".zfill(26): [made[2].id],
+    }
+    assert await store.resumed_by([row for row in rows if row.run.reason is None]) == {}

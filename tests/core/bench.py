@@ -87,6 +87,7 @@ class Bench:
                 entry.pause,
                 entry.overlay,
                 entry.alert,
+                entry.consecutive_stops,
             )
             row = StoredJob(
                 entry.job_id,

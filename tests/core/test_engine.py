@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -410,6 +411,27 @@ def test_resuming_runs_none_one_or_all_of_what_was_skipped() -> None:
             bench.go_to(seconds)
         bench.feed(ResumeRequested("r2", "tick", catch_up))  # type: ignore[arg-type]
         assert bench.starts_at() == expected
+        assert {run.trigger for run in bench.started()} <= {Trigger.RESUME}
+        assert bench.skips() == [("paused", 60, 60, 1)], "the row of the pause stays as it is"
+        assert [each.skip.count for each in bench.all(ExtendSkip)] == [2, 3]
+
+
+@pytest.mark.parametrize("overlap", list(Overlap))
+@pytest.mark.parametrize("catch_up", ["one", "all"])
+def test_what_a_resume_catches_up_with_waits_for_an_open_run(
+    catch_up: Literal["one", "all"], overlap: Overlap
+) -> None:
+    """A client has asked for it: it is not skipped a second time."""
+    bench = Bench(make_job(overlap=overlap, max_running=1))
+    bench.go_to(60)
+    (first,) = bench.started()
+    bench.feed(PauseRequested("r1", "tick"))
+    bench.go_to(120)
+    bench.feed(ResumeRequested("r2", "tick", catch_up))
+    kind = EndKind.CANCELLED if overlap is Overlap.REPLACE else EndKind.RETURNED
+    bench.end(first, kind)
+    again = bench.started()[-1]
+    assert (again.trigger, again.scheduled_for) == (Trigger.RESUME, START + 120_000)
 
 
 def test_what_came_due_after_the_end_of_a_pause_runs_however_late_it_is_noticed() -> None:
@@ -544,16 +566,6 @@ def test_a_draining_engine_starts_nothing_and_leaves_what_is_due_for_the_next_st
     assert bench.engine.next_wake_up() is None
     bench.feed(TriggerRequested("r1", "tick", Trigger.MANUAL))
     assert bench.reply().error == "draining"
-
-
-def test_an_impatient_drain_ends_what_runs() -> None:
-    bench = Bench(make_job())
-    bench.go_to(60)
-    run = bench.started()[0]
-    bench.feed(DrainRequested(is_impatient=True))
-    bench.end(run, EndKind.CANCELLED)
-    ended = bench.all(SaveRun)[-1].run
-    assert (ended.state, ended.reason) == (RunState.CANCELLED, "draining")
 
 
 # --- lateness and the clock --------------------------------------------------------------------

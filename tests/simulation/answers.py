@@ -11,6 +11,7 @@ from plain import as_text
 
 from luad.core.engine import Engine
 from luad.core.events import (
+    CancelRequested,
     ChangeRequested,
     CreateRequested,
     DeleteRequested,
@@ -26,6 +27,7 @@ from luad.core.events import (
 from luad.core.model import Job
 
 ASPECTS = ("definition", "paused", "metadata")
+OF_RUNS = frozenset({"run", "cancelled"})
 _ANEW = frozenset({"created", "replaced"})
 
 
@@ -45,6 +47,8 @@ def promised(event: Event | None, reply: Reply, engine: Engine) -> list[tuple[Ke
     match event:
         case TriggerRequested() | RetryRequested():
             return [((reply.value.id, "run"), True)]
+        case CancelRequested(run_id=run_id):
+            return [((run_id, "cancelled"), True)]
         case PauseRequested(job_name=name):
             return [((name, "paused"), True)]
         case ResumeRequested(job_name=name):

@@ -178,7 +178,13 @@ class BusyWorld(World):
         gone = [each for each in effects if isinstance(each, RemoveJob)]
         self.by_id = {row.job_id: row for row in before.values()}
         self.installs = {each.job_id: each.at for each in effects if isinstance(each, InstallJob)}
-        self.retried = {each.run.job_id for each in events if isinstance(each, RetryRequested)}
+        self.retried = {  # of a run whose job is gone: the job that has its name now
+            reply.value.job_id
+            for event in events
+            if isinstance(event, RetryRequested)
+            and (reply := replies.get(event.request_id)) is not None
+            and reply.value is not None
+        }
         for event in events:
             self._follow(event, replies, gone)
         if any(isinstance(event, AttemptEnded) for event in events):
@@ -446,6 +452,7 @@ def progress_of(entry: Entry) -> SaveProgress:
         entry.pause,
         entry.overlay,
         entry.alert,
+        entry.consecutive_stops,
     )
 
 
@@ -456,6 +463,7 @@ def vars_of(progress: SaveProgress) -> list[Any]:
         progress.grid_at,
         progress.handled_until,
         progress.consecutive_failures,
+        progress.consecutive_stops,
         pause and [pause.at, pause.reason, pause.author, pause.until],
         [dict(overlay.values), sorted(overlay.removed)],
         [alert.cause, alert.failed_at, alert.succeeded_at],

@@ -17,6 +17,7 @@ Each violation begins with the name of its promise:
 - I13: a row that is over stays as it is.
 - I14: nothing grows without bound.
 - I15: when everything is well again, so is the schedule.
+- I16: a stop is never worse than kill -9.
 
 A history need not tell everything: promises about what it says nothing of are kept, as far as can be
 seen. `stored.history_of` says which ones the database of a real daemon is enough for.
@@ -30,6 +31,7 @@ from statistics import median
 from typing import Any, Final
 
 import due
+import stops
 from book import GUARDED, Book
 from history import (
     Acknowledged,
@@ -61,6 +63,7 @@ from luad.core.model import (
     RunState,
 )
 
+_OF_RUNS: Final = frozenset({"run", "cancelled"})
 _NEVER_AGAIN: Final = frozenset({EndKind.RETURNED, EndKind.CANCELLED})
 
 
@@ -192,6 +195,8 @@ def _retry(book: Book, run_id: str, start: Started) -> Iterator[str]:
     if before.kind in _NEVER_AGAIN and was_seen:
         yield f"I9: {start} follows {before}"
         return
+    if not was_seen:
+        yield from stops.unasked(book, before, start)
     jobs = [
         *book.in_force(start.job_id, before.steady),
         *(each.job for each in book.definitions[start.job_id] if each.steady >= before.steady),
@@ -275,7 +280,7 @@ def durable(book: Book) -> Iterator[str]:
                 told.pop(key, None)
             case Found(wall, _, values):
                 for key, (value, at) in told.items():
-                    if key[1] != "run" and values.get(key) != value:
+                    if key[1] not in _OF_RUNS and values.get(key) != value:
                         yield (
                             f"I11: {key} was acknowledged as {value} at {at}, and is {values.get(key)}"
                         )
@@ -284,6 +289,16 @@ def durable(book: Book) -> Iterator[str]:
     for (name, what), (_, at) in told.items():
         if what == "run" and name not in book.runs:
             yield f"I11: {name} was acknowledged at {at}, and has no row"
+
+
+def cancelled(book: Book) -> Iterator[str]:
+    """I11: no attempt of a run starts once a client was told that it is cancelled."""
+    told: set[str] = set()
+    for fact in book.history.log:
+        if isinstance(fact, Acknowledged) and fact.key[1] == "cancelled":
+            told.add(fact.key[0])
+        elif isinstance(fact, Started) and fact.run_id in told:
+            yield f"I11: {fact} was started although its cancellation was acknowledged"
 
 
 def isolated(book: Book) -> Iterator[str]:
@@ -349,6 +364,9 @@ PROMISES: Final[tuple[Callable[[Book], Iterator[str]], ...]] = (
     retries,
     in_its_time,
     durable,
+    cancelled,
+    stops.not_worse_than_a_kill,
+    due.resumed,
     isolated,
     ledger,
     bounded,

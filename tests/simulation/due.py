@@ -32,6 +32,7 @@ from luad.core.model import (
     Reason,
     Run,
     RunState,
+    Trigger,
 )
 from luad.store.shapes import RunRow
 
@@ -329,6 +330,37 @@ def _miscounted(book: Book, job_id: str, periods: list[Period]) -> Iterator[str]
             at, count = due, count + 1
         if count != row.count:
             yield f"I4: {row.run.id} stands for {row.count}, and there were {count}: {row}"
+
+
+# --- resumed ---------------------------------------------------------------------------------------
+
+
+def resumed(book: Book) -> Iterator[str]:
+    """I3, I6 and I7: a resume that catches up starts each skipped occurrence once, and no other ones.
+
+    The row of the pause stays the only row of its occurrences: these runs stand beside it.
+    """
+    for job_id, runs in book.runs_of.items():
+        resumes: dict[Instant, list[Run]] = defaultdict(list)
+        for run in runs:
+            if run.trigger is Trigger.RESUME:
+                resumes[run.claimed_at].append(run)
+        spans = [
+            (_first(row), row.run.scheduled_for)
+            for row in book.skips_of[job_id]
+            if row.run.reason is Reason.PAUSED
+        ]
+        for at, batch in resumes.items():
+            if len(batch) > CATCH_UP_CAP:
+                yield f"I7: {len(batch)} runs of {job_id} were claimed by the resume at {at}"
+            known: set[Instant] = set()
+            for run in batch:
+                due_at = run.scheduled_for
+                if due_at in known:
+                    yield f"I3: {due_at} of {job_id} has two runs of the resume at {at}: {run.id}"
+                known.add(due_at)
+                if not book.steps and not any(first <= due_at <= last for first, last in spans):
+                    yield f"I6: {run.id} was resumed for {due_at}, which no pause has skipped"
 
 
 # --- catch-up --------------------------------------------------------------------------------------

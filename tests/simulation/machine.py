@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random  # noqa: TID251 - worlds are made of dice; the seed is the test
 from typing import Any
 
-from answers import ASPECTS, begun_anew, promised, shape
+from answers import ASPECTS, OF_RUNS, begun_anew, promised, shape
 from book import GUARDED
 from checker import facts_of
 from dictstore import key_of
@@ -38,6 +38,7 @@ from storage import Storage
 
 from luad.core.engine import Engine
 from luad.core.events import (
+    AttemptEnded,
     AttemptStarted,
     ClaimRun,
     ConfigLoaded,
@@ -62,6 +63,7 @@ from luad.core.events import (
 )
 from luad.core.model import (
     TERMINAL_STATES,
+    Ending,
     EndKind,
     Instant,
     Now,
@@ -107,6 +109,8 @@ class Machine:
         self.outage: Outage | None = None
         self.crashes = 0
         self.is_stopping = False  # told to stop, and has heard it
+        self.is_slow = False  # what is started now has no process yet
+        self.held: dict[str, StartAttempt] = {}
         self.boot_number = 0
         self.forced: set[str] = set()
         self._asked: dict[str, Event] = {}
@@ -169,7 +173,8 @@ class Machine:
         """The daemon is gone; its keepers end what runs, most of the time."""
         self.crashes += 1
         self.fuse = self.outage = self._unreported = None
-        self.is_stopping = False
+        self.is_stopping = self.is_slow = False
+        self.held.clear()
         self._acknowledge_removals()
         for process in list(self.processes.table.values()):
             row = self.store.runs.get(process.run_id)
@@ -328,6 +333,20 @@ class Machine:
 
     def start(self, deed: StartAttempt) -> None:
         self.burn()
+        if self.is_slow:
+            self.held[deed.run.id] = deed
+        else:
+            self._begin(deed)
+
+    def release(self) -> None:
+        """Let what was held have its process."""
+        self.is_slow = False
+        held = list(self.held.values())
+        self.held.clear()
+        for deed in held:
+            self._begin(deed)
+
+    def _begin(self, deed: StartAttempt) -> None:
         run, job = deed.run, deed.job
         self.note(
             Started,
@@ -348,6 +367,10 @@ class Machine:
 
     def stop(self, deed: StopAttempt) -> None:
         self.burn()
+        if self.held.pop(deed.run_id, None) is not None:
+            ending = Ending(EndKind.CANCELLED, self.wall)
+            self.loop.post(AttemptEnded(deed.run_id, deed.attempt, ending))
+            return
         self.processes.stop(deed.run_id, deed.attempt, self.steady)
 
     def deliver(self, deed: Deliver) -> None:
@@ -369,7 +392,7 @@ class Machine:
                 self.note(Overtaken, (name, "paused"))
             for key, value in promised(event, deed, self.engine):
                 # else it is overtaken by the same batch
-                if key[1] == "run" or self._stored(key) == value:
+                if key[1] in OF_RUNS or self._stored(key) == value:
                     self.note(Acknowledged, key, value)
 
     def _stored(self, key: tuple[str, str]) -> Any:

@@ -546,6 +546,93 @@ def test_i15_a_run_that_waits_for_nothing() -> None:
     assert broken(log, forgotten, 69) == set()
 
 
+# --- stops -----------------------------------------------------------------------------------------
+
+
+def stopped(job: Job, state: RunState, reason: Reason | None, **changes: Any) -> set[str]:
+    """What a history breaks in which a stop has ended the run of the first hour."""
+    end = ended(1, kind=EndKind.CANCELLED, after=30 * SECOND)
+    log = [up(), installed(1, job), started(1), Draining(at(60.2), at(60.2)), end, down(61)]
+    return broken(log, [row(1, state=state, reason=reason, **changes)], 61)
+
+
+def test_i16_a_run_that_a_stop_had_to_end_is_lost_or_tried_again() -> None:
+    again = replace(JOB, on_lost=OnLost.RETRY)
+    assert stopped(JOB, RunState.LOST, Reason.STOPPED) == set()
+    assert stopped(JOB, RunState.CANCELLED, Reason.REQUESTED) == set()
+    assert stopped(JOB, RunState.CANCELLED, Reason.DRAINING) == {"I16"}
+    assert stopped(JOB, RunState.CANCELLED, Reason.STOPPED) == {"I16"}
+    assert stopped(JOB, RunState.CANCELLED, None) == {"I16"}
+    assert stopped(again, RunState.RETRYING, None, retry_at=at(61)) == set()
+    assert stopped(again, RunState.LOST, Reason.STOPPED) == {"I16"}
+    assert stopped(again, RunState.LOST, Reason.STOPPED, attempt=2) == {"I16"}, "no process"
+
+
+def test_i16_a_run_that_never_had_a_process_is_not_lost() -> None:
+    log = [up(), installed(), *ran(0)[0], Draining(at(60), at(60)), down(61)]
+    lost = row(1, state=RunState.LOST, reason=Reason.STOPPED, started_at=None)
+    assert broken(log, [row(0), lost], 62) == {"I16"}
+    queued = row(1, state=RunState.QUEUED, started_at=None, ended_at=None)
+    assert broken(log, [row(0), queued], 62) == set()
+
+
+def test_i16_an_attempt_after_a_stop_that_nothing_asked_for() -> None:
+    stop = [Draining(at(60), at(60)), down(60.1), up(60.2)]
+    job = replace(JOB, retry=Retry(3))
+    for kind in (EndKind.CANCELLED, EndKind.LOST):
+        assert tries(replace(job, on_lost=OnLost.RETRY), 1.1, kind, stop) == set()
+        assert tries(job, 1.1, kind, stop) == {"I16"}
+
+
+def test_i11_an_attempt_of_a_run_whose_cancellation_was_acknowledged() -> None:
+    job = replace(JOB, on_lost=OnLost.RETRY)
+    told = Acknowledged(at(60), at(60), ("run_1", "cancelled"), True)
+    assert tries(job, 1.1, EndKind.LOST, [told, down(60.1), up(60.2)]) == {"I11"}
+
+
+# --- resumed ---------------------------------------------------------------------------------------
+
+
+def resumed(hour: int, at_minute: float, **changes: Any) -> RunRow:
+    fields: dict[str, Any] = {"id": f"run_{hour}_{at_minute:g}", "trigger": Trigger.RESUME}
+    fields |= {"claimed_at": at(at_minute), "fire_at": at(at_minute), "ended_at": at(at_minute + 1)}
+    return row(hour, **{**fields, **changes})
+
+
+def test_the_runs_of_a_resume_stand_beside_the_row_of_the_pause() -> None:
+    paused = skip(1, 3, Reason.PAUSED)
+    log = [up(), installed(1)]
+    caught_up = [resumed(2, 200), resumed(3, 200)]
+    for minute, each in zip((200, 202), caught_up, strict=True):  # one after the other
+        name = each.run.id
+        log += [
+            Started(at(minute), at(minute), name, 1, "job_1", "r1"),
+            Ended(at(minute + 1), at(minute + 1), name, 1, EndKind.RETURNED),
+        ]
+    assert broken(log, [paused, *caught_up], 220) == set()
+
+
+def resumes(*rows: RunRow) -> set[str]:
+    return broken([up(), installed(1)], [skip(1, 3, Reason.PAUSED), *rows], 230)
+
+
+def test_i3_two_runs_for_one_instant_of_one_resume() -> None:
+    one, other = resumed(2, 200), resumed(2, 210)
+    assert resumes(one, other) == set(), "of two resumes"
+    assert resumes(one, resumed(2, 200, id="run_twice")) == {"I3"}
+
+
+def test_i6_a_resumed_run_that_no_pause_has_skipped() -> None:
+    assert resumes(resumed(3, 200, scheduled_for=at(170))) == set()
+    assert resumes(resumed(3, 200, scheduled_for=at(190))) == {"I6"}
+
+
+def test_i7_more_resumed_runs_than_there_may_be() -> None:
+    many = [resumed(2, 200, id=f"run_{n}", scheduled_for=at(90) + n) for n in range(101)]
+    assert resumes(*many) == {"I7"}
+    assert resumes(*many[1:]) == set()
+
+
 def test_a_once_in_the_past_is_late_because_it_was_asked_for_late() -> None:
     once = replace(JOB, schedule=Once(at(10)))
     facts = [

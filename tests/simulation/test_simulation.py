@@ -79,7 +79,7 @@ def test_the_months_are_eventful() -> None:
     assert states >= {"succeeded", "failed", "timed_out", "cancelled", "lost", "skipped", "missed"}
     reasons = {row.run.reason.value for each in histories for row in each.rows if row.run.reason}
     assert reasons >= {"overlap", "paused", "coalesced", "removed", "downtime", "clock"}
-    assert reasons >= {"replaced", "requested", "draining"}
+    assert reasons >= {"replaced", "requested", "stopped"}
     kinds = Counter(type(fact) for history in histories for fact in history.log)
     for kind in (Acknowledged, Found, Loaded, Slept, Stepped, Stopped, StoreFailed):
         assert kinds[kind] > 20, kind

@@ -211,10 +211,21 @@ class World(Machine):
 
     def restart(self, until: int) -> None:
         """Stop the daemon as it should be stopped, and start it again at *until*."""
+        crashes, names = self.crashes, self.names()
+        if (
+            names and self.dice.random() < 0.3
+        ):  # what is decided just before a stop has no process yet
+            self.requests += 1
+            name = self.dice.choice(names)
+            self.is_slow = True
+            self.do([TriggerRequested(f"req_{self.requests}", name, Trigger.MANUAL)])
+            if self.crashes > crashes:
+                return
         self.note(Draining)
         self.do([DrainRequested(is_impatient=self.dice.random() < 0.5)])
-        if not self.engine.is_draining:  # it has died of it, and was started again
+        if self.crashes > crashes:  # it has died of it, and was started again
             return
+        self.release()
         self.is_stopping = True
         while (end := self.processes.next_end()) is not None:
             self.pass_time(max(0, end - self.steady))

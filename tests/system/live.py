@@ -32,8 +32,10 @@ class LiveDaemon:
         self.jobs.mkdir(parents=True, exist_ok=True)
         self.handlers.mkdir(exist_ok=True)
         self.options = options
-        # Jobs of tests are due more often than new ones may be by default.
-        self.env = {**os.environ, "LUAD_DYNAMIC_MIN_INTERVAL": "0", **(env or {})}
+        # Jobs of tests are due more often than new ones may be by default, and what a test leaves
+        # running is waited for no longer than it must.
+        mine = {"LUAD_DYNAMIC_MIN_INTERVAL": "0", "LUAD_DRAIN": "30s"}
+        self.env = {**os.environ, **mine, **(env or {})}
         self.launcher: tuple[str, ...] = ()  # a command that runs the daemon as its own
         self.complaints: Path | None = None  # what it writes on stderr goes here, not to ours
         self.lines: list[dict[str, Any]] = []

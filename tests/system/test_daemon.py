@@ -185,7 +185,7 @@ def test_a_second_sigterm_ends_what_runs(daemon: LiveDaemon) -> None:
     daemon.wait_for("daemon.draining")
     assert daemon.stop() == 0
     rows = daemon.rows("SELECT state, reason FROM runs WHERE id = ?", started["run_id"])
-    assert rows == [("cancelled", "draining")]
+    assert rows == [("lost", "stopped")]
 
 
 def test_nobody_is_left_behind(daemon: LiveDaemon) -> None:

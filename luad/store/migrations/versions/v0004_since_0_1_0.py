@@ -18,6 +18,7 @@ def upgrade() -> None:
     _extend_access()
     _count_leftovers()
     _add_standings()
+    _count_stops()
 
 
 def _runs_say_how_they_ended() -> None:
@@ -63,3 +64,8 @@ def _add_standings() -> None:
     )
     op.add_column("revisions", sa.Column("gone_at", sa.BigInteger))
     op.add_column("revisions", sa.Column("gone_json", sa.Text))
+
+
+def _count_stops() -> None:
+    """A run that a stop of the daemon had to end does not count for `pause_after_failures`."""
+    op.add_column("jobs", sa.Column("consecutive_stops", sa.BigInteger))

@@ -1,0 +1,109 @@
+"""The end of a daemon: how long it waits for runs, and for which ones.
+
+Room rule: tells and asks; the engine decides what becomes of a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.clock import elapsed_ms
+from luad.core.events import DrainRequested
+from luad.core.model import Run, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from luad.daemon.app import Daemon
+
+LEAVE_AFTER_MS: Final = 3_000
+"""After the last chance of what runs to end, and of a store to be written again."""
+
+_EXTEND_US: Final = 30_000_000
+_FIRST_LOOK_MS: Final = 100  # most daemons have nothing to wait for, and are gone by then
+_STATUS_MS: Final = 1_000
+_LOG_MS: Final = 15_000
+_MOST_NAMED: Final = 10
+
+
+class Stopping:
+    """Waits for what runs, ends it in time, and says meanwhile what it waits for."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._hurry = asyncio.Event()
+        self._logged_at: int | None = None
+
+    def hurry(self) -> None:
+        """End what runs now."""
+        self._hurry.set()
+
+    async def run(self) -> None:
+        """Give what runs the time that the settings allow, then end it, and in the end leave.
+
+        A store that cannot be written, or a process that cannot be killed, holds the stop up for a
+        bounded time.
+        """
+        daemon = self._daemon
+        settings = daemon.settings
+        grace_ms = settings.kill_grace_ms + LEAVE_AFTER_MS
+        daemon.notifier.extend_timeout((settings.drain_ms + grace_ms) * 1_000 + _EXTEND_US)
+        await self._wait(settings.drain_ms, "running", self._hurry)
+        daemon.post(DrainRequested(is_impatient=True))
+        self._logged_at = None
+        await self._wait(grace_ms, "ending", asyncio.Event())
+        daemon.logs.emit("error", "daemon.left_undone", {"running": len(daemon.runner.running)})
+        daemon.loop.stop()
+
+    async def _wait(self, most_ms: int, phase: str, enough: asyncio.Event) -> None:
+        """Wait for *most_ms*, or until *enough* is set."""
+        until = elapsed_ms() + most_ms
+        pause_ms = _FIRST_LOOK_MS
+        while (left_ms := until - elapsed_ms()) > 0 and not enough.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(pause_ms, left_ms) / 1_000):
+                    await enough.wait()
+            pause_ms = _STATUS_MS
+            self._tell(phase, max(0, until - elapsed_ms()))
+
+    def _tell(self, phase: str, left_ms: int) -> None:
+        runs = [run for run in self._daemon.engine.runs.all() if run.state is RunState.RUNNING]
+        if not runs:
+            return
+        daemon, now = self._daemon, self._daemon.clock.now()
+        daemon.notifier.status(status_of(runs, phase, left_ms, now.wall))
+        if self._logged_at is None or now.elapsed - self._logged_at >= _LOG_MS:
+            self._logged_at = now.elapsed
+            daemon.logs.emit("info", "daemon.waiting", fields_of(runs, phase, left_ms, now.wall))
+
+
+def fields_of(runs: Sequence[Run], phase: str, left_ms: int, now: int) -> dict[str, Any]:
+    """Return the fields of the log line: which runs the stop waits for, and for how long at most."""
+    named = [
+        {"job": run.job_name, "run_id": run.id, "running_s": _age_s(run, now)}
+        for run in runs[:_MOST_NAMED]
+    ]
+    return {"phase": phase, "count": len(runs), "at_most_s": _seconds(left_ms), "runs": named}
+
+
+def status_of(runs: Sequence[Run], phase: str, left_ms: int, now: int) -> str:
+    """Return the same for `systemctl status`, as one line."""
+    names = ", ".join(
+        f"{run.job_name} {run.id} (for {_age_s(run, now)} s)" for run in runs[:_MOST_NAMED]
+    )
+    if len(runs) > _MOST_NAMED:
+        names += f" and {len(runs) - _MOST_NAMED} more"
+    many = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    verb = "waiting for" if phase == "running" else "ending"
+    return f"stopping: {verb} {many}, at most {_seconds(left_ms)} s: {names}"
+
+
+def _age_s(run: Run, now: int) -> int:
+    began = run.claimed_at if run.started_at is None else run.started_at
+    return max(0, now - began) // 1_000
+
+
+def _seconds(ms: int) -> int:
+    return (ms + 999) // 1_000
