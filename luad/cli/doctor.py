@@ -90,6 +90,7 @@ def _findings(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
         yield _state(chosen)
         yield from _port(session, chosen)
         yield _schema_copy()
+    yield from _packages(session)
     yield from _processes(session)
     yield _daemon(session)
 
@@ -268,6 +269,17 @@ def _schema_copy() -> Finding:
         "up to date" if copies else "none here; luad schema --write .luad makes one for editors"
     )
     return Finding("schema copy", True if copies else None, detail)
+
+
+def _packages(session: Session) -> Iterator[Finding]:
+    """Whether commands look for packages where the daemon's runs do."""
+    try:
+        theirs = session.client(timeout=5).get("/status").get("python")
+    except LuadError:
+        return  # the check of the daemon says so
+    if theirs and theirs != sys.executable:
+        detail = f"the daemon's runs use {theirs}, luad check and luad test use {sys.executable}"
+        yield Finding("packages", None, detail, f"{theirs} -m luad check")
 
 
 def _processes(session: Session) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from luad.config.check import Mistake
 from luad.config.locate import locate
 from luad.config.marks import read_marks
 from luad.config.problems import with_excerpts
+from luad.config.settings import working_directory
 from luad.config.text import one_line
 from luad.config.yaml import Limits, parse_yaml
 from luad.core.model import JSON, Origin
@@ -61,10 +62,13 @@ def handler_problems(
     metadata = {
         name: _distinct(each.metadata for each in uses if each.handler == name) for name in names
     }
+    folder = working_directory(chosen)
     try:
         checked = check_handlers(
             names,
             handlers_path=[chosen.handlers_path],
+            pass_env=chosen.pass_env,
+            cwd=folder if folder.is_dir() else None,
             metadata={key: list(each.values()) for key, each in metadata.items()},
             permit_insecure=permits_insecure(chosen),
         )

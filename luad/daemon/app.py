@@ -60,6 +60,7 @@ from luad.logs import Logging
 from luad.notify import Notifier
 from luad.runner.leftovers import end_run
 from luad.runner.runner import Runner
+from luad.runner.sites import site_marks
 from luad.store import Store
 from luad.watcher import FolderWatch
 
@@ -97,6 +98,7 @@ class Daemon:
         self.last_turn_at = self.started_at.wall
         self.last_good_reload_at: Instant | None = None
         self.is_ready = False
+        self.site_marks = self.site_marks_before = site_marks()
         self._first_turn = asyncio.Event()
         self._signals = 0
         self._stopping = Stopping(self)
@@ -377,8 +379,10 @@ class Daemon:
         self.notifier.reloading(monotonic_us(), "reading jobs")
         status_line = ""
         try:
+            renewing = asyncio.create_task(chores.renew_spawner(self))
             reading, answer = await self.reloader.ask()
             plan = (await asyncio.shield(answer)).value  # others may wait for the same answer
+            await renewing
             status_line = await self._status_line()
         finally:
             self.notifier.ready(status_line)

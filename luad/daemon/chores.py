@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from luad import __version__
@@ -15,6 +16,7 @@ from luad.core.events import Ticked
 from luad.core.model import JobStatus
 from luad.core.names import is_over_for_a_day
 from luad.daemon.orphans import Orphans, describe_orphans
+from luad.runner.sites import site_marks
 from luad.store.files import LOCK
 from luad.wire import format_instant
 
@@ -40,9 +42,29 @@ async def beat(daemon: Daemon) -> None:
         await look_after_files(daemon)
         if daemon.engine.is_draining:
             continue  # then `stopping` says what luad waits for
+        await look_after_packages(daemon)
         if daemon.notifier.is_supervised and (line := await status_line(daemon)) != shown:
             daemon.notifier.status(line)
             shown = line
+
+
+async def look_after_packages(daemon: Daemon) -> None:
+    """Start runs from a new interpreter once files have changed that Python reads when it starts."""
+    marks = await asyncio.to_thread(site_marks)
+    if marks not in (daemon.site_marks, daemon.site_marks_before):
+        daemon.site_marks_before = marks  # pip may still be at work: look again
+        return
+    if marks != daemon.site_marks:
+        await renew_spawner(daemon)
+
+
+async def renew_spawner(daemon: Daemon) -> None:
+    """Start runs from a new interpreter from here on; when none comes up, the present one goes on."""
+    daemon.site_marks = daemon.site_marks_before = await asyncio.to_thread(site_marks)
+    if await daemon.runner.renew_spawner():
+        daemon.logs.emit("info", "spawner.renewed", {"pid": daemon.runner.spawner_pid})
+    else:
+        daemon.logs.emit("warning", "spawner.not_renewed", {"pid": daemon.runner.spawner_pid})
 
 
 async def look_after_files(daemon: Daemon) -> None:
@@ -121,6 +143,7 @@ def describe(daemon: Daemon) -> dict[str, Any]:
     return {
         "version": __version__,
         "pid": os.getpid(),
+        "python": sys.executable,
         "started_at": format_instant(daemon.started_at.wall),
         "uptime_seconds": (now.elapsed - daemon.started_at.elapsed) // 1_000,
         "socket": str(daemon.settings.socket),

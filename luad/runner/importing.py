@@ -30,6 +30,7 @@ from luad.runner.metadata import (
     metadata_mistakes,
 )
 from luad.runner.outcome import describe
+from luad.runner.spec import DEFAULT_ENVIRONMENT
 from luad.sdk.params import declared_params
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def main(arguments: list[str]) -> None:
     answers = int(arguments[0])
     os.set_inheritable(answers, False)
     request = json.load(sys.stdin)
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        del os.environ[name]  # they were for this interpreter, as in the process of a run
+    os.environ.update(DEFAULT_ENVIRONMENT)
     roots: list[str] = request["handlers_path"]
     prepare_imports(roots, permit_insecure=request["permit_insecure"])
     sys.argv = [""]

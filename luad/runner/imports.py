@@ -22,6 +22,7 @@ from luad.core.model import SECOND
 from luad.runner.frames import CHUNK, FrameBuffer
 from luad.runner.loading import Fault
 from luad.runner.metadata import MetadataMistake
+from luad.runner.spec import interpreter_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,12 +73,15 @@ def check_handlers(
     timeout_s: float = 10.0,
     metadata: Mapping[str, Sequence[JSON]] | None = None,
     permit_insecure: bool = False,
+    pass_env: Sequence[str] = (),
+    cwd: Path | None = None,
 ) -> dict[str, Checked]:
     """Import every one of *handlers*, in another process, and say what came of it.
 
     *metadata*: by handler, what its jobs pass to it. *timeout_s* is for each module. Modules that others
-    may write are not imported, unless *permit_insecure* says so. Raises ``OSError`` when no process can
-    be started.
+    may write are not imported, unless *permit_insecure* says so. *pass_env* and *cwd* are those of runs:
+    the process sees the same environment, and looks in the same places. Raises ``OSError`` when no
+    process can be started.
     """
     groups: dict[str, list[str]] = {}
     for handler in dict.fromkeys(handlers):
@@ -85,7 +89,16 @@ def check_handlers(
     roots = [str(path.absolute()) for path in handlers_path]
     checked: dict[str, Checked] = {}
     while groups:
-        with _Helper(roots, groups, metadata or {}, permit_insecure=permit_insecure) as helper:
+        with _Helper(
+            {
+                "handlers_path": roots,
+                "groups": groups,
+                "metadata": dict(metadata or {}),
+                "permit_insecure": permit_insecure,
+            },
+            interpreter_environment(os.environ, pass_env),
+            cwd,
+        ) as helper:
             stuck = helper.collect(checked, round(timeout_s * SECOND))
         if stuck is not None:
             module, problem = stuck
@@ -102,20 +115,11 @@ class _Helper:
     """One helper process."""
 
     def __init__(
-        self,
-        roots: list[str],
-        groups: dict[str, list[str]],
-        metadata: Mapping[str, Sequence[JSON]],
-        *,
-        permit_insecure: bool,
+        self, request: Mapping[str, Any], environ: dict[str, str], cwd: Path | None
     ) -> None:
-        request = {
-            "handlers_path": roots,
-            "groups": groups,
-            "metadata": dict(metadata),
-            "permit_insecure": permit_insecure,
-        }
         self._request = json.dumps(request).encode()
+        self._environ = environ
+        self._cwd = cwd
 
     def __enter__(self) -> Self:
         self._answers, theirs = os.pipe()
@@ -125,6 +129,8 @@ class _Helper:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                env=self._environ,
+                cwd=self._cwd,
                 pass_fds=(theirs,),
                 start_new_session=True,
             )

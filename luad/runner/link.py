@@ -23,9 +23,6 @@ from luad.runner.spawner import LAUNCH, READY, SWEEP, SWEPT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_PYTHON_VARIABLES: Final = ("PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX")
-"""What the interpreter itself may need to find luad; handlers do not see these."""
-
 _CLOSE_TIMEOUT_S: Final = 5
 _SWEEP_TIMEOUT_S: Final = 5
 
@@ -52,15 +49,11 @@ class SpawnerLink:
         """The spawner's process id."""
         return self._process.pid if self._process is not None else None
 
-    def start(self, *, passed: Mapping[str, str], environ: Mapping[str, str], lock: int) -> None:
+    def start(self, *, environ: Mapping[str, str], lock: int) -> None:
         """Start the process; raises ``OSError`` when that is impossible.
 
-        It sees the variables *passed*, and of *environ* only what the interpreter needs. *lock*
-        is inherited by all keepers.
+        *environ* is its whole environment. *lock* is inherited by all keepers.
         """
-        python = {name: environ[name] for name in _PYTHON_VARIABLES if name in environ}
-        # Without a locale Python would invent one, for handlers and their programs as well.
-        python["PYTHONCOERCECLOCALE"] = "0"
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -68,7 +61,7 @@ class SpawnerLink:
                     [sys.executable, "-P", "-m", "luad.runner.spawner", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    env={**python, **passed},
+                    env=dict(environ),
                     cwd="/",
                     pass_fds=(theirs.fileno(), lock),
                     start_new_session=True,

@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from luad.runner.link import SpawnerLink
-from luad.runner.spec import passed_environment
+from luad.runner.spec import interpreter_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,9 +110,9 @@ class Spawners:
 
     def _new_link(self) -> SpawnerLink | None:
         link = SpawnerLink(on_ready=self._on_spawner_ready, on_gone=self._on_spawner_gone)
-        passed = passed_environment(self._config.environ, self._config.pass_env)
+        environ = interpreter_environment(self._config.environ, self._config.pass_env)
         try:
-            link.start(passed=passed, environ=self._config.environ, lock=self._lock().descriptor)
+            link.start(environ=environ, lock=self._lock().descriptor)
         except OSError as error:
             self._on_failed_start(f"{type(error).__name__}: {error}")
             return None

@@ -24,6 +24,8 @@ _ALWAYS_PASSED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC
 """Environment variables of the daemon that handlers see; everything else stays with it."""
 
 
+_PYTHON_VARIABLES: Final = ("PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX")
+
 DEFAULT_ENVIRONMENT: Final = {"PYTHONUNBUFFERED": "1"}
 """What every run finds in its environment unless the `env` of its job says otherwise.
 
@@ -90,6 +92,17 @@ def passed_environment(environ: Mapping[str, str], patterns: Iterable[str]) -> d
         for name, value in environ.items()
         if any(fnmatchcase(name, pattern) for pattern in allowed)
     }
+
+
+def interpreter_environment(environ: Mapping[str, str], pass_env: Iterable[str]) -> dict[str, str]:
+    """Return the environment of a Python that imports handlers, to run or to check them.
+
+    It sees what handlers may see of *environ*, and what the interpreter itself may need to find
+    luad; handlers do not see the latter.
+    """
+    python = {name: environ[name] for name in _PYTHON_VARIABLES if name in environ}
+    # Without a locale Python would invent one, for handlers and their programs as well.
+    return {**python, "PYTHONCOERCECLOCALE": "0", **passed_environment(environ, pass_env)}
 
 
 def constant_part(config: RunnerConfig) -> dict[str, Any]:
