@@ -77,7 +77,7 @@ def examine(
         problems += unknown_users(loaded.wanted, known)
     problems += command_problems(chosen, loaded.wanted, files)
     if not paths:
-        problems += file_problems(chosen.handlers_path)
+        problems += _about_handler_files(chosen)
     if not with_handlers:
         problems += reserved_handlers(loaded.wanted, chosen.handlers_path)
     else:
@@ -97,6 +97,15 @@ def _people_of(chosen: Settings) -> Mapping[str, Person]:
     """Return the users of the project, whatever is wrong with their files."""
     files, _ = _people_files(chosen, (), is_project=True)
     return check_users(files, chosen.max_file_size, services=apprise_services).people
+
+
+def _about_handler_files(chosen: Settings) -> Iterator[Problem]:
+    from luad.config.reserved import module_names
+    from luad.runner.hiding import hidden_packages
+
+    names = module_names(chosen.handlers_path)
+    hidden = hidden_packages(names, pass_env=chosen.pass_env)
+    return file_problems(chosen.handlers_path, hidden)
 
 
 def is_in(path: Path, folders: Sequence[Path]) -> bool:

@@ -1,13 +1,11 @@
 """Problems with the names of handler files: those that are reserved, and those that hide a package.
 
-Module rule: looks into the folder of handlers and at where Python finds packages; imports nothing.
+Module rule: looks into the folder of handlers; imports nothing.
 """
 
 from __future__ import annotations
 
-import importlib.machinery
-import os
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luad.config.reserved import is_reserved, module_names, reserved_files
@@ -15,7 +13,6 @@ from luad.errors import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from luad.config.reserved import Reserved
     from luad.core.model import Wanted
@@ -43,33 +40,21 @@ def reserved_handlers(wanted: Mapping[str, Wanted], folder: Path) -> tuple[Probl
     return tuple(found)
 
 
-def file_problems(folder: Path) -> Iterator[Problem]:
-    """Yield a warning for each file of *folder* that is never imported, or hides a package."""
+def file_problems(folder: Path, hidden: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield a warning for each file of *folder* that is never imported, or hides a package.
+
+    *hidden* says where installed packages of the same names are.
+    """
     for each in reserved_files(folder):
         yield Problem(each.path, 0, 0, "LU311", each.message, _rename(each), Severity.WARNING)
     for name, path in sorted(module_names(folder).items()):
-        hidden = None if is_reserved(name) else installed_place(name, folder)
-        if hidden is not None:
-            message = f"{path} hides the installed package `{name}` ({hidden})"
+        is_itself = Path(hidden.get(name, "")).is_relative_to(folder.resolve())
+        if name in hidden and not is_itself and not is_reserved(name):
+            message = f"{path} hides the installed package `{name}` ({hidden[name]})"
             help_text = (
                 "rename the file, unless runs are meant to import it in place of the package"
             )
             yield Problem(path, 0, 0, "LU312", message, help_text, Severity.WARNING)
-
-
-def installed_place(name: str, folder: Path) -> str | None:
-    """Return where Python finds the top-level module *name* outside *folder*; None when it does not."""
-    root = os.path.realpath(folder)
-    paths = [each for each in sys.path if each and os.path.realpath(each) != root]
-    finders = [
-        each for each in sys.meta_path if getattr(each, "__module__", "").startswith("__editable__")
-    ]
-    spec = importlib.machinery.PathFinder.find_spec(name, paths)
-    for finder in finders:
-        spec = spec or finder.find_spec(name, None)
-    if spec is None or spec.loader is None:
-        return None  # folders without `__init__.py` share their name
-    return spec.origin or "without a file"
 
 
 def _rename(file: Reserved) -> str:

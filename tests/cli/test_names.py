@@ -56,6 +56,14 @@ def test_check_warns_where_a_file_hides_an_installed_package(luad: Any, project:
     assert "hides the installed package `pytest` (" in found[1]["message"]
 
 
+def test_a_file_does_not_hide_itself(
+    luad: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "handlers/mine.py").write_text(RUN)
+    monkeypatch.setenv("PYTHONPATH", str(project / "handlers"))
+    assert coded(luad("check", "--json"), "LU312") == []
+
+
 def test_a_fresh_project_has_no_such_warning(luad: Any, project: Path) -> None:
     assert project.is_dir()
     assert luad("check", "--strict").code == 0
