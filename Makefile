@@ -15,11 +15,12 @@ PYTHONS ?= 3.11 3.12 3.13
 # Tests that are quick and that another Python may break.
 QUICK_TESTS := tests/core tests/config tests/sdk tests/handlers tests/runner
 
-.PHONY: run test test-all test-others check format bench simulate mutants soak fuzz kills syscalls clean help
+.PHONY: install run test test-all test-others check format bench simulate mutants soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     start luad here, with the jobs of jobs.d/ (state in $(STATE)/; Ctrl-C ends it)"
+	@echo "make install  as root: install luad as a service of this machine, or upgrade it (PREFIX=/opt/luad)"
 	@echo "make test    run the tests"
 	@echo "make test-all  run the tests on each Python of $(PYTHONS) that is here"
 	@echo "make test-others  run a quick part of them on each Python but that of $(VENV)"
@@ -37,6 +38,11 @@ help:
 run: $(VENV)/.installed
 	@mkdir -p $(STATE)
 	@$(BIN)/luad serve --jobs jobs.d --state $(STATE) --socket $(STATE)/luad.sock
+
+# The program, its user, folders and unit; starts it. Run it again to upgrade.
+install: PREFIX ?= /opt/luad
+install:
+	@systemd/install.sh --prefix $(PREFIX)
 
 # Most tests wait for processes rather than for a processor; files stay together, for what they share.
 test: $(VENV)/.installed-test

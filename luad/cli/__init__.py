@@ -59,6 +59,7 @@ COMMANDS = {
     "token": Entry("token", "token", "Who may ask over TCP", MORE),
     "schema": Entry("schema", "schema", "The JSON Schemas of files; what a key means", MORE),
     "openapi": Entry("schema", "openapi", "The OpenAPI document of the HTTP API", MORE),
+    "systemd": Entry("systemd", "systemd", "The systemd unit and what belongs to it", MORE),
     "completion": Entry("completion", "completion", "A completion script for the shell", MORE),
     "doctor": Entry("doctor", "doctor", "Find out what is wrong with this machine's luad", MORE),
     "version": Entry("more", "version", "The version of luad and of what it stands on", MORE),

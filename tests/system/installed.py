@@ -79,7 +79,7 @@ def _dependencies() -> list[str]:
 
 def _sources() -> list[Path]:
     files = [PROJECT / "pyproject.toml", PROJECT / "README.md"]
-    for folder in ("luad", "schemas"):
+    for folder in ("luad", "schemas", "systemd"):
         files += (PROJECT / folder).rglob("*")
     return sorted(file for file in files if file.is_file() and file.suffix != ".pyc")
 

@@ -53,10 +53,11 @@ def test_the_sandbox_leaves_little_open(units: Path, is_hardened: bool) -> None:
 def test_the_service_has_its_walls_and_its_ends() -> None:
     """Line by line, since a threshold does not tell which wall is missing."""
     wanted = """
-    Type=notify|WatchdogSec=30|Restart=on-failure|StartLimitBurst=5|KillMode=mixed|OOMPolicy=continue
+    Type=notify|WatchdogSec=30|Restart=always|StartLimitIntervalSec=0|KillMode=mixed|OOMPolicy=continue
     User=luad|NoNewPrivileges=yes|ProtectSystem=strict|ProtectHome=yes|PrivateTmp=yes|PrivateDevices=yes
     ProtectKernelLogs=yes|ProtectKernelModules=yes|ProtectKernelTunables=yes|ProtectClock=yes
     ProtectControlGroups=yes|ProtectProc=invisible|RestrictNamespaces=yes|RestrictSUIDSGID=yes
+    StateDirectoryMode=0700|RestartPreventExitStatus=78
     LockPersonality=yes|CapabilityBoundingSet=|SystemCallFilter=@system-service|LimitCORE=0|UMask=0027
     """
     lines = (UNITS / "luad.service").read_text().splitlines()
@@ -67,5 +68,17 @@ def test_every_file_tells_how_it_is_installed() -> None:
     for path in UNITS.rglob("*.*"):
         if path.is_file():
             head = path.read_text().split("\n[", 1)[0]
-            assert head.startswith("# ")
+            assert head.startswith(("# ", "#!/bin/sh\n# "))
             assert "install -Dm644" in head
+
+
+def test_the_folders_of_jobs_users_and_handlers_are_made() -> None:
+    lines = (UNITS / "tmpfiles.d/luad.conf").read_text().splitlines()
+    made = {line.split()[1]: line.split()[2:5] for line in lines if line.startswith("d ")}
+    assert made == {
+        "/etc/luad": ["0755", "root", "root"],
+        **{
+            f"/etc/luad/{name}": ["0750", "root", "luad"]
+            for name in ("jobs.d", "handlers", "users.d")
+        },
+    }

@@ -211,6 +211,69 @@ def broken_files() -> None:
     assert [job["name"] for job in luad("list")["jobs"]] == ["one"]
 
 
+def stray_signal() -> None:
+    """A TERM that no administrator has sent does not keep luad down; a stop does."""
+    drop_in("RestartSec=100ms")
+    run("systemctl", "start", "luad")
+    for number in range(7):  # more often than systemd's own limit of starts
+        os.kill(int(show("MainPID")), signal.SIGTERM)
+        await_start(number + 2)
+    assert show("ActiveState") == "active"
+    run("systemctl", "stop", "luad")
+    assert (show("ActiveState"), show("Result")) == ("inactive", "success")
+
+
+def socket_beside() -> None:
+    """The page's commands put luad.socket beside a service that runs, and take it away again."""
+    run("systemctl", "start", "luad")
+    for command in commands_of("systemctl enable luad.socket"):
+        run("sh", "-ec", command)
+    assert show("ActiveState", "luad.socket") == show("ActiveState") == "active"
+    assert luad("status")["systemd"] is True
+    inode = Path("/run/luad/luad.sock").stat().st_ino
+    run("systemctl", "restart", "luad")
+    assert Path("/run/luad/luad.sock").stat().st_ino == inode
+    run("sh", "-ec", "systemctl disable --now luad.socket && systemctl restart luad.service")
+    assert luad("status")["systemd"] is True
+    assert Path("/run/luad/luad.sock").stat().st_ino != inode
+
+
+def commands_of(first: str) -> list[str]:
+    """Return the block of commands of the how-to that begins with *first*."""
+    page = Path(os.environ["LUAD_CHECKOUT"]) / "docs/how-to/run-under-systemd.md"
+    (block,) = [each for each in page.read_text().split("```\n") if each.startswith(first)]
+    return block.splitlines()
+
+
+def install() -> None:
+    """The script does every step of the page but the program, and can be run twice."""
+    for path in ("/etc/systemd/system/luad.service", "/etc/sysusers.d/luad.conf"):
+        Path(path).unlink(missing_ok=True)
+    run("systemctl", "daemon-reload")
+    script = f"{os.environ['LUAD_CHECKOUT']}/systemd/install.sh"
+    run(script, "--service")
+    assert show("ActiveState") == "active"
+    assert show("UnitFileState") == "enabled"
+    pid = show("MainPID")
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # that of a login
+    found = run("env", f"PATH={path}", "sh", "-ec", "command -v luad; luad --version").stdout
+    assert found.startswith("/usr/local/bin/luad\n")
+    for name, mode in (("jobs.d", 0o750), ("users.d", 0o750), ("handlers", 0o750)):
+        assert stat.S_IMODE(Path(f"/etc/luad/{name}").stat().st_mode) == mode
+    assert stat.S_IMODE(Path("/var/lib/luad").stat().st_mode) == 0o700
+    write_job("kept", "probe:hello")
+    drop_in("Environment=KEPT=yes")
+    run(script, "--service")
+    assert show("ActiveState") == "active"
+    assert show("MainPID") != pid, "the new program counts"
+    assert [job["name"] for job in luad("list")["jobs"]] == ["kept"]
+    assert "KEPT=yes" in show("Environment")
+    Path("/usr/local/bin/luad").unlink()
+    Path("/usr/local/bin/luad").write_text("another program")
+    run(script, "--service")
+    assert Path("/usr/local/bin/luad").read_text() == "another program"
+
+
 SCENARIOS = {
     each.__name__: each
     for each in (
@@ -225,6 +288,9 @@ SCENARIOS = {
         socket,
         bad_settings,
         broken_files,
+        stray_signal,
+        socket_beside,
+        install,
     )
 }
 

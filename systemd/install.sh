@@ -1,0 +1,100 @@
+#!/bin/sh
+# Install luad as a system service: the program, its user, its folders, its unit. Run it as root, in a
+# checkout (`make install` does). It can be run again at any time; that is how luad is upgraded, too.
+#
+#   systemd/install.sh                     everything; starts the service, or restarts it
+#   systemd/install.sh --program           only the program, in a venv of its own
+#   systemd/install.sh --service           only the service, for a program that is there
+#   systemd/install.sh --prefix /srv/luad  another place than /opt/luad
+#
+# It never touches what administrators own: job files, settings, drop-ins (`systemctl edit luad`).
+# Without make and a checkout: `luad systemd print --out DIR` writes the same files.
+#
+#   install -Dm644 luad.service /etc/systemd/system/luad.service      is the heart of it
+set -eu
+umask 022
+
+prefix=/opt/luad
+program=yes
+service=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+    --program) service=no ;;
+    --service) program=no ;;
+    --prefix) prefix=${2:?--prefix needs a folder}; shift ;;
+    *) echo "install.sh: unknown option $1 (see the head of this file)" >&2; exit 2 ;;
+    esac
+    shift
+done
+case $prefix in
+/root | /root/* | /home | /home/*)
+    echo "install.sh: the service cannot see $prefix (ProtectHome); choose another --prefix" >&2
+    exit 2 ;;
+/*) ;;
+*) echo "install.sh: --prefix must be an absolute path, not $prefix" >&2; exit 2 ;;
+esac
+here=$(cd "$(dirname "$0")" && pwd)
+
+say() { echo "install.sh: $*"; }
+
+# A Python that the user luad can run as well: one below /root or /home would not do.
+find_python() {
+    for each in ${PYTHON:-} /usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.1[1-9]; do
+        real=$(readlink -f "$each" 2>/dev/null) || continue
+        case $real in /root/* | /home/*) continue ;; esac
+        "$each" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+        echo "$each"
+        return
+    done
+    echo "install.sh: luad needs Python 3.11 or later with venv, outside /root and /home" >&2
+    echo "  hint: apt-get install python3 python3-venv, or PYTHON=/path/to/python3 make install" >&2
+    return 1
+}
+
+if [ "$program" = yes ]; then
+    if [ ! -x "$prefix/bin/pip" ]; then
+        python=$(find_python)
+        say "making a venv in $prefix ($python)"
+        "$python" -m venv "$prefix"
+    fi
+    say "installing luad into $prefix"
+    "$prefix/bin/pip" install -q --disable-pip-version-check "$here/.."
+fi
+[ "$service" = yes ] || exit 0
+
+if [ ! -x "$prefix/bin/luad" ]; then
+    echo "install.sh: there is no $prefix/bin/luad; run it without --service" >&2
+    exit 1
+fi
+
+# The command for people. A file that is not this link is left alone.
+link=/usr/local/bin/luad
+if [ -L "$link" ] || [ ! -e "$link" ]; then
+    mkdir -p "${link%/*}"
+    ln -sfn "$prefix/bin/luad" "$link"
+else
+    say "$link is not a link to luad, and stays as it is; put $prefix/bin on PATH instead"
+fi
+
+unit() { # source, target
+    mkdir -p "${2%/*}"
+    sed "s|/opt/luad/bin/luad|$prefix/bin/luad|g" "$1" > "$2.new"
+    chmod 644 "$2.new"
+    mv "$2.new" "$2"
+}
+unit "$here/luad.service" /etc/systemd/system/luad.service
+unit "$here/luad.socket" /etc/systemd/system/luad.socket
+unit "$here/sysusers.d/luad.conf" /etc/sysusers.d/luad.conf
+unit "$here/tmpfiles.d/luad.conf" /etc/tmpfiles.d/luad.conf
+systemd-sysusers /etc/sysusers.d/luad.conf
+systemd-tmpfiles --create /etc/tmpfiles.d/luad.conf
+systemctl daemon-reload
+systemctl enable -q luad.service
+if systemctl -q is-active luad.service; then
+    say "restarting luad"
+    systemctl restart luad.service
+else
+    say "starting luad"
+    systemctl start luad.service
+fi
+say "luad runs: $("$link" --version 2>/dev/null || "$prefix/bin/luad" --version);  systemctl status luad"
