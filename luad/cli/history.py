@@ -5,6 +5,7 @@ Room rule: shows; changes nothing.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -17,7 +18,7 @@ from luad.cli.times import parse_rfc3339, parse_when, rfc3339, show_took
 from luad.cli.words import BAD, STATES, error_words, short_when, state_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from luad.cli.session import Session
 
@@ -26,6 +27,15 @@ SHORT_ID: Final = 17
 
 MOST_RESUMED: Final = 3
 """Of the runs of a resume, so many are named in a row; `luad show` names all."""
+
+PAGE: Final = 500
+"""Runs of one request; longer histories are fetched page by page."""
+
+COLUMNS: Final = (
+    "id", "job", "status", "reason", "trigger", "scheduled_for", "started_at", "completed_at",
+    "duration_ms", "attempt", "count", "user_id",
+)  # fmt: skip
+"""The columns of --csv, as the API names them; the error's text follows."""
 
 TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup", "resume"]
 
@@ -46,7 +56,9 @@ TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup", "resume"]
     type=click.Choice(["ok", "failed"]),
     help="Only runs whose messages (did not) arrive",
 )
-@click.option("-n", "count", type=click.IntRange(1, 500), default=50, help="How many (50)")
+@click.option("-n", "count", type=click.IntRange(1), default=50, help="How many (50)")
+@click.option("--all", "is_all", is_flag=True, help="All of them, however many")
+@click.option("--csv", "is_csv", is_flag=True, help="As comma-separated values, with a header")
 @click.option("--cursor", help="Go on where the last answer stopped")
 @click.option("--exit-status", is_flag=True, help="Exit 4 if any of these runs failed")
 @pass_session
@@ -63,38 +75,81 @@ def history(
     q: str | None,
     delivery: str | None,
     count: int,
+    is_all: bool,
+    is_csv: bool,
     cursor: str | None,
     exit_status: bool,
 ) -> int | None:
     """Runs, newest first, of all jobs or of one."""
     from luad.client import named
 
+    if is_csv and session.json:
+        raise click.UsageError("--csv and --json exclude each other")
+    query = {
+        "job": None if name is None else named(name),
+        "status": _states(words(states), failed=failed) or None,
+        "since": _back(session, since),
+        "until": _back(session, until),
+        "trigger": trigger,
+        "user": user,
+        "q": q,
+        "delivery": delivery,
+    }
+    pages = _pages(session, query, cursor, None if is_all else count)
+    if is_csv:
+        is_bad = _write_csv(pages)
+    else:
+        is_filtered = any((*query.values(), cursor))
+        is_bad = _show(session, pages, is_filtered=is_filtered)
+    return ExitCode.RUN_FAILED if exit_status and is_bad else None
+
+
+def _pages(
+    session: Session, query: dict[str, Any], cursor: str | None, count: int | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the answers of ``GET /v1/runs`` until *count* runs have come (None: all of them)."""
     client = session.client()
-    answer = client.get(
-        "/runs",
-        job=None if name is None else named(name),
-        status=_states(words(states), failed=failed) or None,
-        since=_back(session, since),
-        until=_back(session, until),
-        trigger=trigger,
-        user=user,
-        q=q,
-        delivery=delivery,
-        limit=count,
-        cursor=cursor,
-    )
+    while True:
+        limit = PAGE if count is None else min(PAGE, count)
+        answer = client.get("/runs", **query, limit=limit, cursor=cursor)
+        yield answer
+        cursor = answer.get("next_cursor")
+        if count is not None:
+            count -= len(answer["runs"])
+        if cursor is None or count == 0:
+            return
+
+
+def _show(session: Session, pages: Iterator[dict[str, Any]], *, is_filtered: bool) -> bool:
+    """Show all *pages* as one answer; return whether any run was bad."""
+    answer: dict[str, Any] = {"runs": []}
+    for page in pages:
+        runs = [*answer["runs"], *page["runs"]] if answer["runs"] else page["runs"]
+        answer = {**page, "runs": runs}
     runs = answer["runs"]
     if session.json:
         session.out.json(answer)
     elif runs:
         session.out.table(run_table(session, runs))
         if answer.get("next_cursor"):
-            session.out.say(f"older ones: --cursor {answer['next_cursor']}", "dim")
+            session.out.say(f"older ones: --cursor {answer['next_cursor']}, or --all", "dim")
     else:
-        is_filtered = any((name, states, failed, since, until, trigger, user, q, delivery, cursor))
         session.out.say("no such runs" if is_filtered else "no runs yet")
-    is_bad = exit_status and any(run["status"] in BAD for run in runs)
-    return ExitCode.RUN_FAILED if is_bad else None
+    return any(run["status"] in BAD for run in runs)
+
+
+def _write_csv(pages: Iterator[dict[str, Any]]) -> bool:
+    """Write each page as it comes; return whether any run was bad."""
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*COLUMNS, "error"])
+    is_bad = False
+    for page in pages:
+        for run in page["runs"]:
+            writer.writerow([*(run.get(column) for column in COLUMNS), error_words(run)])
+            is_bad |= run["status"] in BAD
+    return is_bad
 
 
 def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -253,7 +256,7 @@ def test_next_of_named_jobs_and_in_a_span(luad: Any, peer: Any) -> None:
 def test_history_is_a_table_with_full_ids_when_piped(luad: Any, peer: Any) -> None:
     missed = make_run(status="missed", reason="downtime", count=12, started_at=None, error=None)
     peer.answers["GET /runs"] = {"runs": [make_run(), missed], "next_cursor": "c2"}
-    result = luad("history", "--utc")
+    result = luad("history", "--utc", "-n", "2")
     assert RUN in result.lines[1]
     assert "✗ failed" in result.lines[1]
     assert "HTTPStatusError: 502 Bad Gateway" in result.lines[1]
@@ -292,6 +295,46 @@ def test_history_asks_for_what_was_wanted(luad: Any, peer: Any) -> None:
     peer.answers["GET /runs"] = {"runs": [make_run()], "next_cursor": None}
     assert luad("history", "--exit-status").code == 4
     assert luad("history").code == 0
+
+
+def pages_of(total: int) -> Callable[[Any], dict[str, Any]]:
+    """Answer as the daemon does: at most 500 runs, and a cursor while there are more."""
+
+    def answer(asked: Any) -> dict[str, Any]:
+        first = int(asked.query.get("cursor", "0"))
+        last = min(total, first + min(500, int(asked.query["limit"])))
+        runs = [make_run(attempt=number) for number in range(first, last)]
+        return {"runs": runs, "next_cursor": str(last) if last < total else None}
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("args", "count", "limits"),
+    [
+        (["-n", "1200"], 1_200, ["500", "500", "200"]),
+        (["-n", "500"], 500, ["500"]),
+        (["--all"], 1_300, ["500", "500", "500"]),
+    ],
+)
+def test_history_of_any_length_is_fetched_page_by_page(
+    luad: Any, peer: Any, args: list[str], count: int, limits: list[str]
+) -> None:
+    peer.answers["GET /runs"] = pages_of(1_300)
+    runs = luad("history", "--json", *args).json["runs"]
+    assert [run["attempt"] for run in runs] == list(range(count))
+    assert [asked.query["limit"] for asked in peer.asked] == limits
+
+
+def test_history_as_comma_separated_values(luad: Any, peer: Any) -> None:
+    peer.answers["GET /runs"] = pages_of(501)
+    result = luad("history", "--csv", "--all", "--exit-status")
+    assert result.code == 4
+    rows = list(csv.DictReader(io.StringIO(result.out)))
+    assert len(rows) == 501
+    assert (rows[0]["job"], rows[500]["attempt"]) == (make_run()["job"], "500")
+    assert rows[0]["error"] == "HTTPStatusError: 502 Bad Gateway"
+    assert luad("history", "--csv", "--json").code == 2
 
 
 def test_show_a_run_with_the_users_own_frames(luad: Any, peer: Any) -> None:
