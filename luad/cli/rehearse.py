@@ -10,22 +10,26 @@ import os
 import re
 import signal
 import sys
+import time
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.clock import elapsed_ms, wall_ms
 from luad.runner.execution import Interrupt, execute
 from luad.runner.records import RecordHandler
-from luad.runner.spec import own_environment
+from luad.runner.spec import own_environment, run_variables
 from luad.sdk.job import Job as Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from luad.cli.surroundings import Surroundings
     from luad.core.model import Instant, Job
     from luad.runner.outcome import Outcome
 
+RUN_ID: Final = "run_test"
 RESULT_LIMIT: Final = 256 << 10
 BLOCKED: Final = re.compile(r"^Executing <.* took ([\d.]+) seconds$", re.DOTALL)
 """What asyncio's debug mode says of a task that kept its loop from everything else."""
@@ -73,6 +77,7 @@ class Stage:
     attempt: int
     handlers_path: Sequence[str]
     timeout_ms: int | None
+    surroundings: Surroundings
     must_debug: bool = False
     user: str | None = None
 
@@ -82,7 +87,7 @@ def rehearse(job: Job, stage: Stage, on_line: Callable[[dict[str, Any]], None]) 
     started, began = wall_ms(), elapsed_ms()
     context = Context(
         name=job.name,
-        run_id="run_test",
+        run_id=RUN_ID,
         scheduled_for_ms=stage.scheduled_for,
         started_at_ms=started,
         deadline_ms=None if stage.timeout_ms is None else started + stage.timeout_ms,
@@ -103,7 +108,7 @@ def rehearse(job: Job, stage: Stage, on_line: Callable[[dict[str, Any]], None]) 
         lines.append(line)
         on_line(line)
 
-    with _logging_to(take), _environment(job), _time_limit(stage.timeout_ms, interrupt):
+    with _logging_to(take), _world(job, stage), _time_limit(stage.timeout_ms, interrupt):
         outcome = execute(
             context,
             job.handler,
@@ -146,15 +151,29 @@ def _logging_to(take: Callable[[dict[str, Any]], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _environment(job: Job) -> Iterator[None]:
-    """Set the job's `env`; asyncio's debug mode tells of handlers that block their own loop."""
-    before = dict(os.environ)
-    os.environ.update({"PYTHONASYNCIODEBUG": "1", **own_environment(job), "LUAD_JOB": job.name})
+def _world(job: Job, stage: Stage) -> Iterator[None]:
+    """Set environment, directory and arguments as those of a run.
+
+    asyncio's debug mode, besides, tells of handlers that block their own loop.
+    """
+    around = stage.surroundings
+    environ, folder, argv = dict(os.environ), Path.cwd(), sys.argv
+    os.environ.clear()
+    os.environ.update({"PYTHONASYNCIODEBUG": "1", **around.environ, **own_environment(job)})
+    os.environ.update(
+        run_variables(job.name, RUN_ID, stage.attempt, stage.scheduled_for, str(around.socket))
+    )
+    time.tzset()
+    os.chdir(around.folder)
+    sys.argv = [job.handler]
     try:
         yield
     finally:
+        sys.argv = argv
+        os.chdir(folder)
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(environ)
+        time.tzset()
 
 
 @contextmanager

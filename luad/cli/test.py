@@ -86,6 +86,7 @@ def test(
     from luad.cli import project
     from luad.cli.refusal import refuse_untrusted
     from luad.cli.rehearse import Stage
+    from luad.cli.surroundings import surroundings
     from luad.daemon.places import permits_insecure
     from luad.runner.loading import prepare_imports
 
@@ -94,22 +95,26 @@ def test(
     refuse_untrusted(chosen, job.handler, Path(what) if _is_file(what) else None)
     extra = {**_from_file(metadata_file), **metadata_from(metadata)}
     job = replace(job, metadata={**job.metadata, **extra})
-    folder = str(chosen.handlers_path)
+    folder = str(chosen.handlers_path.absolute())
+    around = surroundings(session, chosen, job)
     prepare_imports([folder], permit_insecure=permits_insecure(chosen))
     stage = Stage(
         scheduled_for=session.now if at is None else parse_when(at, session.zone, session.now),
         attempt=attempt,
         handlers_path=[folder],
         timeout_ms=None if no_timeout or must_debug else job.timeout_ms,
+        surroundings=around,
         must_debug=must_debug,
         user=user,
     )
     play = Play(session, chosen, send, is_kept=persist)
     if user is not None:
         play.check_user(user)
+    if not session.json:
+        around.tell(session)
     ended = [_once(session, job, stage, play) for _ in range(repeat)]
     if session.json:
-        views = [_view(job, *each) for each in ended]
+        views = [_view(job, *each) | around.view() for each in ended]
         session.out.json(views[0] if repeat == 1 else {"runs": views})
     if persist:
         _persist(session, job, ended[-1][1].metadata)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from luad.core.events import StartAttempt
-    from luad.core.model import Job, Limits
+    from luad.core.model import Instant, Job, Limits
 
 _ALWAYS_PASSED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR")
 """Environment variables of the daemon that handlers see; everything else stays with it."""
@@ -130,16 +130,24 @@ def own_environment(job: Job) -> dict[str, str]:
     return env
 
 
+def run_variables(
+    job: str, run_id: str, attempt: int, scheduled_for: Instant, socket_path: str
+) -> dict[str, str]:
+    """Return the variables that tell a run which one it is."""
+    env = {
+        "LUAD_JOB": job,
+        "LUAD_RUN_ID": run_id,
+        "LUAD_ATTEMPT": str(attempt),
+        "LUAD_SCHEDULED_FOR": format_instant(scheduled_for),
+    }
+    return {**env, "LUAD_SOCKET": socket_path} if socket_path else env
+
+
 def build_spec(start: StartAttempt, constant: dict[str, Any], socket_path: str) -> dict[str, Any]:
     """The `LaunchSpec` for one attempt. Times are milliseconds, sizes bytes."""
     job, run = start.job, start.run
     env = own_environment(job)
-    env["LUAD_JOB"] = job.name
-    env["LUAD_RUN_ID"] = run.id
-    env["LUAD_ATTEMPT"] = str(run.attempt)
-    env["LUAD_SCHEDULED_FOR"] = format_instant(run.scheduled_for)
-    if socket_path:
-        env["LUAD_SOCKET"] = socket_path
+    env |= run_variables(job.name, run.id, run.attempt, run.scheduled_for, socket_path)
     return {
         **constant,
         "handler": job.handler,
