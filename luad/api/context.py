@@ -17,6 +17,7 @@ from starlette.responses import Response
 from luad.api import views
 from luad.api.creating import CreationRate
 from luad.api.encoding import encode, encode_text
+from luad.api.gone import find_gone, refusal
 from luad.api.places import Shares
 from luad.api.problems import ApiError, close_to, did_you_mean, echo, from_luad_error
 from luad.api.sockets import Peer
@@ -149,18 +150,40 @@ class Context:
         hint = f"write the whole name: {did_you_mean(begun[:3])}"
         raise ApiError("not_found", f"no job named {echo(name)}", hint=hint, suggestions=begun[:3])
 
-    async def name_of_job(self, name: str) -> str:
-        """Return the whole name of the job that *name* names, or once named.
+    async def look_up(self, name: str, *, whole: bool = False) -> JobStateView:
+        """Return the job that *name* names, or has named; raises `ApiError` (not_found, ambiguous).
 
-        A job that is gone has a history all the same. Raises `ApiError` as `find_job` does.
+        A job that is gone is found as long as its history lasts, unless another one has its name now.
+        *whole*: the beginning of a name or an id does not suffice.
         """
+        state = self.service.job(name) or await find_gone(self.service, name)
+        if state is not None:
+            return state
+        return self.find_whole_job(name) if whole else self.find_job(name)
+
+    async def need_job(self, name: str, *, whole: bool = False) -> JobStateView:
+        """As `look_up`, for what is asked of a job: one that is gone is `not_found`."""
+        state = await self.look_up(name, whole=whole)
+        if state.gone_at is not None:
+            raise refusal(state)
+        return state
+
+    async def history_of(self, name: str, *, is_one: bool = False) -> RunFilter:
+        """Return the filter for the runs of the job that *name* names: of all jobs of that name, or of
+        the one with that id. *is_one*: of one job in any case."""
         try:
-            return self.find_job(name).job.name
-        except ApiError as error:
-            rows, _ = await self.service.store.runs(RunFilter(job=name), limit=1)
-            if not rows:
-                raise error from None
-            return name
+            state = await self.look_up(name)
+        except ApiError:
+            # The history may be there although the definition cannot be read any more.
+            for wanted in (RunFilter(job=name), RunFilter(job_id=name)):
+                rows, _ = await self.service.store.runs(wanted, limit=1)
+                if rows:
+                    return RunFilter(job_id=rows[0].run.job_id) if is_one else wanted
+            raise
+        if is_one:
+            return RunFilter(job_id=state.job_id)
+        job_id = state.job_id if _is_id(name, state.job_id) else None
+        return RunFilter(job=state.job.name, job_id=job_id)
 
     def _no_job(self, name: str) -> ApiError:
         known = self.service.names()

@@ -160,7 +160,7 @@ def _asker(
 
 async def _act(context: Context, ask: Callable[[str], Asked] | None, name: Any) -> dict[str, Any]:
     try:
-        state = context.find_whole_job(_text(name))
+        state = await context.need_job(_text(name), whole=True)
         result: dict[str, Any] = {"job": state.job.name, "ok": True, "status": 200}
         if ask is not None:
             reply = await context.ask(ask(state.key))

@@ -18,6 +18,7 @@ from luad.api import afar, views
 from luad.api.context import context_of, json_response
 from luad.api.creating import check_pace
 from luad.api.etags import if_match
+from luad.api.gone import find_gone, whole_gone_job
 from luad.api.idempotency import once
 from luad.api.params import read_object, wrong_member
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
@@ -76,17 +77,21 @@ async def create_job(request: Request) -> Response:
         (created,) = cast("tuple[Created, ...]", (await context.ask(event)).value)
         if created.error is not None:
             raise ApiError(created.error, created.message, hint=created.hint)
-        return _made(context, created)
+        return await _made(context, created)
 
     return await once(request, context, body, work, lambda known: _recalled(context, known))
 
 
-def _made(context: Context, created: Created) -> Response:
+async def _made(context: Context, created: Created) -> Response:
     status = 200 if created.outcome == "kept" else 201
     headers = {"location": f"/v1/jobs/{created.job_id}"}
-    return _shown(
-        context, created.job_id, created.job_name, status, headers, creation_view(created)
-    )
+    more = creation_view(created)
+    if created.outcome == "created" and not created.earlier_id:
+        # A job that succeeded has left; the store knows it as long as its history lasts.
+        earlier = await find_gone(context.service, created.job_name)
+        if earlier is not None and earlier.job_id != created.job_id:
+            more["earlier_id"] = earlier.job_id
+    return await _shown(context, created.job_id, created.job_name, status, headers, more)
 
 
 def creation_view(created: Created) -> dict[str, Any]:
@@ -94,7 +99,7 @@ def creation_view(created: Created) -> dict[str, Any]:
     return {"created": created.outcome == "created", "earlier_id": created.earlier_id or None}
 
 
-def _shown(
+async def _shown(
     context: Context,
     job_id: str,
     name: str,
@@ -104,7 +109,13 @@ def _shown(
 ) -> Response:
     state = context.service.job(job_id)
     if state is None:  # it has run, succeeded and left within this moment
-        return json_response({**_that_left(job_id, name), **(more or {})}, status, headers)
+        gone = await find_gone(context.service, job_id)
+        body = (
+            _that_left(job_id, name)
+            if gone is None
+            else await whole_gone_job(context.service, gone)
+        )
+        return json_response({**body, **(more or {})}, status, headers)
     return job_response(context, state, status, headers, more)
 
 
@@ -253,7 +264,7 @@ async def change_job(request: Request) -> Response:
     if "in" in patch:
         patch["schedule"] = _in(patch, context.service.clock.now().wall)
         del patch["in"]
-    state = context.find_whole_job(request.path_params["job"])
+    state = await context.need_job(request.path_params["job"], whole=True)
     file_owned(state, f"change the file, or luad pause {state.job.name}")
     document = _patched(dict(state.job.definition), patch)
     _show_where_they_are(context, document)
@@ -268,7 +279,7 @@ async def change_job(request: Request) -> Response:
         if_match(request, state.version),
     )
     await context.ask(event)
-    return _shown(context, state.job_id, state.job.name)
+    return await _shown(context, state.job_id, state.job.name)
 
 
 def _patched(definition: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,7 +298,7 @@ async def delete_job(request: Request) -> Response:
     name: str = request.path_params["job"]
     if context.service.job(name) is None and await context.service.delete_left_out(name):
         return _deleted(name)
-    state = context.find_whole_job(name)
+    state = await context.need_job(name, whole=True)
     request_id = context.service.new_request_id()
     wanted = if_match(request, state.version)
     await context.ask(DeleteRequested(request_id, state.key, wanted))
@@ -309,7 +320,7 @@ def file_owned(state: JobStateView, hint: str) -> None:
 async def list_revisions(request: Request) -> Response:
     """`GET /jobs/{job}/revisions`: the definitions that the job has had, the latest first."""
     context = context_of(request)
-    state = context.find_job(request.path_params["job"])
+    state = await context.look_up(request.path_params["job"])
     revisions = await context.service.store.job_revisions(state.job_id)
     rows = [
         {

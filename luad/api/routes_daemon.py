@@ -44,10 +44,11 @@ async def job_next(request: Request) -> Response:
     """`GET /jobs/{job}/next`: the next occurrences of one job, paused or not."""
     context = context_of(request)
     query = Query(request, ("n", "from"))
-    state = context.find_job(request.path_params["job"])
+    state = await context.look_up(request.path_params["job"])
     start = _start(context, query)
+    states = [] if state.gone_at is not None else [state]
     return await _planned(
-        context, [state], start, None, query.number("n", _DEFAULT_NEXT, 1, MAX_LIMIT)
+        context, states, start, None, query.number("n", _DEFAULT_NEXT, 1, MAX_LIMIT)
     )
 
 
@@ -60,7 +61,9 @@ async def schedule(request: Request) -> Response:
         raise wrong_parameter("until", "it is not after `from`")
     limit = query.limit()
     names = query.words("job")
-    states = [context.find_job(name) for name in sorted(names)] if names else context.service.jobs()
+    states = context.service.jobs()
+    if names:
+        states = [await context.need_job(name) for name in sorted(names)]
     if not names and not query.flag("include_paused"):
         states = [state for state in states if state.status is JobStatus.ACTIVE]
     return await _planned(context, states, start, until, limit)

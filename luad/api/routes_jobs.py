@@ -18,6 +18,7 @@ from luad.api import afar, views
 from luad.api.context import context_of, json_response, link_header
 from luad.api.encoding import encode_text, to_bytes
 from luad.api.etags import not_modified, tag_of_job
+from luad.api.gone import whole_gone_job
 from luad.api.idempotency import once
 from luad.api.paging import make_cursor, read_cursor
 from luad.api.params import (
@@ -214,7 +215,9 @@ async def show_job(request: Request) -> Response:
     query = Query(request, ("exact",))
     await context.recall.wait()
     name = request.path_params["job"]
-    state = context.find_whole_job(name) if query.flag("exact") else context.find_job(name)
+    state = await context.look_up(name, whole=query.flag("exact"))
+    if state.gone_at is not None:
+        return json_response(await whole_gone_job(context.service, state))
     known = not_modified(request, tag_of_job(context, state))
     return known or job_response(context, state)
 
@@ -251,7 +254,7 @@ async def activate(request: Request) -> Response:
     """`POST /jobs/{job}/activate`: resume; answers with the job."""
     context = context_of(request)
     body = await read_body(request, ("catch_up",))
-    state = context.find_job(request.path_params["job"])
+    state = await context.need_job(request.path_params["job"])
     catch_up = cast(
         "Literal['none', 'one', 'all']", body.choice("catch_up", ("none", "one", "all"), "none")
     )
@@ -264,7 +267,7 @@ async def deactivate(request: Request) -> Response:
     """`POST /jobs/{job}/deactivate`: pause; answers with the job."""
     context = context_of(request)
     body = await read_body(request, ("reason", "until", "author"))
-    state = context.find_job(request.path_params["job"])
+    state = await context.need_job(request.path_params["job"])
     event = PauseRequested(
         context.service.new_request_id(),
         state.key,
@@ -287,7 +290,7 @@ async def trigger(request: Request) -> Response:
     context = context_of(request)
     values = await read_object(request)
     body = Body(values, ("metadata", "force", "revision", "trigger"))
-    state = context.find_job(request.path_params["job"])
+    state = await context.need_job(request.path_params["job"])
     if values.get("metadata"):
         afar.keep_metadata(request, context, state.job)
 

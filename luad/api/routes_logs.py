@@ -53,13 +53,13 @@ async def all_logs(request: Request) -> Response:
     query = Query(request, ("job", *PARAMETERS))
     sieve = Sieve(request, query, is_one_run=False)
     name = query.text("job")
-    job = None if name is None else await context.name_of_job(name)
+    whose = RunFilter() if name is None else await context.history_of(name)
     if sieve.is_following:
-        pieces = _follow_all(context, job, sieve)
+        pieces = _follow_all(context, whose, sieve)
         return FollowResponse(context, pieces, MEDIA[sieve.format])
     if sieve.tail < 0 and sieve.since is None:
         sieve.tail = _DEFAULT_TAIL
-    lines = sieve.last(await _lines_of_all(context, job, sieve))
+    lines = sieve.last(await _lines_of_all(context, whose, sieve))
     return StreamResponse(_portions(lines, sieve), MEDIA[sieve.format])
 
 
@@ -81,9 +81,10 @@ async def _stored(context: Context, run_id: str, job: str, sieve: Sieve) -> list
     return [RunLine(run_id, job, each.line) for each in lines]
 
 
-async def _lines_of_all(context: Context, job: str | None, sieve: Sieve) -> list[RunLine]:
+async def _lines_of_all(context: Context, whose: RunFilter, sieve: Sieve) -> list[RunLine]:
+    job = whose.job
     tail = MAX_TAIL if sieve.since is not None else max(sieve.tail, QUEUE_LINES)
-    found = await context.service.store.read_runs_logs(RunFilter(job=job), tail=tail)
+    found = await context.service.store.read_runs_logs(whose, tail=tail)
     names: dict[str, str] = {}
     for each in found:
         if job is None and each.run_id not in names:
@@ -122,12 +123,12 @@ async def _follow_run(
 
 
 async def _follow_all(
-    context: Context, job: str | None, sieve: Sieve
+    context: Context, whose: RunFilter, sieve: Sieve
 ) -> AsyncGenerator[bytes, None]:
-    hub = context.service.hub
+    hub, job = context.service.hub, whose.job
     is_looking_back = sieve.tail > 0 or sieve.since is not None
     with hub.subscribe(None, job, has_tails=is_looking_back) as subscription:
-        stored = await _lines_of_all(context, job, sieve) if is_looking_back else []
+        stored = await _lines_of_all(context, whose, sieve) if is_looking_back else []
         for piece in _begin(stored, subscription, sieve):
             yield piece
         async for piece in _live(subscription, sieve.render):

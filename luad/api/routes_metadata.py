@@ -27,7 +27,7 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 async def show_metadata(request: Request) -> Response:
     """`GET /jobs/{job}/metadata`: what is declared, with what was written over it."""
     context = context_of(request)
-    state = context.find_job(request.path_params["job"])
+    state = await context.look_up(request.path_params["job"])
     tag = tag_of(state.version)
     known = not_modified(request, tag)
     return known or json_response(dict(state.job.metadata), headers={"etag": tag})
@@ -47,7 +47,7 @@ async def replace_metadata(request: Request) -> Response:
 async def _write(request: Request, mode: Literal["merge", "patch", "replace"]) -> Response:
     context = context_of(request)
     values = await object_of(request)
-    state = context.find_whole_job(request.path_params["job"])
+    state = await context.need_job(request.path_params["job"], whole=True)
     afar.keep_metadata(request, context, state.job)
     wanted = if_match(request, state.version)
     event = MetadataRequested(context.service.new_request_id(), state.key, values, mode, wanted)

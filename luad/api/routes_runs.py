@@ -5,6 +5,7 @@ Room rule: as in `routes_jobs`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -58,30 +59,21 @@ async def list_runs(request: Request) -> Response:
     context = context_of(request)
     query = Query(request, ("job", *_FILTERS))
     name = query.text("job")
-    if name is not None:
-        name = await context.name_of_job(name)
-    return await _page(request, context, query, job=name)
+    whose = RunFilter() if name is None else await context.history_of(name)
+    return await _page(request, context, query, whose)
 
 
 async def list_runs_of_job(request: Request) -> Response:
     """`GET /jobs/{job}/runs`: the history of one job."""
     context = context_of(request)
     query = Query(request, _FILTERS)
-    state = context.find_job(request.path_params["job"])
-    return await _page(request, context, query, job_id=state.job_id)
+    whose = await context.history_of(request.path_params["job"], is_one=True)
+    return await _page(request, context, query, whose)
 
 
-async def _page(
-    request: Request,
-    context: Context,
-    query: Query,
-    *,
-    job: str | None = None,
-    job_id: str | None = None,
-) -> Response:
-    wanted = RunFilter(
-        job=job,
-        job_id=job_id,
+async def _page(request: Request, context: Context, query: Query, whose: RunFilter) -> Response:
+    wanted = replace(
+        whose,
         statuses=query.choices("status", RunState),
         triggers=query.choices("trigger", Trigger),
         since=query.instant("since"),

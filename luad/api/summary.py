@@ -28,6 +28,8 @@ def summarize(state: JobStateView, now: Instant | None = None) -> str:
     """Return the sentence. With *now* it also says how long it is until then."""
     job = state.job
     whom = f", for {job.user}" if job.user else ""
+    if state.gone_at is not None:
+        return f"Is {state.status.value} since {moment(state.gone_at)}{whom}."
     if state.status is JobStatus.PAUSED:
         return _paused(state, whom)
     at = state.next_fire_at
@@ -36,12 +38,12 @@ def summarize(state: JobStateView, now: Instant | None = None) -> str:
             return f"Is running for the last time{whom}."
         return f"Is over, and will not run again{whom}."
     wait = "" if now is None else f", {_in_words(at - now)}"
-    moment = _moment(at, _zone_of(job.schedule))
+    when = _moment(at, _zone_of(job.schedule))
     if isinstance(job.schedule, Once):
         if now is not None and is_too_late(job, now - at):
-            return f"Was due once on {moment}{whom}: that is past, and it will not run."
-        return f"Runs once on {moment}{wait}{whom}."
-    return f"Runs {_rule(job.schedule)}, next on {moment}{wait}{whom}."
+            return f"Was due once on {when}{whom}: that is past, and it will not run."
+        return f"Runs once on {when}{wait}{whom}."
+    return f"Runs {_rule(job.schedule)}, next on {when}{wait}{whom}."
 
 
 def _paused(state: JobStateView, whom: str) -> str:
@@ -66,6 +68,11 @@ def _rule(schedule: Schedule) -> str:
     if isinstance(schedule, Cron):
         return describe(schedule.expression)  # the moment that follows tells the zone
     return explain_schedule(schedule).partition(",")[0]
+
+
+def moment(at: Instant) -> str:
+    """Return an instant in words, in UTC."""
+    return _moment(at, "UTC")
 
 
 def _moment(at: Instant, zone: str) -> str:

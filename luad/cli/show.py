@@ -236,7 +236,7 @@ def _show_job(session: Session, client: Client, job: dict[str, Any], traceback: 
     from luad.client import segment
 
     upcoming = client.get(f"/jobs/{segment(job['id'])}/next", n=NEXT_COUNT)["next"]
-    failed = client.get("/runs", job=job["name"], status="failed,timed_out,lost", limit=1)["runs"]
+    failed = client.get("/runs", job=job["id"], status="failed,timed_out,lost", limit=1)["runs"]
     if session.json:
         last = failed[0] if failed else None
         session.out.json({**job, "next": upcoming, "last_failure": last})
@@ -263,6 +263,8 @@ def _job_fields(
     stale = "   (broken now; this is its last good version)" if file.get("stale") else ""
     origin = f"{file.get('path')}:{file.get('line', 1)}   revision {job.get('revision')}{stale}"
     return {
+        "id": "" if job.get("holds_name", True) else str(job["id"]),
+        "gone": _gone_words(session, job),
         "about": job.get("description") or "",
         "handler": job.get("handler") or "",
         "schedule": schedule_words(job, session.now, session.zone, has_zone=True),
@@ -281,6 +283,13 @@ def _job_fields(
         "tags": " ".join(job.get("tags") or ()),
         "metadata": json.dumps(job["metadata"]) if job.get("metadata") else "",
     }
+
+
+def _gone_words(session: Session, job: Mapping[str, Any]) -> str:
+    """Say since when only the history of a job is there."""
+    if not job.get("gone_at"):
+        return ""
+    return f"{job['status']} since {_when(session, job['gone_at'])}; luad history {job['id']}"
 
 
 def _timeout(job: Mapping[str, Any]) -> str:

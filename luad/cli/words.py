@@ -29,6 +29,7 @@ GLYPHS: Final = {
     "paused": ("‖", "yellow"),
     "running": ("▶", "cyan"),
     "completed": ("✓", "dim"),
+    "deleted": ("·", "dim"),
     "never_run": ("·", "dim"),
 }
 RUN_GLYPHS: Final = {
@@ -50,6 +51,8 @@ STATES: Final = tuple(RUN_GLYPHS)
 
 def condition(job: Mapping[str, Any]) -> str:
     """Return the one word that matters most about *job*; a key of GLYPHS."""
+    if job.get("gone_at"):
+        return str(job.get("status"))
     if job.get("status") == "paused":
         return "paused"
     if job.get("health") == "failing":

@@ -136,8 +136,10 @@ def _unneeded_revisions(connection: Connection, cutoff: Instant) -> list[tuple[s
         later.c.last_installed_at > revisions.c.last_installed_at,
         later.c.last_installed_at < cutoff,
     )
-    unused = ~exists().where(jobs.c.job_id == revisions.c.job_id) & ~exists().where(
-        runs.c.job_id == revisions.c.job_id
+    unused = (
+        ~exists().where(jobs.c.job_id == revisions.c.job_id)
+        & ~exists().where(runs.c.job_id == revisions.c.job_id)
+        & (func.coalesce(revisions.c.gone_at, 0) < cutoff)
     )
     query = select(revisions.c.job_id, revisions.c.revision).where(
         revisions.c.last_installed_at < cutoff, ~current, or_(superseded, unused)

@@ -9,8 +9,11 @@ from typing import NamedTuple
 
 from luad.core.model import (
     JSON,
+    Creation,
     EndKind,
     Instant,
+    JobStatus,
+    Origin,
     Run,
     RunError,
     RunState,
@@ -57,6 +60,25 @@ class Revision:
     definition: Mapping[str, JSON]
     first_seen_at: Instant
     last_installed_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class GoneJob:
+    """A job that is not installed any more, as its last revision and its history tell of it.
+
+    *definition* is the document as JSON text. *at*: since when it is gone, None where a luad before 0.2
+    removed it; *status* is a guess by its last run then.
+    """
+
+    job_id: str
+    name: str
+    revision: str
+    definition: str
+    installed_at: Instant
+    status: JobStatus
+    at: Instant | None = None
+    origin: Origin | None = None
+    creation: Creation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from luad.clock import Clock
 from luad.core.events import Record, Restored
 from luad.core.model import JSON, OPEN_STATES, SECOND, Instant, RunState
 from luad.errors import StoreUnavailableError
-from luad.store import logs, reads, retention, writes
+from luad.store import departed, logs, reads, retention, writes
 from luad.store.access import Access
 from luad.store.connect import READERS, reader_engine
 from luad.store.faults import StoreCorruptError, nonsense, world_failures
@@ -27,6 +27,7 @@ from luad.store.resumed import resumed_by
 from luad.store.settling import Settling
 from luad.store.shapes import (
     Attempt,
+    GoneJob,
     LogLine,
     Pruned,
     RecentRun,
@@ -303,6 +304,10 @@ class Store:
     async def created_jobs(self, run_id: str) -> list[str]:
         """Return the names of the jobs that a run has made, whether they are still there or not."""
         return await self._read(lambda connection: reads.created_jobs(connection, to_text(run_id)))
+
+    async def gone_job(self, name: str) -> GoneJob | None:
+        """Return the job that is gone and has that id, or the newest one that had that name."""
+        return await self._read(lambda connection: departed.find_gone(connection, to_text(name)))
 
     async def job_revisions(self, job_id: str) -> list[Revision]:
         """Return the definitions that a job has had, the latest installed first."""

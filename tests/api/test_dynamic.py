@@ -178,8 +178,19 @@ async def test_a_deleted_job_is_gone_and_its_history_is_not(api: Any, daemon: An
     run_id = await daemon.begin()
     gone = await api.ask("DELETE", "/v1/jobs/a")
     assert gone.json["deleted"] is True
-    assert (await api.get("/v1/jobs/a")).status == 404
+    there = (await api.get("/v1/jobs/a")).json
+    assert (there["status"], there["active"], there["next_run_at"]) == ("deleted", False, None)
+    for method, path in (("POST", "trigger"), ("POST", "activate"), ("PATCH", "metadata")):
+        refused = await api.ask(method, f"/v1/jobs/a/{path}", {})
+        assert (refused.status, refused.json["code"]) == (404, "not_found")
+        assert "is deleted since" in refused.json["detail"]
+    assert (await api.get("/v1/jobs/a/next")).json["next"] == []
     await daemon.end()
+    for name in ("a", there["id"], there["id"].lower()):
+        runs = (await api.get(f"/v1/jobs/{name}/runs")).json["runs"]
+        assert [each["id"] for each in runs] == [run_id]
+        assert len((await api.get(f"/v1/jobs/{name}/revisions")).json["revisions"]) == 1
+        assert (await api.get(f"/v1/jobs/{name}/metadata")).json == {}
     assert (await api.get(f"/v1/runs/{run_id}")).json["status"] == "succeeded"
 
 

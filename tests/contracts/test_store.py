@@ -909,7 +909,10 @@ async def test_revisions_go_once_nothing_can_refer_to_them(store: Store) -> None
         return InstallJob(job_id, make_job(name, revision=revision), None, NOW - age * DAY)
 
     await store.apply([at(90, "a"), at(80, "b"), at(20, "c"), at(70, "x", "job_gone", "gone")])
-    await store.apply([RemoveJob("job_gone", "gone", NOW)])
+    await store.apply([RemoveJob("job_gone", "gone", NOW - 10 * DAY)])
+    await prune(store)
+    assert [each.revision for each in await store.job_revisions("job_gone")] == ["x"]
+    await store.apply([RemoveJob("job_gone", "gone", NOW - 40 * DAY)])
     await prune(store)
     left = [each.revision for each in await store.job_revisions("job_backup")]
     assert left == ["c", "b"]  # b was in force until 20 days ago

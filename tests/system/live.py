@@ -103,6 +103,16 @@ class LiveDaemon:
                     mine.put(json.loads(line))
         mine.put(None)
 
+    def python(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a program beside the daemon, which is to succeed."""
+        return subprocess.run(
+            [sys.executable, "-c", script],
+            env={**self.env, "LUAD_SOCKET": str(self.socket)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
     def wait_for(
         self, event: str, timeout_s: float = PATIENCE_S, **fields: object
     ) -> dict[str, Any]:

@@ -39,3 +39,43 @@ def test_reminders_that_failed_do_not_use_up_the_places_of_their_user(live: Live
         False,
     )
     assert live.json("show", "bad-0")["id"] == made["id"]
+
+
+def test_a_job_that_is_gone_is_found_by_every_door(live: LiveDaemon) -> None:
+    made = live.json("create", "hello", "--handler", "m:good", "--in", "0s")
+    live.wait_for("job.done", job="hello")
+    live.luad("create", "hello-2", "--handler", "m:good", "--in", "9h")
+    live.json("create", "cron-job", "--handler", "m:good", "--in", "9h")
+    live.luad("run", "cron-job", "--wait")
+    deleted = live.json("show", "cron-job")
+    live.luad("delete", "cron-job", "--yes")
+    for name, job_id, status in (
+        ("hello", made["id"], "completed"),
+        ("cron-job", deleted["id"], "deleted"),
+    ):
+        for what in (name, job_id):
+            job = live.json("show", what)
+            assert (job["id"], job["name"], job["status"]) == (job_id, name, status)
+            assert job["gone_at"] is not None
+            assert (job["next"], job["last_run"]["status"]) == ([], "succeeded")
+            runs = live.json("history", what)["runs"]
+            assert [each["job_id"] for each in runs] == [job_id]
+            assert f"{status} since" in live.luad("show", what).stdout
+            done = live.luad("run", what, check=False)
+            assert done.returncode == 3
+            assert f"is {status} since" in done.stderr
+    script = f"""
+from luad.sync import Jobs
+for what in ("hello", {made["id"]!r}):
+    job = Jobs.get(what)
+    print(job.status, [run.status for run in job.runs()], job.refresh().name)
+"""
+    done = live.python(script)
+    assert done.stdout.split("\n")[:2] == ["completed ['succeeded'] hello"] * 2
+    again = live.json("create", "hello", "--handler", "m:good", "--in", "9h", "--if-exists", "keep")
+    assert (again["created"], again["earlier_id"]) == (True, made["id"])
+    assert live.json("show", "hello")["id"] == again["id"]
+    assert live.json("show", made["id"])["status"] == "completed"
+    live.kill()
+    live.start()
+    assert live.json("show", made["id"])["status"] == "completed"
