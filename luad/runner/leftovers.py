@@ -11,7 +11,7 @@ import select
 import signal
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from luad.clock import elapsed_ms
@@ -36,12 +36,16 @@ _FORKED: Final = b"luad.runner.spawner"
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A process that outlived its run. *name* is what ``ps -o comm`` shows."""
+    """A process that outlived its run. *name* is what ``ps -o comm`` shows.
+
+    *has_sign*: its session or its `LUAD_RUN_ID` says which run it belongs to.
+    """
 
     pid: int
     start_ticks: int
     name: str
     command: str
+    has_sign: bool = True
 
     @property
     def is_alive(self) -> bool:
@@ -119,7 +123,7 @@ def end_run(
         names = os.listdir("/proc")  # noqa: PTH208 - hundreds of entries
         return [int(name) for name in names if name.isdigit() and belongs(int(name))]
 
-    return _end(find, belongs)
+    return _end(find, belongs, has_sign=belongs)
 
 
 def end_strangers(known: Mapping[int, int]) -> list[Leftover]:
@@ -134,7 +138,10 @@ def end_strangers(known: Mapping[int, int]) -> list[Leftover]:
             return False
         return pid not in known or known[pid] not in (stat.start_ticks, UNKNOWN)
 
-    return _end(lambda: [pid for pid in children_of(os.getpid()) if belongs(pid)], belongs)
+    def find() -> Iterable[int]:
+        return [pid for pid in children_of(os.getpid()) if belongs(pid)]
+
+    return _end(find, belongs, has_sign=lambda _: False)
 
 
 def has_run_id(pid: int, run_id: str) -> bool:
@@ -154,22 +161,34 @@ def _session_of(handler: ProcessIdentity | None) -> tuple[int, int]:
     return handler.pid, handler.start_ticks
 
 
-def _end(find: Callable[[], Iterable[int]], belongs: Callable[[int], bool]) -> list[Leftover]:
+def _end(
+    find: Callable[[], Iterable[int]],
+    belongs: Callable[[int], bool],
+    *,
+    has_sign: Callable[[int], bool],
+) -> list[Leftover]:
     """End what *find* returns and everything below it, until *find* returns nothing.
 
     All are stopped first, again and again until no new one turns up: a process that forks faster
     than /proc can be read cannot outrun that.
     """
     ended: dict[tuple[int, int], Leftover] = {}
+
+    def stop(pid: int, is_meant: Callable[[int], bool]) -> bool:
+        found = _stop(pid, is_meant)
+        if found is not None and (pid, found.start_ticks) not in ended:
+            ended[pid, found.start_ticks] = replace(found, has_sign=has_sign(pid))
+        return found is not None
+
     for _pass in range(_PASSES):
         seen: set[int] = set()
         stopped: set[int] = set()
         while fresh := [pid for pid in find() if pid not in seen]:
             seen.update(fresh)
             for root in fresh:
-                if _stop(root, ended, belongs):
+                if stop(root, belongs):
                     stopped.add(root)
-                    _stop_below(root, stopped, ended)
+                    stopped |= _stop_below(root, stop)
         if not stopped:
             break
         for pid in stopped:
@@ -179,34 +198,35 @@ def _end(find: Callable[[], Iterable[int]], belongs: Callable[[int], bool]) -> l
     return list(ended.values())
 
 
-def _stop_below(root: int, stopped: set[int], ended: dict[tuple[int, int], Leftover]) -> None:
+def _stop_below(root: int, stop: Callable[[int, Callable[[int], bool]], bool]) -> set[int]:
     seen: set[int] = set()
+    stopped: set[int] = set()
     while fresh := [pid for pid in descendants(root) if pid not in seen]:
         seen.update(fresh)
-        stopped.update(pid for pid in fresh if _stop(pid, ended))
+        stopped.update(pid for pid in fresh if stop(pid, _is_any))
+    return stopped
 
 
-def _stop(
-    pid: int,
-    ended: dict[tuple[int, int], Leftover],
-    belongs: Callable[[int], bool] | None = None,
-) -> bool:
-    """Stop the process *pid* and note it in *ended*; False when it is gone, or not meant."""
+def _is_any(_pid: int) -> bool:
+    return True
+
+
+def _stop(pid: int, is_meant: Callable[[int], bool]) -> Leftover | None:
+    """Stop the process *pid* and return it; None when it is gone, or not meant."""
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
-        return False
+        return None
     try:
         found = look_at(pid)
-        if found is None or (belongs is not None and not belongs(pid)):
-            return False
+        if found is None or not is_meant(pid):
+            return None
         signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
     except OSError:
-        return False
+        return None
     finally:
         os.close(descriptor)
-    ended.setdefault((pid, found.start_ticks), found)
-    return True
+    return found
 
 
 def _wait_for_end(keeper: ProcessIdentity) -> None:

@@ -304,8 +304,8 @@ class Runner:
         run_id, handler = attempt.start.run.id, attempt.handler
         ended = await asyncio.to_thread(end_run, run_id, handler, attempt.keeper)
         strangers = await attempt.link.sweep() if attempt.link is not None else []
-        self.orphans.note(run_id, strangers)
         left = [each for each in (*ended, *strangers) if not handler or each.pid != handler.pid]
+        self.orphans.note(run_id, [each for each in left if not each.has_sign])
         if left:
             line = system_line(told(left), wall_ms(), level="warning")
             self._on_lines(*attempt.key, attempt.start.job.name, [line])

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
 from luad.runner import child, prctl
@@ -155,7 +156,7 @@ def _fork_spare(keepers: _Keepers, *ours_alone: socket.socket) -> socket.socket 
 def _sweep(control: socket.socket, keepers: _Keepers) -> None:
     """End what dead keepers have left behind, and tell the daemon."""
     ended = end_strangers(keepers.known())
-    values = [[each.pid, each.start_ticks, each.name, each.command] for each in ended[:_TOLD]]
+    values = [astuple(each) for each in ended[:_TOLD]]
     control.send(SWEPT + json.dumps(values).encode())
 
 
