@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+from collections.abc import Callable
+from typing import Final
 
 from luad.clock import SystemClock
 from luad.config.settings import Settings
+from luad.core.events import Log
 from luad.daemon.app import Daemon
 from luad.daemon.places import check_places
 from luad.errors import UnavailableError
-from luad.logs import configure
+from luad.logs import Logging, configure
+from luad.notify import Notifier
 from luad.store import Store
+
+_PATIENCE_US: Final = 300_000_000
+"""How much longer systemd waits after each word of a migration: a commit says nothing while it writes."""
 
 
 def run_daemon(settings: Settings) -> int:
@@ -42,10 +50,24 @@ def _live_once(settings: Settings) -> int:
     logs = configure(settings.log_format, settings.log_level)
     clock = SystemClock()
     try:
-        store = Store.open(settings.state_dir, clock=clock)
+        store = Store.open(settings.state_dir, clock=clock, report=_reporter(logs))
         try:
             return asyncio.run(Daemon(settings, logs, store, clock).run())
         finally:
             store.close()
     finally:
         logs.close()
+
+
+def _reporter(logs: Logging) -> Callable[[Log], None]:
+    """Return what tells the log and systemd how a migration goes on; systemd waits for it."""
+    notifier = Notifier(os.environ)
+
+    def report(line: Log) -> None:
+        logs.emit(line.level, line.event, line.fields)
+        notifier.extend_timeout(_PATIENCE_US)
+        notifier.status(f"migrating the database ({line.event.removeprefix('store.')})")
+        if line.event == "store.migrated":
+            notifier.close()
+
+    return report

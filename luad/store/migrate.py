@@ -6,6 +6,8 @@ Alembic takes a third of a second to import, so only a database that needs it pa
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -14,7 +16,9 @@ from sqlalchemy import Connection, Engine, insert, select
 
 from luad.errors import StoreTooNewError
 from luad.store.connect import connect
+from luad.store.copies import copy_before
 from luad.store.faults import StoreCorruptError, world_failures
+from luad.store.migrating import Progress, Report, say_nothing
 from luad.store.schema import HEAD, metadata, version_table
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -102,15 +106,33 @@ def try_tables(connection: Connection) -> None:
         connection.execute(select(table).limit(0))
 
 
-def prepare(engine: Engine, path: Path, age: Age) -> None:
-    """Bring the database to today's schema, in one transaction with the note that it is there."""
+def prepare(engine: Engine, path: Path, age: Age, report: Report = say_nothing) -> None:
+    """Bring the database to today's schema, in one transaction with the note that it is there.
+
+    An older one is copied first. *report* is told how that goes on.
+    """
     with world_failures(path):
         if age is Age.CURRENT:
             return
         if age is Age.EMPTY:
             _create(engine)
         else:
-            upgrade(engine)
+            _migrate(engine, path, report)
+
+
+def _migrate(engine: Engine, path: Path, report: Report) -> None:
+    progress = Progress(path, version_of(path), HEAD, report)
+    progress.begin()
+    copy = copy_before(path, HEAD, progress.copied)
+    upgrade(engine, progress=progress)
+    progress.end(copy)
+
+
+def version_of(path: Path) -> str:
+    """Return the schema that a database says it has."""
+    with closing(connect(path)) as connection:
+        ((version,),) = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    return str(version)
 
 
 def _create(engine: Engine) -> None:
@@ -126,8 +148,8 @@ def _create(engine: Engine) -> None:
             connection.execute(insert(version_table).values(version_num=HEAD))
 
 
-def upgrade(engine: Engine, target: str = HEAD) -> None:
-    """Run the migrations up to *target*, all in one transaction."""
+def upgrade(engine: Engine, target: str = HEAD, progress: Progress | None = None) -> None:
+    """Run the migrations up to *target*, all in one transaction. *progress* watches it."""
     from alembic.config import Config  # noqa: PLC0415 - 350 ms that only an old database costs
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415 - the same
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - the same
@@ -136,7 +158,7 @@ def upgrade(engine: Engine, target: str = HEAD) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     script = ScriptDirectory.from_config(config)
-    with engine.connect() as connection, connection.begin():
+    with engine.connect() as connection, _watched(connection, progress), connection.begin():
         environment = EnvironmentContext(
             config,
             script,
@@ -146,3 +168,13 @@ def upgrade(engine: Engine, target: str = HEAD) -> None:
         with environment:
             environment.configure(connection=connection, transactional_ddl=True)
             environment.run_migrations()
+
+
+@contextmanager
+def _watched(connection: Connection, progress: Progress | None) -> Iterator[None]:
+    driver = connection.connection.driver_connection
+    if progress is None or not isinstance(driver, sqlite3.Connection):
+        yield
+        return
+    with progress.of(driver):
+        yield

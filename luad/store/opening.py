@@ -19,6 +19,7 @@ from luad.store.connect import reader_engine, writer_engine
 from luad.store.faults import StoreCorruptError, damage
 from luad.store.files import StateLock, set_aside, touch_database
 from luad.store.migrate import Age, Check, examine, prepare, try_tables
+from luad.store.migrating import Report, say_nothing
 from luad.store.schema import metadata, runs
 from luad.store.values import read_run
 
@@ -40,13 +41,18 @@ class Opened:
     problem: str = ""
 
 
-def open_database(path: Path, lock: StateLock, clock: Clock) -> Opened:
-    """Open *path*, which *lock* protects; set it aside first if it is damaged."""
+def open_database(
+    path: Path, lock: StateLock, clock: Clock, report: Report = say_nothing
+) -> Opened:
+    """Open *path*, which *lock* protects; set it aside first if it is damaged.
+
+    *report* is told of a migration.
+    """
     try:
-        engine, restored = _open(path, _check_for(path, lock))
+        engine, restored = _open(path, _check_for(path, lock), report)
     except StoreCorruptError as error:
         quarantined = set_aside(path, clock.now().wall)
-        engine, restored = _open(path, Check.NONE)
+        engine, restored = _open(path, Check.NONE, report)
         return Opened(engine, restored, quarantined, error.message)
     return Opened(engine, restored)
 
@@ -59,7 +65,7 @@ def _check_for(path: Path, lock: StateLock) -> Check:
     return Check.QUICK if size <= limit else Check.NONE
 
 
-def _open(path: Path, check: Check) -> tuple[Engine, Restored]:
+def _open(path: Path, check: Check, report: Report) -> tuple[Engine, Restored]:
     if touch_database(path):
         age = Age.EMPTY
     else:
@@ -67,7 +73,7 @@ def _open(path: Path, check: Check) -> tuple[Engine, Restored]:
             age = examine(path, check)
     engine = writer_engine(path)
     try:
-        prepare(engine, path, age)
+        prepare(engine, path, age, report)
         if age is Age.EMPTY:
             return engine, Restored()
         # Reading everything that start-up needs is the other half of the check.

@@ -21,6 +21,7 @@ from luad.store.connect import READERS, reader_engine
 from luad.store.faults import StoreCorruptError, nonsense, world_failures
 from luad.store.files import DATABASE, StateLock, size_of
 from luad.store.mail import Mail
+from luad.store.migrating import Report, say_nothing
 from luad.store.opening import Opened, open_database
 from luad.store.people import StoredPeople
 from luad.store.resumed import resumed_by
@@ -90,16 +91,16 @@ class Store:
     # --- opening and closing ---
 
     @classmethod
-    def open(cls, state_dir: Path, *, clock: Clock) -> Store:
+    def open(cls, state_dir: Path, *, clock: Clock, report: Report = say_nothing) -> Store:
         """Lock *state_dir* and open the database in it, making both if they are not there.
 
         A damaged database is set aside and a fresh one made (`quarantined`); one of an older luad
-        is migrated. Raises AlreadyRunningError, StoreTooNewError, StoreUnavailableError.
+        is copied and migrated, which *report* is told of. Raises AlreadyRunningError, StoreTooNewError, StoreUnavailableError.
         """
         state_dir = state_dir.absolute()
         lock = StateLock.take(state_dir)
         try:
-            opened = open_database(state_dir / DATABASE, lock, clock)
+            opened = open_database(state_dir / DATABASE, lock, clock, report)
             return cls(state_dir, lock, opened, clock=clock)
         except BaseException:
             lock.give_up()

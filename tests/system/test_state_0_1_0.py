@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,3 +92,23 @@ def test_tokens_and_users_are_known(daemon: LiveDaemon, expected: dict[str, Any]
         assert Client(url=f"http://{address}", token=secret).get("/jobs")["jobs"], name
     with pytest.raises(RefusedError, match="a valid token is needed"):
         Client(url=f"http://{address}", token=expected["secrets"]["look"] + "x").get("/jobs")
+
+
+def test_systemd_is_told_to_wait_before_luad_is_ready(
+    expected: dict[str, Any], tmp_path: Path
+) -> None:
+    assert expected["luad"] == "0.1.0"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        live = LiveDaemon(
+            Path(), "--drain", "0.2s", env={"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        )
+        live.state, live.socket = Path(".luad"), Path(".luad/luad.sock")
+        with live:
+            told = manager.recv(4096).decode()
+            assert told.startswith("EXTEND_TIMEOUT_USEC="), told
+            while "READY=1" not in told:
+                told = manager.recv(4096).decode()
+            events = [line["event"] for line in live.lines]
+            assert events.index("store.migrating") < events.index("store.migrated")
