@@ -13,6 +13,7 @@ from typing import Any, Final
 from luad.config.advice import advise
 from luad.config.build import build_job
 from luad.config.check import Mistake, find_mistakes
+from luad.config.foreignfile import CODE, foreign_text, foreign_value
 from luad.config.lastgood import Parsed
 from luad.config.locate import locate
 from luad.config.marks import NO_MARKS, Marks, read_marks
@@ -53,6 +54,8 @@ def load_file(
         loading.take(document)
         if len(loading.problems) > limits.max_problems:
             break
+    if loading.problems and not loading.jobs and (foreign := foreign_text(data)):
+        loading.problems = [Problem(path, 1, 1, CODE, foreign.message, foreign.help)]
     ordered = _in_order(path, data, loading.problems, limits.max_problems)
     problems = without_secrets(ordered, loading.secrets)
     if any(problem.severity is Severity.ERROR for problem in problems):
@@ -95,7 +98,10 @@ class _Loading:
         mistakes: list[Mistake] = []
         if document.problems or not self._obeys(document.value):
             marks = read_marks(document) if document.is_complete else NO_MARKS
-            if document.is_complete:
+            foreign = foreign_value(document.value) if document.is_complete else None
+            if foreign is not None:
+                mistakes = [Mistake((), CODE, foreign.message, foreign.help)]
+            elif document.is_complete:
                 mistakes = list(job_mistakes(document.value, marks, self._timezone))
             self._tell(document, mistakes, marks)
             return

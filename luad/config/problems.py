@@ -44,6 +44,7 @@ CODES: Final[dict[str, str]] = {
     "LU107": "keys-at-odds",
     "LU110": "metadata",
     "LU111": "params-schema",
+    "LU112": "foreign-file",
     "LU201": "cron-field",
     "LU202": "interval",
     "LU203": "never-fires",

@@ -175,7 +175,7 @@ def _help_for_string(path: Path, text: str, wanted: list[str]) -> str:
         quoted = text.replace('"', "")[:64]
         if len(quoted.split()) in {5, 6} or quoted.startswith("@"):
             return f'write  schedule: {{type: cron, expression: "{quoted}"}}'
-        return f"write  {_EXAMPLES['schedule']}"
+        return _help_for_schedule(text) or f"write  {_EXAMPLES['schedule']}"
     if wanted == ["Duration"]:
         return _help_for_duration(text)
     if wanted == ["Size"]:
@@ -194,6 +194,21 @@ def _help_for_string(path: Path, text: str, wanted: list[str]) -> str:
     if path == ("retry",):
         return "write  retry: {max_attempts: 3, backoff_seconds: 60}"
     return help_for_text(text)
+
+
+def _help_for_schedule(text: str) -> str:
+    """What a schedule in other words is here: `hourly`, `every 5 minutes`."""
+    from luad.core.cron import CronError  # noqa: PLC0415 - the same
+    from luad.core.cronline import read_line  # noqa: PLC0415 - only once something is wrong
+
+    try:
+        read_line(text[:256])
+    except CronError as error:
+        if "schedule: {" in error.help:
+            return error.help
+        if found := re.search(r'["`]([^"`]+)["`]', error.help):
+            return f'write  schedule: {{type: cron, expression: "{found[1]}"}}'
+    return ""
 
 
 def _help_for_duration(text: str) -> str:

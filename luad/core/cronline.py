@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Final
 
 from luad.core.cronfield import KINDS, CronError, FieldReader, Kind, Passing, read_field
+from luad.core.cronhints import foreign_line
 
 MAX_LENGTH: Final = 256
 """The longest expression, in characters; reading takes milliseconds at most because of it."""
@@ -78,6 +79,25 @@ class CronLine:
 @lru_cache(maxsize=8192)
 def read_line(expression: str) -> CronLine:
     """Read *expression*. Raises CronError for everything that luad does not take."""
+    try:
+        return _read(expression)
+    except CronError:
+        is_short = len(expression) <= MAX_LENGTH and expression.isascii()
+        hint = foreign_line(expression, _can_read) if is_short else None
+        if hint is not None:
+            raise CronError(hint.message, hint.start, hint.end, hint=hint.help) from None
+        raise
+
+
+def _can_read(expression: str) -> bool:
+    try:
+        _read(expression)
+    except CronError:
+        return False
+    return True
+
+
+def _read(expression: str) -> CronLine:
     _check_text(expression)
     text = expression.strip(" ")
     if text.startswith("@"):

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from luad.core.model import Instant
+from luad.core.zonehints import help_for, places_of
 
 BEGIN: Final[Instant] = -62_135_000_000_000
 """Early in the year 1: the first instant that is looked at."""
@@ -82,7 +83,10 @@ def load_zone(name: str) -> zoneinfo.ZoneInfo:
     if not _known_names():
         message = f"time zone `{shown}` cannot be looked up: there are no zone data on this machine"
         raise ZoneError(message, help_text="run: pip install tzdata")
-    raise ZoneError(f"unknown time zone `{shown}`", _suggestions(name))
+    message = f"unknown time zone `{shown}`"
+    if hint := help_for(name):
+        raise ZoneError(message, help_text=hint)
+    raise ZoneError(message, places_of(name) or _suggestions(name))
 
 
 @lru_cache(maxsize=1024)

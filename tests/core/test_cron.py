@@ -434,14 +434,17 @@ REFUSED = [
     (
         "0 0 2 * * * 2099",
         "2099",
-        "the cron expression has 7 fields; it takes 5, or 6 with the seconds first",
-        "there is no field for the year; for one date use `type: once`",
+        "a cron expression does not have a field for the year (`2099`)",
+        'write "0 0 2 * * *"; for one date use `type: once`',
     ),
     (
         "0 2 * * * root /bin/true",
         "root /bin/true",
-        "the cron expression has 7 fields; it takes 5, or 6 with the seconds first",
-        "the fields are minute hour day-of-month month day-of-week; a command does not belong here",
+        "`root /bin/true` is the user and the command of a system crontab",
+        (
+            'write "0 2 * * *", with  handler: luad.handlers.shell:run  and  metadata: {command: ...}; '
+            "jobs run as luad's own user"
+        ),
     ),
     (
         "@reboot",
