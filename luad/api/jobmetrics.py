@@ -8,12 +8,14 @@ written here with the library's parser, and holds it against what the library wo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import accumulate
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from luad.api.board import BUCKETS_S, Histogram, Tally
 from luad.api.views import timezone_of
-from luad.core.model import JobStatus, Trigger
+from luad.core.model import JobStatus, RunState, Trigger
 from luad.core.schedule import describe_schedule
 
 if TYPE_CHECKING:
@@ -79,6 +81,15 @@ FAMILIES: Final = (
     DURATIONS,
     DELAYS,
 )
+ENDED: Final = (
+    RunState.SUCCEEDED,
+    RunState.FAILED,
+    RunState.TIMED_OUT,
+    RunState.CANCELLED,
+    RunState.LOST,
+)
+_FROM_THE_START: Final = {(state, Trigger.SCHEDULE): 0 for state in ENDED}
+_NOTHING: Final[Mapping[tuple[RunState, Trigger], int]] = MappingProxyType({})
 _BOUNDS: Final = (*map(str, BUCKETS_S), "+Inf")
 
 
@@ -100,7 +111,8 @@ class JobLines:
         self._about_job(label, state)
         if tally is not None:
             self._about_last_run(label, tally)
-            self._about_runs(label, tally)
+        # A counter that first appears with 1 has no increase that an alert could see.
+        self._about_runs(label, tally or Tally(state.job.name), begun=_FROM_THE_START)
 
     def texts(self) -> Iterator[str]:
         """Yield family after family. Nothing can be added any more."""
@@ -138,8 +150,10 @@ class JobLines:
             self._put(IS_SUCCESS, label, int(tally.is_last_success))
         self._put_seconds(LAST_DURATION, label, tally.last_duration_ms)
 
-    def _about_runs(self, label: str, tally: Tally) -> None:
-        ended, missed = dict(tally.run_counts), dict[str, int]()
+    def _about_runs(
+        self, label: str, tally: Tally, begun: Mapping[tuple[RunState, Trigger], int] = _NOTHING
+    ) -> None:
+        ended, missed = {**begun, **tally.run_counts}, dict[str, int]()
         for (state, reason), count in tally.skip_counts.items():
             key = (state, Trigger.SCHEDULE)
             ended[key] = ended.get(key, 0) + count

@@ -44,6 +44,7 @@ from luad.daemon import chores, parts, signals
 from luad.daemon.beside import Tasks
 from luad.daemon.forgetting import Forgetting
 from luad.daemon.hands import DaemonHands
+from luad.daemon.lag import Lag
 from luad.daemon.loop import Loop
 from luad.daemon.mistakes import Mistakes
 from luad.daemon.output import OutputPump, RunReports
@@ -94,7 +95,7 @@ class Daemon:
         self._mistakes = Mistakes(self.engine, self.directory, logs, settings.handlers_path)
         self.store_fault: str | None = None
         self.lock_fault: str | None = None
-        self.lag_ms = 0.0
+        self.lag = Lag()
         self.last_turn_at = self.started_at.wall
         self.last_good_reload_at: Instant | None = None
         self.is_ready = False
@@ -248,6 +249,7 @@ class Daemon:
         self.beside(self.reloader.run(rescan_s), "reloader")
         self.beside(self.office.start(), "mail")
         self.beside(chores.beat(self), "beat")
+        self.beside(self.lag.measure(), "lag")
         self.beside(self._mistakes.gone.run(), "gone")
         self.beside(self._forgetting.run(), "retention")
         gc.freeze()  # what was loaded stays: no collection needs to look at it

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from luad.logs import Logging
 
-_STANDING: Final = frozenset({"pump", "reloader", "beat", "retention"})
+_STANDING: Final = frozenset({"pump", "reloader", "beat", "lag", "retention"})
 
 
 class Tasks:

@@ -107,6 +107,16 @@ def test_dynamic_jobs_of_a_handler_share_their_lines() -> None:
     assert found["luad_run_duration_seconds_sum", job] == 9
 
 
+def test_the_counter_of_a_file_job_begins_at_zero() -> None:
+    fresh = samples(text_of((view(), None)))
+    counts = {key[2][1]: value for key, value in fresh.items() if key[0] == "luad_runs_total"}
+    assert counts == dict.fromkeys(["succeeded", "failed", "timed_out", "cancelled", "lost"], 0)
+    ran = samples(text_of((view(), tally_of(1))))
+    job = ("job", "tidy")
+    assert ran["luad_runs_total", job, ("status", "succeeded"), ("trigger", "schedule")] == 3
+    assert ran["luad_runs_total", job, ("status", "failed"), ("trigger", "schedule")] == 0
+
+
 async def test_the_loop_turns_while_the_jobs_are_written(daemon: Any, kit: Any) -> None:
     await daemon.install(*(kit.make_job(f"job-{number:03}") for number in range(300)))
     turns = 0

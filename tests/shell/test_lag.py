@@ -1,0 +1,38 @@
+"""The lag of the event loop: the worst of the last minute, and no older one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from support.cost import turns
+
+from luad.clock import monotonic_us
+from luad.daemon.lag import SAMPLE_S, Lag
+
+SECOND_US = 1_000_000
+
+
+def test_the_worst_lag_of_the_last_minute_is_kept_and_no_older_one() -> None:
+    lag = Lag()
+    assert lag.worst_ms(0) == 0
+    for second, lag_ms in ((0, 3.0), (1, 900.0), (2, 5.0), (30, 40.0), (31, 7.0)):
+        lag.note(second * SECOND_US, lag_ms)
+    assert lag.worst_ms(60 * SECOND_US) == 900.0
+    assert lag.worst_ms(62 * SECOND_US) == 40.0
+    assert lag.worst_ms(91 * SECOND_US) == 7.0
+    assert lag.worst_ms(200 * SECOND_US) == 0
+
+
+async def test_a_loop_that_is_held_shows_it() -> None:
+    lag = Lag()
+    task = asyncio.create_task(lag.measure())
+    await asyncio.sleep(SAMPLE_S / 2)
+    began = monotonic_us()
+    while monotonic_us() - began < 2 * SAMPLE_S * SECOND_US:
+        turns(lambda: None, tries=1)  # holds the loop beyond the moment at which the sample is due
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert lag.worst_ms(monotonic_us()) >= SAMPLE_S * 1_000 / 2
