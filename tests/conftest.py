@@ -11,6 +11,11 @@ import shutil
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is not a mistake: hypothesis must not judge how long an example takes.
+settings.register_profile("luad", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("luad")
 
 TOOLS = ("strace", "unshare")
 IS_REQUIRED = os.environ.get("LUAD_SYSTEM_TESTS") == "required"

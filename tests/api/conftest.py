@@ -253,7 +253,7 @@ class Answer:
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=20)
+        super().__init__("localhost", timeout=60)
         self._path = path
 
     def connect(self) -> None:
@@ -409,7 +409,7 @@ class Far:
         return f"GET {path} HTTP/1.1\r\nhost: localhost\r\n{''.join(lines)}\r\n".encode()
 
     def _ask(self, method: str, path: str, name: str, body: Any, headers: dict[str, str]) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         if name:
             headers["Authorization"] = f"Bearer {self.secrets.get(name, name)}"
         data = None if body is None else json.dumps(body).encode()

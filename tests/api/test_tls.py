@@ -37,7 +37,7 @@ def trusting() -> ssl.SSLContext:
 
 
 def get(port: int, path: str = "/readyz") -> tuple[int, bytes]:
-    connection = http.client.HTTPSConnection("localhost", port, timeout=20, context=trusting())
+    connection = http.client.HTTPSConnection("localhost", port, timeout=60, context=trusting())
     connection.request("GET", path)
     response = connection.getresponse()
     content = response.read()

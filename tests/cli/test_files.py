@@ -207,7 +207,7 @@ def test_check_watch_looks_again_when_a_file_changes(shop: Path) -> None:
     (shop / "jobs.d/broken.yaml").write_text(BROKEN)
     assert "broken.yaml:3:1: LU102" in process.stdout.readline()
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
 
 
 # --- list and next ---

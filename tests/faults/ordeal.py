@@ -94,7 +94,7 @@ class Promises:
 
     def ask(self, daemon: LiveDaemon, dice: random.Random) -> None:
         """One request; raises UnavailableError when there is no answer."""
-        client = Client(daemon.socket, timeout=20)
+        client = Client(daemon.socket, timeout=60)
         ways = [self.make, self.make_for_now, self.write]
         if len(self.made) > 5:  # some are there for long
             ways.append(self.remove)

@@ -127,8 +127,8 @@ def test_told_to_stop_while_the_store_fails_it_ends_within_drain_and_grace(tmp_p
         with moved_away(daemon):
             daemon.wait_for("store.unavailable")
             daemon.process.terminate()
-            daemon.wait_for("daemon.left_undone", timeout_s=15)
-            assert daemon.process.wait(15) == 1
+            daemon.wait_for("daemon.left_undone", timeout_s=60)
+            assert daemon.process.wait(60) == 1
     with daemon:
         daemon.wait_for("run.ended", job="tick", status="succeeded")
         assert_every_second_has_its_row(daemon)

@@ -60,7 +60,7 @@ class Live:
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
         return self.process.returncode
 
     def luad(self, *args: str) -> tuple[int, str, str]:
@@ -147,7 +147,7 @@ def test_a_running_run_is_cancelled(live: Live) -> None:
         assert code == 8, err
         assert live.luad("run", "long", "--wait", "--wait-timeout", "0.1s", "--force")[0] == 7
         assert live.luad("cancel", run_id, "--kill")[0] == 0
-        assert waiting.wait(20) == 5
+        assert waiting.wait(60) == 5
     assert live.luad("cancel", run_id)[0] == 8
     for run in live.json("history", "long", "--status", "running,queued")["runs"]:
         live.luad("cancel", run["id"], "--kill")
@@ -215,4 +215,4 @@ def test_logs_are_followed_over_a_restart_of_the_daemon(live: Live) -> None:
         assert live.luad("run", "work", "--wait", "-m", "who=after")[0] == 0
         assert following.stdout.readline() == "hello after\n"
         following.send_signal(signal.SIGINT)
-        assert following.wait(10) == 130
+        assert following.wait(60) == 130

@@ -234,7 +234,7 @@ def test_a_second_daemon_on_the_same_folder_ends_at_once_and_names_the_first(
     second = LiveDaemon(daemon.folder)
     command = [sys.executable, "-m", "luad", "serve", "--jobs", str(second.jobs)]
     command += ["--state", str(second.state), "--socket", str(second.socket)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 8
     assert str(daemon.process.pid) in done.stderr
     assert daemon.json("status")["pid"] == daemon.process.pid
@@ -255,4 +255,4 @@ def test_strict_refuses_to_start_with_a_broken_file(daemon: LiveDaemon) -> None:
     daemon.options = ("--strict",)
     daemon.write_job("broken", "name: [")
     daemon.start(wait=False)
-    assert daemon.process.wait(20) == 78
+    assert daemon.process.wait(60) == 78

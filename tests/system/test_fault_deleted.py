@@ -31,8 +31,8 @@ def test_34_92_a_socket_and_a_lock_that_were_deleted_come_back_within_a_beat(
             check=False,
         )
         assert (second.returncode, "is running on" in second.stderr) == (8, True), second.stderr
-        daemon.wait_for("api.socket_restored", timeout_s=20, socket=str(daemon.socket))
-        daemon.wait_for("store.lock_restored", timeout_s=20)
+        daemon.wait_for("api.socket_restored", timeout_s=60, socket=str(daemon.socket))
+        daemon.wait_for("store.lock_restored", timeout_s=60)
         assert daemon.json("status")["status"] == "ok"
         assert (daemon.state / "luad.lock").read_text() == f"{daemon.process.pid}\n"
     assert not daemon.socket.exists()
@@ -45,6 +45,6 @@ def test_92_a_deleted_socket_that_another_program_has_taken_is_told(tmp_path: Pa
         other = LiveDaemon(tmp_path / "b")
         other.socket = daemon.socket
         with other:
-            line = daemon.wait_for("api.socket_lost", timeout_s=20)
+            line = daemon.wait_for("api.socket_lost", timeout_s=60)
             assert "another program answers" in line["why"]
-        daemon.wait_for("api.socket_restored", timeout_s=20)
+        daemon.wait_for("api.socket_restored", timeout_s=60)

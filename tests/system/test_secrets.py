@@ -123,7 +123,7 @@ class Echo(BaseHTTPRequestHandler):
 
 
 def ask(daemon: LiveDaemon, path: str, body: Any = None, method: str = "") -> bytes:
-    connection = http.client.HTTPConnection("localhost", timeout=20)
+    connection = http.client.HTTPConnection("localhost", timeout=60)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(20)
     connection.sock.connect(str(daemon.socket))

@@ -31,7 +31,7 @@ with socket.socket(socket.AF_UNIX) as sock:
 
 
 def ask_socket(daemon: LiveDaemon, path: str) -> str:
-    connection = http.client.HTTPConnection("localhost", timeout=20)
+    connection = http.client.HTTPConnection("localhost", timeout=60)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(str(daemon.socket))
     connection.request("GET", path)

@@ -42,7 +42,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         }
 
         def ask(method: str, path: str, role: str = "", body: Any = None, **headers: str) -> Any:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             if role:
                 headers["Authorization"] = f"Bearer {tokens.get(role, role)}"
             data = None if body is None else json.dumps(body)
