@@ -1,18 +1,21 @@
 """Standard output and standard error of a run: they behave like a Python program's on a pipe.
 
-Module rule: made in the process of the run, once descriptors 1 and 2 are the pipes. Text is passed
-on at once, as with ``PYTHONUNBUFFERED=1``: what was printed before a time limit is in the log.
+Module rule: made in the process of the run, once descriptors 1 and 2 are the pipes. No text stays in a
+buffer, as with ``PYTHONUNBUFFERED=1``: what was printed before a time limit is in the log. But a
+`print` reaches the pipe in one piece.
 """
 
 from __future__ import annotations
 
+import builtins
 import gc
 import io
 import sys
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 _BUFFERED: Final = (io.BufferedWriter, io.BufferedRandom)
+_print: Final = print
 
 
 class RunStream(io.TextIOWrapper):
@@ -26,8 +29,34 @@ class RunStream(io.TextIOWrapper):
         return count
 
 
+def print_at_once(
+    *values: object,
+    sep: Any = " ",
+    end: Any = "\n",
+    file: Any = None,
+    flush: bool = False,
+) -> None:
+    """Print as Python does, but hand a `RunStream` the whole text in one piece.
+
+    Python's own `print` writes values, spaces and the line end one after the other. On a stream that keeps
+    nothing back, lines of several threads and processes would be mixed up.
+    """
+    stream = sys.stdout if file is None else file
+    is_usual = isinstance(sep, str | None) and isinstance(end, str | None)
+    if type(stream) is not RunStream or not is_usual:
+        _print(*values, sep=sep, end=end, file=file, flush=flush)
+        return
+    text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
+    stream.write(text)
+    if flush:
+        stream.flush()
+
+
 def open_streams() -> None:
     """Set `sys.stdout` and `sys.stderr`, and the two that Python keeps beside them."""
+    print_at_once.__name__ = print_at_once.__qualname__ = "print"
+    print_at_once.__module__ = "builtins"
+    builtins.print = print_at_once
     # Both names hold the stream: a handler that replaces `sys.stdout` by a wrapper around its
     # buffer would otherwise close that buffer.
     sys.stdout = sys.__stdout__ = _open_stream(1, "<stdout>", is_line_buffered=False)  # type: ignore[misc]

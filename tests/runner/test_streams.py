@@ -48,7 +48,12 @@ async def test_what_programs_do_to_their_streams_works_in_a_run(
 
 @pytest.mark.parametrize(
     ("texts", "shown"),
-    [([".", "."], ".."), (["one\n", "two"], "two"), (["caf", "é"], "café")],
+    [
+        ([".", "."], ".."),
+        (["one\n", "two"], "two"),
+        (["caf", "é"], "café"),
+        (["a", "", "b", "c"], "abc"),
+    ],
 )
 async def test_text_without_a_line_end_is_seen_while_the_run_goes_on(
     runner: Harness, texts: list[str], shown: str
@@ -56,6 +61,26 @@ async def test_text_without_a_line_end_is_seen_while_the_run_goes_on(
     key = runner.launch("streams:hangs_in_a_line", metadata={"texts": texts})
     await runner.line_of(key, shown)
     assert key not in runner.ended
+
+
+async def test_lines_of_several_threads_stay_whole(runner: Harness) -> None:
+    finished = await runner.run("streams:threads")
+    assert len(finished.messages) == 2_000
+    assert {message.count("x") for message in finished.messages} == {50}
+
+
+async def test_lines_of_several_processes_stay_whole(runner: Harness) -> None:
+    finished = await runner.run("streams:processes")
+    assert finished.result == [0, 0, 0]
+    expected = [f"{name} {number}" for name in "abc" for number in range(200)]
+    assert sorted(finished.messages) == sorted([*expected, *(f"end of {name}" for name in "abc")])
+
+
+async def test_print_is_as_python_has_it(runner: Harness) -> None:
+    finished = await runner.run("streams:prints_in_odd_ways")
+    assert finished.result == "print"
+    printed = ["", "a-1-None!", "b c", "d", "e f", "", "TypeError", "TypeError", "AttributeError"]
+    assert sorted(finished.messages) == sorted([*printed, "TypeError"])
 
 
 async def test_a_dot_of_a_python_child_is_seen_while_the_run_goes_on(runner: Harness) -> None:

@@ -2,6 +2,7 @@
 """Handlers that do to their streams what programs and libraries do to a pipe."""
 
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -97,6 +98,48 @@ def hangs_in_a_line(job):
     for text in job.metadata["texts"]:
         sys.stdout.write(text)
     threading.Event().wait()
+
+
+def threads(job):
+    def say(name):
+        for number in range(500):
+            print(name, number, "x" * 50)
+
+    workers = [threading.Thread(target=say, args=(name,)) for name in "abcd"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def processes(job):
+    pids = []
+    for name in "abc":
+        if (pid := os.fork()) == 0:
+            for number in range(200):
+                print(name, number)
+            sys.stdout.write("end of " + name)
+            sys.stdout.write("\n")
+            os._exit(0)
+        pids.append(pid)
+    return [os.waitpid(pid, 0)[1] for pid in pids]
+
+
+def prints_in_odd_ways(job):
+    print()
+    print("a", 1, None, sep="-", end="!\n")
+    print("b", "c", sep=None, end=None, flush=True)
+    print("d", file=sys.stderr)
+    text = io.StringIO()
+    print("e", "f", file=text)
+    print(text.getvalue(), end="")
+    print(*[], sep="x")
+    for wrong in ({"sep": 1}, {"end": 2}, {"file": 3}, {"unknown": 4}):
+        try:
+            print("g", **wrong)
+        except (TypeError, AttributeError) as error:
+            print(type(error).__name__)
+    return print.__name__
 
 
 def dots(job):
