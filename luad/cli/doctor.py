@@ -90,6 +90,7 @@ def _findings(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
         yield _state(chosen)
         yield from _port(session, chosen)
         yield _schema_copy()
+        yield from _upgrade(session, chosen)
     yield from _packages(session)
     yield from _processes(session)
     yield _daemon(session)
@@ -252,6 +253,13 @@ def _state(chosen: Settings) -> Finding:
     return _fail("state", f"{folder} cannot be written", fix)
 
 
+def _upgrade(session: Session, chosen: Settings) -> Iterator[Finding]:
+    """All that this luad would refuse of the state and the files of an older one."""
+    from luad.cli.refusals import refusals
+
+    yield from refusals(session, chosen)
+
+
 def _schema_copy() -> Finding:
     from luad.cli.schema import NAMES, schema_path, schema_text
 
@@ -274,7 +282,7 @@ def _schema_copy() -> Finding:
 def _packages(session: Session) -> Iterator[Finding]:
     """Whether commands look for packages where the daemon's runs do."""
     try:
-        theirs = session.client(timeout=5).get("/status").get("python")
+        theirs = session.client(timeout=5, is_quiet=True).get("/status").get("python")
     except LuadError:
         return  # the check of the daemon says so
     if theirs and theirs != sys.executable:
@@ -285,7 +293,7 @@ def _packages(session: Session) -> Iterator[Finding]:
 def _processes(session: Session) -> Iterator[Finding]:
     """The processes that outlived a run whose keeper was killed."""
     try:
-        found = session.client(timeout=5).get("/status").get("orphan_processes")
+        found = session.client(timeout=5, is_quiet=True).get("/status").get("orphan_processes")
     except LuadError:
         return  # the check of the daemon says so
     if not found:
