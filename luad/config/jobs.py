@@ -55,7 +55,8 @@ def load_file(
         if len(loading.problems) > limits.max_problems:
             break
     if loading.problems and not loading.jobs and (foreign := foreign_text(data)):
-        loading.problems = [Problem(path, 1, 1, CODE, foreign.message, foreign.help)]
+        place = Problem(path, 1, 1, CODE, foreign.message, foreign.help)
+        loading.problems = [dataclasses.replace(place, end_line=1, end_column=2)]
     ordered = _in_order(path, data, loading.problems, limits.max_problems)
     problems = without_secrets(ordered, loading.secrets)
     if any(problem.severity is Severity.ERROR for problem in problems):
