@@ -153,7 +153,9 @@ class Loop:
         if not records:
             return ()
         delay_s = 0.0
-        while not self._is_stopped:
+        while (
+            True
+        ):  # at least once: a store that can be written keeps what the last turn has decided
             try:
                 refused = await self._recorder.apply(records)
             except StoreUnavailableError as error:
@@ -161,11 +163,13 @@ class Loop:
                 delay_s = min(max(_FIRST_RETRY_S, 2 * delay_s), _LONGEST_RETRY_S)
                 self._on_turn()  # the loop is well, though it can do nothing
                 await self._pause(delay_s)
+                if self._is_stopped:
+                    message = "stopped while the store could not be written"
+                    raise StoreUnavailableError(message) from error
             else:
                 if delay_s:
                     self._on_store(None)
                 return refused
-        raise StoreUnavailableError("stopped while the store could not be written")
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -10,14 +10,18 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.clock import elapsed_ms
 from luad.core.model import Ending, EndKind, Instant, RunError
 from luad.runner.execution import Interrupt, execute
+from luad.runner.outcome import Failure, Outcome
 from luad.runner.records import RecordHandler
 from luad.sdk.job import Cancelled, JobCore
+from luad.testing.isolation import Threads, process_of_a_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from luad.core.model import Job
-    from luad.runner.outcome import Outcome
 
 RESULT_LIMIT: Final = 256 << 10
 _KINDS: Final = {
@@ -34,6 +38,7 @@ class ThreadInterrupt(Interrupt):
     def __init__(self) -> None:
         super().__init__()
         self.thread_id = 0
+        self._lock = threading.Lock()
 
     def fire(self, *_signal: object) -> None:
         """Cancel an async handler's task; raise `Cancelled` in a blocking one at its next step."""
@@ -41,23 +46,36 @@ class ThreadInterrupt(Interrupt):
             super().fire()
             return
         self.is_fired = True
-        if self._job is not None and self.thread_id:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(self.thread_id), ctypes.py_object(Cancelled)
-            )
+        with self._lock:
+            if self._job is not None:
+                self._raise_there(ctypes.py_object(Cancelled))
+
+    def close(self) -> None:
+        """From here on `fire` only takes note; what has not been raised yet is not raised any more."""
+        with self._lock:
+            super().close()
+            self._raise_there(None)
+
+    def _raise_there(self, error: Any) -> None:
+        if self.thread_id:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread_id), error)
 
 
 def call_handler(
-    job: JobCore, definition: Job, interrupt: ThreadInterrupt
+    job: JobCore, definition: Job, interrupt: ThreadInterrupt, variables: Mapping[str, str]
 ) -> tuple[Outcome, list[dict[str, Any]]]:
-    """Call the handler of *definition* with *job*; return how that ended, and what it logged."""
+    """Call the handler of *definition* with *job*; return how that ended, and what it logged.
+
+    It finds *variables* in its environment. What it changes in the process is undone.
+    """
     lines: list[dict[str, Any]] = []
+    timeout_ms, began = definition.timeout_ms, elapsed_ms()
     limit = None
-    if definition.timeout_ms is not None:
-        limit = threading.Timer(definition.timeout_ms / 1_000, interrupt.fire)
+    if timeout_ms is not None:
+        limit = threading.Timer(timeout_ms / 1_000, interrupt.fire)
         limit.start()
     try:
-        with _records(lines):
+        with process_of_a_run(variables), _records(lines), Threads() as threads:
             outcome = execute(
                 job,
                 definition.handler,
@@ -65,10 +83,21 @@ def call_handler(
                 handlers_path=(),  # where Python looks, there they are found
                 result_limit=RESULT_LIMIT,
             )
+            spent_ms = elapsed_ms() - began
+            left = threads.wait(None if timeout_ms is None else timeout_ms - spent_ms)
     finally:
         if limit is not None:
             limit.cancel()
+    if left and outcome.kind in {"returned", "exited"}:
+        outcome = Outcome("interrupted", failure=Failure("TimedOut", _left_running(left)))
     return outcome, lines
+
+
+def _left_running(threads: Sequence[str]) -> str:
+    return (
+        f"the handler returned, but left threads running: {', '.join(threads)}; a run waits for them "
+        "until its timeout, so end them before the handler returns"
+    )
 
 
 def ending_of(outcome: Outcome, at: Instant, timeout_ms: int | None) -> Ending:
@@ -79,6 +108,7 @@ def ending_of(outcome: Outcome, at: Instant, timeout_ms: int | None) -> Ending:
         error = RunError(failure.type, failure.message, failure.traceback)
     if outcome.kind == "interrupted":
         message = f"the handler ran longer than its timeout of {(timeout_ms or 0) / 1_000:g} s"
+        message = (failure.message if failure else "") or message
         where = failure.traceback if failure else ""
         return Ending(EndKind.TIMED_OUT, at, error=RunError("TimedOut", message, where))
     return Ending(

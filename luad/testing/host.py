@@ -35,6 +35,7 @@ from luad.core.events import (
     AttemptStarted,
     ConfigLoaded,
     Deliver,
+    DrainRequested,
     Event,
     Log,
     Record,
@@ -50,7 +51,7 @@ from luad.daemon.people import Directory
 from luad.daemon.post import Carrier, PostOffice
 from luad.daemon.service import DaemonService
 from luad.messenger.sender import Outcome
-from luad.runner.spec import job_values
+from luad.runner.spec import job_values, own_environment, run_variables
 from luad.sdk.job import JobCore
 from luad.store import Store
 from luad.testing.asgi import exchange
@@ -94,6 +95,8 @@ class Host:
         is_idle: bool = False,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="luad-test-")
+        # Nothing listens there: what a handler starts must not reach a real luad.
+        self._socket_path = str(Path(self._folder.name, "luad.sock"))
         self._time = VirtualClock(now)
         self.clock: Clock = self._time
         self.store = Store.open(Path(self._folder.name), clock=self.clock)
@@ -114,8 +117,11 @@ class Host:
         self._is_idle = is_idle
         self._alarm: VirtualAlarm | None = None
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._deliveries: set[asyncio.Future[Any]] = set()
         self._open: dict[tuple[str, int], ThreadInterrupt] = {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="luad-test-handler")
+        # Its thread is made by this one: threads that handlers start are no daemons then, as in a run.
+        self._pool.submit(threading.get_ident)
         self._turned = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -156,7 +162,8 @@ class Host:
         await reply
 
     def close(self) -> None:
-        """End it, and forget everything."""
+        """End it, and forget everything. Nothing that is due starts any more."""
+        self.call(self._drain())
         for interrupt in list(self._open.values()):
             interrupt.fire()
         self._pool.shutdown()
@@ -167,9 +174,15 @@ class Host:
         self.store.close()
         self._folder.cleanup()
 
+    async def _drain(self) -> None:
+        self.post(DrainRequested())
+        await self._turn()
+
     async def _end(self) -> None:
+        await self._turn()  # of what the handlers have reported
         self._work.stop()
         await self._turning
+        await asyncio.gather(*self._deliveries, return_exceptions=True)
         await self._recall.stop()
 
     def __enter__(self) -> Self:
@@ -265,7 +278,8 @@ class Host:
     def deliver(self, deed: Deliver) -> None:
         """Bring a message to its user."""
         task = asyncio.ensure_future(self.office.deliver(deed.message))
-        task.add_done_callback(lambda done: done.exception())
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
 
     def reply(self, deed: Reply) -> None:
         """Answer a request."""
@@ -323,7 +337,11 @@ class Host:
         timeout_ms = deed.job.timeout_ms
         deadline = None if timeout_ms is None else at + timeout_ms
         job = JobCore(**values, started_at_ms=at, deadline_ms=deadline)
-        outcome, lines = call_handler(job, deed.job, interrupt)
+        variables = own_environment(deed.job)
+        variables |= run_variables(
+            deed.job.name, run.id, run.attempt, run.scheduled_for, self._socket_path
+        )
+        outcome, lines = call_handler(job, deed.job, interrupt, variables)
         ending = ending_of(outcome, self.clock.now().wall, timeout_ms)
         if ending.result_omitted:
             lines.append(omission_line(ending.result_omitted, ending.at, run.attempt))
