@@ -6,7 +6,6 @@ none but the kernel's list of mounts.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from contextlib import suppress
@@ -45,7 +44,9 @@ class Project:
         runtime = environ.get("XDG_RUNTIME_DIR") or ("/run" if uid == 0 else "")
         if not runtime:
             return path
-        name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        from hashlib import sha256  # noqa: PLC0415 - OpenSSL takes 10 ms, and few paths are long
+
+        name = sha256(os.fsencode(path)).hexdigest()[:16]
         return Path(runtime) / "luad" / f"{name}.sock"
 
 

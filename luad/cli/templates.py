@@ -82,8 +82,8 @@ UNIT: Final = """\
 
 [Unit]
 Description=luad jobs of {name}
-StartLimitIntervalSec=60
-StartLimitBurst=5
+# No limit of starts: trouble that lasts longer must not keep luad down for good.
+StartLimitIntervalSec=0
 
 [Service]
 # Ready once the store is open and the job files are loaded.
@@ -93,8 +93,9 @@ WorkingDirectory={folder}
 ExecStart="{python}" -m luad serve
 # Fails when a file is broken; luad runs on with the last good version of it.
 ExecReload="{python}" -m luad reload
-Restart=on-failure
-RestartSec=2
+# Always: a stray SIGTERM, as a handler may send, ends luad in order and with 0.
+Restart=always
+RestartSec=5
 # Settings that cannot be meant so: starting again would not help.
 RestartPreventExitStatus=78
 WatchdogSec=30

@@ -165,6 +165,7 @@ def test_init_writes_a_user_service(luad: Any, tmp_path: Path) -> None:
     assert f"WorkingDirectory={tmp_path}/my 100%%" in lines
     assert f'ExecStart="{sys.executable}" -m luad serve' in lines
     assert {"Type=notify", "RestartPreventExitStatus=78", "KillMode=mixed"} <= set(lines)
+    assert {"Restart=always", "StartLimitIntervalSec=0"} <= set(lines)
     assert f"systemctl --user enable '{tmp_path}/my 100%/luad.service'" in result.err
 
 
