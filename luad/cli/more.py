@@ -6,8 +6,9 @@ Room rule: says what is; needs neither files nor a daemon.
 from __future__ import annotations
 
 import platform
+import re
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,6 +17,10 @@ from luad.cli.base import Command, pass_session
 from luad.cli.failure import CommandError, close_to
 from luad.cli.session import Session
 
+if TYPE_CHECKING:
+    from luad.cli.output import Output
+
+_CODE: Final = re.compile(r"LU[0-9]+")
 DEPENDENCIES: Final = (
     "PyYAML",
     "SQLAlchemy",
@@ -62,6 +67,26 @@ def version(session: Session) -> None:
             session.out.line(f"  {name:<12}  {text}")
 
 
+def _show_code(out: Output, code: str) -> None:
+    """Show the page of a problem code."""
+    from luad.config.codepages import page_of
+    from luad.config.problems import CODES
+
+    if code not in CODES:
+        near = close_to(code, list(CODES))
+        hint = f"did you mean `luad help {near[0]}`?" if near else "luad help codes lists them"
+        raise CommandError(f"there is no problem code `{code}`", code="not_found", hint=hint)
+    out.line(page_of(code, CODES[code]))
+
+
+def _show_codes(out: Output) -> None:
+    from luad.config.problems import CODES
+
+    out.line("Problem codes (luad help CODE says what one means):")
+    for code, name in CODES.items():
+        out.line(f"  {code}  {name}")
+
+
 @click.command("help", cls=Command)
 @click.argument("topic", required=False)
 @click.pass_context
@@ -75,10 +100,17 @@ def help_(ctx: click.Context, topic: str | None) -> None:
         out.line("Topics (luad help TOPIC):")
         for name, text in TOPICS.items():
             out.line(f"  {name:<12}  {text.strip().splitlines()[0]}")
+        out.line("  codes         The problem codes; luad help LU102 explains one")
         out.line("Commands: luad --help; luad COMMAND --help")
+        return
+    if topic == "codes":
+        _show_codes(out)
         return
     if topic in TOPICS:
         out.line(TOPICS[topic].strip())
+        return
+    if _CODE.fullmatch(topic.upper()):
+        _show_code(out, topic.upper())
         return
     assert isinstance(root.command, click.Group)
     command = root.command.get_command(root, topic)

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from luad.config.codepages import PAGES, url_of
 from luad.errors import Problem, Severity
 
 CODES: Final[dict[str, str]] = {
@@ -147,9 +148,10 @@ def headline(problem: Problem) -> str:
 
 
 def render_concise(problems: Iterable[Problem]) -> str:
-    """One line a problem: ``file:line:col: CODE message (help)``; empty without problems."""
+    """One line a problem: ``file:line:col: CODE message (help)``, and ``[fix]`` where `--fix` mends it."""
     return "".join(
-        f"{place(problem)}: {headline(problem)}{f' ({problem.help})' if problem.help else ''}\n"
+        f"{place(problem)}: {headline(problem)}{f' ({problem.help})' if problem.help else ''}"
+        f"{' [fix]' if problem.fix is not None else ''}\n"
         for problem in problems
     )
 
@@ -174,6 +176,8 @@ def _render_one(problem: Problem) -> str:
         lines.append(bar)
     if problem.help:
         lines.append(f"{' ' * width} = help: {problem.help}")
+    by = "luad check --fix mends it" if problem.fix is not None else "mend it by hand"
+    lines.append(f"{' ' * width} = more: luad help {problem.code}; {by}")
     return "\n".join(lines) + "\n"
 
 
@@ -241,7 +245,8 @@ def to_json(problem: Problem) -> dict[str, Any]:
         "job": problem.job or None,
         "pointer": problem.pointer,
         "fix": _fix_json(problem),
-        "url": None,
+        "fixable": problem.fix is not None,
+        "url": url_of(problem.code),
     }
 
 
@@ -273,8 +278,14 @@ def to_github(problem: Problem) -> str:
     if problem.end_line == problem.line and problem.end_column > problem.column:
         properties["endColumn"] = problem.end_column - 1  # inclusive, there
     listed = ",".join(f"{key}={_escape(str(value), ':,')}" for key, value in properties.items())
+    return f"::{problem.severity.value} {listed}::{_escape(_remark(problem))}"
+
+
+def _remark(problem: Problem) -> str:
+    """The message with its help, the address of its page, and whether `--fix` can mend it."""
     text = f"{problem.message} ({problem.help})" if problem.help else problem.message
-    return f"::{problem.severity.value} {listed}::{_escape(text)}"
+    by = "luad check --fix mends it" if problem.fix is not None else "mend it by hand"
+    return f"{text}\n{by}; {url_of(problem.code)}"
 
 
 def _escape(text: str, more: str = "") -> str:
@@ -294,7 +305,15 @@ def to_sarif(problems: Sequence[Problem], *, version: str = "") -> dict[str, Any
     driver = {
         "name": "luad",
         "version": version,
-        "rules": [{"id": code, "name": CODES.get(code, code)} for code in codes],
+        "rules": [
+            {
+                "id": code,
+                "name": CODES.get(code, code),
+                "fullDescription": {"text": PAGES.get(code, CODES.get(code, code))},
+                "helpUri": url_of(code),
+            }
+            for code in codes
+        ],
     }
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -313,12 +332,20 @@ def _sarif_result(problem: Problem) -> dict[str, Any]:
             "endColumn": problem.end_column or problem.column + 1,
         }
     text = f"{problem.message} ({problem.help})" if problem.help else problem.message
-    return {
+    found: dict[str, Any] = {
         "ruleId": problem.code,
         "level": problem.severity.value,
         "message": {"text": text},
         "locations": [{"physicalLocation": physical}],
+        "properties": {"fixable": problem.fix is not None, "url": url_of(problem.code)},
     }
+    if problem.fix is not None:
+        first, end, content = problem.fix
+        region = {"startLine": problem.line, "startColumn": first, "endColumn": end}
+        change = {"deletedRegion": region, "insertedContent": {"text": content}}
+        artifact = {"artifactLocation": {"uri": problem.path}, "replacements": [change]}
+        found["fixes"] = [{"artifactChanges": [artifact]}]
+    return found
 
 
 def render_sarif(problems: Sequence[Problem], *, version: str = "") -> str:

@@ -46,6 +46,7 @@ LU102 unknown key `timout`
 4 | schedule:
   |
   = help: did you mean `timeout`?
+  = more: luad help LU102; luad check --fix mends it
 
 LU004 cron expression must be quoted
  --> jobs.d/sync.yaml:6:15
@@ -56,15 +57,16 @@ LU004 cron expression must be quoted
 7 |   timezone: Europe/London
   |
   = help: write  expression: "*/15 * * * *"
+  = more: luad help LU004; luad check --fix mends it
 """
     )
 
 
 def test_the_concise_form_is_a_line_each() -> None:
     assert render_concise(problems_of(FILE)) == (
-        "jobs.d/sync.yaml:3:1: LU102 unknown key `timout` (did you mean `timeout`?)\n"
+        "jobs.d/sync.yaml:3:1: LU102 unknown key `timout` (did you mean `timeout`?) [fix]\n"
         "jobs.d/sync.yaml:6:15: LU004 cron expression must be quoted"
-        ' (write  expression: "*/15 * * * *")\n'
+        ' (write  expression: "*/15 * * * *") [fix]\n'
     )
 
 
@@ -95,7 +97,8 @@ def test_the_json_form_has_ruffs_keys() -> None:
                 }
             ],
         },
-        "url": None,
+        "fixable": True,
+        "url": "https://github.com/luad/luad/blob/main/docs/reference/problems.md#lu102",
     }
     assert second["fix"]["edits"][0]["content"] == '"*/15 * * * *"'
 
@@ -103,7 +106,7 @@ def test_the_json_form_has_ruffs_keys() -> None:
 def test_the_github_form_escapes_what_would_end_it() -> None:
     problem = Problem("a,b:c.yaml", 2, 3, "LU001", "50 %\nwrong", end_line=2, end_column=5)
     assert render_github([problem]) == (
-        "::error file=a%2Cb%3Ac.yaml,line=2,col=3,title=LU001,endColumn=4::50 %25%0Awrong\n"
+        "::error file=a%2Cb%3Ac.yaml,line=2,col=3,title=LU001,endColumn=4::50 %25%0Awrong%0Amend it by hand; https://github.com/luad/luad/blob/main/docs/reference/problems.md#lu001\n"
     )
 
 
@@ -139,7 +142,10 @@ def test_nothing_of_a_file_reaches_the_terminal_as_a_control_character() -> None
 def test_a_problem_of_the_whole_file_has_no_excerpt() -> None:
     problem = Problem("a.yaml", 0, 0, "LU007", "too big")
     assert with_excerpts([problem], b"x") == (problem,)
-    assert render_full([problem]) == "LU007 too big\n --> a.yaml\n"
+    assert (
+        render_full([problem])
+        == "LU007 too big\n --> a.yaml\n  = more: luad help LU007; mend it by hand\n"
+    )
 
 
 def test_every_code_that_is_used_has_a_name() -> None:
