@@ -98,6 +98,18 @@ async def test_the_settings_say_which_handlers(api: Any, daemon: Any, tmp_path: 
     assert "reports.*" in answer.json["hint"]
 
 
+async def test_a_handler_file_with_a_reserved_name_is_refused_with_the_new_name(
+    api: Any, daemon: Any, tmp_path: Any
+) -> None:
+    (tmp_path / "email.py").write_text("def send(job): pass\n")
+    daemon.dynamic = type(daemon.dynamic)(("handlers/*", "email:*"), tmp_path)
+    answer = await api.post("/v1/jobs", {"handler": "email:send", "in": "1h"})
+    assert (answer.status, answer.json["code"]) == (422, "validation")
+    [error] = answer.json["errors"]
+    assert (error["pointer"], error["code"]) == ("#/handler", "LU310")
+    assert error["hint"] == f"rename it to {tmp_path}/email_jobs.py"
+
+
 async def test_a_key_grants_once(api: Any) -> None:
     key = {"idempotency-key": '"T-812"'}
     first = await api.post("/v1/jobs", {**HANDLER, "in": "1h"}, **key)
