@@ -27,6 +27,7 @@ from luad.api import (
     routes_jobs,
     routes_logs,
     routes_metadata,
+    routes_revisions,
     routes_runs,
     routes_users,
 )
@@ -56,6 +57,7 @@ _ROUTES: Final = (
     *routes_batch.ROUTES,  # its path would be a job's name otherwise
     *routes_jobs.ROUTES,
     *routes_create.ROUTES,
+    *routes_revisions.ROUTES,
     *routes_metadata.ROUTES,
     *routes_explain.ROUTES,
     *routes_users.ROUTES,

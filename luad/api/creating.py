@@ -1,4 +1,4 @@
-"""Limits for making jobs: how often a job may run, and how many jobs a token may make over TCP.
+"""What may be made: which handlers, for which users, how often due, and how many by one token over TCP.
 
 Rule: judges and refuses; the engine is not asked.
 """
@@ -9,15 +9,19 @@ from collections import deque
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from luad.api.problems import ApiError, echo
+from luad.api.problems import ApiError, close_to, did_you_mean, echo
 from luad.core.gaps import least_gap_ms
 from luad.core.model import MINUTE, SECOND
 from luad.errors import ValidationError
 
 if TYPE_CHECKING:
-    from luad.api.service import DynamicRules, Service
-    from luad.core.model import Instant, Schedule
+    from collections.abc import Sequence
 
+    from luad.api.context import Context
+    from luad.api.service import DynamicRules, Service
+    from luad.core.model import Instant, Job, Schedule
+
+_MOST_LISTED: Final = 10
 _MOST_TOKENS: Final = 1_000
 
 
@@ -73,3 +77,38 @@ def is_too_fast(rules: DynamicRules, schedule: Schedule) -> bool:
 
 def _text(duration_ms: int) -> str:
     return f"{duration_ms / SECOND:g} s"
+
+
+def check_job(context: Context, job: Job, *, has_new_handler: bool = True) -> None:
+    """Refuse a handler that may not be named or is not there, and a user whom nobody knows."""
+    rules = context.service.dynamic
+    if (file := rules.reserved(job.handler)) is not None:
+        hint = f"rename it to {file.new_path}"
+        item = {"pointer": "#/handler", "code": "LU310", "detail": file.message, "hint": hint}
+        raise ValidationError(file.message, hint=hint, errors=(item,))
+    if not rules.allows(job.handler):
+        allowed = ", ".join(rules.handlers)
+        slip = did_you_mean(rules.handlers_like(job.handler))
+        raise ApiError(
+            "handler_not_allowed",
+            f"jobs made at run time may not name the handler {echo(job.handler)}",
+            hint=f"{slip}{'  ' if slip else ''}allowed are: {allowed}; "
+            "more by dynamic.handlers in luad.yaml",
+        )
+    if has_new_handler and (there := rules.missing_function(job.handler)) is not None:
+        module, _, function = job.handler.partition(":")
+        hint = did_you_mean(close_to(function, there)) or _list_of(module, there)
+        detail = f"{echo(module)} has no function {echo(function)}"
+        item = {"pointer": "#/handler", "code": "LU301", "detail": detail, "hint": hint}
+        raise ValidationError(detail, hint=hint, errors=(item,))
+    if job.user is not None and context.service.people.get(job.user) is None:
+        known = close_to(job.user, [each.id for each in context.service.people.all()])
+        hint = did_you_mean(known) or f"add users.d/{job.user}.yaml, or luad users add {job.user}"
+        detail = f"there is no user {echo(job.user)}"
+        item = {"pointer": "#/user", "code": "LU404", "detail": detail, "hint": hint}
+        raise ValidationError(detail, hint=hint, errors=(item,))
+
+
+def _list_of(module: str, functions: Sequence[str]) -> str:
+    some = ", ".join(functions[:_MOST_LISTED])
+    return f"it has {some}" if some else f"write it into handlers/{module.replace('.', '/')}.py"

@@ -63,6 +63,7 @@ OPERATIONS: Final = (
     Op("put", "/v1/jobs/{job}/metadata", "Replace them", body="Object", headers=_SAME),
     Op("get", "/v1/jobs/{job}/runs", "Its history", _RUNS),
     Op("get", "/v1/jobs/{job}/revisions", "The definitions it has had"),
+    Op("post", "/v1/jobs/{job}/restore", "Give it an earlier one", body="Restore", headers=_SAME),
     Op("get", "/v1/jobs/{job}/next", "When it is due", ("n", "from")),
     Op("get", "/v1/runs", "The history of all jobs", ("job", *_RUNS)),
     Op("get", "/v1/runs/{run}", "One run"),
@@ -149,7 +150,9 @@ _COMPONENTS: Final[dict[str, Any]] = {
         reason={"type": "string", "maxLength": 500},
         until={"type": ["string", "number"]},
         author={"type": "string", "maxLength": 100},
+        until_change=_FLAG,
     ),
+    "Restore": _object(("revision",), revision={"type": "string"}),
     "Trigger": _object(
         metadata={"type": "object"},
         force=_FLAG,

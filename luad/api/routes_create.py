@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from starlette.routing import Route
 
-from luad.api import afar, views
+from luad.api import afar
 from luad.api.context import context_of, json_response
-from luad.api.creating import check_pace
+from luad.api.creating import check_job, check_pace
 from luad.api.etags import if_match
 from luad.api.gone import find_gone, whole_gone_job
 from luad.api.idempotency import once
 from luad.api.params import read_object, wrong_member
-from luad.api.problems import ApiError, close_to, did_you_mean, echo
+from luad.api.problems import ApiError, echo
 from luad.api.routes_jobs import job_response, whole_job
 from luad.api.routes_metadata import object_of
 from luad.config.bodies import job_from_body
-from luad.config.secrets import shown_definition
 from luad.core.clerk import merge_patch
 from luad.core.events import (
     AnswerKey,
@@ -35,8 +34,7 @@ from luad.core.events import (
     DeleteRequested,
     NewJob,
 )
-from luad.core.model import Creation, Job, Wanted
-from luad.errors import ValidationError
+from luad.core.model import Creation, Wanted
 from luad.wire import format_instant, parse_duration_ms, parse_instant
 
 if TYPE_CHECKING:
@@ -51,7 +49,6 @@ _OWN_KEYS: Final = ("user_id", "in", "activate", "if_exists")
 _IF_EXISTS: Final = ("error", "keep", "replace")
 _LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _NO_NAME: Final = re.compile(r"[^a-z0-9]+")
-_MOST_LISTED: Final = 10
 INACTIVE: Final = "created inactive"
 
 
@@ -212,41 +209,6 @@ def _name_for(handler: Any) -> str:
     return f"{slug}-{''.join(secrets.choice(_LETTERS) for _ in range(6))}"
 
 
-def check_job(context: Context, job: Job, *, has_new_handler: bool = True) -> None:
-    """Refuse a handler that may not be named or is not there, and a user whom nobody knows."""
-    rules = context.service.dynamic
-    if (file := rules.reserved(job.handler)) is not None:
-        hint = f"rename it to {file.new_path}"
-        item = {"pointer": "#/handler", "code": "LU310", "detail": file.message, "hint": hint}
-        raise ValidationError(file.message, hint=hint, errors=(item,))
-    if not rules.allows(job.handler):
-        allowed = ", ".join(rules.handlers)
-        slip = did_you_mean(rules.handlers_like(job.handler))
-        raise ApiError(
-            "handler_not_allowed",
-            f"jobs made at run time may not name the handler {echo(job.handler)}",
-            hint=f"{slip}{'  ' if slip else ''}allowed are: {allowed}; "
-            "more by dynamic.handlers in luad.yaml",
-        )
-    if has_new_handler and (there := rules.missing_function(job.handler)) is not None:
-        module, _, function = job.handler.partition(":")
-        hint = did_you_mean(close_to(function, there)) or _list_of(module, there)
-        detail = f"{echo(module)} has no function {echo(function)}"
-        item = {"pointer": "#/handler", "code": "LU301", "detail": detail, "hint": hint}
-        raise ValidationError(detail, hint=hint, errors=(item,))
-    if job.user is not None and context.service.people.get(job.user) is None:
-        known = close_to(job.user, [each.id for each in context.service.people.all()])
-        hint = did_you_mean(known) or f"add users.d/{job.user}.yaml, or luad users add {job.user}"
-        detail = f"there is no user {echo(job.user)}"
-        item = {"pointer": "#/user", "code": "LU404", "detail": detail, "hint": hint}
-        raise ValidationError(detail, hint=hint, errors=(item,))
-
-
-def _list_of(module: str, functions: Sequence[str]) -> str:
-    some = ", ".join(functions[:_MOST_LISTED])
-    return f"it has {some}" if some else f"write it into handlers/{module.replace('.', '/')}.py"
-
-
 # --- changing and removing ----------------------------------------------------------------------
 
 
@@ -317,27 +279,8 @@ def file_owned(state: JobStateView, hint: str) -> None:
         raise ApiError("file_owned", f"{state.job.name} comes from {place}", hint=hint)
 
 
-async def list_revisions(request: Request) -> Response:
-    """`GET /jobs/{job}/revisions`: the definitions that the job has had, the latest first."""
-    context = context_of(request)
-    state = await context.look_up(request.path_params["job"])
-    revisions = await context.service.store.job_revisions(state.job_id)
-    rows = [
-        {
-            "revision": each.revision,
-            "first_seen_at": views.instant(each.first_seen_at),
-            "last_installed_at": views.instant(each.last_installed_at),
-            "is_current": each.revision == state.job.revision,
-            "definition": shown_definition(each.definition),
-        }
-        for each in revisions
-    ]
-    return json_response({"revisions": rows})
-
-
 ROUTES: Final = (
     Route("/jobs", create_job, methods=["POST"]),
     Route("/jobs/{job}", change_job, methods=["PATCH"]),
     Route("/jobs/{job}", delete_job, methods=["DELETE"]),
-    Route("/jobs/{job}/revisions", list_revisions),
 )

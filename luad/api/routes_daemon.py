@@ -35,6 +35,7 @@ WORK_MS: Final = 100
 
 _MAX_AHEAD_MS: Final = 366 * 10 * DAY
 _DEFAULT_NEXT: Final = 10
+_MOST_SELF_DELETED: Final = 20
 
 
 # --- what fires when ---------------------------------------------------------------------------
@@ -167,6 +168,11 @@ async def show_status(request: Request) -> Response:
         "problems": [*faults, *views.problem_list(service.problems())],
         **service.status(),
     }
+    body["self_deleted"] = [
+        {"job": state.job.name, "reason": state.pause.reason}
+        for state in states
+        if state.pause is not None and state.pause.revision and not state.is_dynamic
+    ][:_MOST_SELF_DELETED]
     body["store"] = {"runs": await _row_count(service.store), **(body.get("store") or {})}
     return json_response(body)
 

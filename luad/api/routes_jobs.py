@@ -31,6 +31,7 @@ from luad.api.params import (
     wrong_parameter,
 )
 from luad.api.problems import ApiError, echo
+from luad.api.revisions import earlier, why_not
 from luad.api.streams import StreamResponse
 from luad.api.summary import summarize
 from luad.config.secrets import shown_definition
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from luad.api.context import Context
     from luad.api.service import JobStateView
+    from luad.core.model import Job
     from luad.store.access import Answer
 
 _FILTERS: Final = (
@@ -266,7 +268,7 @@ async def activate(request: Request) -> Response:
 async def deactivate(request: Request) -> Response:
     """`POST /jobs/{job}/deactivate`: pause; answers with the job."""
     context = context_of(request)
-    body = await read_body(request, ("reason", "until", "author"))
+    body = await read_body(request, ("reason", "until", "author", "until_change"))
     state = await context.need_job(request.path_params["job"])
     event = PauseRequested(
         context.service.new_request_id(),
@@ -274,6 +276,7 @@ async def deactivate(request: Request) -> Response:
         body.text("reason"),
         await _author(request, context, body),
         body.later("until", context.service.clock.now().wall),
+        body.flag("until_change"),
     )
     await context.ask(event)
     return job_response(context, context.find_job(state.job_id))
@@ -295,7 +298,6 @@ async def trigger(request: Request) -> Response:
         afar.keep_metadata(request, context, state.job)
 
     async def work(key: AnswerKey | None) -> Response:
-        _check_revision(context.find_job(state.job_id), body.text("revision"))
         event = TriggerRequested(
             context.service.new_request_id(),
             state.key,
@@ -303,6 +305,7 @@ async def trigger(request: Request) -> Response:
             body.mapping("metadata"),
             body.flag("force"),
             key,
+            await _earlier(context, state.job_id, body.text("revision")),
         )
         run = cast("Run", (await context.ask(event)).value)
         headers = {"location": f"/v1/runs/{run.id}"}
@@ -311,15 +314,19 @@ async def trigger(request: Request) -> Response:
     return await once(request, context, values, work, lambda known: recalled_run(context, known))
 
 
-def _check_revision(state: JobStateView, wanted: str) -> None:
-    """Only what is in force can run: the revisions before it are there to be read."""
+async def _earlier(context: Context, job_id: str, wanted: str) -> Job | None:
+    """Return the definition of an earlier revision that is to be executed; None for what is in force."""
+    state = context.find_job(job_id)
     current = state.job.revision
-    if wanted and wanted != current:
+    if not wanted or wanted == current:
+        return None
+    if not state.is_dynamic:
         raise ApiError(
             "precondition_failed",
-            f"{state.job.name} has the revision {current} in force, not {echo(wanted)}",
+            f"{state.job.name} has the revision {current} in force, not {echo(wanted)}; {why_not(state)}",
             hint="leave `revision` out to run what is in force; earlier ones can only be read",
         )
+    return await earlier(context, state, wanted)
 
 
 def recalled_run(context: Context, known: Answer) -> Response:

@@ -67,6 +67,7 @@ def names_or_tags(session: Session, names: tuple[str, ...], tags: tuple[str, ...
 @click.option("--wait-timeout", metavar="DUR", help="Wait no longer (exit 7)")
 @click.option("--force", is_flag=True, help="Also while another run is open")
 @click.option("-t", "--tag", "tags", multiple=True, help="All jobs with this tag")
+@click.option("--revision", metavar="REV", help="Of a dynamic job: an earlier revision")
 @pass_session
 def run(
     session: Session,
@@ -78,6 +79,7 @@ def run(
     wait_timeout: str | None,
     force: bool,
     tags: tuple[str, ...],
+    revision: str | None,
 ) -> int | None:
     """Run a job now on the daemon, whatever its schedule says; prints the run's id.
 
@@ -90,6 +92,8 @@ def run(
         body["metadata"] = metadata_from(metadata)
     if force:
         body["force"] = True
+    if revision is not None:
+        body["revision"] = revision
     limit = None if wait_timeout is None else parse_duration(wait_timeout)
 
     def start(client: Client, name: str) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def _show(session: Session, answer: Mapping[str, Any], *, is_well: bool) -> None
     for name, text in _fields(session, answer).items():
         if text:
             out.line(f"  {out.paint(f'{name:<12}', 'dim')}  {clean(text)}")
+    for each in answer.get("self_deleted") or ():
+        text = f"{each['job']}: {each['reason']}  (luad resume {each['job']})"
+        out.line(f"  {out.paint('paused      ', 'yellow')}  {clean(text)}")
     for problem in answer.get("problems") or ():
         text = problem if isinstance(problem, str) else _problem_words(problem)
         out.line(f"  {out.paint('problem     ', 'yellow')}  {clean(text)}")

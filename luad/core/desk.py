@@ -34,7 +34,7 @@ from luad.core.model import (
 from luad.core.names import PAUSED_BY_LUAD, is_over
 from luad.core.policy import Start, pauses_after
 from luad.core.schedule import occurrences
-from luad.core.state import Entry, State
+from luad.core.state import Entry, State, lay_over
 from luad.core.timetable import Alarm
 
 
@@ -80,7 +80,12 @@ class Desk:
         run = self._ledger.new_run(
             entry, event.trigger, Occurrence(now, now), now, cause=event.request_id
         )
-        run = self._ledger.claim(entry, replace(run, metadata=event.metadata), start, now)
+        run = replace(run, metadata=event.metadata)
+        earlier = event.earlier
+        if earlier is not None:
+            earlier = replace(earlier, metadata=lay_over(earlier, entry.overlay))
+            run = replace(run, revision=earlier.revision, is_pinned=True)
+        run = self._ledger.claim(entry, run, start, now, job=earlier)
         self._grant(event, run, now)
 
     def _grant(self, event: TriggerRequested | RetryRequested, run: Run, now: Instant) -> None:
@@ -130,7 +135,7 @@ class Desk:
         entry = self._find(event.request_id, event.job_name)
         if entry is None:
             return
-        self._start_pause(entry, Pause(now, event.reason, event.author, event.until))
+        self._start_pause(entry, _asked_for(entry, event, now))
         self._state.out.append(Reply(event.request_id))
 
     def _start_pause(self, entry: Entry, pause: Pause) -> None:
@@ -236,3 +241,8 @@ class Desk:
 def leaves_after_success(state: State, entry: Entry) -> bool:
     """Say whether a job has done what it was made for: its history stays, the job does not."""
     return entry.wanted.is_dynamic and not entry.job.keep and is_over(state, entry)
+
+
+def _asked_for(entry: Entry, event: PauseRequested, now: Instant) -> Pause:
+    revision = entry.job.revision if event.ends_with_revision else ""
+    return Pause(now, event.reason, event.author, event.until, revision)

@@ -75,8 +75,17 @@ class Engine:
 
     # --- the border ---
 
-    def restore(self, stored: Iterable[tuple[StoredJob, Job]], before: Restored, now: Now) -> None:
-        """Take over what the previous daemon left; nothing starts before the first `ConfigLoaded`."""
+    def restore(
+        self,
+        stored: Iterable[tuple[StoredJob, Job]],
+        before: Restored,
+        now: Now,
+        pinned: Mapping[str, Job] | None = None,
+    ) -> None:
+        """Take over what the previous daemon left; nothing starts before the first `ConfigLoaded`.
+
+        *pinned*: by run id, the definitions that open runs execute whatever is in force.
+        """
         assert not self._state.entries, "restore comes first"
         is_behind = before.last_seen is not None and self._clock.is_behind(
             before.last_seen, now.wall
@@ -103,6 +112,7 @@ class Engine:
                 self._state.follow_clock_back(entry, now.wall)
             self._state.add(entry)
         self._state.runs.restore(before.open_runs, self._state.timetable)
+        self._state.runs.pinned.update(pinned or {})
         judge_restored(self._state)
 
     def handle(self, events: Sequence[Event], now: Now) -> list[Effect]:

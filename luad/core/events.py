@@ -91,7 +91,8 @@ class AnswerKey:
 
 @dataclass(frozen=True, slots=True)
 class TriggerRequested:
-    """Run a job now, whatever its schedule says. *metadata* is laid over the job's, once."""
+    """Run a job now, whatever its schedule says. *metadata* is laid over the job's, once. *earlier* is
+    the definition of an earlier revision, to be executed in place of the one in force."""
 
     request_id: str
     job_name: str
@@ -99,6 +100,7 @@ class TriggerRequested:
     metadata: Mapping[str, JSON] | None = None
     force: bool = False  # start even where the overlap policy says no
     key: AnswerKey | None = None
+    earlier: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +123,15 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class PauseRequested:
-    """Stop scheduling a job, until *until* or until it is resumed."""
+    """Stop scheduling a job, until *until* or until it is resumed. *ends_with_revision*: the pause also
+    ends when the job gets another revision."""
 
     request_id: str
     job_name: str
     reason: str = ""
     author: str = ""
     until: Instant | None = None
+    ends_with_revision: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,8 +452,10 @@ class StoredJob:
 @dataclass(frozen=True, slots=True)
 class Restored:
     """Everything that start-up needs from the store. *last_seen*: the latest instant at which the
-    previous daemon is known to have been alive, None on a fresh store."""
+    previous daemon is known to have been alive, None on a fresh store. *pinned*: run id, revision and
+    definition of the open runs that execute a certain revision."""
 
     jobs: tuple[StoredJob, ...] = ()
     open_runs: tuple[Run, ...] = ()
     last_seen: Instant | None = None
+    pinned: tuple[tuple[str, str, str], ...] = ()

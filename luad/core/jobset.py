@@ -131,6 +131,7 @@ class JobSet:
             entry.grid_at = _grid(new.job, now)
             entry.open_skip = entry.earlier_skip = None
         self._state.redeclare(entry, new)
+        self._end_pause_of_revision(entry)
         self._state.touch(entry)
         has_name = entry.standing.holds_name
         record = InstallJob(entry.job_id, new.job, new.origin, now, new.creation, has_name)
@@ -138,6 +139,16 @@ class JobSet:
         self._state.arm(entry)
         if not new.stale:
             alerts.stale(self._state, entry, is_stale=False, now=now)
+
+    def _end_pause_of_revision(self, entry: Entry) -> None:
+        """End a pause that holds for an earlier revision only; nothing of it is made good."""
+        pause = entry.pause
+        if pause is None or pause.revision in {"", entry.job.revision}:
+            return
+        entry.pause = entry.open_skip = entry.earlier_skip = None
+        entry.consecutive_failures = 0
+        self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
+        self._state.log("job.resumed", job=entry.job.name, author=names.PAUSED_BY_LUAD)
 
     def _move(self, entry: Entry, new: Wanted, now: Instant) -> None:
         """Note that an unchanged job stands elsewhere, or that its file broke or was mended."""

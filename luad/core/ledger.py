@@ -10,7 +10,7 @@ from dataclasses import replace
 from luad.core import alerts
 from luad.core.events import ExtendSkip, RecordSkip
 from luad.core.ids import make_id
-from luad.core.model import Instant, Occurrence, Reason, Run, RunState, Skip, Trigger
+from luad.core.model import Instant, Job, Occurrence, Reason, Run, RunState, Skip, Trigger
 from luad.core.policy import ON_TIME_MS, Due, Start, skip_range, when_due
 from luad.core.state import Entry, State
 
@@ -75,13 +75,16 @@ class Ledger:
             is_backlog=is_backlog,
         )
 
-    def claim(self, entry: Entry, run: Run, start: Start, now: Instant) -> Run:
-        """Take *run* in as *start* says, and return it as it stands then."""
+    def claim(
+        self, entry: Entry, run: Run, start: Start, now: Instant, *, job: Job | None = None
+    ) -> Run:
+        """Take *run* in as *start* says, and return it as it stands then. *job* is what it executes,
+        by default what is in force."""
         if start is Start.INSTEAD:
             for other in self._state.runs.of_job(entry.job_id):
                 self._state.runs.cancel(other, Reason.REPLACED, now, self._state.timetable)
         is_behind = start is not Start.NOW and self._state.runs.open_count(entry.job_id) > 0
-        return self._state.runs.claim(run, entry.current, behind_others=is_behind)
+        return self._state.runs.claim(run, job or entry.current, behind_others=is_behind)
 
     def new_run(
         self,

@@ -256,12 +256,16 @@ NO_ALERT: Final = AlertState()
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A job stays installed, its occurrences are skipped. *until* ``None`` means: until resumed."""
+    """A job stays installed, its occurrences are skipped. *until* ``None`` means: until resumed.
+
+    *revision*: the pause also ends when the job gets another revision than this one; empty: it does not.
+    """
 
     at: Instant
     reason: str = ""
     author: str = ""
     until: Instant | None = None
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,3 +459,4 @@ class Run:
     ending: Ending | None = None  # of the last attempt
     retry_of: str | None = None  # run id
     user: str | None = None  # whom the job was for when this was claimed
+    is_pinned: bool = False  # it executes `revision`, whatever is in force when it starts

@@ -45,6 +45,7 @@ class OpenRuns:
         self._of_job: dict[str, dict[str, None]] = {}  # job id -> run ids
         self._blocked: dict[str, list[str]] = {}  # job id -> run ids that wait for another's end
         self._stopping: dict[str, Reason] = {}
+        self.pinned: dict[str, Job] = {}  # by run id: what it executes, whatever is in force
 
     # --- looking ---
 
@@ -73,6 +74,8 @@ class OpenRuns:
     def claim(self, run: Run, job: Job, *, behind_others: bool = False) -> Run:
         """Take *run* in: start it, or let it wait for a slot or for the job's other runs."""
         self.touched[run.job_id] = None
+        if run.is_pinned:
+            self.pinned[run.id] = job
         self._of_job.setdefault(run.job_id, {})[run.id] = None
         if behind_others:
             self._blocked.setdefault(run.job_id, []).append(run.id)
@@ -93,7 +96,7 @@ class OpenRuns:
             self._start(self._runs[run_id], RunEvent.START)
 
     def _start(self, run: Run, event: RunEvent) -> None:
-        job = self._job_in_force(run)
+        job = self._job_of(run)
         assert job is not None, "what waits is cancelled when its job is removed"
         run = replace(run, state=step(run.state, event), revision=job.revision)
         self._save(run)
@@ -137,7 +140,7 @@ class OpenRuns:
                 self._requeue(run)
                 return None
             ending = replace(ending, kind=EndKind.LOST, error=_by_the_stop(ending.error))
-        verdict = after_ending(self._job_in_force(run), run.attempt, ending, stopped_for=reason)
+        verdict = after_ending(self._job_of(run), run.attempt, ending, stopped_for=reason)
         state = step(run.state, verdict.event)
         if verdict.event is RunEvent.RETRY:
             assert verdict.retry_at is not None
@@ -279,7 +282,13 @@ class OpenRuns:
         self._log("run.ended", run, level, **fields)
         self._forget(run)
 
+    def _job_of(self, run: Run) -> Job | None:
+        """Return what *run* executes; None once its job is removed."""
+        job = self._job_in_force(run)
+        return None if job is None else self.pinned.get(run.id, job)
+
     def _forget(self, run: Run) -> None:
+        self.pinned.pop(run.id, None)
         self.touched[run.job_id] = None
         del self._runs[run.id]
         self._stopping.pop(run.id, None)

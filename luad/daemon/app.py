@@ -213,7 +213,11 @@ class Daemon:
                     static.append((stored, job))
                 yield stored, job
 
-        self.engine.restore(jobs(), restored, self.clock.now())
+        pinned = {
+            run_id: job_from_store(definition, revision)
+            for run_id, revision, definition in restored.pinned
+        }
+        self.engine.restore(jobs(), restored, self.clock.now(), pinned)
         self._catalogue.seed(static)
         self._mistakes.note_fast_jobs(self.dynamic)
         return restored

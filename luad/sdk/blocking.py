@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from luad.sdk.people import Part
-    from luad.sdk.values import Cron, Delivery, Every, Once, Retry, Run, SentMessage
+    from luad.sdk.values import Cron, Delivery, Every, Once, Retry, Revision, Run, SentMessage
 
 
 class Job(JobCore):
@@ -46,9 +46,18 @@ class Job(JobCore):
         """Leave nothing but *mapping*."""
         run(self._write_metadata("PUT", mapping))
 
-    def trigger(self, *, metadata: Mapping[str, Any] | None = None, force: bool = False) -> Run:
-        """Run it now, whatever its schedule says; *metadata* are laid over its own for that run."""
-        return run(self._trigger(metadata, force=force))
+    def trigger(
+        self,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        force: bool = False,
+        revision: str | None = None,
+    ) -> Run:
+        """Run it now, whatever its schedule says; *metadata* are laid over its own for that run.
+
+        With *revision* a dynamic job executes that earlier revision.
+        """
+        return run(self._trigger(metadata, revision, force=force))
 
     def pause(
         self, *, reason: str | None = None, until: datetime | timedelta | str | None = None
@@ -66,13 +75,29 @@ class Job(JobCore):
     activate = resume
 
     def delete(self) -> None:
-        """Remove it. A run in progress, also the one that asks, ends normally. Raises `FileOwned` for
-        a job that is declared in a file."""
+        """Remove it. A run in progress, also the one that asks, ends normally.
+
+        A job of a file that deletes itself in a run is paused until its file changes. Anything else
+        that a file declares raises `FileOwned`.
+        """
         run(self._delete())
 
-    def runs(self, *, limit: int = 50, status: str | None = None) -> list[Run]:
-        """Its history, newest first; *status* may be several, joined by commas."""
-        return run(self._runs(limit, status))
+    def runs(self, limit: int = 50, offset: int = 0, *, status: str | None = None) -> list[Run]:
+        """Its history, newest first, without the first *offset*; *status* may be several, joined by
+        commas."""
+        return run(self._runs(limit, offset, status))
+
+    def revisions(self) -> list[Revision]:
+        """The definitions that it has had, the latest first."""
+        return run(self._revisions())
+
+    def restore(self, revision: Revision | str) -> Job:
+        """Give it the definition of an earlier revision; only a job that was made at run time.
+
+        Raises `FileOwned` for a job of a file, and `NotFound` for a revision that it never had.
+        """
+        run(self._restore(revision))
+        return self
 
 
 class User(UserCore):

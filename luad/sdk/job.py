@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from luad.sdk.link import Steps
     from luad.sdk.people import User
-    from luad.sdk.values import Run
+    from luad.sdk.values import Revision, Run
 
     J = TypeVar("J", bound="JobCore")
 
@@ -259,10 +259,14 @@ class JobCore:
         ask = Ask(method, f"{self._path}/metadata", body, headers={"Content-Type": kind})
         self.metadata = freeze((yield ask))
 
-    def _trigger(self, metadata: Mapping[str, Any] | None, *, force: bool) -> Steps[Run]:
+    def _trigger(
+        self, metadata: Mapping[str, Any] | None, revision: str | None, *, force: bool
+    ) -> Steps[Run]:
         from luad.sdk.values import Run  # noqa: PLC0415 - only whoever asks pays
 
         body: dict[str, Any] = {"force": force}
+        if revision is not None:
+            body["revision"] = revision
         if metadata is not None:
             from luad.sdk.create import json_object  # noqa: PLC0415 - as above
 
@@ -281,12 +285,40 @@ class JobCore:
         self._take((yield Ask("POST", f"{self._path}/activate", {"catch_up": catch_up})))
 
     def _delete(self) -> Steps[None]:
-        yield Ask("DELETE", self._path)
+        from luad.sdk.errors import FileOwned  # noqa: PLC0415 - only whoever asks pays
 
-    def _runs(self, limit: int, status: str | None) -> Steps[list[Run]]:
+        try:
+            yield Ask("DELETE", self._path)
+        except FileOwned:
+            own = _current
+            if own is None or not own.run_id or own.id != self.id:
+                raise
+        else:
+            return
+        reason = f"deleted itself in {own.run_id}; the file still declares it"
+        body = {"reason": reason, "until_change": True}
+        yield Ask("POST", f"{self._path}/deactivate", body)
+        own.log.warning(
+            "a file declares %s, so it is paused, not deleted: it goes on when the file changes. "
+            "Delete the file, or luad resume %s",
+            self.name,
+            self.name,
+        )
+
+    def _revisions(self) -> Steps[list[Revision]]:
+        from luad.sdk.values import Revision  # noqa: PLC0415 - only whoever asks pays
+
+        answer = yield Ask("GET", f"{self._path}/revisions")
+        return [Revision(each) for each in answer["revisions"]]
+
+    def _restore(self, revision: Any) -> Steps[None]:
+        wanted = getattr(revision, "revision", revision)
+        self._take((yield Ask("POST", f"{self._path}/restore", {"revision": wanted})))
+
+    def _runs(self, limit: int, offset: int, status: str | None) -> Steps[list[Run]]:
         from luad.sdk.values import Run  # noqa: PLC0415 - only whoever asks pays
 
-        query = {"limit": limit, "status": status}
+        query = {"limit": limit, "offset": offset or None, "status": status}
         answer = yield Ask("GET", f"{self._path}/runs", query=query)
         return [Run(each) for each in answer["runs"]]
 
@@ -337,10 +369,17 @@ class Job(JobCore):
 
     @awaited("job.trigger")
     async def trigger(
-        self, *, metadata: Mapping[str, Any] | None = None, force: bool = False
+        self,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        force: bool = False,
+        revision: str | None = None,
     ) -> Run:
-        """Run it now, whatever its schedule says; *metadata* are laid over its own for that run."""
-        return await run_async(self._trigger(metadata, force=force))
+        """Run it now, whatever its schedule says; *metadata* are laid over its own for that run.
+
+        With *revision* a dynamic job executes that earlier revision.
+        """
+        return await run_async(self._trigger(metadata, revision, force=force))
 
     @awaited("job.pause", "deactivate")
     async def pause(
@@ -361,14 +400,34 @@ class Job(JobCore):
 
     @awaited("job.delete")
     async def delete(self) -> None:
-        """Remove it. A run in progress, also the one that asks, ends normally. Raises `FileOwned` for
-        a job that is declared in a file."""
+        """Remove it. A run in progress, also the one that asks, ends normally.
+
+        A job of a file that deletes itself in a run is paused until its file changes. Anything else
+        that a file declares raises `FileOwned`.
+        """
         await run_async(self._delete())
 
     @awaited("job.runs")
-    async def runs(self, *, limit: int = 50, status: str | None = None) -> list[Run]:
-        """Its history, newest first; *status* may be several, joined by commas."""
-        return await run_async(self._runs(limit, status))
+    async def runs(
+        self, limit: int = 50, offset: int = 0, *, status: str | None = None
+    ) -> list[Run]:
+        """Its history, newest first, without the first *offset*; *status* may be several, joined by
+        commas."""
+        return await run_async(self._runs(limit, offset, status))
+
+    @awaited("job.revisions")
+    async def revisions(self) -> list[Revision]:
+        """The definitions that it has had, the latest first."""
+        return await run_async(self._revisions())
+
+    @awaited("job.restore")
+    async def restore(self, revision: Revision | str) -> Job:
+        """Give it the definition of an earlier revision; only a job that was made at run time.
+
+        Raises `FileOwned` for a job of a file, and `NotFound` for a revision that it never had.
+        """
+        await run_async(self._restore(revision))
+        return self
 
 
 _current: JobCore | None = None

@@ -5,7 +5,7 @@ Room rule: values that become JSON, and JSON that becomes values; asks for nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -253,6 +253,31 @@ class Profile:
     full_name: str
     emails: tuple[str, ...]
     phones: tuple[str, ...]
+
+
+class Revision:
+    """One definition that a job has had.
+
+    *revision* (its name), *first_seen_at* and *last_installed_at* (texts, RFC 3339), *is_current*,
+    *definition* (as in a job file), and *difference*: what is declared differently now, as a list of
+    objects with ``key``, ``then`` and ``now``.
+    """
+
+    def __init__(self, view: Mapping[str, Any]) -> None:
+        self._view = view
+        self.revision: str = view["revision"]
+        self.first_seen_at: str = view["first_seen_at"]
+        self.last_installed_at: str = view["last_installed_at"]
+        self.is_current: bool = view["is_current"]
+        self.definition: Mapping[str, Any] = view["definition"]
+        self.difference: Sequence[Mapping[str, Any]] = view.get("difference", ())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the revision as the API shows it."""
+        return dict(self._view)
+
+    def __repr__(self) -> str:
+        return f"<Revision {self.revision}{' (current)' if self.is_current else ''}>"
 
 
 class Run:

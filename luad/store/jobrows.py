@@ -39,6 +39,7 @@ COLUMNS: Final = (
     jobs.c.paused_until,
     jobs.c.pause_reason,
     jobs.c.pause_author,
+    jobs.c.pause_revision,
     jobs.c.created_at,
     jobs.c.created_by,
     jobs.c.created_by_run,
@@ -113,6 +114,7 @@ def progress_row(record: SaveProgress) -> dict[str, Any]:
         "paused_until": None if pause is None else to_int_or_none(pause.until),
         "pause_reason": None if pause is None else to_text(pause.reason),
         "pause_author": None if pause is None else to_text(pause.author),
+        "pause_revision": None if pause is None else to_text(pause.revision),
         "overlay_json": _overlay_json(record.overlay),
         "alert_json": _alert_json(record.alert),
         "consecutive_stops": to_int(record.consecutive_stops) or None,
@@ -178,6 +180,7 @@ def read_job(row: Iterable[Any]) -> StoredJob:
         paused_until,
         pause_reason,
         pause_author,
+        pause_revision,
         created_at,
         created_by,
         created_by_run,
@@ -191,7 +194,7 @@ def read_job(row: Iterable[Any]) -> StoredJob:
     ) = row
     pause = None
     if paused_at is not None:
-        pause = Pause(paused_at, pause_reason, pause_author, paused_until)
+        pause = Pause(paused_at, pause_reason, pause_author, paused_until, pause_revision or "")
     progress = SaveProgress(
         job_id,
         grid_at,

@@ -57,6 +57,14 @@ _failed_to_send: Final = (
 
 _installed: Final = select(*jobrows.COLUMNS).order_by(jobs.c.name)
 _waiting: Final = select(runs).where(runs.c.state.in_(_OPEN)).order_by(runs.c.claimed_at, runs.c.id)
+_pinned: Final = (
+    select(runs.c.id, revisions.c.revision, revisions.c.definition_json)
+    .join(
+        revisions,
+        and_(revisions.c.job_id == runs.c.job_id, revisions.c.revision == runs.c.revision),
+    )
+    .where(runs.c.state.in_(_OPEN), runs.c.is_pinned)
+)
 _last_seen: Final = select(meta.c.value).where(meta.c.key == "last_seen")
 
 
@@ -65,10 +73,13 @@ def restored(connection: Connection) -> Restored:
     installed = connection.execute(_installed)
     waiting = connection.execute(_waiting)
     seen = connection.execute(_last_seen).scalar()
+    open_runs = tuple(read_run(row).run for row in waiting)
+    is_any_pinned = any(run.is_pinned for run in open_runs)
     return Restored(
         jobs=tuple(map(jobrows.read_job, installed)),
-        open_runs=tuple(read_run(row).run for row in waiting),
+        open_runs=open_runs,
         last_seen=None if seen is None else int(seen),
+        pinned=tuple(map(tuple, connection.execute(_pinned))) if is_any_pinned else (),
     )
 
 

@@ -67,6 +67,7 @@ jobs: Final = Table(
     Column("over_at", BigInteger),
     Column("displaced_at", BigInteger),
     Column("displaced_reason", Text),
+    Column("pause_revision", Text),
     # of its failures in a row: the runs that a stop of the daemon had to end; NULL when there are none
     Column("consecutive_stops", BigInteger),
     PrimaryKeyConstraint("job_id", name="jobs_pk"),
@@ -138,6 +139,7 @@ runs: Final = Table(
     Column("is_retryable", Boolean(create_constraint=False)),
     Column("left_processes", BigInteger),
     Column("left_tasks", BigInteger),
+    Column("is_pinned", Boolean(create_constraint=False)),
     PrimaryKeyConstraint("id", name="runs_pk"),
     # The instant comes first: the claims of one moment then lie on one page, not on one for each job.
     Index("runs_claim", "occurrence", "job_id", unique=True),

@@ -124,6 +124,7 @@ def claim_row(run: Run) -> dict[str, Any]:
         "metadata_json": None if run.metadata is None else to_json(run.metadata),
         "retry_of": to_text_or_none(run.retry_of),
         "user_id": to_text_or_none(run.user),
+        "is_pinned": run.is_pinned or None,
         **_changing(run),
     }
 
@@ -261,6 +262,7 @@ def read_run(row: Row[Any]) -> RunRow:
         ending=_read_ending(row),
         retry_of=row.retry_of,
         user=row.user_id,
+        is_pinned=bool(row.is_pinned),
     )
     if row.skip_count is None:
         return RunRow(run)
