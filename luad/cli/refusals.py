@@ -58,7 +58,8 @@ def refusals(session: Session, chosen: Settings) -> Iterator[Finding]:
 def _state_folder(session: Session, chosen: Settings) -> Path:
     """Return the state folder of the daemon that runs, else of the settings, else the service's."""
     with suppress(LuadError):
-        return Path(session.client(timeout=5, is_quiet=True).get("/status")["state_dir"])
+        if folder := session.client(timeout=5, is_quiet=True).get("/status").get("state_dir"):
+            return Path(folder)
     system = Path(SYSTEM_STATE)
     if not _is_there(chosen.state_dir / DATABASE) and _is_there(system / DATABASE):
         return system
