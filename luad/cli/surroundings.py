@@ -77,7 +77,7 @@ def surroundings(session: Session, chosen: Settings, job: Job) -> Surroundings:
         names = (environ.keys() | passed.keys()) - own - _OF_SHELLS
         differing = sorted(name for name in names if environ.get(name) != passed.get(name))
     has_moved = False
-    if pid is not None and folder == Path.cwd():  # no setting names another directory
+    if pid is not None and chosen.working_directory is None:  # the daemon decides
         with suppress(OSError):
             there = Path("/proc", str(pid), "cwd").readlink()
             has_moved = there.is_dir() and not there.samefile(folder)

@@ -16,6 +16,9 @@ SETTINGS: Final = """\
 
 # The zone of schedules that name none.
 timezone: UTC
+
+# The directory in which runs start: the folder of this file.
+working_directory: .
 """
 
 HELLO_JOB: Final = f"""\

@@ -81,6 +81,7 @@ class Settings:
     state_dir: Path = Path(".luad")
     socket: Path = Path(".luad/luad.sock")
     handlers_path: Path = Path("handlers")
+    working_directory: Path | None = None
     timezone: str = "UTC"
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
@@ -301,6 +302,7 @@ _KEYS: Final = (
     _Key("state_dir", Path),
     _Key("socket", Path),
     _Key("handlers_path", Path),
+    _Key("working_directory", Path),
     _Key("timezone", _zone),
     _Key("log_format", _choice(*get_args(LogFormat))),
     _Key("log_level", _choice(*get_args(LogLevel))),
@@ -338,7 +340,7 @@ _KEYS: Final = (
     _Key("strict", _flag),
 )
 _PATHS: Final = (
-    "jobs", "users", "state_dir", "socket", "handlers_path", "tls_certificate", "tls_key"
+    "jobs", "users", "state_dir", "socket", "handlers_path", "working_directory", "tls_certificate", "tls_key"
 )  # fmt: skip
 _GROUPS: Final = ("log", "retention", "tls", "dynamic", "alert", "webhooks")
 
@@ -390,6 +392,5 @@ def check_settings(file: SettingsFile) -> tuple[dict[str, Any], tuple[Problem, .
 
 
 def working_directory(settings: Settings) -> Path:
-    """Return the directory in which runs start: the one in which the process of luad was started."""
-    del settings  # it says nothing about this
-    return Path.cwd()
+    """Return the directory in which runs start: by default the one in which luad was started."""
+    return (settings.working_directory or Path.cwd()).absolute()

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from luad.config.settings import SettingsError
+from luad.config.settings import SettingsError, working_directory
 from luad.trust import CodeTree, folder_problem, forget_accounts, path_problem
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ _STATE: Final = ("luad.db", "luad.db-wal", "luad.db-shm", "code-cache")
 
 
 def check_places(settings: Settings) -> None:
-    """Raise `SettingsError` for the first place that others may write to."""
+    """Raise `SettingsError` for the first place that others may write to, or that is not there."""
+    folder = working_directory(settings)
+    if not folder.is_dir():
+        raise SettingsError(
+            f"working_directory {folder} is not a folder", hint=f"run: mkdir -p {folder}"
+        )
     for what, problem in Places(settings).found():
         raise SettingsError(
             f"{what} cannot be trusted: {problem.message}",

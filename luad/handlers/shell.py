@@ -4,7 +4,7 @@
 
     command        a text, run by ``/bin/sh -c``; or a list, run as it is, without a shell.
                    ``SHELL`` in the job's ``env`` (or in ``env`` here) names another shell
-    cwd            the folder to run in (default: the run's own)
+    cwd            the folder to run in; ``~`` is the home folder (default: the run's own)
     env            names and values, added to the environment
     ok_exit_codes  exit codes that mean success (default: ``[0]``)
 
@@ -91,7 +91,7 @@ def run(job: Job) -> dict[str, Any]:
     own = asked.mapping("env")
     command = _command(asked, own.get("SHELL") or os.environ.get("LUAD_SHELL") or "/bin/sh")
     accepted = _ok_exit_codes(asked)
-    cwd = asked.text("cwd") if "cwd" in asked else None
+    cwd = str(Path(asked.text("cwd")).expanduser()) if "cwd" in asked else None
     if cwd is not None and not Path(cwd).is_dir():
         asked.fail("cwd", f"{cwd} is not a folder")
     environ = {**os.environ, **own}

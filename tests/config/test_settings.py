@@ -57,6 +57,7 @@ def test_every_key_of_the_file_arrives() -> None:
         {},
         file(
             "jobs: [jobs.d, /srv/more]\nstate_dir: state\nsocket: run/l.sock\nhandlers_path: h\n"
+            "working_directory: .\n"
             "timezone: Europe/London\nlog: {format: json, level: debug}\nmax_concurrent_runs: 7\n"
             "kill_grace: 1\ndrain: 1m\nretention: {history: 1d, runs_per_job: 5, logs: 2d}\n"
             "rescan: 1m\nsettle: 0.5\npass_env: [HOME, A_*]\nmax_file_size: 2M\nmax_jobs: 9\n"
@@ -73,6 +74,7 @@ def test_every_key_of_the_file_arrives() -> None:
         state_dir=Path("/etc/luad/state"),
         socket=Path("/etc/luad/run/l.sock"),
         handlers_path=Path("/etc/luad/h"),
+        working_directory=Path("/etc/luad"),
         timezone="Europe/London",
         log_format="json",
         log_level="debug",
@@ -117,7 +119,7 @@ def test_the_defaults_in_the_schema_are_those_of_the_model() -> None:
         for key, each in properties.items()
         if key
         not in {"jobs", "users", "state_dir", "socket", "handlers_path", "log", "retention"}
-        | {"pass_env", "listen"}
+        | {"pass_env", "listen", "working_directory"}
     ).replace("False", "false")
     kept = properties["retention"]["properties"]
     text += (

@@ -267,5 +267,6 @@ def test_the_shell_that_luad_was_started_with_runs_no_command(
 
 def test_a_job_that_names_a_shell_is_told_from_a_daemon_that_has_one() -> None:
     job = Declared("a", "m:f", Interval(1000), env=(("SHELL", "/bin/bash"),))
-    assert own_environment(job) == {"SHELL": "/bin/bash", "LUAD_SHELL": "/bin/bash"}
-    assert own_environment(Declared("a", "m:f", Interval(1000))) == {}
+    plain = own_environment(Declared("a", "m:f", Interval(1000)))
+    assert own_environment(job) == {**plain, "SHELL": "/bin/bash", "LUAD_SHELL": "/bin/bash"}
+    assert "LUAD_SHELL" not in plain

@@ -40,3 +40,21 @@ def test_a_trial_says_that_the_daemon_has_another_path_and_runs_where_it_runs(
     assert "the running daemon has another value of: PATH" in tried.stderr
     assert os.getcwd() in tried.stdout.splitlines(), "where the daemon was started"  # noqa: PTH109 - a str
     assert json.dumps({"exit_code": 0}) in tried.stdout
+
+
+def test_runs_start_in_the_working_directory_of_the_settings(tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    daemon = LiveDaemon(tmp_path, env={"LUAD_WORKING_DIRECTORY": str(folder)})
+    daemon.write_job("tool", JOB.replace("; only-mine", ""))
+    with daemon:
+        daemon.luad("run", "tool", "--wait")
+        assert str(folder) in daemon.luad("logs", "tool").stdout
+        daemon.env["LUAD_JOBS"] = str(daemon.jobs)
+        tried = daemon.luad("test", "tool", check=False)
+    assert str(folder) in tried.stdout.splitlines(), tried.stderr
+    folder.rmdir()
+    daemon.complaints = tmp_path / "complaints"
+    daemon.start(wait=False)
+    assert daemon.process.wait(60) == 78
+    assert f"working_directory {folder} is not a folder" in daemon.complaints.read_text()
