@@ -97,6 +97,7 @@ class _Loading:
     def take(self, document: Document) -> None:
         """Add the job of *document*, or its problems."""
         mistakes: list[Mistake] = []
+        self.problems.extend(document.warnings)
         if document.problems or not self._obeys(document.value):
             marks = read_marks(document) if document.is_complete else NO_MARKS
             foreign = foreign_value(document.value) if document.is_complete else None

@@ -99,6 +99,7 @@ class _Loading:
     def take(self, document: Document) -> None:
         """Add the person of *document*, or the problems."""
         mistakes: list[Mistake] = []
+        self.problems.extend(document.warnings)
         if document.is_complete:
             self.secrets.update(_secrets(document.value))
         if document.problems or not obeys("users")(document.value):

@@ -47,7 +47,7 @@ def read_settings(path: str, data: bytes) -> tuple[dict[str, Any], tuple[Problem
 
 
 def _problems_of(document: Document) -> list[Problem]:
-    problems = list(document.problems)
+    problems = [*document.problems, *document.warnings]
     if not document.is_complete:
         return problems
     if obeys("luad")(document.value):

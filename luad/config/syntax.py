@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from luad.config.text import Source
@@ -90,7 +91,7 @@ def syntax_problem(source: Source, error: Exception) -> Problem:
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     if start and ("scanning an alias" in context or "scanning an anchor" in context):
         return alias_problem(source, start.line + 1, start.column + 1)
-    found = unquoted_expression(source, line, column)
+    found = _directive_problem(source, line) or unquoted_expression(source, line, column)
     if found is not None:
         return found
     if complaint == "found unexpected end of stream" and start:
@@ -104,6 +105,8 @@ def syntax_problem(source: Source, error: Exception) -> Problem:
         message, help_text = _BY_PLACE[complaint](before, char)
     else:
         message, help_text = _WORDS.get(complaint, (complaint, ""))
+    if complaint == "did not find expected <document start>" and _follows_directive(source, line):
+        message, help_text = "a line `---` is missing", "write it below the %YAML line"
     if start and start.line + 1 < line and complaint.startswith("did not find expected '"):
         message += f" (the list or mapping starts at line {start.line + 1})"
     return _problem(source, line, column, message, help_text)
@@ -162,6 +165,49 @@ _BY_PLACE: Final[dict[str, Callable[[str, str], tuple[str, str]]]] = {
     "did not find expected key": _no_key,
     "did not find expected node content": _no_value,
 }
+
+
+def _follows_directive(source: Source, line: int) -> bool:
+    above = [source.line(each).strip() for each in range(max(1, line - 5), line)]
+    written = [each for each in above if each and not each.startswith("#")]
+    return bool(written) and written[-1].startswith("%")
+
+
+_VERSION: Final = re.compile(r"%YAML[ \t]+([0-9]+\.[0-9]+)[ \t]*(?:#.*)?")
+
+
+def _directive_problem(source: Source, line: int) -> Problem | None:
+    """Return what is wrong with a line that begins with `%`; None for what libyaml says better."""
+    text = source.line(line).rstrip() if line else ""
+    if not text.startswith("%"):
+        return None
+    name = text.split(maxsplit=1)[0]
+    rest = text[len(name) :].strip()
+    column = text.find(rest, len(name)) + 1 if rest else 1
+    if found := _VERSION.fullmatch(text):
+        if any(source.line(each).startswith("%YAML") for each in range(max(1, line - 1), line)):
+            return None  # a second one
+        return version_problem(source, line, found[1])
+    if name == "%YAML":
+        what = (
+            f"`{rest}` is not a version of YAML"
+            if rest
+            else "the `%YAML` line does not have a version"
+        )
+        return _problem(source, line, column, what, "write  %YAML 1.2  or delete the line")
+    if name == "%TAG":
+        message = "tags are not used in luad's files"
+        return replace(_problem(source, line, 1, message, "remove the %TAG line"), code="LU003")
+    message = f"`{name[:40]}` is not a directive of YAML"
+    hint = "write  %YAML 1.2  or delete the line"
+    return _problem(source, line, 1, message, f"{hint}; quote a text that begins with `%`")
+
+
+def version_problem(source: Source, line: int, version: str) -> Problem:
+    """Return what is to be said of a `%YAML` line that asks for another version than 1.2."""
+    column = source.line(line).find(version) + 1
+    message = f"the file asks for YAML {version}, and luad reads YAML 1.2"
+    return _problem(source, line, column, message, "write  %YAML 1.2  or delete the line")
 
 
 def alias_problem(source: Source, line: int, column: int) -> Problem:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import Any, Final
 
@@ -28,10 +28,15 @@ from yaml.events import (
 )
 
 from luad.config.fix import apply_fixes
-from luad.config.syntax import alias_problem, syntax_problem, unquoted_expression
+from luad.config.syntax import (
+    alias_problem,
+    syntax_problem,
+    unquoted_expression,
+    version_problem,
+)
 from luad.config.text import Source, check_text, one_line
 from luad.core.model import JSON
-from luad.errors import Problem
+from luad.errors import Problem, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Document:
     first_line: int = 1
     last_line: int = 1
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     is_complete: bool = True
     is_empty: bool = False
 
@@ -182,9 +188,19 @@ def _read_document(
         first_line=start.start_mark.line + 1,
         last_line=end.end_mark.line + bool(end.end_mark.column or end.explicit),
         problems=builder.problems,
+        warnings=_warnings(source, start),
         is_complete=builder.is_complete,
         is_empty=is_empty,
     )
+
+
+def _warnings(source: Source, start: Any) -> list[Problem]:
+    """Warn of a `%YAML` line that asks for 1.1, where `no` and `010` mean something else."""
+    if start.version in {None, (1, 2)}:
+        return []
+    line = start.start_mark.line + 1
+    version = ".".join(map(str, start.version))
+    return [replace(version_problem(source, line, version), severity=Severity.WARNING)]
 
 
 # --- scalars -----------------------------------------------------------------------------------

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from luad.config.jobs import load_file
 from luad.config.marks import read_marks
+from luad.config.settings import Settings
 from luad.config.yaml import Document, Limits, parse_yaml, resolve_plain
+from luad.errors import Severity
 
 LIMITS = Limits()
 
@@ -192,3 +195,51 @@ def test_no_bytes_raise(data: bytes) -> None:
 def test_a_float_of_many_digits_is_finite() -> None:
     (document,) = read("a: 1e308\n")
     assert math.isfinite(document.value["a"])
+
+
+DIRECTED = b'---\nname: job\nhandler: m:f\nschedule: {type: cron, expression: "0 9 * * *"}\n'
+
+
+@pytest.mark.parametrize(
+    ("directive", "column", "message"),
+    [
+        ("%YAML", 1, "the `%YAML` line does not have a version"),
+        ("%YAML 1", 7, "`1` is not a version of YAML"),
+        ("%YAML 1.", 7, "`1.` is not a version of YAML"),
+        ("%YAML  1.2.3", 8, "`1.2.3` is not a version of YAML"),
+        ("%YAML 1.2 junk", 7, "`1.2 junk` is not a version of YAML"),
+        ("%YAML 1.3", 7, "the file asks for YAML 1.3, and luad reads YAML 1.2"),
+        ("%YAML 2.0 # new", 7, "the file asks for YAML 2.0, and luad reads YAML 1.2"),
+        ("%", 1, "`%` is not a directive of YAML"),
+        ("%yaml 1.2", 1, "`%yaml` is not a directive of YAML"),
+        ("%YAML1.2", 1, "`%YAML1.2` is not a directive of YAML"),
+        ("%TAG", 1, "tags are not used in luad's files"),
+        ("%TAG ! x:", 1, "tags are not used in luad's files"),
+    ],
+)
+def test_a_directive_is_judged_at_its_place(directive: str, column: int, message: str) -> None:
+    for lead, line in (("", 1), ("# a comment\n\n", 3), ("name: a\n...\n", 3)):
+        text = f"{lead}{directive}\n".encode() + DIRECTED
+        parsed = load_file("x.yaml", text, settings=Settings())
+        assert not parsed.jobs
+        problem = parsed.problems[-1]
+        assert (problem.line, problem.column, problem.message) == (line, column, message)
+        assert problem.help
+
+
+@pytest.mark.parametrize("directive", ["%YAML 1.2", "%YAML\t1.2", "%YAML 1.2 # so be it"])
+def test_the_version_that_luad_reads_needs_no_word(directive: str) -> None:
+    parsed = load_file("x.yaml", directive.encode() + b"\n" + DIRECTED, settings=Settings())
+    assert (len(parsed.jobs), parsed.problems) == (1, ())
+
+
+def test_yaml_1_1_loads_with_a_warning_at_its_place() -> None:
+    parsed = load_file("x.yaml", b"# old\n%YAML 1.1\n" + DIRECTED, settings=Settings())
+    assert len(parsed.jobs) == 1
+    (problem,) = parsed.problems
+    assert (problem.line, problem.column, problem.severity) == (2, 7, Severity.WARNING)
+
+
+def test_a_directive_without_the_line_that_ends_it_is_told() -> None:
+    (problem,) = load_file("x.yaml", b"%YAML 1.2\nname: a\n", settings=Settings()).problems
+    assert problem.message == "a line `---` is missing"
