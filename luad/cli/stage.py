@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from luad.core.model import Origin, Wanted
-from luad.sdk.link import Ask, segment
+from luad.sdk.link import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,11 +57,9 @@ class Stand:
         """The messages, oldest first, each with what became of it."""
         if self._host is None:
             return []
-        found: list[dict[str, Any]] = []
-        for person in self._people:
-            answer = self._host.ask(Ask("GET", f"/users/{segment(person.id, 'id')}/messages"))
-            found += answer["messages"]
-        return sorted(found, key=lambda each: each["at"])
+        from luad.api.views import message_view
+
+        return [message_view(*each) for each in self._host.messages()]
 
     def created(self) -> list[dict[str, Any]]:
         """The jobs that the handler has made."""

@@ -62,9 +62,11 @@ if TYPE_CHECKING:
     from luad.core.people import Channel, Message
     from luad.errors import Problem
     from luad.sdk.link import Ask
+    from luad.store.mail import StoredMessage
 
 T = TypeVar("T")
 
+_PAGE: Final = 500
 _IDENTITY: Final = ProcessIdentity(0, 0, "test")
 
 
@@ -222,6 +224,19 @@ class Host:
         if status >= 400:
             raise error_from_problem(answer or {}, status)
         return answer
+
+    def messages(
+        self, *, user: str | None = None, run_id: str | None = None
+    ) -> list[StoredMessage]:
+        """Return all messages to *user*, or of a run, in the order in which they were sent."""
+        found: list[StoredMessage] = []
+        cursor: str | None = None
+        while True:
+            ask = self.store.mail.page(user=user, run_id=run_id, limit=_PAGE, cursor=cursor)
+            page, cursor = self.call(ask)
+            found += page
+            if cursor is None:
+                return [each for each in reversed(found) if not each.is_repetition]
 
     def advance(self, to: Instant) -> None:
         """Let time pass until *to*, stopping at everything that is due, and until it has ended."""

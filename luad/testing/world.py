@@ -102,8 +102,7 @@ class World:
     def sent_to(self, user: str) -> list[Text | Image | File]:
         """The parts of all messages to somebody, in the order in which they were sent."""
         path = f"/users/{segment(user, 'user')}/messages"
-        answer = self.host.ask(Ask("GET", path, query={"limit": 500}))
-        return [part_of(part) for each in reversed(answer["messages"]) for part in each["parts"]]
+        return [part_of(part) for each in self._all(path, "messages") for part in each["parts"]]
 
     # --- jobs ---
 
@@ -116,9 +115,18 @@ class World:
 
     def runs(self, job: str | None = None) -> list[dict[str, Any]]:
         """The history, oldest first; of all jobs, or of one."""
-        query = {"limit": 500, "job": job}
-        runs: list[dict[str, Any]] = self.host.ask(Ask("GET", "/runs", query=query))["runs"]
-        return runs[::-1]
+        return self._all("/runs", "runs", job=job)
+
+    def _all(self, path: str, kind: str, **query: Any) -> list[dict[str, Any]]:
+        """Return all rows of a list that the API shows page by page, oldest first."""
+        found: list[dict[str, Any]] = []
+        wanted: dict[str, Any] = {**query, "limit": 500}
+        while True:
+            answer = self.host.ask(Ask("GET", path, query=wanted))
+            found += answer[kind]
+            wanted["cursor"] = answer["next_cursor"]
+            if wanted["cursor"] is None:
+                return found[::-1]
 
     def assert_created(
         self,
@@ -271,8 +279,7 @@ def _result(world: World, name: str, ran: Mapping[str, Any]) -> JobResult:
     if name in names:
         metadata = dict(run(get_steps(JobCore, name)).metadata)
     lines = world.host.call(world.host.store.read_logs(ran["id"]))
-    messages, _ = world.host.call(world.host.store.mail.page(run_id=ran["id"], limit=500))
-    sent = [each for each in reversed(messages) if not each.is_repetition]
+    sent = world.host.messages(run_id=ran["id"])
     return JobResult(
         full["status"],
         full["result"],

@@ -74,3 +74,25 @@ def test_a_handler_that_fails_shows_the_hint_as_well(luad: Any) -> None:
     assert result.code == 4
     assert "the job ask is for nobody" in result.out
     assert "hint: write  user: ID  into its file" in result.out
+
+
+MANY = """\
+from luad.sync import User
+
+def work(job):
+    for number in range(60):
+        for name in ("ann", "ben"):
+            User.get(name).send(f"{number} to {name}")
+"""
+
+
+def test_a_trial_shows_every_message_in_the_order_in_which_they_were_sent(
+    luad: Any, project: Path
+) -> None:
+    (project / "users.d/ben.yaml").write_text("id: ben\n")
+    (project / "handlers/trial.py").write_text(MANY)
+    expected = [f"{number} to {name}" for number in range(60) for name in ("ann", "ben")]
+    sent = luad("test", "tried", "--json").json["sent"]
+    assert [message["parts"][0]["text"] for message in sent] == expected
+    shown = luad("test", "tried").out.splitlines()
+    assert [line.strip() for line in shown if line.startswith("      ")] == expected

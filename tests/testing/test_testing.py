@@ -219,3 +219,20 @@ def test_a_test_that_belongs_to_another_plugin_is_left_to_it(pytester: pytest.Py
     pytester.makepyfile("import pytest\n@pytest.mark.trio\nasync def test_one(): pass")
     ran = pytester.runpytest_subprocess("-p", "no:asyncio", "-p", "no:anyio", "-W", "ignore")
     ran.assert_outcomes(failed=1)
+
+
+def send_many(job: luad.sync.Job) -> None:
+    for number in range(job.metadata["n"]):
+        job.user().send(str(number))
+
+
+def test_all_messages_are_told_in_their_order(luad_jobs_sync: Any) -> None:
+    luad_jobs_sync.add_user("ann")
+    luad.sync.Jobs.create(handler=send_many, in_="1s", user="ann", metadata={"n": 510})
+    luad_jobs_sync.advance("1s")
+    assert luad_jobs_sync.sent_to("ann") == [Text(str(number)) for number in range(510)]
+
+
+def test_a_run_tells_all_of_its_messages() -> None:
+    run = run_job_sync(send_many, user="ann", metadata={"n": 510})
+    assert run.sent == [Text(str(number)) for number in range(510)]
