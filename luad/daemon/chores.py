@@ -48,7 +48,7 @@ async def beat(daemon: Daemon) -> None:
 
 async def look_after_packages(daemon: Daemon) -> None:
     """Start runs from a new interpreter once files have changed that Python reads when it starts."""
-    marks = await asyncio.to_thread(site_marks)
+    marks = site_marks()  # a third of a millisecond; a thread may not be had
     if marks not in (daemon.site_marks, daemon.site_marks_before):
         daemon.site_marks_before = marks  # pip may still be at work: look again
         return
@@ -58,7 +58,7 @@ async def look_after_packages(daemon: Daemon) -> None:
 
 async def renew_spawner(daemon: Daemon) -> None:
     """Start runs from a new interpreter from here on; when none comes up, the present one goes on."""
-    daemon.site_marks = daemon.site_marks_before = await asyncio.to_thread(site_marks)
+    daemon.site_marks = daemon.site_marks_before = site_marks()
     if await daemon.runner.renew_spawner():
         daemon.logs.emit("info", "spawner.renewed", {"pid": daemon.runner.spawner_pid})
     else:
