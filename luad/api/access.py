@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.addresses import is_loopback
 from luad.api import places
 from luad.api.addresses import Address, Network, client_of, group_of, is_among, read_address
 from luad.api.keyring import USE_NOTED_MS, Keyring
@@ -171,7 +172,7 @@ class Door:
         """Turn away who sends tokens over the wire in the clear, past the proxy that does the TLS."""
         if self.peers is None or address is None:
             return
-        if not address.is_loopback and not is_among(address, self.peers):
+        if not is_loopback(address) and not is_among(address, self.peers):
             raise ApiError(
                 "forbidden",
                 f"{address} is none of `trusted_proxies`, and this connection is not encrypted",

@@ -11,6 +11,7 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from luad.addresses import is_loopback
 from luad.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def listen(spec: ListenSpec) -> socket.socket:
     except OSError as error:
         raise UsageError(f"cannot listen on {shown}: {error.strerror}") from error
     family, kind, protocol, _, address = found[0]
-    is_local = all(ipaddress.ip_address(str(each[4][0])).is_loopback for each in found)
+    is_local = all(is_loopback(ipaddress.ip_address(str(each[4][0]))) for each in found)
     if not is_local and spec.certificate is None and not spec.trusted_proxies:
         raise UsageError(
             f"{shown} is beyond this machine, and tokens would go over the wire in the clear",

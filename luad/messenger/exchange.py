@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import socket
 import ssl
 import threading
@@ -19,14 +18,11 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
+from luad.addresses import is_public
 from luad.clock import elapsed_ms
 
 MAX_REDIRECTS: Final = 3
 _PORTS: Final = {"http": 80, "https": 443}
-_INNER: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
-"""Networks of IPv6 whose last four bytes are an address of IPv4."""
-_LOCAL: Final = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("fec0::/10"))
-"""Local ones that Python takes for global."""
 
 
 class ExchangeError(Exception):
@@ -222,16 +218,3 @@ def _addresses(parts: SplitResult, ask: Ask) -> list[tuple[str, int]]:
                     f"{each} is no public address; `allow_private: true` lets a webhook reach it"
                 )
     return [(each, port) for each in addresses]
-
-
-def is_public(address: str) -> bool:
-    """Say whether an address belongs to somebody on the internet, in every way it can be written."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if any(ip in network for network in _LOCAL):
-            return False
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and any(ip in network for network in _INNER):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        ip = inner or ip
-    return ip.is_global and not ip.is_multicast

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from luad.addresses import is_public
 from luad.core.people import Channel, ChannelKind, Message
 from luad.messenger import services
-from luad.messenger.exchange import is_public
 from luad.messenger.references import HIDDEN, BrokenReferenceError, Resolver
 from luad.messenger.sender import Sender
 
