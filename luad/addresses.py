@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Row(NamedTuple):

@@ -18,6 +18,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.problems import ApiError, echo
+from luad.config.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,10 +40,11 @@ def is_afar(request: Request) -> bool:
 
 def keep_metadata(request: Request, context: Context, job: Job) -> None:
     """Refuse to write the metadata of a job, or to run it with others."""
-    if is_afar(request) and not context.service.dynamic.allows(job.handler):
+    refusal = context.service.dynamic.refusal(job.handler) if is_afar(request) else None
+    if refusal is not None:
         raise ApiError(
             "handler_not_allowed",
-            f"over TCP nobody may say what {echo(job.handler)} is given",
+            f"over TCP nobody may say what {echo(job.handler)} is given: {one_line(refusal.reason)}",
             hint="change it on luad's own machine, or allow the handler: dynamic.handlers in luad.yaml",
         )
 

@@ -9,6 +9,7 @@ from collections import deque
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
+from luad.api.handlers import keep_handler
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
 from luad.core.gaps import least_gap_ms
 from luad.core.model import MINUTE, SECOND
@@ -86,16 +87,13 @@ def check_job(context: Context, job: Job, *, has_new_handler: bool = True) -> No
         hint = f"rename it to {file.new_path}"
         item = {"pointer": "#/handler", "code": "LU310", "detail": file.message, "hint": hint}
         raise ValidationError(file.message, hint=hint, errors=(item,))
-    if not rules.allows(job.handler):
-        allowed = ", ".join(rules.handlers)
-        slip = did_you_mean(rules.handlers_like(job.handler))
-        raise ApiError(
-            "handler_not_allowed",
-            f"jobs made at run time may not name the handler {echo(job.handler)}",
-            hint=f"{slip}{'  ' if slip else ''}allowed are: {allowed}; "
-            "more by dynamic.handlers in luad.yaml",
-        )
-    if has_new_handler and (there := rules.missing_function(job.handler)) is not None:
+    refusal = rules.refusal(job.handler)
+    there = rules.missing_function(job.handler) if has_new_handler else None
+    # A function that has gone is told at once when it is new, and at the next run when it is not.
+    is_told = refusal is not None and refusal.is_missing and not (has_new_handler and there is None)
+    if refusal is not None and not is_told:
+        keep_handler(context, job.handler)
+    if there is not None:
         module, _, function = job.handler.partition(":")
         hint = did_you_mean(close_to(function, there)) or _list_of(module, there)
         detail = f"{echo(module)} has no function {echo(function)}"

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from luad.api import afar
 from luad.api.context import context_of, json_response
+from luad.api.handlers import keep_paused
 from luad.api.params import Body, read_object, wrong_member
 from luad.api.problems import ApiError, from_luad_error
 from luad.api.routes_create import Maker, count_creations, creation_view, maker_of, new_job
@@ -163,7 +164,10 @@ async def _act(context: Context, ask: Callable[[str], Asked] | None, name: Any) 
         state = await context.need_job(_text(name), whole=True)
         result: dict[str, Any] = {"job": state.job.name, "ok": True, "status": 200}
         if ask is not None:
-            reply = await context.ask(ask(state.key))
+            asked = ask(state.key)
+            if isinstance(asked, ResumeRequested | TriggerRequested):
+                keep_paused(context, state)
+            reply = await context.ask(asked)
             if isinstance(reply.value, Run):
                 result["run_id"] = reply.value.id
     except (ApiError, LuadError) as error:

@@ -19,6 +19,7 @@ from luad.api.context import context_of, json_response, link_header
 from luad.api.encoding import encode_text, to_bytes
 from luad.api.etags import not_modified, tag_of_job
 from luad.api.gone import whole_gone_job
+from luad.api.handlers import keep_paused
 from luad.api.idempotency import once
 from luad.api.paging import make_cursor, read_cursor
 from luad.api.params import (
@@ -260,6 +261,7 @@ async def activate(request: Request) -> Response:
     catch_up = cast(
         "Literal['none', 'one', 'all']", body.choice("catch_up", ("none", "one", "all"), "none")
     )
+    keep_paused(context, state)
     request_id = context.service.new_request_id()
     await context.ask(ResumeRequested(request_id, state.key, catch_up))
     return job_response(context, context.find_job(state.job_id))
@@ -294,6 +296,7 @@ async def trigger(request: Request) -> Response:
     values = await read_object(request)
     body = Body(values, ("metadata", "force", "revision", "trigger"))
     state = await context.need_job(request.path_params["job"])
+    keep_paused(context, state)
     if values.get("metadata"):
         afar.keep_metadata(request, context, state.job)
 
@@ -306,6 +309,7 @@ async def trigger(request: Request) -> Response:
             body.flag("force"),
             key,
             await _earlier(context, state.job_id, body.text("revision")),
+            afar.is_afar(request),
         )
         run = cast("Run", (await context.ask(event)).value)
         headers = {"location": f"/v1/runs/{run.id}"}

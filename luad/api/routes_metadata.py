@@ -50,7 +50,14 @@ async def _write(request: Request, mode: Literal["merge", "patch", "replace"]) -
     state = await context.need_job(request.path_params["job"], whole=True)
     afar.keep_metadata(request, context, state.job)
     wanted = if_match(request, state.version)
-    event = MetadataRequested(context.service.new_request_id(), state.key, values, mode, wanted)
+    event = MetadataRequested(
+        context.service.new_request_id(),
+        state.key,
+        values,
+        mode,
+        wanted,
+        afar.is_afar(request),
+    )
     written = (await context.ask(event)).value
     after = context.service.job(state.key)
     headers = {} if after is None else {"etag": tag_of(after.version)}

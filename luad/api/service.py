@@ -10,7 +10,14 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from luad.config.allowed import OWN_HANDLERS, is_allowed, missing_function, own_modules
+from luad.config.allowed import (
+    OWN_HANDLERS,
+    Refusal,
+    is_named,
+    missing_function,
+    own_modules,
+    refusal_of,
+)
 from luad.config.reserved import reserved_file
 from luad.core.model import JobStatus
 
@@ -114,7 +121,15 @@ class DynamicRules:
 
     def allows(self, handler: str) -> bool:
         """Say whether a job that is made at run time may name *handler*."""
-        return is_allowed(handler, self.handlers, self.handlers_path)
+        return self.refusal(handler) is None
+
+    def refusal(self, handler: str) -> Refusal | None:
+        """Return why a job that is made at run time may not name *handler*; None when it may."""
+        return refusal_of(handler, self.handlers, self.handlers_path)
+
+    def names(self, handler: str) -> bool:
+        """Say whether the settings name *handler* by another pattern than ``handlers/*``."""
+        return is_named(handler, self.handlers)
 
     def reserved(self, handler: str) -> Reserved | None:
         """Return the file that *handler* means, when its name is reserved: it is never imported."""

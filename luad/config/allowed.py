@@ -5,19 +5,29 @@ Room rule: patterns and a folder in, yes or no out; imports nothing of what it j
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from luad.config.bindings import Bindings, bindings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 OWN_HANDLERS: Final = "handlers/*"
-"""The pattern for whatever stands in the folder of handlers."""
+"""The pattern for what the modules in the folder of handlers define themselves."""
 
 _MAX_SOURCE: Final = 1 << 20
+_MAX_PARSED: Final = 1 << 18
+"""Larger modules are not read for `OWN_HANDLERS`: they would hold the daemon up."""
+
+_MODULE: Final = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)*", re.ASCII)
+_PUBLIC: Final = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 DEFAULT_PATTERNS: Final = (
     OWN_HANDLERS,
@@ -28,23 +38,108 @@ DEFAULT_PATTERNS: Final = (
 """What is allowed where the settings say nothing: never a shell, never the disk."""
 
 
+class Refusal(NamedTuple):
+    """Why a handler may not be named. *is_missing*: it is not there at all, else it could be named."""
+
+    reason: str
+    is_missing: bool = False
+
+
 def is_allowed(handler: str, patterns: Sequence[str], handlers_path: Path) -> bool:
-    """Say whether *handler* (``module:function``, or the name of an entry point) matches a pattern.
+    """Say whether *handler* (``module:function``, or the name of an entry point) matches a pattern."""
+    return refusal_of(handler, patterns, handlers_path) is None
 
-    Patterns are those of `fnmatch`. `OWN_HANDLERS` is matched by a handler whose module is found in
-    *handlers_path*, where it is looked for first when it runs; a module of luad's own never is.
+
+def is_named(handler: str, patterns: Sequence[str]) -> bool:
+    """Say whether a pattern other than `OWN_HANDLERS` matches *handler*; patterns are of `fnmatch`."""
+    return any(fnmatchcase(handler, each) for each in patterns if each != OWN_HANDLERS)
+
+
+def refusal_of(handler: str, patterns: Sequence[str], handlers_path: Path) -> Refusal | None:
+    """Return why *handler* matches no pattern; None when one matches.
+
+    `OWN_HANDLERS` is matched by a public name that a module of *handlers_path* binds itself, by ``def``,
+    ``class`` or an assignment. Names of the standard library and of installed packages do not match:
+    through them a client could reach code that was not written for it.
     """
-    if any(fnmatchcase(handler, each) for each in patterns if each != OWN_HANDLERS):
-        return True
-    return OWN_HANDLERS in patterns and _is_own(handler, handlers_path)
+    if is_named(handler, patterns):
+        return None
+    if OWN_HANDLERS not in patterns:
+        return Refusal("no pattern matches it")
+    return _own_refusal(handler, handlers_path)
 
 
-def _is_own(handler: str, handlers_path: Path) -> bool:
-    module, colon, _ = handler.partition(":")
+def _own_refusal(handler: str, handlers_path: Path) -> Refusal | None:
+    module, colon, function = handler.partition(":")
     top = module.partition(".")[0]
-    if not colon or not top.isidentifier() or top == "luad":
+    if not colon or top == "luad":
+        return Refusal("no pattern matches it")
+    if not _MODULE.fullmatch(module) or not _PUBLIC.fullmatch(function):
+        return Refusal(f"`{OWN_HANDLERS}` means public names, written module:function")
+    if top in sys.stdlib_module_names:
+        return Refusal(f"`{top}` is a module of Python's standard library")
+    if is_installed(top, handlers_path):
+        return Refusal(f"`{top}` is the name of an installed package")
+    path = _source_of(module, handlers_path)
+    if path is None:
+        return Refusal(f"there is no file of the module `{module}` in {handlers_path}")
+    try:
+        info = path.stat()
+        found = _read_bindings(path, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        return Refusal(f"{path} cannot be read: {getattr(error, 'msg', None) or error}")
+    if found is None:
+        return Refusal(f"{path} is larger than {_MAX_PARSED >> 10} KiB, and is not looked through")
+    return _binding_refusal(module, function, found)
+
+
+def _binding_refusal(module: str, function: str, found: Bindings) -> Refusal | None:
+    if function in found.own:
+        return None
+    if function in found.imported:
+        return Refusal(f"`{module}` imports `{function}`, and does not define it")
+    if found.has_star:
+        return Refusal(f"`{module}` does not define `{function}`; an `import *` may bring it")
+    return Refusal(f"`{module}` does not define `{function}`", is_missing=True)
+
+
+def is_installed(top: str, handlers_path: Path) -> bool:
+    """Say whether a module of that name is found outside of *handlers_path* and the working directory."""
+    paths = _installed_places(handlers_path, tuple(sys.path))
+    try:
+        spec = PathFinder.find_spec(top, list(paths))
+    except (ImportError, ValueError):
+        return True
+    if spec is None:
         return False
-    return (handlers_path / f"{top}.py").is_file() or (handlers_path / top).is_dir()
+    if spec.origin is not None:
+        return True
+    # A folder without __init__.py is a package where packages are installed, and a folder elsewhere.
+    places = spec.submodule_search_locations or ()
+    return any(Path(each).parent.name.endswith("-packages") for each in places)
+
+
+@lru_cache(maxsize=16)
+def _installed_places(handlers_path: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
+    left_out = {os.path.realpath(handlers_path), os.path.realpath(".")}
+    return tuple(each for each in paths if each and os.path.realpath(each) not in left_out)
+
+
+def _source_of(module: str, handlers_path: Path) -> Path | None:
+    """Return the file whose text is what importing *module* from *handlers_path* would run."""
+    stem = handlers_path.joinpath(*module.split("."))
+    package = stem / "__init__.py"
+    if package.is_file():
+        return package
+    if any(stem.with_name(stem.name + suffix).exists() for suffix in EXTENSION_SUFFIXES):
+        return None
+    plain = stem.with_name(f"{stem.name}.py")
+    return plain if plain.is_file() else None
+
+
+@lru_cache(maxsize=1024)
+def _read_bindings(path: Path, _mtime_ns: int, _ctime_ns: int, size: int) -> Bindings | None:
+    return bindings_of(path.read_bytes()) if size <= _MAX_PARSED else None
 
 
 # --- what is not there at all ------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal
 
 from luad.core import names
@@ -229,7 +230,12 @@ class Clerk:
             return
         overlay = _overlay(entry.job, written)
         was = entry.overlay
-        if overlay.removed != was.removed or not is_same_json(overlay.values, was.values):
+        remote = _remote_keys(entry, event, written)
+        if overlay is not NO_OVERLAY:
+            kept = tuple(sorted(remote & {*overlay.values, *overlay.removed}))
+            overlay = replace(overlay, remote=kept)
+        is_same = (overlay.removed, overlay.remote) == (was.removed, was.remote)
+        if not is_same or not is_same_json(overlay.values, was.values):
             entry.overlay = overlay
             self._state.touch(entry)
         self._state.out.append(Reply(event.request_id, written))
@@ -292,6 +298,19 @@ def merge_patch(target: JSON, patch: JSON) -> JSON:
         else:
             merged[key] = merge_patch(merged.get(key), value)
     return merged
+
+
+def _remote_keys(entry: Entry, event: MetadataRequested, written: Mapping[str, JSON]) -> set[str]:
+    """Return the keys that a client on another machine was the last to change."""
+    before, was = entry.current.metadata, set(entry.overlay.remote)
+    changed = {
+        key
+        for key in (*before, *written)
+        if (key in before) is not (key in written) or not is_same_json(before[key], written[key])
+    }
+    if event.is_remote:
+        return was | changed
+    return set() if event.mode == "replace" else was - changed - set(event.values)
 
 
 def _overlay(job: Job, written: Mapping[str, JSON]) -> Overlay:

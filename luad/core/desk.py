@@ -80,7 +80,7 @@ class Desk:
         run = self._ledger.new_run(
             entry, event.trigger, Occurrence(now, now), now, cause=event.request_id
         )
-        run = replace(run, metadata=event.metadata)
+        run = replace(run, metadata=event.metadata, is_remote=event.is_remote)
         earlier = event.earlier
         if earlier is not None:
             earlier = replace(earlier, metadata=lay_over(earlier, entry.overlay))
@@ -106,7 +106,9 @@ class Desk:
             return
         again = Occurrence(event.run.scheduled_for, now)
         run = self._ledger.new_run(entry, Trigger.RETRY, again, now, cause=event.request_id)
-        run = replace(run, retry_of=event.run.id, metadata=event.run.metadata)
+        run = replace(
+            run, retry_of=event.run.id, metadata=event.run.metadata, is_remote=event.run.is_remote
+        )
         self._grant(event, self._ledger.claim(entry, run, start, now), now)
 
     def _refuse_overlap(self, request_id: str, entry: Entry) -> None:

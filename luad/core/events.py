@@ -101,6 +101,7 @@ class TriggerRequested:
     force: bool = False  # start even where the overlap policy says no
     key: AnswerKey | None = None
     earlier: Job | None = None
+    is_remote: bool = False  # the client asked over TCP
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,7 @@ class MetadataRequested:
     values: Mapping[str, JSON]
     mode: Literal["merge", "patch", "replace"] = "merge"
     if_match: str | None = None
+    is_remote: bool = False  # the client asked over TCP
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,10 +382,16 @@ Record: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class StartAttempt:
-    """Start a process for this attempt of *run*, of *job* as it is in force now."""
+    """Start a process for this attempt of *run*, of *job* as it is in force now.
+
+    *is_bound*: the handler has to be one that jobs made at run time may have, under whatever name.
+    *refusal*: why it may not be called at all.
+    """
 
     run: Run
     job: Job
+    is_bound: bool = False
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

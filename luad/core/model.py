@@ -232,10 +232,11 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Overlay:
     """What was written to a job's metadata since it was declared: *values* win over the declared
-    ones, *removed* hides declared keys."""
+    ones, *removed* hides declared keys. *remote*: the keys of both that a client changed over TCP."""
 
     values: Mapping[str, JSON] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    remote: tuple[str, ...] = ()
 
 
 NO_OVERLAY: Final = Overlay()
@@ -451,6 +452,7 @@ class Run:
     attempt: int = 1
     missed_count: int = 0
     metadata: Mapping[str, JSON] | None = None  # overlay for this run only
+    is_remote: bool = False  # that overlay came over TCP
     started_at: Instant | None = None  # of the first attempt
     retry_at: Instant | None = None
     identity: ProcessIdentity | None = None

@@ -332,4 +332,5 @@ def _kept(overlay: Overlay, old: Job, new: Job) -> Overlay:
     }
     values = {key: value for key, value in overlay.values.items() if key not in changed}
     removed = tuple(key for key in overlay.removed if key not in changed)
-    return Overlay(values, removed) if values or removed else NO_OVERLAY
+    remote = tuple(key for key in overlay.remote if key not in changed)
+    return Overlay(values, removed, remote) if values or removed else NO_OVERLAY

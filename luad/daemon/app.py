@@ -40,7 +40,7 @@ from luad.core.events import (
 from luad.core.model import Instant, Job
 from luad.core.people import Message
 from luad.core.plan import Plan
-from luad.daemon import chores, parts, signals
+from luad.daemon import chores, parts, rules, signals
 from luad.daemon.beside import Tasks
 from luad.daemon.forgetting import Forgetting
 from luad.daemon.hands import DaemonHands
@@ -115,7 +115,14 @@ class Daemon:
         self.runner = Runner(
             parts.runner_config(settings), emit=reports.take_event, on_lines=reports.take_lines
         )
-        self.hands = DaemonHands(self.runner, logs, reports.order, self._deliver, self.secrets)
+        self.hands = DaemonHands(
+            self.runner,
+            logs,
+            reports.order,
+            self._deliver,
+            self.secrets,
+            lambda deed: rules.bind(deed, self.engine.find, self.dynamic),
+        )
         self.sender = parts.sender(settings)
         self.office = PostOffice(
             store, self.directory, self.sender, clock, self.hands.log, self._count_delivery
@@ -205,9 +212,10 @@ class Daemon:
                 lambda stored: job_from_store(
                     stored.definition, stored.revision, must_match=stored.creation is None
                 ),
-                self.dynamic.allows,
+                self.dynamic.refusal,
                 self.logs,
                 self._mistakes.left_out,
+                self.clock.now().wall,
             ):
                 if stored.origin is not None:
                     static.append((stored, job))

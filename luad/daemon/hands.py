@@ -24,7 +24,8 @@ _INSTANTS: Final = frozenset({"scheduled_for", "retry_at", "until", "last_seen"}
 
 
 class DaemonHands:
-    """The runner starts and stops, futures answer, the log is written."""
+    """The runner starts and stops, futures answer, the log is written. *bind* adds to an attempt what
+    its handler is bound to."""
 
     def __init__(
         self,
@@ -33,7 +34,9 @@ class DaemonHands:
         order: LineOrder,
         deliver: Callable[[Message], None],
         secrets: Secrets,
+        bind: Callable[[StartAttempt], StartAttempt] = lambda deed: deed,
     ) -> None:
+        self._bind = bind
         self._runner = runner
         self._secrets = secrets
         self._logs = logs
@@ -51,7 +54,7 @@ class DaemonHands:
     def start(self, deed: StartAttempt) -> None:
         """Start the process of an attempt."""
         self._secrets.note_start(deed)
-        self._runner.launch(deed)
+        self._runner.launch(self._bind(deed))
 
     def stop(self, deed: StopAttempt) -> None:
         """Stop the process of an attempt."""

@@ -77,4 +77,5 @@ class Mistakes:
         """The same, and what is wrong with the store."""
         found = (*self.of_files(reading), *self.gone.problems)
         fast = fast_jobs(self._engine, self._rules, self._fast) if self._rules else ()
-        return (*found, *self.left_out.problems(), *self.bad_rows, *fast)
+        left_out = self.left_out.problems(self._engine.find)
+        return (*found, *left_out, *self.bad_rows, *fast)

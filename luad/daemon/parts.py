@@ -53,6 +53,7 @@ def runner_config(settings: Settings) -> RunnerConfig:
         output_limit_bytes=settings.output_limit,
         pass_env=tuple(settings.pass_env),
         permit_insecure=permits_insecure(settings),
+        allowed=settings.dynamic.handlers,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from luad.api.creating import is_too_fast
 from luad.core.events import AttemptEnded, Event, RemoveJob, Restored, StoredJob
 from luad.core.model import SECOND, Ending, EndKind, Instant, Job, RunError, RunState
+from luad.daemon import rules
 from luad.errors import Problem, Severity
 from luad.wire import format_instant
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from luad.api.service import DynamicRules
+    from luad.config.allowed import Refusal
     from luad.core.engine import Engine
     from luad.core.model import Creation, Origin, ProcessIdentity, Wanted
     from luad.core.state import Entry
@@ -36,14 +38,24 @@ class LeftOut:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Problem] = {}
+        self._paused: dict[str, Problem] = {}
 
     def add(self, stored: StoredJob, problem: Problem) -> None:
         """Note that *stored* is not in force."""
         self._jobs[stored.job_id] = problem
 
-    def problems(self) -> tuple[Problem, ...]:
-        """Say why each of them is not."""
-        return tuple(self._jobs.values())
+    def add_paused(self, stored: StoredJob, problem: Problem) -> None:
+        """Note that *stored* is in force, but paused, for its handler is not allowed."""
+        self._paused[stored.job_id] = problem
+
+    def problems(self, find: Callable[[str], Entry | None]) -> tuple[Problem, ...]:
+        """Say why each of them is not, and why those are paused that *find* still finds so."""
+        paused = (
+            problem
+            for job_id, problem in self._paused.items()
+            if (entry := find(job_id)) is not None and entry.pause is not None
+        )
+        return (*self._jobs.values(), *paused)
 
     async def delete(self, name_or_id: str, store: Store, now: Instant) -> bool:
         """Delete what is called so from the store; False when nothing is."""
@@ -63,17 +75,18 @@ class LeftOut:
 def jobs_in_force(
     waiting: deque[StoredJob],
     decode: Callable[[StoredJob], Job],
-    allows: Callable[[str], bool],
+    refusal: Callable[[str], Refusal | None],
     logs: Logging,
     left_out: LeftOut,
+    now: Instant,
 ) -> Iterator[tuple[StoredJob, Job]]:
     """Turn stored definitions into jobs again; one that cannot be is left out, loudly.
 
-    So is a dynamic one whose handler the settings allow no more (*allows*). Both are added to
-    *left_out*. What is left out stays in the store, and is looked at again at the next start. *waiting*
-    gets empty on the way: of a hundred thousand rows none is kept longer than it takes.
+    It is added to *left_out*, stays in the store, and is looked at again at the next start. A dynamic
+    job whose handler the settings refuse (*refusal*) is in force, but paused. *waiting* gets empty on the
+    way: of a hundred thousand rows none is kept longer than it takes.
     """
-    may = cache(allows)  # few handlers serve very many jobs, and each look asks the disk
+    why = cache(refusal)  # few handlers serve very many jobs, and each look asks the disk
     while waiting:
         stored = waiting.popleft()
         try:
@@ -83,11 +96,13 @@ def jobs_in_force(
             if stored.creation is not None:  # what a file says, it says anew
                 left_out.add(stored, _unreadable(stored.name, error))
             continue
-        if stored.creation is not None and not may(job.handler):
-            problem = _not_allowed(job)
+        if stored.creation is not None and (found := why(job.handler)) is not None:
+            problem = rules.not_allowed(PLACE, job, found.reason)
             logs.emit("error", "job.refused", {"job": job.name, "error": problem.message})
-            left_out.add(stored, problem)
-            continue
+            left_out.add_paused(stored, problem)
+            stored = rules.paused(stored, found.reason, now)
+        elif stored.creation is not None:
+            stored = rules.resumed(stored)
         yield stored, job
 
 
@@ -100,18 +115,6 @@ def _unreadable(name: str, error: ValueError) -> Problem:
         f"the dynamic job `{name}` is not in force: its row cannot be read ({error})",
         f"luad delete {name} removes it; or restore luad.db from a backup",
         job=name,
-    )
-
-
-def _not_allowed(job: Job) -> Problem:
-    return Problem(
-        PLACE,
-        0,
-        0,
-        "LU307",
-        f"the dynamic job `{job.name}` is not in force: its handler `{job.handler}` is not allowed",
-        f"name it in dynamic.handlers and restart luad, or luad delete {job.name}",
-        job=job.name,
     )
 
 

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from luad.runner import prctl
@@ -26,6 +27,7 @@ from luad.runner.execution import Interrupt, execute
 from luad.runner.loading import prepare_imports
 from luad.runner.outcome import Failure, Outcome, describe
 from luad.runner.records import RecordHandler
+from luad.runner.shipped import refuse_hidden
 from luad.runner.streams import flush_files, open_streams
 from luad.sdk.job import Job
 
@@ -154,17 +156,25 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
             is_retryable=not isinstance(error, ValueError),
         )
     else:
-        outcome = execute(
-            job,
-            spec["handler"],
-            _interrupt,
-            handlers_path=spec["handlers_path"],
-            result_limit=spec["result_limit"],
-        )
+        outcome = _execute(job, spec)
     # From here on there is nothing left to interrupt gently.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     control.send_outcome(outcome)
     _leave(outcome)
+
+
+def _execute(job: Job, spec: LaunchSpec) -> Outcome:
+    if spec["refusal"]:
+        failure = Failure("HandlerError", spec["refusal"])
+        return Outcome("not_started", failure=failure, is_retryable=False)
+    return execute(
+        job,
+        spec["handler"],
+        _interrupt,
+        handlers_path=spec["handlers_path"],
+        result_limit=spec["result_limit"],
+        guard=None if spec["allowed"] is None else partial(refuse_hidden, spec["allowed"]),
+    )
 
 
 def _take_descriptors(pipes: tuple[int, int, socket.socket]) -> None:

@@ -24,6 +24,8 @@ from luad.sdk.pending import NotRetryable, begin_run, close_run, end_run
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    Guard = Callable[[str, Callable[..., Any]], None]
+
 
 class Interrupt:
     """Stops a handler from a signal: a blocking one by `Cancelled`, an async one by its task.
@@ -86,17 +88,20 @@ def execute(
     handlers_path: Sequence[str] = (),
     result_limit: int,
     on_error: Callable[[BaseException], None] | None = None,
+    guard: Guard | None = None,
 ) -> Outcome:
     """Import *handler*, call it with *job*, and say how that ended. Never raises.
 
-    *on_error* is shown the exception, for a debugger.
+    *on_error* is shown the exception, for a debugger. *guard* gets the name and what was imported by it,
+    and raises when that may not be called.
     """
     set_current_job(job)
     begin_run()
     try:
         interrupt.open(job)
         try:
-            outcome = _load_and_call(job, handler, interrupt, handlers_path, result_limit)
+            function = _load(handler, handlers_path, guard)
+            outcome = _call(job, handler, function, interrupt, result_limit)
         finally:
             interrupt.close()
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome
@@ -126,15 +131,26 @@ class _NotStarted(BaseException):
         self.error = error
 
 
-def _load_and_call(
+def _load(handler: str, handlers_path: Sequence[str], guard: Guard | None) -> Callable[..., Any]:
+    try:
+        function = load_handler(handler, handlers_path)
+        if guard is not None:
+            guard(handler, function)
+    except Cancelled:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the module's own code runs in here
+        raise _NotStarted(error) from None
+    return function
+
+
+def _call(
     job: JobCore,
     handler: str,
+    function: Callable[..., Any],
     interrupt: Interrupt,
-    handlers_path: Sequence[str],
     result_limit: int,
 ) -> Outcome:
     try:
-        function = load_handler(handler, handlers_path)
         job = _with_its_face(job, function)
         arguments = (job,) if takes_job(handler, function) else ()
         refuse_bad_metadata(handler, function, job.metadata)

@@ -49,6 +49,7 @@ class Fault(StrEnum):
     NO_MODULE = "LU304"
     IMPORT_HANGS = "LU305"
     NOT_TRUSTED = "LU306"
+    NOT_ALLOWED = "LU307"
     RESERVED_NAME = "LU310"
     BAD_METADATA = "LU110"
     BAD_PARAMS = "LU111"

@@ -39,7 +39,8 @@ class RunnerConfig:
 
     *pass_env* are the names (or patterns) of variables that handlers may see besides the usual
     ones. *overdue_ms*: how long after its last chance a keeper may be silent. *permit_insecure*: import
-    handlers that others may write, too.
+    handlers that others may write, too. *allowed*: patterns of the handlers of luad's own that a job made
+    at run time may lead to.
     """
 
     handlers_path: tuple[Path, ...]
@@ -54,6 +55,7 @@ class RunnerConfig:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     overdue_ms: int = 15 * SECOND
     permit_insecure: bool = False
+    allowed: tuple[str, ...] = ()
 
 
 class LimitSpec(TypedDict):
@@ -77,6 +79,8 @@ class LaunchSpec(TypedDict):
     handlers_path: list[str]
     code_cache: str
     permit_insecure: bool
+    allowed: list[str] | None  # patterns that the handler is bound to
+    refusal: str  # why the handler may not be called; empty when it may
     timeout_ms: int | None
     kill_grace_ms: int
     output_limit: int
@@ -112,6 +116,7 @@ def constant_part(config: RunnerConfig) -> dict[str, Any]:
         "handlers_path": [str(path.absolute()) for path in config.handlers_path],
         "code_cache": str(config.state_dir.absolute() / "code-cache"),
         "permit_insecure": config.permit_insecure,
+        "allowed": list(config.allowed),
         "kill_grace_ms": config.kill_grace_ms,
         "output_limit": config.output_limit_bytes,
         "line_limit": config.line_limit_bytes,
@@ -151,6 +156,8 @@ def build_spec(start: StartAttempt, constant: dict[str, Any], socket_path: str) 
     return {
         **constant,
         "handler": job.handler,
+        "allowed": constant["allowed"] if start.is_bound else None,
+        "refusal": start.refusal,
         "job": job_values(start),
         "env": env,
         "nice": job.nice,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from luad.core.events import InstallJob, RemoveJob, SaveProgress, SaveStanding, StoredJob
 from luad.core.model import (
     IN_FORCE,
+    JSON,
     NO_ALERT,
     NO_OVERLAY,
     AlertState,
@@ -152,7 +153,8 @@ def gone_row(record: RemoveJob) -> dict[str, Any]:
 def _overlay_json(overlay: Overlay) -> str | None:
     if overlay == NO_OVERLAY:
         return None
-    return to_json({"values": overlay.values, "removed": list(overlay.removed)})
+    kept: dict[str, JSON] = {"values": overlay.values, "removed": list(overlay.removed)}
+    return to_json(kept | {"remote": list(overlay.remote)} if overlay.remote else kept)
 
 
 def _alert_json(alert: AlertState) -> str | None:
@@ -222,8 +224,10 @@ def read_job(row: Iterable[Any]) -> StoredJob:
 
 def _read_overlay(text: str) -> Overlay:
     match json.loads(text):
-        case {"values": dict(values), "removed": list(removed)}:
-            return Overlay(values, tuple(removed))
+        case {"values": dict(values), "removed": list(removed), **more}:
+            return Overlay(
+                values, tuple(removed), tuple(map(str, cast("list[str]", more.get("remote", []))))
+            )
     raise ValueError("this is no overlay of metadata")
 
 

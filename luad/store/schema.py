@@ -140,6 +140,7 @@ runs: Final = Table(
     Column("left_processes", BigInteger),
     Column("left_tasks", BigInteger),
     Column("is_pinned", Boolean(create_constraint=False)),
+    Column("is_remote", Boolean(create_constraint=False)),  # the metadata came over TCP
     PrimaryKeyConstraint("id", name="runs_pk"),
     # The instant comes first: the claims of one moment then lie on one page, not on one for each job.
     Index("runs_claim", "occurrence", "job_id", unique=True),

@@ -71,7 +71,7 @@ def test_a_stranger_cannot_open_the_socket_and_who_can_is_written_down(open_fold
         assert (line["uid"], line["via"]) == (STRANGER, "unix")
 
 
-def test_a_stored_job_whose_handler_was_exchanged_is_not_in_force(tmp_path: Path) -> None:
+def test_a_stored_job_whose_handler_was_exchanged_does_not_run(tmp_path: Path) -> None:
     daemon = besieged(tmp_path)
     with daemon:
         daemon.luad("create", "made", "--handler", "work:note", "--every", "1s")
@@ -89,7 +89,9 @@ def test_a_stored_job_whose_handler_was_exchanged_is_not_in_force(tmp_path: Path
         daemon.wait_for("run.ended", job="tick")
         refusals = [each["error"] for each in daemon.lines if each["event"] == "job.refused"]
         assert ["os:abort" in each for each in refusals] == [True]
-        assert "made" not in {each["name"] for each in daemon.json("list", "--all")["jobs"]}
+        shown = daemon.json("show", "made")
+        assert (shown["status"], shown["handler"]) == ("paused", "os:abort")
+        assert "standard library" in shown["pause"]["reason"]
         assert "LU307" in ask_socket(daemon, "/v1/config")
 
 

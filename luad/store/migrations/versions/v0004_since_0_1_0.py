@@ -19,6 +19,7 @@ def upgrade() -> None:
     _count_leftovers()
     _add_standings()
     _count_stops()
+    _say_whose_metadata()
 
 
 def _runs_say_how_they_ended() -> None:
@@ -71,3 +72,8 @@ def _add_standings() -> None:
 def _count_stops() -> None:
     """A run that a stop of the daemon had to end does not count for `pause_after_failures`."""
     op.add_column("jobs", sa.Column("consecutive_stops", sa.BigInteger))
+
+
+def _say_whose_metadata() -> None:
+    """Whether the metadata of a run came over TCP."""
+    op.add_column("runs", sa.Column("is_remote", sa.Boolean(create_constraint=False)))

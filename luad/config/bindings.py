@@ -1,0 +1,127 @@
+"""Which names a module binds itself, read from its text: nothing is imported for it.
+
+A name counts when the module's own top level binds it by ``def``, ``async def``, ``class`` or an assignment.
+A name that an import binds, at the top level or below it, does not count, and neither does one that an
+``import *`` may bind anew.
+
+Room rule: text in, names out.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class Bindings(NamedTuple):
+    """*own*: names that the module binds itself. *imported*: names that come from elsewhere, or may.
+
+    *functions* are those of *own* that a ``def`` binds, in their order. *has_star*: some names are not
+    known from the text.
+    """
+
+    own: frozenset[str]
+    imported: frozenset[str]
+    functions: tuple[str, ...]
+    has_star: bool
+
+
+def bindings_of(source: bytes) -> Bindings:
+    """Return the names of a module. Raises ``SyntaxError``, ``ValueError`` when it is not Python."""
+    scope = _Scope()
+    tree = ast.parse(source)
+    scope.read(tree.body, is_certain=True)
+    scope.read_globals(tree)
+    own = frozenset(scope.own)
+    functions = tuple(name for name in scope.functions if name in own)
+    return Bindings(own, frozenset(scope.imported), functions, scope.has_star)
+
+
+class _Scope:
+    """The top level of one module, statement by statement."""
+
+    def __init__(self) -> None:
+        self.own: set[str] = set()
+        self.imported: set[str] = set()
+        self.functions: dict[str, None] = {}
+        self.has_star = False
+
+    def read(self, body: Iterable[ast.stmt], *, is_certain: bool) -> None:
+        """Take statements in. Those below an ``if`` or a ``try`` are not *is_certain*."""
+        for statement in body:
+            match statement:
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    self.functions[name] = None
+                    self._bind(name, is_certain=is_certain)
+                case ast.ClassDef(name=name):
+                    self._bind(name, is_certain=is_certain)
+                case ast.Assign(targets=targets):
+                    for target in targets:
+                        self._bind_target(target, is_certain=is_certain)
+                case ast.AnnAssign(target=target, value=value) if value is not None:
+                    self._bind_target(target, is_certain=is_certain)
+                case ast.Import() | ast.ImportFrom():
+                    self._import(statement)
+                case _:
+                    for inner in _blocks(statement):
+                        self.read(inner, is_certain=False)
+
+    def read_globals(self, tree: ast.Module) -> None:
+        """Take in what functions import into the module by a ``global`` statement."""
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                inner = list(ast.walk(node))
+                names = {
+                    name for each in inner if isinstance(each, ast.Global) for name in each.names
+                }
+                for each in inner if names else ():
+                    if isinstance(each, ast.Import | ast.ImportFrom):
+                        self._mark_imported(names & set(_bound_by(each)))
+
+    def _bind_target(self, target: ast.expr, *, is_certain: bool) -> None:
+        match target:
+            case ast.Name(id=name):
+                self._bind(name, is_certain=is_certain)
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                for part in parts:
+                    self._bind_target(part, is_certain=is_certain)
+            case ast.Starred(value=value):
+                self._bind_target(value, is_certain=is_certain)
+
+    def _bind(self, name: str, *, is_certain: bool) -> None:
+        if name in self.imported and not is_certain:
+            return  # in some of the cases it is what was imported
+        self.imported.discard(name)
+        self.own.add(name)
+
+    def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
+        names = set(_bound_by(statement))
+        if "*" in names:
+            self.has_star = True
+            names |= self.own  # any of them may be another thing now
+            names.discard("*")
+        self._mark_imported(names)
+
+    def _mark_imported(self, names: Iterable[str]) -> None:
+        self.imported.update(names)
+        self.own.difference_update(names)
+
+
+def _bound_by(statement: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    for alias in statement.names:
+        yield alias.asname or (
+            alias.name.partition(".")[0] if isinstance(statement, ast.Import) else alias.name
+        )
+
+
+def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """Yield the blocks of a statement that are of the same scope."""
+    for name in ("body", "orelse", "finalbody"):
+        block = getattr(statement, name, None)
+        if isinstance(block, list):
+            yield block
+    for each in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+        yield each.body

@@ -1,0 +1,79 @@
+"""Which rules a run is started under: a job made at run time, or metadata sent over TCP, are bound to more.
+
+Room rule: looks at the engine's state and at the settings' rules; changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from luad.core.model import Pause
+from luad.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from luad.api.service import DynamicRules
+    from luad.core.events import StartAttempt, StoredJob
+    from luad.core.model import Instant, Job
+    from luad.core.state import Entry
+
+AUTHOR = "luad"
+_NOT_ALLOWED = "its handler is not allowed: "
+
+
+def bind(
+    deed: StartAttempt, find: Callable[[str], Entry | None], rules: DynamicRules
+) -> StartAttempt:
+    """Return *deed* with what its handler is bound to; a job that is not there any more is bound."""
+    entry, handler = find(deed.run.job_id), deed.job.handler
+    is_known = entry is not None and entry.job_id == deed.run.job_id
+    is_dynamic = not is_known or entry is None or entry.wanted.is_dynamic
+    is_remote = deed.run.is_remote or (entry is not None and bool(entry.overlay.remote))
+    if not (is_dynamic or is_remote) or rules.names(handler):
+        return deed
+    refusal = rules.refusal(handler)
+    if refusal is None:
+        return replace(deed, is_bound=True)
+    cause = "it was made at run time" if is_dynamic else "its metadata were changed over TCP"
+    text = (
+        f"{handler} is not called: {refusal.reason}; the job needs an allowed handler, for {cause}"
+    )
+    return replace(deed, refusal=text)
+
+
+def paused(stored: StoredJob, reason: str, now: Instant) -> StoredJob:
+    """Return a stored job, paused for its handler; the pause of a user stays as it is, but without an end."""
+    was = stored.progress.pause
+    if was is not None and not is_ours(was):
+        pause = replace(was, until=None)
+    else:
+        pause = Pause(now if was is None else was.at, _NOT_ALLOWED + reason, AUTHOR)
+    return replace(stored, progress=replace(stored.progress, pause=pause))
+
+
+def resumed(stored: StoredJob) -> StoredJob:
+    """Return a stored job whose handler is allowed: without the pause that only this had caused."""
+    was = stored.progress.pause
+    if was is None or not is_ours(was):
+        return stored
+    return replace(stored, progress=replace(stored.progress, pause=None))
+
+
+def is_ours(pause: Pause) -> bool:
+    """Say whether a job was paused for its handler, and not by a user."""
+    return pause.author == AUTHOR and pause.reason.startswith(_NOT_ALLOWED)
+
+
+def not_allowed(place: str, job: Job, reason: str) -> Problem:
+    """Return the problem of a stored job whose handler is not allowed."""
+    return Problem(
+        place,
+        0,
+        0,
+        "LU307",
+        f"the dynamic job `{job.name}` is paused: its handler `{job.handler}` is not allowed ({reason})",
+        f"name it in dynamic.handlers and restart luad, or luad delete {job.name}",
+        job=job.name,
+    )
