@@ -127,6 +127,11 @@ class DynamicRules:
         """Return why a job that is made at run time may not name *handler*; None when it may."""
         return refusal_of(handler, self.handlers, self.handlers_path)
 
+    def reason(self, handler: str) -> str:
+        """Say why a job that is made at run time may not name *handler*; nothing when it may."""
+        refusal = self.refusal(handler)
+        return refusal.reason if refusal is not None else ""
+
     def names(self, handler: str) -> bool:
         """Say whether the settings name *handler* by another pattern than ``handlers/*``."""
         return is_named(handler, self.handlers)

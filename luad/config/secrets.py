@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
+from luad.config.spellings import spellings_of
 from luad.core.model import JSON
 from luad.errors import Problem
 
@@ -84,7 +85,7 @@ def without_secrets(problems: Iterable[Problem], secrets: Collection[str]) -> tu
     @cache
     def hidden(text: str) -> str:  # many problems of one long line show that line
         for secret in secrets:
-            text = text.replace(secret, _stars(secret))
+            text = spellings_of(secret).replace(text, _stars)
         return _ASSIGNED.sub(_hide, text)
 
     return tuple(_rewritten(each, hidden) for each in problems)

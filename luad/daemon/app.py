@@ -212,10 +212,11 @@ class Daemon:
                 lambda stored: job_from_store(
                     stored.definition, stored.revision, must_match=stored.creation is None
                 ),
-                self.dynamic.refusal,
+                self.dynamic.allows,
                 self.logs,
                 self._mistakes.left_out,
-                self.clock.now().wall,
+                why=self.dynamic.reason,
+                now=self.clock.now().wall,
             ):
                 if stored.origin is not None:
                     static.append((stored, job))

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from luad.api.service import DynamicRules
-    from luad.config.allowed import Refusal
     from luad.core.engine import Engine
     from luad.core.model import Creation, Origin, ProcessIdentity, Wanted
     from luad.core.state import Entry
@@ -75,18 +74,20 @@ class LeftOut:
 def jobs_in_force(
     waiting: deque[StoredJob],
     decode: Callable[[StoredJob], Job],
-    refusal: Callable[[str], Refusal | None],
+    allows: Callable[[str], bool],
     logs: Logging,
     left_out: LeftOut,
-    now: Instant,
+    *,
+    why: Callable[[str], str] = lambda _: "",
+    now: Instant = 0,
 ) -> Iterator[tuple[StoredJob, Job]]:
     """Turn stored definitions into jobs again; one that cannot be is left out, loudly.
 
     It is added to *left_out*, stays in the store, and is looked at again at the next start. A dynamic
-    job whose handler the settings refuse (*refusal*) is in force, but paused. *waiting* gets empty on the
-    way: of a hundred thousand rows none is kept longer than it takes.
+    job whose handler the settings do not allow (*allows*, *why* not) is in force, but paused. *waiting*
+    gets empty on the way: of a hundred thousand rows none is kept longer than it takes.
     """
-    why = cache(refusal)  # few handlers serve very many jobs, and each look asks the disk
+    may = cache(allows)  # few handlers serve very many jobs, and each look asks the disk
     while waiting:
         stored = waiting.popleft()
         try:
@@ -96,11 +97,12 @@ def jobs_in_force(
             if stored.creation is not None:  # what a file says, it says anew
                 left_out.add(stored, _unreadable(stored.name, error))
             continue
-        if stored.creation is not None and (found := why(job.handler)) is not None:
-            problem = rules.not_allowed(PLACE, job, found.reason)
+        if stored.creation is not None and not may(job.handler):
+            reason = why(job.handler)
+            problem = rules.not_allowed(PLACE, job, reason)
             logs.emit("error", "job.refused", {"job": job.name, "error": problem.message})
             left_out.add_paused(stored, problem)
-            stored = rules.paused(stored, found.reason, now)
+            stored = rules.paused(stored, reason, now)
         elif stored.creation is not None:
             stored = rules.resumed(stored)
         yield stored, job

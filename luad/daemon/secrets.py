@@ -82,8 +82,12 @@ class Secrets:
         """Mask what a handler has raised or returned."""
         error, result = ending.error, ending.result_json
         if error is not None:
-            message = self._mask(run_id, error.message)
-            error = replace(error, message=message, traceback=self._mask(run_id, error.traceback))
+            error = replace(
+                error,
+                type=self._mask(run_id, error.type),
+                message=self._mask(run_id, error.message),
+                traceback=self._mask(run_id, error.traceback),
+            )
         if result is not None and self._may_stand_in(run_id, result):
             value = json.loads(result)
             if (hidden := self._mask(run_id, value)) != value:

@@ -6,11 +6,11 @@ text.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, Final
 
 from luad.config.secrets import MASK, without_passwords
+from luad.config.spellings import Spellings, spellings_of
 
 SHORTEST: Final = 4  # anything shorter would mask half of every line, and is no secret
 
@@ -25,8 +25,7 @@ class Redactor:
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._values: tuple[str, ...] = ()
-        self._escaped: tuple[str, ...] = ()
+        self._known: dict[str, Spellings] = {}
         for value in values:
             self.add(value)
 
@@ -35,18 +34,13 @@ class Redactor:
         lines = [line.strip() for line in value.splitlines()]
         new = {part for part in (value, value.strip(), *lines) if len(part) >= SHORTEST}
         # The longest first, so that a secret that contains another one is masked whole.
-        values = tuple(sorted({*self._values, *new}, key=len, reverse=True))
-        # As they stand in JSON text, be it ASCII alone or not.
-        ascii_alone = [json.dumps(each)[1:-1] for each in values]
-        others = [json.dumps(each, ensure_ascii=False)[1:-1] for each in values]
-        self._escaped = tuple(dict.fromkeys((*ascii_alone, *others)))
-        self._values = values
+        values = sorted({*self._known, *new}, key=len, reverse=True)
+        self._known = {each: self._known.get(each) or spellings_of(each) for each in values}
 
     def mask(self, text: str) -> str:
-        """*text* with every known secret replaced, and with no password in its addresses."""
-        for value in self._values:
-            if value in text:
-                text = text.replace(value, MASK)
+        """*text* with every known secret replaced, in each form, and with no password in its addresses."""
+        for each in self._known.values():
+            text = each.replace(text, _hide)
         return without_passwords(text)
 
     def occurs_in_json(self, line: str) -> bool:
@@ -54,9 +48,8 @@ class Redactor:
 
         It errs on the side of yes: an escape can end with what a secret begins with.
         """
-        for value in self._escaped:
-            if value in line:
-                return True
+        if any(each.may_stand_in(line) for each in self._known.values()):
+            return True
         return "://" in line and "@" in line
 
     def mask_value(self, value: Any) -> Any:
@@ -70,3 +63,7 @@ class Redactor:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return value if (text := str(value)) == self.mask(text) else MASK
         return value
+
+
+def _hide(_: str) -> str:
+    return MASK

@@ -42,6 +42,15 @@ _MESSAGE_IDS: Final = uuid.UUID("5d0d9a0c-0f4a-4c57-9a51-6c7561640001")
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+_OWN_WORDS: Final = frozenset(
+    {
+        "ts", "level", "event", "job", "run_id", "attempt", "status", "state", "ending", "trigger",
+        "stream", "handler", "code", "pid", "version", "role", "via", "took_ms", "duration_ms", "late_ms",
+    }
+)  # fmt: skip
+"""Fields whose values are luad's own words, names and numbers: a secret that is spelled like one of them
+does not spoil them."""
+
 _PLAIN_WORD: Final = re.compile(r"[\w.,:;/@+*%-]+")  # needs no quotes
 
 
@@ -180,8 +189,10 @@ def _plain(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
         if room <= 0:
             left_out += 1
             continue
-        name = _cut(_no_surrogates(redactor.mask(str(key))), 256)
-        safe = redactor.mask_value(_json_value(value, DEPTH_LIMIT))
+        is_own = key in _OWN_WORDS
+        name = str(key) if is_own else _cut(_no_surrogates(redactor.mask(str(key))), 256)
+        safe = _json_value(value, DEPTH_LIMIT)
+        safe = safe if is_own else redactor.mask_value(safe)
         if isinstance(safe, str):
             safe = _cut(safe, FIELD_LIMIT)
         elif isinstance(safe, dict | list) and len(text := _encode(safe)) > FIELD_LIMIT:

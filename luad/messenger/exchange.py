@@ -20,12 +20,13 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from luad.addresses import is_public
 from luad.clock import elapsed_ms
+from luad.messenger.said import Outside, SaidError
 
 MAX_REDIRECTS: Final = 3
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-class ExchangeError(Exception):
+class ExchangeError(SaidError):
     """There was no answer to speak of; the message says why."""
 
 
@@ -114,7 +115,7 @@ def _once(parts: SplitResult, ask: Ask, deadline: int) -> Answer:
             raise SilentError(f"no answer within {ask.timeout_ms / 1_000:g} s") from None
         what = "TLS failed" if isinstance(error, ssl.SSLError) else "the connection failed"
         why = getattr(error, "reason", None) or getattr(error, "strerror", None)
-        raise ExchangeError(f"{what}: {why or type(error).__name__}") from None
+        raise ExchangeError(f"{what}: ", Outside(why or type(error).__name__)) from None
     finally:
         connection.close()
     kind, location = response.getheader("content-type", ""), response.getheader("location")
@@ -209,7 +210,7 @@ def _addresses(parts: SplitResult, ask: Ask) -> list[tuple[str, int]]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "no such name"
-        raise ExchangeError(f"the host cannot be found: {reason}") from None
+        raise ExchangeError("the host cannot be found: ", Outside(reason)) from None
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     if not ask.allow_private:
         for each in addresses:

@@ -14,17 +14,18 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from luad.messenger.exchange import Ask, ExchangeError, exchange
+from luad.messenger.said import Outside, SaidError
 
 MAX_FILE: Final = 10 * 1024 * 1024
 _AGAIN: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_NAME: Final = 100
 
 
-class FileError(Exception):
+class FileError(SaidError):
     """It cannot go along; the message says why. *is_too_large*: it could, were it smaller."""
 
-    def __init__(self, message: str, *, is_too_large: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, *parts: str, is_too_large: bool = False) -> None:
+        super().__init__(*parts)
         self.is_too_large = is_too_large
 
 
@@ -43,13 +44,13 @@ def read_file(path: str, name: str | None = None, limit: int = MAX_FILE) -> File
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FileError(f"{path} is no regular file")
+                raise FileError(Outside(path), " is no regular file")
             data = file.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no such path"
-        raise FileError(f"{path} cannot be read: {reason}") from None
+        raise FileError(Outside(path), f" cannot be read: {reason}") from None
     if len(data) > limit:
-        raise FileError(f"{path} has more than {limit >> 10} KiB", is_too_large=True)
+        raise FileError(Outside(path), f" has more than {limit >> 10} KiB", is_too_large=True)
     return File(_plain(name or PurePosixPath(path).name), data)
 
 
@@ -71,9 +72,9 @@ def fetch(url: str, name: str | None, timeout_ms: int, *, allow_private: bool) -
     try:
         answer = exchange(ask)
     except ExchangeError as error:
-        raise FileError(str(error)) from None
+        raise FileError(*error.parts) from None
     if answer.status != 200:
-        raise FileError(f"answered {answer.status} {answer.reason}".strip())
+        raise FileError(f"answered {answer.status} ", Outside(answer.reason))
     if not answer.is_whole:
         raise FileError(f"it is cut off, or has more than {MAX_FILE >> 20} MiB", is_too_large=True)
     found = _plain(name or PurePosixPath(unquote(urlsplit(url).path)).name)

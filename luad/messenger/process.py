@@ -16,17 +16,10 @@ from typing import Any, TypedDict
 
 from luad.core.people import ChannelKind
 from luad.messenger import services, webhook
-from luad.messenger.exchange import ExchangeError, SilentError
-from luad.messenger.files import FileError
-from luad.messenger.references import BrokenReferenceError, Resolver
+from luad.messenger.exchange import SilentError
+from luad.messenger.references import Resolver
+from luad.messenger.said import Outside, SaidError
 
-_SAID = (
-    BrokenReferenceError,
-    ExchangeError,
-    FileError,
-    services.ServiceError,
-    webhook.WebhookError,
-)
 _MAX_TEXT = 500
 
 
@@ -47,15 +40,16 @@ def fulfil(order: Order, resolver: Resolver) -> dict[str, Any]:
     """Send one message by one channel, and say what became of it. Never raises."""
     try:
         answer, is_degraded = _send(order, resolver)
-    except _SAID as error:
+    except SaidError as error:
         is_silent = isinstance(error, SilentError)
-        return _outcome(order, resolver, error=str(error), is_silent=is_silent)
+        return _outcome(order, resolver, error=error.parts, is_silent=is_silent)
     except Exception as error:  # noqa: BLE001 - whatever a service does is an outcome
-        return _outcome(order, resolver, error=f"{type(error).__name__}: {error}")
+        said = (type(error).__name__, ": ", Outside(error))
+        return _outcome(order, resolver, error=said)
     return _outcome(order, resolver, answer=answer, is_degraded=is_degraded)
 
 
-def _send(order: Order, resolver: Resolver) -> tuple[str, bool]:
+def _send(order: Order, resolver: Resolver) -> tuple[tuple[str, ...], bool]:
     message, timeout_ms = order["message"], order["timeout_ms"]
     if order["kind"] == ChannelKind.APPRISE:
         url = resolver.address(order["url"], hides_host=True)
@@ -76,16 +70,16 @@ def _outcome(
     order: Order,
     resolver: Resolver,
     *,
-    error: str = "",
-    answer: str = "",
+    error: tuple[str, ...] = (),
+    answer: tuple[str, ...] = (),
     is_degraded: bool = False,
     is_silent: bool = False,
 ) -> dict[str, Any]:
     return {
         "id": order["id"],
         "ok": not error,
-        "error": resolver.hide(error)[:_MAX_TEXT],
-        "answer": resolver.hide(answer)[:_MAX_TEXT],
+        "error": resolver.show(error)[:_MAX_TEXT],
+        "answer": resolver.show(answer)[:_MAX_TEXT],
         "is_degraded": is_degraded,
         "is_silent": is_silent,
     }

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
+from luad.config.secrets import is_telling
+from luad.config.spellings import spellings_of
+from luad.messenger.said import Outside, SaidError
 from luad.trust import path_problem
 
 _IN_TEXT: Final = re.compile(r"\$\{(\w+)\}")
@@ -21,10 +24,13 @@ _LARGEST: Final = 16 * 1024
 _SHORTEST: Final = 4
 """A secret of less would hide letters everywhere, and is none."""
 
+_SHORTEST_UNNAMED: Final = 8
+"""What only stands where a secret may stand, such as a part of a path, is mostly a plain word below that."""
+
 HIDDEN: Final = "****"
 
 
-class BrokenReferenceError(ValueError):
+class BrokenReferenceError(SaidError, ValueError):
     """A reference that leads nowhere; its message names it, and no value."""
 
 
@@ -62,25 +68,32 @@ class Resolver:
         before, _, query = rest.partition("?")
         place, _, path = before.partition("/")
         user, _, host = place.rpartition("@")
-        words = [user, *user.split(":"), path, *path.split("/"), query]
-        words += [pair.partition("=")[2] for pair in re.split("[&;#]", query)]
+        name, _, password = user.partition(":")
+        named, others = [password], [user, name, path, *path.split("/"), query]
+        for pair in re.split("[&;#]", query):
+            key, _, value = pair.partition("=")
+            (named if is_telling(key) else others).append(value)
         if hides_host and not _LIKE_A_HOST.fullmatch(host):
-            words += [host, host.lower(), *host.split(":")]
-        for word in words:
-            self._note(word)
-            self._note(unquote(word))
-            self._note(unquote_plus(word))
+            others += [host, host.lower(), *host.split(":")]
+        for words, shortest in ((named, _SHORTEST), (others, _SHORTEST_UNNAMED)):
+            for word in words:
+                for each in (word, unquote(word), unquote_plus(word)):
+                    self._note(each, shortest)
         return url
 
+    def show(self, parts: Iterable[str]) -> str:
+        """Return *parts* as one text, with secrets hidden in what is `Outside` alone."""
+        return "".join(self.hide(each) if isinstance(each, Outside) else each for each in parts)
+
     def hide(self, text: str) -> str:
-        """Return *text* without anything that was resolved."""
+        """Return *text* without anything that was resolved, in any form."""
         for secret in sorted(self._seen, key=len, reverse=True):
-            text = text.replace(secret, HIDDEN)
+            text = spellings_of(secret).replace(text, lambda _: HIDDEN)
         return text
 
-    def _note(self, value: str) -> str:
+    def _note(self, value: str, shortest: int = _SHORTEST) -> str:
         for line in (value, *value.splitlines()):  # an answer is shown as one line
-            if len(line) >= _SHORTEST:
+            if len(line) >= shortest:
                 self._seen.add(line)
         return value
 

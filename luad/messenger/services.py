@@ -16,6 +16,7 @@ from luad.clock import elapsed_ms
 from luad.config.messages import plain_text
 from luad.messenger.exchange import SilentError
 from luad.messenger.files import File, FileError, fetch, read_file
+from luad.messenger.said import Outside, SaidError
 
 if TYPE_CHECKING:
     from luad.core.people import Part
@@ -26,7 +27,7 @@ _FOR_FETCHING: Final = 2
 """A picture may take half of the time; the other half is for sending."""
 
 
-class ServiceError(Exception):
+class ServiceError(SaidError):
     """It did not arrive; the message says why."""
 
 
@@ -36,7 +37,7 @@ def send(
     timeout_ms: int,
     *,
     allow_private: bool,
-) -> tuple[str, bool]:
+) -> tuple[tuple[str, ...], bool]:
     """Send through the service of *url*. Returns what it said, and whether a picture or a file has
     become a link, because the service takes none or it could not be fetched.
 
@@ -73,18 +74,18 @@ def send(
     if result.status == apprise.AppriseResultStatus.TIMEOUT:
         raise SilentError(f"no answer within {timeout_ms / 1_000:g} s")
     if not result:
-        raise ServiceError((said[-1] if said else "the service refused it")[:_MAX_SAID])
+        raise ServiceError(Outside(said[-1][:_MAX_SAID]) if said else "the service refused it")
     is_degraded = any(part["type"] != "text" for part in shown)
-    return remark or (said[-1] if said else "")[:_MAX_SAID], is_degraded
+    return remark or (Outside((said[-1] if said else "")[:_MAX_SAID]),), is_degraded
 
 
 def _gather(
     parts: Sequence[Part], timeout_ms: int, *, allow_private: bool
-) -> tuple[list[File], list[Part], str]:
+) -> tuple[list[File], list[Part], tuple[str, ...]]:
     """Return what goes along, what stays a link, and why that is."""
     files: list[File] = []
     links: list[Part] = []
-    remark = ""
+    remark: tuple[str, ...] = ()
     for part in parts:
         if part["type"] == "text":
             continue
@@ -96,7 +97,7 @@ def _gather(
             files.append(fetch(str(part["url"]), name, timeout_ms, allow_private=allow_private))
         except FileError as error:
             links.append(part)
-            remark = f"sent as a link: {error}"
+            remark = ("sent as a link: ", *error.parts)
     return files, links, remark
 
 

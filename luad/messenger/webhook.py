@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from luad.messenger.exchange import Ask, exchange
 from luad.messenger.files import FileError, read_file
+from luad.messenger.said import Outside, SaidError
 
 MAX_BODY: Final = 1024 * 1024
 MAX_FILE: Final = 256 * 1024
@@ -24,7 +25,7 @@ _AGAIN: Final = frozenset({307, 308})  # the others would make it a GET
 _SHOWN: Final = 4_096
 
 
-class WebhookError(Exception):
+class WebhookError(SaidError):
     """It did not arrive; the message says why."""
 
 
@@ -40,7 +41,7 @@ class Post:
     allow_private: bool = False
 
 
-def send(post: Post) -> tuple[str, bool]:
+def send(post: Post) -> tuple[tuple[str, ...], bool]:
     """Post it; return what was answered, and whether a file had to stay behind.
 
     Raises `WebhookError`, `FileError`, `ExchangeError`.
@@ -65,11 +66,11 @@ def send(post: Post) -> tuple[str, bool]:
         allow_private=post.allow_private,
     )
     answer = exchange(ask)
-    shown = f"{answer.status} {answer.reason}".strip()
+    status, reason = str(answer.status), Outside(f" {answer.reason}".rstrip())
     if not 200 <= answer.status < 300:
         text = printable(answer.data)
-        raise WebhookError(f"answered {shown}: {text}" if text else f"answered {shown}")
-    return shown, is_degraded
+        raise WebhookError("answered ", status, reason, ": " if text else "", Outside(text))
+    return (status, reason), is_degraded
 
 
 def printable(data: bytes) -> str:

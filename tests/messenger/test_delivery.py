@@ -276,7 +276,7 @@ async def test_mail_that_is_refused_or_cannot_be_brought_says_why(
 def test_without_apprise_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     wanted = {"parts": [], "title": "", "priority": "normal"}
-    with pytest.raises(services.ServiceError, match=r"pip install 'luad\[notify\]'"):
+    with pytest.raises(services.ServiceError, match="pip install apprise"):
         services.send("mailto://x", wanted, 1_000, allow_private=False)
 
 
@@ -337,6 +337,47 @@ def test_an_address_has_secrets_where_others_have_a_host(url: str, said: str) ->
     resolver = Resolver({})
     resolver.address(url, hides_host=True)
     assert resolver.hide(f"it said {said}") == f"it said {HIDDEN}"
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "shown"),
+    [
+        ("https://h.example.com/priv/x", "the private road", "the private road"),
+        ("https://h.example.com/services/T1", "no services now", f"no {HIDDEN} now"),
+        ("https://h.example.com/hook?mode=fast", "too fast", "too fast"),
+        ("https://h.example.com/hook?api_key=fast", "too fast", f"too {HIDDEN}"),
+        ("https://ann:pass@h.example.com/", "ann may not pass", f"ann may not {HIDDEN}"),
+    ],
+)
+def test_plain_words_of_an_address_are_no_secrets(url: str, said: str, shown: str) -> None:
+    resolver = Resolver({})
+    resolver.address(url)
+    assert resolver.hide(said) == shown
+
+
+def test_a_value_that_is_named_is_a_secret_from_four_characters_on() -> None:
+    resolver = Resolver({"PIN": "abcd", "HOOK": "abc"})
+    resolver.address("https://h.example.com/${PIN}/${HOOK}")
+    assert resolver.hide("abcd abc") == f"{HIDDEN} abc"
+
+
+@pytest.mark.parametrize("path", ["/priv", "/address", "/allow_private", "/webhook", "/public/no"])
+async def test_what_luad_says_itself_is_not_spoiled(path: str) -> None:
+    sender = Sender()
+    try:
+        outcome = await sender.deliver(message(), webhook(f"http://127.0.0.1:9{path}"))
+    finally:
+        await sender.close()
+    assert outcome.error == (
+        "127.0.0.1 is no public address; `allow_private: true` lets a webhook reach it"
+    )
+
+
+def test_a_secret_is_hidden_in_each_form() -> None:
+    resolver = Resolver({"TOKEN": 'pa"ss/w+rd'})
+    resolver.resolve("${TOKEN}")
+    for form in ("pa%22ss%2Fw%2Brd", 'pa\\"ss/w+rd', "pa&quot;ss/w+rd", "cGEic3MvdytyZA=="):
+        assert resolver.hide(f"it said {form}") == f"it said {HIDDEN}"
 
 
 def test_a_host_is_shown_for_it_says_who_did_not_answer() -> None:

@@ -65,3 +65,20 @@ def test_a_secret_is_found_in_a_result_however_json_writes_it(secret: str) -> No
     assert hidden is not None
     expected = {"a": ["x***x"], "***": "***" if secret.isdigit() else None}
     assert json.loads(hidden) == expected
+
+
+def test_the_type_of_an_error_is_masked_too() -> None:
+    secrets = Secrets(Redactor(), {"API_TOKEN": "s3cret_one"})
+    ending = Ending(EndKind.RAISED, 0, error=RunError("Errors3cret_one", "no"))
+    hidden = secrets.hide_in_ending("run_1", ending).error
+    assert hidden == RunError("Error***", "no")
+
+
+def test_the_forms_of_a_secret_are_masked_in_lines_and_results() -> None:
+    secrets = Secrets(Redactor(), {"API_TOKEN": 'pa"ss/w+rd'})
+    line = {"message": "GET /?t=pa%22ss%2Fw%2Brd", "exception": repr("pa\"ss/w+rd'")}
+    secrets.hide_in_line("run_1", line)
+    assert line == {"message": "GET /?t=***", "exception": "'***\\''"}
+    ending = Ending(EndKind.RETURNED, 0, result_json=json.dumps({"a": json.dumps('pa"ss/w+rd')}))
+    hidden = secrets.hide_in_ending("run_1", ending).result_json
+    assert hidden == json.dumps({"a": '"***"'})
