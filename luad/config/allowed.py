@@ -106,6 +106,18 @@ def _binding_refusal(module: str, function: str, found: Bindings) -> Refusal | N
 def is_installed(top: str, handlers_path: Path) -> bool:
     """Say whether a module of that name is found outside of *handlers_path* and the working directory."""
     paths = _installed_places(handlers_path, tuple(sys.path))
+    return _is_found(top, paths, tuple(map(_changed_at, paths)))
+
+
+def _changed_at(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=1024)
+def _is_found(top: str, paths: tuple[str, ...], _changed_at: tuple[int, ...]) -> bool:
     try:
         spec = PathFinder.find_spec(top, list(paths))
     except (ImportError, ValueError):
@@ -127,14 +139,14 @@ def _installed_places(handlers_path: Path, paths: tuple[str, ...]) -> tuple[str,
 
 def _source_of(module: str, handlers_path: Path) -> Path | None:
     """Return the file whose text is what importing *module* from *handlers_path* would run."""
-    stem = handlers_path.joinpath(*module.split("."))
-    package = stem / "__init__.py"
-    if package.is_file():
-        return package
-    if any(stem.with_name(stem.name + suffix).exists() for suffix in EXTENSION_SUFFIXES):
+    stem = os.path.join(handlers_path, *module.split("."))
+    package = f"{stem}/__init__.py"
+    if os.path.isfile(package):
+        return Path(package)
+    if any(os.path.exists(stem + suffix) for suffix in EXTENSION_SUFFIXES):
         return None
-    plain = stem.with_name(f"{stem.name}.py")
-    return plain if plain.is_file() else None
+    plain = f"{stem}.py"
+    return Path(plain) if os.path.isfile(plain) else None
 
 
 @lru_cache(maxsize=1024)
