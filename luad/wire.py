@@ -10,6 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 
+from luad.clock import wall_ms
 from luad.core.model import DAY, HOUR, MINUTE, SECOND
 
 if TYPE_CHECKING:
@@ -103,6 +104,24 @@ def parse_size(value: object) -> int:
     return int(size)
 
 
+# --- examples ----------------------------------------------------------------------------------
+
+
+def example_date(now: Instant | None = None) -> str:
+    """Return the next 25 December after *now*, which is the clock's own time without one.
+
+    Hints and help show it, so that what a reader copies lies ahead.
+    """
+    today = datetime.fromtimestamp((wall_ms() if now is None else now) / SECOND, UTC).date()
+    year = today.year if (today.month, today.day) < (12, 25) else today.year + 1
+    return f"{year:04}-12-25"
+
+
+def example_instant(now: Instant | None = None) -> str:
+    """Return 09:00 UTC of `example_date`."""
+    return f"{example_date(now)}T09:00:00Z"
+
+
 # --- instants ----------------------------------------------------------------------------------
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -130,7 +149,7 @@ def parse_instant(text: str, zone: tzinfo | None = None) -> Instant:
     """
     found = _INSTANT.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text[:64]!r} is no date and time; write 2026-12-25T09:00:00Z")
+        raise ValueError(f"{text[:64]!r} is no date and time; write {example_instant()}")
     year, month, day, hour, minute, second, fraction, zulu, sign, off_hours, off_minutes = (
         found.groups()
     )

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from luad.cli.keydocs import FILLED_IN
+
 HERE = Path(__file__).parent
 SCHEMAS = HERE.parents[1] / "schemas"
 PAGES = {
@@ -20,12 +22,6 @@ PAGES = {
     "users-file.md": "users.schema.json",
 }
 END = "<!-- end -->\n"
-# Keys whose schema default is only what an editor fills in: left out, they mean something else.
-NO_DEFAULT = {
-    "pause_after_failures", "memory", "cpu_seconds", "open_files", "processes",
-    "seconds", "every", "start_at", "timezone", "socket", "state_dir", "handlers_path",
-    "user", "alert", "listen", "certificate", "key", "name", "url",
-}  # fmt: skip
 
 
 def main() -> int:
@@ -64,7 +60,7 @@ def rows(schema: dict[str, Any], pointer: str) -> Iterator[str]:
     required = target.get("required", [])
     for name, given in target["properties"].items():
         field = resolved(schema, given)
-        default = "" if name in NO_DEFAULT else shown(field.get("default"))
+        default = "" if name in FILLED_IN else shown(field.get("default"))
         default = "required" if name in required else default
         yield f"| `{name}` | {default} | {field.get('markdownDescription', '').replace('|', '&#124;')} |"
 

@@ -93,6 +93,7 @@ def _show_codes(out: Output) -> None:
 def help_(ctx: click.Context, topic: str | None) -> None:
     """Longer texts: luad help TOPIC; a command's name shows its options."""
     from luad.cli.topics import TOPICS
+    from luad.wire import example_date
 
     root = ctx.find_root()
     out = ctx.ensure_object(Session).out
@@ -107,7 +108,7 @@ def help_(ctx: click.Context, topic: str | None) -> None:
         _show_codes(out)
         return
     if topic in TOPICS:
-        out.line(TOPICS[topic].strip())
+        out.line(TOPICS[topic].strip().replace("DATET", f"{example_date()}T"))
         return
     if _CODE.fullmatch(topic.upper()):
         _show_code(out, topic.upper())

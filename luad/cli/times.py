@@ -14,7 +14,7 @@ from typing import Final
 
 from luad.cli.failure import CommandError
 from luad.core.model import DAY, HOUR, MINUTE, SECOND, Instant
-from luad.wire import format_instant, parse_duration_ms
+from luad.wire import example_date, format_instant, parse_duration_ms
 
 UTC: Final = timezone.utc  # noqa: UP017 - one name for it in this room
 LOCALTIME: Final = Path("/etc/localtime")
@@ -95,7 +95,8 @@ def parse_when(text: str, zone: tzinfo | None, now: Instant, *, direction: int =
         raise CommandError(
             f"`{text}` is no time: {error}",
             code="usage",
-            hint="write it like  2026-12-25T09:00  2026-12-25T09:00:00Z  09:00  or a duration  2h",
+            hint=f"write it like  {example_date()}T09:00  {example_date()}T09:00:00Z  09:00"
+            "  or a duration  2h",
         ) from error
     if moment is not None:
         return to_instant(moment, zone)
@@ -105,7 +106,7 @@ def parse_when(text: str, zone: tzinfo | None, now: Instant, *, direction: int =
         raise CommandError(
             f"`{text}` is neither a time nor a duration",
             code="usage",
-            hint="write it like  2026-12-25T09:00  09:00  now  10m  2d",
+            hint=f"write it like  {example_date()}T09:00  09:00  now  10m  2d",
         ) from error
 
 

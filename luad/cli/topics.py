@@ -31,7 +31,7 @@ Cron lines, intervals, single instants
 
   schedule: {type: cron, expression: "0 9 * * MON-FRI", timezone: Europe/London}
   schedule: {type: interval, every: 15m}
-  schedule: {type: once, execute_at: 2026-12-25T09:00:00Z}
+  schedule: {type: once, execute_at: DATET09:00:00Z}
 
 A cron line has five fields (minute hour day month weekday), or six with seconds first, or is one
 of @hourly @daily @weekly @monthly @yearly. When day and weekday are both set, either is enough.
@@ -41,7 +41,7 @@ time. `luad explain EXPR --tz ZONE` shows the next times of any of them.
     "times": """
 How times and durations are written and shown
 
-Durations: 90 (seconds), 90s, 10m, 1h30m, 2d. Times: 2026-12-25T09:00, with Z or an offset, a date,
+Durations: 90 (seconds), 90s, 10m, 1h30m, 2d. Times: DATET09:00, with Z or an offset, a date,
 09:00 (today), now. A time without an offset is read in the zone in which times are shown: the
 machine's, or that of --utc or --tz. JSON always has UTC.
 """,

@@ -37,6 +37,7 @@ from luad.core.model import (
 from luad.wire import (
     InstantGapError,
     NaiveInstantError,
+    example_instant,
     format_duration_ms,
     parse_duration_ms,
     parse_instant,
@@ -194,7 +195,7 @@ def _instant(text: str | None, key: str, zone: Any, mistakes: Mistakes) -> Insta
         mistakes.append(Mistake(path, "LU206", str(error), "choose a time that exists"))
     except ValueError as error:
         message = str(error).partition("; write")[0]
-        mistakes.append(Mistake(path, "LU206", message, f"write  {key}: 2026-12-25T09:00:00Z"))
+        mistakes.append(Mistake(path, "LU206", message, f"write  {key}: {example_instant()}"))
     return None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from luad.core.model import JSON
+from luad.wire import example_instant
 
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])", re.ASCII)
 
@@ -106,7 +107,7 @@ _ADVICE: Final[dict[str, dict[str, tuple[str, str]]]] = {
         ),
         **dict.fromkeys(
             ("at", "when", "run_at", "execute_at"),
-            ("schedule", "write  schedule: {type: once, execute_at: 2026-12-25T09:00:00Z}"),
+            ("schedule", "write  schedule: {type: once, execute_at: INSTANT}"),
         ),
         **dict.fromkeys(
             ("timezone", "tz", "time_zone"), ("", "the key is `timezone`, inside `schedule`")
@@ -152,7 +153,8 @@ def find_foreign(container: str, key: str, value: JSON, keys: frozenset[str]) ->
     if word in _RETRIES and container in {"", "retry"}:
         return _attempts(container, value)
     if advice := _ADVICE.get(container, {}).get(word):
-        return Foreign(*advice)
+        settles, text = advice
+        return Foreign(settles, text.replace("INSTANT", example_instant()))
     meant = _ALIASES.get(container, {}).get(word)
     if meant is not None and meant in keys:
         return Foreign(meant, f"the key is `{meant}`", key=meant)

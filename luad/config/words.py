@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from luad.config.marks import Path
 from luad.core.model import JSON
+from luad.wire import example_instant
 
 KIND_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "cron": ("expression",),
@@ -32,7 +33,6 @@ _EXAMPLES: Final = {
     "handler": "handler: reports:daily_sales",
     "schedule": 'schedule: {type: cron, expression: "0 9 * * *"}',
     "expression": 'expression: "0 9 * * *"',
-    "execute_at": "execute_at: 2026-12-25T09:00:00Z",
 }
 _BOOLEANS: Final = {
     **dict.fromkeys(("yes", "y", "on"), "true"),
@@ -93,6 +93,8 @@ def describe_value(value: JSON) -> str:
 
 def example_line(key: str, schema: dict[str, Any], *, is_value_only: bool = False) -> str:
     """A line that could stand there. *schema* is the container's, or the value's own."""
+    if key == "execute_at":
+        return f"execute_at: {example_instant()}"
     if key in _EXAMPLES:
         return _EXAMPLES[key]
     own = schema if is_value_only else schema.get("properties", {}).get(key, {})
@@ -136,7 +138,7 @@ def help_for_type(path: Path, value: JSON, wanted: list[str]) -> str:
     if path == ("retry",) and type(value) is int:
         return f"write  retry: {{max_attempts: {max(1, min(value, 100))}}}"
     if wanted == ["datetime"]:
-        return f"write  {_EXAMPLES['execute_at']}".replace("execute_at", str(path[-1]))
+        return f"write  {path[-1]}: {example_instant()}"
     if not path and isinstance(value, list):
         return "each job is a document of its own; a line `---` stands between two"
     if wanted == ["array"]:

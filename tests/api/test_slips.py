@@ -10,6 +10,7 @@ import pytest
 from luad.api.summary import summarize
 from luad.config.allowed import DEFAULT_PATTERNS
 from luad.core.model import Once
+from luad.wire import example_instant
 
 HOUR = {"in": "1h"}
 HOUR_MS = 3_600_000
@@ -97,7 +98,7 @@ async def test_a_word_is_no_date(api: Any) -> None:
     assert await only_error(api, "/v1/jobs", body) == (
         "#/schedule/execute_at",
         "`execute_at` in `schedule` (type: once) is no date and time: `tomorrow`",
-        "write  execute_at: 2026-12-25T09:00:00Z",
+        f"write  execute_at: {example_instant()}",
     )
 
 
