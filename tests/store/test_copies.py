@@ -65,11 +65,19 @@ def test_the_copy_is_what_was_there_before(database: Path) -> None:
     assert [line.event for line in told] == ["store.migrating", "store.migrated"]
     assert told[0].fields["from"] == OLD
     assert told[1].fields["copy"] == str(copy)
-    # Going back is the old luad and this copy.
-    shutil.copy(copy, database)
+    go_back(database.parent)
     assert everything_in(database) == before
+    assert version_in(database.parent / "after-upgrade" / "luad.db") == HEAD
     Store.open(database.parent, clock=SystemClock()).close()
     assert version_in(database) == HEAD
+
+
+def go_back(state: Path) -> None:
+    """Do what the how-to says, with its own commands, in the state folder."""
+    page = (Path(__file__).parents[2] / "docs/how-to/upgrade-luad.md").read_text()
+    commands = page.split("cd /var/lib/luad\n")[1].split("systemctl start")[0]
+    assert "luad.db.before-0004" in commands
+    subprocess.run(["sh", "-ec", commands], cwd=state, check=True, timeout=30)
 
 
 def test_a_database_of_today_is_not_copied(database: Path) -> None:
