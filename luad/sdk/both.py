@@ -63,9 +63,13 @@ class _List(_Ready, list[Any]):
 class _Run(_Ready, Run):
     """A run, also when it is awaited."""
 
+    __module__, __qualname__ = "luad", "Run"  # as messages name it
+
 
 class _Delivery(_Ready, Delivery):
     """What became of a message, also when it is awaited."""
+
+    __module__, __qualname__ = "luad", "Delivery"
 
 
 def _ready(value: Any) -> Any:
