@@ -64,7 +64,8 @@ async def schedule(request: Request) -> Response:
     names = query.words("job")
     states = context.service.jobs()
     if names:
-        states = [await context.need_job(name) for name in sorted(names)]
+        found = [await context.look_up(name) for name in sorted(names)]
+        states = [state for state in found if state.gone_at is None]
     if not names and not query.flag("include_paused"):
         states = [state for state in states if state.status is JobStatus.ACTIVE]
     return await _planned(context, states, start, until, limit)

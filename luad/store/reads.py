@@ -73,13 +73,11 @@ def restored(connection: Connection) -> Restored:
     installed = connection.execute(_installed)
     waiting = connection.execute(_waiting)
     seen = connection.execute(_last_seen).scalar()
-    open_runs = tuple(read_run(row).run for row in waiting)
-    is_any_pinned = any(run.is_pinned for run in open_runs)
     return Restored(
         jobs=tuple(map(jobrows.read_job, installed)),
-        open_runs=open_runs,
+        open_runs=tuple(read_run(row).run for row in waiting),
         last_seen=None if seen is None else int(seen),
-        pinned=tuple(map(tuple, connection.execute(_pinned))) if is_any_pinned else (),
+        pinned=tuple(map(tuple, connection.execute(_pinned))),
     )
 
 

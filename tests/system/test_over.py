@@ -61,6 +61,9 @@ def test_a_job_that_is_gone_is_found_by_every_door(live: LiveDaemon) -> None:
             runs = live.json("history", what)["runs"]
             assert [each["job_id"] for each in runs] == [job_id]
             assert f"{status} since" in live.luad("show", what).stdout
+            assert live.json("next", what) == {**live.json("next", what), "next": []}
+            assert live.luad("logs", what).returncode == 0
+            assert live.json("revisions", what)["can_restore"] is False
             done = live.luad("run", what, check=False)
             assert done.returncode == 3
             assert f"is {status} since" in done.stderr
@@ -79,3 +82,22 @@ for what in ("hello", {made["id"]!r}):
     live.kill()
     live.start()
     assert live.json("show", made["id"])["status"] == "completed"
+
+
+def test_a_stored_job_that_is_faster_than_a_new_one_may_be_goes_on_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    quick = LiveDaemon(tmp_path)
+    quick.write_handler("m", HANDLER)
+    with quick:
+        quick.luad("create", "fast", "--handler", "m:good", "--every", "2s")
+    quick.env["LUAD_DYNAMIC_MIN_INTERVAL"] = "10s"
+    with quick:
+        quick.wait_for("run.ended", job="fast", status="succeeded")
+        (problem,) = quick.json("status")["problems"]
+        assert (problem["code"], problem["severity"]) == ("LU405", "warning")
+        assert "`fast` runs more often than every 10 s" in problem["message"]
+        refused = quick.luad("create", "other", "--handler", "m:good", "--every", "2s", check=False)
+        assert "at most every 10 s is allowed" in refused.stderr
+        quick.luad("delete", "fast", "--yes")
+        assert quick.json("status")["problems"] == []
