@@ -14,7 +14,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.failure import CommandError
 from luad.cli.session import named_zone
 from luad.cli.times import parse_duration, parse_when, show_exact, show_when
-from luad.core.model import Cron, Instant, Interval, Once, Schedule
+from luad.core.model import SECOND, Cron, Instant, Interval, Once, Schedule
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -115,13 +115,21 @@ def _details(schedule: Schedule) -> tuple[list[tuple[str, str, str]], list[str]]
 
 
 def _write_json(session: Session, found: Explained, zone: tzinfo) -> None:
-    from luad.wire import format_in_zone
+    from luad.wire import format_in_zone, format_instant
 
     answer: dict[str, Any] = {
         "expression": found.expression,
         "timezone": found.zone_name,
         "summary": found.summary,
         "next": [format_in_zone(at, zone) for at in found.times],
+        "upcoming": [
+            {
+                "at": format_in_zone(at, zone),
+                "utc": format_instant(at),
+                "in_seconds": (at - session.now) / SECOND,
+            }
+            for at in found.times
+        ],
         "fields": [
             {"field": field, "value": text, "meaning": words} for field, text, words in found.fields
         ],
@@ -140,15 +148,30 @@ def _write_text(session: Session, found: Explained, zone: tzinfo) -> None:
     for note in found.notes:
         out.line(f"note: {note}")
     before = None
-    for number, at in enumerate(found.times):
+    shown = [show_when(at, zone, session.now) for at in found.times]
+    is_foreign = found.zone_name not in {"UTC", "Etc/UTC"}
+    width = max(map(len, shown), default=0)
+    for number, (at, when) in enumerate(zip(found.times, shown, strict=True)):
         lead = "next: " if number == 0 else "      "
-        left = f"   in {show_exact(at - session.now)}" if number == 0 and at > session.now else ""
+        utc = f"   {_utc(at, zone)}" if is_foreign else ""
+        left = at - session.now
+        away = f"   in {show_exact(left)}" if left > 0 else f"   {show_exact(-left)} ago"
         offset = _offset(at, zone)
         change = "" if before in {None, offset} else f"   clocks {offset - (before or 0):+g} h"
-        out.line(f"{lead}{show_when(at, zone, session.now)}{left}{change}")
+        out.line(f"{lead}{when:<{width}}{utc}{away}{change}")
         before = offset
     if not found.times:
         out.line("next: never")
+
+
+def _utc(at: Instant, zone: tzinfo) -> str:
+    """The same instant in UTC, with the day where that is another one."""
+    from luad.cli.times import UTC, to_datetime
+
+    here, there = to_datetime(at, zone), to_datetime(at, UTC)
+    day = "" if here.date() == there.date() else f"{there:%a} {there.day} {there:%b} "
+    seconds = f":{there:%S}" if there.second else ""
+    return f"{day}{there:%H:%M}{seconds} UTC"
 
 
 def _offset(at: Instant, zone: tzinfo) -> float:

@@ -46,6 +46,7 @@ def next_from_files(
     end: Instant | None,
     count: int,
     is_all: bool,
+    per_job: bool = False,
     without_daemon: UnavailableError | None = None,
 ) -> list[dict[str, Any]]:
     """Return what `GET /v1/schedule` would, as far as the files tell; says so on stderr."""
@@ -56,7 +57,7 @@ def next_from_files(
         (at, job)
         for job in chosen
         if job.enabled or is_all or names
-        for at in fire_times(job, start, end, count)
+        for at in fire_times(job, start, end, 1 if per_job else count)
     ]
     rows.sort(key=lambda row: (row[0], row[1].name))
     floating = [job.name for job in chosen if is_floating(job) and (job.enabled or is_all or names)]

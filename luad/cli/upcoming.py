@@ -14,6 +14,7 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import job_names
+from luad.cli.failure import CommandError
 from luad.cli.output import Cell, Table
 from luad.cli.times import (
     parse_rfc3339,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import timedelta, tzinfo
 
     from luad.cli.session import Session
+    from luad.client import Client
 
 
 @click.command("next", cls=Command)
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--until", metavar="TIME", help="Stop here; a time or a duration")
 @click.option("-a", "--all", "is_all", is_flag=True, help="Paused jobs too")
 @click.option("--group-by", type=click.Choice(["hour", "job"]), help="One heading per hour or job")
+@click.option("--per-job", is_flag=True, help="One line per job: its next time; -n counts jobs")
 @click.option("--offline", is_flag=True, help="From the files, not from the daemon")
 @pass_session
 def next_(
@@ -50,6 +53,7 @@ def next_(
     until: str | None,
     is_all: bool,
     group_by: str | None,
+    per_job: bool,
     offline: bool,
 ) -> None:
     """What fires when, merged over all jobs (or those named).
@@ -58,7 +62,9 @@ def next_(
     """
     start = session.now if since is None else parse_when(since, session.zone, session.now)
     end = None if until is None else parse_when(until, session.zone, session.now)
-    query = {"start": start, "end": end, "count": count, "is_all": is_all}
+    if per_job and group_by:
+        raise CommandError("--per-job and --group-by exclude each other", code="usage")
+    query = {"start": start, "end": end, "count": count, "is_all": is_all, "per_job": per_job}
     rows = _fetch(session, names, offline=offline, **query)
     _mark_clock_changes(rows, session.zone)
     if session.json:
@@ -86,12 +92,23 @@ def _fetch(
 
 
 def _from_daemon(
-    session: Session, names: Sequence[str], *, start: int, end: int | None, count: int, is_all: bool
+    session: Session,
+    names: Sequence[str],
+    *,
+    start: int,
+    end: int | None,
+    count: int,
+    is_all: bool,
+    per_job: bool,
 ) -> list[dict[str, Any]]:
     from luad.cli.source import job
 
     client = session.client()
     chosen = [job(client, name)["name"] for name in names]
+    if per_job:
+        if start == session.now and end is None and not is_all:
+            return _next_of_each(client, chosen)[:count]
+        return _one_per_job(client, chosen, start=start, end=end, count=count, is_all=is_all)
     answer = client.get(
         "/schedule",
         **{"from": rfc3339(start), "until": None if end is None else rfc3339(end)},
@@ -103,6 +120,48 @@ def _from_daemon(
         session.out.complain("warning: there was no time to look at every job; some may be missing")
     rows: list[dict[str, Any]] = answer["next"]
     return [row for row in rows if not chosen or row["job"] in chosen][:count]
+
+
+def _next_of_each(client: Client, chosen: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the next fire time of each job as the list of jobs has it."""
+    from luad.cli.source import all_jobs
+
+    rows = [
+        {
+            "at": each["next_run_at"],
+            "job": each["name"],
+            "timezone": each.get("timezone"),
+            "note": "once" if (each.get("schedule") or {}).get("type") == "once" else "",
+        }
+        for each in all_jobs(client)["jobs"]
+        if each.get("next_run_at") and (not chosen or each["name"] in chosen)
+    ]
+    return sorted(rows, key=lambda row: (row["at"], row["job"]))
+
+
+def _one_per_job(
+    client: Client,
+    chosen: Sequence[str],
+    *,
+    start: int,
+    end: int | None,
+    count: int,
+    is_all: bool,
+) -> list[dict[str, Any]]:
+    """Return the first occurrence of each job, the earliest job first."""
+    from luad.cli.source import all_jobs
+
+    rows: list[dict[str, Any]] = []
+    for name in chosen or [each["name"] for each in all_jobs(client)["jobs"]]:
+        answer = client.get(
+            "/schedule",
+            **{"from": rfc3339(start), "until": None if end is None else rfc3339(end)},
+            limit=1,
+            job=[name],
+            include_paused=is_all or None,
+        )
+        rows += answer["next"][:1]
+    return sorted(rows, key=lambda row: (row["at"], row["job"]))[:count]
 
 
 def _mark_clock_changes(rows: Sequence[dict[str, Any]], zone: tzinfo | None) -> None:

@@ -89,3 +89,23 @@ def test_what_has_passed_is_said(luad: Any) -> None:
     found = luad("explain", "2020-01-01T00:00:00Z", "--json").json
     assert found["next"] == []
     assert found["notes"] == ["that is in the past"]
+
+
+def test_a_foreign_zone_has_utc_beside_it_and_each_time_its_distance(luad: Any) -> None:
+    shown = luad("explain", "0 9 * * *", "--tz", "Asia/Tokyo", "-n", "3").lines[-3:]
+    assert all(" 00:00 UTC   in " in line for line in shown)
+    shown = luad("explain", "30 2 * * *", "--tz", "Asia/Tokyo", "-n", "2").lines[-2:]
+    assert all(" 17:30 UTC   in " in line for line in shown), (
+        "with its day, which is the one before"
+    )
+    shown = luad("explain", "0 9 * * *", "--utc", "-n", "2").lines[-2:]
+    assert all(line.count("UTC") == 1 and "   in " in line for line in shown)
+    past = luad("explain", "0 9 * * *", "--from", "2020-01-01T00:00:00Z", "-n", "1").lines[-1]
+    assert past.endswith(" ago")
+
+
+def test_json_has_utc_and_the_distance(luad: Any) -> None:
+    found = luad("explain", "0 9 * * *", "--tz", "Asia/Tokyo", "-n", "2", "--json").json
+    assert [each["at"] for each in found["upcoming"]] == found["next"]
+    assert all(each["utc"].endswith("T00:00:00Z") for each in found["upcoming"])
+    assert all(each["in_seconds"] > 0 for each in found["upcoming"])

@@ -410,3 +410,15 @@ def test_check_imports_the_handlers_of_a_file_whose_other_parts_are_wrong(
     assert "a.yaml:2:10: LU304" in said
     assert "a.yaml:3:" in said
     assert "a.yaml:4:1: LU102" in said
+
+
+def test_next_can_show_one_line_per_job(luad: Any, shop: Path) -> None:
+    for name, cron in (("often", "* * * * *"), ("seldom", "0 3 * * *")):
+        text = f'name: {name}\nhandler: m:f\nschedule: {{type: cron, expression: "{cron}"}}\n'
+        (shop / f"jobs.d/{name}.yaml").write_text(text)
+    rows = luad("next", "--offline", "--per-job", "-n", "50", "--json").json["next"]
+    names = [row["job"] for row in rows]
+    assert len(names) == len(set(names))
+    assert {"often", "seldom"} <= set(names)
+    assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
+    assert luad("next", "--per-job", "--group-by", "job").code == 2

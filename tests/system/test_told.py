@@ -134,3 +134,13 @@ def test_check_names_the_same_file_as_the_daemon_that_runs_or_will_start(live: L
     assert ignored(live) == ["a.yaml"], "the store remembers"
     shutil.rmtree(live.state)
     assert ignored(live) == ["b.yaml"], "a first start takes the first by path"
+
+
+def test_next_of_a_daemon_shows_one_line_per_job(live: LiveDaemon) -> None:
+    for name, every in (("often", "7s"), ("seldom", "9h")):
+        text = f"name: {name}\nhandler: app:work\nschedule: {{type: interval, every: {every}}}\n"
+        live.write_job(name, text)
+    with live:
+        for more in ((), ("--from", "1h")):
+            found = json.loads(live.luad("next", "--per-job", "--json", *more).stdout)
+            assert sorted(row["job"] for row in found["next"]) == ["often", "seldom"]
