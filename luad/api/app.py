@@ -69,6 +69,7 @@ _ROUTES: Final = (
     *routes_daemon.ROUTES,
 )
 _BODYLESS: Final = frozenset({"GET", "HEAD"})
+_MOST_PARAMETERS: Final = 64
 _FORBIDDEN: Final = 403
 
 
@@ -225,6 +226,8 @@ def _check(scope: Scope) -> None:
         "is_tcp"
     ):  # a browser's page, through some proxy: nobody who should be here
         raise ApiError("forbidden", "requests from web pages are not answered")
+    if scope["query_string"].count(b"&") >= _MOST_PARAMETERS:
+        raise ApiError("bad_request", f"there are more than {_MOST_PARAMETERS} parameters")
     has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
     if has_body and scope["method"] in _BODYLESS:
         raise ApiError(

@@ -24,6 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from luad.api import problems
@@ -51,6 +52,11 @@ _SHARE: Final = 16
 """Of the descriptors that the daemon may have, one in so many is for the connections of one door."""
 
 MAX_HEADER_BYTES: Final = 16 * 1024
+
+
+MAX_HEADERS: Final = 128
+
+_PIECE_BYTES: Final = 1024
 
 
 def affordable() -> int:
@@ -91,6 +97,21 @@ class _Phase(Enum):
     LINGERING = "lingering"
 
 
+class _Flow(FlowControl):
+    """Goes on reading only once what was read is handed on."""
+
+    def __init__(self, transport: asyncio.Transport, unread: bytearray) -> None:
+        super().__init__(transport)
+        self._unread = unread
+
+    def resume_reading(self) -> None:
+        """Read again, unless something waits."""
+        if self.read_paused and self._unread:
+            self.read_paused = False
+        else:
+            super().resume_reading()
+
+
 class Connection(H11Protocol):
     """See the module. *scope["state"]* of its requests holds ``peer``, ``is_tcp``, and two functions:
     ``claim`` takes a place for the request, ``hang_up`` ends the connection. A request that sets
@@ -103,6 +124,7 @@ class Connection(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._place: Place | None = None
+        self._unread = bytearray()
         self.idle_since = self.loop.time()
 
     # --- what asyncio calls ---
@@ -115,6 +137,7 @@ class Connection(H11Protocol):
         address = read_address(self.client[0]) if is_tcp and self.client else None
         idle_before = self.loop.time() - self._house.patience.grace_s
         share = self._house.share_of(address)
+        self.flow = _Flow(transport, self._unread)
         self._place = self._house.crowd.enter(self, group_of(address), share, idle_before)
         if self._place is None:
             self.connections.discard(self)
@@ -130,9 +153,44 @@ class Connection(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; the clock of a request starts with its first byte."""
-        super().data_received(data)
+        """Feed the parser piece by piece; the clock of a request starts with its first byte."""
+        is_waiting = bool(self._unread)
+        self._unread += data
+        if is_waiting:
+            self.transport.pause_reading()
+        else:
+            self._feed()
+
+    def _feed(self) -> None:
+        """Hand on a piece of what was read. Between two of them the loop does what else is due: 256 kB
+        may be one byte in each of 40,000 chunks, or the lines of 4,000 headers."""
+        if not self._unread or self.transport.is_closing():
+            return
+        if self.conn.their_state in {h11.DONE, h11.MUST_CLOSE, h11.CLOSED, h11.ERROR}:
+            self.flow.pause_reading()  # the next request waits until this one is answered
+            return
+        size = len(self._unread) if self._has_plain_body() else _PIECE_BYTES
+        piece = bytes(self._unread[:size])
+        del self._unread[:size]
+        super().data_received(piece)
+        if self.conn.their_state in {h11.IDLE, h11.SEND_BODY} and not self._has_plain_body():
+            lines = self.conn.trailing_data[0].count(b"\n")
+            if lines > MAX_HEADERS:
+                detail = f"the request has more than {MAX_HEADERS} headers"
+                self._answer(ApiError("header_too_large", detail))
+                return
         self._watch()
+        if self._unread:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._feed)
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
+
+    def _has_plain_body(self) -> bool:
+        """Return whether a body with a stated length is arriving: the parser takes it whole."""
+        scope: Any = self.scope
+        is_body = self.conn.their_state is h11.SEND_BODY and scope is not None
+        return is_body and all(name != b"transfer-encoding" for name, _ in scope["headers"])
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn returns None: close
         """Still answer a client that only said that it has nothing more to ask (`nc -N -U`)."""
@@ -169,6 +227,8 @@ class Connection(H11Protocol):
         super().on_response_complete()
         self._unset_keepalive_if_required()  # the clocks here do its work
         self._watch()
+        if self._unread:
+            self.loop.call_soon(self._feed)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with a problem document."""

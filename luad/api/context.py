@@ -9,7 +9,7 @@ import asyncio
 import pwd
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -19,24 +19,28 @@ from luad.api.creating import CreationRate
 from luad.api.encoding import encode, encode_text
 from luad.api.gone import find_gone, refusal
 from luad.api.places import Shares
-from luad.api.problems import ApiError, close_to, did_you_mean, echo, from_luad_error
+from luad.api.pool import WorkPool
+from luad.api.problems import ApiError, close_to, comparable, did_you_mean, echo, from_luad_error
 from luad.api.sockets import Peer
 from luad.errors import LuadError
 from luad.store.shapes import RunFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
 
     from luad.api.access import Door
     from luad.api.board import LastRun
+    from luad.api.pool import Budget
     from luad.api.recall import Recall
     from luad.api.service import JobStateView, Service
     from luad.core.events import Reply
     from luad.core.events import Request as Asked
     from luad.core.model import Instant, Job, Run
     from luad.store.shapes import RunRow
+
+T = TypeVar("T")
 
 ANSWER_S: Final = 25.0
 """How long a request waits for the engine; less than the 30 s after which clients give up."""
@@ -48,9 +52,6 @@ STREAMS_OF_A_TOKEN: Final = 8
 
 RUN_HEADER: Final = "luad-run"
 """With it a handler says in which run it asks."""
-
-MOST_COMPARED: Final = 20_000
-"""Beyond so many jobs nobody is asked whether they meant another one: comparing takes too long."""
 
 _LISTS_RUNS: Final = "luad history lists them"
 _RUN_NAME: Final = re.compile(r"@last|@last-failed|[A-Za-z0-9_]{1,64}")
@@ -72,8 +73,10 @@ class Context:
     service: Service
     recall: Recall
     door: Door
+    pool: WorkPool = field(default_factory=WorkPool)
     near_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, MAX_STREAMS))
     far_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, STREAMS_OF_A_TOKEN))
+    far_readings: Shares = field(default_factory=lambda: Shares(1, 1))
     message_count: int = 0
     creations: CreationRate = field(default_factory=CreationRate)
     keys_in_use: set[str] = field(default_factory=set)
@@ -113,6 +116,10 @@ class Context:
         """The run in which *request* was sent, if it is one that goes on: a handler says so."""
         run_id = request.headers.get(RUN_HEADER)
         return None if run_id is None else self.service.open_run(run_id)
+
+    async def compute(self, request: Request, work: Callable[[Budget], T]) -> T:
+        """Do *work* in a thread beside the loop; raises `ApiError` (overloaded)."""
+        return await self.pool.run(work, is_far=bool(request.scope["state"].get("is_tcp")))
 
     async def breathe(self) -> None:
         """Let the loop do what else is due."""
@@ -187,7 +194,7 @@ class Context:
 
     def _no_job(self, name: str) -> ApiError:
         known = self.service.names()
-        names = close_to(name, known) if len(known) <= MOST_COMPARED else ()
+        names = close_to(name, comparable(name, known))
         shows = f"`luad list` shows all {len(known)}" if known else "no job is installed"
         hint = f"{did_you_mean(names)}  ({shows})" if names else shows
         return ApiError("not_found", f"no job named {echo(name)}", hint=hint, suggestions=names)

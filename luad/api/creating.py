@@ -10,7 +10,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from luad.api.handlers import keep_handler
-from luad.api.problems import ApiError, close_to, did_you_mean, echo
+from luad.api.problems import ApiError, close_to, comparable, did_you_mean, echo
 from luad.core.gaps import least_gap_ms
 from luad.core.model import MINUTE, SECOND
 from luad.errors import ValidationError
@@ -81,7 +81,13 @@ def _text(duration_ms: int) -> str:
 
 
 def check_job(context: Context, job: Job, *, has_new_handler: bool = True) -> None:
-    """Refuse a handler that may not be named or is not there, and a user whom nobody knows."""
+    """Refuse a handler that may not be named or is not there, and a user who is not known."""
+    check_handler(context, job, has_new_handler=has_new_handler)
+    check_user(context, job)
+
+
+def check_handler(context: Context, job: Job, *, has_new_handler: bool = True) -> None:
+    """Refuse a handler that may not be named or is not there. It may read files: for a thread."""
     rules = context.service.dynamic
     if (file := rules.reserved(job.handler)) is not None:
         hint = f"rename it to {file.new_path}"
@@ -99,8 +105,13 @@ def check_job(context: Context, job: Job, *, has_new_handler: bool = True) -> No
         detail = f"{echo(module)} has no function {echo(function)}"
         item = {"pointer": "#/handler", "code": "LU301", "detail": detail, "hint": hint}
         raise ValidationError(detail, hint=hint, errors=(item,))
+
+
+def check_user(context: Context, job: Job) -> None:
+    """Refuse a user who is not known."""
     if job.user is not None and context.service.people.get(job.user) is None:
-        known = close_to(job.user, [each.id for each in context.service.people.all()])
+        ids = [each.id for each in context.service.people.all()]
+        known = close_to(job.user, comparable(job.user, ids))
         hint = did_you_mean(known) or f"add users.d/{job.user}.yaml, or luad users add {job.user}"
         detail = f"there is no user {echo(job.user)}"
         item = {"pointer": "#/user", "code": "LU404", "detail": detail, "hint": hint}

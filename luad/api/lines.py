@@ -41,6 +41,7 @@ class Sieve:
     """
 
     def __init__(self, request: Request, query: Query, *, is_one_run: bool) -> None:
+        self.is_far = bool(request.scope["state"].get("is_tcp"))
         level = query.text("level")
         if level is not None and level.lower() not in _LEVELS:
             raise wrong_parameter("level", f"one of {', '.join(_LEVELS)}")

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-_PORTION: Final = 50
-"""Jobs at one go: two milliseconds."""
+_PORTION: Final = 20
+"""Jobs at one go: a millisecond."""
 
 
 class Numbers(NamedTuple):

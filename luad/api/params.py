@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.api.jsonbody import parse, parse_long, read_text
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
 from luad.config.bodies import refusal, unfit
 from luad.wire import NaiveInstantError, parse_duration_ms, parse_instant
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from luad.api.pool import WorkPool
     from luad.core.model import Instant
 
     T = TypeVar("T")
@@ -32,7 +34,9 @@ it was refused instead of a broken pipe."""
 
 _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"0", "false", "no", ""})
-_MAX_DIGITS: Final = 1_000  # Python's own limit is told in words for programmers
+SMALL_BYTES: Final = 4 * 1024
+"""A body of this size is read on the loop: it takes less than the way to a thread and back."""
+
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
 MAX_OFFSET: Final = 10_000
@@ -216,9 +220,9 @@ async def read_body(request: Request, known: Collection[str]) -> Body:
     return Body(await read_object(request), known)
 
 
-async def read_object(request: Request, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+async def read_object(request: Request) -> dict[str, Any]:
     """Read the JSON object of a request; an empty body is an empty object."""
-    values = await read_json(request, max_bytes=max_bytes)
+    values = await read_json(request)
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -231,16 +235,19 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_json(
-    request: Request, *, also: Collection[str] = (), max_bytes: int = MAX_BODY_BYTES
-) -> Any:
+async def read_json(request: Request, *, also: Collection[str] = ()) -> Any:
     """Read the JSON of a request; None when there is no body.
 
     *also* are media types that are JSON, too. Raises `ApiError`.
     """
-    data = await _read(request, max_bytes)
+    data = await _read(request, MAX_BODY_BYTES)
     if not data.strip():
         return None
+    _check_kind(request, also)
+    return await beside(request, lambda: parse(read_text(data)))
+
+
+def _check_kind(request: Request, also: Collection[str]) -> None:
     kind = content_type(request)
     if kind != "application/json" and kind not in also:
         raise ApiError(
@@ -248,19 +255,25 @@ async def read_json(
             f"the body is {echo(kind) if kind else 'of no stated type'}",
             hint="send JSON with  Content-Type: application/json",
         )
-    try:
-        return json.loads(
-            data.decode("utf-8"),
-            parse_constant=_refuse_constant,
-            parse_int=_whole,
-            object_pairs_hook=_object,
-        )
-    except UnicodeDecodeError as error:
-        raise ApiError("bad_request", f"the body is no UTF-8: {error.reason}") from error
-    except RecursionError as error:
-        raise ApiError("bad_request", "the body is nested too deeply") from error
-    except ValueError as error:
-        raise ApiError("bad_request", f"the body is no JSON: {error}") from error
+
+
+async def read_long_object(request: Request, max_bytes: int, key: str) -> dict[str, Any]:
+    """Read an object of which the list under *key* may be long. Raises `ApiError`."""
+    data = await _read(request, max_bytes)
+    if not data.strip():
+        return {}
+    _check_kind(request, ())
+    found: dict[str, Any] = await beside(request, lambda: parse_long(read_text(data), key))
+    return found
+
+
+async def beside(request: Request, work: Callable[[], T]) -> T:
+    """Do *work* that the size of the body bounds: in a thread beside the loop, unless it is small."""
+    if request.scope["state"].get("body_size", 0) <= SMALL_BYTES:
+        return work()
+    pool: WorkPool = request.app.state.context.pool
+    is_far = bool(request.scope["state"].get("is_tcp"))
+    return await pool.run(lambda _: work(), is_far=is_far)
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
@@ -277,6 +290,7 @@ async def _read(request: Request, max_bytes: int) -> bytes:
             f"the body is larger than {max_bytes} bytes",
             headers={"connection": "close"} if size > max_bytes + _DISCARD_BYTES else None,
         )
+    request.scope["state"]["body_size"] = size
     return b"".join(parts)
 
 
@@ -311,23 +325,3 @@ def _with_hint(item: dict[str, str], hint: str) -> dict[str, str]:
 
 def _known_names(known: Collection[str]) -> str:
     return "known are " + ", ".join(sorted(known)) if known else "nothing can be set here"
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object; as in files, what is said twice is not guessed at."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for place, key in enumerate(keys) if key in keys[:place])
-        raise ValueError(f"the key {echo(twice)} is there twice")
-    return found
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise ValueError(f"a number has {len(digits)} digits; send it as text")
-    return int(digits)
-
-
-def _refuse_constant(name: str) -> Callable[[], None]:
-    raise ValueError(f"{name} is no JSON")

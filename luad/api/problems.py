@@ -6,6 +6,7 @@ Room rule: every answer of 400 and above is made here, so that no error ever loo
 from __future__ import annotations
 
 import difflib
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
@@ -21,7 +22,7 @@ from luad.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -56,6 +57,11 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     "overloaded": (503, "Too many connections"),
 }
 _MAX_ECHO: Final = 80
+
+MOST_COMPARED: Final = 100
+"""Names that a misspelt one is compared with: those that begin alike, where there are more."""
+
+_NEAR: Final = 2
 
 
 class ApiError(Exception):
@@ -135,6 +141,14 @@ def echo(text: str) -> str:
 def close_to(word: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
     """Return the *known* words that *word* may have been meant to be, the likeliest first."""
     return tuple(difflib.get_close_matches(word[:_MAX_ECHO], known, count, cutoff=0.6))
+
+
+def comparable(name: str, known: Collection[str]) -> Sequence[str]:
+    """Return at most `MOST_COMPARED` of the *known* names that *name* may have been meant to be."""
+    if len(known) <= MOST_COMPARED:
+        return list(known)
+    alike = (each for each in known if each[:1] == name[:1] and abs(len(each) - len(name)) <= _NEAR)
+    return list(islice(alike, MOST_COMPARED))
 
 
 def did_you_mean(words: Sequence[str]) -> str:

@@ -7,30 +7,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from starlette.responses import HTMLResponse, PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from luad.api import openapi
-from luad.api.context import json_response
+from luad.api.context import context_of
+from luad.api.encoding import encode
 from luad.api.page import POLICY, page
 from luad.api.params import Query
 from luad.api.problems import TABLE, ApiError, echo
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
 
 async def show_document(request: Request) -> Response:
     """`GET /openapi.json`: what can be asked for, and how."""
     Query(request, ())
-    return json_response(openapi.document())
+    text = await context_of(request).compute(request, lambda _: encode(openapi.document()))
+    return Response(text, media_type="application/json")
 
 
 async def show_page(request: Request) -> Response:
     """`GET /docs`: the same for people."""
     Query(request, ())
-    return HTMLResponse(page(), headers={"content-security-policy": POLICY})
+    text = await context_of(request).compute(request, lambda _: page())
+    return HTMLResponse(text, headers={"content-security-policy": POLICY})
 
 
 async def show_problem(request: Request) -> Response:

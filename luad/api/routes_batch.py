@@ -7,16 +7,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from starlette.routing import Route
 
 from luad.api import afar
 from luad.api.context import context_of, json_response
+from luad.api.gone import find_gone, refusal
 from luad.api.handlers import keep_paused
-from luad.api.params import Body, read_object, wrong_member
-from luad.api.problems import ApiError, from_luad_error
-from luad.api.routes_create import Maker, count_creations, creation_view, maker_of, new_job
+from luad.api.params import Body, read_long_object, wrong_member
+from luad.api.problems import ApiError, echo, from_luad_error
+from luad.api.routes_create import (
+    Draft,
+    Maker,
+    count_creations,
+    creation_view,
+    draft_of,
+    finished,
+    judged,
+    maker_of,
+)
 from luad.core.events import (
     Created,
     CreateRequested,
@@ -27,7 +38,7 @@ from luad.core.events import (
     TriggerRequested,
 )
 from luad.core.events import Request as Asked
-from luad.core.model import JobStatus, Run, Trigger
+from luad.core.model import Job, JobStatus, Run, Trigger
 from luad.errors import LuadError
 
 if TYPE_CHECKING:
@@ -35,11 +46,17 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from luad.api.context import Context
+    from luad.api.pool import Budget
     from luad.api.service import JobStateView
 
+T = TypeVar("T")
+
 MAX_ITEMS: Final = 10_000
-_AT_ONCE: Final = 500
-"""So many requests the engine gets at one go: they share a commit."""
+_AT_ONCE: Final = 50
+"""So many requests the engine gets at one go: they share a commit, and take the loop some milliseconds."""
+
+_LOOKED_UP: Final = 50
+"""Names that are looked up before the loop does what else is due."""
 
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 _KEYS: Final = ("action", "jobs", "filter", "dry_run", "reason", "until")
@@ -51,7 +68,7 @@ _FILTER: Final = ("tag", "user", "status", "source")
 async def batch(request: Request) -> Response:
     """`POST /jobs:batch`: make, delete, pause, resume or trigger many jobs."""
     context = context_of(request)
-    values = await read_object(request, MAX_BATCH_BYTES)
+    values = await read_long_object(request, MAX_BATCH_BYTES, "jobs")
     body = Body(values, _KEYS)
     action = body.choice("action", _ACTIONS, "")
     if not action:
@@ -65,9 +82,10 @@ async def batch(request: Request) -> Response:
         names, remaining = _named(context, values)
         ask = _asker(context, action, body, maker)
         results = []
-        for start in range(0, len(names), _AT_ONCE):
-            part = names[start : start + _AT_ONCE]
+        for start in range(0, len(names), _LOOKED_UP):
+            part = names[start : start + _LOOKED_UP]
             results += await asyncio.gather(*(_act(context, ask, name) for name in part))
+            await context.breathe()
     return json_response({"results": results, "count": len(results), "remaining": remaining})
 
 
@@ -85,28 +103,69 @@ async def _create(
     results: list[dict[str, Any]] = []
     wanted: list[NewJob] = []
     places: list[int] = []
-    for number, item in enumerate(items):
-        if number % 100 == 99:
-            await context.breathe()  # thousands of jobs are judged while others are answered
-        results.append({"job": None, "ok": False, "status": 422})
-        try:
-            afar.keep_environment(request, _object(item))
-            new = new_job(context, _object(item), maker)
-        except (ApiError, LuadError) as error:
-            name = item.get("name") if isinstance(item, dict) else None
-            results[-1] = _refusal(name, error)
-            continue
-        results[-1] = {"job": new.wanted.job.name, "ok": True, "status": 201}
-        wanted.append(new)
-        places.append(number)
-    if is_dry or not wanted:
+    place = 0
+    while place < len(items):
+        part = items[place : place + _AT_ONCE]
+        found = await _judge(request, context, part, maker)
+        await context.breathe()
+        for item, new in zip(part, found, strict=False):
+            if isinstance(new, NewJob):
+                results.append({"job": new.wanted.job.name, "ok": True, "status": 201})
+                wanted.append(new)
+                places.append(len(results) - 1)
+            else:
+                results.append(_refusal(item.get("name") if isinstance(item, dict) else None, new))
+        place += len(found)
+    if is_dry:
         return results
     count_creations(request, context, maker, len(wanted))
-    event = CreateRequested(context.service.new_request_id(), tuple(wanted))
-    outcomes = cast("tuple[Created, ...]", (await context.ask(event)).value)
-    for place, created in zip(places, outcomes, strict=True):
-        results[place] = _outcome(created)
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = tuple(wanted[start : start + _AT_ONCE])
+        event = CreateRequested(context.service.new_request_id(), some)
+        outcomes = cast("tuple[Created, ...]", (await context.ask(event)).value)
+        for number, created in enumerate(outcomes, start):
+            results[places[number]] = _outcome(created)
     return results
+
+
+async def _judge(
+    request: Request, context: Context, items: Sequence[Any], maker: Maker
+) -> list[NewJob | ApiError | LuadError]:
+    """Return the jobs of the first *items*, or what is wrong with them; of at least one."""
+
+    def draft(item: Any) -> Draft:
+        afar.keep_environment(request, _object(item))
+        return draft_of(context, _object(item), maker)
+
+    drafts = [_tried(partial(draft, item)) for item in items]
+
+    def work(budget: Budget) -> list[Job | ApiError | LuadError]:
+        jobs: list[Job | ApiError | LuadError] = []
+        for each in drafts:
+            if isinstance(each, Draft):
+                jobs.append(_tried(partial(judged, context, each.document)))
+            else:
+                jobs.append(each)
+            if budget.is_over():
+                break
+        return jobs
+
+    jobs = await context.compute(request, work)
+    found: list[NewJob | ApiError | LuadError] = []
+    for each, job in zip(drafts, jobs, strict=False):
+        if isinstance(each, Draft) and isinstance(job, Job):
+            found.append(_tried(partial(finished, context, each, job)))
+        elif not isinstance(job, Job):
+            found.append(job)
+    return found
+
+
+def _tried(work: Callable[[], T]) -> T | ApiError | LuadError:
+    """Return what *work* returns, or what is wrong."""
+    try:
+        return work()
+    except (ApiError, LuadError) as error:
+        return error
 
 
 def _object(item: Any) -> dict[str, Any]:
@@ -161,7 +220,7 @@ def _asker(
 
 async def _act(context: Context, ask: Callable[[str], Asked] | None, name: Any) -> dict[str, Any]:
     try:
-        state = await context.need_job(_text(name), whole=True)
+        state = await _find(context, name)
         result: dict[str, Any] = {"job": state.job.name, "ok": True, "status": 200}
         if ask is not None:
             asked = ask(state.key)
@@ -173,6 +232,16 @@ async def _act(context: Context, ask: Callable[[str], Asked] | None, name: Any) 
     except (ApiError, LuadError) as error:
         return _refusal(name, error)
     return result
+
+
+async def _find(context: Context, name: Any) -> JobStateView:
+    """Return the job of that whole name; without the hints that would take long for thousands."""
+    state = context.service.job(_text(name)) or await find_gone(context.service, name)
+    if state is None:
+        raise ApiError("not_found", f"no job named {echo(name)}", hint="luad list shows all jobs")
+    if state.gone_at is not None:
+        raise refusal(state)
+    return state
 
 
 def _text(name: Any) -> str:

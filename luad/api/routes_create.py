@@ -10,13 +10,13 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from starlette.routing import Route
 
 from luad.api import afar
 from luad.api.context import context_of, json_response
-from luad.api.creating import check_job, check_pace
+from luad.api.creating import check_handler, check_pace, check_user
 from luad.api.etags import if_match
 from luad.api.gone import find_gone, whole_gone_job
 from luad.api.idempotency import once
@@ -34,7 +34,8 @@ from luad.core.events import (
     DeleteRequested,
     NewJob,
 )
-from luad.core.model import Creation, Wanted
+from luad.core.gaps import least_gap_ms
+from luad.core.model import Creation, Job, Wanted
 from luad.wire import format_instant, parse_duration_ms, parse_instant
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from luad.api.context import Context
+    from luad.api.pool import Budget
     from luad.api.service import JobStateView
     from luad.store.access import Answer
 
@@ -66,7 +68,7 @@ async def create_job(request: Request) -> Response:
     body = await read_object(request)
     afar.keep_environment(request, body)
     maker = await maker_of(request, context)
-    new = new_job(context, body, maker)
+    new = await new_job(request, context, body, maker)
 
     async def work(key: AnswerKey | None) -> Response:
         count_creations(request, context, maker, 1)
@@ -141,8 +143,26 @@ def count_creations(request: Request, context: Context, maker: Maker, count: int
         context.creations.take(maker.author, count, most, context.service.clock.now().elapsed)
 
 
-def new_job(context: Context, body: Mapping[str, Any], maker: Maker) -> NewJob:
+async def new_job(
+    request: Request, context: Context, body: Mapping[str, Any], maker: Maker
+) -> NewJob:
     """Return the job that *body* asks for. Raises `ApiError` or `ValidationError`."""
+    draft = draft_of(context, body, maker)
+    job = await context.compute(request, lambda _: judged(context, draft.document))
+    return finished(context, draft, job)
+
+
+class Draft(NamedTuple):
+    """A job that is asked for: its document before it is judged, and what is said beside it."""
+
+    document: dict[str, Any]
+    creation: Creation
+    if_exists: Literal["error", "keep", "replace"]
+    is_active: bool
+
+
+def draft_of(context: Context, body: Mapping[str, Any], maker: Maker) -> Draft:
+    """Return what *body* asks for, before it is judged. Raises `ApiError`."""
     document = {key: value for key, value in body.items() if key not in _OWN_KEYS}
     now = context.service.clock.now().wall
     if "user_id" in body:
@@ -164,15 +184,30 @@ def new_job(context: Context, body: Mapping[str, Any], maker: Maker) -> NewJob:
     if not isinstance(is_active, bool):
         raise wrong_member("activate", "this is true or false")
     _show_where_they_are(context, document)
-    job = job_from_body(document, timezone=context.service.dynamic.timezone, also=_OWN_KEYS)
-    check_job(context, job)
-    check_pace(context.service, job.schedule, job.name)
     creation = Creation(now, maker.author, maker.run_id)
-    return NewJob(
-        Wanted(job, creation=creation),
-        cast("Literal['error', 'keep', 'replace']", if_exists),
-        None if is_active else INACTIVE,
+    return Draft(
+        document, creation, cast("Literal['error', 'keep', 'replace']", if_exists), is_active
     )
+
+
+def judged(context: Context, document: Mapping[str, Any]) -> Job:
+    """Return the job of *document*, judged by the schema and the settings; for a thread of the pool.
+
+    Raises `ApiError` or `ValidationError`.
+    """
+    zone = context.service.dynamic.timezone
+    job = job_from_body(document, timezone=zone, also=_OWN_KEYS)
+    check_handler(context, job)
+    least_gap_ms(job.schedule)  # takes long for some lines, and is remembered
+    return job
+
+
+def finished(context: Context, draft: Draft, job: Job) -> NewJob:
+    """Return what the engine is asked for. Raises `ValidationError` for a user who is not known."""
+    check_user(context, job)
+    check_pace(context.service, job.schedule, job.name)
+    reason = None if draft.is_active else INACTIVE
+    return NewJob(Wanted(job, creation=draft.creation), draft.if_exists, reason)
 
 
 def _in(body: Mapping[str, Any], now: int) -> dict[str, str]:
@@ -230,8 +265,16 @@ async def change_job(request: Request) -> Response:
     file_owned(state, f"change the file, or luad pause {state.job.name}")
     document = _patched(dict(state.job.definition), patch)
     _show_where_they_are(context, document)
-    job = job_from_body(document, timezone=context.service.dynamic.timezone)
-    check_job(context, job, has_new_handler=job.handler != state.job.handler)
+    zone, before = context.service.dynamic.timezone, state.job.handler
+
+    def work(_: Budget) -> Job:
+        job = job_from_body(document, timezone=zone)
+        check_handler(context, job, has_new_handler=job.handler != before)
+        least_gap_ms(job.schedule)
+        return job
+
+    job = await context.compute(request, work)
+    check_user(context, job)
     check_pace(context.service, job.schedule, state.key)
     event = ChangeRequested(
         context.service.new_request_id(),

@@ -5,7 +5,7 @@ Room rule: as in `routes_jobs`. What may take long runs in a thread, with an end
 
 from __future__ import annotations
 
-import asyncio
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
@@ -14,10 +14,11 @@ from starlette.routing import Route
 from luad.api import views
 from luad.api.afar import is_afar
 from luad.api.context import context_of, json_response
+from luad.api.encoding import encode
 from luad.api.params import MAX_LIMIT, Query, read_body, wrong_parameter
+from luad.api.problems import ApiError
 from luad.api.streams import StreamResponse
 from luad.api.upcoming import upcoming
-from luad.clock import elapsed_ms
 from luad.core.model import DAY, Instant, JobStatus
 from luad.errors import Severity, StoreUnavailableError
 
@@ -27,11 +28,16 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from luad.api.context import Context
-    from luad.api.service import JobStateView
+    from luad.api.pool import Budget
+    from luad.api.service import JobStateView, ReloadResult
+    from luad.errors import Problem
     from luad.store import Store
 
-WORK_MS: Final = 100
-"""How long a question about the future may compute; what is found by then is the answer."""
+MANY: Final = 500
+"""Beyond so many jobs and problems they are counted beside the loop."""
+
+MOST_NAMED: Final = 100
+"""Jobs that one question may name."""
 
 _MAX_AHEAD_MS: Final = 366 * 10 * DAY
 _DEFAULT_NEXT: Final = 10
@@ -49,7 +55,7 @@ async def job_next(request: Request) -> Response:
     start = _start(context, query)
     states = [] if state.gone_at is not None else [state]
     return await _planned(
-        context, states, start, None, query.number("n", _DEFAULT_NEXT, 1, MAX_LIMIT)
+        request, context, states, start, None, query.number("n", _DEFAULT_NEXT, 1, MAX_LIMIT)
     )
 
 
@@ -62,13 +68,16 @@ async def schedule(request: Request) -> Response:
         raise wrong_parameter("until", "it is not after `from`")
     limit = query.limit()
     names = query.words("job")
+    if len(names) > MOST_NAMED:
+        hint = "ask several times, or for all jobs"
+        raise wrong_parameter("job", f"these are more than {MOST_NAMED} jobs", hint)
     states = context.service.jobs()
     if names:
         found = [await context.look_up(name) for name in sorted(names)]
         states = [state for state in found if state.gone_at is None]
     if not names and not query.flag("include_paused"):
         states = [state for state in states if state.status is JobStatus.ACTIVE]
-    return await _planned(context, states, start, until, limit)
+    return await _planned(request, context, states, start, until, limit)
 
 
 def _start(context: Context, query: Query) -> Instant:
@@ -82,24 +91,22 @@ def _start(context: Context, query: Query) -> Instant:
 
 
 async def _planned(
+    request: Request,
     context: Context,
     states: Sequence[JobStateView],
     start: Instant,
     until: Instant | None,
     limit: int,
 ) -> Response:
-    end = elapsed_ms() + WORK_MS
-    found, is_complete = await asyncio.to_thread(
-        upcoming,
-        states,
-        context.service.clock.now().wall,
-        start,
-        until,
-        limit,
-        lambda: elapsed_ms() > end,
-    )
-    rows = [views.fire_view(each.state, each.scheduled_for, each.fire_at) for each in found]
-    return json_response({"next": rows, "is_complete": is_complete})
+    now = context.service.clock.now().wall
+
+    def work(budget: Budget) -> bytes:
+        found, is_complete = upcoming(states, now, start, until, limit, budget.is_over)
+        rows = [views.fire_view(each.state, each.scheduled_for, each.fire_at) for each in found]
+        return encode({"next": rows, "is_complete": is_complete})
+
+    body = await context.compute(request, work)
+    return Response(body, media_type="application/json")
 
 
 # --- the files ---------------------------------------------------------------------------------
@@ -109,8 +116,17 @@ async def show_config(request: Request) -> Response:
     """`GET /config`: the files that are in force, and what is wrong with them."""
     context = context_of(request)
     Query(request, ())
+    states, problems = context.service.jobs(), context.service.problems()
+
+    def work(_: Budget) -> bytes:
+        return encode(_files(states, problems))
+
+    answer = await context.compute(request, work)
+    return Response(answer, media_type="application/json")
+
+
+def _files(states: Sequence[JobStateView], problems: Sequence[Problem]) -> dict[str, Any]:
     files: dict[str, dict[str, Any]] = {}
-    states = context.service.jobs()
     for state in states:
         if state.origin is not None:
             file = files.setdefault(
@@ -118,21 +134,18 @@ async def show_config(request: Request) -> Response:
             )
             file["stale"] = file["stale"] or state.stale
             file["jobs"].append(state.job.name)
-    problems = views.problem_list(context.service.problems())
-    return json_response(
-        {
-            "files": [files[path] for path in sorted(files)],
-            "problems": problems,
-            "stale": stale_paths(states),
-        }
-    )
+    return {
+        "files": [files[path] for path in sorted(files)],
+        "problems": views.problem_list(problems),
+        "stale": stale_paths(states),
+    }
 
 
 async def reload(request: Request) -> Response:
     """`POST /config/reload`: read the files now, or only say what that would change."""
     context = context_of(request)
     body = await read_body(request, ("check_only",))
-    result = await context.service.reload(check_only=body.flag("check_only"))
+    result = await _read_files(request, context, check_only=body.flag("check_only"))
     return json_response(views.reload_view(result))
 
 
@@ -141,7 +154,24 @@ async def check(request: Request) -> Response:
     would change."""
     context = context_of(request)
     await read_body(request, ())
-    return json_response(views.reload_view(await context.service.reload(check_only=True)))
+    return json_response(views.reload_view(await _read_files(request, context, check_only=True)))
+
+
+async def _read_files(request: Request, context: Context, *, check_only: bool) -> ReloadResult:
+    """Have the files read. Reading all of them takes long: of TCP there is one such request at a time."""
+    if not is_afar(request):
+        return await context.service.reload(check_only=check_only)
+    if not context.far_readings.take(""):
+        raise ApiError(
+            "overloaded",
+            "the files are being read for another request",
+            hint="ask again when that one is answered",
+            headers={"retry-after": "1"},
+        )
+    try:
+        return await context.service.reload(check_only=check_only)
+    finally:
+        context.far_readings.give_back("")
 
 
 def stale_paths(states: Sequence[JobStateView]) -> list[str]:
@@ -159,16 +189,23 @@ async def show_status(request: Request) -> Response:
     service = context.service
     states, errors = service.jobs(), _errors(context)
     faults = service.health().faults
-    body: dict[str, Any] = {
-        "status": "degraded" if faults or errors else "ok",
-        "jobs": views.job_counts(states, service.board.lasts(), service.clock.now().wall),
-        "runs": {
-            "running": sum(len(state.running) for state in states),
-            "queued": sum(state.queued for state in states),
-        },
-        "problems": [*faults, *views.problem_list(service.problems())],
-        **service.status(),
-    }
+    now = service.clock.now().wall
+    lasts, problems = service.board.lasts(), service.problems()
+
+    def work(_: Budget | None) -> dict[str, Any]:
+        return {
+            "status": "degraded" if faults or errors else "ok",
+            "jobs": views.job_counts(states, lasts, now),
+            "runs": {
+                "running": sum(len(state.running) for state in states),
+                "queued": sum(state.queued for state in states),
+            },
+            "problems": [*faults, *views.problem_list(problems)],
+        }
+
+    is_many = len(states) + len(problems) > MANY
+    body = await context.compute(request, work) if is_many else work(None)
+    body |= service.status()
     body["self_deleted"] = [
         {"job": state.job.name, "reason": state.pause.reason}
         for state in states
@@ -213,12 +250,12 @@ async def readyz(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """`GET /metrics`: numbers for Prometheus."""
-    # ~60 ms, and only who scrapes pays for it
-    from luad.api.metrics import CONTENT_TYPE, Numbers, scrape  # noqa: PLC0415 - see above
-
+    # The import takes some 60 ms, once, and only for a daemon that is scraped.
     context = context_of(request)
+    module = await context.compute(request, lambda _: import_module("luad.api.metrics"))
     await context.recall.wait()
-    return StreamResponse(scrape(context.service, Numbers(*context.door.numbers())), CONTENT_TYPE)
+    numbers = module.Numbers(*context.door.numbers())
+    return StreamResponse(module.scrape(context.service, numbers), module.CONTENT_TYPE)
 
 
 def _errors(context: Context) -> list[Any]:

@@ -1,17 +1,20 @@
 """A schedule in words, before anybody makes a job of it.
 
-Room rule: as in `routes_jobs`; nothing is remembered.
+Room rule: as in `routes_jobs`; nothing is remembered. It is computed beside the loop, within a budget.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.responses import Response
 from starlette.routing import Route
 
 from luad.api import views
-from luad.api.context import context_of, json_response
+from luad.api.context import context_of
+from luad.api.encoding import encode
 from luad.api.params import Body, read_object, wrong_member
+from luad.api.pool import too_long
 from luad.api.problems import ApiError
 from luad.config.bodies import job_from_body
 from luad.core.cron import notes
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
-    from starlette.responses import Response
+
+    from luad.api.pool import Budget
+    from luad.core.model import Instant
 
 _KEYS: Final = ("schedule", "expression", "timezone", "n")
 _MOST: Final = 100
@@ -45,27 +50,46 @@ async def explain(request: Request) -> Response:
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= _MOST:
         raise wrong_member("n", f"this is a number from 1 to {_MOST}")
     document = {"name": "explained", "handler": "a:b", "schedule": schedule}
-    try:
-        job = job_from_body(document, timezone=context.service.dynamic.timezone)
-    except ValidationError as error:
-        errors = [_placed(each, "expression" in values) for each in error.errors]
-        return json_response({"text": None, "next": [], "notes": [], "problems": errors})
     now = context.service.clock.now().wall
+    zone = context.service.dynamic.timezone
+    is_short = "expression" in values
+
+    def work(budget: Budget) -> bytes:
+        return encode(_explained(document, zone, now, count, budget, is_short=is_short))
+
+    answer = await context.compute(request, work)
+    return Response(answer, media_type="application/json")
+
+
+def _explained(
+    document: dict[str, Any],
+    zone: str,
+    now: Instant,
+    count: int,
+    budget: Budget,
+    *,
+    is_short: bool,
+) -> dict[str, Any]:
+    """Return the answer. Raises `ApiError` when the times cost more than *budget*."""
+    try:
+        rule = job_from_body(document, timezone=zone).schedule
+    except ValidationError as error:
+        errors = [_placed(each, is_short) for each in error.errors]
+        return {"text": None, "next": [], "notes": [], "problems": errors}
     found: list[dict[str, Any]] = []
-    at = next_occurrence(job.schedule, now, now)
+    at = next_occurrence(rule, now, now)
     while at is not None and len(found) < count:
         found.append({"at": views.instant(at)})
-        at = next_occurrence(job.schedule, now, at)
-    rule = job.schedule
-    return json_response(
-        {
-            "text": explain_schedule(rule),
-            "timezone": views.timezone_of(rule),
-            "next": found,
-            "notes": notes(rule.expression) if isinstance(rule, Cron) else [],
-            "problems": [],
-        }
-    )
+        if budget.is_over() and len(found) < count:
+            raise too_long(f'ask for fewer times: "n": {max(1, len(found) // 2)}')
+        at = next_occurrence(rule, now, at)
+    return {
+        "text": explain_schedule(rule),
+        "timezone": views.timezone_of(rule),
+        "next": found,
+        "notes": notes(rule.expression) if isinstance(rule, Cron) else [],
+        "problems": [],
+    }
 
 
 def _placed(error: Mapping[str, str], is_short: bool) -> Mapping[str, str]:

@@ -5,7 +5,6 @@ Room rule: a route checks what it is asked, asks for it, and shows the answer; i
 
 from __future__ import annotations
 
-import asyncio
 import json
 from enum import StrEnum
 from functools import partial
@@ -26,6 +25,7 @@ from luad.api.params import (
     MAX_LIMIT,
     Body,
     Query,
+    beside,
     read_body,
     read_object,
     unknown_words,
@@ -33,7 +33,7 @@ from luad.api.params import (
 )
 from luad.api.problems import ApiError, echo
 from luad.api.revisions import earlier, why_not
-from luad.api.streams import StreamResponse
+from luad.api.streams import PORTION, StreamResponse, rows_of
 from luad.api.summary import summarize
 from luad.config.secrets import shown_definition
 from luad.core.events import AnswerKey, PauseRequested, ResumeRequested, TriggerRequested
@@ -42,11 +42,12 @@ from luad.core.zones import END
 from luad.errors import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from starlette.requests import Request
 
     from luad.api.context import Context
+    from luad.api.pool import Budget
     from luad.api.service import JobStateView
     from luad.core.model import Job
     from luad.store.access import Answer
@@ -97,8 +98,8 @@ def _place(context: Context, sort: Sort, state: JobStateView) -> tuple[Any, ...]
 MAX_BROKEN: Final = 100
 """Broken files that a list names; `GET /v1/config` has them all."""
 
-_PORTION: Final = 200
-"""Jobs that are shown at one go; between two portions the loop does what else is due."""
+MANY: Final = 500
+"""Beyond so many jobs they are looked through beside the loop."""
 
 
 async def list_jobs(request: Request) -> Response:
@@ -107,10 +108,15 @@ async def list_jobs(request: Request) -> Response:
     query = Query(request, _FILTERS)
     await context.recall.wait()
     every = context.service.jobs()
-    states, hidden = _select(context, query, every)
-    total = f',"total":{len(states)}' if query.flag("count") else ""
-    fields = _fields(query)
-    states, cursor = _page(context, query, states)
+    has_total, fields = query.flag("count"), _fields(query)
+
+    def work(_: Budget | None) -> tuple[Sequence[JobStateView], str | None, int, int]:
+        found, hidden = _select(context, query, every)
+        return (*_page(context, query, found), len(found), hidden)
+
+    is_many = len(every) > MANY
+    states, cursor, count, hidden = await context.compute(request, work) if is_many else work(None)
+    total = f',"total":{count}' if has_total else ""
     broken = encode_text(_broken_files(context))
     end = (
         f'],"hidden_dynamic":{hidden},"broken_files":{broken}{total},'
@@ -118,8 +124,9 @@ async def list_jobs(request: Request) -> Response:
     )
     headers = link_header(request, cursor)
     write = partial(_some_of_job, context, fields) if fields else context.job_text
-    if len(states) > _PORTION:
-        return StreamResponse(_list_pieces(write, states, end), "application/json", headers)
+    if len(states) > PORTION:
+        pieces = rows_of('{"jobs":[', states, write, end)
+        return StreamResponse(pieces, "application/json", headers)
     body = '{"jobs":[' + ",".join(map(write, states)) + end
     return Response(to_bytes(body), headers=headers, media_type="application/json")
 
@@ -170,18 +177,6 @@ def _broken_files(context: Context) -> list[str]:
     problems = context.service.problems()
     paths = {each.path for each in problems if each.severity is Severity.ERROR}
     return sorted(paths)[:MAX_BROKEN]
-
-
-async def _list_pieces(
-    write: Callable[[JobStateView], str], states: Sequence[JobStateView], end: str
-) -> AsyncGenerator[bytes, None]:
-    lead = '{"jobs":['
-    for start in range(0, len(states), _PORTION):
-        part = states[start : start + _PORTION]
-        yield to_bytes(lead + ",".join(map(write, part)))
-        lead = ","
-        await asyncio.sleep(0)
-    yield to_bytes(end)
 
 
 def _select(
@@ -299,13 +294,14 @@ async def trigger(request: Request) -> Response:
     keep_paused(context, state)
     if values.get("metadata"):
         afar.keep_metadata(request, context, state.job)
+    metadata = await beside(request, lambda: body.mapping("metadata"))
 
     async def work(key: AnswerKey | None) -> Response:
         event = TriggerRequested(
             context.service.new_request_id(),
             state.key,
             Trigger(body.choice("trigger", (Trigger.MANUAL, Trigger.API), Trigger.API)),
-            body.mapping("metadata"),
+            metadata,
             body.flag("force"),
             key,
             await _earlier(context, state.job_id, body.text("revision")),

@@ -5,7 +5,8 @@ Room rule: a stream is stored lines first, then live ones, none of them twice; i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from starlette.routing import Route
 
@@ -18,7 +19,7 @@ from luad.api.streams import FollowResponse, StreamResponse
 from luad.store.shapes import RunFilter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from luad.api.context import Context
     from luad.api.hub import Subscription
 
+T = TypeVar("T")
+
 _DEFAULT_TAIL: Final = 100
 _SILENCE_S: Final = 15.0
 """After so long without a line an empty one is sent: the client sees that luad is there, and luad
 that the client is."""
 
-_PORTION: Final = 500
+_PORTION: Final = 100
 
 
 async def run_log(request: Request) -> Response:
@@ -59,7 +62,8 @@ async def all_logs(request: Request) -> Response:
         return FollowResponse(context, pieces, MEDIA[sieve.format])
     if sieve.tail < 0 and sieve.since is None:
         sieve.tail = _DEFAULT_TAIL
-    lines = sieve.last(await _lines_of_all(context, whose, sieve))
+    found = await _lines_of_all(context, whose, sieve)
+    lines = await _beside(context, sieve, lambda: sieve.last(found))
     return StreamResponse(_portions(lines, sieve), MEDIA[sieve.format])
 
 
@@ -69,7 +73,12 @@ async def all_logs(request: Request) -> Response:
 async def _lines_of_run(context: Context, run_id: str, job: str, sieve: Sieve) -> list[RunLine]:
     stored = await _stored(context, run_id, job, sieve)
     live = context.service.hub.tail(run_id)
-    return sieve.last(stored + _unseen(stored, live))
+    return await _beside(context, sieve, lambda: sieve.last(stored + _unseen(stored, live)))
+
+
+async def _beside(context: Context, sieve: Sieve, work: Callable[[], T]) -> T:
+    """Do *work* with many lines in a thread beside the loop."""
+    return await context.pool.run(lambda _: work(), is_far=sieve.is_far)
 
 
 async def _stored(context: Context, run_id: str, job: str, sieve: Sieve) -> list[RunLine]:
@@ -78,7 +87,9 @@ async def _stored(context: Context, run_id: str, job: str, sieve: Sieve) -> list
     is_whole = sieve.tail < 0 or is_sifted or sieve.must_count
     tail = None if is_whole else max(sieve.tail, TAIL_LINES)
     lines = await context.service.store.read_logs(run_id, tail=tail)
-    return [RunLine(run_id, job, each.line) for each in lines]
+    return await _beside(
+        context, sieve, lambda: [RunLine(run_id, job, each.line) for each in lines]
+    )
 
 
 async def _lines_of_all(context: Context, whose: RunFilter, sieve: Sieve) -> list[RunLine]:
@@ -114,9 +125,12 @@ async def _follow_run(
             yield sieve.end()
             return
         stored = await _stored(context, run_id, job, sieve)
-        for piece in _begin(stored, subscription, sieve):
+        shown = await _beside(
+            context, sieve, partial(_beginning, stored, subscription.take(), sieve)
+        )
+        async for piece in _portions(shown, sieve):
             yield piece
-        async for piece in _live(subscription, sieve.render):
+        async for piece in _live(subscription, sieve):
             yield piece
         if not hub.is_closed:  # else it is luad that ends
             yield sieve.end()
@@ -129,42 +143,47 @@ async def _follow_all(
     is_looking_back = sieve.tail > 0 or sieve.since is not None
     with hub.subscribe(None, job, has_tails=is_looking_back) as subscription:
         stored = await _lines_of_all(context, whose, sieve) if is_looking_back else []
-        for piece in _begin(stored, subscription, sieve):
+        shown = await _beside(
+            context, sieve, partial(_beginning, stored, subscription.take(), sieve)
+        )
+        async for piece in _portions(shown, sieve):
             yield piece
-        async for piece in _live(subscription, sieve.render):
+        async for piece in _live(subscription, sieve):
             yield piece
 
 
-def _begin(stored: list[RunLine], subscription: Subscription, sieve: Sieve) -> Iterable[bytes]:
-    """The stored lines, and after them what has come meanwhile and is not among them."""
-    taken = subscription.take()
-    live = [each for each in taken if isinstance(each, RunLine)]
-    gaps = [each for each in taken if isinstance(each, Lost)]
-    fresh: list[RunLine] = []
-    for run_id in dict.fromkeys(each.run_id for each in live):
-        known = [each for each in stored if each.run_id == run_id]
-        fresh += _unseen(known, [each for each in live if each.run_id == run_id])
-    shown: list[RunLine | Lost] = [*sieve.last(stored + fresh), *gaps]
-    for start in range(0, len(shown), _PORTION):
-        yield sieve.render(shown[start : start + _PORTION])
+def _beginning(
+    stored: list[RunLine], taken: list[RunLine | Lost], sieve: Sieve
+) -> list[RunLine | Lost]:
+    """Return the stored lines, and after them what has come meanwhile and is not among them."""
+    live: dict[str, list[RunLine]] = {}
+    for each in taken:
+        if isinstance(each, RunLine):
+            live.setdefault(each.run_id, []).append(each)
+    known: dict[str, list[RunLine]] = {run_id: [] for run_id in live}
+    for line in stored:
+        if line.run_id in known:
+            known[line.run_id].append(line)
+    fresh = [line for run_id, lines in live.items() for line in _unseen(known[run_id], lines)]
+    return [*sieve.last(stored + fresh), *(each for each in taken if isinstance(each, Lost))]
 
 
-async def _live(
-    subscription: Subscription, render: Callable[[Iterable[RunLine | Lost]], bytes]
-) -> AsyncGenerator[bytes, None]:
+async def _live(subscription: Subscription, sieve: Sieve) -> AsyncGenerator[bytes, None]:
     while True:
         is_news = await subscription.wait(_SILENCE_S)
         is_over = subscription.is_over
-        piece = render(subscription.take()) if is_news else b"\n"
-        if piece:
+        if not is_news:
+            yield b"\n"
+        async for piece in _portions(subscription.take(), sieve):
             yield piece
         if is_over:
             return
 
 
-async def _portions(lines: Sequence[RunLine], sieve: Sieve) -> AsyncGenerator[bytes, None]:
+async def _portions(lines: Sequence[RunLine | Lost], sieve: Sieve) -> AsyncGenerator[bytes, None]:
     for start in range(0, len(lines), _PORTION):
-        yield sieve.render(lines[start : start + _PORTION])
+        if piece := sieve.render(lines[start : start + _PORTION]):
+            yield piece
 
 
 ROUTES: Final = (

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from luad.api import afar
 from luad.api.context import context_of, json_response
 from luad.api.etags import if_match, not_modified, tag_of
-from luad.api.params import content_type, read_json
+from luad.api.params import beside, content_type, read_json
 from luad.api.problems import ApiError
 from luad.config.bodies import refusal, unfit
 from luad.core.events import MetadataRequested
@@ -72,7 +72,7 @@ async def object_of(request: Request) -> dict[str, Any]:
     values = await read_json(request, also=(MERGE_PATCH,))
     if not isinstance(values, dict):
         raise ApiError("validation", "the body is not an object", hint='send {"key": value}')
-    if mistakes := list(unfit(values)):
+    if mistakes := await beside(request, lambda: list(unfit(values))):
         raise refusal("body", mistakes)
     return values
 

@@ -13,10 +13,12 @@ from starlette.routing import Route
 
 from luad.api import views
 from luad.api.context import context_of, json_response, link_header
+from luad.api.encoding import encode_text
 from luad.api.idempotency import once
 from luad.api.params import Query, read_body
 from luad.api.problems import ApiError, from_luad_error
 from luad.api.routes_jobs import recalled_run
+from luad.api.streams import StreamResponse, rows_of
 from luad.core.events import AnswerKey, CancelRequested, RetryRequested
 from luad.core.model import RunState, Trigger
 from luad.errors import LuadError
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from luad.api.context import Context
     from luad.core.model import Run
-    from luad.store.shapes import Attempt
+    from luad.store.shapes import Attempt, RunRow
 
 MOST_COUNTED: Final = 10_000
 
@@ -90,18 +92,16 @@ async def _page(request: Request, context: Context, query: Query, whose: RunFilt
         raise from_luad_error(error) from error
     sent = await context.service.store.mail.counts([row.run.id for row in rows])
     resumed = await context.service.store.resumed_by(rows)
-    views_of = [
-        {
-            **context.run_view(row),
-            "resumed_by": resumed.get(row.run.id, []),
-            "sent": _sent(sent.get(row.run.id)),
-        }
-        for row in rows
-    ]
-    body: dict[str, Any] = {"runs": views_of, "next_cursor": cursor}
+    end = f'],"next_cursor":{encode_text(cursor)}'
     if query.flag("count"):
-        body["total"] = await _total(context, wanted)
-    return json_response(body, headers=link_header(request, cursor))
+        end += f',"total":{encode_text(await _total(context, wanted))}'
+
+    def show(row: RunRow) -> str:
+        more = {"resumed_by": resumed.get(row.run.id, []), "sent": _sent(sent.get(row.run.id))}
+        return encode_text({**context.run_view(row), **more})
+
+    pieces = rows_of('{"runs":[', rows, show, end + "}")
+    return StreamResponse(pieces, "application/json", link_header(request, cursor))
 
 
 async def _total(context: Context, wanted: RunFilter) -> int | str:

@@ -12,12 +12,16 @@ from starlette.routing import Route
 
 from luad.api import afar, views
 from luad.api.context import context_of, json_response, link_header
+from luad.api.encoding import encode_text
 from luad.api.etags import if_match
 from luad.api.idempotency import once
 from luad.api.params import Body, Query, content_type, read_object, wrong_member, wrong_parameter
-from luad.api.problems import ApiError, close_to, did_you_mean, echo
+from luad.api.problems import ApiError, close_to, comparable, did_you_mean, echo
 from luad.api.routes_metadata import MERGE_PATCH, object_of
+from luad.api.streams import StreamResponse, rows_of
 from luad.config.messages import parse_parts
+from luad.config.people import person_from_body
+from luad.core.clerk import merge_patch
 from luad.core.people import Message, Person
 from luad.errors import ValidationError
 from luad.store.people import version_of
@@ -53,7 +57,8 @@ async def list_users(request: Request) -> Response:
     else:
         person = people.find(email=email, phone=phone)
         found = [] if person is None else [person]
-    return json_response({"users": [user_view(each) for each in found]})
+    pieces = rows_of('{"users":[', found, lambda each: encode_text(user_view(each)), "]}")
+    return StreamResponse(pieces, "application/json")
 
 
 def _wanted(query: Query, name: str) -> str | None:
@@ -90,6 +95,7 @@ async def add_user(request: Request) -> Response:
     afar.keep_secrets(request, body)
     existed = context.service.people.get(str(body.get("id"))) is not None
     choice = cast("Literal['error', 'keep', 'replace']", if_exists)
+    await context.compute(request, lambda _: person_from_body(body))  # long, for a wrong one
     person = await context.service.people.add(body, if_exists=choice)
     return await _user(context, person.id, 200 if existed else 201)
 
@@ -100,6 +106,9 @@ async def change_user(request: Request) -> Response:
     values = await object_of(request)
     afar.keep_secrets(request, values)
     person = find_user(request)
+    if person.origin is None:
+        before = person.definition  # it takes long, for a wrong one
+        await context.compute(request, lambda _: person_from_body(merge_patch(before, values)))
     await context.service.people.change(person.id, values)
     return await _user(context, person.id)
 
@@ -118,7 +127,7 @@ def find_user(request: Request) -> Person:
     people = context_of(request).service.people
     person = people.get(name)
     if person is None:
-        near = close_to(name, [each.id for each in people.all()])
+        near = close_to(name, comparable(name, [each.id for each in people.all()]))
         hint = did_you_mean(near) or "luad users lists them"
         raise ApiError("not_found", f"no user {echo(name)}", hint=hint, suggestions=near)
     return person
@@ -299,9 +308,13 @@ async def list_messages(request: Request) -> Response:
     page, cursor = await context.service.store.mail.page(
         user=find_user(request).id, limit=query.limit(), cursor=query.text("cursor")
     )
-    rows = [views.message_view(each.message, each.deliveries) for each in page]
-    body = {"messages": rows, "next_cursor": cursor}
-    return json_response(body, headers=link_header(request, cursor))
+    pieces = rows_of(
+        '{"messages":[',
+        page,
+        lambda each: encode_text(views.message_view(each.message, each.deliveries)),
+        f'],"next_cursor":{encode_text(cursor)}}}',
+    )
+    return StreamResponse(pieces, "application/json", link_header(request, cursor))
 
 
 ROUTES: Final = (

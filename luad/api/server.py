@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from luad.api.addresses import Address
+    from luad.api.pool import WorkPool
     from luad.api.service import Service
     from luad.core.events import Log
 
@@ -73,6 +74,7 @@ class ApiServer:
         self._tcp_server: asyncio.Server | None = None
         self._handshakes: Handshakes | None = None
         self._is_quiet = asyncio.Event()
+        self._pool: WorkPool | None = None
         self.crowds: tuple[Crowd, ...] = ()  # of the Unix socket, and of TCP
         self._watch = SocketWatch()
         self._greet_unix: Callable[[], asyncio.Protocol] | None = None
@@ -136,8 +138,10 @@ class ApiServer:
     async def _serve(self, listener: sockets.Listener) -> None:
         room = affordable()
         door = self._door(room)
+        app = build_app(self._service, self._recall, door)
+        self._pool = app.state.context.pool
         config = Config(
-            build_app(self._service, self._recall, door),
+            app,
             http=Connection,
             ws="none",
             loop="none",
@@ -231,6 +235,8 @@ class ApiServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._pool is not None:
+            self._pool.close()
 
     def _stop_tcp(self) -> None:
         if self._tcp_server is not None:

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from starlette.responses import Response
 
+from luad.api.encoding import to_bytes
 from luad.api.problems import ApiError
 from luad.core.events import Log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 
     from starlette.types import Receive, Scope, Send
 
     from luad.api.context import Context
     from luad.api.places import Shares
+
+R = TypeVar("R")
+
+PORTION: Final = 25
+"""Rows that are written at one go; between two portions the loop does what else is due."""
 
 LOOK_S: Final = 1.0
 """The token of every open stream is looked at that often."""
@@ -87,6 +93,17 @@ class StreamResponse(Response):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def rows_of(
+    lead: str, rows: Sequence[R], show: Callable[[R], str], end: str
+) -> AsyncGenerator[bytes, None]:
+    """Yield a JSON object with a list in it: *lead*, each of *rows* as `show` writes it, and *end*."""
+    for start in range(0, len(rows), PORTION):
+        part = rows[start : start + PORTION]
+        yield to_bytes(lead + ",".join(map(show, part)))
+        lead = ","
+    yield to_bytes(end if rows else lead + end)
 
 
 class FollowResponse(StreamResponse):

@@ -280,7 +280,8 @@ async def test_a_pause_may_name_its_author_and_its_end(api: Any, daemon: Any, ki
         (b"{", 400, "no JSON"),
         (b'{"reason": NaN}', 400, "no JSON"),
         (b'{"reason": "\xff"}', 400, "UTF-8"),
-        (b"[" * 100_000, 400, ""),
+        (b"[" * 40_000, 400, "nested too deeply"),
+        (b"[" * 100_000, 413, "values"),
     ],
 )
 async def test_a_body_that_cannot_be_meant_so(
