@@ -95,7 +95,8 @@ OPERATIONS: Final = (
     Op("get", "/v1/metrics", "Numbers for Prometheus", media=("text/plain",)),
     Op("get", "/v1/tokens", "Who may ask over TCP"),
     Op("post", "/v1/tokens", "Make a token", body="NewToken", answers=(201,)),
-    Op("delete", "/v1/tokens/{token}", "Revoke a token"),
+    Op("delete", "/v1/tokens/{token}", "Revoke a token", body="Revocation"),
+    Op("post", "/v1/tokens/{token}/rotate", "Give a token another secret", body="Rotation"),
     Op("get", "/v1/audit", "Who has asked for what", _PAGE),
     Op("get", "/v1/openapi.json", "This document"),
 )  # fmt: skip
@@ -181,6 +182,10 @@ _COMPONENTS: Final[dict[str, Any]] = {
         name={"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"},
         role={"enum": ["viewer", "operator", "admin"]},
         expires_in={"type": ["string", "number"]},
+    ),
+    "Revocation": _object(made=_FLAG),
+    "Rotation": _object(
+        overlap={"type": ["string", "number"]}, expires_in={"type": ["string", "number"]}
     ),
     "Batch": _object(
         ("action",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -111,8 +111,27 @@ class Access:
             self._store.write_later(lambda c: c.execute(query))
 
     async def revoke_token(self, name: str) -> bool:
-        """Remove a token; False when there is none of that name."""
-        query = delete(tokens).where(tokens.c.name == to_text(name))
+        """Remove a token, with all of its secrets; False when there is none of that name."""
+        return bool(await self.revoke_tokens([name]))
+
+    async def revoke_tokens(self, names: Sequence[str]) -> int:
+        """Remove tokens in one transaction; return how many there were."""
+        query = delete(tokens).where(tokens.c.name.in_([to_text(name) for name in names]))
+        return int(await self._store.write(lambda c: c.execute(query).rowcount))
+
+    async def rotate_token(self, before: Token, after: Token) -> bool:
+        """Give a token another secret; False when it is not as it was *before* any more."""
+        query = (
+            update(tokens)
+            .where((tokens.c.name == to_text(before.name)) & (tokens.c.digest == before.digest))
+            .values(
+                digest=after.digest,
+                expires_at=to_int_or_none(after.expires_at),
+                rotated_at=to_int_or_none(after.rotated_at),
+                old_digest=after.old_digest,
+                old_until=to_int_or_none(after.old_until),
+            )
+        )
         return bool(await self._store.write(lambda c: c.execute(query).rowcount))
 
     # --- the audit trail ---

@@ -201,8 +201,62 @@ def test_tokens_are_listed_and_revoked(luad: Any, peer: Any) -> None:
     peer.answers["DELETE /tokens/ci"] = (200, {"deleted": True, "message": "ci is revoked"})
     row = luad("token", "list", "--utc").lines[1]
     assert row.startswith("ci     viewer  Sun 22 Nov ")
-    assert row.endswith("by ann  never")
+    assert row.endswith("by ann  never     never")
     assert luad("token", "revoke", "ci").code == 2
     assert luad("token", "revoke", "ci", "--yes").err == "ci is revoked\n"
     assert luad("token", "revoke", "ci", "--yes", "--json").json["deleted"] is True
     assert luad("token", "revoke", "none", "--yes").code == 3
+    peer.answers["DELETE /tokens/ci"] = (
+        200,
+        {"deleted": True, "message": "ci is revoked", "revoked": ["ci"], "made": ["kid"]},
+    )
+    assert "luad token revoke kid" in luad("token", "revoke", "ci", "--yes").err
+    luad("token", "revoke", "ci", "--yes", "--made")
+    assert peer.asked[-1].body == {"made": True}
+
+
+def test_a_token_is_listed_with_its_creator_last_use_and_expiry(luad: Any, peer: Any) -> None:
+    peer.answers["GET /tokens"] = (
+        200,
+        {
+            "tokens": [
+                {"name": "ci", "role": "viewer", "created_at": "2026-11-22T09:00:00Z",
+                 "created_by": "token ann", "expires_at": "2036-11-22T09:00:00Z",
+                 "last_used_at": "2026-11-22T10:00:00Z", "rotated_at": None,
+                 "overlap_until": "2036-01-01T00:00:00Z"}
+            ]
+        },
+    )  # fmt: skip
+    result = luad("token", "--utc")
+    assert result.lines[0].split() == ["TOKEN", "ROLE", "MADE", "LAST", "USE", "EXPIRES"]
+    for word in ("by token ann", "10:00", "the secret before: "):
+        assert word in result.lines[1]
+
+
+def test_a_token_is_rotated(luad: Any, peer: Any) -> None:
+    peer.answers["POST /tokens/ci/rotate"] = (
+        200,
+        {"name": "ci", "token": "luad_new", "overlap_until": "2026-11-23T09:00:00Z"},
+    )
+    result = luad("token", "rotate", "ci", "--overlap", "1d")
+    assert result.out == "luad_new\n"
+    assert "The secret before is valid until" in result.err
+    assert peer.asked[0].body == {"overlap": "1d"}
+    luad("token", "rotate", "ci", "--expires", "30d")
+    assert peer.asked[1].body == {"expires_in": "30d"}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("create", "ci", "--overlap", "1d"),
+        ("rotate", "ci", "--role", "admin"),
+        ("revoke", "ci", "--expires", "1d"),
+        ("rotate", "ci", "--made"),
+        ("list", "--role", "viewer"),
+        ("rotate",),
+    ],
+)
+def test_an_option_that_has_no_meaning_is_refused(luad: Any, peer: Any, args: Any) -> None:
+    assert luad("token", *args).code == 2
+    assert peer.asked == []
