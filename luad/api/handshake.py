@@ -11,7 +11,6 @@ Room rule: knows TLS and no HTTP.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from luad.api.addresses import Address
+    from luad.api.certificates import Certificates
 
 
 class Handshakes:
@@ -29,14 +29,14 @@ class Handshakes:
 
     def __init__(
         self,
-        context: ssl.SSLContext,
+        certificates: Certificates,
         build: Callable[[], asyncio.Protocol],
         *,
         room: int,
         timeout_s: float,
         share_of: Callable[[Address | None], int] | None = None,
     ) -> None:
-        self.context = context
+        self.certificates = certificates
         self.build = build
         self.timeout_s = timeout_s
         self._room = room
@@ -108,12 +108,14 @@ class Handshake(asyncio.Protocol):
 
     async def _upgrade(self) -> None:
         house = self._house
+        pair = house.certificates.pair  # what later ones begin with may be another
+        assert pair is not None, "loaded before anything listens"
         secure: asyncio.Transport | None = None
         with suppress(OSError):  # time-outs, TLS's own errors and those of the line are such
             secure = await asyncio.get_running_loop().start_tls(
                 self._transport,
                 self,
-                house.context,
+                pair.context,
                 server_side=True,
                 ssl_handshake_timeout=house.timeout_s,
             )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from typing import TYPE_CHECKING, Final
 
 from uvicorn.config import Config
@@ -36,9 +35,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from luad.api.addresses import Address
+    from luad.api.certificates import Certificates
     from luad.api.pool import WorkPool
     from luad.api.service import Service
-    from luad.core.events import Log
+
+LOOK_S: Final = 2.0
+"""The files of the certificate are looked at that often."""
 
 STOP_S: Final = 2.0
 """How long answers that are under way may still take at the end."""
@@ -69,7 +71,8 @@ class ApiServer:
         self._state = ServerState()
         self._server: asyncio.Server | None = None
         self._spec = spec
-        self._tls: ssl.SSLContext | None = None
+        self._certificates: Certificates | None = None
+        self._beat: asyncio.Task[None] | None = None
         self._tcp: socket.socket | None = None
         self._tcp_server: asyncio.Server | None = None
         self._handshakes: Handshakes | None = None
@@ -114,7 +117,7 @@ class ApiServer:
             assert self._path is not None
             self._listener = sockets.listen(self._path)
         if self._spec is not None and self._tcp is None:
-            self._tls = tcp.tls_context(self._spec)
+            self._certificates = tcp.certificates_of(self._spec)
             self._tcp = tcp.listen(self._spec)
 
     @property
@@ -167,7 +170,20 @@ class ApiServer:
                 sock=self._tcp,
                 backlog=tcp.BACKLOG,
             )
+            self._beat = asyncio.create_task(self._look_after_tcp(door), name="api-tcp")
         self._recall.start()
+
+    async def _look_after_tcp(self, door: Door) -> None:
+        """Say what was refused, and use certificates that have changed."""
+        certificates = self._certificates
+        while True:
+            if certificates is not None:
+                news = await asyncio.to_thread(certificates.look)
+                if news is not None:
+                    self._service.log(news)
+                door.certificate_until = certificates.pair.until if certificates.pair else None
+            door.strangers.tell_more()
+            await asyncio.sleep(LOOK_S)
 
     async def _serve_unix(self, listener: sockets.Listener) -> None:
         assert self._greet_unix is not None
@@ -196,11 +212,15 @@ class ApiServer:
         self, build: Callable[[], Connection], house: House
     ) -> Callable[[], asyncio.Protocol]:
         """Return what makes the protocol of a connection over TCP."""
-        if self._tls is None:
+        if self._certificates is None:
             return build
         timeout_s = house.patience.receive_s
         self._handshakes = Handshakes(
-            self._tls, build, room=house.crowd.room, share_of=house.share_of, timeout_s=timeout_s
+            self._certificates,
+            build,
+            room=house.crowd.room,
+            share_of=house.share_of,
+            timeout_s=timeout_s,
         )
         return self._handshakes.begin
 
@@ -239,6 +259,8 @@ class ApiServer:
             self._pool.close()
 
     def _stop_tcp(self) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
         if self._tcp_server is not None:
             self._tcp_server.close()
         elif self._tcp is not None:

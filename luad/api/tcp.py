@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from luad.addresses import is_loopback
+from luad.api.certificates import Certificates
 from luad.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class ListenSpec:
     key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    permits_insecure: bool = False
 
 
 def listen(spec: ListenSpec) -> socket.socket:
@@ -78,15 +79,10 @@ def peers_of(spec: ListenSpec) -> tuple[Network, ...] | None:
     return networks(spec.trusted_proxies)
 
 
-def tls_context(spec: ListenSpec) -> ssl.SSLContext | None:
-    """Return the context for TLS, None without a certificate. Raises `UsageError`."""
+def certificates_of(spec: ListenSpec) -> Certificates | None:
+    """Return the certificate and the key for TLS, loaded; None without TLS. Raises `UsageError`."""
     if spec.certificate is None or spec.key is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(spec.certificate, spec.key)
-    except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "reason", None) or error.strerror or str(error)
-        raise UsageError(f"the certificate cannot be used: {reason}") from error
-    return context
+    found = Certificates(spec.certificate, spec.key, permits_insecure=spec.permits_insecure)
+    found.load()
+    return found

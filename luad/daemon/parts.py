@@ -90,4 +90,5 @@ def listen_spec(settings: Settings) -> ListenSpec | None:
         settings.tls_key,
         settings.trusted_proxies,
         settings.allowed_hosts,
+        permits_insecure(settings),
     )
