@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from luad.api.certificates import Certificates
     from luad.api.pool import WorkPool
     from luad.api.service import Service
+    from luad.core.events import Log
 
 LOOK_S: Final = 2.0
 """The files of the certificate are looked at that often."""

@@ -168,7 +168,8 @@ def requests_of(method: str, path: str) -> Iterator[tuple[str, str | None]]:
         yield path + "?" + "a&" * 7_000, "{}"
         for each in BODIES.get(f"{method} {path}", []):
             yield path, json.dumps(each)
-        for body in ANYTHING:
+        is_data = path.endswith(("/jobs", "/users", "/metadata", "/data", ":batch", "/trigger"))
+        for body in ANYTHING if is_data else ANYTHING[3:6]:
             yield path, body
 
 
@@ -190,6 +191,7 @@ async def full(api: Any, daemon: Any, kit: Any) -> str:
     return run
 
 
+@pytest.mark.timeout(600)
 async def test_no_request_takes_many_steps_on_the_loop(api: Any, full: str, steps: Steps) -> None:
     too_many = []
     places = PLACES | {"run": full}
