@@ -21,8 +21,8 @@ async def test_it_tells_the_person_whom_the_job_is_for() -> None:
 @pytest.mark.parametrize(
     ("metadata", "user", "says"),
     [
-        ({}, "ann", "metadata.text"),
-        ({"text": " "}, "ann", "metadata.text"),
+        ({}, "ann", "`text`"),
+        ({"text": " "}, "ann", "`text`"),
         ({"text": "x", "titel": "y"}, "ann", "title"),
         ({"text": "x"}, None, "is for nobody"),
     ],

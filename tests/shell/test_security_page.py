@@ -47,7 +47,7 @@ def test_every_rule_has_its_place_and_tests_that_are_there() -> None:
     [
         ("| 3.2 |", "| 3.9 |", "3: its clauses are"),
         ("| 10.1 |", "| 9.3 |", "10: its clauses are []"),
-        ("`luad/api/afar.py`", "`luad/api/gone.py`", "2.5: there is no"),
+        ("`luad/api/afar.py`", "`luad/api/nowhere.py`", "2.5: there is no"),
         ("test_a_revoked_token_is_out`", "test_gone`", "3.5: there is no"),
         ("| 4.2 |", "| four |", "a row cannot be read"),
     ],
