@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Final
 from luad.api.encoding import encode_text
 from luad.api.views import BAD_STATES, NEVER_RAN, duration_ms
 from luad.core.events import ClaimRun, ExtendSkip, RecordSkip, RemoveJob, SaveRun
-from luad.core.model import OPEN_STATES, TERMINAL_STATES, Instant, Run, RunState, Skip, Trigger
+from luad.core.model import (
+    OPEN_STATES,
+    TERMINAL_STATES,
+    Instant,
+    Reason,
+    Run,
+    RunState,
+    Skip,
+    Trigger,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -132,7 +141,7 @@ class Board:
         """Fill in what was before the daemon started: rows of a job, oldest first. What was observed
         since then is newer and wins. Counts nothing: counters are the daemon's own."""
         tally = self._tally(job_id, name)
-        fragments = [fragment(row.id, row.state, _took(row)) for row in past[-STRIP:]]
+        fragments = [fragment(row.id, row.state, _took(row), row.reason) for row in past[-STRIP:]]
         if tally.strip:
             for text in fragments:
                 tally.strip = _put(tally.strip, text, is_older=True)
@@ -180,7 +189,7 @@ class Board:
     def _note_skip(self, record: RecordSkip) -> None:
         skip = record.skip
         tally = self._tally(record.job_id, record.job_name)
-        tally.strip = _put(tally.strip, fragment(record.row_id, skip.state, None))
+        tally.strip = _put(tally.strip, fragment(record.row_id, skip.state, None, skip.reason))
         self._add_skips(tally, skip, skip.count)
         self._stop_growing(tally)
         tally.growing = (record.row_id, skip.count)
@@ -209,10 +218,13 @@ class Board:
         tally.skip_counts[key] = tally.skip_counts.get(key, 0) + count
 
 
-def fragment(run_id: str, state: RunState, took_ms: int | None) -> str:
-    """One run of the strip as JSON text."""
+def fragment(
+    run_id: str, state: RunState, took_ms: int | None, reason: Reason | None = None
+) -> str:
+    """One run of the strip as JSON text; of a row that never became a run with its *reason*."""
     took = "null" if took_ms is None else took_ms
-    return f'{{"id":{encode_text(run_id)},"status":"{state.value}","duration_ms":{took}}}'
+    why = f',"reason":"{reason.value}"' if reason is not None and state in NEVER_RAN else ""
+    return f'{{"id":{encode_text(run_id)},"status":"{state.value}","duration_ms":{took}{why}}}'
 
 
 def _took(row: RecentRun) -> int | None:

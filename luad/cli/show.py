@@ -20,6 +20,7 @@ from luad.cli.words import (
     GLYPHS,
     RUN_GLYPHS,
     condition,
+    condition_words,
     error_words,
     pause_words,
     schedule_words,
@@ -242,7 +243,7 @@ def _show_job(session: Session, client: Client, job: dict[str, Any], traceback: 
         session.out.json({**job, "next": upcoming, "last_failure": last})
         return
     glyph, style = GLYPHS[condition(job)]
-    session.out.line(f"{glyph} {job['name']}   {condition(job).replace('_', ' ')}", style)
+    session.out.line(f"{glyph} {job['name']}   {condition_words(job)}", style)
     whom = _whom(client, job.get("user_id"))
     _fields(session, _job_fields(session, job, upcoming, whom))
     if failed:

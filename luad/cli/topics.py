@@ -73,7 +73,7 @@ of it, @last (the latest run of all) or @last-failed.
 A run is queued, running or retrying, and ends as succeeded, failed, timed_out, cancelled or lost
 (luad did not see its end, or a stop of luad had to end it: reason stopped).
 What never ran has its row too: skipped (overlap, paused, coalesced, removed, draining) or missed
-(downtime, clock, overload).
+(downtime, clock, overload, past).
 """,
     "environment": """
 Variables that luad reads

@@ -31,6 +31,9 @@ GLYPHS: Final = {
     "completed": ("✓", "dim"),
     "deleted": ("·", "dim"),
     "never_run": ("·", "dim"),
+    "missed": ("·", "yellow"),
+    "skipped": ("·", "yellow"),
+    "cancelled": ("✗", "yellow"),
 }
 RUN_GLYPHS: Final = {
     "queued": ("·", "cyan"),
@@ -62,9 +65,34 @@ def condition(job: Mapping[str, Any]) -> str:
     if job.get("running"):
         return "running"
     if job.get("status") == "completed":
-        return "completed"
+        return _end_of(job)
     health = str(job.get("health") or "never_run")
     return health if health in GLYPHS else "ok"
+
+
+def _end_of(job: Mapping[str, Any]) -> str:
+    """Return how a job that is over has ended: `completed` only if it has run."""
+    end = job.get("last_run") or _never_ran(job) or {}
+    state = str(end.get("status"))
+    return state if state in {"missed", "skipped", "cancelled"} else "completed"
+
+
+def _never_ran(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the row that says why *job*, which is over, has never run; None if there is none."""
+    recent = job.get("recent_runs") or ()
+    if job.get("status") != "completed" or job.get("last_run") or not recent:
+        return None
+    newest: Mapping[str, Any] = recent[-1]
+    return newest if newest.get("status") in {"missed", "skipped"} else None
+
+
+def condition_words(job: Mapping[str, Any]) -> str:
+    """Return the condition of *job*, with the reason if it has never run: `missed (past)`."""
+    never = _never_ran(job)
+    word = condition(job)
+    if never is not None and never.get("status") == word:
+        return state_word(never)
+    return word.replace("_", " ")
 
 
 def is_stale(job: Mapping[str, Any]) -> bool:
@@ -101,7 +129,8 @@ def last_words(job: Mapping[str, Any], now: Instant) -> tuple[str, str]:
     """Return when the last run of *job* was, and how long it took or has been taking."""
     last = job.get("last_run")
     if not last:
-        return "never", ""
+        never = _never_ran(job)
+        return "never" if never is None else state_word(never), ""
     started = parse_rfc3339(last.get("started_at"))
     if last.get("status") in OPEN or last.get("completed_at") is None:
         so_far = "" if started is None else show_took(max(0, now - started))
@@ -117,7 +146,7 @@ def next_words(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str
     if pause or job.get("status") == "paused":
         return pause_words(pause or {}, now, zone)
     if job.get("status") == "completed":
-        return "completed"
+        return _end_of(job)
     if job.get("enabled") is False:
         return "disabled"
     at = parse_rfc3339(job.get("next_run_at"))

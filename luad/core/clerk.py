@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from luad.core import names
@@ -29,13 +30,18 @@ from luad.core.model import (
     METADATA_LIMIT,
     NO_ALERT,
     NO_OVERLAY,
+    SECOND,
+    CatchUp,
     Instant,
     Job,
     JobStatus,
+    Once,
     Overlay,
     Pause,
     Wanted,
 )
+from luad.core.policy import never_starts
+from luad.core.schedule import duration_words, fire_at
 from luad.core.state import Entry, State, is_same_json
 from luad.core.timetable import Alarm
 
@@ -78,6 +84,8 @@ class Clerk:
             code, message, hint = refusal
             return Created(name, "refused", "", code, message, hint)
         if entry is None:
+            if (past := _past(new.wanted.job, now)) is not None:
+                return Created(name, "refused", "", *past)
             if earlier is not None:
                 names.give_up(self._state, earlier)
             entry = self._jobset.install(new.wanted, now, cause=cause)
@@ -89,6 +97,8 @@ class Clerk:
         is_done = entry.status is JobStatus.COMPLETED
         if new.if_exists == "keep" or (is_same and not is_done):
             return Created(name, "kept", entry.job_id)
+        if (past := _past(new.wanted.job, now)) is not None:
+            return Created(name, "refused", "", *past)
         self._replace(entry, new, now)
         return Created(name, "replaced", entry.job_id)
 
@@ -175,6 +185,10 @@ class Clerk:
         user, most = event.job.user, self._state.bounds.max_dynamic_jobs_per_user
         if user != entry.job.user and user and self._state.dynamic_of_user[user] >= most:
             self._refuse(event.request_id, *(self._refusal_by_user(event.job) or ("", "", "")))
+            return
+        past = _past(event.job, now) if event.job.schedule != entry.job.schedule else None
+        if past is not None:
+            self._refuse(event.request_id, *past)
             return
         wanted = Wanted(event.job, None, creation=entry.wanted.creation)
         self._jobset.redeclare(entry, wanted, now)
@@ -267,6 +281,25 @@ class Clerk:
 
     def _refuse(self, request_id: str, error: str, message: str, hint: str = "") -> None:
         self._state.out.append(Reply(request_id, None, error, message, hint))
+
+
+def _past(job: Job, now: Instant) -> _Refusal | None:
+    """Refuse a `once` job that would never run, because its instant is too long ago."""
+    schedule = job.schedule
+    if not isinstance(schedule, Once) or schedule.execute_at >= now:
+        return None
+    late_ms = now - fire_at(job, now, schedule.execute_at)
+    if not never_starts(job, late_ms):
+        return None
+    moment = datetime.fromtimestamp(schedule.execute_at / SECOND, UTC)
+    bound = f"catch_up_window is {duration_words(job.catch_up_window_ms)}"
+    if job.catch_up is CatchUp.NONE:
+        bound = "catch_up is none"
+    message = (
+        f"`execute_at` is {duration_words(now - schedule.execute_at)} ago "
+        f"({moment:%Y-%m-%dT%H:%M:%SZ}), and {bound}: the job would never run"
+    )
+    return "validation", message, "give an instant to come, or a longer catch_up_window"
 
 
 def _file_owned(entry: Entry, hint: str) -> _Refusal:

@@ -21,11 +21,13 @@ from luad.core.model import (
     Once,
     Reason,
     RunState,
+    Skip,
     Trigger,
     Wanted,
 )
-from luad.core.plan import Plan, make_plan
-from luad.core.policy import is_too_late
+from luad.core.plan import Plan, Replacement, make_plan
+from luad.core.policy import is_too_late, never_starts
+from luad.core.schedule import fire_at
 from luad.core.state import Entry, State
 from luad.core.timetable import Alarm
 
@@ -46,7 +48,7 @@ class JobSet:
         for name in plan.remove:
             self.remove(self._state.entries[name], now)
         for change in plan.replace:
-            self._replace(self._state.entries[change.name], change.new, now, is_first=is_first)
+            self._edit(change, now, is_first=is_first)
         for wanted in plan.add:
             self._clear_name(wanted, now)
             self.install(wanted, now)
@@ -101,9 +103,23 @@ class JobSet:
         self._state.add(entry)
         self._state.touch(entry)
         self._state.out.append(InstallJob(job_id, job, wanted.origin, now, wanted.creation))
+        self._miss_the_past(entry, now)
         if self._state.is_loaded:
             self._state.arm(entry)
         return entry
+
+    def _miss_the_past(self, entry: Entry, now: Instant, *, is_edit: bool = False) -> None:
+        """Give its row to a `once` that was asked for too late to run. An edit never runs the past."""
+        job, schedule = entry.job, entry.job.schedule
+        if not isinstance(schedule, Once) or not job.enabled:
+            return
+        at = schedule.execute_at
+        if entry.handled_until >= at or at > now:
+            return
+        if is_edit or never_starts(job, now - fire_at(job, entry.grid_at, at)):
+            entry.handled_until = at
+            self._state.touch(entry)
+            self._ledger.record_skip(entry, Skip(RunState.MISSED, Reason.PAST, at, at), now)
 
     def redeclare(self, entry: Entry, new: Wanted, now: Instant) -> None:
         """Give a dynamic job another definition. Unlike an edited file, a `once` whose instant has passed
@@ -117,18 +133,33 @@ class JobSet:
         elif old.enabled:
             return
         entry.handled_until = handled_until
+        self._miss_the_past(entry, now)
         self._state.arm(entry)
+
+    def _edit(self, change: Replacement, now: Instant, *, is_first: bool) -> None:
+        """Give a file's job another definition. A `once` that is past by then has its row, and no run."""
+        entry, old, new = self._state.entries[change.name], change.old.job, change.new.job
+        handled_until = entry.handled_until
+        self._replace(entry, change.new, now, is_first=is_first)
+        if not isinstance(new.schedule, Once) or new.schedule.execute_at > now:
+            return
+        at, is_other = new.schedule.execute_at, old.schedule != new.schedule
+        if is_other or (not old.enabled and handled_until < at):
+            entry.handled_until = at - 1
+            self._miss_the_past(entry, now, is_edit=True)
 
     def _replace(self, entry: Entry, new: Wanted, now: Instant, *, is_first: bool) -> None:
         old = entry.job
         self._state.timetable.discard(entry.key)
-        if old.schedule != new.job.schedule or old.enabled != new.job.enabled:
+        is_other = old.schedule != new.job.schedule
+        if is_other or old.enabled != new.job.enabled:
             missed = (RunState.MISSED, Reason.DOWNTIME)
             self._ledger.settle(
                 entry, *(missed if is_first else (RunState.SKIPPED, Reason.REMOVED)), now
             )
             entry.handled_until = now
-            entry.grid_at = _grid(new.job, now)
+            if is_other:
+                entry.grid_at = _grid(new.job, now)
             entry.open_skip = entry.earlier_skip = None
         self._state.redeclare(entry, new)
         self._end_pause_of_revision(entry)

@@ -337,6 +337,7 @@ class Reason(StrEnum):
     DOWNTIME = "downtime"
     CLOCK = "clock"
     OVERLOAD = "overload"
+    PAST = "past"  # it was past when the job was installed, or asked for
     REPLACED = "replaced"  # `overlap: replace` cancelled it
     REQUESTED = "requested"  # a client asked for the cancellation
     STOPPED = "stopped"  # a stop of the daemon had to end the run

@@ -62,6 +62,13 @@ def is_too_late(job: Job, late_ms: int) -> bool:
     return late_ms > _window_ms(job)
 
 
+def never_starts(job: Job, late_ms: int) -> bool:
+    """Say whether the only occurrence of a job does not run at all when it is *late_ms* late."""
+    return is_too_late(job, late_ms) or (
+        job.catch_up is CatchUp.NONE and not is_on_time(job, late_ms)
+    )
+
+
 def _window_ms(job: Job) -> int:
     return max(job.catch_up_window_ms, LEAST_WINDOW_MS)
 

@@ -134,6 +134,12 @@ def schedule_key(job: Job, grid_at: Instant) -> Hashable:
             assert_never(unreachable)
 
 
+def duration_words(duration_ms: int) -> str:
+    """Say how long something is, in its two largest units: "3 days 4 hours"."""
+    parts = _parts(max(duration_ms, SECOND) // SECOND * SECOND)[:2]
+    return " ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, _, name in parts)
+
+
 def describe_schedule(schedule: Schedule) -> str:
     """Say when *schedule* is due, in the few words of a table: "02:00 daily", "every 15 min"."""
     match schedule:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from luad.core.events import Restored
-from luad.core.model import OPEN_STATES, EndKind, Instant, RunState, Trigger
+from luad.core.model import OPEN_STATES, EndKind, Instant, Reason, RunState, Trigger
 from luad.core.people import DeliveryState
 from luad.errors import ConflictError, NotFoundError, UsageError
 from luad.store import jobrows
@@ -337,12 +337,13 @@ def _newest_of(
         .correlate(jobs)
     )
     query: Select[Any] = select(
-        runs.c.job_id, runs.c.id, runs.c.state, runs.c.started_at, runs.c.ended_at
+        runs.c.job_id, runs.c.id, runs.c.state, runs.c.started_at, runs.c.ended_at, runs.c.reason
     ).select_from(jobs.join(runs, literal_column("runs.rowid").in_(within)))
     for part in _parts(job_ids):
         rows = connection.execute(query.where(jobs.c.job_id.in_(part))).all()
-        for job_id, row_id, state, started_at, ended_at in rows:
-            yield job_id, RecentRun(row_id, RunState(state), started_at, ended_at)
+        for job_id, row_id, state, started_at, ended_at, reason in rows:
+            why = None if reason is None else Reason(reason)
+            yield job_id, RecentRun(row_id, RunState(state), started_at, ended_at, why)
 
 
 def revisions_of(connection: Connection, job_id: str) -> list[Revision]:

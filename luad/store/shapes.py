@@ -14,6 +14,7 @@ from luad.core.model import (
     Instant,
     JobStatus,
     Origin,
+    Reason,
     Run,
     RunError,
     RunState,
@@ -102,12 +103,13 @@ class RunFilter:
 
 
 class RecentRun(NamedTuple):
-    """A row of the history in short. Ids sort by time."""
+    """A row of the history in short. Ids sort by time. *reason*: why it is not a run, or was ended."""
 
     id: str
     state: RunState
     started_at: Instant | None
     ended_at: Instant | None
+    reason: Reason | None = None
 
 
 class LogLine(NamedTuple):

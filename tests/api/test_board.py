@@ -139,7 +139,8 @@ def test_skips_are_counted_as_they_grow_and_go_with_their_job() -> None:
     grown = Skip(RunState.SKIPPED, Reason.PAUSED, 1, 9, 7)
     board.observe([record, ExtendSkip(run_id(1), grown), ExtendSkip("run_unknown", grown)])
     assert board.tallies["job_1"].skip_counts == {(RunState.SKIPPED, "paused"): 7}
-    assert strip_of(board) == [{"id": run_id(1), "status": "skipped", "duration_ms": None}]
+    row = {"id": run_id(1), "status": "skipped", "duration_ms": None, "reason": "paused"}
+    assert strip_of(board) == [row]
     board.observe([RemoveJob("job_1", "tidy", 10), ExtendSkip(run_id(1), grown)])
     assert dict(board.tallies) == {}
     assert board.strip("job_1") == ""

@@ -264,6 +264,32 @@ def test_history_is_a_table_with_full_ids_when_piped(luad: Any, peer: Any) -> No
     assert "--cursor c2" in result.err
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "glyph"), [("missed", "past", "·"), ("skipped", "paused", "·")]
+)
+def test_a_once_that_never_ran_has_no_tick(
+    luad: Any, peer: Any, status: str, reason: str, glyph: str
+) -> None:
+    row = {"id": RUN, "status": status, "duration_ms": None, "reason": reason}
+    bell = make_job("bell", status="completed", health="never_run", recent_runs=[row])
+    peer.answers["GET /jobs"] = {"jobs": [bell], "next_cursor": None}
+    line = next(line for line in luad("list").lines if "bell" in line)
+    assert line.lstrip().startswith(glyph)
+    assert "✓" not in line
+    assert f"{status} ({reason})" in line
+    assert "never" not in line
+
+
+def test_a_once_that_was_cancelled_has_no_tick(luad: Any, peer: Any) -> None:
+    last = {"id": RUN, "status": "cancelled", "started_at": ago(9), "completed_at": ago(8)}
+    bell = make_job("bell", status="completed", last_run=last)
+    good = make_job("good", status="completed", last_run={**last, "status": "succeeded"})
+    peer.answers["GET /jobs"] = {"jobs": [bell, good], "next_cursor": None}
+    lines = {name: line for line in luad("list").lines for name in ("bell", "good") if name in line}
+    assert "✗" in lines["bell"]
+    assert "✓" in lines["good"]
+
+
 def test_the_runs_of_a_resume_are_named_beside_the_row_of_the_pause(luad: Any, peer: Any) -> None:
     ids = [f"run_01KAPQ7V8W000000000000000{n}" for n in range(2, 7)]
     paused = make_run(

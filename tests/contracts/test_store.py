@@ -656,8 +656,8 @@ async def test_the_newest_run_of_each_job_whatever_was_skipped_since(store: Stor
     await store.apply([record_skip(9, skip_at(9)), record_skip(10, skip_at(10), job="idle")])
     lasts = await store.last_runs(["job_backup", "job_other", "job_idle", "job_unheard-of"])
     assert lasts == {
-        "job_backup": (make_run(2).id, "queued", None, None),
-        "job_other": (make_run(3).id, "queued", None, None),
+        "job_backup": (make_run(2).id, "queued", None, None, None),
+        "job_other": (make_run(3).id, "queued", None, None, None),
     }
 
 
@@ -670,9 +670,10 @@ async def test_strips_show_the_last_rows_oldest_first(store: Store) -> None:
     await store.apply([SaveRun(run)])
     strips = await store.recent_runs(ids, 20)
     assert strips.keys() == {"job_backup", "job_other"}
-    expected = [(make_run(n).id, "queued", None, None) for n in range(11, 30)]
+    expected = [(make_run(n).id, "queued", None, None, None) for n in range(11, 30)]
     assert list(strips["job_backup"][:-1]) == expected
-    assert strips["job_backup"][-1] == (run.id, "succeeded", run.started_at, run.ended_at)
+    assert strips["job_backup"][-1] == (run.id, "succeeded", run.started_at, run.ended_at, None)
+    assert strips["job_other"][0].reason == "paused"
     assert await store.recent_runs(ids, 2) == {
         "job_backup": strips["job_backup"][-2:],
         "job_other": strips["job_other"],

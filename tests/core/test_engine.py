@@ -290,7 +290,7 @@ def test_once_in_the_past_runs_inside_the_window_and_is_missed_outside() -> None
     outside = make_job("outside", Once(START - HOUR - 1_000))
     bench = Bench(inside, outside)
     assert [run.job_name for run in bench.started()] == ["inside"]
-    assert [each[0] for each in bench.skips()] == ["downtime"]
+    assert [each[0] for each in bench.skips()] == ["past"]
 
 
 def test_an_unchanged_job_that_moved_to_another_file_is_stored_with_its_new_place() -> None:

@@ -34,7 +34,11 @@ STEP_MS = 1_000
 
 @dataclass(slots=True)
 class Period:
-    """One schedule of a job was in force: its occurrences after *after*, up to *until*."""
+    """One schedule of a job was in force: its occurrences after *after*, up to *until*.
+
+    *runs_after*: those that may have run; an edit never runs the past. *grid_steady*: when, by the
+    steady clock, the grid of its interval was chosen.
+    """
 
     job_id: str
     job: Job
@@ -42,6 +46,8 @@ class Period:
     steady: int
     after: Instant
     grid_at: Instant
+    runs_after: Instant
+    grid_steady: int
     until: Instant | None = None
     until_steady: int | None = None
 
@@ -139,15 +145,25 @@ class Book:
             if (current.job.schedule, current.job.enabled) == (job.schedule, job.enabled):
                 if isinstance(job.schedule, Once) and fact.is_dynamic:
                     current.after = min(current.after, job.schedule.execute_at - 1)
+                    current.runs_after = current.after
                 return
             self._close(fact.job_id, fact)
         after, schedule = fact.wall, job.schedule
-        if isinstance(schedule, Once) and (fact.is_dynamic or current is None):
+        runs_after = after
+        if isinstance(schedule, Once):
             after = min(after, schedule.execute_at - 1)
-        grid_at = fact.wall if fact.grid_at is None else fact.grid_at
+            if fact.is_dynamic or current is None:
+                runs_after = after
+        grid_at, grid_steady = fact.wall if fact.grid_at is None else fact.grid_at, fact.steady
         if isinstance(schedule, Interval) and schedule.start_at is not None:
             grid_at = schedule.start_at
-        periods.append(Period(fact.job_id, job, fact.wall, fact.steady, after, grid_at))
+        elif current is not None and fact.grid_at is None and current.job.schedule == schedule:
+            grid_at, grid_steady = current.grid_at, current.grid_steady  # it was switched on or off
+        periods.append(
+            Period(
+                fact.job_id, job, fact.wall, fact.steady, after, grid_at, runs_after, grid_steady
+            )
+        )
 
     def _close(self, job_id: str, fact: Fact) -> None:
         periods = self.periods[job_id]
@@ -178,6 +194,6 @@ class Book:
         return any(begin <= until and since <= end for begin, end in self.hindered)
 
     def is_stepped(self, period: Period) -> bool:
-        """Was the wall clock stepped while that definition was in force."""
+        """Was the wall clock stepped while that definition was in force, or its grid."""
         until = self.history.steady if period.until_steady is None else period.until_steady
-        return any(period.steady <= step.steady <= until for step in self.steps)
+        return any(period.grid_steady <= step.steady <= until for step in self.steps)

@@ -13,7 +13,7 @@ from typing import Any
 
 from book import GUARDED
 from dictstore import key_of
-from plain import Known, Plain, is_same
+from plain import Known, Plain, is_same, when_past
 from telling import Telling
 from world import World
 
@@ -224,7 +224,10 @@ class BusyWorld(World):
                 self._created(event, replies[event.request_id])
                 return
             case ChangeRequested(request_id):
-                expected = self.plain.change(event, self.tags.get(request_id))
+                told = replies[request_id].error
+                expected = self.plain.change(
+                    event, self.tags.get(request_id), self.decided_wall, told
+                )
             case DeleteRequested(request_id):
                 expected = self.plain.delete(event, self.tags.get(request_id))
             case MetadataRequested(request_id):
@@ -249,6 +252,10 @@ class BusyWorld(World):
             known = self.plain.jobs.get(new.wanted.job.name)
             if known is not None and self._was_over(known):
                 right = {"created"}
+            if right & {"created", "replaced"}:
+                is_past = when_past(new.wanted.job, self.decided_wall)
+                right |= {"refused"} if True in is_past else set()
+                right -= {"created", "replaced"} if is_past == {True} else set()
             if answer.outcome not in right:
                 self.fail(f"{new} was {answer.outcome}, and not {right}")
             if answer.outcome == "created":

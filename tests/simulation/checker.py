@@ -367,6 +367,7 @@ PROMISES: Final[tuple[Callable[[Book], Iterator[str]], ...]] = (
     cancelled,
     stops.not_worse_than_a_kill,
     due.resumed,
+    due.past,
     isolated,
     ledger,
     bounded,

@@ -302,14 +302,16 @@ def no_phantom(book: Book) -> Iterator[str]:
             continue  # the grid moves with the clock; `cadence` looks after it
         known: set[Instant] = set()
         asked = [
-            (run.id, run.scheduled_for) for run in book.runs_of[job_id] if run.trigger in GUARDED
+            (run.id, run.scheduled_for, True)
+            for run in book.runs_of[job_id]
+            if run.trigger in GUARDED
         ]
         for row in book.skips_of[job_id]:
-            asked += [(row.run.id, _first(row)), (row.run.id, row.run.scheduled_for)]
-        for name, at in asked:
+            asked += [(row.run.id, at, False) for at in {_first(row), row.run.scheduled_for}]
+        for name, at, is_run in asked:
             if at not in known and not any(
                 next_due(each.job.schedule, each.grid_at, at - 1) == at
-                and (book.steps_back or at > each.after)
+                and (book.steps_back or at > (each.runs_after if is_run else each.after))
                 for each in periods
             ):
                 yield f"I6: {name} is for {at}, when nothing of {job_id} was due"
@@ -330,6 +332,33 @@ def _miscounted(book: Book, job_id: str, periods: list[Period]) -> Iterator[str]
             at, count = due, count + 1
         if count != row.count:
             yield f"I4: {row.run.id} stands for {row.count}, and there were {count}: {row}"
+
+
+# --- the past --------------------------------------------------------------------------------------
+
+
+def past(book: Book) -> Iterator[str]:
+    """I7: a `once` that was asked for too late is missed because it was past, and nothing else is."""
+    if book.steps or book.has_drifted:
+        return
+    for job_id, rows in book.skips_of.items():
+        for row in rows:
+            at = row.run.scheduled_for
+            asked = [
+                each
+                for each in book.definitions[job_id]
+                if isinstance(each.job.schedule, Once) and each.job.schedule.execute_at == at
+            ]
+            if row.run.reason is Reason.PAST and not any(each.wall >= at for each in asked):
+                yield f"I7: {row.run.id} is past, and nothing asked for {at} afterwards: {row}"
+            is_missed = row.run.state is RunState.MISSED and row.run.reason is not Reason.PAST
+            if is_missed and asked and all(_was_too_late(each, at) for each in asked):
+                yield f"I7: {row.run.id} was past when it was asked for, and says {row.run.reason}"
+
+
+def _was_too_late(asked: Installed, at: Instant) -> bool:
+    window = max(asked.job.catch_up_window_ms, _LEAST_WINDOW_MS) + asked.job.jitter_ms
+    return asked.wall - at > window
 
 
 # --- resumed ---------------------------------------------------------------------------------------

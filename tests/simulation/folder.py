@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random  # noqa: TID251 - worlds are made of dice; the seed is the test
 
-from luad.core.model import Job, Origin, Wanted
+from luad.core.model import DAY, Job, Origin, Wanted
 
 MOST = 6
 NAMES = 8
@@ -84,7 +84,8 @@ class Folder:
         job = self._make_job(name)
         old = file.job or file.last_good if file else None
         if old is not None and self._dice.random() < 0.3:  # an edit that leaves the schedule alone
-            job = replace(job, schedule=old.schedule, jitter_ms=old.jitter_ms, enabled=old.enabled)
+            is_enabled = not old.enabled or job.timeout_ms < DAY  # off now and then, and on again
+            job = replace(job, schedule=old.schedule, jitter_ms=old.jitter_ms, enabled=is_enabled)
         if file is None:
             self.files[name] = File(f"jobs.d/{name}.yaml", job)
         else:

@@ -116,6 +116,7 @@ class Machine:
         self._asked: dict[str, Event] = {}
         self._batch: tuple[Sequence[Event], Sequence[Effect]] = ((), ())
         self._decided_at = 0
+        self.decided_wall = wall
         self._unreported: tuple[str, ...] | None = None  # on disk, and reported as failed
         self._removals: list[RemoveJob] = []
 
@@ -194,6 +195,7 @@ class Machine:
     def decided(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
         """Look at a batch before anything of it is written."""
         self._batch, self._decided_at = (events, effects), self.steady
+        self.decided_wall = self.wall
         forced = {
             event.request_id
             for event in events

@@ -148,10 +148,26 @@ MUTANTS: Final = (
         "luad.core.jobset:JobSet._replace",
         (
             (
-                "if old.schedule != new.job.schedule or old.enabled != new.job.enabled:",
-                "if old is not new.job:",
+                "is_other = old.schedule != new.job.schedule",
+                "is_other = old is not new.job",
             ),
         ),
+    ),
+    Mutant(
+        "grid-anew-when-enabled",
+        "our own, in 0.1.0",
+        "A job that is switched off and on again begins its interval anew.",
+        ("I4", "I6"),
+        "luad.core.jobset:JobSet._replace",
+        (("if is_other:\n", "if True:\n"),),
+    ),
+    Mutant(
+        "past-is-overload",
+        "our own, in 0.1.0",
+        "A `once` that was past when it was installed is missed because of overload.",
+        ("I7",),
+        "luad.core.jobset:JobSet._miss_the_past",
+        (("Reason.PAST", "Reason.OVERLOAD"),),
     ),
     Mutant(
         "gap-skipped",

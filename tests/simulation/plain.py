@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from luad.core.events import ChangeRequested, DeleteRequested, MetadataRequested, NewJob
-from luad.core.model import JSON, METADATA_LIMIT, Creation, Instant, Job, Once, Wanted
+from luad.core.model import (
+    JSON,
+    METADATA_LIMIT,
+    MINUTE,
+    CatchUp,
+    Creation,
+    Instant,
+    Job,
+    Once,
+    Wanted,
+)
 
 ABSENT = object()
 
@@ -23,6 +33,18 @@ as_text = json.JSONEncoder(sort_keys=True).encode
 
 def is_same(one: JSON, other: JSON) -> bool:
     return repr(one) == repr(other) or as_text(one) == as_text(other)
+
+
+def when_past(job: Job, now: Instant) -> set[bool]:
+    """Say whether the instant of a `once` is too long ago to run; both, if its jitter decides."""
+    schedule = job.schedule
+    if not isinstance(schedule, Once) or schedule.execute_at >= now:
+        return {False}
+    most = max(job.catch_up_window_ms, 1_000)
+    if job.catch_up is CatchUp.NONE:
+        most = min(most, MINUTE)
+    late_ms = now - schedule.execute_at
+    return {late_ms > most, late_ms - job.jitter_ms > most}
 
 
 @dataclass
@@ -121,8 +143,15 @@ class Plain:
         every = [*self.jobs.values(), *self.aside.values()]
         return known or next((each for each in every if name_or_id == each.job_id), None)
 
-    def change(self, event: ChangeRequested, tag: tuple[str, str] | None) -> str | None:
-        """Return the error that is right, None if the change is taken in."""
+    def change(
+        self,
+        event: ChangeRequested,
+        tag: tuple[str, str] | None,
+        now: Instant,
+        told: str | None,
+    ) -> str | None:
+        """Return the error that is right, None if the change is taken in. *told*: the engine's answer,
+        where the model does not know the jitter that decides."""
         known = self.find(event.job_name)
         error = self._error(known, event.if_match, tag, is_own=True)
         if error is None and known is not None:
@@ -130,6 +159,11 @@ class Plain:
                 return "conflict"
             if known.job_id in self.aside and not known.is_displaced:
                 return "name_taken"
+            is_past = when_past(event.job, now)
+            if len(is_past) > 1:
+                is_past = {told is not None}
+            if known.job.schedule != event.job.schedule and True in is_past:
+                return "validation"
             known.redeclare(event.job)
         return error
 

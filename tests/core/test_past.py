@@ -1,0 +1,232 @@
+"""An instant that is past: what is refused, what is missed, and what an edit leaves alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bench import START, Bench, make_job
+
+from luad.core.events import (
+    ChangeRequested,
+    Log,
+    PauseRequested,
+    ResumeRequested,
+)
+from luad.core.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    CatchUp,
+    Cron,
+    Interval,
+    Job,
+    JobStatus,
+    Once,
+)
+
+
+def once(at: int, **fields: Any) -> Job:
+    return make_job("bell", Once(START + at), **fields)
+
+
+def past_rows(bench: Bench) -> list[float]:
+    return [row[1] for row in bench.skips() if row[0] == "past"]
+
+
+# --- files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        once(-2 * HOUR),
+        once(-365 * DAY),
+        once(-11_000, catch_up_window_ms=10_000),
+        once(-2 * MINUTE, catch_up=CatchUp.NONE),
+        once(-HOUR - 30_000, jitter_ms=10_000),
+    ],
+)
+def test_a_file_whose_once_is_past_is_missed_and_told_at_load(job: Job) -> None:
+    for bench in (Bench(job), Bench()):
+        bench.load(job)
+        assert isinstance(job.schedule, Once)
+        at = (job.schedule.execute_at - START) / 1_000
+        assert (bench.skips(), bench.started()) == ([("past", at, at, 1)], [])
+        told = [each for each in bench.all(Log) if each.event == "run.missed"]
+        assert [(each.level, each.fields["reason"]) for each in told] == [("warning", "past")]
+        bench.restart()
+        assert len(bench.skips()) == 1, "it is told once"
+
+
+@pytest.mark.parametrize(
+    "job", [once(-HOUR), once(-MINUTE, catch_up=CatchUp.NONE), once(-500, catch_up_window_ms=0)]
+)
+def test_a_once_inside_its_window_runs(job: Job) -> None:
+    bench = Bench(job)
+    assert len(bench.started()) == 1
+    assert bench.skips() == []
+
+
+def test_a_once_that_luad_was_down_for_was_not_past() -> None:
+    bench = Bench(once(HOUR))
+    bench.wall += 3 * HOUR
+    bench.elapsed += 3 * HOUR
+    bench.restart()
+    assert bench.skips() == [("downtime", 3_600, 3_600, 1)]
+
+
+@pytest.mark.parametrize("before", [Interval(HOUR), Cron("0 0 * * *"), Once(START + DAY)])
+@pytest.mark.parametrize("ago", [1, 60, 3_600, 86_400])
+def test_a_file_that_is_edited_to_a_past_once_has_its_row_and_no_run(before: Any, ago: int) -> None:
+    """An edit is not retroactive; nor does it end without a word."""
+    bench = Bench(make_job("bell", before))
+    bench.go_to(5)
+    bench.load(once((5 - ago) * 1_000))
+    assert bench.started() == []
+    assert past_rows(bench) == [5 - ago]
+
+
+def test_an_edit_of_something_else_leaves_a_once_alone_that_has_its_row() -> None:
+    bench = Bench(once(MINUTE))
+    bench.go_to(60)
+    bench.end(bench.started()[0])
+    for changes in ({"timeout_ms": 5}, {"enabled": False}, {}):
+        bench.load(once(MINUTE, **changes))
+        bench.go_to(70 + len(bench.effects))
+    assert len(bench.started()) == 1
+    assert past_rows(bench) == []
+
+
+def test_a_once_that_was_switched_off_at_its_moment_is_past_when_it_is_switched_on() -> None:
+    bench = Bench(once(MINUTE, enabled=False))
+    bench.go_to(90)
+    assert bench.engine.entries["bell"].status is JobStatus.PAUSED
+    bench.load(once(MINUTE))
+    assert past_rows(bench) == [60]
+    assert bench.started() == []
+
+
+# --- jobs that are made at run time ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (once(-2 * HOUR), "2 hours ago (2026-09-21T22:00:00Z), and catch_up_window is 1 hour"),
+        (once(-3 * DAY - 4 * HOUR - MINUTE), "3 days 4 hours ago"),
+        (once(-90_000, catch_up_window_ms=MINUTE), "1 minute 30 seconds ago"),
+        (once(-2 * MINUTE, catch_up=CatchUp.NONE), "catch_up is none"),
+        (once(-5_000, catch_up_window_ms=0), "catch_up_window is 1 second"),
+    ],
+)
+def test_a_job_for_the_past_is_refused_with_how_long_ago_it_was(job: Job, said: str) -> None:
+    bench = Bench()
+    made = bench.create(job)
+    assert (made.outcome, made.error) == ("refused", "validation")
+    assert said in made.message
+    assert bench.engine.entries == {}
+
+
+def test_a_job_for_a_moment_inside_the_window_is_made_and_runs() -> None:
+    bench = Bench()
+    assert bench.create(once(-HOUR)).outcome == "created"
+    bench.go_to(0)
+    assert len(bench.started()) == 1
+
+
+def test_keeping_a_job_that_is_there_is_not_refused() -> None:
+    """A handler that is tried again asks for the same job, whose time has come meanwhile."""
+    bench = Bench()
+    made = bench.create(once(MINUTE, catch_up_window_ms=MINUTE))
+    bench.go_to(60)
+    bench.go_to(180)
+    again = bench.create(once(MINUTE, catch_up_window_ms=MINUTE), "keep")
+    assert (again.outcome, again.job_id) == ("kept", made.job_id)
+
+
+def test_a_job_is_not_moved_into_the_past() -> None:
+    bench = Bench()
+    bench.create(once(HOUR))
+    old = bench.engine.entries["bell"].job
+    bench.feed(ChangeRequested("r1", "bell", once(-2 * HOUR), old.revision))
+    assert bench.reply().error == "validation"
+    assert "2 hours ago" in bench.reply().message
+    assert bench.engine.entries["bell"].job is old
+    bench.feed(ChangeRequested("r2", "bell", once(HOUR, timeout_ms=7), old.revision))
+    assert bench.reply().error is None
+
+
+# --- the grid of an interval -----------------------------------------------------------------------
+
+
+def beat(**fields: Any) -> Job:
+    return make_job("beat", Interval(7 * MINUTE), **fields)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{"enabled": False}, {}],
+        [{"enabled": False}, {"enabled": False, "timeout_ms": 9}, {"timeout_ms": 9}],
+        [{"timeout_ms": 5}, {"enabled": False, "timeout_ms": 6}, {}],
+    ],
+)
+def test_the_grid_stays_through_everything_but_another_schedule(
+    changes: list[dict[str, Any]],
+) -> None:
+    for is_restarted in (False, True):
+        bench = Bench(beat())
+        for number, fields in enumerate(changes, 1):
+            bench.go_to(100 * number)
+            if is_restarted:
+                bench.restart()
+            bench.load(beat(**fields))
+        assert bench.engine.entries["beat"].grid_at == START
+        following = bench.engine.next_occurrence_of("beat")
+        assert following is not None
+        assert following.scheduled_for == START + 7 * MINUTE
+        bench.go_to(7 * 60)
+        assert bench.starts_at() == [7 * 60]
+
+
+def test_what_came_due_while_it_was_switched_off_does_not_run() -> None:
+    bench = Bench(beat())
+    bench.load(beat(enabled=False))
+    bench.go_to(20 * 60)
+    bench.load(beat())
+    assert (bench.started(), bench.skips()) == ([], [])
+    bench.go_to(21 * 60)
+    assert bench.starts_at() == [21 * 60]
+
+
+def test_another_interval_begins_a_new_grid() -> None:
+    bench = Bench(beat())
+    bench.go_to(100)
+    bench.load(make_job("beat", Interval(8 * MINUTE)))
+    assert bench.engine.entries["beat"].grid_at == START + 100_000
+
+
+def test_a_pause_leaves_the_grid_alone() -> None:
+    bench = Bench(beat())
+    bench.feed(PauseRequested("r1", "beat"))
+    bench.go_to(100)
+    bench.feed(ResumeRequested("r2", "beat"))
+    bench.go_to(7 * 60)
+    assert bench.starts_at() == [7 * 60]
+
+
+def test_a_dynamic_job_that_is_switched_off_and_on_keeps_its_grid() -> None:
+    bench = Bench()
+    bench.create(beat())
+    for number, fields in enumerate(({"enabled": False}, {}), 1):
+        bench.go_to(100 * number)
+        entry = bench.engine.entries["beat"]
+        bench.feed(ChangeRequested(f"r{number}", "beat", beat(**fields), entry.job.revision))
+        assert bench.reply().error is None
+    assert bench.engine.entries["beat"].grid_at == START
