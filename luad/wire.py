@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 
 # --- durations ---------------------------------------------------------------------------------
 
-DURATION_PATTERN: Final = (
-    r"^((0|[1-9][0-9]*)(\.[0-9]+)?|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?)$"
-)
+DURATION_PATTERN: Final = r"^((0|[1-9][0-9]*)(\.[0-9]+)?|(?=[0-9])([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?)$"
 """What a duration may look like as text; the schemas hold the same expression."""
 
 MAX_DURATION_MS: Final = 36_500 * DAY
 """A century. Longer is a slip of the finger, and this keeps every sum inside 64 bits."""
 
 _DURATION: Final = re.compile(
-    r"(?=\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII
+    r"(?=\d)(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII
 )
 _SECONDS: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _MAX_TEXT: Final = 32  # longer texts are no durations; bounds the arithmetic below
@@ -54,9 +52,13 @@ def _parse_duration_text(text: str) -> int:
         return parse_duration_ms(float(text))
     found = _DURATION.fullmatch(text) if len(text) <= _MAX_TEXT else None
     if found is None:
-        raise ValueError(f"{text[:_MAX_TEXT]!r} is no duration; write 90s, 10m, 1h30m or 2d")
-    days, hours, minutes, seconds = found.groups()
-    total = int(days or 0) * DAY + int(hours or 0) * HOUR + int(minutes or 0) * MINUTE
+        raise ValueError(f"{text[:_MAX_TEXT]!r} is no duration; write 90s, 10m, 1h30m, 2d or 1w")
+    weeks, days, hours, minutes, seconds = found.groups()
+    total = (
+        (7 * int(weeks or 0) + int(days or 0)) * DAY
+        + int(hours or 0) * HOUR
+        + int(minutes or 0) * MINUTE
+    )
     total += round(float(seconds or 0) * SECOND)
     if total > MAX_DURATION_MS:
         raise ValueError(f"{text} is longer than 100 years")

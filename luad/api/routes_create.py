@@ -216,7 +216,7 @@ def _in(body: Mapping[str, Any], now: int) -> dict[str, str]:
     try:
         wait_ms = parse_duration_ms(body["in"])
     except ValueError as error:
-        raise wrong_member("in", str(error), "write 90s, 10m, 1h30m or 2d") from error
+        raise wrong_member("in", str(error), "write 90s, 10m, 1h30m, 2d or 1w") from error
     if wait_ms < 0:
         raise wrong_member("in", "this is in the past")
     return {"type": "once", "execute_at": format_instant(now + wait_ms)}

@@ -65,14 +65,14 @@ def rfc3339(instant: Instant, zone: tzinfo | None = UTC) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Read `90`, `90s`, `10m`, `1h30m`, `2d` as milliseconds; raises `CommandError` (usage)."""
+    """Read `90`, `90s`, `10m`, `1h30m`, `2d`, `1w` as milliseconds; raises `CommandError` (usage)."""
     try:
         return parse_duration_ms(text)
     except ValueError as error:
         raise CommandError(
             f"`{text}` is no duration",
             code="usage",
-            hint="write it like  90s  10m  1h30m  2d",
+            hint="write it like  90s  10m  1h30m  2d  1w",
         ) from error
 
 

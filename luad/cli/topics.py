@@ -41,7 +41,7 @@ time. `luad explain EXPR --tz ZONE` shows the next times of any of them.
     "times": """
 How times and durations are written and shown
 
-Durations: 90 (seconds), 90s, 10m, 1h30m, 2d. Times: DATET09:00, with Z or an offset, a date,
+Durations: 90 (seconds), 90s, 10m, 1h30m, 2d, 1w. Times: DATET09:00, with Z or an offset, a date,
 09:00 (today), now. A time without an offset is read in the zone in which times are shown: the
 machine's, or that of --utc or --tz. JSON always has UTC.
 """,

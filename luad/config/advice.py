@@ -12,6 +12,7 @@ from typing import Final
 from luad.config.check import Mistake
 from luad.config.cronadvice import cron_doubts, zone_mistake
 from luad.config.envadvice import env_mistakes
+from luad.config.intervaladvice import interval_mistake
 from luad.core.cron import CronRule, compile_cron, load_zone, next_civil
 from luad.core.model import DAY, JSON, Cron, Instant, Interval, Job, Once, Overlap, Schedule
 from luad.core.zones import END, stretch_at
@@ -33,6 +34,10 @@ def advise(job: Job, now: Instant | None, written: JSON = None) -> list[Mistake]
     found.extend(_doubts(schedule, job.definition if written is None else written))
     if isinstance(schedule, Interval):
         found.extend(_slow_runs(job, schedule))
+    if now is not None and isinstance(schedule, Interval):
+        zone = job.definition["schedule"].get("timezone")
+        if (mistake := interval_mistake(schedule, zone, now)) is not None:
+            found.append(mistake)
     if now is not None and isinstance(schedule, Once) and schedule.execute_at < now:
         found.append(_in_the_past(job, schedule.execute_at, now))
     if now is not None and isinstance(schedule, Cron):

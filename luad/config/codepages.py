@@ -103,6 +103,8 @@ PAGES: Final[dict[str, str]] = {
     "LU511": "A file in a job folder is not read: it stands in a subfolder, or its name does not end in `.yaml` or `.yml`.",
     "LU512": "The module of a job's handler is not there any more, so its next run will fail. The daemon looks every ten seconds.",
     "LU513": "The job has `timeout: none`, so a run that hangs is never ended. Only `luad check --strict` says so.",
+    "LU520": "An interval is a distance in time: when a zone changes its clocks, a run 24 hours later is at another hour. For "
+    "the same time of day, each day or each week, write the cron line that the finding names.",
     "LU601": "The channel is not of a known type, or is not a channel.",
     "LU602": "The address of a channel cannot be one.",
     "LU603": "Apprise does not know the service of this address.",

@@ -83,6 +83,7 @@ CODES: Final[dict[str, str]] = {
     "LU511": "not-read",
     "LU512": "handler-gone",
     "LU513": "no-time-limit",
+    "LU520": "interval-in-a-zone",
     "LU601": "channel-type",
     "LU602": "channel-url",
     "LU603": "channel-service",

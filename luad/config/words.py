@@ -46,7 +46,7 @@ _ALPHABETS: Final[dict[Path, str]] = {
     ("emails",): "write name@example.com",
     ("phones",): 'digits, with blanks between them, and + in front: "+44 20 7946 0018"',
 }
-_DURATION_HELP: Final = "write seconds as a number, or 90s, 10m, 1h30m, 2d"
+_DURATION_HELP: Final = "write seconds as a number, or 90s, 10m, 1h30m, 2d, 1w"
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 _OCTAL: Final = re.compile(r"[-+]?0[0-9]+", re.ASCII)
 _GROUPED: Final = re.compile(r"[-+]?[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?", re.ASCII)

@@ -4,7 +4,7 @@
 
     path               the folder to look in
     pattern            which names: ``*.log``, or a list (default: ``*``); hidden files need ``.*``
-    older_than         only files not modified for so long: ``90s 10m 1h30m 2d``, or seconds
+    older_than         only files not modified for so long: ``90s 10m 1h30m 2d 1w``, or seconds
     keep               leave the newest so many of the matching files alone, however old
     recursive          look in the folders below as well (default: false)
     remove_empty_dirs  also remove folders that this run has emptied (default: false)

@@ -26,7 +26,7 @@ MAPPING: dict[str, Any] = {
 DURATION: dict[str, Any] = {
     "type": ["number", "string", "null"],
     "minimum": 0,
-    "pattern": r"^((0|[1-9][0-9]*)(\.[0-9]+)?|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?)$",
+    "pattern": r"^((0|[1-9][0-9]*)(\.[0-9]+)?|(?=[0-9])([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?)$",
 }
 
 
@@ -142,7 +142,7 @@ class Parameters:
         return {name: str(one) for name, one in value.items()}
 
     def duration_ms(self, key: str) -> int:
-        """Return a duration in milliseconds: seconds as a number, or ``90s 10m 1h30m 2d``."""
+        """Return a duration in milliseconds: seconds as a number, or ``90s 10m 1h30m 2d 1w``."""
         from luad.wire import parse_duration_ms  # noqa: PLC0415 - see the room rule
 
         try:

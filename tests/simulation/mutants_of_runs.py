@@ -381,14 +381,6 @@ MUTANTS: Final = (
         (("for nominal in wanted:", "for nominal in [*wanted, *wanted]:"),),
     ),
     Mutant(
-        "resumes-beyond-the-pause",
-        "our own",
-        "A resume that catches up runs an occurrence that was not skipped.",
-        ("I6",),
-        "luad.core.desk:Desk.end_pause",
-        (("wanted = [last]", "wanted = [first - 1]"),),
-    ),
-    Mutant(
         "resume-runs-the-past",
         "cronstable: dry_run null",
         "A job that is resumed runs what it has skipped, unasked.",
