@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.clock import elapsed_ms, wall_ms
+from luad.runner.basicconfig import records_to
 from luad.runner.execution import Interrupt, execute
 from luad.runner.records import RecordHandler
 from luad.runner.spec import own_environment, run_variables
@@ -108,7 +109,11 @@ def rehearse(job: Job, stage: Stage, on_line: Callable[[dict[str, Any]], None]) 
         lines.append(line)
         on_line(line)
 
-    with _logging_to(take), _world(job, stage), _time_limit(stage.timeout_ms, interrupt):
+    with (
+        records_to(RecordHandler(take), job.log_level),
+        _world(job, stage),
+        _time_limit(stage.timeout_ms, interrupt),
+    ):
         outcome = execute(
             context,
             job.handler,
@@ -133,21 +138,6 @@ def _debug(error: BaseException) -> None:
     import pdb  # noqa: T100 - it is what --pdb asks for
 
     pdb.post_mortem(error.__traceback__)
-
-
-@contextmanager
-def _logging_to(take: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    import logging
-
-    root = logging.getLogger()
-    handler, level = RecordHandler(take), root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
 
 
 @contextmanager

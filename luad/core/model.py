@@ -188,6 +188,7 @@ class Job:
     tags: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     nice: int = 0
+    log_level: str = "info"
     limits: Limits = Limits()
     user: str | None = None
     keep: bool = False

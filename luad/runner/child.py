@@ -23,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from luad.runner import prctl
+from luad.runner.basicconfig import route_basic_config
 from luad.runner.execution import Interrupt, execute
 from luad.runner.loading import prepare_imports
 from luad.runner.outcome import Failure, Outcome, describe
@@ -208,6 +209,8 @@ def warm_up() -> None:
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
         del os.environ[name]  # they were for the spawner
     logging.basicConfig(level=logging.INFO, handlers=[_records], force=True)
+    _records.setFormatter(None)  # a record is a line with fields, not a text
+    route_basic_config(_records)
     faulthandler.enable(2, all_threads=False)
 
 
@@ -231,6 +234,7 @@ def _enter_world(spec: LaunchSpec) -> None:
     sys.argv = [spec["handler"]]
     prctl.set_name(spec["job"]["name"])
     os.chdir(spec["cwd"])
+    logging.getLogger().setLevel(spec["log_level"].upper())
     if spec["nice"]:
         os.nice(spec["nice"])
     prepare_imports(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.runner.outcome import describe
@@ -35,25 +36,32 @@ class RecordHandler(logging.Handler):
     def __init__(self, send: Callable[[Line], None] | None = None) -> None:
         super().__init__()
         self.send = send
+        self.is_configured = False  # by `logging.basicConfig`
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send *record*; what goes wrong goes to stderr, as everywhere in `logging`."""
         if self.send is None:
             return
         try:
-            self.send(record_line(record))
+            self.send(record_line(record, self.formatter))
         except Exception:  # noqa: BLE001 - that is how logging handlers end
             self.handleError(record)
 
 
-def record_line(record: logging.LogRecord) -> Line:
+def record_line(record: logging.LogRecord, formatter: logging.Formatter | None = None) -> Line:
     """*record* as a line: its extras and its exception are keys of their own."""
+    text = _message(record)
+    if formatter is not None:
+        plain = copy(record)  # its exception has a key of its own
+        plain.exc_info = plain.exc_text = plain.stack_info = None
+        plain.msg, plain.args = text, ()
+        text = formatter.format(plain)
     line: Line = {
         "ts": int(record.created * 1000),
         "stream": "log",
         "level": level_name(record.levelno),
         "logger": record.name,
-        "message": shorten(_message(record), _MAX_MESSAGE),
+        "message": shorten(text, _MAX_MESSAGE),
     }
     if extras := _extras(record):
         line["extras"] = extras

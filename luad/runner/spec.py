@@ -75,6 +75,7 @@ class LaunchSpec(TypedDict):
     env: dict[str, str]  # on top of what the spawner was given
     cwd: str
     nice: int
+    log_level: str
     limits: LimitSpec
     handlers_path: list[str]
     code_cache: str
@@ -161,6 +162,7 @@ def build_spec(start: StartAttempt, constant: dict[str, Any], socket_path: str) 
         "job": job_values(start),
         "env": env,
         "nice": job.nice,
+        "log_level": job.log_level,
         "limits": _limits(job.limits),
         "timeout_ms": job.timeout_ms,
     }

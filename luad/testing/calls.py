@@ -6,12 +6,12 @@ Room rule: one handler at a time; nothing in here knows of a store or an engine.
 from __future__ import annotations
 
 import ctypes
-import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.clock import elapsed_ms
 from luad.core.model import Ending, EndKind, Instant, RunError
+from luad.runner.basicconfig import records_to
 from luad.runner.execution import Interrupt, execute
 from luad.runner.outcome import Failure, Outcome
 from luad.runner.records import RecordHandler
@@ -69,13 +69,18 @@ def call_handler(
     It finds *variables* in its environment. What it changes in the process is undone.
     """
     lines: list[dict[str, Any]] = []
+    keep = RecordHandler(lines.append)
     timeout_ms, began = definition.timeout_ms, elapsed_ms()
     limit = None
     if timeout_ms is not None:
         limit = threading.Timer(timeout_ms / 1_000, interrupt.fire)
         limit.start()
     try:
-        with process_of_a_run(variables), _records(lines), Threads() as threads:
+        with (
+            process_of_a_run(variables),
+            records_to(keep, definition.log_level),
+            Threads() as threads,
+        ):
             outcome = execute(
                 job,
                 definition.handler,
@@ -121,22 +126,3 @@ def ending_of(outcome: Outcome, at: Instant, timeout_ms: int | None) -> Ending:
         result_omitted=outcome.result_omitted,
         is_retryable=outcome.is_retryable,
     )
-
-
-class _records:  # noqa: N801 - a context, used like a function
-    """Collect what is logged meanwhile."""
-
-    def __init__(self, lines: list[dict[str, Any]]) -> None:
-        self._handler = RecordHandler(lines.append)
-        self._level = logging.NOTSET
-
-    def __enter__(self) -> None:
-        root = logging.getLogger()
-        self._level = root.level
-        root.addHandler(self._handler)
-        root.setLevel(logging.INFO)
-
-    def __exit__(self, *_: object) -> None:
-        root = logging.getLogger()
-        root.removeHandler(self._handler)
-        root.setLevel(self._level)

@@ -33,6 +33,7 @@ JOB: dict[str, Any] = {
     "tags": ["a", "b:c"],
     "env": {"REGION": "emea"},
     "nice": 10,
+    "log_level": "debug",
     "limits": {"memory": "512M", "cpu_seconds": 5, "open_files": 64, "processes": 8},
     "user": "user_abc123",
     "alert": {"to": ["ops"], "after_failures": 0, "or_failures_in_24h": 3, "also": ["missed"]},

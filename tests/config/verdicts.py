@@ -84,6 +84,7 @@ TABLES: Final[list[tuple[SchemaName, dict[str, Any], dict[str, Values]]]] = [
         "env": keys(word("_", "9Za", 128), 256),
         "env.A": text(0, 32768),
         "nice": number(0, 19),
+        "log_level": (["debug", "info", "warning", "error", "critical"], ["x", None]),
         "limits.memory": SIZE,
         "limits.cpu_seconds": number(1, 31536000),
         "limits.open_files": number(16, 1048576),
