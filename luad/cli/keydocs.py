@@ -37,7 +37,17 @@ FILLED_IN: Final = (
         )
     )
     | frozenset(
-        ("start_at", "timezone", "socket", "state_dir", "handlers_path", "user", "alert", "listen")
+        (
+            "start_at",
+            "timezone",
+            "socket",
+            "state_dir",
+            "handlers_path",
+            "working_directory",
+            "user",
+            "alert",
+            "listen",
+        )
     )
     | frozenset(("certificate", "key", "name", "url"))
 )
