@@ -157,7 +157,11 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path, peer: Any, lines: Any) -
     )
     said = tmp_path / "said"
     with said.open("w") as err:
-        process = subprocess.Popen([sys.executable, "-m", "luad", "logs", "-f"], stderr=err)
+        process = subprocess.Popen(
+            # a test run in the background of a shell ignores SIGINT, and so would its children
+            ["env", "--default-signal=INT", sys.executable, "-m", "luad", "logs", "-f"],
+            stderr=err,
+        )
         while "waiting for it" not in said.read_text():  # it follows, and has begun to wait
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
