@@ -195,6 +195,26 @@ def test_the_grid_stays_through_everything_but_another_schedule(
         assert bench.starts_at() == [7 * 60]
 
 
+@pytest.mark.parametrize("start_at", [None, START - 60_000])
+@pytest.mark.parametrize("step", [-90, 400])
+def test_the_grid_moves_with_the_clock_while_the_job_is_switched_off(
+    start_at: int | None, step: int
+) -> None:
+    """A job that was switched off meanwhile is due when it would have been due anyway."""
+    dues = []
+    for is_switched in (False, True):
+        fields = {"enabled": False} if is_switched else {}
+        job = make_job("beat", Interval(7 * MINUTE, start_at))
+        bench = Bench(job)
+        bench.load(make_job("beat", job.schedule, **fields))
+        bench.go_to(100)
+        bench.step_clock(step)
+        bench.load(job)
+        dues.append(bench.engine.next_occurrence_of("beat"))
+    assert dues[0] is not None
+    assert dues[0] == dues[1]
+
+
 def test_what_came_due_while_it_was_switched_off_does_not_run() -> None:
     bench = Bench(beat())
     bench.load(beat(enabled=False))

@@ -155,10 +155,11 @@ class Book:
             if fact.is_dynamic or current is None:
                 runs_after = after
         grid_at, grid_steady = fact.wall if fact.grid_at is None else fact.grid_at, fact.steady
-        if isinstance(schedule, Interval) and schedule.start_at is not None:
+        if current is not None and fact.grid_at is None and current.job.schedule == schedule:
+            # It was switched on or off: its grid is where the steps of the clock have left it.
+            grid_at, grid_steady = current.grid_at, current.grid_steady
+        elif isinstance(schedule, Interval) and schedule.start_at is not None:
             grid_at = schedule.start_at
-        elif current is not None and fact.grid_at is None and current.job.schedule == schedule:
-            grid_at, grid_steady = current.grid_at, current.grid_steady  # it was switched on or off
         periods.append(
             Period(
                 fact.job_id, job, fact.wall, fact.steady, after, grid_at, runs_after, grid_steady

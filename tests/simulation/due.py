@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from almanac import next_due
@@ -15,6 +15,7 @@ from history import (
     Fact,
     Installed,
     Slept,
+    Started,
     Stepped,
     Stopped,
     StoreFailed,
@@ -112,12 +113,28 @@ def cadence(book: Book) -> Iterator[str]:
         for start in book.starts
         if start.attempt == 1 and start.run_id in book.runs
     }
+    for (_, every_ms, *_), beats in _beats(book, starts).items():
+        beats.sort(key=lambda each: each[0])
+        for (one_at, one, _), (other_at, other, run) in pairwise(beats):
+            off = (other - one) % every_ms
+            if min(off, every_ms - off) > STEP_MS + len(book.steps) and not _rests(
+                book, one_at, other_at
+            ):
+                yield f"I2: {run.id} of {run.job_name} is {off} ms off the beat of its interval"
+
+
+def _beats(
+    book: Book, starts: Mapping[str, Started]
+) -> dict[tuple[str, int, int, Instant], list[tuple[int, int, Run]]]:
+    """The runs that started as soon as they were due, by the grid they follow: when they did, and for
+    when, by the steady clock. A job that was switched off and on again follows the grid it had."""
+    grids: dict[tuple[str, int, int, Instant], list[tuple[int, int, Run]]] = defaultdict(list)
     for period in book.all_periods():
         schedule = period.job.schedule
         if not isinstance(schedule, Interval) or schedule.every_ms < 5 * STEP_MS:
             continue
         until = book.history.steady + 1 if period.until_steady is None else period.until_steady
-        beats = []
+        beats = grids[period.job_id, schedule.every_ms, period.grid_steady, period.grid_at]
         for run in book.runs_of[period.job_id]:
             start = starts.get(run.id)
             if (
@@ -127,13 +144,7 @@ def cadence(book: Book) -> Iterator[str]:
                 and period.steady < start.steady < until
             ):
                 beats.append((start.steady, run.scheduled_for - (start.wall - start.steady), run))
-        beats.sort(key=lambda each: each[0])
-        for (one_at, one, _), (other_at, other, run) in pairwise(beats):
-            off = (other - one) % schedule.every_ms
-            if min(off, schedule.every_ms - off) > STEP_MS + len(book.steps) and not _rests(
-                book, one_at, other_at
-            ):
-                yield f"I2: {run.id} of {run.job_name} is {off} ms off the beat of its interval"
+    return grids
 
 
 def _rests(book: Book, since: int, until: int) -> bool:

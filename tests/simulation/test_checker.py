@@ -224,6 +224,42 @@ def test_i2_an_interval_off_its_beat_after_the_clock_was_set() -> None:
     assert broken(log, [row(1), early], 150) == {"I2"}
 
 
+@pytest.mark.parametrize("start_at", [None, at(0)])
+def test_i2_an_interval_that_is_switched_on_off_the_beat_that_a_set_clock_left(
+    start_at: int | None,
+) -> None:
+    """The grid moves with the clock while the job is switched off, with `start_at` as without."""
+    ahead = 10 * MINUTE
+    job = replace(JOB, schedule=Interval(HOUR, start_at))
+    log = [
+        up(),
+        Installed(at(0), at(0), "job_1", job),
+        Installed(at(65), at(65), "job_1", replace(job, enabled=False)),
+        Stepped(at(80), at(80) - ahead, ahead),
+        Installed(at(90), at(90) - ahead, "job_1", job),
+    ]
+
+    def lived(*minutes: int) -> set[str]:
+        facts: list[Fact] = list(log)
+        for minute in minutes:
+            steady = at(minute) - (0 if minute < 80 else ahead)
+            begun = Started(at(minute), steady, f"run_{minute}", 1, "job_1", "r1")
+            ended_at = begun.wall + SECOND
+            facts += [
+                begun,
+                Ended(ended_at, steady + SECOND, begun.run_id, 1, EndKind.RETURNED),
+            ]
+        rows = [
+            row(0, id=f"run_{each}", scheduled_for=at(each), fire_at=at(each), claimed_at=at(each))
+            for each in minutes
+        ]
+        facts.sort(key=lambda fact: fact.steady)
+        return broken(facts, rows, 200)
+
+    assert lived(60, 130, 190) == set()
+    assert lived(60, 120, 180) == {"I2"}
+
+
 def test_i2_a_cron_line_that_is_silent_where_the_clock_comes_by_again() -> None:
     """Instants that a row of a whole span stood for come again, and then they have their own."""
     back, back_at = -185 * MINUTE, at(190)

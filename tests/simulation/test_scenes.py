@@ -35,6 +35,7 @@ FOUND = {
     40: "two runs at once: what waited behind a retry did so no more after a restart",
     58: "an occurrence that ran again where every boot is in 1970",
     60: "a paused job whose occurrences had no rows after the clock had gone back",
+    245: "an interval from `start_at` whose grid the clock had moved while the job was switched off",
 }
 """Seeds that once broke a promise. The dice may fall otherwise since, when a world has learned more; what
 such a seed has found is told by a test in tests/core or tests/contracts as well."""
