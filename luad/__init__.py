@@ -10,18 +10,20 @@ from __future__ import annotations
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler's process would pay
 if TYPE_CHECKING:
     from luad.errors import LuadError, ValidationError
+    from luad.sdk.acting import acting_for
     from luad.sdk.errors import (
         DeliveryFailed,
         FileOwned,
         HandlerNotImportable,
         InvalidSchedule,
         NameTaken,
+        NoJobError,
         NotAwaited,
         NotFound,
         NoUser,
         Unavailable,
     )
-    from luad.sdk.job import Cancelled, Job, NoJobError, current_job
+    from luad.sdk.job import Cancelled, Job, current_job
     from luad.sdk.jobs import Jobs
     from luad.sdk.link import connect
     from luad.sdk.params import params
@@ -44,18 +46,20 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "luad.errors": ("LuadError", "ValidationError"),
+    "luad.sdk.acting": ("acting_for",),
     "luad.sdk.errors": (
         "DeliveryFailed",
         "FileOwned",
         "HandlerNotImportable",
         "InvalidSchedule",
         "NameTaken",
+        "NoJobError",
         "NoUser",
         "NotAwaited",
         "NotFound",
         "Unavailable",
     ),
-    "luad.sdk.job": ("Cancelled", "Job", "NoJobError", "current_job"),
+    "luad.sdk.job": ("Cancelled", "Job", "current_job"),
     "luad.sdk.jobs": ("Jobs",),
     "luad.sdk.link": ("connect",),
     "luad.sdk.params": ("params",),
@@ -104,6 +108,7 @@ __all__ = [
     "Unavailable",
     "User",
     "ValidationError",
+    "acting_for",
     "connect",
     "current_job",
     "params",

@@ -1,6 +1,7 @@
 """The same names as `luad`, blocking: for plain functions, threads and scripts."""
 
 from luad.errors import LuadError, ValidationError
+from luad.sdk.acting import acting_for
 from luad.sdk.blocking import Job, Jobs, User
 from luad.sdk.errors import (
     DeliveryFailed,
@@ -55,6 +56,7 @@ __all__ = [
     "Unavailable",
     "User",
     "ValidationError",
+    "acting_for",
     "connect",
     "current_job",
     "params",

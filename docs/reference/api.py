@@ -14,6 +14,7 @@ from typing import Any
 import luad
 from luad.sdk.job import JobCore
 from luad.sdk.values import SentMessage
+from luad.sdk.words import Changes, Policies
 
 PAGE = Path(__file__).with_name("python-api.md")
 HEAD = """# Python API
@@ -70,9 +71,30 @@ def _signature(function: Any) -> str:
     plain = [
         each.replace(annotation=each.empty, default=each.empty if _is_told(each) else each.default)
         for each in parameters
-        if each.name not in {"self", "cls", "foreign"}
+        if each.name not in {"self", "cls"} and "Unpack" not in str(each.annotation)
+    ]
+    plain += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for each in parameters
+        if "Unpack" in str(each.annotation)
+        for name in _KEYWORDS[str(each.annotation)]
     ]
     return str(inspect.Signature(plain))
+
+
+def _own(words: Any) -> list[str]:
+    """Return the keywords that a TypedDict declares beside those that it inherits."""
+    return [
+        each
+        for each in words.__annotations__
+        if words is Policies or each not in Policies.__annotations__
+    ]
+
+
+_KEYWORDS = {
+    "Unpack[Policies]": _own(Policies),
+    "Unpack[Changes]": [*_own(Changes), *_own(Policies)],
+}
 
 
 def _is_told(parameter: inspect.Parameter) -> bool:

@@ -6,14 +6,19 @@ Rule: judges and refuses; the engine is not asked.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.handlers import keep_handler
 from luad.api.problems import ApiError, close_to, comparable, did_you_mean, echo
 from luad.core.gaps import least_gap_ms
-from luad.core.model import MINUTE, SECOND
+from luad.core.model import MINUTE, SECOND, Once
+from luad.core.policy import is_too_late
+from luad.core.zones import load_zone
 from luad.errors import ValidationError
+from luad.wire import example_instant, format_instant, parse_instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +73,40 @@ def check_pace(service: Service, schedule: Schedule, name: str) -> None:
     hint = "choose a longer interval, or lower dynamic.min_interval in luad.yaml"
     item = {"pointer": "#/schedule", "code": "LU405", "detail": detail, "hint": hint}
     raise ValidationError(detail, hint=hint, errors=(item,))
+
+
+def check_instant(job: Job, now: Instant) -> None:
+    """Refuse a job that is due once, at an instant so long past that it would never run."""
+    if not isinstance(job.schedule, Once) or not is_too_late(job, now - job.schedule.execute_at):
+        return
+    detail = f"{format_instant(job.schedule.execute_at)} is past, so the job would never run"
+    hint = f"write an instant to come, such as {example_instant(now)}"
+    item = {"pointer": "#/schedule/execute_at", "code": "LU502", "detail": detail, "hint": hint}
+    raise ValidationError(detail, hint=hint, errors=(item,))
+
+
+def in_the_zone_of_the_user(context: Context, document: dict[str, Any]) -> None:
+    """Put the time zone of the user into a schedule that names none: its civil times are meant there."""
+    schedule, user = document.get("schedule"), document.get("user")
+    if not isinstance(schedule, Mapping) or "timezone" in schedule:
+        return
+    person = context.service.people.get(user) if isinstance(user, str) else None
+    if person is None or not person.timezone:
+        return
+    match schedule.get("type", "once" if "execute_at" in schedule else ""):
+        case "cron" | "once":
+            document["schedule"] = {**schedule, "timezone": person.timezone}
+        case "interval":
+            start = schedule.get("start_at")
+            with suppress(ValueError):  # what is not an instant is refused later
+                at = (
+                    parse_instant(start, load_zone(person.timezone))
+                    if isinstance(start, str)
+                    else 0
+                )
+                document["schedule"] = (
+                    {**schedule, "start_at": format_instant(at)} if at else schedule
+                )
 
 
 def is_too_fast(rules: DynamicRules, schedule: Schedule) -> bool:

@@ -73,7 +73,7 @@ OPERATIONS: Final = (
     Op("post", "/v1/runs/{run}/retry", "Run its occurrence again", body="Empty", answers=(202,), headers=_ONCE),
     Op("get", "/v1/logs", "Lines of all runs", ("job", *_LOG), media=_LINES),
     Op("get", "/v1/schedule", "What fires when", ("from", "until", "limit", "job", "include_paused")),
-    Op("post", "/v1/explain", "A schedule in words", body="Explain"),
+    Op("post", "/v1/explain", "A schedule in words, or the moment of a phrase", body="Explain"),
     Op("get", "/v1/users", "Everybody", ("email", "phone")),
     Op("post", "/v1/users", "Add somebody", body="NewUser", answers=(200, 201)),
     Op("get", "/v1/users/{user}", "One person"),
@@ -167,6 +167,8 @@ _COMPONENTS: Final[dict[str, Any]] = {
         expression={"type": "string"},
         timezone={"type": "string"},
         n={"type": "integer", "minimum": 1, "maximum": 100},
+        phrase={"type": "string"},
+        user={"type": "string"},
     ),
     "Send": _object(
         ("messages",),

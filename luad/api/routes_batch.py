@@ -21,6 +21,7 @@ from luad.api.problems import ApiError, echo, from_luad_error
 from luad.api.routes_create import (
     Draft,
     Maker,
+    check_instant_of,
     count_creations,
     creation_view,
     draft_of,
@@ -154,10 +155,16 @@ async def _judge(
     found: list[NewJob | ApiError | LuadError] = []
     for each, job in zip(drafts, jobs, strict=False):
         if isinstance(each, Draft) and isinstance(job, Job):
-            found.append(_tried(partial(finished, context, each, job)))
+            found.append(_tried(partial(_checked, context, each, job)))
         elif not isinstance(job, Job):
             found.append(job)
     return found
+
+
+def _checked(context: Context, draft: Draft, job: Job) -> NewJob:
+    new = finished(context, draft, job)
+    check_instant_of(context, new)
+    return new
 
 
 def _tried(work: Callable[[], T]) -> T | ApiError | LuadError:

@@ -16,7 +16,13 @@ from starlette.routing import Route
 
 from luad.api import afar
 from luad.api.context import context_of, json_response
-from luad.api.creating import check_handler, check_pace, check_user
+from luad.api.creating import (
+    check_handler,
+    check_instant,
+    check_pace,
+    check_user,
+    in_the_zone_of_the_user,
+)
 from luad.api.etags import if_match
 from luad.api.gone import find_gone, whole_gone_job
 from luad.api.idempotency import once
@@ -36,7 +42,7 @@ from luad.core.events import (
 )
 from luad.core.gaps import least_gap_ms
 from luad.core.model import Creation, Job, Wanted
-from luad.wire import format_instant, parse_duration_ms, parse_instant
+from luad.wire import format_instant, parse_duration_ms
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -71,6 +77,7 @@ async def create_job(request: Request) -> Response:
     new = await new_job(request, context, body, maker)
 
     async def work(key: AnswerKey | None) -> Response:
+        check_instant_of(context, new)
         count_creations(request, context, maker, 1)
         event = CreateRequested(context.service.new_request_id(), (new,), key)
         (created,) = cast("tuple[Created, ...]", (await context.ask(event)).value)
@@ -183,7 +190,7 @@ def draft_of(context: Context, body: Mapping[str, Any], maker: Maker) -> Draft:
     is_active = body.get("activate", True)
     if not isinstance(is_active, bool):
         raise wrong_member("activate", "this is true or false")
-    _show_where_they_are(context, document)
+    in_the_zone_of_the_user(context, document)
     creation = Creation(now, maker.author, maker.run_id)
     return Draft(
         document, creation, cast("Literal['error', 'keep', 'replace']", if_exists), is_active
@@ -210,6 +217,13 @@ def finished(context: Context, draft: Draft, job: Job) -> NewJob:
     return NewJob(Wanted(job, creation=draft.creation), draft.if_exists, reason)
 
 
+def check_instant_of(context: Context, new: NewJob) -> None:
+    """Refuse an instant that is past, unless the job that exists already is kept."""
+    job = new.wanted.job
+    if new.if_exists != "keep" or context.service.job(job.name) is None:
+        check_instant(job, context.service.clock.now().wall)
+
+
 def _in(body: Mapping[str, Any], now: int) -> dict[str, str]:
     if "schedule" in body:
         raise wrong_member("in", "`schedule` says when already", "write one of the two")
@@ -220,21 +234,6 @@ def _in(body: Mapping[str, Any], now: int) -> dict[str, str]:
     if wait_ms < 0:
         raise wrong_member("in", "this is in the past")
     return {"type": "once", "execute_at": format_instant(now + wait_ms)}
-
-
-def _show_where_they_are(context: Context, document: dict[str, Any]) -> None:
-    """An instant that names no zone is shown in that of the person whom the job is for."""
-    schedule, user = document.get("schedule"), document.get("user")
-    if not isinstance(schedule, Mapping) or schedule.get("type") != "once":
-        return
-    person = context.service.people.get(user) if isinstance(user, str) else None
-    if person is None or not person.timezone or "timezone" in schedule:
-        return
-    try:
-        parse_instant(str(schedule.get("execute_at")))
-    except ValueError:  # without an offset it means nothing yet, and is refused
-        return
-    document["schedule"] = {**schedule, "timezone": person.timezone}
 
 
 def _name_for(handler: Any) -> str:
@@ -258,13 +257,16 @@ async def change_job(request: Request) -> Response:
             raise wrong_member(key, f"`{key}` cannot be changed here", hint)
     if "user_id" in patch:
         patch["user"] = patch.pop("user_id")
-    if "in" in patch:
-        patch["schedule"] = _in(patch, context.service.clock.now().wall)
-        del patch["in"]
     state = await context.need_job(request.path_params["job"], whole=True)
     file_owned(state, f"change the file, or luad pause {state.job.name}")
-    document = _patched(dict(state.job.definition), patch)
-    _show_where_they_are(context, document)
+    definition = dict(state.job.definition)
+    if "in" in patch:
+        zone_before = (definition.get("schedule") or {}).get("timezone")
+        at = _in(patch, context.service.clock.now().wall)
+        patch["schedule"] = at if zone_before is None else {**at, "timezone": zone_before}
+        del patch["in"]
+    document = _patched(definition, patch)
+    _give_zone(context, document, patch)
     zone, before = context.service.dynamic.timezone, state.job.handler
 
     def work(_: Budget) -> Job:
@@ -276,6 +278,8 @@ async def change_job(request: Request) -> Response:
     job = await context.compute(request, work)
     check_user(context, job)
     check_pace(context.service, job.schedule, state.key)
+    if "schedule" in patch:
+        check_instant(job, context.service.clock.now().wall)
     event = ChangeRequested(
         context.service.new_request_id(),
         state.key,
@@ -285,6 +289,14 @@ async def change_job(request: Request) -> Response:
     )
     await context.ask(event)
     return await _shown(context, state.job_id, state.job.name)
+
+
+def _give_zone(context: Context, document: dict[str, Any], patch: Mapping[str, Any]) -> None:
+    """Read a new schedule in the zone of the user; a stored cron line stays in the zone it has."""
+    new, schedule = patch.get("schedule"), document.get("schedule")
+    is_once = isinstance(schedule, Mapping) and schedule.get("type") == "once"
+    if isinstance(new, Mapping) and ("type" in new or is_once):
+        in_the_zone_of_the_user(context, document)
 
 
 def _patched(definition: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A schedule in words, before anybody makes a job of it.
+"""A schedule in words, and the moment of a phrase, before a client makes a job of it.
 
 Room rule: as in `routes_jobs`; nothing is remembered. It is computed beside the loop, within a budget.
 """
@@ -15,22 +15,26 @@ from luad.api.context import context_of
 from luad.api.encoding import encode
 from luad.api.params import Body, read_object, wrong_member
 from luad.api.pool import too_long
-from luad.api.problems import ApiError
+from luad.api.problems import ApiError, echo
 from luad.config.bodies import job_from_body
 from luad.core.cron import notes
 from luad.core.model import Cron
+from luad.core.phrase import PhraseError, read_phrase
 from luad.core.schedule import explain_schedule, next_occurrence
+from luad.core.zones import ZoneError, load_zone
 from luad.errors import ValidationError
+from luad.wire import format_in_zone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
 
+    from luad.api.context import Context
     from luad.api.pool import Budget
     from luad.core.model import Instant
 
-_KEYS: Final = ("schedule", "expression", "timezone", "n")
+_KEYS: Final = ("schedule", "expression", "timezone", "n", "phrase", "user")
 _MOST: Final = 100
 
 
@@ -40,8 +44,14 @@ async def explain(request: Request) -> Response:
     values = await read_object(request)
     body = Body(values, _KEYS)
     schedule = values.get("schedule")
-    if ("schedule" in values) == ("expression" in values):
-        raise ApiError("validation", "say either `schedule` or `expression`")
+    if sum(key in values for key in ("schedule", "expression", "phrase")) != 1:
+        raise ApiError("validation", "say one of `schedule`, `expression` and `phrase`")
+    if "phrase" in values:
+        if "n" in values:
+            raise wrong_member("n", "a phrase is one moment", "leave it out")
+        return await _explain_phrase(request, context, body)
+    if "user" in values:
+        raise wrong_member("user", "it goes with `phrase` alone", "leave it out")
     if schedule is None:
         schedule = {"type": "cron", "expression": body.text("expression")}
         if body.text("timezone"):
@@ -59,6 +69,39 @@ async def explain(request: Request) -> Response:
 
     answer = await context.compute(request, work)
     return Response(answer, media_type="application/json")
+
+
+async def _explain_phrase(request: Request, context: Context, body: Body) -> Response:
+    """Answer with the moment that a phrase names: in `timezone`, else the zone of `user`, else luad's."""
+    phrase, name, user = body.text("phrase"), body.text("timezone"), body.text("user")
+    person = context.service.people.get(user) if user else None
+    if user and person is None:
+        hint = f"add users.d/{user}.yaml, or luad users add {user}"
+        raise wrong_member("user", f"there is no user {echo(user)}", hint)
+    if not name:
+        name = (person.timezone if person else None) or context.service.dynamic.timezone
+    now = context.service.clock.now().wall
+    answer = await context.compute(request, lambda _: encode(_moment_of(phrase, name, now)))
+    return Response(answer, media_type="application/json")
+
+
+def _moment_of(phrase: str, zone_name: str, now: Instant) -> dict[str, Any]:
+    """Return the answer for a phrase; a phrase has at most `phrase.LONGEST` characters."""
+    answer: dict[str, Any] = {"text": None, "timezone": zone_name, "next": [], "notes": []}
+    try:
+        zone = load_zone(zone_name)
+        at, text = read_phrase(phrase, zone, now)
+    except ZoneError as error:
+        return answer | {"problems": [_problem("#/timezone", str(error), "")]}
+    except PhraseError as error:
+        return answer | {"problems": [_problem("#/phrase", error.message, error.nearest)]}
+    found = {"text": text, "at": format_in_zone(at, zone)}
+    return answer | found | {"next": [{"at": found["at"]}], "problems": []}
+
+
+def _problem(pointer: str, detail: str, hint: str) -> dict[str, str]:
+    problem = {"pointer": pointer, "code": "value", "detail": detail}
+    return problem | {"hint": hint} if hint else problem
 
 
 def _explained(

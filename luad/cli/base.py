@@ -111,6 +111,12 @@ class Group(click.Group):
         command = self.get_command(ctx, name)
         if command is not None or ctx.resilient_parsing:
             return name, command, args[1:]
+        from luad.config.foreign import command_meant
+
+        meant = command_meant(name)
+        if meant in self.entries:
+            message = f"there is no command `{name}`; luad's word is `{meant}`"
+            raise CommandError(message, code="usage", hint=f"luad {meant} --help")
         near = close_to(name, [*self.entries, *self.aliases])
         hint = f"did you mean `luad {near[0]}`?" if near else "luad --help lists the commands"
         raise CommandError(f"there is no command `{name}`", code="usage", hint=hint)

@@ -13,7 +13,8 @@ from luad.cli.act import metadata_from
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import job_names, user_ids
 from luad.cli.failure import CommandError
-from luad.cli.times import machine_zone, parse_duration, parse_when, rfc3339
+from luad.cli.times import parse_duration, parse_rfc3339
+from luad.cli.when import schedule_of
 from luad.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -30,14 +31,12 @@ NOT_IN_FORCE: Final = ("LU307", "LU308")
 RETRY: Final = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 2}
 """Of reminders: what could not be told at once is told a little later."""
 
-WHEN: Final = {"wait": "--in", "at": "--at", "every": "--every", "cron": "--cron"}
-
 
 @click.command("create", cls=Command)
 @click.argument("name", required=False)
 @click.option("--handler", metavar="MOD:FN", help="The function that its runs call")
 @click.option("--in", "wait", metavar="DUR", help="Once, so much later")
-@click.option("--at", metavar="TIME", help="Once, at that time")
+@click.option("--at", metavar="TIME", help="Once, at that time, such as `fri 17:00`")
 @click.option("--every", metavar="DUR", help="Again and again")
 @click.option("--cron", metavar="EXPR", help="By a cron line")
 @click.option("--timezone", metavar="ZONE", help="The schedule's zone")
@@ -71,7 +70,9 @@ def create(session: Session, /, *, source: str | None, if_exists: str, **said: A
         return create_from(session, source, if_exists)
     if said["handler"] is None:
         raise CommandError("which handler?", code="usage", hint="--handler module:function")
-    body = {"handler": said["handler"], "if_exists": if_exists, **_when(session, said)}
+    client = session.client()
+    body = {"handler": said["handler"], "if_exists": if_exists}
+    body |= schedule_of(session, client, said)
     given = {
         "name": said["name"],
         "user": said["user"],
@@ -84,7 +85,7 @@ def create(session: Session, /, *, source: str | None, if_exists: str, **said: A
     body |= {key: value for key, value in given.items() if value not in (None, {}, [], False)}
     if said["inactive"]:
         body["activate"] = False
-    _create(session, body, said["idempotency_key"])
+    _create(session, client, body, said["idempotency_key"])
     return None
 
 
@@ -104,47 +105,8 @@ def _retry(max_attempts: int | None, backoff: str | None) -> dict[str, Any]:
     return retry
 
 
-def _when(session: Session, said: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of the body that says when. Raises `CommandError` (usage)."""
-    given = [key for key in WHEN if said.get(key) is not None]
-    flags = " and ".join(WHEN[key] for key in given)
-    if len(given) != 1:
-        raise CommandError(
-            f"{flags} exclude each other" if given else "nothing says when it is due",
-            code="usage",
-            hint="say one of " + ", ".join(flag for key, flag in WHEN.items() if key in said),
-        )
-    kind, zone = given[0], said.get("timezone")
-    if zone is not None and kind in {"wait", "every"}:
-        raise CommandError(f"{flags} has no time zone", code="usage", hint="leave --timezone out")
-    text: str = said[kind]
-    match kind:
-        case "wait":
-            parse_duration(text)
-            return {"in": text}
-        case "every":
-            parse_duration(text)
-            return {"schedule": {"type": "interval", "every": text}}
-        case "cron":
-            rule = {"type": "cron", "expression": text}
-            return {"schedule": rule if zone is None else {**rule, "timezone": zone}}
-        case _:
-            return {"schedule": _once(session, text, zone)}
-
-
-def _once(session: Session, text: str, zone: str | None) -> dict[str, Any]:
-    """Return the instant, with the zone in which *text* was read: the answer is shown in it."""
-    from luad.cli.session import named_zone
-
-    name = zone or session.tz or ("UTC" if session.utc else machine_zone())
-    read_in = session.zone if zone is None else named_zone(zone)
-    schedule = {"type": "once", "execute_at": rfc3339(parse_when(text, read_in, session.now))}
-    return schedule if name is None else {**schedule, "timezone": name}
-
-
-def _create(session: Session, body: dict[str, Any], key: str | None = None) -> None:
+def _create(session: Session, client: Client, body: dict[str, Any], key: str | None = None) -> None:
     headers = {} if key is None else {"Idempotency-Key": f'"{checked_key(key)}"'}
-    client = session.client()
     job = client.request("POST", "/jobs", body, headers=headers)
     if session.json:
         session.out.json(job)
@@ -168,23 +130,26 @@ def checked_key(key: str) -> str:
 @click.argument("user", shell_complete=user_ids)
 @click.argument("text")
 @click.option("--in", "wait", metavar="DUR", help="So much later")
-@click.option("--at", metavar="TIME", help="At that time")
+@click.option("--at", metavar="TIME", help="At that time, such as `fri 17:00`")
+@click.option("--every", metavar="DUR", help="Again and again")
+@click.option("--cron", metavar="EXPR", help="By a cron line")
+@click.option("--timezone", metavar="ZONE", help="The zone of --at and --cron; default: the user's")
 @click.option("--title", metavar="TEXT", help="A line above it")
 @pass_session
-def remind(
-    session: Session, *, user: str, text: str, wait: str | None, at: str | None, title: str | None
-) -> None:
-    """Send someone a message later; no code is needed for it."""
+def remind(session: Session, /, *, user: str, text: str, title: str | None, **said: Any) -> None:
+    """Send a user a message later, or again and again; no code is needed for it."""
     if not text.strip():
         hint = 'luad remind ann "stand-up" --in 10m'
         raise CommandError("there is nothing to say", code="usage", hint=hint)
-    when = _when(session, {"wait": wait, "at": at})
-    if at is not None and parse_when(at, session.zone, session.now) <= session.now:
+    client = session.client()
+    when = schedule_of(session, client, {**said, "user": user})
+    at = parse_rfc3339(when.get("schedule", {}).get("execute_at"))
+    if at is not None and at <= session.now:
         hint = "say a time to come, such as --at 09:30, or --in 10m"
-        raise CommandError(f"{at} is past", code="usage", hint=hint)
+        raise CommandError(f"{said['at'] or said['wait']} is past", code="usage", hint=hint)
     metadata = {"text": text} if title is None else {"text": text, "title": title}
     body = {"handler": MESSAGE_HANDLER, "user": user, "metadata": metadata, "retry": RETRY}
-    _create(session, {**body, **when})
+    _create(session, client, {**body, **when})
 
 
 def _to_delete(client: Client, name: str) -> Mapping[str, Any]:

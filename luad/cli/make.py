@@ -19,7 +19,7 @@ from luad.cli import templates
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import user_ids
 from luad.cli.failure import CommandError
-from luad.cli.times import parse_duration, parse_when, rfc3339, show_when
+from luad.cli.times import machine_zone, parse_duration, parse_when, rfc3339, show_when
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
@@ -149,13 +149,23 @@ def _schedule(
         parse_duration(every)
         return {"type": "interval", "every": every}
     if at is not None:
-        instant = parse_when(at, session.zone, session.now)
+        instant = _instant(session, at, timezone)
         schedule = {"type": "once", "execute_at": rfc3339(instant)}
     else:
         schedule = {"type": "cron", "expression": cron or "0 9 * * *"}
     if timezone is not None:
         schedule["timezone"] = timezone
     return schedule
+
+
+def _instant(session: Session, at: str, timezone: str | None) -> int:
+    from luad.cli.when import is_plain, named, read_here
+
+    if is_plain(at):
+        zone = session.zone if timezone is None else named(timezone)
+        return parse_when(at, zone, session.now)
+    name = timezone or session.tz or ("UTC" if session.utc else machine_zone() or "UTC")
+    return read_here(at, name, session.now)
 
 
 def _job_text(name: str, handler: str, schedule: dict[str, Any], user: str | None) -> str:

@@ -12,7 +12,7 @@ import click
 from luad.cli.act import names_or_tags
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import job_names
-from luad.cli.times import parse_when, rfc3339, show_when
+from luad.cli.times import parse_rfc3339, parse_when, rfc3339, show_when
 from luad.cli.words import next_words, pause_words, plural
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def pause(
     is_all: bool,
 ) -> None:
     """Stop scheduling a job; it stays installed, and its occurrences are skipped with the reason."""
-    end = None if until is None else parse_when(until, session.zone, session.now)
+    end = None if until is None else _end(session, until)
     if end is not None and end <= session.now:
         moment = show_when(end, session.zone, session.now)
         raise click.UsageError(f"--until {until} is {moment}; that is in the past")
@@ -47,6 +47,15 @@ def pause(
     for job in _post(session, chosen, "deactivate", body):
         words = pause_words(job.get("pause") or {}, session.now, session.zone)
         session.out.say(f"{job['name']} is {words}")
+
+
+def _end(session: Session, until: str) -> int:
+    from luad.cli.when import is_plain, read_by_daemon
+
+    if is_plain(until):
+        return parse_when(until, session.zone, session.now)
+    zone = session.tz or ("UTC" if session.utc else None)
+    return parse_rfc3339(read_by_daemon(session.client(), until, zone, None)) or 0
 
 
 @click.command("resume", cls=Command)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from luad.config.build import build_job
 from luad.config.check import KEYS_HERE, Mistake
-from luad.config.foreign import snake_case
+from luad.config.foreign import find_foreign, snake_case
 from luad.config.jobs import job_mistakes
 from luad.config.locate import pointer
 from luad.config.marks import NO_MARKS, Path
@@ -81,6 +81,8 @@ def _called_by_its_name(mistake: Mistake, also: Collection[str]) -> Mistake:
     key = str(mistake.path[0])
     if (word := snake_case(key)) in also:
         return replace(mistake, code="LU105", help=f"the key is `{word}`")
+    if (meant := find_foreign("", key, None, frozenset(also))) is not None and meant.key:
+        return replace(mistake, code="LU105", help=f"the key is `{meant.key}`")
     near = difflib.get_close_matches(key[:64], also, n=1, cutoff=_NEAR)
     if near and not mistake.rename:
         return replace(mistake, help=f"did you mean `{near[0]}`?")

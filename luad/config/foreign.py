@@ -1,6 +1,8 @@
-"""Words of other schedulers, and what luad calls the same thing.
+"""Words of other schedulers, and the words that luad has for the same things.
 
-Room rule: tables, and nothing that knows YAML.
+Job files, the HTTP API, the SDK and the command line all look here.
+
+Rule: tables, and nothing that knows YAML.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])", re.ASCII)
 
 _RENAMED: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "": {
-        "handler": ("function", "func", "callable", "task", "target", "entrypoint", "entry_point"),
+        "handler": (
+            *("function", "func", "callable", "task", "target", "entrypoint", "entry_point"),
+            *("execute", "fn", "callback", "action"),
+        ),
         "name": ("id", "job", "job_name", "title"),
         "description": ("desc", "comment", "summary"),
         "timeout": ("timeout_seconds", "time_limit", "active_deadline_seconds", "max_runtime"),
@@ -31,13 +36,21 @@ _RENAMED: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         ),
         "jitter": ("splay", "random_delay", "randomized_delay_sec"),
         "env": ("environment", "env_vars", "variables"),
-        "metadata": ("params", "parameters", "args", "kwargs", "data", "payload", "config", "with"),
+        "metadata": (
+            *("params", "parameters", "args", "kwargs", "data", "payload", "config", "with"),
+            *("arguments", "job_data", "input", "context"),
+        ),
         "tags": ("labels", "tag", "groups"),
         "retry": ("retry_policy",),
         "pause_after_failures": ("max_failures", "pause_on_failure"),
         "nice": ("priority",),
         "user": ("user_id", "for_user", "recipient"),
         "alert": ("alerts", "notify", "notifications"),
+        # of a request, and of a call; no file has them
+        "in": ("countdown", "delay", "in_", "after", "wait"),
+        "activate": ("is_active",),
+        "if_exists": ("replace_existing", "upsert", "overwrite", "on_conflict", "replace"),
+        "idempotency_key": ("task_id", "unique_key", "idempotency"),
     },
     "alert": {
         "to": ("users", "user", "who", "recipients"),
@@ -85,6 +98,7 @@ _RENAMED: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "log": {},
     "retention": {},
 }
+_RETRIES: Final = ("max_retries", "retries", "retry_count", "retry_limit", "backoff_limit")
 _ALIASES: Final[dict[str, dict[str, str]]] = {
     container: {word: key for key, words in renamed.items() for word in words}
     for container, renamed in _RENAMED.items()
@@ -106,7 +120,7 @@ _ADVICE: Final[dict[str, dict[str, tuple[str, str]]]] = {
             ("schedule", "write  schedule: {type: interval, every: 15m}"),
         ),
         **dict.fromkeys(
-            ("at", "when", "run_at", "execute_at"),
+            ("at", "when", "run_at", "execute_at", "run_date", "eta", "countdown", "delay"),
             ("schedule", "write  schedule: {type: once, execute_at: INSTANT}"),
         ),
         **dict.fromkeys(
@@ -116,6 +130,14 @@ _ADVICE: Final[dict[str, dict[str, tuple[str, str]]]] = {
             ("disabled", "suspend", "suspended", "paused", "active", "activate"),
             ("", "the key is `enabled`: write  enabled: true  or  enabled: false"),
         ),
+        "trigger": (
+            "schedule",
+            'the key is `schedule`, such as {type: cron, expression: "0 9 * * *"}',
+        ),
+        "replace_existing": (
+            "",
+            "leave it out: a file always replaces the earlier job of its name",
+        ),
         "jobs": ("", "each job is a document of its own; a line `---` stands between two"),
     },
     "schedule": {
@@ -124,7 +146,144 @@ _ADVICE: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "days": ("every", "write  every: 1d"),
     },
 }
-_RETRIES: Final = ("max_retries", "retries", "retry_count", "retry_limit", "backoff_limit")
+
+
+# Keywords of calls: those of the keys of a job above, and these.
+_KEYWORDS: Final[dict[str, tuple[str, ...]]] = {
+    "at": ("execute_at", "run_date", "eta", "run_at", "when", "date", "next_run_time"),
+    "in_": ("delay", "countdown", "in", "after", "wait"),
+    "every": ("interval", "seconds", "period", "minutes", "hours", "days", "every_seconds"),
+    "cron": ("pattern", "expression", "crontab", "cron_expression", "cron_string"),
+    "schedule": ("trigger",),
+    "retry": (*_RETRIES, "max_attempts", "backoff_seconds", "retry_backoff", "backoff"),
+    "activate": ("is_active", "active"),
+    "timezone": ("tz", "time_zone", "zone"),
+    "user": ("user_id", "for_user", "recipient"),
+}
+
+# Names of functions, methods and attributes, by the object that people look for them at.
+_NAMES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "luad": {
+        "luad.Jobs": (
+            "LuaJob",
+            "JobsApi",
+            "Scheduler",
+            "BackgroundScheduler",
+            "AsyncIOScheduler",
+            "Celery",
+        ),
+        "luad.Job": ("JobInstance", "Task"),
+        "luad.Cron": ("CronTrigger", "crontab"),
+        "luad.Every": ("IntervalTrigger", "Interval"),
+        "luad.Once": ("DateTrigger", "At"),
+        "luad.Jobs.create": ("create_job", "add_job", "schedule", "scheduled_job", "periodic_task"),
+        "luad.User": ("UserInstance", "Users"),
+        "luad.connect": ("configure", "init", "Client"),
+    },
+    "Jobs": {
+        "Jobs.create": (
+            *("create_job", "add_job", "add", "new", "schedule", "scheduled_job", "enqueue"),
+            *("apply_async", "send_task", "delay", "save"),
+        ),
+        "Jobs.get": ("get_job", "find", "find_job", "lookup", "fetch", "AsyncResult", "get_by_id"),
+        "Jobs.get_all": ("get_jobs", "list", "all", "list_jobs", "find_all", "print_jobs"),
+        "job.delete": ("delete", "delete_job", "remove", "remove_job", "revoke"),
+        "job.pause": ("pause", "pause_job", "deactivate", "deactivate_job"),
+        "job.resume": ("resume", "resume_job", "activate", "activate_job"),
+        "job.trigger": ("trigger", "trigger_job", "run", "run_job", "execute"),
+        "job.update": ("update", "update_job", "modify_job", "reschedule_job", "reschedule"),
+        "job.runs": ("executions", "get_executions", "history"),
+        "job.update_metadata": ("update_metadata",),
+    },
+    "job": {
+        "job.update_metadata": ("set_metadata", "set_data", "merge_metadata"),
+        "job.metadata": ("data", "args", "kwargs", "payload", "params", "get_metadata"),
+        "job.delete": ("remove", "destroy", "revoke", "forget"),
+        "job.trigger": ("run", "execute", "start", "run_now", "apply_async", "fire", "retry"),
+        "job.pause": ("stop", "disable", "suspend", "cancel"),
+        "job.resume": ("enable", "unpause", "publish"),
+        "job.update": ("modify", "reschedule", "edit", "configure", "set_schedule", "save"),
+        "job.snooze": ("postpone", "put_off"),
+        "job.runs": ("executions", "get_executions", "history", "last_execution"),
+        "job.revisions": ("versions", "get_versions", "version_history"),
+        "job.restore": ("deploy", "publish_version", "rollback", "activate_version"),
+        "job.revision": ("active_version", "active_version_id", "version", "version_id"),
+        "job.to_dict": ("to_json", "as_dict", "dict", "serialize"),
+        "job.id": ("job_id", "task_id"),
+        "job.run_id": ("execution_id", "request_id"),
+        "job.last_run": ("last_run_at", "last_result", "prev_run_time"),
+        "job.next_run_at": ("next_run_time", "next_run", "next_execution"),
+        "job.active": ("is_active", "enabled", "is_enabled"),
+        "job.handler": ("func", "function", "task", "func_ref", "callable"),
+        "job.schedule": ("trigger_config", "cron", "interval", "execute_at", "run_date"),
+        "job.user": ("get_user", "recipient"),
+        "job.log": ("logger", "console"),
+        "job.attempt": ("retries", "retry_count", "request_retries"),
+        "job.refresh": ("reload", "fetch"),
+    },
+    "user": {
+        "user.profile": ("lua_profile", "get_profile"),
+        "user.profile.user_id": ("user_id", "uid"),
+        "user.profile.full_name": ("full_name", "name", "display_name", "first_name"),
+        "user.profile.emails": ("email", "emails", "email_addresses", "mail"),
+        "user.profile.phones": ("phone", "phones", "mobile_numbers", "mobile", "phone_numbers"),
+        "user.update": ("set", "set_data", "update_data", "assign", "merge"),
+        "user.patch": ("unset", "remove", "delete_key"),
+        "user.data": ("get_data", "to_json", "values", "attributes"),
+        "user.send": ("send_message", "notify", "message", "tell", "reply"),
+        "user.messages": ("get_messages", "chat_history", "get_chat_history", "history"),
+    },
+}
+
+_COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "serve": ("start", "up", "daemon", "server", "worker", "beat", "scheduler"),
+    "check": ("validate", "lint", "compile", "verify", "config"),
+    "run": ("trigger", "execute", "exec", "invoke", "call", "fire", "kick"),
+    "history": ("executions", "runs", "ps"),
+    "revisions": ("versions", "version-history"),
+    "restore": ("deploy", "publish", "rollback"),
+    "show": ("view", "get", "inspect", "describe", "info", "cat"),
+    "list": ("jobs", "tasks", "crontab"),
+    "create": ("add", "add-job", "schedule", "enqueue", "submit", "at"),
+    "delete": ("remove", "rm", "purge", "revoke", "destroy", "unschedule"),
+    "pause": ("disable", "suspend", "stop-job", "hold"),
+    "resume": ("enable", "unpause", "unsuspend"),
+    "cancel": ("kill", "stop", "abort", "terminate"),
+    "edit": ("update", "modify", "change", "reschedule", "set"),
+    "snooze": ("postpone", "defer", "delay"),
+    "logs": ("log", "tail", "journal"),
+    "next": ("upcoming", "forecast", "list-timers"),
+    "reload": ("refresh", "sync", "push", "apply"),
+    "remind": ("reminder", "remember"),
+    "send": ("message", "notify", "tell"),
+    "users": ("user", "people", "contacts"),
+    "token": ("tokens", "auth", "login"),
+    "doctor": ("diagnose", "health", "healthcheck"),
+    "status": ("ping", "stats", "stat"),
+}
+_KEYWORD_OF: Final = {word: key for key, words in _KEYWORDS.items() for word in words}
+_NAME_OF: Final = {
+    kind: {word: name for name, words in names.items() for word in words}
+    for kind, names in _NAMES.items()
+}
+_COMMAND_OF: Final = {word: name for name, words in _COMMANDS.items() for word in words}
+
+
+def keyword_meant(name: str) -> str:
+    """Return the keyword of `Jobs.create` for *name*, a word of another system; empty for none."""
+    word = snake_case(name)
+    return _KEYWORD_OF.get(word) or _ALIASES[""].get(word) or ("" if word == name else word)
+
+
+def name_meant(kind: str, name: str) -> str:
+    """Return what luad calls *name* of a ``job``, a ``user``, ``Jobs`` or ``luad``; empty for none."""
+    names = _NAME_OF[kind]
+    return names.get(name) or names.get(snake_case(name.strip("_")), "")
+
+
+def command_meant(name: str) -> str:
+    """Return the command of luad that does what *name* does elsewhere; empty for none."""
+    return _COMMAND_OF.get(snake_case(name).replace("_", "-"), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +311,12 @@ def find_foreign(container: str, key: str, value: JSON, keys: frozenset[str]) ->
         return Foreign(word, f"the key is `{word}`", key=word)
     if word in _RETRIES and container in {"", "retry"}:
         return _attempts(container, value)
-    if advice := _ADVICE.get(container, {}).get(word):
-        settles, text = advice
-        return Foreign(settles, text.replace("INSTANT", example_instant()))
     meant = _ALIASES.get(container, {}).get(word)
     if meant is not None and meant in keys:
         return Foreign(meant, f"the key is `{meant}`", key=meant)
+    if advice := _ADVICE.get(container, {}).get(word):
+        settles, text = advice
+        return Foreign(settles, text.replace("INSTANT", example_instant()))
     return None
 
 

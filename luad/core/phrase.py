@@ -82,6 +82,15 @@ def read_phrase(text: str, zone: ZoneInfo, now: Instant) -> Moment:
     return Moment(instant, show_moment(instant, zone))
 
 
+def read_delay(text: str) -> int | None:
+    """Return the milliseconds of ``10 minutes`` or ``in 1h 30m``; None for any other text.
+
+    Raises `PhraseError` for more than 100 years.
+    """
+    words = " ".join(text.split()).lower() if len(text) <= LONGEST else ""
+    return _delay_of(words.removeprefix("in "))
+
+
 def show_moment(instant: Instant, zone: ZoneInfo) -> str:
     """Write *instant* with weekday, date, time and zone: ``Fri 4 Dec 2026 17:00 GMT (Europe/London)``."""
     at = datetime.fromtimestamp(instant // SECOND, zone)

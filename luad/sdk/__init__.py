@@ -5,8 +5,12 @@ Room rule: cheap to import and free of the rest of luad, because every handler p
 
 from __future__ import annotations
 
-from luad.sdk.job import Cancelled, Job, JobCore, NoJobError, current_job
+from luad.sdk.job import Cancelled, Job, JobCore, current_job
 from luad.sdk.readonly import ReadOnlyDict, ReadOnlyList
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from luad.sdk.errors import NoJobError
 
 __all__ = [
     "Cancelled",
@@ -17,3 +21,11 @@ __all__ = [
     "ReadOnlyList",
     "current_job",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name != "NoJobError":
+        raise AttributeError(f"module 'luad.sdk' has no attribute {name!r}")
+    from luad.sdk.errors import NoJobError  # noqa: PLC0415 - only its first use pays
+
+    return NoJobError

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from luad.sdk.create import CURRENT, REQUIRED, refuse_foreign
+from luad.sdk.create import CURRENT, REQUIRED
 from luad.sdk.job import JobCore
-from luad.sdk.jobs import create_steps, get_steps, page_steps
+from luad.sdk.jobs import checked_filters, create_steps, get_steps, page_steps
 from luad.sdk.link import MERGE_PATCH, run
 from luad.sdk.people import UserCore, user_steps
 from luad.sdk.people import get_steps as get_user_steps
@@ -17,9 +17,11 @@ from luad.sdk.people import get_steps as get_user_steps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
+    from typing import Unpack
 
     from luad.sdk.people import Part
     from luad.sdk.values import Cron, Delivery, Every, Once, Retry, Revision, Run, SentMessage
+    from luad.sdk.words import Changes, Policies
 
 
 class Job(JobCore):
@@ -60,9 +62,9 @@ class Job(JobCore):
         return run(self._trigger(metadata, revision, force=force))
 
     def pause(
-        self, *, reason: str | None = None, until: datetime | timedelta | str | None = None
+        self, *, reason: str | None = None, until: datetime | timedelta | float | str | None = None
     ) -> Job:
-        """Stop scheduling it, until *until* or until somebody resumes it."""
+        """Stop scheduling it, until *until* (a delay, an instant or a phrase) or until a call resumes it."""
         run(self._pause(reason, until))
         return self
 
@@ -73,6 +75,25 @@ class Job(JobCore):
 
     deactivate = pause
     activate = resume
+
+    def update(self, **changes: Unpack[Changes]) -> Job:
+        """Change its definition, and return it; only a job that was made at run time.
+
+        The keywords are those of `Jobs.create`; None means the default. One of *at*, *in_*, *every*, *cron* and
+        *schedule* replaces the schedule. Metadata have methods of their own. Raises `FileOwned`,
+        `InvalidSchedule`, `ValidationError`.
+        """
+        run(self._update(changes))
+        return self
+
+    def snooze(self, until: datetime | timedelta | float | str) -> Job:
+        """Put it off until *until*: a delay such as ``"1h"``, an instant, or a phrase.
+
+        A job that is due once is due then. Any other job is paused until then. Raises `FileOwned` for a job
+        of a file that is due once.
+        """
+        run(self._snooze(until))
+        return self
 
     def delete(self) -> None:
         """Remove it. A run in progress, also the one that asks, ends normally.
@@ -113,8 +134,8 @@ class User(UserCore):
     ) -> User | None:
         """Find somebody by id, address or number (with or without ``+``); None when there is nobody.
 
-        Without any of them: the person for whom the running job is. Raises `ValidationError` for an
-        empty one.
+        Without any of them: the person of `acting_for`, else of the running job. Raises `ValidationError` for
+        an empty one.
         """
         return run(get_user_steps(cls, id, email, phone))
 
@@ -181,10 +202,9 @@ class Jobs:
         keep: bool = False,
         if_exists: Literal["error", "keep", "replace"] = "error",
         idempotency_key: str | None = None,
-        **foreign: Any,
+        **policies: Unpack[Policies],
     ) -> Job:
         """Make a job, and return it once it is durable: see `luad.Jobs.create`."""
-        refuse_foreign(foreign, handler)
         words = {
             "handler": handler,
             "name": name,
@@ -203,7 +223,7 @@ class Jobs:
             "keep": keep,
             "if_exists": if_exists,
         }
-        return run(create_steps(Job, user, idempotency_key, words))
+        return run(create_steps(Job, user, idempotency_key, words, policies))
 
     @staticmethod
     def get(id_or_name: str) -> Job:
@@ -219,8 +239,8 @@ class Jobs:
     def iter(*, include_dynamic: bool = False, **filters: Any) -> Iterator[Job]:
         """As `get_all`, page by page."""
         cursor: str | None = None
+        wanted = {**checked_filters(filters), "include_dynamic": include_dynamic}
         while True:
-            wanted = {**filters, "include_dynamic": include_dynamic}
             jobs, cursor = run(page_steps(Job, cursor, wanted))
             yield from jobs
             if cursor is None:

@@ -1,147 +1,173 @@
-"""What `Jobs.create` is asked for becomes the body of a request, or is refused here and now.
+"""What `Jobs.create` and `job.update` are asked for becomes the body of a request, or is refused.
 
-Room rule: whatever would only fail later, when the job runs, fails at creation: with the reason, and the
+Rule: whatever would only fail later, when the job runs, fails at creation: with the reason, and the
 way out.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from luad.errors import ValidationError
-from luad.sdk.errors import HandlerNotImportable, InvalidSchedule
-from luad.sdk.values import Cron, Every, Once, Retry, instant_text
+from luad.sdk.checking import (
+    checked_text,
+    duration,
+    json_object,
+    plain_json,
+    refuse,
+    seconds,
+    shown,
+)
+from luad.sdk.errors import HandlerNotImportable, WrongCall
+from luad.sdk.values import Retry
+from luad.sdk.when import WHEN, when_steps
+
+if TYPE_CHECKING:
+    from luad.sdk.link import Steps
 
 CURRENT: Any = type("_Current", (), {"__repr__": lambda _self: "CURRENT"})()
-"""The user of the run that asks, if it is one."""
+"""The user of the code that asks: of `luad.acting_for`, else of the run."""
 
 REQUIRED: Any = type("_Required", (), {"__repr__": lambda _self: "REQUIRED"})()
 """Stands where a handler has to be said."""
 
-_FOREIGN = {
-    "execute": "handler",
-    "executeAt": "at",
-    "execute_at": "at",
-    "user_id": "user",
-    "userId": "user",
-    "maxAttempts": "retry",
-    "max_attempts": "retry",
-    "maxRetries": "retry",
-    "max_retries": "retry",
-    "backoffSeconds": "retry",
-    "pattern": "cron",
-    "expression": "cron",
-    "seconds": "every",
-    "interval": "every",
-    "delay": "in_",
-    "idempotencyKey": "idempotency_key",
-}
+POLICIES: Final = (
+    "overlap",
+    "max_running",
+    "catch_up",
+    "catch_up_window",
+    "jitter",
+    "on_lost",
+    "pause_after_failures",
+    "alert",
+    "env",
+    "nice",
+    "limits",
+    "enabled",
+)
+"""The keys of a job file that a call takes as they are; `luad.sdk.words` has their types."""
+
+_DURATIONS: Final = ("timeout", "catch_up_window", "jitter")
+_CHANGEABLE: Final = (
+    *("handler", *WHEN, "timezone", "description", "user", "timeout", "retry", "tags"),
+    *POLICIES,
+)
+_NO_TIMEOUT: Final = "none"
 
 
-def refuse_foreign(names: Mapping[str, Any], handler: Any) -> None:
-    """Raise `TypeError` for keywords that luad does not have, naming the one it has, and without a
-    *handler*: who says ``execute=`` instead is to hear that, and not that a word is missing."""
-    for name in names:
-        if name in _FOREIGN:
-            raise TypeError(f"Jobs.create has no `{name}`; luad's word is `{_FOREIGN[name]}`")
-        raise TypeError(f"Jobs.create has no `{name}`")
-    if handler is REQUIRED:
-        raise TypeError("Jobs.create needs handler=: a function, or 'module:function'")
+def refuse_foreign(call: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `WrongCall` for keywords that *call* does not have, naming the one that it has."""
+    strange = [name for name in names if name not in known]
+    if not strange:
+        return
+    from luad.config.foreign import keyword_meant  # noqa: PLC0415 - only for a message
+
+    name = strange[0]
+    meant = keyword_meant(name)
+    if meant and meant in (*known, *_CHANGEABLE, "metadata", "name", "if_exists", "keep"):
+        raise WrongCall(f"{call} has no `{name}`; luad's word is `{meant}`", hint=f"say {meant}=")
+    raise WrongCall(f"{call} has no `{name}`", hint=meant or "help(luad.Jobs.create) lists them")
 
 
-def create_body(
-    *,
-    handler: str | Callable[..., Any],
-    name: str | None,
-    at: datetime | str | None,
-    in_: timedelta | float | str | None,
-    every: timedelta | float | str | None,
-    cron: str | None,
-    schedule: Cron | Every | Once | Mapping[str, Any] | None,
-    timezone: str | None,
-    description: str,
-    metadata: Mapping[str, Any] | None,
-    user: str | None,
-    timeout: timedelta | float | str | None,
-    retry: Retry | int | Mapping[str, Any] | None,
-    tags: Sequence[str],
-    activate: bool,
-    keep: bool,
-    if_exists: str,
-) -> dict[str, Any]:
+def create_steps_body(
+    user: str | None, words: Mapping[str, Any], policies: Mapping[str, Any]
+) -> Steps[dict[str, Any]]:
     """Return the body of ``POST /v1/jobs``."""
-    body: dict[str, Any] = {"handler": handler_name(handler), "if_exists": if_exists}
-    body |= _when(at, in_, every, cron, schedule, timezone)
-    if name is not None:
-        body["name"] = name
-    if description:
-        body["description"] = description
-    if metadata:
-        body["metadata"] = json_object(metadata, "metadata")
+    refuse_foreign("Jobs.create", policies, POLICIES)
+    if words["handler"] is REQUIRED:
+        raise WrongCall("Jobs.create needs handler=: a function, or 'module:function'")
+    body: dict[str, Any] = {"handler": handler_name(words["handler"])}
+    body |= {"if_exists": words["if_exists"]} | (yield from when_steps(words, user))
+    for key in ("name", "metadata", "timeout", "retry"):
+        if words[key] is not None:
+            body[key] = _member(key, words[key])
+    for key in ("description", "tags"):
+        if words[key] not in ("", (), []):
+            body[key] = _member(key, words[key])
     if user is not None:
         body["user"] = user
-    if timeout is not None:
-        body["timeout"] = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if retry is not None:
-        body["retry"] = _retry(retry)
-    if tags:
-        # a text is a sequence of letters, which nobody means
-        body["tags"] = [tags] if isinstance(tags, str) else list(tags)
-    if not activate:
-        body["activate"] = False
-    if keep:
-        body["keep"] = True
+    if words["activate"] is not True:
+        body["activate"] = words["activate"]
+    if words["keep"] is not False:
+        body["keep"] = words["keep"]
+    return body | {key: _member(key, each) for key, each in policies.items() if each is not None}
+
+
+def change_steps(user: str | None, changes: Mapping[str, Any]) -> Steps[dict[str, Any]]:
+    """Return the merge patch of ``PATCH /v1/jobs/{job}``. A key that is None gets its default."""
+    for key, method in (("metadata", "update_metadata"), ("activate", "resume"), ("name", "")):
+        if key in changes:
+            hint = f"job.{method}(...) does it" if method else "make another job of that name"
+            raise WrongCall(f"job.update does not change `{key}`", hint=hint)
+    refuse_foreign("job.update", changes, _CHANGEABLE)
+    if not changes:
+        raise WrongCall("job.update changes nothing", hint="say what is new, such as timeout='5m'")
+    said = {key: each for key, each in changes.items() if key not in (*WHEN, "timezone")}
+    body: dict[str, Any] = {}
+    if "user" in said:
+        user = said["user"] = user_id_of(said["user"])
+    for key, each in said.items():
+        body[key] = None if each is None else _member(key, each)
+    if any(changes.get(key) is not None for key in WHEN):
+        body |= yield from when_steps(changes, user)
+    elif "timezone" in changes:
+        body["schedule"] = {"timezone": changes["timezone"]}
     return body
 
 
+def user_id_of(user: Any) -> str | None:
+    """Return the id of a `User` or of a text; None for nobody."""
+    if user is None:
+        return None
+    from luad.sdk.people import UserCore  # noqa: PLC0415 - it needs this module
+
+    if isinstance(user, UserCore):
+        return user.id
+    return checked_text(user, "user", 'pass an id such as "ann", or a User')
+
+
+def _member(key: str, value: Any) -> Any:
+    """Return the JSON of one key of a job."""
+    if key == "handler":
+        return handler_name(value)
+    if key in _DURATIONS and value != _NO_TIMEOUT:
+        return duration(value, key)
+    if key == "metadata":
+        return json_object(value, key)
+    if key == "retry":
+        return _retry(value)
+    if key == "tags":
+        return _tags(value)
+    return plain_json(value, key)
+
+
+def _tags(tags: Any) -> list[Any]:
+    # a text is a sequence of letters, which nobody means
+    if isinstance(tags, str):
+        return [tags]
+    if not isinstance(tags, Iterable) or isinstance(tags, Mapping):
+        refuse("tags", f"{shown(tags)} is not a list of words", 'write tags=["billing"]')
+    plain: list[Any] = plain_json(list(tags), "tags")
+    return plain
+
+
 def _retry(retry: Retry | int | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(retry, Retry):
-        return retry.to_dict()
-    return {"max_attempts": retry} if isinstance(retry, int) else json_object(retry, "retry")
-
-
-def _when(
-    at: datetime | str | None,
-    in_: timedelta | float | str | None,
-    every: timedelta | float | str | None,
-    cron: str | None,
-    schedule: Cron | Every | Once | Mapping[str, Any] | None,
-    timezone: str | None,
-) -> dict[str, Any]:
-    said = {"at": at, "in_": in_, "every": every, "cron": cron, "schedule": schedule}
-    given = [key for key, value in said.items() if value is not None]
-    if len(given) != 1:
-        what = "nothing says when" if not given else f"{' and '.join(given)} say it twice"
-        hint = "say one of at=, in_=, every=, cron=, schedule="
-        raise InvalidSchedule(f"when the job is due is not clear: {what}", hint=hint)
-    if timezone is not None and at is None and cron is None:
-        raise InvalidSchedule(
-            f"timezone= says nothing about {given[0]}=",
-            hint="it goes with at= and cron=; a schedule= has its own",
-        )
-    if in_ is not None:
-        return {"in": in_.total_seconds() if isinstance(in_, timedelta) else in_}
-    if at is not None:
-        zone = {} if timezone is None else {"timezone": timezone}
-        text = instant_text(at, has_zone=timezone is not None)
-        return {"schedule": {"type": "once", "execute_at": text, **zone}}
-    if every is not None:
-        return {"schedule": Every(every).to_dict()}
-    if cron is not None:
-        return {"schedule": Cron(cron, timezone).to_dict()}
-    assert schedule is not None, "it is the one that was given"
-    return {"schedule": dict(schedule) if isinstance(schedule, Mapping) else schedule.to_dict()}
+    if isinstance(retry, int) and not isinstance(retry, bool):
+        return {"max_attempts": plain_json(retry, "retry")}
+    said: Any = retry.to_dict() if isinstance(retry, Retry) else retry
+    if isinstance(said, Mapping):
+        said = dict(said)
+        for key in ("backoff_seconds", "max_backoff_seconds"):
+            if said.get(key) is not None:
+                said[key] = seconds(said[key], key)
+    return json_object(said, "retry")
 
 
 # --- the handler -------------------------------------------------------------------------------
 
 
-def handler_name(handler: str | Callable[..., Any]) -> str:
+def handler_name(handler: Any) -> str:
     """Return ``module:function``. Raises `HandlerNotImportable` for what could not be imported later.
 
     A module of the folder ``handlers`` that was imported as ``handlers.name`` is called ``name``:
@@ -149,12 +175,14 @@ def handler_name(handler: str | Callable[..., Any]) -> str:
     """
     if isinstance(handler, str):
         return handler
-    module = getattr(handler, "__module__", None)
-    path = getattr(handler, "__qualname__", None)
+    module: Any = getattr(handler, "__module__", None)
+    path: Any = getattr(handler, "__qualname__", None)
     if not callable(handler):
-        _refuse_handler(repr(handler), "is no function", "pass a function, or 'module:function'")
-    if module is None or path is None or isinstance(handler, type):
-        _refuse_handler(repr(handler)[:80], "is no plain function", "write a function that does it")
+        hint = "pass a function, or 'module:function'"
+        _refuse_handler(shown(handler), "is not a function", hint)
+    is_named = isinstance(module, str) and isinstance(path, str)
+    if not is_named or isinstance(handler, type):
+        _refuse_handler(shown(handler), "is not a plain function", "write a function that does it")
     _check_place(handler, module, path)
     found = getattr(sys.modules.get(module), path, None)
     if found is not handler:
@@ -163,7 +191,7 @@ def handler_name(handler: str | Callable[..., Any]) -> str:
             "is something else by that name",
             "give the function its own name at module level",
         )
-    return f"{module.removeprefix('handlers.')}:{path}"
+    return f"{str(module).removeprefix('handlers.')}:{path}"
 
 
 def _check_place(handler: Any, module: str, path: str) -> None:
@@ -188,56 +216,3 @@ def _check_place(handler: Any, module: str, path: str) -> None:
 
 def _refuse_handler(what: str, reason: str, hint: str) -> NoReturn:
     raise HandlerNotImportable(f"handler `{what}` {reason}.", hint=hint)
-
-
-# --- JSON --------------------------------------------------------------------------------------
-
-_FIXES = {
-    "datetime": "write .isoformat()",
-    "date": "write .isoformat()",
-    "UUID": "write str(…)",
-    "Decimal": "write str(…) or float(…)",
-    "set": "write sorted(…)",
-    "frozenset": "write sorted(…)",
-    "bytes": "write .decode() or base64",
-    "tuple": "write list(…)",
-}
-
-
-def json_object(value: Any, path: str) -> dict[str, Any]:
-    """Return *value* as a dict. Raises `ValidationError` for what is no JSON object."""
-    if not isinstance(value, Mapping):
-        reason = f"a {type(value).__name__} is no object"
-        _refuse_json(path, reason, f"pass a dict, such as {path}={{...}}")
-    check_json(value, path)
-    return dict(value)
-
-
-def check_json(value: Any, path: str, above: tuple[int, ...] = ()) -> None:
-    """Raise `ValidationError` for what is no JSON, naming its place and the fix."""
-    if value is None or isinstance(value, bool | int | str):
-        return
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            _refuse_json(path, f"{value} is no JSON", "use None, or leave the key out")
-        return
-    if isinstance(value, Mapping | list):
-        if id(value) in above:
-            _refuse_json(path, "it contains itself", "break the circle")
-        inside = (*above, id(value))
-        if isinstance(value, list):
-            for number, each in enumerate(value):
-                check_json(each, f"{path}[{number}]", inside)
-            return
-        for key, each in value.items():
-            if not isinstance(key, str):
-                _refuse_json(path, f"the key {key!r} is no text", "write str(…)")
-            check_json(each, f"{path}[{json.dumps(key)}]", inside)
-        return
-    name = type(value).__name__
-    _refuse_json(path, f"a {name} is no JSON", _FIXES.get(name, "pass numbers, texts and lists"))
-
-
-def _refuse_json(path: str, reason: str, hint: str) -> NoReturn:
-    item = {"pointer": path, "code": "value", "detail": reason, "hint": hint}
-    raise ValidationError(f"{path}: {reason}", hint=hint, errors=(item,))

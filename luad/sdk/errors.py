@@ -30,6 +30,28 @@ class InvalidSchedule(ValidationError):  # noqa: N818 - the same
     """The schedule cannot be meant so."""
 
 
+class WrongCall(ValidationError, TypeError):  # noqa: N818 - the same
+    """A call has a keyword that it does not take, or lacks one that it needs."""
+
+
+class NoAttribute(LuadError, AttributeError):  # noqa: N818 - the same
+    """An object of the SDK does not have this attribute, or code must not assign it."""
+
+    code = "no_attribute"
+
+
+class ReadOnly(LuadError, TypeError):  # noqa: N818 - the same
+    """Metadata of a job are read in place, and written by a method."""
+
+    code = "read_only"
+
+
+class NoJobError(LuadError, RuntimeError):
+    """`current_job` was asked outside of a run."""
+
+    code = "no_job"
+
+
 class HandlerNotImportable(LuadError):  # noqa: N818 - the same
     """luad could not import this function later."""
 
@@ -59,6 +81,7 @@ class DeliveryFailed(LuadError):  # noqa: N818 - the same
 
 
 NO_FUNCTION = "LU301"
+_MAX_SHOWN = 200
 _CONFLICTS = {"name_taken": NameTaken, "file_owned": FileOwned}
 
 
@@ -68,6 +91,12 @@ def translated(error: Exception) -> Exception:
         kind = _CONFLICTS.get(error.code)
         if kind is not None:
             return kind(error.message, hint=error.hint, code=error.code)
+    if isinstance(error, ValueError | TypeError | RecursionError | OverflowError):
+        if isinstance(error, LuadError):
+            return error
+        reason = str(error)[:_MAX_SHOWN].encode("ascii", "backslashreplace").decode()
+        hint = "pass plain texts and numbers; check $LUAD_URL and $LUAD_TOKEN"
+        return ValidationError(f"the request cannot be sent: {reason}", hint=hint)
     errors = getattr(error, "errors", None)
     if isinstance(error, LuadError) and errors and getattr(error, "status", 0) == 422:
         if {each.get("code") for each in errors} == {NO_FUNCTION}:

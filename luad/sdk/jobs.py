@@ -7,36 +7,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from luad.sdk.create import CURRENT, REQUIRED, create_body, refuse_foreign
-from luad.sdk.job import Job, JobCore, running_job
+from luad.sdk.acting import acting_user
+from luad.sdk.checking import header_text
+from luad.sdk.create import CURRENT, REQUIRED, create_steps_body, refuse_foreign, user_id_of
+from luad.sdk.job import Job, JobCore
 from luad.sdk.link import Ask, run_async, segment
 from luad.sdk.pending import awaited
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import datetime, timedelta
-    from typing import TypeVar
+    from typing import TypeVar, Unpack
 
     from luad.sdk.link import Steps
     from luad.sdk.people import UserCore
     from luad.sdk.values import Cron, Every, Once, Retry
+    from luad.sdk.words import Policies
 
     J = TypeVar("J", bound=JobCore)
 
 _PAGE = 200
 
 
+_FILTERS = ("status", "health", "tag", "user", "source", "q", "sort")
+
+
 def create_steps(
-    face: type[J], user: Any, idempotency_key: str | None, words: Mapping[str, Any]
+    face: type[J],
+    user: Any,
+    idempotency_key: str | None,
+    words: Mapping[str, Any],
+    policies: Mapping[str, Any],
 ) -> Steps[J]:
     """Make a job."""
-    if user is CURRENT:
-        job = running_job()
-        user = None if job is None else job.user_id
-    user_id = getattr(user, "id", user)
-    body = create_body(user=user_id, **words)
-    headers = {} if idempotency_key is None else {"Idempotency-Key": f'"{idempotency_key}"'}
+    headers = {}
+    if idempotency_key is not None:
+        headers["Idempotency-Key"] = f'"{header_text(idempotency_key, "idempotency_key")}"'
+    user_id = acting_user() if user is CURRENT else user_id_of(user)
+    body = yield from create_steps_body(user_id, words, policies)
     return face.from_view((yield Ask("POST", "/jobs", body, headers=headers)))
+
+
+def checked_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the filters of `Jobs.get_all`. Raises `WrongCall` for one that it does not have."""
+    refuse_foreign("Jobs.get_all", filters, _FILTERS)
+    return {key: getattr(each, "id", each) for key, each in filters.items()}
 
 
 def get_steps(face: type[J], id_or_name: str) -> Steps[J]:
@@ -80,23 +95,24 @@ class Jobs:
         keep: bool = False,
         if_exists: Literal["error", "keep", "replace"] = "error",
         idempotency_key: str | None = None,
-        **foreign: Any,
+        **policies: Unpack[Policies],
     ) -> Job:
         """Make a job, and return it once it is durable; its `summary` says what will happen.
 
         *handler* is a function at module level, or ``"module:function"``. Exactly one of *at*, *in_*,
-        *every*, *cron* and *schedule* says when; durations are seconds, ``"10m"`` or timedeltas, an
-        instant without an offset needs *timezone*. *user* is whom it is for: by default the person
-        of the run that makes it. *retry* is a `Retry` or a number of attempts. With
-        *activate* false it waits until somebody resumes it. *if_exists* says what to do when there is
-        a dynamic job of that *name*. A job that is due once leaves the list after its success, and gives
+        *every*, *cron* and *schedule* says when. Durations are seconds, ``"10m"`` or timedeltas. *at* and *in_*
+        take phrases, too: ``"in 10 minutes"``, ``"tomorrow 09:00"``, ``"fri 17:00"``. Cron lines, phrases and
+        instants without an offset are read in *timezone*, else in the zone of the user, else in that of luad; a
+        datetime without an offset needs one of the first two. *user* is the person it is for: by default that
+        of `acting_for`, else of the run that makes it. *retry* is a `Retry` or a number of attempts. With
+        *activate* false it waits until a call resumes it. *if_exists* says what to do when there is
+        a dynamic job of that *name*. *policies* are the other keys of a job file, as in a file. A job that is due once leaves the list after its success, and gives
         its name to the next job once it is over. With *keep* it stays and holds its name: for "only once
         ever", say *keep* and ``if_exists="keep"``. Requests with the same *idempotency_key* make one job.
 
         Raises `HandlerNotImportable`, `InvalidSchedule`, `ValidationError`, `NameTaken`,
         `FileOwned`, `Unavailable`.
         """
-        refuse_foreign(foreign, handler)
         words = {
             "handler": handler,
             "name": name,
@@ -115,7 +131,7 @@ class Jobs:
             "keep": keep,
             "if_exists": if_exists,
         }
-        return await run_async(create_steps(Job, user, idempotency_key, words))
+        return await run_async(create_steps(Job, user, idempotency_key, words, policies))
 
     @staticmethod
     @awaited("Jobs.get")
@@ -133,8 +149,8 @@ class Jobs:
     async def iter(*, include_dynamic: bool = False, **filters: Any) -> AsyncIterator[Job]:
         """As `get_all`, page by page."""
         cursor: str | None = None
+        wanted = {**checked_filters(filters), "include_dynamic": include_dynamic}
         while True:
-            wanted = {**filters, "include_dynamic": include_dynamic}
             jobs, cursor = await run_async(page_steps(Job, cursor, wanted))
             for job in jobs:
                 yield job

@@ -81,6 +81,11 @@ def connect(url: str, token: str | None = None) -> None:
 
     Without it `$LUAD_URL` and `$LUAD_TOKEN` are used, else the socket of the luad on this machine.
     """
+    from luad.sdk.checking import checked_text, header_text  # noqa: PLC0415 - see the module's head
+
+    checked_text(url, "url", 'pass an address such as "http://127.0.0.1:5823"')
+    if token is not None:
+        header_text(token, "token")
     set_link(ClientLink(url, token))
 
 
@@ -99,6 +104,13 @@ def get_link() -> Link:
     return _link
 
 
+def _call(ask: Ask) -> Any:
+    from luad.sdk.checking import check_ask  # noqa: PLC0415 - see the module's head
+
+    check_ask(ask)
+    return get_link().call(ask)
+
+
 def run(steps: Steps[T]) -> T:
     """Carry out the requests of *steps*, waiting for each; return its value."""
     from luad.sdk.errors import translated  # noqa: PLC0415 - only whoever asks pays
@@ -107,7 +119,7 @@ def run(steps: Steps[T]) -> T:
         ask = next(steps)
         while True:
             try:
-                answer = get_link().call(ask)
+                answer = _call(ask)
             except Exception as error:  # noqa: BLE001 - the method may know what to make of it
                 ask = steps.throw(translated(error))
             else:
@@ -127,7 +139,7 @@ async def run_async(steps: Steps[T]) -> T:
         ask = next(steps)
         while True:
             try:
-                answer = await asyncio.to_thread(get_link().call, ask)
+                answer = await asyncio.to_thread(_call, ask)
             except Exception as error:  # noqa: BLE001 - the method may know what to make of it
                 ask = steps.throw(translated(error))
             else:
@@ -140,14 +152,11 @@ async def run_async(steps: Steps[T]) -> T:
 def segment(text: str, what: str) -> str:
     """Quote *text*, the argument called *what*, as one segment of a path.
 
-    Raises `ValidationError` for an empty one: the path would name all of them, or nothing.
+    Raises `ValidationError` for anything that is not a text, and for an empty one: the path would name
+    all of them, or nothing.
     """
     from urllib.parse import quote  # noqa: PLC0415 - see the module's head
 
-    if not text:
-        from luad.errors import ValidationError  # noqa: PLC0415 - as above
+    from luad.sdk.checking import checked_text  # noqa: PLC0415 - as above
 
-        reason, hint = "it is empty", "say which one is meant"
-        item = {"pointer": what, "code": "value", "detail": reason, "hint": hint}
-        raise ValidationError(f"{what}: {reason}", hint=hint, errors=(item,))
-    return quote(text, safe="")
+    return quote(checked_text(text, what, "pass a name or an id, as a text"), safe="")

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from luad.sdk.create import check_json, json_object
-from luad.sdk.errors import DeliveryFailed, NotFound, NoUser
+from luad.sdk.acting import acting_user, is_acting
+from luad.sdk.checking import checked_text, json_object, plain_json, refuse, shown
+from luad.sdk.errors import DeliveryFailed, NotFound, NoUser, WrongCall
 from luad.sdk.job import count_sent, running_job
 from luad.sdk.link import MERGE_PATCH, Ask, run_async, segment
 from luad.sdk.pending import awaited
@@ -54,7 +55,8 @@ class UserCore:
         return f"/users/{segment(self.id, 'id')}"
 
     def _update(self, mapping: Mapping[str, Any] | None, values: Mapping[str, Any]) -> Steps[None]:
-        written = {**json_object(mapping or {}, "data"), **json_object(values, "data")}
+        given = {} if mapping is None else mapping
+        written = {**json_object(given, "data"), **json_object(values, "data")}
         self.data = yield Ask("PATCH", f"{self._path}/data", written)
 
     def _patch(self, patch: Mapping[str, Any]) -> Steps[None]:
@@ -77,8 +79,9 @@ class UserCore:
         priority: str,
         dedupe_key: str | None,
     ) -> Steps[Delivery]:
-        parts = parts_json(messages)
-        check_json(parts, "messages")
+        parts = plain_json(parts_json(messages), "messages")
+        if title is not None and not isinstance(title, str):
+            refuse("title", f"{shown(title)} is not a text", "pass a text")
         body: dict[str, Any] = {
             "messages": parts,
             "require": require,
@@ -88,7 +91,10 @@ class UserCore:
         if title is not None:
             body["title"] = title
         if channels is not None:
-            body["channels"] = [channels] if isinstance(channels, str) else list(channels)
+            names = [channels] if isinstance(channels, str) else channels
+            if not isinstance(names, list | tuple | set | frozenset):
+                refuse("channels", f"{shown(names)} is not a list of names", 'write ["inbox"]')
+            body["channels"] = list(names)
         delivery = Delivery((yield Ask("POST", f"{self._path}/send", body)))
         if not delivery:
             told = ", ".join(f"{each.channel}: {each.error}" for each in delivery if not each.ok)
@@ -120,25 +126,46 @@ def user_steps(face: type[U], user_id: str) -> Steps[U]:
     return face((yield Ask("GET", f"/users/{segment(user_id, 'id')}")))
 
 
+def _way_to(value: Any) -> str:
+    """Return what to write in place of *value*, which is not a text."""
+    if isinstance(value, dict):
+        for key in ("email", "phone", "id"):
+            if isinstance(value.get(key), str):
+                return f"say User.get({'' if key == 'id' else key + '='}{json.dumps(value[key])})"
+    return "say User.get('ann'), or email= or phone= with a text"
+
+
+def _ambient() -> str:
+    job = running_job()
+    if job is not None and not is_acting():
+        return job._need_user()  # noqa: SLF001 - the SDK among itself
+    user_id = acting_user()
+    if user_id is None:
+        raise NoUser(
+            "User.get() without an id needs a user for whom the code acts",
+            hint="say User.get('ann'), email= or phone=, or with luad.acting_for('ann'):",
+        )
+    return user_id
+
+
 def get_steps(
     face: type[U], user_id: str | None, email: str | None, phone: str | None
 ) -> Steps[U | None]:
     """Find a person; without any word the one whom the running job is for."""
-    if [user_id, email, phone].count(None) < 2:
-        raise TypeError("User.get takes one of id, email= and phone=")
+    given = {"id": user_id, "email": email, "phone": phone}
+    said = {key: each for key, each in given.items() if each is not None}
+    if len(said) > 1:
+        raise WrongCall("User.get takes one of id, email= and phone=", hint="say one of them")
+    for key, each in said.items():
+        if key == "id" or each != "":
+            checked_text(each, key, _way_to(each))
     if email is not None or phone is not None:
         answer = yield Ask("GET", "/users", query={"email": email, "phone": phone})
         if not answer["users"]:
             return None
         user_id = str(answer["users"][0]["id"])
     if user_id is None:
-        job = running_job()
-        if job is None:
-            raise NoUser(
-                "User.get() without an id is for handlers",
-                hint="say User.get('ann'), or email= or phone=",
-            )
-        user_id = job._need_user()  # noqa: SLF001 - the SDK among itself
+        user_id = _ambient()
     try:
         return face((yield Ask("GET", f"/users/{segment(user_id, 'id')}")))
     except NotFound:
@@ -160,8 +187,8 @@ class User(UserCore):
     ) -> User | None:
         """Find somebody by id, address or number (with or without ``+``); None when there is nobody.
 
-        Without any of them: the person for whom the running job is. Raises `ValidationError` for an
-        empty one.
+        Without any of them: the person of `acting_for`, else of the running job. Raises `ValidationError` for
+        an empty one.
         """
         return await run_async(get_steps(cls, id, email, phone))
 

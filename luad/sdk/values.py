@@ -65,7 +65,9 @@ def instant_text(at: datetime | str, *, has_zone: bool = False) -> str:
     if isinstance(at, str):
         return at
     if not isinstance(at, datetime):
-        raise InvalidSchedule(f"{at!r} is no instant", hint="use a datetime, or ISO text")
+        raise InvalidSchedule(
+            f"{type(at).__name__!s} is not an instant", hint="use a datetime, or ISO text"
+        )
     if at.tzinfo is None and not has_zone:
         raise InvalidSchedule(
             f"{at} has no time zone, so it may mean any of a day's hours",
@@ -131,7 +133,7 @@ class File:
 
     def to_dict(self) -> dict[str, Any]:
         """The part, as JSON."""
-        key = "url" if "://" in self.place else "path"
+        key = "url" if "://" in str(self.place) else "path"
         return {"type": "file", key: self.place, **_given(name=self.name)}
 
 
@@ -153,7 +155,7 @@ def part_of(value: Mapping[str, Any]) -> Text | Image | File:
 def parts_json(messages: Any) -> list[Any]:
     """Return what may be sent as JSON: a text, a part, a dict, or a list of them."""
     items = messages if isinstance(messages, list | tuple) else [messages]
-    return [each.to_dict() if hasattr(each, "to_dict") else each for each in items]
+    return [each.to_dict() if isinstance(each, Text | Image | File) else each for each in items]
 
 
 @dataclass(frozen=True)

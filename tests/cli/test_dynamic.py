@@ -108,9 +108,7 @@ def test_a_local_time_is_read_in_the_zone_of_the_machine_and_shown_in_it(
         ([], "which handler?"),
         (["--handler", "a:b"], "nothing says when"),
         (["--handler", "a:b", "--in", "1h", "--every", "1h"], "--in and --every exclude"),
-        (["--handler", "a:b", "--in", "soon"], "`soon` is no duration"),
         (["--handler", "a:b", "--every", "1h", "--timezone", "UTC"], "--every has no time zone"),
-        (["--handler", "a:b", "--at", "teatime"], "neither a time nor a duration"),
         (["--handler", "a:b", "--at", "09:00", "--timezone", "Europe/Londn"], "Europe/Londn"),
         (["--handler", "a:b", "--in", "1h", "-m", "x"], "`x` is no metadata"),
         (["--handler", "a:b", "--in", "1h", "--metadata-file", "none.json"], "cannot read none"),
@@ -278,6 +276,63 @@ def test_what_was_kept_is_not_said_to_be_created(luad: Any, peer: Any) -> None:
     assert luad(*create, "keep").out.startswith(f"Kept follow-up-4h2m ({JOB['id']}): runs once on ")
     peer.answers["POST /jobs"] = (201, JOB)
     assert luad(*create, "keep").out.startswith(f"Created follow-up-4h2m ({JOB['id']}): ")
+
+
+@pytest.mark.parametrize("option", ["--in", "--at"])
+@pytest.mark.parametrize("words", ["tomorrow 09:00", "fri 17:00", "9:00", "2027-01-01 9am"])
+def test_the_daemon_reads_a_phrase_in_the_zone_of_the_request_else_of_the_user(
+    luad: Any, made: Any, option: str, words: str
+) -> None:
+    at = "2027-01-01T09:00:00+02:00"
+    made.answers["POST /explain"] = {"next": [{"at": at}], "problems": []}
+    assert luad("create", "--handler", "a:b", option, words, "--user", "ann").code == 0
+    assert made.asked[0].body == {"phrase": words, "user": "ann"}
+    assert made.asked[1].body["schedule"] == {"type": "once", "execute_at": at}
+    more = ("--timezone", "Asia/Tokyo")
+    assert luad("create", "--handler", "a:b", option, words, *more).code == 0
+    assert made.asked[2].body == {"phrase": words, "timezone": "Asia/Tokyo"}
+    assert made.asked[3].body["schedule"]["timezone"] == "Asia/Tokyo"
+
+
+def test_a_phrase_that_the_daemon_refuses_is_told_with_the_nearest_one(
+    luad: Any, made: Any
+) -> None:
+    problem = {"pointer": "#/phrase", "detail": "`soon` is not a phrase", "hint": "write one"}
+    made.answers["POST /explain"] = {"next": [], "problems": [problem]}
+    for option in ("--in", "--at"):
+        result = luad("create", "--handler", "a:b", option, "soon")
+        assert result.code == 2
+        assert "`soon` is not a phrase" in result.err
+        assert "hint: write one" in result.err
+
+
+@pytest.mark.parametrize("words", ["in 10 minutes", "10 minutes", "an hour and 30 minutes"])
+def test_a_delay_in_words_needs_no_answer(luad: Any, made: Any, words: str) -> None:
+    assert luad("create", "--handler", "a:b", "--in", words).code == 0
+    assert made.asked[0].body["in"] == (5_400 if "hour" in words else 600)
+
+
+def test_a_clock_time_and_a_date_are_meant_in_the_zone_of_the_user(luad: Any, made: Any) -> None:
+    made.answers["GET /users/ann"] = {"id": "ann", "timezone": "Asia/Tokyo"}
+    assert luad("remind", "ann", "x", "--at", "2099-01-01T09:00").code == 0
+    schedule = made.asked[-1].body["schedule"]
+    assert schedule["execute_at"] == "2099-01-01T00:00:00Z"
+    assert schedule["timezone"] == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize(
+    ("args", "schedule"),
+    [
+        (["--every", "1h 30m"], {"type": "interval", "every": "5400s"}),
+        (["--cron", "0 9 * * *"], {"type": "cron", "expression": "0 9 * * *"}),
+    ],
+)
+def test_a_reminder_comes_again_and_again(
+    luad: Any, made: Any, args: list[str], schedule: dict[str, str]
+) -> None:
+    assert luad("remind", "ann", "stand-up", *args).code == 0
+    assert made.asked[-1].body["schedule"] == schedule
+    assert made.asked[-1].body["user"] == "ann"
 
 
 def test_a_reminder_of_nothing_is_refused(luad: Any, made: Any) -> None:

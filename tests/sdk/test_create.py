@@ -75,7 +75,7 @@ def test_a_zone_that_would_say_nothing_is_refused(when: dict[str, Any]) -> None:
     [({"metadata": [1]}, "metadata"), ({"metadata": "x"}, "metadata"), ({"retry": "x"}, "retry")],
 )
 def test_what_is_no_object_is_refused_with_its_name(words: dict[str, Any], place: str) -> None:
-    with pytest.raises(ValidationError, match=f"^{place}: a .* is no object"):
+    with pytest.raises(ValidationError, match=f"^{place}: a .* is not an object"):
         make(in_="1h", **words)
 
 
@@ -103,9 +103,9 @@ def test_what_is_no_json_is_refused_wherever_it_is_written() -> None:
         lambda: user.patch({"when": WHEN}),
         user.save,
     ):
-        with pytest.raises(ValidationError, match=r'\["when"\]: a datetime is no JSON'):
+        with pytest.raises(ValidationError, match=r'\["when"\]: a datetime is not JSON'):
             write()
-    with pytest.raises(ValidationError, match=r"messages\[0\]: a datetime is no JSON"):
+    with pytest.raises(ValidationError, match=r"messages\[0\]: a datetime is not JSON"):
         user.send(WHEN)  # type: ignore[arg-type] # that is the mistake
 
 
@@ -131,8 +131,7 @@ def test_a_moment_is_told_in_the_zone_of_the_person_it_is_for() -> None:
     assert "12:00 UTC" in make(at=in_july).summary
     own = make(schedule=Once(in_july, timezone="Asia/Tokyo"), user="ann")
     assert "21:00 JST" in own.summary
-    with pytest.raises(InvalidSchedule):
-        make(at="2035-07-01T12:00:00", user="ann")
+    assert "12:00 BST" in make(at="2035-07-01T12:00:00", user="ann").summary
 
 
 def test_a_job_that_is_looked_at_anew_is_all_new() -> None:

@@ -1,0 +1,56 @@
+"""The user for whom code acts: that of `acting_for`, else that of the running job.
+
+Rule: cheap to import, because every handler's process pays for it.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler's process would pay
+if TYPE_CHECKING:
+    from contextvars import Token
+    from typing import Self
+
+    from luad.sdk.people import UserCore
+
+_acting: ContextVar[tuple[str | None] | None] = ContextVar("luad_acting_for", default=None)
+"""The user of the innermost `acting_for`, in a tuple; None outside of all."""
+
+
+class acting_for:  # noqa: N801 - a context, used like a function
+    """Make *user* (an id, a `User`, or None for nobody) the user of the code inside ``with``.
+
+    There `User.get()` finds this user, and `Jobs.create` makes jobs for this user. It holds for the task or
+    thread that enters it, for the tasks that it starts, and for `asyncio.to_thread`.
+    """
+
+    __slots__ = ("_tokens", "_user")
+
+    def __init__(self, user: str | UserCore | None) -> None:
+        from luad.sdk.create import user_id_of  # noqa: PLC0415 - only the caller pays
+
+        self._user = user_id_of(user)
+        self._tokens: list[Token[tuple[str | None] | None]] = []
+
+    def __enter__(self) -> Self:
+        self._tokens.append(_acting.set((self._user,)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _acting.reset(self._tokens.pop())
+
+
+def acting_user() -> str | None:
+    """Return the id of the user for whom this code acts; None for nobody."""
+    from luad.sdk.job import running_job  # noqa: PLC0415 - it needs less than this module's users
+
+    if (acting := _acting.get()) is not None:
+        return acting[0]
+    job = running_job()
+    return None if job is None else job.user_id
+
+
+def is_acting() -> bool:
+    """Say whether this code is inside `acting_for`."""
+    return _acting.get() is not None
