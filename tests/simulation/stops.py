@@ -27,7 +27,7 @@ def not_worse_than_a_kill(book: Book) -> Iterator[str]:
     for run in book.runs.values():
         key = run.id, run.attempt
         if run.state is RunState.CANCELLED and key in ended_by_a_stop:
-            if run.reason not in _BY_HAND:
+            if run.reason not in _BY_HAND and not _went_with_its_job(book, run):
                 yield f"I16: {run.id} was ended by a stop, and is cancelled: {run.reason}"
         elif run.state is RunState.CANCELLED and run.reason in {Reason.DRAINING, Reason.STOPPED}:
             yield f"I16: {run.id} was cancelled by a stop"
@@ -49,16 +49,27 @@ def _ended_by_a_stop(book: Book) -> Iterator[tuple[str, int]]:
             yield fact.run_id, fact.attempt
 
 
+def _went_with_its_job(book: Book, run: Run) -> bool:
+    """Did it wait for the attempt that its job asks for, until the job was removed."""
+    end = book.ends[run.id, run.attempt]
+    is_removed = any(
+        steady >= end.steady and job is None for steady, job in book.changes[run.job_id]
+    )
+    is_asked = any(_is_tried_again(job, run) for job in _around(book, run.job_id, end.steady))
+    return run.reason is Reason.REMOVED and is_removed and is_asked
+
+
 def _asks_for_more(book: Book, run: Run) -> bool:
     """Should there have been another attempt, by every definition that was in force at the end."""
     end = book.ends.get((run.id, run.attempt))
     if end is None or any(change is None for _, change in book.changes[run.job_id]):
         return False  # a removed job asks for nothing
     known = _around(book, run.job_id, end.steady)
-    return bool(known) and all(
-        job.on_lost is OnLost.RETRY and run.attempt < max(job.retry.max_attempts, 2)
-        for job in known
-    )
+    return bool(known) and all(_is_tried_again(job, run) for job in known)
+
+
+def _is_tried_again(job: Job, run: Run) -> bool:
+    return job.on_lost is OnLost.RETRY and run.attempt < max(job.retry.max_attempts, 2)
 
 
 def _around(book: Book, job_id: str, steady: int) -> list[Job]:

@@ -585,11 +585,13 @@ def test_i15_a_run_that_waits_for_nothing() -> None:
 # --- stops -----------------------------------------------------------------------------------------
 
 
-def stopped(job: Job, state: RunState, reason: Reason | None, **changes: Any) -> set[str]:
-    """What a history breaks in which a stop has ended the run of the first hour."""
+def stopped(
+    job: Job, state: RunState, reason: Reason | None, *then: Fact, **changes: Any
+) -> set[str]:
+    """What a history breaks in which a stop has ended the run of the first hour. *then*: what follows."""
     end = ended(1, kind=EndKind.CANCELLED, after=30 * SECOND)
     log = [up(), installed(1, job), started(1), Draining(at(60.2), at(60.2)), end, down(61)]
-    return broken(log, [row(1, state=state, reason=reason, **changes)], 61)
+    return broken([*log, *then], [row(1, state=state, reason=reason, **changes)], 61)
 
 
 def test_i16_a_run_that_a_stop_had_to_end_is_lost_or_tried_again() -> None:
@@ -602,6 +604,15 @@ def test_i16_a_run_that_a_stop_had_to_end_is_lost_or_tried_again() -> None:
     assert stopped(again, RunState.RETRYING, None, retry_at=at(61)) == set()
     assert stopped(again, RunState.LOST, Reason.STOPPED) == {"I16"}
     assert stopped(again, RunState.LOST, Reason.STOPPED, attempt=2) == {"I16"}, "no process"
+
+
+def test_i16_a_run_that_waits_for_its_next_attempt_goes_with_its_job() -> None:
+    again = replace(JOB, on_lost=OnLost.RETRY)
+    gone = (up(61.1), Removed(at(61.2), at(61.2), "job_1"))
+    assert stopped(again, RunState.CANCELLED, Reason.REMOVED, *gone) == set()
+    assert stopped(again, RunState.CANCELLED, Reason.REMOVED) == {"I16"}, "the job is there"
+    assert stopped(again, RunState.CANCELLED, Reason.STOPPED, *gone) == {"I16"}
+    assert stopped(JOB, RunState.CANCELLED, Reason.REMOVED, *gone) == {"I16"}, "it is lost at once"
 
 
 def test_i16_a_run_that_never_had_a_process_is_not_lost() -> None:

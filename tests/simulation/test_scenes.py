@@ -36,6 +36,8 @@ FOUND = {
     58: "an occurrence that ran again where every boot is in 1970",
     60: "a paused job whose occurrences had no rows after the clock had gone back",
     245: "an interval from `start_at` whose grid the clock had moved while the job was switched off",
+    3023: "a `once` that was over, and forgotten, before its own instant: the clock had gone back",
+    3084: "a run that a stop had ended, and whose job was removed before its next attempt",
 }
 """Seeds that once broke a promise. The dice may fall otherwise since, when a world has learned more; what
 such a seed has found is told by a test in tests/core or tests/contracts as well."""
