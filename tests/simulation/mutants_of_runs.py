@@ -356,6 +356,14 @@ MUTANTS: Final = (
         (("if run.identity is None:", "if False:"),),
     ),
     Mutant(
+        "stop-leaves-the-unstarted-running",
+        "our own, thought of here",
+        "An attempt that had no process when the stop came is still running after it.",
+        ("I16",),
+        "luad.core.runs:OpenRuns.ended",
+        (("self._requeue(run)\n", "pass\n"),),
+    ),
+    Mutant(
         "stop-overrules-a-cancellation",
         "our own, found here",
         "A run that a client has cancelled is tried again because a stop came before its end.",

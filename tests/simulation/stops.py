@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from book import Book
-from history import Booted, Draining, Ended, Started, Stopped
+from history import Booted, Draining, Ended, Settled, Started, Stopped
 
 from luad.core.model import (
     EndKind,
@@ -21,9 +21,11 @@ _BY_HAND = frozenset({Reason.REQUESTED, Reason.REPLACED})
 
 def not_worse_than_a_kill(book: Book) -> Iterator[str]:
     """I16: what a stop has to end is lost, or tried again where its job asks for it; what never had a
-    process waits for the next daemon."""
+    process waits for the next daemon. A daemon that is killed within its stop leaves that open, and the
+    next one cannot know whether there was a process."""
     started = {(start.run_id, start.attempt) for start in book.starts}
     ended_by_a_stop = set(_ended_by_a_stop(book))
+    is_left = set(_left_to_the_next(book))
     for run in book.runs.values():
         key = run.id, run.attempt
         if run.state is RunState.CANCELLED and key in ended_by_a_stop:
@@ -32,7 +34,7 @@ def not_worse_than_a_kill(book: Book) -> Iterator[str]:
         elif run.state is RunState.CANCELLED and run.reason in {Reason.DRAINING, Reason.STOPPED}:
             yield f"I16: {run.id} was cancelled by a stop"
         elif run.state is RunState.LOST and run.reason is Reason.STOPPED:
-            if book.starts and key not in started:
+            if book.starts and key not in started and run.id not in is_left:
                 yield f"I16: {run.id} was lost by a stop, and never had a process"
             elif _asks_for_more(book, run):
                 yield f"I16: {run.id} was lost by a stop, and its job says `on_lost: retry`"
@@ -47,6 +49,16 @@ def _ended_by_a_stop(book: Book) -> Iterator[tuple[str, int]]:
             is_draining = False
         elif isinstance(fact, Ended) and is_draining and fact.kind is EndKind.CANCELLED:
             yield fact.run_id, fact.attempt
+
+
+def _left_to_the_next(book: Book) -> Iterator[str]:
+    """The runs whose end was decided while no stop was going on."""
+    is_draining = False
+    for fact in book.history.log:
+        if isinstance(fact, Draining | Booted):
+            is_draining = isinstance(fact, Draining)
+        elif isinstance(fact, Settled) and not is_draining:
+            yield fact.run_id
 
 
 def _went_with_its_job(book: Book, run: Run) -> bool:

@@ -619,6 +619,9 @@ def test_i16_a_run_that_never_had_a_process_is_not_lost() -> None:
     log = [up(), installed(), *ran(0)[0], Draining(at(60), at(60)), down(61)]
     lost = row(1, state=RunState.LOST, reason=Reason.STOPPED, started_at=None)
     assert broken(log, [row(0), lost], 62) == {"I16"}
+    settled = Settled(at(61.1), at(61.1), "run_1", facts_of(lost.run))
+    assert broken([*log[:-1], settled, log[-1]], [row(0), lost], 62) == {"I16"}
+    assert broken([*log, up(61.1), settled], [row(0), lost], 62) == set(), "killed within its stop"
     queued = row(1, state=RunState.QUEUED, started_at=None, ended_at=None)
     assert broken(log, [row(0), queued], 62) == set()
 

@@ -38,6 +38,7 @@ FOUND = {
     245: "an interval from `start_at` whose grid the clock had moved while the job was switched off",
     3023: "a `once` that was over, and forgotten, before its own instant: the clock had gone back",
     3084: "a run that a stop had ended, and whose job was removed before its next attempt",
+    3744: "a run without a process, left open by a daemon that was killed within its stop",
 }
 """Seeds that once broke a promise. The dice may fall otherwise since, when a world has learned more; what
 such a seed has found is told by a test in tests/core or tests/contracts as well."""

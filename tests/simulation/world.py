@@ -232,6 +232,9 @@ class World(Machine):
             self.do(self.reap())
             if not self.engine.is_draining:
                 return
+        left = [run.id for run in self.store.runs.values() if run.state is RunState.RUNNING]
+        if left:
+            self.broken.append(f"I16: {left} are running still after a stop (at {self.wall})")
         self.die()
         self.pass_time(max(1, until - self.steady))
         self.live_or_die(partial(self.boot, self.load_event()))
