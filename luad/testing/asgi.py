@@ -5,6 +5,7 @@ Room rule: a request in, an answer out; knows ASGI and nothing of luad but its p
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
@@ -31,7 +32,9 @@ async def exchange(
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
-        return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+        if not waiting:  # the client waits for its answer, and stays connected
+            await asyncio.Event().wait()
+        return waiting.pop(0)
 
     async def send(message: Message) -> None:
         sent.append(message)

@@ -60,5 +60,5 @@ def test_retention_outlives_a_shortage_of_threads_and_says_so_when_it_lasts(tmp_
     why = "RuntimeError: can't start new thread"
     assert outcome["told"] == [["warning", "store.retention_failed", why]] * 2
     assert outcome["faults"] == [None, f"old history was not removed 2 times in a row: {why}", None]
-    assert outcome["left"] == 1  # the newest row of a job stays
+    assert outcome["left"] == 0  # the job is gone, and so is its history
     assert outcome["posted"] == 3

@@ -17,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from attack import assert_every_second_has_its_row, besieged, job
+from attack import WitnessedDaemon, assert_every_second_has_its_row, besieged, job
 from live import PATIENCE_S, LiveDaemon, children_of
 
 from luad.runner.processes import read_stat
@@ -48,7 +48,7 @@ AT_ONCE = 16
 
 
 @pytest.fixture
-def contained(tmp_path: Path) -> Iterator[LiveDaemon]:
+def contained(tmp_path: Path) -> Iterator[WitnessedDaemon]:
     """A daemon that is PID 1 of its own namespace, and beats fast because a watchdog waits."""
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
@@ -61,6 +61,7 @@ def contained(tmp_path: Path) -> Iterator[LiveDaemon]:
     assert daemon.process.poll() is None
     os.kill(inner(daemon), signal.SIGTERM)
     assert daemon.process.wait(PATIENCE_S) == 0
+    daemon.dismiss_witness()
     manager.close()
 
 
@@ -146,7 +147,7 @@ def test_83_a_first_process_that_is_told_to_stop_before_it_is_ready_stops(tmp_pa
         os.kill(inner(daemon), signal.SIGTERM)
         assert daemon.process.wait(PATIENCE_S) == 0
     finally:
-        daemon.process.kill()  # its child with it
+        daemon.kill()  # its child with it
 
 
 def ignores_hangups(daemon: LiveDaemon) -> bool:

@@ -111,6 +111,9 @@ def test_68_a_bomb_that_takes_every_process_luad_itself_may_have_is_ended_and_ru
     daemon = besieged(tmp_path, env={"LUAD_KILL_GRACE": "1s"})
     rights = ("--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
     daemon.launcher = ("setpriv", f"--reuid={user}", *rights, "prlimit", "--nproc=100:100")
+    daemon.state.mkdir(mode=0o700)
+    os.chown(daemon.state, user, -1)
+    daemon.env["LUAD_STATE_DIR"] = str(daemon.state)  # tells clients whose daemon may answer
     daemon.write_handler("bomb", BOMB)
     daemon.write_job("bomb", job("bomb", "bomb:bomb", 3600, "timeout: 3s"))
     with daemon:
