@@ -6,13 +6,11 @@ the user's code runs in here and may do what it likes to this process.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
 import traceback
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from luad.runner.calling import is_async
 from luad.runner.loading import (
@@ -23,6 +21,7 @@ from luad.runner.loading import (
     prepare_imports,
     takes_job,
 )
+from luad.runner.meant import nearest_handler
 from luad.runner.metadata import (
     MetadataMistake,
     SchemaMistakeError,
@@ -35,8 +34,6 @@ from luad.sdk.params import declared_params
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_MOST_FILES: Final = 2_000
 
 
 def main(arguments: list[str]) -> None:
@@ -81,7 +78,7 @@ def _check(
     except HandlerError as error:
         problem = _problem(error.fault, error.message, error.hint, error.place)
         if error.fault is Fault.NO_MODULE:
-            problem["help"] = _nearest_module(handler, roots) or error.hint
+            problem["help"] = nearest_handler(handler, roots) or error.hint
         return problem, error.fault in {Fault.NO_MODULE, Fault.NOT_TRUSTED}
     except BaseException as error:  # noqa: BLE001 - the module's own code runs in here
         return _import_failure(handler, error, roots), True
@@ -151,29 +148,6 @@ def _line_that_failed(error: BaseException, roots: list[str]) -> tuple[str, str]
     for frame in reversed(own or frames):
         return f"{frame.filename}:{frame.lineno}", frame.line or ""
     return "", ""
-
-
-def _nearest_module(handler: str, roots: list[str]) -> str:
-    """The module below *roots* that was probably meant."""
-    module = handler.partition(":")[0]
-    known = _modules_below(roots)
-    # `handlers.reports` and `reports.py` are easily taken for one another.
-    same_end = [name for name in known if name.rpartition(".")[2] == module.rpartition(".")[2]]
-    near = same_end or difflib.get_close_matches(module, known, n=1)
-    return f"did you mean `{near[0]}`?" if near else ""
-
-
-def _modules_below(roots: list[str]) -> list[str]:
-    names: list[str] = []
-    for root in roots:
-        for path in Path(root).rglob("*.py"):
-            parts = path.relative_to(root).with_suffix("").parts
-            parts = parts[:-1] if parts[-1] == "__init__" else parts
-            if parts and all(part.isidentifier() for part in parts):
-                names.append(".".join(parts))
-            if len(names) >= _MOST_FILES:
-                return names
-    return names
 
 
 if __name__ == "__main__":

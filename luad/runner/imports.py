@@ -85,7 +85,8 @@ def check_handlers(
     """
     groups: dict[str, list[str]] = {}
     for handler in dict.fromkeys(handlers):
-        groups.setdefault(handler.partition(":")[0], []).append(handler)
+        # With its colon: `jobs` is an entry point, and `jobs:run` a function of the module `jobs`.
+        groups.setdefault("".join(handler.partition(":")[:2]), []).append(handler)
     roots = [str(path.absolute()) for path in handlers_path]
     checked: dict[str, Checked] = {}
     while groups:
@@ -162,7 +163,8 @@ class _Helper:
                 [self._answers], [], [], max(0, until - elapsed_ms()) / SECOND
             )
             if not ready and module:
-                message = f"importing `{module}` takes longer than {timeout_ms / SECOND:g} s"
+                name = module.removesuffix(":")
+                message = f"importing `{name}` takes longer than {timeout_ms / SECOND:g} s"
                 return module, ImportProblem(Fault.IMPORT_HANGS.value, message, _HANGS_HELP)
             data = os.read(self._answers, CHUNK) if ready else b""
             if not data and not module:
@@ -181,7 +183,7 @@ class _Helper:
     def _death(self, module: str) -> ImportProblem:
         code = self._process.wait()
         how = f"exits with {code}" if code >= 0 else f"is killed by {signal.Signals(-code).name}"
-        message = f"importing `{module}` failed: the process {how}"
+        message = f"importing `{module.removesuffix(':')}` failed: the process {how}"
         return ImportProblem(Fault.IMPORT_FAILED.value, message, _HANGS_HELP)
 
 

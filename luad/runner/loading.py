@@ -195,7 +195,11 @@ def _nearest(module: Any, function: str) -> dict[str, str]:
     """The function of *module* that was probably meant, as *hint* and *place*."""
     import difflib  # noqa: PLC0415 - only once something is wrong
 
-    functions = {key: value for key, value in vars(module).items() if inspect.isroutine(value)}
+    functions = {
+        key: value
+        for key, value in vars(module).items()
+        if inspect.isroutine(value) and (not key.startswith("_") or function.startswith("_"))
+    }
     own = [key for key, value in functions.items() if value.__module__ == module.__name__]
     near = difflib.get_close_matches(function, own or functions, n=1)
     if near:

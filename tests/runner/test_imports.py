@@ -21,6 +21,9 @@ def anything(*arguments): ...
 """
 
 
+HAS = "it has `reports:daily`, `reports:weekly`"
+
+
 def problem(source: str, handler: str, tmp_path: Path, timeout_s: float = 10) -> ImportProblem:
     (tmp_path / "jobs.py").write_text(source)
     checked = check_handlers([handler], handlers_path=[tmp_path], timeout_s=timeout_s)[handler]
@@ -103,6 +106,62 @@ def test_other_arguments_than_the_job_are_shown(tmp_path: Path) -> None:
 def test_a_missing_module_gets_the_near_one(tmp_path: Path, handler: str) -> None:
     found = problem(GOOD, handler, tmp_path)
     assert (found.code, found.help) == ("LU304", "did you mean `jobs`?")
+
+
+def test_a_wrong_handler_says_nothing_about_others_of_its_module(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(GOOD)
+    (tmp_path / "bad.py").write_text("1 / 0\n")
+    handlers = ["jobs", "jobs:cleanup", "jobs:nope", "jobs:sync_mail", "bad", "bad:run"]
+    for order in (handlers, handlers[::-1]):
+        checked = check_handlers(order, handlers_path=[tmp_path])
+        codes = {name: getattr(each, "code", "") for name, each in checked.items()}
+        assert codes == {
+            "jobs": "LU304",
+            "jobs:cleanup": "",
+            "jobs:nope": "LU301",
+            "jobs:sync_mail": "",
+            "bad": "LU304",
+            "bad:run": "LU302",
+        }
+
+
+@pytest.mark.parametrize(
+    ("handler", "help_text"),
+    [
+        ("reports.daily", "write  handler: reports:daily"),
+        ("reports.dialy", "write  handler: reports:daily"),
+        ("reports.other", "write  handler: reports:other"),
+        ("hello", "write  handler: hello:run"),
+        ("shop.orders", "write  handler: shop.orders:close"),
+        ("shop.orders.close", "write  handler: shop.orders:close"),
+        ("helo", "did you mean `hello:run`?"),
+        ("report.daily", "did you mean `reports:daily`?"),
+        ("zzz", "write package.module:function"),
+        (
+            "reports",
+            f"`reports` is a module; write  handler: reports:FUNCTION; {HAS}",
+        ),
+    ],
+)
+def test_a_name_without_a_colon_is_written_with_one(
+    tmp_path: Path, handler: str, help_text: str
+) -> None:
+    (tmp_path / "hello.py").write_text("def run(job): ...\n")
+    (tmp_path / "reports.py").write_text(
+        "def daily(job): ...\ndef weekly(job): ...\ndef _x(): ...\n"
+    )
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "orders.py").write_text("async def close(job): ...\n")
+    found = check_handlers([handler], handlers_path=[tmp_path])[handler]
+    assert isinstance(found, ImportProblem)
+    assert (found.code, found.help) == ("LU304", help_text)
+
+
+def test_a_missing_function_is_not_told_the_private_ones(tmp_path: Path) -> None:
+    source = "def _url(): ...\ndef _expected(): ...\ndef check(job): ...\n"
+    assert problem(source, "jobs:zzz", tmp_path).help == "it has `check`"
+    assert problem(source, "jobs:url", tmp_path).help == "it has `check`"
+    assert problem("def _url(): ...\n", "jobs:zzz", tmp_path).help == "it has no functions at all"
 
 
 def test_a_module_unlike_any_other_says_where_was_looked(tmp_path: Path) -> None:
