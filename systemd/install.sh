@@ -30,6 +30,9 @@ case $prefix in
 /root | /root/* | /home | /home/*)
     echo "install.sh: the service cannot see $prefix (ProtectHome); choose another --prefix" >&2
     exit 2 ;;
+/tmp | /tmp/* | /var/tmp | /var/tmp/*)
+    echo "install.sh: the service cannot see $prefix (PrivateTmp); choose another --prefix" >&2
+    exit 2 ;;
 /*) ;;
 *) echo "install.sh: --prefix must be an absolute path, not $prefix" >&2; exit 2 ;;
 esac
@@ -37,16 +40,16 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 say() { echo "install.sh: $*"; }
 
-# A Python that the user luad can run as well: one below /root or /home would not do.
+# A Python that the user luad can run as well: one below /root, /home or /tmp would not do.
 find_python() {
     for each in ${PYTHON:-} /usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.1[1-9]; do
         real=$(readlink -f "$each" 2>/dev/null) || continue
-        case $real in /root/* | /home/*) continue ;; esac
+        case $real in /root/* | /home/* | /tmp/* | /var/tmp/*) continue ;; esac
         "$each" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
         echo "$each"
         return
     done
-    echo "install.sh: luad needs Python 3.11 or later with venv, outside /root and /home" >&2
+    echo "install.sh: luad needs Python 3.11 or later with venv, outside /root, /home and /tmp" >&2
     echo "  hint: apt-get install python3 python3-venv, or PYTHON=/path/to/python3 make install" >&2
     return 1
 }
