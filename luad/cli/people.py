@@ -60,6 +60,7 @@ def users(
     """People and their channels: list, show, add, remove, test (sends a message), inbox.
 
     add writes users.d/ID.yaml; with --dynamic, and on another machine, luad's store keeps them.
+    test sends by each channel, and exits 6 when one of them fails.
     """
     if action == "list":
         _list(session)
@@ -74,7 +75,8 @@ def users(
         case "remove":
             _remove(session, user)
         case "test":
-            return _send(session, user, ["A message from luad: this channel works."], {})
+            text = "A message from luad: this channel works."
+            return _send(session, user, [text], {"require": "all"})
         case _:
             _inbox(session, user, count)
     return None

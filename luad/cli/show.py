@@ -126,7 +126,7 @@ def _show_run(
     out = session.out
     glyph, style = RUN_GLYPHS.get(run["status"], ("·", ""))
     took = f" after {show_took(run['duration_ms'])}" if run.get("duration_ms") is not None else ""
-    tries = f"   attempt {run.get('attempt') or 1} of {run.get('max_attempts') or 1}"
+    tries = f"   {_attempt_words(run)}"
     out.line(f"{glyph} {run['id']}  {run['job']}   {state_word(run)}{took}{tries}", style)
     _fields(session, _run_fields(session, run))
     _error(session, run.get("error"), traceback)
@@ -138,6 +138,15 @@ def _show_run(
             printer.write(line)
     else:
         _fields(session, {"log": f"luad logs {run['id']}"})
+
+
+def _attempt_words(run: Mapping[str, Any]) -> str:
+    """Return which attempt it is, of how many the job allows now.
+
+    That is left out once the job is gone, and where an edit allows fewer than there were.
+    """
+    attempt, allowed = run.get("attempt") or 1, run.get("max_attempts") or 0
+    return f"attempt {attempt} of {allowed}" if allowed >= attempt else f"attempt {attempt}"
 
 
 def _creation(session: Session, made: Mapping[str, Any]) -> str:

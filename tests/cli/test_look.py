@@ -393,6 +393,24 @@ def test_a_run_that_is_not_tried_again_says_why(luad: Any, peer: Any) -> None:
     assert "repetition" not in luad("show", RUN).out
 
 
+@pytest.mark.parametrize(
+    ("attempt", "allowed", "words"),
+    [
+        (3, 3, "attempt 3 of 3"),
+        (1, 3, "attempt 1 of 3"),
+        (3, None, "attempt 3"),
+        (3, 1, "attempt 3"),
+    ],
+)
+def test_show_a_run_never_counts_more_attempts_than_there_may_be(
+    luad: Any, peer: Any, attempt: int, allowed: int | None, words: str
+) -> None:
+    """The job may be gone, or allow fewer attempts by now."""
+    peer.answers[f"GET /runs/{RUN}"] = make_run(attempt=attempt, max_attempts=allowed)
+    first = luad("show", RUN).lines[0]
+    assert first.endswith(f"   {words}")
+
+
 def test_show_a_job_with_what_comes_and_what_failed(luad: Any, peer: Any) -> None:
     job = make_job("billing-sync", health="failing", description="Sync bills")
     peer.answers["GET /jobs/billing"] = job

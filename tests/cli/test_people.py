@@ -151,6 +151,7 @@ def test_send_exits_6_when_it_did_not_arrive(luad: Any, peer: Any) -> None:
     assert peer.asked[0].body["require"] == "all"
     assert luad("send", "ann", "hello", "--json").json == answer
     assert luad("users", "test", "ann").code == 6
+    assert peer.asked[-1].body["require"] == "all", "each channel is tried, and each one counts"
     peer.answers["POST /users/ann/send"] = (200, {"ok": False, "deliveries": []})
     nowhere = luad("send", "ann", "hello")
     assert (nowhere.code, nowhere.err) == (6, "ann has no channel  (luad users show ann)\n")

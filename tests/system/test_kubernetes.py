@@ -104,6 +104,7 @@ def test_the_manifest_starts_is_ready_and_runs_its_jobs(
         for probe in ("readinessProbe", "livenessProbe"):
             done = daemon.ask(*daemon.container[probe]["exec"]["command"])
             assert done.returncode == 0, done.stderr
+            assert daemon.container[probe]["timeoutSeconds"] == 10, "Kubernetes allows 1 s"
         jobs = json.loads(daemon.ask("luad", "list", "--json").stdout)["jobs"]
         assert [job["name"] for job in jobs] == ["from-configmap"]
         # From outside, through the daemon's own view of the file system.
