@@ -60,7 +60,8 @@ def systemd(session: Session, *, action: str, folder: Path | None, force: bool) 
     if folder is None:
         print(text_of("luad.service", program), end="")
         return ExitCode.OK
-    written, kept = [], []
+    written: list[str] = []
+    kept: list[str] = []
     for name in FILES:
         path, text = folder / name, text_of(name, program)
         must_stay = not force and _differs(path, text)
