@@ -156,13 +156,17 @@ def _to_delete(client: Client, name: str) -> Mapping[str, Any]:
     from luad.cli import source
 
     try:
-        return source.job(client, name)
+        job = source.job(client, name)
     except NotFoundError:
         # A stored job that is not in force is no job, but `luad status` tells of it.
         for problem in client.get("/config")["problems"]:
             if problem["code"] in NOT_IN_FORCE and problem.get("job") == name:
                 return {"id": name, "name": name}
         raise
+    if job.get("gone_at"):
+        message = f"{job['name']} is {job['status']} already"
+        raise NotFoundError(message, hint=f"luad show {job['id']}")
+    return job
 
 
 @click.command("delete", cls=Command)
