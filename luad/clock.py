@@ -6,12 +6,18 @@ everybody else is told.
 
 from __future__ import annotations
 
+import os
 import time
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 from luad.core.model import Instant, Now
 
-__all__ = ["Clock", "Now", "SystemClock", "elapsed_ms", "monotonic_us", "wall_ms"]
+__all__ = [
+    "Clock", "Now", "SystemClock", "elapsed_ms", "machine_zone", "monotonic_us", "wall_ms",
+]  # fmt: skip
+
+_LOCALTIME: Final = Path("/etc/localtime")
 
 
 class Clock(Protocol):
@@ -43,3 +49,20 @@ def wall_ms() -> Instant:
 def monotonic_us() -> int:
     """Microseconds of CLOCK_MONOTONIC, which is what systemd wants to be told."""
     return time.monotonic_ns() // 1_000  # noqa: TID251 - this room
+
+
+def machine_zone() -> str | None:
+    """Return the name of the machine's own zone, None when it has no name that others would know."""
+    name = os.environ.get("TZ", "").removeprefix(":")
+    if not name:
+        try:
+            name = str(_LOCALTIME.readlink()).rpartition("zoneinfo/")[2]
+        except OSError:  # no link: a copy, which does not say of what
+            return None
+    from luad.core.zones import ZoneError, load_zone  # noqa: PLC0415 - most commands need none
+
+    try:
+        load_zone(name)
+    except ZoneError:
+        return None
+    return name

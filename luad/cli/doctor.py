@@ -8,22 +8,24 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from luad import __version__
+from luad.cli import found
 from luad.cli.base import Command, pass_session
 from luad.cli.failure import ExitCode
+from luad.cli.finding import Finding, fail, good, note
 from luad.cli.output import clean
 from luad.cli.words import plural
-from luad.errors import LuadError, Severity, UnavailableError
+from luad.clock import machine_zone
+from luad.errors import LuadError, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator
 
+    from luad.cli.examine import Examined
     from luad.cli.session import Session
     from luad.config.settings import Settings
     from luad.core.people import Person
@@ -41,23 +43,14 @@ CLOCK_ERROR: Final = 5
 """What adjtimex(2) returns while nobody keeps the clock in step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line. *is_ok* None: worth knowing, neither good nor bad."""
-
-    name: str
-    is_ok: bool | None
-    detail: str
-    fix: str = ""
-
-
 @click.command("doctor", cls=Command)
 @click.option("--no-import", is_flag=True, help="Do not import the handlers")
 @pass_session
 def doctor(session: Session, *, no_import: bool) -> int | None:
     """Find out what is wrong with this machine's luad; each line ok or fail, with what to do.
 
-    Exit 1 if anything failed. A daemon that does not run is no failure.
+    It looks at the state, the folders and the users of the daemon that it finds; without one, at those
+    of the folder it stands in. Exit 1 if anything failed. A daemon that does not run is not a failure.
     """
     findings = list(_findings(session, with_handlers=not no_import))
     is_well = all(each.is_ok is not False for each in findings)
@@ -83,25 +76,28 @@ def _findings(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
     yield _libraries()
     yield _zones()
     yield _clock()
-    chosen = yield from _settings(session)
+    theirs = found.look(session)
+    if theirs.is_remote:
+        detail = "not looked at: the daemon was reached by a URL"
+        yield note("files", detail, "luad doctor on the machine of the daemon")
+        path, chosen = None, None
+    else:
+        path, chosen = yield from _settings(session, theirs)
     if chosen is not None:
-        yield from _files(session, chosen, with_handlers=with_handlers)
-        yield _places(chosen)
-        yield _state(chosen)
-        yield from _port(session, chosen)
-        yield _schema_copy()
-        yield from _upgrade(session, chosen)
-    yield from _packages(session)
-    yield from _processes(session)
-    yield _daemon(session)
-
-
-def _good(name: str, detail: str) -> Finding:
-    return Finding(name, is_ok=True, detail=detail)
-
-
-def _fail(name: str, detail: str, fix: str) -> Finding:
-    return Finding(name, is_ok=False, detail=detail, fix=fix)
+        yield _timezone(theirs, chosen)
+        project = found.Project(chosen, path)
+        yield from _files(session, project, theirs, with_handlers=with_handlers)
+        yield found.places(theirs) if theirs.is_foreign else _places(chosen)
+        yield found.state(theirs, chosen.state_dir) if theirs.status else _state(chosen)
+        if theirs.status and "listen" in theirs.status:
+            yield from found.listening(theirs.status, chosen)
+        else:
+            yield from _port(chosen, is_running=theirs.about.is_ok is not None)
+        yield from _schema_copy(chosen)
+        yield from _upgrade(session, project)
+    yield from found.packages(theirs)
+    yield from found.processes(theirs)
+    yield theirs.about
 
 
 def _python() -> Finding:
@@ -117,8 +113,8 @@ def _libraries() -> Finding:
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
         fix = f"{sys.executable} -m pip install {' '.join(missing).replace('yaml', 'PyYAML')}"
-        return _fail("libraries", f"missing: {' '.join(missing)}", fix)
-    return _good("libraries", f"all {len(LIBRARIES)} are there")
+        return fail("libraries", f"missing: {' '.join(missing)}", fix)
+    return good("libraries", f"all {len(LIBRARIES)} are there")
 
 
 def _zones() -> Finding:
@@ -127,8 +123,8 @@ def _zones() -> Finding:
     try:
         load_zone("Europe/London")
     except ZoneError as error:
-        return _fail("zone data", str(error), "pip install tzdata")
-    return _good("zone data", "time zones can be loaded")
+        return fail("zone data", str(error), "pip install tzdata")
+    return good("zone data", "time zones can be loaded")
 
 
 def _clock() -> Finding:
@@ -142,32 +138,70 @@ def _clock() -> Finding:
     if state == CLOCK_ERROR:
         fix = "timedatectl set-ntp true   (a container has its host's clock)"
         return Finding("clock", None, "nobody keeps the clock in step", fix)
-    return _good("clock", "in step")
+    return good("clock", "in step")
 
 
-def _settings(session: Session) -> Generator[Finding, None, Settings | None]:
+def _settings(
+    session: Session, theirs: found.Found
+) -> Generator[Finding, None, tuple[Path | None, Settings | None]]:
+    """Tell the settings of the daemon that was found; without one those of the folder one stands in."""
     from luad.cli import project
 
+    chosen, path, whose = None, None, ""
     try:
-        chosen = project.settings(session)
+        if theirs.status is not None:
+            path = found.settings_place(session, theirs.status)
+            chosen = found.settings_of(theirs.status, path)
+            whose = f", of the daemon (pid {theirs.status.get('pid')})"
+        if chosen is None:
+            path, chosen, whose = project.settings_path(session), project.settings(session), ""
     except LuadError as error:
-        yield _fail("settings", error.message, error.hint)
-        return None
-    path = project.settings_path(session)
-    yield _good("settings", str(path) if path else "no luad.yaml: the defaults")
-    return chosen
+        yield fail("settings", error.message, error.hint)
+        return path, None
+    yield good("settings", f"{path or 'no luad.yaml: the defaults'}{whose}")
+    return path, chosen
 
 
-def _files(session: Session, chosen: Settings, *, with_handlers: bool) -> Iterator[Finding]:
-    from luad.cli.examine import examine, is_in
+def _timezone(theirs: found.Found, chosen: Settings) -> Finding:
+    """Say which zone schedules without one use, beside the machine's."""
+    machine = (theirs.status or {}).get("machine_timezone") or machine_zone() or "not named"
+    detail = f"schedules without a zone use {chosen.timezone}; the machine's zone is {machine}"
+    return Finding("time zone", None if machine != chosen.timezone else True, detail)
 
-    try:
-        examined = examine(session, (), with_handlers=with_handlers)
-    except LuadError as error:
-        yield _fail("job files", error.message, error.hint)
+
+def _files(
+    session: Session, project: found.Project, theirs: found.Found, *, with_handlers: bool
+) -> Iterator[Finding]:
+    from luad.cli.examine import examine
+
+    chosen = project.settings
+    hidden = [each for each in (*chosen.jobs, *chosen.users) if _is_hidden(each)]
+    if hidden and theirs.status:
+        told = plural(len(theirs.status.get("problems") or ()), "problem")
+        detail = f"you may not read {hidden[0]}; the daemon tells of {told}"
+        yield note("job files", detail, "sudo luad doctor")
         return
-    errors = [each for each in examined.problems if each.severity is Severity.ERROR]
-    advice = [each for each in examined.problems if each.code in _NOT_TRUSTED]
+    if theirs.is_foreign and with_handlers:
+        yield note("handlers", "not imported: the daemon runs as another user", _as_daemon(theirs))
+        with_handlers = False
+    try:
+        examined = examine(session, (), with_handlers=with_handlers, project=project)
+    except LuadError as error:
+        yield fail("job files", error.message, error.hint)
+        return
+    groups = ["job files", "users files"]
+    if not theirs.is_foreign:  # of a daemon of another user the daemon judges the owners
+        groups.insert(0, "permissions")
+    if with_handlers:
+        groups.append("handlers")
+    for name in groups:
+        yield _group(name, examined, chosen)
+    yield _channels(examined.people.values())
+
+
+def _group(name: str, examined: Examined, chosen: Settings) -> Finding:
+    """Sum up the problems of one kind."""
+    from luad.cli.examine import is_in
 
     def group_of(problem: Problem) -> str:
         if problem.code.startswith(("LU03", "LU04")):
@@ -176,20 +210,16 @@ def _files(session: Session, chosen: Settings, *, with_handlers: bool) -> Iterat
             return "users files"
         return "handlers" if problem.code.startswith("LU3") else "job files"
 
-    for name in ("permissions", "job files", "users files", "handlers"):
-        found = [each for each in errors if group_of(each) == name]
-        if name == "handlers" and not with_handlers:
-            continue
-        if found:
-            first = f"{found[0].path}: {found[0].message}"
-            fix = found[0].help if len(found) == 1 and found[0].help else "luad check shows all"
-            yield _fail(name, f"{plural(len(found), 'problem')}; {first}", fix)
-        elif notes := [each for each in advice if group_of(each) == name]:
-            first = f"{notes[0].path}: {notes[0].message}"
-            yield Finding(name, None, f"{plural(len(notes), 'warning')}; {first}", notes[0].help)
-        else:
-            yield _good(name, f"{plural(examined.file_count, 'file')}, no problems")
-    yield _channels(examined.people.values())
+    told = [each for each in examined.problems if group_of(each) == name]
+    errors = [each for each in told if each.severity is Severity.ERROR]
+    if errors:
+        first = f"{errors[0].path}: {errors[0].message}"
+        fix = errors[0].help if len(errors) == 1 and errors[0].help else "luad check shows all"
+        return fail(name, f"{plural(len(errors), 'problem')}; {first}", fix)
+    if notes := [each for each in told if each.code in _NOT_TRUSTED]:
+        first = f"{notes[0].path}: {notes[0].message}"
+        return note(name, f"{plural(len(notes), 'warning')}; {first}", notes[0].help)
+    return good(name, f"{plural(examined.file_count, 'file')}, no problems")
 
 
 def _channels(people: Iterable[Person]) -> Finding:
@@ -200,11 +230,11 @@ def _channels(people: Iterable[Person]) -> Finding:
     needing = [each for each in channels if each.kind.value == "apprise"]
     if needing and find_spec("apprise") is None:
         fix = f"{sys.executable} -m pip install apprise"
-        return _fail("channels", f"{plural(len(needing), 'channel')} need apprise", fix)
-    return _good("channels", plural(len(channels), "channel"))
+        return fail("channels", f"{plural(len(needing), 'channel')} need apprise", fix)
+    return good("channels", plural(len(channels), "channel"))
 
 
-def _port(session: Session, chosen: Settings) -> Iterator[Finding]:
+def _port(chosen: Settings, *, is_running: bool) -> Iterator[Finding]:
     """Whether the daemon could listen where the settings say, or does."""
     import socket
 
@@ -218,13 +248,13 @@ def _port(session: Session, chosen: Settings) -> Iterator[Finding]:
             trial.bind(found[0][4])
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        if error.errno == errno.EADDRINUSE and _daemon(session).is_ok is not None:
+        if error.errno == errno.EADDRINUSE and is_running:
             yield Finding("listen", None, f"{address} is taken, by the daemon that runs presumably")
         else:
             fix = "change `listen` in luad.yaml; ss -ltnp says who is there"
-            yield _fail("listen", f"cannot listen on {address}: {reason}", fix)
+            yield fail("listen", f"cannot listen on {address}: {reason}", fix)
     else:
-        yield _good("listen", f"{address} is free")
+        yield good("listen", f"{address} is free")
 
 
 def _places(chosen: Settings) -> Finding:
@@ -234,7 +264,7 @@ def _places(chosen: Settings) -> Finding:
 
     found = list(Places(chosen).found())
     if not found:
-        return _good("places", "handlers, state and settings are nobody else's to write")
+        return good("places", "handlers, state and settings are nobody else's to write")
     errors = [each for each in found if not is_of_another_user(each[1])]
     what, problem = (errors or found)[0]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -248,105 +278,54 @@ def _state(chosen: Settings) -> Finding:
     place = next((each for each in (folder, *folder.absolute().parents) if each.exists()), Path())
     if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
         free = os.statvfs(place).f_bavail * os.statvfs(place).f_frsize
-        return _good("state", f"{folder} can be written, {free / 1e9:.1f} GB free")
+        return good("state", f"{folder} can be written, {free / 1e9:.1f} GB free")
     fix = f"the daemon's user must own it: chown $USER {place}; or choose another --state"
-    return _fail("state", f"{folder} cannot be written", fix)
+    return fail("state", f"{folder} cannot be written", fix)
 
 
-def _upgrade(session: Session, chosen: Settings) -> Iterator[Finding]:
+def _upgrade(session: Session, project: found.Project) -> Iterator[Finding]:
     """All that this luad would refuse of the state and the files of an older one."""
     from luad.cli.refusals import refusals
 
-    yield from refusals(session, chosen)
+    yield from refusals(session, project)
 
 
-def _schema_copy() -> Finding:
+def _schema_copy(chosen: Settings) -> Iterator[Finding]:
+    """Say whether the copies for editors, beside the job folder, are of this luad."""
     from luad.cli.schema import NAMES, schema_path, schema_text
 
-    folder = Path(".luad")
+    folder = chosen.jobs[0].parent / ".luad"
+    if _is_hidden(folder):
+        return
     copies = [name for name in NAMES if schema_path(folder, name).exists()]
     stale = [
         name
         for name in copies
         if schema_path(folder, name).read_text(encoding="utf-8") != schema_text(name)
     ]
+    command = f"luad schema --write {folder}"
     if stale:
-        fix = "luad schema --write .luad"
-        return _fail("schema copy", "older than this luad; editors check by it", fix)
-    detail = (
-        "up to date" if copies else "none here; luad schema --write .luad makes one for editors"
-    )
-    return Finding("schema copy", True if copies else None, detail)
+        yield fail("schema copy", "older than this luad; editors check by it", command)
+    elif copies:
+        yield good("schema copy", "up to date")
+    else:
+        yield note("schema copy", f"none here; {command} makes one for editors")
 
 
-def _packages(session: Session) -> Iterator[Finding]:
-    """Whether commands look for packages where the daemon's runs do."""
+def _is_hidden(folder: Path) -> bool:
+    """Say whether *folder* is there, and this user may not read it."""
     try:
-        theirs = session.client(timeout=5, is_quiet=True).get("/status").get("python")
-    except LuadError:
-        return  # the check of the daemon says so
-    if theirs and theirs != sys.executable:
-        detail = f"the daemon's runs use {theirs}, luad check and luad test use {sys.executable}"
-        yield Finding("packages", None, detail, f"{theirs} -m luad check")
+        return folder.exists() and not os.access(folder, os.R_OK | os.X_OK)
+    except OSError:  # a folder above it is hidden
+        return True
 
 
-def _processes(session: Session) -> Iterator[Finding]:
-    """The processes that outlived a run whose keeper was killed."""
+def _as_daemon(theirs: found.Found) -> str:
+    import pwd
+
+    uid = (theirs.status or {})["uid"]
     try:
-        found = session.client(timeout=5, is_quiet=True).get("/status").get("orphan_processes")
-    except LuadError:
-        return  # the check of the daemon says so
-    if not found:
-        return
-    if not found["count"]:
-        yield _good("processes", "no process has outlived its run")
-        return
-    alive = [each for each in found["latest"] if each["alive"]]
-    ended = [each for each in found["latest"] if not each["alive"]]
-    if ended:
-        count = found["count"] - len(alive)
-        processes = "1 process" if count == 1 else f"{count} processes"
-        detail = (
-            f"luad ended {processes} that had outlived a killed keeper"
-            f" without LUAD_RUN_ID: {_names(ended)}"
-        )
-        yield Finding(
-            "processes",
-            None,
-            detail,
-            "find the handler that ends its parent process; luad show RUN names its job",
-        )
-    if alive:
-        processes = "1 process is" if len(alive) == 1 else f"{len(alive)} processes are"
-        detail = f"{processes} alive below luad and belong to no run: {_names(alive)}"
-        fix = f"kill {' '.join(str(each['pid']) for each in alive)}"
-        yield Finding("processes", None, detail, fix)
-
-
-def _names(processes: Iterable[Mapping[str, Any]]) -> str:
-    return ", ".join(
-        f"{each['name']} (pid {each['pid']}{', ' + each['run_id'] if each['run_id'] else ''})"
-        for each in processes
-    )
-
-
-def _daemon(session: Session) -> Finding:
-    from luad.cli.whose import other_daemon
-
-    try:
-        client = session.client(timeout=5, is_quiet=True)
-        answer = client.get("/status")
-        stranger = other_daemon(session, client)
-    except UnavailableError as error:
-        return Finding("daemon", None, error.message, error.hint)
-    except LuadError as error:
-        return _fail("daemon", error.message, error.hint)
-    if stranger is not None:
-        return _fail("daemon", stranger, "luad serve starts this project's own")
-    theirs = answer.get("version")
-    if theirs != __version__:
-        fix = "restart it: systemctl restart luad"
-        return _fail("daemon", f"it is luad {theirs}, this is {__version__}", fix)
-    is_ok = answer.get("status") == "ok"
-    fix = "" if is_ok else "luad status says what is wrong"
-    return Finding("daemon", is_ok, f"{answer.get('status')}, pid {answer.get('pid')}", fix)
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = f"#{uid}"
+    return f"sudo -u {user} {sys.executable} -m luad doctor"

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luad.cli import project
 from luad.cli.checkout import as_advice, is_of_another_user, read_folders
 from luad.cli.claims import load_as_the_daemon
 from luad.cli.commandcheck import command_problems
 from luad.cli.failure import CommandError
+from luad.cli.project import load
+from luad.cli.project import settings as settings_here
+from luad.cli.project import settings_path as find_settings
 from luad.config.channels import apprise_services
 from luad.config.names import file_problems, reserved_handlers
 from luad.config.people import check_users, unknown_users
@@ -26,6 +28,7 @@ from luad.watcher import FileVersion
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from luad.cli.found import Project
     from luad.cli.session import Session
     from luad.config.settings import Settings
     from luad.core.people import Person
@@ -52,20 +55,29 @@ class Examined:
 
 
 def examine(
-    session: Session, paths: Sequence[str], *, with_handlers: bool, strict: bool = False
+    session: Session,
+    paths: Sequence[str],
+    *,
+    with_handlers: bool,
+    strict: bool = False,
+    project: Project | None = None,
 ) -> Examined:
-    """Look at *paths*, or at the whole project; raises `CommandError` (usage) for what is not there."""
-    settings_path, job_paths, people_paths = _sort_out(session, paths)
+    """Look at *paths*, or at the whole *project*; raises `CommandError` (usage) for what is not there."""
+    settings_path, job_paths, people_paths = (
+        (project.path, [], []) if project else _sort_out(session, paths)
+    )
+    if project and settings_path and not os.access(settings_path, os.R_OK):
+        settings_path = None  # the daemon reads it, and this user may not
     problems: list[Problem] = []
     data: dict[str, bytes] = {}
     if settings_path is not None:
         data[str(settings_path)] = _read(settings_path)
         problems += check_settings(SettingsFile(str(settings_path), data[str(settings_path)]))[1]
-    chosen = _settings_for(session, job_paths)
+    chosen = project.settings if project else _settings_for(session, job_paths)
     if settings_path is not None and (found := _settings_trust(settings_path, chosen)):
         problems.append(found)
     files, folder_problems = _job_files(chosen, job_paths, is_project=not paths)
-    loaded = project.load(chosen, files, folder_problems)
+    loaded = load(chosen, files, folder_problems)
     loaded = load_as_the_daemon(session, chosen, files, loaded)
     problems += loaded.problems
     people_files, people_problems = _people_files(chosen, people_paths, is_project=not paths)
@@ -133,7 +145,7 @@ def _people_files(
 def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list[Path], list[Path]]:
     """Tell the settings file, files and folders of jobs, and those of users from each other."""
     if not paths:
-        return project.settings_path(session), [], []
+        return find_settings(session), [], []
     settings_path = None
     job_paths, people_paths = [], []
     people_folders = _settings(session).users
@@ -153,7 +165,7 @@ def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list
 def _settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settings:
     """Return the settings, without luad.yaml when that is broken: its problems are told anyway."""
     try:
-        return project.settings(session, flags)
+        return settings_here(session, flags)
     except SettingsError as error:
         if not error.problems:
             raise

@@ -19,7 +19,8 @@ from luad.cli import templates
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import user_ids
 from luad.cli.failure import CommandError
-from luad.cli.times import machine_zone, parse_duration, parse_when, rfc3339, show_when
+from luad.cli.times import parse_duration, parse_when, rfc3339, show_when
+from luad.clock import machine_zone
 
 if TYPE_CHECKING:
     from luad.cli.session import Session

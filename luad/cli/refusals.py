@@ -2,7 +2,7 @@
 
 For an administrator who has installed a new luad beside the daemon that runs, and looks before the restart.
 
-Room rule: reads; changes nothing, and asks the running daemon only where its state is.
+Room rule: reads; changes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from luad.cli.doctor import Finding
+from luad.cli.finding import Finding
 from luad.cli.words import plural
 from luad.errors import LuadError, Severity
 from luad.store.files import DATABASE
@@ -23,6 +23,7 @@ from luad.wire import SYSTEM_STATE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from luad.cli.found import Project
     from luad.cli.session import Session
     from luad.config.settings import Settings
 
@@ -30,9 +31,10 @@ ROLES: Final = ("viewer", "operator", "admin")
 _TOKEN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-def refusals(session: Session, chosen: Settings) -> Iterator[Finding]:
+def refusals(session: Session, project: Project) -> Iterator[Finding]:
     """Yield what an upgrade of the state would refuse; nothing when the state is of this version."""
-    database = _state_folder(session, chosen) / DATABASE
+    chosen = project.settings
+    database = _state_folder(chosen) / DATABASE
     if not _is_there(database):
         return
     kept = read_kept(database)
@@ -44,7 +46,7 @@ def refusals(session: Session, chosen: Settings) -> Iterator[Finding]:
         return
     if kept.version == HEAD:
         return
-    found = [*_files(session, chosen), *_jobs(kept, chosen), *_tokens(kept)]
+    found = [*_files(session, project), *_jobs(kept, chosen), *_tokens(kept)]
     yield from found
     what = f"{database} is of an older luad (schema {int(kept.version)}, this one has {int(HEAD)})"
     if found:
@@ -55,11 +57,8 @@ def refusals(session: Session, chosen: Settings) -> Iterator[Finding]:
         yield Finding("upgrade", True, f"{what}; nothing is refused of its files, {jobs}, {tokens}")
 
 
-def _state_folder(session: Session, chosen: Settings) -> Path:
-    """Return the state folder of the daemon that runs, else of the settings, else the service's."""
-    with suppress(LuadError):
-        if folder := session.client(timeout=5, is_quiet=True).get("/status").get("state_dir"):
-            return Path(folder)
+def _state_folder(chosen: Settings) -> Path:
+    """Return the state folder of *chosen*; the service's where that one holds no database."""
     system = Path(SYSTEM_STATE)
     if not _is_there(chosen.state_dir / DATABASE) and _is_there(system / DATABASE):
         return system
@@ -77,17 +76,17 @@ def _refused(what: str, why: str, fix: str) -> Finding:
     return Finding("refused", is_ok=False, detail=f"{what}: {why}", fix=fix)
 
 
-def _files(session: Session, chosen: Settings) -> Iterator[Finding]:
+def _files(session: Session, project: Project) -> Iterator[Finding]:
     from luad.cli.checkout import is_of_another_user
     from luad.cli.examine import examine
     from luad.daemon.places import Places
 
     with suppress(LuadError):
-        for problem in examine(session, (), with_handlers=False).problems:
+        for problem in examine(session, (), with_handlers=False, project=project).problems:
             if problem.severity is Severity.ERROR:
                 place = f"{problem.path}:{problem.line}" if problem.line else problem.path
                 yield _refused(place, f"{problem.message} ({problem.code})", problem.help)
-    for what, problem in Places(chosen).found():
+    for what, problem in Places(project.settings).found():
         if not is_of_another_user(problem):
             yield _refused(
                 f"{what} {problem.path}", f"{problem.message} ({problem.code})", problem.help

@@ -1,15 +1,12 @@
 """Times and durations, as people write and read them.
 
-Room rule: pure but for `machine_zone`; the instant "now" and the zone are arguments. A zone of None is
-the machine's own.
+Room rule: pure; the instant "now" and the zone are arguments. A zone of None is the machine's own.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import datetime, time, timedelta, timezone, tzinfo
-from pathlib import Path
 from typing import Final
 
 from luad.cli.failure import CommandError
@@ -17,7 +14,6 @@ from luad.core.model import DAY, HOUR, MINUTE, SECOND, Instant
 from luad.wire import example_date, format_instant, parse_duration_ms
 
 UTC: Final = timezone.utc  # noqa: UP017 - one name for it in this room
-LOCALTIME: Final = Path("/etc/localtime")
 CLOCK_TIME: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
@@ -32,23 +28,6 @@ def to_instant(moment: datetime, zone: tzinfo | None) -> Instant:
     if moment.tzinfo is None and zone is not None:
         moment = moment.replace(tzinfo=zone)
     return int(moment.timestamp() * 1000 + 0.5)
-
-
-def machine_zone() -> str | None:
-    """Return the name of the machine's own zone, None when it has no name that others would know."""
-    name = os.environ.get("TZ", "").removeprefix(":")
-    if not name:
-        try:
-            name = str(LOCALTIME.readlink()).rpartition("zoneinfo/")[2]
-        except OSError:  # no link: a copy, which does not say of what
-            return None
-    from luad.core.zones import ZoneError, load_zone
-
-    try:
-        load_zone(name)
-    except ZoneError:
-        return None
-    return name
 
 
 def parse_rfc3339(text: str | None) -> Instant | None:

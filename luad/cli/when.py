@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.cli.failure import CommandError
-from luad.cli.times import machine_zone, parse_duration, parse_when, rfc3339
+from luad.cli.times import parse_duration, parse_when, rfc3339
+from luad.clock import machine_zone
 from luad.core.phrase import PhraseError, read_delay, read_phrase
 from luad.errors import NotFoundError
 from luad.wire import parse_duration_ms

@@ -8,19 +8,23 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from luad import __version__
-from luad.clock import monotonic_us
+from luad.clock import machine_zone, monotonic_us
+from luad.config.settings import working_directory
 from luad.core.events import Ticked
 from luad.core.model import JobStatus
 from luad.core.names import is_over_for_a_day
 from luad.daemon.orphans import Orphans, describe_orphans
+from luad.daemon.places import settings_files
 from luad.runner.sites import site_marks
 from luad.store.files import LOCK
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
+    from luad.config.settings import Settings
     from luad.daemon.app import Daemon
 
 _BEAT_S: Final = 10.0
@@ -129,7 +133,21 @@ def introduction(daemon: Daemon) -> dict[str, Any]:
         "handlers_path": str(settings.handlers_path.absolute()),
         "state_dir": str(settings.state_dir.absolute()),
         "socket": str(settings.socket),
+        "timezone": settings.timezone,
+        "machine_timezone": machine_zone(),
         "took_ms": daemon.clock.now().elapsed - daemon.started_at.elapsed,
+    }
+
+
+def _places(settings: Settings) -> dict[str, Any]:
+    """Return the user of the daemon, and the files and folders that it reads beside the job files."""
+    files = settings_files(settings)
+    return {
+        "uid": os.geteuid(),
+        "settings_file": str(Path(files[0]).absolute()) if files else None,
+        "users_dirs": [str(folder.absolute()) for folder in settings.users],
+        "handlers_path": str(settings.handlers_path.absolute()),
+        "working_directory": str(working_directory(settings)),
     }
 
 
@@ -148,6 +166,9 @@ def describe(daemon: Daemon) -> dict[str, Any]:
         "listen": daemon.api.tcp_address,
         "state_dir": str(daemon.settings.state_dir.absolute()),
         "jobs_dirs": [str(folder.absolute()) for folder in daemon.settings.jobs],
+        **_places(daemon.settings),
+        "timezone": daemon.settings.timezone,
+        "machine_timezone": machine_zone(),
         "runs": {
             "running": runs.slots.taken_count,
             "queued": len(runs.all()) - runs.slots.taken_count,
