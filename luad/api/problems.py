@@ -5,12 +5,12 @@ Room rule: every answer of 400 and above is made here, so that no error ever loo
 
 from __future__ import annotations
 
-import difflib
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
+from luad import near
 from luad.api.encoding import encode
 from luad.errors import (
     ConflictError,
@@ -140,7 +140,7 @@ def echo(text: str) -> str:
 
 def close_to(word: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
     """Return the *known* words that *word* may have been meant to be, the likeliest first."""
-    return tuple(difflib.get_close_matches(word[:_MAX_ECHO], known, count, cutoff=0.6))
+    return near.close_to(word, known, count)
 
 
 def comparable(name: str, known: Collection[str]) -> Sequence[str]:

@@ -6,7 +6,6 @@ API never touches the engine: it hands a request over, and waits for the answer.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -20,6 +19,7 @@ from luad.config.allowed import (
 )
 from luad.config.reserved import reserved_file
 from luad.core.model import JobStatus
+from luad.near import close_to
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -153,7 +153,7 @@ class DynamicRules:
         modules = own_modules(self.handlers_path) if OWN_HANDLERS in self.handlers else []
         if not colon or top in {"luad", *modules}:
             return ()
-        near = difflib.get_close_matches(top[:64], modules, n=1)
+        near = close_to(top, modules)
         return tuple(f"{each}{dot}{rest}:{function}" for each in near)
 
 

@@ -64,7 +64,7 @@ COMMANDS = {
     "systemd": Entry("systemd", "systemd", "The systemd unit and what belongs to it", MORE),
     "completion": Entry("completion", "completion", "A completion script for the shell", MORE),
     "doctor": Entry("doctor", "doctor", "Find out what is wrong with this machine's luad", MORE),
-    "version": Entry("more", "version", "The version of luad and of what it stands on", MORE),
+    "version": Entry("more", "version", "The versions of luad, Python and the libraries", MORE),
     "help": Entry("more", "help_", "Longer texts: luad help TOPIC", MORE),
 }
 ALIASES = {"ls": "list", "deactivate": "pause", "activate": "resume"}
@@ -169,8 +169,8 @@ def _from_click(error: click.ClickException) -> CommandError:
     message = getattr(error, "message", "") or error.format_message()
     hint = ""
     context = getattr(error, "ctx", None)
-    if near := getattr(error, "possibilities", None):
-        hint = f"did you mean `{near[0]}`?"
+    if near := _near_option(error):
+        hint = f"did you mean `{near}`?"
     elif context is not None:
         hint = f"{context.command_path} --help"
     if isinstance(error, click.BadParameter):
@@ -180,6 +180,15 @@ def _from_click(error: click.ClickException) -> CommandError:
     return CommandError(
         text, code="usage" if error.exit_code == ExitCode.USAGE else "error", hint=hint
     )
+
+
+def _near_option(error: click.ClickException) -> str:
+    """Return the option that was probably meant; click also offers some that only share the dashes."""
+    from luad.near import is_slip
+
+    given = str(getattr(error, "option_name", "")).lstrip("-")
+    near = getattr(error, "possibilities", None) or ()
+    return next((each for each in near if is_slip(given, each.lstrip("-"))), "")
 
 
 def _own_fault(error: Exception, session: Session) -> CommandError:

@@ -13,6 +13,7 @@ from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import job_names, run_ids
 from luad.cli.failure import CommandError, ExitCode
 from luad.cli.times import parse_duration, parse_when, rfc3339
+from luad.cli.together import Needs
 from luad.cli.words import plural
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def run(
     return _start_all(session, chosen, start, is_waiting=wait, is_following=follow, limit=limit)
 
 
-@click.command("retry", cls=Command)
+@click.command("retry", cls=Command, rules=[Needs("--since", ("--failed",))])
 @click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=run_ids)
 @click.option("--failed", is_flag=True, help="Every failed run since --since; asks first")
 @click.option("--since", metavar="WHEN", default="1h", help="With --failed; default: 1h back")

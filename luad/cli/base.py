@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from luad.cli.failure import CommandError, close_to
+from luad.cli.failure import CommandError
 from luad.cli.session import Session
+from luad.cli.together import ALWAYS
+from luad.near import close_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from luad.cli.together import Rule
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -60,9 +64,13 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command that takes the global options after its name as well."""
+    """A command that takes the global options after its name as well.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    *rules*: options that do nothing together, which are refused.
+    """
+
+    def __init__(self, *args: Any, rules: Sequence[Rule] = (), **kwargs: Any) -> None:
+        self.rules = rules
         kwargs.setdefault("epilog", "Global options: luad --help")
         kwargs["context_settings"] = {**CONTEXT, **kwargs.get("context_settings", {})}
         super().__init__(*args, **kwargs)
@@ -70,6 +78,12 @@ class Command(click.Command):
         self.params += [
             param for param in global_options(hidden=True) if not taken.intersection(param.opts)
         ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, unless its options do nothing together."""
+        for rule in (*ALWAYS, *self.rules):
+            rule.check(ctx)
+        return super().invoke(ctx)
 
 
 class Group(click.Group):

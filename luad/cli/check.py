@@ -13,6 +13,7 @@ import click
 
 from luad.cli.base import Command, pass_session, words
 from luad.cli.failure import CommandError, ExitCode
+from luad.cli.together import Apart
 from luad.cli.words import plural
 from luad.errors import Severity
 
@@ -27,7 +28,11 @@ FORMATS: Final = ["full", "concise", "json", "github", "sarif"]
 HEADLINE: Final = re.compile(r"^LU\d+", re.MULTILINE)
 
 
-@click.command("check", cls=Command)
+@click.command(
+    "check",
+    cls=Command,
+    rules=[Apart("--fix", "--diff"), Apart("--diff", "--format"), Apart("--diff", "--json")],
+)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--format", "style", type=click.Choice(FORMATS), help="How to say it; default: full")
 @click.option("--fix", is_flag=True, help="Mend what can be mended safely")
@@ -56,6 +61,9 @@ def check(
     PATH is a file or a folder; default: jobs.d, users.d and luad.yaml. Exit 1 if anything is wrong.
     """
     from luad.cli import examine
+
+    if session.json and style not in {None, "json"}:
+        raise click.UsageError(f"--format {style} and --json exclude each other")
 
     def once() -> int:
         examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)

@@ -14,6 +14,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.complete import job_names, user_ids
 from luad.cli.failure import CommandError
 from luad.cli.times import parse_duration, parse_rfc3339
+from luad.cli.together import Apart, Needs
 from luad.cli.when import schedule_of
 from luad.errors import NotFoundError
 
@@ -32,7 +33,15 @@ RETRY: Final = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 
 """Of reminders: what could not be told at once is told a little later."""
 
 
-@click.command("create", cls=Command)
+@click.command(
+    "create",
+    cls=Command,
+    rules=[
+        Needs("--backoff", ("--max-attempts",)),
+        Apart("--keep", "--every"),
+        Apart("--keep", "--cron"),
+    ],
+)
 @click.argument("name", required=False)
 @click.option("--handler", metavar="MOD:FN", help="The function that its runs call")
 @click.option("--in", "wait", metavar="DUR", help="Once, so much later")

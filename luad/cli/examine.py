@@ -229,7 +229,7 @@ def _read(path: Path, limit: int = 1 << 20) -> bytes:
             return stream.read(limit)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise CommandError(f"cannot read {path}: {reason}") from error
+        raise CommandError(f"cannot read {path}: {reason}", code="usage") from error
 
 
 # --- mending -----------------------------------------------------------------------------------

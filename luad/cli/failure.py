@@ -60,6 +60,15 @@ EXIT_CODES: Final = {
     "draining": ExitCode.UNAVAILABLE,
     "store_unavailable": ExitCode.UNAVAILABLE,
     "interrupted": ExitCode.INTERRUPTED,
+    "schedule": ExitCode.USAGE,
+    "settings": ExitCode.USAGE,
+    "bad_request": ExitCode.USAGE,
+    "too_large": ExitCode.USAGE,
+    "header_too_large": ExitCode.USAGE,
+    "unsupported_media_type": ExitCode.USAGE,
+    "host_not_allowed": ExitCode.FORBIDDEN,
+    "rate_limited": ExitCode.UNAVAILABLE,
+    "overloaded": ExitCode.UNAVAILABLE,
 }
 
 STATUSES: Final[dict[int, int]] = {
@@ -138,8 +147,7 @@ def as_text(error: LuadError) -> list[str]:
 def as_problem(error: LuadError) -> dict[str, Any]:
     """Return the RFC 9457 object that programs read."""
     code = error.code
-    fallback = 422 if code in {"schedule", "settings"} else 500
-    status = STATUSES.get(exit_code_of(error), fallback)
+    status = 422 if code in {"schedule", "settings"} else STATUSES.get(exit_code_of(error), 500)
     problem: dict[str, Any] = {
         "type": f"/problems/{code.replace('_', '-')}",
         "title": code.replace("_", " ").capitalize(),
@@ -161,10 +169,3 @@ def _did_you_mean(suggestions: Sequence[str]) -> str:
     if not suggestions:
         return ""
     return "did you mean " + " or ".join(f"`{name}`" for name in suggestions) + "?"
-
-
-def close_to(word: str, known: Sequence[str], limit: int = 1) -> tuple[str, ...]:
-    """Return up to *limit* of the *known* words that *word* may be a slip of, the nearest first."""
-    from difflib import get_close_matches
-
-    return tuple(get_close_matches(word, known, n=limit, cutoff=0.6))

@@ -15,6 +15,7 @@ from luad.cli.complete import job_names, user_ids
 from luad.cli.failure import ExitCode
 from luad.cli.output import Cell, Table
 from luad.cli.times import parse_rfc3339, parse_when, rfc3339, show_took
+from luad.cli.together import Apart
 from luad.cli.words import BAD, STATES, error_words, short_when, state_cell
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ COLUMNS: Final = (
 TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup", "resume"]
 
 
-@click.command("history", cls=Command)
+@click.command("history", cls=Command, rules=[Apart("--csv", "--json"), Apart("--all", "-n")])
 @click.argument("name", required=False, shell_complete=job_names)
 @click.option("--status", "states", multiple=True, help=f"Only these: {' '.join(STATES)}")
 @click.option("--failed", is_flag=True, help="Only failed, timed out and lost runs")
@@ -83,8 +84,6 @@ def history(
     """Runs, newest first, of all jobs or of one."""
     from luad.client import named
 
-    if is_csv and session.json:
-        raise click.UsageError("--csv and --json exclude each other")
     query = {
         "job": None if name is None else named(name),
         "status": _states(words(states), failed=failed) or None,

@@ -14,6 +14,7 @@ from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import user_ids
 from luad.cli.output import Cell, Table
 from luad.cli.times import parse_rfc3339, zone_name
+from luad.cli.together import Apart
 from luad.cli.words import (
     GLYPHS,
     condition,
@@ -40,7 +41,15 @@ FAR: Final = 1 << 62
 """Sorts after every instant."""
 
 
-@click.command("list", cls=Command)
+@click.command(
+    "list",
+    cls=Command,
+    rules=[
+        Apart("--offline", "--url"),
+        Apart("--offline", "--socket"),
+        Apart("--offline", "--all"),
+    ],
+)
 @click.option("-a", "--all", "is_all", is_flag=True, help="Dynamic jobs too")
 @click.option("-t", "--tag", "tags", multiple=True, help="Only jobs with this tag")
 @click.option(

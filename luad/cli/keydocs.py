@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from luad.cli.failure import CommandError, close_to
+from luad.cli.failure import CommandError
+from luad.near import close_to
 from luad.wire import example_date
 
 Schema = Mapping[str, Any]

@@ -16,6 +16,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.complete import jobs_and_runs
 from luad.cli.output import clean
 from luad.cli.times import parse_rfc3339, parse_when, rfc3339, to_datetime
+from luad.cli.together import Apart
 from luad.client import StreamBrokenError
 from luad.errors import UnavailableError
 
@@ -32,7 +33,11 @@ FIRST_WAIT_SECONDS: Final = 0.25
 LAST_WAIT_SECONDS: Final = 5.0
 
 
-@click.command("logs", cls=Command)
+@click.command(
+    "logs",
+    cls=Command,
+    rules=[Apart("--failed", "--follow"), Apart("--raw", "--json"), Apart("--no-prefix", "--json")],
+)
 @click.argument("what", metavar="[NAME|RUN]", required=False, shell_complete=jobs_and_runs)
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines arrive, until Ctrl-C")
 @click.option("-n", "count", type=click.IntRange(0), default=100, help="How many lines (100)")
@@ -62,6 +67,8 @@ def logs(
     """
     client = session.client()
     path, query = _address(what)
+    if failed and path != ALL_LOGS:
+        raise click.UsageError("--failed chooses among the runs of a job, and this is a run")
     query["level"] = level
     if since is not None:
         query["since"] = rfc3339(parse_when(since, session.zone, session.now, direction=-1))

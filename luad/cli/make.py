@@ -20,6 +20,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.complete import user_ids
 from luad.cli.failure import CommandError
 from luad.cli.times import parse_duration, parse_when, rfc3339, show_when
+from luad.cli.together import Apart
 from luad.clock import machine_zone
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
-@click.command("init", cls=Command)
+@click.command("init", cls=Command, rules=[Apart("--minimal", "--no-example")])
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @click.option("--minimal", is_flag=True, help="Only luad.yaml and the empty folders")
 @click.option("--no-example", is_flag=True, help="Without the job hello")
@@ -92,7 +93,9 @@ def _unit(folder: Path) -> str:
     return templates.UNIT.format(name=root.name.replace("%", "%%"), folder=plain, python=luad)
 
 
-@click.command("new", cls=Command)
+@click.command(
+    "new", cls=Command, rules=[Apart("--stdout", "--json"), Apart("--timezone", "--every")]
+)
 @click.argument("name")
 @click.option("--cron", metavar="EXPR", help="Due by a cron line")
 @click.option("--every", metavar="DUR", help="Due again and again")

@@ -14,8 +14,9 @@ import click
 
 from luad import __version__
 from luad.cli.base import Command, pass_session
-from luad.cli.failure import CommandError, close_to
+from luad.cli.failure import CommandError
 from luad.cli.session import Session
+from luad.near import close_to
 
 if TYPE_CHECKING:
     from luad.cli.output import Output
@@ -40,31 +41,30 @@ DEPENDENCIES: Final = (
 @click.command("version", cls=Command)
 @pass_session
 def version(session: Session) -> None:
-    """The version of luad and of what it stands on."""
+    """The versions of luad, of Python and of the libraries that luad needs; with -q luad's alone."""
     found = {
         "luad": __version__,
         "python": platform.python_version(),
         "executable": sys.executable,
         "platform": platform.platform(),
     }
-    if session.json or session.verbose:
-        from importlib.metadata import PackageNotFoundError
-        from importlib.metadata import version as installed
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
 
-        libraries = {}
-        for name in DEPENDENCIES:
-            try:
-                libraries[name] = installed(name)
-            except PackageNotFoundError:  # copied rather than installed
-                libraries[name] = "not installed"
-        if session.json:
-            session.out.json({**found, "libraries": libraries})
-            return
-        found |= libraries
+    libraries = {}
+    for name in DEPENDENCIES:
+        try:
+            libraries[name] = installed(name)
+        except PackageNotFoundError:  # copied rather than installed
+            libraries[name] = "not installed"
+    if session.json:
+        session.out.json({**found, "libraries": libraries})
+        return
     session.out.line(f"luad {__version__}")
-    if session.verbose:
-        for name, text in list(found.items())[1:]:
-            session.out.line(f"  {name:<12}  {text}")
+    if not session.quiet:
+        del found["luad"]
+        for name, text in (found | libraries).items():
+            session.out.line(f"  {name:<17}  {text}")
 
 
 def _show_code(out: Output, code: str) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from luad.api.service import JobStateView
 from luad.api.views import job_view
-from luad.cli.failure import close_to
 from luad.cli.project import load, settings, snapshot
 from luad.cli.words import plural
 from luad.core.model import Instant, Interval, Job, JobStatus, Once, Wanted
 from luad.core.schedule import fire_at, next_occurrence
 from luad.errors import NotFoundError, Severity
+from luad.near import close_to
 from luad.wire import format_instant
 
 if TYPE_CHECKING:

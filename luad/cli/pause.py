@@ -13,13 +13,14 @@ from luad.cli.act import names_or_tags
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import job_names
 from luad.cli.times import parse_rfc3339, parse_when, rfc3339, show_when
+from luad.cli.together import Apart
 from luad.cli.words import next_words, pause_words, plural
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
 
 
-@click.command("pause", cls=Command)
+@click.command("pause", cls=Command, rules=[Apart("--all", "names"), Apart("--all", "--tag")])
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=job_names)
 @click.option("--reason", default="", metavar="TEXT", help="Shown wherever the job is")
 @click.option("--until", metavar="WHEN", help="A time, or a duration from now")
@@ -58,7 +59,7 @@ def _end(session: Session, until: str) -> int:
     return parse_rfc3339(read_by_daemon(session.client(), until, zone, None)) or 0
 
 
-@click.command("resume", cls=Command)
+@click.command("resume", cls=Command, rules=[Apart("--all", "names"), Apart("--all", "--tag")])
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=job_names)
 @click.option(
     "--catch-up", type=click.Choice(["none", "one", "all"]), default="none",

@@ -16,6 +16,7 @@ from luad.cli.dynamic import checked_key
 from luad.cli.failure import CommandError, ExitCode
 from luad.cli.output import Cell, Table, clean
 from luad.cli.times import parse_rfc3339, show_took, show_when
+from luad.cli.together import Of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,27 @@ channels:
 """
 
 
-@click.command("users", cls=Command)
+@click.command(
+    "users",
+    cls=Command,
+    rules=[
+        Of("--name", ("add",)),
+        Of("--email", ("add",)),
+        Of("--phone", ("add",)),
+        Of("--dynamic", ("add",)),
+        Of("-n", ("inbox",)),
+        Of(
+            "user",
+            (
+                "show",
+                "add",
+                "remove",
+                "test",
+                "inbox",
+            ),
+        ),
+    ],
+)
 @click.argument("action", type=click.Choice(ACTIONS), default="list")
 @click.argument("user", required=False, shell_complete=user_ids)
 @click.option("--name", default="", metavar="TEXT", help="With add: how people call them")

@@ -14,11 +14,12 @@ import click
 from luad.cli.base import Command, pass_session
 from luad.cli.failure import CommandError
 from luad.cli.session import Session
+from luad.cli.together import Apart
 
 NAMES: Final[tuple[Literal["job", "luad", "users"], ...]] = ("job", "luad", "users")
 
 
-@click.command("schema", cls=Command)
+@click.command("schema", cls=Command, rules=[Apart("--write", "key")])
 @click.argument("name", type=click.Choice(NAMES), default="job")
 @click.argument("key", required=False)
 @click.option(

@@ -16,6 +16,7 @@ from luad.cli.complete import jobs_and_runs
 from luad.cli.failure import CommandError
 from luad.cli.output import clean
 from luad.cli.times import parse_rfc3339, show_left, show_took, show_when
+from luad.cli.together import Apart
 from luad.cli.words import (
     GLYPHS,
     RUN_GLYPHS,
@@ -42,7 +43,11 @@ FRAME: Final = re.compile(r'  File "(?P<path>[^"]*)", line \d+')
 FOREIGN: Final = re.compile(r"/site-packages/|/luad/|/lib/python3\.\d+/|^<")
 
 
-@click.command("show", cls=Command)
+@click.command(
+    "show",
+    cls=Command,
+    rules=[Apart("--yaml", "--json"), Apart("--yaml", "--log"), Apart("--yaml", "--traceback")],
+)
 @click.argument("what", metavar="NAME|RUN", shell_complete=jobs_and_runs)
 @click.option("--log", is_flag=True, help="Of a run: its log, the last lines")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Of a job: as a job file")
@@ -64,12 +69,15 @@ def show(session: Session, *, what: str, log: bool, as_yaml: bool, traceback: st
             if what.startswith("@"):
                 raise
         else:
+            if as_yaml:
+                raise CommandError("--yaml is for jobs, and this is a run", code="usage")
             _show_run(session, client, found, log=log, traceback=traceback)
             return
     job = source.job(client, what)
+    if log:
+        hint = f"luad logs {what}"
+        raise CommandError("--log is for runs, and this is a job", code="usage", hint=hint)
     if as_yaml:
-        if session.json:
-            raise CommandError("--yaml and --json exclude each other", code="usage")
         print(job_file(job), end="")
         env = job["definition"].get("env", {})
         if hidden := [name for name, value in env.items() if is_masked(value)]:

@@ -16,12 +16,14 @@ import click
 from luad.cli.act import metadata_from
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import job_names
-from luad.cli.failure import CommandError, Ended, ExitCode, close_to
+from luad.cli.failure import CommandError, Ended, ExitCode
 from luad.cli.output import clean
 from luad.cli.show import user_frames
 from luad.cli.times import parse_when, show_took, to_datetime
+from luad.cli.together import Apart
 from luad.core.model import Interval, Job
 from luad.errors import NotFoundError
+from luad.near import close_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +43,7 @@ CODES: Final = {
 }
 
 
-@click.command("test", cls=Command)
+@click.command("test", cls=Command, rules=[Apart("--pdb", "--json")])
 @click.argument("what", metavar="NAME|MOD:FN|FILE", shell_complete=job_names)
 @click.option(
     "-m", "--metadata", multiple=True, metavar="K=V", help="Over the job's; V may be JSON"
@@ -371,10 +373,6 @@ def _stop_at(session: Session, problems: Sequence[Problem]) -> None:
 def _from_file(name: str | None) -> dict[str, Any]:
     if name is None:
         return {}
-    try:
-        found = json.loads(Path(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CommandError(f"cannot read metadata from {name}: {error}", code="usage") from error
-    if not isinstance(found, dict):
-        raise CommandError(f"{name} holds no JSON object", code="usage")
-    return found
+    from luad.cli.batch import one_object
+
+    return one_object(name)

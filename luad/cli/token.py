@@ -14,6 +14,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.failure import CommandError
 from luad.cli.output import Cell, Table, clean
 from luad.cli.times import parse_duration, parse_rfc3339, show_left, show_when
+from luad.cli.together import Of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,20 @@ _OF: Final = {
 """The actions that each option belongs to."""
 
 
-@click.command("token", cls=Command)
+@click.command(
+    "token",
+    cls=Command,
+    rules=[
+        Of(
+            "name",
+            (
+                "create",
+                "rotate",
+                "revoke",
+            ),
+        )
+    ],
+)
 @click.argument("action", type=click.Choice(ACTIONS), default="list")
 @click.argument("name", required=False)
 @click.option(
@@ -119,12 +133,13 @@ def _list(session: Session) -> None:
 
 def _revoke(session: Session, name: str, has_made: bool | None) -> None:
     client = session.client()
+    path = _path(name)
     session.confirm(f"Revoke the token {name}?")
     if has_made is None and not session.yes:  # the terminal is there: it has just answered
         made = _made_by(name, client.get("/tokens")["tokens"])
         listed = ", ".join(map(clean, made))
         has_made = bool(made) and _is_wanted(f"{name} has made {listed}. Revoke these as well?")
-    answer = client.request("DELETE", _path(name), {"made": True} if has_made else None)
+    answer = client.request("DELETE", path, {"made": True} if has_made else None)
     if session.json:
         session.out.json(answer)
     else:

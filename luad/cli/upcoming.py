@@ -14,7 +14,6 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import job_names
-from luad.cli.failure import CommandError
 from luad.cli.output import Cell, Table
 from luad.cli.times import (
     parse_rfc3339,
@@ -24,6 +23,7 @@ from luad.cli.times import (
     show_when,
     to_datetime,
 )
+from luad.cli.together import Apart
 from luad.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -34,7 +34,16 @@ if TYPE_CHECKING:
     from luad.client import Client
 
 
-@click.command("next", cls=Command)
+@click.command(
+    "next",
+    cls=Command,
+    rules=[
+        Apart("--per-job", "--group-by"),
+        Apart("--group-by", "--json"),
+        Apart("--offline", "--url"),
+        Apart("--offline", "--socket"),
+    ],
+)
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=job_names)
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=10, help="How many (10)")
 @click.option("--from", "since", metavar="TIME", help="Start here; default: now")
@@ -62,8 +71,6 @@ def next_(
     """
     start = session.now if since is None else parse_when(since, session.zone, session.now)
     end = None if until is None else parse_when(until, session.zone, session.now)
-    if per_job and group_by:
-        raise CommandError("--per-job and --group-by exclude each other", code="usage")
     query = {"start": start, "end": end, "count": count, "is_all": is_all, "per_job": per_job}
     rows = _fetch(session, names, offline=offline, **query)
     _mark_clock_changes(rows, session.zone)

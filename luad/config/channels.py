@@ -7,7 +7,6 @@ Room rule: pure; resolves no reference, and asks nobody whether an address is th
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,6 +20,7 @@ from luad.config.check import Mistake
 from luad.config.marks import Path
 from luad.core.model import SECOND
 from luad.core.people import Channel, ChannelKind
+from luad.near import close_to
 from luad.wire import parse_duration_ms
 
 _MAX_TIMEOUT_MS: Final = 60 * SECOND
@@ -235,7 +235,7 @@ def _service_fault(url: str, services: Ask) -> Fault | None:
     if known is None:
         return None
     if scheme not in known.schemes:
-        near = difflib.get_close_matches(scheme[:40], known.schemes, n=1)
+        near = close_to(scheme, known.schemes)
         help_text = f"did you mean `{near[0]}://`?" if near else "apprise -l lists what it knows"
         return "LU603", f"Apprise knows no service `{scheme[:40]}`", help_text
     if not _REFERENCE.search(url) and not known.accepts(url):
@@ -290,7 +290,7 @@ def no_channel(item: Any, path: Path) -> Mistake:
     if not isinstance(item, dict) and word in kinds:
         help_text = f'write  {{type: {word}, url: "${{SOME_VARIABLE}}"}}'
         return Mistake(place, "LU601", f"a channel `{word}` needs an address", help_text)
-    near = difflib.get_close_matches(word.lower()[:40], kinds, n=1)
+    near = close_to(word.lower(), kinds)
     help_text = (
         f"did you mean `{near[0]}`?"
         if near

@@ -5,7 +5,6 @@ Room rule: bytes or values in, values out; opens no file, resolves no reference,
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -25,6 +24,7 @@ from luad.core.model import JSON, Instant, Origin, Wanted
 from luad.core.people import Channel, Person
 from luad.core.zones import ZoneError, load_zone
 from luad.errors import Problem, Severity
+from luad.near import close_to
 
 _MAX_USERS: Final = 100_000
 _DEFAULT_CHANNELS: Final = ("inbox",)
@@ -253,7 +253,7 @@ def unknown_users(wanted: Mapping[str, Wanted], people: Mapping[str, Person]) ->
 def _unknown_user(
     what: str, user: str, pointer: str, origin: Origin, people: Mapping[str, Person], job: str
 ) -> Problem:
-    near = difflib.get_close_matches(user, people, n=1)
+    near = close_to(user, people)
     return Problem(
         origin.path,
         origin.line,

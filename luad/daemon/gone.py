@@ -7,13 +7,13 @@ last. There may be very many jobs, so the loop breathes meanwhile, and the disk 
 from __future__ import annotations
 
 import asyncio
-import difflib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from luad.daemon.recovery import PLACE
 from luad.daemon.reload import log_fields
 from luad.errors import Problem, Severity
+from luad.near import close_to
 from luad.runner.presence import missing_module
 
 if TYPE_CHECKING:
@@ -131,6 +131,6 @@ def _no_module(handler: str, module: str, jobs: _Jobs) -> Problem:
 def _no_user(user: str, jobs: _Jobs, known: Collection[str]) -> Problem:
     verb = "waits" if jobs.count == 1 else "wait"
     message = f"{jobs} {verb} for the user `{user}`, and there is no such user"
-    near = difflib.get_close_matches(user, known, n=1)
+    near = close_to(user, known)
     hint = f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml"
     return jobs.problem("LU404", message, f"{hint}; or  luad delete {jobs.name}")

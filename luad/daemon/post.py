@@ -7,8 +7,7 @@ exception; only a message to nobody, or by a channel that there is not, is refus
 from __future__ import annotations
 
 import asyncio
-import difflib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
@@ -17,6 +16,7 @@ from luad.config.messages import plain_text
 from luad.core.events import Log
 from luad.core.people import Channel, ChannelKind, Delivery, DeliveryState, Message, Person
 from luad.errors import NotFoundError, StoreUnavailableError
+from luad.near import close_to
 
 if TYPE_CHECKING:
     from luad.api.service import People
@@ -89,7 +89,7 @@ class PostOffice:
         """Store *messages*, try every channel of theirs once, and return what became of each."""
         person = self._people.get(messages[0].user)
         if person is None:
-            near = _close_to(messages[0].user, [each.id for each in self._people.all()])
+            near = close_to(messages[0].user, [each.id for each in self._people.all()])
             hint = f"did you mean `{near[0]}`?" if near else "luad users lists them"
             raise NotFoundError(f"no user `{messages[0].user}`", hint=hint, suggestions=near)
         channels = {message.id: _channels(person, message) for message in messages}
@@ -222,13 +222,9 @@ def _channels(person: Person, message: Message) -> list[Channel]:
             raise NotFoundError(
                 f"{person.id} has no channel `{name}`",
                 hint="there are " + ", ".join(known),
-                suggestions=_close_to(name, known),
+                suggestions=close_to(name, known, 3),
             )
     return [known[name] for name in dict.fromkeys(message.channels)]
-
-
-def _close_to(word: str, known: Iterable[str]) -> tuple[str, ...]:
-    return tuple(difflib.get_close_matches(word[:128], list(known)))
 
 
 def _line(message: Message) -> Log:

@@ -25,6 +25,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.config.reserved import is_reserved, reserved_file
+from luad.near import close_to
 from luad.runner.calling import is_generator
 from luad.runner.finders import HandlersFinder, HandlersFirst, is_below
 from luad.sdk.params import ATTRIBUTE
@@ -193,15 +194,13 @@ def _function_of(module: Any, name: str, function: str) -> Callable[..., Any]:
 
 def _nearest(module: Any, function: str) -> dict[str, str]:
     """The function of *module* that was probably meant, as *hint* and *place*."""
-    import difflib  # noqa: PLC0415 - only once something is wrong
-
     functions = {
         key: value
         for key, value in vars(module).items()
         if inspect.isroutine(value) and (not key.startswith("_") or function.startswith("_"))
     }
     own = [key for key, value in functions.items() if value.__module__ == module.__name__]
-    near = difflib.get_close_matches(function, own or functions, n=1)
+    near = close_to(function, own or functions)
     if near:
         return {"hint": f"did you mean `{near[0]}`?", "place": place_of(functions[near[0]])}
     if own:
@@ -215,9 +214,7 @@ def _load_entry_point(name: str) -> Callable[..., Any]:
 
     known = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in known:
-        import difflib  # noqa: PLC0415 - only once something is wrong
-
-        near = difflib.get_close_matches(name, known, n=1)
+        near = close_to(name, known)
         hint = f"did you mean `{near[0]}`?" if near else "write package.module:function"
         raise HandlerError(
             Fault.NO_MODULE,

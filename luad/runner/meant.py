@@ -6,9 +6,10 @@ Module rule: looks at the files of the handlers folders; imports none of them.
 from __future__ import annotations
 
 import ast
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from luad.near import close_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ def _near(module: str, known: Mapping[str, Path]) -> str:
     # `handlers.reports` and `reports.py` are easily taken for one another.
     last = module.rpartition(".")[2]
     same_end = [name for name in others if name.rpartition(".")[2] == last]
-    return (same_end or difflib.get_close_matches(module, others, n=1) or [""])[0]
+    return (same_end or close_to(module, others) or [""])[0]
 
 
 def _with_colon(name: str, known: Mapping[str, Path]) -> str:
@@ -49,7 +50,7 @@ def _with_colon(name: str, known: Mapping[str, Path]) -> str:
         )
     module, dot, function = name.rpartition(".")
     if dot and module in known:
-        near = difflib.get_close_matches(function, _functions_of(known[module]), n=1)
+        near = close_to(function, _functions_of(known[module]))
         return f"write  handler: {module}:{near[0] if near else function}"
     if dot and (near_module := _near(module, known)):
         return f"did you mean `{near_module}:{function}`?"

@@ -51,7 +51,7 @@ def test_what_it_accepts(luad: Any, args: list[str], expected: list[str]) -> Non
 
 def test_a_mistake_is_underlined(luad: Any) -> None:
     result = luad("explain", "0 25 * * *")
-    assert result.code == 1
+    assert result.code == 2
     assert result.out == ""
     lines = result.err.splitlines()
     assert lines[0].startswith("error[schedule]: hour 25 is out of range 0–23")

@@ -180,10 +180,15 @@ def test_a_reader_that_leaves_is_no_trouble() -> None:
 
 
 def test_version_in_words_and_as_json(luad: Any) -> None:
-    assert luad("--version").out == luad("version").out
+    assert luad("--version").out == luad("version", "-q").out == f"{luad('version').lines[0]}\n"
     found = luad("version", "--json").json
     assert found["luad"] in luad("version").out
     assert found["libraries"]["click"] != "not installed"
+    shown = dict(line.split(maxsplit=1) for line in luad("version").lines)
+    assert found == {
+        **{key: shown.pop(key) for key in ("luad", "python", "executable", "platform")},
+        "libraries": shown,
+    }
 
 
 def test_help_has_topics_and_knows_commands(luad: Any) -> None:

@@ -1,0 +1,60 @@
+"""The known words that a misspelt one may stand for.
+
+Room rule: pure. A suggestion that is not close sends the reader the wrong way, so there is none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LONGEST: Final = 80
+"""Characters of a word that are compared."""
+
+_LIKENESS: Final = 0.6
+_CANDIDATES: Final = 8
+_LETTERS_PER_SLIP: Final = 4
+_SHORTEST_BEGINNING: Final = 3
+
+
+def close_to(word: str, known: Iterable[str], limit: int = 1) -> tuple[str, ...]:
+    """Return up to *limit* of the *known* words that *word* may be a slip of, the nearest first."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only once something is wrong
+
+    word = word[:_LONGEST]
+    found = get_close_matches(word, list(known), n=max(limit, _CANDIDATES), cutoff=_LIKENESS)
+    return tuple(each for each in found if is_slip(word, each))[:limit]
+
+
+def is_slip(word: str, known: str) -> bool:
+    """Say whether *word* is *known* with few wrong letters, or a part of it."""
+    one, other = _plain(word), _plain(known)
+    short, long = sorted((one, other), key=len)
+    if len(short) >= _SHORTEST_BEGINNING and len(short) * 2 >= len(long) and _contains(long, short):
+        return True
+    return _distance(one, other) <= max(1, len(long) // _LETTERS_PER_SLIP)
+
+
+def _contains(long: str, short: str) -> bool:
+    return long.startswith(short) or f"-{short}-" in f"-{long}-"
+
+
+def _plain(word: str) -> str:
+    return word.casefold().replace("_", "-").replace(" ", "-").replace(".", "-")
+
+
+def _distance(one: str, other: str) -> int:
+    """Count the letters to add, to leave out, to change or to swap (optimal string alignment)."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, left in enumerate(one, 1):
+        earlier, before = before, row
+        row = [i]
+        for j, right in enumerate(other, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (left != right))
+            if i > 1 and j > 1 and left == other[j - 2] and one[i - 2] == right:
+                cost = min(cost, earlier[j - 2] + 1)
+            row.append(cost)
+    return row[-1]

@@ -1,0 +1,145 @@
+"""Options that do nothing together are refused, and suggestions are close ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from luad.cli import COMMANDS, _group
+from luad.cli.base import Command
+from luad.cli.failure import EXIT_CODES, ExitCode
+from luad.cli.together import _named
+from luad.near import close_to
+
+TOGETHER = [
+    "--utc list --tz Asia/Tokyo",
+    "list --socket /a --url http://b",
+    "list --offline --url http://b",
+    "list --offline --socket /a",
+    "--url http://b list --offline",
+    "list --offline --all",
+    "list -a --offline",
+    "next --per-job --group-by hour",
+    "next --group-by hour --json",
+    "next --offline --url http://b",
+    "init --minimal --no-example",
+    "new a --stdout --json",
+    "new a --every 1h --timezone UTC",
+    "check --fix --diff",
+    "check --diff --format concise",
+    "check --diff --json",
+    "check --format concise --json",
+    "test a --pdb --json",
+    "show a --yaml --json",
+    "show a --yaml --log",
+    "show a --yaml --traceback full",
+    "history --csv --json",
+    "history --all -n 5",
+    "logs -f --failed",
+    "logs --failed run_01M8NPPNVVVW9GQK7D66QM5R6M",
+    "logs --raw --json",
+    "logs --no-prefix --json",
+    "retry run_1 --since 2h",
+    "pause a --all",
+    "pause --all -t x",
+    "resume a --all",
+    "resume --all --tag x",
+    "create --handler a:b --in 5m --backoff 1m",
+    "create --handler a:b --every 5m --keep",
+    "create --handler a:b --cron @daily --keep",
+    "schema job name --write .luad",
+    "users show ann --name Ann",
+    "users test ann --dynamic",
+    "users show ann -n 5",
+    "users list ann",
+    "token list x",
+    "token revoke x --role admin",
+]
+
+
+@pytest.mark.parametrize("line", TOGETHER)
+def test_options_that_do_nothing_together_are_refused_before_anything_is_done(
+    luad: Any, peer: Any, line: str
+) -> None:
+    result = luad(*line.split())
+    assert result.code == ExitCode.USAGE, result
+    assert result.err.startswith(("error[usage]: ", '{"type": "/problems/usage"')), result
+    assert result.out == ""
+    assert peer.asked == []
+
+
+def test_every_rule_names_options_that_the_command_has() -> None:
+    group = _group()
+    with group.make_context("luad", ["list"], resilient_parsing=True) as root:
+        for name in COMMANDS:
+            command = group.get_command(root, name)
+            assert isinstance(command, Command)
+            with command.make_context(name, [], parent=root, resilient_parsing=True) as ctx:
+                for rule in command.rules:
+                    names = {
+                        key: getattr(rule, key, ()) for key in ("one", "other", "option", "others")
+                    }
+                    for each in names.values():
+                        for option in [each] if isinstance(each, str) else each:
+                            assert list(_named(ctx, option)), (name, option)
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "near"),
+    [
+        ("daily-cleanp", ["daily-cleanup", "hourly"], ("daily-cleanup",)),
+        ("hist", ["history", "logs"], ("history",)),
+        ("lsit", ["list", "logs"], ("list",)),
+        ("cleanup", ["daily-cleanup"], ("daily-cleanup",)),
+        ("anna", ["ann", "bob"], ("ann",)),
+        ("statistics", ["status", "list"], ()),
+        ("billing", ["filing-jobs"], ()),
+        ("stop", ["status", "show"], ()),
+        ("cron", ["run", "conf"], ()),
+        ("abcdef", ["abdfeg"], ()),
+    ],
+)
+def test_only_a_close_word_is_suggested(word: str, known: list[str], near: tuple[str, ...]) -> None:
+    assert close_to(word, known, 3) == near
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("lst", "did you mean `luad list`?"),
+        ("statistics", "luad --help lists the commands"),
+        ("list --staus x", "did you mean `--status`?"),
+        ("list --follow", "luad list --help"),
+        ("help exit-cods", "did you mean `luad help exit-codes`?"),
+        ("schema job zzz", "it has: name"),
+    ],
+)
+def test_a_command_suggests_what_is_close_and_else_says_where_to_look(
+    luad: Any, line: str, said: str
+) -> None:
+    assert f"hint: {said}" in luad(*line.split()).err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "explain blue",
+        "explain 60 * * * *",
+        "explain every 0s",
+        "explain 0 9 * * * --tz Mars/X",
+        "--config missing.yaml list --offline",
+        "--config missing.yaml check",
+        "new a --cron blue",
+        "create a --handler b:c --in 5m --metadata-file missing.json",
+    ],
+)
+def test_arguments_that_cannot_be_meant_exit_with_2(luad: Any, line: str) -> None:
+    assert luad(*line.split()).code == ExitCode.USAGE
+
+
+def test_every_problem_of_the_api_has_an_exit_code() -> None:
+    from luad.api.problems import TABLE
+
+    general = {"internal", "method_not_allowed"}  # luad's own mistakes
+    assert TABLE.keys() - EXIT_CODES.keys() == general
