@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
@@ -24,6 +25,7 @@ from luad.reach import Guard, Place, UnixConnection, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 PREFIX: Final = "/v1"
 MAX_PATH_BYTES: Final = 107
@@ -113,6 +115,8 @@ class Client:
         self._places = [Place(socket_path)] if socket_path else places(environ, nearby)
         self._state_dirs = state_dirs
         self.guard: Guard | None = None
+        self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+        """What surrounds the wait for an answer."""
         self._reached: Place | None = None
         self._token = token or environ.get("LUAD_TOKEN")
         self._timeout = timeout
@@ -199,9 +203,10 @@ class Client:
     ) -> Any:
         connection = self._connection()
         try:
-            response = self._send(connection, method, path, query, body, headers)
-            self.last_status = response.status
-            data = self._read(response)
+            with self.waiting():
+                response = self._send(connection, method, path, query, body, headers)
+                self.last_status = response.status
+                data = self._read(response)
             if response.status >= http.client.BAD_REQUEST:
                 self._refuse(response, data)
             if self.guard is not None and _changes(method, path, body):

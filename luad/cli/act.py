@@ -63,7 +63,9 @@ def names_or_tags(session: Session, names: tuple[str, ...], tags: tuple[str, ...
 @click.command("run", cls=Command)
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=job_names)
 @click.option("-m", "--metadata", multiple=True, metavar="K=V", help="For this run only")
-@click.option("--wait", is_flag=True, help="Until it has ended; its exit code is ours")
+@click.option(
+    "--wait", is_flag=True, help="Until it has ended; exit as it did; Ctrl-C leaves it alone"
+)
 @click.option("-f", "--follow", is_flag=True, help="Show its log meanwhile")
 @click.option("--wait-timeout", metavar="DUR", help="Wait no longer (exit 7)")
 @click.option("--force", is_flag=True, help="Also while another run is open")
@@ -109,7 +111,9 @@ def run(
 @click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=run_ids)
 @click.option("--failed", is_flag=True, help="Every failed run since --since; asks first")
 @click.option("--since", metavar="WHEN", default="1h", help="With --failed; default: 1h back")
-@click.option("--wait", is_flag=True, help="Until it has ended; its exit code is ours")
+@click.option(
+    "--wait", is_flag=True, help="Until it has ended; exit as it did; Ctrl-C leaves it alone"
+)
 @click.option("-f", "--follow", is_flag=True, help="Show its log meanwhile")
 @click.option("--wait-timeout", metavar="DUR", help="Wait no longer (exit 7)")
 @pass_session
@@ -186,10 +190,10 @@ def _start_all(
             session.out.line(item["id"])
     code: int = ExitCode.OK
     if is_waiting or is_following or limit is not None:
-        with waiting.time_limit(limit):
+        with waiting.time_limit(limit), waiting.left_alone(session, started):
             for number, item in enumerate(started):
                 look = waiting.follow(session, client, item) if is_following else item
-                ended = waiting.wait_for(client, look)
+                ended = waiting.wait_for(client, look, waiting.Watcher(session))
                 started[number] = ended
                 code = code or waiting.conclude(session, ended)
     if session.json:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.cli.failure import CommandError, Ended, ExitCode, as_text, exit_code_of
+from luad.cli.progress import busy
 from luad.cli.words import plural
 from luad.client import error_from_problem
 
@@ -36,9 +37,10 @@ def create_from(session: Session, source: str, if_exists: str) -> int:
         raise CommandError(f"there is no job in {source}", code="usage")
     client = session.client(PATIENCE_SECONDS)
     results: list[dict[str, Any]] = []
-    for start in range(0, len(bodies), AT_ONCE):
-        part = bodies[start : start + AT_ONCE]
-        results += client.post("/jobs:batch", {"action": "create", "jobs": part})["results"]
+    with busy(session, lambda: f"created {len(results)} of {plural(len(bodies), 'job')}"):
+        for start in range(0, len(bodies), AT_ONCE):
+            part = bodies[start : start + AT_ONCE]
+            results += client.post("/jobs:batch", {"action": "create", "jobs": part})["results"]
     if session.json:
         session.out.json({"results": results, "count": len(results)})
     else:

@@ -13,6 +13,7 @@ import click
 
 from luad.cli.base import Command, pass_session, words
 from luad.cli.failure import CommandError, ExitCode
+from luad.cli.progress import busy
 from luad.cli.together import Apart
 from luad.cli.words import plural
 from luad.errors import Severity
@@ -66,7 +67,8 @@ def check(
         raise click.UsageError(f"--format {style} and --json exclude each other")
 
     def once() -> int:
-        examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
+        with busy(session, "checking" if no_import else "checking files and importing handlers"):
+            examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
         examined.keep(_codes(select), _codes(ignore))
         if diff:
             return _show_fixes(session, examined)

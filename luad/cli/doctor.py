@@ -18,6 +18,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.failure import ExitCode
 from luad.cli.finding import Finding, fail, good, note
 from luad.cli.output import clean
+from luad.cli.progress import busy
 from luad.cli.words import plural
 from luad.clock import machine_zone
 from luad.errors import LuadError, Severity
@@ -52,7 +53,8 @@ def doctor(session: Session, *, no_import: bool) -> int | None:
     It looks at the state, the folders and the users of the daemon that it finds; without one, at those
     of the folder it stands in. Exit 1 if anything failed. A daemon that does not run is not a failure.
     """
-    findings = list(_findings(session, with_handlers=not no_import))
+    with busy(session, "looking"):
+        findings = list(_findings(session, with_handlers=not no_import))
     is_well = all(each.is_ok is not False for each in findings)
     if session.json:
         checks = [

@@ -14,6 +14,7 @@ from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import job_names, user_ids
 from luad.cli.failure import ExitCode
 from luad.cli.output import Cell, Table
+from luad.cli.progress import busy
 from luad.cli.times import parse_rfc3339, parse_when, rfc3339, show_took
 from luad.cli.together import Apart
 from luad.cli.words import BAD, STATES, error_words, short_when, state_cell
@@ -122,9 +123,10 @@ def _pages(
 def _show(session: Session, pages: Iterator[dict[str, Any]], *, is_filtered: bool) -> bool:
     """Show all *pages* as one answer; return whether any run was bad."""
     answer: dict[str, Any] = {"runs": []}
-    for page in pages:
-        runs = [*answer["runs"], *page["runs"]] if answer["runs"] else page["runs"]
-        answer = {**page, "runs": runs}
+    with busy(session, lambda: f"read {len(answer['runs'])} runs"):
+        for page in pages:
+            runs = [*answer["runs"], *page["runs"]] if answer["runs"] else page["runs"]
+            answer = {**page, "runs": runs}
     runs = answer["runs"]
     if session.json:
         session.out.json(answer)

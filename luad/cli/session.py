@@ -60,6 +60,7 @@ class Session:
         A command that acts says on which daemon. One that stands in another project is refused, unless
         the daemon was named. *is_quiet*: neither says nor refuses anything.
         """
+        from luad.cli.progress import busy
         from luad.cli.whose import Guard, is_named
         from luad.client import Client
 
@@ -72,6 +73,7 @@ class Session:
         client = Client(
             path, self.url, timeout=timeout, nearby=nearby, state_dirs=self._state_folders
         )
+        client.waiting = lambda: busy(self, "waiting for the daemon")
         if not is_quiet:
             client.guard = Guard(self, client)
         return client

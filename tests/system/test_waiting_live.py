@@ -1,0 +1,137 @@
+"""`luad run --wait` while a retry waits, on a terminal and in a pipe, and Ctrl-C meanwhile."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+from live import LiveDaemon
+
+pytestmark = pytest.mark.slow
+
+HANDLER = """\
+from pathlib import Path
+
+def flaky(job):
+    if job.attempt == 1:
+        raise ValueError("no luck")
+
+def waits(job):
+    import time
+    while not Path(job.metadata["until"]).exists():
+        time.sleep(0.05)
+"""
+JOBS = """\
+name: flaky
+handler: app:flaky
+schedule: {type: cron, expression: "0 0 1 1 *"}
+retry: {max_attempts: 3, backoff_seconds: 3}
+---
+name: waits
+handler: app:waits
+schedule: {type: cron, expression: "0 0 1 1 *"}
+"""
+ANSI = re.compile(r"\x1b\[[0-9;]*[mK]")
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
+    daemon = LiveDaemon(tmp_path_factory.mktemp("waiting"))
+    (daemon.handlers / "app.py").write_text(HANDLER)
+    (daemon.jobs / "jobs.yaml").write_text(JOBS)
+    with daemon:
+        yield daemon
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, live: LiveDaemon, *args: str) -> None:
+        self.ours, theirs = pty.openpty()
+        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "luad", "--socket", str(live.socket), *args],
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            env={**live.env, "TERM": "xterm", "LANG": "C.UTF-8"},
+        )  # fmt: skip
+        os.close(theirs)
+        self.shown = ""
+
+    def until(self, is_seen: Callable[[str], object]) -> str:
+        """Read until *is_seen* says so of all that was shown, or the command ends."""
+        limit = time.monotonic() + 60
+        while not is_seen(self.text) and time.monotonic() < limit:
+            if select.select([self.ours], [], [], 1)[0]:
+                try:
+                    data = os.read(self.ours, 65_536)
+                except OSError:  # EIO: the other end is closed
+                    break
+                self.shown += data.decode()
+        return self.text
+
+    @property
+    def text(self) -> str:
+        return ANSI.sub("", self.shown)
+
+    def end(self) -> int:
+        self.until(lambda _: False)
+        os.close(self.ours)
+        return self.process.wait(60)
+
+
+def test_a_waiting_retry_is_told_on_a_terminal(live: LiveDaemon) -> None:
+    terminal = Terminal(live, "run", "flaky", "--wait", "--utc")
+    assert terminal.end() == 0
+    shown = terminal.text
+    assert re.search(
+        r"flaky: attempt 1 of 3 failed: ValueError: no luck; "
+        r"the next one starts at \d\d:\d\d:\d\d UTC \(in [0-9.]+ s\)", shown,
+    ), shown  # fmt: skip
+    live_line = r"\rflaky waits for attempt 2 of 3 in \d s, \d s   \(Ctrl-C leaves the run alone\)"
+    assert re.search(live_line, shown), shown
+    assert "flaky succeeded" in shown.strip().replace("\r", "\n").splitlines()[-1]
+
+
+def test_a_waiting_retry_is_told_in_a_pipe(live: LiveDaemon) -> None:
+    for how in (["--wait"], ["--follow"]):
+        said = live.luad("run", "flaky", *how).stderr
+        assert "attempt 1 of 3 failed: ValueError: no luck; the next one starts at" in said
+        assert said.count("Ctrl-C leaves the run alone") == 1
+        assert "\r" not in said
+        assert said.endswith("\n")
+    assert live.luad("run", "flaky", "--wait", "--json").stderr == ""
+    quiet = live.luad("run", "flaky", "--wait", "-q").stderr
+    assert quiet == ""
+
+
+@pytest.mark.parametrize("how", ["--wait", "--follow"])
+def test_ctrl_c_leaves_the_run_alone_and_says_so(
+    live: LiveDaemon, tmp_path: Path, how: str
+) -> None:
+    sign = tmp_path / "go"
+    terminal = Terminal(live, "run", "waits", how, "-m", f"until={sign}")
+    terminal.until(lambda text: "Ctrl-C leaves the run alone" in text)
+    run_id = re.search(r"run_\w+", terminal.text)
+    assert run_id is not None, terminal.text
+    terminal.process.send_signal(signal.SIGINT)
+    code = terminal.end()
+    assert code == 130
+    assert f"waits goes on: luad logs -f {run_id[0]}; luad cancel {run_id[0]} stops it" in (
+        terminal.text
+    )
+    assert live.json("show", run_id[0])["status"] == "running"
+    sign.touch()
+    live.wait_for("run.ended", run_id=run_id[0])
+    assert live.json("show", run_id[0])["status"] == "succeeded"
