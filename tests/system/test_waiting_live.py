@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from pathlib import Path
@@ -71,14 +70,12 @@ class Terminal:
 
     def until(self, is_seen: Callable[[str], object]) -> str:
         """Read until *is_seen* says so of all that was shown, or the command ends."""
-        limit = time.monotonic() + 60
-        while not is_seen(self.text) and time.monotonic() < limit:
-            if select.select([self.ours], [], [], 1)[0]:
-                try:
-                    data = os.read(self.ours, 65_536)
-                except OSError:  # EIO: the other end is closed
-                    break
-                self.shown += data.decode()
+        while not is_seen(self.text) and select.select([self.ours], [], [], 60)[0]:
+            try:
+                data = os.read(self.ours, 65_536)
+            except OSError:  # EIO: the other end is closed
+                break
+            self.shown += data.decode()
         return self.text
 
     @property
