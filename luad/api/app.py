@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Mount, Router
 
 from luad.api import (
+    about,
     problems,
     routes_about,
     routes_access,
@@ -33,7 +34,7 @@ from luad.api import (
 )
 from luad.api.access import OPEN, Door, overloaded
 from luad.api.connection import MAX_HEADER_BYTES
-from luad.api.context import Context
+from luad.api.context import RUN_HEADER, Context
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
 from luad.api.sockets import Peer
 from luad.api.strangers import Pace
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from luad.api.about import About
     from luad.api.recall import Recall
     from luad.api.service import Service
 
@@ -111,6 +113,7 @@ class Guard:
         """Answer a request, as ASGI has it."""
         status = 0
         state = scope["state"]
+        present = about.begin()
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -133,7 +136,7 @@ class Guard:
             await self._refuse(error, scope, receive, noting)
         finally:
             self._door.leave(state)
-        self._note(scope, status)
+        self._note(scope, status, present)
 
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._service.new_request_id()
@@ -173,15 +176,15 @@ class Guard:
             hint=f"its log has the details: look for {request_id}",
         )
 
-    def _note(self, scope: Scope, status: int) -> None:
+    def _note(self, scope: Scope, status: int, present: About) -> None:
         """Write down who has changed something, or was refused."""
         state = scope["state"]
         if state.get("is_tcp") and "token" not in state:
             return  # a stranger: counted where it is refused
         if scope["method"] not in _BODYLESS or status == _FORBIDDEN:
-            self._write_down(scope, status)
+            self._write_down(scope, status, present)
 
-    def _write_down(self, scope: Scope, status: int) -> None:
+    def _write_down(self, scope: Scope, status: int, present: About) -> None:
         state = scope["state"]
         peer: Peer = state.get("peer", Peer())
         is_tcp = bool(state.get("is_tcp"))
@@ -194,7 +197,10 @@ class Guard:
             "actor": state.get("actor", ""),
             "uid": peer.uid,
             "pid": peer.pid,
+            **present.fields(scope["path"]),
         }
+        if run := self._asking_run(scope):
+            fields["from_run"] = run
         now = self._service.clock.now().wall
         self._service.store.access.note(now, self._service.new_request_id(), fields)
         if status < 400:
@@ -202,6 +208,12 @@ class Guard:
         elif (left_out := self._refusals.may_tell(actor_of(fields))) is not None:
             more = {"left_out": left_out} if left_out else {}
             self._service.log(Log("api.refused", fields | more))
+
+    def _asking_run(self, scope: Scope) -> str:
+        """Return the run whose handler has asked; empty for all others."""
+        named = dict(scope["headers"]).get(RUN_HEADER.encode(), b"").decode("latin-1")
+        run = self._service.open_run(named) if named else None
+        return "" if run is None else run.id
 
 
 def _take_place(state: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from luad.api import views
+from luad.api import about, views
 from luad.api.creating import CreationRate
 from luad.api.encoding import encode, encode_text
 from luad.api.gone import find_gone, refusal
@@ -22,6 +22,8 @@ from luad.api.places import Shares
 from luad.api.pool import WorkPool
 from luad.api.problems import ApiError, close_to, comparable, did_you_mean, echo, from_luad_error
 from luad.api.sockets import Peer
+from luad.core.events import Created
+from luad.core.model import Run
 from luad.errors import LuadError
 from luad.store.shapes import RunFilter
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from luad.api.service import JobStateView, Service
     from luad.core.events import Reply
     from luad.core.events import Request as Asked
-    from luad.core.model import Instant, Job, Run
+    from luad.core.model import Instant, Job
     from luad.store.shapes import RunRow
 
 T = TypeVar("T")
@@ -129,7 +131,7 @@ class Context:
         """Return the job that *name* names; raises `ApiError` (not_found, ambiguous)."""
         state = self.service.job(name)
         if state is not None:
-            return state
+            return _noted(state)
         if name.lower().startswith("job_"):
             states = self.service.jobs()
             found = [each.key for each in states if _is_id(name, each.job_id)]
@@ -138,7 +140,7 @@ class Context:
         if len(found) == 1 and name:
             only = self.service.job(found[0])
             assert only is not None, "it was among the names"
-            return only
+            return _noted(only)
         if found and name:
             raise _ambiguous(name, sorted(found))
         raise self._no_job(name)
@@ -150,7 +152,7 @@ class Context:
         """
         state = self.service.job(name)
         if state is not None:
-            return state
+            return _noted(state)
         begun = sorted(each for each in self.service.names() if name and each.startswith(name))
         if not begun:
             raise self._no_job(name)
@@ -165,7 +167,7 @@ class Context:
         """
         state = self.service.job(name) or await find_gone(self.service, name)
         if state is not None:
-            return state
+            return _noted(state)
         return self.find_whole_job(name) if whole else self.find_job(name)
 
     async def need_job(self, name: str, *, whole: bool = False) -> JobStateView:
@@ -206,9 +208,11 @@ class Context:
             hint = f"that is a job; luad history {name} lists its runs" if is_job else _LISTS_RUNS
             raise ApiError("not_found", f"no run is called {echo(name)}", hint=hint)
         try:
-            return await self.service.store.run(name)
+            row = await self.service.store.run(name)
         except LuadError as error:
             raise from_luad_error(error) from error
+        about.note_run(row.run.id, row.run.job_id, row.run.job_name)
+        return row
 
     def run_view(self, row: RunRow) -> dict[str, Any]:
         """Return a row of the history as the API shows it."""
@@ -238,7 +242,22 @@ class Context:
             ) from error
         if reply.error is not None:
             raise ApiError(reply.error, reply.message, hint=reply.hint)
+        _note_outcome(reply.value)
         return reply
+
+
+def _noted(state: JobStateView) -> JobStateView:
+    about.note_job(state.job_id, state.job.name)
+    return state
+
+
+def _note_outcome(value: Any) -> None:
+    """Note the run that a request has started, and the jobs that it has made."""
+    for each in value if isinstance(value, tuple) else (value,):
+        if isinstance(each, Run):
+            about.note_run(each.id, each.job_id, each.job_name)
+        elif isinstance(each, Created) and each.job_id:
+            about.note_job(each.job_id, each.job_name)
 
 
 def _write_job(state: JobStateView, last: LastRun | None, known: _JobText | None) -> _JobText:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from starlette.routing import Route
 
-from luad.api import afar
+from luad.api import about, afar
 from luad.api.context import context_of, json_response
 from luad.api.gone import find_gone, refusal
 from luad.api.handlers import keep_paused
@@ -248,6 +248,7 @@ async def _find(context: Context, name: Any) -> JobStateView:
         raise ApiError("not_found", f"no job named {echo(name)}", hint="luad list shows all jobs")
     if state.gone_at is not None:
         raise refusal(state)
+    about.note_job(state.job_id, state.job.name)
     return state
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, assert_never, cast
 from starlette.responses import Response
 from starlette.routing import Route
 
-from luad.api import afar, views
+from luad.api import about, afar, views
 from luad.api.context import context_of, json_response, link_header
 from luad.api.encoding import encode_text, to_bytes
 from luad.api.etags import not_modified, tag_of_job
@@ -332,6 +332,7 @@ async def _earlier(context: Context, job_id: str, wanted: str) -> Job | None:
 def recalled_run(context: Context, known: Answer) -> Response:
     """Answer once more with the run that a request has made."""
     run = context.service.open_run(known.subject)
+    about.note_run(known.subject, run.job_id if run else "", run.job_name if run else "")
     body = {"id": known.subject} if run is None else views.run_view(run, context.job_of(run))
     return json_response(body, 202, {"location": f"/v1/runs/{known.subject}"})
 

@@ -1,0 +1,79 @@
+"""Which job and which run a request is about, for the audit trail.
+
+Room rule: notes names while a request is answered; decides nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOST_NAMED: Final = 10
+"""Jobs of one request that its entry names; the rest is counted."""
+
+_LONGEST: Final = 128
+_KEYS: Final = {"jobs": "job", "runs": "run_id", "users": "user", "tokens": "token"}
+_THING: Final = re.compile(r"/v1/(jobs|runs|users|tokens)/([^/]+)")
+
+
+class About:
+    """What one request is about; found while it is answered."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, str] = {}
+        self._runs: dict[str, None] = {}
+
+    def note_job(self, job_id: str, name: str) -> None:
+        """Remember a job that the request names, makes or changes."""
+        self._jobs[job_id] = name
+
+    def note_run(self, run_id: str, job_id: str, job_name: str) -> None:
+        """Remember a run that the request names or starts, and its job."""
+        self._runs[run_id] = None
+        if job_id:
+            self._jobs.setdefault(job_id, job_name)
+
+    def fields(self, path: str) -> Mapping[str, Any]:
+        """Return what an entry says; what was not found is named as *path* names it."""
+        found: dict[str, Any] = {}
+        if thing := _THING.match(path):
+            found[_KEYS[thing[1]]] = thing[2][:_LONGEST]
+        if len(self._jobs) == 1:
+            found["job_id"], found["job"] = next(iter(self._jobs.items()))
+        elif self._jobs:
+            found["jobs"] = list(self._jobs.values())[:MOST_NAMED]
+            found["job_count"] = len(self._jobs)
+        first, *more = self._runs or (None,)
+        if first is not None:
+            found["run_id"] = first
+        if more and len(more) == 1:
+            found["new_run_id"] = more[0]
+        elif more:
+            found["run_count"] = len(self._runs)
+        return found
+
+
+_present: ContextVar[About | None] = ContextVar("about", default=None)
+
+
+def begin() -> About:
+    """Return what notes the names of the request that is answered from here on, in this task."""
+    about = About()
+    _present.set(about)
+    return about
+
+
+def note_job(job_id: str, name: str) -> None:
+    """Note a job of the request that is answered now, if there is one."""
+    if about := _present.get():
+        about.note_job(job_id, name)
+
+
+def note_run(run_id: str, job_id: str, job_name: str) -> None:
+    """Note a run of the request that is answered now, if there is one."""
+    if about := _present.get():
+        about.note_run(run_id, job_id, job_name)
