@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 CONDITIONS: Final = (*GLYPHS, "active")
 REFRESH_SECONDS: Final = 2.0
 MAX_WARNINGS: Final = 5
+NO_JOBS: Final = """\
+no jobs yet.  Next:
+  luad new hello --every 1h    write a job file, and its handler
+  luad test hello              run it once, here"""
 FAR: Final = 1 << 62
 """Sorts after every instant."""
 
@@ -90,7 +94,8 @@ def list_(
         else:
             if watch and session.out.is_terminal:
                 print("\x1b[H\x1b[2J", end="")
-            _show(session, answer, length)
+            is_chosen = bool(tags or user or conditions)
+            _show(session, answer, length, is_chosen=is_chosen)
         if not watch:
             return
         time.sleep(REFRESH_SECONDS)
@@ -148,7 +153,9 @@ def _order(sort: str) -> Callable[[Mapping[str, Any]], Any]:
     return lambda job: (keys[sort](job), job["name"])
 
 
-def _show(session: Session, answer: Mapping[str, Any], length: int) -> None:
+def _show(
+    session: Session, answer: Mapping[str, Any], length: int, *, is_chosen: bool = False
+) -> None:
     jobs = answer["jobs"]
     now, zone, out = session.now, session.zone, session.out
     strip_header = f"LAST {length} RUNS"
@@ -175,6 +182,9 @@ def _show(session: Session, answer: Mapping[str, Any], length: int) -> None:
         )
     if jobs:
         out.table(table)
+    elif not (is_chosen or answer.get("hidden_dynamic") or answer.get("broken_files")):
+        out.say(NO_JOBS)
+        return
     out.say(_summary(answer, jobs) + f"  Times: {zone_name(zone, now)}", "dim")
     stale = {job["file"]["path"] for job in jobs if is_stale(job) and job.get("file")}
     for path in sorted(stale):
@@ -182,6 +192,8 @@ def _show(session: Session, answer: Mapping[str, Any], length: int) -> None:
             f"warning: {path} is broken; its last good version keeps running  (luad check)",
             "yellow",
         )
+    if answer.get("offline"):
+        return  # they were told with the reason
     others = [path for path in answer.get("broken_files") or () if path not in stale]
     for path in others[:MAX_WARNINGS]:
         out.complain(f"warning: {path} has an error  (luad status tells it)", "yellow")

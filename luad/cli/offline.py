@@ -13,7 +13,7 @@ from luad.cli.project import load, settings, snapshot
 from luad.cli.words import plural
 from luad.core.model import Instant, Interval, Job, JobStatus, Once, Wanted
 from luad.core.schedule import fire_at, next_occurrence
-from luad.errors import NotFoundError, Severity
+from luad.errors import NotFoundError, Severity, UnavailableError
 from luad.near import close_to
 from luad.wire import format_instant
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from luad.cli.session import Session
     from luad.config.catalogue import Loaded
     from luad.config.settings import Settings
-    from luad.errors import UnavailableError
 
 
 def jobs_from_files(
@@ -35,7 +34,9 @@ def jobs_from_files(
     """
     _, loaded = _load(session, without_daemon)
     jobs = [_view(each, session.now) for each in _in_order(loaded)]
-    return {"jobs": jobs, "hidden_dynamic": 0, "next_cursor": None, "offline": True}
+    broken = {each.path for each in loaded.problems if each.severity is Severity.ERROR}
+    answer = {"jobs": jobs, "hidden_dynamic": 0, "next_cursor": None, "offline": True}
+    return answer | {"broken_files": sorted(broken)}
 
 
 def next_from_files(
@@ -74,7 +75,8 @@ def _load(session: Session, without_daemon: UnavailableError | None) -> tuple[Se
     chosen = settings(session)
     is_empty = not any(folder.is_dir() for folder in chosen.jobs)
     if without_daemon is not None and is_empty:
-        raise without_daemon
+        hint = f"{without_daemon.hint}   \u00b7   luad init makes a project here"
+        raise UnavailableError(without_daemon.message, hint=hint)
     seen = snapshot(chosen)
     loaded = load(chosen, seen.files, seen.problems)
     folders = " ".join(str(folder) for folder in chosen.jobs)

@@ -240,6 +240,8 @@ class Daemon:
         first.cancel()
         if not turning.done():
             await self.api.start()
+            if self.logs.is_greeting:
+                self.logs.greet(await chores.greeting(self))
             self._begin_service(await self._status_line())
         try:
             await turning

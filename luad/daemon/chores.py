@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,16 +17,20 @@ from luad import __version__
 from luad.clock import machine_zone, monotonic_us
 from luad.config.settings import working_directory
 from luad.core.events import Ticked
-from luad.core.model import JobStatus
+from luad.core.model import DAY, JobStatus
 from luad.core.names import is_over_for_a_day
 from luad.daemon.orphans import Orphans, describe_orphans
 from luad.daemon.places import settings_files
+from luad.errors import Severity
 from luad.runner.sites import site_marks
 from luad.store.files import LOCK
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from luad.config.settings import Settings
+    from luad.core.model import Instant
     from luad.daemon.app import Daemon
 
 _BEAT_S: Final = 10.0
@@ -88,35 +94,92 @@ async def look_after_files(daemon: Daemon) -> None:
 # --- the daemon in words -----------------------------------------------------------------------
 
 
-async def status_line(daemon: Daemon) -> str:
-    """Return one line for `systemctl status`: jobs, failing, stale, next.
+@dataclass(slots=True)
+class Survey:
+    """What all jobs together are like."""
 
-    Looks at all jobs, and lets the loop breathe meanwhile: there may be very many.
-    """
-    count, failing, paused, stale = 0, 0, 0, 0
-    next_at, next_name = None, ""
-    for name, entry in tuple(daemon.engine.entries.items()):
-        count += 1
-        if count % _LOOKED_AT_ONCE == 0:
+    count: int = 0
+    failing: int = 0
+    paused: int = 0
+    stale: set[str] = field(default_factory=set)
+    stale_count: int = 0
+    next_at: Instant | None = None
+    next_name: str = ""
+
+
+async def survey(daemon: Daemon) -> Survey:
+    """Look at all jobs, and let the loop breathe meanwhile: there may be very many."""
+    found = Survey()
+    for key, entry in tuple(daemon.engine.entries.items()):
+        found.count += 1
+        if found.count % _LOOKED_AT_ONCE == 0:
             await asyncio.sleep(0)
         if not is_over_for_a_day(entry.standing.over_at, daemon.clock.now().wall):
-            failing += entry.consecutive_failures > 0
-        paused += entry.status is JobStatus.PAUSED
-        stale += entry.wanted.stale
-        following = daemon.engine.next_occurrence_of(name)
-        if following is not None and (next_at is None or following.fire_at < next_at):
-            next_at, next_name = following.fire_at, name
-    parts = [f"{count} job" if count == 1 else f"{count} jobs"]
+            found.failing += entry.consecutive_failures > 0
+        found.paused += entry.status is JobStatus.PAUSED
+        if entry.wanted.stale:
+            found.stale_count += 1
+            found.stale.add(entry.wanted.origin.path if entry.wanted.origin else "")
+        following = daemon.engine.next_occurrence_of(key)
+        if following is not None and (found.next_at is None or following.fire_at < found.next_at):
+            found.next_at, found.next_name = following.fire_at, entry.job.name
+    return found
+
+
+async def status_line(daemon: Daemon) -> str:
+    """Return one line for `systemctl status`: jobs, failing, stale, broken files, next."""
+    found = await survey(daemon)
+    parts = [_count(found.count, "job")]
     parts += [
         f"{number} {word}"
-        for number, word in ((failing, "failing"), (stale, "stale"), (paused, "paused"))
+        for number, word in ((found.failing, "failing"), (found.stale_count, "stale"))
         if number
     ]
+    if broken := broken_files(daemon, found.stale):
+        parts.append(_count(len(broken), "broken file"))
+    if found.paused:
+        parts.append(f"{found.paused} paused")
     if daemon.store_fault is not None:
         parts.append("store cannot be written")
-    if next_at is not None:
-        parts.append(f"next {next_name} {format_instant(next_at)}")
+    if found.next_at is not None:
+        parts.append(f"next {found.next_name} {format_instant(found.next_at)}")
     return ", ".join(parts)
+
+
+def broken_files(daemon: Daemon, known: Collection[str] = ()) -> set[str]:
+    """Return the files with an error, without those whose last good version is in force (*known*)."""
+    problems = daemon.reading.problems if daemon.reading else ()
+    paths = {each.path for each in problems if each.severity is Severity.ERROR}
+    return paths.difference(known)
+
+
+async def greeting(daemon: Daemon) -> str:
+    """Return the first line on a terminal: how many jobs, what is next, what to type elsewhere."""
+    found = await survey(daemon)
+    settings = daemon.settings
+    where = "" if settings.sources.get("socket") != "flag" else f" --socket {settings.socket}"
+    if not found.count:
+        text = f"luad serves no jobs yet: {settings.jobs[0]} has none"
+        command = "luad new hello --every 1h"
+    else:
+        text, command = f"luad serves {_count(found.count, 'job')}", f"luad{where} list"
+        text += "; nothing is due"
+    if found.next_at is not None:
+        moment = datetime.fromtimestamp(found.next_at // 1_000, UTC).astimezone()
+        day = (
+            ""
+            if found.next_at - daemon.clock.now().wall < DAY
+            else f"{moment:%a} {moment.day} {moment:%b} "
+        )
+        when = f"{day}{moment:%H:%M:%S %Z}".rstrip()
+        text = f"luad serves {_count(found.count, 'job')}; next: {found.next_name} at {when}"
+    if broken := broken_files(daemon):
+        text += f"; {_count(len(broken), 'broken file')} (luad check)"
+    return f"{text}.  In another terminal: {command}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def introduction(daemon: Daemon) -> dict[str, Any]:

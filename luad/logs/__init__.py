@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from luad.errors import UsageError
 from luad.logs.redact import Redactor
-from luad.logs.render import ConsoleLines, JournalDatagrams, JsonLines, Renderer
-from luad.logs.sink import DatagramSink, DescriptorSink, LineQueue
+from luad.logs.render import ConsoleLines, JournalDatagrams, JsonLines, Renderer, printable
+from luad.logs.sink import Curtain, DatagramSink, DescriptorSink, LineQueue
 from luad.logs.stdlib import StdlibRoute
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from structlog.typing import FilteringBoundLogger, Processor
 
@@ -59,16 +59,28 @@ class Logging:
     *format* is the form that was chosen: ``console``, ``json`` or ``journal``.
     """
 
-    def __init__(self, form: str, level: str, queue: LineQueue, renderer: Renderer) -> None:
+    def __init__(
+        self,
+        form: str,
+        level: str,
+        queue: LineQueue,
+        renderer: Renderer,
+        *,
+        is_terminal: bool = False,
+    ) -> None:
         self.format = form
+        self.is_greeting = form == "console" and is_terminal
+        """Whether a person reads along, who is told in one plain line first (see `greet`)."""
+
         self._queue = queue
+        self._curtain = Curtain(queue.put, is_down=self.is_greeting)
         self._renderer = renderer
         self._route = StdlibRoute(self._say_library, has_callsite=form == "journal")
         processors: list[Processor] = [] if form != "journal" else [_callsite()]
         structlog.configure(
             processors=[*processors, renderer],
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-            logger_factory=lambda *_: _Mouth(queue),
+            logger_factory=lambda *_: _Mouth(self._curtain.put),
             context_class=dict,
             cache_logger_on_first_use=True,
         )
@@ -87,6 +99,11 @@ class Logging:
         safe = {f"{key}_" if key in _ARGUMENTS else str(key): fields[key] for key in fields}
         self.logger.log(LEVELS.get(level, LEVELS["error"]), event, **safe)
 
+    def greet(self, text: str) -> None:
+        """Write *text* as a plain line, before all lines of the log that were held back for it."""
+        line = printable(text)
+        self._curtain.lift(f"{line}\n".encode(errors="backslashreplace"))
+
     @property
     def redactor(self) -> Redactor:
         """What takes the secrets out of lines; a secret that is added to it is masked from then on."""
@@ -94,22 +111,24 @@ class Logging:
 
     def flush(self, timeout_s: float = 1.0) -> bool:
         """Wait until everything said so far is written or given up; False when that took longer."""
+        self._curtain.lift()
         return self._queue.flush(timeout_s)
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what waits, for at most *timeout_s*, and stop. Lines said later are dropped."""
         self._route.close()
+        self._curtain.lift()
         self._queue.close(timeout_s)
 
     def _say_library(self, fields: dict[str, Any], level: str) -> None:
-        self._queue.put(self._renderer(None, level, fields))
+        self._curtain.put(self._renderer(None, level, fields))
 
 
 class _Mouth:
     """The innermost logger: structlog calls the method of the level with the finished line."""
 
-    def __init__(self, queue: LineQueue) -> None:
-        self.debug = self.info = self.warning = self.error = self.critical = queue.put
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = put
 
 
 def configure(
@@ -140,7 +159,7 @@ def configure(
     else:
         renderer, sink = JsonLines(redactor), DescriptorSink(descriptor)
     queue = LineQueue(sink, lambda count: renderer(None, "warning", _dropped(count)))
-    logs = Logging(chosen, level, queue, renderer)
+    logs = Logging(chosen, level, queue, renderer, is_terminal=_is_terminal(descriptor))
     if is_fallback:
         logs.logger.warning("log.fallback", wanted="journal", used=chosen, socket=journal_socket)
     return logs

@@ -17,9 +17,12 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeAlias
 
+from luad.clock import monotonic_us
+
 BYTES_LIMIT: Final = 4 * 1024 * 1024  # waiting lines; beyond it they are dropped
 BATCH_LINES: Final = 64
 RETRY_S: Final = 0.5  # how often a broken sink is tried when nothing is being said
+HOLD_US: Final = 2_000_000  # a start that takes longer is told as it goes on
 SEND_LIMIT_S: Final = 1  # how long one datagram may wait for the journal
 
 _Marker: TypeAlias = threading.Event
@@ -130,6 +133,34 @@ class LineQueue:
             while done < len(lines):
                 done += self._sink.write(lines[done:])
         return done
+
+
+class Curtain:
+    """Holds lines back until a first one is known, for a moment at most; then passes them on."""
+
+    def __init__(self, put: Callable[[bytes], None], *, is_down: bool) -> None:
+        self._put = put
+        self._lock = threading.RLock()
+        self._held: list[bytes] | None = [] if is_down else None
+        self._until_us = monotonic_us() + HOLD_US
+
+    def put(self, line: bytes) -> None:
+        """Take *line*; pass it on once the curtain is up."""
+        with self._lock:
+            if self._held is None:
+                self._put(line)
+            elif monotonic_us() < self._until_us:
+                self._held.append(line)
+            else:
+                self.lift()
+                self._put(line)
+
+    def lift(self, first: bytes = b"") -> None:
+        """Pass *first* on, then what was held back."""
+        with self._lock:
+            held, self._held = self._held or [], None
+            for line in (*([first] if first else ()), *held):
+                self._put(line)
 
 
 class DescriptorSink:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -565,3 +566,24 @@ def test_status_says_how_the_daemon_is(luad: Any, peer: Any) -> None:
     assert luad("status", "--json").json == STATUS
     peer.answers["GET /status"] = {**STATUS, "status": "ok", "problems": []}
     assert luad("status", "--exit-status").code == 0
+
+
+def test_an_empty_project_is_told_the_next_two_commands(
+    luad: Any, peer: Any, tmp_path: Any
+) -> None:
+    peer.answers["GET /jobs"] = {"jobs": [], "hidden_dynamic": 0, "next_cursor": None}
+    (tmp_path / "jobs.d").mkdir()
+    for args in ([], ["--offline"]):
+        said = luad("list", *args).err
+        assert "no jobs yet" in said
+        commands = re.findall(r"^  (luad .*?)  +\S", said, re.MULTILINE)
+        assert commands == ["luad new hello --every 1h", "luad test hello"]
+    for command in commands:
+        assert luad(*command.split()[1:]).code == 0
+    assert luad("list", "--offline").out.splitlines()[1].split()[1] == "hello"
+    for args in (["--tag", "x"], ["--status", "failing"], ["--user", "ann"]):
+        assert "no jobs yet" not in luad("list", *args).err
+    peer.answers["GET /jobs"] |= {"hidden_dynamic": 2}
+    assert "2 dynamic jobs hidden" in luad("list").err
+    peer.answers["GET /jobs"] |= {"hidden_dynamic": 0, "broken_files": ["jobs.d/a.yaml"]}
+    assert "jobs.d/a.yaml has an error" in luad("list").err

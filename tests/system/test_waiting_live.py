@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
 import signal
-import struct
-import subprocess
-import sys
-import termios
-from collections.abc import Callable, Iterator
-from fcntl import ioctl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from live import LiveDaemon
+from terminal import Terminal
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +35,6 @@ name: waits
 handler: app:waits
 schedule: {type: cron, expression: "0 0 1 1 *"}
 """
-ANSI = re.compile(r"\x1b\[[0-9;]*[mK]")
 
 
 @pytest.fixture(scope="module")
@@ -54,42 +46,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
         yield daemon
 
 
-class Terminal:
-    """A command on a terminal of its own."""
-
-    def __init__(self, live: LiveDaemon, *args: str) -> None:
-        self.ours, theirs = pty.openpty()
-        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "luad", "--socket", str(live.socket), *args],
-            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            env={**live.env, "TERM": "xterm", "LANG": "C.UTF-8"},
-        )  # fmt: skip
-        os.close(theirs)
-        self.shown = ""
-
-    def until(self, is_seen: Callable[[str], object]) -> str:
-        """Read until *is_seen* says so of all that was shown, or the command ends."""
-        while not is_seen(self.text) and select.select([self.ours], [], [], 60)[0]:
-            try:
-                data = os.read(self.ours, 65_536)
-            except OSError:  # EIO: the other end is closed
-                break
-            self.shown += data.decode()
-        return self.text
-
-    @property
-    def text(self) -> str:
-        return ANSI.sub("", self.shown)
-
-    def end(self) -> int:
-        self.until(lambda _: False)
-        os.close(self.ours)
-        return self.process.wait(60)
+def on_terminal(live: LiveDaemon, *args: str) -> Terminal:
+    return Terminal("--socket", str(live.socket), *args, env=live.env)
 
 
 def test_a_waiting_retry_is_told_on_a_terminal(live: LiveDaemon) -> None:
-    terminal = Terminal(live, "run", "flaky", "--wait", "--utc")
+    terminal = on_terminal(live, "run", "flaky", "--wait", "--utc")
     assert terminal.end() == 0
     shown = terminal.text
     assert re.search(
@@ -118,7 +80,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_so(
     live: LiveDaemon, tmp_path: Path, how: str
 ) -> None:
     sign = tmp_path / "go"
-    terminal = Terminal(live, "run", "waits", how, "-m", f"until={sign}")
+    terminal = on_terminal(live, "run", "waits", how, "-m", f"until={sign}")
     terminal.until(lambda text: "Ctrl-C leaves the run alone" in text)
     run_id = re.search(r"run_\w+", terminal.text)
     assert run_id is not None, terminal.text
