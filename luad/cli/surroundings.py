@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _OF_SHELLS: Final = frozenset({"_", "SHLVL", "PWD", "OLDPWD"})
 """What a shell writes for itself; no run misses it."""
 
+_SHOWN: Final = 3
+"""So many variables are named without -v."""
+
 _TIMEOUT_S: Final = 2
 _CREDENTIALS: Final = struct.Struct("3i")
 
@@ -47,8 +50,13 @@ class Surroundings:
         """Say what differs from the place where the command was typed."""
         out = session.out
         if self.left_out:
-            names = ", ".join(self.left_out)
-            out.say(f"  environment  not passed on: {names}  (pass_env in luad.yaml passes more)")
+            is_long = len(self.left_out) > _SHOWN and not session.verbose
+            shown = self.left_out[:_SHOWN] if is_long else self.left_out
+            names, more = ", ".join(shown), "pass_env in luad.yaml passes more"
+            if is_long:
+                names += f" and {len(self.left_out) - _SHOWN} more variables"
+                more = f"-v names all; {more}"
+            out.say(f"  environment  not passed on: {names}  ({more})")
         if self.differing:
             names = ", ".join(self.differing)
             out.say(f"  environment  the running daemon has another value of: {names}", "yellow")

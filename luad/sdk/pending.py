@@ -58,7 +58,9 @@ def _error(call: str, place: str, others: int = 0) -> NotAwaited:
     from luad.sdk.errors import NotAwaited  # noqa: PLC0415 - only where something is wrong
 
     where = f" ({place})" if place else ""
-    more = f", and neither were {others} other calls" if others else ""
+    more = (
+        f", and {others} more {'call was' if others == 1 else 'calls were'} not" if others else ""
+    )
     hint = "write `await` in front of it, in an `async def`"
     if call.startswith(("Jobs.", "User.")):
         hint += f"; in a plain function call luad.sync.{call}"
@@ -68,7 +70,16 @@ def _error(call: str, place: str, others: int = 0) -> NotAwaited:
 class Pending:
     """What a call returns that has to be awaited: a coroutine that has not begun."""
 
-    __slots__ = ("__weakref__", "_call", "_coroutine", "_is_begun", "_make", "_place", "_serial")
+    __slots__ = (
+        "__weakref__",
+        "_call",
+        "_coroutine",
+        "_is_begun",
+        "_is_noted",
+        "_make",
+        "_place",
+        "_serial",
+    )
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]], call: str, place: str) -> None:
         self._make = make  # later: Python warns of a coroutine of its own that never begins
@@ -78,6 +89,7 @@ class Pending:
         self._is_begun = False
         global _serial  # noqa: PLW0603 - as above
         self._serial = _serial = _serial + 1
+        self._is_noted = _open is not None
         if _open is not None:
             _open[_serial] = call, place
 
@@ -118,7 +130,7 @@ class Pending:
         return f"<{self._call}(...), to be awaited>"
 
     def __del__(self) -> None:
-        if not self._is_begun and _open is None:  # in a run the run itself fails
+        if not self._is_begun and not self._is_noted and _open is None:  # a run fails by itself
             import warnings  # noqa: PLC0415 - see the module's head
 
             text = f"{self._call}(...) was never awaited ({self._place})"

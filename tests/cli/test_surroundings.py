@@ -65,13 +65,31 @@ def test_the_line_names_the_variables_and_pass_env_lets_them_through(
     luad: Any, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ONLY_MINE", "1")
-    said = luad("test", "look").err
+    said = luad("test", "look", "-v").err
     line = next(line for line in said.splitlines() if "not passed on" in line)
     assert "ONLY_MINE" in line
     (shop / "luad.yaml").write_text("pass_env: [ONLY_*]\n")
     result = luad("test", "look", "--json")
     assert result.json["result"]["env"]["ONLY_MINE"] == "1"
     assert "ONLY_MINE" not in result.json["environment"]["not_passed"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 30])
+def test_the_line_has_at_most_three_names_without_v(
+    luad: Any, shop: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    (shop / "luad.yaml").write_text(f"pass_env: [{', '.join(os.environ)}]\n")
+    for number in range(count):
+        monkeypatch.setenv(f"MINE_{number:02}", "1")
+    said = {
+        flags: next(
+            line for line in luad("test", "look", *flags).err.splitlines() if "MINE" in line
+        )
+        for flags in ((), ("-v",))
+    }
+    assert said["-v",].count("MINE_") == count
+    assert said[()].count("MINE_") == min(count, 3)
+    assert (f" and {count - 3} more variables  (-v names all; " in said[()]) == (count > 3)
 
 
 def test_a_job_file_elsewhere_is_tried_in_the_same_way(luad: Any, shop: Path) -> None:

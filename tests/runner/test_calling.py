@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from luad.sdk.errors import NotAwaited
 from luad.sdk.job import Job
 from luad.sdk.jobs import Jobs
 from luad.sdk.link import Ask, set_link
+from luad.sdk.pending import begin_run, end_run
 
 PERSON = {"id": "ann", "full_name": "Ann", "emails": [], "phones": [], "channels": [], "data": {}}
 VIEW = {
@@ -132,7 +135,7 @@ def test_what_the_methods_return_is_the_same_with_and_without_await(
     [
         ("forgets", "job.update_metadata(...) was not awaited"),
         ("forgets_and_keeps", "job.update_metadata(...) was not awaited"),
-        ("forgets_in_a_list", "and neither were 2 other calls"),
+        ("forgets_in_a_list", "and 2 more calls were not"),
         ("forgets_a_user", "user.send(...) was not awaited"),
         ("forgets_and_swallows", "job.update_metadata(...) was not awaited"),
         ("forgets_and_exits", "job.update_metadata(...) was not awaited"),
@@ -198,6 +201,21 @@ def test_a_coroutine_that_is_used_as_its_value_raises_at_once(link: Listener, us
     with pytest.raises(NotAwaited, match=r"Jobs\.get\(\.\.\.\) was not awaited"):
         use(made)
     made.close()
+    assert link.asked == []
+
+
+def test_a_call_that_a_run_has_told_of_is_no_warning_beside_it(link: Listener) -> None:
+    """A traceback may hold it until long after the run."""
+    begin_run()
+    made = [Jobs.get("tidy"), Jobs.get("weekly")]
+    told = end_run()
+    assert told is not None
+    assert "and 1 more call was not" in told.message
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del made
+        gc.collect()
+    assert caught == []
     assert link.asked == []
 
 
