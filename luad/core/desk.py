@@ -80,7 +80,8 @@ class Desk:
         run = self._ledger.new_run(
             entry, event.trigger, Occurrence(now, now), now, cause=event.request_id
         )
-        run = replace(run, metadata=event.metadata, is_remote=event.is_remote)
+        is_remote = event.is_remote and bool(event.metadata)  # without any, the job is run as it is
+        run = replace(run, metadata=event.metadata, is_remote=is_remote)
         earlier = event.earlier
         if earlier is not None:
             earlier = replace(earlier, metadata=lay_over(earlier, entry.overlay))

@@ -602,6 +602,25 @@ def test_true_is_not_one() -> None:
     assert metadata(bench)["a"] is True, "it is declared differently now"
 
 
+@pytest.mark.parametrize(
+    ("values", "is_remote", "mark"),
+    [
+        (None, True, False),
+        ({}, True, False),
+        ({"n": 1}, True, True),
+        ({"n": 1}, False, False),
+    ],
+)
+def test_a_run_is_marked_when_its_own_metadata_came_over_tcp(
+    values: Any, is_remote: bool, mark: bool
+) -> None:
+    bench = Bench(make_job(metadata={"n": 1}))
+    bench.feed(TriggerRequested("t", "tick", Trigger.API, values, is_remote=is_remote))
+    run = bench.reply().value
+    assert isinstance(run, Run)
+    assert run.is_remote is mark
+
+
 def test_metadata_have_a_size() -> None:
     bench = Bench(make_job())
     bench.feed(MetadataRequested("w", "tick", {"a": "x" * 70_000}))

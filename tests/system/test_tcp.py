@@ -24,6 +24,17 @@ handler: luad.handlers.shell:run
 schedule: {type: interval, seconds: 3600}
 metadata: {command: "true"}
 """
+ALIAS = "name: {name}\nhandler: h:{name}\nschedule: {{type: interval, seconds: 3600}}\n"
+HANDLERS = """
+from functools import partial
+from luad.handlers import files, shell
+
+def tick(job):
+    return None
+
+clean = files.prune
+sweep = partial(shell.run)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +43,11 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     live = LiveDaemon(tmp_path_factory.mktemp("tcp"), "--listen", f"127.0.0.1:{port}")
-    live.write_handler("h", "def tick(job):\n    return None\n")
+    live.write_handler("h", HANDLERS)
+    old = live.folder / "old"
+    old.mkdir()
+    live.write_job("clean", ALIAS.format(name="clean") + f'metadata: {{path: "{old}", keep: 1}}\n')
+    live.write_job("sweep", ALIAS.format(name="sweep") + 'metadata: {command: "true"}\n')
     live.write_job("tidy", JOB)
     live.write_job("shell", SHELL)
     with live:
@@ -127,6 +142,33 @@ def test_nobody_from_afar_says_what_a_shell_runs(
     assert shown["metadata"] == {"command": "true"}
     assert door("POST", "/v1/jobs/shell/trigger", "operator", {})[0] == 202
     door.live.luad("run", "shell", "--metadata", "command=id", "--force", "--wait")
+
+
+def ended(door: Any, run_id: str) -> dict[str, Any]:
+    """Return the line of the log that tells the end of a run."""
+    line: dict[str, Any] = door.live.wait_for("run.ended", run_id=run_id)
+    return line
+
+
+@pytest.mark.parametrize("name", ["shell", "clean", "sweep"])
+@pytest.mark.parametrize("body", [{}, {"metadata": {}}])
+def test_an_operator_runs_what_a_file_declares_whatever_its_handler(
+    door: Any, name: str, body: dict[str, Any]
+) -> None:
+    status, made = door("POST", f"/v1/jobs/{name}/trigger", "operator", body | {"force": True})
+    assert status == 202
+    run = ended(door, made["id"])
+    assert run["status"] == "succeeded", run
+    door.live.luad("retry", made["id"], "--wait")
+
+
+def test_metadata_over_tcp_reach_no_shell_under_another_name(door: Any) -> None:
+    body = {"metadata": {"command": "id"}, "force": True}
+    status, made = door("POST", "/v1/jobs/sweep/trigger", "operator", body)
+    assert status == 202
+    run = ended(door, made["id"])
+    assert run["status"] == "failed", run
+    assert "leads to `luad.handlers.shell:run`" in json.dumps(run)
 
 
 NEW = {"name": "new", "handler": "h:tick", "schedule": {"type": "interval", "seconds": 3600}}
