@@ -6,21 +6,17 @@ Room rule: looks for programs, and starts none.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from luad.cli.handlercheck import document_of
 from luad.config.check import Mistake
 from luad.config.envadvice import SHELL_HANDLER
-from luad.config.locate import locate
-from luad.config.marks import read_marks
-from luad.config.problems import with_excerpts
+from luad.config.locate import place_in
 from luad.config.settings import working_directory
 from luad.handlers.program import first_word, why_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from luad.config.settings import Settings
     from luad.core.model import Job, Wanted
@@ -31,19 +27,17 @@ _HELP: Final = "write the whole path of the program, or set PATH in `env` of the
 
 
 def command_problems(
-    chosen: Settings, wanted: Mapping[str, Wanted], files: Mapping[str, FileVersion]
+    chosen: Settings, wanted: Iterable[Wanted], files: Mapping[str, FileVersion]
 ) -> Iterator[Problem]:
     """Yield a warning for each command that would not find its program here."""
     folder = working_directory(chosen)
-    for each in wanted.values():
+    for each in wanted:
         if each.job.handler != SHELL_HANDLER or each.origin is None:
             continue
         found = _mistake(each.job, folder)
         if found is not None:
             data = files[each.origin.path].data
-            document = document_of(each.origin, data)
-            problem = locate(found, document, read_marks(document))
-            yield from with_excerpts([replace(problem, job=each.job.name)], data)
+            yield from place_in([found], each.origin, data, each.job.name)
 
 
 def _mistake(job: Job, folder: Path) -> Mistake | None:

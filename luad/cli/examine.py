@@ -18,19 +18,24 @@ from luad.cli.project import load
 from luad.cli.project import settings as settings_here
 from luad.cli.project import settings_path as find_settings
 from luad.config.channels import apprise_services
+from luad.config.known import known_jobs
+from luad.config.locate import place_in
 from luad.config.names import file_problems, reserved_handlers
-from luad.config.people import check_users, unknown_users
+from luad.config.people import check_users, named_users, unknown_to_alert, unknown_users
 from luad.config.settings import SettingsError, SettingsFile, check_settings, load_settings
+from luad.config.yaml import Limits, parse_yaml
+from luad.core.model import Origin
 from luad.nearby import SETTINGS_NAME
 from luad.trust import path_problem
 from luad.watcher import FileVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from luad.cli.found import Project
     from luad.cli.session import Session
     from luad.config.settings import Settings
+    from luad.core.model import Wanted
     from luad.core.people import Person
     from luad.errors import Problem
 
@@ -84,31 +89,93 @@ def examine(
     problems += people_problems
     people = check_users(people_files, chosen.max_file_size, services=apprise_services)
     problems += people.problems
+    jobs = _Jobs(chosen, files, loaded.wanted)
     if not paths or (job_paths and not people_paths):
-        known = people.people if not paths else _people_of(chosen)
-        problems += unknown_users(loaded.wanted, known)
-    problems += command_problems(chosen, loaded.wanted, files)
+        known = _ids(people_files, people.people) if not paths else _people_of(chosen)
+        problems += unknown_users(jobs.all(), known, files)
+        problems += _unknown_in_settings(settings_path, data, known)
+    with_command = jobs.without("handler", "metadata", "env", "env.PATH")
+    problems += command_problems(chosen, with_command, files)
     if not paths:
         problems += _about_handler_files(chosen)
+    with_handler = jobs.without("handler")
     if not with_handlers:
-        problems += reserved_handlers(loaded.wanted, chosen.handlers_path)
+        by_place = {str(each.origin): each for each in with_handler}
+        problems += reserved_handlers(by_place, chosen.handlers_path)
     else:
         from luad.cli.handlercheck import handler_problems
 
-        problems += handler_problems(chosen, loaded.wanted, files)
+        problems += handler_problems(chosen, with_handler, files)
     if strict:
         from luad.cli.strictcheck import strict_problems
 
-        problems += strict_problems(loaded.wanted, files)
+        problems += strict_problems(jobs.all(), files)
     data |= {path: each.data for path, each in (*files.items(), *people_files.items())}
     count = len(files) + len(people_files) + (settings_path is not None)
-    return Examined(tuple(problems), count, data, people.people)
+    return Examined(_by_file(problems), count, data, people.people)
 
 
-def _people_of(chosen: Settings) -> Mapping[str, Person]:
-    """Return the users of the project, whatever is wrong with their files."""
+class _Jobs:
+    """All jobs of the files: those that load, and what can be known of those that do not."""
+
+    def __init__(
+        self, chosen: Settings, files: Mapping[str, FileVersion], wanted: Mapping[str, Wanted]
+    ) -> None:
+        good = {each.origin.path for each in wanted.values() if each.origin is not None}
+        self._jobs = [(each, frozenset[str]()) for each in wanted.values()]
+        for path, file in files.items():
+            if path not in good and file.data:
+                self._jobs += known_jobs(path, file.data, chosen.timezone)
+
+    def all(self) -> list[Wanted]:
+        return [each for each, _ in self._jobs]
+
+    def without(self, *keys: str) -> list[Wanted]:
+        """Return those of which none of *keys* is lost."""
+        return [each for each, lost in self._jobs if not lost & set(keys)]
+
+
+def _by_file(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Return the problems of each file together and in order; the files as they came."""
+    first: dict[str, int] = {}
+    for number, each in enumerate(problems):
+        first.setdefault(each.path, number)
+    return tuple(sorted(problems, key=lambda each: (first[each.path], each.line, each.column)))
+
+
+def _people_of(chosen: Settings) -> Collection[str]:
+    """Return the ids of the users of the project, whatever is wrong with their files."""
     files, _ = _people_files(chosen, (), is_project=True)
-    return check_users(files, chosen.max_file_size, services=apprise_services).people
+    found = check_users(files, chosen.max_file_size, services=apprise_services)
+    return _ids(files, found.people)
+
+
+def _ids(files: Mapping[str, FileVersion], people: Mapping[str, Person]) -> Collection[str]:
+    """Return the ids of *people*, and those that stand in *files* which do not load."""
+    good = {each.origin.path for each in people.values() if each.origin is not None}
+    found = dict.fromkeys(people)
+    for path, file in files.items():
+        if path not in good:
+            found |= dict.fromkeys(named_users(path, file.data))
+    return found
+
+
+def _unknown_in_settings(
+    path: Path | None, data: Mapping[str, bytes], known: Collection[str]
+) -> tuple[Problem, ...]:
+    """Return a warning for each user that luad.yaml would alert and that does not exist."""
+    if path is None:
+        return ()
+    content = data[str(path)]
+    first = next(parse_yaml(content, str(path), Limits()), None)
+    alert = first.value.get("alert") if first and isinstance(first.value, dict) else None
+    to = alert.get("to") if isinstance(alert, dict) else None
+    if first is None or not isinstance(to, list):
+        return ()
+    named = [each if isinstance(each, str) else "" for each in to]
+    known = {*known, ""}
+    found = unknown_to_alert(named, "`alert` in luad.yaml", known)
+    return place_in(found, Origin(str(path), first.line), content)
 
 
 def _about_handler_files(chosen: Settings) -> Iterator[Problem]:

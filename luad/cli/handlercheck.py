@@ -12,15 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from luad.cli.failure import CommandError
-from luad.config.build import is_handler
 from luad.config.check import Mistake
-from luad.config.locate import locate
-from luad.config.marks import read_marks
-from luad.config.problems import with_excerpts
+from luad.config.locate import place_in
 from luad.config.settings import working_directory
 from luad.config.text import one_line
-from luad.config.yaml import Limits, parse_yaml
-from luad.core.model import JSON, Origin
 from luad.daemon.places import permits_insecure
 from luad.runner.imports import ImportProblem, check_handlers
 from luad.runner.metadata import SHIPPED
@@ -30,8 +25,7 @@ if TYPE_CHECKING:
 
     from luad.config.marks import Path
     from luad.config.settings import Settings
-    from luad.config.yaml import Document
-    from luad.core.model import Wanted
+    from luad.core.model import JSON, Origin, Wanted
     from luad.errors import Problem
     from luad.runner.imports import Checked
     from luad.runner.metadata import MetadataMistake
@@ -48,14 +42,18 @@ class _Use(NamedTuple):
 
 
 def handler_problems(
-    chosen: Settings, wanted: Mapping[str, Wanted], files: Mapping[str, FileVersion]
+    chosen: Settings, wanted: Iterable[Wanted], files: Mapping[str, FileVersion]
 ) -> tuple[Problem, ...]:
-    """Import the handlers of all *wanted* jobs, and those that broken *files* name; return what is wrong.
+    """Import the handlers of all *wanted* jobs, which stand in *files*; return what is wrong.
 
     A module that others may write is not imported, which is a warning: the daemon of another user may
     trust it. Raises `CommandError` when no process can be started for it.
     """
-    uses = [*_uses_in_force(wanted.values()), *_uses_in_broken_files(wanted.values(), files)]
+    uses = [
+        _Use(each.job.handler, each.job.metadata, each.job.name, each.origin)
+        for each in wanted
+        if each.origin is not None
+    ]
     names = sorted({each.handler for each in uses})
     if not names:
         return ()
@@ -78,32 +76,6 @@ def handler_problems(
             hint="--no-import leaves them out",
         ) from error
     return tuple(_problems(uses, checked, metadata, files))
-
-
-def _uses_in_force(wanted: Iterable[Wanted]) -> Iterator[_Use]:
-    for each in wanted:
-        if each.origin is not None:
-            yield _Use(each.job.handler, each.job.metadata, each.job.name, each.origin)
-
-
-def _uses_in_broken_files(
-    wanted: Iterable[Wanted], files: Mapping[str, FileVersion]
-) -> Iterator[_Use]:
-    good = {each.origin.path for each in wanted if each.origin is not None}
-    for path, file in files.items():
-        if path in good or not file.data:
-            continue
-        for document in parse_yaml(file.data, path, Limits(max_bytes=len(file.data) + 1)):
-            value = document.value if document.is_complete else None
-            if not isinstance(value, dict) or not is_handler(value.get("handler")):
-                continue
-            name, metadata = value.get("name"), value.get("metadata", {})
-            yield _Use(
-                value["handler"],
-                metadata if isinstance(metadata, dict) else {},
-                name if isinstance(name, str) else "",
-                Origin(path, document.line),
-            )
 
 
 def _distinct(metadata: Iterable[JSON]) -> dict[str, JSON]:
@@ -131,15 +103,12 @@ def _problems(
             mistakes.extend(_about_metadata(one, each) for one in found.mistakes[index])
         if mistakes:
             data = files[each.origin.path].data
-            document = document_of(each.origin, data)
-            marks = read_marks(document)
-            located = [locate(one, document, marks) for one in mistakes]
+            located = place_in(mistakes, each.origin, data, each.job)
             if isinstance(found, ImportProblem) and found.code == "LU306":
                 # A command that was cut short would be another command.
-                located = [
-                    replace(one, help=one_line(found.help, len(found.help) + 1)) for one in located
-                ]
-            yield from with_excerpts([replace(one, job=each.job) for one in located], data)
+                whole = one_line(found.help, len(found.help) + 1)
+                located = tuple(replace(one, help=whole) for one in located)
+            yield from located
 
 
 def _about_metadata(found: MetadataMistake, use: _Use) -> Mistake:
@@ -152,13 +121,6 @@ def _about_metadata(found: MetadataMistake, use: _Use) -> Mistake:
     is_key = found.is_key or found.is_missing
     is_warning = found.is_surmise and not use.handler.startswith(SHIPPED)
     return Mistake(path, "LU110", found.message, found.help, is_key=is_key, is_warning=is_warning)
-
-
-def document_of(origin: Origin, data: bytes) -> Document:
-    """Return the YAML document of *data* that begins where *origin* says."""
-    limits = Limits(max_bytes=len(data) + 1)
-    documents = parse_yaml(data, origin.path, limits)
-    return next(each for each in documents if each.line == origin.line)
 
 
 def _mistake(handler: str, found: ImportProblem) -> Mistake:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from luad.config.build import build_job
 from luad.config.check import KEYS_HERE, Mistake
 from luad.config.foreign import find_foreign, snake_case
-from luad.config.jobs import job_mistakes
+from luad.config.known import job_mistakes
 from luad.config.locate import pointer
 from luad.config.marks import NO_MARKS, Path
 from luad.config.schema import obeys

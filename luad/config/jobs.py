@@ -7,13 +7,13 @@ loading; what the other files say is nobody's business here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
 
 from luad.config.advice import advise
 from luad.config.build import build_job
 from luad.config.check import Mistake, find_mistakes
 from luad.config.foreignfile import CODE, foreign_text, foreign_value
+from luad.config.known import Known, advise_known, known_of, lost_keys
 from luad.config.lastgood import Parsed
 from luad.config.locate import locate
 from luad.config.marks import NO_MARKS, Marks, read_marks
@@ -21,8 +21,7 @@ from luad.config.problems import with_excerpts
 from luad.config.schema import obeys
 from luad.config.secrets import secret_values, without_secrets
 from luad.config.settings import Settings
-from luad.config.words import infer_kind
-from luad.config.yaml import STAND_IN, Document, Limits, parse_yaml
+from luad.config.yaml import Document, Limits, parse_yaml
 from luad.core.model import JSON, Instant, Job, Origin, Wanted
 from luad.errors import Problem, Severity
 
@@ -104,18 +103,30 @@ class _Loading:
             if foreign is not None:
                 mistakes = [Mistake((), CODE, foreign.message, foreign.help)]
             elif document.is_complete:
-                mistakes = list(job_mistakes(document.value, marks, self._timezone))
+                known = known_of(document.value, marks, self._timezone)
+                mistakes = list(known.mistakes)
+                if known.job is not None:
+                    if "name" not in known.lost:
+                        mistakes += self._clash(known.job.name, document)
+                    mistakes += advise_known(known, self._now, document.value)
             self._tell(document, mistakes, marks)
             return
         job = build_job(document.value, self._timezone, mistakes)
-        first = self._lines.setdefault(job.name, document.line)
-        if first != document.line:
-            mistakes.append(_same_name(job.name, document.source.path, first))
+        mistakes += self._clash(job.name, document)
         if not mistakes:
             self.jobs.append(Wanted(job, Origin(document.source.path, document.line)))
             mistakes = advise(job, self._now, document.value)
+        else:
+            known = Known(tuple(mistakes), job, lost_keys(mistakes))
+            mistakes += advise_known(known, self._now, document.value)
         if mistakes:
             self._tell(document, mistakes, read_marks(document))
+
+    def _clash(self, name: str, document: Document) -> list[Mistake]:
+        first = self._lines.setdefault(name, document.line)
+        if first == document.line:
+            return []
+        return [_same_name(name, document.source.path, first)]
 
     def _note_secrets(self, value: JSON) -> None:
         env = value.get("env") if isinstance(value, dict) else None
@@ -132,53 +143,6 @@ class _Loading:
             if problem.line not in told:
                 job = name if isinstance(name, str) else ""
                 self.problems.append(dataclasses.replace(problem, job=job))
-
-
-def job_mistakes(document: JSON, marks: Marks, timezone: str) -> Iterator[Mistake]:
-    """What the schema says, and what can be said of the parts that obey it."""
-    found = find_mistakes(document, "job", marks)
-    yield from found
-    if not isinstance(document, dict):
-        return
-    sound = _sound_parts(document, found)
-    if obeys("job")(sound):
-        more: list[Mistake] = []
-        build_job(sound, timezone, more)
-        told = {mistake.path for mistake in found}
-        written = {(*each.path[:-1], each.rename): each.path for each in found if each.rename}
-        for mistake in more:
-            path = written.get(mistake.path, mistake.path)
-            if path not in told or path in written.values():
-                yield dataclasses.replace(mistake, path=path)
-
-
-_STAND_INS: Final[dict[str, Any]] = {
-    "name": "x",
-    "handler": "x",
-    "schedule": {"type": "interval", "seconds": 3_153_600_000},
-}
-
-
-def _sound_parts(value: dict[str, Any], found: list[Mistake]) -> dict[str, Any]:
-    """Return the document with its mistakes mended or left out, so that the rest can be judged."""
-    sound = {key: each for key, each in value.items() if not key.startswith(STAND_IN)}
-    if isinstance(sound.get("schedule"), dict):
-        sound["schedule"] = dict(sound["schedule"])
-    for mistake in found:
-        match mistake.path:
-            case ("schedule", str() as key) if isinstance(sound.get("schedule"), dict):
-                schedule = sound["schedule"]
-                if mistake.rename:
-                    schedule[mistake.rename] = schedule.get(key)
-                if mistake.is_key:
-                    schedule.pop(key, None)
-                elif key == "type" and key not in schedule:
-                    schedule[key] = infer_kind(schedule)
-                else:
-                    del sound["schedule"]
-            case (str() as key, *_):
-                sound.pop(key, None)
-    return _STAND_INS | sound
 
 
 def _same_name(name: str, path: str, first: int) -> Mistake:

@@ -5,10 +5,15 @@ Room rule: pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from luad.config.check import Mistake
-from luad.config.marks import Marks, Path, Span
+from luad.config.marks import Marks, Path, Span, read_marks
+from luad.config.problems import with_excerpts
 from luad.config.text import one_line
-from luad.config.yaml import Document
+from luad.config.yaml import Document, Limits, parse_yaml
+from luad.core.model import Origin
 from luad.errors import Problem, Severity
 
 _QUOTES = frozenset("'\"")
@@ -38,6 +43,37 @@ def locate(mistake: Mistake, document: Document, marks: Marks) -> Problem:
         note=note,
         pointer=pointer(mistake.path),
         fix=fix,
+    )
+
+
+def document_of(origin: Origin, data: bytes) -> Document | None:
+    """Return the YAML document of *data* that begins where *origin* says; None when none does."""
+    documents = parse_yaml(data, origin.path, Limits(max_bytes=len(data) + 1))
+    return next((each for each in documents if each.line == origin.line), None)
+
+
+def place_in(
+    mistakes: Iterable[Mistake], origin: Origin, data: bytes, job: str = ""
+) -> tuple[Problem, ...]:
+    """Return the problems of a document that has been read before, with their lines.
+
+    Where *data* has no document any more at *origin*, the problems stand at the line of *origin*.
+    """
+    document = document_of(origin, data)
+    if document is None:
+        return tuple(replace(at_line(each, origin), job=job) for each in mistakes)
+    marks = read_marks(document)
+    located = [replace(locate(each, document, marks), job=job) for each in mistakes]
+    return with_excerpts(located, data)
+
+
+def at_line(mistake: Mistake, origin: Origin) -> Problem:
+    """Return the problem that *mistake* is, at the line where its document begins."""
+    severity = Severity.WARNING if mistake.is_warning else Severity.ERROR
+    message, help_text = one_line(mistake.message), one_line(mistake.help)
+    where = pointer(mistake.path)
+    return Problem(
+        origin.path, origin.line, 1, mistake.code, message, help_text, severity, pointer=where
     )
 
 

@@ -5,7 +5,7 @@ Room rule: bytes or values in, values out; opens no file, resolves no reference,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from luad.config.channels import Ask, build_channel, is_whole_reference, masked,
 from luad.config.check import Mistake, find_mistakes
 from luad.config.cronadvice import zone_mistake
 from luad.config.lastgood import FileVersion, LastGood, Parsed
-from luad.config.locate import locate
+from luad.config.locate import at_line, locate, place_in
 from luad.config.marks import NO_MARKS, Marks, Path, read_marks
 from luad.config.problems import with_excerpts
 from luad.config.schema import obeys
@@ -233,38 +233,54 @@ def _without_secrets(problem: Problem, secrets: Collection[str]) -> Problem:
 # --- all of them -------------------------------------------------------------------------------
 
 
-def unknown_users(wanted: Mapping[str, Wanted], people: Mapping[str, Person]) -> list[Problem]:
-    """Warn of the jobs of files that are for nobody there is, or would alert nobody."""
-    problems = []
-    for name, each in wanted.items():
+def unknown_users(
+    wanted: Iterable[Wanted],
+    people: Collection[str],
+    sources: Mapping[str, FileVersion] | None = None,
+) -> list[Problem]:
+    """Warn of the jobs of files that are for a user, or would alert a user, that does not exist.
+
+    With *sources*, the files by path, each warning has its place and lines.
+    """
+    problems: list[Problem] = []
+    for each in wanted:
         job, origin = each.job, each.origin
         if origin is None or (job.user is None and job.alert is None):
             continue
+        named = f"the job `{job.name}`" if job.name else "this job"
+        found = []
         if job.user is not None and job.user not in people:
-            what = f"the job `{name}` is for `{job.user}`"
-            problems.append(_unknown_user(what, job.user, "/user", origin, people, name))
-        for number, user in enumerate(job.alert.to if job.alert else ()):
-            if user not in people:
-                what, place = f"`alert` of the job `{name}` names `{user}`", f"/alert/to/{number}"
-                problems.append(_unknown_user(what, user, place, origin, people, name))
+            found.append(_unknown_user(f"{named} is for", job.user, ("user",), people))
+        if job.alert is not None:
+            found += unknown_to_alert(job.alert.to, f"`alert` of {named}", people)
+        if found and sources is not None:
+            problems += place_in(found, origin, sources[origin.path].data, job.name)
+        else:
+            problems += [replace(at_line(one, origin), job=job.name) for one in found]
     return problems
 
 
-def _unknown_user(
-    what: str, user: str, pointer: str, origin: Origin, people: Mapping[str, Person], job: str
-) -> Problem:
+def unknown_to_alert(users: Sequence[str], what: str, people: Collection[str]) -> list[Mistake]:
+    """Return a warning for each of *users*, the value of `alert.to` in *what*, that does not exist."""
+    return [
+        _unknown_user(f"{what} names", user, ("alert", "to", number), people)
+        for number, user in enumerate(users)
+        if user not in people
+    ]
+
+
+def _unknown_user(what: str, user: str, path: Path, people: Collection[str]) -> Mistake:
     near = close_to(user, people)
-    return Problem(
-        origin.path,
-        origin.line,
-        1,
-        "LU404",
-        f"{what}, and there is no such user",
-        f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml",
-        Severity.WARNING,
-        pointer=pointer,
-        job=job,
-    )
+    hint = f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml"
+    message = f"{what} `{user}`, and there is no such user"
+    return Mistake(path, "LU404", message, hint, is_warning=True)
+
+
+def named_users(path: str, data: bytes) -> Iterator[str]:
+    """Yield the ids that a users file names, whatever is wrong with it."""
+    for document in parse_yaml(data, path, Limits(max_bytes=len(data) + 1)):
+        if isinstance(document.value, dict) and isinstance(document.value.get("id"), str):
+            yield document.value["id"]
 
 
 class PeopleCatalogue:

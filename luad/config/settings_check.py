@@ -16,6 +16,7 @@ from luad.config.problems import with_excerpts
 from luad.config.schema import obeys
 from luad.config.settings import read_address, read_networks
 from luad.config.yaml import Document, Limits, parse_yaml
+from luad.core.model import JSON
 from luad.core.zones import ZoneError, load_zone
 from luad.errors import Problem, Severity
 from luad.wire import parse_duration_ms, parse_size
@@ -50,16 +51,41 @@ def _problems_of(document: Document) -> list[Problem]:
     problems = [*document.problems, *document.warnings]
     if not document.is_complete:
         return problems
-    if obeys("luad")(document.value):
-        mistakes = _deeper_mistakes(document.value)
-    else:
-        mistakes = find_mistakes(document.value, "luad", read_marks(document))
+    mistakes: list[Mistake] = []
+    sound = document.value
+    if not obeys("luad")(sound):
+        mistakes = find_mistakes(sound, "luad", read_marks(document))
+        sound = _sound_parts(sound, mistakes)
+    mistakes += _deeper_mistakes(sound)
     if mistakes:
         marks = read_marks(document)
         told = {problem.line for problem in problems}
         located = [locate(mistake, document, marks) for mistake in mistakes]
         problems.extend(problem for problem in located if problem.line not in told)
     return problems
+
+
+def _sound_parts(value: JSON, mistakes: list[Mistake]) -> dict[str, Any]:
+    """Return the parts of the document that obey the schema."""
+    if not isinstance(value, dict):
+        return {}
+    sound = {key: dict(each) if isinstance(each, dict) else each for key, each in value.items()}
+    for mistake in mistakes:
+        match mistake.path:
+            case (str() as key,):
+                sound.pop(key, None)
+            case (str() as key, *rest):
+                # A group that misses a key, such as `tls`, is judged only as a whole.
+                group = sound.get(key)
+                if key == "tls" or not isinstance(group, dict):
+                    sound.pop(key, None)
+                else:
+                    group.pop(str(rest[0]), None)
+    if obeys("luad")(sound):
+        return sound
+    wrong = {mistake.path[0] for mistake in mistakes if mistake.path}
+    sound = {key: each for key, each in sound.items() if key not in wrong}
+    return sound if obeys("luad")(sound) else {}
 
 
 def _deeper_mistakes(value: dict[str, Any]) -> list[Mistake]:

@@ -79,11 +79,7 @@ class Directory:
             found.append(
                 Problem(origin.path, origin.line, 1, "LU402", message, hint, severity=severity)
             )
-        wanted = {
-            name: entry.wanted
-            for name, entry in (entries or {}).items()
-            if entry.wanted.origin is not None
-        }
+        wanted = [entry.wanted for entry in (entries or {}).values()]
         return (*found, *unknown_users(wanted, self._all))
 
     # --- the service ---

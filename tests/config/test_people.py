@@ -112,9 +112,8 @@ def test_jobs_for_nobody_are_warned_of() -> None:
         b"alert: {to: [ann, ops]}\n"
     )
     parsed = load_file("jobs.d/a.yaml", text, settings=Settings())
-    wanted = {each.job.name: each for each in parsed.jobs}
     people = {each.id: each for each in load_people("ann.yaml", b"id: ann\n").people}
-    found = unknown_users(wanted, people)
+    found = unknown_users(parsed.jobs, people)
     assert [(each.pointer, each.help) for each in found] == [
         ("/user", "did you mean `ann`?"),
         ("/alert/to/1", "add users.d/ops.yaml"),
