@@ -233,21 +233,16 @@ class Clerk:
         if entry is None:
             return
         written = _written(entry.current.metadata, event.values, event.mode)
-        size = len(json.dumps(written).encode())
-        if size > METADATA_LIMIT:
-            self._refuse(
-                event.request_id,
-                "validation",
-                f"the metadata of {event.job_name} would have {size} bytes; {METADATA_LIMIT} may be",
-                "keep large things elsewhere, and their names here",
-            )
-            return
-        overlay = _overlay(entry.job, written)
-        was = entry.overlay
+        refusal = _too_large(event.job_name, written)
+        was, overlay = entry.overlay, _overlay(entry.job, written)
         remote = _remote_keys(entry, event, written)
-        if overlay is not NO_OVERLAY:
-            kept = tuple(sorted(remote & {*overlay.values, *overlay.removed}))
-            overlay = replace(overlay, remote=kept)
+        if refusal is None and len(remote) > len(was.remote):
+            refusal = _too_many_marks(event.job_name, remote)
+        if refusal is not None:
+            self._refuse(event.request_id, *refusal)
+            return
+        if remote:
+            overlay = replace(overlay, remote=tuple(sorted(remote)))
         is_same = (overlay.removed, overlay.remote) == (was.removed, was.remote)
         if not is_same or not is_same_json(overlay.values, was.values):
             entry.overlay = overlay
@@ -333,17 +328,49 @@ def merge_patch(target: JSON, patch: JSON) -> JSON:
     return merged
 
 
+def _too_large(name: str, written: Mapping[str, JSON]) -> _Refusal | None:
+    size = len(json.dumps(written).encode())
+    if size <= METADATA_LIMIT:
+        return None
+    message = f"the metadata of {name} would have {size} bytes; {METADATA_LIMIT} may be"
+    return "validation", message, "keep large things elsewhere, and their names here"
+
+
+def _too_many_marks(name: str, remote: set[str]) -> _Refusal | None:
+    """Refuse a write over TCP when luad would have to remember too many changed keys, also removed ones."""
+    size = len(json.dumps(sorted(remote)).encode())
+    if size <= METADATA_LIMIT:
+        return None
+    message = (
+        f"the keys of {name} that clients have changed over TCP would have {size} bytes; "
+        f"{METADATA_LIMIT} may be"
+    )
+    hint = f"on luad's own machine: luad metadata {name} --replace KEY=VALUE..."
+    return "validation", message, hint
+
+
 def _remote_keys(entry: Entry, event: MetadataRequested, written: Mapping[str, JSON]) -> set[str]:
-    """Return the keys that a client on another machine was the last to change."""
+    """Return the keys that a client on another machine was the last to change or to remove."""
     before, was = entry.current.metadata, set(entry.overlay.remote)
-    changed = {
-        key
-        for key in (*before, *written)
-        if (key in before) is not (key in written) or not is_same_json(before[key], written[key])
-    }
     if event.is_remote:
-        return was | changed
-    return set() if event.mode == "replace" else was - changed - set(event.values)
+        return was | {
+            key
+            for key in (*before, *written)
+            if (key in before) is not (key in written)
+            or not is_same_json(before[key], written[key])
+        }
+    return was - _replaced_keys(event, was)
+
+
+def _replaced_keys(event: MetadataRequested, keys: set[str]) -> set[str]:
+    """Return those of *keys* whose whole value a write gives or removes; a merged object keeps a part."""
+    if event.mode == "replace":
+        return keys
+    return {
+        key
+        for key in keys & set(event.values)
+        if event.mode == "merge" or not isinstance(event.values[key], Mapping)
+    }
 
 
 def _overlay(job: Job, written: Mapping[str, JSON]) -> Overlay:

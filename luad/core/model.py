@@ -233,7 +233,8 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Overlay:
     """What was written to a job's metadata since it was declared: *values* win over the declared
-    ones, *removed* hides declared keys. *remote*: the keys of both that a client changed over TCP."""
+    ones, *removed* hides declared keys. *remote*: the keys that a client was the last to change or to
+    remove over TCP, also where they are as declared again."""
 
     values: Mapping[str, JSON] = field(default_factory=dict)
     removed: tuple[str, ...] = ()

@@ -101,7 +101,7 @@ class Entry:
     @property
     def version(self) -> str:
         """A name for the definition and the metadata as they are now."""
-        if self.overlay is NO_OVERLAY:
+        if not self.overlay.values and not self.overlay.removed:
             return self.job.revision
         text = json.dumps(
             [self.job.revision, dict(self.overlay.values), self.overlay.removed], sort_keys=True
@@ -333,4 +333,4 @@ def _kept(overlay: Overlay, old: Job, new: Job) -> Overlay:
     values = {key: value for key, value in overlay.values.items() if key not in changed}
     removed = tuple(key for key in overlay.removed if key not in changed)
     remote = tuple(key for key in overlay.remote if key not in changed)
-    return Overlay(values, removed, remote) if values or removed else NO_OVERLAY
+    return Overlay(values, removed, remote) if values or removed or remote else NO_OVERLAY

@@ -270,8 +270,15 @@ def install(name: str = "r", run_id: str | None = None, user: str | None = None)
     return [InstallJob(f"job_{name}", job, None, NOW, Creation(NOW, "ann", run_id))]
 
 
-async def test_a_dynamic_job_comes_back_as_it_was(store: Store) -> None:
-    overlay = Overlay({"a": None, "b": [1]}, ("c",))
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        Overlay({"a": None, "b": [1]}, ("c",)),
+        Overlay({"a": None}, ("c",), ("a", "d")),
+        Overlay({}, (), ("d",)),
+    ],
+)
+async def test_a_dynamic_job_comes_back_as_it_was(store: Store, overlay: Overlay) -> None:
     alert = AlertState("failures", (NOW - 5, NOW), NOW - 9)
     progress = SaveProgress("job_r", NOW, NOW, 2, None, overlay, alert)
     await store.apply([*install(run_id="run_1"), progress])

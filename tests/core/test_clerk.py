@@ -68,6 +68,19 @@ def write(bench: Bench, mode: Any = "merge", *, name: str = "tick", **values: An
     assert bench.reply().error is None, bench.reply()
 
 
+def write_afar(bench: Bench, mode: Any = "merge", **values: Any) -> None:
+    bench.feed(MetadataRequested("w", "tick", values, mode, is_remote=True))
+    assert bench.reply().error is None, bench.reply()
+
+
+def marks(bench: Bench) -> set[str]:
+    """Return the keys that were changed over TCP, as they are stored and read again."""
+    before = bench.engine.entries["tick"].overlay.remote
+    bench.restart()
+    assert bench.engine.entries["tick"].overlay.remote == before
+    return set(before)
+
+
 # --- making ------------------------------------------------------------------------------------
 
 
@@ -600,6 +613,100 @@ def test_true_is_not_one() -> None:
     write(bench, a=5)
     bench.load(make_job(metadata={"a": True}))
     assert metadata(bench)["a"] is True, "it is declared differently now"
+
+
+def test_a_key_that_a_client_restores_over_tcp_is_changed_over_tcp() -> None:
+    bench = Bench(make_job(metadata={"dry_run": False, "n": 1}))
+    write(bench, dry_run=True)
+    assert marks(bench) == set()
+    write_afar(bench, dry_run=False)
+    assert metadata(bench) == {"dry_run": False, "n": 1}
+    assert marks(bench) == {"dry_run"}
+    write(bench, n=2)
+    write_afar(bench, n=2)
+    assert marks(bench) == {"dry_run"}, "n is as a local client wrote it"
+    write(bench, dry_run=False)
+    assert marks(bench) == set()
+
+
+@pytest.mark.parametrize(("mode", "values"), [("replace", {"n": 1}), ("patch", {"mine": None})])
+def test_a_key_that_a_client_removes_over_tcp_is_changed_over_tcp(
+    mode: str, values: dict[str, Any]
+) -> None:
+    bench = Bench(make_job(metadata={"n": 1}))
+    write(bench, mine=True)
+    write_afar(bench, mode, **values)
+    assert metadata(bench) == {"n": 1}
+    assert marks(bench) == {"mine"}
+    write(bench, n=1)
+    assert marks(bench) == {"mine"}
+    write(bench, "patch", mine=None)
+    assert marks(bench) == set()
+
+
+def test_a_mark_without_a_difference_changes_no_entity_tag() -> None:
+    bench = Bench(make_job(metadata={"n": 1}))
+    tag = bench.engine.entries["tick"].version
+    write_afar(bench, n=2)
+    write_afar(bench, n=1)
+    assert marks(bench) == {"n"}
+    assert bench.engine.entries["tick"].version == tag
+
+
+def test_the_mark_goes_when_the_file_declares_that_key_differently() -> None:
+    bench = Bench(make_job(metadata={"n": 1, "m": 1}))
+    write_afar(bench, n=2, m=2, new=1)
+    write_afar(bench, "replace", n=1, m=1)
+    bench.load(make_job(metadata={"n": 1, "m": 3}))
+    assert marks(bench) == {"n", "new"}
+    bench.load(make_job(metadata={"n": 2, "m": 3, "new": 5}))
+    assert marks(bench) == set()
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "is_lifted"),
+    [
+        ("patch", {"env": {"OTHER": "1"}}, False),
+        ("patch", {"env": {"SHELL": "/bin/sh"}}, False),
+        ("patch", {"env": {"SHELL": None}}, False),
+        ("patch", {"env": {}}, False),
+        ("patch", {"other": 1}, False),
+        ("patch", {"env": None}, True),
+        ("patch", {"env": "none"}, True),
+        ("merge", {"env": {"OTHER": "1"}}, True),
+        ("merge", {"other": 1}, False),
+        ("replace", {"other": 1}, True),
+        ("replace", {}, True),
+    ],
+)
+def test_a_local_write_lifts_the_mark_of_a_key_whose_whole_value_it_gives(
+    mode: str, values: dict[str, Any], is_lifted: bool
+) -> None:
+    bench = Bench(make_job(metadata={"env": {"A": "1", "SHELL": "/bin/bash"}}))
+    write_afar(bench, "patch", env={"SHELL": "/bin/echo"})
+    write(bench, mode, **values)
+    assert marks(bench) == (set() if is_lifted else {"env"})
+
+
+def test_an_object_that_a_client_removed_over_tcp_is_not_mended_by_a_part_of_it() -> None:
+    bench = Bench(make_job(metadata={"env": {"A": "1"}}))
+    write_afar(bench, "patch", env=None)
+    write(bench, "patch", env={"B": "1"})
+    assert marks(bench) == {"env"}
+
+
+def test_the_keys_that_clients_change_over_tcp_have_a_size() -> None:
+    bench = Bench(make_job())
+    long = "k" * 40_000
+    write_afar(bench, **{long: 1})
+    write_afar(bench, "replace")
+    bench.feed(MetadataRequested("w", "tick", {long + "k": 1}, is_remote=True))
+    reply = bench.reply()
+    assert (reply.error, "over TCP would have 80009 bytes" in reply.message) == ("validation", True)
+    assert metadata(bench) == {}
+    write_afar(bench, **{long: 2})
+    write(bench, "replace")
+    write_afar(bench, **{long + "k": 1})
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,20 @@ def test_metadata_over_tcp_reach_no_shell_under_another_name(door: Any) -> None:
     assert "leads to `luad.handlers.shell:run`" in json.dumps(run)
 
 
+def test_a_value_that_is_restored_over_tcp_stays_bound_until_it_is_written_here(door: Any) -> None:
+    def run() -> int:
+        return door.live.luad("run", "sweep", "--force", "--wait", check=False).returncode
+
+    door.live.luad("metadata", "sweep", "command=exit 0")
+    assert run() == 0
+    assert door("PATCH", "/v1/jobs/sweep/metadata", "operator", {"command": "true"})[0] == 200
+    assert run() != 0
+    door.live.luad("metadata", "sweep", "other=1")
+    assert run() != 0
+    door.live.luad("metadata", "sweep", "--replace", 'command="true"')
+    assert run() == 0
+
+
 NEW = {"name": "new", "handler": "h:tick", "schedule": {"type": "interval", "seconds": 3600}}
 STEERED = {"env": {"GIT_SSH_COMMAND": "id"}}
 
