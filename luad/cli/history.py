@@ -159,7 +159,8 @@ def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
         ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "SENT", "ERROR"],
         right=frozenset({"TOOK"}),
         flexible=("ERROR", "SENT", "TRIGGER", "RUN", "TOOK", "STATUS", "JOB"),
-        whole=frozenset({"RUN", "TOOK"}),
+        whole=frozenset({"RUN", "TOOK", "SENT", "TRIGGER"}),
+        least={"STATUS": 18, "ERROR": 20},
     )
     for run in runs:
         at = parse_rfc3339(run.get("started_at") or run.get("scheduled_for"))

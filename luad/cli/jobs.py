@@ -165,6 +165,7 @@ def _show(
         flexible=(strip_header, "SCHEDULE", "TOOK", "NEXT", "LAST", "JOB"),
         whole=frozenset({"TOOK"}),
         late=frozenset({strip_header}),
+        least={"SCHEDULE": 16, "LAST": 20, "NEXT": 14},
     )
     for job in jobs:
         glyph, style = GLYPHS[condition(job)]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from luad.cli.output import Output
 
 _CODE: Final = re.compile(r"LU[0-9]+")
+WIDEST: Final = 80
+"""Columns of a help text, however wide the terminal is."""
+
 DEPENDENCIES: Final = (
     "PyYAML",
     "SQLAlchemy",
@@ -67,6 +70,20 @@ def version(session: Session) -> None:
             session.out.line(f"  {name:<17}  {text}")
 
 
+def fitted(text: str, width: int) -> str:
+    """Return *text* with its long lines of prose made to fit; what is indented stays as it is."""
+    import textwrap
+
+    width = min(width, WIDEST)
+    lines: list[str] = []
+    for line in text.splitlines():
+        if len(line) > width and not line.startswith(" "):
+            lines += textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
 def _show_code(out: Output, code: str) -> None:
     """Show the page of a problem code."""
     from luad.config.codepages import page_of
@@ -76,7 +93,7 @@ def _show_code(out: Output, code: str) -> None:
         near = close_to(code, list(CODES))
         hint = f"did you mean `luad help {near[0]}`?" if near else "luad help codes lists them"
         raise CommandError(f"there is no problem code `{code}`", code="not_found", hint=hint)
-    out.line(page_of(code, CODES[code]))
+    out.line(fitted(page_of(code, CODES[code]), out.width))
 
 
 def _show_codes(out: Output) -> None:
@@ -108,7 +125,7 @@ def help_(ctx: click.Context, topic: str | None) -> None:
         _show_codes(out)
         return
     if topic in TOPICS:
-        out.line(TOPICS[topic].strip().replace("DATET", f"{example_date()}T"))
+        out.line(fitted(TOPICS[topic].strip().replace("DATET", f"{example_date()}T"), out.width))
         return
     if _CODE.fullmatch(topic.upper()):
         _show_code(out, topic.upper())

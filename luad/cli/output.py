@@ -56,7 +56,7 @@ class Table:
     *right*: columns that are aligned right; *flexible*: those that give way, in this order, when the
     terminal is too narrow, the last of them only when nothing else is left; *whole*: those that are of
     no use when they are cut, and are left out instead; *late*: those whose end matters more than their
-    beginning.
+    beginning; *least*: the columns that a text needs to be understood, where that is more than usual.
     """
 
     headers: Sequence[str]
@@ -65,6 +65,7 @@ class Table:
     flexible: tuple[str, ...] = ()
     whole: frozenset[str] = frozenset()
     late: frozenset[str] = frozenset()
+    least: Mapping[str, int] = field(default_factory=dict)
 
     def cells(self) -> list[list[Cell]]:
         """Return every row as cells, fit for one line of a terminal each."""
@@ -128,6 +129,24 @@ class Output:
         """Return *text* in the characters that the locale can show."""
         return text if self.is_unicode else text.translate(UNICODE_TO_ASCII)
 
+    def wrapped(self, text: str, indent: int, lead: int = 0) -> list[str]:
+        """Return *text* as lines that fit the terminal beside *lead* columns; elsewhere as one line.
+
+        Lines after the first begin with *indent* blanks. A word is never divided: paths stay whole.
+        """
+        if not self.is_terminal or columns_of(text) <= self.width - lead:
+            return [text]
+        import textwrap
+
+        width = max(2 * LEAST_WIDTH, self.width - lead)
+        return textwrap.wrap(
+            text,
+            width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [text]
+
     def paint(self, text: str, style: str) -> str:
         """Colour *text* for stdout, if it is to have colour."""
         return _paint(text, style) if self.has_colour else text
@@ -170,25 +189,54 @@ class Output:
         ]
         widths = [max(columns_of(row[i].text) for row in rows) for i in range(len(head))]
         if self.is_terminal:
-            _narrow(widths, table, self.width)
+            self._narrow(rows, widths, table)
+        alike = {i for i, width in enumerate(widths) if self._is_ambiguous(rows, i, width)}
         for row in rows:
             parts = []
-            for cell, width, header in zip(row, widths, table.headers, strict=True):
+            for i, (cell, width, header) in enumerate(zip(row, widths, table.headers, strict=True)):
                 if not width:
                     continue
-                text = self._fit(cell.text, width, is_late=header in table.late)
+                text = self._fit(
+                    cell.text, width, is_late=header in table.late, is_inner=i in alike
+                )
                 padding = " " * (width - columns_of(text))
                 painted = self.paint(text, cell.style)
                 parts.append(padding + painted if header in table.right else painted + padding)
             print("  ".join(parts).rstrip())
 
-    def _fit(self, text: str, width: int, *, is_late: bool) -> str:
-        """Cut *text* to *width* columns, with a sign that it was cut."""
+    def _narrow(self, rows: Sequence[Sequence[Cell]], widths: list[int], table: Table) -> None:
+        """Fit *widths* to the terminal. What rows are about is cut only as long as they differ."""
+        if not table.flexible:
+            return
+        key = list(table.headers).index(table.flexible[-1])
+        whole = widths[key]
+        least = min(whole, 2 * LEAST_WIDTH)
+        while least < whole and self._is_ambiguous(rows, key, least, is_inner=True):
+            least += 1
+        _narrow(widths, table, self.width, least)
+        if self._is_ambiguous(rows, key, widths[key], is_inner=True):
+            widths[key] = whole  # the terminal breaks the row, and nothing of it is lost
+
+    def _is_ambiguous(
+        self, rows: Sequence[Sequence[Cell]], place: int, width: int, *, is_inner: bool = False
+    ) -> bool:
+        """Whether different texts of a column would look alike once they were cut."""
+        texts = {row[place].text for row in rows}
+        shown = {self._fit(text, width, is_late=False, is_inner=is_inner) for text in texts}
+        return len(shown) < len(texts)
+
+    def _fit(self, text: str, width: int, *, is_late: bool, is_inner: bool = False) -> str:
+        """Cut *text* to *width* columns, with a sign that it was cut; *is_inner*: in its middle."""
         if columns_of(text) <= width:
             return text
         mark = self.plain("…")[:1]
         if is_late:
             return text[-width:] if width else ""
+        if is_inner and width > LEAST_WIDTH // 2:
+            tail = text[-(width // 2) :]
+            while columns_of(tail) > width // 2:
+                tail = tail[1:]
+            return self._fit(text, width - columns_of(tail), is_late=False) + tail
         while text and columns_of(text) > width - 1:
             text = text[:-1]
         return text + mark if width else ""
@@ -204,7 +252,7 @@ def columns_of(text: str) -> int:
     )
 
 
-def _narrow(widths: list[int], table: Table, available: int) -> None:
+def _narrow(widths: list[int], table: Table, available: int, least_of_key: int) -> None:
     """Take from the flexible columns, in their order, what the terminal lacks.
 
     A column of width 0 is left out. What a row is about stands in the last flexible column, which
@@ -214,7 +262,8 @@ def _narrow(widths: list[int], table: Table, available: int) -> None:
     least = list(widths)
     for place in places:
         if table.headers[place] not in table.whole:
-            wanted = LEAST_WIDTH if place != places[-1] else 2 * LEAST_WIDTH
+            usual = LEAST_WIDTH if place != places[-1] else least_of_key
+            wanted = table.least.get(table.headers[place], usual)
             least[place] = min(widths[place], wanted)
     for place in places[:-1]:
         if _total(least) <= available:

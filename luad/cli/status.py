@@ -5,7 +5,7 @@ Room rule: shows; changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,7 +18,11 @@ from luad.cli.words import plural
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from luad.cli.output import Output
     from luad.cli.session import Session
+
+LEAD: Final = 16
+"""Columns before the text of a field."""
 
 
 @click.command("status", cls=Command)
@@ -41,19 +45,28 @@ def _show(session: Session, answer: Mapping[str, Any], *, is_well: bool) -> None
     uptime = show_exact(int((answer.get("uptime_seconds") or 0) * 1000))
     draining = "   draining" if answer.get("draining") else ""
     head = f"{glyph} {answer.get('status')}   luad {answer.get('version')}"
-    out.line(f"{head}   pid {answer.get('pid')}   up {uptime}{draining}", style)
+    for line in out.wrapped(f"{head}   pid {answer.get('pid')}   up {uptime}{draining}", 2):
+        out.line(line, style)
     for name, text in _fields(session, answer).items():
         if text:
-            out.line(f"  {out.paint(f'{name:<12}', 'dim')}  {clean(text)}")
+            _field(out, name, text, "dim")
     for each in answer.get("self_deleted") or ():
         text = f"{each['job']}: {each['reason']}  (luad resume {each['job']})"
-        out.line(f"  {out.paint('paused      ', 'yellow')}  {clean(text)}")
+        _field(out, "paused", text, "yellow")
     for problem in answer.get("problems") or ():
         text = problem if isinstance(problem, str) else _problem_words(problem)
-        out.line(f"  {out.paint('problem     ', 'yellow')}  {clean(text)}")
+        _field(out, "problem", text, "yellow")
         help_text = "" if isinstance(problem, str) else problem.get("help")
         if help_text:
-            out.line(f"  {'':<12}  {clean(f'help: {help_text}')}")
+            _field(out, "", f"help: {help_text}", "")
+
+
+def _field(out: Output, name: str, text: str, style: str) -> None:
+    """Write a field; on a terminal its text goes on below itself instead of below its name."""
+    first, *rest = out.wrapped(clean(text), 0, LEAD)
+    out.line(f"  {out.paint(f'{name:<12}', style)}  {first}")
+    for line in rest:
+        out.line(" " * LEAD + line)
 
 
 def _fields(session: Session, answer: Mapping[str, Any]) -> dict[str, str]:

@@ -12,14 +12,14 @@ TOPICS: Final = {
 What the exit codes mean
 
    0  ok
-   1  error            unclassified; check found errors; reload kept a broken file
+   1  error            all else; check found errors; reload kept a broken file
    2  usage            bad arguments, or it needs --yes
    3  not_found        no such job, run or user
    4  run_failed       test, run --wait, retry --wait: the run failed
    5  run_cancelled    it was cancelled
    6  delivery_failed  send, users test: a message did not arrive
    7  timeout          the job's time limit, or --wait-timeout
-   8  conflict         the state forbids it: already running, name taken, a file owns it
+   8  conflict         it runs already, the name is taken, a file owns it
    9  auth             no token, or a bad one
   10  forbidden        the token may not do that
   11  unavailable      the daemon cannot be reached
@@ -80,7 +80,7 @@ Variables that luad reads
 
   LUAD_SOCKET   the daemon's socket (--socket)
   LUAD_URL      the daemon's URL instead (--url), with LUAD_TOKEN
-  LUAD_*        settings of the daemon, as in luad.yaml: LUAD_STATE_DIR, LUAD_TIMEZONE, ...
-  NO_COLOR      no colour;  FORCE_COLOR: colour also in pipes;  --color wins over both
+  LUAD_*        settings of the daemon, as in luad.yaml: LUAD_TIMEZONE, ...
+  NO_COLOR      no colour;  FORCE_COLOR: also in pipes;  --color wins over both
 """,
 }

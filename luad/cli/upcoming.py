@@ -212,7 +212,9 @@ def _show(session: Session, rows: Sequence[dict[str, Any]], group_by: str | None
 
 
 def _table(session: Session, rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(["WHEN", "LEFT", "JOB", "NOTE"], flexible=("NOTE", "LEFT", "JOB"))
+    table = Table(
+        ["WHEN", "LEFT", "JOB", "NOTE"], flexible=("NOTE", "LEFT", "JOB"), whole=frozenset({"LEFT"})
+    )
     for row in rows:
         at = parse_rfc3339(row["at"]) or 0
         table.rows.append(

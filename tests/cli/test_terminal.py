@@ -133,3 +133,67 @@ def test_nor_does_the_name_of_a_logger(peer: Any, lines: Any) -> None:
     _, shown = on_terminal("logs", "a")
     assert "fake" in shown
     assert is_tame(shown), ascii(shown)
+
+
+def long_job(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "status": "active",
+        "health": "ok",
+        "schedule_text": "every 15 min",
+        **more,
+    }
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_names_that_differ_look_different_however_they_are_cut(peer: Any, columns: int) -> None:
+    names = [f"nightly-import-of-the-orders-of-the-{each}-warehouse-{n}"
+             for each in ("northern", "southern") for n in (1, 2)]  # fmt: skip
+    jobs = [long_job(name) for name in names]
+    peer.answers["GET /jobs"] = {"jobs": jobs, "hidden_dynamic": 0, "next_cursor": None}
+    shown = ANSI.sub("", on_terminal("list", columns=columns)[1]).splitlines()[:5]
+    assert columns == 40 or all(len(line) <= columns for line in shown)
+    rows = {line.split()[1] for line in shown[1:]}
+    assert len(rows) == 4, rows
+
+
+@pytest.mark.parametrize("columns", [50, 60, 70])
+def test_a_time_is_whole_or_left_out(peer: Any, columns: int) -> None:
+    run = {"id": "run_01M82P2FB8ZSFG85SP6Z64AKDC", "job": "billing-sync-of-europe", "status": "timed_out",
+           "duration_ms": 61_000, "trigger": "schedule", "sent": {"delivered": 1, "total": 12},
+           "started_at": "2020-11-22T09:15:00Z", "error": {"type": "E", "message": "x" * 200}}  # fmt: skip
+    peer.answers["GET /runs"] = {"runs": [run], "next_cursor": None}
+    head, row = ANSI.sub("", on_terminal("history", "--utc", columns=columns)[1]).splitlines()[:2]
+    assert len(row) <= columns
+    assert "✗ timed out" in row
+    assert "22 Nov 2020" in row
+    for name, text in (("TOOK", "61 s"), ("SENT", "1/12"), ("TRIGGER", "schedule")):
+        assert name not in head or text in row.replace("1 min 1 s", "61 s").replace(
+            "1.0 min", "61 s"
+        )
+
+
+def test_status_fits_the_terminal_and_divides_no_path(peer: Any) -> None:
+    path = "/srv/a-place-with-quite-a-long-name/that-goes-on/jobs.d"
+    peer.answers["GET /status"] = {
+        "status": "degraded", "version": "1", "pid": 7, "jobs": {"total": 3, "active": 3, "failing": 2,
+        "stale": 1, "paused": 1}, "jobs_dirs": [path, path], "max_concurrent_runs": 512,
+        "problems": ["the store cannot be written: there is no space left on the device, at all"],
+    }  # fmt: skip
+    lines = ANSI.sub("", on_terminal("status", columns=60)[1]).splitlines()
+    assert all(len(line) <= 60 or path in line for line in lines), lines
+    assert sum(path in line for line in lines) == 2
+    wide = ANSI.sub("", on_terminal("status", columns=200)[1]).splitlines()
+    assert len(wide) < len(lines)
+
+
+def test_every_help_topic_fits_80_columns(luad: Any) -> None:
+    from luad.cli.topics import TOPICS
+    from luad.config.problems import CODES
+
+    for topic in (*TOPICS, "codes", *CODES):
+        for line in luad("help", topic).lines:
+            assert len(line) <= 80 or line.startswith(" "), (topic, line)
+    for topic in TOPICS:
+        assert max(map(len, luad("help", topic).lines)) <= 80, topic
+    assert max(map(len, luad("help").lines)) <= 80

@@ -140,6 +140,10 @@ def test_systemd_is_told_when_luad_is_ready_reloads_and_stops(
     (daemon.jobs / "tick.yaml").write_text("name: [")
     assert daemon.client.post("/config/reload")["stale"]
     daemon.await_message("STATUS=1 job, 1 stale")
+    for name in ("new", "newer"):
+        (daemon.jobs / f"{name}.yaml").write_text("name: [")
+    daemon.client.post("/config/reload")
+    daemon.await_message("STATUS=1 job, 1 stale, 2 broken files")
 
     daemon.process.send_signal(signal.SIGTERM)
     daemon.await_message("STOPPING=1")
