@@ -305,12 +305,8 @@ class Engine:
         self._state.runs.shift_retries(step_ms, self._state.timetable)
         for entry in self._state.entries.values():
             if isinstance(entry.job.schedule, Interval):
-                # One more millisecond on the way back: no instant is ever used a second time.
-                shift = step_ms + (1 if step_ms < 0 else 0)
-                entry.grid_at += shift
-                entry.handled_until += shift
-                entry.open_skip = entry.earlier_skip = None
-                self._state.touch(entry)
+                if not entry.is_before_start(now - step_ms):
+                    self._state.move_grid(entry, step_ms, now)
             elif step_ms < 0 and entry.halt is None:  # a paused one has its rows already
                 self._state.follow_clock_back(entry, now)
             if self._state.is_loaded:

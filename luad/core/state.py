@@ -34,6 +34,7 @@ from luad.core.model import (
     Wanted,
 )
 from luad.core.runs import OpenRuns
+from luad.core.schedule import next_occurrence
 from luad.core.timetable import Alarm, Timetable
 
 
@@ -70,6 +71,13 @@ class Entry:
     def halt(self) -> Pause | None:
         """The pause that keeps occurrences from running: the job's own, or that of its displacement."""
         return self.standing.displaced or self.pause
+
+    def is_before_start(self, now: Instant) -> bool:
+        """Say whether the job is an interval whose `start_at` is yet to come at *now*."""
+        schedule = self.job.schedule
+        if not isinstance(schedule, Interval) or schedule.start_at is None:
+            return False
+        return max(self.handled_until, now) < self.grid_at
 
     @property
     def counts_for_quotas(self) -> bool:
@@ -255,10 +263,28 @@ class State:
         schedule = entry.job.schedule
         if isinstance(schedule, Once) or entry.handled_until <= now:
             return
-        entry.handled_until = now
-        if isinstance(schedule, Interval):
+        if isinstance(schedule, Interval) and not entry.is_before_start(now):
             entry.grid_at = now
+        entry.handled_until = now
         self.touch(entry)
+
+    def move_grid(self, entry: Entry, step_ms: int, now: Instant) -> None:
+        """Let an interval keep its cadence when the wall clock is stepped; it is *now* afterwards."""
+        schedule = entry.job.schedule
+        assert isinstance(schedule, Interval), "civil time has no cadence"
+        # One more millisecond on the way back: no instant is ever used a second time.
+        shift = step_ms + (1 if step_ms < 0 else 0)
+        start, has_moved = schedule.start_at, entry.grid_at != schedule.start_at
+        entry.open_skip = entry.earlier_skip = None
+        self.touch(entry)
+        handled_until = entry.handled_until + shift
+        following = next_occurrence(schedule, entry.grid_at + shift, max(handled_until, now))
+        is_early = start is not None and following is not None and following < start
+        if step_ms < 0 and is_early and not has_moved and entry.installed_at < (start or 0):
+            entry.handled_until = now  # it began by a clock that was wrong: it begins at its start
+            return
+        entry.grid_at += shift
+        entry.handled_until = handled_until
 
     def touch(self, entry: Entry) -> None:
         """Let the progress of *entry* be saved with this batch."""

@@ -72,10 +72,11 @@ class Bench:
     def load(self, *jobs: Job) -> list[Effect]:
         return self.feed(ConfigLoaded({job.name: Wanted(job) for job in jobs}))
 
-    def restart(self, *, is_reversed: bool = False) -> None:
+    def restart(self, *, is_reversed: bool = False, last_seen: int | None = None) -> None:
         """Go on with a new engine that was given what a store would give back.
 
-        What was claimed in one instant comes back in any order: *is_reversed*.
+        What was claimed in one instant comes back in any order: *is_reversed*. *last_seen*: what the
+        clock showed when the previous engine was there, if it shows something else now.
         """
         rows = []
         for entry in self.engine.entries.values():
@@ -102,7 +103,7 @@ class Bench:
             )
             rows.append((row, entry.job))
         open_runs = self.engine.runs.all()[:: -1 if is_reversed else 1]
-        before = Restored(open_runs=tuple(open_runs), last_seen=self.wall)
+        before = Restored(open_runs=tuple(open_runs), last_seen=last_seen or self.wall)
         self.engine = Engine(self.bounds, self.now)
         self.engine.restore(rows, before, self.now)
         self.load(*(job for row, job in rows if row.creation is None))

@@ -250,3 +250,58 @@ def test_a_dynamic_job_that_is_switched_off_and_on_keeps_its_grid() -> None:
         bench.feed(ChangeRequested(f"r{number}", "beat", beat(**fields), entry.job.revision))
         assert bench.reply().error is None
     assert bench.engine.entries["beat"].grid_at == START
+
+
+def from_then_on(start_at: int) -> Job:
+    return make_job("beat", Interval(DAY, start_at), catch_up_window_ms=HOUR)
+
+
+def next_of(bench: Bench) -> int:
+    following = bench.engine.next_occurrence_of("beat")
+    assert following is not None
+    return following.scheduled_for
+
+
+def test_a_start_that_was_ahead_while_the_clock_was_in_1970_is_where_it_was() -> None:
+    """No clock of its own, a new file, and then the network is asked: the job is not silent for 56 years."""
+    bench = Bench()
+    bench.step_clock((60_000 - START) / 1000)
+    bench.load(from_then_on(START - 30 * DAY - 2 * HOUR))
+    bench.step_clock((START - bench.wall) / 1000)
+    assert next_of(bench) == START + 22 * HOUR
+    (row,) = bench.skips()
+    assert row == ("clock", -30 * 86_400 - 7_200, -7_200, 31)
+
+
+@pytest.mark.parametrize("step", [-3 * HOUR, -1_000, 1_000, 23 * HOUR])
+def test_a_start_that_is_ahead_stays_where_it_is_when_the_clock_is_set(step: int) -> None:
+    bench = Bench(from_then_on(START + DAY))
+    bench.step_clock(step / 1000)
+    assert next_of(bench) == START + DAY
+    bench.step_clock(-step / 1000)
+    assert next_of(bench) == START + DAY
+    bench.go_to(86_400)
+    assert [run.scheduled_for for run in bench.started()] == [START + DAY]
+
+
+def test_a_machine_that_boots_in_1970_does_not_begin_before_the_start() -> None:
+    bench = Bench(from_then_on(START + DAY))
+    last_seen, bench.wall = bench.wall, 60_000
+    bench.restart(last_seen=last_seen)
+    assert next_of(bench) == START + DAY
+    bench.step_clock((START - bench.wall) / 1000)
+    assert next_of(bench) == START + DAY
+
+
+def test_what_began_by_a_clock_that_was_years_ahead_begins_at_its_start() -> None:
+    bench = Bench(from_then_on(START + 30 * DAY))
+    bench.step_clock(4 * 365 * 86_400 + 13 * 3_600)
+    bench.step_clock(-(4 * 365 * 86_400 + 13 * 3_600))
+    assert next_of(bench) == START + 30 * DAY
+
+
+def test_what_has_just_begun_keeps_its_cadence_when_the_clock_goes_back_beyond_the_start() -> None:
+    bench = Bench(from_then_on(START + MINUTE))
+    bench.go_to(60)
+    bench.step_clock(-120)
+    assert next_of(bench) == START + MINUTE + DAY - 120_000 + 1

@@ -218,8 +218,8 @@ MUTANTS: Final = (
         "APScheduler 339",
         "A step of the clock moves an interval's runs nearer, or away.",
         ("I2", "I4", "I6", "I15"),
-        "luad.core.engine:Engine._step_clock",
-        (("entry.grid_at += shift", "pass"), ("entry.handled_until += shift", "pass")),
+        "luad.core.state:State.move_grid",
+        (("entry.grid_at += shift", "pass"), ("entry.handled_until = handled_until", "pass")),
     ),
     Mutant(
         "step-unnoticed",
