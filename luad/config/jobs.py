@@ -19,7 +19,7 @@ from luad.config.locate import locate
 from luad.config.marks import NO_MARKS, Marks, read_marks
 from luad.config.problems import with_excerpts
 from luad.config.schema import obeys
-from luad.config.secrets import secret_values, without_secrets
+from luad.config.secrets import secrets_of
 from luad.config.settings import Settings
 from luad.config.yaml import Document, Limits, parse_yaml
 from luad.core.model import JSON, Instant, Job, Origin, Wanted
@@ -56,8 +56,7 @@ def load_file(
     if loading.problems and not loading.jobs and (foreign := foreign_text(data)):
         place = Problem(path, 1, 1, CODE, foreign.message, foreign.help)
         loading.problems = [dataclasses.replace(place, end_line=1, end_column=2)]
-    ordered = _in_order(path, data, loading.problems, limits.max_problems)
-    problems = without_secrets(ordered, loading.secrets)
+    problems = _in_order(path, data, loading, limits.max_problems)
     if any(problem.severity is Severity.ERROR for problem in problems):
         return ParsedFile(path, (), problems, is_broken=True)
     return ParsedFile(path, tuple(loading.jobs), problems)
@@ -128,13 +127,8 @@ class _Loading:
             return []
         return [_same_name(name, document.source.path, first)]
 
-    def _note_secrets(self, value: JSON) -> None:
-        env = value.get("env") if isinstance(value, dict) else None
-        if isinstance(env, dict):
-            self.secrets.update(secret_values(env.items()))
-
     def _tell(self, document: Document, mistakes: list[Mistake], marks: Marks) -> None:
-        self._note_secrets(document.value)
+        self.secrets.update(secrets_of(document.value))
         self.problems.extend(document.problems)
         told = {problem.line for problem in document.problems}  # one mistake, one problem
         name = document.value.get("name") if isinstance(document.value, dict) else None
@@ -155,11 +149,11 @@ def _too_many(path: str, document: Document, limits: Limits) -> Problem:
     return Problem(path, document.line, 1, "LU007", message)
 
 
-def _in_order(path: str, data: bytes, problems: list[Problem], most: int) -> tuple[Problem, ...]:
-    if not problems:
+def _in_order(path: str, data: bytes, loading: _Loading, most: int) -> tuple[Problem, ...]:
+    if not loading.problems:
         return ()
-    ordered = sorted(problems, key=lambda each: (each.line, each.column, each.code))
-    shown = with_excerpts(ordered[:most], data)
+    ordered = sorted(loading.problems, key=lambda each: (each.line, each.column, each.code))
+    shown = with_excerpts(ordered[:most], data, loading.secrets)
     if len(ordered) > most:
         shown += (
             Problem(path, 0, 0, "LU007", f"these are the first {most} problems; there are more"),

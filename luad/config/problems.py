@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from luad.config.codepages import PAGES, url_of
+from luad.config.secrets import hiding, without_secrets
 from luad.errors import Problem, Severity
 
 CODES: Final[dict[str, str]] = {
@@ -106,30 +107,45 @@ def split_lines(data: bytes) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def with_excerpts(problems: Iterable[Problem], data: bytes) -> tuple[Problem, ...]:
-    """Return the problems with the lines around each place filled in from the file's bytes."""
+def with_excerpts(
+    problems: Iterable[Problem], data: bytes, secrets: Collection[str] = ()
+) -> tuple[Problem, ...]:
+    """Return the problems with the lines around each place, from the file's bytes, fit to be shown.
+
+    Nothing in them shows *secrets*, nor what is a secret by its place.
+    """
     lines: list[str] | None = None
+    hidden = hiding(secrets)
     found = []
     for problem in problems:
         if problem.line and not problem.excerpt:
             lines = split_lines(data) if lines is None else lines
             problem = dataclasses.replace(  # noqa: PLW2901 - the same problem, seen better
-                problem, excerpt=excerpt(lines, problem.line)
+                problem, excerpt=excerpt(lines, problem.line, hidden)
             )
-        found.append(problem)
+        found.append(without_secrets(problem, hidden))
     return tuple(found)
 
 
-def excerpt(lines: Sequence[str], line: int) -> tuple[tuple[int, str], ...]:
-    """Return line number *line* (from 1) and its neighbours; blank neighbours are left out."""
+def excerpt(
+    lines: Sequence[str], line: int, hidden: Callable[[str], str] = str
+) -> tuple[tuple[int, str], ...]:
+    """Return line number *line* (from 1) and its neighbours; blank neighbours are left out.
+
+    *hidden* is applied to each line before the line is cut.
+    """
     first = max(1, line - _CONTEXT)
     last = min(len(lines), line + _CONTEXT)
     # Only the line itself is kept whole: the place may be anywhere in it.
     return tuple(
-        (number, lines[number - 1] if number == line else lines[number - 1][:_MAX_LINE].rstrip())
+        (number, _cut(hidden(lines[number - 1]), is_whole=number == line))
         for number in range(first, last + 1)
         if number == line or lines[number - 1].strip()
     )
+
+
+def _cut(line: str, *, is_whole: bool) -> str:
+    return line if is_whole else line[:_MAX_LINE].rstrip()
 
 
 # --- for people --------------------------------------------------------------------------------

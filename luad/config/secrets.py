@@ -9,7 +9,7 @@ Room rule: pure; says what to hide, and keeps nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any, Final
@@ -20,10 +20,16 @@ from luad.errors import Problem
 
 MASK: Final = "***"
 
-_WORDS: Final = r"auth|credentials?|cookies?|keys?|pass|pwd|sig|signature|dsn|pin"
-_TELLING: Final = re.compile(
-    rf"(?:^|_)(?:{_WORDS})(?:_|$)|apikey|passphrase|passw|secret|token", re.IGNORECASE | re.ASCII
+_WORDS: Final = (
+    r"auth|credentials?|cookies?|keys?|pass|pwd|sig|signature|dsn|pin"
+    r"|(?:pg|my|db|sql|mail|smtp|ftp|ldap|user|root|admin)pass"
 )
+_PLAIN_WORDS: Final = r"apikey|privatekey|passphrase|passw|secret|token"
+_TELLING: Final = re.compile(
+    rf"(?:^|[_.-])(?:{_WORDS})(?:[_.-]|$)|{_PLAIN_WORDS}", re.IGNORECASE | re.ASCII
+)
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+"""Where a word begins in ``privateKey``."""
 _PUBLIC: Final = frozenset({"true", "false", "none", "null", "basic", "bearer", "default"})
 _REFERENCE: Final = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}")
 """Where a shell would put a value; the name of a variable is not the secret in it."""
@@ -31,7 +37,20 @@ _LEAST_DIGITS: Final = 6
 _LEAST: Final = 4
 
 _PASSWORD: Final = re.compile(r"(://[^\s/:@?#\"']{0,256}:)[^\s/@\"']{1,256}(?=@)")
-_ASSIGNED: Final = re.compile(r"\b([A-Z][A-Z0-9_]{0,127})([\"']?\s{0,8}[:=]\s{1,8})([^#,}\n]+)")
+_CUT_PASSWORD: Final = re.compile(
+    r"(:(?://|~1~1)[^\s/:@?#\"'`]{0,256}:)([^\s/@\"'`]{1,256})(?=@|\.\.\.(?:`|$))"
+)
+"""In a message, which cuts long values; `~1` is a slash in a pointer."""
+_NAMED: Final = re.compile(
+    r"(?<![A-Za-z0-9_.-])([A-Za-z_][A-Za-z0-9_.-]{0,127})([\"']?)(\s{0,8}=(?![=~])|\s{0,8}:)(\s{0,8})"
+)
+"""A name, and what stands between it and its value."""
+_LINE: Final = re.compile(r"\s*(?:-\s+)?(?:export\s+)?([A-Za-z_][\w.-]*)\s*[:=]\s*(\S.*)")
+_FLOW_END: Final = re.compile(r",\s|,(?=[\"']?\w+[\"']?\s?:)|[}\]]+[\s,}\]]*(?:$|[\s#])|\s#|\n")
+_BLOCK_END: Final = re.compile(r"\s#|\n")
+_ENVIRONMENTS: Final = frozenset({"env", "envs", "environ", "environment", "variables", "vars"})
+_LEAST_OF_A_LINE: Final = 8
+"""Characters of a line of a secret of many lines that is hidden by itself, too."""
 
 
 def is_telling(name: str) -> bool:
@@ -39,7 +58,7 @@ def is_telling(name: str) -> bool:
 
     ``DB_PWD`` does; ``PWD`` alone is the folder where the shell stands, and begins every path there.
     """
-    return name != "PWD" and _TELLING.search(name) is not None
+    return name != "PWD" and _TELLING.search(_HUMP.sub("_", name)) is not None
 
 
 def secret_values(env: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
@@ -78,31 +97,127 @@ def is_masked(value: str) -> bool:
     return value == MASK or f":{MASK}@" in value
 
 
-def without_secrets(problems: Iterable[Problem], secrets: Collection[str]) -> tuple[Problem, ...]:
-    """Return the problems of a job file fit for logs: neither *secrets* nor what is assigned to a
-    variable of a telling name stands in them."""
+def secrets_of(document: Any) -> frozenset[str]:
+    """Return the secrets in a job document, however its environment is written."""
+    if isinstance(document, str):
+        return frozenset(filter(is_worth, _values_in(document)))
+    if not isinstance(document, dict):
+        return frozenset()
+    found: set[str] = set()
+    for key, value in document.items():
+        if str(key).lower() in _ENVIRONMENTS:
+            found.update(_values_in(value))
+        elif not isinstance(value, dict | list) and is_telling(str(key)):
+            found.update(_parts(str(value)))
+        found.update(_values_in(str(key)))
+    return frozenset(filter(is_worth, found))
+
+
+def _values_in(value: Any) -> Iterator[str]:
+    """Yield what stands under a telling name in *value*: mappings, lists, lines as in a `.env` file."""
+    if isinstance(value, str):
+        for line in value.splitlines():
+            if (found := _LINE.match(line)) and is_telling(found[1]):
+                yield from _parts(found[2])
+    elif isinstance(value, list):
+        for each in value:
+            yield from _values_in(each)
+    elif isinstance(value, dict):
+        if is_telling(str(value.get("name", ""))) and "value" in value:
+            yield from _scalars(value["value"])
+        for key, each in value.items():
+            yield from _values_in(str(key))
+            yield from _scalars(each) if is_telling(str(key)) else _values_in(each)
+
+
+def _scalars(value: Any) -> Iterator[str]:
+    inner = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    )
+    if inner is None:
+        yield from _parts(str(value))
+    else:
+        for each in inner:
+            yield from _scalars(each)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield a secret, without the quotes around it, and the long ones of its lines."""
+    yield text.strip()
+    yield text.strip().strip("\"'")
+    if "\n" in text.strip():
+        yield from (
+            line.strip() for line in text.splitlines() if len(line.strip()) >= _LEAST_OF_A_LINE
+        )
+
+
+def hiding(secrets: Collection[str]) -> Callable[[str], str]:
+    """Return what hides secrets in a text of a problem: *secrets*, what is assigned to a variable
+    of a telling name, and the passwords of addresses. The text keeps its length."""
+    longest_first = sorted(secrets, key=len, reverse=True)
 
     @cache
     def hidden(text: str) -> str:  # many problems of one long line show that line
-        for secret in secrets:
+        for secret in longest_first:
             text = spellings_of(secret).replace(text, _stars)
-        return _ASSIGNED.sub(_hide, text)
+        return _CUT_PASSWORD.sub(lambda found: found[1] + _stars(found[2]), _assigned_hidden(text))
 
-    return tuple(_rewritten(each, hidden) for each in problems)
+    return hidden
 
 
-def _rewritten(problem: Problem, hidden: Callable[[str], str]) -> Problem:
+def without_secrets(problem: Problem, hidden: Callable[[str], str]) -> Problem:
+    """Return *problem* fit for logs and for viewers; *hidden* comes from `hiding`."""
+    texts: dict[str, Any] = {
+        name: hidden(getattr(problem, name))
+        for name in ("message", "help", "note", "pointer", "job")
+    }
+    has_changed = any(text != getattr(problem, name) for name, text in texts.items())
+    fix = problem.fix
+    if fix is not None and (has_changed or hidden(fix[2]) != fix[2]):
+        fix = None  # it would hold what was hidden
     lines = tuple((number, hidden(line)) for number, line in problem.excerpt)
-    message, help_text = hidden(problem.message), hidden(problem.help)
-    has_changed = (message, help_text) != (problem.message, problem.help)
-    fix = None if has_changed else problem.fix  # it would hold what was hidden
-    return replace(problem, excerpt=lines, message=message, help=help_text, fix=fix)
+    return replace(problem, excerpt=lines, fix=fix, **texts)
 
 
-def _hide(found: re.Match[str]) -> str:
-    return found[1] + found[2] + (_stars(found[3]) if is_telling(found[1]) else found[3])
+def _assigned_hidden(text: str) -> str:
+    pieces, done = [], 0
+    for found in _NAMED.finditer(text):
+        if found.start() < done or not _assigns_secret(found):
+            continue
+        end = _end_of_value(text, found)
+        pieces += [text[done : found.end()], _stars(text[found.end() : end])]
+        done = end
+    return "".join((*pieces, text[done:]))
+
+
+def _assigns_secret(found: re.Match[str]) -> bool:
+    """Say whether a value follows that nobody else is to see; `handler: tokens:refresh` has none."""
+    name = found[1]
+    if not is_telling(name):
+        return False
+    is_constant = name.isupper() and len(name) > 1
+    if "=" in found[3]:  # systemd's directives are written so: `LoadCredential= is missing`
+        return is_constant or not (name[0].isupper() and found[4])
+    has_hump = _HUMP.search(name) is not None and "." not in name
+    if found[4] or found[2]:
+        return is_constant or has_hump
+    return is_constant
+
+
+def _end_of_value(text: str, found: re.Match[str]) -> int:
+    start = found.end()
+    first, before = text[start : start + 1], text[found.start() - 1 : found.start()]
+    if first in ("'", '"') and (close := text.find(first, start + 1)) > 0:
+        return close
+    if before in ("'", '"') and not found[2] and (close := text.find(before, start)) > 0:
+        return close
+    is_flow = "{" in text[: found.start()] or "[" in text[: found.start()]
+    if text.count("`", 0, found.start()) % 2 and (close := text.find("`", start)) > 0:
+        return close
+    end = (_FLOW_END if is_flow else _BLOCK_END).search(text, start)
+    return end.start() if end else len(text)
 
 
 def _stars(text: str) -> str:
     """As long as before, so that a caret below it still points at the same place."""
-    return "".join(char if char in " \"'" else "*" for char in text)
+    return "".join(char if char in " \"'`" else "*" for char in text)
