@@ -53,6 +53,8 @@ COMMANDS = {
     "restore": Entry("revisions", "restore", "Give a dynamic job an earlier revision", ACT),
     "reload": Entry("reload", "reload", "Re-read jobs.d now", ACT),
     "create": Entry("dynamic", "create", "Make a job at run time", PEOPLE),
+    "edit": Entry("edit", "edit", "Change a dynamic job", PEOPLE),
+    "snooze": Entry("edit", "snooze", "Put a job off", PEOPLE),
     "delete": Entry("dynamic", "delete", "Delete a dynamic job", PEOPLE),
     "remind": Entry("dynamic", "remind", "Send someone a message later", PEOPLE),
     "metadata": Entry("dynamic", "metadata", "Show a job's metadata, or set keys of it", PEOPLE),

@@ -43,6 +43,7 @@ POLICIES: Final = (
     "alert",
     "env",
     "nice",
+    "log_level",
     "limits",
     "enabled",
 )

@@ -29,6 +29,7 @@ class Policies(TypedDict, total=False):
     alert: Mapping[str, Any] | None
     env: Mapping[str, str] | None
     nice: int | None
+    log_level: Literal["debug", "info", "warning", "error", "critical"] | None
     limits: Mapping[str, Any] | None
     enabled: bool | None
 

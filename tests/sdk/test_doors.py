@@ -71,7 +71,16 @@ def doors() -> Iterator[tuple[str, Callable[[Any], Any]]]:
         *("handler", "name", "at", "in_", "every", "cron", "schedule", "timezone", "description"),
         *("metadata", "user", "timeout", "retry", "tags", "activate", "keep", "if_exists"),
         *("idempotency_key", "overlap", "max_running", "catch_up", "catch_up_window", "jitter"),
-        *("on_lost", "pause_after_failures", "alert", "env", "nice", "limits", "enabled"),
+        *(
+            "on_lost",
+            "pause_after_failures",
+            "alert",
+            "env",
+            "nice",
+            "log_level",
+            "limits",
+            "enabled",
+        ),
     )
     when = {"at", "in_", "every", "cron", "schedule"}
     for word in words:
