@@ -118,7 +118,11 @@ __all__ = [
 def __getattr__(name: str) -> object:
     home = _HOME_OF.get(name)
     if home is None:
-        raise AttributeError(f"module 'luad' has no attribute {name!r}")
+        if name.startswith("_") or name.islower():  # a submodule, or a question of Python
+            raise AttributeError(f"module 'luad' has no attribute {name!r}")
+        from luad.sdk.attributes import missing  # noqa: PLC0415 - only for a message
+
+        raise missing(None, "luad", name)
     from importlib import import_module  # noqa: PLC0415 - only the first use of a name pays
 
     value: object = getattr(import_module(home), name)

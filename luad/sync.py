@@ -70,3 +70,11 @@ def current_job() -> Job:
     """
     job: JobCore = running_job() or _current_job()
     return job.with_face(Job)
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("_") or name.islower():  # a question of Python
+        raise AttributeError(f"module 'luad.sync' has no attribute {name!r}")
+    from luad.sdk.attributes import missing  # noqa: PLC0415 - only for a message
+
+    raise missing(None, "luad", name)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from luad.api.jsonbody import parse, parse_long, read_text
 from luad.api.problems import ApiError, close_to, did_you_mean, echo
 from luad.config.bodies import refusal, unfit
+from luad.config.foreign import find_foreign
 from luad.wire import NaiveInstantError, parse_duration_ms, parse_instant
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Query:
         self._values: dict[str, str] = {}
         for name, value in request.query_params.multi_items():
             if name not in known:
-                hint = did_you_mean(close_to(name, known)) or _known_names(known)
+                hint = _meant(name, known)
                 raise wrong_parameter(name, f"unknown parameter {echo(name)}", hint)
             if name in self._values:
                 hint = "several values are joined by commas, where the route takes several"
@@ -145,7 +146,7 @@ class Body:
         self._inside = inside
         for name in values:
             if name not in known:
-                hint = did_you_mean(close_to(name, known)) or _known_names(known)
+                hint = _meant(name, known)
                 raise self._wrong(name, f"unknown key {echo(name)}", hint)
 
     def text(self, name: str, limit: int = 500) -> str:
@@ -321,6 +322,14 @@ def wrong_member(name: str, detail: str, hint: str = "", inside: str = "") -> Ap
 
 def _with_hint(item: dict[str, str], hint: str) -> dict[str, str]:
     return item | {"hint": hint} if hint else item
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    """Return the hint for an unknown name: the word of luad for a word of another system first."""
+    foreign = find_foreign("", name, None, frozenset(known))
+    if foreign is not None and foreign.key:
+        return foreign.help
+    return did_you_mean(close_to(name, known)) or _known_names(known)
 
 
 def _known_names(known: Collection[str]) -> str:

@@ -50,11 +50,12 @@ def snooze(session: Session, *, name: str, until: str) -> None:
     path = f"/jobs/{segment(job['id'])}"
     zone = job["schedule"].get("timezone")
     # a delay counts from the moment in which the daemon gets it
-    said = {"at": None, "wait": None} | {"wait" if _is_delay(until) else "at": until}
-    when = schedule_of(session, client, {**said, "user": job.get("user_id")})
+    if _is_delay(until):
+        when = schedule_of(session, client, {"wait": until})
+    else:
+        said = {"at": until, "timezone": zone, "user": job.get("user_id")}
+        when = schedule_of(session, client, said)
     if job["schedule"]["type"] == "once":
-        if zone and "schedule" in when:
-            when["schedule"] |= {"timezone": zone}
         job = client.patch(path, when)
     else:
         end = when.get("in") or when["schedule"]["execute_at"]

@@ -51,6 +51,7 @@ _RENAMED: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "activate": ("is_active",),
         "if_exists": ("replace_existing", "upsert", "overwrite", "on_conflict", "replace"),
         "idempotency_key": ("task_id", "unique_key", "idempotency"),
+        "revision": ("version", "version_id"),
     },
     "alert": {
         "to": ("users", "user", "who", "recipients"),
@@ -194,6 +195,17 @@ _NAMES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "job.update": ("update", "update_job", "modify_job", "reschedule_job", "reschedule"),
         "job.runs": ("executions", "get_executions", "history"),
         "job.update_metadata": ("update_metadata",),
+    },
+    "User": {
+        "User.get": (
+            "find",
+            "get_user",
+            "get_by_id",
+            "get_by_email",
+            "get_by_phone",
+            "fetch",
+            "current",
+        ),
     },
     "job": {
         "job.update_metadata": ("set_metadata", "set_data", "merge_metadata"),

@@ -13,6 +13,7 @@ from luad.sdk.jobs import checked_filters, create_steps, get_steps, page_steps
 from luad.sdk.link import MERGE_PATCH, run
 from luad.sdk.people import UserCore, user_steps
 from luad.sdk.people import get_steps as get_user_steps
+from luad.sdk.translating import Translating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -178,7 +179,7 @@ class User(UserCore):
         return run(self._messages(limit))
 
 
-class Jobs:
+class Jobs(metaclass=Translating):
     """Jobs that are made at run time, and all others; for plain functions."""
 
     @staticmethod

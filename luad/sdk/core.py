@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from luad.sdk.link import Ask, segment
 from luad.sdk.readonly import ReadOnlyDict, freeze, thaw
+from luad.sdk.translating import Guarded
 
 TYPE_CHECKING = False  # `typing` and `logging` cost 20 ms, which every handler would pay
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Cancelled(BaseException):
     """
 
 
-class JobCore:
+class JobCore(Guarded):
     """What both faces of a job have in common.
 
     Always: *id*, *name*, *description*, *user_id* (whom it is for), *tags*, *metadata* (read-only;
@@ -47,6 +48,26 @@ class JobCore:
     From `Jobs`: *handler*, *schedule*, *status*, *active*, *health*, *dynamic*, *next_run_at*,
     *last_run* and *summary*, as they stood when it was asked for.
     """
+
+    id: str
+    name: str
+    description: str
+    metadata: ReadOnlyDict
+    scheduled_for: datetime
+    fire_at: datetime
+    started_at: datetime
+    deadline: datetime
+    attempt: int
+    max_attempts: int
+    run_id: str
+    trigger_kind: str
+    missed_count: int
+    revision: str
+    tags: tuple[str, ...]
+    user_id: str | None
+
+    _kind = "job"
+    _known = frozenset(__annotations__)
 
     def __init__(
         self,
@@ -68,22 +89,24 @@ class JobCore:
         tags: tuple[str, ...] = (),
         user_id: str | None = None,
     ) -> None:
-        self.name = name
-        self.id = id
-        self.description = description
-        self.metadata: ReadOnlyDict = freeze(dict(metadata or {}))
-        self.scheduled_for = _instant(scheduled_for_ms)
-        self.fire_at = _instant(scheduled_for_ms if fire_at_ms is None else fire_at_ms)
-        self.started_at = _instant(started_at_ms)
-        self.deadline = _NEVER if deadline_ms is None else _instant(deadline_ms)
-        self.attempt = attempt
-        self.max_attempts = max_attempts
-        self.run_id = run_id
-        self.trigger_kind = trigger
-        self.missed_count = missed_count
-        self.revision = revision
-        self.tags = tuple(tags)
-        self.user_id = user_id
+        vars(self).update(
+            name=name,
+            id=id,
+            description=description,
+            metadata=freeze(dict(metadata or {})),
+            scheduled_for=_instant(scheduled_for_ms),
+            fire_at=_instant(scheduled_for_ms if fire_at_ms is None else fire_at_ms),
+            started_at=_instant(started_at_ms),
+            deadline=_NEVER if deadline_ms is None else _instant(deadline_ms),
+            attempt=attempt,
+            max_attempts=max_attempts,
+            run_id=run_id,
+            trigger_kind=trigger,
+            missed_count=missed_count,
+            revision=revision,
+            tags=tuple(tags),
+            user_id=user_id,
+        )
         self._is_cancelled = False
         self._view: Mapping[str, Any] = {}
         self._sent: dict[str, int] = {}
@@ -117,9 +140,9 @@ class JobCore:
     def _shown(self, key: str) -> Any:
         """Return what the API says of this job; a handler's own job asks for it when it needs it."""
         if key not in self._view and not self.run_id:
-            raise AttributeError(f"the job {self.name} has left, and its `{key}` with it")
+            raise _not_shown(f"the job {self.name} has left, and its `{key}` with it")
         if key not in self._view:
-            raise AttributeError(
+            raise _not_shown(
                 f"a job in its handler has no `{key}`; await job.refresh() (job.refresh() in a "
                 "plain function) gets it"
             )
@@ -227,13 +250,15 @@ class JobCore:
 
     def _take(self, view: Mapping[str, Any]) -> None:
         self._view = view
-        self.name = view["name"]
-        self.description = view["description"]
-        self.metadata = freeze(thaw(dict(view["metadata"])))
-        self.tags = tuple(view["tags"])
-        self.user_id = view.get("user_id")
+        vars(self).update(
+            name=view["name"],
+            description=view["description"],
+            metadata=freeze(thaw(dict(view["metadata"]))),
+            tags=tuple(view["tags"]),
+            user_id=view.get("user_id"),
+        )
         if not self.run_id:  # a run goes on with the revision that it was started with
-            self.revision = view["revision"]
+            vars(self).update(revision=view["revision"])
 
     def _refresh(self) -> Steps[None]:
         self._take((yield Ask("GET", self._path)))
@@ -247,7 +272,8 @@ class JobCore:
         for each in values:
             body |= json_object(each, "metadata")
         ask = Ask(method, f"{self._path}/metadata", body, headers={"Content-Type": kind})
-        self.metadata = freeze((yield ask))
+        written = yield ask
+        vars(self).update(metadata=freeze(written))
 
     def _trigger(
         self, metadata: Mapping[str, Any] | None, revision: str | None, *, force: bool
@@ -349,16 +375,15 @@ def mark_cancelled(job: JobCore) -> None:
     job._is_cancelled = True  # noqa: SLF001 - read-only to handlers, written here
 
 
-def count_sent(job: JobCore, digest: str) -> int:
-    """Say how many times *job* has sent this in this attempt, with the one that is about to be."""
-    sent = job._sent  # noqa: SLF001 - nothing to handlers
-    sent[digest] = sent.get(digest, 0) + 1
-    return sent[digest]
-
-
 def running_job() -> JobCore | None:
     """Return the job whose handler is running in this process, if there is one."""
     return _current
+
+
+def _not_shown(message: str) -> AttributeError:
+    from luad.sdk.errors import NoAttribute  # noqa: PLC0415 - only where something is wrong
+
+    return NoAttribute(message)
 
 
 def _instant(milliseconds: int) -> datetime:

@@ -50,15 +50,25 @@ POLICIES: Final = (
 """The keys of a job file that a call takes as they are; `luad.sdk.words` has their types."""
 
 _DURATIONS: Final = ("timeout", "catch_up_window", "jitter")
-_CHANGEABLE: Final = (
+CHANGEABLE: Final = (
     *("handler", *WHEN, "timezone", "description", "user", "timeout", "retry", "tags"),
     *POLICIES,
 )
 _NO_TIMEOUT: Final = "none"
+CREATABLE: Final = (
+    *CHANGEABLE,
+    *("name", "metadata", "activate", "keep", "if_exists", "idempotency_key"),
+)
+"""The keywords of `Jobs.create`."""
 
 
-def refuse_foreign(call: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `WrongCall` for keywords that *call* does not have, naming the one that it has."""
+def refuse_foreign(
+    call: str, names: Iterable[str], known: Iterable[str], also: Iterable[str] = ()
+) -> None:
+    """Raise `WrongCall` for a keyword of *names* that is not *known*, naming the one that *call* has.
+
+    *also* are keywords that *call* has besides.
+    """
     strange = [name for name in names if name not in known]
     if not strange:
         return
@@ -66,16 +76,16 @@ def refuse_foreign(call: str, names: Iterable[str], known: Iterable[str]) -> Non
 
     name = strange[0]
     meant = keyword_meant(name)
-    if meant and meant in (*known, *_CHANGEABLE, "metadata", "name", "if_exists", "keep"):
+    if meant in {*known, *also}:
         raise WrongCall(f"{call} has no `{name}`; luad's word is `{meant}`", hint=f"say {meant}=")
-    raise WrongCall(f"{call} has no `{name}`", hint=meant or "help(luad.Jobs.create) lists them")
+    raise WrongCall(f"{call} has no `{name}`", hint=f"it has {', '.join((*known, *also))}")
 
 
 def create_steps_body(
     user: str | None, words: Mapping[str, Any], policies: Mapping[str, Any]
 ) -> Steps[dict[str, Any]]:
     """Return the body of ``POST /v1/jobs``."""
-    refuse_foreign("Jobs.create", policies, POLICIES)
+    refuse_foreign("Jobs.create", policies, POLICIES, CREATABLE)
     if words["handler"] is REQUIRED:
         raise WrongCall("Jobs.create needs handler=: a function, or 'module:function'")
     body: dict[str, Any] = {"handler": handler_name(words["handler"])}
@@ -101,7 +111,7 @@ def change_steps(user: str | None, changes: Mapping[str, Any]) -> Steps[dict[str
         if key in changes:
             hint = f"job.{method}(...) does it" if method else "make another job of that name"
             raise WrongCall(f"job.update does not change `{key}`", hint=hint)
-    refuse_foreign("job.update", changes, _CHANGEABLE)
+    refuse_foreign("job.update", changes, CHANGEABLE)
     if not changes:
         raise WrongCall("job.update changes nothing", hint="say what is new, such as timeout='5m'")
     said = {key: each for key, each in changes.items() if key not in (*WHEN, "timezone")}

@@ -12,7 +12,6 @@ from __future__ import annotations
 from luad.sdk.core import (
     Cancelled,
     JobCore,
-    count_sent,
     mark_cancelled,
     running_job,
     set_current_job,
@@ -34,7 +33,6 @@ __all__ = [
     "Cancelled",
     "Job",
     "JobCore",
-    "count_sent",
     "current_job",
     "mark_cancelled",
     "running_job",

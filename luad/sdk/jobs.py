@@ -13,6 +13,7 @@ from luad.sdk.create import CURRENT, REQUIRED, create_steps_body, refuse_foreign
 from luad.sdk.job import Job, JobCore
 from luad.sdk.link import Ask, run_async, segment
 from luad.sdk.pending import awaited
+from luad.sdk.translating import Translating
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -50,7 +51,7 @@ def create_steps(
 
 def checked_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the filters of `Jobs.get_all`. Raises `WrongCall` for one that it does not have."""
-    refuse_foreign("Jobs.get_all", filters, _FILTERS)
+    refuse_foreign("Jobs.get_all", filters, _FILTERS, ("include_dynamic",))
     return {key: getattr(each, "id", each) for key, each in filters.items()}
 
 
@@ -70,7 +71,7 @@ def page_steps(
     return [face.from_view(each) for each in answer["jobs"]], answer["next_cursor"]
 
 
-class Jobs:
+class Jobs(metaclass=Translating):
     """Jobs that are made at run time, and all others; for ``async def``."""
 
     @staticmethod

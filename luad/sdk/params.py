@@ -1,6 +1,6 @@
 """Declaring what a handler expects in its job's metadata.
 
-Room rule: imports nothing of luad, and looks at no schema closely: every run of a handler pays for it.
+Rule: imports nothing of luad but an error, and looks at no schema closely: every run of a handler pays for it.
 """
 
 from __future__ import annotations
@@ -61,12 +61,18 @@ def _check(schema: object) -> None:
         got = f"not {type(schema).__name__}"
         if callable(schema):
             got = "which is missing: write @luad.params({...})"
-        raise TypeError(f"luad.params takes a JSON Schema as a dict, {got}")
+        raise _wrong(f"luad.params takes a JSON Schema as a dict, {got}")
     strange = [key for key in schema if key not in _AT_THE_ROOT]
     if strange:
-        raise TypeError(
+        raise _wrong(
             f"luad.params: {strange[0]!r} is not a keyword of a JSON Schema for metadata; "
             f"parameters stand in `properties`: {example}"
         )
     if schema.get("type", "object") != "object":
-        raise TypeError(f"luad.params: metadata is an object, not {schema['type']!r}: {example}")
+        raise _wrong(f"luad.params: metadata is an object, not {schema['type']!r}: {example}")
+
+
+def _wrong(message: str) -> TypeError:
+    from luad.sdk.errors import WrongCall  # noqa: PLC0415 - only where it is needed
+
+    return WrongCall(message, hint="help(luad.params) has an example")

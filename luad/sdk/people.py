@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from luad.sdk.acting import acting_user, is_acting
 from luad.sdk.checking import checked_text, json_object, plain_json, refuse, shown
 from luad.sdk.errors import DeliveryFailed, NotFound, NoUser, WrongCall
-from luad.sdk.job import count_sent, running_job
+from luad.sdk.job import running_job
 from luad.sdk.link import MERGE_PATCH, Ask, run_async, segment
 from luad.sdk.pending import awaited
+from luad.sdk.translating import Guarded, Translating
 from luad.sdk.values import Delivery, Profile, parts_json, sent_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from luad.sdk.core import JobCore
     from luad.sdk.link import Steps
     from luad.sdk.values import File, Image, SentMessage, Text
 
@@ -27,16 +29,30 @@ if TYPE_CHECKING:
 U = TypeVar("U", bound="UserCore")
 
 
-class UserCore:
+class UserCore(Guarded, metaclass=Translating):
     """What both faces of a person have in common: *id*, *profile* (frozen), *data* (what is known)."""
+
+    id: str
+    profile: Profile
+
+    _kind = "user"
 
     def __init__(self, view: Mapping[str, Any]) -> None:
         self._view = view
-        self.id: str = view["id"]
-        self.profile = Profile(
+        self._data: dict[str, Any] = dict(view.get("data") or {})
+        profile = Profile(
             view["id"], view["full_name"], tuple(view["emails"]), tuple(view["phones"])
         )
-        self.data: dict[str, Any] = dict(view.get("data") or {})
+        vars(self).update(id=view["id"], profile=profile)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What is known of this person; `save` writes what a caller changes here."""
+        return self._data
+
+    @data.setter
+    def data(self, values: Mapping[str, Any]) -> None:
+        self._data = json_object(values, "data")
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -57,18 +73,18 @@ class UserCore:
     def _update(self, mapping: Mapping[str, Any] | None, values: Mapping[str, Any]) -> Steps[None]:
         given = {} if mapping is None else mapping
         written = {**json_object(given, "data"), **json_object(values, "data")}
-        self.data = yield Ask("PATCH", f"{self._path}/data", written)
+        self._data = yield Ask("PATCH", f"{self._path}/data", written)
 
     def _patch(self, patch: Mapping[str, Any]) -> Steps[None]:
         headers = {"Content-Type": MERGE_PATCH}
         body = json_object(patch, "data")
-        self.data = yield Ask("PATCH", f"{self._path}/data", body, headers=headers)
+        self._data = yield Ask("PATCH", f"{self._path}/data", body, headers=headers)
 
     def _save(self) -> Steps[None]:
-        self.data = yield Ask("PUT", f"{self._path}/data", json_object(self.data, "data"))
+        self._data = yield Ask("PUT", f"{self._path}/data", json_object(self.data, "data"))
 
     def _clear(self) -> Steps[None]:
-        self.data = yield Ask("DELETE", f"{self._path}/data")
+        self._data = yield Ask("DELETE", f"{self._path}/data")
 
     def _send(
         self,
@@ -124,6 +140,13 @@ class UserCore:
 def user_steps(face: type[U], user_id: str) -> Steps[U]:
     """Get a person who has to be there."""
     return face((yield Ask("GET", f"/users/{segment(user_id, 'id')}")))
+
+
+def count_sent(job: JobCore, digest: str) -> int:
+    """Say how many times *job* has sent this in this attempt, with the one that is about to be."""
+    sent = job._sent  # noqa: SLF001 - nothing to handlers
+    sent[digest] = sent.get(digest, 0) + 1
+    return sent[digest]
 
 
 def _way_to(value: Any) -> str:

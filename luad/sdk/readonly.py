@@ -3,7 +3,7 @@
 These are real dicts and lists, so ``json.dumps``, ``==``, ``**`` and ``isinstance`` work as
 expected; a change would be lost at the end of the run, and is therefore refused.
 
-Room rule: imports nothing of luad.
+Rule: imports nothing of luad, but for an error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _HINT = (
 
 
 def _refuse(*_args: object, **_kwargs: object) -> NoReturn:
-    raise TypeError(_HINT)
+    from luad.sdk.errors import ReadOnly  # noqa: PLC0415 - only where it is needed
+
+    raise ReadOnly(_HINT)
 
 
 def freeze(value: Any) -> Any:
@@ -42,7 +44,7 @@ def thaw(value: Any) -> Any:
 
 
 class ReadOnlyDict(dict[str, "Any"]):
-    """A dict whose changing methods raise ``TypeError`` and say what to do instead."""
+    """A dict whose changing methods raise `ReadOnly` (a ``TypeError``) and say what to do instead."""
 
     __slots__ = ()
     __setitem__ = __delitem__ = __ior__ = _refuse
@@ -61,7 +63,7 @@ class ReadOnlyDict(dict[str, "Any"]):
 
 
 class ReadOnlyList(list["Any"]):
-    """A list whose changing methods raise ``TypeError`` and say what to do instead."""
+    """A list whose changing methods raise `ReadOnly` (a ``TypeError``) and say what to do instead."""
 
     __slots__ = ()
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from luad.sdk.errors import InvalidSchedule
+from luad.sdk.errors import InvalidSchedule, NoAttribute
 from luad.sdk.readonly import ReadOnlyDict, freeze, thaw
 
 # --- schedules ---------------------------------------------------------------------------------
@@ -171,17 +171,39 @@ class Outcome:
     degraded: bool = False
 
 
-class Delivery:
+class _Read:
+    """A value that luad has shown: an assignment to one of its attributes raises `NoAttribute`."""
+
+    _method = ""
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in vars(self).get("_names", ()):
+                kind = type(self).__name__.strip("_").lower()
+                message = f"{kind}.{name} cannot be assigned: it is a value that luad has shown"
+                raise NoAttribute(message, hint=self._method)
+            object.__setattr__(self, name, value)
+
+    def _close(self) -> None:
+        """Let nothing change the attributes from here on."""
+        self._names = frozenset(vars(self))
+
+
+class Delivery(_Read):
     """What became of a `send`: true when it arrived, and an outcome for each message and channel.
 
     An outcome has *channel*, *status* (``delivered``, ``repeated``, ``failed``), *ok*, *error*, *answer*, *elapsed*
     (a timedelta) and *degraded* (a picture or a file went as a link).
     """
 
+    _method = "user.send(...) sends again"
+
     def __init__(self, view: Mapping[str, Any]) -> None:
         self._view = view
         self.ok: bool = view["ok"]
         self.outcomes = tuple(_outcome(each) for each in view["deliveries"])
+        self._close()
 
     def __bool__(self) -> bool:
         return self.ok
@@ -248,22 +270,36 @@ def sent_message(view: Mapping[str, Any]) -> SentMessage:
 
 
 @dataclass(frozen=True)
-class Profile:
-    """Who a person is; what the operator, and nobody else, may change."""
-
+class _Profile:
     user_id: str
     full_name: str
     emails: tuple[str, ...]
     phones: tuple[str, ...]
 
 
-class Revision:
+class Profile(_Profile):
+    """The person behind a user; only the operator may change it."""
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            del value
+            hint = f"write {name} into users.d, or luad users; user.update({name}=...) keeps a value in user.data"
+            raise NoAttribute(f"user.profile.{name} cannot be assigned", hint=hint)
+
+        def __delattr__(self, name: str) -> None:
+            self.__setattr__(name, None)
+
+
+class Revision(_Read):
     """One definition that a job has had.
 
     *revision* (its name), *first_seen_at* and *last_installed_at* (texts, RFC 3339), *is_current*,
     *definition* (as in a job file), and *difference*: what is declared differently now, as a list of
     objects with ``key``, ``then`` and ``now``.
     """
+
+    _method = "job.restore(revision) puts one back"
 
     def __init__(self, view: Mapping[str, Any]) -> None:
         self._view = view
@@ -273,6 +309,7 @@ class Revision:
         self.is_current: bool = view["is_current"]
         self.definition: Mapping[str, Any] = view["definition"]
         self.difference: Sequence[Mapping[str, Any]] = view.get("difference", ())
+        self._close()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the revision as the API shows it."""
@@ -282,12 +319,14 @@ class Revision:
         return f"<Revision {self.revision}{' (current)' if self.is_current else ''}>"
 
 
-class Run:
+class Run(_Read):
     """One run, as it stood when it was asked for.
 
     *id*, *job*, *status*, *attempt*, *trigger*, *scheduled_for*, *started_at*, *completed_at* (texts, RFC 3339),
     *result*, and *error* with ``type``, ``message`` and ``traceback``.
     """
+
+    _method = "job.runs() shows the runs as they are now"
 
     def __init__(self, view: Mapping[str, Any]) -> None:
         self._view = view
@@ -301,6 +340,7 @@ class Run:
         self.completed_at: str | None = view.get("completed_at")
         self.result: Any = view.get("result")
         self.error: Mapping[str, Any] | None = view.get("error")
+        self._close()
 
     def to_dict(self) -> dict[str, Any]:
         """The run, as the API shows it."""

@@ -29,6 +29,7 @@ _CIVIL: Final = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?"
 _WITH_OFFSET: Final = re.compile(_CIVIL + r" ?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 _WITHOUT: Final = re.compile(_CIVIL, re.ASCII)
 _MS: Final = 1_000
+_UNTIL: Final = "until"
 
 
 def when_steps(words: Mapping[str, Any], user: str | None) -> Steps[dict[str, Any]]:
@@ -159,16 +160,19 @@ def _explain(phrase: str, zone: str | None, user: str | None, place: str) -> Ste
     return at
 
 
-def until_steps(value: Any, user: str | None, place: str = "until") -> Steps[Any]:
+def until_steps(value: Any, user: str | None, zone: str | None = None) -> Steps[Any]:
     """Return the end of a pause as luad reads it: a duration, or an instant with an offset."""
     if isinstance(value, str):
         if _is_duration(value):
             return value
-        if (delay_ms := spoken_delay(value, place, InvalidSchedule)) is not None:
+        if (delay_ms := spoken_delay(value, _UNTIL, InvalidSchedule)) is not None:
             return delay_ms / _MS
+        if not _WITH_OFFSET.fullmatch(value):
+            at = yield from _explain(value, zone, user, _UNTIL)
+            return at
     elif isinstance(value, int | float | timedelta):
-        return duration(value, place, InvalidSchedule)
-    at = yield from instant_steps(value, None, None if isinstance(value, datetime) else user, place)
+        return duration(value, _UNTIL, InvalidSchedule)
+    at = yield from instant_steps(value, None, None, _UNTIL)
     return at
 
 
@@ -182,8 +186,8 @@ def snooze_steps(path: str, until: Any) -> Steps[Any]:
             "until", "nothing says until when", 'write "1h", or "tomorrow 09:00"', InvalidSchedule
         )
     view = yield Ask("GET", path)
-    end = yield from until_steps(until, view.get("user_id"))
     schedule = view["schedule"]
+    end = yield from until_steps(until, view.get("user_id"), schedule.get("timezone"))
     if schedule["type"] != "once":
         body = {"reason": "snoozed", "until": end}
         return (yield Ask("POST", f"{path}/deactivate", body))

@@ -119,3 +119,21 @@ async def test_an_instant_that_is_long_past_is_refused(api: Any) -> None:
     assert (
         await api.post("/v1/jobs", {**HANDLER, "name": "b", "schedule": just_now})
     ).status == 201
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        *(("replace_existing", "if_exists"), ("args", "metadata"), ("countdown", "in")),
+        *(("maxInstances", "max_running"), ("execute", "handler"), ("ifExists", "if_exists")),
+    ],
+)
+async def test_words_of_other_schedulers_in_a_body_are_translated(
+    api: Any, key: str, meant: str
+) -> None:
+    refused = await api.post("/v1/jobs", {**HANDLER, "in": "1h", key: "x"})
+    (error,) = [each for each in refused.json["errors"] if each["pointer"] == f"#/{key}"]
+    assert error["hint"] == f"the key is `{meant}`"
+    await api.post("/v1/jobs", {**HANDLER, "in": "1h", "name": "a"})
+    refused = await api.post("/v1/jobs/a/trigger", {"versionId": "x"})
+    assert refused.json["hint"] == "the key is `revision`"

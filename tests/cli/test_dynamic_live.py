@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,3 +151,69 @@ def test_a_thousand_jobs_from_one_file(live: LiveDaemon) -> None:
     path.write_text(json.dumps(jobs))
     assert live.luad("create", "--from", str(path)).stderr.endswith("\nCreated 1000 jobs\n")
     assert "1000 dynamic jobs hidden" in live.luad("list").stderr
+
+
+def test_a_job_is_changed_with_options_and_put_off(live: LiveDaemon) -> None:
+    live.luad("create", "edited", "--handler", "app:work", "--in", "1h", "--timeout", "5m")
+    changed = live.luad(
+        "edit", "edited", "--at", "2099-01-02 9am", "--timezone", "Asia/Tokyo", "-t", "x"
+    )
+    assert changed.stdout.startswith("Changed edited: runs once on Fri 2 Jan 2099 09:00 JST, in ")
+    put_off = live.luad("snooze", "edited", "2 hours")
+    assert put_off.stdout.startswith("Snoozed edited: runs once on ")
+    assert " JST, in 2 hours" in put_off.stdout
+    assert " 09:00 JST" in live.luad("snooze", "edited", "tomorrow 09:00").stdout
+    paused = live.luad("snooze", "static", "1h")
+    assert paused.stdout.startswith("Snoozed static: paused until ")
+    live.luad("resume", "static")
+    refused = live.luad("edit", "static", "--every", "2h", check=False)
+    assert (refused.returncode, "edit the file" in refused.stderr) == (8, True)
+    assert live.luad("snooze", "edited", "03/04", check=False).returncode == 2
+
+
+def test_a_job_is_changed_in_an_editor(
+    live: LiveDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def edit(script: str) -> Any:
+        editor = tmp_path / "editor.sh"
+        editor.write_text(f"#!/bin/sh\n{script}\n")
+        editor.chmod(0o755)
+        monkeypatch.setitem(live.env, "VISUAL", str(editor))
+        return live.luad("edit", "written", check=False)
+
+    live.luad(
+        "create",
+        "written",
+        "--handler",
+        "app:work",
+        "--every",
+        "1h",
+        "-m",
+        "n=1",
+        "--timeout",
+        "5m",
+    )
+    assert edit("true").stderr.strip().endswith("written is unchanged")
+    changed = edit("sed -i 's/every: 1h/every: 3h/; s/n: 1/n: 2/; /^timeout/d' \"$1\"")
+    assert changed.stdout.startswith("Changed written: runs every 3 hours, next on "), (
+        changed.stderr
+    )
+    shown = json.loads(live.luad("show", "written", "--json").stdout)
+    assert (shown["metadata"], "timeout" in shown["definition"]) == ({"n": 2}, False)
+    failed = edit("exit 3")
+    assert "the editor ended with 3" in failed.stderr
+    refused = edit("sed -i 's/every: 3h/every: 0s/' \"$1\"")
+    assert refused.returncode != 0
+    (path,) = [Path(each) for each in refused.stderr.split() if each.endswith("written.yaml")]
+    assert "every: 0s" in path.read_text()
+    assert edit("sed -i 's/name: written/name: other/' \"$1\"").returncode == 2
+
+
+def test_a_reminder_that_recurs_is_meant_in_the_zone_of_its_user(live: LiveDaemon) -> None:
+    (live.folder / "users.d/zoe.yaml").write_text(
+        "id: zoe\nfull_name: Zoe\ntimezone: Europe/Riga\nchannels: [inbox]\n"
+    )
+    live.luad("reload")
+    made = live.luad("remind", "zoe", "stand-up", "--cron", "0 9 * * MON-FRI")
+    assert "09:00 EE" in made.stdout
+    assert "09:00 EE" in live.luad("remind", "zoe", "tea", "--at", "tomorrow 09:00").stdout

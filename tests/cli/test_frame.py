@@ -211,3 +211,17 @@ def test_the_start_imports_nothing_that_only_the_daemon_needs() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert heavy.isdisjoint(json.loads(result.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        *(("trigger", "run"), ("versions", "revisions"), ("executions", "history")),
+        *(("deploy", "restore"), ("validate", "check"), ("start", "serve"), ("view", "show")),
+    ],
+)
+def test_commands_of_other_schedulers_are_translated(luad: Any, word: str, meant: str) -> None:
+    result = luad(word)
+    assert result.code == 2
+    assert f"there is no command `{word}`; luad's word is `{meant}`" in result.err
+    assert f"luad {meant} --help" in result.err

@@ -1,0 +1,85 @@
+"""Errors for attributes: assigned ones, which would change nothing, and names of other schedulers.
+
+Rule: imported only where something is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NoReturn
+
+from luad.config.foreign import name_meant, snake_case
+from luad.sdk.create import CHANGEABLE
+from luad.sdk.errors import NoAttribute
+
+_JOB: Final = {
+    "metadata": "job.update_metadata(key=value)",
+    "name": "Jobs.create(name=...)",
+    "id": "Jobs.create(name=...)",
+    "user_id": "job.update(user=...)",
+    "user": "job.update(user=...)",
+    "next_run_at": "job.snooze(...)",
+    "status": "job.pause() or job.resume()",
+    "active": "job.pause() or job.resume()",
+    "revision": "job.restore(revision)",
+}
+"""The method to call, by the attribute that is assigned; the keys of a definition have `job.update`."""
+
+_MORE: Final = {"handler", "schedule", "description", "tags"}
+
+
+def refuse_assignment(thing: Any, kind: str, name: str, known: frozenset[str]) -> None:
+    """Raise `NoAttribute` where *name* is an attribute of luad, or of another scheduler.
+
+    Other names are the caller's own. *known* are the attributes that instances have.
+    """
+    if kind == "user" and name != "data":  # `user.save()` writes what is assigned there
+        _refuse_user(thing, name)
+    if kind != "job":
+        return
+    word = snake_case(name)
+    is_own = word in known or hasattr(type(thing), word)
+    meant = "" if is_own else name_meant("job", name).removeprefix("job.")
+    if not is_own and not meant and word not in CHANGEABLE:
+        return
+    method = _JOB.get(word)
+    if method is None and (word in CHANGEABLE or word in _MORE):
+        method = f"job.update({word}=...)"
+    if method is None and meant:
+        is_method = callable(getattr(type(thing), meant, None))
+        method = _JOB.get(meant) or (f"job.{meant}(...)" if is_method else None)
+    method = method or "job.refresh()"
+    raise NoAttribute(
+        f"job.{name} cannot be assigned: luad would not learn of it",
+        hint=f"call {_lead(thing)}{method}",
+    )
+
+
+def _refuse_user(thing: Any, name: str) -> NoReturn:
+    method = f"{_lead(thing)}user.update({name}=...)"
+    hint = f"call {method}, which writes it to user.data"
+    meant = name_meant("user", name)
+    if name in {"id", "profile", "channels"} or meant.startswith("user.profile"):
+        hint += "; the profile and the channels change in users.d, or by luad users"
+    message = f"user.{name} cannot be assigned: luad would not learn of it"
+    raise NoAttribute(message, hint=hint)
+
+
+def _lead(thing: Any) -> str:
+    """Return ``await`` where the methods of *thing* are awaited."""
+    from luad.sdk.blocking import Job, User  # noqa: PLC0415 - they need what this module needs
+
+    return "" if isinstance(thing, Job | User) else "await "
+
+
+def missing(thing: Any, kind: str, name: str) -> AttributeError:
+    """Return the error for an attribute that *thing*, a *kind*, does not have.
+
+    It names the word of luad where *name* is that of another scheduler.
+    """
+    word, meant = snake_case(name), name_meant(kind, name)
+    if not meant and word != name and hasattr(thing, word):
+        meant = f"{kind}.{word}"
+    if not meant:
+        return NoAttribute(f"{kind} has no attribute `{name}`")
+    message = f"{kind} has no attribute `{name}`; luad's word is `{meant}`"
+    return NoAttribute(message, hint=f"write {meant}")
