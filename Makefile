@@ -117,9 +117,11 @@ $(BIN)/pip:
 
 # Editable: a change of the code counts at once, a change of pyproject.toml installs again.
 $(VENV)/.installed: pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install -q --disable-pip-version-check -e .
+	@echo "installing luad into $(VENV), which takes about a minute the first time"
+	@$(BIN)/pip install -q --disable-pip-version-check -e .
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
+	@echo "installing luad and what its tests need into $(VENV), which takes a minute or two the first time"
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@ $(VENV)/.installed

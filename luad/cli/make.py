@@ -42,32 +42,23 @@ def init(session: Session, *, folder: Path, minimal: bool, no_example: bool, sys
 
     Nothing is overwritten: a second call adds what is missing.
     """
-    from luad.cli.schema import schema_text
-
-    files = {"luad.yaml": templates.SETTINGS}
-    if not (minimal or no_example):
-        files["jobs.d/hello.yaml"] = templates.HELLO_JOB
-        files["handlers/hello.py"] = templates.HELLO_HANDLER
-        files["users.d/me.yaml"] = templates.ME
-    if not minimal:
-        files[".luad/job.schema.json"] = schema_text("job")
-        files[".luad/luad.schema.json"] = schema_text("luad")
-        files[".luad/users.schema.json"] = schema_text("users")
-        files[".gitignore"] = templates.IGNORED
-    if systemd:
-        files["luad.service"] = _unit(folder)
+    around = _project_around(folder)
+    files = _files_of(folder, minimal=minimal, no_example=no_example, systemd=systemd)
     for name in ("jobs.d", "handlers"):
         _make_folder(folder / name)
     created = [name for name, text in files.items() if _write_new(folder / name, text)]
     kept = [name for name in files if name not in created]
     if session.json:
         root = str(folder.resolve())
-        session.out.json({"folder": root, "created": created, "kept": kept})
+        inside = None if around is None else str(around)
+        session.out.json({"folder": root, "created": created, "kept": kept, "inside": inside})
         return
     out = session.out
     out.say(f"Created {folder.resolve()}" if created else f"{folder.resolve()} has it all already")
     if created:
         out.say("  " + "  ".join(created), "green")
+    if "luad.yaml" in created:
+        _tell_nested(session, around)
     if kept and created:
         out.say("  kept as they are: " + "  ".join(kept))
     if systemd:
@@ -82,6 +73,42 @@ def init(session: Session, *, folder: Path, minimal: bool, no_example: bool, sys
             f"Next:{at}\n  luad test hello      run it once, here\n"
             "  luad check           check the files\n  luad serve           start the daemon"
         )
+
+
+def _files_of(folder: Path, *, minimal: bool, no_example: bool, systemd: bool) -> dict[str, str]:
+    """Return the texts of the files of a new project, by path."""
+    from luad.cli.schema import schema_text
+
+    files = {"luad.yaml": templates.SETTINGS}
+    if not (minimal or no_example):
+        files["jobs.d/hello.yaml"] = templates.HELLO_JOB
+        files["handlers/hello.py"] = templates.HELLO_HANDLER
+        files["users.d/me.yaml"] = templates.ME
+    if not minimal:
+        files[".luad/job.schema.json"] = schema_text("job")
+        files[".luad/luad.schema.json"] = schema_text("luad")
+        files[".luad/users.schema.json"] = schema_text("users")
+        files[".gitignore"] = templates.IGNORED
+    if systemd:
+        files["luad.service"] = _unit(folder)
+    return files
+
+
+def _tell_nested(session: Session, around: Path | None) -> None:
+    if around is not None:
+        session.out.say(
+            f"note: this folder lies in the project {around}, and is a project of its own now:\n"
+            f"  a daemon that is started in {around} does not run its jobs",
+            "yellow",
+        )
+
+
+def _project_around(folder: Path) -> Path | None:
+    """Return the folder of the project that *folder* lies in, None when it lies in none."""
+    from luad.nearby import find_project
+
+    around = find_project(folder.resolve().parent)
+    return None if around is None else around.folder
 
 
 def _unit(folder: Path) -> str:

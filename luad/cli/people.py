@@ -17,6 +17,7 @@ from luad.cli.failure import CommandError, ExitCode
 from luad.cli.output import Cell, Table, clean
 from luad.cli.times import parse_rfc3339, show_took, show_when
 from luad.cli.together import Of
+from luad.errors import LuadError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 120.0
 """A channel may take a minute, and others come before it."""
+
+LOOK_SECONDS: Final = 2.0
+"""So long a daemon may take to answer where only a message depends on it."""
 
 ACTIONS: Final = ("list", "show", "add", "remove", "test", "inbox")
 FILE: Final = """\
@@ -185,7 +189,24 @@ def _add(
     if session.json:
         session.out.json({"created": path})
     else:
-        session.out.say(f"Created {path}; luad reads it at once")
+        when = "luad reads it at once"
+        if not _has_daemon(session):
+            when = "luad reads it when it starts; no daemon of this project runs now"
+        session.out.say(f"Created {path}; {when}")
+
+
+def _has_daemon(session: Session) -> bool:
+    """Tell whether a daemon runs that reads the users files here."""
+    from luad.cli.project import project_here
+    from luad.cli.whose import is_named
+
+    try:
+        place = session.client(LOOK_SECONDS, is_quiet=True).locate()
+    except (LuadError, OSError):
+        return False
+    if place is None:
+        return False
+    return place.is_project or is_named(session) or project_here(session) is None
 
 
 def _write(session: Session, body: dict[str, Any]) -> str:
@@ -220,7 +241,7 @@ def _write(session: Session, body: dict[str, Any]) -> str:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        hint = "edit it; luad reads it at once"
+        hint = "edit it"
         raise CommandError(f"{path} is there already", code="file_exists", hint=hint) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

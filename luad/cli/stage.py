@@ -13,6 +13,7 @@ from luad.sdk.link import Ask
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from luad.api.service import DynamicRules
     from luad.core.model import Instant, Job
     from luad.core.people import Person
     from luad.daemon.post import Carrier
@@ -21,15 +22,21 @@ if TYPE_CHECKING:
 
 class Stand:
     """A luad for one rehearsal of *job*, with *people*; the SDK's link. *carrier* sends messages, or
-    pretends to."""
+    pretends to. *rules* say which jobs may be made at run time."""
 
     def __init__(
-        self, job: Job, people: Sequence[Person], now: Instant, carrier: Carrier | None
+        self,
+        job: Job,
+        people: Sequence[Person],
+        now: Instant,
+        carrier: Carrier | None,
+        rules: DynamicRules,
     ) -> None:
         self._job = job
         self._people = people
         self._now = now
         self._carrier = carrier
+        self._rules = rules
         self._host: Host | None = None
 
     def call(self, ask: Ask) -> Any:
@@ -48,6 +55,7 @@ class Stand:
                 wanted=wanted,
                 carrier=self._carrier,
                 is_idle=True,
+                dynamic=self._rules,
             )
         return self._host
 

@@ -28,6 +28,7 @@ from luad.near import close_to
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from luad.api.service import DynamicRules
     from luad.cli.rehearse import Rehearsal, Stage
     from luad.cli.session import Session
     from luad.config.settings import Settings
@@ -156,6 +157,12 @@ class Play:
         files = snapshot.read(0, is_settled=True).files
         return list(PeopleCatalogue().update(files).people.values())
 
+    def rules(self) -> DynamicRules:
+        """Return what the settings allow jobs that are made at run time."""
+        from luad.daemon.parts import dynamic_rules
+
+        return dynamic_rules(self.settings)
+
     def carrier(self) -> Any:
         """What carries messages to services."""
         if self.send != "real":
@@ -219,7 +226,7 @@ def _once(session: Session, job: Job, stage: Stage, play: Play) -> tuple[Rehears
         for more in str(line.get("exception") or "").splitlines():
             session.out.line(f"    {clean(more)}", style)
 
-    stand = Stand(job, play.people(), stage.scheduled_for, play.carrier())
+    stand = Stand(job, play.people(), stage.scheduled_for, play.carrier(), play.rules())
     before = set_link(stand)
     try:
         with stdout_to_stderr() if session.json else nullcontext():

@@ -83,7 +83,8 @@ class Host:
     """One luad. Its state lives in a folder that goes with it. A context.
 
     *now*: what time it is at first. *people*: definitions as in `users.d`. *wanted*: jobs as in files.
-    *is_idle*: handlers are not called; somebody else does that (`luad test`).
+    *is_idle*: handlers are not called; `luad test` does that. *dynamic*: which jobs may be made at run time;
+    all, where that is left out.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Host:
         carrier: Carrier | None = None,
         timezone: str = "UTC",
         is_idle: bool = False,
+        dynamic: DynamicRules | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="luad-test-")
         # Nothing listens there: what a handler starts must not reach a real luad.
@@ -112,7 +114,7 @@ class Host:
             self.store, self.directory, carrier or Captured(), self.clock, self.log
         )
         self.mail: Post = self.office
-        self.dynamic = DynamicRules(
+        self.dynamic = dynamic or DynamicRules(
             ("*",), Path(self._folder.name), timezone, Dynamic().min_interval_ms
         )
         self.lines: list[Log] = []

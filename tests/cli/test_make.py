@@ -42,6 +42,24 @@ def test_init_never_overwrites(luad: Any, tmp_path: Path) -> None:
     assert "has it all already" in luad("init").err
 
 
+@pytest.mark.parametrize("outer", ["luad.yaml", "jobs.d"])
+def test_init_in_a_project_says_that_it_makes_another(
+    luad: Any, tmp_path: Path, outer: str
+) -> None:
+    place = tmp_path / outer
+    place.touch() if place.suffix else place.mkdir()
+    first = luad("init", "shop")
+    assert first.code == 0
+    assert f"note: this folder lies in the project {tmp_path}" in first.err
+    assert "note:" not in luad("init", "shop").err, "it was there already"
+    assert luad("init", "shop", "--json").json["inside"] == str(tmp_path)
+
+
+def test_init_outside_of_projects_has_no_note(luad: Any, tmp_path: Path) -> None:
+    assert "note:" not in luad("init", "shop").err
+    assert luad("init", str(tmp_path / "other"), "--json").json["inside"] is None
+
+
 def test_init_minimal_and_without_example(luad: Any, tmp_path: Path) -> None:
     assert luad("init", "a", "--minimal", "--json").json["created"] == ["luad.yaml"]
     created = luad("init", "b", "--no-example", "--json").json["created"]

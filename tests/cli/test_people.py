@@ -76,6 +76,16 @@ def test_adding_somebody_writes_a_file_that_checks(luad: Any, project: Path, pee
     assert (project / "users.d/ann.yaml").read_text() == text
 
 
+def test_add_without_a_daemon_says_when_the_file_is_read(
+    luad: Any, peer: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "jobs.d").mkdir(exist_ok=True)
+    peer.socket.unlink()
+    result = luad("users", "add", "ben")
+    assert result.code == 0
+    assert "luad reads it when it starts; no daemon of this project runs now" in result.err
+
+
 @pytest.mark.parametrize("bad", ["a/b", "../x", "a b", "", "x" * 300])
 def test_an_id_that_cannot_be_one_writes_nothing(luad: Any, project: Path, bad: str) -> None:
     result = luad("users", "add", bad)

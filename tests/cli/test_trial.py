@@ -96,3 +96,50 @@ def test_a_trial_shows_every_message_in_the_order_in_which_they_were_sent(
     assert [message["parts"][0]["text"] for message in sent] == expected
     shown = luad("test", "tried").out.splitlines()
     assert [line.strip() for line in shown if line.startswith("      ")] == expected
+
+
+MAKES = """\
+from luad.sync import Jobs
+
+def make(job):
+    Jobs.create(handler=job.metadata["handler"], in_="2d", name="call-them")
+
+def call(job):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        ("nothere:call", "nothere:call"),
+        ("making:missing", "making:missing"),
+        ("os:system", "os:system"),
+        ("making:call", ""),
+    ],
+)
+def test_a_trial_makes_only_jobs_that_the_settings_allow(
+    luad: Any, project: Path, handler: str, words: str
+) -> None:
+    """The daemon would refuse the same handlers."""
+    module = project.name  # a module that no other test of this process has imported
+    handler = handler.replace("making:", f"{module}:")
+    (project / f"handlers/{module}.py").write_text(MAKES)
+    result = luad("test", f"{module}:make", "-m", f"handler={handler}")
+    if words:
+        assert result.code == 4
+        assert "may not name the handler" in result.out
+        assert words.replace("making:", f"{module}:") in result.out
+        assert "would make" not in result.out
+    else:
+        assert result.code == 0
+        assert "would make call-them" in result.out
+
+
+def test_a_trial_makes_what_dynamic_handlers_names(luad: Any, project: Path) -> None:
+    module = project.name
+    (project / f"handlers/{module}.py").write_text(MAKES)
+    (project / "luad.yaml").write_text("dynamic: {handlers: [luad.handlers.shell:run]}\n")
+    refused = luad("test", f"{module}:make", "-m", f"handler={module}:call")
+    assert refused.code == 4
+    assert "may not name the handler" in refused.out
