@@ -72,8 +72,10 @@ def check(
         examined.keep(_codes(select), _codes(ignore))
         if diff:
             return _show_fixes(session, examined)
-        if fix and (count := examine.write_fixes(examined)):
-            session.out.say(f"mended {plural(count, 'file')}", "green")
+        if fix and (written := examine.write_fixes(examined)):
+            for change in examine.changes_made(examined, written):
+                session.out.say(change)
+            session.out.say(f"mended {plural(len(written), 'file')}", "green")
             examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
             examined.keep(_codes(select), _codes(ignore))
         _show(session, examined, style or ("json" if session.json else "full"))

@@ -315,9 +315,9 @@ def fixed_files(examined: Examined) -> dict[str, tuple[bytes, bytes]]:
     return found
 
 
-def write_fixes(examined: Examined) -> int:
-    """Mend the files; returns how many. A file that has changed meanwhile is left alone."""
-    count = 0
+def write_fixes(examined: Examined) -> list[str]:
+    """Mend the files; return the paths of those. A file that has changed meanwhile is left alone."""
+    written = []
     for name, (before, after) in fixed_files(examined).items():
         path = Path(name)
         if _read(path) != before:
@@ -332,8 +332,18 @@ def write_fixes(examined: Examined) -> int:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise CommandError(f"cannot write {path}: {reason}") from error
-        count += 1
-    return count
+        written.append(name)
+    return written
+
+
+def changes_made(examined: Examined, written: Sequence[str]) -> Iterator[str]:
+    """Yield each change of the files *written*, with its place."""
+    from luad.config.fix import mend
+
+    for path in written:
+        of_file = [each for each in examined.problems if each.path == path]
+        _, told = mend(examined.data[path], of_file)
+        yield from (f"{path}:{each}" for each in told)
 
 
 def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:

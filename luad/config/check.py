@@ -9,9 +9,8 @@ Room rule: pure; a value in, mistakes out. Where they stand in a file is added b
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -21,9 +20,11 @@ from luad.config.marks import Marks, Path
 from luad.config.schema import SchemaName, anchored, load_schema
 from luad.config.words import (
     KIND_KEYS,
+    choices,
     describe_type,
     describe_value,
     example_line,
+    first_twice,
     help_for_text,
     help_for_type,
     infer_kind,
@@ -42,7 +43,8 @@ class Mistake:
     """Something wrong at *path*: with its last key when *is_key*, else with the value there.
 
     *rename* is the key that can safely be written in its place, *settles* the key that is not
-    missing any more once that is done. *within*: offsets into the text of the value, where only a
+    missing any more once that is done; *kind* is the schedule's type, where it must be written
+    beside that key. *within*: offsets into the text of the value, where only a
     part of it is wrong; *note* says what that part is.
     """
 
@@ -53,6 +55,7 @@ class Mistake:
     is_key: bool = False
     rename: str = ""
     settles: str = ""
+    kind: str = ""
     within: tuple[int, int] | None = None
     note: str = ""
     is_warning: bool = False
@@ -126,6 +129,8 @@ def _one_per_mistake(found: Iterable[Mistake]) -> list[Mistake]:
     for mistake in sorted(found, key=lambda each: _RANK.get(each.code, 5)):
         kept.setdefault((mistake.path, mistake.is_key or mistake.code == "LU101"), mistake)
     settled = {(*each.path[:-1], each.settles) for each in kept.values() if each.settles}
+    if any(each.kind for each in kept.values()):
+        settled.add(("schedule", "type"))
     if ("schedule", "type") in {each.path for each in kept.values() if each.code == "LU101"}:
         settled.add(("schedule", "expression"))  # which key is missing depends on the type
     if ("retry", "max_attempts") in settled or ("max_attempts",) in settled:
@@ -183,9 +188,21 @@ def _unknown_keys(path: Path, error: Any, root: _Root) -> Iterator[Mistake]:
     taken = set(error.instance)
     strange = (key for key in error.instance if key not in keys and not key.startswith(STAND_IN))
     for key in islice(strange, _MAX_ERRORS):
-        mistake = _unknown_key(path, key, error.instance[key], keys, taken, root)
+        found = _unknown_key(path, key, error.instance[key], keys, taken, root)
+        mistake = _with_kind(found, error.instance)
         taken.add(mistake.rename)  # a second slip for the same key is not mended the same way
         yield mistake
+
+
+def _with_kind(mistake: Mistake, schedule: dict[str, JSON]) -> Mistake:
+    """Add the type of a schedule that has none, where the one key of it that is misspelt tells."""
+    if len(mistake.path) != 2 or mistake.path[0] != "schedule" or "type" in schedule:
+        return mistake
+    kind = next((kind for kind, its in KIND_KEYS.items() if mistake.rename in its), "")
+    others = {key for key in schedule if key != mistake.path[1]}
+    if not kind or any(others & set(its) for its in KIND_KEYS.values()):
+        return mistake
+    return replace(mistake, kind=kind, help=f"write  type: {kind}, {mistake.rename}: ...")
 
 
 def _unknown_key(
@@ -315,11 +332,11 @@ def _bad_value(path: Path, error: Any, root: _Root, marks: Marks | None) -> Mist
     title = error.schema.get("title", "")
     shown = describe_value(value)
     if value is None:
-        return Mistake(path, "LU106", f"{field} has no value", _choices(limit, value))
+        return Mistake(path, "LU106", f"{field} has no value", choices(limit, value))
     match error.validator:
         case "enum" | "const":
             words = limit if isinstance(limit, list) else [limit]
-            return Mistake(path, "LU104", f"{field} cannot be {shown}", _choices(words, value))
+            return Mistake(path, "LU104", f"{field} cannot be {shown}", choices(words, value))
         case "minimum":
             return Mistake(path, "LU104", f"{field} must be at least {limit}, not {shown}")
         case "maximum":
@@ -333,7 +350,7 @@ def _bad_value(path: Path, error: Any, root: _Root, marks: Marks | None) -> Mist
         case "maxLength" if title not in {"Duration", "Size"}:
             return Mistake(path, "LU104", f"{field} has {len(value)} characters; at most {limit}")
         case "uniqueItems":
-            return Mistake(path, "LU104", f"{field} names `{_shorten(_first_twice(value))}` twice")
+            return Mistake(path, "LU104", f"{field} names `{_shorten(first_twice(value))}` twice")
         case "maxItems" | "maxProperties":
             return _too_many(path, field, value, limit)
     is_plain = marks is not None and marks.value(path).style == "plain"
@@ -345,23 +362,6 @@ def _bad_value(path: Path, error: Any, root: _Root, marks: Marks | None) -> Mist
 
 def _too_many(path: Path, field: str, value: list[JSON] | dict[str, JSON], limit: int) -> Mistake:
     return Mistake(path, "LU104", f"{field} has {len(value)} entries; at most {limit}")
-
-
-def _first_twice(value: list[JSON]) -> str:
-    """The first that comes again; in one pass, for a list may be long."""
-    counts = Counter(map(repr, value))
-    again = (str(each) for each in value if counts[repr(each)] > 1)
-    return next(again, str(value[0]))  # equal, but written in two ways: 1 and 1.0
-
-
-def _choices(words: JSON, value: JSON) -> str:
-    if not isinstance(words, list):
-        return ""
-    listed = [str(word) for word in words]
-    near = difflib.get_close_matches(str(value).lower()[:64], listed, n=1, cutoff=_NEAR)
-    if near:
-        return f"did you mean `{near[0]}`?"
-    return f"one of: {', '.join(listed)}"
 
 
 # --- naming places -----------------------------------------------------------------------------

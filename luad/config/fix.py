@@ -5,9 +5,11 @@ Room rule: bytes in, bytes out; opens no file, and changes nothing but the place
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
+from luad.config.text import one_line
 from luad.errors import Problem
 
 _BOM: Final = "\ufeff"
@@ -18,10 +20,16 @@ def apply_fixes(data: bytes, problems: Iterable[Problem]) -> bytes:
 
     The problems must be of this very data. Of two fixes that overlap the first one wins.
     """
+    return mend(data, problems)[0]
+
+
+def mend(data: bytes, problems: Iterable[Problem]) -> tuple[bytes, list[str]]:
+    """Return the mended file, and each change as ``line:column: `old` -> `new` ``."""
     text = data.decode("utf-8", errors="surrogateescape")
     has_bom = text.startswith(_BOM)
     lines = text.removeprefix(_BOM).split("\n")
     end_of_last: dict[int, int] = {}
+    told: list[str] = []
     edits = sorted((p.line, p.fix) for p in problems if p.fix is not None)
     shift: dict[int, int] = {}  # how far earlier edits have moved the rest of a line
     for number, (first, end, content) in edits:
@@ -29,8 +37,12 @@ def apply_fixes(data: bytes, problems: Iterable[Problem]) -> bytes:
             continue
         moved = shift.get(number, 0)
         line = lines[number - 1]
+        old = line[first - 1 + moved : end - 1 + moved]
+        new = one_line(re.sub(r"\n *", ", ", content))
+        told.append(f"{number}:{first}: `{old}` -> `{new}`")
         lines[number - 1] = line[: first - 1 + moved] + content + line[end - 1 + moved :]
         shift[number] = moved + len(content) - (end - first)
         end_of_last[number] = end
     mended = "\n".join(lines)
-    return (_BOM + mended if has_bom else mended).encode("utf-8", errors="surrogateescape")
+    text = _BOM + mended if has_bom else mended
+    return text.encode("utf-8", errors="surrogateescape"), told

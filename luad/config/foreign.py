@@ -316,6 +316,11 @@ def snake_case(key: str) -> str:
     return _HUMP.sub("_", key[:64]).replace("-", "_").replace(" ", "_").lower()
 
 
+def alias_of(container: str, key: str) -> str:
+    """Return the key that *key*, a word of another system, is in *container*; empty for none."""
+    return _ALIASES.get(container, {}).get(snake_case(key), "")
+
+
 def find_foreign(container: str, key: str, value: JSON, keys: frozenset[str]) -> Foreign | None:
     """Say what *key* of *container* (empty at the root) means here, where *keys* are allowed."""
     word = snake_case(key)

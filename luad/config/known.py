@@ -132,17 +132,25 @@ def _sound_parts(value: dict[str, Any], found: list[Mistake]) -> dict[str, Any]:
     for mistake in found:
         match mistake.path:
             case ("schedule", str() as key) if isinstance(sound.get("schedule"), dict):
-                schedule = sound["schedule"]
-                if mistake.rename:
-                    schedule[mistake.rename] = schedule.get(key)
-                if mistake.is_key:
-                    schedule.pop(key, None)
-                elif key == "type" and key not in schedule:
-                    schedule[key] = infer_kind(schedule)
-                else:
+                if not _mend_schedule(sound["schedule"], key, mistake):
                     del sound["schedule"]
             case ("env", str() as key) if isinstance(sound.get("env"), dict):
                 sound["env"].pop(key, None)
             case (str() as key, *_):
                 sound.pop(key, None)
     return _STAND_INS | sound
+
+
+def _mend_schedule(schedule: dict[str, Any], key: str, mistake: Mistake) -> bool:
+    """Mend the mistake at *key*, or leave it out; return False where neither can be done."""
+    if mistake.rename:
+        schedule[mistake.rename] = schedule.get(key)
+    if mistake.kind:
+        schedule["type"] = mistake.kind
+    if mistake.is_key:
+        schedule.pop(key, None)
+    elif key == "type" and key not in schedule:
+        schedule[key] = infer_kind(schedule)
+    else:
+        return False
+    return True

@@ -29,7 +29,8 @@ def locate(mistake: Mistake, document: Document, marks: Marks) -> Problem:
     if mistake.within is not None:
         column, end_column, is_narrow = _narrow(mistake.within, span, text, end_column)
         note = note if is_narrow else ""
-    fix = (span.column, end_column, mistake.rename) if mistake.rename else None
+    content = _content(mistake, document, marks, span) if mistake.rename else ""
+    fix = (span.column, end_column, content) if content else None
     return Problem(
         source.path,
         span.line,
@@ -80,6 +81,16 @@ def at_line(mistake: Mistake, origin: Origin) -> Problem:
 def pointer(path: Path) -> str:
     """Return the RFC 6901 pointer of a path."""
     return "".join("/" + str(each).replace("~", "~0").replace("/", "~1") for each in path)
+
+
+def _content(mistake: Mistake, document: Document, marks: Marks, span: Span) -> str:
+    """Return the key to write, and before it the type that the schedule does not have."""
+    if not mistake.kind:
+        return mistake.rename
+    value = marks.value(mistake.path[:1])
+    is_flow = document.source.line(value.line)[value.column - 1 : value.column] == "{"
+    between = ", " if is_flow else "\n" + " " * (span.column - 1)
+    return f"type: {mistake.kind}{between}{mistake.rename}"
 
 
 def _span_of(mistake: Mistake, marks: Marks) -> Span:

@@ -193,9 +193,14 @@ def _render_one(problem: Problem) -> str:
         lines.append(bar)
     if problem.help:
         lines.append(f"{' ' * width} = help: {problem.help}")
-    by = "luad check --fix mends it" if problem.fix is not None else "mend it by hand"
-    lines.append(f"{' ' * width} = more: luad help {problem.code}; {by}")
+    lines.append(f"{' ' * width} = more: luad help {problem.code}; {_mended_by(problem)}")
     return "\n".join(lines) + "\n"
+
+
+def _mended_by(problem: Problem) -> str:
+    if problem.fix is not None:
+        return "luad check --fix mends it"
+    return "write what the help says" if "write " in problem.help else "mend it by hand"
 
 
 def _window(problem: Problem) -> int:
@@ -301,8 +306,7 @@ def to_github(problem: Problem) -> str:
 def _remark(problem: Problem) -> str:
     """The message with its help, the address of its page, and whether `--fix` can mend it."""
     text = f"{problem.message} ({problem.help})" if problem.help else problem.message
-    by = "luad check --fix mends it" if problem.fix is not None else "mend it by hand"
-    return f"{text}\n{by}; {url_of(problem.code)}"
+    return f"{text}\n{_mended_by(problem)}; {url_of(problem.code)}"
 
 
 def _escape(text: str, more: str = "") -> str:

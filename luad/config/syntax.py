@@ -249,9 +249,10 @@ def unquoted_expression(source: Source, line: int, column: int) -> Problem | Non
     found = _CRON.match(text, column - 1) or _ALIAS_WORD.match(text, column - 1)
     if found is None:
         return None
-    key = _KEY_BEFORE.search(text[: column - 1])
-    quoted = f'"{found[0]}"'
-    written = f"{key[1]}: {quoted}" if key else quoted
+    first, content = _written_out(text[: column - 1], f'"{found[0]}"')
+    shown = content
+    if first == column and (key := _KEY_BEFORE.search(text[: column - 1])):
+        shown = f"{key[1]}: {content}"
     is_star = found[0].startswith("*")
     return Problem(
         source.path,
@@ -259,12 +260,27 @@ def unquoted_expression(source: Source, line: int, column: int) -> Problem | Non
         column,
         "LU004",
         "cron expression must be quoted",
-        help=f"write  {written}",
+        help=f"write  {shown}",
         end_line=line,
         end_column=column + 1,
         note="YAML reads `*` as an alias" if is_star else "YAML keeps `@` for itself",
-        fix=(column, column + len(found[0]), quoted),
+        fix=(first, column + len(found[0]), content),
     )
+
+
+def _written_out(before: str, quoted: str) -> tuple[int, str]:
+    """Return the column from which to write, and the text: a whole schedule where none is around it."""
+    whole = f"{{type: cron, expression: {quoted}}}"
+    if re.search(r"(?:^|[{,])\s*schedule\s*:\s*$", before):
+        return len(before) + 1, whole
+    if re.fullmatch(r"(?:cron|crontab|expression|pattern|cron_expression)\s*:\s*", before):
+        return 1, f"schedule: {whole}"
+    flow = re.fullmatch(
+        r"(\s*schedule\s*:\s*\{\s*)(?:cron|crontab|pattern|expression)\s*:\s*", before
+    )
+    if flow:
+        return len(flow[1]) + 1, f"type: cron, expression: {quoted}"
+    return len(before) + 1, quoted
 
 
 def _problem(source: Source, line: int, column: int, message: str, help_text: str) -> Problem:

@@ -5,10 +5,13 @@ Room rule: pure; text about values, nothing about files.
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
+from collections import Counter
 from typing import Any, Final
 
+from luad.config.foreign import alias_of
 from luad.config.marks import Path
 from luad.core.model import JSON
 from luad.wire import example_instant
@@ -57,15 +60,18 @@ _SPELT: Final = re.compile(
     r"([0-9]+(?:\.[0-9]+)?)\s*(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)\.?",
     re.ASCII | re.IGNORECASE,
 )
+_NEAR: Final = 0.7  # how alike a word must be to be offered instead
 _SLUG: Final = re.compile(r"[^a-z0-9._-]+")
 
 
 def infer_kind(schedule: JSON) -> str:
     """Return the type that a schedule without one seems to mean."""
     if isinstance(schedule, dict):
-        for kind, keys in KIND_KEYS.items():
-            if any(key in schedule for key in keys):
-                return kind
+        # The words of luad first: `{every: 5m, at: ...}` is an interval.
+        for named in (set(schedule), {alias_of("schedule", key) for key in schedule}):
+            for kind, keys in KIND_KEYS.items():
+                if named & set(keys):
+                    return kind
     return "cron"
 
 
@@ -89,6 +95,24 @@ def describe_value(value: JSON) -> str:
         return "an empty text"
     text = text if len(text) <= 48 else f"{text[:45]}..."
     return "`" + "".join(char if char.isprintable() else "?" for char in text) + "`"
+
+
+def first_twice(value: list[JSON]) -> str:
+    """Return the first entry that comes again, in one pass: a list may be long."""
+    counts = Counter(map(repr, value))
+    again = (str(each) for each in value if counts[repr(each)] > 1)
+    return next(again, str(value[0]))  # equal, but written in two ways: 1 and 1.0
+
+
+def choices(words: JSON, value: JSON) -> str:
+    """Return what to write instead of *value*, where *words* are all that may stand there."""
+    if not isinstance(words, list):
+        return ""
+    listed = [str(word) for word in words]
+    near = difflib.get_close_matches(str(value).lower()[:64], listed, n=1, cutoff=_NEAR)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    return f"one of: {', '.join(listed)}"
 
 
 def example_line(key: str, schema: dict[str, Any], *, is_value_only: bool = False) -> str:

@@ -141,3 +141,10 @@ def test_an_unknown_user_is_shown_in_its_line(luad: Any, shop: Path) -> None:
     assert " --> jobs.d/first.yaml:5:7\n" in out
     assert "5 | user: zed\n  |       ^^^\n" in out
     assert " --> jobs.d/first.yaml:6:14\n" in out
+
+
+def test_check_names_what_it_has_mended(luad: Any, shop: Path) -> None:
+    (shop / "jobs.d/a.yaml").write_text("name: a\nhandler: m:f\nschedule: */5 * * * *\n")
+    said = luad("check", "--fix", "--no-import").err
+    change = '`*/5 * * * *` -> `{type: cron, expression: "*/5 * * * *"}`'
+    assert said.startswith(f"jobs.d/a.yaml:3:11: {change}\nmended 1 file\n")

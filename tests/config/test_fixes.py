@@ -1,0 +1,70 @@
+"""A fix, and the text of a help, end the mistake: neither leads to the next one."""
+
+from __future__ import annotations
+
+import pytest
+
+from luad.config.fix import apply_fixes, mend
+from luad.config.jobs import load_file
+from luad.config.problems import render_full
+from luad.config.settings import Settings
+from luad.errors import Problem
+
+HEAD = "name: a\nhandler: m:f\n"
+
+
+def problems_of(text: str) -> tuple[Problem, ...]:
+    return load_file("a.yaml", text.encode(), settings=Settings()).problems
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("schedule: */5 * * * *\n", "cron"),
+        ("schedule: @daily\n", "cron"),
+        ("schedule:   */5 * * * *  # often\n", "cron"),
+        ("cron: */5 * * * *\n", "cron"),
+        ("expression: */5 * * * *\n", "cron"),
+        ("schedule: {cron: */5 * * * *}\n", "cron"),
+        ("schedule: {type: cron, expression: */5 * * * *}\n", "cron"),
+        ('schedule: {cron: "5 * * * *"}\n', "cron"),
+        ('schedule:\n  crontab: "5 * * * *"\n  timezone: Europe/London\n', "cron"),
+        ('schedule: {\n  cron: "5 * * * *"}\n', "cron"),
+        ('schedule: {expresion: "5 * * * *"}\n', "cron"),
+        ("schedule: {interval: 5m}\n", "interval"),
+        ("schedule:\n    period: 5m\n", "interval"),
+        ('schedule: {at: "2030-01-01T00:00:00Z"}\n', "once"),
+        ('schedule: {type: cron, pattern: "5 * * * *"}\n', "cron"),
+    ],
+)
+def test_one_fix_ends_the_mistake(text: str, kind: str) -> None:
+    data = (HEAD + text).encode()
+    found = problems_of(HEAD + text)
+    assert len(found) == 1
+    mended = apply_fixes(data, found)
+    parsed = load_file("a.yaml", mended, settings=Settings())
+    assert parsed.problems == ()
+    (job,) = parsed.jobs
+    assert job.job.definition["schedule"]["type"] == kind
+
+
+def test_the_help_of_an_unquoted_schedule_is_the_whole_of_it() -> None:
+    (problem,) = problems_of(f"{HEAD}schedule: */5 * * * *\n")
+    assert problem.help == 'write  schedule: {type: cron, expression: "*/5 * * * *"}'
+
+
+def test_each_change_is_told_with_its_place() -> None:
+    text = HEAD + 'timout: 5m\nschedule:\n  cron: "5 * * * *"\n'
+    _, told = mend(text.encode(), problems_of(text))
+    assert told == [
+        "3:1: `timout` -> `timeout`",
+        "5:3: `cron` -> `type: cron, expression`",
+    ]
+
+
+@pytest.mark.parametrize("line", ["timeout: 1 hour", "retry: 3", "timeout: never"])
+def test_what_the_help_has_in_full_is_not_to_be_found_out(line: str) -> None:
+    text = f"{HEAD}schedule: {{type: interval, every: 1h}}\n{line}\n"
+    shown = render_full(problems_of(text))
+    assert "write what the help says" in shown
+    assert "mend it by hand" not in shown
