@@ -112,9 +112,9 @@ def call(job):
 @pytest.mark.parametrize(
     ("handler", "words"),
     [
-        ("nothere:call", "nothere:call"),
-        ("making:missing", "making:missing"),
-        ("os:system", "os:system"),
+        ("nothere:call", "may not name the handler"),
+        ("making:missing", "has no function `missing`"),
+        ("os:system", "may not name the handler"),
         ("making:call", ""),
     ],
 )
@@ -128,8 +128,7 @@ def test_a_trial_makes_only_jobs_that_the_settings_allow(
     result = luad("test", f"{module}:make", "-m", f"handler={handler}")
     if words:
         assert result.code == 4
-        assert "may not name the handler" in result.out
-        assert words.replace("making:", f"{module}:") in result.out
+        assert words in result.out
         assert "would make" not in result.out
     else:
         assert result.code == 0
