@@ -1,104 +1,143 @@
-"""Whether a handler is, in truth, a function that ships with luad under another name.
+"""Whether a handler leads to a function that ships with luad, under another name.
 
-A module of the user may hand on such a function: by an assignment, a decorator, a ``partial``, a method. The
-rules of that function hold for it all the same, for its metadata may be a command line.
+A module of the user may hand on such a function: by an assignment, a decorator, a ``partial``, a method, an
+object that keeps it. The rules of that function hold for it all the same, for its metadata may be a command
+line. A function of the user that calls one by its name is the user's own word: globals are not looked through.
 
-Room rule: looks at objects and calls none of them.
+Room rule: looks at objects and calls none of them. The garbage collector names what an object holds, so no
+code of the object runs.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+import gc
+import logging
+import sys
+import weakref
 from fnmatch import fnmatchcase
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from types import CodeType, FrameType, FunctionType, MemberDescriptorType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from luad.runner.loading import Fault, HandlerError, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _PACKAGE: Final = "luad.handlers."
-_LINKS: Final = ("__wrapped__", "func", "__func__", "__self__", "__call__")
-"""Where wrappers, partials, methods and callable objects keep what they call."""
-
 _NO_HANDLERS: Final = frozenset({"luad.handlers.parameters"})
 """Modules beside the handlers, whose functions other handlers may use."""
 
-_MOST: Final = 200  # no handler that is meant has so many layers
+_ENDS: Final = (ModuleType, CodeType, FrameType, MemberDescriptorType, logging.Filterer)
+"""Types of objects that are not looked into: they lead to the whole program, or hold no function to call.
+A logger leads to all others and to luad's own handlers of records."""
+
+_MOST: Final = 10_000
+_NAMESPACE: Final[Any] = type.__dict__["__dict__"]
+_BASES: Final[Any] = type.__dict__["__bases__"]
+
+
+class TooManyObjectsError(Exception):
+    """A handler leads to more objects than luad looks at."""
 
 
 def shipped_functions(handler: object) -> set[str]:
-    """Return the functions of `luad.handlers` that *handler* is, wraps or is bound to, by name."""
+    """Return the functions of `luad.handlers` that *handler* is, wraps, keeps or is bound to, by name.
+
+    Raises `TooManyObjectsError`.
+    """
     found: set[str] = set()
-    waiting, seen = [handler], set[int]()
-    while waiting and len(seen) < _MOST:
+    waiting, seen = (
+        [handler],
+        dict[int, object](),
+    )  # the objects stay alive, so that no id is used twice
+    while waiting:
         each = waiting.pop()
-        if each is None or id(each) in seen:
+        if id(each) in seen or issubclass(type(each), _ENDS):
             continue
-        seen.add(id(each))
-        if isinstance(each, FunctionType):
-            module = str(each.__globals__.get("__name__", ""))
-            if module.startswith(_PACKAGE) and module not in _NO_HANDLERS:
-                found.add(f"{module}:{each.__code__.co_name}")
-        waiting += _inside(each)
+        if len(seen) >= _MOST:
+            raise TooManyObjectsError
+        seen[id(each)] = each
+        name = _shipped_name(each)
+        if name is None:
+            waiting += filter(_may_hold, _inside(each))
+        else:
+            found.add(name)
     return found
 
 
 def refuse_hidden(patterns: Sequence[str], handler: str, function: object) -> None:
     """Raise `HandlerError` when *function* leads to one that ships with luad and no pattern matches."""
-    for name in sorted(shipped_functions(function)):
+    try:
+        names = sorted(shipped_functions(function))
+    except TooManyObjectsError:
+        problem = f"leads to more than {_MOST:,} objects, and luad looks at no more to find its own functions"
+        raise _refused(handler, function, problem) from None
+    for name in names:
         if not any(fnmatchcase(name, each) for each in patterns):
-            raise HandlerError(
-                Fault.NOT_ALLOWED,
-                f"`{handler}` leads to `{name}`, which `dynamic.handlers` does not allow",
-                hint="a job made at run time, or with metadata sent over TCP, may not call it under "
-                f"another name; `{handler}` in dynamic.handlers allows it",
-                place=place_of(function),
-            )
+            problem = f"leads to `{name}`, which `dynamic.handlers` does not allow"
+            raise _refused(handler, function, problem)
 
 
-def _inside(each: object) -> Iterator[Any]:
-    """Yield what *each* may pass a call on to. Looked up without running code of its own."""
-    kept = _kept(each)
-    yield from (kept[name] for name in _LINKS if name in kept)
-    if isinstance(each, FunctionType):
-        yield from _closed_over(each)
-        return
-    for name in ("func", "__func__", "__self__"):  # slots and members of types written in C
-        member = _static(type(each), name)
-        if hasattr(type(member), "__get__") and not isinstance(member, FunctionType | property):
-            yield _read(member, each)
-    if not isinstance(each, type):
-        yield _static(type(each), "__call__")
+def _refused(handler: str, function: object, problem: str) -> HandlerError:
+    return HandlerError(
+        Fault.NOT_ALLOWED,
+        f"`{handler}` {problem}",
+        hint="a job made at run time, or with metadata sent over TCP, may not call it under "
+        f"another name; `{handler}` in dynamic.handlers allows it",
+        place=place_of(function),
+    )
 
 
-def _closed_over(function: FunctionType) -> Iterator[Any]:
-    for cell in function.__closure__ or ():
-        with suppress(ValueError):  # an empty one
-            if callable(cell.cell_contents):
-                yield cell.cell_contents
-
-
-def _kept(each: object) -> dict[str, Any]:
-    try:
-        found = object.__getattribute__(each, "__dict__")
-    except AttributeError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _static(kind: type, name: str) -> object:
-    for base in kind.__mro__:
-        if name in base.__dict__:
-            found: object = base.__dict__[name]
-            return found
-    return None
-
-
-def _read(member: Any, each: object) -> object:
-    try:
-        found: object = member.__get__(each, type(each))
-    except Exception:  # noqa: BLE001 - whatever a descriptor does, it leads nowhere then
+def _shipped_name(each: object) -> str | None:
+    if type(each) is not FunctionType:
         return None
-    return found
+    module = str(each.__globals__.get("__name__", ""))
+    is_shipped = module.startswith(_PACKAGE) and module not in _NO_HANDLERS
+    return f"{module}:{each.__code__.co_name}" if is_shipped else None
+
+
+def _may_hold(each: object) -> bool:
+    """Say whether *each* may lead on: texts, numbers and what holds only those are not tracked."""
+    return gc.is_tracked(each)
+
+
+def _inside(each: object) -> Iterable[object]:
+    """Return what *each* may pass a call on to."""
+    kind, value = type(each), cast("Any", each)
+    if kind is FunctionType:
+        return _of_function(value)
+    if issubclass(kind, type):
+        return _of_type(value)
+    if issubclass(kind, weakref.ref):
+        return (*gc.get_referents(each), weakref.ref.__call__(value))
+    if issubclass(kind, dict) and _is_of_module(each):
+        return ()
+    return gc.get_referents(each)  # with the type, when it was not written in C
+
+
+def _of_function(function: Any) -> Iterator[object]:
+    """Yield what a function keeps, but for its globals."""
+    yield from function.__closure__ or ()
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    yield from function.__dict__.values()
+
+
+def _of_type(kind: Any) -> Iterator[object]:
+    """Yield what a class of the user or of the shipped handlers keeps; other classes hold nothing of either."""
+    namespace = _NAMESPACE.__get__(kind)
+    module = namespace.get("__module__")
+    module = module if type(module) is str else ""
+    top = module.partition(".")[0]
+    is_luads = top == "luad" and not module.startswith(_PACKAGE)
+    if not top or top in sys.stdlib_module_names or is_luads:
+        return
+    yield type(kind)
+    yield from _BASES.__get__(kind)
+    yield from namespace.values()
+
+
+def _is_of_module(namespace: Any) -> bool:
+    name = dict.get(namespace, "__name__")
+    module = sys.modules.get(name) if type(name) is str else None
+    return type(module) is ModuleType and module.__dict__ is namespace
