@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from luad.config.crontab import read_crontab
 from luad.core.cron import CronError
 from luad.core.cronline import read_line
 from luad.core.model import JSON
@@ -263,26 +264,14 @@ def _ini(section: str, name: str, text: str) -> ForeignFile:
     return ForeignFile("an INI file", _write("my-job", None, {"command": "..."}))
 
 
-_CRONTAB: Final = re.compile(r"(@[a-z]+|(?:[0-9*][0-9A-Za-z*,/-]*\s+){2}(?:\S+\s+){2}\S+)\s+(\S.*)")
-_ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*\s*=")
-
-
 def _crontab(text: str) -> ForeignFile | None:
-    lines = [line for line in _meaningful(text) if not _ASSIGNMENT.match(line)]
-    found = _CRONTAB.fullmatch(lines[0]) if lines else None
-    if found is None or _cron(found[1]) is None:
+    found = read_crontab(_meaningful(text))
+    if found is None:
         return None
-    command = re.sub(r"^(?:root|www-data|nobody)\s+", "", found[2])
-    name = re.sub(r"\W+", "-", command.split()[0].rpartition("/")[2]) or "my-job"
-    text = _write(name, " ".join(found[1].split()), {"command": command})
-    return ForeignFile("a crontab", f"{text}; each line is a job of its own")
-
-
-def _cron(text: JSON) -> str | None:
-    try:
-        return read_line(" ".join(str(text).split())).expression
-    except CronError:
-        return None
+    zone = found.timezone or None
+    written = _write(found.name, found.expression, {"command": found.command}, timezone=zone)
+    notes = "; ".join((f"{written}; each line is a job of its own", *found.notes))
+    return ForeignFile("a crontab", notes)
 
 
 def _expression(when: JSON) -> str | None:

@@ -115,7 +115,7 @@ def test_the_offered_job_says_what_the_file_said() -> None:
     assert offered(DKRON).schedule == Interval(10_000)
     assert offered(SYSTEMD).schedule == Cron("30 2 * * *")
     assert offered(OFELIA).schedule == Interval(3_600_000)
-    assert offered(CRONTAB).metadata == {"command": "/srv/backup --all >/dev/null"}
+    assert offered(CRONTAB).metadata == {"command": "/srv/backup --all"}
 
 
 @pytest.mark.parametrize(
@@ -157,3 +157,48 @@ def test_a_line_that_names_one_date_is_offered_as_once() -> None:
     text = f"name: a\nhandler: m:f\n{schedule}\n"
     (wanted,) = load_file("x.yaml", text.encode(), settings=Settings()).jobs
     assert isinstance(wanted.job.schedule, Once)
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "written"),
+    [
+        (
+            "cd /srv/shop && ./backup --all >/dev/null 2>&1",
+            "backup",
+            "cd /srv/shop && ./backup --all",
+        ),
+        ("cd /x; FOO=1 nice -n 10 /opt/tidy.sh &>/dev/null", "tidy", None),
+        ("flock -n /tmp/lock /usr/bin/sync-mail", "sync-mail", None),
+        ("/usr/bin/python3 -u /srv/report_daily.py", "report_daily", None),
+        ("python -m shop.close > /dev/null", "shop.close", "python -m shop.close"),
+        ("timeout 1h sudo -u app /opt/run.sh", "run", None),
+        ("sleep 30; curl -fs https://example.com/", "curl", None),
+        ("bash -lc /opt/x.sh >> /var/log/x.log 2>&1", "x", None),
+        ("cd /srv", "cd", "cd /srv"),
+        ("date +\\%F", "date", "date +%F"),
+        ("sh", "sh", "sh"),
+    ],
+)
+def test_a_line_of_a_crontab_becomes_the_job_of_its_program(
+    command: str, name: str, written: str | None
+) -> None:
+    job = offered(f"30 2 * * 1-5 {command}\n")
+    assert job.name == name
+    if written is not None:
+        assert job.metadata == {"command": written}
+    assert "/dev/null" not in job.metadata["command"]
+    assert ("/var/log" in command) == ("2>&1" in job.metadata["command"])
+
+
+def test_what_a_crontab_says_beside_its_lines_is_told() -> None:
+    lines = "@reboot x\n30 2 * * * cd /srv && ./backup\n"
+    told = only(f"SHELL=/bin/bash\nMAILTO=ops@example.com\n{lines}").help
+    assert "add `timezone`" in told
+    assert "for MAILTO add  alert: {to: [USER]}" in told
+    assert "write SHELL into `env`" in told
+    assert offered(f"CRON_TZ=Europe/London\n{lines}").schedule == Cron(
+        "30 2 * * *", "Europe/London"
+    )
+    quiet = only(f'CRON_TZ=Europe/London\nMAILTO=""\n{lines}').help
+    assert quiet.endswith("; each line is a job of its own")
+    assert "ops@example.com" not in told
