@@ -21,7 +21,7 @@ from luad.errors import (
     UnavailableError,
     UsageError,
 )
-from luad.reach import Guard, Place, UnixConnection, places
+from luad.reach import Answer, Guard, Place, UnixConnection, not_luad, places, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -81,12 +81,6 @@ def named(text: str) -> str:
     return text
 
 
-def _without_password(url: str) -> str:
-    from luad.config.secrets import without_passwords  # noqa: PLC0415 - only to show one
-
-    return without_passwords(url)
-
-
 class Client:
     """One daemon, as seen from outside; thread-safe, because no connection is kept.
 
@@ -128,7 +122,7 @@ class Client:
     def address(self) -> str:
         """Where the daemon answered, or else is expected, as shown to people."""
         if self._url:
-            return _without_password(self._url)
+            return without_password(self._url)
         return str((self._reached or self._places[0]).path)
 
     def get(self, path: str, **query: Any) -> Any:
@@ -187,9 +181,9 @@ class Client:
             while data := response.read1(STREAM_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in filter(bytes.strip, lines):  # an empty one says "still there"
-                    yield json.loads(line)
+                    yield self._parse(line)
             if rest.strip():
-                yield json.loads(rest)
+                yield self._parse(rest)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise StreamBrokenError(f"luad at {self.address} broke off the stream") from error
 
@@ -249,12 +243,15 @@ class Client:
 
     def _decode(self, data: bytes) -> Any:
         try:
-            return json.loads(data) if data else None
+            found = self._parse(data) if data else None
         except ValueError as error:
-            raise UnavailableError(
-                f"what answers at {self.address} is not luad: no JSON",
-                hint="check --url, --socket, $LUAD_URL and $LUAD_SOCKET",
-            ) from error
+            raise not_luad(self.address, "no JSON") from error
+        if found is not None and not isinstance(found, Answer):
+            raise not_luad(self.address, "its answer is not an object")
+        return found
+
+    def _parse(self, data: bytes) -> Any:
+        return json.loads(data, object_hook=lambda content: Answer(content, self.address))
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._url is None:
@@ -299,7 +296,7 @@ class Client:
             is_usable = False
         if not is_usable:
             raise UsageError(
-                f"`{_without_password(self._url)}` is not the URL of a daemon",
+                f"`{without_password(self._url)}` is not the URL of a daemon",
                 hint="write it like  http://127.0.0.1:5823",
             )
         return parts.path.rstrip("/") + PREFIX

@@ -12,9 +12,9 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
-from luad.errors import LuadError
+from luad.errors import LuadError, UnavailableError
 from luad.wire import SYSTEM_SOCKET, SYSTEM_STATE, socket_candidates
 
 if TYPE_CHECKING:
@@ -61,6 +61,34 @@ def places(environ: Mapping[str, str], nearby: Path | None) -> list[Place]:
     if nearby is None or environ.get("LUAD_SOCKET"):
         return found
     return [Place(nearby, is_project=True), *found]
+
+
+class Answer(dict[str, Any]):
+    """An object in an answer of *address*. A key that luad always sends and that is not there says
+    that luad did not send it."""
+
+    def __init__(self, content: Mapping[str, Any], address: str) -> None:
+        super().__init__(content)
+        self._address = address
+
+    def __missing__(self, key: str) -> NoReturn:
+        """Raise `UnavailableError`."""
+        raise not_luad(self._address, f"its answer has no `{key}`")
+
+
+def not_luad(address: str, reason: str) -> UnavailableError:
+    """Return the error for an answer that a daemon does not give."""
+    return UnavailableError(
+        f"what answers at {address} is not luad: {reason}",
+        hint="check --url, --socket, $LUAD_URL and $LUAD_SOCKET",
+    )
+
+
+def without_password(url: str) -> str:
+    """Return *url* as it may be shown."""
+    from luad.config.secrets import without_passwords  # noqa: PLC0415 - only to show one
+
+    return without_passwords(url)
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -21,6 +21,7 @@ from luad.nearby import (
     find_project,
     project_of,
 )
+from luad.trust import folder_problem, path_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,10 +132,29 @@ def nearby_socket(session: Session) -> Path | None:
 
 
 def state_folders(session: Session) -> list[Path]:
-    """Return the state folder that the settings here name, if they can be read."""
+    """Return the state folder that the settings here name, if they can be read and may be trusted.
+
+    Another user that could write these settings could name a folder of its own there, and so could pose
+    as a daemon.
+    """
     with suppress(OSError, LuadError):
-        return [settings(session).state_dir]
+        path = settings_path(session)
+        if path is not None and path_problem(path.absolute(), daemon_uid=os.geteuid()) is not None:
+            return []
+        chosen = settings(session)
+        if _is_named(chosen) or _is_safe(chosen.jobs[0]):
+            return [chosen.state_dir]
     return []
+
+
+def _is_named(chosen: Settings) -> bool:
+    """Say whether the state folder is not just the one beside the job folder."""
+    return "state_dir" in chosen.sources or bool(os.environ.get("STATE_DIRECTORY"))
+
+
+def _is_safe(jobs: Path) -> bool:
+    folder = jobs.absolute()
+    return folder.is_dir() and folder_problem(folder, daemon_uid=os.geteuid()) is None
 
 
 def snapshot(chosen: Settings) -> Snapshot:

@@ -180,3 +180,27 @@ def test_luad_socket_leaves_no_choice(peer: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LUAD_SOCKET", "/nowhere/luad.sock")
     with pytest.raises(UnavailableError, match=r"/nowhere/luad\.sock"):
         Client(nearby=peer.socket).get("/status")
+
+
+@pytest.mark.parametrize("answer", [{}, {"x": {"y": 1}}])
+def test_an_answer_without_what_luad_sends_is_not_luad(peer: Any, answer: Any) -> None:
+    peer.answers["GET /x"] = answer
+    with pytest.raises(UnavailableError, match="is not luad: its answer has no `name`"):
+        _ = Client().get("/x").get("x", Client().get("/x"))["name"]
+
+
+@pytest.mark.parametrize("answer", [b"[]", b'"x"', b"5"])
+def test_an_answer_that_is_not_an_object_is_not_luad(peer: Any, answer: bytes) -> None:
+    peer.answers["GET /x"] = (200, answer)
+    with pytest.raises(UnavailableError, match="is not luad: its answer is not an object"):
+        Client().get("/x")
+
+
+def test_a_command_whose_answer_lacks_a_key_says_that_this_is_not_luad(
+    luad: Any, peer: Any
+) -> None:
+    peer.answers["POST /tokens"] = {}
+    result = luad("token", "create", "q2")
+    assert "is not luad: its answer has no" in result.err
+    assert "luad itself failed" not in result.err
+    assert result.code == 11

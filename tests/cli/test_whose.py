@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from luad.cli import main
+from luad.cli.project import state_folders
+from luad.cli.session import Session
 from luad.client import Client
 from luad.nearby import Project, find_project
 from luad.reach import Place, WrongPeerError, check_peer
@@ -132,6 +134,47 @@ def test_the_owner_of_the_state_folder_is_trusted_but_not_at_the_socket_of_a_pro
         with pytest.raises(WrongPeerError):
             check_peer(client, Place(stranger))
         check_peer(client, Place(stranger), lambda: [state])
+
+
+def by_settings(folder: Path) -> None:
+    (folder / "luad.yaml").write_text(f"state_dir: {folder}/.luad\n")
+    os.chown(folder / "luad.yaml", 65534, 65534)
+
+
+def by_job_folder(folder: Path) -> None:
+    (folder / "jobs.d").mkdir()
+    os.chown(folder / "jobs.d", 65534, 65534)
+
+
+def by_working_folder(folder: Path) -> None:
+    os.chown(folder, 65534, 65534)
+
+
+@needs_root
+@pytest.mark.parametrize("plant", [by_settings, by_job_folder, by_working_folder])
+def test_what_another_user_wrote_names_no_state_folder(
+    stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "theirs"
+    (folder / ".luad").mkdir(parents=True)
+    os.chown(folder / ".luad", 65534, 65534)
+    plant(folder)
+    monkeypatch.chdir(folder)
+    with pytest.raises(WrongPeerError):
+        Session(socket=str(stranger)).client(is_quiet=True).get("/status")
+
+
+@needs_root
+def test_settings_that_only_root_may_write_name_the_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(make_project(tmp_path / "b"))
+    assert state_folders(Session()) == [Path(".luad")]
+    (tmp_path / "b" / "luad.yaml").write_text(f"state_dir: {tmp_path}/s\n")
+    assert state_folders(Session()) == [tmp_path / "s"]
+    os.chown(tmp_path / "b" / "luad.yaml", 65534, 65534)
+    assert state_folders(Session()) == []
+    assert state_folders(Session(config=str(tmp_path / "b" / "luad.yaml"))) == []
 
 
 # --- what is said ------------------------------------------------------------------------------
