@@ -27,7 +27,9 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Cancelled(BaseException):
-    """Raised inside a blocking handler when its run is stopped: cancelled, replaced or out of time.
+    """Raised inside a blocking handler when its run is stopped.
+
+    It is cancelled, replaced or out of time, or the daemon stops and the run did not end in time.
 
     ``finally`` blocks and context managers run; whatever still runs after the grace period is
     killed. An ``async def`` handler gets `asyncio.CancelledError` instead.
