@@ -98,6 +98,9 @@ async def _key(request: Request, context: Context, text: str, body: Any) -> Answ
             "validation", "the Idempotency-Key has to have 1 to 255 printable characters"
         )
     actor = await context.author(request)
+    if token := request.scope["state"].get("token"):
+        # A later token of the same name belongs to another client.
+        actor = f"{actor}\0{token.created_at}"
     place = f"{request.method} {request.url.path}"
     fingerprint = blake2b(encode(body), digest_size=16).hexdigest()
     name = blake2b(f"{actor}\0{place}\0{word}".encode(), digest_size=16).hexdigest()

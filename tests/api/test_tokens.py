@@ -142,3 +142,17 @@ async def test_the_last_use_is_shown(far: Any) -> None:
     await far.daemon.store.append_logs("run_none", [{"ts": 0, "message": ""}])
     (token,) = (await far.api.get("/v1/tokens")).json["tokens"]
     assert token["last_used_at"] == "2026-11-22T12:00:00Z"
+
+
+async def test_a_later_token_of_the_same_name_gets_no_answer_of_the_earlier_one(far: Any) -> None:
+    body = {"name": "x", "handler": "plain:run", "schedule": {"type": "interval", "seconds": 60}}
+    again = {"Idempotency_Key": '"k"'}
+    await far.make_token("ann", "admin")
+    first = await far.ask("POST", "/v1/jobs", "ann", body, **again)
+    assert first[0] == 201, first
+    assert await far.ask("POST", "/v1/jobs", "ann", body, **again) == first
+    await far.api.ask("DELETE", "/v1/tokens/ann", {})
+    far.daemon.clock.wall += 1
+    await far.make_token("ann", "admin")
+    status, answer = await far.ask("POST", "/v1/jobs", "ann", body, **again)
+    assert (status, answer["code"]) == (409, "name_taken")
