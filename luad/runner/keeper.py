@@ -70,6 +70,7 @@ class Keeper:
         self.output = Output(spec["output_limit"], spec["line_limit"])
         self.outcome: dict[str, Any] | None = None
         self.result = bytearray()
+        self.result_parts = bytearray()  # of an outcome that is still to come
         self.cause: Cause | None = None
         self.was_killed = False
         self.left: list[Leftover] = []  # the first of those that the handler left running
@@ -179,15 +180,17 @@ class Keeper:
             return
         kind, content = packet[:1], packet[1:]
         if kind == child.RESULT:
-            if len(self.result) <= self.spec["result_limit"]:
-                self.result += content
+            if len(self.result_parts) <= self.spec["result_limit"]:
+                self.result_parts += content
             return
         try:
             value = read_json(content)
         except ValueError:
             return  # not from our code: the handler writes into the descriptor
-        if kind == child.OUTCOME and self.outcome is None:
-            self.outcome = value
+        if kind == child.OUTCOME and isinstance(value, dict):
+            # The last one counts: our code sends it when the handler is through.
+            self.outcome, self.result = value, self.result_parts
+            self.result_parts = bytearray()
         elif kind == child.RECORD and (line := checked_record(value)) is not None:
             self.output.feed_record(line, len(content))
             self._plan_flush()
@@ -342,7 +345,7 @@ class Keeper:
 
     def _ended_frame(self) -> dict[str, Any]:
         assert self.status is not None, "a run is reported once its process has gone"
-        told = self.outcome if isinstance(self.outcome, dict) else {}
+        told = self.outcome or {}
         facts = Facts(
             status=self.status,
             cause=self.cause,

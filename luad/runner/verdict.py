@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from luad.runner.spec import LaunchSpec
 
 _MAX_OMITTED: Final = 1_000
+_UNTOLD: Final = (
+    "the process of the handler ended without a report; it closed luad's descriptor 3, replaced the"
+    " program (os.exec) or left by os._exit"
+)
 
 Cause: TypeAlias = Literal["timed_out", "cancelled", "orphaned"]
 """Why the keeper stopped a run; orphaned means that the daemon has gone."""
@@ -46,7 +50,7 @@ def judge(facts: Facts, spec: LaunchSpec) -> dict[str, Any]:
         "exit_code": None if is_signalled else os.WEXITSTATUS(facts.status),
         "signal": signum,
         "error": _error(kind, facts, spec, signum),
-        **_result(facts),
+        **_result(facts, kind),
         "is_retryable": facts.told.get("is_retryable") is not False,
     }
 
@@ -54,20 +58,24 @@ def judge(facts: Facts, spec: LaunchSpec) -> dict[str, Any]:
 def _kind(facts: Facts, signum: int | None) -> str:
     if facts.cause is not None:
         return "cancelled" if facts.cause == "orphaned" else facts.cause
-    if (told := facts.told.get("kind")) in ("returned", "raised", "not_started"):
-        return str(told)
-    return "exited" if signum is None else "signalled"
+    seen = "exited" if signum is None else "signalled"
+    told = facts.told.get("kind")
+    if told == "returned" and facts.status:
+        return seen  # the process itself says otherwise; a handler can write to the descriptor, too
+    return str(told) if told in ("returned", "raised", "not_started") else seen
 
 
-def _result(facts: Facts) -> dict[str, Any]:
+def _result(facts: Facts, kind: str) -> dict[str, Any]:
     """The result, once more as JSON: a handler might have written anything."""
     omitted = facts.told.get("result_omitted")
+    if not facts.told and facts.status == 0 and facts.cause is None:
+        omitted = _UNTOLD
     found: dict[str, Any] = {
         "result": None,
         "is_result_truncated": bool(facts.told.get("is_result_truncated")),
         "result_omitted": omitted[:_MAX_OMITTED] if isinstance(omitted, str) else "",
     }
-    if facts.told.get("has_result"):
+    if facts.told.get("has_result") and kind not in ("exited", "signalled"):
         try:
             found["result"] = json.dumps(read_json(facts.result), ensure_ascii=False)
         except ValueError as error:

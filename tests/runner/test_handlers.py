@@ -569,3 +569,31 @@ async def test_a_run_without_a_near_time_limit_runs(
     finished = await runner.run("ends:says_deadline", timeout_ms=timeout_ms)
     assert finished.ending.kind is EndKind.RETURNED
     assert (finished.result is None) is (timeout_ms is None)
+
+
+async def test_71_a_result_that_luad_never_got_is_said_to_be_left_out(runner: Harness) -> None:
+    finished = await runner.run("ends:closes_all_and_returns")
+    assert (finished.ending.kind, finished.ending.result_json) == (EndKind.EXITED, None)
+    assert "without a report" in finished.ending.result_omitted
+
+
+@pytest.mark.parametrize(
+    ("then", "kind", "code"),
+    [
+        ("raise", EndKind.RAISED, 1),
+        ("exit", EndKind.EXITED, 4),
+        ("kill", EndKind.SIGNALLED, None),
+        ("return", EndKind.RETURNED, 0),
+    ],
+)
+async def test_71_a_forged_report_does_not_outweigh_how_the_process_ended(
+    runner: Harness, then: str, kind: EndKind, code: int | None
+) -> None:
+    finished = await runner.run("ends:forges", metadata={"then": then})
+    assert (finished.ending.kind, finished.ending.exit_code) == (kind, code)
+    if then == "raise":
+        assert error_of(finished)[:2] == ("ValueError", "mine")
+    if then == "return":
+        assert finished.result == "true"
+    else:
+        assert finished.ending.result_json is None

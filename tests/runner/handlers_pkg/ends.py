@@ -2,6 +2,7 @@
 """Handlers that end in every way there is."""
 
 import ctypes
+import json
 import os
 import resource
 import signal
@@ -226,3 +227,22 @@ def forges_depth(job):
 
 def says_deadline(job):
     return job.to_dict()["deadline"]
+
+
+def closes_all_and_returns(job):
+    os.closerange(0, 300)
+    return "closed"
+
+
+def forges(job):
+    told = {"kind": "returned", "has_result": True, "result_omitted": ""}
+    os.write(3, b"R" + b'"forged"')
+    os.write(3, b"O" + json.dumps(told).encode())
+    how = job.metadata["then"]
+    if how == "raise":
+        raise ValueError("mine")
+    if how == "exit":
+        os._exit(4)
+    if how == "kill":
+        os.kill(os.getpid(), 9)
+    return "true"
