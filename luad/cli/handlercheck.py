@@ -132,9 +132,15 @@ def _mistake(handler: str, found: ImportProblem) -> Mistake:
     parts = [found.help, f"({where})" if found.help and where else where]
     text = "  ".join(part for part in parts if part)
     is_warning = found.code == "LU306"
-    return Mistake(
-        ("handler",), found.code, found.message, text, within=within, is_warning=is_warning
-    )
+    message = found.message
+    if found.code in {"LU304", "LU310"}:  # LU306 has commands, which must work from anywhere
+        message, text = _from_here(message), _from_here(text)
+    return Mistake(("handler",), found.code, message, text, within=within, is_warning=is_warning)
+
+
+def _from_here(text: str) -> str:
+    """Return *text* with the paths below the working directory as they are seen from it."""
+    return text.replace(f"{pathlib.Path.cwd()}{os.sep}", "")
 
 
 def _shown(place: str) -> str:

@@ -17,6 +17,8 @@ from luad.core.model import JSON, Job
 SHELL_HANDLER: Final = "luad.handlers.shell:run"
 _OWN: Final = "luad.handlers."
 
+_USUAL_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+
 _BRACED: Final = re.compile(r"(?<![\\$])\$\{([A-Za-z_]\w*)[^}]*\}", re.ASCII)
 _NAMED: Final = re.compile(r"(?<![\\$])\$([A-Z_][A-Z0-9_]+)(?![a-z])", re.ASCII)
 _WORD: Final = re.compile(r"(?<![\w\\$])\$([A-Za-z_]\w+)", re.ASCII)
@@ -51,7 +53,7 @@ def env_mistakes(job: Job) -> Iterator[Mistake]:
         if name.upper() == name and (message := _without_effect(name, job)):
             yield Mistake(path, "LU506", *message, is_key=True, is_warning=True)
         elif literal := _literal(value):
-            yield _literal_mistake(path, f"`{name}` in `env`", name, literal)
+            yield _literal_mistake(path, f"`{name}` in `env`", name, literal, value)
     if job.handler.startswith(_OWN) and job.metadata:
         yield from _in_metadata(job)
 
@@ -69,10 +71,15 @@ def _literal(value: str) -> str:
     return ""
 
 
-def _literal_mistake(path: Path, field: str, name: str, literal: str) -> Mistake:
+def _literal_mistake(path: Path, field: str, name: str, literal: str, whole: str = "") -> Mistake:
     variable = re.sub(r"\W.*", "", literal.lstrip("${"), flags=re.ASCII)
     if literal.startswith(("$(", "`")):
         hint = "run the command in the handler, or in the `command` of luad.handlers.shell:run"
+    elif variable == name and name == "PATH" and whole != literal:
+        example = whole.replace(literal, _USUAL_PATH)
+        hint = f"write the whole value, such as  PATH: {example}"
+    elif variable == name and whole != literal:
+        hint = f"write the whole value, with what `{literal}` stands for"
     elif variable == name:
         hint = f"delete the line, and pass luad's own variable on: pass_env: [{name}] in luad.yaml"
     else:

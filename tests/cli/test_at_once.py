@@ -148,3 +148,14 @@ def test_check_names_what_it_has_mended(luad: Any, shop: Path) -> None:
     said = luad("check", "--fix", "--no-import").err
     change = '`*/5 * * * *` -> `{type: cron, expression: "*/5 * * * *"}`'
     assert said.startswith(f"jobs.d/a.yaml:3:11: {change}\nmended 1 file\n")
+
+
+def test_the_paths_of_a_handler_are_seen_from_here(luad: Any, shop: Path) -> None:
+    (shop / "handlers/json.py").write_text(HANDLERS)
+    text = "name: {0}\nhandler: {1}:run\nschedule: {{type: interval, every: 1h}}\n"
+    (shop / "jobs.d/a.yaml").write_text(text.format("a", "json"))
+    (shop / "jobs.d/b.yaml").write_text(text.format("b", "zzzzzz"))
+    problems = luad("check", "--json").json
+    assert {each["code"] for each in problems} == {"LU304", "LU310", "LU311"}
+    for each in problems:
+        assert str(shop) not in each["message"] + each["help"]

@@ -283,3 +283,22 @@ def test_the_zone_of_the_settings_and_of_a_user_are_doubted_where_they_stand() -
     assert load_settings({}, {}, file).timezone == "EST"
     users = {"u.yaml": FileVersion("u.yaml", b"id: ann\ntimezone: MST\n", "k")}
     assert [each.code for each in check_users(users, 1 << 20).problems] == ["LU510"]
+
+
+@pytest.mark.parametrize(
+    ("line", "help_text"),
+    [
+        (
+            'PATH: "/opt/bin:$PATH"',
+            "write the whole value, such as  PATH: /opt/bin:/usr/local/bin:/usr/bin:/bin",
+        ),
+        ('HOME: "$HOME/x"', "write the whole value, with what `$HOME` stands for"),
+        ('PATH: "$PATH"', "delete the line, and pass luad's own variable on"),
+        ('TOKEN: "${TOKEN}"', "delete the line, and pass luad's own variable on"),
+    ],
+)
+def test_a_value_that_adds_to_a_variable_is_written_whole(line: str, help_text: str) -> None:
+    text = f"name: a\nhandler: m:f\nschedule: {{type: interval, every: 1h}}\nenv: {{{line}}}\n"
+    (found,) = load_file("a.yaml", text.encode(), settings=Settings()).problems
+    assert found.code == "LU505"
+    assert found.help.startswith(help_text)

@@ -58,7 +58,7 @@ def test_each_form_has_the_address_and_says_whether_fix_mends_it() -> None:
     assert [each.code for each in problems] == ["LU102", "LU201"]
     full = render_full(problems)
     assert "= more: luad help LU102; luad check --fix mends it" in full
-    assert "= more: luad help LU201; mend it by hand" in full
+    assert "= more: luad help LU201; write what the help says" in full
     first, second = render_concise(problems).splitlines()
     assert first.endswith(" [fix]")
     assert not second.endswith(" [fix]")

@@ -85,10 +85,10 @@ def test_each_document_of_a_stream_is_read_and_empty_ones_are_passed_over() -> N
 
 
 def test_after_an_unquoted_expression_the_rest_is_still_read() -> None:
-    documents = read("a: 1\n---\ncron: */5 * * * *\nb: 2\n---\nc: * * * * *\n---\nd: 4\n")
+    documents = read("a: 1\n---\nwhen: */5 * * * *\nb: 2\n---\nc: * * * * *\n---\nd: 4\n")
     assert [document.value for document in documents] == [
         {"a": 1},
-        {"cron": "*/5 * * * *", "b": 2},
+        {"when": "*/5 * * * *", "b": 2},
         {"c": "* * * * *"},
         {"d": 4},
     ]
