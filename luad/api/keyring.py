@@ -64,7 +64,7 @@ class Keyring:
 
     def forget(self) -> None:
         """Read all of them again before the next request is judged: one has changed."""
-        self._read_at = None
+        self._read_at = self._reading = None  # a read that is under way may be of before the change
 
     def note_use(self, token: Token, now: Instant) -> None:
         """Write down, soon, that *token* was used."""
@@ -79,7 +79,10 @@ class Keyring:
             return
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read(now), name="api-tokens")
-        await asyncio.shield(self._reading)
+        reading = self._reading
+        await asyncio.shield(reading)
+        if reading is not self._reading and self._read_at is None:
+            await self._refresh()  # what was read was forgotten meanwhile
 
     async def _read(self, now: float) -> None:
         try:
@@ -88,8 +91,9 @@ class Keyring:
             if self._read_at is None:
                 raise
             return  # nothing can be revoked meanwhile, either; expired ones are out all the same
-        self._by_digest = {digest: each for each in found for digest in each.digests}
-        self._read_at = now
+        if asyncio.current_task() is self._reading:
+            self._by_digest = {digest: each for each in found for digest in each.digests}
+            self._read_at = now
 
 
 def _is_valid(token: Token, digest: str, now: Instant) -> bool:

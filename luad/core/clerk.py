@@ -58,6 +58,7 @@ class Clerk:
         self._state = state
         self._jobset = jobset
         self.most_over = max(_MOST_OVER, state.bounds.max_dynamic_jobs)
+        self._staying = 0  # of those that are over: a file's, and kept ones, at the last look
 
     # --- making ---
 
@@ -105,7 +106,7 @@ class Clerk:
     def _replace(self, entry: Entry, new: NewJob, now: Instant) -> None:
         """Let a job begin anew, under its id: the history goes on, everything else is as declared."""
         entry.overlay, entry.alert = NO_OVERLAY, NO_ALERT
-        entry.consecutive_failures = entry.consecutive_stops = 0
+        entry.clear_failures()
         self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
         entry.pause = entry.open_skip = entry.earlier_skip = None
         self._jobset.redeclare(entry, new.wanted, now)
@@ -215,11 +216,13 @@ class Clerk:
 
     def make_room(self, now: Instant) -> None:
         """Remove the jobs that were over first, once too many are over. Their history stays."""
-        too_many = len(self._state.over) - self.most_over
-        if too_many > 0:
-            every = (self._state.entries[self._state.names[each]] for each in self._state.over)
-            for entry in [each for each in every if each.makes_room][:too_many]:
-                self._forget(entry, now)
+        if len(self._state.over) - self._staying <= self.most_over:
+            return
+        every = [self._state.entries[self._state.names[each]] for each in self._state.over]
+        leaving = [each for each in every if each.makes_room]
+        self._staying = len(every) - len(leaving)
+        for entry in leaving[: max(0, len(leaving) - self.most_over)]:
+            self._forget(entry, now)
 
     def _forget(self, entry: Entry, now: Instant) -> None:
         self._state.log("job.forgotten", job=entry.job.name)

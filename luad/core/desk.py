@@ -189,7 +189,7 @@ class Desk:
         skips += [entry.open_skip[1]] if entry.open_skip else []
         entry.pause = entry.open_skip = entry.earlier_skip = None
         # Else the next failure would pause it again at once.
-        entry.consecutive_failures = entry.consecutive_stops = 0
+        entry.clear_failures()
         self._state.touch(entry)
         self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
         if entry.handled_until > now:  # the clock went back meanwhile
@@ -236,7 +236,7 @@ class Desk:
             entry.consecutive_stops += run.reason is Reason.STOPPED
             self._state.touch(entry)
         elif entry.consecutive_failures:
-            entry.consecutive_failures = entry.consecutive_stops = 0
+            entry.clear_failures()
             self._state.touch(entry)
         return entry.consecutive_failures
 

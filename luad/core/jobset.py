@@ -177,7 +177,7 @@ class JobSet:
         if pause is None or pause.revision in {"", entry.job.revision}:
             return
         entry.pause = entry.open_skip = entry.earlier_skip = None
-        entry.consecutive_failures = 0
+        entry.clear_failures()
         self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
         self._state.log("job.resumed", job=entry.job.name, author=names.PAUSED_BY_LUAD)
 

@@ -57,6 +57,10 @@ class Entry:
     consecutive_stops: int = 0  # of the failures in a row: those that are a stop of the daemon
     _merged: tuple[Job, Overlay, Job] | None = field(default=None, repr=False)
 
+    def clear_failures(self) -> None:
+        """Begin to count failures in a row anew."""
+        self.consecutive_failures = self.consecutive_stops = 0
+
     @property
     def job(self) -> Job:
         """The definition in force."""

@@ -395,13 +395,13 @@ class Daemon:
             return reload_result(plan, reading, self._mistakes.aside(reading))
         self.notifier.reloading(monotonic_us(), "reading jobs")
         status_line = ""
+        renewing = asyncio.create_task(chores.renew_spawner(self))
         try:
-            renewing = asyncio.create_task(chores.renew_spawner(self))
             reading, answer = await self.reloader.ask()
             plan = (await asyncio.shield(answer)).value  # others may wait for the same answer
-            await renewing
             status_line = await self._status_line()
         finally:
+            await asyncio.gather(renewing, return_exceptions=True)
             self.notifier.ready(status_line)
         assert isinstance(plan, Plan)
         return reload_result(plan, reading, self._mistakes.of_files(reading))

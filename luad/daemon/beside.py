@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from luad.logs import Logging
 
-_STANDING: Final = frozenset({"pump", "reloader", "beat", "lag", "retention"})
+_STANDING: Final = frozenset({"pump", "reloader", "beat", "gone", "lag", "retention"})
 
 
 class Tasks:

@@ -63,7 +63,8 @@ async def look_after_packages(daemon: Daemon) -> None:
         daemon.site_marks_before = marks  # pip may still be at work: look again
         return
     if marks != daemon.site_marks:
-        await renew_spawner(daemon)
+        daemon.site_marks = marks
+        daemon.beside(renew_spawner(daemon), "renewal")  # a beat must not wait for an interpreter
 
 
 async def renew_spawner(daemon: Daemon) -> None:

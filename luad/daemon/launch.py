@@ -50,7 +50,7 @@ def _live_once(settings: Settings) -> int:
     logs = configure(settings.log_format, settings.log_level)
     clock = SystemClock()
     try:
-        store = Store.open(settings.state_dir, clock=clock, report=_reporter(logs))
+        store = _open_store(settings, logs, clock)
         try:
             return asyncio.run(Daemon(settings, logs, store, clock).run())
         finally:
@@ -59,15 +59,20 @@ def _live_once(settings: Settings) -> int:
         logs.close()
 
 
-def _reporter(logs: Logging) -> Callable[[Log], None]:
-    """Return what tells the log and systemd how a migration goes on; systemd waits for it."""
+def _open_store(settings: Settings, logs: Logging, clock: SystemClock) -> Store:
     notifier = Notifier(os.environ)
+    try:
+        return Store.open(settings.state_dir, clock=clock, report=_reporter(logs, notifier))
+    finally:
+        notifier.close()
+
+
+def _reporter(logs: Logging, notifier: Notifier) -> Callable[[Log], None]:
+    """Return a function that tells the log and systemd how a migration goes on; systemd waits for it."""
 
     def report(line: Log) -> None:
         logs.emit(line.level, line.event, line.fields)
         notifier.extend_timeout(_PATIENCE_US)
         notifier.status(f"migrating the database ({line.event.removeprefix('store.')})")
-        if line.event == "store.migrated":
-            notifier.close()
 
     return report

@@ -242,13 +242,19 @@ _LIMITS: Final = {
 }
 
 
+def _missing_key(error: Any, wanted: list[str], value: Any) -> str:
+    """Return the key that *error* is about; jsonschema reports each missing key as an error."""
+    missing = [key for key in wanted if key not in value]
+    return next((key for key in missing if repr(key) in error.message), missing[0])
+
+
 def _sentences(error: Any) -> Iterator[MetadataMistake]:
     path: JSONPath = tuple(error.absolute_path)
     value, wanted, schema = error.instance, error.validator_value, error.schema
     field = _field(path)
     match error.validator:
         case "required":
-            key = next(each for each in wanted if f"'{each}'" in error.message)
+            key = _missing_key(error, wanted, value)
             own = schema.get("properties", {}).get(key, {})
             message = f"missing key `{key}` in {_field(path)}"
             yield MetadataMistake((*path, key), message, _example(key, own), is_missing=True)

@@ -85,10 +85,9 @@ class _Keepers:
     def known(self) -> dict[int, int]:
         """The pids and start times of those that live."""
         for pid in list(self._ticks):
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                del self._ticks[pid]
+            stat = read_stat(pid)
+            if stat is None or self._ticks[pid] not in {UNKNOWN, stat.start_ticks}:
+                del self._ticks[pid]  # its pid may be another process's by now
         return self._ticks
 
 

@@ -85,6 +85,8 @@ class Spawners:
             async with asyncio.timeout(_RENEW_TIMEOUT_S):
                 return await asyncio.shield(renewed)
         except TimeoutError:
+            if self._renewed is renewed:
+                self._give_up_renewal()
             return False
 
     def wake(self) -> None:
@@ -124,7 +126,7 @@ class Spawners:
             before, self.link, self._coming = self.link, link, None
             if before is not None:
                 self._retire(before)
-            self._settle_renewal(is_new=True)
+        self._settle_renewal(is_new=True)
         self.decided.set()
         self._on_ready()
 
@@ -144,14 +146,22 @@ class Spawners:
         self.link = None
         if self._is_closing:
             return
+        if self._coming is None:
+            self._settle_renewal(is_new=False)
         if self._coming is not None:
-            self.link, self._coming = self._coming, None
-            self._settle_renewal(is_new=True)
+            self.link, self._coming = self._coming, None  # `on_ready` settles the renewal
             self._on_ready()
         elif link.is_ready:
             self.start()
         else:
             self._on_failed_start("it ended before it was ready")
+
+    def _give_up_renewal(self) -> None:
+        """Close the spawner that hangs; the next renewal starts another one."""
+        if self._coming is not None:
+            self._close_soon(self._coming)
+            self._coming = None
+        self._settle_renewal(is_new=False)
 
     def _settle_renewal(self, *, is_new: bool) -> None:
         renewed, self._renewed = self._renewed, None
