@@ -36,7 +36,12 @@ _QUOTED: Final = {"'": (r"""'\\''""", """'"'"'""", "''"), '"': ('""',)}
 _RUN: Final = re.compile(r"[A-Za-z0-9]+")
 _LEAST_CORE: Final = 6
 _BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
+_LEAST_SPELLED: Final = 4
 _EDGE: Final = 2  # characters of Base64 that hold bits of a neighbour as well
+
+_BREAK: Final = r"(?:(?:\r|\\r)?(?:\n|\\n))"
+_WRAPPED: Final = re.compile(rf"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{{60,}}+{_BREAK}")
+"""Where a line of Base64 goes on in the next line, after 64 or 76 characters."""
 
 
 class Spellings:
@@ -49,10 +54,16 @@ class Spellings:
         is_plain = self.gate == value
         self._pattern = None if is_plain else re.compile(_pattern_of(value))
         self._encoded = _encoded(value)
+        self._spelled = _spelled(value)
 
     def may_stand_in(self, text: str) -> bool:
         """Say whether a form may stand in *text*, be it text or JSON; quick, and in doubt yes."""
-        return self.gate in text or any(each in text for each in self._encoded)
+        if self.gate in text or any(each in text for each in self._encoded):
+            return True
+        if next(self._spelled_in(text), None) is not None:
+            return True
+        joined = _joined(text)
+        return joined is not None and any(each in joined for each in self._encoded)
 
     def replace(self, text: str, put: Callable[[str], str]) -> str:
         """Return *text* with each form replaced by what *put* makes of it."""
@@ -64,6 +75,21 @@ class Spellings:
         for each in self._encoded:
             if each in text:
                 text = _cover(text, each, put)
+        for each in list(self._spelled_in(text)):
+            text = text.replace(each, put(each))
+        return self._without_wrapped(text, put)
+
+    def _spelled_in(self, text: str) -> Iterator[str]:
+        for mark, forms in self._spelled.items():
+            if mark in text:  # most texts have no escapes
+                yield from (each for each in forms if each in text)
+
+    def _without_wrapped(self, text: str, put: Callable[[str], str]) -> str:
+        joined = _joined(text)
+        if joined is not None:
+            for each in self._encoded:
+                if each in joined:
+                    text = _wrapped(each).sub(lambda found: put(found[0]), text)
         return text
 
 
@@ -145,6 +171,48 @@ def _encoded(value: str) -> tuple[str, ...]:
     found[data.hex()] = None
     found[data.hex().upper()] = None
     return tuple(found)
+
+
+def _spelled(value: str) -> dict[str, list[str]]:
+    """Return *value* with each of its characters escaped, and in hexadecimal with separators; by a text
+    that stands in all of these forms."""
+    data = value.encode("utf-8", "surrogatepass")
+    if len(data) < _LEAST_SPELLED:
+        return {}
+    units = value.encode("utf-16-be", "surrogatepass").hex()
+    found: dict[str, None] = {}
+    for each in (data.hex(), data.hex().upper()):
+        pairs = [each[place : place + 2] for place in range(0, len(each), 2)]
+        for before in ("%", "\\x", "\\\\x"):
+            found["".join(before + pair for pair in pairs)] = None
+        for between in (" ", ":", "-", ", "):
+            found[between.join(pairs)] = None
+    for each in (units, units.upper()):
+        quads = [each[place : place + 4] for place in range(0, len(each), 4)]
+        for before in ("\\u", "\\\\u"):
+            found["".join(before + quad for quad in quads)] = None
+    found["".join(f"\\{byte:03o}" for byte in data)] = None
+    found["".join(f"\\\\{byte:03o}" for byte in data)] = None
+    found["".join(f"&#{ord(char)};" for char in value)] = None
+    for form in ("x", "X"):
+        found["".join(f"&#x{format(ord(char), form)};" for char in value)] = None
+    by_mark: dict[str, list[str]] = {}
+    for each in found:
+        by_mark.setdefault(each[0] if each[0] in "%\\&" else "", []).append(each)
+    return by_mark
+
+
+@lru_cache(maxsize=8)  # many secrets are looked for in one text
+def _joined(text: str) -> str | None:
+    """Return *text* without its line breaks if it may hold Base64 of more than one line."""
+    return None if _WRAPPED.search(text) is None else re.sub(_BREAK, "", text)
+
+
+@lru_cache(maxsize=256)
+def _wrapped(core: str) -> re.Pattern[str]:
+    edge = r"[A-Za-z0-9+/_-]"
+    middle = f"{_BREAK}?".join(map(re.escape, core))
+    return re.compile(rf"(?:{edge}{_BREAK}?){{0,2}}{middle}(?:{_BREAK}?{edge}){{0,2}}={{0,2}}")
 
 
 def _cover(text: str, core: str, put: Callable[[str], str]) -> str:

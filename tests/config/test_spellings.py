@@ -65,6 +65,17 @@ FORMS: dict[str, Callable[[str], str]] = {
     "csv": lambda text: text.replace('"', '""'),
     "hex": lambda text: text.encode().hex(),
     "HEX": lambda text: text.encode().hex().upper(),
+    "hex with spaces": lambda text: text.encode().hex(" "),
+    "hex with colons": lambda text: text.encode().hex(":").upper(),
+    "each percent-encoded": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "each as entity": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "each as hexadecimal entity": lambda text: "".join(f"&#x{ord(char):x};" for char in text),
+    "each as unicode escape": lambda text: "".join(
+        f"\\u{text.encode('utf-16-be').hex()[place : place + 4]}"
+        for place in range(0, 2 * len(text.encode("utf-16-be")), 4)
+    ),
+    "each as byte escape": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
+    "each octal": lambda text: "".join(f"\\{byte:03o}" for byte in text.encode()),
 }
 
 
@@ -103,7 +114,14 @@ def test_finding_takes_time_linear_in_the_text() -> None:
     spellings = spellings_of("x\\\"y\\\\z!!'")
 
     def cost(size: int) -> float:
-        texts = ["\\" * size, "x\\" * size, "%25" * size, "x" + "%5c" * size, "&amp;" * size]
+        texts = [
+            "\\" * size,
+            "x\\" * size,
+            "%25" * size,
+            "x" + "%5c" * size,
+            "&amp;" * size,
+            "a" * 9 * size,
+        ]
         return min(_timed(spellings.replace, texts, perf_counter) for _ in range(3))
 
     assert cost(40_000) < 40 * max(cost(4_000), 0.0005)
@@ -118,3 +136,15 @@ def _timed(
     for text in texts:
         replace(text, lambda _: "*")
     return clock() - began
+
+
+@pytest.mark.parametrize("shift", range(0, 60, 7))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\\n"])
+def test_base64_of_many_lines_is_a_form(shift: int, end: str) -> None:
+    secret = "a long text of hunter22, with many words in it"  # noqa: S105 - a text of a test
+    said = base64.encodebytes(b"." * shift + secret.encode()).decode().replace("\n", end)
+    spellings = spellings_of(secret)
+    assert spellings.may_stand_in(said)
+    hidden = spellings.replace(said, lambda _: "***")
+    kept = "".join(hidden.replace(end, "").split("***"))
+    assert len(kept) <= shift * 4 / 3 + 1
