@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from luad.config.codepages import FIXABLE, PAGES
+from luad.config.codepages import EXAMPLES, FIXABLE, PAGES
 from luad.config.problems import CODES
 
 PAGE = Path(__file__).with_name("problems.md")
@@ -31,6 +31,10 @@ def text() -> str:
     for code, name in CODES.items():
         mends = "`luad check --fix` mends it where the finding says so." if code in FIXABLE else ""
         parts.append(f"## {code}\n\n*{name}*. {PAGES[code]} {mends}".rstrip() + "\n")
+        if code in EXAMPLES:
+            before, after = EXAMPLES[code]
+            lines = after.replace("\n", "\n      ")
+            parts.append(f"```text\nnot:  {before}\nbut:  {lines}\n```\n")
     return "\n".join(parts)
 
 

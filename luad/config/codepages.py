@@ -5,7 +5,7 @@ Room rule: words only. The text of a finding names the value; these pages say th
 
 from __future__ import annotations
 
-from textwrap import fill
+from textwrap import fill, indent
 from typing import Final
 
 SITE: Final = "https://github.com/luad/luad/blob/main/docs/reference/problems.md"
@@ -115,6 +115,53 @@ PAGES: Final[dict[str, str]] = {
 }
 
 
+EXAMPLES: Final[dict[str, tuple[str, str]]] = {
+    "LU001": ("tags: [nightly, shop", "tags: [nightly, shop]"),
+    "LU003": ("env: *common", "env: {LANG: C.UTF-8}"),
+    "LU004": ("expression: */15 * * * *", 'expression: "*/15 * * * *"'),
+    "LU006": ("env: {PORT: 8080}", 'env: {PORT: "8080"}'),
+    "LU101": (
+        'schedule: {expression: "0 9 * * *"}',
+        'schedule: {type: cron, expression: "0 9 * * *"}',
+    ),
+    "LU102": ("timout: 5m", "timeout: 5m"),
+    "LU103": ("retry: 3", "retry: {max_attempts: 3}"),
+    "LU104": ("timeout: 1 hour", "timeout: 1h"),
+    "LU105": (
+        'schedule: {type: cron, cron: "0 9 * * *"}',
+        'schedule: {type: cron, expression: "0 9 * * *"}',
+    ),
+    "LU106": ("timeout:", "timeout: 5m"),
+    "LU107": (
+        "schedule: {type: interval, every: 15m, seconds: 900}",
+        "schedule: {type: interval, every: 15m}",
+    ),
+    "LU201": ('expression: "0 25 * * *"', 'expression: "0 1 * * *"'),
+    "LU202": ("every: 0s", "every: 1s"),
+    "LU203": ('expression: "0 9 31 2 *"', 'expression: "0 9 L 2 *"'),
+    "LU204": ('expression: "0 9 * * * root"', 'expression: "0 9 * * *"'),
+    "LU205": ("timezone: Europe/Londn", "timezone: Europe/London"),
+    "LU206": ("execute_at: 2030-01-01T09:00:00", "execute_at: 2030-01-01T09:00:00Z"),
+    "LU303": ("def run(job, region): ...", 'def run(job): region = job.metadata["region"]'),
+    "LU304": ("handler: reports.daily", "handler: reports:daily"),
+    "LU315": ("metadata: {command: backup}", "metadata: {command: /opt/shop/backup}"),
+    "LU404": ("user: an", "user: ann"),
+    "LU504": ("max_running: 3", "overlap: allow\nmax_running: 3"),
+    "LU505": (
+        'env: {PATH: "/opt/bin:$PATH"}',
+        "env: {PATH: /opt/bin:/usr/local/bin:/usr/bin:/bin}",
+    ),
+    "LU507": ('expression: "* 2 * * *"', 'expression: "0 2 * * *"'),
+    "LU508": ('expression: "0 9 1-7 * MON"', 'expression: "0 9 * * MON#1"'),
+    "LU509": ('expression: "*/45 * * * *"', "schedule: {type: interval, every: 45m}"),
+    "LU510": ("timezone: EST", "timezone: America/New_York"),
+    "LU513": ("timeout: none", "timeout: 36h"),
+    "LU604": ("url: $HOOK", 'url: "${HOOK}"'),
+    "LU605": ("url: https://hooks.example.com/s3cret", 'url: "${HOOK}"'),
+}
+"""By code: what a file says, and what it should say."""
+
+
 def url_of(code: str) -> str:
     """Return the address of the page of *code*."""
     return f"{SITE}#{code.lower()}"
@@ -122,9 +169,17 @@ def url_of(code: str) -> str:
 
 def page_of(code: str, name: str) -> str:
     """Return the page of *code*, whose short name is *name*, as text."""
-    by = "Mend it by hand; `luad check --fix` leaves it."
+    by = (
+        "Write what the help of the finding says, or mend it by hand; `luad check --fix` leaves it."
+    )
     if code in FIXABLE:
         by = "`luad check --fix` mends it where only one key or quoting can be meant."
     about = PAGES.get(code, "The message says what is wrong.")
-    texts = [f"{code} {name}", fill(about, _WIDTH), fill(by, _WIDTH), url_of(code)]
+    texts = [f"{code} {name}", fill(about, _WIDTH)]
+    if code in EXAMPLES:
+        texts += [
+            f"{word}:\n{indent(each, '    ')}"
+            for word, each in zip(("Not", "But"), EXAMPLES[code], strict=True)
+        ]
+    texts += [fill(by, _WIDTH), url_of(code)]
     return "\n\n".join(texts)

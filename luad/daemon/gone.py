@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from luad.config.check import Mistake
+from luad.config.locate import place_in
+from luad.core.model import Origin
 from luad.daemon.recovery import PLACE
 from luad.daemon.reload import log_fields
 from luad.errors import Problem, Severity
@@ -18,10 +23,8 @@ from luad.runner.presence import missing_module
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from luad.core.engine import Engine
-    from luad.core.model import Origin
     from luad.daemon.people import Directory
     from luad.logs import Logging
 
@@ -41,6 +44,7 @@ class Gone:
         self._engine = engine
         self._handlers_path = handlers_path
         self._logs = logs
+        self._seen: set[str] = set()  # the handlers whose module has been there
         self._wish = asyncio.Event()
 
     def wish(self) -> None:
@@ -59,7 +63,14 @@ class Gone:
         """Look once, and log what was not there before."""
         by_handler, by_user = await self._names()
         modules = await asyncio.to_thread(self._missing, list(by_handler))
-        found = [_no_module(name, modules[name], by_handler[name]) for name in sorted(modules)]
+        self._seen = (self._seen | by_handler.keys()) - modules.keys() | (
+            self._seen & modules.keys()
+        )
+        found = [
+            _no_module(name, modules[name], by_handler[name], was_there=name in self._seen)
+            for name in sorted(modules)[:_MOST_TOLD]
+        ]
+        found = await asyncio.to_thread(lambda: [_at_handler(each) for each in found])
         known = self._directory.ids()
         found += [
             _no_user(user, jobs, known)
@@ -118,7 +129,36 @@ class _Jobs:
         return Problem(path, line, column, code, message, hint, Severity.WARNING, job=self.name)
 
 
-def _no_module(handler: str, module: str, jobs: _Jobs) -> Problem:
+def _at_handler(problem: Problem) -> Problem:
+    """Return *problem* at the key `handler` of its job, where the file can be read and has it."""
+    if not problem.line:
+        return problem
+    origin = Origin(problem.path, problem.line)
+    mistake = Mistake(("handler",), problem.code, problem.message)
+    try:
+        data = Path(problem.path).read_bytes()
+    except OSError:
+        return problem
+    (placed,) = place_in([mistake], origin, data)
+    return replace(
+        problem,
+        line=placed.line,
+        column=placed.column,
+        end_line=placed.end_line,
+        end_column=placed.end_column,
+        pointer=placed.pointer,
+        excerpt=placed.excerpt,
+    )
+
+
+def _no_module(handler: str, module: str, jobs: _Jobs, *, was_there: bool) -> Problem:
+    if jobs.origin is not None and not was_there:  # as `luad check` says it
+        message = f"there is no module `{module}`; {jobs} cannot run `{handler}`"
+        hint = "put it into the folder of handlers_path, or change the job's `handler`"
+        if ":" not in handler:
+            message = f"no installed package has the entry point `{handler}`; {jobs} cannot run"
+            hint = "write package.module:function"
+        return jobs.problem("LU304", message, hint)
     message = f"the module `{module}` is gone; {jobs} cannot run `{handler}`"
     if ":" not in handler:
         message = f"no installed package has the entry point `{handler}`; {jobs} cannot run"

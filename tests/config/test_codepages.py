@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from luad.config.codepages import FIXABLE, PAGES, page_of, url_of
+from luad.config.codepages import EXAMPLES, FIXABLE, PAGES, page_of, url_of
 from luad.config.jobs import load_file
 from luad.config.problems import (
     CODES,
@@ -74,3 +74,12 @@ def test_each_form_has_the_address_and_says_whether_fix_mends_it() -> None:
     lines = render_github(problems).splitlines()
     assert "luad check --fix mends it; https://" in lines[0]
     assert url_of("LU201") in lines[1]
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_a_page_has_its_example(code: str) -> None:
+    before, after = EXAMPLES[code]
+    page = page_of(code, CODES[code])
+    assert before != after
+    assert f"Not:\n    {before}\n" in page
+    assert "But:\n    " in page

@@ -147,3 +147,16 @@ def test_next_of_a_daemon_shows_one_line_per_job(live: LiveDaemon) -> None:
         for more in ((), ("--from", "1h")):
             found = json.loads(live.luad("next", "--per-job", "--json", *more).stdout)
             assert sorted(row["job"] for row in found["next"]) == ["often", "seldom"]
+
+
+def test_a_module_that_was_never_there_is_told_as_by_check(live: LiveDaemon) -> None:
+    text = "# a note\nname: lost\nschedule: {type: interval, every: 9h}\nhandler: lacking:run\n"
+    (live.folder / "jobs.d").mkdir(exist_ok=True)
+    (live.folder / "jobs.d/lost.yaml").write_text(text)
+    with live:
+        line = live.wait_for("config.problem")
+        assert line["code"] == "LU304"
+        assert "there is no module `lacking`; the job `lost`" in line["message"]
+        status = live.luad("status").stdout
+        assert "LU304" in status
+        assert "lost.yaml:4:10" in status
