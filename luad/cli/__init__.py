@@ -69,6 +69,9 @@ COMMANDS = {
     "version": Entry("more", "version", "The versions of luad, Python and the libraries", MORE),
     "help": Entry("more", "help_", "Longer texts: luad help TOPIC", MORE),
 }
+_USUAL = {"LUAD_SOCKET", "LUAD_URL", "LUAD_TOKEN", "LUAD_CONFIG", "LUAD_STATE_DIR"}
+"""Variables that need no look at the settings to be known."""
+
 ALIASES = {"ls": "list", "deactivate": "pause", "activate": "resume"}
 
 
@@ -134,6 +137,8 @@ def _invoke(args: list[str]) -> int:
     session = Session()
     try:
         with _group().make_context("luad", args, obj=session) as ctx:
+            if not {"-q", "--quiet"}.intersection(args):  # it may stand behind the command
+                _warn_of_variables(session)
             code = ctx.command.invoke(ctx)
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -151,6 +156,16 @@ def _invoke(args: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - a fault of luad's own still gets one clear line
         return _report(_own_fault(error, session), session, args)
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _warn_of_variables(session: Session) -> None:
+    """Say which variables of the environment luad does not read, where it reads one of a similar name."""
+    names = [name for name in os.environ if name.startswith("LUAD_") and name not in _USUAL]
+    if names:
+        from luad.cli.variables import slips
+
+        for line in slips(names):
+            session.out.complain(line, "yellow")
 
 
 def _report(error: LuadError, session: Session, args: list[str]) -> int:

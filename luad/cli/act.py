@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from luad.client import Client
 
 
-def metadata_from(pairs: tuple[str, ...]) -> dict[str, Any]:
+def metadata_from(pairs: tuple[str, ...], *, option: str = "-m ") -> dict[str, Any]:
     """Read `K=V` pairs; a V that is JSON is taken as such, anything else as text.
 
-    Raises `CommandError` (usage) for a pair without `=`.
+    *option* stands before a pair on the command line. Raises `CommandError` (usage) for a pair without `=`.
     """
     import json
 
@@ -35,7 +35,7 @@ def metadata_from(pairs: tuple[str, ...]) -> dict[str, Any]:
         key, sign, text = pair.partition("=")
         if not sign or not key:
             raise CommandError(
-                f"`{pair}` is no metadata", code="usage", hint="write it like  -m region=emea"
+                f"`{pair}` has no `=`", code="usage", hint=f"write it like  {option}region=emea"
             )
         try:
             found[key] = json.loads(text)

@@ -226,7 +226,7 @@ def metadata(session: Session, *, name: str, pairs: tuple[str, ...], replace: bo
     client = session.client()
     path = f"/jobs/{segment(source.job(client, name)['id'])}/metadata"
     if pairs or replace:
-        values = metadata_from(pairs)
+        values = metadata_from(pairs, option=f"luad metadata {name} ")
         answer = client.put(path, values) if replace else client.patch(path, values)
     else:
         answer = client.get(path)

@@ -28,6 +28,7 @@ from luad.cli.words import (
 )
 from luad.clock import wall_ms
 from luad.errors import UnavailableError
+from luad.near import close_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 CONDITIONS: Final = (*GLYPHS, "active")
 REFRESH_SECONDS: Final = 2.0
 MAX_WARNINGS: Final = 5
+MAX_TAGS: Final = 10
 NO_JOBS: Final = """\
 no jobs yet.  Next:
   luad new hello --every 1h    write a job file, and its handler
@@ -87,7 +89,8 @@ def list_(
     chosen = _filter(words(tags), user, _checked(words(conditions)))
     while True:
         answer = fetch(session, is_all=is_all or user is not None, user=user, offline=offline)
-        shown = sorted(filter(chosen, answer["jobs"]), key=_order(sort))
+        jobs = answer["jobs"]
+        shown = sorted(filter(chosen, jobs), key=_order(sort))
         answer = {**answer, "jobs": shown}
         if session.json:
             (session.out.json_line if watch else session.out.json)(answer)
@@ -96,10 +99,26 @@ def list_(
                 print("\x1b[H\x1b[2J", end="")
             is_chosen = bool(tags or user or conditions)
             _show(session, answer, length, is_chosen=is_chosen)
+            for line in _unknown_tags(words(tags), jobs):
+                session.out.complain(line)
         if not watch:
             return
         time.sleep(REFRESH_SECONDS)
         session.now = wall_ms()
+
+
+def _unknown_tags(tags: list[str], jobs: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each of *tags* that none of *jobs* has."""
+    known = {tag for job in jobs for tag in job.get("tags") or ()}
+    lines = []
+    for tag in sorted(set(tags) - known):
+        near = close_to(tag, sorted(known))
+        others = (
+            f"the tags are: {' '.join(sorted(known)[:MAX_TAGS])}" if known else "none has a tag"
+        )
+        hint = f"did you mean `{near[0]}`?" if near else others
+        lines.append(f"no job of these has the tag `{tag}`  ({hint})")
+    return lines
 
 
 def fetch(

@@ -15,6 +15,8 @@ from luad.cli.failure import CommandError
 from luad.cli.output import Cell, Table, clean
 from luad.cli.times import parse_duration, parse_rfc3339, show_left, show_when
 from luad.cli.together import Of
+from luad.errors import NotFoundError
+from luad.near import close_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,9 +136,12 @@ def _list(session: Session) -> None:
 def _revoke(session: Session, name: str, has_made: bool | None) -> None:
     client = session.client()
     path = _path(name)
+    tokens = [] if session.yes else client.get("/tokens")["tokens"]
+    if not session.yes:
+        _keep_known(name, [each["name"] for each in tokens])
     session.confirm(f"Revoke the token {name}?")
     if has_made is None and not session.yes:  # the terminal is there: it has just answered
-        made = _made_by(name, client.get("/tokens")["tokens"])
+        made = _made_by(name, tokens)
         listed = ", ".join(map(clean, made))
         has_made = bool(made) and _is_wanted(f"{name} has made {listed}. Revoke these as well?")
     answer = client.request("DELETE", path, {"made": True} if has_made else None)
@@ -146,6 +151,15 @@ def _revoke(session: Session, name: str, has_made: bool | None) -> None:
         session.out.say(answer["message"])
         for each in answer.get("made", ()):
             session.out.say(f"  luad token revoke {each}")
+
+
+def _keep_known(name: str, known: list[str]) -> None:
+    """Refuse the name of a token that does not exist before anything is asked."""
+    if name not in known:
+        near = close_to(name, known)
+        raise NotFoundError(
+            f"no token `{name}`", hint="" if near else "luad token lists them", suggestions=near
+        )
 
 
 def _is_wanted(question: str) -> bool:

@@ -394,3 +394,6 @@ def check_settings(file: SettingsFile) -> tuple[dict[str, Any], tuple[Problem, .
 def working_directory(settings: Settings) -> Path:
     """Return the directory in which runs start: by default the one in which luad was started."""
     return (settings.working_directory or Path.cwd()).absolute()
+
+
+VARIABLES: Final = tuple(key.variable for key in _KEYS)

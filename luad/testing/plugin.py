@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from luad.testing.world import World
+
+_SUSPECTS = pytest.StashKey[set[Path]]()
+"""The job files of this session that may have errors."""
 
 _OTHERS = frozenset({"anyio", "asyncio", "tornado", "trio", "twisted"})
 """Markers of plugins that run asynchronous tests in their own way."""
@@ -69,13 +73,42 @@ class JobFile(pytest.File):
         yield JobFileItem.from_parent(self, name="luad-check")
 
 
+def _check(form: str, paths: Iterable[Path]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "luad", "check", "--format", form, *map(str, paths)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+
+
+def _suspects(paths: list[Path]) -> set[Path]:
+    """Check all files in one process; return those that have to be looked at one by one.
+
+    A process for each file would import every handler again.
+    """
+    checked = _check("json", paths)
+    if not checked.returncode:
+        return set()
+    try:
+        named = {Path(each["filename"]).resolve() for each in json.loads(checked.stdout)}
+    except (ValueError, KeyError, TypeError):  # the check itself has failed
+        return set(paths)
+    found = {each for each in paths if each.resolve() in named}
+    return found or set(paths)
+
+
+def _of_kind(items: list[pytest.Item]) -> list[JobFileItem]:
+    return [each for each in items if isinstance(each, JobFileItem)]
+
+
 class JobFileItem(pytest.Item):
     """What `luad check` says of a file: it imports the handlers, too."""
 
     def runtest(self) -> None:
         """Check the file; its errors are the failure."""
-        command = [sys.executable, "-m", "luad", "check", str(self.path)]
-        checked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        stash = self.config.stash
+        if _SUSPECTS not in stash:
+            stash[_SUSPECTS] = _suspects([each.path for each in _of_kind(self.session.items)])
+        if self.path not in stash[_SUSPECTS]:
+            return
+        checked = _check("full", [self.path])
         if checked.returncode:
             raise JobFileError(checked.stdout or checked.stderr)
 

@@ -35,7 +35,7 @@ def test_run_prints_the_id_and_sends_metadata_as_json_or_text(luad: Any, nightly
 def test_metadata_needs_an_equals_sign(luad: Any) -> None:
     result = luad("run", "nightly", "-m", "oops")
     assert result.code == 2
-    assert "error[usage]: `oops` is no metadata" in result.err
+    assert "error[usage]: `oops` has no `=`" in result.err
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_a_local_time_is_read_in_the_zone_of_the_machine_and_shown_in_it(
         (["--handler", "a:b", "--in", "1h", "--every", "1h"], "--in and --every exclude"),
         (["--handler", "a:b", "--every", "1h", "--timezone", "UTC"], "--every has no time zone"),
         (["--handler", "a:b", "--at", "09:00", "--timezone", "Europe/Londn"], "Europe/Londn"),
-        (["--handler", "a:b", "--in", "1h", "-m", "x"], "`x` is no metadata"),
+        (["--handler", "a:b", "--in", "1h", "-m", "x"], "`x` has no `=`"),
         (["--handler", "a:b", "--in", "1h", "--metadata-file", "none.json"], "cannot read none"),
         (["--handler", "a:b", "--in", "1h", "--idempotency-key", 'a"b'], "cannot be a key"),
         (["--from", "jobs.yaml", "--user", "ann"], "--from says it all"),
