@@ -102,6 +102,9 @@ def job_file(job: Mapping[str, Any]) -> str:
         return dumper.represent_scalar(TEXT_TAG, text, style=None if is_word else "'")
 
     Dumper.add_representer(str, write_text)
+    Dumper.add_multi_representer(
+        dict, yaml.SafeDumper.represent_dict
+    )  # an answer's are a class of their own
     document = {key: value for key, value in job["definition"].items() if key != "keep"}
     if job.get("metadata"):
         document["metadata"] = job["metadata"]
