@@ -103,7 +103,7 @@ class Jobs(metaclass=Translating):
         *handler* is a function at module level, or ``"module:function"``. Exactly one of *at*, *in_*,
         *every*, *cron* and *schedule* says when. Durations are seconds, ``"10m"`` or timedeltas. *at* and *in_*
         take phrases, too: ``"in 10 minutes"``, ``"tomorrow 09:00"``, ``"fri 17:00"``. Cron lines, phrases and
-        instants without an offset are read in *timezone*, else in the zone of the user, else in that of luad; a
+        instants without an offset are read in *timezone*, else in the zone of the user, and refused without both; a
         datetime without an offset needs one of the first two. *user* is the person it is for: by default that
         of `acting_for`, else of the run that makes it. *retry* is a `Retry` or a number of attempts. With
         *activate* false it waits until a call resumes it. *if_exists* says what to do when there is

@@ -133,6 +133,10 @@ def instant_steps(value: Any, zone: str | None, user: str | None, place: str) ->
         is_iso = _WITH_OFFSET.fullmatch(value) or (zone is not None and _WITHOUT.fullmatch(value))
         if is_iso:
             return value
+        if user is None and _WITHOUT.fullmatch(value):
+            reason = f"{value} has no time zone, so it may mean any of a day's hours"
+            hint = "say timezone=, or write an offset such as Z or +01:00"
+            refuse(place, reason, hint, InvalidSchedule)
         answer = yield from _explain(value, zone, user, place)
         return answer
     if isinstance(value, timedelta):
