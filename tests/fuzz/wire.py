@@ -20,7 +20,8 @@ from uvicorn.server import ServerState
 
 from luad.api.access import Door
 from luad.api.app import build_app
-from luad.api.connection import MAX_HEADER_BYTES, Connection, House, Patience
+from luad.api.connection import MAX_CONNECTIONS, MAX_HEADER_BYTES, Connection, House, Patience
+from luad.api.places import Crowd
 from luad.api.recall import Recall
 from luad.config.bodies import job_from_body
 from luad.core.events import Log
@@ -104,7 +105,9 @@ class Wire:
         )
         self.config.load()
         patience = Patience(idle_s=60, receive_s=60, stall_s=60)
-        self.house = House(self.daemon.new_request_id, lambda: None, patience)
+        self.house = House(
+            self.daemon.new_request_id, lambda: None, Crowd(MAX_CONNECTIONS), patience=patience
+        )
 
     async def say(self, data: bytes) -> bytes:
         """Be a client that sends *data* and hangs up; return what was answered."""
