@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
 # The Pythons that luad supports; a machine need not have them all.
 PYTHONS ?= 3.11 3.12 3.13
 # Tests that are quick and that another Python may break.
-QUICK_TESTS := tests/core tests/config tests/sdk tests/handlers tests/runner
+QUICK_TESTS := tests/core tests/config
 
 .PHONY: install run test test-all test-others check format bench simulate mutants soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
