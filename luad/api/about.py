@@ -21,7 +21,7 @@ _THING: Final = re.compile(r"/v1/(jobs|runs|users|tokens)/([^/]+)")
 
 
 class About:
-    """What one request is about; found while it is answered."""
+    """The subject of one request, noted while it is answered."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, str] = {}

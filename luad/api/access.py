@@ -212,7 +212,7 @@ class Door:
 
 
 def overloaded() -> ApiError:
-    """Return the error for a request that there is no place for."""
+    """Return the error for a request that finds all places taken."""
     return ApiError(
         "overloaded",
         "too many connections are open",

@@ -80,7 +80,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What every connection of one door shares. *on_lost* is called after each end; *share_of* tells
+    """The values that all connections of one door share. *on_lost* is called after each end; *share_of* tells
     how many places the connections from the address of one client may have together."""
 
     new_request_id: Callable[[], str]
