@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.clock import elapsed_ms
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from luad.core.model import Job
 
 RESULT_LIMIT: Final = 256 << 10
+_STEPS_UNTIL_RAISED: Final = 1_000
+"""An exception for a thread is raised at its next jump back; a few suffice."""
 _KINDS: Final = {
     "returned": EndKind.RETURNED,
     "raised": EndKind.RAISED,
@@ -38,6 +41,7 @@ class ThreadInterrupt(Interrupt):
     def __init__(self) -> None:
         super().__init__()
         self.thread_id = 0
+        self._has_raised = False
         self._lock = threading.Lock()
 
     def fire(self, *_signal: object) -> None:
@@ -48,16 +52,26 @@ class ThreadInterrupt(Interrupt):
         self.is_fired = True
         with self._lock:
             if self._job is not None:
-                self._raise_there(ctypes.py_object(Cancelled))
+                self._has_raised = True
+                self._raise_in_thread()
 
     def close(self) -> None:
-        """From here on `fire` only takes note; what has not been raised yet is not raised any more."""
-        with self._lock:
-            super().close()
-            self._raise_there(None)
+        """Make later calls of `fire` take note only. Called in the handler's own thread.
 
-    def _raise_there(self, error: Any) -> None:
+        An exception that was set and withdrawn leaves CPython looking for it, and then a profiler or
+        a coverage tool of the same process hangs (3.11). So it is raised here, and caught.
+        """
+        with suppress(Cancelled):
+            with self._lock:
+                super().close()
+            if self._has_raised:
+                self._raise_in_thread()
+                for _ in range(_STEPS_UNTIL_RAISED):
+                    pass
+
+    def _raise_in_thread(self) -> None:
         if self.thread_id:
+            error = ctypes.py_object(Cancelled)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread_id), error)
 
 

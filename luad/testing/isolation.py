@@ -24,11 +24,16 @@ _PATIENCE_MS: Final = 5_000
 
 @contextmanager
 def process_of_a_run(variables: Mapping[str, str]) -> Iterator[None]:
-    """Add *variables* to the environment; restore environment, directory, umask and arguments afterwards."""
+    """Make *variables* the only `LUAD_*` ones; restore environment, directory, umask and arguments afterwards.
+
+    Those of the test itself could lead a handler to a real daemon.
+    """
     environ, argv = dict(os.environ), list(sys.argv)
     umask = os.umask(0)
     os.umask(umask)
     folder = os.open(".", os.O_PATH | os.O_DIRECTORY)  # its name may change, or go
+    for name in [name for name in environ if name.startswith("LUAD_")]:
+        del os.environ[name]
     os.environ.update(variables)
     time.tzset()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +116,8 @@ def test_the_fixture_ends_with_what_is_due_and_with_what_runs(pytester: pytest.P
 # --- the process of a run ---------------------------------------------------------------------
 
 
-def test_a_handler_finds_the_variables_of_a_run() -> None:
+def test_a_handler_finds_the_variables_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUAD_URL", "https://luad.example")
     seen = run_job_sync(look, at="2026-11-23T09:42:00Z").result
     assert seen.pop("LUAD_RUN_ID").startswith("run_")
     assert not Path(seen.pop("LUAD_SOCKET")).exists()
@@ -125,6 +127,34 @@ def test_a_handler_finds_the_variables_of_a_run() -> None:
         "LUAD_SCHEDULED_FOR": "2026-11-23T09:42:00Z",
     }
     assert "LUAD_JOB" not in os.environ
+
+
+PROFILED = """
+import sys
+import ends
+from luad.testing import run_job_sync
+
+run_job_sync(ends.at_once)
+run_job_sync(ends.never, timeout=0.2)
+sys.setprofile(lambda *_: None)
+print(sum(abs(number) for number in range(10)))
+"""
+ENDS = """
+def at_once(job):
+    return 1
+
+def never(job):
+    while True:
+        pass
+"""
+
+
+def test_a_profiler_works_after_a_handler_was_called(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text(ENDS)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", PROFILED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+    assert done.stdout == "45\n", done.stderr
 
 
 @pytest.mark.parametrize("fail", [False, True])
