@@ -75,7 +75,8 @@ _USUAL = {"LUAD_SOCKET", "LUAD_URL", "LUAD_TOKEN", "LUAD_CONFIG", "LUAD_STATE_DI
 ALIASES = {"ls": "list", "deactivate": "pause", "activate": "resume"}
 
 
-def _group() -> Group:
+def command_group() -> Group:
+    """Return the command `luad` with all its subcommands."""
     group = Group(
         COMMANDS,
         ALIASES,
@@ -136,7 +137,7 @@ def _open_closed_streams() -> None:
 def _invoke(args: list[str]) -> int:
     session = Session()
     try:
-        with _group().make_context("luad", args, obj=session) as ctx:
+        with command_group().make_context("luad", args, obj=session) as ctx:
             if not {"-q", "--quiet"}.intersection(args):  # it may stand behind the command
                 _warn_of_variables(session)
             code = ctx.command.invoke(ctx)
@@ -222,7 +223,9 @@ def _own_fault(error: Exception, session: Session) -> CommandError:
 def _complete(instruction: str) -> int:
     from click.shell_completion import shell_complete
 
-    return shell_complete(_group(), {"obj": Session()}, "luad", "_LUAD_COMPLETE", instruction)
+    return shell_complete(
+        command_group(), {"obj": Session()}, "luad", "_LUAD_COMPLETE", instruction
+    )
 
 
 def run() -> NoReturn:

@@ -26,12 +26,12 @@ def completion(session: Session, *, shell: str) -> None:
     """A completion script for the shell; names of jobs and runs are completed too."""
     from click.shell_completion import get_completion_class
 
-    from luad.cli import _group
+    from luad.cli import command_group
 
     kind = get_completion_class(shell)
     assert kind is not None, shell
     # `source_template` and not `source()`: that runs bash to ask for its version first.
-    script = kind(_group(), {}, "luad", "_LUAD_COMPLETE")
+    script = kind(command_group(), {}, "luad", "_LUAD_COMPLETE")
     print(script.source_template % script.source_vars())
     if session.out.is_terminal:
         session.out.say(f"to use it:\n{HOW[shell]}")

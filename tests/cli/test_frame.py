@@ -13,7 +13,7 @@ from typing import Any
 import click
 import pytest
 
-from luad.cli import ALIASES, COMMANDS, _group
+from luad.cli import ALIASES, COMMANDS, command_group
 from luad.cli.failure import ExitCode, exit_code_of
 from luad.client import RefusedError
 from luad.errors import ConflictError, LuadError, NotFoundError, StoreUnavailableError
@@ -44,8 +44,8 @@ def test_every_command_loads_and_has_a_help(luad: Any, name: str) -> None:
     result = luad(name, "--help")
     assert result.code == 0
     assert result.out.startswith("Usage: luad")
-    context = click.Context(_group())
-    command = _group().get_command(context, name)
+    context = click.Context(command_group())
+    command = command_group().get_command(context, name)
     assert command is not None
     assert command.help
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from luad.cli import COMMANDS, _group
+from luad.cli import COMMANDS, command_group
 from luad.cli.base import Command
 from luad.cli.failure import EXIT_CODES, ExitCode
 from luad.cli.together import _named
@@ -70,7 +70,7 @@ def test_options_that_do_nothing_together_are_refused_before_anything_is_done(
 
 
 def test_every_rule_names_options_that_the_command_has() -> None:
-    group = _group()
+    group = command_group()
     with group.make_context("luad", ["list"], resilient_parsing=True) as root:
         for name in COMMANDS:
             command = group.get_command(root, name)

@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from luad.cli import COMMANDS, _group
+from luad.cli import COMMANDS, command_group
 
 PROJECT = Path(__file__).parents[2]
 MODULES = sorted((PROJECT / "luad").rglob("*.py"))
 
 
 def all_flags() -> set[str]:
-    group = _group()
+    group = command_group()
     found = {name for param in group.params for name in param.opts}
     for name in COMMANDS:
         command = group.get_command(None, name)  # type: ignore[arg-type] # it looks at no context
