@@ -1,12 +1,13 @@
-"""The table of security rules: none is missing, and each names a place and tests that are there. So does
-each row of the crash table."""
+"""The pages about security: each rule has its package and its tests, and so has each row of the crash table."""
 
 from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,68 +16,75 @@ sys.path.insert(0, str(Path(__file__).parent))
 from named import PROJECT, exists
 
 PAGE = PROJECT / "docs/explanation/security.md"
+SHOWN = Path(__file__).parent / "rules.toml"
 RULES = range(1, 11)
 HOLES = range(1, 18)
-HOLE = re.compile(r"^\| A\.(\d+) \| (.+) \| (.+) \|$", re.MULTILINE)
-ROW = re.compile(r"^\| (\d+)\.(\d+) \| (.+) \| (.+) \| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^- \*\*(A|\d+)\.(\d+)\*\* (.+)$", re.MULTILINE)
 
 
-def mistakes(page: str) -> Iterator[str]:
-    """What is wrong with a page of rules."""
-    rows = ROW.findall(page)
-    numbers = [(int(rule), int(clause)) for rule, clause, *_ in rows]
-    holes = HOLE.findall(page)
-    if page.count("\n| ") != len(rows) + len(holes) + 2:  # the two heads
+def mistakes(page: str, shown: dict[str, Any]) -> Iterator[str]:
+    """Yield each thing that is wrong with a page of rules, or with the tests that show them."""
+    rows = [(rule, int(clause)) for rule, clause, _ in ROW.findall(page)]
+    if page.count("\n- **A.") + len(re.findall(r"\n- \*\*\d", page)) != len(rows):
         yield "a row cannot be read"
-    for rule in RULES:
-        clauses = [clause for each, clause in numbers if each == rule]
-        if clauses != list(range(1, len(clauses) + 1)) or not clauses:
+    for rule in (*map(str, RULES), "A"):
+        clauses = [clause for each, clause in rows if each == rule]
+        expected = HOLES if rule == "A" else range(1, len(clauses) + 1)
+        if clauses != list(expected) or not clauses:
             yield f"{rule}: its clauses are {clauses}"
-    if [int(number) for number, *_ in holes] != list(HOLES):
-        yield f"A: its rows are {[number for number, *_ in holes]}"
-    for number, _, tests in holes:
-        for name in tests.split("<br>"):
-            if not exists(name.strip("`")):
-                yield f"A.{number}: there is no {name}"
-    for rule, clause, _, places, tests in rows:
-        for place in places.split(", "):
-            if not (PROJECT / place.strip("`")).is_file():
-                yield f"{rule}.{clause}: there is no {place}"
-        for name in tests.split("<br>"):
-            if not exists(name.strip("`")):
-                yield f"{rule}.{clause}: there is no {name}"
+    numbers = {f"{rule}.{clause}" for rule, clause in rows}
+    for number in sorted(numbers ^ {*shown}):
+        yield f"{number}: is in only one of the two files"
+    for number, entry in shown.items():
+        places, tests = entry.get("where", []), entry["tests"]
+        if not tests or not (places or number.startswith("A.")):
+            yield f"{number}: names too little"
+        for place in places:
+            if not (PROJECT / place).exists():
+                yield f"{number}: there is no {place}"
+        for name in tests:
+            if not exists(name):
+                yield f"{number}: there is no {name}"
+
+
+def _shown() -> str:
+    return SHOWN.read_text()
 
 
 def test_every_rule_has_its_place_and_tests_that_are_there() -> None:
-    assert list(mistakes(PAGE.read_text())) == []
+    assert list(mistakes(PAGE.read_text(), tomllib.loads(_shown()))) == []
 
 
 @pytest.mark.parametrize(
     ("old", "new", "mistake"),
     [
-        ("| 3.2 |", "| 3.9 |", "3: its clauses are"),
-        ("| 10.1 |", "| 9.3 |", "10: its clauses are []"),
-        ("`luad/api/access.py`", "`luad/api/nowhere.py`", "3.5: there is no"),
-        ("test_a_revoked_token_is_out`", "test_gone`", "3.5: there is no"),
-        ("| 4.2 |", "| four |", "a row cannot be read"),
-        ("| A.3 |", "| A.30 |", "A: its rows are"),
-        ("test_a_renewed_pair_is_used_once_both_fit`", "test_gone`", "A.10: there is no"),
+        ("**3.2**", "**3.9**", "3: its clauses are"),
+        ("**10.1**", "**9.3**", "10: its clauses are []"),
+        ("**4.2**", "**four**", "4: its clauses are"),
+        ("**4.2** No", "**4.2 No**", "a row cannot be read"),
+        ("**A.3**", "**A.30**", "A: its clauses are"),
+        ('["A.17"]', '["A.18"]', "A.17: is in only one of the two files"),
+        ('"luad/trust"', '"luad/nowhere"', "1.1: there is no luad/nowhere"),
+        ('where = ["luad/trust"]', "where = []", "1.1: names too little"),
+        ('test_a_revoked_token_is_out"', 'test_gone"', "3.5: there is no"),
+        ('test_a_renewed_pair_is_used_once_both_fit"', 'test_gone"', "A.10: there is no"),
     ],
 )
 def test_a_wrong_page_is_told(old: str, new: str, mistake: str) -> None:
-    page = PAGE.read_text()
-    assert old in page
-    told = list(mistakes(page.replace(old, new, 1)))
+    page, shown = PAGE.read_text(), _shown()
+    assert old in page + shown
+    told = list(mistakes(page.replace(old, new, 1), tomllib.loads(shown.replace(old, new, 1))))
     assert any(each.startswith(mistake) for each in told), told
 
 
 def test_every_row_of_the_crash_table_is_shown_by_tests_that_are_there() -> None:
     page = (PROJECT / "docs/explanation/delivery.md").read_text()
-    table = page.split("| shown by |\n|---|---|---|---|---|\n")[1].split("\n\n")[0]
-    rows = [re.findall(r"`(tests/[^`]+)`", line) for line in table.splitlines()]
-    assert len(rows) == 11
-    assert all(rows)
-    assert [name for names in rows for name in names if not exists(name)] == []
+    table = page.split("## If luad is killed, or the machine")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \|", table, re.MULTILINE)
+    shown = tomllib.loads((Path(__file__).parent / "crashes.toml").read_text())
+    assert rows == [*shown] == [str(number) for number in range(1, 12)]
+    assert all(shown.values())
+    assert [name for names in shown.values() for name in names if not exists(name)] == []
 
 
 def test_the_readme_and_the_threat_model_promise_the_same() -> None:
