@@ -1,11 +1,13 @@
-"""The table of faults: no row is missing, and each names tests that are there, or its reason."""
+"""The table of faults: no row is missing, and each has tests that are there, or its reason."""
 
 from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,16 +16,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 from named import PROJECT, exists
 
 PAGE = PROJECT / "docs/explanation/faults.md"
+SHOWN = Path(__file__).parent / "faults.toml"
 FAULTS = range(1, 103)
-CELLS = ["n", "fault", "what luad does", "tests", "outcome"]
+CELLS = ["n", "fault", "what luad does"]
+MOST_WORDS = 25
 REASONS = ("does not apply, because ", "cannot be tested here, because ")
 
 
-def mistakes(page: str) -> Iterator[str]:
-    """What is wrong with a page of faults."""
+def mistakes(page: str, shown: dict[str, Any]) -> Iterator[str]:
+    """Yield each thing that is wrong with a page of faults, or with the tests that show them."""
     seen: set[int] = set()
-    for cells in _rows(page):
-        number, fault, answer, tests, outcome = cells
+    for number, fault, answer in _rows(page):
         if not number.isdigit() or int(number) not in FAULTS:
             yield f"{number}: there is no such fault"
             continue
@@ -32,19 +35,30 @@ def mistakes(page: str) -> Iterator[str]:
         seen.add(int(number))
         if not fault or not answer:
             yield f"{number}: says nothing"
-        names = re.findall(r"`([^`]+)`", tests)
-        if re.sub(r"`[^`]+`(<br>|$)", "", tests):
-            yield f"{number}: tests stand in backquotes, with <br> between"
-        for name in names:
-            if not exists(name):
-                yield f"{number}: there is no {name}"
-        if outcome == "holds" and not names:
-            yield f"{number}: holds, but no test says so"
-        has_reason = any(outcome.startswith(each) and outcome != each for each in REASONS)
-        if not has_reason and outcome != "holds":
-            yield f"{number}: {outcome!r} is no outcome"
+        if max(len(fault.split()), len(answer.split())) > MOST_WORDS:
+            yield f"{number}: a cell has more than {MOST_WORDS} words"
+        if "See below" in answer and f"\n**{number}, " not in page:
+            yield f"{number}: there is nothing below"
+        yield from _unshown(number, shown.get(number, []), page)
     for missing in sorted(set(FAULTS) - seen):
         yield f"{missing}: has no row"
+    for number in sorted({*shown} - {str(each) for each in FAULTS}):
+        yield f"{number}: there is no such fault"
+    for number in re.findall(r"^\*\*(\d+),? ", page, re.MULTILINE):
+        if int(number) not in FAULTS:
+            yield f"{number}: there is no such fault"
+
+
+def _unshown(number: str, tests: list[str] | str, page: str) -> Iterator[str]:
+    if isinstance(tests, str):
+        if not any(tests.startswith(each) and tests != each for each in REASONS):
+            yield f"{number}: {tests!r} is not a reason"
+        elif tests not in page:
+            yield f"{number}: the page does not say that it {tests}"
+    elif not tests:
+        yield f"{number}: no test shows it"
+    else:
+        yield from (f"{number}: there is no {name}" for name in tests if not exists(name))
 
 
 def _rows(page: str) -> Iterator[list[str]]:
@@ -58,55 +72,77 @@ def _rows(page: str) -> Iterator[list[str]]:
 
 
 def test_every_fault_has_tests_that_are_there_or_a_reason() -> None:
-    assert list(mistakes(PAGE.read_text())) == []
+    assert list(mistakes(PAGE.read_text(), tomllib.loads(SHOWN.read_text()))) == []
 
 
 HERE = "tests/shell/test_faults.py"
-GOOD = "\n".join(
-    f"| {n} | f | a | `{HERE}::test_every_fault_has_tests_that_are_there_or_a_reason` | holds |"
-    for n in FAULTS
-)
-CASES = f"`{HERE}::test_a_wrong_page_is_told`"
+TEST = f"{HERE}::test_every_fault_has_tests_that_are_there_or_a_reason"
+CASES = f"{HERE}::test_a_wrong_page_is_told"
+GOOD = {str(n): f"| {n} | f | a |" for n in FAULTS}
+REASON = "cannot be tested here, because it needs a moon"
 
 
 @pytest.mark.parametrize(
     ("row", "mistake"),
     [
-        (f"| 7 | f | a | `{HERE}::test_gone` | holds |", "7: there is no "),
-        ("| 7 | f | a | `tests/shell/test_gone.py::test_a` | holds |", "7: there is no "),
-        (f"| 7 | f | a | `{HERE}::mistakes` | holds |", "7: there is no "),
-        (f"| 7 | f | a | `{HERE}` | holds |", "7: there is no "),
-        (
-            f"| 7 | f | a | `{HERE}::test_every_fault_has_tests_that_are_there_or_a_reason[1]` | holds |",
-            "7: there is no ",
-        ),
-        (f"| 7 | f | a | {HERE}::test_a_wrong_page_is_told | holds |", "7: tests stand in "),
-        ("| 7 | f | a |  | holds |", "7: holds, but "),
-        ("| 7 | f | a |  | does not apply, because  |", "7: 'does not apply, because'"),
-        (f"| 7 | f | a | {CASES} | probably |", "7: 'probably' is no outcome"),
-        (f"| 7 | f | a | {CASES} | not yet |", "7: 'not yet' is no outcome"),
-        (f"| 7 |  | a | {CASES} | holds |", "7: says nothing"),
-        (f"| 8 | f | a | {CASES} | holds |", "8: stands twice"),
-        (f"| 103 | f | a | {CASES} | holds |", "103: there is no such fault"),
+        ("| 7 |  | a |", "7: says nothing"),
+        ("| 7 | f |  |", "7: says nothing"),
+        (f"| 7 | f | {'a ' * 26}|", "7: a cell has more"),
+        ("| 7 | f | a. See below. |", "7: there is nothing below"),
+        ("| 8 | f | a |", "8: stands twice"),
+        ("| 103 | f | a |", "103: there is no such fault"),
+        ("| 7 | f | a |\n\n**103, a.** b", "103: there is no such fault"),
         ("", "7: has no row"),
     ],
 )
 def test_a_wrong_page_is_told(row: str, mistake: str) -> None:
-    told = list(mistakes(_page_with(row)))
-    assert any(each.startswith(mistake) for each in told), told
+    _expect(mistake, row, [TEST])
 
 
 @pytest.mark.parametrize(
-    "row",
+    ("tests", "mistake"),
     [
-        f"| 7 | f | a | {CASES} | holds |",
-        f"| 7 | f | a | `{HERE}::test_a_wrong_page_is_told[7]`<br>{CASES} | holds |",
-        "| 7 | f | a |  | cannot be tested here, because it needs a moon |",
+        ([], "7: no test shows it"),
+        ([f"{HERE}::test_gone"], "7: there is no "),
+        (["tests/shell/test_gone.py::test_a"], "7: there is no "),
+        ([f"{HERE}::mistakes"], "7: there is no "),
+        ([HERE], "7: there is no "),
+        ([f"{TEST}[1]"], "7: there is no "),
+        ("probably", "7: 'probably' is not a reason"),
+        ("does not apply, because ", "7: 'does not apply, because ' is not a reason"),
+        (REASON, "7: the page does not say"),
     ],
 )
-def test_a_right_page_is_not(row: str) -> None:
-    assert list(mistakes(_page_with(row))) == []
+def test_wrong_tests_are_told(tests: list[str] | str, mistake: str) -> None:
+    _expect(mistake, GOOD["7"], tests)
+
+
+def test_tests_of_a_fault_that_there_is_not_are_told() -> None:
+    shown = _shown_with([TEST]) | {"103": [TEST]}
+    assert list(mistakes("\n".join(GOOD.values()), shown)) == ["103: there is no such fault"]
+
+
+@pytest.mark.parametrize(
+    ("row", "tests"),
+    [
+        ("| 7 | f | a |", [CASES]),
+        ("| 7 | f | a |", [f"{CASES}[7]", TEST]),
+        ("| 7 | f | a. See below. |\n\n**7, b.** c", [TEST]),
+        (f"| 7 | f | It {REASON}. |", REASON),
+    ],
+)
+def test_a_right_page_is_not(row: str, tests: list[str] | str) -> None:
+    assert list(mistakes(_page_with(row), _shown_with(tests))) == []
+
+
+def _expect(mistake: str, row: str, tests: list[str] | str) -> None:
+    told = list(mistakes(_page_with(row), _shown_with(tests)))
+    assert any(each.startswith(mistake) for each in told), told
 
 
 def _page_with(row: str) -> str:
-    return "\n".join(row if line.startswith("| 7 |") else line for line in GOOD.splitlines())
+    return "\n".join((GOOD | {"7": row}).values())
+
+
+def _shown_with(tests: list[str] | str) -> dict[str, Any]:
+    return {number: [TEST] for number in GOOD} | {"7": tests}
