@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.pages import PAGES, PROJECT, broken_links
 
 from luad.cli import COMMANDS
 from luad.cli.failure import ExitCode
 
-PROJECT = Path(__file__).parents[2]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 SPEAKERS = {"emit", "log", "_log", "debug", "info", "warning", "error", "critical"}
 
 
@@ -34,10 +33,8 @@ def test_the_page_of_the_python_api_is_what_the_docstrings_say() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+def test_links_and_anchors_lead_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
 
 
 def test_every_event_of_the_log_is_documented_and_every_documented_event_is_said() -> None:

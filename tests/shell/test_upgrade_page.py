@@ -32,7 +32,7 @@ def install(folder: Path) -> None:
 def commands(opt: Path, version: str) -> tuple[str, str, str]:
     """Return what the page says for *version*: install, the first time, each time."""
     text = PAGE.read_text().replace("/opt/", f"{opt}/").replace("0.2.0", version)
-    blocks = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     first = next(each for each in blocks if each.startswith("mv "))
     each = next(each for each in blocks if each.startswith("ln "))
     return blocks[0], first, each.replace("systemctl restart luad\n", "")

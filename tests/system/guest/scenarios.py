@@ -241,7 +241,8 @@ def socket_beside() -> None:
 def commands_of(first: str) -> list[str]:
     """Return the block of commands of the how-to that begins with *first*."""
     page = Path(os.environ["LUAD_CHECKOUT"]) / "docs/how-to/run-under-systemd.md"
-    (block,) = [each for each in page.read_text().split("```\n") if each.startswith(first)]
+    found = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    (block,) = [each for each in found if each.startswith(first)]
     return block.splitlines()
 
 
