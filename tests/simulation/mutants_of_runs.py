@@ -11,7 +11,7 @@ MUTANTS: Final = (
     Mutant(
         "claim-not-unique",
         "APScheduler 521, dkron 541",
-        "An occurrence may be claimed twice, as after the clock went back.",
+        "The store accepts a second claim of an occurrence, for example after the clock went back.",
         ("I3",),
         "luad.store.values:claim_row",
         (
@@ -24,7 +24,7 @@ MUTANTS: Final = (
     Mutant(
         "starts-before-the-commit",
         "Google's cron: partial launches",
-        "What was decided is done first, and written down then.",
+        "The loop carries out the actions before the records are stored.",
         ("I3", "I11"),
         "luad.daemon.loop:Loop._turn",
         (
@@ -38,7 +38,7 @@ MUTANTS: Final = (
     Mutant(
         "starts-what-was-not-written",
         "Google's cron: fail closed",
-        "When the store cannot be written the loop goes on all the same.",
+        "The loop goes on although the store cannot be written.",
         ("I3", "I4", "I11"),
         "luad.daemon.loop:Loop._store",
         (("await self._pause(delay_s)", "return ()"),),
@@ -54,7 +54,7 @@ MUTANTS: Final = (
     Mutant(
         "refusal-unheard",
         "APScheduler 521",
-        "The store refuses a claim, and does not say so.",
+        "The store refuses a claim without a report.",
         ("I3", "I6"),
         "luad.store.writes:_claim_runs",
         (
@@ -67,7 +67,7 @@ MUTANTS: Final = (
     Mutant(
         "refused-and-kept",
         "dkron 377, openclaw 5179",
-        "A run whose claim was refused stays open, and in the way of those that follow.",
+        "A run whose claim was refused stays open and blocks the following runs.",
         ("I4", "I15", CRASH),
         "luad.core.runs:OpenRuns.refused",
         (("if run is not None:", "if run is not None and run.attempt > 1:"),),
@@ -75,7 +75,7 @@ MUTANTS: Final = (
     Mutant(
         "start-not-recorded",
         "Google's cron: partial launches, gitmoot 1245",
-        "What has waited is started without a record; a crash starts it again.",
+        "A waiting run starts without a record, and a crash starts it again.",
         ("I3", "I6", "I13", CRASH),
         "luad.core.runs:OpenRuns._start",
         (("self._save(run)", "self._runs[run.id] = run"),),
@@ -91,7 +91,7 @@ MUTANTS: Final = (
     Mutant(
         "one-slot-too-many",
         "a herd at midnight",
-        "One run more than may be at once.",
+        "One run more than allowed runs at once.",
         ("I14",),
         "luad.core.slots:Slots.take",
         (("len(self._taken) >= self.capacity", "len(self._taken) > self.capacity"),),
@@ -100,7 +100,7 @@ MUTANTS: Final = (
     Mutant(
         "skips-in-silence-on-overlap",
         "APScheduler 474 and 423",
-        "An occurrence that is not run because of another has no row.",
+        "An occurrence that is skipped because of another run has no row.",
         ("I4",),
         "luad.core.ledger:Ledger.offer",
         (("self.record_skip(entry, Skip(RunState.SKIPPED, Reason.OVERLAP, at, at), now)", "pass"),),
@@ -108,7 +108,7 @@ MUTANTS: Final = (
     Mutant(
         "skips-in-silence-while-paused",
         "Temporal 10503",
-        "What is skipped during a pause has no row.",
+        "An occurrence that is skipped during a pause has no row.",
         ("I4",),
         "luad.core.ledger:Ledger.apply",
         (("self._skip_paused(entry, due, now)", "pass"),),
@@ -116,7 +116,7 @@ MUTANTS: Final = (
     Mutant(
         "pause-row-stands-still",
         "Temporal 10503",
-        "A row stands for the first occurrences that a pause skipped, and not for the later ones.",
+        "A row counts the first occurrences that a pause skipped, but not the later ones.",
         ("I4",),
         "luad.store.writes:_extend_skips",
         (("connection.execute(_extend_skip, rows)", "pass"),),
@@ -124,7 +124,7 @@ MUTANTS: Final = (
     Mutant(
         "pause-row-refused",
         "our own, found here",
-        "A pause goes on to extend a row that the store has refused.",
+        "A pause continues to extend a row that the store has refused.",
         ("I4",),
         "luad.core.ledger:Ledger.refused",
         (("if entry.open_skip is not None and", "if False and"),),
@@ -132,7 +132,7 @@ MUTANTS: Final = (
     Mutant(
         "miscounted",
         "our own",
-        "A row says one more occurrence than it stands for.",
+        "A row counts one occurrence too many.",
         ("I4",),
         "luad.core.policy:skip_range",
         (
@@ -146,7 +146,7 @@ MUTANTS: Final = (
     Mutant(
         "two-instances",
         "APScheduler 864",
-        "One more run of a job is let in than its policy says.",
+        "One run more than its policy allows runs for a job.",
         ("I8",),
         "luad.core.policy:when_due",
         (("if open_count == 0:", "if open_count <= 1:"),),
@@ -154,7 +154,7 @@ MUTANTS: Final = (
     Mutant(
         "allow-one-too-many",
         "APScheduler 474: max_instances",
-        "`allow` lets one run more in than `max_running`.",
+        "`allow` lets one run more than `max_running` start.",
         ("I8",),
         "luad.core.policy:when_due",
         (("if open_count < max_running else", "if open_count <= max_running else"),),
@@ -162,7 +162,7 @@ MUTANTS: Final = (
     Mutant(
         "queue-holds-two",
         "Temporal: BufferOne",
-        "A second run queues up behind the one that runs.",
+        "A second run waits behind the running one.",
         ("I8",),
         "luad.core.policy:when_due",
         (("if waiting_count == 0 else", "if waiting_count <= 1 else"),),
@@ -178,7 +178,7 @@ MUTANTS: Final = (
     Mutant(
         "overlap-after-restart",
         "gitmoot 1270, lionagi 2755",
-        "After a restart a run that waited for another waits no more.",
+        "After a restart a run no longer waits for the run before it.",
         ("I8",),
         "luad.core.runs:OpenRuns._restore",
         (("others = self.open_count(run.job_id)", "others = 0"),),
@@ -186,7 +186,7 @@ MUTANTS: Final = (
     Mutant(
         "waits-before-whom-it-follows",
         "our own, found here",
-        "After a restart runs line up as they were claimed, whoever was started already.",
+        "After a restart runs queue in the order of their claims, although a later one has already started.",
         ("I8",),
         "luad.core.runs:OpenRuns.restore",
         (
@@ -199,7 +199,7 @@ MUTANTS: Final = (
     Mutant(
         "queue-stuck",
         "dkron 349 and 377",
-        "Whoever waits for another run of the job waits for ever.",
+        "A run that waits for another run of the job waits for ever.",
         ("I2", "I4", "I15"),
         "luad.core.runs:OpenRuns._forget",
         (("if blocked and len(siblings) == len(blocked):", "if False:"),),
@@ -208,7 +208,7 @@ MUTANTS: Final = (
     Mutant(
         "retries-after-success",
         "Oban's Lifeline",
-        "An attempt that succeeded is tried again.",
+        "luad retries an attempt that succeeded.",
         ("I9",),
         "luad.core.policy:after_ending",
         (("if event in {RunEvent.SUCCEED, RunEvent.CANCEL} or", "if event is RunEvent.CANCEL or"),),
@@ -216,7 +216,7 @@ MUTANTS: Final = (
     Mutant(
         "no-backoff",
         "cronstable: fired again on every tick",
-        "The next attempt follows at once.",
+        "The next attempt follows without a backoff.",
         ("I9",),
         "luad.core.policy:after_ending",
         (("ending.at + retry_delay_ms(job.retry, attempt)", "ending.at"),),
@@ -232,7 +232,7 @@ MUTANTS: Final = (
     Mutant(
         "one-attempt-too-many",
         "Oban: attempts exhausted",
-        "A run has one attempt more than it may.",
+        "A run has one attempt more than allowed.",
         ("I9",),
         "luad.core.policy:after_ending",
         (("elif attempt >= job.retry.max_attempts:", "elif attempt > job.retry.max_attempts:"),),
@@ -240,7 +240,7 @@ MUTANTS: Final = (
     Mutant(
         "lost-retried-twice",
         "gitmoot 1245 and 1270",
-        "A run that was lost is tried again as often as it is lost.",
+        "luad retries a lost run as often as it is lost.",
         ("I9",),
         "luad.core.policy:after_ending",
         (
@@ -253,7 +253,7 @@ MUTANTS: Final = (
     Mutant(
         "lost-retried-unasked",
         "Oban's Lifeline, River's JobRescuer",
-        "A run that was lost is tried again although its job says `on_lost: fail`.",
+        "luad retries a lost run although its job says `on_lost: fail`.",
         ("I3", "I9"),
         "luad.core.policy:after_ending",
         (("if job.on_lost is OnLost.FAIL or attempt", "if attempt"),),
@@ -261,7 +261,7 @@ MUTANTS: Final = (
     Mutant(
         "retried-after-removal",
         "ofelia 89 and 357: stale targets",
-        "A job's run is tried again after the removal, if there is a new job of that name.",
+        "luad retries a run after the removal of its job, if a new job has that name.",
         ("I5", "I9"),
         "luad.core.state:State.job_in_force",
         (("self.by_id(run.job_id)", "self.entries.get(run.job_name)"),),
@@ -269,7 +269,7 @@ MUTANTS: Final = (
     Mutant(
         "late-report-believed",
         "jobd 0.5.25",
-        "A late report of an earlier attempt ends the one that runs now.",
+        "A late report of an earlier attempt ends the running attempt.",
         ("I3", "I8", "I9", "I13"),
         "luad.core.runs:OpenRuns._current",
         (("or run.attempt != attempt ", ""),),
@@ -278,7 +278,7 @@ MUTANTS: Final = (
     Mutant(
         "survivor-left-alive",
         "gitmoot 1245 and 1270",
-        "A process that outlived its daemon is taken for dead, and lives on.",
+        "luad takes a process that outlived its daemon for dead, and it lives on.",
         ("I8", "I10"),
         "luad.daemon.recovery:lost_attempts",
         (("if kill_survivor(run.id, run.identity):", "if False:"),),
@@ -299,7 +299,7 @@ MUTANTS: Final = (
     Mutant(
         "retries-forgotten-at-restart",
         "APScheduler 946",
-        "A run that waits for its next attempt is not taken over by the next daemon.",
+        "The next daemon forgets a run that waits for its next attempt.",
         ("I4", "I15"),
         "luad.store.reads:restored",
         (
@@ -320,7 +320,7 @@ MUTANTS: Final = (
     Mutant(
         "progress-not-saved",
         "River: periodic jobs in memory, celery beat 4806",
-        "How far a job has been looked after is not saved.",
+        "luad does not save how far it has handled the time of a job.",
         ("I4", "I7", "I11"),
         "luad.core.ledger:Ledger.apply",
         (("self._state.touch(entry)", "pass"),),
@@ -329,7 +329,7 @@ MUTANTS: Final = (
     Mutant(
         "stop-is-a-cancellation",
         "our own, in 0.1.0",
-        "A run that a stop had to end is cancelled, and `on_lost` is not asked.",
+        "A run that a stop had to end is cancelled, and `on_lost` does not decide.",
         ("I16",),
         "luad.core.runs:OpenRuns.ended",
         (
@@ -342,7 +342,7 @@ MUTANTS: Final = (
     Mutant(
         "stop-forgets-on-lost",
         "our own, in 0.1.0",
-        "A run that a stop had to end is not tried again, whatever its job says.",
+        "A run that a stop had to end is not retried, although its job asks for it.",
         ("I16",),
         "luad.core.policy:after_ending",
         (("if stopped_for is not None and stopped_for is not Reason.STOPPED:", "if stopped_for:"),),
@@ -350,7 +350,7 @@ MUTANTS: Final = (
     Mutant(
         "stop-loses-the-unstarted",
         "our own, found here",
-        "An attempt that had no process when the stop came is lost with the others.",
+        "An attempt without a process at the stop is lost with the others.",
         ("I16",),
         "luad.core.runs:OpenRuns.ended",
         (("if run.identity is None:", "if False:"),),
@@ -358,7 +358,7 @@ MUTANTS: Final = (
     Mutant(
         "stop-leaves-the-unstarted-running",
         "our own, thought of here",
-        "An attempt that had no process when the stop came is still running after it.",
+        "An attempt without a process at the stop is still running afterwards.",
         ("I16",),
         "luad.core.runs:OpenRuns.ended",
         (("self._requeue(run)\n", "pass\n"),),
@@ -366,7 +366,7 @@ MUTANTS: Final = (
     Mutant(
         "stop-overrules-a-cancellation",
         "our own, found here",
-        "A run that a client has cancelled is tried again because a stop came before its end.",
+        "luad retries a cancelled run because a stop came before its end.",
         ("I11", "I9"),
         "luad.core.runs:OpenRuns.end_all",
         ((" and run.id not in self._stopping", ""),),
@@ -374,7 +374,7 @@ MUTANTS: Final = (
     Mutant(
         "cancellation-forgotten-at-restart",
         "our own, in 0.1.0",
-        "A run that a client has cancelled is tried again because luad was killed before its end.",
+        "luad retries a cancelled run because luad was killed before its end.",
         ("I11", "I9"),
         "luad.core.runs:OpenRuns._restore",
         (("self._stopping[run.id] = run.reason", "pass"),),
@@ -391,7 +391,7 @@ MUTANTS: Final = (
     Mutant(
         "resume-runs-the-past",
         "cronstable: dry_run null",
-        "A job that is resumed runs what it has skipped, unasked.",
+        "A resumed job runs its skipped occurrences although the client did not ask for it.",
         ("I6", "I7"),
         "luad.core.desk:Desk.end_pause",
         (('if not skips or catch_up == "none":', "if not skips:"),),
@@ -399,7 +399,7 @@ MUTANTS: Final = (
     Mutant(
         "changed-in-memory",
         "Tron 59",
-        "A change is acknowledged and in force, and lost at a crash.",
+        "An answered change is in force, and lost after a crash.",
         ("I6", "I11"),
         "luad.core.jobset:JobSet._replace",
         (
@@ -412,7 +412,7 @@ MUTANTS: Final = (
     Mutant(
         "deleted-in-memory",
         "ofelia 76 and 89: stale targets",
-        "A job that was deleted is back after a crash.",
+        "A deleted job is back after a crash.",
         ("I5", "I11"),
         "luad.core.jobset:JobSet.remove",
         (("self._state.out.append(record)", "pass"),),
@@ -420,7 +420,7 @@ MUTANTS: Final = (
     Mutant(
         "drains-and-starts",
         "ofelia: shutdown",
-        "After a stop was asked for something is started still.",
+        "luad starts a run after it has answered a stop.",
         ("I5",),
         "luad.core.engine:Engine._drain",
         (("runs.may_start = False", "pass"),),
@@ -429,7 +429,7 @@ MUTANTS: Final = (
     Mutant(
         "displaced-job-goes-on",
         "our own",
-        "A dynamic job whose name a file declares runs as before, beside the file's job.",
+        "A dynamic job whose name a file declares still runs, beside the file's job.",
         ("I6",),
         "luad.core.ledger:Ledger.apply",
         (("if entry.halt is not None:", "if entry.pause is not None:"),),
@@ -437,7 +437,7 @@ MUTANTS: Final = (
     Mutant(
         "over-job-keeps-its-name",
         "our own",
-        "A reminder that has failed is kept in place of the new one, which never fires.",
+        "A failed reminder keeps its name, and the new one never fires.",
         ("kept",),
         "luad.core.names:judge",
         (("if is_over(state, entry) is not was_over:", "if False:"),),
@@ -446,7 +446,7 @@ MUTANTS: Final = (
     Mutant(
         "told-twice",
         "our own",
-        "Every failure is told, and not the first one alone.",
+        "luad sends an alert for every failure instead of only the first one.",
         ("told",),
         "luad.core.alerts:ended",
         (

@@ -11,7 +11,7 @@ MUTANTS: Final = (
     Mutant(
         "catch-up-runs-all",
         "robfig/cron 26, APScheduler 526",
-        "After a gap every missed occurrence runs, and not only the latest.",
+        "After an outage every missed occurrence runs instead of only the latest one.",
         ("I7",),
         "luad.core.policy:due_until",
         (("case CatchUp.ALL:", "case CatchUp.ALL | CatchUp.LATEST:"),),
@@ -19,7 +19,7 @@ MUTANTS: Final = (
     Mutant(
         "catch-up-without-a-cap",
         "node-cron 492 and 509, APScheduler 1066",
-        "`catch_up: all` runs thousands of missed occurrences, and not as many as it may.",
+        "`catch_up: all` runs thousands of missed occurrences instead of at most 100.",
         ("I7",),
         "luad.core.policy:due_until",
         (
@@ -30,7 +30,7 @@ MUTANTS: Final = (
     Mutant(
         "window-ignored",
         "celery beat 4806",
-        "An occurrence runs although it is later than its window lets it be.",
+        "An occurrence runs although it is later than its window allows.",
         ("I7",),
         "luad.core.policy:is_too_late",
         (("return late_ms > _window_ms(job)", "return False"),),
@@ -55,7 +55,7 @@ MUTANTS: Final = (
     Mutant(
         "window-by-the-longest-jitter",
         "our own, found here",
-        "Whoever has less jitter than another may be later than the window.",
+        "A job with less jitter than another one may run later than its window allows.",
         ("I7",),
         "luad.core.policy:due_until",
         (
@@ -68,7 +68,7 @@ MUTANTS: Final = (
     Mutant(
         "on-time-never-ends",
         "Quartz: the misfire threshold",
-        "A single late occurrence runs whatever its window and its policy say.",
+        "A single late occurrence runs, although its window and its policy forbid it.",
         ("I7",),
         "luad.core.engine:Engine._fire",
         (("if is_single and is_on_time(entry.job, now - first.fire_at):", "if is_single:"),),
@@ -76,7 +76,7 @@ MUTANTS: Final = (
     Mutant(
         "missed-in-silence",
         "APScheduler 182",
-        "What came too late to run is dropped without a row.",
+        "luad drops an occurrence that is too late, without a row.",
         ("I4",),
         "luad.core.policy:due_until",
         (
@@ -89,7 +89,7 @@ MUTANTS: Final = (
     Mutant(
         "look-back-cut-off",
         "kubernetes 42649 and 36311",
-        "After a long outage what lies before the window has no row.",
+        "After a long outage the occurrences before the window have no row.",
         ("I4",),
         "luad.core.policy:due_until",
         (("return Due((last,), too_late + earlier,", "return Due((last,), earlier,"),),
@@ -97,7 +97,7 @@ MUTANTS: Final = (
     Mutant(
         "coalesced-in-silence",
         "yacron: any stall of a minute",
-        "Of several missed occurrences one runs, and the others have no row.",
+        "Of several missed occurrences the last one runs, and the others have no row.",
         ("I4",),
         "luad.core.policy:due_until",
         (("return Due((last,), too_late + earlier,", "return Due((last,), too_late,"),),
@@ -106,7 +106,7 @@ MUTANTS: Final = (
     Mutant(
         "early",
         "kubernetes 127678",
-        "A run starts before its time: its jitter is taken off, and not put on.",
+        "A run starts before its time: its jitter is subtracted instead of added.",
         ("I1",),
         "luad.core.schedule:fire_at",
         (("return scheduled_for + jitter_of", "return scheduled_for - jitter_of"),),
@@ -114,7 +114,7 @@ MUTANTS: Final = (
     Mutant(
         "jitter-beyond-the-next",
         "systemd RandomizedDelaySec",
-        "Jitter may carry a run beyond the next occurrence.",
+        "Jitter can delay a run beyond the next occurrence.",
         ("I1", "I2", "I4"),
         "luad.core.schedule:jitter_of",
         (("jitter_ms if gap_ms is None else min(jitter_ms, gap_ms)", "jitter_ms"),),
@@ -122,7 +122,7 @@ MUTANTS: Final = (
     Mutant(
         "drifting-interval",
         "home-made schedulers",
-        "An interval counts from when its run was due to be looked at, and not along its grid.",
+        "An interval counts from the time of the last look at the job instead of its grid.",
         ("I4", "I6"),
         "luad.core.engine:Engine._fire",
         (
@@ -135,7 +135,7 @@ MUTANTS: Final = (
     Mutant(
         "grid-anew-at-restart",
         "River: periodic jobs in memory, yacron 67",
-        "A restart lets an interval begin anew.",
+        "A restart begins the grid of an interval anew.",
         ("I4", "I6"),
         "luad.core.engine:Engine.restore",
         (("progress.grid_at,", "now.wall,"),),
@@ -143,7 +143,7 @@ MUTANTS: Final = (
     Mutant(
         "grid-anew-at-any-edit",
         "dkron: job rescheduled on every page refresh",
-        "An edit of anything lets an interval begin anew.",
+        "Any edit of a job begins the grid of its interval anew.",
         ("I4", "I6"),
         "luad.core.jobset:JobSet._replace",
         (
@@ -156,7 +156,7 @@ MUTANTS: Final = (
     Mutant(
         "grid-anew-when-enabled",
         "our own, in 0.1.0",
-        "A job that is switched off and on again begins its interval anew.",
+        "A job that is disabled and enabled again begins the grid of its interval anew.",
         ("I4", "I6"),
         "luad.core.jobset:JobSet._replace",
         (("if is_other:\n", "if True:\n"),),
@@ -164,7 +164,7 @@ MUTANTS: Final = (
     Mutant(
         "past-is-overload",
         "our own, in 0.1.0",
-        "A `once` that was past when it was installed is missed because of overload.",
+        "A `once` job whose instant was past when it was installed is missed with the reason `overload`.",
         ("I7",),
         "luad.core.jobset:JobSet._miss_the_past",
         (("Reason.PAST", "Reason.OVERLOAD"),),
@@ -172,7 +172,7 @@ MUTANTS: Final = (
     Mutant(
         "gap-skipped",
         "robfig/cron 541, rundeck 3234",
-        "A fixed time that the clock jumps over in spring does not run that day.",
+        "A fixed time inside the gap in spring does not run that day.",
         ("I4",),
         "luad.core.cron:_first_match",
         (
@@ -183,7 +183,7 @@ MUTANTS: Final = (
     Mutant(
         "gap-an-hour-off",
         "sentry 66868, celery beat 9653",
-        "A fixed time that the clock jumps over in spring runs by the offset of before.",
+        "A fixed time inside the gap in spring runs by the old UTC offset.",
         ("I1", "I4", "I6"),
         "luad.core.cron:_first_match",
         (("return start\n", "return civil - offset + 3_600_000\n"),),
@@ -191,7 +191,7 @@ MUTANTS: Final = (
     Mutant(
         "overlap-twice",
         "celery beat 1604",
-        "A fixed time runs in both passes of the hour that autumn repeats.",
+        "A fixed time runs in both passes of the repeated hour in autumn.",
         ("I3", "I4", "I6"),
         "luad.core.cron:_first_match",
         (("if reached > seen and not rule.follows_real_time:", "if False:"),),
@@ -199,7 +199,7 @@ MUTANTS: Final = (
     Mutant(
         "overlap-silent",
         "celery beat 10107",
-        "What follows real time stands still in the hour that autumn repeats.",
+        "A job that follows real time stops in the repeated hour in autumn.",
         ("I4",),
         "luad.core.cron:_first_match",
         (("if reached > seen and not rule.follows_real_time:", "if reached > seen:"),),
@@ -208,7 +208,7 @@ MUTANTS: Final = (
     Mutant(
         "silent-after-a-step-back",
         "APScheduler 351 and 752",
-        "After the clock was set back a job waits until it is again where it was.",
+        "After the clock was set back, a job waits until the clock shows the old time again.",
         ("I2", "I4", "I15"),
         "luad.core.engine:Engine._step_clock",
         (("self._state.follow_clock_back(entry, now)", "pass"),),
@@ -216,7 +216,7 @@ MUTANTS: Final = (
     Mutant(
         "interval-follows-the-wall-clock",
         "APScheduler 339",
-        "A step of the clock moves an interval's runs nearer, or away.",
+        "A clock step moves the runs of an interval.",
         ("I2", "I4", "I6", "I15"),
         "luad.core.state:State.move_grid",
         (("entry.grid_at += shift", "pass"), ("entry.handled_until = handled_until", "pass")),
@@ -224,7 +224,7 @@ MUTANTS: Final = (
     Mutant(
         "step-unnoticed",
         "APScheduler 794",
-        "A step of the clock is not noticed.",
+        "luad does not notice a clock step.",
         ("I2", "I4", "I15"),
         "luad.core.clockwork:ClockWatch.notice",
         (("if abs(step_ms) < STEP_MS:", "if True:"),),
@@ -232,7 +232,7 @@ MUTANTS: Final = (
     Mutant(
         "retries-forgotten-at-a-step",
         "APScheduler 794",
-        "A step of the clock loses the next attempts that wait for their time.",
+        "A clock step loses the retries that wait for their time.",
         ("I2", "I4", "I15"),
         "luad.core.engine:Engine._step_clock",
         (("self._state.runs.shift_retries(step_ms, self._state.timetable)", "pass"),),
@@ -241,7 +241,7 @@ MUTANTS: Final = (
     Mutant(
         "cascade-loses-one",
         "Tron 59",
-        "An entry is lost when the wheel moves a slot one level down.",
+        "The wheel loses an entry when it moves a slot one level down.",
         ("I2", "I4", "I15"),
         "luad.core.wheel:Wheel._deal",
         (("self._mark(ticks[split:])", "self._mark(ticks[split + 1 :])"),),
@@ -249,7 +249,7 @@ MUTANTS: Final = (
     Mutant(
         "slot-passed-over",
         "APScheduler 1036",
-        "The slot that the hand enters is not dealt out.",
+        "The wheel does not empty the slot that it enters.",
         ("I2", "I4", "I15", CRASH),
         "luad.core.wheel:Wheel._empty_levels",
         (("reached = (2 << ((leaf >> shift)", "reached = (1 << ((leaf >> shift)"),),
@@ -257,7 +257,7 @@ MUTANTS: Final = (
     Mutant(
         "wakes-late",
         "typeclaw 1446",
-        "The wheel is woken for the last entry of a slot, and not for the first.",
+        "The wheel wakes for the last entry of a slot instead of the first.",
         ("I2",),
         "luad.core.wheel:Wheel.next_due",
         (("return min(ticks) if", "return max(ticks) if"),),
@@ -265,7 +265,7 @@ MUTANTS: Final = (
     Mutant(
         "due-now-stays",
         "APScheduler 1036",
-        "What is due at the very tick that the hand reaches stays where it is.",
+        "An entry that is due at the present tick stays in the wheel.",
         ("I2", "I15", CRASH),
         "luad.core.wheel:Wheel._empty_open_leaf",
         (("if tick > self.now:", "if tick >= self.now:"),),
@@ -273,7 +273,7 @@ MUTANTS: Final = (
     Mutant(
         "joined-too-late",
         "dkron 998, supercronic 150",
-        "Whoever joins a schedule that others have misses what he still waits for.",
+        "A job that joins a schedule of other jobs misses its next occurrence.",
         ("I4",),
         "luad.core.timetable:Timetable.add",
         (("elif after < group.after:", "elif False:"),),
@@ -281,7 +281,7 @@ MUTANTS: Final = (
     Mutant(
         "leaves-with-the-schedule",
         "dkron 1210",
-        "A job that is removed takes the schedule with it that others have as well.",
+        "The removal of a job removes its schedule from other jobs as well.",
         ("I2", "I4", "I12", "I15"),
         "luad.core.timetable:Timetable.discard",
         (
@@ -294,7 +294,7 @@ MUTANTS: Final = (
     Mutant(
         "handled-until-now",
         "cronie 197, yacron: any stall of a minute",
-        "Looking at a job counts as having handled everything up to now.",
+        "One look at a job counts as if everything up to now had been handled.",
         ("I4",),
         "luad.core.ledger:Ledger.apply",
         (("entry.handled_until = due.handled_until", "entry.handled_until = now"),),
@@ -303,7 +303,7 @@ MUTANTS: Final = (
     Mutant(
         "edit-fires-the-past",
         "kubernetes 121763, csi-addons 374",
-        "A new schedule looks back to before it was written.",
+        "A new schedule looks at instants before the edit.",
         ("I4", "I6", "I7"),
         "luad.core.jobset:JobSet._replace",
         (("entry.handled_until = now", "pass"),),
@@ -311,7 +311,7 @@ MUTANTS: Final = (
     Mutant(
         "edit-drops-the-due",
         "dkron 1210, supercronic 150",
-        "What an edited schedule was still to come to has no row.",
+        "An occurrence that was due before the edit of its schedule has no row.",
         ("I4",),
         "luad.core.ledger:Ledger.settle",
         (("if not entry.job.enabled:", "if entry.job.enabled:"),),
@@ -319,7 +319,7 @@ MUTANTS: Final = (
     Mutant(
         "broken-file-loses-its-jobs",
         "cronie: process_crontab, konf 1112",
-        "A file that breaks takes the last good version of its job with it.",
+        "A file that breaks removes the last good version of its job.",
         ("I4", "I12"),
         "luad.core.plan:make_plan",
         (
@@ -333,7 +333,7 @@ MUTANTS: Final = (
     Mutant(
         "restart-fires-the-past",
         "celery beat 4806, yacron 67",
-        "After a restart a job looks back to when it was installed.",
+        "After a restart a job looks back to its installation.",
         ("I4", "I7"),
         "luad.core.engine:Engine.restore",
         (("progress.handled_until,", "row.installed_at,"),),
@@ -341,7 +341,7 @@ MUTANTS: Final = (
     Mutant(
         "past-once-dropped",
         "dkron 460",
-        "A `once` whose instant has just passed is dropped without a row.",
+        "luad drops a `once` job whose instant has just passed, without a row.",
         ("I4",),
         "luad.core.jobset:_before_first",
         (("return min(now, job.schedule.execute_at - 1)", "return now"),),
