@@ -15,6 +15,7 @@ from support.pages import PAGES, PROJECT, broken_links
 from luad.cli import COMMANDS
 from luad.cli.failure import ExitCode
 
+EXPLANATIONS = sorted((PROJECT / "docs/explanation").glob("*.md"))
 SPEAKERS = {"emit", "log", "_log", "debug", "info", "warning", "error", "critical"}
 
 
@@ -35,6 +36,24 @@ def test_the_page_of_the_python_api_is_what_the_docstrings_say() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_links_and_anchors_lead_somewhere(page: Path) -> None:
     assert broken_links(page) == []
+
+
+@pytest.mark.parametrize("page", EXPLANATIONS, ids=lambda page: page.stem)
+def test_an_explanation_begins_with_its_use_and_has_short_cells(page: Path) -> None:
+    """A page says first what its reader knows afterwards; the cells of the mutants page are generated."""
+    title, _, first, *rest = page.read_text().splitlines()
+    assert title.startswith("# ")
+    assert first.startswith("After this page you ")
+    cells = [cell for line in rest if line.startswith("|") for cell in line.split(" |")]
+    if page.stem != "mutants":
+        assert [cell for cell in cells if len(cell.split()) > 25] == []
+
+
+@pytest.mark.parametrize("page", EXPLANATIONS, ids=lambda page: page.stem)
+def test_an_explanation_names_its_actors_and_no_tests(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    assert re.findall(r"(?i)\b(?:somebody|nobody|whoever|whom|people)\b", text) == []
+    assert re.findall(r"::test_\w+", text) == []
 
 
 def test_every_event_of_the_log_is_documented_and_every_documented_event_is_said() -> None:

@@ -184,7 +184,7 @@ MUTANTS: Final = (
         (("others = self.open_count(run.job_id)", "others = 0"),),
     ),
     Mutant(
-        "waits-before-whom-it-follows",
+        "waits-before-its-predecessor",
         "our own, found here",
         "After a restart runs queue in the order of their claims, although a later one has already started.",
         ("I8",),
