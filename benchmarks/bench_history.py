@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.common import Bench, arguments, benchmark, now_s, quantile, work_folder
-from luad.api.board import Board
-from luad.api.recall import Recall
-from luad.api.service import JobStateView
 from luad.clock import SystemClock
 from luad.core.events import ClaimRun, InstallJob
 from luad.core.model import DAY, Cron, Job, Run, Trigger
+from luad.live.job_state import JobStateView
+from luad.live.recent_runs import Board
+from luad.live.restore import Recall
 from luad.store import Store
 
 CLAIM_MS: Final = 100

@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler's process woul
 if TYPE_CHECKING:
     from luad.errors import LuadError, ValidationError
     from luad.sdk.acting import acting_for
-    from luad.sdk.errors import (
+    from luad.sdk.exceptions import (
         DeliveryFailed,
         FileOwned,
         HandlerNotImportable,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from luad.sdk.jobs import Jobs
     from luad.sdk.link import connect
     from luad.sdk.params import params
-    from luad.sdk.people import User
+    from luad.sdk.user import User
     from luad.sdk.values import (
         Cron,
         Delivery,
@@ -47,7 +47,7 @@ __version__ = "0.2.0"
 _HOMES = {
     "luad.errors": ("LuadError", "ValidationError"),
     "luad.sdk.acting": ("acting_for",),
-    "luad.sdk.errors": (
+    "luad.sdk.exceptions": (
         "DeliveryFailed",
         "FileOwned",
         "HandlerNotImportable",
@@ -63,7 +63,7 @@ _HOMES = {
     "luad.sdk.jobs": ("Jobs",),
     "luad.sdk.link": ("connect",),
     "luad.sdk.params": ("params",),
-    "luad.sdk.people": ("User",),
+    "luad.sdk.user": ("User",),
     "luad.sdk.values": (
         "Cron",
         "Delivery",

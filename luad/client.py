@@ -21,7 +21,15 @@ from luad.errors import (
     UnavailableError,
     UsageError,
 )
-from luad.reach import Answer, Guard, Place, UnixConnection, not_luad, places, without_password
+from luad.socket_paths import (
+    Answer,
+    Guard,
+    Place,
+    UnixConnection,
+    not_luad,
+    places,
+    without_password,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -59,7 +59,7 @@ def machine_zone() -> str | None:
             name = str(_LOCALTIME.readlink()).rpartition("zoneinfo/")[2]
         except OSError:  # no link: a copy, which does not say of what
             return None
-    from luad.core.zones import ZoneError, load_zone  # noqa: PLC0415 - most commands need none
+    from luad.core.cron.zones import ZoneError, load_zone  # noqa: PLC0415 - most commands need none
 
     try:
         load_zone(name)

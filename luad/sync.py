@@ -3,7 +3,7 @@
 from luad.errors import LuadError, ValidationError
 from luad.sdk.acting import acting_for
 from luad.sdk.blocking import Job, Jobs, User
-from luad.sdk.errors import (
+from luad.sdk.exceptions import (
     DeliveryFailed,
     FileOwned,
     HandlerNotImportable,

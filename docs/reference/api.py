@@ -13,8 +13,8 @@ from typing import Any
 
 import luad
 from luad.sdk.job import JobCore
+from luad.sdk.keyword_types import Changes, Policies
 from luad.sdk.values import SentMessage
-from luad.sdk.words import Changes, Policies
 
 PAGE = Path(__file__).with_name("python-api.md")
 HEAD = """# Python API

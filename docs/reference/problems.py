@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from luad.config.codepages import EXAMPLES, FIXABLE, PAGES
+from luad.config.problem_pages import EXAMPLES, FIXABLE, PAGES
 from luad.config.problems import CODES
 
 PAGE = Path(__file__).with_name("problems.md")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from luad.cli.keydocs import FILLED_IN
+from luad.cli.terminal.key_docs import FILLED_IN
 
 HERE = Path(__file__).parent
 SCHEMAS = HERE.parents[1] / "schemas"

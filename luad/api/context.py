@@ -14,33 +14,42 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from luad.api import about, views
-from luad.api.creating import CreationRate
-from luad.api.encoding import encode, encode_text
-from luad.api.gone import find_gone, refusal
-from luad.api.places import Shares
-from luad.api.pool import WorkPool
-from luad.api.problems import ApiError, close_to, comparable, did_you_mean, echo, from_luad_error
-from luad.api.sockets import Peer
+from luad.api import audit_subject
+from luad.api.creation_rules import CreationRate
+from luad.api.gone_jobs import find_gone, refusal
+from luad.api.http.api_problems import (
+    ApiError,
+    close_to,
+    comparable,
+    did_you_mean,
+    echo,
+    from_luad_error,
+)
+from luad.api.http.work_pool import WorkPool
+from luad.api.json import views
+from luad.api.transport.connection_limits import Shares
+from luad.api.transport.unix_socket import Peer
 from luad.core.events import Created
 from luad.core.model import Run
 from luad.errors import LuadError
-from luad.store.shapes import RunFilter
+from luad.json_text import encode, encode_text
+from luad.store.query_types import RunFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
 
-    from luad.api.access import Door
-    from luad.api.board import LastRun
-    from luad.api.pool import Budget
-    from luad.api.recall import Recall
-    from luad.api.service import JobStateView, Service
+    from luad.api.auth.roles import Door
+    from luad.api.http.work_pool import Budget
+    from luad.api.service import Service
     from luad.core.events import Reply
     from luad.core.events import Request as Asked
     from luad.core.model import Instant, Job
-    from luad.store.shapes import RunRow
+    from luad.live.job_state import JobStateView
+    from luad.live.recent_runs import LastRun
+    from luad.live.restore import Recall
+    from luad.store.query_types import RunRow
 
 T = TypeVar("T")
 
@@ -211,7 +220,7 @@ class Context:
             row = await self.service.store.run(name)
         except LuadError as error:
             raise from_luad_error(error) from error
-        about.note_run(row.run.id, row.run.job_id, row.run.job_name)
+        audit_subject.note_run(row.run.id, row.run.job_id, row.run.job_name)
         return row
 
     def run_view(self, row: RunRow) -> dict[str, Any]:
@@ -247,7 +256,7 @@ class Context:
 
 
 def _noted(state: JobStateView) -> JobStateView:
-    about.note_job(state.job_id, state.job.name)
+    audit_subject.note_job(state.job_id, state.job.name)
     return state
 
 
@@ -255,9 +264,9 @@ def _note_outcome(value: Any) -> None:
     """Note the run that a request has started, and the jobs that it has made."""
     for each in value if isinstance(value, tuple) else (value,):
         if isinstance(each, Run):
-            about.note_run(each.id, each.job_id, each.job_name)
+            audit_subject.note_run(each.id, each.job_id, each.job_name)
         elif isinstance(each, Created) and each.job_id:
-            about.note_job(each.job_id, each.job_name)
+            audit_subject.note_job(each.job_id, each.job_name)
 
 
 def _write_job(state: JobStateView, last: LastRun | None, known: _JobText | None) -> _JobText:

@@ -7,9 +7,10 @@ API never touches the engine: it hands a request over, and waits for the answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from luad.config.allowed import (
+from luad.config.jobs.reserved_names import reserved_file
+from luad.config.settings.allowed_handlers import (
     OWN_HANDLERS,
     Refusal,
     is_named,
@@ -17,69 +18,23 @@ from luad.config.allowed import (
     own_modules,
     refusal_of,
 )
-from luad.config.reserved import reserved_file
-from luad.core.model import JobStatus
-from luad.near import close_to
+from luad.suggestions import close_to
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from luad.api.board import Board
-    from luad.api.events import EventRing
-    from luad.api.hub import LogHub
     from luad.clock import Clock
-    from luad.config.reserved import Reserved
+    from luad.config.jobs.reserved_names import Reserved
     from luad.core.events import Log, Reply, Request
-    from luad.core.model import JSON, Creation, Instant, Job, Origin, Pause, Run
-    from luad.core.people import Delivery, Message, Person
+    from luad.core.messaging import Delivery, Message, Person
+    from luad.core.model import JSON, Run
     from luad.errors import Problem
+    from luad.live.event_ring import EventRing
+    from luad.live.job_state import JobStateView
+    from luad.live.log_followers import LogHub
+    from luad.live.recent_runs import Board
     from luad.store import Store
-
-
-class JobStateView(NamedTuple):
-    """One installed job as it stands at a moment. Cheap to make and to compare: every look at the
-    list makes all of them anew, and shows those that are as they were from memory.
-
-    *grid_at*: the instant an interval's grid passes through (as the engine has it). *next_fire_at*
-    is *next_scheduled_for* plus jitter; both None while nothing is planned. *running*: run ids.
-    *queued*: runs that are claimed and wait. *stale*: its file is broken, this is the last good
-    version. *job* has the metadata as they are now, what was written to them included. *version*
-    changes whenever the definition or the metadata do: it is the entity tag. *alert_cause*: why
-    somebody was told of trouble, empty while there is none. *holds_name*: the job is found by its name;
-    without it another job has that name, and this one is found by its id. *over_at*: since when a `once`
-    job is over. *gone_at*: since when the job is gone; only its history is there then.
-    """
-
-    job: Job
-    job_id: str
-    installed_at: Instant
-    grid_at: Instant
-    origin: Origin | None = None
-    stale: bool = False
-    status: JobStatus = JobStatus.ACTIVE
-    pause: Pause | None = None
-    consecutive_failures: int = 0
-    next_scheduled_for: Instant | None = None
-    next_fire_at: Instant | None = None
-    running: tuple[str, ...] = ()
-    queued: int = 0
-    creation: Creation | None = None
-    version: str = ""
-    alert_cause: str = ""
-    holds_name: bool = True
-    over_at: Instant | None = None
-    gone_at: Instant | None = None
-
-    @property
-    def is_dynamic(self) -> bool:
-        """Was it made at run time."""
-        return self.creation is not None
-
-    @property
-    def key(self) -> str:
-        """The name, or the id of a job that does not hold its name."""
-        return self.job.name if self.holds_name else self.job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +63,7 @@ class Health:
 class DynamicRules:
     """What the settings say about jobs made at run time.
 
-    *handlers*: patterns of `luad.config.allowed` a handler must match one of, *handlers_path* the
+    *handlers*: patterns of `luad.config.settings.allowed_handlers` a handler must match one of, *handlers_path* the
     folder that ``handlers/*`` means. *timezone* is that of schedules that name none. A job may not run
     more often than *min_interval_ms*, and a token may make *creates_per_minute* jobs over TCP.
     """

@@ -14,60 +14,67 @@ import click
 
 from luad import __version__
 from luad.cli.base import Entry, Group
-from luad.cli.failure import CommandError, Ended, ExitCode, as_problem, as_text, exit_code_of
 from luad.cli.session import Session
+from luad.cli.terminal.failure import (
+    CommandError,
+    Ended,
+    ExitCode,
+    as_problem,
+    as_text,
+    exit_code_of,
+)
 from luad.errors import LuadError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-START, LOOK, ACT, PEOPLE, MORE = (
+START, LOOK, ACT, USERS, MORE = (
     "Start here",
     "Look",
     "Act",
-    "Dynamic jobs and people",
+    "Dynamic jobs and users",
     "More",
 )
 
 COMMANDS = {
     "init": Entry(
-        "make", "init", "Make a project: luad.yaml, jobs.d/, handlers/, an example", START
+        "init", "init", "Make a project: luad.yaml, jobs.d/, handlers/, an example", START
     ),
-    "new": Entry("make", "new", "Write one job file (and a handler stub)", START),
+    "new": Entry("init", "new", "Write one job file (and a handler stub)", START),
     "check": Entry("check", "check", "Check job and users files; file:line:col, fixes", START),
     "test": Entry("test", "test", "Run a job at once, here, sending nothing", START),
     "serve": Entry("serve", "serve", "Run the daemon", START),
-    "list": Entry("jobs", "list_", "Jobs: status, schedule, last runs, next run", LOOK),
-    "next": Entry("upcoming", "next_", "What fires when", LOOK),
+    "list": Entry("list_jobs", "list_", "Jobs: status, schedule, last runs, next run", LOOK),
+    "next": Entry("next_runs", "next_", "What fires when", LOOK),
     "show": Entry("show", "show", "One job or run in full", LOOK),
     "history": Entry("history", "history", "Runs, newest first", LOOK),
     "logs": Entry("logs", "logs", "Logs of a job or run; -f follows", LOOK),
     "revisions": Entry("revisions", "revisions", "The definitions that a job has had", LOOK),
     "status": Entry("status", "status", "Is the daemon well", LOOK),
     "explain": Entry("explain", "explain", "A cron expression in words, with its next times", LOOK),
-    "run": Entry("act", "run", "Run a job now on the daemon", ACT),
-    "retry": Entry("act", "retry", "Run a failed run again", ACT),
-    "cancel": Entry("act", "cancel", "Stop a running run", ACT),
+    "run": Entry("run", "run", "Run a job now on the daemon", ACT),
+    "retry": Entry("run", "retry", "Run a failed run again", ACT),
+    "cancel": Entry("run", "cancel", "Stop a running run", ACT),
     "pause": Entry("pause", "pause", "Stop scheduling a job", ACT),
     "resume": Entry("pause", "resume", "Schedule it again", ACT),
     "restore": Entry("revisions", "restore", "Give a dynamic job an earlier revision", ACT),
     "reload": Entry("reload", "reload", "Re-read jobs.d now", ACT),
-    "create": Entry("dynamic", "create", "Make a job at run time", PEOPLE),
-    "edit": Entry("edit", "edit", "Change a dynamic job", PEOPLE),
-    "snooze": Entry("edit", "snooze", "Put a job off", PEOPLE),
-    "delete": Entry("dynamic", "delete", "Delete a dynamic job", PEOPLE),
-    "remind": Entry("dynamic", "remind", "Send someone a message later", PEOPLE),
-    "metadata": Entry("dynamic", "metadata", "Show a job's metadata, or set keys of it", PEOPLE),
-    "users": Entry("people", "users", "People and their channels", PEOPLE),
-    "send": Entry("people", "send", "Send a message now (tests a channel)", PEOPLE),
+    "create": Entry("create", "create", "Make a job at run time", USERS),
+    "edit": Entry("edit", "edit", "Change a dynamic job", USERS),
+    "snooze": Entry("edit", "snooze", "Put a job off", USERS),
+    "delete": Entry("create", "delete", "Delete a dynamic job", USERS),
+    "remind": Entry("create", "remind", "Send someone a message later", USERS),
+    "metadata": Entry("create", "metadata", "Show a job's metadata, or set keys of it", USERS),
+    "users": Entry("users", "users", "People and their channels", USERS),
+    "send": Entry("users", "send", "Send a message now (tests a channel)", USERS),
     "token": Entry("token", "token", "Who may ask over TCP", MORE),
     "schema": Entry("schema", "schema", "The JSON Schemas of files; what a key means", MORE),
     "openapi": Entry("schema", "openapi", "The OpenAPI document of the HTTP API", MORE),
     "systemd": Entry("systemd", "systemd", "The systemd unit and what belongs to it", MORE),
     "completion": Entry("completion", "completion", "A completion script for the shell", MORE),
     "doctor": Entry("doctor", "doctor", "Find out what is wrong with this machine's luad", MORE),
-    "version": Entry("more", "version", "The versions of luad, Python and the libraries", MORE),
-    "help": Entry("more", "help_", "Longer texts: luad help TOPIC", MORE),
+    "version": Entry("version", "version", "The versions of luad, Python and the libraries", MORE),
+    "help": Entry("version", "help_", "Longer texts: luad help TOPIC", MORE),
 }
 _USUAL = {"LUAD_SOCKET", "LUAD_URL", "LUAD_TOKEN", "LUAD_CONFIG", "LUAD_STATE_DIR"}
 """Variables that need no look at the settings to be known."""
@@ -163,7 +170,7 @@ def _warn_of_variables(session: Session) -> None:
     """Say which variables of the environment luad does not read, where it reads one of a similar name."""
     names = [name for name in os.environ if name.startswith("LUAD_") and name not in _USUAL]
     if names:
-        from luad.cli.variables import slips
+        from luad.cli.project.variables import slips
 
         for line in slips(names):
             session.out.complain(line, "yellow")
@@ -202,7 +209,7 @@ def _from_click(error: click.ClickException) -> CommandError:
 
 def _near_option(error: click.ClickException) -> str:
     """Return the option that was probably meant; click also offers some that only share the dashes."""
-    from luad.near import is_slip
+    from luad.suggestions import is_slip
 
     given = str(getattr(error, "option_name", "")).lstrip("-")
     near = getattr(error, "possibilities", None) or ()

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from luad.cli.failure import CommandError
+from luad.cli.option_conflicts import ALWAYS
 from luad.cli.session import Session
-from luad.cli.together import ALWAYS
-from luad.near import close_to
+from luad.cli.terminal.failure import CommandError
+from luad.suggestions import close_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from luad.cli.together import Rule
+    from luad.cli.option_conflicts import Rule
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -26,7 +26,7 @@ pass_session = click.make_pass_decorator(Session)
 
 
 class Entry(NamedTuple):
-    """Where a command is: its module below `luad.cli`, its name there, and one line about it."""
+    """The place of a command: its module below `luad.cli.commands`, its name there, and one line about it."""
 
     module: str
     attribute: str
@@ -113,7 +113,7 @@ class Group(click.Group):
         entry = self.entries.get(self.aliases.get(cmd_name, cmd_name))
         if entry is None:
             return None
-        command = getattr(import_module(f"luad.cli.{entry.module}"), entry.attribute)
+        command = getattr(import_module(f"luad.cli.commands.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command), f"{entry} names no command"
         return command
 
@@ -125,7 +125,7 @@ class Group(click.Group):
         command = self.get_command(ctx, name)
         if command is not None or ctx.resilient_parsing:
             return name, command, args[1:]
-        from luad.config.foreign import command_meant
+        from luad.config.schema.foreign_words import command_meant
 
         meant = command_meant(name)
         if meant in self.entries:

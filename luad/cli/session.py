@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from luad.cli.failure import CommandError
-from luad.cli.output import Output
-from luad.cli.times import UTC
+from luad.cli.terminal.failure import CommandError
+from luad.cli.terminal.output import Output
+from luad.cli.terminal.times import UTC
 from luad.clock import wall_ms
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ class Session:
         A command that acts says on which daemon. One that stands in another project is refused, unless
         the daemon was named. *is_quiet*: neither says nor refuses anything.
         """
-        from luad.cli.progress import busy
-        from luad.cli.whose import Guard, is_named
+        from luad.cli.project.target_daemon import Guard, is_named
+        from luad.cli.terminal.progress import busy
         from luad.client import Client
 
         path = None if self.socket is None else Path(self.socket)
         nearby = None
         if not is_named(self):
-            from luad.cli.project import nearby_socket
+            from luad.cli.project.folders import nearby_socket
 
             nearby = nearby_socket(self)
         client = Client(
@@ -79,7 +79,7 @@ class Session:
         return client
 
     def _state_folders(self) -> list[Path]:
-        from luad.cli.project import state_folders
+        from luad.cli.project.folders import state_folders
 
         return state_folders(self)
 
@@ -103,12 +103,12 @@ class Session:
 
 def named_zone(name: str) -> tzinfo:
     """Load the IANA zone *name*; raises `CommandError` (usage), with the likeliest meant name."""
-    from luad.core.cron import ZoneError, load_zone
+    from luad.core.cron.search import ZoneError, load_zone
 
     try:
         return load_zone(name)
     except ZoneError as error:
-        from luad.cli.failure import _did_you_mean
+        from luad.cli.terminal.failure import _did_you_mean
 
         raise CommandError(
             str(error), code="usage", hint=_did_you_mean(error.suggestions)

@@ -2,5 +2,5 @@
 
 Room rule: bytes in, values out; opens no file but luad's own schemas. A person's mistake is a
 `Problem`, never an exception. This module stays empty: whoever needs the YAML reader imports it
-from `luad.config.jobs` or `luad.config.catalogue`; the command line mostly does not.
+from `luad.config.jobs.job_file` or `luad.config.jobs.catalogue`; the command line mostly does not.
 """

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
-from luad.config.codepages import PAGES, url_of
+from luad.config.problem_pages import PAGES, url_of
 from luad.config.secrets import hiding, without_secrets
 from luad.errors import Problem, Severity
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
-from luad.config.spellings import spellings_of
+from luad.config.secret_forms import spellings_of
 from luad.core.model import JSON
 from luad.errors import Problem
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from luad.core.events import Deliver, PostMessage
 from luad.core.ids import make_id
+from luad.core.messaging import Message
 from luad.core.model import (
     DAY,
     NO_ALERT,
@@ -24,7 +25,6 @@ from luad.core.model import (
     RunState,
     Skip,
 )
-from luad.core.people import Message
 from luad.core.state import Entry, State
 
 _MOST_COUNTED: Final = 100

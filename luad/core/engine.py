@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 
-from luad.core.clerk import Clerk
-from luad.core.clockwork import ClockWatch
-from luad.core.desk import Desk
+from luad.core.claims import Ledger
+from luad.core.clock_steps import ClockWatch
+from luad.core.dynamic_jobs import Clerk
 from luad.core.events import (
     AttemptEnded,
     AttemptStarted,
@@ -36,7 +36,6 @@ from luad.core.events import (
     TriggerRequested,
 )
 from luad.core.jobset import JobSet
-from luad.core.ledger import Ledger
 from luad.core.model import (
     Instant,
     Interval,
@@ -52,6 +51,7 @@ from luad.core.model import (
 from luad.core.names import PAUSED_BY_LUAD, judge, judge_restored
 from luad.core.plan import Plan
 from luad.core.policy import Due, due_until, is_on_time, last_fired, skip_range
+from luad.core.run_requests import Desk
 from luad.core.runs import OpenRuns
 from luad.core.schedule import fire_at, next_occurrence
 from luad.core.state import Bounds, Entry, State

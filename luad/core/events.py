@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from luad.core.messaging import Message
 from luad.core.model import (
     IN_FORCE,
     JSON,
@@ -33,7 +34,6 @@ from luad.core.model import (
     Trigger,
     Wanted,
 )
-from luad.core.people import Message
 
 # --- events: into the engine -------------------------------------------------------------------
 

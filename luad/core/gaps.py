@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final, assert_never
 
-from luad.core.cron import CronRule, compile_cron
+from luad.core.cron.search import CronRule, compile_cron
 from luad.core.model import DAY, MINUTE, SECOND, Cron, Instant, Interval, Once, Schedule
 
 _MINUTES: Final = 24 * 60

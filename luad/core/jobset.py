@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from luad.core import alerts, names
+from luad.core.claims import Ledger
 from luad.core.events import ConfigLoaded, InstallJob, RemoveJob, Reply
 from luad.core.ids import make_id
-from luad.core.ledger import Ledger
 from luad.core.model import (
     Instant,
     Interval,

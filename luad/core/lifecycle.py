@@ -9,7 +9,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from luad.core.model import RunState
+from luad.core.model import Instant, RunState
+
+BAD_STATES: Final = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.LOST})
+"""States of a run that has failed."""
+NEVER_RAN: Final = frozenset({RunState.SKIPPED, RunState.MISSED})
+"""States of an occurrence that never became a run."""
 
 
 class RunEvent(StrEnum):
@@ -60,3 +65,8 @@ def step(state: RunState, event: RunEvent) -> RunState:
     following = TRANSITIONS[state].get(event)
     assert following is not None, f"a run that is {state} cannot {event}"
     return following
+
+
+def duration_ms(started: Instant | None, ended: Instant | None) -> int | None:
+    """Return how long a run took; None until it has started and ended."""
+    return None if started is None or ended is None else max(0, ended - started)

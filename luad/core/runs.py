@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from luad.core.concurrency import Slots
 from luad.core.events import (
     AttemptEnded,
     AttemptStarted,
@@ -22,7 +23,6 @@ from luad.core.events import (
 from luad.core.lifecycle import RunEvent, step
 from luad.core.model import Ending, EndKind, Instant, Job, Reason, Run, RunError, RunState
 from luad.core.policy import after_ending
-from luad.core.slots import Slots
 from luad.core.timetable import Alarm, Timetable
 
 

@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final, assert_never
 
-from luad.core.cron import compile_cron, describe, load_zone, next_after
-from luad.core.crontext import describe_shortly
+from luad.core.cron.crontext import describe_shortly
+from luad.core.cron.search import compile_cron, describe, load_zone, next_after
+from luad.core.cron.zones import BEGIN, END
 from luad.core.model import DAY, HOUR, MINUTE, SECOND, Cron, Instant, Interval, Job, Once, Schedule
-from luad.core.zones import BEGIN, END
 
 _UNITS: Final = (
     (DAY, "d", "day"),

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from luad.config.settings import Settings
+    from luad.config.settings.daemon_settings import Settings
 
 __all__ = ["main"]
 

@@ -15,17 +15,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from luad.api import sockets
-from luad.api.board import Board
-from luad.api.events import EventRing
-from luad.api.hub import LogHub
-from luad.api.server import ApiServer
 from luad.api.service import Health, People, Post, ReloadResult
+from luad.api.transport import unix_socket
+from luad.api.transport.server import ApiServer
 from luad.clock import Clock, monotonic_us
-from luad.config.catalogue import Catalogue
-from luad.config.names import reserved_handlers
-from luad.config.settings import Settings
-from luad.config.stored import job_from_store
+from luad.config.jobs.catalogue import Catalogue
+from luad.config.jobs.handler_names import reserved_handlers
+from luad.config.jobs.stored_jobs import job_from_store
+from luad.config.settings.daemon_settings import Settings
 from luad.core.engine import Engine
 from luad.core.events import (
     ConfigLoaded,
@@ -37,31 +34,34 @@ from luad.core.events import (
     Restored,
     StoredJob,
 )
+from luad.core.messaging import Message
 from luad.core.model import Instant, Job
-from luad.core.people import Message
 from luad.core.plan import Plan
-from luad.daemon import chores, parts, rules, signals
-from luad.daemon.beside import Tasks
-from luad.daemon.forgetting import Forgetting
-from luad.daemon.hands import DaemonHands
-from luad.daemon.lag import Lag
+from luad.daemon import maintenance, run_rules, signals, wiring
+from luad.daemon.background import Tasks
+from luad.daemon.delivery import PostOffice
+from luad.daemon.effects import DaemonHands
+from luad.daemon.file_problems import Mistakes
 from luad.daemon.loop import Loop
-from luad.daemon.mistakes import Mistakes
-from luad.daemon.output import OutputPump, RunReports
-from luad.daemon.people import Directory
-from luad.daemon.places import Places
-from luad.daemon.post import PostOffice
+from luad.daemon.loop_lag import Lag
+from luad.daemon.masking import Secrets
+from luad.daemon.ownership import Places
 from luad.daemon.recovery import jobs_in_force, lost_attempts
-from luad.daemon.reload import ConfigReader, PeopleReader, Reading, Reloader
-from luad.daemon.secrets import Secrets
+from luad.daemon.reloading import ConfigReader, PeopleReader, Reading, Reloader
+from luad.daemon.retention_schedule import Forgetting
+from luad.daemon.run_output import OutputPump, RunReports
 from luad.daemon.service import DaemonService, reload_result
-from luad.daemon.stopping import Stopping
+from luad.daemon.shutdown import Stopping
+from luad.daemon.user_directory import Directory
 from luad.errors import Problem, Severity, StoreUnavailableError
+from luad.live.event_ring import EventRing
+from luad.live.log_followers import LogHub
+from luad.live.recent_runs import Board
 from luad.logs import Logging
 from luad.notify import Notifier
 from luad.runner.leftovers import end_run
 from luad.runner.runner import Runner
-from luad.runner.sites import site_marks
+from luad.runner.site_packages import site_marks
 from luad.store import Store
 from luad.watcher import FolderWatch
 
@@ -83,9 +83,9 @@ class Daemon:
         self.board = Board()
         self.hub = LogHub()
         self.notifier = Notifier(os.environ)
-        self.engine = Engine(parts.bounds(settings), clock.now())
+        self.engine = Engine(wiring.bounds(settings), clock.now())
         self.ring = EventRing(f"{clock.now().wall:x}")
-        self.dynamic = parts.dynamic_rules(settings)
+        self.dynamic = wiring.dynamic_rules(settings)
         self.secrets = Secrets(logs.redactor, os.environ)
         self.directory = Directory(store, clock, self.secrets.note_people)
         self.people: People = self.directory
@@ -113,7 +113,7 @@ class Daemon:
         self.pump = OutputPump(store.append_logs, self.hub.publish)
         reports = RunReports(self.engine, logs, self.pump, self.post, self.secrets)
         self.runner = Runner(
-            parts.runner_config(settings), emit=reports.take_event, on_lines=reports.take_lines
+            wiring.runner_config(settings), emit=reports.take_event, on_lines=reports.take_lines
         )
         self.hands = DaemonHands(
             self.runner,
@@ -121,9 +121,9 @@ class Daemon:
             reports.order,
             self._deliver,
             self.secrets,
-            lambda deed: rules.bind(deed, self.engine.find, self.dynamic),
+            lambda deed: run_rules.bind(deed, self.engine.find, self.dynamic),
         )
-        self.sender = parts.sender(settings)
+        self.sender = wiring.sender(settings)
         self.office = PostOffice(
             store, self.directory, self.sender, clock, self.hands.log, self._count_delivery
         )
@@ -137,8 +137,8 @@ class Daemon:
             on_store=self._on_store,
         )
         self._catalogue = Catalogue(settings)
-        people = PeopleReader(settings, lambda: parts.people_snapshots(settings))
-        jobs, places = parts.job_snapshots(settings), Places(settings).problems
+        people = PeopleReader(settings, lambda: wiring.people_snapshots(settings))
+        jobs, places = wiring.job_snapshots(settings), Places(settings).problems
         names = partial(reserved_handlers, folder=settings.handlers_path)
         self._reader = ConfigReader(jobs, self._catalogue, clock, people, places, names)
         self.reloader = Reloader(
@@ -151,8 +151,8 @@ class Daemon:
         self.api = ApiServer(
             DaemonService(self),
             settings.socket,
-            inherited=sockets.inherited(os.environ, os.getpid()),
-            spec=parts.listen_spec(settings),
+            inherited=unix_socket.inherited(os.environ, os.getpid()),
+            spec=wiring.listen_spec(settings),
         )
 
     # --- life ---
@@ -241,7 +241,7 @@ class Daemon:
         if not turning.done():
             await self.api.start()
             if self.logs.is_greeting:
-                self.logs.greet(await chores.greeting(self))
+                self.logs.greet(await maintenance.greeting(self))
             self._begin_service(await self._status_line())
         try:
             await turning
@@ -256,14 +256,14 @@ class Daemon:
 
     async def _status_line(self) -> str:
         """What systemd is told of the jobs; nothing when there is nobody to tell."""
-        return await chores.status_line(self) if self.notifier.is_supervised else ""
+        return await maintenance.status_line(self) if self.notifier.is_supervised else ""
 
     def _begin_service(self, status_line: str) -> None:
         self.beside(self.pump.run(), "pump")
         rescan_s = self.settings.rescan_ms / 1_000 if self.settings.watch else None
         self.beside(self.reloader.run(rescan_s), "reloader")
         self.beside(self.office.start(), "mail")
-        self.beside(chores.beat(self), "beat")
+        self.beside(maintenance.beat(self), "beat")
         self.beside(self.lag.measure(), "lag")
         self.beside(self._mistakes.gone.run(), "gone")
         self.beside(self._forgetting.run(), "retention")
@@ -271,7 +271,7 @@ class Daemon:
         gc.enable()
         self.is_ready = True
         self.notifier.ready(status_line)
-        self.logs.emit("info", "daemon.ready", chores.introduction(self))
+        self.logs.emit("info", "daemon.ready", maintenance.introduction(self))
 
     async def _stop(self, spawner: asyncio.Task[None]) -> None:
         """Undo what `run` did, backwards; a part that fails keeps no other from its end."""
@@ -389,13 +389,13 @@ class Daemon:
         With *check_only* nothing changes, and the answer says what would.
         """
         if check_only:
-            snapshots = parts.job_snapshots(self.settings)
+            snapshots = wiring.job_snapshots(self.settings)
             reading = await asyncio.to_thread(self._reader.aside, snapshots)
             plan = self.engine.plan(reading.loaded.wanted)
             return reload_result(plan, reading, self._mistakes.aside(reading))
         self.notifier.reloading(monotonic_us(), "reading jobs")
         status_line = ""
-        renewing = asyncio.create_task(chores.renew_spawner(self))
+        renewing = asyncio.create_task(maintenance.renew_spawner(self))
         try:
             reading, answer = await self.reloader.ask()
             plan = (await asyncio.shield(answer)).value  # others may wait for the same answer
@@ -433,7 +433,7 @@ class Daemon:
 
     def describe(self) -> Mapping[str, Any]:
         """Return what `GET /v1/status` says."""
-        return chores.describe(self)
+        return maintenance.describe(self)
 
     def health(self) -> Health:
         """Say whether it does its work."""

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Final
 
 from luad.clock import SystemClock
-from luad.config.settings import Settings
+from luad.config.settings.daemon_settings import Settings
 from luad.core.events import Log
 from luad.daemon.app import Daemon
-from luad.daemon.places import check_places
+from luad.daemon.ownership import check_places
 from luad.errors import UnavailableError
 from luad.logs import Logging, configure
 from luad.notify import Notifier

@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from luad.api.creating import is_too_fast
+from luad.api.creation_rules import is_too_fast
 from luad.core.events import AttemptEnded, Event, RemoveJob, Restored, StoredJob
 from luad.core.model import SECOND, Ending, EndKind, Instant, Job, RunError, RunState
-from luad.daemon import rules
+from luad.daemon import run_rules
 from luad.errors import Problem, Severity
 from luad.wire import format_instant
 
@@ -99,12 +99,12 @@ def jobs_in_force(
             continue
         if stored.creation is not None and not may(job.handler):
             reason = why(job.handler)
-            problem = rules.not_allowed(PLACE, job, reason)
+            problem = run_rules.not_allowed(PLACE, job, reason)
             logs.emit("error", "job.refused", {"job": job.name, "error": problem.message})
             left_out.add_paused(stored, problem)
-            stored = rules.paused(stored, reason, now)
+            stored = run_rules.paused(stored, reason, now)
         elif stored.creation is not None:
-            stored = rules.resumed(stored)
+            stored = run_rules.resumed(stored)
         yield stored, job
 
 

@@ -10,14 +10,12 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from luad.api.service import Health, JobStateView, ReloadResult
+from luad.api.service import Health, ReloadResult
 from luad.core.model import RunState
 from luad.errors import UnavailableError
+from luad.live.job_state import JobStateView
 
 if TYPE_CHECKING:
-    from luad.api.board import Board
-    from luad.api.events import EventRing
-    from luad.api.hub import LogHub
     from luad.api.service import DynamicRules, People, Post
     from luad.clock import Clock
     from luad.core.engine import Engine
@@ -25,8 +23,11 @@ if TYPE_CHECKING:
     from luad.core.model import Run
     from luad.core.plan import Plan
     from luad.core.state import Entry
-    from luad.daemon.reload import Reading
+    from luad.daemon.reloading import Reading
     from luad.errors import Problem
+    from luad.live.event_ring import EventRing
+    from luad.live.log_followers import LogHub
+    from luad.live.recent_runs import Board
     from luad.store import Store
 
 _REPLY_WITHIN_S: Final = 15.0

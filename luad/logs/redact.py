@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from luad.config.secret_forms import Spellings, spellings_of
 from luad.config.secrets import MASK, without_passwords
-from luad.config.spellings import Spellings, spellings_of
 
 SHORTEST: Final = 4  # anything shorter would mask half of every line, and is no secret
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from luad.addresses import is_public
 from luad.clock import elapsed_ms
-from luad.messenger.said import Outside, SaidError
+from luad.ip_addresses import is_public
+from luad.messenger.mixed_text import Outside, SaidError
 
 MAX_REDIRECTS: Final = 3
 _PORTS: Final = {"http": 80, "https": 443}

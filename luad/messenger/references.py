@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
+from luad.config.secret_forms import spellings_of
 from luad.config.secrets import is_telling
-from luad.config.spellings import spellings_of
-from luad.messenger.said import Outside, SaidError
+from luad.messenger.mixed_text import Outside, SaidError
 from luad.trust import path_problem
 
 _IN_TEXT: Final = re.compile(r"\$\{(\w+)\}")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
-    from luad.core.people import Channel, Message
+    from luad.core.messaging import Channel, Message
 
 AT_ONCE: Final = 64
 AT_ONCE_EACH: Final = 4
@@ -149,7 +149,7 @@ class Sender:
             sys.executable,
             "-P",
             "-m",
-            "luad.messenger.process",
+            "luad.messenger.sender_process",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.clock import elapsed_ms
-from luad.config.messages import plain_text
+from luad.config.users.message_bodies import plain_text
+from luad.messenger.attachments import File, FileError, fetch, read_file
 from luad.messenger.exchange import SilentError
-from luad.messenger.files import File, FileError, fetch, read_file
-from luad.messenger.said import Outside, SaidError
+from luad.messenger.mixed_text import Outside, SaidError
 
 if TYPE_CHECKING:
-    from luad.core.people import Part
+    from luad.core.messaging import Part
 
 _KINDS: Final = {"low": "info", "normal": "info", "high": "warning"}
 _MAX_SAID: Final = 4_096

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from luad.messenger.attachments import FileError, read_file
 from luad.messenger.exchange import Ask, exchange
-from luad.messenger.files import FileError, read_file
-from luad.messenger.said import Outside, SaidError
+from luad.messenger.mixed_text import Outside, SaidError
 
 MAX_BODY: Final = 1024 * 1024
 MAX_FILE: Final = 256 * 1024

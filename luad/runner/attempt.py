@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from luad.core.events import StartAttempt
     from luad.core.model import Instant
-    from luad.runner.link import SpawnerLink
+    from luad.runner.spawner_link import SpawnerLink
 
 Key: TypeAlias = tuple[str, int]
 """Run id and number of the attempt."""

@@ -23,17 +23,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from luad.runner import prctl
-from luad.runner.basicconfig import route_basic_config
+from luad.runner.basic_config import route_basic_config
 from luad.runner.execution import Interrupt, execute
 from luad.runner.loading import prepare_imports
+from luad.runner.log_records import RecordHandler
 from luad.runner.outcome import Failure, Outcome, describe
-from luad.runner.records import RecordHandler
-from luad.runner.shipped import refuse_hidden
+from luad.runner.shipped_handlers import refuse_hidden
 from luad.runner.streams import flush_files, open_streams
 from luad.sdk.job import Job
 
 if TYPE_CHECKING:
-    from luad.runner.output import Line
+    from luad.runner.capture import Line
     from luad.runner.spec import LaunchSpec, LimitSpec
 
 CONTROL: Final = 3

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from luad.runner.calling import check_is_done, is_async
+from luad.runner.handler_params import refuse_bad_metadata
+from luad.runner.left_tasks import name_tasks
 from luad.runner.loading import HandlerError, load_handler, takes_job
-from luad.runner.metadata import refuse_bad_metadata
 from luad.runner.outcome import Failure, Outcome, describe, returned, traceback_of
-from luad.runner.tasks import name_tasks
 from luad.sdk.both import Job as JobForBoth
 from luad.sdk.job import Cancelled, Job, JobCore, mark_cancelled, set_current_job
 from luad.sdk.pending import NotRetryable, begin_run, close_run, end_run

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad.clock import elapsed_ms, wall_ms
 from luad.runner import child
+from luad.runner.capture import Output, checked_record, system_line
 from luad.runner.frames import CHUNK, FrameBuffer, encode
+from luad.runner.left_tasks import left_tasks, told_tasks
 from luad.runner.leftovers import Leftover, look_at, told
-from luad.runner.output import Output, checked_record, system_line
 from luad.runner.processes import descendants, kill_descendants
 from luad.runner.result import read_json
-from luad.runner.tasks import left_tasks, told_tasks
 from luad.runner.verdict import Facts, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from luad.runner.output import Line
+    from luad.runner.capture import Line
     from luad.runner.spec import LaunchSpec
     from luad.runner.verdict import Cause
 

@@ -24,11 +24,11 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from luad.config.reserved import is_reserved, reserved_file
-from luad.near import close_to
+from luad.config.jobs.reserved_names import is_reserved, reserved_file
 from luad.runner.calling import is_generator
-from luad.runner.finders import HandlersFinder, HandlersFirst, is_below
+from luad.runner.module_finders import HandlersFinder, HandlersFirst, is_below
 from luad.sdk.params import ATTRIBUTE
+from luad.suggestions import close_to
 from luad.trust import path_problem
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from luad.runner.attempt import (
     failed_ending,
     stop_frame,
 )
+from luad.runner.capture import system_line
 from luad.runner.frames import CHUNK, encode
 from luad.runner.leftovers import OrphanLog, end_run, told
-from luad.runner.output import system_line
 from luad.runner.processes import boot_id, kill_survivor, wake_strangers
 from luad.runner.runslock import RunsLock
 from luad.runner.spawning import MAX_TRIES, Spawners
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from luad.core.events import StartAttempt
-    from luad.runner.link import SpawnerLink
-    from luad.runner.output import Line
+    from luad.runner.capture import Line
+    from luad.runner.spawner_link import SpawnerLink
     from luad.runner.spec import RunnerConfig
 
 _WINDOW: Final = 32  # attempts on their way to a process; more would only fight for the processor

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Final
 from luad.runner import child, prctl
 from luad.runner.frames import encode
 from luad.runner.leftovers import UNKNOWN, end_strangers
+from luad.runner.prefork import failed_frame, keep
 from luad.runner.processes import children_of, read_stat
-from luad.runner.reserve import failed_frame, keep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

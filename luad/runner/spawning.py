@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from luad.runner.link import SpawnerLink
+from luad.runner.spawner_link import SpawnerLink
 from luad.runner.spec import interpreter_environment
 
 if TYPE_CHECKING:

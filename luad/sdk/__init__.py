@@ -10,7 +10,7 @@ from luad.sdk.readonly import ReadOnlyDict, ReadOnlyList
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from luad.sdk.errors import NoJobError
+    from luad.sdk.exceptions import NoJobError
 
 __all__ = [
     "Cancelled",
@@ -26,6 +26,6 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name != "NoJobError":
         raise AttributeError(f"module 'luad.sdk' has no attribute {name!r}")
-    from luad.sdk.errors import NoJobError  # noqa: PLC0415 - only its first use pays
+    from luad.sdk.exceptions import NoJobError  # noqa: PLC0415 - only its first use pays
 
     return NoJobError

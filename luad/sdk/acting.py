@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from typing import Self
 
-    from luad.sdk.people import UserCore
+    from luad.sdk.user import UserCore
 
 _acting: ContextVar[tuple[str | None] | None] = ContextVar("luad_acting_for", default=None)
 """The user of the innermost `acting_for`, in a tuple; None outside of all."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final, NoReturn
 
-from luad.config.foreign import name_meant, snake_case
+from luad.config.schema.foreign_words import name_meant, snake_case
 from luad.sdk.create import CHANGEABLE
-from luad.sdk.errors import NoAttribute
+from luad.sdk.exceptions import NoAttribute
 
 _JOB: Final = {
     "metadata": "job.update_metadata(key=value)",

@@ -11,18 +11,18 @@ from luad.sdk.create import CURRENT, REQUIRED
 from luad.sdk.job import JobCore
 from luad.sdk.jobs import checked_filters, create_steps, get_steps, page_steps
 from luad.sdk.link import MERGE_PATCH, run
-from luad.sdk.people import UserCore, user_steps
-from luad.sdk.people import get_steps as get_user_steps
 from luad.sdk.translating import Translating
+from luad.sdk.user import UserCore, user_steps
+from luad.sdk.user import get_steps as get_user_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
     from typing import Unpack
 
-    from luad.sdk.people import Part
+    from luad.sdk.keyword_types import Changes, Policies
+    from luad.sdk.user import Part
     from luad.sdk.values import Cron, Delivery, Every, Once, Retry, Revision, Run, SentMessage
-    from luad.sdk.words import Changes, Policies
 
 
 class Job(JobCore):

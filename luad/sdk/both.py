@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from luad.sdk import blocking
 from luad.sdk import job as aio
-from luad.sdk.people import User as AsyncUser
+from luad.sdk.user import User as AsyncUser
 from luad.sdk.values import Delivery, Run
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from luad.core.phrase import PhraseError, read_delay
 from luad.errors import ValidationError
-from luad.sdk.errors import InvalidSchedule
+from luad.sdk.exceptions import InvalidSchedule
 from luad.wire import parse_duration_ms
 
 if TYPE_CHECKING:

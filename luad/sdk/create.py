@@ -19,9 +19,9 @@ from luad.sdk.checking import (
     seconds,
     shown,
 )
-from luad.sdk.errors import HandlerNotImportable, WrongCall
+from luad.sdk.due import WHEN, when_steps
+from luad.sdk.exceptions import HandlerNotImportable, WrongCall
 from luad.sdk.values import Retry
-from luad.sdk.when import WHEN, when_steps
 
 if TYPE_CHECKING:
     from luad.sdk.link import Steps
@@ -47,7 +47,7 @@ POLICIES: Final = (
     "limits",
     "enabled",
 )
-"""The keys of a job file that a call takes as they are; `luad.sdk.words` has their types."""
+"""The keys of a job file that a call takes as they are; `luad.sdk.keyword_types` has their types."""
 
 _DURATIONS: Final = ("timeout", "catch_up_window", "jitter")
 CHANGEABLE: Final = (
@@ -72,7 +72,7 @@ def refuse_foreign(
     strange = [name for name in names if name not in known]
     if not strange:
         return
-    from luad.config.foreign import keyword_meant  # noqa: PLC0415 - only for a message
+    from luad.config.schema.foreign_words import keyword_meant  # noqa: PLC0415 - only for a message
 
     name = strange[0]
     meant = keyword_meant(name)
@@ -131,7 +131,7 @@ def user_id_of(user: Any) -> str | None:
     """Return the id of a `User` or of a text; None for nobody."""
     if user is None:
         return None
-    from luad.sdk.people import UserCore  # noqa: PLC0415 - it needs this module
+    from luad.sdk.user import UserCore  # noqa: PLC0415 - it needs this module
 
     if isinstance(user, UserCore):
         return user.id

@@ -9,7 +9,7 @@ Rule: cheap to import, because every handler's process pays for it.
 
 from __future__ import annotations
 
-from luad.sdk.core import (
+from luad.sdk.job_core import (
     Cancelled,
     JobCore,
     mark_cancelled,
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from typing import Any, Literal, Unpack
 
-    from luad.sdk.people import User
+    from luad.sdk.keyword_types import Changes
+    from luad.sdk.user import User
     from luad.sdk.values import Revision, Run
-    from luad.sdk.words import Changes
 
 __all__ = [
     "Cancelled",
@@ -52,7 +52,7 @@ class Job(JobCore):
     @awaited("job.user")
     async def user(self) -> User:
         """The person it is for. Raises `NoUser`, saying how to set one, when there is none."""
-        from luad.sdk.people import User, user_steps  # noqa: PLC0415 - only whoever asks pays
+        from luad.sdk.user import User, user_steps  # noqa: PLC0415 - only whoever asks pays
 
         return await run_async(user_steps(User, self._need_user()))
 
@@ -164,7 +164,7 @@ def current_job() -> Job:
     """
     job = running_job()
     if job is None:
-        from luad.sdk.errors import NoJobError  # noqa: PLC0415 - only where it is missing
+        from luad.sdk.exceptions import NoJobError  # noqa: PLC0415 - only where it is missing
 
         raise NoJobError(
             "no job is running in this process", hint="try the handler with `luad test NAME`"

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from typing import TypeVar, Unpack
 
+    from luad.sdk.keyword_types import Policies
     from luad.sdk.link import Steps
-    from luad.sdk.people import UserCore
+    from luad.sdk.user import UserCore
     from luad.sdk.values import Cron, Every, Once, Retry
-    from luad.sdk.words import Policies
 
     J = TypeVar("J", bound=JobCore)
 

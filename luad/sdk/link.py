@@ -55,7 +55,7 @@ class ClientLink:
         import os  # noqa: PLC0415 - see the module's head
 
         from luad.client import Client  # noqa: PLC0415
-        from luad.nearby import find_project  # noqa: PLC0415
+        from luad.project_socket import find_project  # noqa: PLC0415
 
         run_id = os.environ.get("LUAD_RUN_ID")
         self._headers = {"Luad-Run": run_id} if run_id else {}
@@ -113,7 +113,7 @@ def _call(ask: Ask) -> Any:
 
 def run(steps: Steps[T]) -> T:
     """Carry out the requests of *steps*, waiting for each; return its value."""
-    from luad.sdk.errors import translated  # noqa: PLC0415 - only whoever asks pays
+    from luad.sdk.exceptions import translated  # noqa: PLC0415 - only whoever asks pays
 
     try:
         ask = next(steps)
@@ -133,7 +133,7 @@ async def run_async(steps: Steps[T]) -> T:
     """As `run`, while other tasks go on."""
     import asyncio  # noqa: PLC0415 - see the module's head
 
-    from luad.sdk.errors import translated  # noqa: PLC0415
+    from luad.sdk.exceptions import translated  # noqa: PLC0415
 
     try:
         ask = next(steps)

@@ -73,6 +73,6 @@ def _check(schema: object) -> None:
 
 
 def _wrong(message: str) -> TypeError:
-    from luad.sdk.errors import WrongCall  # noqa: PLC0415 - only where it is needed
+    from luad.sdk.exceptions import WrongCall  # noqa: PLC0415 - only where it is needed
 
     return WrongCall(message, hint="help(luad.params) has an example")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn, ParamSpec, TypeVar
 
-    from luad.sdk.errors import NotAwaited
+    from luad.sdk.exceptions import NotAwaited
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -55,7 +55,7 @@ def end_run() -> NotAwaited | None:
 
 
 def _error(call: str, place: str, others: int = 0) -> NotAwaited:
-    from luad.sdk.errors import NotAwaited  # noqa: PLC0415 - only where something is wrong
+    from luad.sdk.exceptions import NotAwaited  # noqa: PLC0415 - only where something is wrong
 
     where = f" ({place})" if place else ""
     more = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from luad.sdk.errors import InvalidSchedule, NoAttribute
+from luad.sdk.exceptions import InvalidSchedule, NoAttribute
 from luad.sdk.readonly import ReadOnlyDict, freeze, thaw
 
 # --- schedules ---------------------------------------------------------------------------------

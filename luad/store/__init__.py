@@ -3,8 +3,7 @@
 Room rule: the only room that says SQL; every public method is one transaction.
 """
 
-from luad.store.faults import StoreCorruptError, StoreReplacedError
-from luad.store.shapes import (
+from luad.store.query_types import (
     Attempt,
     LogLine,
     Pruned,
@@ -14,6 +13,7 @@ from luad.store.shapes import (
     RunRow,
     StoreStats,
 )
+from luad.store.sqlite.faults import StoreCorruptError, StoreReplacedError
 from luad.store.store import Store
 
 __all__ = [

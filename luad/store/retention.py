@@ -26,9 +26,9 @@ from sqlalchemy import (
 )
 
 from luad.core.model import DAY, OPEN_STATES, Instant
-from luad.store import access, mail, pace
-from luad.store.schema import jobs, revisions, run_logs, runs
-from luad.store.shapes import Pruned, Retention
+from luad.store import api_access, messages, retention_pace
+from luad.store.query_types import Pruned, Retention
+from luad.store.tables import jobs, revisions, run_logs, runs
 
 GUARD_MS: Final = 2 * DAY
 """An occurrence younger than this may still be claimed, after a restart or a step of the clock."""
@@ -170,7 +170,7 @@ class Pass:
         self._slice_size = slice_size
         self._elapsed = elapsed
         self._began = 0
-        self._budget_ms = pace.MOST_MS
+        self._budget_ms = retention_pace.MOST_MS
         self._rows_left = 0
         self._bytes_left = 0
         self._examined: tuple[Instant, str] | None = None
@@ -184,7 +184,7 @@ class Pass:
         self._rows_left, self._bytes_left = self._slice_size, SLICE_BYTES
         done, count = Pruned(is_done=False), 0
         while self._steps:
-            size = min(self._rows_left, pace.next_batch(count, now - begun, end - now))
+            size = min(self._rows_left, retention_pace.next_batch(count, now - begun, end - now))
             part = self._steps[0](connection, size)
             done += part
             count += size
@@ -198,7 +198,7 @@ class Pass:
 
     def committed(self) -> None:
         """Mind how long the slice has held the writer. Called when it has let go of it."""
-        self._budget_ms = pace.next_budget(self._budget_ms, self._elapsed() - self._began)
+        self._budget_ms = retention_pace.next_budget(self._budget_ms, self._elapsed() - self._began)
 
     def _old_runs(self, connection: Connection, size: int) -> Pruned:
         cutoff = self._now - self._retention.history_ms
@@ -282,8 +282,8 @@ class Pass:
     def _old_messages(self, connection: Connection, size: int) -> Pruned:
         """Messages, answers to requests with a key, the audit trail, expired tokens."""
         history_ms = self._retention.history_ms
-        count = mail.prune(connection, self._now - history_ms, size)
-        count += access.prune(connection, self._now, history_ms, size)
+        count = messages.prune(connection, self._now - history_ms, size)
+        count += api_access.prune(connection, self._now, history_ms, size)
         self._rows_left -= count
         return Pruned(count == 0)
 

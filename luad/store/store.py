@@ -15,18 +15,12 @@ from luad.clock import Clock
 from luad.core.events import Record, Restored
 from luad.core.model import JSON, OPEN_STATES, SECOND, Instant, RunState
 from luad.errors import StoreUnavailableError
-from luad.store import departed, logs, reads, retention, writes
-from luad.store.access import Access
-from luad.store.connect import READERS, reader_engine
-from luad.store.faults import StoreCorruptError, nonsense, world_failures
-from luad.store.files import DATABASE, StateLock, size_of
-from luad.store.mail import Mail
-from luad.store.migrating import Report, say_nothing
-from luad.store.opening import Opened, open_database
-from luad.store.people import StoredPeople
-from luad.store.resumed import resumed_by
-from luad.store.settling import Settling
-from luad.store.shapes import (
+from luad.store import gone_rows, log_chunks, queries, record_writes, retention
+from luad.store.api_access import Access
+from luad.store.columns import cleaned, to_text
+from luad.store.messages import Mail
+from luad.store.migration_progress import Report, say_nothing
+from luad.store.query_types import (
     Attempt,
     GoneJob,
     LogLine,
@@ -38,8 +32,14 @@ from luad.store.shapes import (
     RunRow,
     StoreStats,
 )
-from luad.store.values import cleaned, to_text
-from luad.store.writer import Writer
+from luad.store.resumed_runs import resumed_by
+from luad.store.sqlite.checkpoints import Settling
+from luad.store.sqlite.connect import READERS, reader_engine
+from luad.store.sqlite.faults import StoreCorruptError, nonsense, world_failures
+from luad.store.sqlite.opening import Opened, open_database
+from luad.store.sqlite.writer import Writer
+from luad.store.state_folder import DATABASE, StateLock, size_of
+from luad.store.stored_users import StoredPeople
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ class Store:
         self._restored = None  # what was read at the opening is no longer all there is
 
         def work(connection: Connection) -> tuple[str, ...]:
-            return writes.write(connection, batch, self._clock.now().wall)
+            return record_writes.write(connection, batch, self._clock.now().wall)
 
         return await asyncio.wrap_future(self._writer.submit(work))
 
@@ -167,12 +167,14 @@ class Store:
     def touch(self, now: Instant) -> None:
         """Note, soon and without waiting for it, that the daemon was alive at *now*."""
         with suppress(StoreUnavailableError):
-            self._writer.submit(lambda connection: writes.see(connection, now), is_urgent=False)
+            self._writer.submit(
+                lambda connection: record_writes.see(connection, now), is_urgent=False
+            )
 
     def _note_alive(self, connection: Connection) -> None:
         now = self._clock.now().wall
         if self._seen_at is None or abs(now - self._seen_at) >= SEEN_EVERY_MS:
-            writes.see(connection, now)
+            record_writes.see(connection, now)
             self._seen_at = now
 
     async def append_logs(self, run_id: str, lines: Sequence[Mapping[str, JSON]]) -> None:
@@ -182,9 +184,9 @@ class Store:
         """
         if not lines:
             return
-        chunks = logs.chunks_of(to_text(run_id), lines, self._clock.now().wall)
+        chunks = log_chunks.chunks_of(to_text(run_id), lines, self._clock.now().wall)
         future = self._writer.submit(
-            lambda connection: logs.append(connection, chunks),
+            lambda connection: log_chunks.append(connection, chunks),
             is_urgent=False,
             weight=sum(each["b_byte_count"] for each in chunks),
         )
@@ -242,7 +244,7 @@ class Store:
         Not a coroutine: it is asked before anything else is going on.
         """
         restored, self._restored = self._restored, None
-        return restored if restored is not None else self._ask(reads.restored)
+        return restored if restored is not None else self._ask(queries.restored)
 
     # --- asking ---
 
@@ -260,13 +262,13 @@ class Store:
         Raises UsageError for a cursor that is not ours.
         """
         return await self._read(
-            lambda connection: reads.page(connection, cleaned(wanted), limit, cursor, offset)
+            lambda connection: queries.page(connection, cleaned(wanted), limit, cursor, offset)
         )
 
     async def count_runs(self, wanted: RunFilter, most: int) -> int:
         """Count the rows of the history that `runs` would return, but not beyond *most*."""
         return await self._read(
-            lambda connection: reads.count_rows(connection, cleaned(wanted), most)
+            lambda connection: queries.count_rows(connection, cleaned(wanted), most)
         )
 
     async def run(self, name: str, *, job: str | None = None) -> RunRow:
@@ -275,7 +277,7 @@ class Store:
         Raises NotFoundError, and ConflictError (`ambiguous`) when several ids begin so.
         """
         return await self._read(
-            lambda connection: reads.find_run(
+            lambda connection: queries.find_run(
                 connection, to_text(name), None if job is None else to_text(job)
             )
         )
@@ -283,20 +285,20 @@ class Store:
     async def attempts(self, run_id: str) -> list[Attempt]:
         """Return the attempts of a run, the first one first. Raises NotFoundError."""
         return await self._read(
-            lambda connection: reads.attempts_of(
-                connection, reads.find_run(connection, to_text(run_id), None)
+            lambda connection: queries.attempts_of(
+                connection, queries.find_run(connection, to_text(run_id), None)
             )
         )
 
     async def recent_runs(self, job_ids: Iterable[str], n: int) -> dict[str, tuple[RecentRun, ...]]:
         """Return the last *n* rows of each installed job, oldest first; no rows, no entry."""
         ids = [to_text(each) for each in job_ids]
-        return await self._read(lambda connection: reads.recent_runs(connection, ids, n))
+        return await self._read(lambda connection: queries.recent_runs(connection, ids, n))
 
     async def last_runs(self, job_ids: Iterable[str]) -> dict[str, RecentRun]:
         """Return the newest run of each installed job; skipped and missed rows are none."""
         ids = [to_text(each) for each in job_ids]
-        return await self._read(lambda connection: reads.last_runs(connection, ids))
+        return await self._read(lambda connection: queries.last_runs(connection, ids))
 
     async def resumed_by(self, rows: Sequence[RunRow]) -> dict[str, list[str]]:
         """Return, by row of a pause among *rows*, the runs that a resume has started for it."""
@@ -304,15 +306,19 @@ class Store:
 
     async def created_jobs(self, run_id: str) -> list[str]:
         """Return the names of the jobs that a run has made, whether they are still there or not."""
-        return await self._read(lambda connection: reads.created_jobs(connection, to_text(run_id)))
+        return await self._read(
+            lambda connection: queries.created_jobs(connection, to_text(run_id))
+        )
 
     async def gone_job(self, name: str) -> GoneJob | None:
         """Return the job that is gone and has that id, or the newest one that had that name."""
-        return await self._read(lambda connection: departed.find_gone(connection, to_text(name)))
+        return await self._read(lambda connection: gone_rows.find_gone(connection, to_text(name)))
 
     async def job_revisions(self, job_id: str) -> list[Revision]:
         """Return the definitions that a job has had, the latest installed first."""
-        return await self._read(lambda connection: reads.revisions_of(connection, to_text(job_id)))
+        return await self._read(
+            lambda connection: queries.revisions_of(connection, to_text(job_id))
+        )
 
     async def read_logs(
         self,
@@ -324,7 +330,7 @@ class Store:
     ) -> list[LogLine]:
         """Return lines of a run, in order: after *after_seq*, at least of *level*, the last *tail*."""
         return await self._read(
-            lambda connection: logs.read(
+            lambda connection: log_chunks.read(
                 connection, to_text(run_id), tail=tail, after_seq=after_seq, level=level
             )
         )
@@ -334,12 +340,14 @@ class Store:
     ) -> list[LogLine]:
         """Return the last *tail* lines of the runs that *wanted* describes, run after run."""
         return await self._read(
-            lambda connection: logs.read_runs(connection, cleaned(wanted), tail=tail, level=level)
+            lambda connection: log_chunks.read_runs(
+                connection, cleaned(wanted), tail=tail, level=level
+            )
         )
 
     async def counts(self) -> dict[RunState, int]:
         """Return the number of rows in each state."""
-        return await self._read(reads.counts)
+        return await self._read(queries.counts)
 
     async def run_count(self) -> int:
         """Return how many rows the history has, or had a moment ago.
@@ -348,7 +356,7 @@ class Store:
         """
         began = self._clock.now().elapsed
         if self._row_count is None or began >= self._row_count[1]:
-            count = await self._read(reads.run_count)
+            count = await self._read(queries.run_count)
             now = self._clock.now().elapsed
             self._row_count = count, now + COUNT_SERVES * (now - began)
         return self._row_count[0]
@@ -360,7 +368,7 @@ class Store:
     async def stats(self) -> StoreStats:
         """Return what `luad status` says of the store."""
         numbers, jobs = await self._read(
-            lambda connection: (reads.counts(connection), reads.job_count(connection))
+            lambda connection: (queries.counts(connection), queries.job_count(connection))
         )
         return StoreStats(
             path=self.path,

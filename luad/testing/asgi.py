@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
-from luad.api.sockets import Peer
+from luad.api.transport.unix_socket import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

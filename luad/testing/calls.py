@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad.clock import elapsed_ms
 from luad.core.model import Ending, EndKind, Instant, RunError
-from luad.runner.basicconfig import records_to
+from luad.runner.basic_config import records_to
 from luad.runner.execution import Interrupt, execute
+from luad.runner.log_records import RecordHandler
 from luad.runner.outcome import Failure, Outcome
-from luad.runner.records import RecordHandler
 from luad.sdk.job import Cancelled, JobCore
 from luad.testing.isolation import Threads, process_of_a_run
 

@@ -19,16 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from luad.api.app import build_app
-from luad.api.board import Board
-from luad.api.events import EventRing
-from luad.api.hub import LogHub
-from luad.api.recall import Recall
+from luad.api.application import build_app
 from luad.api.service import DynamicRules, Health, People, Post, ReloadResult
-from luad.api.sockets import Peer
+from luad.api.transport.unix_socket import Peer
 from luad.client import error_from_problem
 from luad.clock import Clock
-from luad.config.settings import Dynamic
+from luad.config.settings.daemon_settings import Dynamic
 from luad.core.engine import Engine
 from luad.core.events import (
     AttemptEnded,
@@ -45,11 +41,15 @@ from luad.core.events import (
     Ticked,
 )
 from luad.core.model import Instant, ProcessIdentity, Wanted
+from luad.daemon.delivery import Carrier, PostOffice
 from luad.daemon.loop import Loop
-from luad.daemon.output import omission_line
-from luad.daemon.people import Directory
-from luad.daemon.post import Carrier, PostOffice
+from luad.daemon.run_output import omission_line
 from luad.daemon.service import DaemonService
+from luad.daemon.user_directory import Directory
+from luad.live.event_ring import EventRing
+from luad.live.log_followers import LogHub
+from luad.live.recent_runs import Board
+from luad.live.restore import Recall
 from luad.messenger.sender import Outcome
 from luad.runner.spec import job_values, own_environment, run_variables
 from luad.sdk.job import JobCore
@@ -59,10 +59,10 @@ from luad.testing.calls import ThreadInterrupt, call_handler, ending_of
 from luad.testing.clock import VirtualAlarm, VirtualClock
 
 if TYPE_CHECKING:
-    from luad.core.people import Channel, Message
+    from luad.core.messaging import Channel, Message
     from luad.errors import Problem
     from luad.sdk.link import Ask
-    from luad.store.mail import StoredMessage
+    from luad.store.messages import StoredMessage
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from watchfiles._rust_notify import (  # what `watchfiles.watch` drives; see `st
     WatchfilesRustInternalError,
 )
 
-from luad.watcher.apart import files_apart, read_mounts
+from luad.watcher.mounted_files import files_apart, read_mounts
 
 _DEBOUNCE_MS: Final = 50  # a burst becomes one announcement
 _STEP_MS: Final = 30  # a change waits for two of them; half of it would double what idling costs

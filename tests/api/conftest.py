@@ -16,14 +16,11 @@ from typing import Any
 
 import pytest
 
-from luad.api.board import Board
-from luad.api.connection import Patience
-from luad.api.events import EventRing
-from luad.api.hub import LogHub
-from luad.api.keyring import new_secret
-from luad.api.server import ApiServer
-from luad.api.service import DynamicRules, Health, JobStateView, ReloadResult
-from luad.api.tcp import ListenSpec
+from luad.api.auth.token_cache import new_secret
+from luad.api.service import DynamicRules, Health, ReloadResult
+from luad.api.transport.connection import Patience
+from luad.api.transport.server import ApiServer
+from luad.api.transport.tcp import ListenSpec
 from luad.core.engine import Engine
 from luad.core.events import (
     AttemptEnded,
@@ -36,6 +33,7 @@ from luad.core.events import (
     StartAttempt,
     Ticked,
 )
+from luad.core.messaging import Channel, Message
 from luad.core.model import (
     Cron,
     Ending,
@@ -49,13 +47,16 @@ from luad.core.model import (
     RunState,
     Wanted,
 )
-from luad.core.people import Channel, Message
-from luad.daemon.people import Directory
-from luad.daemon.post import PostOffice
+from luad.daemon.delivery import PostOffice
+from luad.daemon.user_directory import Directory
 from luad.errors import Problem
+from luad.live.event_ring import EventRing
+from luad.live.job_state import JobStateView
+from luad.live.log_followers import LogHub
+from luad.live.recent_runs import Board
 from luad.messenger.sender import Outcome
 from luad.store import Store
-from luad.store.access import Token
+from luad.store.api_access import Token
 
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
 DEEDS = (StartAttempt, Reply, Log)

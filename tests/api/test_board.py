@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luad.api.board import STRIP, Board, Histogram
 from luad.core.events import ClaimRun, ExtendSkip, RecordSkip, RemoveJob, SaveRun
 from luad.core.model import Reason, Run, RunState, Skip, Trigger
-from luad.store.shapes import RecentRun
+from luad.live.recent_runs import STRIP, Board, Histogram
+from luad.store.query_types import RecentRun
 
 SECOND = 1000
 STATES = [RunState.RUNNING, RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from luad.api.json.upcoming import upcoming
 from luad.api.service import Health
-from luad.api.upcoming import upcoming
 from luad.core.model import Cron, EndKind, Once, Origin
 from luad.errors import Problem, Severity
 

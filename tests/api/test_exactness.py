@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from luad.api.access import Role, role_for
-from luad.api.summary import summarize
-from luad.api.views import JOB_MEMBERS
+from luad.api.auth.roles import Role, role_for
+from luad.api.json.job_summary import summarize
+from luad.api.json.views import JOB_MEMBERS
 from luad.core.events import CreateRequested
 from luad.errors import UnavailableError
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from luad.api.access import Door
+from luad.api.auth.roles import Door
 from luad.api.context import Context
-from luad.api.recall import Recall
-from luad.api.views import job_view
+from luad.api.json.views import job_view
 from luad.core.events import Reply
 from luad.core.model import EndKind, JobStatus, Overlap
+from luad.live.restore import Recall
 
 JOB_KEYS = {
     "id",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luad.api.context import MAX_STREAMS
-from luad.api.hub import TAIL_LINES, LogHub, Lost, overlap
+from luad.live.log_followers import TAIL_LINES, LogHub, Lost, overlap
 
 
 async def a_run(api: Any, daemon: Any, kit: Any) -> str:
@@ -229,7 +229,7 @@ async def test_not_all_connections_may_be_streams(api: Any) -> None:
 
 
 async def test_silence_is_broken_by_empty_lines(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("luad.api.routes_logs._SILENCE_S", 0.01)
+    monkeypatch.setattr("luad.api.routes.routes_logs._SILENCE_S", 0.01)
     stream = await api.stream("/v1/logs?follow=1")
     assert await asyncio.to_thread(stream.response.readline) == b"\n"
 

@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from luad.api.board import BUCKETS_S, Histogram, Tally
-from luad.api.jobmetrics import FAMILIES, JobLines
-from luad.api.metrics import scrape
-from luad.api.service import JobStateView
+from luad.api.json.job_metrics import FAMILIES, JobLines
+from luad.api.json.metrics import scrape
 from luad.core.model import Creation, Cron, Job, RunState, Trigger
+from luad.live.job_state import JobStateView
+from luad.live.recent_runs import BUCKETS_S, Histogram, Tally
 
 RAN = (RunState.SUCCEEDED, Trigger.SCHEDULE)
 LATE = (RunState.MISSED, "downtime")

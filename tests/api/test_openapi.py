@@ -7,9 +7,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from luad.api.app import _ROUTES, PREFIX
-from luad.api.openapi import OPERATIONS, document
-from luad.api.problems import TABLE
+from luad.api.application import _ROUTES, PREFIX
+from luad.api.http.api_problems import TABLE
+from luad.api.json.openapi import OPERATIONS, document
 
 
 def test_every_route_is_in_the_document_and_nothing_else() -> None:

@@ -11,10 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from luad.api.addresses import client_of, group_of, read_address
-from luad.api.connection import MAX_CONNECTIONS
 from luad.api.context import MAX_STREAMS, STREAMS_OF_A_TOKEN
-from luad.api.places import Crowd, Place
+from luad.api.transport.client_addresses import client_of, group_of, read_address
+from luad.api.transport.connection import MAX_CONNECTIONS
+from luad.api.transport.connection_limits import Crowd, Place
 
 # --- addresses ---------------------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from luad.api.app import _ROUTES, PREFIX
-from luad.api.problems import TABLE
+from luad.api.application import _ROUTES, PREFIX
+from luad.api.http.api_problems import TABLE
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/http-api.md").read_text()
 

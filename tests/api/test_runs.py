@@ -255,8 +255,8 @@ async def test_a_store_that_fails_is_told_as_such(
 
 
 async def test_what_was_before_the_start_is_on_the_board(daemon: Any, kit: Any) -> None:
-    from luad.api.board import Board
-    from luad.api.recall import Recall
+    from luad.live.recent_runs import Board
+    from luad.live.restore import Recall
 
     await daemon.install(kit.make_job(), kit.make_job("other"))
     for kind in (EndKind.RETURNED, EndKind.RAISED):
@@ -279,8 +279,8 @@ async def test_what_was_before_the_start_is_on_the_board(daemon: Any, kit: Any) 
 async def test_the_last_run_is_recalled_however_much_was_skipped_since(
     daemon: Any, kit: Any
 ) -> None:
-    from luad.api.board import STRIP, Board
-    from luad.api.recall import Recall
+    from luad.live.recent_runs import STRIP, Board
+    from luad.live.restore import Recall
 
     await daemon.install(kit.make_job())
     await daemon.pass_time(QUARTER)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from luad.api.access import Door, hosts_for
-from luad.api.problems import ApiError
-from luad.api.server import ApiServer
-from luad.api.tcp import ListenSpec, peers_of
+from luad.api.auth.roles import Door, hosts_for
+from luad.api.http.api_problems import ApiError
+from luad.api.transport.server import ApiServer
+from luad.api.transport.tcp import ListenSpec, peers_of
 from luad.core.events import Reply
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from luad.api.summary import summarize
-from luad.config.allowed import DEFAULT_PATTERNS
+from luad.api.json.job_summary import summarize
+from luad.config.settings.allowed_handlers import DEFAULT_PATTERNS
 from luad.core.model import Once
 from luad.wire import example_instant
 

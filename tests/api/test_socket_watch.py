@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from luad.api import socketplace, sockets
-from luad.api.server import ApiServer
+from luad.api.transport import socket_folder, unix_socket
+from luad.api.transport.server import ApiServer
 
 Made = tuple[ApiServer, Any]
 
@@ -82,7 +82,7 @@ async def test_a_socket_of_systemd_is_not_bound_again_but_told(daemon: Any, tmp_
     sock.bind(str(path))
     sock.listen()
     sock.setblocking(False)
-    given = sockets.Listener(sock, identity=socketplace.identity(path), passed=path)
+    given = unix_socket.Listener(sock, identity=socket_folder.identity(path), passed=path)
     server = ApiServer(daemon, None, inherited=given)
     await server.start()
     assert await server.look_after_socket() is None

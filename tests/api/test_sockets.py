@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from luad.api import sockets
-from luad.api.server import ApiServer
+from luad.api.transport import unix_socket
+from luad.api.transport.server import ApiServer
 from luad.errors import AlreadyRunningError, LuadError, UsageError
 
 
@@ -32,7 +32,7 @@ def test_the_socket_and_its_folder_have_their_modes_under_every_umask(
     (tmp_path / "run").mkdir(mode=0o750)
     before = os.umask(umask)
     try:
-        listener = sockets.listen(tmp_path / "run" / "luad.sock")
+        listener = unix_socket.listen(tmp_path / "run" / "luad.sock")
     finally:
         os.umask(before)
     assert mode_of(tmp_path / "run" / "luad.sock") == 0o660
@@ -40,7 +40,7 @@ def test_the_socket_and_its_folder_have_their_modes_under_every_umask(
 
 
 def test_a_folder_that_is_missing_is_made_for_us_and_our_group(tmp_path: Path) -> None:
-    listener = sockets.listen(tmp_path / "run" / "luad.sock")
+    listener = unix_socket.listen(tmp_path / "run" / "luad.sock")
     assert mode_of(tmp_path / "run") & 0o027 == 0
     listener.close()
     assert not (tmp_path / "run" / "luad.sock").exists()
@@ -61,8 +61,8 @@ def test_the_socket_is_never_wider_than_0660_not_for_an_instant(tmp_path: Path) 
     try:
         watcher.start()
         for _ in range(300):
-            sockets.listen(path).close()
-        listener = sockets.listen(path)
+            unix_socket.listen(path).close()
+        listener = unix_socket.listen(path)
         while 0o660 not in seen:
             pass
         listener.close()
@@ -79,7 +79,7 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
     dead.bind(str(path))
     dead.close()
     before = path.lstat().st_ino, path.lstat().st_ctime_ns
-    listener = sockets.listen(path)
+    listener = unix_socket.listen(path)
     assert (path.lstat().st_ino, path.lstat().st_ctime_ns) != before
     listener.close()
 
@@ -95,7 +95,7 @@ def test_a_socket_that_somebody_answers_on_is_not_touched(tmp_path: Path, backlo
             client.setblocking(False)
             client.connect(str(path))
         with pytest.raises(AlreadyRunningError, match="answers at"):
-            sockets.listen(path)
+            unix_socket.listen(path)
         assert path.exists()
         for client in clients:
             client.close()
@@ -103,14 +103,14 @@ def test_a_socket_that_somebody_answers_on_is_not_touched(tmp_path: Path, backlo
 
 def test_two_at_once_get_one_socket(tmp_path: Path) -> None:
     path = tmp_path / "luad.sock"
-    made: list[sockets.Listener] = []
+    made: list[unix_socket.Listener] = []
     refused: list[LuadError] = []
     gate = threading.Barrier(8)
 
     def try_it() -> None:
         gate.wait()
         try:
-            made.append(sockets.listen(path))
+            made.append(unix_socket.listen(path))
         except LuadError as error:
             refused.append(error)
 
@@ -139,19 +139,19 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, make: Any, words: str) 
     path = tmp_path / "luad.sock"
     make(path)
     with pytest.raises(UsageError, match=words):
-        sockets.listen(path)
+        unix_socket.listen(path)
     assert os.path.lexists(path)
 
 
 def test_paths_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="longer than 107 bytes"):
-        sockets.listen(tmp_path / ("ü" * 60))
+        unix_socket.listen(tmp_path / ("ü" * 60))
     longest = tmp_path / ("s" * (107 - len(os.fsencode(tmp_path)) - 1))
     assert len(os.fsencode(longest)) == 107
-    sockets.listen(longest).close()
+    unix_socket.listen(longest).close()
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="not a folder"):
-        sockets.listen(tmp_path / "file" / "luad.sock")
+        unix_socket.listen(tmp_path / "file" / "luad.sock")
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o2777, 0o757, 0o3777 & ~0o1000])
@@ -163,14 +163,14 @@ def test_in_a_folder_that_others_may_write_the_socket_is_sheltered(
     folder.chmod(mode)
     path = folder / "luad.sock"
     for _ in range(2):
-        listener = sockets.listen(path)
+        listener = unix_socket.listen(path)
         assert str(path.readlink()) == ".luad-socket/luad.sock"
         assert mode_of(folder / ".luad-socket") & 0o777 == 0o750
         assert mode_of(folder / ".luad-socket" / "luad.sock") == 0o660
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
         with pytest.raises(AlreadyRunningError, match="another program answers"):
-            sockets.listen(path)
+            unix_socket.listen(path)
         assert listener.is_in_place()
         listener.close()
         assert list(folder.iterdir()) == []
@@ -179,19 +179,19 @@ def test_in_a_folder_that_others_may_write_the_socket_is_sheltered(
 def test_what_a_killed_luad_left_in_its_shelter_is_replaced(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     path = tmp_path / "luad.sock"
-    sockets.listen(path).sock.close()
+    unix_socket.listen(path).sock.close()
     assert path.is_symlink()
-    listener = sockets.listen(path)
+    listener = unix_socket.listen(path)
     listener.sock.close()
     tmp_path.chmod(0o750)  # the folder was mended meanwhile
-    listener = sockets.listen(path)
+    listener = unix_socket.listen(path)
     assert stat.S_ISSOCK(path.lstat().st_mode)
     listener.close()
 
 
 def test_a_folder_like_tmp_needs_no_shelter(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
-    listener = sockets.listen(tmp_path / "luad.sock")
+    listener = unix_socket.listen(tmp_path / "luad.sock")
     assert stat.S_ISSOCK((tmp_path / "luad.sock").lstat().st_mode)
     listener.close()
 
@@ -202,19 +202,19 @@ def test_a_shelter_that_another_user_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".luad-socket").mkdir()
     os.chown(tmp_path / ".luad-socket", 65534, 65534)
     with pytest.raises(UsageError, match="another user made it") as caught:
-        sockets.listen(tmp_path / "luad.sock")
+        unix_socket.listen(tmp_path / "luad.sock")
     assert "rm -r" in caught.value.hint
     (tmp_path / ".luad-socket").rmdir()
     (tmp_path / ".luad-socket").symlink_to("/tmp")
     with pytest.raises(UsageError, match="it is not a folder"):
-        sockets.listen(tmp_path / "luad.sock")
+        unix_socket.listen(tmp_path / "luad.sock")
 
 
 def test_the_lock_of_the_place_is_not_the_lock_of_the_folder(tmp_path: Path) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)  # as the store does, when this is the state folder
-        sockets.listen(tmp_path / "luad.sock").close()
+        unix_socket.listen(tmp_path / "luad.sock").close()
         assert list(tmp_path.iterdir()) == []
     finally:
         os.close(folder)
@@ -222,9 +222,9 @@ def test_the_lock_of_the_place_is_not_the_lock_of_the_folder(tmp_path: Path) -> 
 
 def test_closing_does_not_remove_the_socket_of_a_successor(tmp_path: Path) -> None:
     path = tmp_path / "luad.sock"
-    first = sockets.listen(path)
+    first = unix_socket.listen(path)
     path.rename(tmp_path / "aside")
-    second = sockets.listen(path)
+    second = unix_socket.listen(path)
     first.close()
     assert path.exists()
     second.close()
@@ -239,17 +239,17 @@ def test_a_folder_without_permission_names_it(
 
     monkeypatch.setattr(os, "fchmod", deny)  # root may write everywhere: play the kernel's part
     with pytest.raises(LuadError, match="cannot listen at") as caught:
-        sockets.listen(tmp_path / "luad.sock")
+        unix_socket.listen(tmp_path / "luad.sock")
     assert str(tmp_path) in caught.value.hint
 
 
 INHERITOR = """
 import os, sys
-from luad.api import sockets
+from luad.api.transport import unix_socket
 from luad.errors import UsageError
 environ = {"LISTEN_FDS": sys.argv[1], "LISTEN_PID": str(os.getpid() + int(sys.argv[2]))}
 try:
-    listener = sockets.inherited(environ, os.getpid())
+    listener = unix_socket.inherited(environ, os.getpid())
 except UsageError as error:
     print("refused:", error)
 else:
@@ -297,7 +297,7 @@ async def test_an_inherited_socket_is_served_and_left_in_place(
     sock.bind(str(path))
     sock.listen()
     sock.setblocking(False)
-    server = ApiServer(daemon, None, inherited=sockets.Listener(sock))
+    server = ApiServer(daemon, None, inherited=unix_socket.Listener(sock))
     await server.start()
     assert server.address == str(path)
     api = kit.Api(path, server, daemon)

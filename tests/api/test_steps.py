@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luad.api import jsonbody
-from luad.api.openapi import OPERATIONS
-from luad.api.params import MAX_BODY_BYTES
-from luad.api.pool import MOST_FAR, MOST_NEAR, THREADS, Budget, WorkPool
-from luad.api.problems import MOST_COMPARED, ApiError, comparable
+from luad.api.http import json_body
+from luad.api.http.api_problems import MOST_COMPARED, ApiError, comparable
+from luad.api.http.request_input import MAX_BODY_BYTES
+from luad.api.http.work_pool import MOST_FAR, MOST_NEAR, THREADS, Budget, WorkPool
+from luad.api.json.openapi import OPERATIONS
 
 MOST_STEPS = 12_000
 """Between two turns of the loop: two to three milliseconds."""
@@ -311,7 +311,7 @@ async def test_requests_over_the_socket_come_first() -> None:
 async def test_times_that_cost_more_than_the_budget_are_refused_with_what_to_ask(
     api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("luad.api.pool.BUDGET_MS", 0)
+    monkeypatch.setattr("luad.api.http.work_pool.BUDGET_MS", 0)
     body = {"expression": SPARSE, "n": 100}
     answer = await api.post("/v1/explain", body)
     assert (answer.status, answer.json["code"]) == (503, "overloaded")
@@ -347,7 +347,7 @@ def test_a_long_body_is_read_as_json_reads_it(
 ) -> None:
     value = {**members, "jobs": items}
     text = json.dumps(value, indent=indent, allow_nan=False)
-    assert jsonbody.parse_long(text, "jobs") == value
+    assert json_body.parse_long(text, "jobs") == value
 
 
 @pytest.mark.parametrize(
@@ -369,22 +369,22 @@ def test_a_long_body_is_read_as_json_reads_it(
 )
 def test_a_long_body_that_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(ApiError) as refused:
-        jsonbody.parse_long(text, "jobs")
+        json_body.parse_long(text, "jobs")
     assert refused.value.code == "bad_request"
 
 
 def test_an_item_of_a_long_list_may_be_long_but_has_a_bound() -> None:
     big = json.dumps({"a": "x" * 200_000})
-    assert len(jsonbody.parse_long(f'{{"jobs":[{big},1,{big}]}}', "jobs")["jobs"]) == 3
+    assert len(json_body.parse_long(f'{{"jobs":[{big},1,{big}]}}', "jobs")["jobs"]) == 3
     with pytest.raises(ApiError):
-        jsonbody.parse_long(f'{{"jobs":[{json.dumps("x" * 300_000)}]}}', "jobs")
+        json_body.parse_long(f'{{"jobs":[{json.dumps("x" * 300_000)}]}}', "jobs")
 
 
 def test_commas_in_a_text_are_no_values() -> None:
     text = json.dumps({"metadata": {"csv": "1,2,3\n" * 20_000, "quoted": '\\","' * 500}})
-    assert jsonbody.parse(text)["metadata"]["csv"].count(",") == 40_000
+    assert json_body.parse(text)["metadata"]["csv"].count(",") == 40_000
     with pytest.raises(ApiError) as refused:
-        jsonbody.parse(f"[{'1,' * (jsonbody.MOST_VALUES + 1)}1]")
+        json_body.parse(f"[{'1,' * (json_body.MOST_VALUES + 1)}1]")
     assert refused.value.code == "too_large"
 
 

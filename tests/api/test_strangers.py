@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from luad.api.strangers import MOST_ADDRESSES, MOST_LINES, MOST_WRONG, Strangers
+from luad.api.auth.denials import MOST_ADDRESSES, MOST_LINES, MOST_WRONG, Strangers
 from luad.logs.redact import Redactor
 from luad.logs.render import ConsoleLines, JsonLines
 
@@ -237,7 +237,7 @@ async def test_a_stream_ends_with_its_token(far: Any, kit: Any, path: str, why: 
 
 
 async def test_a_stream_of_a_valid_token_goes_on(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("luad.api.streams.LOOK_S", 0.01)
+    monkeypatch.setattr("luad.api.http.streams.LOOK_S", 0.01)
     await far.make_token("ann")
     sock = await asyncio.to_thread(far.raw, far.head("/v1/events", "ann"))
     found = b""

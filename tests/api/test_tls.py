@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from luad.api.connection import MAX_CONNECTIONS, Patience
-from luad.api.server import ApiServer
-from luad.api.tcp import ListenSpec
+from luad.api.transport.connection import MAX_CONNECTIONS, Patience
+from luad.api.transport.server import ApiServer
+from luad.api.transport.tcp import ListenSpec
 
 COUNT = 4 * MAX_CONNECTIONS
 CERTIFICATE = Path(__file__).parents[1] / "messenger" / "loopback.pem"

@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from luad.cli.show import job_file
+from luad.cli.commands.show import job_file
 from luad.clock import wall_ms
-from luad.config.jobs import load_file
-from luad.config.settings import load_settings
+from luad.config.jobs.job_file import load_file
+from luad.config.settings.daemon_settings import load_settings
 
 SETTINGS = load_settings({}, {}, None, uid=0)
 WORDS = st.one_of(

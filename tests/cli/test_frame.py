@@ -14,7 +14,7 @@ import click
 import pytest
 
 from luad.cli import ALIASES, COMMANDS, command_group
-from luad.cli.failure import ExitCode, exit_code_of
+from luad.cli.terminal.failure import ExitCode, exit_code_of
 from luad.client import RefusedError
 from luad.errors import ConflictError, LuadError, NotFoundError, StoreUnavailableError
 
@@ -204,7 +204,7 @@ def test_the_start_imports_nothing_that_only_the_daemon_needs() -> None:
     heavy = {"starlette", "sqlalchemy", "jsonschema", "yaml", "rich", "uvicorn", "structlog"}
     code = (
         "import sys, json; from luad.cli import main; main(['--help']);"
-        "from luad.cli import jobs, act, logs, status, dynamic, people, token, schema; from luad import client;"
+        "from luad.cli.commands import list_jobs, run, logs, status, create, users, token, schema; from luad import client;"
         "print(json.dumps(sorted({n.split('.')[0] for n in sys.modules})))"
     )
     result = subprocess.run(

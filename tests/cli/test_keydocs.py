@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from luad.cli.keydocs import describe_key
-from luad.config.schema import load_schema
+from luad.cli.terminal.key_docs import describe_key
+from luad.config.schema.validator import load_schema
 from luad.wire import example_date, example_instant, parse_instant
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from luad import __version__
-from luad.cli.doctor import LIBRARIES
-from luad.cli.more import DEPENDENCIES
+from luad.cli.commands.doctor import LIBRARIES
+from luad.cli.commands.version import DEPENDENCIES
 
 
 def test_init_makes_a_project_that_checks_and_runs(luad: Any, tmp_path: Path) -> None:
@@ -159,8 +159,8 @@ def test_schema_of_a_key_that_is_not_there(luad: Any, args: list[str], said: str
 
 
 def test_every_key_of_every_schema_can_be_explained() -> None:
-    from luad.cli.keydocs import _members, describe_key
-    from luad.config.schema import load_schema
+    from luad.cli.terminal.key_docs import _members, describe_key
+    from luad.config.schema.validator import load_schema
 
     for name in ("job", "luad", "users"):
         root = load_schema(name)

@@ -20,7 +20,7 @@ from old_state import unpack
 
 from luad.clock import SystemClock
 from luad.store import Store
-from luad.store.peek import read_kept
+from luad.store.sqlite.read_only import read_kept
 
 pytestmark = pytest.mark.slow
 

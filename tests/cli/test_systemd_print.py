@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from luad.cli.systemd import warnings_about
+from luad.cli.commands.systemd import warnings_about
 
 PROJECT = Path(__file__).parents[2]
 

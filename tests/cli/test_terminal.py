@@ -188,7 +188,7 @@ def test_status_fits_the_terminal_and_divides_no_path(peer: Any) -> None:
 
 
 def test_every_help_topic_fits_80_columns(luad: Any) -> None:
-    from luad.cli.topics import TOPICS
+    from luad.cli.terminal.topics import TOPICS
     from luad.config.problems import CODES
 
     for topic in (*TOPICS, "codes", *CODES):

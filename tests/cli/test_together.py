@@ -8,9 +8,9 @@ import pytest
 
 from luad.cli import COMMANDS, command_group
 from luad.cli.base import Command
-from luad.cli.failure import EXIT_CODES, ExitCode
-from luad.cli.together import _named
-from luad.near import close_to
+from luad.cli.option_conflicts import _named
+from luad.cli.terminal.failure import EXIT_CODES, ExitCode
+from luad.suggestions import close_to
 
 TOGETHER = [
     "--utc list --tz Asia/Tokyo",
@@ -139,7 +139,7 @@ def test_arguments_that_cannot_be_meant_exit_with_2(luad: Any, line: str) -> Non
 
 
 def test_every_problem_of_the_api_has_an_exit_code() -> None:
-    from luad.api.problems import TABLE
+    from luad.api.http.api_problems import TABLE
 
     general = {"internal", "method_not_allowed"}  # luad's own mistakes
     assert TABLE.keys() - EXIT_CODES.keys() == general

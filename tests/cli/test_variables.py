@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from luad.cli.variables import slips
-from luad.config.settings import VARIABLES
+from luad.cli.project.variables import slips
+from luad.config.settings.daemon_settings import VARIABLES
 
 
 @pytest.mark.parametrize(

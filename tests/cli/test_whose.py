@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from luad.cli import main
-from luad.cli.project import state_folders
+from luad.cli.project.folders import state_folders
 from luad.cli.session import Session
 from luad.client import Client
-from luad.nearby import Project, find_project
-from luad.reach import Place, WrongPeerError, check_peer
+from luad.project_socket import Project, find_project
+from luad.socket_paths import Place, WrongPeerError, check_peer
 
 RUN = {"id": "run_01M8NPPNVVVW9GQK7D66QM5R6M", "job_name": "a", "status": "queued"}
 LUAD_YAML = "timezone: UTC\n"
@@ -67,7 +67,7 @@ def test_the_walk_stops_at_a_mount_point(tmp_path: Path, monkeypatch: pytest.Mon
     mounts = tmp_path / "mountinfo"
     place = str(tmp_path / "b" / "jobs.d").replace("_", r"\137")
     mounts.write_text(f"36 35 98:0 / {place} rw,noatime master:1 - ext3 /dev/root rw\n")
-    monkeypatch.setattr("luad.nearby._MOUNTS", str(mounts))
+    monkeypatch.setattr("luad.project_socket._MOUNTS", str(mounts))
     assert find_project(tmp_path / "b" / "jobs.d" / "deep") is None
     assert find_project(tmp_path / "b") is not None
 

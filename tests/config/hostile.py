@@ -14,9 +14,9 @@ from pathlib import Path
 
 from support.cost import turns
 
-from luad.config.jobs import load_file
+from luad.config.jobs.job_file import load_file
 from luad.config.problems import render_full
-from luad.config.settings import Settings
+from luad.config.settings.daemon_settings import Settings
 
 MIB = 1 << 20
 DOUBTFUL = 100  # turns; a file that costs more is measured again

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from luad.config.cronadvice import cron_doubts, zone_doubt
-from luad.config.jobs import load_file
-from luad.config.people import check_users
-from luad.config.settings import Settings, SettingsFile, check_settings, load_settings
-from luad.core.cron import compile_cron
+from luad.config.cron_advice import cron_doubts, zone_doubt
+from luad.config.jobs.job_file import load_file
+from luad.config.settings.daemon_settings import (
+    Settings,
+    SettingsFile,
+    check_settings,
+    load_settings,
+)
+from luad.config.users.user_file import check_users
+from luad.core.cron.search import compile_cron
 from luad.errors import Problem, Severity
 from luad.watcher import FileVersion
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from luad.config.allowed import DEFAULT_PATTERNS, is_allowed, refusal_of
+from luad.config.settings.allowed_handlers import DEFAULT_PATTERNS, is_allowed, refusal_of
 
 CRM = """
 import os

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from luad.config.bodies import job_from_body
-from luad.config.jobs import job_from_definition, load_file
-from luad.config.settings import Settings
+from luad.config.jobs.api_bodies import job_from_body
+from luad.config.jobs.job_file import job_from_definition, load_file
+from luad.config.settings.daemon_settings import Settings
 from luad.core.model import METADATA_LIMIT, AlertCause, AlertPolicy, Job, Once
 from luad.errors import ValidationError
 

@@ -9,8 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from luad.config.catalogue import Catalogue, Loaded
-from luad.config.settings import Settings
+from luad.config.jobs.catalogue import Catalogue, Loaded
+from luad.config.settings.daemon_settings import Settings
 from luad.core.events import SaveProgress, StoredJob
 from luad.core.model import Job, Origin
 from luad.errors import Problem

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from luad.config.check import _validator, find_mistakes
-from luad.config.schema import SchemaName, load_schema, obeys
+from luad.config.schema.validator import SchemaName, load_schema, obeys
+from luad.config.schema.violations import _validator, find_mistakes
 from luad.wire import DURATION_PATTERN, SIZE_PATTERN
 
 JOB: dict[str, Any] = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from luad.config.codepages import EXAMPLES, FIXABLE, PAGES, page_of, url_of
-from luad.config.jobs import load_file
+from luad.config.jobs.job_file import load_file
+from luad.config.problem_pages import EXAMPLES, FIXABLE, PAGES, page_of, url_of
 from luad.config.problems import (
     CODES,
     render_concise,
@@ -20,7 +20,7 @@ from luad.config.problems import (
     render_json,
     render_sarif,
 )
-from luad.config.settings import Settings
+from luad.config.settings.daemon_settings import Settings
 
 PROJECT = Path(__file__).parents[2]
 TEXT = b"name: a\nhandler: m:f\ntimout: 5m\nschedule: {type: cron, expression: '0 25 * * *'}\n"

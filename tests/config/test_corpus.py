@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from luad.config.catalogue import Catalogue
-from luad.config.jobs import load_file
+from luad.config.jobs.catalogue import Catalogue
+from luad.config.jobs.job_file import load_file
 from luad.config.problems import render_concise, render_full, to_github, to_json, to_sarif
-from luad.config.settings import Settings
+from luad.config.settings.daemon_settings import Settings
 from luad.errors import Problem
 
 CORPUS = Path(__file__).parent.parent / "corpus"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from luad.config.fix import apply_fixes, mend
-from luad.config.jobs import load_file
+from luad.config.jobs.job_file import load_file
 from luad.config.problems import render_full
-from luad.config.settings import Settings
+from luad.config.settings.daemon_settings import Settings
+from luad.config.yaml.fix import apply_fixes, mend
 from luad.errors import Problem
 
 HEAD = "name: a\nhandler: m:f\n"

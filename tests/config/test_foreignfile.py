@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from luad.config.jobs import load_file
-from luad.config.settings import Settings
+from luad.config.jobs.job_file import load_file
+from luad.config.settings.daemon_settings import Settings
 from luad.core.model import Cron, Interval, Job, Once
 from luad.errors import Problem
 

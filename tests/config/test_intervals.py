@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from luad.config.intervaladvice import interval_mistake
+from luad.config.jobs.interval_advice import interval_mistake
 from luad.core.model import DAY, HOUR, Interval
 from luad.wire import parse_duration_ms, parse_instant
 

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from luad.config.fix import apply_fixes
-from luad.config.jobs import ParsedFile, job_from_definition, load_file
+from luad.config.jobs.job_file import ParsedFile, job_from_definition, load_file
 from luad.config.problems import render_full
-from luad.config.settings import Settings
+from luad.config.settings.daemon_settings import Settings
+from luad.config.yaml.fix import apply_fixes
 from luad.core.model import (
     DAY,
     HOUR,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from luad.config.allowed import missing_function, own_modules
+from luad.config.settings.allowed_handlers import missing_function, own_modules
 
 
 @pytest.fixture

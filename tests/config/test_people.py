@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from support.cost import turns
 
-from luad.config.channels import masked
-from luad.config.jobs import load_file
-from luad.config.lastgood import FileVersion
-from luad.config.people import (
+from luad.config.jobs.job_file import load_file
+from luad.config.jobs.last_good import FileVersion
+from luad.config.settings.daemon_settings import Settings
+from luad.config.users.channels import masked
+from luad.config.users.user_file import (
     LoadedPeople,
     PeopleCatalogue,
     check_users,
@@ -19,9 +20,8 @@ from luad.config.people import (
     person_from_body,
     unknown_users,
 )
-from luad.config.settings import Settings
+from luad.core.messaging import Channel, ChannelKind
 from luad.core.model import Origin
-from luad.core.people import Channel, ChannelKind
 from luad.errors import Problem, Severity, ValidationError
 
 

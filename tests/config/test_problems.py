@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from luad.config.jobs import load_file
+from luad.config.jobs.job_file import load_file
 from luad.config.problems import (
     CODES,
     render_concise,
@@ -15,7 +15,7 @@ from luad.config.problems import (
     summary,
     with_excerpts,
 )
-from luad.config.settings import Settings
+from luad.config.settings.daemon_settings import Settings
 from luad.errors import Problem
 
 FILE = """\

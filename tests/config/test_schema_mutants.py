@@ -16,9 +16,9 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
-from luad.config.check import _validator
-from luad.config.schema import SchemaName, load_schema, obeys
-from luad.config.yaml import Limits, parse_yaml
+from luad.config.schema.validator import SchemaName, load_schema, obeys
+from luad.config.schema.violations import _validator
+from luad.config.yaml.reader import Limits, parse_yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 

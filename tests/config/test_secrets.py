@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.cost import turns
 
-from luad.config.jobs import load_file
+from luad.config.jobs.job_file import load_file
 from luad.config.problems import render_full, to_github
 from luad.config.secrets import (
     hiding,
@@ -15,7 +15,7 @@ from luad.config.secrets import (
     shown_definition,
     without_passwords,
 )
-from luad.config.settings import Settings
+from luad.config.settings.daemon_settings import Settings
 
 JOB = "name: a\nhandler: m:f\nschedule: {type: interval, seconds: 60}\n"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from luad.config.schema import load_schema
-from luad.config.settings import (
+from luad.config.schema.validator import load_schema
+from luad.config.settings.daemon_settings import (
     _KEYS,
     Address,
     Dynamic,

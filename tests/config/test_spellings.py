@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from luad.config.spellings import spellings_of
+from luad.config.secret_forms import spellings_of
 
 SECRETS = [
     "hunter22",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from luad.config.jobs import job_from_definition
-from luad.config.stored import LazyObject, job_from_store
+from luad.config.jobs.job_file import job_from_definition
+from luad.config.jobs.stored_jobs import LazyObject, job_from_store
 
 DEFINITION: dict[str, Any] = {
     "name": "followup-7",

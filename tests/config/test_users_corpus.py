@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from luad.config.channels import apprise_services
-from luad.config.people import load_people
 from luad.config.problems import CODES, render_concise, render_full, to_github, to_json
+from luad.config.users.channels import apprise_services
+from luad.config.users.user_file import load_people
 
 CORPUS = Path(__file__).parent.parent / "corpus" / "users"
 EXPECTED = CORPUS / "expected.txt"

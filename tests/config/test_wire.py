@@ -163,7 +163,7 @@ def test_the_module_imports_nothing_heavy() -> None:
 
 def test_reading_good_files_does_not_import_jsonschema() -> None:
     code = (
-        "import sys; from luad.config.jobs import load_file; from luad.config.settings import Settings;"
+        "import sys; from luad.config.jobs.job_file import load_file; from luad.config.settings.daemon_settings import Settings;"
         "text = b'name: a\\nhandler: m:f\\nschedule: {type: interval, every: 1m}\\n';"
         "assert load_file('a', text, settings=Settings()).jobs;"
         "print('jsonschema' in sys.modules)"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from luad.config.jobs import load_file
-from luad.config.marks import read_marks
-from luad.config.settings import Settings
-from luad.config.yaml import Document, Limits, parse_yaml, resolve_plain
+from luad.config.jobs.job_file import load_file
+from luad.config.settings.daemon_settings import Settings
+from luad.config.yaml.marks import read_marks
+from luad.config.yaml.reader import Document, Limits, parse_yaml, resolve_plain
 from luad.errors import Severity
 
 LIMITS = Limits()

@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final, TypeAlias
 
-from luad.config.schema import SchemaName
+from luad.config.schema.validator import SchemaName
 
 Values: TypeAlias = tuple[list[Any], list[Any]]  # those that obey, those that do not
 

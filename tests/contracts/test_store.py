@@ -49,7 +49,7 @@ from luad.core.model import (
     Trigger,
 )
 from luad.errors import ConflictError, NotFoundError, UsageError
-from luad.store import Attempt, Pruned, RunFilter, RunRow, Store, values
+from luad.store import Attempt, Pruned, RunFilter, RunRow, Store, columns
 
 NOW = 1_800_000_000_000
 
@@ -169,7 +169,7 @@ async def test_an_installed_job_comes_back_whole(
             StoredJob(
                 job_id="job_backup",
                 name="backup",
-                definition=values.to_json(make_job().definition),
+                definition=columns.to_json(make_job().definition),
                 revision="r1",
                 origin=Origin("jobs.d/backup.yaml"),
                 installed_at=NOW,

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luad.core.events import ClaimRun
+from luad.core.messaging import Delivery, DeliveryState, Message
 from luad.core.model import Now, Run, Trigger
-from luad.core.people import Delivery, DeliveryState, Message
 from luad.store import RunFilter, Store
 
 NOW = 1_795_348_800_000  # 2026-11-22T12:00:00Z

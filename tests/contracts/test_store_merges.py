@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from luad.core.model import Now
 from luad.errors import ConflictError
 from luad.store import Store
-from luad.store.people import version_of
+from luad.store.stored_users import version_of
 
 NOW = 1_795_348_800_000  # 2026-11-22T12:00:00Z
 

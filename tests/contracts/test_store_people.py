@@ -22,6 +22,7 @@ from luad.core.events import (
     RemoveJob,
     SaveProgress,
 )
+from luad.core.messaging import Delivery, DeliveryState, Message
 from luad.core.model import (
     DAY,
     AlertState,
@@ -33,12 +34,11 @@ from luad.core.model import (
     Run,
     Trigger,
 )
-from luad.core.people import Delivery, DeliveryState, Message
 from luad.errors import ConflictError, UsageError, ValidationError
 from luad.store import RunFilter, Store
-from luad.store.access import Token
-from luad.store.mail import INTERRUPTED
-from luad.store.people import version_of
+from luad.store.api_access import Token
+from luad.store.messages import INTERRUPTED
+from luad.store.stored_users import version_of
 
 NOW = 1_795_348_800_000  # 2026-11-22T12:00:00Z
 

@@ -14,7 +14,7 @@ from bench import START, Bench, make_job
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luad.core.clerk import merge_patch
+from luad.core.dynamic_jobs import merge_patch
 from luad.core.events import (
     AnswerKey,
     ChangeRequested,

@@ -14,10 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.cost import turns
 
-from luad.core.cron import CronError, compile_cron, load_zone, next_after
-from luad.core.cronline import MAX_LENGTH, read_line
+from luad.core.cron.cronline import MAX_LENGTH, read_line
+from luad.core.cron.search import CronError, compile_cron, load_zone, next_after
+from luad.core.cron.zones import BEGIN, END
 from luad.core.model import DAY, MINUTE
-from luad.core.zones import BEGIN, END
 
 if TYPE_CHECKING:
     from luad.core.model import Instant
@@ -618,7 +618,7 @@ def test_any_text_is_a_rule_or_a_problem_inside_it(text: str) -> None:
 def test_croniter_is_only_imported_when_a_line_is_read() -> None:
     code = (
         "import sys, luad.core.schedule; assert 'croniter' not in sys.modules;"
-        "from luad.core.cron import compile_cron; compile_cron('1 * * * *');"
+        "from luad.core.cron.search import compile_cron; compile_cron('1 * * * *');"
         "assert 'croniter' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

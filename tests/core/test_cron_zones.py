@@ -20,9 +20,9 @@ from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luad.core.cron import ZoneError, compile_cron, load_zone, next_after
+from luad.core.cron.search import ZoneError, compile_cron, load_zone, next_after
+from luad.core.cron.zones import _BLOCK_BITS, _STEP_BITS, BEGIN, END, stretch_at
 from luad.core.model import DAY, HOUR, MINUTE
-from luad.core.zones import _BLOCK_BITS, _STEP_BITS, BEGIN, END, stretch_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -674,7 +674,7 @@ def test_any_text_is_a_zone_or_a_zone_error(name: str) -> None:
 
 def test_without_a_zone_database_on_the_machine_the_package_is_used() -> None:
     code = (
-        "from luad.core.cron import load_zone, compile_cron, next_after;"
+        "from luad.core.cron.search import load_zone, compile_cron, next_after;"
         "zone = load_zone('Europe/London');"
         "assert next_after(compile_cron('0 9 * * *'), zone, 1774900800000) == 1774944000000"
     )
@@ -691,7 +691,7 @@ def test_damaged_zone_data_are_refused_and_nobody_waits_for_their_end(tmp_path: 
     (tmp_path / "Whole").write_bytes(whole)
     (tmp_path / "Text").write_text("no zone")
     code = (
-        "from luad.core.zones import load_zone, ZoneError\n"
+        "from luad.core.cron.zones import load_zone, ZoneError\n"
         "import pathlib, sys\n"
         "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
         "    try: load_zone(path.name)\n"

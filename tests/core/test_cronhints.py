@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from luad.core.cron import CronError, compile_cron
-from luad.core.zones import ZoneError, load_zone
+from luad.core.cron.search import CronError, compile_cron
+from luad.core.cron.zones import ZoneError, load_zone
 
 
 def refused(expression: str) -> CronError:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luad.core.cron import CronError, compile_cron, describe, explain_fields, notes
-from luad.core.crontext import describe_shortly
+from luad.core.cron.crontext import describe_shortly
+from luad.core.cron.search import CronError, compile_cron, describe, explain_fields, notes
 
 ODD_DAYS = "1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29 and 31"
 

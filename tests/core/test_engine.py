@@ -594,7 +594,7 @@ def test_a_search_that_stands_still_ends_its_own_job_and_is_told(
     lines = [make_job(name, EVERY_MINUTE, overlap=Overlap.ALLOW) for name in ("one", "two")]
     bench = Bench(*lines, make_job("beat", overlap=Overlap.ALLOW, max_running=9))
     bench.go_to(60)
-    monkeypatch.setattr("luad.core.cron.next_civil", lambda _, after: after)
+    monkeypatch.setattr("luad.core.cron.search.next_civil", lambda _, after: after)
     for seconds in (120, 180, 240):
         bench.go_to(seconds)
     by_job = Counter(run.job_name for run in bench.claims())

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.cost import turns
 
+from luad.core.cron.zones import END
 from luad.core.model import DAY, HOUR, MINUTE, SECOND, Cron, Interval, Job, Once
 from luad.core.schedule import (
     count_occurrences,
@@ -22,7 +23,6 @@ from luad.core.schedule import (
     occurrences,
     schedule_key,
 )
-from luad.core.zones import END
 
 if TYPE_CHECKING:
     from luad.core.model import Instant, Schedule

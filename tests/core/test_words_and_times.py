@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from luad.core.cron import CronError, CronRule, compile_cron, describe
-from luad.core.crontext import describe_shortly
+from luad.core.cron.crontext import describe_shortly
+from luad.core.cron.search import CronError, CronRule, compile_cron, describe
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ordeal import LiveDaemon, LuadError, Promises, beset, judge
 
 from luad.client import Client
-from luad.store.connect import writer_engine
-from luad.store.migrate import upgrade
+from luad.store.sqlite.connect import writer_engine
+from luad.store.sqlite.migrate import upgrade
 
 DATABASE = ("luad.db", "luad.db-wal", "luad.db-journal")
 LOG = ("luad.db-wal",)

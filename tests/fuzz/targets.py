@@ -14,17 +14,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from luad.api.paging import read_cursor
-from luad.api.problems import ApiError
-from luad.cli.show import job_file
-from luad.config.bodies import job_from_body
-from luad.config.jobs import job_from_definition, load_file
-from luad.config.people import load_people, person_from_body
+from luad.api.http.api_problems import ApiError
+from luad.api.http.paging import read_cursor
+from luad.cli.commands.show import job_file
+from luad.config.jobs.api_bodies import job_from_body
+from luad.config.jobs.job_file import job_from_definition, load_file
+from luad.config.jobs.stored_jobs import job_from_store
 from luad.config.problems import CODES, render_full, to_github, to_json, to_sarif
 from luad.config.secrets import without_passwords
-from luad.config.settings import Settings, SettingsError, SettingsFile, load_settings
-from luad.config.stored import job_from_store
-from luad.core.cron import (
+from luad.config.settings.daemon_settings import (
+    Settings,
+    SettingsError,
+    SettingsFile,
+    load_settings,
+)
+from luad.config.users.user_file import load_people, person_from_body
+from luad.core.cron.search import (
     CronError,
     compile_cron,
     describe,

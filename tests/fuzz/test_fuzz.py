@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from luad.api.app import _ROUTES
-from luad.api.routes_daemon import OPERATIONS
+from luad.api.application import _ROUTES
+from luad.api.routes.routes_daemon import OPERATIONS
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -64,7 +64,7 @@ def test_neither_the_seeds_nor_what_was_found_once_break_a_target(name: str) -> 
         ("job-file", "targets.render_full", lambda _: "\x1b[31m"),
         ("body", "targets.job_file", lambda _: "name: b\nhandler: a:b\nschedule: 5\n"),
         ("log-line", "luad.logs.render.printable", lambda text: text),
-        ("wire", "luad.api.routes_explain.explain_schedule", lambda _: 1 / 0),
+        ("wire", "luad.api.routes.routes_explain.explain_schedule", lambda _: 1 / 0),
     ],
 )
 def test_a_target_tells_what_is_broken(

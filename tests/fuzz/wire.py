@@ -18,13 +18,19 @@ import h11
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from luad.api.access import Door
-from luad.api.app import build_app
-from luad.api.connection import MAX_CONNECTIONS, MAX_HEADER_BYTES, Connection, House, Patience
-from luad.api.places import Crowd
-from luad.api.recall import Recall
-from luad.config.bodies import job_from_body
+from luad.api.application import build_app
+from luad.api.auth.roles import Door
+from luad.api.transport.connection import (
+    MAX_CONNECTIONS,
+    MAX_HEADER_BYTES,
+    Connection,
+    House,
+    Patience,
+)
+from luad.api.transport.connection_limits import Crowd
+from luad.config.jobs.api_bodies import job_from_body
 from luad.core.events import Log
+from luad.live.restore import Recall
 
 _ALIVE: Final = b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 _MAX_TURNS: Final = 4_000

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from luad.config.jobs import load_file
-from luad.config.settings import Settings
+from luad.config.jobs.job_file import load_file
+from luad.config.settings.daemon_settings import Settings
 from luad.core.model import SECOND, Interval
 from luad.core.model import Job as Declared
 from luad.core.schedule import next_occurrence

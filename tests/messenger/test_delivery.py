@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from luad.addresses import is_public
-from luad.core.people import Channel, ChannelKind, Message
+from luad.core.messaging import Channel, ChannelKind, Message
+from luad.ip_addresses import is_public
 from luad.messenger import services
 from luad.messenger.references import HIDDEN, BrokenReferenceError, Resolver
 from luad.messenger.sender import Sender

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from luad.config.messages import MAX_PARTS, MAX_TEXT, parse_parts, plain_text
+from luad.config.users.message_bodies import MAX_PARTS, MAX_TEXT, parse_parts, plain_text
 from luad.errors import ValidationError
 
 

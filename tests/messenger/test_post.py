@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from luad.config.people import LoadedPeople
+from luad.config.users.user_file import LoadedPeople
 from luad.core.events import Log, PostMessage
+from luad.core.messaging import Channel, ChannelKind, DeliveryState, Message, Person
 from luad.core.model import Now
-from luad.core.people import Channel, ChannelKind, DeliveryState, Message, Person
-from luad.daemon.people import Directory
-from luad.daemon.post import ALERT_DELAYS_S, NOT_TRIED, PostOffice
+from luad.daemon.delivery import ALERT_DELAYS_S, NOT_TRIED, PostOffice
+from luad.daemon.user_directory import Directory
 from luad.errors import NotFoundError
 from luad.messenger.sender import Sender
 from luad.store import Store
-from luad.store.mail import INTERRUPTED
+from luad.store.messages import INTERRUPTED
 
 NOW = 1_795_348_800_000  # 2026-11-22T12:00:00Z
 INBOX = Channel("inbox", ChannelKind.INBOX)

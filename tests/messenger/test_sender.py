@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from luad.core.people import Channel, ChannelKind, Message
+from luad.core.messaging import Channel, ChannelKind, Message
 from luad.messenger import sender as sender_room
 from luad.messenger.sender import Sender
 
@@ -89,7 +89,7 @@ async def test_nothing_is_sent_once_it_is_closed(service: Any) -> None:
 
 _DAEMON = """
 import asyncio, sys
-from luad.core.people import Channel, ChannelKind, Message
+from luad.core.messaging import Channel, ChannelKind, Message
 from luad.messenger.sender import Sender
 
 async def main():

@@ -14,7 +14,7 @@ import pytest
 
 from luad.runner.execution import Interrupt, execute
 from luad.runner.outcome import Outcome
-from luad.sdk.errors import NotAwaited
+from luad.sdk.exceptions import NotAwaited
 from luad.sdk.job import Job
 from luad.sdk.jobs import Jobs
 from luad.sdk.link import Ask, set_link

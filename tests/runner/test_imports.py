@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from luad.runner.imports import HandlerInfo, ImportProblem, check_handlers
+from luad.runner.import_check import HandlerInfo, ImportProblem, check_handlers
 
 GOOD = """\
 def cleanup(job): ...

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from luad.handlers import disk, files, http, message, report, shell, sqlite
 from luad.runner.execution import Interrupt, execute
-from luad.runner.imports import HandlerInfo, ImportProblem, check_handlers
-from luad.runner.metadata import metadata_mistakes, obeys
+from luad.runner.handler_params import metadata_mistakes, obeys
+from luad.runner.import_check import HandlerInfo, ImportProblem, check_handlers
 from luad.sdk import Job
 from luad.sdk.params import declared_params, params
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from runner_harness import Harness, config
 
-from luad.config.reserved import OWN_PACKAGES, reserved_files
+from luad.config.jobs.reserved_names import OWN_PACKAGES, reserved_files
 from luad.core.model import EndKind
-from luad.runner.imports import HandlerInfo, ImportProblem, check_handlers
+from luad.runner.import_check import HandlerInfo, ImportProblem, check_handlers
 
 RUN = "def run(job):\n    return {result}\n"
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luad.runner.output import LineSplitter, Output
+from luad.runner.capture import LineSplitter, Output
 
 LIMIT, LINE_LIMIT = 200, 40
 

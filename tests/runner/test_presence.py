@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from luad.runner.presence import missing_module
+from luad.runner.module_presence import missing_module
 
 
 @pytest.mark.parametrize(

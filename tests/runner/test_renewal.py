@@ -13,9 +13,9 @@ import pytest
 from runner_harness import Harness, config
 
 from luad.core.model import EndKind
-from luad.runner.imports import HandlerInfo, check_handlers
+from luad.runner.import_check import HandlerInfo, check_handlers
 from luad.runner.processes import read_stat
-from luad.runner.sites import site_marks
+from luad.runner.site_packages import site_marks
 
 PROJECT = Path(__file__).parents[2]
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from luad.config.allowed import DEFAULT_PATTERNS
+from luad.config.settings.allowed_handlers import DEFAULT_PATTERNS
 from luad.handlers import files, http, shell
 from luad.runner.loading import HandlerError
-from luad.runner.shipped import refuse_hidden, shipped_functions
+from luad.runner.shipped_handlers import refuse_hidden, shipped_functions
 
 RUN = "luad.handlers.shell:run"
 

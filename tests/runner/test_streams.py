@@ -12,7 +12,7 @@ import pytest
 from runner_harness import HANDLERS, Harness
 
 from luad.core.model import EndKind
-from luad.runner.output import Output
+from luad.runner.capture import Output
 
 
 async def test_a_stream_of_a_run_answers_as_one_of_a_program_on_a_pipe(runner: Harness) -> None:

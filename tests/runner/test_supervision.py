@@ -22,7 +22,6 @@ from runner_harness import HANDLERS, Harness, config, is_gone
 
 from luad.core.model import EndKind
 from luad.errors import UnavailableError
-from luad.runner.link import SpawnerLink
 from luad.runner.processes import (
     boot_id,
     kill_survivor,
@@ -30,6 +29,7 @@ from luad.runner.processes import (
     session_members,
 )
 from luad.runner.runner import Runner
+from luad.runner.spawner_link import SpawnerLink
 
 
 def open_descriptors() -> int:

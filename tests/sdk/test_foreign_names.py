@@ -11,7 +11,7 @@ import pytest
 import luad
 from luad import sync
 from luad.cli import ALIASES, COMMANDS
-from luad.config import foreign
+from luad.config.schema import foreign_words
 from luad.sdk.create import CREATABLE
 from luad.sync import Job, Jobs, User
 from luad.testing import run_job
@@ -197,13 +197,13 @@ def ask_for_handler(job: Job) -> str:
 
 
 def test_the_table_leads_to_words_that_exist(job: Job, user: User) -> None:
-    for word, key in foreign._KEYWORD_OF.items():
+    for word, key in foreign_words._KEYWORD_OF.items():
         assert key in CREATABLE, word
-    for word, command in foreign._COMMAND_OF.items():
+    for word, command in foreign_words._COMMAND_OF.items():
         assert command in COMMANDS, word
         assert word not in {*COMMANDS, *ALIASES}, word
     places: dict[str, Any] = {"Jobs": Jobs, "job": job, "user": user, "luad": luad, "User": User}
-    for kind, names in foreign._NAME_OF.items():
+    for kind, names in foreign_words._NAME_OF.items():
         for word, meant in names.items():
             start, *path = meant.split(".")
             found = places[start]

@@ -10,9 +10,9 @@ import pytest
 
 import luad
 from luad import NoUser, sync
-from luad.config.schema import load_schema
+from luad.config.schema.validator import load_schema
 from luad.sdk.create import POLICIES
-from luad.sdk.words import Changes, Policies
+from luad.sdk.keyword_types import Changes, Policies
 from luad.sync import InvalidSchedule, Job, Jobs, User
 from luad.testing.world import World
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from luad.addresses import ROWS, Row, is_loopback, is_public
+from luad.ip_addresses import ROWS, Row, is_loopback, is_public
 
 NETWORKS = [(ip_network(row.network), row.is_public) for row in ROWS]
 SPECIAL = [

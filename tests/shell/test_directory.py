@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from luad.clock import SystemClock
-from luad.config.people import LoadedPeople, load_people
-from luad.daemon.people import Directory
+from luad.config.users.user_file import LoadedPeople, load_people
+from luad.daemon.user_directory import Directory
 from luad.errors import ConflictError, NotFoundError, Severity, ValidationError
 from luad.store import Store
 

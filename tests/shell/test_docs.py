@@ -13,7 +13,7 @@ import pytest
 from support.pages import PAGES, PROJECT, broken_links
 
 from luad.cli import COMMANDS
-from luad.cli.failure import ExitCode
+from luad.cli.terminal.failure import ExitCode
 
 EXPLANATIONS = sorted((PROJECT / "docs/explanation").glob("*.md"))
 SPEAKERS = {"emit", "log", "_log", "debug", "info", "warning", "error", "critical"}

@@ -12,10 +12,10 @@ import asyncio, json, os, resource, sys
 from contextlib import closing
 from pathlib import Path
 from luad.clock import SystemClock
-from luad.config.settings import Retention
+from luad.config.settings.daemon_settings import Retention
 from luad.core.events import ClaimRun, ForgetCompleted
 from luad.core.model import DAY, Run, RunState, Trigger
-from luad.daemon.forgetting import Forgetting
+from luad.daemon.retention_schedule import Forgetting
 from luad.store import Store
 
 _, MOST = resource.getrlimit(resource.RLIMIT_NPROC)

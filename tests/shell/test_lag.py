@@ -8,7 +8,7 @@ from contextlib import suppress
 from support.cost import turns
 
 from luad.clock import monotonic_us
-from luad.daemon.lag import SAMPLE_S, Lag
+from luad.daemon.loop_lag import SAMPLE_S, Lag
 
 SECOND_US = 1_000_000
 

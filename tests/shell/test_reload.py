@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from luad.clock import SystemClock
-from luad.config.catalogue import Catalogue
-from luad.config.settings import Settings
+from luad.config.jobs.catalogue import Catalogue
+from luad.config.settings.daemon_settings import Settings
 from luad.core.events import Reply
-from luad.daemon.reload import Answer, ConfigReader, PeopleReader, Reading, Reloader
+from luad.daemon.reloading import Answer, ConfigReader, PeopleReader, Reading, Reloader
 from luad.watcher import SnapshotReader
 
 

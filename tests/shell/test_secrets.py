@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from luad.config.people import load_people
+from luad.config.users.user_file import load_people
 from luad.core.model import Ending, EndKind, RunError
-from luad.daemon.secrets import Secrets
+from luad.daemon.masking import Secrets
 from luad.logs.redact import Redactor
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from luad.watcher import FolderWatch, SnapshotReader
-from luad.watcher.apart import files_apart
+from luad.watcher.mounted_files import files_apart
 
 NOW = 4_000_000_000_000  # long after every file's own time: nothing is racy
 PATIENCE_S = 10

@@ -1,4 +1,4 @@
-"""When a schedule is due, said without any cleverness: the naive twin of luad.core.cron.
+"""When a schedule is due, said without any cleverness: the naive twin of luad.core.cron.search.
 
 Debian's rule, minute by minute: a line whose minute or hour field begins with `*` follows real time; any
 other is due once a day at each of its times, at the first pass of a repeated hour, and right after a

@@ -24,7 +24,7 @@ from history import (
 )
 
 from luad.core.model import Instant, Interval, Job, Once, Run, RunState, Trigger
-from luad.store.shapes import RunRow
+from luad.store.query_types import RunRow
 
 GUARDED = frozenset({Trigger.SCHEDULE, Trigger.CATCHUP})
 NEVER_RAN = frozenset({RunState.SKIPPED, RunState.MISSED})

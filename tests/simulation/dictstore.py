@@ -18,8 +18,8 @@ from luad.core.events import (
     SaveStanding,
     StoredJob,
 )
+from luad.core.messaging import Message
 from luad.core.model import IN_FORCE, OPEN_STATES, Instant, Job, Run, Skip, Trigger
-from luad.core.people import Message
 
 UNIQUE = {Trigger.SCHEDULE, Trigger.CATCHUP}
 RECORDS = (

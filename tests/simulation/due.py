@@ -35,7 +35,7 @@ from luad.core.model import (
     RunState,
     Trigger,
 )
-from luad.store.shapes import RunRow
+from luad.store.query_types import RunRow
 
 _COUNTED = 50
 """Rows that stand for more are not counted again."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from luad.core.model import EndKind, Instant, Job
-from luad.store.shapes import RunRow
+from luad.store.query_types import RunRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ MUTANTS: Final = (
         "APScheduler 521, dkron 541",
         "The store accepts a second claim of an occurrence, for example after the clock went back.",
         ("I3",),
-        "luad.store.values:claim_row",
+        "luad.store.columns:claim_row",
         (
             (
                 '"occurrence": scheduled_for if run.trigger in GUARDED else None,',
@@ -56,7 +56,7 @@ MUTANTS: Final = (
         "APScheduler 521",
         "The store refuses a claim without a report.",
         ("I3", "I6"),
-        "luad.store.writes:_claim_runs",
+        "luad.store.record_writes:_claim_runs",
         (
             (
                 "return _insert_runs(connection, rows, [each.run.id for each in group], _open_ids)",
@@ -85,7 +85,7 @@ MUTANTS: Final = (
         "APScheduler 423 and 946",
         "A run that ends does not give its slot back.",
         ("I2", "I4", "I15"),
-        "luad.core.slots:Slots.free",
+        "luad.core.concurrency:Slots.free",
         (("self._taken.remove(run_id)", "pass"),),
     ),
     Mutant(
@@ -93,7 +93,7 @@ MUTANTS: Final = (
         "a herd at midnight",
         "One run more than allowed runs at once.",
         ("I14",),
-        "luad.core.slots:Slots.take",
+        "luad.core.concurrency:Slots.take",
         (("len(self._taken) >= self.capacity", "len(self._taken) > self.capacity"),),
     ),
     # --- rows ---
@@ -102,7 +102,7 @@ MUTANTS: Final = (
         "APScheduler 474 and 423",
         "An occurrence that is skipped because of another run has no row.",
         ("I4",),
-        "luad.core.ledger:Ledger.offer",
+        "luad.core.claims:Ledger.offer",
         (("self.record_skip(entry, Skip(RunState.SKIPPED, Reason.OVERLAP, at, at), now)", "pass"),),
     ),
     Mutant(
@@ -110,7 +110,7 @@ MUTANTS: Final = (
         "Temporal 10503",
         "An occurrence that is skipped during a pause has no row.",
         ("I4",),
-        "luad.core.ledger:Ledger.apply",
+        "luad.core.claims:Ledger.apply",
         (("self._skip_paused(entry, due, now)", "pass"),),
     ),
     Mutant(
@@ -118,7 +118,7 @@ MUTANTS: Final = (
         "Temporal 10503",
         "A row counts the first occurrences that a pause skipped, but not the later ones.",
         ("I4",),
-        "luad.store.writes:_extend_skips",
+        "luad.store.record_writes:_extend_skips",
         (("connection.execute(_extend_skip, rows)", "pass"),),
     ),
     Mutant(
@@ -126,7 +126,7 @@ MUTANTS: Final = (
         "our own, found here",
         "A pause continues to extend a row that the store has refused.",
         ("I4",),
-        "luad.core.ledger:Ledger.refused",
+        "luad.core.claims:Ledger.refused",
         (("if entry.open_skip is not None and", "if False and"),),
     ),
     Mutant(
@@ -172,7 +172,7 @@ MUTANTS: Final = (
         "Temporal: TerminateOther",
         "A run that replaces another starts before that one has ended.",
         ("I8",),
-        "luad.core.ledger:Ledger.claim",
+        "luad.core.claims:Ledger.claim",
         (("is_behind = start is not Start.NOW and", "is_behind = start is Start.WHEN_ENDED and"),),
     ),
     Mutant(
@@ -301,7 +301,7 @@ MUTANTS: Final = (
         "APScheduler 946",
         "The next daemon forgets a run that waits for its next attempt.",
         ("I4", "I15"),
-        "luad.store.reads:restored",
+        "luad.store.queries:restored",
         (
             (
                 "open_runs=tuple(read_run(row).run for row in waiting),",
@@ -314,7 +314,7 @@ MUTANTS: Final = (
         "River: periodic jobs in memory",
         "A pause ends with the daemon.",
         ("I11",),
-        "luad.core.desk:Desk._start_pause",
+        "luad.core.run_requests:Desk._start_pause",
         (("self._state.touch(entry)", "pass"),),
     ),
     Mutant(
@@ -322,7 +322,7 @@ MUTANTS: Final = (
         "River: periodic jobs in memory, celery beat 4806",
         "luad does not save how far it has handled the time of a job.",
         ("I4", "I7", "I11"),
-        "luad.core.ledger:Ledger.apply",
+        "luad.core.claims:Ledger.apply",
         (("self._state.touch(entry)", "pass"),),
     ),
     # --- stops ---
@@ -385,7 +385,7 @@ MUTANTS: Final = (
         "our own",
         "A resume that catches up starts an occurrence twice.",
         ("I3",),
-        "luad.core.desk:Desk.end_pause",
+        "luad.core.run_requests:Desk.end_pause",
         (("for nominal in wanted:", "for nominal in [*wanted, *wanted]:"),),
     ),
     Mutant(
@@ -393,7 +393,7 @@ MUTANTS: Final = (
         "cronstable: dry_run null",
         "A resumed job runs its skipped occurrences although the client did not ask for it.",
         ("I6", "I7"),
-        "luad.core.desk:Desk.end_pause",
+        "luad.core.run_requests:Desk.end_pause",
         (('if not skips or catch_up == "none":', "if not skips:"),),
     ),
     Mutant(
@@ -431,7 +431,7 @@ MUTANTS: Final = (
         "our own",
         "A dynamic job whose name a file declares still runs, beside the file's job.",
         ("I6",),
-        "luad.core.ledger:Ledger.apply",
+        "luad.core.claims:Ledger.apply",
         (("if entry.halt is not None:", "if entry.pause is not None:"),),
     ),
     Mutant(

@@ -174,7 +174,7 @@ MUTANTS: Final = (
         "robfig/cron 541, rundeck 3234",
         "A fixed time inside the gap in spring does not run that day.",
         ("I4",),
-        "luad.core.cron:_first_match",
+        "luad.core.cron.search:_first_match",
         (
             ("if skipped and not rule.follows_real_time:", "if False:"),
             ("if rule.follows_real_time and (skipped", "if (skipped"),
@@ -185,7 +185,7 @@ MUTANTS: Final = (
         "sentry 66868, celery beat 9653",
         "A fixed time inside the gap in spring runs by the old UTC offset.",
         ("I1", "I4", "I6"),
-        "luad.core.cron:_first_match",
+        "luad.core.cron.search:_first_match",
         (("return start\n", "return civil - offset + 3_600_000\n"),),
     ),
     Mutant(
@@ -193,7 +193,7 @@ MUTANTS: Final = (
         "celery beat 1604",
         "A fixed time runs in both passes of the repeated hour in autumn.",
         ("I3", "I4", "I6"),
-        "luad.core.cron:_first_match",
+        "luad.core.cron.search:_first_match",
         (("if reached > seen and not rule.follows_real_time:", "if False:"),),
     ),
     Mutant(
@@ -201,7 +201,7 @@ MUTANTS: Final = (
         "celery beat 10107",
         "A job that follows real time stops in the repeated hour in autumn.",
         ("I4",),
-        "luad.core.cron:_first_match",
+        "luad.core.cron.search:_first_match",
         (("if reached > seen and not rule.follows_real_time:", "if reached > seen:"),),
     ),
     # --- the clock is stepped ---
@@ -226,7 +226,7 @@ MUTANTS: Final = (
         "APScheduler 794",
         "luad does not notice a clock step.",
         ("I2", "I4", "I15"),
-        "luad.core.clockwork:ClockWatch.notice",
+        "luad.core.clock_steps:ClockWatch.notice",
         (("if abs(step_ms) < STEP_MS:", "if True:"),),
     ),
     Mutant(
@@ -296,7 +296,7 @@ MUTANTS: Final = (
         "cronie 197, yacron: any stall of a minute",
         "One look at a job counts as if everything up to now had been handled.",
         ("I4",),
-        "luad.core.ledger:Ledger.apply",
+        "luad.core.claims:Ledger.apply",
         (("entry.handled_until = due.handled_until", "entry.handled_until = now"),),
     ),
     # --- reload ---
@@ -313,7 +313,7 @@ MUTANTS: Final = (
         "dkron 1210, supercronic 150",
         "An occurrence that was due before the edit of its schedule has no row.",
         ("I4",),
-        "luad.core.ledger:Ledger.settle",
+        "luad.core.claims:Ledger.settle",
         (("if not entry.job.enabled:", "if entry.job.enabled:"),),
     ),
     Mutant(

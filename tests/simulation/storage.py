@@ -17,10 +17,10 @@ from sqlalchemy.pool import StaticPool
 
 from luad.core.events import Record, Restored, StoredJob
 from luad.core.model import Instant, Run
-from luad.store import reads, writes
-from luad.store.schema import metadata, runs
-from luad.store.shapes import RunRow
-from luad.store.values import read_run
+from luad.store import queries, record_writes
+from luad.store.columns import read_run
+from luad.store.query_types import RunRow
+from luad.store.tables import metadata, runs
 
 
 @cache
@@ -71,7 +71,7 @@ class Storage:
     def write(self, records: Sequence[Record], now: Instant) -> tuple[str, ...]:
         """Write one batch, as `Store.apply` does; return the ids of the refused claims."""
         with self._transaction():
-            refused = writes.write(self._connection, records, now)
+            refused = record_writes.write(self._connection, records, now)
         self._seen_at = now
         return refused
 
@@ -89,8 +89,8 @@ class Storage:
             if (
                 self._seen_at is not None
             ):  # a store notes that with every write; once is enough here
-                writes.see(self._connection, self._seen_at)
-            found = reads.restored(self._connection)
+                record_writes.see(self._connection, self._seen_at)
+            found = queries.restored(self._connection)
         jobs = {each.job_id: _facts(each) for each in found.jobs}
         expected = {each.job_id: _facts(each) for each in self.twin.jobs.values()}
         self._hold("jobs", jobs, expected)

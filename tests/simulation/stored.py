@@ -37,11 +37,11 @@ from history import (
 from sqlalchemy import create_engine, select
 from sqlalchemy.pool import NullPool
 
-from luad.config.stored import job_from_store
+from luad.config.jobs.stored_jobs import job_from_store
 from luad.core.model import TERMINAL_STATES, EndKind, Instant, RunState
-from luad.store.schema import attempts, jobs, meta, revisions, runs
-from luad.store.shapes import RunRow
-from luad.store.values import read_run
+from luad.store.columns import read_run
+from luad.store.query_types import RunRow
+from luad.store.tables import attempts, jobs, meta, revisions, runs
 
 _RAN = frozenset(RunState) - {RunState.SKIPPED, RunState.MISSED}
 

@@ -57,7 +57,7 @@ from luad.core.model import (
     RunState,
     Trigger,
 )
-from luad.store.shapes import RunRow
+from luad.store.query_types import RunRow
 
 T0 = 1_800_000_000_000 // HOUR * HOUR
 JOB = Job("tick", "m:f", Interval(HOUR, T0), "r1", timeout_ms=MINUTE)

@@ -14,7 +14,7 @@ from campaign import judge
 from mutants import CRASH, PAGE, Mutant, all_mutants, caught, hunt, kind_of, rewritten, within
 
 from luad.core import policy, timetable
-from luad.core.cron import compile_cron, load_zone, next_after
+from luad.core.cron.search import compile_cron, load_zone, next_after
 
 HARMLESS = Mutant(
     "harmless",
@@ -98,7 +98,7 @@ def test_what_a_broken_function_has_answered_is_forgotten() -> None:
         "nobody",
         "Every line follows real time.",
         (),
-        "luad.core.cron:compile_cron",
+        "luad.core.cron.search:compile_cron",
         (("line.minute.is_free or line.hour.is_free", "True"),),
     )
     gap = 1_774_746_000_000  # 2026-03-29T01:00Z, when London's clocks go from 01:00 to 02:00

@@ -17,7 +17,7 @@ from checker import violations
 from history import Booted, Removed, Stopped
 from stored import history_of, settled_in
 
-from luad.config.jobs import job_from_definition
+from luad.config.jobs.job_file import job_from_definition
 from luad.core.engine import Engine
 from luad.core.events import AttemptEnded, AttemptStarted, ConfigLoaded, StartAttempt, Ticked
 from luad.core.model import MINUTE, Ending, EndKind, Now, Origin, ProcessIdentity, Wanted

@@ -20,8 +20,9 @@ from old_state import unpack
 
 from luad.clock import SystemClock
 from luad.core.events import Log
-from luad.store import Store, copies, migrating
-from luad.store.schema import HEAD
+from luad.store import Store, migration_progress
+from luad.store.sqlite import copies
+from luad.store.tables import HEAD
 
 pytestmark = pytest.mark.slow  # Alembic alone takes a third of a second
 OLD = "0003"
@@ -103,8 +104,8 @@ def test_the_last_two_copies_are_kept(database: Path) -> None:
 def test_progress_is_told_while_it_copies_and_migrates(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrating, "TELL_EVERY_MS", 0)
-    monkeypatch.setattr(migrating, "_STEPS", 100)
+    monkeypatch.setattr(migration_progress, "TELL_EVERY_MS", 0)
+    monkeypatch.setattr(migration_progress, "_STEPS", 100)
     monkeypatch.setattr(copies, "_PAGES", 10)
     told: list[Log] = []
     Store.open(database.parent, clock=SystemClock(), report=told.append).close()
@@ -121,9 +122,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from luad.clock import SystemClock
-from luad.store import Store, copies, migrating
+from luad.store import Store, migration_progress
+from luad.store.sqlite import copies
 
-migrating.TELL_EVERY_MS, migrating._STEPS, copies._PAGES = 0, 2000, 20
+migration_progress.TELL_EVERY_MS, migration_progress._STEPS, copies._PAGES = 0, 2000, 20
 left = int(sys.argv[2])
 
 def report(line):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from luad.core.people import DeliveryState
+from luad.core.messaging import DeliveryState
 from luad.store import Store
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ from pathlib import Path
 from luad.clock import SystemClock
 from luad.core.events import AnswerKey, InstallJob, PostMessage, RememberKey, SaveProgress
 from luad.core.model import Creation, Job, Once
-from luad.core.people import DeliveryState, Message
+from luad.core.messaging import DeliveryState, Message
 from luad.store import Store
 
 async def write(store, life, lane):

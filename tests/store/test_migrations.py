@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import inspect
 
 from luad.store import Store
-from luad.store.connect import writer_engine
-from luad.store.migrate import upgrade
-from luad.store.schema import HEAD, metadata
+from luad.store.sqlite.connect import writer_engine
+from luad.store.sqlite.migrate import upgrade
+from luad.store.tables import HEAD, metadata
 
 pytestmark = pytest.mark.slow  # Alembic alone takes a third of a second
 

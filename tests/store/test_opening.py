@@ -23,7 +23,7 @@ from luad.core.events import ClaimRun, InstallJob
 from luad.core.model import DAY
 from luad.errors import AlreadyRunningError, StoreTooNewError, StoreUnavailableError
 from luad.store import RunFilter, Store, StoreCorruptError
-from luad.store.schema import HEAD
+from luad.store.tables import HEAD
 
 HOLD = """
 import os, sys

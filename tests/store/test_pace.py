@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luad.store.pace import AIM_MS, BATCH, LEAST_MS, MOST_MS, next_batch, next_budget
+from luad.store.retention_pace import AIM_MS, BATCH, LEAST_MS, MOST_MS, next_batch, next_budget
 
 
 def slice_of(costs: list[int], budget_ms: int = MOST_MS) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from luad.clock import Now
 from luad.core.events import ClaimRun, InstallJob
 from luad.core.model import DAY, Interval, Job, RunState
 from luad.store import Store
-from luad.store.shapes import Pruned
+from luad.store.query_types import Pruned
 
 NOW = 1_800_000_000_000
 

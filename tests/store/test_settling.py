@@ -15,8 +15,8 @@ from typing import Any
 from luad.core.events import ClaimRun
 from luad.core.model import DAY
 from luad.store import Store
-from luad.store.connect import READERS, _settle
-from luad.store.settling import LONG_LOG_KIB, Settling
+from luad.store.sqlite.checkpoints import LONG_LOG_KIB, Settling
+from luad.store.sqlite.connect import READERS, _settle
 
 
 @contextmanager

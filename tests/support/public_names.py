@@ -87,7 +87,7 @@ def _command(command: click.Command, name: str) -> Iterator[str]:
 
 
 def _http() -> Iterator[str]:
-    from luad.api.openapi import document
+    from luad.api.json.openapi import document
 
     told = document()
     for path, operations in told["paths"].items():
@@ -126,7 +126,8 @@ def _json_keys(node: ast.Dict) -> Iterator[str]:
 
 def _events(node: ast.Call) -> Iterator[str]:
     first = node.args[0] if node.args else None
-    if not isinstance(first, ast.Constant) or not EVENT.fullmatch(str(first.value)):
+    text = str(first.value) if isinstance(first, ast.Constant) else ""
+    if not EVENT.fullmatch(text) or text.startswith("luad."):
         return
     yield f"log event: {first.value}"
     for keyword in node.keywords:
@@ -135,7 +136,7 @@ def _events(node: ast.Call) -> Iterator[str]:
 
 
 def _stored_values() -> Iterator[str]:
-    for module in ("luad.core.model", "luad.core.events", "luad.cli.failure"):
+    for module in ("luad.core.model", "luad.core.events", "luad.cli.terminal.failure"):
         for name, value in vars(importlib.import_module(module)).items():
             if isinstance(value, type) and issubclass(value, Enum):
                 for member in value:

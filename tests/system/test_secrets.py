@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
-from luad.api.app import _ROUTES, PREFIX
-from luad.api.routes_daemon import OPERATIONS
-from luad.config.jobs import load_file
-from luad.config.settings import Settings
+from luad.api.application import _ROUTES, PREFIX
+from luad.api.routes.routes_daemon import OPERATIONS
+from luad.config.jobs.job_file import load_file
+from luad.config.settings.daemon_settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -1,0 +1,276 @@
+"""The application: every route under `/v1`, and an answer for whatever goes wrong.
+
+Room rule: no error leaves here but as a problem document, and no traceback ever does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
+from starlette.routing import Mount, Router
+
+from luad.api import audit_subject
+from luad.api.auth.denials import Pace
+from luad.api.auth.roles import OPEN, Door, overloaded
+from luad.api.context import RUN_HEADER, Context
+from luad.api.http import api_problems
+from luad.api.http.api_problems import ApiError, close_to, did_you_mean, echo
+from luad.api.routes import (
+    routes_about,
+    routes_batch,
+    routes_daemon,
+    routes_dynamic,
+    routes_events,
+    routes_explain,
+    routes_jobs,
+    routes_logs,
+    routes_metadata,
+    routes_revisions,
+    routes_runs,
+    routes_tokens,
+    routes_users,
+)
+from luad.api.transport.connection import MAX_HEADER_BYTES
+from luad.api.transport.unix_socket import Peer
+from luad.core.events import Log
+from luad.errors import LuadError
+from luad.store.audit_trail import actor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from luad.api.audit_subject import About
+    from luad.api.service import Service
+    from luad.live.restore import Recall
+
+PREFIX: Final = "/v1"
+
+_ROUTES: Final = (
+    *routes_batch.ROUTES,  # its path would be a job's name otherwise
+    *routes_jobs.ROUTES,
+    *routes_dynamic.ROUTES,
+    *routes_revisions.ROUTES,
+    *routes_metadata.ROUTES,
+    *routes_explain.ROUTES,
+    *routes_users.ROUTES,
+    *routes_events.ROUTES,
+    *routes_tokens.ROUTES,
+    *routes_about.ROUTES,
+    *routes_runs.ROUTES,
+    *routes_logs.ROUTES,
+    *routes_daemon.ROUTES,
+)
+_BODYLESS: Final = frozenset({"GET", "HEAD"})
+_MOST_PARAMETERS: Final = 64
+_FORBIDDEN: Final = 403
+
+
+def build_app(service: Service, recall: Recall, door: Door | None = None) -> Starlette:
+    """Return the application for *service*; over TCP *door* says who comes in."""
+    door = door or Door(service)
+    app = Starlette(
+        routes=[
+            Mount(PREFIX, Router(_ROUTES, redirect_slashes=False)),
+            *routes_daemon.OPERATIONS,
+            *routes_about.PAGES,
+        ],
+        middleware=[Middleware(Guard, service=service, door=door)],
+        exception_handlers={HTTPException: _pass_on},
+    )
+    app.router.redirect_slashes = False  # a path means one thing
+    context = Context(service, recall, door)
+    recall.prepare = context.job_text
+    app.state.context = context
+    return app
+
+
+async def _pass_on(_: Request, error: Exception) -> Response:
+    """Let Starlette's own errors reach the guard instead of becoming plain text."""
+    raise error
+
+
+class Guard:
+    """Stands before the routes: turns away what should not be answered, catches what goes wrong,
+    and writes down who changed something."""
+
+    def __init__(self, app: ASGIApp, service: Service, door: Door) -> None:
+        self._app = app
+        self._service = service
+        self._door = door
+        self._refusals = Pace(service.clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI has it."""
+        status = 0
+        state = scope["state"]
+        present = audit_subject.begin()
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            _check(scope)
+            if state.get("is_tcp"):
+                await self._door.admit(scope)
+            else:
+                _take_place(state)
+            await self._app(scope, receive, noting)
+        except (ClientDisconnect, asyncio.CancelledError):
+            return  # nobody is left to answer: the client has gone, or we are
+        except Exception as error:
+            if status:  # half an answer is out: it can only be cut off, which uvicorn does
+                raise
+            await self._refuse(error, scope, receive, noting)
+        finally:
+            self._door.leave(state)
+        self._note(scope, status, present)
+
+    async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = self._service.new_request_id()
+        known = self._translate(error, scope, request_id)
+        state = scope["state"]
+        if state.get("is_tcp") and "token" not in state and scope["path"] not in OPEN:
+            group, client = state.get("group", ""), state.get("client", "")
+            self._door.strangers.refuse(group, client, known.code, known.status)
+        answer = api_problems.response(known, scope["path"][:200], request_id)
+        await answer(scope, receive, send)
+
+    def _translate(self, error: Exception, scope: Scope, request_id: str) -> ApiError:
+        match error:
+            case ApiError():
+                return error
+            case HTTPException(status_code=404):
+                return _no_route(scope)
+            case HTTPException(status_code=405):
+                return _wrong_method(scope, (error.headers or {}).get("Allow", ""))
+            case LuadError():
+                known = api_problems.from_luad_error(error)
+                if known.status < 500 or known.status == 503:
+                    return known
+            case _:
+                pass
+        fields = {
+            "request_id": request_id,
+            "method": scope["method"],
+            "path": scope["path"][:200],
+            "error": f"{type(error).__name__}: {error}"[:500],
+            "traceback": "".join(traceback.format_exception(error))[-8000:],
+        }
+        self._service.log(Log("api.failed", fields, "error"))
+        return ApiError(
+            "internal",
+            "something went wrong inside luad",
+            hint=f"its log has the details: look for {request_id}",
+        )
+
+    def _note(self, scope: Scope, status: int, present: About) -> None:
+        """Write down who has changed something, or was refused."""
+        state = scope["state"]
+        if state.get("is_tcp") and "token" not in state:
+            return  # a stranger: counted where it is refused
+        if scope["method"] not in _BODYLESS or status == _FORBIDDEN:
+            self._write_down(scope, status, present)
+
+    def _write_down(self, scope: Scope, status: int, present: About) -> None:
+        state = scope["state"]
+        peer: Peer = state.get("peer", Peer())
+        is_tcp = bool(state.get("is_tcp"))
+        fields: dict[str, Any] = {
+            "method": scope["method"],
+            "path": scope["path"][:200],
+            "status": status,
+            "via": "tcp" if is_tcp else "unix",
+            "client": state.get("client", ""),
+            "actor": state.get("actor", ""),
+            "uid": peer.uid,
+            "pid": peer.pid,
+            **present.fields(scope["path"]),
+        }
+        if run := self._asking_run(scope):
+            fields["from_run"] = run
+        now = self._service.clock.now().wall
+        self._service.store.access.note(now, self._service.new_request_id(), fields)
+        if status < 400:
+            self._service.log(Log("api.changed", fields))
+        elif (left_out := self._refusals.may_tell(actor_of(fields))) is not None:
+            more = {"left_out": left_out} if left_out else {}
+            self._service.log(Log("api.refused", fields | more))
+
+    def _asking_run(self, scope: Scope) -> str:
+        """Return the run whose handler has asked; empty for all others."""
+        named = dict(scope["headers"]).get(RUN_HEADER.encode(), b"").decode("latin-1")
+        run = self._service.open_run(named) if named else None
+        return "" if run is None else run.id
+
+
+def _take_place(state: Mapping[str, Any]) -> None:
+    """Take a place for a request over the Unix socket; raises `ApiError` (overloaded)."""
+    claim = state.get("claim")
+    if claim is not None and not claim():
+        raise overloaded()
+
+
+def _check(scope: Scope) -> None:
+    """Turn away what no route should have to think about; raises `ApiError`."""
+    headers = dict(scope["headers"])
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in scope["headers"])
+    if size > MAX_HEADER_BYTES:  # the parser only refuses one that comes in pieces
+        raise ApiError(
+            "header_too_large",
+            f"the request's line and headers are longer than {MAX_HEADER_BYTES} bytes",
+            headers={"connection": "close"},
+        )
+    if b"origin" in headers and not scope["state"].get(
+        "is_tcp"
+    ):  # a browser's page, through some proxy: nobody who should be here
+        raise ApiError("forbidden", "requests from web pages are not answered")
+    if scope["query_string"].count(b"&") >= _MOST_PARAMETERS:
+        raise ApiError("bad_request", f"there are more than {_MOST_PARAMETERS} parameters")
+    has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+    if has_body and scope["method"] in _BODYLESS:
+        raise ApiError(
+            "bad_request", f"a {scope['method']} has no body", headers={"connection": "close"}
+        )
+
+
+def _no_route(scope: Scope) -> ApiError:
+    path: str = scope["path"]
+    known = [PREFIX + route.path for route in _ROUTES]
+    hint = did_you_mean(close_to(path, known, 1))
+    if not hint and not path.startswith(PREFIX + "/"):
+        hint = f"all paths begin with {PREFIX}/"
+    return ApiError("not_found", f"no such path: {echo(path)}", hint=hint)
+
+
+def _wrong_method(scope: Scope, allowed: str) -> ApiError:
+    words = allowed or ", ".join(sorted(_methods_of(scope)))
+    return ApiError(
+        "method_not_allowed",
+        f"{echo(scope['path'])} is not for {scope['method'][:20]}",
+        hint=f"use {words}" if words else "",
+        headers={"allow": words},
+    )
+
+
+def _methods_of(scope: Scope) -> set[str]:
+    path = scope["path"].removeprefix(PREFIX)
+    return {
+        method
+        for route in _ROUTES
+        if route.path_regex.match(path)
+        for method in route.methods or ()
+    }

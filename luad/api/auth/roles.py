@@ -1,0 +1,244 @@
+"""Who may ask for what.
+
+Whoever can open the Unix socket is an admin: its file's mode is the rule there. Over TCP a request needs a
+token, and a Host that is meant; a web page of another origin is turned away.
+
+Room rule: what is not named here needs the highest role, so that no route is open by being forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.api.auth.denials import Strangers
+from luad.api.auth.token_cache import USE_NOTED_MS, Keyring
+from luad.api.http.api_problems import ApiError
+from luad.api.transport import connection_limits
+from luad.api.transport.client_addresses import (
+    Address,
+    Network,
+    client_of,
+    group_of,
+    is_among,
+    read_address,
+)
+from luad.ip_addresses import is_loopback
+
+if TYPE_CHECKING:
+    from luad.api.service import Service
+    from luad.store.api_access import Token
+
+REASONS: Final = (
+    "unauthenticated",
+    "rate_limited",
+    "host_not_allowed",
+    "forbidden",
+    "overloaded",
+)
+"""Why a client without a valid token is refused, mostly."""
+
+OPEN: Final = frozenset({"/healthz", "/readyz", "/v1/healthz", "/v1/readyz"})
+
+
+class Role(IntEnum):
+    """What somebody may do; who may more may less."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+
+_READS: Final = frozenset({"GET", "HEAD"})
+_OPERATOR: Final = re.compile(
+    r"/v1/(jobs/[^/]+/(activate|deactivate|trigger|metadata)|runs/[^/]+/(cancel|retry)|config/reload)"
+)
+"""Whole paths: a job may be called `trigger`, and deleting it is another matter than triggering one."""
+_ADMIN_READS: Final = ("/v1/tokens", "/v1/audit")
+_VIEWER_POSTS: Final = frozenset({"/v1/explain", "/v1/config/check"})
+
+
+def role_for(method: str, path: str) -> Role:
+    """Return the role that a request needs. What is not known needs the highest."""
+    if path.startswith(_ADMIN_READS):
+        return Role.ADMIN
+    if method in _READS or path in _VIEWER_POSTS:
+        return Role.VIEWER
+    return Role.OPERATOR if _OPERATOR.fullmatch(path) else Role.ADMIN
+
+
+@dataclass(slots=True)
+class Shares:
+    """How many places one client may have, of *room*."""
+
+    room: int
+    proxies: tuple[Network, ...] = ()
+
+    @property
+    def of_client(self) -> int:
+        """Return how many one address may have."""
+        return max(2, self.room // 4)
+
+    def of_connections(self, address: Address | None) -> int:
+        """Return how many connections *address* may have: a proxy has many clients."""
+        is_proxy = is_among(address, self.proxies)
+        return max(2, self.room * 3 // 4) if is_proxy else self.of_client
+
+
+@dataclass(slots=True)
+class Door:
+    """Decides who comes in over TCP. *hosts* are the names that requests may be for; *peers* the only
+    networks they may come from, besides this machine, None where any will do; *proxies* name the
+    client that they speak for; *room*: how many requests are answered at a time."""
+
+    service: Service
+    hosts: frozenset[str] = frozenset()
+    peers: tuple[Network, ...] | None = None
+    proxies: tuple[Network, ...] = ()
+    room: int = 64
+    certificate_until: float | None = None
+    keyring: Keyring = field(init=False)
+    strangers: Strangers = field(init=False)
+    _visits: dict[bool, connection_limits.Shares] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keyring = Keyring(self.service)
+        self.strangers = Strangers(self.service)
+        share = Shares(self.room).of_client
+        # A client behind a proxy has no connection of its own to be counted by. Requests with a
+        # valid token are counted apart: those without one cannot keep them out.
+        self._visits = {
+            is_known: connection_limits.Shares(self.room, share) for is_known in (False, True)
+        }
+
+    @property
+    def shares(self) -> Shares:
+        """Return how the places are shared out."""
+        return Shares(self.room, self.proxies)
+
+    def numbers(self) -> tuple[Mapping[str, int], float | None]:
+        """Return the refusals by reason, and when the certificate in use expires."""
+        counts = {reason: self.strangers.counts[reason] for reason in REASONS}
+        return counts | self.strangers.counts, self.certificate_until
+
+    async def admit(self, scope: Mapping[str, Any]) -> None:
+        """Note in *scope* who asks, and take a place for the request. Raises `ApiError`
+        (host_not_allowed, forbidden, unauthenticated, rate_limited, overloaded)."""
+        state = scope.setdefault("state", {})  # type: ignore[attr-defined]  # ASGI's scope is a dict
+        headers = {
+            key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
+        }
+        peer = state.get("address") or read_address((scope.get("client") or ("",))[0])
+        client = client_of(peer, scope["headers"], self.proxies)
+        state["client"], state["group"] = str(client or ""), group_of(client)
+        self._check_client(peer)
+        self._check_host(headers)
+        header = headers.get("authorization", "")
+        if scope["path"] in OPEN or not header:
+            self._take_place(state, peer, is_known=False)
+        if scope["path"] in OPEN:
+            return
+        digest, token = await self._token(header, state["group"])
+        state["token"], state["digest"] = token, digest
+        state["actor"] = f"token {token.name}"  # who is refused stands in the audit, too
+        self._take_place(state, peer, is_known=True)
+        self._note_use(token)
+        needed = role_for(scope["method"], scope["path"])
+        if Role[token.role.upper()] < needed:
+            raise ApiError(
+                "forbidden",
+                f"the token `{token.name}` has the role {token.role}; this needs {needed.name.lower()}",
+                hint="luad token create NAME --role " + needed.name.lower(),
+            )
+
+    def leave(self, state: MutableMapping[str, Any]) -> None:
+        """Give back what a request has taken; twice is fine."""
+        visit = state.pop("visit", None)
+        if visit is not None:
+            self._visits[visit[0]].give_back(visit[1])
+
+    def _take_place(
+        self, state: MutableMapping[str, Any], peer: Address | None, *, is_known: bool
+    ) -> None:
+        """Take a place for a request, of the connection and behind a proxy of the client's share."""
+        claim = state.get("claim")
+        if claim is not None and not claim(is_known=is_known):
+            raise overloaded()
+        if is_among(peer, self.proxies):
+            if not self._visits[is_known].take(state["group"]):
+                raise overloaded()
+            state["visit"] = (is_known, state["group"])
+
+    def _note_use(self, token: Token) -> None:
+        now = self.service.clock.now().wall
+        if token.last_used_at is None or now - token.last_used_at >= USE_NOTED_MS:
+            self.keyring.note_use(token, now)
+
+    def _check_client(self, address: Address | None) -> None:
+        """Turn away who sends tokens over the wire in the clear, past the proxy that does the TLS."""
+        if self.peers is None or address is None:
+            return
+        if not is_loopback(address) and not is_among(address, self.peers):
+            raise ApiError(
+                "forbidden",
+                f"{address} is none of `trusted_proxies`, and this connection is not encrypted",
+                hint="ask through the proxy; a token that was just sent is to be revoked",
+            )
+
+    def _check_host(self, headers: Mapping[str, str]) -> None:
+        host = _name_of(headers.get("host", ""))
+        if host not in self.hosts:
+            raise ApiError(
+                "host_not_allowed",
+                "the request's Host is not one of luad's",
+                hint="allowed_hosts in luad.yaml names more",
+            )
+        origin = headers.get("origin")
+        if origin is not None and _name_of(origin.partition("://")[2]) != host:
+            raise ApiError("forbidden", "requests from web pages of other hosts are not answered")
+
+    async def _token(self, header: str, group: str) -> tuple[str, Token]:
+        kind, _, secret = header.partition(" ")
+        found = await self.keyring.find(secret.strip()) if kind.lower() == "bearer" else None
+        if found is not None:
+            return found
+        if header and self.strangers.note_wrong_token(group):
+            raise ApiError(
+                "rate_limited",
+                "too many wrong tokens came from this address",
+                hint="a valid token is answered all the same; wrong ones again in a minute",
+                headers={"retry-after": "60"},
+            )
+        raise ApiError(
+            "unauthenticated",
+            "a valid token is needed",
+            hint="luad token create NAME makes one; send it as  Authorization: Bearer luad_…",
+            headers={"www-authenticate": 'Bearer realm="luad"'},
+        )
+
+
+def overloaded() -> ApiError:
+    """Return the error for a request that finds all places taken."""
+    return ApiError(
+        "overloaded",
+        "too many connections are open",
+        hint="try again in a moment",
+        headers={"connection": "close", "retry-after": "1"},
+    )
+
+
+def _name_of(host: str) -> str:
+    """Return a Host without its port, in lower case."""
+    text = host.strip().lower()
+    if text.startswith("["):
+        return text.partition("]")[0] + "]"
+    return text.partition(":")[0]
+
+
+def hosts_for(host: str, allowed: Sequence[str]) -> frozenset[str]:
+    """Return the names that requests to *host* may be for."""
+    own = f"[{host}]" if ":" in host else host
+    return frozenset({own.lower(), "localhost", "127.0.0.1", "[::1]", *map(str.lower, allowed)})

@@ -1,0 +1,1 @@
+"""The HTTP of the API: input, problems, ETags, paging, idempotency, streams."""

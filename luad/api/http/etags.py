@@ -1,0 +1,59 @@
+"""Entity tags: how a client says what it has seen, and what must not have changed since.
+
+A job's tag has two halves: what was declared and written (``If-Match`` asks for this one alone: a run that
+ends in between is nobody's lost update), and everything else that the answer shows.
+
+Room rule: pure; tags are opaque to clients, and both halves are made here.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from luad.api.context import Context
+    from luad.live.job_state import JobStateView
+
+_BETWEEN: Final = "."
+
+
+def tag_of(version: str) -> str:
+    """Return the tag of something that is nothing but its *version*."""
+    return f'"{version}"'
+
+
+def tag_of_job(context: Context, state: JobStateView) -> str:
+    """Return the tag of a job as it is shown. What only time changes (in how many seconds it is due)
+    has no part in it."""
+    shown = f"{context.job_text(state)} {state.running}"
+    digest = blake2b(shown.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return f'"{state.version}{_BETWEEN}{digest}"'
+
+
+def not_modified(request: Request, tag: str) -> Response | None:
+    """Return the answer for a client that has what *tag* names already, if it does."""
+    text = request.headers.get("if-none-match")
+    if text is None or (text.strip() != "*" and tag.strip('"') not in _tags(text)):
+        return None
+    return Response(status_code=304, headers={"etag": tag})
+
+
+def if_match(request: Request, current: str = "") -> str | None:
+    """Return the version that the client wants to change; None for whichever there is.
+
+    Of several the *current* one, if it is among them.
+    """
+    text = request.headers.get("if-match")
+    if text is None or text.strip() == "*":
+        return None
+    versions = [each.partition(_BETWEEN)[0] for each in _tags(text)]
+    return current if current in versions else versions[0]
+
+
+def _tags(text: str) -> list[str]:
+    return [each.strip().removeprefix("W/").strip('"') for each in text.split(",")]

@@ -1,0 +1,1 @@
+"""The JSON and the text that the API answers with."""

@@ -1,0 +1,139 @@
+"""Numbers for Prometheus.
+
+Room rule: everything happens on the loop, in portions between which it does what else is due; every job
+is seen at one moment. Names and labels are a contract (docs/reference/http-api.md); counters start at
+zero with the daemon and never go back on a reload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from luad import __version__
+from luad.api.json.job_metrics import JobLines
+from luad.errors import Severity
+from luad.json_text import to_bytes
+from luad.wire import parse_instant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+
+    from luad.api.service import Service
+    from luad.live.job_state import JobStateView
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_PORTION: Final = 20
+"""Jobs at one go: a millisecond."""
+
+
+class Numbers(NamedTuple):
+    """What the API counts itself. *refused*: requests of clients without a valid token, by the code of
+    the answer; *certificate_until*: when the certificate in use expires, in seconds."""
+
+    refused: Mapping[str, int] = {}
+    certificate_until: float | None = None
+
+
+NO_NUMBERS: Final = Numbers()
+
+
+async def scrape(service: Service, numbers: Numbers = NO_NUMBERS) -> AsyncGenerator[bytes, None]:
+    """Yield the text that Prometheus reads, family after family."""
+    states = service.jobs()
+    lines = JobLines()
+    for start in range(0, len(states), _PORTION):
+        tallies = service.board.tallies
+        for state in states[start : start + _PORTION]:
+            lines.add(state, tallies.get(state.job_id))
+        await asyncio.sleep(0)
+    for text in lines.texts():
+        yield to_bytes(text)
+    yield about_daemon(service, states, numbers)
+
+
+def about_daemon(service: Service, states: Sequence[JobStateView], numbers: Numbers) -> bytes:
+    """Return the numbers of the daemon itself."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(service, states, numbers))
+    return generate_latest(registry)
+
+
+class _Collector:
+    def __init__(self, service: Service, states: Sequence[JobStateView], numbers: Numbers) -> None:
+        self._service = service
+        self._numbers = numbers
+        self._states = states
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing beforehand: the registry lives for one scrape."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family."""
+        build = GaugeMetricFamily("luad_build_info", "Always 1", labels=("version", "python"))
+        build.add_metric((__version__, platform.python_version()), 1)
+        yield build
+        counts = CounterMetricFamily(
+            "luad_deliveries", "Messages by channel and outcome", labels=("channel", "status")
+        )
+        for each in self._service.status().get("deliveries", ()):
+            counts.add_metric((each["channel"], each["status"]), each["count"])
+        yield counts
+        refused = CounterMetricFamily(
+            "luad_api_refused", "Requests over TCP without a valid token", labels=("reason",)
+        )
+        for reason, count in self._numbers.refused.items():
+            refused.add_metric((reason,), count)
+        yield refused
+        until = self._numbers.certificate_until
+        words = "When the TLS certificate in use expires"
+        gauge = ("luad_tls_certificate_expiry_timestamp_seconds", words, until)
+        for name, words, value in (*_plain(self._service, self._states), gauge):
+            if value is not None:
+                yield GaugeMetricFamily(name, words, value=value)
+
+
+def _plain(
+    service: Service, states: Sequence[JobStateView]
+) -> Iterable[tuple[str, str, float | None]]:
+    """Name, words and value of each gauge without labels; None is not shown."""
+    status, problems = service.status(), service.problems()
+    reload, store = status.get("last_reload") or {}, status.get("store") or {}
+    errors = sum(each.severity is Severity.ERROR for each in problems)
+    lag_ms = status.get("event_loop_lag_ms")
+    return (
+        ("luad_runs_active", "Runs under way", sum(len(each.running) for each in states)),
+        ("luad_runs_queued", "Runs that wait", sum(each.queued for each in states)),
+        ("luad_config_errors", "Errors in the job files", errors),
+        (
+            "luad_config_last_reload_successful",
+            "1 if the last reload found no error",
+            float(reload.get("ok", not errors)),
+        ),
+        (
+            "luad_config_last_reload_success_timestamp_seconds",
+            "When a reload last found no error",
+            _seconds(reload.get("last_success_at")),
+        ),
+        (
+            "luad_scheduler_last_tick_timestamp_seconds",
+            "When the loop last turned",
+            _seconds(status.get("last_tick_at")),
+        ),
+        (
+            "luad_event_loop_lag_seconds",
+            "How late the loop wakes",
+            None if lag_ms is None else lag_ms / 1000,
+        ),
+        ("luad_db_size_bytes", "Size of the store", store.get("size_bytes")),
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    return None if text is None else parse_instant(text) / 1000

@@ -1,0 +1,395 @@
+"""The JSON that the API shows: jobs, runs, what fires next, how the daemon is.
+
+Room rule: pure; values in, JSON values out. The shapes are the contract of docs/reference/http-api.md.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+from luad.api.json.job_summary import summarize
+from luad.core.lifecycle import BAD_STATES, duration_ms
+from luad.core.messaging import Delivery, DeliveryState, Message
+from luad.core.model import (
+    MINUTE,
+    SECOND,
+    TERMINAL_STATES,
+    Cron,
+    Instant,
+    Interval,
+    Job,
+    JobHealth,
+    JobStatus,
+    Once,
+    Pause,
+    Retry,
+    Run,
+    RunState,
+    Schedule,
+)
+from luad.core.names import is_over_for_a_day
+from luad.core.schedule import describe_schedule
+from luad.wire import format_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from luad.api.service import ReloadResult
+    from luad.live.job_state import JobStateView
+    from luad.live.recent_runs import LastRun
+
+ARRIVED: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.REPEATED})
+JOB_MEMBERS: Final = (
+    *("id", "name", "description", "handler", "source", "dynamic", "enabled", "schedule"),
+    *("schedule_text", "timezone", "tags", "overlap", "catch_up", "timeout_seconds", "retry"),
+    *("user_id", "metadata", "revision", "creation", "status", "active", "summary", "alert"),
+    *("health", "last_run", "running", "queued", "consecutive_failures", "next_run_at"),
+    *("next_scheduled_for", "pause", "file", "recent_runs", "holds_name", "over_at", "gone_at"),
+)
+
+
+def instant(at: Instant | None) -> str | None:
+    """RFC 3339 in UTC; None stays None. The same as `format_instant`, in a third of the time: a list
+    of jobs is mostly instants."""
+    if at is None:
+        return None
+    minute, rest = divmod(at, MINUTE)
+    second, millisecond = divmod(rest, SECOND)
+    if millisecond:
+        return f"{_minute_text(minute)}{second:02}.{millisecond:03}Z"
+    return f"{_minute_text(minute)}{second:02}Z"
+
+
+@lru_cache(maxsize=1024)
+def _minute_text(minute: int) -> str:
+    return format_instant(minute * MINUTE)[: -len("00Z")]
+
+
+def seconds(duration_ms: int) -> int | float:
+    """A duration in seconds, whole where it is."""
+    return duration_ms // SECOND if duration_ms % SECOND == 0 else duration_ms / SECOND
+
+
+# --- jobs --------------------------------------------------------------------------------------
+
+
+def job_view(
+    state: JobStateView, last: LastRun | None = None, recent_runs: Iterable[Any] = ()
+) -> dict[str, Any]:
+    """Return a job as the API shows it. *last*: its newest run that was really one."""
+    fixed = fixed_part(state)
+    return {**fixed, **changing_part(state, last), "recent_runs": list(recent_runs)}
+
+
+def fixed_part(state: JobStateView) -> dict[str, Any]:
+    """Return what stays the same as long as the job's definition does."""
+    job = state.job
+    return {
+        "id": state.job_id,
+        "name": job.name,
+        "description": job.description,
+        "handler": job.handler,
+        "source": "api" if state.is_dynamic else "file",
+        "dynamic": state.is_dynamic,
+        "enabled": job.enabled,
+        "schedule": schedule_view(job.schedule),
+        "schedule_text": describe_schedule(job.schedule),
+        "timezone": timezone_of(job.schedule),
+        "tags": list(job.tags),
+        "overlap": job.overlap.value,
+        "catch_up": job.catch_up.value,
+        "timeout_seconds": None if job.timeout_ms is None else seconds(job.timeout_ms),
+        "retry": retry_view(job.retry),
+        "user_id": job.user,
+        "metadata": dict(job.metadata),
+        "revision": job.revision,
+        "creation": None
+        if state.creation is None
+        else {
+            "at": instant(state.creation.at),
+            "author": state.creation.author,
+            "run_id": state.creation.run_id,
+        },
+    }
+
+
+def changing_part(state: JobStateView, last: LastRun | None) -> dict[str, Any]:
+    """Return what changes while the job runs, all but its recent runs."""
+    return {
+        "status": state.status.value,
+        "active": state.status is JobStatus.ACTIVE,
+        "summary": summarize(state),
+        "alert": {"cause": state.alert_cause} if state.alert_cause else None,
+        "health": health_of(state, last).value,
+        "last_run": None if last is None else last_run_view(last),
+        "running": len(state.running),
+        "queued": state.queued,
+        "consecutive_failures": state.consecutive_failures,
+        "next_run_at": instant(state.next_fire_at),
+        "next_scheduled_for": instant(state.next_scheduled_for),
+        "pause": None if state.pause is None else pause_view(state.pause),
+        "file": file_view(state),
+        "holds_name": state.holds_name,
+        "over_at": instant(state.over_at),
+        "gone_at": instant(state.gone_at),
+    }
+
+
+def health_of(state: JobStateView, last: LastRun | None) -> JobHealth:
+    """How the job has been doing. Failing weighs more than stale: `file.stale` tells that anyway."""
+    is_bad = last is not None and last.ended_as in BAD_STATES
+    if state.consecutive_failures or is_bad:
+        return JobHealth.FAILING
+    if state.stale:
+        return JobHealth.STALE
+    return JobHealth.NEVER_RUN if last is None else JobHealth.OK
+
+
+def last_run_view(last: LastRun) -> dict[str, Any]:
+    """The newest run, in short."""
+    return {
+        "id": last.id,
+        "status": last.state.value,
+        "started_at": instant(last.started_at),
+        "completed_at": instant(last.ended_at),
+        "duration_ms": last.duration_ms,
+    }
+
+
+def schedule_view(schedule: Schedule) -> dict[str, Any]:
+    """Return a schedule with the keys of a job file."""
+    match schedule:
+        case Cron():
+            return {
+                "type": "cron",
+                "expression": schedule.expression,
+                "timezone": schedule.timezone,
+            }
+        case Interval():
+            view: dict[str, Any] = {"type": "interval", "seconds": seconds(schedule.every_ms)}
+            if schedule.start_at is not None:
+                view["start_at"] = instant(schedule.start_at)
+            return view
+        case Once():
+            return {
+                "type": "once",
+                "execute_at": instant(schedule.execute_at),
+                "timezone": schedule.timezone,
+            }
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def timezone_of(schedule: Schedule) -> str:
+    """The zone in which the schedule is meant; an interval has none and is shown in UTC."""
+    return "UTC" if isinstance(schedule, Interval) else schedule.timezone
+
+
+def retry_view(retry: Retry) -> dict[str, Any]:
+    """Return a retry policy with the keys of a job file."""
+    return {
+        "max_attempts": retry.max_attempts,
+        "backoff_seconds": seconds(retry.backoff_ms),
+        "backoff_multiplier": retry.multiplier,
+        "max_backoff_seconds": seconds(retry.max_backoff_ms),
+    }
+
+
+def pause_view(pause: Pause) -> dict[str, Any]:
+    """Who paused it, why, since when and until when."""
+    return {
+        "reason": pause.reason,
+        "author": pause.author,
+        "until": instant(pause.until),
+        "at": instant(pause.at),
+    }
+
+
+def file_view(state: JobStateView) -> dict[str, Any] | None:
+    """Where a static job was declared."""
+    if state.origin is None:
+        return None
+    return {
+        "path": state.origin.path,
+        "line": state.origin.line,
+        "revision": state.job.revision,
+        "stale": state.stale,
+    }
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+def run_view(
+    run: Run,
+    job: Job | None = None,
+    *,
+    first: Instant | None = None,
+    count: int = 1,
+    is_capped: bool = False,
+) -> dict[str, Any]:
+    """Return a row of the history. *job*: the job as it is now, if it is still there. A row that
+    never became a run stands for *count* occurrences from *first* on, or for more if *is_capped*."""
+    ending = run.ending
+    error = None if ending is None else ending.error
+    started, ended = run.started_at, run.ended_at
+    return {
+        "id": run.id,
+        "job": run.job_name,
+        "job_id": run.job_id,
+        "user_id": run.user,
+        "status": run.state.value,
+        "trigger": run.trigger.value,
+        "scheduled_for": instant(run.scheduled_for),
+        "fire_at": instant(run.fire_at),
+        "claimed_at": instant(run.claimed_at),
+        "started_at": instant(started),
+        "completed_at": instant(ended),
+        "duration_ms": duration_ms(started, ended),
+        "start_delay_ms": None if started is None else max(0, started - run.fire_at),
+        "attempt": run.attempt,
+        "max_attempts": None if job is None else job.retry.max_attempts,
+        "missed_count": run.missed_count,
+        "count": count,
+        "count_is_capped": is_capped,
+        "first_scheduled_for": instant(run.scheduled_for if first is None else first),
+        "reason": None if run.reason is None else run.reason.value,
+        "revision": run.revision,
+        "metadata": None if run.metadata is None else dict(run.metadata),
+        "result": None if ending is None else result_value(ending.result_json),
+        "result_truncated": ending is not None and ending.is_result_truncated,
+        "result_omitted": None if ending is None else ending.result_omitted or None,
+        "retryable": ending is None or ending.is_retryable,
+        "exit_code": None if ending is None else ending.exit_code,
+        "signal": None if ending is None else ending.signal,
+        "error": None
+        if error is None
+        else {"type": error.type, "message": error.message, "traceback": error.traceback},
+        "dropped_bytes": 0 if ending is None else ending.dropped_bytes,
+        "left_processes": 0 if ending is None else ending.left_processes,
+        "left_tasks": 0 if ending is None else ending.left_tasks,
+        "retry_of": run.retry_of,
+        "retry_at": instant(run.retry_at),
+        "pid": None if run.identity is None else run.identity.pid,
+    }
+
+
+def result_value(text: str | None) -> Any:
+    """What the handler returned; the text itself where it was cut and is no JSON any more."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+# --- messages ----------------------------------------------------------------------------------
+
+
+def message_view(message: Message, deliveries: Iterable[Delivery]) -> dict[str, Any]:
+    """A message, and what became of it on each channel."""
+    return {
+        "id": message.id,
+        "user_id": message.user,
+        "at": instant(message.at),
+        "title": message.title,
+        "parts": [dict(part) for part in message.parts],
+        "priority": message.priority,
+        "kind": message.kind,
+        "job": message.job_name,
+        "run_id": message.run_id,
+        "deliveries": [delivery_view(each, message) for each in deliveries],
+    }
+
+
+def delivery_view(delivery: Delivery, message: Message) -> dict[str, Any]:
+    """What became of a message on one channel."""
+    return {
+        "message_id": delivery.message_id,
+        "user_id": message.user,
+        "channel": delivery.channel,
+        "status": delivery.state.value,
+        "ok": delivery.state in ARRIVED,
+        "error": delivery.error,
+        "answer": delivery.answer,
+        "degraded": delivery.is_degraded,
+        "started_at": instant(delivery.started_at),
+        "elapsed_ms": duration_ms(delivery.started_at, delivery.ended_at),
+    }
+
+
+# --- what fires next ---------------------------------------------------------------------------
+
+
+def fire_view(state: JobStateView, scheduled_for: Instant, fire_at: Instant) -> dict[str, Any]:
+    """One line of what fires when. *at* is the fire time, jitter included."""
+    return {
+        "at": instant(fire_at),
+        "scheduled_for": instant(scheduled_for),
+        "job": state.job.name,
+        "timezone": timezone_of(state.job.schedule),
+        "note": fire_note(state),
+    }
+
+
+def fire_note(state: JobStateView) -> str:
+    """What somebody who looks at the plan should know about this job."""
+    notes = []
+    if isinstance(state.job.schedule, Once):
+        notes.append("once")
+    if state.job.user is not None:
+        notes.append(f"for {state.job.user}")
+    if state.status is JobStatus.PAUSED:
+        notes.append("paused" if state.job.enabled else "not enabled")
+    if state.consecutive_failures:
+        notes.append(f"failing ({state.consecutive_failures})")
+    if state.stale:
+        notes.append("stale")
+    return ", ".join(notes)
+
+
+# --- the daemon --------------------------------------------------------------------------------
+
+
+def reload_view(result: ReloadResult) -> dict[str, Any]:
+    """What a reload did, or would do."""
+    return {
+        "added": list(result.added),
+        "replaced": [{"name": name, "changes": list(changes)} for name, changes in result.replaced],
+        "removed": list(result.removed),
+        "kept": result.kept,
+        "problems": problem_list(result.problems),
+        "stale": list(result.stale),
+    }
+
+
+def problem_list(problems: Iterable[Any]) -> list[dict[str, Any]]:
+    """Problems with the keys of `luad check --format json`."""
+    from luad.config.problems import to_json  # noqa: PLC0415 - only the answers with problems pay
+
+    return [to_json(problem) for problem in problems]
+
+
+def is_over(state: RunState) -> bool:
+    """Whether a run in this state has ended for good."""
+    return state in TERMINAL_STATES
+
+
+def job_counts(
+    states: Iterable[JobStateView], lasts: Mapping[str, LastRun], now: Instant
+) -> dict[str, int]:
+    """Count jobs by what a person wants to know first. *lasts* is by job id.
+
+    A job that has been over for more than a day is not counted as failing: nothing of it follows.
+    """
+    counts = dict.fromkeys(("total", "active", "paused", "failing", "stale", "completed"), 0)
+    for state in states:
+        counts["total"] += 1
+        counts[state.status.value] += 1
+        counts["stale"] += state.stale
+        if not is_over_for_a_day(state.over_at, now):
+            counts["failing"] += health_of(state, lasts.get(state.job_id)) is JobHealth.FAILING
+    return counts

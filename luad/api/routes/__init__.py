@@ -1,0 +1,1 @@
+"""The functions behind the routes of the API."""

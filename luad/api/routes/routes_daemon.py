@@ -1,0 +1,281 @@
+"""Routes of the daemon itself: what fires when, the files, how it is, its numbers.
+
+Room rule: as in `routes_jobs`. What may take long runs in a thread, with an end to it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from luad.api.auth.remote import is_afar
+from luad.api.context import context_of, json_response
+from luad.api.http.api_problems import ApiError
+from luad.api.http.request_input import MAX_LIMIT, Query, read_body, wrong_parameter
+from luad.api.http.streams import StreamResponse
+from luad.api.json import views
+from luad.api.json.upcoming import upcoming
+from luad.core.model import DAY, Instant, JobStatus
+from luad.errors import Severity, StoreUnavailableError
+from luad.json_text import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+    from luad.api.context import Context
+    from luad.api.http.work_pool import Budget
+    from luad.api.service import ReloadResult
+    from luad.errors import Problem
+    from luad.live.job_state import JobStateView
+    from luad.store import Store
+
+MANY: Final = 500
+"""Beyond so many jobs and problems they are counted beside the loop."""
+
+MOST_NAMED: Final = 100
+"""Jobs that one question may name."""
+
+_MAX_AHEAD_MS: Final = 366 * 10 * DAY
+_DEFAULT_NEXT: Final = 10
+_MOST_SELF_DELETED: Final = 20
+
+
+# --- what fires when ---------------------------------------------------------------------------
+
+
+async def job_next(request: Request) -> Response:
+    """`GET /jobs/{job}/next`: the next occurrences of one job, paused or not."""
+    context = context_of(request)
+    query = Query(request, ("n", "from"))
+    state = await context.look_up(request.path_params["job"])
+    start = _start(context, query)
+    states = [] if state.gone_at is not None else [state]
+    return await _planned(
+        request, context, states, start, None, query.number("n", _DEFAULT_NEXT, 1, MAX_LIMIT)
+    )
+
+
+async def schedule(request: Request) -> Response:
+    """`GET /schedule`: what fires next, of all jobs or of some."""
+    context = context_of(request)
+    query = Query(request, ("from", "until", "limit", "job", "include_paused"))
+    start, until = _start(context, query), query.instant("until")
+    if until is not None and until <= start:
+        raise wrong_parameter("until", "it is not after `from`")
+    limit = query.limit()
+    names = query.words("job")
+    if len(names) > MOST_NAMED:
+        hint = "ask several times, or for all jobs"
+        raise wrong_parameter("job", f"these are more than {MOST_NAMED} jobs", hint)
+    states = context.service.jobs()
+    if names:
+        found = [await context.look_up(name) for name in sorted(names)]
+        states = [state for state in found if state.gone_at is None]
+    if not names and not query.flag("include_paused"):
+        states = [state for state in states if state.status is JobStatus.ACTIVE]
+    return await _planned(request, context, states, start, until, limit)
+
+
+def _start(context: Context, query: Query) -> Instant:
+    now = context.service.clock.now().wall
+    start = query.instant("from")
+    if start is None:
+        return now + 1  # what is due at this very moment is not to come
+    if abs(start - now) > _MAX_AHEAD_MS:
+        raise wrong_parameter("from", "more than ten years from now")
+    return start
+
+
+async def _planned(
+    request: Request,
+    context: Context,
+    states: Sequence[JobStateView],
+    start: Instant,
+    until: Instant | None,
+    limit: int,
+) -> Response:
+    now = context.service.clock.now().wall
+
+    def work(budget: Budget) -> bytes:
+        found, is_complete = upcoming(states, now, start, until, limit, budget.is_over)
+        rows = [views.fire_view(each.state, each.scheduled_for, each.fire_at) for each in found]
+        return encode({"next": rows, "is_complete": is_complete})
+
+    body = await context.compute(request, work)
+    return Response(body, media_type="application/json")
+
+
+# --- the files ---------------------------------------------------------------------------------
+
+
+async def show_config(request: Request) -> Response:
+    """`GET /config`: the files that are in force, and what is wrong with them."""
+    context = context_of(request)
+    Query(request, ())
+    states, problems = context.service.jobs(), context.service.problems()
+
+    def work(_: Budget) -> bytes:
+        return encode(_files(states, problems))
+
+    answer = await context.compute(request, work)
+    return Response(answer, media_type="application/json")
+
+
+def _files(states: Sequence[JobStateView], problems: Sequence[Problem]) -> dict[str, Any]:
+    files: dict[str, dict[str, Any]] = {}
+    for state in states:
+        if state.origin is not None:
+            file = files.setdefault(
+                state.origin.path, {"path": state.origin.path, "stale": False, "jobs": []}
+            )
+            file["stale"] = file["stale"] or state.stale
+            file["jobs"].append(state.job.name)
+    return {
+        "files": [files[path] for path in sorted(files)],
+        "problems": views.problem_list(problems),
+        "stale": stale_paths(states),
+    }
+
+
+async def reload(request: Request) -> Response:
+    """`POST /config/reload`: read the files now, or only say what that would change."""
+    context = context_of(request)
+    body = await read_body(request, ("check_only",))
+    result = await _read_files(request, context, check_only=body.flag("check_only"))
+    return json_response(views.reload_view(result))
+
+
+async def check(request: Request) -> Response:
+    """`POST /config/check`: read the files without any consequence, and say what is wrong and what
+    would change."""
+    context = context_of(request)
+    await read_body(request, ())
+    return json_response(views.reload_view(await _read_files(request, context, check_only=True)))
+
+
+async def _read_files(request: Request, context: Context, *, check_only: bool) -> ReloadResult:
+    """Have the files read. Reading all of them takes long: of TCP there is one such request at a time."""
+    if not is_afar(request):
+        return await context.service.reload(check_only=check_only)
+    if not context.far_readings.take(""):
+        raise ApiError(
+            "overloaded",
+            "the files are being read for another request",
+            hint="ask again when that one is answered",
+            headers={"retry-after": "1"},
+        )
+    try:
+        return await context.service.reload(check_only=check_only)
+    finally:
+        context.far_readings.give_back("")
+
+
+def stale_paths(states: Sequence[JobStateView]) -> list[str]:
+    """The files that are broken and whose last good version is in force."""
+    return sorted({state.origin.path for state in states if state.stale and state.origin})
+
+
+# --- how it is ---------------------------------------------------------------------------------
+
+
+async def show_status(request: Request) -> Response:
+    """`GET /status`: everything about the daemon that a person may want to know at first sight."""
+    context = context_of(request)
+    Query(request, ())
+    service = context.service
+    states, errors = service.jobs(), _errors(context)
+    faults = service.health().faults
+    now = service.clock.now().wall
+    lasts, problems = service.board.lasts(), service.problems()
+
+    def work(_: Budget | None) -> dict[str, Any]:
+        return {
+            "status": "degraded" if faults or errors else "ok",
+            "jobs": views.job_counts(states, lasts, now),
+            "runs": {
+                "running": sum(len(state.running) for state in states),
+                "queued": sum(state.queued for state in states),
+            },
+            "problems": [*faults, *views.problem_list(problems)],
+        }
+
+    is_many = len(states) + len(problems) > MANY
+    body = await context.compute(request, work) if is_many else work(None)
+    body |= service.status()
+    body["self_deleted"] = [
+        {"job": state.job.name, "reason": state.pause.reason}
+        for state in states
+        if state.pause is not None and state.pause.revision and not state.is_dynamic
+    ][:_MOST_SELF_DELETED]
+    body["store"] = {"runs": await _row_count(service.store), **(body.get("store") or {})}
+    return json_response(body)
+
+
+async def _row_count(store: Store) -> int | None:
+    """How many rows the history has; None while the store cannot be read."""
+    try:
+        return await store.run_count()
+    except StoreUnavailableError:
+        return None
+
+
+async def healthz(request: Request) -> Response:
+    """`GET /healthz`: 503 when luad cannot do its work; broken files alone only degrade it."""
+    context = context_of(request)
+    faults = list(context.service.health().faults)
+    errors = _errors(context)
+    status = "failing" if faults else "degraded" if errors else "ok"
+    # Nothing is stale without a problem; with 10,000 jobs, looking takes the loop 50 ms a probe.
+    may_be_stale = bool(context.service.problems())
+    if is_afar(request):  # whoever asks without a token is told no path
+        return json_response({"status": status}, 503 if faults else 200)
+    body = {
+        "status": status,
+        "faults": faults,
+        "stale": stale_paths(context.service.jobs()) if may_be_stale else [],
+        "broken_files": sorted({each.path for each in errors}),
+    }
+    return json_response(body, 503 if faults else 200)
+
+
+async def readyz(request: Request) -> Response:
+    """`GET /readyz`: 503 until jobs are loaded, and again while luad shuts down."""
+    is_ready = context_of(request).service.health().is_ready
+    return json_response({"ready": is_ready}, 200 if is_ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """`GET /metrics`: numbers for Prometheus."""
+    # The import takes some 60 ms, once, and only for a daemon that is scraped.
+    context = context_of(request)
+    module = await context.compute(request, lambda _: import_module("luad.api.json.metrics"))
+    await context.recall.wait()
+    numbers = module.Numbers(*context.door.numbers())
+    return StreamResponse(module.scrape(context.service, numbers), module.CONTENT_TYPE)
+
+
+def _errors(context: Context) -> list[Any]:
+    return [each for each in context.service.problems() if each.severity is Severity.ERROR]
+
+
+OPERATIONS: Final = (
+    Route("/healthz", healthz),
+    Route("/readyz", readyz),
+    Route("/metrics", metrics),
+)
+"""Served without the prefix as well, where probes and scrapers look for them."""
+
+ROUTES: Final = (
+    Route("/jobs/{job}/next", job_next),
+    Route("/schedule", schedule),
+    Route("/config", show_config),
+    Route("/config/reload", reload, methods=["POST"]),
+    Route("/config/check", check, methods=["POST"]),
+    Route("/status", show_status),
+    *OPERATIONS,
+)

@@ -1,0 +1,49 @@
+"""The stream of what happens.
+
+Room rule: as in `routes_logs`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from starlette.routing import Route
+
+from luad.api.context import context_of
+from luad.api.http.request_input import Query
+from luad.api.http.streams import FollowResponse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from luad.api.context import Context
+
+BEAT_S: Final = 15.0
+
+
+async def follow_events(request: Request) -> Response:
+    """`GET /events`: server-sent events; `Last-Event-ID` takes up where a client was."""
+    context = context_of(request)
+    Query(request, ())
+    pieces = _pieces(context, request.headers.get("last-event-id"))
+    headers = {"cache-control": "no-store"}
+    return FollowResponse(context, pieces, "text/event-stream", headers)
+
+
+async def _pieces(context: Context, last_id: str | None) -> AsyncGenerator[bytes, None]:
+    ring = context.service.ring
+    yield b"retry: 1000\n\n"
+    async for happening in ring.follow(last_id, BEAT_S):
+        if happening is None:
+            yield b": still there\n\n"
+            continue
+        text = json.dumps(happening.data, separators=(",", ":"))
+        name = ring.name_of(happening.number)
+        yield f"id: {name}\nevent: {happening.kind}\ndata: {text}\n\n".encode()
+
+
+ROUTES: Final = (Route("/events", follow_events),)

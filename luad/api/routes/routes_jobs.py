@@ -1,0 +1,348 @@
+"""Routes of jobs: look at them, pause and resume them, run them now.
+
+Room rule: a route checks what it is asked, asks for it, and shows the answer; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, assert_never, cast
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from luad.api import audit_subject
+from luad.api.auth import remote
+from luad.api.context import context_of, json_response, link_header
+from luad.api.gone_jobs import whole_gone_job
+from luad.api.handler_rules import keep_paused
+from luad.api.http.api_problems import ApiError, echo
+from luad.api.http.etags import not_modified, tag_of_job
+from luad.api.http.idempotency import once
+from luad.api.http.paging import make_cursor, read_cursor
+from luad.api.http.request_input import (
+    MAX_LIMIT,
+    Body,
+    Query,
+    beside,
+    read_body,
+    read_object,
+    unknown_words,
+    wrong_parameter,
+)
+from luad.api.http.streams import PORTION, StreamResponse, rows_of
+from luad.api.json import views
+from luad.api.json.job_summary import summarize
+from luad.api.revision_lookup import earlier, why_not
+from luad.config.secrets import shown_definition
+from luad.core.cron.zones import END
+from luad.core.events import AnswerKey, PauseRequested, ResumeRequested, TriggerRequested
+from luad.core.model import JobHealth, JobStatus, Run, Trigger
+from luad.errors import Severity
+from luad.json_text import encode_text, to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from starlette.requests import Request
+
+    from luad.api.context import Context
+    from luad.api.http.work_pool import Budget
+    from luad.core.model import Job
+    from luad.live.job_state import JobStateView
+    from luad.store.api_access import Answer
+
+_FILTERS: Final = (
+    "status",
+    "health",
+    "tag",
+    "source",
+    "user",
+    "q",
+    "include_dynamic",
+    "sort",
+    "count",
+    "fields",
+    "limit",
+    "offset",
+    "cursor",
+)
+
+
+class Sort(StrEnum):
+    """What a list is ordered by."""
+
+    NAME = "name"
+    NEXT = "next"
+    LAST = "last"
+    CREATED = "created"
+
+
+def _place(context: Context, sort: Sort, state: JobStateView) -> tuple[Any, ...]:
+    """Return what *state* is ordered by: names decide between equals."""
+    name = (state.job.name, "" if state.holds_name else state.job_id)
+    match sort:
+        case Sort.NAME:
+            return name
+        case Sort.NEXT:
+            return (state.next_fire_at or END, *name)
+        case Sort.LAST:  # the latest first, and at the end those that never ran
+            last = context.service.board.last(state.job_id)
+            return (-(last.started_at or 0) if last else 0, *name)
+        case Sort.CREATED:
+            return (state.installed_at, *name)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+MAX_BROKEN: Final = 100
+"""Broken files that a list names; `GET /v1/config` has them all."""
+
+MANY: Final = 500
+"""Beyond so many jobs they are looked through beside the loop."""
+
+
+async def list_jobs(request: Request) -> Response:
+    """`GET /jobs`: all jobs in order of names, or a page of them."""
+    context = context_of(request)
+    query = Query(request, _FILTERS)
+    await context.recall.wait()
+    every = context.service.jobs()
+    has_total, fields = query.flag("count"), _fields(query)
+
+    def work(_: Budget | None) -> tuple[Sequence[JobStateView], str | None, int, int]:
+        found, hidden = _select(context, query, every)
+        return (*_page(context, query, found), len(found), hidden)
+
+    is_many = len(every) > MANY
+    states, cursor, count, hidden = await context.compute(request, work) if is_many else work(None)
+    total = f',"total":{count}' if has_total else ""
+    broken = encode_text(_broken_files(context))
+    end = (
+        f'],"hidden_dynamic":{hidden},"broken_files":{broken}{total},'
+        f'"next_cursor":{encode_text(cursor)}}}'
+    )
+    headers = link_header(request, cursor)
+    write = partial(_some_of_job, context, fields) if fields else context.job_text
+    if len(states) > PORTION:
+        pieces = rows_of('{"jobs":[', states, write, end)
+        return StreamResponse(pieces, "application/json", headers)
+    body = '{"jobs":[' + ",".join(map(write, states)) + end
+    return Response(to_bytes(body), headers=headers, media_type="application/json")
+
+
+def _fields(query: Query) -> frozenset[str]:
+    """Return the members of a job that are asked for; none for all of them."""
+    fields = query.words("fields")
+    unknown_words("fields", fields, views.JOB_MEMBERS)
+    return fields
+
+
+def _some_of_job(context: Context, fields: Collection[str], state: JobStateView) -> str:
+    job = json.loads(context.job_text(state))
+    return encode_text({key: value for key, value in job.items() if key in fields})
+
+
+def _page(
+    context: Context, query: Query, states: Sequence[JobStateView]
+) -> tuple[Sequence[JobStateView], str | None]:
+    """Return up to *limit* jobs after *cursor*, and the cursor of the next page, if there is one.
+
+    A cursor names the last job that was shown, so it stays good while jobs come and go.
+    """
+    sort = next(iter(query.choices("sort", Sort)), Sort.NAME)
+    limit, cursor = query.number("limit", 0, 1, MAX_LIMIT), query.text("cursor")
+    order = partial(_place, context, sort)
+    if sort is not Sort.NAME:
+        states = sorted(states, key=order)
+    if cursor is not None:
+        last = read_cursor(cursor)
+        states = [each for each in states if _is_after(order(each), last)]
+    states = states[query.offset() :]
+    if not 0 < limit < len(states):
+        return states, None
+    return states[:limit], make_cursor(order(states[limit - 1]))
+
+
+def _is_after(place: tuple[Any, ...], last: tuple[Any, ...]) -> bool:
+    if list(map(type, place)) != list(map(type, last)):
+        raise wrong_parameter(
+            "cursor", "this is the cursor of another order", "keep `sort` as it was"
+        )
+    return place > last
+
+
+def _broken_files(context: Context) -> list[str]:
+    """Return the files and folders that have errors: jobs may be missing from the list for them."""
+    problems = context.service.problems()
+    paths = {each.path for each in problems if each.severity is Severity.ERROR}
+    return sorted(paths)[:MAX_BROKEN]
+
+
+def _select(
+    context: Context, query: Query, states: Sequence[JobStateView]
+) -> tuple[Sequence[JobStateView], int]:
+    """The jobs that are asked for, and how many dynamic ones were left out."""
+    statuses, healths = query.choices("status", JobStatus), query.choices("health", JobHealth)
+    tags, sources = query.words("tag"), query.words("source")
+    users = query.words("user")
+    words = (query.text("q") or "").lower()
+    is_all = query.flag("include_dynamic")
+    board = context.service.board
+
+    def fits(state: JobStateView) -> bool:
+        job = state.job
+        return (
+            (not statuses or state.status in statuses)
+            and (not tags or not tags.isdisjoint(job.tags))
+            and (not sources or ("api" if state.is_dynamic else "file") in sources)
+            and (not users or job.user in users)
+            and (not words or words in f"{job.name} {job.description} {job.handler}".lower())
+            and (not healths or views.health_of(state, board.last(state.job_id)) in healths)
+        )
+
+    if statuses or healths or tags or sources or users or words:
+        states = [state for state in states if fits(state)]
+    shown = states if is_all else [state for state in states if not state.is_dynamic]
+    return shown, len(states) - len(shown)
+
+
+async def show_job(request: Request) -> Response:
+    """`GET /jobs/{job}`: one job, with its definition as it was written."""
+    context = context_of(request)
+    query = Query(request, ("exact",))
+    await context.recall.wait()
+    name = request.path_params["job"]
+    state = await context.look_up(name, whole=query.flag("exact"))
+    if state.gone_at is not None:
+        return json_response(await whole_gone_job(context.service, state))
+    known = not_modified(request, tag_of_job(context, state))
+    return known or job_response(context, state)
+
+
+def job_response(
+    context: Context,
+    state: JobStateView,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Response:
+    """Answer with a job and its entity tag, and with *more* members beside those of the job."""
+    tagged = {**(headers or {}), "etag": tag_of_job(context, state)}
+    return json_response({**whole_job(context, state), **(more or {})}, status, tagged)
+
+
+def whole_job(context: Context, state: JobStateView) -> dict[str, Any]:
+    """Return everything there is to show of one job."""
+    board = context.service.board
+    recent = json.loads(f"[{board.strip(state.job_id)}]")
+    now = context.service.clock.now().wall
+    due = state.next_fire_at
+    return {
+        **views.job_view(state, board.last(state.job_id), recent),
+        "summary": summarize(state, now),
+        "next_run_in_seconds": None if due is None else views.seconds(max(0, due - now)),
+        "installed_at": views.instant(state.installed_at),
+        "definition": shown_definition(state.job.definition),
+        "running_runs": list(state.running),
+    }
+
+
+async def activate(request: Request) -> Response:
+    """`POST /jobs/{job}/activate`: resume; answers with the job."""
+    context = context_of(request)
+    body = await read_body(request, ("catch_up",))
+    state = await context.need_job(request.path_params["job"])
+    catch_up = cast(
+        "Literal['none', 'one', 'all']", body.choice("catch_up", ("none", "one", "all"), "none")
+    )
+    keep_paused(context, state)
+    request_id = context.service.new_request_id()
+    await context.ask(ResumeRequested(request_id, state.key, catch_up))
+    return job_response(context, context.find_job(state.job_id))
+
+
+async def deactivate(request: Request) -> Response:
+    """`POST /jobs/{job}/deactivate`: pause; answers with the job."""
+    context = context_of(request)
+    body = await read_body(request, ("reason", "until", "author", "until_change"))
+    state = await context.need_job(request.path_params["job"])
+    event = PauseRequested(
+        context.service.new_request_id(),
+        state.key,
+        body.text("reason"),
+        await _author(request, context, body),
+        body.later("until", context.service.clock.now().wall),
+        body.flag("until_change"),
+    )
+    await context.ask(event)
+    return job_response(context, context.find_job(state.job_id))
+
+
+async def _author(request: Request, context: Context, body: Body) -> str:
+    """Say who pauses: on luad's own machine a program may speak for somebody, a token for itself only."""
+    named = "" if remote.is_afar(request) else body.text("author", 100)
+    return named or await context.author(request)
+
+
+async def trigger(request: Request) -> Response:
+    """`POST /jobs/{job}/trigger`: run now; answers with the run, which may not have begun yet."""
+    context = context_of(request)
+    values = await read_object(request)
+    body = Body(values, ("metadata", "force", "revision", "trigger"))
+    state = await context.need_job(request.path_params["job"])
+    keep_paused(context, state)
+    if values.get("metadata"):
+        remote.keep_metadata(request, context, state.job)
+    metadata = await beside(request, lambda: body.mapping("metadata"))
+
+    async def work(key: AnswerKey | None) -> Response:
+        event = TriggerRequested(
+            context.service.new_request_id(),
+            state.key,
+            Trigger(body.choice("trigger", (Trigger.MANUAL, Trigger.API), Trigger.API)),
+            metadata,
+            body.flag("force"),
+            key,
+            await _earlier(context, state.job_id, body.text("revision")),
+            remote.is_afar(request),
+        )
+        run = cast("Run", (await context.ask(event)).value)
+        headers = {"location": f"/v1/runs/{run.id}"}
+        return json_response(views.run_view(run, state.job), 202, headers)
+
+    return await once(request, context, values, work, lambda known: recalled_run(context, known))
+
+
+async def _earlier(context: Context, job_id: str, wanted: str) -> Job | None:
+    """Return the definition of an earlier revision that is to be executed; None for what is in force."""
+    state = context.find_job(job_id)
+    current = state.job.revision
+    if not wanted or wanted == current:
+        return None
+    if not state.is_dynamic:
+        raise ApiError(
+            "precondition_failed",
+            f"{state.job.name} has the revision {current} in force, not {echo(wanted)}; {why_not(state)}",
+            hint="leave `revision` out to run what is in force; earlier ones can only be read",
+        )
+    return await earlier(context, state, wanted)
+
+
+def recalled_run(context: Context, known: Answer) -> Response:
+    """Answer once more with the run that a request has made."""
+    run = context.service.open_run(known.subject)
+    audit_subject.note_run(known.subject, run.job_id if run else "", run.job_name if run else "")
+    body = {"id": known.subject} if run is None else views.run_view(run, context.job_of(run))
+    return json_response(body, 202, {"location": f"/v1/runs/{known.subject}"})
+
+
+ROUTES: Final = (
+    Route("/jobs", list_jobs),
+    Route("/jobs/{job}", show_job),
+    Route("/jobs/{job}/activate", activate, methods=["POST"]),
+    Route("/jobs/{job}/deactivate", deactivate, methods=["POST"]),
+    Route("/jobs/{job}/trigger", trigger, methods=["POST"]),
+)

@@ -1,0 +1,192 @@
+"""Routes of log lines: what a run said, and what all of them say.
+
+Room rule: a stream is stored lines first, then live ones, none of them twice; it ends with its run.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from starlette.routing import Route
+
+from luad.api.context import context_of
+from luad.api.http.request_input import Query
+from luad.api.http.streams import FollowResponse, StreamResponse
+from luad.api.json import views
+from luad.api.json.log_lines import MAX_TAIL, MEDIA, PARAMETERS, Sieve
+from luad.live.log_followers import QUEUE_LINES, TAIL_LINES, Lost, RunLine, overlap
+from luad.store.query_types import RunFilter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from luad.api.context import Context
+    from luad.live.log_followers import Subscription
+
+T = TypeVar("T")
+
+_DEFAULT_TAIL: Final = 100
+_SILENCE_S: Final = 15.0
+"""After so long without a line an empty one is sent: the client sees that luad is there, and luad
+that the client is."""
+
+_PORTION: Final = 100
+
+
+async def run_log(request: Request) -> Response:
+    """`GET /runs/{run}/log`: the lines of one run; with `follow` until it has ended."""
+    context = context_of(request)
+    query = Query(request, ("offset", *PARAMETERS))
+    sieve = Sieve(request, query, is_one_run=True)
+    row = await context.find_run(request.path_params["run"])
+    if sieve.is_following:
+        pieces = _follow_run(context, row.run.id, row.run.job_name, sieve)
+        return FollowResponse(context, pieces, MEDIA[sieve.format])
+    lines = await _lines_of_run(context, row.run.id, row.run.job_name, sieve)
+    return StreamResponse(_portions(lines, sieve), MEDIA[sieve.format])
+
+
+async def all_logs(request: Request) -> Response:
+    """`GET /logs`: the latest lines of all runs, or of one job's; with `follow` without end."""
+    context = context_of(request)
+    query = Query(request, ("job", *PARAMETERS))
+    sieve = Sieve(request, query, is_one_run=False)
+    name = query.text("job")
+    whose = RunFilter() if name is None else await context.history_of(name)
+    if sieve.is_following:
+        pieces = _follow_all(context, whose, sieve)
+        return FollowResponse(context, pieces, MEDIA[sieve.format])
+    if sieve.tail < 0 and sieve.since is None:
+        sieve.tail = _DEFAULT_TAIL
+    found = await _lines_of_all(context, whose, sieve)
+    lines = await _beside(context, sieve, lambda: sieve.last(found))
+    return StreamResponse(_portions(lines, sieve), MEDIA[sieve.format])
+
+
+# --- what is stored ----------------------------------------------------------------------------
+
+
+async def _lines_of_run(context: Context, run_id: str, job: str, sieve: Sieve) -> list[RunLine]:
+    stored = await _stored(context, run_id, job, sieve)
+    live = context.service.hub.tail(run_id)
+    return await _beside(context, sieve, lambda: sieve.last(stored + _unseen(stored, live)))
+
+
+async def _beside(context: Context, sieve: Sieve, work: Callable[[], T]) -> T:
+    """Do *work* with many lines in a thread beside the loop."""
+    return await context.pool.run(lambda _: work(), is_far=sieve.is_far)
+
+
+async def _stored(context: Context, run_id: str, job: str, sieve: Sieve) -> list[RunLine]:
+    # Not by level, and not too few: what is live must find its place in what is stored.
+    is_sifted = sieve.level is not None or sieve.since is not None
+    is_whole = sieve.tail < 0 or is_sifted or sieve.must_count
+    tail = None if is_whole else max(sieve.tail, TAIL_LINES)
+    lines = await context.service.store.read_logs(run_id, tail=tail)
+    return await _beside(
+        context, sieve, lambda: [RunLine(run_id, job, each.line) for each in lines]
+    )
+
+
+async def _lines_of_all(context: Context, whose: RunFilter, sieve: Sieve) -> list[RunLine]:
+    job = whose.job
+    tail = MAX_TAIL if sieve.since is not None else max(sieve.tail, QUEUE_LINES)
+    found = await context.service.store.read_runs_logs(whose, tail=tail)
+    names: dict[str, str] = {}
+    for each in found:
+        if job is None and each.run_id not in names:
+            names[each.run_id] = (await context.service.store.run(each.run_id)).run.job_name
+    return [RunLine(each.run_id, job or names[each.run_id], each.line) for each in found]
+
+
+def _unseen(stored: Sequence[RunLine], live: Sequence[RunLine]) -> list[RunLine]:
+    """The live lines that are not stored yet."""
+    known = overlap([each.line for each in stored], [each.line for each in live])
+    return list(live[known:])
+
+
+# --- what is live ------------------------------------------------------------------------------
+
+
+async def _follow_run(
+    context: Context, run_id: str, job: str, sieve: Sieve
+) -> AsyncGenerator[bytes, None]:
+    hub = context.service.hub
+    with hub.subscribe(run_id, has_tails=True) as subscription:
+        # Asked after subscribing: a run that is open now ends under our eyes.
+        row = await context.service.store.run(run_id)
+        if views.is_over(row.run.state):
+            async for piece in _portions(await _lines_of_run(context, run_id, job, sieve), sieve):
+                yield piece
+            yield sieve.end()
+            return
+        stored = await _stored(context, run_id, job, sieve)
+        shown = await _beside(
+            context, sieve, partial(_beginning, stored, subscription.take(), sieve)
+        )
+        async for piece in _portions(shown, sieve):
+            yield piece
+        async for piece in _live(subscription, sieve):
+            yield piece
+        if not hub.is_closed:  # else it is luad that ends
+            yield sieve.end()
+
+
+async def _follow_all(
+    context: Context, whose: RunFilter, sieve: Sieve
+) -> AsyncGenerator[bytes, None]:
+    hub, job = context.service.hub, whose.job
+    is_looking_back = sieve.tail > 0 or sieve.since is not None
+    with hub.subscribe(None, job, has_tails=is_looking_back) as subscription:
+        stored = await _lines_of_all(context, whose, sieve) if is_looking_back else []
+        shown = await _beside(
+            context, sieve, partial(_beginning, stored, subscription.take(), sieve)
+        )
+        async for piece in _portions(shown, sieve):
+            yield piece
+        async for piece in _live(subscription, sieve):
+            yield piece
+
+
+def _beginning(
+    stored: list[RunLine], taken: list[RunLine | Lost], sieve: Sieve
+) -> list[RunLine | Lost]:
+    """Return the stored lines, and after them what has come meanwhile and is not among them."""
+    live: dict[str, list[RunLine]] = {}
+    for each in taken:
+        if isinstance(each, RunLine):
+            live.setdefault(each.run_id, []).append(each)
+    known: dict[str, list[RunLine]] = {run_id: [] for run_id in live}
+    for line in stored:
+        if line.run_id in known:
+            known[line.run_id].append(line)
+    fresh = [line for run_id, lines in live.items() for line in _unseen(known[run_id], lines)]
+    return [*sieve.last(stored + fresh), *(each for each in taken if isinstance(each, Lost))]
+
+
+async def _live(subscription: Subscription, sieve: Sieve) -> AsyncGenerator[bytes, None]:
+    while True:
+        is_news = await subscription.wait(_SILENCE_S)
+        is_over = subscription.is_over
+        if not is_news:
+            yield b"\n"
+        async for piece in _portions(subscription.take(), sieve):
+            yield piece
+        if is_over:
+            return
+
+
+async def _portions(lines: Sequence[RunLine | Lost], sieve: Sieve) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(lines), _PORTION):
+        if piece := sieve.render(lines[start : start + _PORTION]):
+            yield piece
+
+
+ROUTES: Final = (
+    Route("/runs/{run}/log", run_log),
+    Route("/logs", all_logs),
+)

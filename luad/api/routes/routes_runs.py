@@ -1,0 +1,219 @@
+"""Routes of runs: the history, one run, cancel, retry.
+
+Room rule: as in `routes_jobs`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from starlette.routing import Route
+
+from luad.api.context import context_of, json_response, link_header
+from luad.api.http.api_problems import ApiError, from_luad_error
+from luad.api.http.idempotency import once
+from luad.api.http.request_input import Query, read_body
+from luad.api.http.streams import StreamResponse, rows_of
+from luad.api.json import views
+from luad.api.routes.routes_jobs import recalled_run
+from luad.core.events import AnswerKey, CancelRequested, RetryRequested
+from luad.core.lifecycle import duration_ms
+from luad.core.model import RunState, Trigger
+from luad.errors import LuadError
+from luad.json_text import encode_text
+from luad.store.query_types import RunFilter
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from luad.api.context import Context
+    from luad.core.model import Run
+    from luad.store.query_types import Attempt, RunRow
+
+MOST_COUNTED: Final = 10_000
+
+_FILTERS: Final = (
+    "status",
+    "trigger",
+    "since",
+    "until",
+    "user",
+    "q",
+    "delivery",
+    "count",
+    "limit",
+    "offset",
+    "cursor",
+)
+
+
+class Arrival(StrEnum):
+    """What became of a run's messages."""
+
+    OK = "ok"
+    FAILED = "failed"
+
+
+async def list_runs(request: Request) -> Response:
+    """`GET /runs`: the history, newest first; what was skipped or missed included."""
+    context = context_of(request)
+    query = Query(request, ("job", *_FILTERS))
+    name = query.text("job")
+    whose = RunFilter() if name is None else await context.history_of(name)
+    return await _page(request, context, query, whose)
+
+
+async def list_runs_of_job(request: Request) -> Response:
+    """`GET /jobs/{job}/runs`: the history of one job."""
+    context = context_of(request)
+    query = Query(request, _FILTERS)
+    whose = await context.history_of(request.path_params["job"], is_one=True)
+    return await _page(request, context, query, whose)
+
+
+async def _page(request: Request, context: Context, query: Query, whose: RunFilter) -> Response:
+    wanted = replace(
+        whose,
+        statuses=query.choices("status", RunState),
+        triggers=query.choices("trigger", Trigger),
+        since=query.instant("since"),
+        until=query.instant("until"),
+        user=query.text("user"),
+        q=query.text("q"),
+        has_arrived=_has_arrived(query),
+    )
+    try:
+        rows, cursor = await context.service.store.runs(
+            wanted, limit=query.limit(), cursor=query.text("cursor"), offset=query.offset()
+        )
+    except LuadError as error:
+        raise from_luad_error(error) from error
+    sent = await context.service.store.mail.counts([row.run.id for row in rows])
+    resumed = await context.service.store.resumed_by(rows)
+    end = f'],"next_cursor":{encode_text(cursor)}'
+    if query.flag("count"):
+        end += f',"total":{encode_text(await _total(context, wanted))}'
+
+    def show(row: RunRow) -> str:
+        more = {"resumed_by": resumed.get(row.run.id, []), "sent": _sent(sent.get(row.run.id))}
+        return encode_text({**context.run_view(row), **more})
+
+    pieces = rows_of('{"runs":[', rows, show, end + "}")
+    return StreamResponse(pieces, "application/json", link_header(request, cursor))
+
+
+async def _total(context: Context, wanted: RunFilter) -> int | str:
+    """Count the rows; many are not counted to the end."""
+    count = await context.service.store.count_runs(wanted, MOST_COUNTED + 1)
+    return count if count <= MOST_COUNTED else f"{MOST_COUNTED}+"
+
+
+def _has_arrived(query: Query) -> bool | None:
+    wanted = query.choices("delivery", Arrival)
+    return Arrival.OK in wanted if len(wanted) == 1 else None
+
+
+def _sent(counts: tuple[int, int] | None) -> dict[str, int] | None:
+    return None if counts is None else {"delivered": counts[0], "total": counts[1]}
+
+
+async def show_run(request: Request) -> Response:
+    """`GET /runs/{run}`: one run, with its attempts."""
+    context = context_of(request)
+    Query(request, ())
+    row = await context.find_run(request.path_params["run"])
+    store = context.service.store
+    attempts = await store.attempts(row.run.id)
+    counts = await store.mail.counts([row.run.id])
+    return json_response(
+        {
+            **context.run_view(row),
+            "attempts": [attempt_view(each) for each in attempts],
+            "resumed_by": (await store.resumed_by([row])).get(row.run.id, []),
+            "created_jobs": await store.created_jobs(row.run.id),
+            "sent": _sent(counts.get(row.run.id)),
+            "deliveries": await deliveries_of(context, row.run.id),
+        }
+    )
+
+
+async def list_deliveries(request: Request) -> Response:
+    """`GET /runs/{run}/deliveries`: what the run sent, and what became of it."""
+    context = context_of(request)
+    Query(request, ())
+    row = await context.find_run(request.path_params["run"])
+    return json_response({"deliveries": await deliveries_of(context, row.run.id)})
+
+
+async def deliveries_of(context: Context, run_id: str) -> list[dict[str, Any]]:
+    """Return the deliveries of a run, in the order in which its messages were sent."""
+    messages, _ = await context.service.store.mail.page(run_id=run_id, limit=200)
+    return [
+        views.delivery_view(delivery, message)
+        for message, deliveries in reversed(messages)
+        for delivery in deliveries
+    ]
+
+
+def attempt_view(attempt: Attempt) -> dict[str, Any]:
+    """One attempt of a run, in short."""
+    error = attempt.error
+    return {
+        "attempt": attempt.attempt,
+        "started_at": views.instant(attempt.started_at),
+        "completed_at": views.instant(attempt.ended_at),
+        "duration_ms": duration_ms(attempt.started_at, attempt.ended_at),
+        "ended": None if attempt.kind is None else attempt.kind.value,
+        "pid": attempt.pid,
+        "exit_code": attempt.exit_code,
+        "signal": attempt.signal,
+        "error": None if error is None else {"type": error.type, "message": error.message},
+    }
+
+
+async def cancel(request: Request) -> Response:
+    """`POST /runs/{run}/cancel`: stop it; answers with the run, which may not have ended yet."""
+    context = context_of(request)
+    body = await read_body(request, ("kill",))
+    row = await context.find_run(request.path_params["run"])
+    request_id = context.service.new_request_id()
+    reply = await context.ask(CancelRequested(request_id, row.run.id, body.flag("kill")))
+    return _run_response(context, cast("Run | None", reply.value) or row.run)
+
+
+async def retry(request: Request) -> Response:
+    """`POST /runs/{run}/retry`: run its occurrence again; answers with the new run."""
+    context = context_of(request)
+    await read_body(request, ())
+    row = await context.find_run(request.path_params["run"])
+    if not views.is_over(row.run.state):
+        raise ApiError(
+            "conflict",
+            f"{row.run.id} has not ended: it is {row.run.state.value}",
+            hint=f"stop it first: luad cancel {row.run.id}",
+        )
+
+    async def work(key: AnswerKey | None) -> Response:
+        event = RetryRequested(context.service.new_request_id(), row.run, key)
+        return _run_response(context, cast("Run", (await context.ask(event)).value))
+
+    return await once(request, context, {}, work, lambda known: recalled_run(context, known))
+
+
+def _run_response(context: Context, run: Run) -> Response:
+    return json_response(
+        views.run_view(run, context.job_of(run)), 202, {"location": f"/v1/runs/{run.id}"}
+    )
+
+
+ROUTES: Final = (
+    Route("/runs", list_runs),
+    Route("/jobs/{job}/runs", list_runs_of_job),
+    Route("/runs/{run}", show_run),
+    Route("/runs/{run}/deliveries", list_deliveries),
+    Route("/runs/{run}/cancel", cancel, methods=["POST"]),
+    Route("/runs/{run}/retry", retry, methods=["POST"]),
+)

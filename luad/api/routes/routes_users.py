@@ -1,0 +1,340 @@
+"""Routes of people: who there is, what is known of them, and messages to them.
+
+Room rule: as in `routes_jobs`. Addresses of channels are shown without what is secret in them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from starlette.routing import Route
+
+from luad.api.auth import remote
+from luad.api.context import context_of, json_response, link_header
+from luad.api.http.api_problems import ApiError, close_to, comparable, did_you_mean, echo
+from luad.api.http.etags import if_match
+from luad.api.http.idempotency import once
+from luad.api.http.request_input import (
+    Body,
+    Query,
+    content_type,
+    read_object,
+    wrong_member,
+    wrong_parameter,
+)
+from luad.api.http.streams import StreamResponse, rows_of
+from luad.api.json import views
+from luad.api.routes.routes_metadata import MERGE_PATCH, object_of
+from luad.config.users.message_bodies import parse_parts
+from luad.config.users.user_file import person_from_body
+from luad.core.dynamic_jobs import merge_patch
+from luad.core.messaging import Message, Person
+from luad.errors import ValidationError
+from luad.json_text import encode_text
+from luad.store.stored_users import version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from luad.api.context import Context
+    from luad.core.events import AnswerKey
+    from luad.core.messaging import Channel
+    from luad.core.model import Instant
+    from luad.store.api_access import Answer
+
+_SEND_KEYS: Final = ("messages", "title", "channels", "require", "priority", "dedupe_key")
+
+
+# --- who there is ------------------------------------------------------------------------------
+
+
+async def list_users(request: Request) -> Response:
+    """`GET /users`: everybody, or the one with an address or a number."""
+    context = context_of(request)
+    query = Query(request, ("email", "phone"))
+    email, phone = (_wanted(query, name) for name in ("email", "phone"))
+    people = context.service.people
+    if email is None and phone is None:
+        found = list(people.all())
+    elif email is not None and phone is not None:
+        raise wrong_parameter("phone", "`email` says already whom", "write one of the two")
+    else:
+        person = people.find(email=email, phone=phone)
+        found = [] if person is None else [person]
+    pieces = rows_of('{"users":[', found, lambda each: encode_text(user_view(each)), "]}")
+    return StreamResponse(pieces, "application/json")
+
+
+def _wanted(query: Query, name: str) -> str | None:
+    """Return an address or a number to find somebody by; an empty one would be everybody's."""
+    value = query.text(name)
+    if value is None and query.has(name):
+        raise wrong_parameter(name, "there is nothing in it", "leave it out for everybody")
+    return value
+
+
+async def show_user(request: Request) -> Response:
+    """`GET /users/{user}`: one of them, with what is known."""
+    return await _user(context_of(request), find_user(request).id)
+
+
+async def _user(context: Context, user_id: str, status: int = 200) -> Response:
+    person = context.service.people.get(user_id)
+    if person is None:
+        raise ApiError("not_found", f"no user {echo(user_id)}")
+    data = await context.service.store.people.data(user_id)
+    headers = {"etag": f'"{person.revision}"'}
+    if status == 201:
+        headers["location"] = f"/v1/users/{person.id}"
+    return json_response({**user_view(person), "data": data}, status, headers)
+
+
+async def add_user(request: Request) -> Response:
+    """`POST /users`: add somebody at run time."""
+    context = context_of(request)
+    body = await read_object(request)
+    if_exists = body.pop("if_exists", "error")
+    if if_exists not in ("error", "keep", "replace"):
+        raise wrong_member("if_exists", "error, keep or replace")
+    remote.keep_secrets(request, body)
+    existed = context.service.people.get(str(body.get("id"))) is not None
+    choice = cast("Literal['error', 'keep', 'replace']", if_exists)
+    await context.compute(request, lambda _: person_from_body(body))  # long, for a wrong one
+    person = await context.service.people.add(body, if_exists=choice)
+    return await _user(context, person.id, 200 if existed else 201)
+
+
+async def change_user(request: Request) -> Response:
+    """`PATCH /users/{user}`: change somebody who was added at run time."""
+    context = context_of(request)
+    values = await object_of(request)
+    remote.keep_secrets(request, values)
+    person = find_user(request)
+    if person.origin is None:
+        before = person.definition  # it takes long, for a wrong one
+        await context.compute(request, lambda _: person_from_body(merge_patch(before, values)))
+    await context.service.people.change(person.id, values)
+    return await _user(context, person.id)
+
+
+async def remove_user(request: Request) -> Response:
+    """`DELETE /users/{user}`: remove somebody who was added at run time, and their data."""
+    context = context_of(request)
+    person = find_user(request)
+    await context.service.people.remove(person.id)
+    return json_response({"deleted": True, "message": f"{person.id} is deleted"})
+
+
+def find_user(request: Request) -> Person:
+    """Return whom the path names; raises `ApiError` (not_found)."""
+    name: str = request.path_params["user"]
+    people = context_of(request).service.people
+    person = people.get(name)
+    if person is None:
+        near = close_to(name, comparable(name, [each.id for each in people.all()]))
+        hint = did_you_mean(near) or "luad users lists them"
+        raise ApiError("not_found", f"no user {echo(name)}", hint=hint, suggestions=near)
+    return person
+
+
+def user_view(person: Person) -> dict[str, Any]:
+    """Return somebody as the API shows them, without what is known of them."""
+    origin = person.origin
+    file = None
+    if origin is not None:
+        file = {"path": origin.path, "line": origin.line, "stale": person.stale}
+    return {
+        "id": person.id,
+        "full_name": person.full_name,
+        "emails": list(person.emails),
+        "phones": list(person.phones),
+        "timezone": person.timezone,
+        "channels": [channel_view(each) for each in person.channels],
+        "source": "api" if origin is None else "file",
+        "file": file,
+    }
+
+
+def channel_view(channel: Channel) -> dict[str, Any]:
+    """Return a channel; of its address only the references and the scheme are shown."""
+    return {"name": channel.name, "type": channel.kind.value, "url": masked(channel.url)}
+
+
+def masked(url: str) -> str:
+    """Return an address with everything hidden that may be a secret."""
+    if not url or remote.REFERENCE.fullmatch(url):
+        return url
+    scheme, colon, rest = url.partition("://")
+    if not colon:
+        return "****"
+    kept = remote.REFERENCE.findall(rest)
+    return f"{scheme}://****{''.join(kept)}"
+
+
+# --- what is known of them ---------------------------------------------------------------------
+
+
+async def show_data(request: Request) -> Response:
+    """`GET /users/{user}/data`."""
+    context = context_of(request)
+    data = await context.service.store.people.data(find_user(request).id)
+    return _data_response(data)
+
+
+async def merge_data(request: Request) -> Response:
+    """`PATCH /users/{user}/data`: set keys, or apply a merge patch."""
+    is_patch = content_type(request) == MERGE_PATCH
+    return await _write_data(request, "patch" if is_patch else "merge")
+
+
+async def replace_data(request: Request) -> Response:
+    """`PUT /users/{user}/data`: leave nothing else."""
+    return await _write_data(request, "replace")
+
+
+async def clear_data(request: Request) -> Response:
+    """`DELETE /users/{user}/data`: forget what is known."""
+    context = context_of(request)
+    now = context.service.clock.now().wall
+    store = context.service.store.people
+    user_id = find_user(request).id
+    return _data_response(
+        await store.write_data(user_id, {}, "replace", now, if_match=if_match(request))
+    )
+
+
+async def _write_data(request: Request, mode: Literal["merge", "patch", "replace"]) -> Response:
+    context = context_of(request)
+    values = await object_of(request)
+    now = context.service.clock.now().wall
+    data = await context.service.store.people.write_data(
+        find_user(request).id, values, mode, now, if_match=if_match(request)
+    )
+    return _data_response(data)
+
+
+def _data_response(data: Mapping[str, Any]) -> Response:
+    return json_response(data, headers={"etag": f'"{version_of(data)}"'})
+
+
+# --- messages ----------------------------------------------------------------------------------
+
+
+async def send(request: Request) -> Response:
+    """`POST /users/{user}/send`: tell somebody something, now; answers with what became of it."""
+    context = context_of(request)
+    values = await read_object(request)
+    person = find_user(request)
+    body = Body(values, _SEND_KEYS)
+    require = body.choice("require", ("any", "all"), "any")
+    messages = _messages(request, context, person, values, body)
+
+    async def work(key: AnswerKey | None) -> Response:
+        if key is not None:
+            now = context.service.clock.now().wall
+            await context.service.store.access.begin_answer(key, messages[0].id, now)
+        deliveries = await context.service.post.send(messages)
+        return json_response(outcome(messages, deliveries, require))
+
+    def recall(_: Answer) -> Response | None:
+        return None
+
+    return await once(request, context, values, work, recall)
+
+
+def _messages(
+    request: Request, context: Context, person: Person, values: Mapping[str, Any], body: Body
+) -> list[Message]:
+    """Return a message for each part: what arrived of several is known one by one."""
+    if "messages" not in values:
+        raise ValidationError("`messages` is missing", hint='send {"messages": ["hello"]}')
+    parts = parse_parts(values["messages"])
+    remote.keep_files(request, parts)
+    run = context.creating_run(request)
+    now = context.service.clock.now().wall
+    key = body.text("dedupe_key", 300)
+    priority = body.choice("priority", ("low", "normal", "high"), "normal")
+    return [
+        Message(
+            _message_id(context, now),
+            person.id,
+            now,
+            (part,),
+            title=body.text("title"),
+            priority=cast("Literal['low', 'normal', 'high']", priority),
+            channels=_channels(values),
+            job_name=run.job_name if run else None,
+            run_id=run.id if run else None,
+            dedupe_key=f"{key}:{number}" if key else None,
+        )
+        for number, part in enumerate(parts)
+    ]
+
+
+def _message_id(context: Context, now: Instant) -> str:
+    """Return an id that nobody has; of messages of one millisecond the first one's sorts first."""
+    context.message_count += 1
+    return f"msg_{now:012x}{context.message_count:08x}{secrets.token_hex(6)}"
+
+
+def _channels(values: Mapping[str, Any]) -> tuple[str, ...] | None:
+    wanted = values.get("channels")
+    if wanted is None:
+        return None
+    if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
+        raise wrong_member("channels", "this is a list of names")
+    if not wanted:
+        raise wrong_member("channels", "there is no channel in it", "leave it out for all of them")
+    return tuple(wanted)
+
+
+def outcome(messages: list[Message], deliveries: Any, require: str) -> dict[str, Any]:
+    """Return what became of messages. *require*: `any` or `all` of a message's channels."""
+    index = {message.id: number for number, message in enumerate(messages)}
+    rows = [
+        {
+            "index": index[each.message_id],
+            **views.delivery_view(each, messages[index[each.message_id]]),
+        }
+        for each in deliveries
+    ]
+    rule = all if require == "all" else any
+    is_ok = all(
+        rule(row["ok"] for row in rows if row["index"] == number) for number in range(len(messages))
+    )
+    return {"ok": is_ok and bool(rows), "require": require, "deliveries": rows}
+
+
+async def list_messages(request: Request) -> Response:
+    """`GET /users/{user}/messages`: what was sent to somebody, newest first."""
+    context = context_of(request)
+    query = Query(request, ("limit", "cursor"))
+    page, cursor = await context.service.store.mail.page(
+        user=find_user(request).id, limit=query.limit(), cursor=query.text("cursor")
+    )
+    pieces = rows_of(
+        '{"messages":[',
+        page,
+        lambda each: encode_text(views.message_view(each.message, each.deliveries)),
+        f'],"next_cursor":{encode_text(cursor)}}}',
+    )
+    return StreamResponse(pieces, "application/json", link_header(request, cursor))
+
+
+ROUTES: Final = (
+    Route("/users", list_users),
+    Route("/users", add_user, methods=["POST"]),
+    Route("/users/{user}", show_user),
+    Route("/users/{user}", change_user, methods=["PATCH"]),
+    Route("/users/{user}", remove_user, methods=["DELETE"]),
+    Route("/users/{user}/data", show_data),
+    Route("/users/{user}/data", merge_data, methods=["PATCH"]),
+    Route("/users/{user}/data", replace_data, methods=["PUT"]),
+    Route("/users/{user}/data", clear_data, methods=["DELETE"]),
+    Route("/users/{user}/send", send, methods=["POST"]),
+    Route("/users/{user}/messages", list_messages),
+)

@@ -1,0 +1,1 @@
+"""Listening sockets and connections: Unix socket, TCP, TLS, limits."""

@@ -1,0 +1,281 @@
+"""The server: a Unix socket, uvicorn's HTTP protocol on it, and an orderly end.
+
+Room rule: runs on the loop that is there already, and takes nothing from it: no signal handlers, no
+loop of its own, no ticking. uvicorn's `Server` has all three, so only its configuration and its
+protocol are used, the way `Server.startup` does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING, Final
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from luad.api.application import build_app
+from luad.api.auth.roles import Door, hosts_for
+from luad.api.transport import tcp, unix_socket
+from luad.api.transport.connection import (
+    MAX_HEADER_BYTES,
+    Connection,
+    House,
+    Patience,
+    affordable,
+)
+from luad.api.transport.connection_limits import Crowd
+from luad.api.transport.handshake import Handshakes
+from luad.api.transport.socket_watch import SocketWatch
+from luad.live.restore import Recall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from luad.api.http.work_pool import WorkPool
+    from luad.api.service import Service
+    from luad.api.transport.certificates import Certificates
+    from luad.api.transport.client_addresses import Address
+    from luad.core.events import Log
+
+LOOK_S: Final = 2.0
+"""The files of the certificate are looked at that often."""
+
+STOP_S: Final = 2.0
+"""How long answers that are under way may still take at the end."""
+
+
+class ApiServer:
+    """Serves *service* at *path*, or on the socket that was *inherited* from the service manager.
+
+    `listen` and `start` raise what `sockets.listen` does. `stop` ends every stream, lets other answers finish
+    for a moment, and cuts off what is left.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        path: Path | None,
+        *,
+        inherited: unix_socket.Listener | None = None,
+        patience: Patience | None = None,
+        spec: tcp.ListenSpec | None = None,
+    ) -> None:
+        assert path is not None or inherited is not None, "nowhere to listen"
+        self._service = service
+        self._path = path
+        self._listener = inherited
+        self._patience = patience or Patience()
+        self._recall = Recall(service)
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+        self._spec = spec
+        self._certificates: Certificates | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self._tcp: socket.socket | None = None
+        self._tcp_server: asyncio.Server | None = None
+        self._handshakes: Handshakes | None = None
+        self._is_quiet = asyncio.Event()
+        self._pool: WorkPool | None = None
+        self.crowds: tuple[Crowd, ...] = ()  # of the Unix socket, and of TCP
+        self._watch = SocketWatch()
+        self._greet_unix: Callable[[], asyncio.Protocol] | None = None
+
+    @property
+    def fault(self) -> str | None:
+        """Say why clients do not find the Unix socket; None when they do."""
+        return self._watch.fault
+
+    async def look_after_socket(self) -> Log | None:
+        """Bind the Unix socket again if its file has gone; return what is new about it."""
+        if self._listener is None or self._server is None:
+            return None
+        return await self._watch.look(self._listener, self._path, self._exchange_listener)
+
+    async def _exchange_listener(self, listener: unix_socket.Listener) -> None:
+        before = self._server
+        self._listener = listener
+        await self._serve_unix(listener)
+        if before is not None:
+            before.close()  # the connections that it has stay open
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as shown to people."""
+        listener = self._listener
+        return str(listener.sock.getsockname() if listener else self._path)
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections are open."""
+        return len(self._state.connections)
+
+    def listen(self) -> None:
+        """Take the place where requests come in; they wait there until `start`. Twice is fine."""
+        if self._listener is None:
+            assert self._path is not None
+            self._listener = unix_socket.listen(self._path)
+        if self._spec is not None and self._tcp is None:
+            self._certificates = tcp.certificates_of(self._spec)
+            self._tcp = tcp.listen(self._spec)
+
+    @property
+    def tcp_address(self) -> str | None:
+        """Where it listens on TCP; None where it does not."""
+        if self._tcp is None:
+            return None
+        host, port = self._tcp.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def start(self) -> None:
+        """Listen, and answer from now on."""
+        self.listen()
+        assert self._listener is not None
+        try:
+            await self._serve(self._listener)
+        except BaseException:
+            self._listener.close()
+            raise
+
+    async def _serve(self, listener: unix_socket.Listener) -> None:
+        room = affordable()
+        door = self._door(room)
+        app = build_app(self._service, self._recall, door)
+        self._pool = app.state.context.pool
+        config = Config(
+            app,
+            http=Connection,
+            ws="none",
+            loop="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level=logging.ERROR,  # what the guard of the app has not caught already
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        )
+        config.load()
+        self.crowds = (Crowd(room), Crowd(room))
+        house = self._house(self.crowds[0])
+        self._greet_unix = lambda: Connection(config, self._state, house)
+        await self._serve_unix(listener)
+        if self._tcp is not None:
+            far = self._house(self.crowds[1], door.shares.of_connections)
+            self._tcp_server = await asyncio.get_running_loop().create_server(
+                self._greeter(lambda: Connection(config, self._state, far), far),
+                sock=self._tcp,
+                backlog=tcp.BACKLOG,
+            )
+            self._beat = asyncio.create_task(self._look_after_tcp(door), name="api-tcp")
+        self._recall.start()
+
+    async def _look_after_tcp(self, door: Door) -> None:
+        """Say what was refused, and use certificates that have changed."""
+        certificates = self._certificates
+        while True:
+            if certificates is not None:
+                news = await asyncio.to_thread(certificates.look)
+                if news is not None:
+                    self._service.log(news)
+                door.certificate_until = certificates.pair.until if certificates.pair else None
+            door.strangers.tell_more()
+            await asyncio.sleep(LOOK_S)
+
+    async def _serve_unix(self, listener: unix_socket.Listener) -> None:
+        assert self._greet_unix is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            self._greet_unix,
+            sock=listener.sock,
+            # asyncio calls accept(2) that often in one go, and out of descriptors says each time that
+            # it failed. One at a time is what the schedule beside it likes best anyway.
+            backlog=1,
+        )
+        listener.sock.listen(unix_socket.BACKLOG)
+
+    def _house(
+        self, crowd: Crowd, share_of: Callable[[Address | None], int] | None = None
+    ) -> House:
+        """Return what the connections of one door share."""
+        return House(
+            self._service.new_request_id,
+            self._notice_end,
+            crowd,
+            share_of or (lambda _: crowd.room),
+            self._patience,
+        )
+
+    def _greeter(
+        self, build: Callable[[], Connection], house: House
+    ) -> Callable[[], asyncio.Protocol]:
+        """Return what makes the protocol of a connection over TCP."""
+        if self._certificates is None:
+            return build
+        timeout_s = house.patience.receive_s
+        self._handshakes = Handshakes(
+            self._certificates,
+            build,
+            room=house.crowd.room,
+            share_of=house.share_of,
+            timeout_s=timeout_s,
+        )
+        return self._handshakes.begin
+
+    def _door(self, room: int) -> Door:
+        spec = self._spec
+        if spec is None:
+            return Door(self._service)
+        hosts = hosts_for(spec.host, spec.allowed_hosts)
+        proxies = tcp.networks(spec.trusted_proxies)
+        return Door(self._service, hosts, tcp.peers_of(spec), proxies, room)
+
+    async def stop(self, timeout_s: float = STOP_S) -> None:
+        """Answer nobody any more. Takes at most *timeout_s* and a moment; twice is fine."""
+        if self._listener is not None:
+            self._listener.withdraw()  # first of all: nobody shall find it and wait
+        if self._server is not None:
+            self._server.close()
+        elif self._listener is not None:
+            self._listener.close()
+        self._stop_tcp()
+        self._service.ring.close()
+        self._service.hub.close()
+        await self._recall.stop()
+        for connection in tuple(self._state.connections):
+            connection.shutdown()
+        if self._state.connections:
+            self._is_quiet.clear()
+            await self._wait_for_quiet(timeout_s)
+        for connection in tuple(self._state.connections):
+            connection.transport.abort()
+        tasks = tuple(self._state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._pool is not None:
+            self._pool.close()
+
+    def _stop_tcp(self) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
+        if self._tcp_server is not None:
+            self._tcp_server.close()
+        elif self._tcp is not None:
+            self._tcp.close()
+        if self._handshakes is not None:
+            self._handshakes.close()
+
+    async def _wait_for_quiet(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._is_quiet.wait()
+        except TimeoutError:
+            return
+
+    def _notice_end(self) -> None:
+        if not self._state.connections:
+            self._is_quiet.set()

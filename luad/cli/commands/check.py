@@ -1,0 +1,161 @@
+"""`luad check`: every problem of every job file, at its place, with what to write instead.
+
+Room rule: reads files and shows problems, by the same path as the daemon; writes only with --fix.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from luad.cli.base import Command, pass_session, words
+from luad.cli.option_conflicts import Apart
+from luad.cli.terminal.failure import CommandError, ExitCode
+from luad.cli.terminal.labels import plural
+from luad.cli.terminal.progress import busy
+from luad.errors import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from luad.cli.project.examine import Examined
+    from luad.cli.session import Session
+    from luad.errors import Problem
+
+FORMATS: Final = ["full", "concise", "json", "github", "sarif"]
+HEADLINE: Final = re.compile(r"^LU\d+", re.MULTILINE)
+
+
+@click.command(
+    "check",
+    cls=Command,
+    rules=[Apart("--fix", "--diff"), Apart("--diff", "--format"), Apart("--diff", "--json")],
+)
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--format", "style", type=click.Choice(FORMATS), help="How to say it; default: full")
+@click.option("--fix", is_flag=True, help="Mend what can be mended safely")
+@click.option("--diff", is_flag=True, help="Show what --fix would change; write nothing")
+@click.option("--no-import", is_flag=True, help="Do not import the handlers")
+@click.option("--strict", is_flag=True, help="Warnings fail, too")
+@click.option("--select", multiple=True, metavar="CODES", help="Only these: LU1,LU203")
+@click.option("--ignore", multiple=True, metavar="CODES", help="All but these")
+@click.option("--watch", is_flag=True, help="Again whenever a file changes, until Ctrl-C")
+@pass_session
+def check(
+    session: Session,
+    *,
+    paths: tuple[str, ...],
+    style: str | None,
+    fix: bool,
+    diff: bool,
+    no_import: bool,
+    strict: bool,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    watch: bool,
+) -> int:
+    """Check job files, users files, luad.yaml and handlers; file:line:col, fixes.
+
+    PATH is a file or a folder; default: jobs.d, users.d and luad.yaml. Exit 1 if anything is wrong.
+    """
+    from luad.cli.project import examine
+
+    if session.json and style not in {None, "json"}:
+        raise click.UsageError(f"--format {style} and --json exclude each other")
+
+    def once() -> int:
+        with busy(session, "checking" if no_import else "checking files and importing handlers"):
+            examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
+        examined.keep(_codes(select), _codes(ignore))
+        if diff:
+            return _show_fixes(session, examined)
+        if fix and (written := examine.write_fixes(examined)):
+            for change in examine.changes_made(examined, written):
+                session.out.say(change)
+            session.out.say(f"mended {plural(len(written), 'file')}", "green")
+            examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
+            examined.keep(_codes(select), _codes(ignore))
+        _show(session, examined, style or ("json" if session.json else "full"))
+        return _verdict(examined.problems, strict=strict)
+
+    code = once()
+    if watch:
+        for has_changed in examine.changes(session, paths):
+            if has_changed:
+                code = once()
+            else:
+                session.out.say("watching; Ctrl-C ends it", "dim")
+    return code
+
+
+def _codes(values: Sequence[str]) -> tuple[str, ...]:
+    codes = tuple(word.upper() for word in words(values))
+    for code in codes:
+        if not re.fullmatch(r"LU\d{0,3}", code):
+            raise CommandError(f"`{code}` is no code of a problem", code="usage", hint="LU1, LU203")
+    return codes
+
+
+def _verdict(problems: Sequence[Problem], *, strict: bool) -> int:
+    is_bad = any(strict or each.severity is Severity.ERROR for each in problems)
+    return ExitCode.ERROR if is_bad else ExitCode.OK
+
+
+def _show(session: Session, examined: Examined, style: str) -> None:
+    from luad import __version__
+    from luad.config import problems as render
+
+    problems, out = examined.problems, session.out
+    match style:
+        case "json":
+            print(render.render_json(problems))
+        case "sarif":
+            print(render.render_sarif(problems, version=__version__))
+        case "github":
+            print(render.render_github(problems), end="")
+        case "concise":
+            print(out.plain(render.render_concise(problems)), end="")
+        case _:
+            text = out.plain(render.render_full(problems))
+            print(HEADLINE.sub(lambda found: out.paint(found[0], "red"), text), end="")
+    sys.stdout.flush()
+    if style in {"full", "concise"}:
+        if problems and style == "full":
+            out.say("")
+        out.say(_summary(examined), "" if problems else "green")
+
+
+def _summary(examined: Examined) -> str:
+    problems = examined.problems
+    errors = [each for each in problems if each.severity is Severity.ERROR]
+    broken = {each.path for each in errors}
+    good = max(0, examined.file_count - len(broken))
+    head = f"Checked {plural(examined.file_count, 'file')}: {good} ok"
+    if not problems:
+        return f"{head}, no problems."
+    files = plural(len({each.path for each in problems}), "file")
+    counts = f"{plural(len(errors), 'error')}, {plural(len(problems) - len(errors), 'warning')}"
+    text = f"{head}, {counts} in {files}."
+    fixable = sum(each.fix is not None for each in problems)
+    return f"{text}  {fixable} fixable with --fix." if fixable else text
+
+
+def _show_fixes(session: Session, examined: Examined) -> int:
+    """Show the changes of --fix; exit 1 when there are any, as formatters do."""
+    from difflib import unified_diff
+
+    from luad.cli.project.examine import fixed_files
+
+    has_changes = False
+    for path, (before, after) in fixed_files(examined).items():
+        has_changes = True
+        old, new = (
+            data.decode("utf-8", "replace").splitlines(keepends=True) for data in (before, after)
+        )
+        for line in unified_diff(old, new, path, path):
+            style = {"+": "green", "-": "red", "@": "cyan"}.get(line[0], "")
+            session.out.line(line.rstrip("\n"), style)
+    return ExitCode.ERROR if has_changes else ExitCode.OK

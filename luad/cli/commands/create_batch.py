@@ -1,0 +1,121 @@
+"""`luad create --from`: many jobs at once, from YAML or JSON.
+
+Room rule: reads the documents and hands them over; whether they are right is judged by the daemon.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.cli.terminal.failure import CommandError, Ended, ExitCode, as_text, exit_code_of
+from luad.cli.terminal.labels import plural
+from luad.cli.terminal.progress import busy
+from luad.client import error_from_problem
+
+if TYPE_CHECKING:
+    from luad.cli.session import Session
+
+STDIN: Final = "-"
+AT_ONCE: Final = 1_000
+"""Jobs in one request: far below what the daemon takes, and so that others are answered between."""
+
+PATIENCE_SECONDS: Final = 120.0
+MAX_BYTES: Final = 64 << 20
+MAX_SHOWN: Final = 20
+
+
+def create_from(session: Session, source: str, if_exists: str) -> int:
+    """Make every job that *source* (a file, or `-`) declares; say of each that was refused why."""
+    bodies = [
+        {"if_exists": if_exists, **each} if isinstance(each, dict) else each
+        for each in _jobs(session, source)
+    ]
+    if not bodies:
+        raise CommandError(f"there is no job in {source}", code="usage")
+    client = session.client(PATIENCE_SECONDS)
+    results: list[dict[str, Any]] = []
+    with busy(session, lambda: f"created {len(results)} of {plural(len(bodies), 'job')}"):
+        for start in range(0, len(bodies), AT_ONCE):
+            part = bodies[start : start + AT_ONCE]
+            results += client.post("/jobs:batch", {"action": "create", "jobs": part})["results"]
+    if session.json:
+        session.out.json({"results": results, "count": len(results)})
+    else:
+        _tell(session, results)
+    codes = {exit_code_of(_error(each)) for each in results if not each["ok"]}
+    return codes.pop() if len(codes) == 1 else ExitCode.ERROR if codes else ExitCode.OK
+
+
+def _tell(session: Session, results: list[dict[str, Any]]) -> None:
+    refused = [(number, each) for number, each in enumerate(results, 1) if not each["ok"]]
+    for number, each in refused[:MAX_SHOWN]:
+        first, *rest = as_text(_error(each))
+        session.out.complain(f"{each['job'] or f'job {number}'}: {first}", "red")
+        for line in rest:
+            session.out.complain(line)
+    if len(refused) > MAX_SHOWN:
+        session.out.complain(f"and {len(refused) - MAX_SHOWN} more  (--json has all)")
+    made = [each for each in results if each["ok"] and each["status"] == 201]
+    kept = len(results) - len(refused) - len(made)
+    text = f"Created {plural(len(made), 'job')}"
+    if 0 < len(made) <= MAX_SHOWN:
+        text += ": " + ", ".join(each["job"] for each in made)
+    text += f"; {kept} were there" if kept else ""
+    session.out.say(text + (f"; {len(refused)} refused" if refused else ""))
+
+
+def _error(result: dict[str, Any]) -> Any:
+    return error_from_problem(result["error"], result["status"])
+
+
+def _jobs(session: Session, source: str) -> list[Any]:
+    jobs: list[Any] = []
+    for value in documents(session, source):
+        jobs += value if isinstance(value, list) else [value]
+    return jobs
+
+
+def documents(session: Session, source: str) -> list[Any]:
+    """Return the documents of *source*; what is wrong with it as YAML is shown, and ends the command."""
+    data = _read(source)
+    if data.lstrip()[:1] in {b"[", b"{"}:
+        try:
+            return [json.loads(data)]
+        except ValueError:  # YAML may begin so, too, and then says better what is wrong
+            pass
+    from luad.config.problems import render_full, with_excerpts
+    from luad.config.yaml.reader import Limits, parse_yaml
+
+    shown = "standard input" if source == STDIN else source
+    limits = Limits(max_bytes=MAX_BYTES, max_nodes=2_000_000)
+    found = list(parse_yaml(data, shown, limits))
+    problems = [problem for each in found for problem in each.problems]
+    if problems:
+        text = render_full(with_excerpts(problems[: limits.max_problems], data))
+        session.out.complain(text.rstrip())
+        raise Ended(ExitCode.USAGE)
+    return [each.value for each in found]
+
+
+def one_object(name: str) -> dict[str, Any]:
+    """Return the JSON object that the file *name* holds. Raises `CommandError` (usage)."""
+    try:
+        found = json.loads(_read(name))
+    except ValueError as error:
+        raise CommandError(f"{name} holds no JSON: {error}", code="usage") from error
+    if not isinstance(found, dict):
+        raise CommandError(f"{name} holds no JSON object", code="usage")
+    return found
+
+
+def _read(source: str) -> bytes:
+    if source == STDIN:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CommandError(f"cannot read {source}: {reason}", code="usage") from error

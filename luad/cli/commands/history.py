@@ -1,0 +1,212 @@
+"""`luad history`: runs, newest first.
+
+Room rule: shows; changes nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session, words
+from luad.cli.complete import job_names, user_ids
+from luad.cli.option_conflicts import Apart
+from luad.cli.terminal.failure import ExitCode
+from luad.cli.terminal.labels import BAD, STATES, error_words, short_when, state_cell
+from luad.cli.terminal.output import Cell, Table
+from luad.cli.terminal.progress import busy
+from luad.cli.terminal.times import parse_rfc3339, parse_when, rfc3339, show_took
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from luad.cli.session import Session
+
+SHORT_ID: Final = 17
+"""`run_`, ten characters of time and three of chance: enough to be unique, short enough to read."""
+
+MOST_RESUMED: Final = 3
+"""Of the runs of a resume, so many are named in a row; `luad show` names all."""
+
+PAGE: Final = 500
+"""Runs of one request; longer histories are fetched page by page."""
+
+COLUMNS: Final = (
+    "id", "job", "status", "reason", "trigger", "scheduled_for", "started_at", "completed_at",
+    "duration_ms", "attempt", "count", "user_id",
+)  # fmt: skip
+"""The columns of --csv, as the API names them; the error's text follows."""
+
+TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup", "resume"]
+
+
+@click.command("history", cls=Command, rules=[Apart("--csv", "--json"), Apart("--all", "-n")])
+@click.argument("name", required=False, shell_complete=job_names)
+@click.option("--status", "states", multiple=True, help=f"Only these: {' '.join(STATES)}")
+@click.option("--failed", is_flag=True, help="Only failed, timed out and lost runs")
+@click.option("--since", metavar="WHEN", help="A time, or a duration back from now")
+@click.option("--until", metavar="WHEN", help="A time, or a duration back from now")
+@click.option("--trigger", type=click.Choice(TRIGGERS), help="Only runs with this cause")
+@click.option("--user", metavar="ID", shell_complete=user_ids, help="Only runs of jobs for them")
+@click.option(
+    "--q", "--grep", "q", metavar="TEXT", help="Only with this in the job's name or the error"
+)
+@click.option(
+    "--delivery",
+    type=click.Choice(["ok", "failed"]),
+    help="Only runs whose messages (did not) arrive",
+)
+@click.option("-n", "count", type=click.IntRange(1), default=50, help="How many (50)")
+@click.option("--all", "is_all", is_flag=True, help="All of them, however many")
+@click.option("--csv", "is_csv", is_flag=True, help="As comma-separated values, with a header")
+@click.option("--cursor", help="Go on where the last answer stopped")
+@click.option("--exit-status", is_flag=True, help="Exit 4 if any of these runs failed")
+@pass_session
+def history(
+    session: Session,
+    *,
+    name: str | None,
+    states: tuple[str, ...],
+    failed: bool,
+    since: str | None,
+    until: str | None,
+    trigger: str | None,
+    user: str | None,
+    q: str | None,
+    delivery: str | None,
+    count: int,
+    is_all: bool,
+    is_csv: bool,
+    cursor: str | None,
+    exit_status: bool,
+) -> int | None:
+    """Runs, newest first, of all jobs or of one."""
+    from luad.client import named
+
+    query = {
+        "job": None if name is None else named(name),
+        "status": _states(words(states), failed=failed) or None,
+        "since": _back(session, since),
+        "until": _back(session, until),
+        "trigger": trigger,
+        "user": user,
+        "q": q,
+        "delivery": delivery,
+    }
+    pages = _pages(session, query, cursor, None if is_all else count)
+    if is_csv:
+        is_bad = _write_csv(pages)
+    else:
+        is_filtered = any((*query.values(), cursor))
+        is_bad = _show(session, pages, is_filtered=is_filtered)
+    return ExitCode.RUN_FAILED if exit_status and is_bad else None
+
+
+def _pages(
+    session: Session, query: dict[str, Any], cursor: str | None, count: int | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the answers of ``GET /v1/runs`` until *count* runs have come (None: all of them)."""
+    client = session.client()
+    while True:
+        limit = PAGE if count is None else min(PAGE, count)
+        answer = client.get("/runs", **query, limit=limit, cursor=cursor)
+        yield answer
+        cursor = answer.get("next_cursor")
+        if count is not None:
+            count -= len(answer["runs"])
+        if cursor is None or count == 0:
+            return
+
+
+def _show(session: Session, pages: Iterator[dict[str, Any]], *, is_filtered: bool) -> bool:
+    """Show all *pages* as one answer; return whether any run was bad."""
+    answer: dict[str, Any] = {"runs": []}
+    with busy(session, lambda: f"read {len(answer['runs'])} runs"):
+        for page in pages:
+            runs = [*answer["runs"], *page["runs"]] if answer["runs"] else page["runs"]
+            answer = {**page, "runs": runs}
+    runs = answer["runs"]
+    if session.json:
+        session.out.json(answer)
+    elif runs:
+        session.out.table(run_table(session, runs))
+        if answer.get("next_cursor"):
+            session.out.say(f"older ones: --cursor {answer['next_cursor']}, or --all", "dim")
+    else:
+        session.out.say("no such runs" if is_filtered else "no runs yet")
+    return any(run["status"] in BAD for run in runs)
+
+
+def _write_csv(pages: Iterator[dict[str, Any]]) -> bool:
+    """Write each page as it comes; return whether any run was bad."""
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*COLUMNS, "error"])
+    is_bad = False
+    for page in pages:
+        for run in page["runs"]:
+            writer.writerow([*(run.get(column) for column in COLUMNS), error_words(run)])
+            is_bad |= run["status"] in BAD
+    return is_bad
+
+
+def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
+    """Make the table of *runs*; ids are in full where they are not read by people."""
+    table = Table(
+        ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "SENT", "ERROR"],
+        right=frozenset({"TOOK"}),
+        flexible=("ERROR", "SENT", "TRIGGER", "RUN", "TOOK", "STATUS", "JOB"),
+        whole=frozenset({"RUN", "TOOK", "SENT", "TRIGGER"}),
+        least={"STATUS": 18, "ERROR": 20},
+    )
+    for run in runs:
+        at = parse_rfc3339(run.get("started_at") or run.get("scheduled_for"))
+        table.rows.append(
+            [
+                Cell(run["id"][:SHORT_ID] if session.out.is_terminal else run["id"], "dim"),
+                Cell(run["job"], "bold"),
+                state_cell(run),
+                "" if at is None else short_when(at, session.zone, session.now),
+                show_took(run.get("duration_ms")),
+                run.get("trigger") or "",
+                _sent(run),
+                _resumed(run) or _error_cell(run),
+            ]
+        )
+    return table
+
+
+def _error_cell(run: dict[str, Any]) -> Cell:
+    if run.get("result_omitted"):
+        return Cell("result left out", "yellow")
+    return Cell(error_words(run), "red")
+
+
+def _resumed(run: dict[str, Any]) -> Cell | None:
+    """Name the runs that a resume has started for the row of a pause."""
+    ids = [each[:SHORT_ID] for each in run.get("resumed_by") or ()]
+    if not ids:
+        return None
+    more = f" and {len(ids) - MOST_RESUMED} more" if len(ids) > MOST_RESUMED else ""
+    return Cell(f"resumed by {' '.join(ids[:MOST_RESUMED])}{more}", "dim")
+
+
+def _sent(run: dict[str, Any]) -> str:
+    sent = run.get("sent")
+    return f"{sent['delivered']}/{sent['total']}" if sent else ""
+
+
+def _states(states: list[str], *, failed: bool) -> list[str]:
+    for state in states:
+        if state not in STATES:
+            raise click.UsageError(f"--status {state}: it is one of {', '.join(STATES)}")
+    return sorted({*states, *(BAD if failed else ())})
+
+
+def _back(session: Session, text: str | None) -> str | None:
+    if text is None:
+        return None
+    return rfc3339(parse_when(text, session.zone, session.now, direction=-1))

@@ -1,0 +1,231 @@
+"""`luad list`: every job on one line.
+
+Room rule: shows; changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session, words
+from luad.cli.complete import user_ids
+from luad.cli.option_conflicts import Apart
+from luad.cli.terminal.labels import (
+    GLYPHS,
+    condition,
+    has_condition,
+    is_stale,
+    last_words,
+    next_words,
+    plural,
+    schedule_words,
+    strip,
+)
+from luad.cli.terminal.output import Cell, Table
+from luad.cli.terminal.times import parse_rfc3339, zone_name
+from luad.clock import wall_ms
+from luad.errors import UnavailableError
+from luad.suggestions import close_to
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from luad.cli.session import Session
+
+CONDITIONS: Final = (*GLYPHS, "active")
+REFRESH_SECONDS: Final = 2.0
+MAX_WARNINGS: Final = 5
+MAX_TAGS: Final = 10
+NO_JOBS: Final = """\
+no jobs yet.  Next:
+  luad new hello --every 1h    write a job file, and its handler
+  luad test hello              run it once, here"""
+FAR: Final = 1 << 62
+"""Sorts after every instant."""
+
+
+@click.command(
+    "list",
+    cls=Command,
+    rules=[
+        Apart("--offline", "--url"),
+        Apart("--offline", "--socket"),
+        Apart("--offline", "--all"),
+    ],
+)
+@click.option("-a", "--all", "is_all", is_flag=True, help="Dynamic jobs too")
+@click.option("-t", "--tag", "tags", multiple=True, help="Only jobs with this tag")
+@click.option(
+    "--user", metavar="ID", shell_complete=user_ids, help="Only jobs for them, dynamic too"
+)
+@click.option("--status", "conditions", multiple=True, help=f"Only these: {' '.join(CONDITIONS)}")
+@click.option("--sort", type=click.Choice(["name", "next", "last", "duration"]), default="name")
+@click.option(
+    "--runs", "length", type=click.IntRange(0, 20), default=20, help="Length of the strip"
+)
+@click.option("--watch", is_flag=True, help="Again and again, until Ctrl-C")
+@click.option("--offline", is_flag=True, help="From the files, not from the daemon")
+@pass_session
+def list_(
+    session: Session,
+    *,
+    is_all: bool,
+    tags: tuple[str, ...],
+    user: str | None,
+    conditions: tuple[str, ...],
+    sort: str,
+    length: int,
+    watch: bool,
+    offline: bool,
+) -> None:
+    """Jobs: status, schedule, last runs, next run.
+
+    Without a daemon the jobs come from the files, and that is said on stderr. The strip shows the
+    last runs, oldest left: higher is longer, a cross failed, a dot did not run.
+    """
+    chosen = _filter(words(tags), user, _checked(words(conditions)))
+    while True:
+        answer = fetch(session, is_all=is_all or user is not None, user=user, offline=offline)
+        jobs = answer["jobs"]
+        shown = sorted(filter(chosen, jobs), key=_order(sort))
+        answer = {**answer, "jobs": shown}
+        if session.json:
+            (session.out.json_line if watch else session.out.json)(answer)
+        else:
+            if watch and session.out.is_terminal:
+                print("\x1b[H\x1b[2J", end="")
+            is_chosen = bool(tags or user or conditions)
+            _show(session, answer, length, is_chosen=is_chosen)
+            for line in _unknown_tags(words(tags), jobs):
+                session.out.complain(line)
+        if not watch:
+            return
+        time.sleep(REFRESH_SECONDS)
+        session.now = wall_ms()
+
+
+def _unknown_tags(tags: list[str], jobs: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each of *tags* that none of *jobs* has."""
+    known = {tag for job in jobs for tag in job.get("tags") or ()}
+    lines = []
+    for tag in sorted(set(tags) - known):
+        near = close_to(tag, sorted(known))
+        others = (
+            f"the tags are: {' '.join(sorted(known)[:MAX_TAGS])}" if known else "none has a tag"
+        )
+        hint = f"did you mean `{near[0]}`?" if near else others
+        lines.append(f"no job of these has the tag `{tag}`  ({hint})")
+    return lines
+
+
+def fetch(
+    session: Session, *, is_all: bool, offline: bool, user: str | None = None
+) -> dict[str, Any]:
+    """Get the jobs from the daemon, or from the files when told to or when there is none."""
+    reason = None
+    if not offline:
+        from luad.cli.project.source import all_jobs
+
+        try:
+            return all_jobs(session.client(), with_dynamic=is_all, user=user)
+        except UnavailableError as error:
+            if session.url is not None or error.code != "unavailable":
+                raise  # the files here are not that daemon's
+            reason = error
+    from luad.cli.project.offline import jobs_from_files
+
+    return jobs_from_files(session, without_daemon=reason)
+
+
+def _checked(conditions: list[str]) -> list[str]:
+    for word in conditions:
+        if word not in CONDITIONS:
+            raise click.UsageError(f"--status {word}: it is one of {', '.join(CONDITIONS)}")
+    return conditions
+
+
+def _filter(
+    tags: list[str], user: str | None, conditions: list[str]
+) -> Callable[[Mapping[str, Any]], bool]:
+    def is_chosen(job: Mapping[str, Any]) -> bool:
+        has_tag = not tags or not set(tags).isdisjoint(job.get("tags") or ())
+        is_theirs = user is None or job.get("user_id") == user
+        return has_tag and is_theirs and (not conditions or has_condition(job, conditions))
+
+    return is_chosen
+
+
+def _order(sort: str) -> Callable[[Mapping[str, Any]], Any]:
+    def last(job: Mapping[str, Any]) -> int:
+        run = job.get("last_run") or {}
+        return -(parse_rfc3339(run.get("started_at") or run.get("completed_at")) or 0)
+
+    keys: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+        "name": lambda job: job["name"],
+        "next": lambda job: parse_rfc3339(job.get("next_run_at")) or FAR,
+        "last": last,
+        "duration": lambda job: -((job.get("last_run") or {}).get("duration_ms") or 0),
+    }
+    return lambda job: (keys[sort](job), job["name"])
+
+
+def _show(
+    session: Session, answer: Mapping[str, Any], length: int, *, is_chosen: bool = False
+) -> None:
+    jobs = answer["jobs"]
+    now, zone, out = session.now, session.zone, session.out
+    strip_header = f"LAST {length} RUNS"
+    table = Table(
+        ["", "JOB", "SCHEDULE", strip_header, "LAST", "TOOK", "NEXT"],
+        right=frozenset({"TOOK"}),
+        flexible=(strip_header, "SCHEDULE", "TOOK", "NEXT", "LAST", "JOB"),
+        whole=frozenset({"TOOK"}),
+        late=frozenset({strip_header}),
+        least={"SCHEDULE": 16, "LAST": 20, "NEXT": 14},
+    )
+    for job in jobs:
+        glyph, style = GLYPHS[condition(job)]
+        when, took = last_words(job, now)
+        table.rows.append(
+            [
+                Cell(glyph, style),
+                Cell(job["name"], "bold"),
+                schedule_words(job, now, zone),
+                Cell(strip(job.get("recent_runs") or (), length), style),
+                when,
+                took,
+                next_words(job, now, zone),
+            ]
+        )
+    if jobs:
+        out.table(table)
+    elif not (is_chosen or answer.get("hidden_dynamic") or answer.get("broken_files")):
+        out.say(NO_JOBS)
+        return
+    out.say(_summary(answer, jobs) + f"  Times: {zone_name(zone, now)}", "dim")
+    stale = {job["file"]["path"] for job in jobs if is_stale(job) and job.get("file")}
+    for path in sorted(stale):
+        out.complain(
+            f"warning: {path} is broken; its last good version keeps running  (luad check)",
+            "yellow",
+        )
+    if answer.get("offline"):
+        return  # they were told with the reason
+    others = [path for path in answer.get("broken_files") or () if path not in stale]
+    for path in others[:MAX_WARNINGS]:
+        out.complain(f"warning: {path} has an error  (luad status tells it)", "yellow")
+    if len(others) > MAX_WARNINGS:
+        out.complain(f"warning: so are {len(others) - MAX_WARNINGS} more", "yellow")
+
+
+def _summary(answer: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> str:
+    found = [condition(job) for job in jobs]
+    notable = ("failing", "running", "paused", "stale")
+    counts = [f"{found.count(word)} {word}" for word in notable if word in found]
+    text = plural(len(jobs), "job") + (f": {', '.join(counts)}" if counts else "") + "."
+    if hidden := answer.get("hidden_dynamic"):
+        text += f"  {plural(hidden, 'dynamic job')} hidden (-a)."
+    return text

@@ -1,0 +1,228 @@
+"""`luad logs`: what jobs wrote, and following it.
+
+Room rule: shows; changes nothing. A stream that breaks is taken up again.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.complete import jobs_and_runs
+from luad.cli.option_conflicts import Apart
+from luad.cli.terminal.output import clean
+from luad.cli.terminal.times import parse_rfc3339, parse_when, rfc3339, to_datetime
+from luad.client import StreamBrokenError
+from luad.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from luad.cli.session import Session
+    from luad.client import Client
+
+LEVELS: Final = ["debug", "info", "warning", "error", "critical"]
+LEVEL_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
+ALL_LOGS: Final = "/logs"
+FIRST_WAIT_SECONDS: Final = 0.25
+LAST_WAIT_SECONDS: Final = 5.0
+
+
+@click.command(
+    "logs",
+    cls=Command,
+    rules=[Apart("--failed", "--follow"), Apart("--raw", "--json"), Apart("--no-prefix", "--json")],
+)
+@click.argument("what", metavar="[NAME|RUN]", required=False, shell_complete=jobs_and_runs)
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines arrive, until Ctrl-C")
+@click.option("-n", "count", type=click.IntRange(0), default=100, help="How many lines (100)")
+@click.option("--since", metavar="WHEN", help="A time, or a duration back from now")
+@click.option("--level", type=click.Choice(LEVELS), help="This level and above")
+@click.option("--grep", "pattern", metavar="RE", help="Only lines that match")
+@click.option("--failed", is_flag=True, help="Only logs of failed runs")
+@click.option("--raw", is_flag=True, help="The message alone, as it was written")
+@click.option("--no-prefix", is_flag=True, help="Without time, level and job")
+@pass_session
+def logs(
+    session: Session,
+    *,
+    what: str | None,
+    follow: bool,
+    count: int,
+    since: str | None,
+    level: str | None,
+    pattern: str | None,
+    failed: bool,
+    raw: bool,
+    no_prefix: bool,
+) -> None:
+    """Logs of a job, of a run (id, @last, @last-failed), or of everything.
+
+    With -f NAME it spans runs, with a rule between them, and survives a restart of the daemon.
+    """
+    client = session.client()
+    path, query = _address(what)
+    if failed and path != ALL_LOGS:
+        raise click.UsageError("--failed chooses among the runs of a job, and this is a run")
+    query["level"] = level
+    if since is not None:
+        query["since"] = rfc3339(parse_when(since, session.zone, session.now, direction=-1))
+    is_wanted = _sieve(pattern, level)
+    printer = Printer(session, has_prefix=not (raw or no_prefix), is_raw=raw)
+    if failed:
+        lines = _of_failed_runs(client, query, count)
+    elif follow:
+        lines = _follow(session, client, path, {**query, "tail": count})
+    else:
+        lines = client.stream(path, tail=count, **query)
+    count = 0
+    for line in lines:
+        if is_wanted(line):
+            printer.write(line)
+            count += 1
+    if not count:
+        session.out.say("no such lines" if level or pattern or since else "no lines", "dim")
+
+
+def _address(what: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the path and the query that lead to the lines of *what*."""
+    from luad.cli.project import source
+    from luad.client import named, segment
+
+    if what is None:
+        return ALL_LOGS, {}
+    if source.is_run(what):
+        return f"/runs/{segment(what)}/log", {}
+    return ALL_LOGS, {"job": named(what)}
+
+
+def _sieve(pattern: str | None, level: str | None) -> Callable[[dict[str, Any]], bool]:
+    try:
+        regex = None if pattern is None else re.compile(pattern)
+    except re.error as error:
+        raise click.UsageError(f"--grep: {error}") from error
+    lowest = 0 if level is None else LEVELS.index(level)
+
+    def is_wanted(line: dict[str, Any]) -> bool:
+        name = str(line.get("level") or "info").lower()
+        rank = LEVELS.index(name) if name in LEVELS else 1
+        return rank >= lowest and (
+            regex is None or regex.search(str(line.get("message", ""))) is not None
+        )
+
+    return is_wanted
+
+
+def _of_failed_runs(client: Client, query: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
+    from luad.client import segment
+
+    runs = client.get(
+        "/runs",
+        job=query.get("job"),
+        since=query.get("since"),
+        status="failed,timed_out,lost",
+        limit=20,
+    )["runs"]
+    for run in reversed(runs):
+        yield from client.stream(f"/runs/{segment(run['id'])}/log", tail=count)
+
+
+class _Once:
+    """Lets each line through once, though after a break the last instant's lines come again."""
+
+    def __init__(self) -> None:
+        self.last_ts: str | None = None
+        self._lines: list[dict[str, Any]] = []
+
+    def is_new(self, line: dict[str, Any]) -> bool:
+        """Note *line*; whether it was not there before."""
+        if line.get("ts") != self.last_ts:
+            self.last_ts, self._lines = line.get("ts"), []
+        elif line in self._lines:
+            return False
+        self._lines.append(line)
+        return True
+
+
+def _follow(
+    session: Session, client: Client, path: str, query: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield lines until the run is over, without end when it is not one run that is followed.
+
+    After a break it goes on from the last instant. Raises `UnavailableError` when there is no
+    daemon to begin with.
+    """
+    once = _Once()
+    wait = 0.0  # seconds; 0 until the first break, and as long as lines come
+    while True:
+        try:
+            for line in client.stream(path, follow=True, **query):
+                if wait:
+                    session.out.say("connected again", "dim")
+                    wait = 0.0
+                if once.is_new(line):
+                    yield line
+            if path != ALL_LOGS:
+                return
+            reason = f"luad at {client.address} has ended"
+        except UnavailableError as error:
+            if not (wait or isinstance(error, StreamBrokenError)):
+                raise
+            reason = error.message
+        if not wait:
+            session.out.say(f"{reason}; waiting for it", "dim")
+        wait = min(2 * wait or FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS)
+        time.sleep(wait)
+        if once.last_ts is not None:
+            query = {**query, "since": once.last_ts, "tail": None}
+
+
+class Printer:
+    """Writes lines of a log, with a rule between the runs they come from."""
+
+    def __init__(self, session: Session, *, has_prefix: bool, is_raw: bool = False) -> None:
+        self._session = session
+        self._has_prefix = has_prefix
+        self._is_raw = is_raw
+        self._run: str | None = None
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Write one line of the daemon's JSON."""
+        out = self._session.out
+        if self._session.json:
+            out.json_line(line)
+            return
+        message = str(line.get("message", ""))
+        if self._is_raw:
+            print(message, flush=True)
+            return
+        if out.is_terminal:
+            message = clean(message)
+        if self._has_prefix:
+            self._rule(line)
+            message = self._prefix(line) + message
+        style = LEVEL_STYLES.get(str(line.get("level")).lower(), "")
+        out.line(message, style)
+        for more in str(line.get("exception") or "").splitlines():
+            out.line(f"    {clean(more) if out.is_terminal else more}", style)
+        sys.stdout.flush()  # who follows through a pipe wants the line now
+
+    def _rule(self, line: dict[str, Any]) -> None:
+        """Say once per run whose lines follow; on stderr, because it is no line of the log."""
+        run = line.get("run_id")
+        if run != self._run and run is not None:
+            self._run = run
+            self._session.out.say(f"── {line.get('job') or ''} {run}", "dim")
+
+    def _prefix(self, line: dict[str, Any]) -> str:
+        at = parse_rfc3339(line.get("ts"))
+        moment = "" if at is None else f"{to_datetime(at, self._session.zone):%H:%M:%S.%f}"[:-3]
+        level = str(line.get("level") or "info").upper()
+        source = line.get("logger") or line.get("stream")
+        names = " ".join(str(name) for name in (line.get("job"), source) if name)
+        return f"{moment} {level:<7} {names}  "

@@ -1,0 +1,73 @@
+"""`luad reload`: re-read the job files now, and say what changed.
+
+Room rule: asks the daemon to do it; does nothing itself. systemd runs it as ExecReload.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.commands.status import _problem_words
+from luad.cli.terminal.failure import ExitCode
+from luad.cli.terminal.labels import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from luad.cli.session import Session
+
+PATIENCE_SECONDS: Final = 60.0
+"""Ten thousand files take seconds to read; systemd gives a reload 90 s."""
+
+
+@click.command("reload", cls=Command)
+@click.option("--check-only", is_flag=True, help="Say what would change, change nothing")
+@pass_session
+def reload(session: Session, *, check_only: bool) -> int | None:
+    """Re-read the job files now: + new, ~ changed, - removed, ! kept as it was.
+
+    Exit 1 if a file is broken and its last good version stays in force.
+    """
+    client = session.client(timeout=PATIENCE_SECONDS)
+    answer = client.post("/config/reload", {"check_only": check_only})
+    if session.json:
+        session.out.json(answer)
+    else:
+        _show(session, answer, check_only=check_only)
+    is_broken = bool(answer.get("stale")) or any(map(_is_error, answer.get("problems") or ()))
+    return ExitCode.ERROR if is_broken else None
+
+
+def _is_error(problem: Mapping[str, Any]) -> bool:
+    return str(problem.get("severity", "error")) == "error"
+
+
+def _show(session: Session, answer: Mapping[str, Any], *, check_only: bool) -> None:
+    out = session.out
+    for name in answer.get("added") or ():
+        out.line(f"+ {name}", "green")
+    for item in answer.get("replaced") or ():
+        changes = ", ".join(item.get("changes") or ())
+        out.line(f"~ {item['name']}" + (f" ({changes})" if changes else ""), "yellow")
+    for name in answer.get("removed") or ():
+        out.line(f"- {name}", "red")
+    for item in answer.get("stale") or ():
+        out.line(f"! {_stale_words(item, answer.get('problems') or ())}", "yellow")
+    for problem in answer.get("problems") or ():
+        out.complain(f"{'error' if _is_error(problem) else 'warning'}: {_problem_words(problem)}")
+        if problem.get("help"):
+            out.complain(f"  help: {problem['help']}")
+    counts = {word: len(answer.get(word) or ()) for word in ("added", "replaced", "removed")}
+    counts["kept"] = answer.get("kept") or 0
+    changed = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no jobs"
+    stale = answer.get("stale") or ()
+    broken = f"; {plural(len(stale), 'broken file')} kept as before" if stale else ""
+    out.say(f"{'would be: ' if check_only else ''}{changed}{broken}", "dim")
+
+
+def _stale_words(path: str, problems: Iterable[Mapping[str, Any]]) -> str:
+    errors = sum(_is_error(each) and each.get("filename") == path for each in problems)
+    return f"{path} ({plural(errors, 'error')}, kept as before)"

@@ -1,0 +1,100 @@
+"""`luad revisions`, `restore`: the definitions that a job has had, and one of them put back.
+
+Rule: asks the daemon to do it; does nothing itself.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.complete import job_names
+from luad.cli.terminal.labels import short_when
+from luad.cli.terminal.output import Cell, Table, clean
+from luad.cli.terminal.times import parse_rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from luad.cli.session import Session
+
+
+@click.command("revisions", cls=Command)
+@click.argument("name", shell_complete=job_names)
+@click.option("--diff", is_flag=True, help="Show what each one declares differently from now")
+@pass_session
+def revisions(session: Session, *, name: str, diff: bool) -> None:
+    """The definitions that a job has had, the latest first."""
+    from luad.client import segment
+
+    answer = session.client().get(f"/jobs/{segment(name)}/revisions")
+    if session.json:
+        session.out.json(answer)
+        return
+    out = session.out
+    out.table(_table(session, answer["revisions"]))
+    if diff:
+        for each in answer["revisions"]:
+            _show_difference(session, each)
+    if answer.get("reason"):
+        out.say(f"they can only be read: {answer['reason']}", "yellow")
+    elif len(answer["revisions"]) > 1:
+        out.say(f"luad restore {name} REVISION puts one back", "dim")
+
+
+def _table(session: Session, rows: list[Mapping[str, Any]]) -> Table:
+    table = Table(
+        ["REVISION", "FIRST SEEN", "IN FORCE FROM", "CHANGED SINCE"],
+        flexible=("CHANGED SINCE",),
+        whole=frozenset({"REVISION"}),
+    )
+    for row in rows:
+        changed = ", ".join(each["key"] for each in row["difference"])
+        table.rows.append(
+            [
+                Cell(row["revision"], "bold"),
+                _when(session, row["first_seen_at"]),
+                _when(session, row["last_installed_at"]),
+                Cell("in force", "green") if row["is_current"] else changed,
+            ]
+        )
+    return table
+
+
+def _when(session: Session, text: str) -> str:
+    at = parse_rfc3339(text)
+    return "" if at is None else short_when(at, session.zone, session.now)
+
+
+def _show_difference(session: Session, row: Mapping[str, Any]) -> None:
+    if not row["difference"]:
+        return
+    out = session.out
+    out.line(f"{row['revision']} declares differently from now:", "bold")
+    for each in row["difference"]:
+        for sign, key, style in (("-", "now", "red"), ("+", "then", "green")):
+            if each[key] is not None:
+                text = json.dumps(each[key], ensure_ascii=False)
+                out.line(clean(f"  {sign} {each['key']}: {text}"), style)
+
+
+@click.command("restore", cls=Command)
+@click.argument("name", shell_complete=job_names)
+@click.argument("revision")
+@pass_session
+def restore(session: Session, *, name: str, revision: str) -> None:
+    """Give a dynamic job an earlier revision; luad revisions NAME lists them.
+
+    Metadata that were written at run time stay. A job of a file changes with its file alone.
+    """
+    from luad.client import segment
+
+    job = session.client().post(f"/jobs/{segment(name)}/restore", {"revision": revision})
+    if session.json:
+        session.out.json(job)
+        return
+    summary = str(job.get("summary") or "")
+    session.out.line(f"Restored {job['name']} to {job['revision']}: {summary}")

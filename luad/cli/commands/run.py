@@ -1,0 +1,201 @@
+"""`luad run`, `retry`, `cancel`: starting and stopping runs on the daemon.
+
+Room rule: asks the daemon to do it; does nothing itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from luad.cli.base import Command, pass_session, words
+from luad.cli.complete import job_names, run_ids
+from luad.cli.option_conflicts import Needs
+from luad.cli.terminal.failure import CommandError, ExitCode
+from luad.cli.terminal.labels import plural
+from luad.cli.terminal.times import parse_duration, parse_when, rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from luad.cli.session import Session
+    from luad.client import Client
+
+
+def metadata_from(pairs: tuple[str, ...], *, option: str = "-m ") -> dict[str, Any]:
+    """Read `K=V` pairs; a V that is JSON is taken as such, anything else as text.
+
+    *option* stands before a pair on the command line. Raises `CommandError` (usage) for a pair without `=`.
+    """
+    import json
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not sign or not key:
+            raise CommandError(
+                f"`{pair}` has no `=`", code="usage", hint=f"write it like  {option}region=emea"
+            )
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return found
+
+
+def names_or_tags(session: Session, names: tuple[str, ...], tags: tuple[str, ...]) -> list[str]:
+    """Return the jobs that are meant: those named, and those with one of the tags."""
+    from luad.cli.project.source import all_jobs
+
+    if not tags:
+        if not names:
+            raise CommandError("which job?", code="usage", hint="luad list shows all")
+        return list(names)
+    wanted = set(words(tags))
+    jobs = all_jobs(session.client())["jobs"]
+    tagged = [job["name"] for job in jobs if wanted.intersection(job.get("tags") or ())]
+    if not tagged and not names:
+        raise CommandError(f"no job has the tag {', '.join(sorted(wanted))}", code="not_found")
+    return [*names, *(name for name in tagged if name not in names)]
+
+
+@click.command("run", cls=Command)
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=job_names)
+@click.option("-m", "--metadata", multiple=True, metavar="K=V", help="For this run only")
+@click.option(
+    "--wait", is_flag=True, help="Until it has ended; exit as it did; Ctrl-C leaves it alone"
+)
+@click.option("-f", "--follow", is_flag=True, help="Show its log meanwhile")
+@click.option("--wait-timeout", metavar="DUR", help="Wait no longer (exit 7)")
+@click.option("--force", is_flag=True, help="Also while another run is open")
+@click.option("-t", "--tag", "tags", multiple=True, help="All jobs with this tag")
+@click.option("--revision", metavar="REV", help="Of a dynamic job: an earlier revision")
+@pass_session
+def run(
+    session: Session,
+    *,
+    names: tuple[str, ...],
+    metadata: tuple[str, ...],
+    wait: bool,
+    follow: bool,
+    wait_timeout: str | None,
+    force: bool,
+    tags: tuple[str, ...],
+    revision: str | None,
+) -> int | None:
+    """Run a job now on the daemon, whatever its schedule says; prints the run's id.
+
+    With --wait or -f the exit code is the run's: 0, 4 failed, 5 cancelled, 7 timed out.
+    """
+    from luad.client import segment
+
+    body: dict[str, Any] = {"trigger": "manual"}
+    if metadata:
+        body["metadata"] = metadata_from(metadata)
+    if force:
+        body["force"] = True
+    if revision is not None:
+        body["revision"] = revision
+    limit = None if wait_timeout is None else parse_duration(wait_timeout)
+
+    def start(client: Client, name: str) -> dict[str, Any]:
+        started: dict[str, Any] = client.post(f"/jobs/{segment(name)}/trigger", body)
+        return started
+
+    chosen = names_or_tags(session, names, tags)
+    return _start_all(session, chosen, start, is_waiting=wait, is_following=follow, limit=limit)
+
+
+@click.command("retry", cls=Command, rules=[Needs("--since", ("--failed",))])
+@click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=run_ids)
+@click.option("--failed", is_flag=True, help="Every failed run since --since; asks first")
+@click.option("--since", metavar="WHEN", default="1h", help="With --failed; default: 1h back")
+@click.option(
+    "--wait", is_flag=True, help="Until it has ended; exit as it did; Ctrl-C leaves it alone"
+)
+@click.option("-f", "--follow", is_flag=True, help="Show its log meanwhile")
+@click.option("--wait-timeout", metavar="DUR", help="Wait no longer (exit 7)")
+@pass_session
+def retry(
+    session: Session,
+    *,
+    runs: tuple[str, ...],
+    failed: bool,
+    since: str,
+    wait: bool,
+    follow: bool,
+    wait_timeout: str | None,
+) -> int | None:
+    """Run a failed run again, as a new run; RUN is an id, its beginning, @last or @last-failed."""
+    from luad.client import segment
+
+    limit = None if wait_timeout is None else parse_duration(wait_timeout)
+    chosen = [*runs, *(_failed_since(session, since) if failed else ())]
+    if failed and not chosen:
+        session.out.say(f"nothing has failed since {since}")
+        return None
+    if not chosen:
+        raise CommandError("which run?", code="usage", hint="luad retry @last-failed")
+    if failed:
+        session.confirm(f"Retry {plural(len(chosen), 'run')}?")
+
+    def start(client: Client, text: str) -> dict[str, Any]:
+        path = f"/runs/{segment(text)}/retry"
+        started: dict[str, Any] = client.post(path, {})
+        return started
+
+    return _start_all(session, chosen, start, is_waiting=wait, is_following=follow, limit=limit)
+
+
+@click.command("cancel", cls=Command)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=run_ids)
+@click.option("--kill", is_flag=True, help="At once, without the grace period")
+@pass_session
+def cancel(session: Session, *, runs: tuple[str, ...], kill: bool) -> None:
+    """Stop a running run; its output up to then is kept."""
+    from luad.client import segment
+
+    client = session.client()
+    answers = []
+    for text in runs:
+        answers.append(client.post(f"/runs/{segment(text)}/cancel", {"kill": kill}))
+        if not session.json:
+            session.out.say(f"stopping {answers[-1]['id']}" + (" at once" if kill else ""))
+    if session.json:
+        session.out.json({"runs": answers})
+
+
+def _failed_since(session: Session, since: str) -> list[str]:
+    start = rfc3339(parse_when(since, session.zone, session.now, direction=-1))
+    answer = session.client().get("/runs", status="failed,timed_out,lost", since=start, limit=500)
+    return [run["id"] for run in answer["runs"]]
+
+
+def _start_all(
+    session: Session,
+    names: list[str],
+    start: Callable[[Client, str], dict[str, Any]],
+    *,
+    is_waiting: bool,
+    is_following: bool,
+    limit: int | None,
+) -> int | None:
+    from luad.cli import run_watch
+
+    client = session.client()
+    started = [start(client, name) for name in names]
+    if not session.json:
+        for item in started:
+            session.out.line(item["id"])
+    code: int = ExitCode.OK
+    if is_waiting or is_following or limit is not None:
+        with run_watch.time_limit(limit), run_watch.left_alone(session, started):
+            for number, item in enumerate(started):
+                look = run_watch.follow(session, client, item) if is_following else item
+                ended = run_watch.wait_for(client, look, run_watch.Watcher(session))
+                started[number] = ended
+                code = code or run_watch.conclude(session, ended)
+    if session.json:
+        session.out.json(started[0] if len(started) == 1 else {"runs": started})
+    return code

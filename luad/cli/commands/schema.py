@@ -1,0 +1,91 @@
+"""`luad schema`: the JSON Schemas, for editors; `luad openapi`: the API's document, for programs.
+
+Room rule: copies what ships; knows nothing of its content.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.option_conflicts import Apart
+from luad.cli.session import Session
+from luad.cli.terminal.failure import CommandError
+
+NAMES: Final[tuple[Literal["job", "luad", "users"], ...]] = ("job", "luad", "users")
+
+
+@click.command("schema", cls=Command, rules=[Apart("--write", "key")])
+@click.argument("name", type=click.Choice(NAMES), default="job")
+@click.argument("key", required=False)
+@click.option(
+    "--write", "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+    help="Write all of them there (.luad, usually); refreshes older ones",
+)  # fmt: skip
+@pass_session
+def schema(
+    session: Session, *, name: Literal["job", "luad", "users"], key: str | None, folder: Path | None
+) -> None:
+    """The JSON Schema of job files, settings or users files, as editors want it.
+
+    With KEY (`luad schema job retry.max_attempts`) what that key means, in words.
+    """
+    if key is not None:
+        from luad.cli.terminal.key_docs import describe_key
+        from luad.config.schema.validator import load_schema
+
+        for line in describe_key(load_schema(name), key):
+            session.out.line(line)
+        return
+    if folder is None:
+        print(schema_text(name), end="")
+        return
+    written = [str(path) for path in write_schemas(folder)]
+    if session.json:
+        session.out.json({"written": written})
+    else:
+        session.out.say("wrote " + "  ".join(written))
+
+
+@click.command("openapi", cls=Command)
+@pass_session
+def openapi(session: Session) -> None:
+    """The OpenAPI 3.1 document of the HTTP API of this luad; asks no daemon."""
+    from luad.api.json.openapi import document
+
+    session.out.json(document())
+
+
+def schema_text(name: Literal["job", "luad", "users"]) -> str:
+    """Return the schema of that *name* as the text of its file."""
+    from luad.config.schema.validator import load_schema
+
+    shipped = load_schema(name)
+    return json.dumps(shipped, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write every schema into *folder*, whole or not at all; returns the paths."""
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in NAMES:
+            path = schema_path(folder, name)
+            fresh = path.with_suffix(".new")
+            fresh.write_text(schema_text(name), encoding="utf-8")
+            fresh.replace(path)
+            written.append(path)
+    except OSError as error:
+        raise CommandError(
+            f"cannot write {error.filename or folder}: {(error.strerror or str(error)).lower()}"
+        ) from error
+    return written
+
+
+def schema_path(folder: Path, name: str) -> Path:
+    """Return where the schema of that *name* is in *folder*."""
+    return folder / f"{name}.schema.json"

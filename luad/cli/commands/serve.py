@@ -1,0 +1,97 @@
+"""`luad serve`: flags to settings, then the daemon.
+
+Room rule: reads arguments and hands over; the daemon is made elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.terminal.failure import CommandError, ExitCode
+from luad.errors import StoreTooNewError
+
+if TYPE_CHECKING:
+    from luad.cli.session import Session
+    from luad.config.settings.daemon_settings import Settings
+    from luad.errors import LuadError
+
+LOG_FORMATS: Final = ["auto", "console", "json", "journal"]
+LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
+
+
+@click.command("serve", cls=Command)
+@click.option(
+    "--jobs", "folders", multiple=True, metavar="DIR", help="A job folder; again for more"
+)
+@click.option(
+    "--state", metavar="DIR", help="History, logs and lock; default: .luad beside the jobs"
+)
+@click.option("--users", "people", multiple=True, metavar="DIR", help="A folder of users files")
+@click.option("--listen", metavar="HOST:PORT", help="TCP as well; default: the Unix socket alone")
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), help="Default: auto")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Default: info")
+@click.option("--no-reload", is_flag=True, help="Do not watch the job folders")
+@click.option("--drain", metavar="DUR", help="How long runs may go on at the end; default: 90s")
+@click.option("--strict", is_flag=True, help="Do not start while a job file is broken")
+@pass_session
+def serve(
+    session: Session,
+    *,
+    folders: tuple[str, ...],
+    state: str | None,
+    people: tuple[str, ...],
+    listen: str | None,
+    log_format: str | None,
+    log_level: str | None,
+    no_reload: bool,
+    drain: str | None,
+    strict: bool,
+) -> int:
+    """Run the daemon, in the foreground, until SIGTERM or Ctrl-C.
+
+    Flags win over LUAD_* variables, those over luad.yaml. Exit 78 when the settings are wrong.
+    """
+    chosen = _settings(
+        session,
+        {
+            "jobs": folders,
+            "users": people,
+            "listen": listen,
+            "state_dir": state,
+            "log_format": log_format,
+            "log_level": log_level or ("debug" if session.verbose else None),
+            "drain": drain,
+            "watch": False if no_reload else None,
+            "strict": True if strict else None,
+        },
+    )
+    from luad.config.settings.daemon_settings import SettingsError
+    from luad.daemon import main
+
+    try:
+        return main(chosen)
+    except (StoreTooNewError, SettingsError) as error:
+        raise _for_good(error) from error
+
+
+def _settings(session: Session, flags: dict[str, Any]) -> Settings:
+    from luad.cli.project.folders import settings
+    from luad.config.problems import render_full
+    from luad.config.settings.daemon_settings import SettingsError
+
+    try:
+        return settings(session, flags)
+    except SettingsError as error:
+        if error.problems and not session.json:
+            session.out.complain(render_full(error.problems))
+        raise _for_good(error) from error
+    except CommandError as error:
+        raise _for_good(error) from error
+
+
+def _for_good(error: LuadError) -> CommandError:
+    """Make *error* one after which systemd does not try again."""
+    return CommandError(error.message, code=error.code, hint=error.hint, exit_code=ExitCode.CONFIG)

@@ -1,0 +1,114 @@
+"""`luad status`: is the daemon well.
+
+Room rule: shows; changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.terminal.failure import ExitCode
+from luad.cli.terminal.labels import plural
+from luad.cli.terminal.output import clean
+from luad.cli.terminal.times import parse_rfc3339, show_exact, show_left, show_when
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from luad.cli.session import Session
+    from luad.cli.terminal.output import Output
+
+LEAD: Final = 16
+"""Columns before the text of a field."""
+
+
+@click.command("status", cls=Command)
+@click.option("--exit-status", is_flag=True, help="Exit 1 when it is degraded (down is always 11)")
+@pass_session
+def status(session: Session, *, exit_status: bool) -> int | None:
+    """Is the daemon well: version, jobs, runs, last reload, store, problems."""
+    answer = session.client(timeout=10).get("/status")
+    is_well = answer.get("status") == "ok"
+    if session.json:
+        session.out.json(answer)
+    else:
+        _show(session, answer, is_well=is_well)
+    return ExitCode.ERROR if exit_status and not is_well else None
+
+
+def _show(session: Session, answer: Mapping[str, Any], *, is_well: bool) -> None:
+    out = session.out
+    glyph, style = ("✓", "green") if is_well else ("!", "yellow")
+    uptime = show_exact(int((answer.get("uptime_seconds") or 0) * 1000))
+    draining = "   draining" if answer.get("draining") else ""
+    head = f"{glyph} {answer.get('status')}   luad {answer.get('version')}"
+    for line in out.wrapped(f"{head}   pid {answer.get('pid')}   up {uptime}{draining}", 2):
+        out.line(line, style)
+    for name, text in _fields(session, answer).items():
+        if text:
+            _field(out, name, text, "dim")
+    for each in answer.get("self_deleted") or ():
+        text = f"{each['job']}: {each['reason']}  (luad resume {each['job']})"
+        _field(out, "paused", text, "yellow")
+    for problem in answer.get("problems") or ():
+        text = problem if isinstance(problem, str) else _problem_words(problem)
+        _field(out, "problem", text, "yellow")
+        help_text = "" if isinstance(problem, str) else problem.get("help")
+        if help_text:
+            _field(out, "", f"help: {help_text}", "")
+
+
+def _field(out: Output, name: str, text: str, style: str) -> None:
+    """Write a field; on a terminal its text goes on below itself instead of below its name."""
+    first, *rest = out.wrapped(clean(text), 0, LEAD)
+    out.line(f"  {out.paint(f'{name:<12}', style)}  {first}")
+    for line in rest:
+        out.line(" " * LEAD + line)
+
+
+def _fields(session: Session, answer: Mapping[str, Any]) -> dict[str, str]:
+    jobs, runs = answer.get("jobs") or {}, answer.get("runs") or {}
+    store, reload = answer.get("store") or {}, answer.get("last_reload") or {}
+    notable = [
+        f"{jobs[word]} {word}"
+        for word in ("active", "paused", "failing", "stale", "completed")
+        if jobs.get(word)
+    ]
+    size = (store.get("size_bytes") or 0) / 1e6
+    writable = "" if store.get("writable", True) else "   NOT WRITABLE: nothing new starts"
+    lag = answer.get("event_loop_lag_ms")
+    return {
+        "jobs": f"{jobs.get('total', 0)}: {', '.join(notable)}" if notable else "none",
+        "runs": f"{runs.get('running', 0)} running, {runs.get('queued', 0)} queued"
+        f"   (at most {answer.get('max_concurrent_runs')} at once)",
+        "last reload": _reload_words(session, reload),
+        "store": f"{store.get('path')}   {size:.1f} MB   {store.get('runs', 0)} runs{writable}",
+        "loop lag": "" if lag is None else f"{lag:g} ms",
+        "socket": str(answer.get("socket") or ""),
+        "tcp": str(answer.get("listen") or ""),
+        "jobs from": "  ".join(answer.get("jobs_dirs") or ()),
+        "systemd": "" if answer.get("systemd") is None else ("yes" if answer["systemd"] else "no"),
+    }
+
+
+def _reload_words(session: Session, reload: Mapping[str, Any]) -> str:
+    at = parse_rfc3339(reload.get("at"))
+    if at is None:
+        return "none yet"
+    when = f"{show_when(at, session.zone, session.now)} ({show_left(at, session.now)})"
+    problems = reload.get("problems") or 0
+    result = "ok" if reload.get("ok", True) else plural(problems, "problem")
+    return f"{when}   {plural(reload.get('files') or 0, 'file')}   {result}"
+
+
+def _problem_words(problem: Mapping[str, Any]) -> str:
+    place = problem.get("filename") or problem.get("path") or ""
+    location = problem.get("location") or {}
+    line = location.get("row") or problem.get("line")
+    column = location.get("column") or problem.get("column")
+    where = ":".join(str(part) for part in (place, line, column) if part)
+    text = f"{problem.get('code') or ''} {problem.get('message') or problem.get('detail') or ''}"
+    return f"{where} {text}".strip()

@@ -1,0 +1,196 @@
+"""`luad token`: who may ask over TCP.
+
+Room rule: asks the daemon; a secret is printed once and kept nowhere.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.option_conflicts import Of
+from luad.cli.terminal.failure import CommandError
+from luad.cli.terminal.output import Cell, Table, clean
+from luad.cli.terminal.times import parse_duration, parse_rfc3339, show_left, show_when
+from luad.errors import NotFoundError
+from luad.suggestions import close_to
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from luad.cli.session import Session
+
+ACTIONS: Final = ("list", "create", "rotate", "revoke")
+_OF: Final = {
+    "role": ("create",),
+    "expires": ("create", "rotate"),
+    "overlap": ("rotate",),
+    "made": ("revoke",),
+}
+"""The actions that each option belongs to."""
+
+
+@click.command(
+    "token",
+    cls=Command,
+    rules=[
+        Of(
+            "name",
+            (
+                "create",
+                "rotate",
+                "revoke",
+            ),
+        )
+    ],
+)
+@click.argument("action", type=click.Choice(ACTIONS), default="list")
+@click.argument("name", required=False)
+@click.option(
+    "--role", type=click.Choice(["viewer", "operator", "admin"]),
+    help="With create; default: viewer, who may look",
+)  # fmt: skip
+@click.option(
+    "--expires", metavar="DUR",
+    help="With create; default: never. With rotate; default: as before",
+)  # fmt: skip
+@click.option(
+    "--overlap", metavar="DUR",
+    help="With rotate: how long the secret before stays valid; default: not at all",
+)  # fmt: skip
+@click.option(
+    "--made/--not-made", default=None,
+    help="With revoke: the tokens that it made as well, or not; default: ask",
+)  # fmt: skip
+@pass_session
+def token(session: Session, /, *, action: str, name: str | None, **options: Any) -> None:
+    """Ways in over TCP: list, create NAME, rotate NAME, revoke NAME."""
+    _check(action, options)
+    if action == "list":
+        _list(session)
+    elif name is None:
+        raise CommandError("which token?", code="usage", hint=f"luad token {action} NAME")
+    elif action == "revoke":
+        _revoke(session, name, options["made"])
+    elif action == "create":
+        body = {"name": name, "role": options["role"] or "viewer"}
+        _show_secret(session, session.client().post("/tokens", body | _times(options)))
+    else:
+        made = session.client().post(f"{_path(name)}/rotate", _times(options))
+        _show_secret(session, made)
+        if not session.json:
+            until = _when(session, made["overlap_until"])
+            ends = f"is valid until {until}" if until else "is not valid any more"
+            session.out.say(f"The secret before {ends}.")
+
+
+def _check(action: str, options: Mapping[str, Any]) -> None:
+    """Refuse an option that has no meaning for *action*."""
+    for option, actions in _OF.items():
+        if options[option] is not None and action not in actions:
+            detail = f"--{option} has no meaning for luad token {action}"
+            raise CommandError(detail, code="usage", hint=f"it belongs to {' and '.join(actions)}")
+
+
+def _times(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the durations that were said, as the daemon takes them."""
+    said = {"expires_in": options["expires"], "overlap": options["overlap"]}
+    found = {key: value for key, value in said.items() if value is not None}
+    for each in found.values():
+        parse_duration(each)
+    return found
+
+
+def _show_secret(session: Session, made: Mapping[str, Any]) -> None:
+    if session.json:
+        session.out.json(made)
+        return
+    session.out.line(made["token"])
+    session.out.say("It is shown this once. Use it as $LUAD_TOKEN.")
+    if "message" in made:
+        session.out.say(made["message"])
+
+
+def _list(session: Session) -> None:
+    answer = session.client().get("/tokens")
+    if session.json:
+        session.out.json(answer)
+        return
+    table = Table(["TOKEN", "ROLE", "MADE", "LAST USE", "EXPIRES"])
+    for each in answer["tokens"]:
+        made = f"{_when(session, each['created_at'])} by {clean(each['created_by'])}"
+        used = _when(session, each.get("last_used_at")) or "never"
+        until = _when(session, each["expires_at"]) or "never"
+        if old := _when(session, each.get("overlap_until"), is_future=True):
+            until += f"; the secret before: {old}"
+        table.rows.append([Cell(each["name"], "bold"), each["role"], made, used, until])
+    if table.rows:
+        session.out.table(table)
+    else:
+        session.out.say("no tokens yet  (luad token create NAME)")
+
+
+def _revoke(session: Session, name: str, has_made: bool | None) -> None:
+    client = session.client()
+    path = _path(name)
+    tokens = [] if session.yes else client.get("/tokens")["tokens"]
+    if not session.yes:
+        _keep_known(name, [each["name"] for each in tokens])
+    session.confirm(f"Revoke the token {name}?")
+    if has_made is None and not session.yes:  # the terminal is there: it has just answered
+        made = _made_by(name, tokens)
+        listed = ", ".join(map(clean, made))
+        has_made = bool(made) and _is_wanted(f"{name} has made {listed}. Revoke these as well?")
+    answer = client.request("DELETE", path, {"made": True} if has_made else None)
+    if session.json:
+        session.out.json(answer)
+    else:
+        session.out.say(answer["message"])
+        for each in answer.get("made", ()):
+            session.out.say(f"  luad token revoke {each}")
+
+
+def _keep_known(name: str, known: list[str]) -> None:
+    """Refuse the name of a token that does not exist before anything is asked."""
+    if name not in known:
+        near = close_to(name, known)
+        raise NotFoundError(
+            f"no token `{name}`", hint="" if near else "luad token lists them", suggestions=near
+        )
+
+
+def _is_wanted(question: str) -> bool:
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _made_by(name: str, tokens: list[dict[str, Any]]) -> list[str]:
+    """Return the tokens that *name* made, and those that they made."""
+    created = {each["name"]: each["created_at"] for each in tokens}
+    found: list[str] = []
+    waiting = [name] if name in created else []
+    while waiting:
+        maker = waiting.pop()
+        for each in tokens:
+            is_made = each["created_by"] == f"token {maker}"
+            is_new = each["name"] not in (name, *found)
+            if is_made and is_new and each["created_at"] >= created[maker]:
+                found.append(each["name"])
+                waiting.append(each["name"])
+    return found
+
+
+def _path(name: str) -> str:
+    from luad.client import segment
+
+    return f"/tokens/{segment(name)}"
+
+
+def _when(session: Session, text: str | None, *, is_future: bool = False) -> str:
+    at = parse_rfc3339(text)
+    if at is None or (is_future and at <= session.now):
+        return ""
+    return f"{show_when(at, session.zone, session.now)} ({show_left(at, session.now)})"

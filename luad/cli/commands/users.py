@@ -1,0 +1,357 @@
+"""`luad users` and `luad send`: people, their channels, and messages to them.
+
+Room rule: asks the daemon; the one file that it may write is a new one in users.d.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from luad.cli.base import Command, pass_session
+from luad.cli.commands.create import checked_key
+from luad.cli.complete import user_ids
+from luad.cli.option_conflicts import Of
+from luad.cli.terminal.failure import CommandError, ExitCode
+from luad.cli.terminal.output import Cell, Table, clean
+from luad.cli.terminal.times import parse_rfc3339, show_took, show_when
+from luad.errors import LuadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from luad.cli.session import Session
+
+PATIENCE_SECONDS: Final = 120.0
+"""A channel may take a minute, and others come before it."""
+
+LOOK_SECONDS: Final = 2.0
+"""So long a daemon may take to answer where only a message depends on it."""
+
+ACTIONS: Final = ("list", "show", "add", "remove", "test", "inbox")
+FILE: Final = """\
+# yaml-language-server: $schema=../.luad/users.schema.json
+
+id: {id}
+full_name: {name}
+channels:
+  - inbox
+  - log
+"""
+
+
+@click.command(
+    "users",
+    cls=Command,
+    rules=[
+        Of("--name", ("add",)),
+        Of("--email", ("add",)),
+        Of("--phone", ("add",)),
+        Of("--dynamic", ("add",)),
+        Of("-n", ("inbox",)),
+        Of(
+            "user",
+            (
+                "show",
+                "add",
+                "remove",
+                "test",
+                "inbox",
+            ),
+        ),
+    ],
+)
+@click.argument("action", type=click.Choice(ACTIONS), default="list")
+@click.argument("user", required=False, shell_complete=user_ids)
+@click.option("--name", default="", metavar="TEXT", help="With add: how people call them")
+@click.option("--email", "emails", multiple=True, help="With add: a mail address")
+@click.option("--phone", "phones", multiple=True, help="With add: a telephone number")
+@click.option("--dynamic", is_flag=True, help="With add: in luad's store, not in users.d/")
+@click.option("-n", "count", type=click.IntRange(1, 500), default=20, help="With inbox: how many")
+@pass_session
+def users(
+    session: Session,
+    *,
+    action: str,
+    user: str | None,
+    name: str,
+    emails: tuple[str, ...],
+    phones: tuple[str, ...],
+    dynamic: bool,
+    count: int,
+) -> int | None:
+    """People and their channels: list, show, add, remove, test (sends a message), inbox.
+
+    add writes users.d/ID.yaml; with --dynamic, and on another machine, luad's store keeps them.
+    test sends by each channel, and exits 6 when one of them fails.
+    """
+    if action == "list":
+        _list(session)
+        return None
+    if user is None:
+        raise CommandError("which user?", code="usage", hint=f"luad users {action} ID")
+    match action:
+        case "show":
+            _show(session, user)
+        case "add":
+            _add(session, user, name, emails, phones, is_dynamic=dynamic)
+        case "remove":
+            _remove(session, user)
+        case "test":
+            text = "A message from luad: this channel works."
+            return _send(session, user, [text], {"require": "all"})
+        case _:
+            _inbox(session, user, count)
+    return None
+
+
+def _path(user: str) -> str:
+    from luad.client import segment
+
+    return f"/users/{segment(user)}"
+
+
+def _list(session: Session) -> None:
+    answer = session.client().get("/users")
+    if session.json:
+        session.out.json(answer)
+        return
+    table = Table(["USER", "NAME", "CHANNELS", "FROM"])
+    for each in answer["users"]:
+        channels = ", ".join(channel["name"] for channel in each["channels"])
+        table.rows.append(
+            [Cell(each["id"], "bold"), clean(each["full_name"]), channels, _home(each)]
+        )
+    if table.rows:
+        session.out.table(table)
+    else:
+        session.out.say("nobody yet  (luad users add ID)")
+
+
+def _home(user: Mapping[str, Any]) -> str:
+    file = user.get("file")
+    if file is None:
+        return "added at run time"
+    return f"{file['path']}:{file['line']}{'  (stale)' if file['stale'] else ''}"
+
+
+def _show(session: Session, user: str) -> None:
+    found = session.client().get(_path(user))
+    if session.json:
+        session.out.json(found)
+        return
+    import json
+
+    out = session.out
+    out.line(f"{found['id']}  {clean(found['full_name'])}", "bold")
+    fields = {
+        "from": _home(found),
+        "emails": ", ".join(found["emails"]),
+        "phones": ", ".join(found["phones"]),
+        "timezone": found["timezone"],
+        "data": json.dumps(found["data"], ensure_ascii=False) if found["data"] else "",
+    }
+    for key, value in fields.items():
+        if value:
+            out.line(f"  {key:<10}{clean(value)}")
+    for channel in found["channels"]:
+        out.line(
+            f"  {'channel':<10}{channel['name']} ({channel['type']}) {channel['url']}".rstrip()
+        )
+
+
+def _add(
+    session: Session,
+    user: str,
+    name: str,
+    emails: tuple[str, ...],
+    phones: tuple[str, ...],
+    *,
+    is_dynamic: bool,
+) -> None:
+    body: dict[str, Any] = {"id": user}
+    if name:
+        body["full_name"] = name
+    if emails:
+        body["emails"] = list(emails)
+    if phones:
+        body["phones"] = list(phones)
+    if is_dynamic:
+        answer = session.client().post("/users", body)
+        if session.json:
+            session.out.json(answer)
+        else:
+            session.out.say(f"Added {user}; it is in luad's store")
+        return
+    path = _write(session, body)
+    if session.json:
+        session.out.json({"created": path})
+    else:
+        when = "luad reads it at once"
+        if not _has_daemon(session):
+            when = "luad reads it when it starts; no daemon of this project runs now"
+        session.out.say(f"Created {path}; {when}")
+
+
+def _has_daemon(session: Session) -> bool:
+    """Tell whether a daemon runs that reads the users files here."""
+    from luad.cli.project.folders import project_here
+    from luad.cli.project.target_daemon import is_named
+
+    try:
+        place = session.client(LOOK_SECONDS, is_quiet=True).locate()
+    except (LuadError, OSError):
+        return False
+    if place is None:
+        return False
+    return place.is_project or is_named(session) or project_here(session) is None
+
+
+def _write(session: Session, body: dict[str, Any]) -> str:
+    import json
+
+    from luad.cli.project import folders
+    from luad.config.users.user_file import load_people
+
+    chosen = folders.settings(session)
+    is_at_hand = folders.settings_path(session) or any(each.is_dir() for each in chosen.jobs)
+    if session.url is not None or not is_at_hand:
+        raise CommandError(
+            "there is no project here whose users.d/ could take them",
+            code="usage",
+            hint="--dynamic adds them to luad's store; luad init makes a project",
+        )
+    folder = chosen.users[0]
+
+    def as_yaml(value: Any) -> str:  # JSON is YAML, but for characters written as two escapes
+        return json.dumps(value, ensure_ascii=False)
+
+    lines = [FILE.format(id=as_yaml(body["id"]), name=as_yaml(body.get("full_name", "")))]
+    lines += [f"{key}: {as_yaml(body[key])}\n" for key in ("emails", "phones") if key in body]
+    text = "".join(lines)
+    path = folder / f"{body['id']}.yaml"
+    problems = load_people(str(path), text.encode()).problems
+    if problems or "/" in body["id"]:
+        reason = problems[0].message if problems else "an id has no slash"
+        raise CommandError(reason, code="usage", hint=problems[0].help if problems else "")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        hint = "edit it"
+        raise CommandError(f"{path} is there already", code="file_exists", hint=hint) from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CommandError(f"cannot write {path}: {reason}") from error
+    return str(path)
+
+
+def _remove(session: Session, user: str) -> None:
+    client = session.client()
+    if file := client.get(_path(user)).get("file"):
+        place = f"{file['path']}:{file['line']}"
+        hint = "delete the file, or their part of it"
+        raise CommandError(f"{user} comes from {place}", code="file_owned", hint=hint)
+    session.confirm(f"Remove {user}, and what is known of them?")
+    answer = client.delete(_path(user))
+    if session.json:
+        session.out.json(answer)
+    else:
+        session.out.say(answer["message"])
+
+
+def _inbox(session: Session, user: str, count: int) -> None:
+    answer = session.client().get(f"{_path(user)}/messages", limit=count)
+    if session.json:
+        session.out.json(answer)
+        return
+    from luad.config.users.message_bodies import plain_text
+
+    for message in reversed(answer["messages"]):
+        at = parse_rfc3339(message["at"])
+        moment = "" if at is None else show_when(at, session.zone, session.now)
+        of_job = f"  {message['job']}" if message["job"] else ""
+        session.out.line(f"{moment}{of_job}", "dim")
+        if message["title"]:
+            session.out.line(f"  {clean(message['title'])}", "bold")
+        for line in plain_text(message["parts"]).splitlines():
+            session.out.line(f"  {clean(line)}")
+        failed = [each for each in message["deliveries"] if not each["ok"]]
+        for each in failed:
+            session.out.line(f"  not by {each['channel']}: {clean(each['error'])}", "red")
+    if not answer["messages"]:
+        session.out.say(f"nothing was sent to {user} yet")
+
+
+@click.command("send", cls=Command)
+@click.argument("user", shell_complete=user_ids)
+@click.argument("texts", nargs=-1, metavar="TEXT...")
+@click.option("--title", metavar="TEXT", help="A line above it")
+@click.option("--channel", "channels", multiple=True, help="Only by this channel of theirs")
+@click.option("--image", "images", multiple=True, metavar="URL", help="A picture as well")
+@click.option("--file", "files", multiple=True, metavar="PATH|URL", help="A file as well")
+@click.option("--idempotency-key", metavar="KEY", help="Requests with the same one send once")
+@click.option("--require", type=click.Choice(["any", "all"]), default="any", help="Default: any")
+@pass_session
+def send(
+    session: Session,
+    *,
+    user: str,
+    texts: tuple[str, ...],
+    title: str | None,
+    channels: tuple[str, ...],
+    images: tuple[str, ...],
+    files: tuple[str, ...],
+    idempotency_key: str | None,
+    require: str,
+) -> int:
+    """Send a message now, and show what became of it on every channel.
+
+    Each TEXT is a message of its own. Exit 6 when one arrived nowhere, or with --require all when a
+    channel failed.
+    """
+    parts: list[Any] = [*texts]
+    parts += [{"type": "image", "url": each} for each in images]
+    parts += [_file(each) for each in files]
+    if not parts:
+        raise CommandError("there is nothing to send", code="usage", hint='luad send ann "hello"')
+    extra: dict[str, Any] = {"require": require}
+    if title is not None:
+        extra["title"] = title
+    if channels:
+        extra["channels"] = list(channels)
+    return _send(session, user, parts, extra, idempotency_key)
+
+
+def _file(place: str) -> dict[str, str]:
+    """Return the part for a file; the daemon has another working directory, and maybe another disk."""
+    if "://" in place:
+        return {"type": "file", "url": place, "name": place.rpartition("/")[2]}
+    path = Path(place).absolute()
+    return {"type": "file", "path": str(path), "name": path.name}
+
+
+def _send(
+    session: Session, user: str, parts: list[Any], extra: dict[str, Any], key: str | None = None
+) -> int:
+    client = session.client(PATIENCE_SECONDS)
+    headers = {} if key is None else {"Idempotency-Key": f'"{checked_key(key)}"'}
+    body = {"messages": parts, **extra}
+    answer = client.request("POST", f"{_path(user)}/send", body, headers=headers)
+    if session.json:
+        session.out.json(answer)
+    elif not answer["deliveries"]:
+        session.out.complain(f"{user} has no channel  (luad users show {user})")
+    else:
+        for each in answer["deliveries"]:
+            glyph, style = ("✓", "green") if each["ok"] else ("✗", "red")
+            told = clean(each["error"] or each["answer"])
+            degraded = "  (as a link)" if each["degraded"] else ""
+            took = show_took(each["elapsed_ms"])
+            number = f"{each['index'] + 1}: " if len(parts) > 1 else ""
+            line = f"{glyph} {number}{each['channel']:<11} {each['status']:<10}{took:>8}  {told}{degraded}"
+            session.out.line(line.rstrip(), style)
+    return ExitCode.OK if answer["ok"] else ExitCode.DELIVERY_FAILED

@@ -1,0 +1,97 @@
+"""Options of one command that do nothing together.
+
+Room rule: refuses them before anything is done; knows no command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from luad.cli.terminal.failure import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Two options (or the name of an argument) of which one takes the other's effect away."""
+
+    one: str
+    other: str
+
+    def check(self, ctx: click.Context) -> None:
+        """Raise `CommandError` (usage) when both were given."""
+        if is_given(ctx, self.one) and is_given(ctx, self.other):
+            message = f"{_shown(ctx, self.one)} and {_shown(ctx, self.other)} exclude each other"
+            raise CommandError(message, code="usage", hint=f"{ctx.command_path} --help")
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """An option that has an effect only together with one of *others*."""
+
+    option: str
+    others: tuple[str, ...]
+
+    def check(self, ctx: click.Context) -> None:
+        """Raise `CommandError` (usage) when it was given alone."""
+        if is_given(ctx, self.option) and not any(is_given(ctx, each) for each in self.others):
+            wanted = " or ".join(_shown(ctx, each) for each in self.others)
+            message = f"{_shown(ctx, self.option)} does nothing without {wanted}"
+            raise CommandError(message, code="usage", hint=f"{ctx.command_path} --help")
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """An option, or an argument, that only some *actions* of a command have."""
+
+    option: str
+    actions: tuple[str, ...]
+
+    def check(self, ctx: click.Context) -> None:
+        """Raise `CommandError` (usage) when it was given with another action."""
+        action = ctx.params["action"]
+        if action not in self.actions and is_given(ctx, self.option):
+            message = f"{_shown(ctx, self.option)} has no meaning for {ctx.command_path} {action}"
+            hint = f"it belongs to {' and '.join(self.actions)}"
+            raise CommandError(message, code="usage", hint=hint)
+
+
+Rule = Apart | Needs | Of
+
+ALWAYS = (Apart("--utc", "--tz"), Apart("--socket", "--url"))
+"""What holds for the options that every command takes."""
+
+
+def is_given(ctx: click.Context, option: str) -> bool:
+    """Whether *option* stands on the command line, after the command's name or before it."""
+    return any(_stands_there(where, param) for where, param in _named(ctx, option))
+
+
+def _stands_there(where: click.Context, param: click.Parameter) -> bool:
+    name = str(param.name)
+    if isinstance(param, click.Argument):
+        return where.params.get(name) not in {None, ()}
+    return where.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _named(ctx: click.Context, option: str) -> Iterator[tuple[click.Context, click.Parameter]]:
+    where: click.Context | None = ctx
+    while where is not None:
+        for param in where.command.params:
+            if option in (*param.opts, *param.secondary_opts, param.name):
+                yield where, param
+        where = where.parent
+
+
+def _shown(ctx: click.Context, option: str) -> str:
+    """Return an option as it is written, and an argument in capitals."""
+    if option.startswith("-"):
+        return option
+    param = next(param for _, param in _named(ctx, option))
+    return param.human_readable_name.strip("[].").upper()

@@ -1,0 +1,1 @@
+"""The project around the working folder: files, settings, its daemon."""

@@ -1,0 +1,372 @@
+"""What `luad check` looks at: settings, job files, users files, handlers.
+
+Room rule: reads, and collects problems; shows none. `write_fixes` is the one place that writes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luad.cli.project.checkout import as_advice, is_of_another_user, read_folders
+from luad.cli.project.command_check import command_problems
+from luad.cli.project.folders import load
+from luad.cli.project.folders import settings as settings_here
+from luad.cli.project.folders import settings_path as find_settings
+from luad.cli.project.name_claims import load_as_the_daemon
+from luad.cli.terminal.failure import CommandError
+from luad.config.jobs.handler_names import file_problems, reserved_handlers
+from luad.config.jobs.partial_jobs import known_jobs
+from luad.config.schema.locate import place_in
+from luad.config.settings.daemon_settings import (
+    SettingsError,
+    SettingsFile,
+    check_settings,
+    load_settings,
+)
+from luad.config.users.channels import apprise_services
+from luad.config.users.user_file import check_users, named_users, unknown_to_alert, unknown_users
+from luad.config.yaml.reader import Limits, parse_yaml
+from luad.core.model import Origin
+from luad.project_socket import SETTINGS_NAME
+from luad.trust import path_problem
+from luad.watcher import FileVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from luad.cli.project.found_daemon import Project
+    from luad.cli.session import Session
+    from luad.config.settings.daemon_settings import Settings
+    from luad.core.messaging import Person
+    from luad.core.model import Wanted
+    from luad.errors import Problem
+
+
+@dataclass
+class Examined:
+    """Everything that was found. *data*: the content of each file; *people*: those of users files."""
+
+    problems: tuple[Problem, ...]
+    file_count: int
+    data: Mapping[str, bytes] = field(default_factory=dict)
+    people: Mapping[str, Person] = field(default_factory=dict)
+
+    def keep(self, select: Sequence[str], ignore: Sequence[str]) -> None:
+        """Drop the problems whose code does not begin like one of *select*, or does like *ignore*."""
+        self.problems = tuple(
+            each
+            for each in self.problems
+            if (not select or each.code.startswith(tuple(select)))
+            and not (ignore and each.code.startswith(tuple(ignore)))
+        )
+
+
+def examine(
+    session: Session,
+    paths: Sequence[str],
+    *,
+    with_handlers: bool,
+    strict: bool = False,
+    project: Project | None = None,
+) -> Examined:
+    """Look at *paths*, or at the whole *project*; raises `CommandError` (usage) for what is not there."""
+    settings_path, job_paths, people_paths = (
+        (project.path, [], []) if project else _sort_out(session, paths)
+    )
+    if project and settings_path and not os.access(settings_path, os.R_OK):
+        settings_path = None  # the daemon reads it, and this user may not
+    problems: list[Problem] = []
+    data: dict[str, bytes] = {}
+    if settings_path is not None:
+        data[str(settings_path)] = _read(settings_path)
+        problems += check_settings(SettingsFile(str(settings_path), data[str(settings_path)]))[1]
+    chosen = project.settings if project else _settings_for(session, job_paths)
+    if settings_path is not None and (found := _settings_trust(settings_path, chosen)):
+        problems.append(found)
+    files, folder_problems = _job_files(chosen, job_paths, is_project=not paths)
+    loaded = load(chosen, files, folder_problems)
+    loaded = load_as_the_daemon(session, chosen, files, loaded)
+    problems += loaded.problems
+    people_files, people_problems = _people_files(chosen, people_paths, is_project=not paths)
+    problems += people_problems
+    people = check_users(people_files, chosen.max_file_size, services=apprise_services)
+    problems += people.problems
+    jobs = _Jobs(chosen, files, loaded.wanted)
+    if not paths or (job_paths and not people_paths):
+        known = _ids(people_files, people.people) if not paths else _people_of(chosen)
+        problems += unknown_users(jobs.all(), known, files)
+        problems += _unknown_in_settings(settings_path, data, known)
+    with_command = jobs.without("handler", "metadata", "env", "env.PATH")
+    problems += command_problems(chosen, with_command, files)
+    if not paths:
+        problems += _about_handler_files(chosen)
+    with_handler = jobs.without("handler")
+    if not with_handlers:
+        by_place = {str(each.origin): each for each in with_handler}
+        problems += reserved_handlers(by_place, chosen.handlers_path)
+    else:
+        from luad.cli.project.handler_check import handler_problems
+
+        problems += handler_problems(chosen, with_handler, files)
+    if strict:
+        from luad.cli.project.strict_check import strict_problems
+
+        problems += strict_problems(jobs.all(), files)
+    data |= {path: each.data for path, each in (*files.items(), *people_files.items())}
+    count = len(files) + len(people_files) + (settings_path is not None)
+    return Examined(_by_file(problems), count, data, people.people)
+
+
+class _Jobs:
+    """All jobs of the files: those that load, and what can be known of those that do not."""
+
+    def __init__(
+        self, chosen: Settings, files: Mapping[str, FileVersion], wanted: Mapping[str, Wanted]
+    ) -> None:
+        good = {each.origin.path for each in wanted.values() if each.origin is not None}
+        self._jobs = [(each, frozenset[str]()) for each in wanted.values()]
+        for path, file in files.items():
+            if path not in good and file.data:
+                self._jobs += known_jobs(path, file.data, chosen.timezone)
+
+    def all(self) -> list[Wanted]:
+        return [each for each, _ in self._jobs]
+
+    def without(self, *keys: str) -> list[Wanted]:
+        """Return those of which none of *keys* is lost."""
+        return [each for each, lost in self._jobs if not lost & set(keys)]
+
+
+def _by_file(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Return the problems of each file together and in order; the files as they came."""
+    first: dict[str, int] = {}
+    for number, each in enumerate(problems):
+        first.setdefault(each.path, number)
+    return tuple(sorted(problems, key=lambda each: (first[each.path], each.line, each.column)))
+
+
+def _people_of(chosen: Settings) -> Collection[str]:
+    """Return the ids of the users of the project, whatever is wrong with their files."""
+    files, _ = _people_files(chosen, (), is_project=True)
+    found = check_users(files, chosen.max_file_size, services=apprise_services)
+    return _ids(files, found.people)
+
+
+def _ids(files: Mapping[str, FileVersion], people: Mapping[str, Person]) -> Collection[str]:
+    """Return the ids of *people*, and those that stand in *files* which do not load."""
+    good = {each.origin.path for each in people.values() if each.origin is not None}
+    found = dict.fromkeys(people)
+    for path, file in files.items():
+        if path not in good:
+            found |= dict.fromkeys(named_users(path, file.data))
+    return found
+
+
+def _unknown_in_settings(
+    path: Path | None, data: Mapping[str, bytes], known: Collection[str]
+) -> tuple[Problem, ...]:
+    """Return a warning for each user that luad.yaml would alert and that does not exist."""
+    if path is None:
+        return ()
+    content = data[str(path)]
+    first = next(parse_yaml(content, str(path), Limits()), None)
+    alert = first.value.get("alert") if first and isinstance(first.value, dict) else None
+    to = alert.get("to") if isinstance(alert, dict) else None
+    if first is None or not isinstance(to, list):
+        return ()
+    named = [each if isinstance(each, str) else "" for each in to]
+    known = {*known, ""}
+    found = unknown_to_alert(named, "`alert` in luad.yaml", known)
+    return place_in(found, Origin(str(path), first.line), content)
+
+
+def _about_handler_files(chosen: Settings) -> Iterator[Problem]:
+    from luad.config.jobs.reserved_names import module_names
+    from luad.runner.hidden_packages import hidden_packages
+
+    names = module_names(chosen.handlers_path)
+    hidden = hidden_packages(names, pass_env=chosen.pass_env)
+    return file_problems(chosen.handlers_path, hidden)
+
+
+def is_in(path: Path, folders: Sequence[Path]) -> bool:
+    """Whether *path* is one of the *folders*, or a file of one."""
+    return _home(path) in [each.absolute() for each in folders]
+
+
+def _home(path: Path) -> Path:
+    return (path if path.is_dir() else path.parent).absolute()
+
+
+def _people_files(
+    chosen: Settings, paths: Sequence[Path], *, is_project: bool
+) -> tuple[dict[str, FileVersion], tuple[Problem, ...]]:
+    """Read the users files: those named, or all of the project."""
+    folders = [each for each in (chosen.users if is_project else paths) if each.is_dir()]
+    files, problems = read_folders(folders, chosen)
+    for path in paths:
+        if not path.is_dir():
+            files[str(path)], found = _one_file(path, chosen)
+            problems += found
+    return files, problems
+
+
+def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list[Path], list[Path]]:
+    """Tell the settings file, files and folders of jobs, and those of users from each other."""
+    if not paths:
+        return find_settings(session), [], []
+    settings_path = None
+    job_paths, people_paths = [], []
+    people_folders = _settings(session).users
+    for text in paths:
+        path = Path(text)
+        if not path.exists():
+            raise CommandError(f"there is no file or folder {path}", code="usage")
+        if path.name == SETTINGS_NAME:
+            settings_path = path
+        elif is_in(path, people_folders) or _home(path).name == "users.d":
+            people_paths.append(path)
+        else:
+            job_paths.append(path)
+    return settings_path, job_paths, people_paths
+
+
+def _settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings, without luad.yaml when that is broken: its problems are told anyway."""
+    try:
+        return settings_here(session, flags)
+    except SettingsError as error:
+        if not error.problems:
+            raise
+        return load_settings(flags or {}, os.environ, None, uid=os.geteuid())
+
+
+def _settings_for(session: Session, paths: Sequence[Path]) -> Settings:
+    """Return the settings of the project that *paths* belong to, which may be another than this.
+
+    Its handlers, and its luad.yaml, are those beside the job folder.
+    """
+    chosen = _settings(session)
+    if not paths:
+        return chosen
+    folder = (paths[0] if paths[0].is_dir() else paths[0].parent).absolute()
+    if any(folder.is_relative_to(known.absolute()) for known in chosen.jobs):
+        return chosen
+    return _settings(session, {"jobs": (str(folder),)})
+
+
+def _settings_trust(path: Path, chosen: Settings) -> Problem | None:
+    """Return what would keep the daemon from starting with a luad.yaml that is well in itself."""
+    from luad.daemon.ownership import permits_insecure
+
+    found = None if permits_insecure(chosen) else path_problem(path, daemon_uid=os.geteuid())
+    return as_advice(found) if found and is_of_another_user(found) else found
+
+
+def _job_files(
+    chosen: Settings, paths: Sequence[Path], *, is_project: bool
+) -> tuple[dict[str, FileVersion], tuple[Problem, ...]]:
+    folders = chosen.jobs if is_project else tuple(path for path in paths if path.is_dir())
+    if is_project and not any(folder.is_dir() for folder in folders):
+        raise CommandError(
+            f"nothing to check: there is no folder {folders[0]}",
+            code="usage",
+            hint="luad init makes a project; luad check PATH checks another place",
+        )
+    files, problems = read_folders([each for each in folders if each.is_dir()], chosen)
+    for path in paths:
+        if not path.is_dir():
+            files[str(path)], found = _one_file(path, chosen)
+            problems += found
+    return files, problems
+
+
+def _one_file(path: Path, chosen: Settings) -> tuple[FileVersion, tuple[Problem, ...]]:
+    """Read a file that was named, whatever it is called; return advice about it as well."""
+    data = _read(path, chosen.max_file_size + 1)
+    problem = None
+    if not chosen.permit_insecure and path.is_file():
+        problem = path_problem(path, daemon_uid=os.geteuid())
+    if problem is not None and is_of_another_user(problem):
+        return FileVersion(str(path), data, str(path)), (as_advice(problem),)
+    return FileVersion(str(path), data, str(path), problem), ()
+
+
+def _read(path: Path, limit: int = 1 << 20) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(limit)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CommandError(f"cannot read {path}: {reason}", code="usage") from error
+
+
+# --- mending -----------------------------------------------------------------------------------
+
+
+def fixed_files(examined: Examined) -> dict[str, tuple[bytes, bytes]]:
+    """Return each file that a fix would change, as it is and as it would be."""
+    from luad.config.yaml.fix import apply_fixes
+
+    found = {}
+    for path in sorted({each.path for each in examined.problems if each.fix is not None}):
+        before = examined.data[path]
+        after = apply_fixes(before, [each for each in examined.problems if each.path == path])
+        if after != before:
+            found[path] = (before, after)
+    return found
+
+
+def write_fixes(examined: Examined) -> list[str]:
+    """Mend the files; return the paths of those. A file that has changed meanwhile is left alone."""
+    written = []
+    for name, (before, after) in fixed_files(examined).items():
+        path = Path(name)
+        if _read(path) != before:
+            continue
+        # Beside it and then over it, so that no reader ever sees half; links stay links.
+        target = path.resolve()
+        fresh = target.with_name(f".{target.name}.luad-fix")
+        try:
+            fresh.write_bytes(after)
+            fresh.chmod(target.stat().st_mode & 0o7777)
+            fresh.replace(target)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise CommandError(f"cannot write {path}: {reason}") from error
+        written.append(name)
+    return written
+
+
+def changes_made(examined: Examined, written: Sequence[str]) -> Iterator[str]:
+    """Yield each change of the files *written*, with its place."""
+    from luad.config.yaml.fix import mend
+
+    for path in written:
+        of_file = [each for each in examined.problems if each.path == path]
+        _, told = mend(examined.data[path], of_file)
+        yield from (f"{path}:{each}" for each in told)
+
+
+def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:
+    """Yield False once the places that are checked are watched, then True for every change."""
+    from watchfiles import watch
+
+    settings_path, job_paths, people_paths = _sort_out(session, paths)
+    chosen = _settings(session)
+    named = [*job_paths, *people_paths] or [*chosen.jobs, *chosen.users]
+    places = {path if path.is_dir() else path.parent for path in named}
+    if settings_path is not None:
+        places.add(settings_path.parent)
+    if chosen.handlers_path.is_dir():
+        places.add(chosen.handlers_path)
+    folders = [place for place in places if place.is_dir()]
+    has_begun = False
+    # An empty answer after a time-out is the sign that the watch is in place.
+    for found in watch(*folders, debounce=200, rust_timeout=250, yield_on_timeout=True):
+        if found or not has_begun:
+            yield bool(found)
+        has_begun = True

@@ -1,0 +1,101 @@
+"""Which daemon a command acts on, and whether it is that of the project the command stands in.
+
+Room rule: asks where the daemon listens and what it serves; changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luad.cli.terminal.failure import CommandError
+from luad.errors import LuadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from luad.cli.session import Session
+    from luad.client import Client
+
+
+def is_named(session: Session) -> bool:
+    """Say whether the command names its daemon: by option or by environment."""
+    return bool(
+        session.socket or session.url or os.environ.get("LUAD_SOCKET") or os.environ.get("LUAD_URL")
+    )
+
+
+class Guard:
+    """Stands before the requests of one command. It looks once, and once more before a change."""
+
+    def __init__(self, session: Session, client: Client) -> None:
+        self._session = session
+        self._client = client
+        self._is_looking = False
+        self._has_looked = False
+        self._has_told = False
+        self._stranger: str | None = None
+
+    def before(self, *, changes: bool) -> None:
+        """Say that the daemon is another project's; raises `CommandError` before a change of it."""
+        if self._is_looking:
+            return
+        if not self._has_looked:
+            self._has_looked = self._is_looking = True
+            try:
+                self._stranger = other_daemon(self._session, self._client)
+            finally:
+                self._is_looking = False
+            if self._stranger and not changes:
+                self._session.out.say(f"note: {self._stranger}", "yellow")
+        if changes and self._stranger:
+            raise CommandError(
+                self._stranger,
+                code="conflict",
+                hint="luad serve starts this project's own; to act on that one, name it: --socket",
+            )
+
+    def after_change(self) -> None:
+        """Name the daemon that was acted on, once."""
+        if not self._has_told and not self._session.json:
+            self._session.out.say(f"on the daemon at {self._client.address}", "dim")
+        self._has_told = True
+
+
+def other_daemon(session: Session, client: Client) -> str | None:
+    """Say that the daemon which answers serves other folders than those of this project.
+
+    None when it is this project's, when the command stands in no project, or when it names the daemon.
+    """
+    if is_named(session):
+        return None
+    from luad.cli.project.folders import project_here
+
+    project = project_here(session)
+    if project is None:
+        return None
+    place = client.locate()
+    if place is None or place.is_project:
+        return None
+    theirs = [str(each) for each in client.get("/status").get("jobs_dirs") or ()]
+    mine = _job_folders(session, project.folder)
+    if _real(theirs) == _real(mine):
+        return None
+    return (
+        f"the daemon at {place.path} serves {', '.join(theirs) or 'other folders'},"
+        f" and not this project ({', '.join(mine)})"
+    )
+
+
+def _job_folders(session: Session, folder: Path) -> list[str]:
+    from luad.cli.project.folders import settings
+
+    with suppress(OSError, LuadError):
+        return [str(each.absolute()) for each in settings(session).jobs]
+    return [str(folder / "jobs.d")]
+
+
+def _real(folders: Iterable[str]) -> set[str]:
+    return {os.path.realpath(each) for each in folders}

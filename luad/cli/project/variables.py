@@ -1,0 +1,43 @@
+"""Variables of the environment that look like luad's, and are not.
+
+Room rule: compares names; reads no value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from luad.config.settings.daemon_settings import VARIABLES
+from luad.suggestions import close_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PREFIX: Final = "LUAD_"
+OTHERS: Final = (
+    "URL",
+    "TOKEN",
+    "CONFIG",
+    "SHELL",
+    "BOOT_ID",
+    "JOB",
+    "RUN",
+    "RUN_ID",
+    "EVENT",
+    "ATTEMPT",
+    "SCHEDULED_FOR",
+)
+"""What luad reads or sets besides the settings."""
+
+
+def slips(names: Iterable[str]) -> list[str]:
+    """Return a warning for each of *names* that is close to a variable that luad reads."""
+    known = [*(each.removeprefix(PREFIX) for each in VARIABLES), *OTHERS]
+    lines = []
+    for name in sorted(names):
+        word = name.removeprefix(PREFIX)
+        if word not in known and (near := close_to(word, known)):
+            lines.append(
+                f"warning: luad does not read the variable {name}; did you mean {PREFIX}{near[0]}?"
+            )
+    return lines

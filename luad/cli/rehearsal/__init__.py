@@ -1,0 +1,1 @@
+"""Test runs without a daemon, for `luad test`."""

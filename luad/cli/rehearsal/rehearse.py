@@ -1,0 +1,202 @@
+"""Calling a handler in this very process, under its job's time limit.
+
+Room rule: runs one handler once and returns how that ended; says nothing itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.clock import elapsed_ms, wall_ms
+from luad.runner.basic_config import records_to
+from luad.runner.execution import Interrupt, execute
+from luad.runner.log_records import RecordHandler
+from luad.runner.spec import own_environment, run_variables
+from luad.sdk.job import Job as Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from luad.cli.rehearsal.run_environment import Surroundings
+    from luad.core.model import Instant, Job
+    from luad.runner.outcome import Outcome
+
+RUN_ID: Final = "run_test"
+RESULT_LIMIT: Final = 256 << 10
+BLOCKED: Final = re.compile(r"^Executing <.* took ([\d.]+) seconds$", re.DOTALL)
+"""What asyncio's debug mode says of a task that kept its loop from everything else."""
+
+GRACE_SECONDS: Final = 10.0
+"""Between the request to stop and the end of the whole process."""
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """How a call ended. *status*: completed, failed, timed_out or cancelled."""
+
+    status: str
+    duration_ms: int
+    outcome: Outcome
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def result(self) -> Any:
+        """What the handler returned."""
+        text = self.outcome.result_json
+        return None if text is None else json.loads(text)
+
+    @property
+    def error(self) -> dict[str, str] | None:
+        """What went wrong, with the keys that runs have."""
+        failure = self.outcome.failure
+        if failure is not None:
+            message = failure.message
+            return {"type": failure.type, "message": message, "traceback": failure.traceback}
+        if self.outcome.kind == "exited" and self.outcome.exit_code:
+            return {
+                "type": "SystemExit",
+                "message": f"exit code {self.outcome.exit_code}",
+                "traceback": "",
+            }
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a rehearsal pretends: the instant, the attempt; and where modules are looked for."""
+
+    scheduled_for: Instant
+    attempt: int
+    handlers_path: Sequence[str]
+    timeout_ms: int | None
+    surroundings: Surroundings
+    must_debug: bool = False
+    user: str | None = None
+
+
+def rehearse(job: Job, stage: Stage, on_line: Callable[[dict[str, Any]], None]) -> Rehearsal:
+    """Call the handler of *job* once. *on_line* gets every log record as it comes."""
+    started, began = wall_ms(), elapsed_ms()
+    context = Context(
+        name=job.name,
+        run_id=RUN_ID,
+        scheduled_for_ms=stage.scheduled_for,
+        started_at_ms=started,
+        deadline_ms=None if stage.timeout_ms is None else started + stage.timeout_ms,
+        description=job.description,
+        metadata=dict(job.metadata),
+        attempt=stage.attempt,
+        max_attempts=max(job.retry.max_attempts, stage.attempt),
+        revision=job.revision,
+        tags=job.tags,
+        user_id=stage.user or job.user,
+    )
+    interrupt = Interrupt()
+    lines: list[dict[str, Any]] = []
+
+    def take(line: dict[str, Any]) -> None:
+        if line["logger"] == "asyncio" and (found := BLOCKED.search(line["message"])):
+            line["message"] = f"the handler blocked its own event loop for {found[1]} s"
+        lines.append(line)
+        on_line(line)
+
+    with (
+        records_to(RecordHandler(take), job.log_level),
+        _world(job, stage),
+        _time_limit(stage.timeout_ms, interrupt),
+    ):
+        outcome = execute(
+            context,
+            job.handler,
+            interrupt,
+            handlers_path=stage.handlers_path,
+            result_limit=RESULT_LIMIT,
+            on_error=_debug if stage.must_debug else None,
+        )
+    return Rehearsal(_status(outcome), elapsed_ms() - began, outcome, lines)
+
+
+def _status(outcome: Outcome) -> str:
+    if outcome.kind == "interrupted":
+        return "timed_out"
+    if outcome.failure is not None and outcome.failure.type == "KeyboardInterrupt":
+        return "cancelled"
+    is_good = outcome.kind == "returned" or (outcome.kind == "exited" and not outcome.exit_code)
+    return "completed" if is_good else "failed"
+
+
+def _debug(error: BaseException) -> None:
+    import pdb  # noqa: T100 - it is what --pdb asks for
+
+    pdb.post_mortem(error.__traceback__)
+
+
+@contextmanager
+def _world(job: Job, stage: Stage) -> Iterator[None]:
+    """Set environment, directory and arguments as those of a run.
+
+    asyncio's debug mode, besides, tells of handlers that block their own loop.
+    """
+    around = stage.surroundings
+    environ, folder, argv = dict(os.environ), Path.cwd(), sys.argv
+    os.environ.clear()
+    os.environ.update({"PYTHONASYNCIODEBUG": "1", **around.environ, **own_environment(job)})
+    os.environ.update(
+        run_variables(job.name, RUN_ID, stage.attempt, stage.scheduled_for, str(around.socket))
+    )
+    time.tzset()
+    os.chdir(around.folder)
+    sys.argv = [job.handler]
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environ)
+        time.tzset()
+
+
+@contextmanager
+def _time_limit(timeout_ms: int | None, interrupt: Interrupt) -> Iterator[None]:
+    if timeout_ms is None:
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        if interrupt.is_fired:
+            os.write(2, b"luad: the handler does not stop; ending the process\n")
+            os._exit(7)
+        interrupt.fire()
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, timeout_ms / 1000, GRACE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Send what the handler, and whatever it starts, prints to stderr: stdout is for the JSON."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

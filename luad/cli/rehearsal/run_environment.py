@@ -1,0 +1,131 @@
+"""The environment and the directory of a run, as the daemon would give them, for `luad test`.
+
+Room rule: the daemon's own filter decides; where a daemon of this project runs here, its directory does, too.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.config.settings.daemon_settings import working_directory
+from luad.errors import LuadError
+from luad.runner.spec import own_environment, passed_environment, run_variables
+
+if TYPE_CHECKING:
+    from luad.cli.session import Session
+    from luad.config.settings.daemon_settings import Settings
+    from luad.core.model import Job
+
+_OF_SHELLS: Final = frozenset({"_", "SHLVL", "PWD", "OLDPWD"})
+"""What a shell writes for itself; no run misses it."""
+
+_SHOWN: Final = 3
+"""So many variables are named without -v."""
+
+_TIMEOUT_S: Final = 2
+_CREDENTIALS: Final = struct.Struct("3i")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run finds around it. *left_out* are the names of the caller's variables that it does not see.
+
+    *differing* are those that the daemon has with another value, or that only one of the two has.
+    """
+
+    environ: dict[str, str]
+    folder: Path
+    socket: Path
+    left_out: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
+    has_moved: bool = False
+
+    def tell(self, session: Session) -> None:
+        """Say what differs from the place where the command was typed."""
+        out = session.out
+        if self.left_out:
+            is_long = len(self.left_out) > _SHOWN and not session.verbose
+            shown = self.left_out[:_SHOWN] if is_long else self.left_out
+            names, more = ", ".join(shown), "pass_env in luad.yaml passes more"
+            if is_long:
+                names += f" and {len(self.left_out) - _SHOWN} more variables"
+                more = f"-v names all; {more}"
+            out.say(f"  environment  not passed on: {names}  ({more})")
+        if self.differing:
+            names = ", ".join(self.differing)
+            out.say(f"  environment  the running daemon has another value of: {names}", "yellow")
+        if self.has_moved:
+            out.say(f"  directory    {self.folder}, as for the running daemon")
+
+    def view(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "working_directory": str(self.folder),
+            "environment": {"not_passed": list(self.left_out), "differing": list(self.differing)},
+        }
+
+
+def surroundings(session: Session, chosen: Settings, job: Job) -> Surroundings:
+    """Return what a run of *job* would find around it."""
+    environ = passed_environment(os.environ, chosen.pass_env)
+    own = own_environment(job).keys() | run_variables(job.name, "", 1, 0, "-").keys()
+    left_out = sorted(os.environ.keys() - environ.keys() - own - _OF_SHELLS)
+    folder = working_directory(chosen)
+    differing: list[str] = []
+    pid = _daemon_of(session)
+    theirs = None if pid is None else _environ_of(pid)
+    if theirs is not None:
+        passed = passed_environment(theirs, chosen.pass_env)
+        names = (environ.keys() | passed.keys()) - own - _OF_SHELLS
+        differing = sorted(name for name in names if environ.get(name) != passed.get(name))
+    has_moved = False
+    if pid is not None and chosen.working_directory is None:  # the daemon decides
+        with suppress(OSError):
+            there = Path("/proc", str(pid), "cwd").readlink()
+            has_moved = there.is_dir() and not there.samefile(folder)
+            folder = there if has_moved else folder
+    socket_path = chosen.socket.absolute()
+    names_left = tuple(left_out)
+    return Surroundings(environ, folder, socket_path, names_left, tuple(differing), has_moved)
+
+
+def _daemon_of(session: Session) -> int | None:
+    """Return the process of the daemon that runs this project's jobs here; None where none is known.
+
+    Nothing is asked of it: the kernel says which process listens.
+    """
+    from luad.cli.project.folders import project_here
+    from luad.cli.project.target_daemon import is_named
+
+    if session.url or os.environ.get("LUAD_URL"):
+        return None  # on another machine, it may be
+    with suppress(LuadError, OSError):
+        place = session.client(_TIMEOUT_S, is_quiet=True).locate()
+        if place is None:
+            return None
+        if not (place.is_project or is_named(session) or project_here(session) is None):
+            return None  # the system's daemon, which runs other jobs
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_TIMEOUT_S)
+            probe.connect(str(place.path))
+            data = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid: int = _CREDENTIALS.unpack(data)[0]
+        is_luad = pid > 0 and b"luad" in Path("/proc", str(pid), "cmdline").read_bytes()
+        return pid if is_luad else None  # systemd may listen in its place
+    return None
+
+
+def _environ_of(pid: int) -> dict[str, str] | None:
+    """Return the environment that a daemon was started with; None where that cannot be read."""
+    try:
+        data = Path("/proc", str(pid), "environ").read_bytes()
+    except OSError:
+        return None
+    pairs = (each.partition(b"=") for each in data.split(b"\0") if b"=" in each)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}

@@ -1,0 +1,218 @@
+"""Waiting for a run, watching it, and ending the way it ended.
+
+Room rule: looks at runs until they are over; starts and stops none.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.cli.terminal.failure import CommandError, ExitCode
+from luad.cli.terminal.labels import OPEN, RUN_GLYPHS, error_words, state_word
+from luad.cli.terminal.progress import LiveLine
+from luad.cli.terminal.times import parse_rfc3339, show_exact, show_took, to_datetime
+from luad.client import segment
+from luad.clock import monotonic_us, wall_ms
+from luad.core.model import SECOND
+from luad.errors import LuadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from luad.cli.session import Session
+    from luad.client import Client
+    from luad.core.model import Instant
+
+FIRST_LOOK_SECONDS: Final = 0.02
+LAST_LOOK_SECONDS: Final = 0.5
+_CTRL_C: Final = "Ctrl-C leaves the run alone"
+
+RUN_EXIT_CODES: Final = {
+    "succeeded": ExitCode.OK,
+    "failed": ExitCode.RUN_FAILED,
+    "lost": ExitCode.RUN_FAILED,
+    "timed_out": ExitCode.TIMEOUT,
+    "cancelled": ExitCode.RUN_CANCELLED,
+    "skipped": ExitCode.CONFLICT,
+    "missed": ExitCode.CONFLICT,
+}
+
+
+class Watcher:
+    """Tells on standard error how a run goes on: its attempts, and when the next one begins.
+
+    On a terminal a line at the bottom says what it waits for; elsewhere each change is one line.
+    """
+
+    def __init__(self, session: Session, *, is_live: bool = True) -> None:
+        self._session = session
+        self._line = LiveLine(session)
+        self._is_live = is_live and self._line.is_shown
+        self._started = monotonic_us()
+        self._told: tuple[str, int] | None = None
+        self._has_told_of_ctrl_c = False
+
+    def look(self, run: dict[str, Any]) -> None:
+        """Tell what is new of *run*."""
+        if self._session.json:
+            return
+        now = (run["status"], run.get("attempt") or 1)
+        if now != self._told:
+            self._told = now
+            if text := self._news(run):
+                self.end()
+                self._session.out.say(text, RUN_GLYPHS[run["status"]][1])
+        waited = (monotonic_us() - self._started) // 1_000_000
+        if waited < 1 or run["status"] not in OPEN:
+            return
+        if not self._has_told_of_ctrl_c and not self._is_live:
+            self._session.out.say(f"{_state(run)}; {_CTRL_C}", "dim")
+        self._has_told_of_ctrl_c = True
+        if self._is_live:
+            self._line.show(f"{_state(run)}{_left(run)}, {waited} s   ({_CTRL_C})")
+
+    def end(self) -> None:
+        """Take the line at the bottom away."""
+        self._line.show("")
+
+    def _news(self, run: dict[str, Any]) -> str:
+        """Return the line about a new state: a retry that waits, or another attempt."""
+        attempt, at = run.get("attempt") or 1, parse_rfc3339(run.get("retry_at"))
+        if run["status"] == "retrying":
+            error = f": {error_words(run)}" if error_words(run) else ""
+            when = "" if at is None else f" at {_clock(self._session, at)} (in {_until(at)})"
+            return f"{run['job']}: attempt {_of(run, attempt)} failed{error}; the next one starts{when}"
+        if run["status"] == "running" and attempt > 1:
+            return f"{run['job']}: attempt {_of(run, attempt)} has started"
+        return ""
+
+
+def _state(run: dict[str, Any]) -> str:
+    attempt = run.get("attempt") or 1
+    match run["status"]:
+        case "retrying":
+            return f"{run['job']} waits for attempt {_of(run, attempt + 1)}"
+        case "running":
+            return f"{run['job']} is running, attempt {_of(run, attempt)}"
+        case state:
+            return f"{run['job']} is {state}"
+
+
+def _of(run: dict[str, Any], attempt: int) -> str:
+    return f"{attempt} of {run['max_attempts']}" if run.get("max_attempts") else str(attempt)
+
+
+def _left(run: dict[str, Any]) -> str:
+    at = parse_rfc3339(run.get("retry_at")) if run["status"] == "retrying" else None
+    return "" if at is None else f" in {_until(at)}"
+
+
+def _until(at: Instant) -> str:
+    return show_exact(max(0, at - wall_ms()) // SECOND * SECOND)
+
+
+def _clock(session: Session, at: Instant) -> str:
+    return f"{to_datetime(at, session.zone):%H:%M:%S %Z}".rstrip()
+
+
+def wait_for(client: Client, run: dict[str, Any], watcher: Watcher) -> dict[str, Any]:
+    """Return *run* once it has ended; asks at growing intervals, at most two a second."""
+    pause = FIRST_LOOK_SECONDS
+    try:
+        while run["status"] in OPEN:
+            watcher.look(run)
+            time.sleep(pause)
+            pause = min(pause * 1.5, LAST_LOOK_SECONDS)
+            run = client.get(f"/runs/{segment(run['id'])}")
+    finally:
+        watcher.end()
+    return run
+
+
+def follow(session: Session, client: Client, run: dict[str, Any]) -> dict[str, Any]:
+    """Write the log of *run* as it grows, and between its lines what becomes of its attempts.
+
+    Return the run once it has ended.
+    """
+    from luad.cli.commands.logs import Printer
+
+    # The log is talk here: with --json stdout belongs to the run.
+    printer = None if session.json else Printer(session, has_prefix=False)
+    watcher = Watcher(session, is_live=False)
+    with _watching(session, run, watcher):
+        for line in client.stream(f"/runs/{segment(run['id'])}/log", follow=True):
+            if printer is not None:
+                printer.write(line)
+    return wait_for(client, run, watcher)
+
+
+@contextmanager
+def _watching(session: Session, run: dict[str, Any], watcher: Watcher) -> Iterator[None]:
+    """Look at *run* from another thread during the block, whose own waits for lines of the log."""
+    is_over = threading.Event()
+    client = session.client(is_quiet=True)
+
+    def watch() -> None:
+        with suppress(LuadError):  # the stream tells it, too
+            while not is_over.wait(LAST_LOOK_SECONDS):
+                watcher.look(client.get(f"/runs/{segment(run['id'])}"))
+
+    thread = threading.Thread(target=watch, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@contextmanager
+def left_alone(session: Session, runs: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Say at Ctrl-C in the block that the runs go on, and how to see or stop them."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for run in runs:
+            if run["status"] in OPEN and not session.json:
+                name = run["id"]
+                session.out.say(
+                    f"\n{run['job']} goes on: luad logs -f {name}; luad cancel {name} stops it"
+                )
+        raise
+
+
+@contextmanager
+def time_limit(limit_ms: int | None) -> Iterator[None]:
+    """Raise `CommandError` (timeout) in the block once *limit_ms* have passed."""
+    if limit_ms is None:
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise CommandError(
+            f"the run had not ended after {show_took(limit_ms)}",
+            code="timeout",
+            hint="it goes on; luad history shows how it ends",
+        )
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(limit_ms, 1) / 1000)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def conclude(session: Session, run: dict[str, Any]) -> int:
+    """Say on stderr how *run* ended, and return the exit code for it."""
+    glyph, style = RUN_GLYPHS.get(run["status"], ("·", ""))
+    took = f" after {show_took(run['duration_ms'])}" if run.get("duration_ms") is not None else ""
+    error = f": {error_words(run)}" if error_words(run) else ""
+    if not session.json:
+        session.out.say(f"{glyph} {run['job']} {state_word(run)}{took}{error}", style)
+    return RUN_EXIT_CODES.get(run["status"], ExitCode.ERROR)

@@ -1,0 +1,1 @@
+"""Output for people: text, tables, times, help topics, progress."""

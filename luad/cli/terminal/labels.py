@@ -1,0 +1,239 @@
+"""The words, glyphs and small drawings for jobs and runs.
+
+Room rule: turns values of the daemon's JSON into text; asks nobody for anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.cli.terminal.output import Cell
+from luad.cli.terminal.times import parse_rfc3339, show_left, show_took, to_datetime
+from luad.core.model import MINUTE, SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import tzinfo
+
+    from luad.core.model import Instant
+
+BARS: Final = "▁▂▃▄▅▆▇█"
+BAR_STEPS: Final = (2, 10, 60, 90, 600, 1800, 7200)
+"""Seconds from which on a run gets the next higher bar; the same for every job, so that bars of
+different jobs can be compared."""
+
+GLYPHS: Final = {
+    "ok": ("✓", "green"),
+    "failing": ("✗", "red"),
+    "stale": ("!", "yellow"),
+    "paused": ("‖", "yellow"),
+    "running": ("▶", "cyan"),
+    "completed": ("✓", "dim"),
+    "deleted": ("·", "dim"),
+    "never_run": ("·", "dim"),
+    "missed": ("·", "yellow"),
+    "skipped": ("·", "yellow"),
+    "cancelled": ("✗", "yellow"),
+}
+RUN_GLYPHS: Final = {
+    "queued": ("·", "cyan"),
+    "running": ("▶", "cyan"),
+    "retrying": ("▶", "yellow"),
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "timed_out": ("✗", "red"),
+    "cancelled": ("✗", "yellow"),
+    "lost": ("✗", "red"),
+    "skipped": ("·", "dim"),
+    "missed": ("·", "yellow"),
+}
+OPEN: Final = frozenset({"queued", "running", "retrying"})
+BAD: Final = frozenset({"failed", "timed_out", "lost"})
+STATES: Final = tuple(RUN_GLYPHS)
+
+
+def condition(job: Mapping[str, Any]) -> str:
+    """Return the one word that matters most about *job*; a key of GLYPHS."""
+    if job.get("gone_at"):
+        return str(job.get("status"))
+    if job.get("status") == "paused":
+        return "paused"
+    if job.get("health") == "failing":
+        return "failing"
+    if is_stale(job):
+        return "stale"
+    if job.get("running"):
+        return "running"
+    if job.get("status") == "completed":
+        return _end_of(job)
+    health = str(job.get("health") or "never_run")
+    return health if health in GLYPHS else "ok"
+
+
+def _end_of(job: Mapping[str, Any]) -> str:
+    """Return how a job that is over has ended: `completed` only if it has run."""
+    end = job.get("last_run") or _never_ran(job) or {}
+    state = str(end.get("status"))
+    return state if state in {"missed", "skipped", "cancelled"} else "completed"
+
+
+def _never_ran(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the row that says why *job*, which is over, has never run; None if there is none."""
+    recent = job.get("recent_runs") or ()
+    if job.get("status") != "completed" or job.get("last_run") or not recent:
+        return None
+    newest: Mapping[str, Any] = recent[-1]
+    return newest if newest.get("status") in {"missed", "skipped"} else None
+
+
+def condition_words(job: Mapping[str, Any]) -> str:
+    """Return the condition of *job*, with the reason if it has never run: `missed (past)`."""
+    never = _never_ran(job)
+    word = condition(job)
+    if never is not None and never.get("status") == word:
+        return state_word(never)
+    return word.replace("_", " ")
+
+
+def is_stale(job: Mapping[str, Any]) -> bool:
+    """Whether the file of *job* is broken now, so that its last good version is in force."""
+    return bool((job.get("file") or {}).get("stale")) or job.get("health") == "stale"
+
+
+def has_condition(job: Mapping[str, Any], wanted: Iterable[str]) -> bool:
+    """Whether one of the *wanted* words (status, health or condition) is true of *job*."""
+    true_words = {condition(job), str(job.get("status")), str(job.get("health"))}
+    true_words.update({"running"} if job.get("running") else ())
+    true_words.update({"stale"} if is_stale(job) else ())
+    return not true_words.isdisjoint(wanted)
+
+
+def strip(runs: Sequence[Mapping[str, Any]], length: int) -> str:
+    """Draw the last *length* runs, oldest first: a bar a run, as high as it took long."""
+    return "".join(_bar(run) for run in runs[-length:]) if length > 0 else ""
+
+
+def _bar(run: Mapping[str, Any]) -> str:
+    state = run.get("status")
+    if state in BAD:
+        return "✗"
+    if state in {"skipped", "missed", "cancelled"}:
+        return "·"
+    if state in OPEN:
+        return "▶"
+    seconds = (run.get("duration_ms") or 0) / SECOND
+    return BARS[sum(seconds >= step for step in BAR_STEPS)]
+
+
+def last_words(job: Mapping[str, Any], now: Instant) -> tuple[str, str]:
+    """Return when the last run of *job* was, and how long it took or has been taking."""
+    last = job.get("last_run")
+    if not last:
+        never = _never_ran(job)
+        return "never" if never is None else state_word(never), ""
+    started = parse_rfc3339(last.get("started_at"))
+    if last.get("status") in OPEN or last.get("completed_at") is None:
+        so_far = "" if started is None else show_took(max(0, now - started))
+        return str(last.get("status")).replace("_", " "), so_far
+    when = show_left(parse_rfc3339(last["completed_at"]) or now, now)
+    bad = "" if last.get("status") == "succeeded" else f"{state_word(last)} "
+    return bad + when, show_took(last.get("duration_ms"))
+
+
+def next_words(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
+    """Return when *job* fires next, or why it does not."""
+    pause = job.get("pause")
+    if pause or job.get("status") == "paused":
+        return pause_words(pause or {}, now, zone)
+    if job.get("status") == "completed":
+        return _end_of(job)
+    if job.get("enabled") is False:
+        return "disabled"
+    at = parse_rfc3339(job.get("next_run_at"))
+    return "-" if at is None else show_left(at, now)
+
+
+def pause_words(pause: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
+    """Say that a job is paused, why, by whom and until when."""
+    text = "paused"
+    if pause.get("reason"):
+        text += f': "{pause["reason"]}"'
+    if pause.get("author"):
+        text += f" ({pause['author']})"
+    until = parse_rfc3339(pause.get("until"))
+    return text if until is None else f"{text} until {short_when(until, zone, now)}"
+
+
+def schedule_words(
+    job: Mapping[str, Any], now: Instant, zone: tzinfo | None, *, has_zone: bool = False
+) -> str:
+    """Return the schedule in words, with its zone where that differs from the reader's.
+
+    *has_zone*: with its zone in any case.
+    """
+    text = str(job.get("schedule_text") or "")
+    name = job.get("timezone") or (job.get("schedule") or {}).get("timezone")
+    if name and name not in text and (job.get("schedule") or {}).get("type") == "cron":
+        from zoneinfo import ZoneInfo
+
+        try:
+            theirs = to_datetime(now, ZoneInfo(name)).utcoffset()
+        except (ValueError, OSError):  # a zone that only the daemon's machine knows
+            theirs = None
+        is_other = theirs != to_datetime(now, zone).utcoffset() and not text.startswith("every")
+        if has_zone or is_other:
+            text += f"  {name}"
+    if job.get("timeout_seconds", 0) is None:
+        text += "  (no timeout)"
+    return text + "  (stale)" if is_stale(job) else text
+
+
+def short_when(instant: Instant, zone: tzinfo | None, now: Instant) -> str:
+    """Write *instant* for a narrow column: the time today, else with the day."""
+    moment, today = to_datetime(instant, zone), to_datetime(now, zone)
+    if moment.date() == today.date():
+        return f"{moment:%H:%M:%S}"
+    if moment.year == today.year:
+        return f"{moment.day} {moment:%b %H:%M}"
+    return f"{moment.day} {moment:%b} {moment.year}"
+
+
+def state_word(run: Mapping[str, Any]) -> str:
+    """Return the state of *run* as people say it: `timed out`, `skipped (overlap) x12`."""
+    text = str(run.get("status")).replace("_", " ")
+    if run.get("status") in {"skipped", "missed", "cancelled"} and run.get("reason"):
+        text += f" ({run['reason']})"
+    if (run.get("count") or 1) > 1:
+        text += f" x{run['count']}{'+' if run.get('count_is_capped') else ''}"
+    return text
+
+
+def state_cell(run: Mapping[str, Any]) -> Cell:
+    """Return the state of *run* as a glyph and a word."""
+    glyph, style = RUN_GLYPHS.get(str(run.get("status")), ("·", ""))
+    return Cell(f"{glyph} {state_word(run)}", style)
+
+
+def error_words(run: Mapping[str, Any]) -> str:
+    """Return what went wrong with *run*, in one line; empty when nothing did."""
+    if error := run.get("error"):
+        message = str(error.get("message") or "").strip().split("\n")[0]
+        return f"{error.get('type')}: {message}" if error.get("type") else message
+    if run.get("signal"):
+        return f"ended by signal {run['signal']}"
+    if run.get("status") in BAD and run.get("exit_code"):
+        return f"exit code {run['exit_code']}"
+    return ""
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun: `1 job`, `12 jobs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def start_delay(run: Mapping[str, Any]) -> str:
+    """Return how late *run* started, as `+0.04 s`; empty when it never did."""
+    delay = run.get("start_delay_ms")
+    if delay is None:
+        return ""
+    return f"+{delay / SECOND:.2f} s" if delay < MINUTE else f"+{show_took(delay)}"

@@ -1,0 +1,1 @@
+"""Job files and job bodies: documents to jobs and problems."""

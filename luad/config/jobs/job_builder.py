@@ -1,0 +1,359 @@
+"""A document that obeys its schema becomes a job, or the mistakes that a schema cannot see.
+
+Room rule: pure; a value in, a job and mistakes out. A field that is wrong is told and left at its
+default, so that one look finds all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from luad.config.schema.value_words import describe_value
+from luad.config.schema.violations import Mistake
+from luad.config.secrets import is_masked
+from luad.config.yaml.marks import Path
+from luad.core.cron.search import CronError, ZoneError, compile_cron, load_zone
+from luad.core.model import (
+    JSON,
+    SECOND,
+    AlertCause,
+    AlertPolicy,
+    CatchUp,
+    Cron,
+    Instant,
+    Interval,
+    Job,
+    Limits,
+    Once,
+    OnLost,
+    Overlap,
+    Retry,
+    Schedule,
+)
+from luad.wire import (
+    InstantGapError,
+    NaiveInstantError,
+    example_instant,
+    format_duration_ms,
+    parse_duration_ms,
+    parse_instant,
+    parse_size,
+)
+
+_HANDLER: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_ENTRY_POINT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+_FILE: Final = re.compile(r"(?:\./)?([\w./-]+?)(?:\.py)?(?::(\w+))?", re.ASCII)
+NO_TIMEOUT: Final = "none"
+_MIN_INTERVAL_MS: Final = SECOND
+_MIN_MEMORY: Final = 16 << 20  # below it, no Python starts
+
+Mistakes = list[Mistake]
+
+
+class Stored(NamedTuple):
+    """What is known already of a document that comes from the store."""
+
+    revision: str
+    definition: Mapping[str, JSON]
+
+
+def build_job(
+    document: Mapping[str, Any],
+    timezone: str,
+    mistakes: Mistakes,
+    *,
+    keep: bool = False,
+    stored: Stored | None = None,
+) -> Job:
+    """Return the job that *document* declares; it must obey the schema.
+
+    *timezone* is the zone of schedules that name none. What is wrong is appended to *mistakes*;
+    then the job must not be used. *keep* is no key of the schema, since no file can say it: the
+    definition of a dynamic job that stays after its success has it as one more key, and whoever
+    reads such a definition takes it out first. With *stored* nothing is hashed again.
+    """
+    fields: dict[str, Any] = {}
+    for key, value in document.items():
+        convert = _CONVERT.get(key)
+        if convert is not None:
+            convert(value, fields, mistakes)
+        elif key in _AS_IT_IS:
+            fields[key] = value
+    fields["schedule"] = schedule = _schedule(document["schedule"], timezone, mistakes)
+    _check_together(fields, mistakes)
+    if stored is not None:
+        return Job(**fields, keep=keep, revision=stored.revision, definition=stored.definition)
+    definition = _self_contained(document, schedule)
+    if keep:
+        definition = {**definition, "keep": True}
+    return Job(**fields, keep=keep, revision=revision_of(definition), definition=definition)
+
+
+def revision_of(definition: Mapping[str, JSON]) -> str:
+    """Return the hash that names this content: the order of keys and the layout do not count."""
+    text = json.dumps(definition, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return blake2b(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _self_contained(document: Mapping[str, JSON], schedule: Schedule) -> Mapping[str, JSON]:
+    """Write the default zone into the definition.
+
+    The daemon's setting is part of what the job means: when it changes the job has changed, and a
+    job that is restored from the store must not need the setting of back then.
+    """
+    if isinstance(schedule, Interval) or "timezone" in document["schedule"]:
+        return document
+    return {**document, "schedule": {**document["schedule"], "timezone": schedule.timezone}}
+
+
+# --- the schedule ------------------------------------------------------------------------------
+
+
+def _schedule(value: Mapping[str, Any], timezone: str, mistakes: Mistakes) -> Schedule:
+    zone = _zone(value.get("timezone"), mistakes)
+    named = value.get("timezone", timezone)
+    match value["type"]:
+        case "cron":
+            return Cron(_expression(value["expression"], mistakes), named)
+        case "interval":
+            start = _instant(value.get("start_at"), "start_at", zone, mistakes)
+            return Interval(_distance(value, mistakes), start)
+        case _:
+            at = _instant(value["execute_at"], "execute_at", zone, mistakes)
+            return Once(at or 0, named)
+
+
+def _zone(name: str | None, mistakes: Mistakes) -> Any:
+    """Return the zone, or None when there is none, or it is wrong (and told)."""
+    if name is None:
+        return None
+    try:
+        return load_zone(name)
+    except ZoneError as error:
+        mistakes.append(Mistake(("schedule", "timezone"), "LU205", error.message, error.help))
+        return None
+
+
+def _expression(text: str, mistakes: Mistakes) -> str:
+    expression = text.strip()
+    try:
+        compile_cron(expression)
+    except CronError as error:
+        code = "LU203" if error.never_fires else "LU201" if error.field else "LU204"
+        lead = len(text) - len(text.lstrip())
+        mistakes.append(
+            Mistake(
+                ("schedule", "expression"),
+                code,
+                error.message,
+                error.help,
+                within=(lead + error.start, lead + error.end),
+                note=error.note,
+            )
+        )
+    return expression
+
+
+def _distance(value: Mapping[str, Any], mistakes: Mistakes) -> int:
+    key = "every" if "every" in value else "seconds"
+    every_ms = _duration(("schedule", key), value[key], mistakes)
+    if every_ms is None:
+        return _MIN_INTERVAL_MS
+    if every_ms < _MIN_INTERVAL_MS:
+        mistakes.append(
+            Mistake(
+                ("schedule", key),
+                "LU202",
+                f"an interval of {format_duration_ms(every_ms)} is too short",
+                "at least 1 s",
+            )
+        )
+    return every_ms
+
+
+def _instant(text: str | None, key: str, zone: Any, mistakes: Mistakes) -> Instant | None:
+    if text is None:
+        return None
+    path = ("schedule", key)
+    try:
+        return parse_instant(text, zone)
+    except NaiveInstantError:
+        if not any(each.code == "LU205" for each in mistakes):  # a wrong zone is told already
+            mistakes.append(
+                Mistake(
+                    path,
+                    "LU206",
+                    f"`{text}` has no offset, so nobody knows which instant it is",
+                    f"write  {key}: {text.replace(' ', 'T')}Z  for UTC, or add `timezone`",
+                )
+            )
+    except InstantGapError as error:
+        mistakes.append(Mistake(path, "LU206", str(error), "choose a time that exists"))
+    except ValueError as error:
+        message = str(error).partition("; write")[0]
+        mistakes.append(Mistake(path, "LU206", message, f"write  {key}: {example_instant()}"))
+    return None
+
+
+# --- the other fields --------------------------------------------------------------------------
+
+Fields = dict[str, Any]
+_Convert = Callable[[Any, Fields, Mistakes], None]
+
+
+def _duration(path: Path, value: Any, mistakes: Mistakes) -> int | None:
+    try:
+        return parse_duration_ms(value)
+    except ValueError as error:
+        mistakes.append(Mistake(path, "LU104", str(error)))
+        return None
+
+
+def _duration_field(key: str) -> _Convert:
+    def convert(value: Any, fields: Fields, mistakes: Mistakes) -> None:
+        duration_ms = _duration((key,), value, mistakes)
+        if duration_ms is not None:
+            fields[f"{key}_ms"] = duration_ms
+
+    return convert
+
+
+def _timeout(value: Any, fields: Fields, mistakes: Mistakes) -> None:
+    if value == NO_TIMEOUT:
+        fields["timeout_ms"] = None
+        return
+    timeout_ms = _duration(("timeout",), value, mistakes)
+    if timeout_ms is None:
+        return
+    if timeout_ms <= 0:
+        shown = format_duration_ms(timeout_ms)
+        hint = "write how long a run may take, or  timeout: none  for no limit"
+        mistakes.append(Mistake(("timeout",), "LU104", f"`timeout` cannot be {shown}", hint))
+    fields["timeout_ms"] = timeout_ms
+
+
+def is_handler(value: JSON) -> bool:
+    """Say whether *value* is written as a handler: `package.module:function`, or an entry point."""
+    if not isinstance(value, str) or value.endswith(".py") or "/" in value:
+        return False
+    return (_HANDLER if ":" in value else _ENTRY_POINT).fullmatch(value) is not None
+
+
+def _handler(value: str, fields: Fields, mistakes: Mistakes) -> None:
+    fields["handler"] = value
+    if is_handler(value):
+        return
+    is_file = value.endswith(".py") or "/" in value
+    help_text = "write package.module:function, or the name of an entry point"
+    found = _FILE.fullmatch(value) if is_file or ".py:" in value else None
+    if found:
+        module = found[1].strip("./").replace("/", ".").replace("-", "_")
+        module = module.removeprefix("handlers.")  # that folder is where the search starts
+        help_text = f"write  handler: {module}:{found[2] or 'main'}"
+    elif not value.isascii():
+        help_text = "only the letters A-Z can name modules and functions here"
+    mistakes.append(
+        Mistake(("handler",), "LU304", f"{describe_value(value)} names no handler", help_text)
+    )
+
+
+def _retry(value: Mapping[str, Any], fields: Fields, _mistakes: Mistakes) -> None:
+    default = Retry()
+    fields["retry"] = Retry(
+        int(value.get("max_attempts", default.max_attempts)),
+        round(value.get("backoff_seconds", 0) * SECOND),
+        float(value.get("backoff_multiplier", default.multiplier)),
+        round(value.get("max_backoff_seconds", default.max_backoff_ms // SECOND) * SECOND),
+    )
+
+
+def _limits(value: Mapping[str, Any], fields: Fields, mistakes: Mistakes) -> None:
+    memory = None
+    if "memory" in value:
+        try:
+            memory = parse_size(value["memory"])
+        except ValueError as error:
+            mistakes.append(Mistake(("limits", "memory"), "LU104", str(error)))
+        if memory is not None and memory < _MIN_MEMORY:
+            mistakes.append(
+                Mistake(
+                    ("limits", "memory"), "LU104", "no handler starts in so little memory",
+                    "at least 16M",
+                )
+            )  # fmt: skip
+    counts = {key: int(count) for key, count in value.items() if key != "memory"}
+    fields["limits"] = Limits(memory_bytes=memory, **counts)
+
+
+def _env(value: Mapping[str, str], fields: Fields, mistakes: Mistakes) -> None:
+    for key, text in value.items():
+        if "\0" in text:  # not from a file, but an API body can hold it
+            mistakes.append(Mistake(("env", key), "LU104", f"`{key}` in `env` cannot hold NUL"))
+        if is_masked(text):
+            message = f"`{key}` in `env` is what luad shows in place of a secret, not the secret"
+            help_text = (
+                "write the value, or pass a variable of luad's own on: pass_env in luad.yaml"
+            )
+            mistakes.append(Mistake(("env", key), "LU104", message, help_text))
+    fields["env"] = tuple(value.items())
+
+
+def _alert(value: Mapping[str, Any], fields: Fields, _mistakes: Mistakes) -> None:
+    fields["alert"] = build_alert(value)
+
+
+def build_alert(value: Mapping[str, Any]) -> AlertPolicy:
+    """Return the policy that an `alert` of a job, or of the settings, declares. 0 means never."""
+    default = AlertPolicy(())
+    return AlertPolicy(
+        to=tuple(value["to"]),
+        after_failures=int(value.get("after_failures", default.after_failures or 0)) or None,
+        failures_in_24h=int(value.get("or_failures_in_24h", 0)) or None,
+        recovery=value.get("recovery", default.recovery),
+        also=tuple(AlertCause(each) for each in value.get("also", ())),
+    )
+
+
+def _put(key: str, make: Callable[[Any], Any]) -> _Convert:
+    def convert(value: Any, fields: Fields, _mistakes: Mistakes) -> None:
+        fields[key] = make(value)
+
+    return convert
+
+
+_CONVERT: Final[dict[str, _Convert]] = {
+    "handler": _handler,
+    "timeout": _timeout,
+    "retry": _retry,
+    "overlap": _put("overlap", Overlap),
+    "max_running": _put("max_running", int),
+    "catch_up": _put("catch_up", CatchUp),
+    "catch_up_window": _duration_field("catch_up_window"),
+    "jitter": _duration_field("jitter"),
+    "on_lost": _put("on_lost", OnLost),
+    "pause_after_failures": _put("pause_after_failures", int),
+    "tags": _put("tags", tuple),
+    "env": _env,
+    "nice": _put("nice", int),
+    "log_level": _put("log_level", str),
+    "limits": _limits,
+    "alert": _alert,
+}
+_AS_IT_IS: Final = frozenset(("name", "description", "enabled", "user", "metadata"))
+
+
+def _check_together(fields: Fields, mistakes: Mistakes) -> None:
+    schedule, jitter_ms = fields["schedule"], fields.get("jitter_ms", 0)
+    if isinstance(schedule, Interval) and jitter_ms >= schedule.every_ms and not mistakes:
+        mistakes.append(
+            Mistake(
+                ("jitter",),
+                "LU207",
+                f"jitter ({format_duration_ms(jitter_ms)}) must be below the interval "
+                f"({format_duration_ms(schedule.every_ms)})",
+            )
+        )

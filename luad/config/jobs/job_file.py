@@ -1,0 +1,161 @@
+"""A job file: bytes to jobs and problems.
+
+Room rule: bytes in, values out; opens no file. An error anywhere in a file keeps all of it from
+loading; what the other files say is nobody's business here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from luad.config.jobs.advice import advise
+from luad.config.jobs.foreign_file import CODE, foreign_text, foreign_value
+from luad.config.jobs.job_builder import build_job
+from luad.config.jobs.last_good import Parsed
+from luad.config.jobs.partial_jobs import Known, advise_known, known_of, lost_keys
+from luad.config.problems import with_excerpts
+from luad.config.schema.locate import locate
+from luad.config.schema.validator import obeys
+from luad.config.schema.violations import Mistake, find_mistakes
+from luad.config.secrets import secrets_of
+from luad.config.settings.daemon_settings import Settings
+from luad.config.yaml.marks import NO_MARKS, Marks, read_marks
+from luad.config.yaml.reader import Document, Limits, parse_yaml
+from luad.core.model import JSON, Instant, Job, Origin, Wanted
+from luad.errors import Problem, Severity
+
+
+class ParsedFile(Parsed[Wanted]):
+    """What a job file says."""
+
+    __slots__ = ()
+
+    @property
+    def jobs(self) -> tuple[Wanted, ...]:
+        """Its jobs; none when it is broken."""
+        return self.items
+
+
+def load_file(
+    path: str, data: bytes, *, settings: Settings, now: Instant | None = None
+) -> ParsedFile:
+    """Return the jobs of a file, and everything that is wrong with it; never raises.
+
+    *path* is only shown. With *now* there are also warnings that depend on the calendar.
+    """
+    limits = Limits(max_bytes=settings.max_file_size, max_documents=settings.max_jobs)
+    loading = _Loading(settings.timezone, now)
+    for document in parse_yaml(data, path, limits):
+        if len(loading.jobs) >= limits.max_documents:
+            loading.problems.append(_too_many(path, document, limits))
+            break
+        loading.take(document)
+        if len(loading.problems) > limits.max_problems:
+            break
+    if loading.problems and not loading.jobs and (foreign := foreign_text(data)):
+        place = Problem(path, 1, 1, CODE, foreign.message, foreign.help)
+        loading.problems = [dataclasses.replace(place, end_line=1, end_column=2)]
+    problems = _in_order(path, data, loading, limits.max_problems)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        return ParsedFile(path, (), problems, is_broken=True)
+    return ParsedFile(path, tuple(loading.jobs), problems)
+
+
+def job_from_definition(definition: Mapping[str, JSON], settings: Settings | None = None) -> Job:
+    """Return the job that a stored document declares. Raises ``ValueError`` when it cannot be.
+
+    A stored document names its zone; for one that does not, that of *settings* is meant. That of a
+    dynamic job may have the key `keep` besides those of the schema.
+    """
+    document = dict(definition)
+    keep = document.pop("keep", False) is True
+    if not obeys("job")(document):
+        mistakes = find_mistakes(document, "job")
+        raise ValueError(mistakes[0].message if mistakes else "the definition obeys no schema")
+    found: list[Mistake] = []
+    job = build_job(document, settings.timezone if settings else "UTC", found, keep=keep)
+    if found:
+        raise ValueError(found[0].message)
+    return job
+
+
+class _Loading:
+    """The documents of one file, so far."""
+
+    def __init__(self, timezone: str, now: Instant | None) -> None:
+        self.jobs: list[Wanted] = []
+        self.problems: list[Problem] = []
+        self.secrets: set[str] = set()
+        self._timezone = timezone
+        self._now = now
+        self._obeys = obeys("job")
+        self._lines: dict[str, int] = {}  # job name -> line of the document that has it
+
+    def take(self, document: Document) -> None:
+        """Add the job of *document*, or its problems."""
+        mistakes: list[Mistake] = []
+        self.problems.extend(document.warnings)
+        if document.problems or not self._obeys(document.value):
+            marks = read_marks(document) if document.is_complete else NO_MARKS
+            foreign = foreign_value(document.value) if document.is_complete else None
+            if foreign is not None:
+                mistakes = [Mistake((), CODE, foreign.message, foreign.help)]
+            elif document.is_complete:
+                known = known_of(document.value, marks, self._timezone)
+                mistakes = list(known.mistakes)
+                if known.job is not None:
+                    if "name" not in known.lost:
+                        mistakes += self._clash(known.job.name, document)
+                    mistakes += advise_known(known, self._now, document.value)
+            self._tell(document, mistakes, marks)
+            return
+        job = build_job(document.value, self._timezone, mistakes)
+        mistakes += self._clash(job.name, document)
+        if not mistakes:
+            self.jobs.append(Wanted(job, Origin(document.source.path, document.line)))
+            mistakes = advise(job, self._now, document.value)
+        else:
+            known = Known(tuple(mistakes), job, lost_keys(mistakes))
+            mistakes += advise_known(known, self._now, document.value)
+        if mistakes:
+            self._tell(document, mistakes, read_marks(document))
+
+    def _clash(self, name: str, document: Document) -> list[Mistake]:
+        first = self._lines.setdefault(name, document.line)
+        if first == document.line:
+            return []
+        return [_same_name(name, document.source.path, first)]
+
+    def _tell(self, document: Document, mistakes: list[Mistake], marks: Marks) -> None:
+        self.secrets.update(secrets_of(document.value))
+        self.problems.extend(document.problems)
+        told = {problem.line for problem in document.problems}  # one mistake, one problem
+        name = document.value.get("name") if isinstance(document.value, dict) else None
+        for mistake in mistakes:
+            problem = locate(mistake, document, marks)
+            if problem.line not in told:
+                job = name if isinstance(name, str) else ""
+                self.problems.append(dataclasses.replace(problem, job=job))
+
+
+def _same_name(name: str, path: str, first: int) -> Mistake:
+    message = f"duplicate job name `{name}`"
+    return Mistake(("name",), "LU401", message, f"first defined at {path}:{first}; rename one")
+
+
+def _too_many(path: str, document: Document, limits: Limits) -> Problem:
+    message = f"more than {limits.max_documents} jobs; `max_jobs` in luad.yaml says how many may be"
+    return Problem(path, document.line, 1, "LU007", message)
+
+
+def _in_order(path: str, data: bytes, loading: _Loading, most: int) -> tuple[Problem, ...]:
+    if not loading.problems:
+        return ()
+    ordered = sorted(loading.problems, key=lambda each: (each.line, each.column, each.code))
+    shown = with_excerpts(ordered[:most], data, loading.secrets)
+    if len(ordered) > most:
+        shown += (
+            Problem(path, 0, 0, "LU007", f"these are the first {most} problems; there are more"),
+        )
+    return shown

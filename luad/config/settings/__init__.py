@@ -1,0 +1,1 @@
+"""luad.yaml, variables and flags: the settings of the daemon."""

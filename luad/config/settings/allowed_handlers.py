@@ -1,0 +1,208 @@
+"""Which handlers a job that is made at run time may name.
+
+Room rule: patterns and a folder in, yes or no out; imports nothing of what it judges.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from luad.config.settings.bindings import Bindings, bindings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OWN_HANDLERS: Final = "handlers/*"
+"""The pattern for what the modules in the folder of handlers define themselves."""
+
+_MAX_SOURCE: Final = 1 << 20
+_MAX_PARSED: Final = 1 << 18
+"""Larger modules are not read for `OWN_HANDLERS`: they would hold the daemon up."""
+
+_MODULE: Final = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)*", re.ASCII)
+_PUBLIC: Final = re.compile(r"[A-Za-z]\w*", re.ASCII)
+
+DEFAULT_PATTERNS: Final = (
+    OWN_HANDLERS,
+    "luad.handlers.message:*",
+    "luad.handlers.http:*",
+    "luad.handlers.report:*",
+)
+"""What is allowed where the settings say nothing: never a shell, never the disk."""
+
+
+class Refusal(NamedTuple):
+    """Why a handler may not be named. *is_missing*: it is not there at all, else it could be named."""
+
+    reason: str
+    is_missing: bool = False
+
+
+def is_allowed(handler: str, patterns: Sequence[str], handlers_path: Path) -> bool:
+    """Say whether *handler* (``module:function``, or the name of an entry point) matches a pattern."""
+    return refusal_of(handler, patterns, handlers_path) is None
+
+
+def is_named(handler: str, patterns: Sequence[str]) -> bool:
+    """Say whether a pattern other than `OWN_HANDLERS` matches *handler*; patterns are of `fnmatch`."""
+    return any(fnmatchcase(handler, each) for each in patterns if each != OWN_HANDLERS)
+
+
+def refusal_of(handler: str, patterns: Sequence[str], handlers_path: Path) -> Refusal | None:
+    """Return why *handler* matches no pattern; None when one matches.
+
+    `OWN_HANDLERS` is matched by a public name that a module of *handlers_path* binds itself, by ``def``,
+    ``class`` or an assignment. Names of the standard library and of installed packages do not match:
+    through them a client could reach code that was not written for it.
+    """
+    if is_named(handler, patterns):
+        return None
+    if OWN_HANDLERS not in patterns:
+        return Refusal("no pattern matches it")
+    return _own_refusal(handler, handlers_path)
+
+
+def _own_refusal(handler: str, handlers_path: Path) -> Refusal | None:
+    module, colon, function = handler.partition(":")
+    top = module.partition(".")[0]
+    if not colon or top == "luad":
+        return Refusal("no pattern matches it")
+    if not _MODULE.fullmatch(module) or not _PUBLIC.fullmatch(function):
+        return Refusal(f"`{OWN_HANDLERS}` means public names, written module:function")
+    if top in sys.stdlib_module_names:
+        return Refusal(f"`{top}` is a module of Python's standard library")
+    if is_installed(top, handlers_path):
+        return Refusal(f"`{top}` is the name of an installed package")
+    path = _source_of(module, handlers_path)
+    if path is None:
+        return Refusal(f"there is no file of the module `{module}` in {handlers_path}")
+    try:
+        info = path.stat()
+        found = _read_bindings(path, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        return Refusal(f"{path} cannot be read: {getattr(error, 'msg', None) or error}")
+    if found is None:
+        return Refusal(f"{path} is larger than {_MAX_PARSED >> 10} KiB, and is not looked through")
+    return _binding_refusal(module, function, found)
+
+
+def _binding_refusal(module: str, function: str, found: Bindings) -> Refusal | None:
+    if function in found.own:
+        return None
+    if function in found.imported:
+        return Refusal(f"`{module}` imports `{function}`, and does not define it")
+    if found.has_star:
+        return Refusal(f"`{module}` does not define `{function}`; an `import *` may bring it")
+    return Refusal(f"`{module}` does not define `{function}`", is_missing=True)
+
+
+def is_installed(top: str, handlers_path: Path) -> bool:
+    """Say whether a module of that name is found outside of *handlers_path* and the working directory."""
+    paths = _installed_places(handlers_path, tuple(sys.path))
+    return _is_found(top, paths, tuple(map(_changed_at, paths)))
+
+
+def _changed_at(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=1024)
+def _is_found(top: str, paths: tuple[str, ...], _changed_at: tuple[int, ...]) -> bool:
+    try:
+        spec = PathFinder.find_spec(top, list(paths))
+    except (ImportError, ValueError):
+        return True
+    if spec is None:
+        return False
+    if spec.origin is not None:
+        return True
+    # A folder without __init__.py is a package where packages are installed, and a folder elsewhere.
+    places = spec.submodule_search_locations or ()
+    return any(Path(each).parent.name.endswith("-packages") for each in places)
+
+
+@lru_cache(maxsize=16)
+def _installed_places(handlers_path: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
+    left_out = {os.path.realpath(handlers_path), os.path.realpath(".")}
+    return tuple(each for each in paths if each and os.path.realpath(each) not in left_out)
+
+
+def _source_of(module: str, handlers_path: Path) -> Path | None:
+    """Return the file whose text is what importing *module* from *handlers_path* would run."""
+    stem = os.path.join(handlers_path, *module.split("."))
+    package = f"{stem}/__init__.py"
+    if os.path.isfile(package):
+        return Path(package)
+    if any(os.path.exists(stem + suffix) for suffix in EXTENSION_SUFFIXES):
+        return None
+    plain = f"{stem}.py"
+    return Path(plain) if os.path.isfile(plain) else None
+
+
+@lru_cache(maxsize=1024)
+def _read_bindings(path: Path, _mtime_ns: int, _ctime_ns: int, size: int) -> Bindings | None:
+    return bindings_of(path.read_bytes()) if size <= _MAX_PARSED else None
+
+
+# --- what is not there at all ------------------------------------------------------------------
+
+
+class _Source(NamedTuple):
+    words: frozenset[str]
+    functions: tuple[str, ...]
+
+
+_WORD: Final = re.compile(r"\w+")
+_FUNCTION: Final = re.compile(r"^(?:async\s+)?def\s+(\w+)", re.MULTILINE)
+_MADE_ELSEWHERE: Final = re.compile(r"import\s*\(?\s*\*|\b__getattr__\b|\bglobals\b|\bexec\b")
+"""A module that has one of these may have functions whose names do not stand in it."""
+
+
+def missing_function(handler: str, handlers_path: Path) -> tuple[str, ...] | None:
+    """Return the functions that there are, when *handler*'s is certainly not in its module; else None.
+
+    Nothing is imported for it: a name that does not even stand in the text of a module of
+    *handlers_path* is no function of it. Whatever else may be wrong, the first run tells.
+    """
+    module, _, function = handler.partition(":")
+    stem = handlers_path.joinpath(*module.split("."))
+    for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
+        try:
+            info = path.stat()
+            source = _read_source(path, info.st_mtime_ns, info.st_size)
+        except (OSError, ValueError):
+            continue
+        if source is None or function.partition(".")[0] in source.words:
+            return None
+        return source.functions
+    return None
+
+
+def own_modules(handlers_path: Path) -> list[str]:
+    """Return the names of the modules in *handlers_path*."""
+    try:
+        found = sorted(handlers_path.iterdir())
+    except OSError:
+        return []
+    return [each.stem for each in found if each.suffix in {".py", ""} and each.stem.isidentifier()]
+
+
+@lru_cache(maxsize=256)
+def _read_source(path: Path, _mtime_ns: int, size: int) -> _Source | None:
+    if size > _MAX_SOURCE:
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if _MADE_ELSEWHERE.search(text):
+        return None
+    functions = tuple(each for each in _FUNCTION.findall(text) if not each.startswith("_"))
+    return _Source(frozenset(_WORD.findall(text)), functions)

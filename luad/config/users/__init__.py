@@ -1,0 +1,1 @@
+"""User files and user bodies: documents to users and problems."""

@@ -1,0 +1,1 @@
+"""YAML bytes to plain values, with the place of each."""

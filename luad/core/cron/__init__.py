@@ -1,0 +1,1 @@
+"""Cron lines: reading, the search for the next match, words, time zones."""

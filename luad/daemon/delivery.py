@@ -1,0 +1,238 @@
+"""The post office: writes messages down, has them carried, and writes down what became of them.
+
+Room rule: a message is a row before anything is sent. What cannot be carried is an outcome, never an
+exception; only a message to nobody, or by a channel that there is not, is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
+
+from luad.config.users.message_bodies import plain_text
+from luad.core.events import Log
+from luad.core.messaging import Channel, ChannelKind, Delivery, DeliveryState, Message, Person
+from luad.errors import NotFoundError, StoreUnavailableError
+from luad.suggestions import close_to
+
+if TYPE_CHECKING:
+    from luad.api.service import People
+    from luad.clock import Clock
+    from luad.messenger.sender import Outcome
+    from luad.store import Store
+
+ALERT_DELAYS_S: Final = (5.0, 30.0, 120.0)
+"""Between the attempts to deliver an alert: nobody else tries again."""
+
+NOT_TRIED: Final = "not tried: the message before it got no answer"
+
+_INBOX: Final = Channel("inbox", ChannelKind.INBOX)
+
+
+class Carrier(Protocol):
+    """What carries messages to services."""
+
+    async def deliver(self, message: Message, channel: Channel) -> Outcome:
+        """Send *message* by *channel*, and say what became of it within its time limit."""
+        ...
+
+
+class PostOffice:
+    """Implements `luad.api.service.Post`. *on_outcome* gets kind of channel and state of every
+    delivery; *sleep* passes the seconds between attempts to deliver an alert."""
+
+    def __init__(
+        self,
+        store: Store,
+        people: People,
+        carrier: Carrier,
+        clock: Clock,
+        log: Callable[[Log], None],
+        on_outcome: Callable[[str, str], None] = lambda _channel, _state: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._people = people
+        self._carrier = carrier
+        self._clock = clock
+        self._log = log
+        self._on_outcome = on_outcome
+        self._sleep = sleep
+        self._alerts: set[str] = set()  # ids of those under way
+
+    async def start(self) -> None:
+        """Take up what an earlier daemon has left: half-sent messages, and alerts nobody has sent."""
+        count = await self._store.mail.settle(self._clock.now().wall)
+        if count:
+            self._log(Log("message.interrupted", {"count": count}, "warning"))
+        waiting = await self._store.mail.undelivered()
+        await asyncio.gather(*(self._take_up(message) for message in waiting))
+
+    async def _take_up(self, message: Message) -> None:
+        """Deliver an alert that an earlier daemon has left; what it had begun with a channel that there
+        is not any more has failed, or every start would take it up again. Somebody who is not known now
+        may be so once their file is mended: for them it waits."""
+        await self.deliver(message)
+        person = self._people.get(message.user)
+        if person is None:
+            return
+        there = [each.name for each in person.channels]
+        now = self._clock.now().wall
+        with suppress(StoreUnavailableError):
+            for delivery in await self._store.mail.give_up(message.id, there, now):
+                self._log(Log("message.failed", _fields(message, delivery), "warning"))
+
+    async def send(self, messages: Sequence[Message]) -> Sequence[Delivery]:
+        """Store *messages*, try every channel of theirs once, and return what became of each."""
+        person = self._people.get(messages[0].user)
+        if person is None:
+            near = close_to(messages[0].user, [each.id for each in self._people.all()])
+            hint = f"did you mean `{near[0]}`?" if near else "luad users lists them"
+            raise NotFoundError(f"no user `{messages[0].user}`", hint=hint, suggestions=near)
+        channels = {message.id: _channels(person, message) for message in messages}
+        names = {key: [each.name for each in found] for key, found in channels.items()}
+        begun = await self._store.mail.begin(messages, names, self._clock.now().wall)
+        by_channel: dict[str, list[tuple[Delivery, Message]]] = {}
+        of_id = {message.id: message for message in messages}
+        for delivery in begun:
+            pair = (delivery, of_id[delivery.message_id])
+            by_channel.setdefault(delivery.channel, []).append(pair)
+        known = {each.name: each for found in channels.values() for each in found}
+        done = await asyncio.gather(
+            *(self._carry_all(known[name], pairs) for name, pairs in by_channel.items())
+        )
+        ended = [delivery for part in done for delivery in part]
+        await self._store.mail.end(
+            [each for each in ended if each.state is not DeliveryState.REPEATED]
+        )
+        for delivery in ended:
+            self._tell(known[delivery.channel], delivery, of_id[delivery.message_id])
+        order = {message.id: number for number, message in enumerate(messages)}
+        return sorted(ended, key=lambda each: order[each.message_id])
+
+    async def _carry_all(
+        self, channel: Channel, pairs: Sequence[tuple[Delivery, Message]]
+    ) -> list[Delivery]:
+        """Carry messages by one channel, in their order; after one that was met with silence the others
+        are not tried, so that all of it takes little longer than that one."""
+        ended: list[Delivery] = []
+        is_silent = False
+        for delivery, message in pairs:
+            if delivery.state is DeliveryState.REPEATED:
+                ended.append(delivery)
+            elif is_silent:
+                ended.append(self._ended(delivery, NOT_TRIED))
+            else:
+                carried, is_silent = await self._carry(channel, delivery, message)
+                ended.append(carried)
+        return ended
+
+    async def _carry(
+        self, channel: Channel, delivery: Delivery, message: Message
+    ) -> tuple[Delivery, bool]:
+        """Carry one message; return what became of it, and whether it met with silence."""
+        match channel.kind:
+            case ChannelKind.INBOX:
+                return self._ended(delivery), False  # the row is the message
+            case ChannelKind.LOG:
+                self._log(_line(message))
+                return self._ended(delivery), False
+            case ChannelKind.WEBHOOK | ChannelKind.APPRISE:
+                told = await self._carrier.deliver(message, channel)
+                ended = self._ended(delivery, told.error)
+                answered = replace(ended, answer=told.answer, is_degraded=told.is_degraded)
+                return answered, told.is_silent
+            case _ as unreachable:
+                assert_never(unreachable)
+
+    def _ended(self, delivery: Delivery, error: str = "") -> Delivery:
+        state = DeliveryState.FAILED if error else DeliveryState.DELIVERED
+        return replace(delivery, state=state, ended_at=self._clock.now().wall, error=error)
+
+    def _tell(self, channel: Channel, delivery: Delivery, message: Message) -> None:
+        self._on_outcome(channel.kind.value, delivery.state.value)
+        fields = _fields(message, delivery)
+        match delivery.state:
+            case DeliveryState.FAILED:
+                self._log(Log("message.failed", fields, "warning"))
+            case DeliveryState.REPEATED:
+                self._log(Log("message.repeated", fields))
+            case _:
+                self._log(Log("message.delivered", fields))
+
+    # --- alerts ---
+
+    async def deliver(self, message: Message) -> None:
+        """Bring an alert to somebody, with some patience for each channel that failed; what becomes of
+        it stands in the log."""
+        if message.id in self._alerts:
+            return  # at start, what was posted a moment ago is among what is found undelivered
+        self._alerts.add(message.id)
+        try:
+            failed = _failed(await self.send([message]))
+            for delay_s in ALERT_DELAYS_S:
+                if not failed:
+                    return
+                await self._sleep(delay_s)
+                failed = _failed(await self._again(message, failed))
+        except (NotFoundError, StoreUnavailableError) as error:
+            fields = {"message_id": message.id, "user": message.user, "error": error.message}
+            self._log(Log("message.undeliverable", fields, "error"))
+        finally:
+            self._alerts.discard(message.id)
+
+    async def _again(self, message: Message, failed: Sequence[Delivery]) -> list[Delivery]:
+        person = self._people.get(message.user)
+        known = {each.name: each for each in person.channels} if person else {}
+        pairs = [(known[each.channel], each) for each in failed if each.channel in known]
+        carried = await asyncio.gather(
+            *(self._carry(channel, delivery, message) for channel, delivery in pairs)
+        )
+        ended = [delivery for delivery, _ in carried]
+        await self._store.mail.end(ended)
+        for (channel, _), delivery in zip(pairs, ended, strict=True):
+            self._tell(channel, delivery, message)
+        return ended
+
+
+def _fields(message: Message, delivery: Delivery) -> dict[str, str | None]:
+    fields = {
+        "message_id": message.id,
+        "user": message.user,
+        "channel": delivery.channel,
+        "job": message.job_name,
+        "run_id": message.run_id,
+    }
+    return {**fields, "error": delivery.error} if delivery.error else fields
+
+
+def _failed(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    return [each for each in deliveries if each.state is DeliveryState.FAILED]
+
+
+def _channels(person: Person, message: Message) -> list[Channel]:
+    if message.channels is None:
+        return list(person.channels) or [_INBOX]
+    known = {each.name: each for each in person.channels}
+    for name in message.channels:
+        if name not in known:
+            raise NotFoundError(
+                f"{person.id} has no channel `{name}`",
+                hint="there are " + ", ".join(known),
+                suggestions=close_to(name, known, 3),
+            )
+    return [known[name] for name in dict.fromkeys(message.channels)]
+
+
+def _line(message: Message) -> Log:
+    fields = {
+        "user": message.user,
+        "title": message.title,
+        "text": plain_text(message.parts),
+        "job": message.job_name,
+        "run_id": message.run_id,
+    }
+    return Log("message", {key: each for key, each in fields.items() if each})

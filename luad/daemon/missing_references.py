@@ -1,0 +1,176 @@
+"""Jobs whose user or handler module has gone, dynamic jobs that still wait included.
+
+Room rule: looks now and then, and after each reading of the files; `luad status` shows what was found
+last. There may be very many jobs, so the loop breathes meanwhile, and the disk is asked in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from luad.config.schema.locate import place_in
+from luad.config.schema.violations import Mistake
+from luad.core.model import Origin
+from luad.daemon.recovery import PLACE
+from luad.daemon.reloading import log_fields
+from luad.errors import Problem, Severity
+from luad.runner.module_presence import missing_module
+from luad.suggestions import close_to
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from luad.core.engine import Engine
+    from luad.daemon.user_directory import Directory
+    from luad.logs import Logging
+
+_EVERY_S: Final = 10.0
+_LOOKED_AT_ONCE: Final = 1_000  # jobs, in about a millisecond
+_MOST_TOLD: Final = 100
+
+
+class Gone:
+    """What the jobs of one daemon name and is not there."""
+
+    def __init__(
+        self, engine: Engine, directory: Directory, logs: Logging, handlers_path: Path
+    ) -> None:
+        self.problems: tuple[Problem, ...] = ()
+        self._directory = directory
+        self._engine = engine
+        self._handlers_path = handlers_path
+        self._logs = logs
+        self._seen: set[str] = set()  # the handlers whose module has been there
+        self._wish = asyncio.Event()
+
+    def wish(self) -> None:
+        """Files or users have changed: look soon."""
+        self._wish.set()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await self.look()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wish.wait(), _EVERY_S)
+            self._wish.clear()
+
+    async def look(self) -> None:
+        """Look once, and log what was not there before."""
+        by_handler, by_user = await self._names()
+        modules = await asyncio.to_thread(self._missing, list(by_handler))
+        self._seen = (self._seen | by_handler.keys()) - modules.keys() | (
+            self._seen & modules.keys()
+        )
+        found = [
+            _no_module(name, modules[name], by_handler[name], was_there=name in self._seen)
+            for name in sorted(modules)[:_MOST_TOLD]
+        ]
+        found = await asyncio.to_thread(lambda: [_at_handler(each) for each in found])
+        known = self._directory.ids()
+        found += [
+            _no_user(user, jobs, known)
+            for user, jobs in sorted(by_user.items())
+            if user not in known
+        ]
+        told, self.problems = self.problems, tuple(found[:_MOST_TOLD])
+        for problem in self.problems:
+            if problem not in told:
+                self._logs.emit("warning", "config.problem", log_fields(problem))
+
+    async def _names(self) -> tuple[dict[str, _Jobs], dict[str, _Jobs]]:
+        """The jobs by handler; the dynamic ones by user. Those of files are told with the files."""
+        by_handler: dict[str, _Jobs] = {}
+        by_user: dict[str, _Jobs] = {}
+        for number, (name, entry) in enumerate(tuple(self._engine.entries.items())):
+            if number % _LOOKED_AT_ONCE == _LOOKED_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            if entry.makes_room:  # it is over: nothing of it runs by itself
+                continue
+            job, origin = entry.wanted.job, entry.wanted.origin
+            by_handler.setdefault(job.handler, _Jobs()).add(name, origin)
+            if origin is None:
+                users = [job.user] if job.user is not None else []
+                for user in (*users, *(job.alert.to if job.alert else ())):
+                    by_user.setdefault(user, _Jobs()).add(name, origin)
+        return by_handler, by_user
+
+    def _missing(self, handlers: Sequence[str]) -> dict[str, str]:
+        roots = [str(self._handlers_path)]
+        found = {handler: missing_module(handler, roots) for handler in handlers}
+        return {handler: module for handler, module in found.items() if module}
+
+
+class _Jobs:
+    """Some jobs: how many, the first, and the first that stands in a file."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.name = ""
+        self.origin: Origin | None = None
+
+    def add(self, name: str, origin: Origin | None) -> None:
+        if not self.count or (self.origin is None and origin is not None):
+            self.name, self.origin = name, origin
+        self.count += 1
+
+    def __str__(self) -> str:
+        if self.count == 1:
+            return f"the job `{self.name}`"
+        return f"{self.count} jobs (one is `{self.name}`)"
+
+    def problem(self, code: str, message: str, hint: str) -> Problem:
+        path, line = (self.origin.path, self.origin.line) if self.origin else (PLACE, 0)
+        column = 1 if line else 0
+        return Problem(path, line, column, code, message, hint, Severity.WARNING, job=self.name)
+
+
+def _at_handler(problem: Problem) -> Problem:
+    """Return *problem* at the key `handler` of its job, where the file can be read and has it."""
+    if not problem.line:
+        return problem
+    origin = Origin(problem.path, problem.line)
+    mistake = Mistake(("handler",), problem.code, problem.message)
+    try:
+        data = Path(problem.path).read_bytes()
+    except OSError:
+        return problem
+    (placed,) = place_in([mistake], origin, data)
+    return replace(
+        problem,
+        line=placed.line,
+        column=placed.column,
+        end_line=placed.end_line,
+        end_column=placed.end_column,
+        pointer=placed.pointer,
+        excerpt=placed.excerpt,
+    )
+
+
+def _no_module(handler: str, module: str, jobs: _Jobs, *, was_there: bool) -> Problem:
+    if jobs.origin is not None and not was_there:  # as `luad check` says it
+        message = f"there is no module `{module}`; {jobs} cannot run `{handler}`"
+        hint = "put it into the folder of handlers_path, or change the job's `handler`"
+        if ":" not in handler:
+            message = f"no installed package has the entry point `{handler}`; {jobs} cannot run"
+            hint = "write package.module:function"
+        return jobs.problem("LU304", message, hint)
+    message = f"the module `{module}` is gone; {jobs} cannot run `{handler}`"
+    if ":" not in handler:
+        message = f"no installed package has the entry point `{handler}`; {jobs} cannot run"
+    hint = "put the module back into the folder of handlers_path, or change the job's `handler`"
+    if jobs.origin is None:
+        hint = f"put the module back into the folder of handlers_path, or  luad delete {jobs.name}"
+    return jobs.problem("LU512", message, hint)
+
+
+def _no_user(user: str, jobs: _Jobs, known: Collection[str]) -> Problem:
+    verb = "waits" if jobs.count == 1 else "wait"
+    message = f"{jobs} {verb} for the user `{user}`, and there is no such user"
+    near = close_to(user, known)
+    hint = f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml"
+    return jobs.problem("LU404", message, f"{hint}; or  luad delete {jobs.name}")

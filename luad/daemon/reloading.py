@@ -1,0 +1,232 @@
+"""From "the folder changed" to the set of jobs that the files ask for.
+
+A notification, SIGHUP and `luad reload` end in the same place; while one reading is under way, any number
+of further ones are merged into the next.
+
+Room rule: reads (in a thread) and compares; what is installed is the engine's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from luad.clock import Clock
+from luad.config.jobs.catalogue import Catalogue, Loaded
+from luad.config.users.user_file import LoadedPeople, PeopleCatalogue
+from luad.core.events import Reply
+from luad.core.model import Instant, Wanted
+from luad.errors import Problem, Severity
+from luad.watcher import Snapshot, SnapshotReader
+
+if TYPE_CHECKING:
+    from luad.config.settings.daemon_settings import Settings
+
+_MIN_RECHECK_S: Final = 0.05
+_MIN_RESCAN_S: Final = 1.0
+
+Answer = asyncio.Future[Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One complete reading of the job folders. *problems* include those of the folders."""
+
+    at: Instant
+    loaded: Loaded
+    problems: tuple[Problem, ...]
+    file_count: int
+    recheck_in_ms: int | None
+    is_news: bool
+    """Something is different from the reading before: a job, a place, a problem."""
+    serial: int
+    people: LoadedPeople
+
+    @property
+    def error_count(self) -> int:
+        """How many problems keep a file from loading."""
+        return sum(each.severity is Severity.ERROR for each in self.problems)
+
+
+class PeopleReader:
+    """Reads the folders of people; remembers the last good version of every file. Nobody has to have
+    such a folder, so they are looked for anew each time."""
+
+    def __init__(self, settings: Settings, make_snapshots: Callable[[], SnapshotReader]) -> None:
+        self._settings = settings
+        self._make_snapshots = make_snapshots
+        self._snapshots = make_snapshots()
+        self._catalogue = PeopleCatalogue(settings.max_file_size)
+
+    def copy(self) -> PeopleReader:
+        """Return a reader that goes on from here by itself, to read without consequences."""
+        twin = PeopleReader(self._settings, self._make_snapshots)
+        twin._catalogue = self._catalogue.copy()
+        return twin
+
+    def read(self, now: Instant, *, is_settled: bool) -> tuple[LoadedPeople, int | None]:
+        """Return who there is, and when to look again for what has not settled."""
+        there = [each for each in self._settings.users if each.is_dir()]
+        if there != list(self._snapshots.folders):
+            self._snapshots = self._make_snapshots()
+        snapshot = self._snapshots.read(now, is_settled=is_settled)
+        loaded = self._catalogue.update(
+            snapshot.files, unread=snapshot.unread, doubtful=snapshot.doubtful
+        )
+        return replace(loaded, problems=snapshot.problems + loaded.problems), snapshot.recheck_in_ms
+
+
+class ConfigReader:
+    """Reads the folders into jobs and problems; remembers the last good version of every file.
+
+    *places* says what is wrong with the other places that luad takes its orders from, *names* which
+    jobs name a handler file that is never imported.
+    """
+
+    def __init__(
+        self,
+        snapshots: SnapshotReader,
+        catalogue: Catalogue,
+        clock: Clock,
+        people: PeopleReader,
+        places: Callable[[], tuple[Problem, ...]] = tuple,
+        names: Callable[[Mapping[str, Wanted]], tuple[Problem, ...]] = lambda _: (),
+    ) -> None:
+        self._snapshots = snapshots
+        self._catalogue = catalogue
+        self._clock = clock
+        self._people = people
+        self._places = places
+        self._names = names
+        self._last: tuple[object, ...] | None = None
+        self._serial = 0
+        self._lock = threading.Lock()
+
+    def aside(self, snapshots: SnapshotReader) -> Reading:
+        """Read as whoever asks for a reload would, without any consequence; from any thread."""
+        with self._lock:
+            catalogue, people = self._catalogue.copy(), self._people.copy()
+        reader = ConfigReader(snapshots, catalogue, self._clock, people, self._places, self._names)
+        return reader.read(is_settled=True)
+
+    def read(self, *, is_settled: bool = False) -> Reading:
+        """Read now. *is_settled*: somebody asked for it, so believe everything at once."""
+        with self._lock:
+            return self._read(is_settled=is_settled)
+
+    def _read(self, *, is_settled: bool) -> Reading:
+        now = self._clock.now().wall
+        must_collect = gc.isenabled()
+        gc.disable()  # a load makes many objects and no garbage; collecting meanwhile doubles its time
+        try:
+            snapshot: Snapshot = self._snapshots.read(now, is_settled=is_settled)
+            loaded = self._catalogue.update(
+                snapshot.files, unread=snapshot.unread, doubtful=snapshot.doubtful
+            )
+            people, people_recheck_ms = self._people.read(now, is_settled=is_settled)
+        finally:
+            if must_collect:
+                gc.enable()
+        problems = self._places() + snapshot.problems + loaded.problems
+        problems += self._names(loaded.wanted)
+        rechecks = [
+            each for each in (snapshot.recheck_in_ms, people_recheck_ms) if each is not None
+        ]
+        essence = (loaded.wanted, problems, people)
+        is_news, self._last = essence != self._last, essence
+        self._serial += 1
+        return Reading(
+            now,
+            loaded,
+            problems,
+            len(snapshot.files),
+            min(rechecks, default=None),
+            is_news,
+            self._serial,
+            people,
+        )
+
+
+class Reloader:
+    """Merges all wishes for a reload into readings, one at a time.
+
+    *apply* gets every reading that is news or was asked for, and returns a future for the answer.
+    *on_failure* gets what no reading should raise; whoever asked gets it as well.
+    """
+
+    def __init__(
+        self,
+        reader: ConfigReader,
+        apply: Callable[[Reading], Answer],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._reader = reader
+        self._apply = apply
+        self._on_failure = on_failure
+        self._wish = asyncio.Event()
+        self._asking: list[asyncio.Future[tuple[Reading, Answer]]] = []
+        self._must_settle = False
+        self._recheck: asyncio.TimerHandle | None = None
+
+    def wish(self) -> None:
+        """Something may have changed."""
+        self._wish.set()
+
+    def ask(self) -> asyncio.Future[tuple[Reading, Answer]]:
+        """Read and apply now, whether there is news or not."""
+        future: asyncio.Future[tuple[Reading, Answer]]
+        future = asyncio.get_running_loop().create_future()
+        self._asking.append(future)
+        self._must_settle = True
+        self._wish.set()
+        return future
+
+    async def run(self, rescan_s: float | None) -> None:
+        """Serve wishes until cancelled; without any, look every *rescan_s* seconds, None for never."""
+        patience_s = None if rescan_s is None else max(_MIN_RESCAN_S, rescan_s)
+        while True:
+            with contextlib.suppress(TimeoutError):  # a notification may have been lost
+                await asyncio.wait_for(self._wish.wait(), patience_s)
+            self._wish.clear()
+            asking, self._asking = self._asking, []
+            is_settled, self._must_settle = self._must_settle, False
+            try:
+                await self._serve(asking, is_settled=is_settled)
+            except Exception as error:  # noqa: BLE001 - the next reading may go well again
+                self._on_failure(error)
+                for future in asking:
+                    if not future.done():
+                        future.set_exception(error)
+
+    async def _serve(
+        self, asking: list[asyncio.Future[tuple[Reading, Answer]]], *, is_settled: bool
+    ) -> None:
+        reading = await asyncio.to_thread(self._reader.read, is_settled=is_settled)
+        self.recheck_after(reading)
+        if not (reading.is_news or asking):
+            return
+        answer = self._apply(reading)
+        for future in asking:
+            if not future.done():
+                future.set_result((reading, answer))
+
+    def recheck_after(self, reading: Reading) -> None:
+        """Read again once what has not settled yet had its time."""
+        if self._recheck is not None:
+            self._recheck.cancel()
+            self._recheck = None
+        if reading.recheck_in_ms is not None:
+            delay_s = max(_MIN_RECHECK_S, reading.recheck_in_ms / 1_000)
+            self._recheck = asyncio.get_running_loop().call_later(delay_s, self._wish.set)
+
+
+def log_fields(problem: Problem) -> dict[str, str]:
+    """Return a problem as the fields of its log line."""
+    place = f"{problem.path}:{problem.line}:{problem.column}" if problem.line else problem.path
+    fields = {"place": place, "code": problem.code, "message": problem.message}
+    return fields | {"help": problem.help} if problem.help else fields

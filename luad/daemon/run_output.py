@@ -1,0 +1,196 @@
+"""What handlers write: to the log, to the store, and to whoever follows.
+
+Room rule: never blocks and never raises into the runner. What the store cannot take now is kept up to a
+bound and counted beyond it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.core.events import AttemptEnded, AttemptStarted, Event
+from luad.core.model import Instant, RunError
+from luad.errors import LuadError
+
+if TYPE_CHECKING:
+    from luad.core.engine import Engine
+    from luad.daemon.masking import Secrets
+    from luad.logs import Logging
+
+_MAX_WAITING_LINES: Final = 200_000
+_CHUNK_LINES: Final = 2_000
+_RETRY_S: Final = 1.0
+
+Line = dict[str, Any]
+AppendLogs = Callable[[str, Sequence[Line]], Any]
+
+
+class LineOrder:
+    """Lets the lines of a run be logged after the line that says it was started.
+
+    Output arrives at once, `run.started` only when its record is durable, some milliseconds later.
+    """
+
+    def __init__(self, write: Callable[[str, str, Sequence[Line]], None]) -> None:
+        self._write = write
+        self._announced: set[str] = set()
+        self._held: dict[str, list[tuple[str, Sequence[Line]]]] = {}
+
+    def put(self, run_id: str, job_name: str, lines: Sequence[Line]) -> None:
+        """Log *lines* now, or once the run is announced."""
+        if run_id in self._announced:
+            self._write(run_id, job_name, lines)
+        else:
+            self._held.setdefault(run_id, []).append((job_name, lines))
+
+    def note(self, event: str, run_id: str) -> None:
+        """A line about the run itself was logged just now, or is about to be (`run.ended`)."""
+        if event in {"run.started", "run.ended"}:
+            self._announced.add(run_id)
+            for job_name, lines in self._held.pop(run_id, ()):
+                self._write(run_id, job_name, lines)
+        if event == "run.ended":
+            self._announced.discard(run_id)
+
+
+class OutputPump:
+    """Writes lines to the store, in order, in a task of its own.
+
+    Runs take precedence over lines: the store's writer sees to that. *append* is the store's
+    `append_logs`; *publish* hands lines to those who follow.
+    """
+
+    def __init__(
+        self, append: AppendLogs, publish: Callable[[str, str, Sequence[Line]], None]
+    ) -> None:
+        self._append = append
+        self._publish = publish
+        self._waiting: deque[tuple[str, Line]] = deque()
+        self._work = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self.dropped = 0
+
+    def put(self, run_id: str, job_name: str, lines: Sequence[Line]) -> None:
+        """Take lines of a run in."""
+        self._publish(run_id, job_name, lines)
+        room = _MAX_WAITING_LINES - len(self._waiting)
+        self.dropped += max(0, len(lines) - room)
+        self._waiting.extend((run_id, line) for line in lines[: max(0, room)])
+        self._is_idle.clear()
+        self._work.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._waiting:
+                await self._write_chunk()
+            self._is_idle.set()
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until everything is written, or for *timeout_s*."""
+        try:
+            await asyncio.wait_for(self._is_idle.wait(), timeout_s)
+        except TimeoutError:
+            self.dropped += len(self._waiting)
+
+    async def _write_chunk(self) -> None:
+        run_id = self._waiting[0][0]
+        chunk: list[Line] = []
+        for waiting_id, line in self._waiting:
+            if waiting_id != run_id or len(chunk) == _CHUNK_LINES:
+                break
+            chunk.append(line)
+        try:
+            await self._append(run_id, chunk)
+        except LuadError:
+            await asyncio.sleep(_RETRY_S)
+            return
+        for _ in chunk:
+            self._waiting.popleft()
+
+
+def error_line(error: RunError, at: Instant, attempt: int) -> Line:
+    """Return what went wrong as the last line of a run's own log."""
+    line: Line = {
+        "ts": at,
+        "stream": "system",
+        "level": "error",
+        "logger": "luad",
+        "message": f"{error.type}: {error.message}" if error.message else error.type,
+        "attempt": attempt,
+    }
+    if error.traceback:
+        line["exception"] = error.traceback
+    return line
+
+
+def omission_line(omitted: str, at: Instant, attempt: int) -> Line:
+    """Return the line of a run's own log that says why its result was left out."""
+    return {
+        "ts": at,
+        "stream": "system",
+        "level": "warning",
+        "logger": "luad",
+        "message": f"the run succeeded, but its result was left out: {omitted}",
+        "attempt": attempt,
+    }
+
+
+class RunReports:
+    """What runs say, on its way to the log, the store, whoever follows, and the engine; no secret
+    goes along. *order* is told which lines about a run have been logged."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        logs: Logging,
+        pump: OutputPump,
+        post: Callable[[Event], None],
+        secrets: Secrets,
+    ) -> None:
+        self._engine = engine
+        self._secrets = secrets
+        self._logs = logs
+        self._pump = pump
+        self._post = post
+        self.order = LineOrder(self.write)
+
+    def take_event(self, event: AttemptStarted | AttemptEnded) -> None:
+        """Put an error at the end of the run's own log as well, then tell the engine."""
+        if isinstance(event, AttemptEnded):
+            event = replace(event, ending=self._secrets.hide_in_ending(event.run_id, event.ending))
+            self._secrets.forget(event.run_id)
+        run = self._engine.runs.get(event.run_id)
+        if run is not None and isinstance(event, AttemptEnded):
+            ending = event.ending
+            if ending.error is not None:
+                line = error_line(ending.error, ending.at, event.attempt)
+                self._pump.put(event.run_id, run.job_name, [line])
+            elif ending.result_omitted:
+                line = omission_line(ending.result_omitted, ending.at, event.attempt)
+                self._pump.put(event.run_id, run.job_name, [line])
+        self._post(event)
+
+    def take_lines(
+        self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, Any]]
+    ) -> None:
+        """Pass on lines of an attempt."""
+        for line in lines:
+            line["attempt"] = attempt
+            self._secrets.hide_in_line(run_id, line)
+        self.order.put(run_id, job_name, lines)
+        self._pump.put(run_id, job_name, lines)
+
+    def write(self, run_id: str, job_name: str, lines: Sequence[dict[str, Any]]) -> None:
+        """Write lines to the daemon's log."""
+        for line in lines:
+            fields = {key: value for key, value in line.items() if key not in {"ts", "level"}}
+            fields |= {"job": job_name, "run_id": run_id}
+            self._logs.emit(line.get("level", "info"), "run.output", fields)

@@ -1,0 +1,173 @@
+"""Who there is: people from files, and those added at run time.
+
+Room rule: answers from memory; what is added at run time is stored before it counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Literal
+
+from luad.config.users.user_file import person_from_body, unknown_users
+from luad.core.dynamic_jobs import merge_patch
+from luad.core.messaging import Person
+from luad.errors import ConflictError, NotFoundError, Problem, Severity, ValidationError
+
+if TYPE_CHECKING:
+    from luad.clock import Clock
+    from luad.config.users.user_file import LoadedPeople
+    from luad.core.model import JSON
+    from luad.core.state import Entry
+    from luad.store import Store
+
+_NO_DIGIT: Final = re.compile(r"\D+")
+
+
+class Directory:
+    """Implements `luad.api.service.People`. *tell* is told who there is, whenever that changes."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        tell: Callable[[Collection[Person]], None] = lambda _: None,
+    ) -> None:
+        self._tell = tell
+        self._store = store
+        self._clock = clock
+        self._static: Mapping[str, Person] = {}
+        self._dynamic: dict[str, Person] = {}
+        self._file_problems: tuple[Problem, ...] = ()
+        self._all: dict[str, Person] = {}
+        self._writing = (
+            asyncio.Lock()
+        )  # what is judged by who there is must be stored before others
+
+    def restore(self) -> tuple[Problem, ...]:
+        """Take in those whom the store remembers; return what is wrong with them."""
+        problems = []
+        for user_id, definition in self._store.people.all():
+            try:
+                self._dynamic[user_id] = person_from_body(definition)
+            except ValidationError as error:
+                problems.append(Problem("the store", 0, 0, "LU607", f"{user_id}: {error.message}"))
+        self._merge()
+        return tuple(problems)
+
+    def load(self, loaded: LoadedPeople) -> None:
+        """Take in what the files say now."""
+        self._static, self._file_problems = loaded.people, loaded.problems
+        self._merge()
+
+    def _merge(self) -> None:
+        self._all = dict(sorted({**self._dynamic, **self._static}.items()))
+        self._tell(self._all.values())
+
+    def problems(self, entries: Mapping[str, Entry] | None = None) -> tuple[Problem, ...]:
+        """Say what is wrong: with the files, with ids that two have, with jobs for nobody."""
+        found = list(self._file_problems)
+        for user_id in self._dynamic.keys() & self._static.keys():
+            origin = self._static[user_id].origin
+            assert origin is not None, "a static person stands in a file"
+            message = (
+                f"the user `{user_id}` was added at run time too; the one of the file is in force"
+            )
+            hint = f"luad users remove {user_id} removes the other one; or give this one another id"
+            severity = Severity.WARNING
+            found.append(
+                Problem(origin.path, origin.line, 1, "LU402", message, hint, severity=severity)
+            )
+        wanted = [entry.wanted for entry in (entries or {}).values()]
+        return (*found, *unknown_users(wanted, self._all))
+
+    # --- the service ---
+
+    def ids(self) -> Collection[str]:
+        """Return the ids of all users."""
+        return self._all.keys()
+
+    def all(self) -> Sequence[Person]:
+        """Everybody, in order of ids."""
+        return tuple(self._all.values())
+
+    def get(self, user_id: str) -> Person | None:
+        """One of them, by the whole id."""
+        return self._all.get(user_id)
+
+    def find(self, *, email: str | None = None, phone: str | None = None) -> Person | None:
+        """One of them, by an address (case does not count) or a number (only digits count)."""
+        digits = _digits(phone or "")
+        for person in self._all.values():
+            if email is not None and email.lower() in map(str.lower, person.emails):
+                return person
+            if digits and digits in map(_digits, person.phones):
+                return person
+        return None
+
+    async def add(
+        self, definition: Mapping[str, JSON], *, if_exists: Literal["error", "keep", "replace"]
+    ) -> Person:
+        """Add somebody at run time, durably. Raises `ValidationError`, `ConflictError`."""
+        person = person_from_body(definition)
+        async with self._writing:
+            return await self._add(person, if_exists)
+
+    async def _add(self, person: Person, if_exists: str) -> Person:
+        old = self._all.get(person.id)
+        if old is not None and old.origin is not None:
+            raise _file_owned(old)
+        if old is not None and if_exists == "keep":
+            return old
+        if old is not None and if_exists == "error":
+            raise ConflictError(
+                f"there is a user `{person.id}` already",
+                hint="choose another id, or say if_exists: replace or keep",
+                code="name_taken",
+            )
+        return await self._save(person)
+
+    async def change(self, user_id: str, values: Mapping[str, JSON]) -> Person:
+        """Merge *values* into the definition of somebody added at run time."""
+        async with self._writing:
+            old = self._own(user_id)
+            if values.get("id", user_id) != user_id:
+                item = {"pointer": "#/id", "code": "value", "detail": "an id cannot be changed"}
+                raise ValidationError("an id cannot be changed", errors=(item,))
+            return await self._save(person_from_body(merge_patch(old.definition, values)))
+
+    async def remove(self, user_id: str) -> None:
+        """Remove somebody added at run time, their data too."""
+        async with self._writing:
+            if user_id not in self._dynamic:  # where a file has the id too, the file's user stays
+                self._own(user_id)
+            await self._store.people.remove(user_id)
+            self._dynamic.pop(user_id, None)
+            self._merge()
+
+    async def _save(self, person: Person) -> Person:
+        now = self._clock.now().wall
+        await self._store.people.save(person.id, person.definition, person.revision, now)
+        self._dynamic[person.id] = person
+        self._merge()
+        return person
+
+    def _own(self, user_id: str) -> Person:
+        person = self._all.get(user_id)
+        if person is None:
+            raise NotFoundError(f"no user `{user_id}`", hint="luad users lists them")
+        if person.origin is not None:
+            raise _file_owned(person)
+        return person
+
+
+def _file_owned(person: Person) -> ConflictError:
+    assert person.origin is not None, "only a static person is owned by a file"
+    place = f"{person.origin.path}:{person.origin.line}"
+    message = f"{person.id} comes from {place}"
+    return ConflictError(message, hint="change the file", code="file_owned")
+
+
+def _digits(number: str) -> str:
+    return _NO_DIGIT.sub("", number)

@@ -1,0 +1,311 @@
+"""What is remembered of the latest runs, so that nobody has to ask the store for it: the strip of
+recent runs of every job, its last run, and the counters that the metrics show.
+
+Room rule: fed with the records that were just committed; asks nobody. Costs some 3 kB for a job
+with a full strip.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from luad.core.events import ClaimRun, ExtendSkip, RecordSkip, RemoveJob, SaveRun
+from luad.core.lifecycle import BAD_STATES, NEVER_RAN, duration_ms
+from luad.core.model import (
+    OPEN_STATES,
+    TERMINAL_STATES,
+    Instant,
+    Reason,
+    Run,
+    RunState,
+    Skip,
+    Trigger,
+)
+from luad.json_text import encode_text
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping, Sequence
+
+    from luad.core.events import Record
+    from luad.store.query_types import RecentRun
+
+STRIP: Final = 20
+BUCKETS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The newest run of a job that was really one. *ended_as*: the state in which the newest run
+    that has ended did; that may be an older one."""
+
+    id: str
+    state: RunState
+    started_at: Instant | None
+    ended_at: Instant | None
+    ended_as: RunState | None
+
+    @property
+    def duration_ms(self) -> int | None:
+        """How long it took, None while it is open."""
+        return duration_ms(self.started_at, self.ended_at)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts by `BUCKETS_S`, the last one for everything above, and the sum in seconds."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
+    total_s: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
+        self.total_s += seconds
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been counted and noted of one job since the daemon started."""
+
+    name: str
+    strip: str = ""  # JSON objects joined by commas, oldest first: half the size of a list of them
+    last: LastRun | None = None
+    last_start: Instant | None = None
+    last_success: Instant | None = None
+    last_completion: Instant | None = None
+    last_duration_ms: int | None = None
+    is_last_success: bool | None = None
+    run_counts: dict[tuple[RunState, Trigger], int] = field(default_factory=dict)
+    skip_counts: dict[tuple[RunState, str], int] = field(default_factory=dict)
+    retries: int = 0
+    durations: Histogram | None = None
+    delays: Histogram | None = None
+    growing: tuple[str, int] | None = None  # the row of skips that may still grow, and its count
+
+
+class Board:
+    """The latest runs of every job. All ids are job ids."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, Tally] = {}
+        self._growing: dict[str, Tally] = {}  # by the id of the row of skips that may still grow
+        self.is_seeded = False
+
+    @property
+    def tallies(self) -> Mapping[str, Tally]:
+        """Everything, by job id; to be read only."""
+        return self._tallies
+
+    def last(self, job_id: str) -> LastRun | None:
+        """The newest run of a job that was really one."""
+        tally = self._tallies.get(job_id)
+        return tally.last if tally else None
+
+    def lasts(self) -> dict[str, LastRun]:
+        """The newest run of every job that has one."""
+        return {key: tally.last for key, tally in self._tallies.items() if tally.last}
+
+    def strip(self, job_id: str) -> str:
+        """The recent runs of a job, oldest first: JSON objects joined by commas."""
+        tally = self._tallies.get(job_id)
+        return tally.strip if tally else ""
+
+    def observe(self, records: Iterable[Record], refused: Container[str] = ()) -> list[str]:
+        """Take note of committed *records*, but for the claims that the store *refused*; return the
+        ids of the runs that ended with them."""
+        ended = []
+        for record in records:
+            match record:
+                case ClaimRun(run):
+                    if run.id not in refused:
+                        self._note(run)
+                case SaveRun(run):
+                    self._note(run)
+                    if run.state in TERMINAL_STATES:
+                        self._count(run)
+                        ended.append(run.id)
+                case RecordSkip(row_id):
+                    if row_id not in refused:
+                        self._note_skip(record)
+                case ExtendSkip(row_id, skip):
+                    self._extend_skip(row_id, skip)
+                case RemoveJob(job_id):
+                    self._remove(job_id)
+                case _:
+                    pass  # says nothing about runs
+        return ended
+
+    def seed(self, name: str, job_id: str, past: Sequence[RecentRun]) -> None:
+        """Fill in what was before the daemon started: rows of a job, oldest first. What was observed
+        since then is newer and wins. Counts nothing: counters are the daemon's own."""
+        tally = self._tally(job_id, name)
+        fragments = [fragment(row.id, row.state, _took(row), row.reason) for row in past[-STRIP:]]
+        if tally.strip:
+            for text in fragments:
+                tally.strip = _put(tally.strip, text, is_older=True)
+        else:
+            tally.strip = ",".join(fragments)
+        _complete(tally, _tally_of(name, past))
+
+    # --- inside ---
+
+    def _tally(self, job_id: str, name: str) -> Tally:
+        tally = self._tallies.get(job_id)
+        if tally is None:
+            tally = self._tallies[job_id] = Tally(name)
+        return tally
+
+    def _note(self, run: Run) -> None:
+        tally = self._tally(run.job_id, run.job_name)
+        took = duration_ms(run.started_at, run.ended_at)
+        tally.strip = _put(tally.strip, fragment(run.id, run.state, took))
+        self._remember(tally, run)
+
+    @staticmethod
+    def _remember(tally: Tally, run: Run) -> None:
+        """Keep what the job's newest run, and its newest end, are."""
+        before, is_open = tally.last, run.state in OPEN_STATES
+        if before is None or run.id >= before.id:
+            ended_as = before.ended_as if before is not None else None
+            tally.last = LastRun(run.id, run.state, run.started_at, run.ended_at, ended_as)
+            tally.last_start = run.started_at or tally.last_start
+        if not is_open:
+            _note_end(tally, run)
+
+    def _count(self, run: Run) -> None:
+        tally = self._tally(run.job_id, run.job_name)
+        key = (run.state, run.trigger)
+        tally.run_counts[key] = tally.run_counts.get(key, 0) + 1
+        tally.retries += run.attempt - 1
+        took = duration_ms(run.started_at, run.ended_at)
+        if took is not None and run.started_at is not None:
+            tally.durations = tally.durations or Histogram()
+            tally.durations.add(took / 1000)
+            tally.delays = tally.delays or Histogram()
+            tally.delays.add(max(0, run.started_at - run.fire_at) / 1000)
+
+    def _note_skip(self, record: RecordSkip) -> None:
+        skip = record.skip
+        tally = self._tally(record.job_id, record.job_name)
+        tally.strip = _put(tally.strip, fragment(record.row_id, skip.state, None, skip.reason))
+        self._add_skips(tally, skip, skip.count)
+        self._stop_growing(tally)
+        tally.growing = (record.row_id, skip.count)
+        self._growing[record.row_id] = tally
+
+    def _extend_skip(self, row_id: str, skip: Skip) -> None:
+        tally = self._growing.get(row_id)
+        if tally is None or tally.growing is None:
+            return
+        self._add_skips(tally, skip, skip.count - tally.growing[1])
+        tally.growing = (row_id, skip.count)
+
+    def _stop_growing(self, tally: Tally) -> None:
+        if tally.growing is not None:
+            self._growing.pop(tally.growing[0], None)
+            tally.growing = None
+
+    def _remove(self, job_id: str) -> None:
+        tally = self._tallies.pop(job_id, None)
+        if tally is not None:
+            self._stop_growing(tally)
+
+    @staticmethod
+    def _add_skips(tally: Tally, skip: Skip, count: int) -> None:
+        key = (skip.state, skip.reason.value)
+        tally.skip_counts[key] = tally.skip_counts.get(key, 0) + count
+
+
+def fragment(
+    run_id: str, state: RunState, took_ms: int | None, reason: Reason | None = None
+) -> str:
+    """One run of the strip as JSON text; of a row that never became a run with its *reason*."""
+    took = "null" if took_ms is None else took_ms
+    why = f',"reason":"{reason.value}"' if reason is not None and state in NEVER_RAN else ""
+    return f'{{"id":{encode_text(run_id)},"status":"{state.value}","duration_ms":{took}{why}}}'
+
+
+def _took(row: RecentRun) -> int | None:
+    return duration_ms(row.started_at, row.ended_at)
+
+
+def _put(strip: str, text: str, *, is_older: bool = False) -> str:
+    """Replace the fragment of the same run (not by an *older* one), else put *text* where its id
+    belongs (ids sort by time: nearly always at the end), and let the oldest go."""
+    head = text[: text.index('",') + 1]
+    start = strip.rfind(head)
+    if start >= 0:
+        end = strip.index("}", start) + 1
+        return strip if is_older else strip[:start] + text + strip[end:]
+    if not strip:
+        return text
+    if strip[strip.rfind("{") :] > text:
+        strip = ",".join(sorted([*_parts(strip), text]))
+    else:
+        strip = f"{strip},{text}"
+    if strip.count(_BETWEEN) >= STRIP:
+        strip = strip[strip.index(_BETWEEN) + 2 :]
+    return strip
+
+
+_BETWEEN: Final = "},{"
+
+
+def _parts(strip: str) -> list[str]:
+    return [part + "}" for part in strip.removesuffix("}").split("},")]
+
+
+def _note_end(tally: Tally, run: Run) -> None:
+    """A run has ended: remember how, if no newer end is known."""
+    if run.ended_at is None or (tally.last_completion or 0) > run.ended_at:
+        return
+    tally.last_completion = run.ended_at
+    tally.last_duration_ms = duration_ms(run.started_at, run.ended_at)
+    if run.state is RunState.SUCCEEDED:
+        tally.last_success = run.ended_at
+        tally.is_last_success = True
+    elif run.state in BAD_STATES:
+        tally.is_last_success = False
+    last = tally.last
+    if last is not None:
+        tally.last = replace(last, ended_as=run.state)
+
+
+def _tally_of(name: str, past: Sequence[RecentRun]) -> Tally:
+    """What *past*, rows from the oldest to the newest, tells of a job."""
+    tally = Tally(name)
+    ran = [row for row in past if row.state not in NEVER_RAN]
+    if not ran:
+        return tally
+    newest = ran[-1]
+    tally.last_start = newest.started_at
+    ended_as = None
+    for row in sorted((row for row in ran if row.ended_at is not None), key=_ended_at):
+        tally.last_completion, tally.last_duration_ms = row.ended_at, _took(row)
+        ended_as = row.state
+        if row.state is RunState.SUCCEEDED:
+            tally.last_success, tally.is_last_success = row.ended_at, True
+        elif row.state in BAD_STATES:
+            tally.is_last_success = False
+    tally.last = LastRun(newest.id, newest.state, newest.started_at, newest.ended_at, ended_as)
+    return tally
+
+
+def _ended_at(row: RecentRun) -> Instant:
+    return row.ended_at or 0
+
+
+def _complete(newer: Tally, older: Tally) -> None:
+    """Fill what *newer* does not know yet with what *older* knows."""
+    newer.last_start = newer.last_start or older.last_start
+    if newer.last_completion is None:
+        newer.last_completion = older.last_completion
+        newer.last_duration_ms = older.last_duration_ms
+        newer.is_last_success = older.is_last_success
+    newer.last_success = newer.last_success or older.last_success
+    if newer.last is None:
+        newer.last = older.last
+    elif newer.last.ended_as is None and older.last is not None:
+        newer.last = replace(newer.last, ended_as=older.last.ended_as)

@@ -1,0 +1,114 @@
+"""Filling the board from the store, once, after the start.
+
+Room rule: reads in portions and lets the loop breathe; a store that fails leaves a gap, not an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final, Protocol
+
+from luad.core.lifecycle import NEVER_RAN
+from luad.errors import StoreUnavailableError
+from luad.live.recent_runs import STRIP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from luad.live.job_state import JobStateView
+    from luad.live.recent_runs import Board
+    from luad.store import Store
+    from luad.store.query_types import RecentRun
+
+_PORTION: Final = 100
+WAIT_S: Final = 2.0
+
+PREPARED: Final = 2_000
+"""Jobs that are prepared to be shown. With many more, memory matters more than the first look."""
+
+
+class InstalledJobs(Protocol):
+    """The parts of a daemon that restoring needs."""
+
+    @property
+    def store(self) -> Store:
+        """The history."""
+        ...
+
+    @property
+    def board(self) -> Board:
+        """The recent runs, which are filled."""
+        ...
+
+    def keys(self) -> Iterable[str]:
+        """The name or the id of every job."""
+        ...
+
+    def job(self, name_or_id: str) -> JobStateView | None:
+        """One job, by its name or id."""
+        ...
+
+
+class Recall:
+    """Knows whether the runs before the daemon's start are on the board yet.
+
+    *prepare*, if set, is called for the first jobs once they are: whoever lists them first shall
+    not wait longer than whoever does so later.
+    """
+
+    def __init__(self, service: InstalledJobs) -> None:
+        self.prepare: Callable[[JobStateView], object] | None = None
+        self._service = service
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read, beside whatever else there is to do."""
+        self._task = asyncio.create_task(self._run(), name="api-recall")
+
+    async def stop(self) -> None:
+        """Leave it."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def wait(self) -> None:
+        """Wait until everything is there, but not for long: a list without strips is better than
+        none."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait({self._task}, timeout=WAIT_S)
+
+    async def _run(self) -> None:
+        names = sorted(self._service.keys())
+        for start in range(0, len(names), _PORTION):
+            with contextlib.suppress(StoreUnavailableError):
+                await self._recall(self._found(names[start : start + _PORTION]))
+        if self.prepare is not None:
+            await self._prepare(self.prepare)
+
+    async def _prepare(self, prepare: Callable[[JobStateView], object]) -> None:
+        names = sorted(self._service.keys())[:PREPARED]
+        for start in range(0, len(names), _PORTION):
+            for state in self._found(names[start : start + _PORTION]):
+                prepare(state)
+            await asyncio.sleep(0)
+
+    def _found(self, names: list[str]) -> list[JobStateView]:
+        """The jobs of these names that are still there, looked at now."""
+        return [state for name in names if (state := self._service.job(name)) is not None]
+
+    async def _recall(self, portion: list[JobStateView]) -> None:
+        store, board = self._service.store, self._service.board
+        strips = await store.recent_runs([each.job_id for each in portion], STRIP)
+        skipping = [key for key, rows in strips.items() if all(map(_never_ran, rows))]
+        lasts = await store.last_runs(skipping) if skipping else {}
+        for state in portion:
+            rows = strips.get(state.job_id)
+            if rows:
+                last = lasts.get(state.job_id)
+                board.seed(state.job.name, state.job_id, [last, *rows] if last else rows)
+
+
+def _never_ran(row: RecentRun) -> bool:
+    return row.state in NEVER_RAN

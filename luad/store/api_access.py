@@ -1,0 +1,220 @@
+"""Who may ask over TCP, who has asked, and what was answered to requests that carry a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import IntegrityError
+
+from luad.core.events import AnswerKey
+from luad.core.model import DAY, JSON, Instant
+from luad.errors import ConflictError, StoreUnavailableError
+from luad.store.audit_trail import Trail, page
+from luad.store.columns import to_int, to_int_or_none, to_text
+from luad.store.tables import answers, audit, tokens
+
+if TYPE_CHECKING:
+    from luad.store.store import Store
+
+ANSWER_MS: Final = DAY
+"""How long the answer to a request with a key is remembered."""
+
+_remember = insert(answers).on_conflict_do_nothing()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was granted to a request with a key. *subject* is the id of what it made; *status* and
+    *body* of the answer are None when luad was killed before it could write them down."""
+
+    key: AnswerKey
+    subject: str
+    at: Instant
+    status: int | None = None
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A way in. *digest* is the SHA-256 of the secret, in hexadecimal; the secret is nowhere.
+
+    After a rotation the secret before, of *old_digest*, is valid until *old_until*.
+    """
+
+    name: str
+    role: str
+    digest: str
+    created_at: Instant
+    created_by: str = ""
+    expires_at: Instant | None = None
+    last_used_at: Instant | None = None
+    rotated_at: Instant | None = None
+    old_digest: str | None = None
+    old_until: Instant | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Return the digests of the secrets that may be valid."""
+        return (self.digest,) if self.old_digest is None else (self.digest, self.old_digest)
+
+    def until(self, digest: str) -> Instant | None:
+        """Return until when the secret of *digest* is valid; None when it has no end."""
+        if digest == self.digest or self.old_until is None:
+            return self.expires_at
+        return self.old_until if self.expires_at is None else min(self.old_until, self.expires_at)
+
+
+class Access:
+    """Answers, tokens and the audit trail of a `Store`; `StoreUnavailableError` is raised as there."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.trail: Final = Trail()
+
+    # --- requests with a key ---
+
+    async def answer(self, key: str) -> Answer | None:
+        """Return what was granted to the request with that key."""
+        return await self._store.read(lambda c: _answer(c, to_text(key)))
+
+    async def begin_answer(self, key: AnswerKey, subject: str, now: Instant) -> None:
+        """Note that a request with a key is granted; the engine does so for its own by a record."""
+        await self._store.write(lambda c: remember(c, key, subject, now))
+
+    async def finish_answer(self, key: str, status: int, body: str) -> None:
+        """Note how it was answered."""
+        query = update(answers).where(answers.c.key == to_text(key))
+        await self._store.write(
+            lambda c: c.execute(query.values(status=status, body_json=to_text(body)))
+        )
+
+    # --- tokens ---
+
+    async def add_token(self, token: Token) -> None:
+        """Add a token. Raises ConflictError (`name_taken`)."""
+        await self._store.write(lambda c: _add_token(c, token))
+
+    async def tokens(self) -> list[Token]:
+        """Return all tokens, in order of names."""
+        query = select(tokens).order_by(tokens.c.name)
+        return await self._store.read(lambda c: [_read_token(row) for row in c.execute(query)])
+
+    def note_use(self, name: str, now: Instant) -> None:
+        """Write down, soon and without waiting for it, that a token was used."""
+        query = update(tokens).where(tokens.c.name == to_text(name)).values(last_used_at=now)
+        with suppress(StoreUnavailableError):
+            self._store.write_later(lambda c: c.execute(query))
+
+    async def revoke_token(self, name: str) -> bool:
+        """Remove a token, with all of its secrets; False when there is none of that name."""
+        return bool(await self.revoke_tokens([name]))
+
+    async def revoke_tokens(self, names: Sequence[str]) -> int:
+        """Remove tokens in one transaction; return how many there were."""
+        query = delete(tokens).where(tokens.c.name.in_([to_text(name) for name in names]))
+        return int(await self._store.write(lambda c: c.execute(query).rowcount))
+
+    async def rotate_token(self, before: Token, after: Token) -> bool:
+        """Give a token another secret; False when it is not as it was *before* any more."""
+        query = (
+            update(tokens)
+            .where((tokens.c.name == to_text(before.name)) & (tokens.c.digest == before.digest))
+            .values(
+                digest=after.digest,
+                expires_at=to_int_or_none(after.expires_at),
+                rotated_at=to_int_or_none(after.rotated_at),
+                old_digest=after.old_digest,
+                old_until=to_int_or_none(after.old_until),
+            )
+        )
+        return bool(await self._store.write(lambda c: c.execute(query).rowcount))
+
+    # --- the audit trail ---
+
+    def note(self, at: Instant, row_id: str, entry: Mapping[str, JSON]) -> None:
+        """Write down, soon and without waiting for it, that somebody has asked for something."""
+        with suppress(StoreUnavailableError):
+            self._store.write_later(lambda c: self.trail.note(c, at, row_id, entry))
+
+    async def audit(
+        self, *, limit: int = 50, before: tuple[Instant, str] | None = None
+    ) -> list[tuple[Instant, str, Mapping[str, JSON]]]:
+        """Return what was asked for, newest first: instant, id and entry."""
+        return await self._store.read(lambda c: page(c, limit, before))
+
+
+# --- statements --------------------------------------------------------------------------------
+
+
+def remember(connection: Connection, key: AnswerKey, subject: str, now: Instant) -> None:
+    """Note that a request with a key is granted. One that was granted already stays as it is."""
+    connection.execute(
+        _remember,
+        {
+            "key": to_text(key.key),
+            "fingerprint": to_text(key.fingerprint),
+            "subject": to_text(subject),
+            "at": to_int(now),
+        },
+    )
+
+
+def prune(connection: Connection, now: Instant, history_ms: int, limit: int) -> int:
+    """Remove up to *limit* rows of each kind that nobody needs any more; return how many."""
+    count = 0
+    for table, before in (
+        (answers, now - ANSWER_MS),
+        (audit, now - history_ms),
+    ):
+        key = next(iter(table.primary_key))
+        old = select(key).where(table.c.at < before).limit(limit)
+        count += connection.execute(delete(table).where(key.in_(old))).rowcount
+    expired = (tokens.c.expires_at.is_not(None)) & (tokens.c.expires_at < now - history_ms)
+    return count + connection.execute(delete(tokens).where(expired)).rowcount
+
+
+def _answer(connection: Connection, key: str) -> Answer | None:
+    row = connection.execute(select(answers).where(answers.c.key == key)).one_or_none()
+    if row is None:
+        return None
+    answer_key = AnswerKey(row.key, row.fingerprint)
+    return Answer(answer_key, row.subject, row.at, row.status, row.body_json)
+
+
+def _add_token(connection: Connection, token: Token) -> None:
+    row = {
+        "name": to_text(token.name),
+        "role": token.role,
+        "digest": token.digest,
+        "created_at": to_int(token.created_at),
+        "created_by": to_text(token.created_by),
+        "expires_at": to_int_or_none(token.expires_at),
+    }
+    try:
+        connection.execute(insert(tokens), row)
+    except IntegrityError as error:
+        raise ConflictError(
+            f"there is a token `{token.name}` already",
+            hint="choose another name, or revoke that one",
+            code="name_taken",
+        ) from error
+
+
+def _read_token(row: Row[Any]) -> Token:
+    return Token(
+        row.name,
+        row.role,
+        row.digest,
+        row.created_at,
+        row.created_by,
+        row.expires_at,
+        row.last_used_at,
+        row.rotated_at,
+        row.old_digest,
+        row.old_until,
+    )

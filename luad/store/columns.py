@@ -1,0 +1,297 @@
+"""Between luad's values and the columns of a row.
+
+Whatever a handler or a user can produce must go in: numbers beyond 64 bits are clamped, lone
+surrogates and NULs are written as escapes, NaN and infinities become null. Nothing here may fail
+for a reason that lies in the data, or one run could keep every other from being stored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from luad.core.events import RecordSkip
+from luad.core.model import (
+    JSON,
+    Ending,
+    EndKind,
+    ProcessIdentity,
+    Reason,
+    Run,
+    RunError,
+    RunState,
+    Skip,
+    Trigger,
+)
+from luad.store.query_types import RunFilter, RunRow
+
+_MOST: Final = 2**63 - 1
+_LEAST: Final = -(2**63)
+
+GUARDED: Final = frozenset({Trigger.SCHEDULE, Trigger.CATCHUP})
+"""Runs for these reasons are an occurrence's one and only row."""
+
+
+# --- single values -----------------------------------------------------------------------------
+
+
+def to_int(number: int) -> int:
+    """Clamp *number* to what a 64-bit column holds."""
+    return number if _LEAST <= number <= _MOST else (_MOST if number > 0 else _LEAST)
+
+
+def to_int_or_none(number: int | None) -> int | None:
+    """Clamp *number*, let None pass."""
+    return None if number is None else to_int(number)
+
+
+def to_text(text: str) -> str:
+    r"""Return *text* with NULs and lone surrogates written as ``\x00`` and ``\udc80``."""
+    if "\0" in text:
+        text = text.replace("\0", "\\x00")
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def cleaned(wanted: RunFilter) -> RunFilter:
+    """Return *wanted* with nothing in it that the database could not even be asked for."""
+    return replace(
+        wanted,
+        job=to_text_or_none(wanted.job),
+        job_id=to_text_or_none(wanted.job_id),
+        since=to_int_or_none(wanted.since),
+        until=to_int_or_none(wanted.until),
+        user=to_text_or_none(wanted.user),
+        q=to_text_or_none(wanted.q),
+    )
+
+
+def to_text_or_none(text: str | None) -> str | None:
+    """Clean *text*, let None pass."""
+    return None if text is None else to_text(text)
+
+
+def to_json(value: JSON) -> str:
+    """Return *value* as one line of strict JSON, ASCII only.
+
+    Raises TypeError for what is no JSON at all: that is our own mistake, not the data's.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
+    except ValueError:
+        return json.dumps(_finite(value), separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> JSON:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _finite(value: JSON) -> JSON:
+    """Replace NaN and the infinities, which JSON has no words for, by null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+def claim_row(run: Run) -> dict[str, Any]:
+    """The row of a run that has just been claimed."""
+    scheduled_for = to_int(run.scheduled_for)
+    return {
+        "id": to_text(run.id),
+        "job_name": to_text(run.job_name),
+        "job_id": to_text(run.job_id),
+        "trigger": run.trigger.value,
+        "scheduled_for": scheduled_for,
+        "occurrence": scheduled_for if run.trigger in GUARDED else None,
+        "fire_at": to_int(run.fire_at),
+        "claimed_at": to_int(run.claimed_at),
+        "missed_count": to_int(run.missed_count),
+        "metadata_json": None if run.metadata is None else to_json(run.metadata),
+        "is_remote": run.is_remote or None,
+        "retry_of": to_text_or_none(run.retry_of),
+        "user_id": to_text_or_none(run.user),
+        "is_pinned": run.is_pinned or None,
+        **_changing(run),
+    }
+
+
+def save_row(run: Run) -> dict[str, Any]:
+    """The columns of `runs` that change in a run's life; `b_id` and `b_attempt` name the row."""
+    changing = _changing(run)
+    return {"b_id": to_text(run.id), "b_attempt": changing["attempt"], **changing}
+
+
+def _changing(run: Run) -> dict[str, Any]:
+    identity = run.identity
+    return {
+        "revision": to_text(run.revision),
+        "state": run.state.value,
+        "attempt": to_int(run.attempt),
+        "started_at": to_int_or_none(run.started_at),
+        "retry_at": to_int_or_none(run.retry_at),
+        "pid": None if identity is None else to_int(identity.pid),
+        "start_ticks": None if identity is None else to_int(identity.start_ticks),
+        "boot_id": None if identity is None else to_text(identity.boot_id),
+        "ended_at": to_int_or_none(run.ended_at),
+        "reason": None if run.reason is None else run.reason.value,
+        **_ending(run.ending),
+    }
+
+
+def _ending(ending: Ending | None) -> dict[str, Any]:
+    if ending is None:
+        return dict.fromkeys(_ENDING_COLUMNS)
+    error = ending.error
+    return {
+        "end_kind": ending.kind.value,
+        "end_at": to_int(ending.at),
+        "exit_code": to_int_or_none(ending.exit_code),
+        "signal": to_int_or_none(ending.signal),
+        "dropped_bytes": to_int(ending.dropped_bytes),
+        "error_type": None if error is None else to_text(error.type),
+        "error_message": None if error is None else to_text(error.message),
+        "error_traceback": None if error is None else to_text(error.traceback),
+        "result_json": to_text_or_none(ending.result_json),
+        "is_result_truncated": ending.is_result_truncated,
+        "result_omitted": to_text(ending.result_omitted) if ending.result_omitted else None,
+        "is_retryable": ending.is_retryable,
+        "left_processes": to_int(ending.left_processes),
+        "left_tasks": to_int(ending.left_tasks),
+    }
+
+
+_ENDING_COLUMNS: Final = (
+    "end_kind",
+    "end_at",
+    "exit_code",
+    "signal",
+    "dropped_bytes",
+    "error_type",
+    "error_message",
+    "error_traceback",
+    "result_json",
+    "is_result_truncated",
+    "result_omitted",
+    "is_retryable",
+    "left_processes",
+    "left_tasks",
+)
+
+
+def skip_row(record: RecordSkip) -> dict[str, Any]:
+    """The row of occurrences that never became a run; it stands at the last of them."""
+    at = to_int(record.at)
+    last = to_int(record.skip.last)
+    return {
+        "id": to_text(record.row_id),
+        "job_name": to_text(record.job_name),
+        "job_id": to_text(record.job_id),
+        "revision": to_text(record.revision),
+        "trigger": Trigger.SCHEDULE.value,
+        "scheduled_for": last,
+        "occurrence": last,
+        "fire_at": last,
+        "claimed_at": at,
+        "ended_at": at,
+        "state": record.skip.state.value,
+        "reason": record.skip.reason.value,
+        "attempt": 1,
+        "missed_count": 0,
+        **_counted(record.skip),
+    }
+
+
+def extend_row(row_id: str, skip: Skip) -> dict[str, Any]:
+    """The columns of a skipped row that change; `b_id` names the row."""
+    last = to_int(skip.last)
+    return {
+        "b_id": to_text(row_id),
+        "b_last": last,
+        "scheduled_for": last,
+        "occurrence": last,
+        "fire_at": last,
+        **_counted(skip),
+    }
+
+
+def _counted(skip: Skip) -> dict[str, Any]:
+    return {
+        "skip_first": to_int(skip.first),
+        "skip_count": to_int(skip.count),
+        "is_skip_count_capped": skip.is_count_capped,
+    }
+
+
+def read_run(row: Row[Any]) -> RunRow:
+    """The run of a row of `runs`. Raises ValueError when the row makes no sense."""
+    identity = None
+    if row.pid is not None and row.boot_id is not None and row.start_ticks is not None:
+        identity = ProcessIdentity(row.pid, row.start_ticks, row.boot_id)
+    run = Run(
+        id=row.id,
+        job_name=row.job_name,
+        job_id=row.job_id,
+        revision=row.revision,
+        trigger=Trigger(row.trigger),
+        scheduled_for=row.scheduled_for,
+        fire_at=row.fire_at,
+        claimed_at=row.claimed_at,
+        state=RunState(row.state),
+        attempt=row.attempt,
+        missed_count=row.missed_count,
+        metadata=None if row.metadata_json is None else json.loads(row.metadata_json),
+        is_remote=bool(row.is_remote),
+        started_at=row.started_at,
+        retry_at=row.retry_at,
+        identity=identity,
+        ended_at=row.ended_at,
+        reason=None if row.reason is None else Reason(row.reason),
+        ending=_read_ending(row),
+        retry_of=row.retry_of,
+        user=row.user_id,
+        is_pinned=bool(row.is_pinned),
+    )
+    if row.skip_count is None:
+        return RunRow(run)
+    return RunRow(run, row.skip_first, row.skip_count, bool(row.is_skip_count_capped))
+
+
+def _read_ending(row: Row[Any]) -> Ending | None:
+    if row.end_kind is None:
+        return None
+    return Ending(
+        kind=EndKind(row.end_kind),
+        at=row.end_at,
+        exit_code=row.exit_code,
+        signal=row.signal,
+        error=read_error(row),
+        result_json=row.result_json,
+        is_result_truncated=bool(row.is_result_truncated),
+        result_omitted=row.result_omitted or "",
+        is_retryable=row.is_retryable is None or bool(row.is_retryable),
+        dropped_bytes=row.dropped_bytes or 0,
+        left_processes=row.left_processes or 0,
+        left_tasks=row.left_tasks or 0,
+    )
+
+
+def read_error(row: Row[Any]) -> RunError | None:
+    """The error in a row of `runs` or `attempts`."""
+    if row.error_type is None:
+        return None
+    return RunError(row.error_type, row.error_message or "", row.error_traceback or "")

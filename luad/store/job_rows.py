@@ -1,0 +1,238 @@
+"""Between the jobs of the engine and the rows of `jobs` and `revisions`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
+
+from luad.core.events import InstallJob, RemoveJob, SaveProgress, SaveStanding, StoredJob
+from luad.core.model import (
+    IN_FORCE,
+    JSON,
+    NO_ALERT,
+    NO_OVERLAY,
+    AlertState,
+    Creation,
+    Origin,
+    Overlay,
+    Pause,
+    Standing,
+)
+from luad.store.columns import to_int, to_int_or_none, to_json, to_text, to_text_or_none
+from luad.store.tables import jobs
+
+_BY_LUAD: Final = "luad"
+
+COLUMNS: Final = (
+    jobs.c.job_id,
+    jobs.c.name,
+    jobs.c.revision,
+    jobs.c.definition_json,
+    jobs.c.origin_path,
+    jobs.c.origin_line,
+    jobs.c.installed_at,
+    jobs.c.grid_at,
+    jobs.c.handled_until,
+    jobs.c.consecutive_failures,
+    jobs.c.paused_at,
+    jobs.c.paused_until,
+    jobs.c.pause_reason,
+    jobs.c.pause_author,
+    jobs.c.pause_revision,
+    jobs.c.created_at,
+    jobs.c.created_by,
+    jobs.c.created_by_run,
+    jobs.c.overlay_json,
+    jobs.c.alert_json,
+    jobs.c.holds_name,
+    jobs.c.over_at,
+    jobs.c.displaced_at,
+    jobs.c.displaced_reason,
+    jobs.c.consecutive_stops,
+)
+"""What `read_job` takes, in this order."""
+
+
+def job_row(record: InstallJob) -> dict[str, Any]:
+    """The row of a job that is new. An installed one keeps its progress and its `installed_at`."""
+    at = to_int(record.at)
+    origin = record.origin
+    return {
+        "job_id": to_text(record.job_id),
+        "name": to_text(record.job.name),
+        "revision": to_text(record.job.revision),
+        "definition_json": to_json(record.job.definition),
+        "origin_path": None if origin is None else to_text(origin.path),
+        "origin_line": None if origin is None else to_int(origin.line),
+        "installed_at": at,
+        "grid_at": at,
+        "handled_until": at,
+        "consecutive_failures": 0,
+        "created_at": None,
+        "created_by": None,
+        "created_by_run": None,
+        "holds_name": int(record.holds_name),
+        **_creation_row(record.creation),
+    }
+
+
+def _creation_row(creation: Creation | None) -> dict[str, Any]:
+    if creation is None:
+        return {}
+    return {
+        "created_at": to_int(creation.at),
+        "created_by": to_text(creation.author),
+        "created_by_run": to_text_or_none(creation.run_id),
+    }
+
+
+def revision_row(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of the revision that *job*, a row of `job_row`, was installed with."""
+    return {
+        "job_id": job["job_id"],
+        "revision": job["revision"],
+        "name": job["name"],
+        "definition_json": job["definition_json"],
+        "first_seen_at": job["installed_at"],
+        "last_installed_at": job["installed_at"],
+        "created_by_run": job["created_by_run"],
+        "gone_at": None,
+        "gone_json": None,
+    }
+
+
+def progress_row(record: SaveProgress) -> dict[str, Any]:
+    """The columns of `jobs` that change while a job is in force; `b_job_id` names the row."""
+    pause = record.pause
+    return {
+        "b_job_id": to_text(record.job_id),
+        "grid_at": to_int(record.grid_at),
+        "handled_until": to_int(record.handled_until),
+        "consecutive_failures": to_int(record.consecutive_failures),
+        "paused_at": None if pause is None else to_int(pause.at),
+        "paused_until": None if pause is None else to_int_or_none(pause.until),
+        "pause_reason": None if pause is None else to_text(pause.reason),
+        "pause_author": None if pause is None else to_text(pause.author),
+        "pause_revision": None if pause is None else to_text(pause.revision),
+        "overlay_json": _overlay_json(record.overlay),
+        "alert_json": _alert_json(record.alert),
+        "consecutive_stops": to_int(record.consecutive_stops) or None,
+    }
+
+
+def standing_row(record: SaveStanding) -> dict[str, Any]:
+    """The columns of `jobs` that tell how a job stands among the others; `b_job_id` names the row."""
+    standing = record.standing
+    displaced = standing.displaced
+    return {
+        "b_job_id": to_text(record.job_id),
+        "holds_name": int(standing.holds_name),
+        "over_at": to_int_or_none(standing.over_at),
+        "displaced_at": None if displaced is None else to_int(displaced.at),
+        "displaced_reason": None if displaced is None else to_text(displaced.reason),
+    }
+
+
+def gone_row(record: RemoveJob) -> dict[str, Any]:
+    """The columns of `revisions` that tell what became of a job; `b_job_id` names the rows."""
+    origin, creation = record.origin, record.creation
+    value = {
+        "status": record.status.value,
+        "origin": None if origin is None else [origin.path, origin.line],
+        "creation": None if creation is None else [creation.at, creation.author, creation.run_id],
+    }
+    return {
+        "b_job_id": to_text(record.job_id),
+        "gone_at": to_int(record.at),
+        "gone_json": to_json(value),
+    }
+
+
+def _overlay_json(overlay: Overlay) -> str | None:
+    if overlay == NO_OVERLAY:
+        return None
+    kept: dict[str, JSON] = {"values": overlay.values, "removed": list(overlay.removed)}
+    return to_json(kept | {"remote": list(overlay.remote)} if overlay.remote else kept)
+
+
+def _alert_json(alert: AlertState) -> str | None:
+    if alert == NO_ALERT:
+        return None
+    return to_json([alert.cause, list(alert.failed_at), alert.succeeded_at])
+
+
+def read_job(row: Iterable[Any]) -> StoredJob:
+    """The job of a row of `COLUMNS`. Raises ValueError when the row makes no sense."""
+    # By place and all at once: by name, one after the other, takes twice as long, and there may be
+    # a hundred thousand of them to read before anything starts.
+    (
+        job_id,
+        name,
+        revision,
+        definition,
+        origin_path,
+        origin_line,
+        installed_at,
+        grid_at,
+        handled_until,
+        failures,
+        paused_at,
+        paused_until,
+        pause_reason,
+        pause_author,
+        pause_revision,
+        created_at,
+        created_by,
+        created_by_run,
+        overlay,
+        alert,
+        holds_name,
+        over_at,
+        displaced_at,
+        displaced_reason,
+        stops,
+    ) = row
+    pause = None
+    if paused_at is not None:
+        pause = Pause(paused_at, pause_reason, pause_author, paused_until, pause_revision or "")
+    progress = SaveProgress(
+        job_id,
+        grid_at,
+        handled_until,
+        failures,
+        pause,
+        NO_OVERLAY if overlay is None else _read_overlay(overlay),
+        NO_ALERT if alert is None else _read_alert(alert),
+        stops or 0,
+    )
+    origin = None if origin_path is None else Origin(origin_path, origin_line)
+    creation = None
+    if created_at is not None:
+        creation = Creation(created_at, sys.intern(created_by or ""), created_by_run)
+    standing = IN_FORCE
+    if over_at is not None or not holds_name:
+        displaced = None
+        if displaced_at is not None:
+            displaced = Pause(displaced_at, displaced_reason or "", _BY_LUAD)
+        standing = Standing(bool(holds_name), over_at, displaced)
+    return StoredJob(
+        job_id, name, definition, revision, origin, installed_at, progress, creation, standing
+    )
+
+
+def _read_overlay(text: str) -> Overlay:
+    match json.loads(text):
+        case {"values": dict(values), "removed": list(removed), **more}:
+            return Overlay(
+                values, tuple(removed), tuple(map(str, cast("list[str]", more.get("remote", []))))
+            )
+    raise ValueError("this is no overlay of metadata")
+
+
+def _read_alert(text: str) -> AlertState:
+    match json.loads(text):
+        case [str(cause), list(failed_at), int() | None as succeeded_at]:
+            return AlertState(cause, tuple(failed_at), succeeded_at)
+    raise ValueError("this is no state of an alert")

@@ -1,0 +1,182 @@
+"""What runs printed and logged, kept in chunks of lines.
+
+A chunk is one row of JSON lines: as many as came together. Lines are numbered from 1 within their
+run, so a reader that follows says which line it saw last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, insert, select
+
+from luad.core.model import JSON, Instant
+from luad.store.columns import to_int
+from luad.store.queries import page
+from luad.store.query_types import LogLine, RunFilter
+from luad.store.tables import run_logs, runs
+
+CHUNK_BYTES: Final = 64 * 1024
+"""Lines are cut into chunks of about this size, so that reading a tail stays cheap."""
+
+RUNS_LOOKED_AT: Final = 1_000
+"""Looking for the last lines of many runs ends after so many of them."""
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_INFO: Final = 20
+
+_next_seq = (
+    select(func.coalesce(func.max(run_logs.c.seq + run_logs.c.line_count), 1))
+    .where(run_logs.c.run_id == runs.c.id)
+    .scalar_subquery()
+)
+# Lines of a run that the store does not know have nothing to be kept with: no row, no error.
+_append = insert(run_logs).from_select(
+    ["run_id", "seq", "line_count", "first_at", "last_at", "byte_count", "lines_json"],
+    select(
+        runs.c.id,
+        _next_seq,
+        bindparam("b_line_count", type_=BigInteger),
+        bindparam("b_first_at", type_=BigInteger),
+        bindparam("b_last_at", type_=BigInteger),
+        bindparam("b_byte_count", type_=Integer),
+        bindparam("b_lines_json", type_=Text),
+    ).where(runs.c.id == bindparam("b_run_id")),
+)
+
+
+def chunks_of(
+    run_id: str, lines: Sequence[Mapping[str, JSON]], now: Instant
+) -> list[dict[str, Any]]:
+    """Return the parameters of `append` for *lines*; a line without a time gets *now*."""
+    chunks: list[dict[str, Any]] = []
+    texts: list[str] = []
+    size = 0
+    first_at = last_at = now
+    for number, line in enumerate(lines):
+        at = _instant(line.get("ts"), now)
+        first_at, last_at = (first_at, max(last_at, at)) if texts else (at, at)
+        texts.append(_dump(line))
+        size += len(texts[-1]) + 1
+        if size >= CHUNK_BYTES or number == len(lines) - 1:
+            chunks.append(
+                {
+                    "b_run_id": run_id,
+                    "b_line_count": len(texts),
+                    "b_first_at": first_at,
+                    "b_last_at": last_at,
+                    "b_byte_count": size,
+                    "b_lines_json": "\n".join(texts),
+                }
+            )
+            texts, size = [], 0
+    return chunks
+
+
+def append(connection: Connection, chunks: Sequence[Mapping[str, Any]]) -> None:
+    """Add *chunks* to the ends of their runs' logs."""
+    connection.execute(_append, chunks)
+
+
+def read(
+    connection: Connection,
+    run_id: str,
+    *,
+    tail: int | None,
+    after_seq: int | None,
+    level: str | None,
+) -> list[LogLine]:
+    """Return lines of a run, in order: those after *after_seq*, of these the last *tail*, and only
+    those that are at least of *level*."""
+    query = select(run_logs).where(run_logs.c.run_id == run_id)
+    if after_seq is not None:
+        query = query.where(run_logs.c.seq + run_logs.c.line_count > after_seq + 1)
+    query = query.order_by(run_logs.c.seq if tail is None else run_logs.c.seq.desc())
+    threshold = _LEVELS.get(level or "debug", _INFO)
+    found: list[LogLine] = []
+    rows = connection.execute(query).yield_per(8)
+    for row in rows:
+        lines = [
+            each
+            for each in _lines(row)
+            if (after_seq is None or each.seq > after_seq) and _rank(each.line) >= threshold
+        ]
+        if tail is None:
+            found += lines
+            continue
+        found += reversed(lines)
+        if len(found) >= tail:
+            rows.close()
+            break
+    return found if tail is None else found[:tail][::-1]
+
+
+def read_runs(
+    connection: Connection, wanted: RunFilter, *, tail: int, level: str | None
+) -> list[LogLine]:
+    """Return the last *tail* lines of the runs that *wanted* describes, run after run, oldest first."""
+    found: list[list[LogLine]] = []
+    missing = tail
+    for run_id in islice_runs(connection, wanted):
+        lines = read(connection, run_id, tail=missing, after_seq=None, level=level)
+        found.append(lines)
+        missing -= len(lines)
+        if missing <= 0:
+            break
+    return [line for lines in reversed(found) for line in lines]
+
+
+def islice_runs(connection: Connection, wanted: RunFilter) -> Iterator[str]:
+    """Yield ids of runs, newest first, at most `RUNS_LOOKED_AT`."""
+    cursor: str | None = None
+    for _ in range(RUNS_LOOKED_AT // 50):
+        rows, cursor = page(connection, wanted, 50, cursor)
+        yield from (row.run.id for row in rows)
+        if cursor is None:
+            return
+
+
+def _lines(row: Any) -> Iterable[LogLine]:
+    for offset, text in enumerate(row.lines_json.split("\n")):
+        yield LogLine(row.run_id, row.seq + offset, _line(text, row.first_at))
+
+
+def _line(text: str, at: Instant) -> dict[str, JSON]:
+    """The line as it was written; what the disk has made of it where it is none any more."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        line = None
+    if isinstance(line, dict):
+        return line
+    message = f"the store holds a damaged line: {text}"
+    return {"ts": at, "stream": "system", "level": "error", "logger": "luad", "message": message}
+
+
+def _rank(line: Mapping[str, JSON]) -> int:
+    return _LEVELS.get(str(line.get("level", "info")).lower(), _INFO)
+
+
+def _dump(line: Mapping[str, JSON]) -> str:
+    """One line of JSON, whatever is in it: a log line is never refused for its content."""
+    try:
+        return json.dumps(dict(line), separators=(",", ":"), default=str, allow_nan=False)
+    except (ValueError, TypeError):
+        plain = {str(key): str(value) for key, value in line.items()}
+        return json.dumps(plain, separators=(",", ":"))
+
+
+def _instant(value: JSON, now: Instant) -> Instant:
+    """The instant that *value* is: milliseconds, or RFC 3339."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return to_int(value)
+    if isinstance(value, str):
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            return now
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    return now

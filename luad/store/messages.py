@@ -1,0 +1,328 @@
+"""Messages and what became of them, channel by channel.
+
+A message is a row before anything is sent. Of messages to one person with the same dedupe key, a channel
+carries one: where it has arrived already, the new one is marked as a repetition.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, tuple_, update
+from sqlalchemy.dialects.sqlite import insert
+
+from luad.core.messaging import Delivery, DeliveryState, Message
+from luad.core.model import Instant
+from luad.errors import UsageError
+from luad.store.columns import to_int, to_json, to_text, to_text_or_none
+from luad.store.tables import deliveries, messages
+
+if TYPE_CHECKING:
+    from luad.store.store import Store
+
+INTERRUPTED: Final = "luad was stopped while it was being sent; it may have arrived"
+
+_insert_message = insert(messages).on_conflict_do_nothing()
+_insert_delivery = insert(deliveries)
+_begin_delivery = _insert_delivery.on_conflict_do_update(
+    index_elements=["message_id", "channel"],
+    set_={
+        name: _insert_delivery.excluded[name]
+        for name in ("state", "started_at", "ended_at", "error", "answer", "is_degraded")
+    },
+    where=deliveries.c.state != DeliveryState.DELIVERED.value,
+)
+_end = (
+    update(deliveries)
+    .where(
+        deliveries.c.message_id == bindparam("b_message_id"),
+        deliveries.c.channel == bindparam("b_channel"),
+        deliveries.c.state != DeliveryState.DELIVERED.value,
+    )
+    .values(
+        {
+            name: bindparam(f"b_{name}")
+            for name in ("state", "ended_at", "error", "answer", "is_degraded")
+        }
+    )
+)
+_of_message = exists().where(deliveries.c.message_id == messages.c.id)
+_is_repeated = _of_message & ~_of_message.where(deliveries.c.state != DeliveryState.REPEATED.value)
+_arrived = select(deliveries.c.channel).where(
+    deliveries.c.message_id == bindparam("b_id"),
+    deliveries.c.state == DeliveryState.DELIVERED.value,
+)
+_arrived_by_key = (
+    select(deliveries.c.channel)
+    .join(messages, messages.c.id == deliveries.c.message_id)
+    .where(
+        messages.c.user_id == bindparam("b_user"),
+        messages.c.dedupe_key == bindparam("b_key"),
+        deliveries.c.state == DeliveryState.DELIVERED.value,
+    )
+)
+
+
+class StoredMessage(NamedTuple):
+    """A message and its deliveries, in order of channels."""
+
+    message: Message
+    deliveries: tuple[Delivery, ...]
+
+    @property
+    def is_repetition(self) -> bool:
+        """Had it arrived before by all of its channels, so that none carried it again."""
+        return {each.state for each in self.deliveries} == {DeliveryState.REPEATED}
+
+
+class Mail:
+    """The messages of a `Store`; `StoreUnavailableError` is raised as there."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def begin(
+        self, wanted: Sequence[Message], channels: Mapping[str, Sequence[str]], now: Instant
+    ) -> list[Delivery]:
+        """Write *wanted* down, with a delivery for each channel that it is to take.
+
+        *channels* are by message id. A delivery is `sending`, or `repeated` where that channel has
+        carried this message, or one with the same dedupe key to the same person, already. Where it
+        has failed, or was interrupted, it begins anew.
+        """
+        return await self._store.write(lambda c: _begin(c, wanted, channels, now))
+
+    async def end(self, ended: Sequence[Delivery]) -> None:
+        """Write down what became of deliveries. That one has arrived is never taken back."""
+        if ended:
+            await self._store.write(lambda c: _end_all(c, ended))
+
+    async def settle(self, now: Instant) -> int:
+        """Fail the deliveries that an earlier daemon left in the middle; return how many."""
+        return await self._store.write(lambda c: _settle(c, now))
+
+    async def give_up(
+        self, message_id: str, there: Collection[str], now: Instant
+    ) -> list[Delivery]:
+        """Fail for good what luad's end has interrupted with channels that are not *there* any more."""
+        return await self._store.write(lambda c: _give_up(c, message_id, there, now))
+
+    async def undelivered(self) -> list[Message]:
+        """Return the alerts that no channel has been tried for, or that luad's end has interrupted."""
+        return await self._store.read(_undelivered)
+
+    async def page(
+        self,
+        *,
+        user: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[list[StoredMessage], str | None]:
+        """Return messages, newest first, and the cursor of the next page, if there is one.
+
+        Raises UsageError for a cursor that is not ours.
+        """
+        return await self._store.read(lambda c: _page(c, user, run_id, limit, cursor))
+
+    async def counts(self, run_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Return for each run that sent something how many deliveries arrived, and how many there
+        were."""
+        ids = [to_text(each) for each in run_ids]
+        return await self._store.read(lambda c: _counts(c, ids))
+
+
+# --- statements --------------------------------------------------------------------------------
+
+
+def insert_messages(connection: Connection, wanted: Sequence[Message]) -> None:
+    """Insert messages; one that is there already stays as it is."""
+    connection.execute(_insert_message, [_message_row(each) for each in wanted])
+
+
+def prune(connection: Connection, before: Instant, limit: int) -> int:
+    """Remove up to *limit* messages that are older than *before*; return how many."""
+    old = select(messages.c.id).where(messages.c.at < before).order_by(messages.c.at).limit(limit)
+    ids = list(connection.execute(old).scalars())
+    if ids:
+        connection.execute(
+            delete(messages).where(messages.c.id == bindparam("b_id")),
+            [{"b_id": each} for each in ids],
+        )
+    return len(ids)
+
+
+def _begin(
+    connection: Connection,
+    wanted: Sequence[Message],
+    channels: Mapping[str, Sequence[str]],
+    now: Instant,
+) -> list[Delivery]:
+    insert_messages(connection, wanted)
+    begun: list[Delivery] = []
+    for message in wanted:
+        arrived = set(connection.execute(_arrived, {"b_id": to_text(message.id)}).scalars())
+        if message.dedupe_key is not None:
+            names = {"b_user": to_text(message.user), "b_key": to_text(message.dedupe_key)}
+            arrived.update(connection.execute(_arrived_by_key, names).scalars())
+        for channel in channels[message.id]:
+            is_repeated = channel in arrived
+            state = DeliveryState.REPEATED if is_repeated else DeliveryState.SENDING
+            ended_at = now if is_repeated else None
+            begun.append(Delivery(message.id, channel, state, now, ended_at))
+    if begun:
+        connection.execute(_begin_delivery, [_delivery_row(each) for each in begun])
+    return begun
+
+
+def _end_all(connection: Connection, ended: Sequence[Delivery]) -> None:
+    rows = [{f"b_{key}": each for key, each in _delivery_row(one).items()} for one in ended]
+    for row in rows:
+        del row["b_started_at"]
+    connection.execute(_end, rows)
+
+
+def _settle(connection: Connection, now: Instant) -> int:
+    query = (
+        update(deliveries)
+        .where(deliveries.c.state == DeliveryState.SENDING.value)
+        .values(state=DeliveryState.FAILED.value, ended_at=now, error=INTERRUPTED)
+    )
+    return connection.execute(query).rowcount
+
+
+def _give_up(
+    connection: Connection, message_id: str, there: Collection[str], now: Instant
+) -> list[Delivery]:
+    query = (
+        update(deliveries)
+        .where(deliveries.c.message_id == to_text(message_id))
+        .where(deliveries.c.error == INTERRUPTED, deliveries.c.channel.not_in(list(there)))
+        .values(ended_at=now, error=f"{INTERRUPTED}, and there is no such channel any more")
+        .returning(deliveries)
+    )
+    return [_read_delivery(row) for row in connection.execute(query)]
+
+
+def _undelivered(connection: Connection) -> list[Message]:
+    of_it = exists().where(deliveries.c.message_id == messages.c.id)
+    was_interrupted = of_it.where(deliveries.c.error == INTERRUPTED)
+    query = select(messages).where(messages.c.kind == "alert", ~of_it | was_interrupted)
+    return [_read_message(row) for row in connection.execute(query.order_by(messages.c.at))]
+
+
+def _page(
+    connection: Connection, user: str | None, run_id: str | None, limit: int, cursor: str | None
+) -> tuple[list[StoredMessage], str | None]:
+    query = select(messages).order_by(messages.c.at.desc(), messages.c.id.desc()).limit(limit + 1)
+    if user is not None:  # a repetition that no channel carried again is no message to them
+        query = query.where(messages.c.user_id == to_text(user), ~_is_repeated)
+    if run_id is not None:
+        query = query.where(messages.c.run_id == to_text(run_id))
+    if cursor is not None:
+        query = query.where(tuple_(messages.c.at, messages.c.id) < tuple_(*_read_cursor(cursor)))
+    rows = connection.execute(query).all()
+    found = rows[:limit]
+    by_message: dict[str, list[Delivery]] = {row.id: [] for row in found}
+    of_these = select(deliveries).where(deliveries.c.message_id.in_(list(by_message)))
+    for row in connection.execute(of_these.order_by(deliveries.c.channel)):
+        by_message[row.message_id].append(_read_delivery(row))
+    page = [StoredMessage(_read_message(row), tuple(by_message[row.id])) for row in found]
+    following = None
+    if len(rows) > limit:
+        place = json.dumps([found[-1].at, found[-1].id])
+        following = urlsafe_b64encode(place.encode()).decode().rstrip("=")
+    return page, following
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        place = json.loads(urlsafe_b64decode((cursor + "=" * (-len(cursor) % 4)).encode("ascii")))
+    except (ValueError, RecursionError):
+        place = None
+    match place:
+        case [int(at), str(row_id)] if type(at) is int and to_int(at) == at:
+            return at, to_text(row_id)
+    raise UsageError("that is no cursor of a page", hint="take it from `next_cursor`")
+
+
+def _counts(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    counts: dict[str, tuple[int, int]] = {}
+    arrived = (DeliveryState.DELIVERED.value, DeliveryState.REPEATED.value)
+    for start in range(0, len(run_ids), 500):
+        query = (
+            select(
+                messages.c.run_id,
+                func.count().filter(deliveries.c.state.in_(arrived)),
+                func.count(),
+            )
+            .join(deliveries, deliveries.c.message_id == messages.c.id)
+            .where(messages.c.run_id.in_(run_ids[start : start + 500]))
+            .group_by(messages.c.run_id)
+        )
+        for run_id, good, total in connection.execute(query):
+            counts[run_id] = (int(good), int(total))
+    return counts
+
+
+def _message_row(message: Message) -> dict[str, Any]:
+    channels = message.channels
+    return {
+        "id": to_text(message.id),
+        "user_id": to_text(message.user),
+        "at": to_int(message.at),
+        "kind": message.kind,
+        "title": to_text(message.title),
+        "parts_json": to_json([dict(part) for part in message.parts]),
+        "priority": message.priority,
+        "channels_json": None if channels is None else to_json(list(channels)),
+        "job_name": to_text_or_none(message.job_name),
+        "run_id": to_text_or_none(message.run_id),
+        "dedupe_key": to_text_or_none(message.dedupe_key),
+    }
+
+
+def _read_message(row: Row[Any]) -> Message:
+    channels = row.channels_json
+    return Message(
+        row.id,
+        row.user_id,
+        row.at,
+        tuple(json.loads(row.parts_json)),
+        row.title,
+        row.priority,
+        None if channels is None else tuple(json.loads(channels)),
+        row.kind,
+        row.job_name,
+        row.run_id,
+        row.dedupe_key,
+    )
+
+
+def _delivery_row(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "message_id": to_text(delivery.message_id),
+        "channel": to_text(delivery.channel),
+        "state": delivery.state.value,
+        "started_at": to_int(delivery.started_at),
+        "ended_at": None if delivery.ended_at is None else to_int(delivery.ended_at),
+        "error": to_text(delivery.error),
+        "answer": to_text(delivery.answer),
+        "is_degraded": delivery.is_degraded,
+    }
+
+
+def _read_delivery(row: Row[Any]) -> Delivery:
+    return Delivery(
+        row.message_id,
+        row.channel,
+        DeliveryState(row.state),
+        row.started_at,
+        row.ended_at,
+        row.error,
+        row.answer,
+        bool(row.is_degraded),
+    )

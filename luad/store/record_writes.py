@@ -1,0 +1,314 @@
+"""Records in, rows out: the body of the one transaction that `Store.apply` is.
+
+Records about jobs and records about runs touch different tables, so the two kinds may pass each
+other; within a kind the order holds. Neighbours of the same class become one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, Select, bindparam, delete, exists, or_, select, text, update
+from sqlalchemy.dialects.sqlite import Insert, insert
+
+from luad.core.events import (
+    ClaimRun,
+    ExtendSkip,
+    InstallJob,
+    PostMessage,
+    Record,
+    RecordSkip,
+    RememberKey,
+    RemoveJob,
+    SaveProgress,
+    SaveRun,
+    SaveStanding,
+)
+from luad.core.model import OPEN_STATES, Instant, Run, RunState
+from luad.store import api_access, columns, job_rows, messages
+from luad.store.tables import attempts, jobs, meta, revisions, runs
+
+_OPEN: Final = sorted(state.value for state in OPEN_STATES)
+_ABOUT_JOBS: Final = (
+    InstallJob,
+    RemoveJob,
+    SaveProgress,
+    SaveStanding,
+    RememberKey,
+    PostMessage,
+)
+_IN_ONE_QUESTION: Final = 500
+"""How many ids a single statement asks for; SQLite takes some thousands of parameters."""
+
+_KEPT: Final = (
+    "name",
+    "revision",
+    "definition_json",
+    "origin_path",
+    "origin_line",
+    "created_at",
+    "created_by",
+    "created_by_run",
+    "holds_name",
+)
+_ABOUT_ATTEMPT: Final = (
+    "ended_at",
+    "end_kind",
+    "exit_code",
+    "signal",
+    "error_type",
+    "error_message",
+    "error_traceback",
+)
+
+
+# --- statements --------------------------------------------------------------------------------
+
+_HOLDS: Final = text("holds_name = 1")  # word for word the index's own condition
+_insert_job = insert(jobs)
+_install = _insert_job.on_conflict_do_update(
+    index_elements=["job_id"], set_={name: _insert_job.excluded[name] for name in _KEPT}
+)
+_free_name = delete(jobs).where(
+    jobs.c.name == bindparam("b_name"), jobs.c.job_id != bindparam("b_job_id"), _HOLDS
+)
+_yield_name = (
+    update(jobs)
+    .where(jobs.c.name == bindparam("b_name"), jobs.c.job_id != bindparam("b_other_id"), _HOLDS)
+    .values(holds_name=0)
+)
+_insert_revision = insert(revisions)
+_see_revision = _insert_revision.on_conflict_do_update(
+    index_elements=["job_id", "revision"],
+    set_={
+        name: _insert_revision.excluded[name]
+        for name in (
+            "name",
+            "definition_json",
+            "last_installed_at",
+            "created_by_run",
+            "gone_at",
+            "gone_json",
+        )
+    },
+)
+_note_gone = update(revisions).where(revisions.c.job_id == bindparam("b_job_id"))
+_remove = delete(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
+_save_standing = update(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
+_save_progress = update(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
+_insert_run = insert(runs).on_conflict_do_nothing()
+_save_run = update(runs).where(
+    runs.c.id == bindparam("b_id"),
+    runs.c.attempt <= bindparam("b_attempt"),
+    or_(*(runs.c.state == state for state in _OPEN)),  # IN does not go with executemany
+)
+_other = runs.alias("other")
+_extend_skip = update(runs).where(
+    runs.c.id == bindparam("b_id"),
+    or_(runs.c.state == RunState.SKIPPED.value, runs.c.state == RunState.MISSED.value),
+    ~exists().where(
+        _other.c.job_id == runs.c.job_id,
+        _other.c.occurrence == bindparam("b_last"),
+        _other.c.id != runs.c.id,
+    ),
+)
+_known_ids = select(runs.c.id).where(runs.c.id.in_(bindparam("ids", expanding=True)))
+_open_ids = _known_ids.where(or_(*(runs.c.state == state for state in _OPEN)))
+
+
+def _insert_attempt(*names: str) -> Insert:
+    """An attempt of a run that the store knows. Others (the row is gone, or its claim was refused in this
+    very batch) have none either; the foreign key would spoil the batch."""
+    columns = [bindparam(name, type_=attempts.c[name].type) for name in names]
+    is_known = exists().where(runs.c.id == bindparam("run_id"))
+    return insert(attempts).from_select(names, select(*columns).where(is_known))
+
+
+_start_attempt = _insert_attempt("run_id", "attempt", "started_at", "pid").on_conflict_do_nothing()
+_ended = _insert_attempt("run_id", "attempt", "started_at", *_ABOUT_ATTEMPT)
+_end_attempt = _ended.on_conflict_do_update(
+    index_elements=["run_id", "attempt"],
+    set_={name: _ended.excluded[name] for name in _ABOUT_ATTEMPT},
+)
+_insert_meta = insert(meta)
+_set_meta = _insert_meta.on_conflict_do_update(
+    index_elements=["key"], set_={"value": _insert_meta.excluded.value}
+)
+
+
+# --- the transaction ---------------------------------------------------------------------------
+
+
+def write(connection: Connection, records: Sequence[Record], now: Instant) -> tuple[str, ...]:
+    """Write *records* and return the ids of the runs whose claim was refused, and of refused skips.
+
+    *now* stamps what the records do not: the start of a second or later attempt.
+    """
+    for kind, group in _grouped(each for each in records if isinstance(each, _ABOUT_JOBS)):
+        _WRITERS[kind](connection, group, now)
+    refused: list[str] = []
+    for kind, group in _grouped(each for each in records if not isinstance(each, _ABOUT_JOBS)):
+        refused += _WRITERS[kind](connection, group, now)
+    return tuple(refused)
+
+
+def see(connection: Connection, now: Instant) -> None:
+    """Note that the daemon is alive at *now*."""
+    connection.execute(_set_meta, {"key": "last_seen", "value": str(now)})
+
+
+def _grouped(records: Iterable[Record]) -> Iterator[tuple[type, Sequence[Any]]]:
+    for kind, group in groupby(records, type):
+        yield kind, list(group)
+
+
+def _install_jobs(connection: Connection, group: Sequence[InstallJob], _: Instant) -> list[str]:
+    # The last one of a name wins: two rows of one name would be two jobs at the next start.
+    all_rows = list(map(job_rows.job_row, group))
+    rows = list({row["name" if row["holds_name"] else "job_id"]: row for row in all_rows}.values())
+    freed = [
+        {"b_name": row["name"], "b_job_id": row["job_id"]} for row in rows if row["holds_name"]
+    ]
+    if freed:
+        connection.execute(_free_name, freed)
+    connection.execute(_install, rows)
+    connection.execute(_see_revision, [job_rows.revision_row(row) for row in all_rows])
+    return []
+
+
+def _remove_jobs(connection: Connection, group: Sequence[RemoveJob], _: Instant) -> list[str]:
+    connection.execute(_remove, [{"b_job_id": columns.to_text(each.job_id)} for each in group])
+    connection.execute(_note_gone, [job_rows.gone_row(each) for each in group])
+    return []
+
+
+def _save_standings(connection: Connection, group: Sequence[SaveStanding], _: Instant) -> list[str]:
+    for each in group:  # they are few, and their order counts
+        if each.standing.holds_name:
+            row = {"b_name": columns.to_text(each.job_name)}
+            row["b_other_id"] = columns.to_text(each.job_id)
+            connection.execute(_yield_name, row)
+        connection.execute(_save_standing, job_rows.standing_row(each))
+    return []
+
+
+def _save_progresses(
+    connection: Connection, group: Sequence[SaveProgress], _: Instant
+) -> list[str]:
+    connection.execute(_save_progress, [job_rows.progress_row(each) for each in group])
+    return []
+
+
+def _claim_runs(connection: Connection, group: Sequence[ClaimRun], _: Instant) -> list[str]:
+    # An open row of that very id is ours already: the batch is a repetition of one that was reported
+    # as failed although the disk had it. One that is over is of an earlier life: where every boot
+    # begins in 1970, the same occurrence gets the same id again.
+    rows = [columns.claim_row(each.run) for each in group]
+    return _insert_runs(connection, rows, [each.run.id for each in group], _open_ids)
+
+
+def _insert_runs(
+    connection: Connection, rows: list[dict[str, Any]], ids: list[str], ours: Select[Any]
+) -> list[str]:
+    """Insert *rows*; return those of *ids* that were refused and are not among *ours*."""
+    options = {"preserve_rowcount": True}
+    written = connection.execute(_insert_run, rows, execution_options=options).rowcount
+    if written == len(rows):
+        return []
+    known: set[str] = set()
+    own_ids = [row["id"] for row in rows]
+    for start in range(0, len(own_ids), _IN_ONE_QUESTION):
+        part = own_ids[start : start + _IN_ONE_QUESTION]
+        known.update(connection.execute(ours, {"ids": part}).scalars())
+    return [each for each, own_id in zip(ids, own_ids, strict=True) if own_id not in known]
+
+
+def _save_runs(connection: Connection, group: Sequence[SaveRun], now: Instant) -> list[str]:
+    connection.execute(_save_run, [columns.save_row(each.run) for each in group])
+    # Starts first: an attempt may have ended in the batch in which its start is told.
+    started = [row for row in (_started_attempt(each.run, now) for each in group) if row]
+    if started:
+        connection.execute(_start_attempt, started)
+    ended = [row for row in (_ended_attempt(each.run) for each in group) if row]
+    if ended:
+        connection.execute(_end_attempt, ended)
+    return []
+
+
+def _record_skips(connection: Connection, group: Sequence[RecordSkip], _: Instant) -> list[str]:
+    rows = [columns.skip_row(each) for each in group]
+    return _insert_runs(connection, rows, [each.row_id for each in group], _known_ids)
+
+
+def _extend_skips(connection: Connection, group: Sequence[ExtendSkip], _: Instant) -> list[str]:
+    rows = [columns.extend_row(each.row_id, each.skip) for each in group]
+    connection.execute(_extend_skip, rows)
+    return []
+
+
+def _remember_keys(connection: Connection, group: Sequence[RememberKey], _: Instant) -> list[str]:
+    for each in group:
+        api_access.remember(connection, each.key, each.subject, each.at)
+    return []
+
+
+def _post_messages(connection: Connection, group: Sequence[PostMessage], _: Instant) -> list[str]:
+    messages.insert_messages(connection, [each.message for each in group])
+    return []
+
+
+_WRITERS: Final = cast(
+    "dict[type, Callable[[Connection, Sequence[Any], Instant], list[str]]]",
+    {
+        InstallJob: _install_jobs,
+        RemoveJob: _remove_jobs,
+        SaveProgress: _save_progresses,
+        SaveStanding: _save_standings,
+        ClaimRun: _claim_runs,
+        SaveRun: _save_runs,
+        RecordSkip: _record_skips,
+        ExtendSkip: _extend_skips,
+        RememberKey: _remember_keys,
+        PostMessage: _post_messages,
+    },
+)
+
+
+# --- attempts ----------------------------------------------------------------------------------
+#
+# A run that needs one attempt, as nearly all do, is its attempt's row as well; rows are written
+# only for runs that try again.
+
+
+def _ended_attempt(run: Run) -> dict[str, Any] | None:
+    """The row of an attempt that has just ended, when there was or will be another."""
+    ending = run.ending
+    if ending is None:
+        return None
+    is_over_now = run.state is RunState.RETRYING or (
+        run.attempt > 1 and run.state not in OPEN_STATES and run.ended_at == ending.at
+    )
+    if not is_over_now:
+        return None
+    row = columns.save_row(run)
+    return {
+        "run_id": row["b_id"],
+        "attempt": row["attempt"],
+        "started_at": row["started_at"] if run.attempt == 1 else None,
+        **{name: row[name] for name in _ABOUT_ATTEMPT},
+        "ended_at": row["end_at"],
+    }
+
+
+def _started_attempt(run: Run, now: Instant) -> dict[str, Any] | None:
+    """The row of a later attempt whose process has just started."""
+    if run.attempt == 1 or run.identity is None or run.state is not RunState.RUNNING:
+        return None
+    return {
+        "run_id": columns.to_text(run.id),
+        "attempt": columns.to_int(run.attempt),
+        "started_at": now,
+        "pid": columns.to_int(run.identity.pid),
+    }

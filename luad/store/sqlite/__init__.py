@@ -1,0 +1,1 @@
+"""The embedded backend: connections, the writer thread, checkpoints, migrations."""

@@ -1,0 +1,143 @@
+"""People who were added at run time, and what is known of everybody.
+
+What is known of a person is one JSON object. A write is read, merge, write in one transaction of the one
+writer, so writers of different keys never lose each other's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.sqlite import insert
+
+from luad.core.dynamic_jobs import merge_patch
+from luad.core.model import JSON, Instant
+from luad.errors import ConflictError, ValidationError
+from luad.store.columns import to_int, to_json, to_text
+from luad.store.tables import user_data, users
+
+if TYPE_CHECKING:
+    from luad.store.store import Store
+
+DATA_LIMIT: Final = 64 * 1024
+"""Bytes of what is known of one person, as JSON."""
+
+_put_user = insert(users)
+_save_user = _put_user.on_conflict_do_update(
+    index_elements=["id"],
+    set_={name: _put_user.excluded[name] for name in ("definition_json", "revision", "changed_at")},
+)
+_put_data = insert(user_data)
+_save_data = _put_data.on_conflict_do_update(
+    index_elements=["user_id"],
+    set_={name: _put_data.excluded[name] for name in ("data_json", "changed_at")},
+)
+
+
+class StoredPeople:
+    """The people of a `Store`; `StoreUnavailableError` is raised as there."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> list[tuple[str, Mapping[str, JSON]]]:
+        """Return ids and definitions of those who were added at run time. Not a coroutine: it is
+        asked at start."""
+        return self._store.ask(_all)
+
+    async def save(
+        self, user_id: str, definition: Mapping[str, JSON], revision: str, now: Instant
+    ) -> None:
+        """Add somebody, or change who they are."""
+        row = {
+            "id": to_text(user_id),
+            "definition_json": to_json(definition),
+            "revision": to_text(revision),
+            "changed_at": to_int(now),
+        }
+        await self._store.write(lambda c: c.execute(_save_user, row))
+
+    async def remove(self, user_id: str) -> None:
+        """Remove somebody, with what was known of them."""
+        await self._store.write(lambda c: _remove(c, to_text(user_id)))
+
+    async def data(self, user_id: str) -> dict[str, JSON]:
+        """Return what is known of somebody; nothing yet is an empty object."""
+        return await self._store.read(lambda c: _data(c, to_text(user_id)))
+
+    async def write_data(
+        self,
+        user_id: str,
+        values: Mapping[str, JSON],
+        mode: Literal["merge", "patch", "replace"],
+        now: Instant,
+        *,
+        if_match: str | None = None,
+    ) -> dict[str, JSON]:
+        """Change what is known of somebody, and return all of it.
+
+        `merge` sets keys, `patch` is RFC 7396, `replace` leaves nothing else. Raises ConflictError
+        (`precondition_failed`) when *if_match* is not its `version_of`, ValidationError when it
+        would be too much.
+        """
+        return await self._store.write(
+            lambda c: _write_data(c, to_text(user_id), values, mode, now, if_match)
+        )
+
+
+def version_of(data: Mapping[str, JSON]) -> str:
+    """Return the entity tag of what is known of somebody."""
+    text = json.dumps(data, sort_keys=True)
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _all(connection: Connection) -> list[tuple[str, Mapping[str, JSON]]]:
+    rows = connection.execute(select(users).order_by(users.c.id))
+    return [(row.id, json.loads(row.definition_json)) for row in rows]
+
+
+def _remove(connection: Connection, user_id: str) -> None:
+    connection.execute(delete(users).where(users.c.id == user_id))
+    connection.execute(delete(user_data).where(user_data.c.user_id == user_id))
+
+
+def _data(connection: Connection, user_id: str) -> dict[str, JSON]:
+    query = select(user_data.c.data_json).where(user_data.c.user_id == user_id)
+    text = connection.execute(query).scalar()
+    data: dict[str, JSON] = {} if text is None else json.loads(text)
+    return data
+
+
+def _write_data(
+    connection: Connection,
+    user_id: str,
+    values: Mapping[str, JSON],
+    mode: str,
+    now: Instant,
+    if_match: str | None,
+) -> dict[str, JSON]:
+    before = _data(connection, user_id)
+    if if_match is not None and if_match != version_of(before):
+        raise ConflictError(
+            f"what is known of {user_id} is not as it was",
+            hint="get it again, then repeat the change with its new tag",
+            code="precondition_failed",
+        )
+    after: Any = dict(values)
+    if mode == "merge":
+        after = {**before, **values}
+    elif mode == "patch":
+        after = merge_patch(before, values)
+    text = to_json(after)
+    if len(text) > DATA_LIMIT:
+        message = f"the data of {user_id} would have {len(text)} bytes; {DATA_LIMIT} may be"
+        raise ValidationError(message, hint="keep large things elsewhere, and their names here")
+    connection.execute(
+        _save_data, {"user_id": user_id, "data_json": text, "changed_at": to_int(now)}
+    )
+    data: dict[str, JSON] = json.loads(text)
+    return data
