@@ -24,12 +24,15 @@ from luad import Jobs, User  # async def
 from luad.sync import Jobs, User  # the same names, blocking
 ```
 
-In a handler, beside the daemon and on another machine it is the same: the daemon is found by `$LUAD_SOCKET`, by
-the socket of its project, at the places where services have theirs, or by `$LUAD_URL` with `$LUAD_TOKEN`
-(or `luad.connect(url, token)`). A handler that is `async def` gets a job whose methods are awaited; any other gets one
-whose methods wait, and may be awaited as well. A call that has to be awaited and is not raises `NotAwaited`, or fails the run.
+After this page you know each name that `luad` exports.
 
-This page is made from the docstrings.
+The same calls work in a handler, beside the daemon and on another machine. luad finds the daemon by `$LUAD_SOCKET`, by the socket
+of the project, at the usual places of a service, or by `$LUAD_URL` with `$LUAD_TOKEN` (or `luad.connect(url, token)`).
+
+An `async def` handler gets a job whose methods must be awaited. Any other handler gets a job whose methods block, and may be
+awaited as well. A call that is not awaited, but must be, raises `NotAwaited` or makes the run fail.
+
+`docs/reference/api.py` writes this page from the docstrings.
 """
 
 

@@ -1,7 +1,7 @@
-"""Writes the page of the problem codes from the texts that `luad help LU102` shows.
+"""Writes the page of the problem codes from the texts of `luad help LU102`.
 
-``python docs/reference/problems.py`` rewrites the page; with ``--check`` it only says whether it would
-change anything (exit status 1).
+``python docs/reference/problems.py`` rewrites the page; with ``--check`` it changes nothing, and
+exits with 1 if the page is out of date.
 """
 
 from __future__ import annotations
@@ -16,12 +16,20 @@ PAGE = Path(__file__).with_name("problems.md")
 HEAD = """\
 # Problem codes
 
-Look up what a finding of `luad check` means, and what to write instead. `luad help LU102` shows the same text.
-A finding is an error, which keeps its file from loading, or a warning. `luad check --select LU5` and `--ignore LU501`
-choose codes by their beginning; `--fix` mends the findings that say so.
+After this page you know the meaning of each finding of `luad check`, and its fix. `luad help LU102` shows the same text.
 
-LU0xx are about YAML and files, LU1xx about keys and values, LU2xx about schedules, LU3xx about handlers, LU4xx about
-several files, LU5xx advice, LU6xx about users and channels.
+A finding is an error or a warning. luad does not load a file with an error. `luad check --select LU5` and `--ignore LU501`
+choose codes by their beginning. `--fix` corrects the findings that say so.
+
+| codes | are about |
+|---|---|
+| LU0xx | YAML and files |
+| LU1xx | keys and values |
+| LU2xx | schedules |
+| LU3xx | handlers |
+| LU4xx | several files |
+| LU5xx | advice |
+| LU6xx | users and channels |
 """
 
 
@@ -29,7 +37,9 @@ def text() -> str:
     """The whole page."""
     parts = [HEAD]
     for code, name in CODES.items():
-        mends = "`luad check --fix` mends it where the finding says so." if code in FIXABLE else ""
+        mends = (
+            "`luad check --fix` corrects it where the finding says so." if code in FIXABLE else ""
+        )
         parts.append(f"## {code}\n\n*{name}*. {PAGES[code]} {mends}".rstrip() + "\n")
         if code in EXAMPLES:
             before, after = EXAMPLES[code]
@@ -43,7 +53,7 @@ def main() -> int:
     if PAGE.exists() and PAGE.read_text() == text():
         return 0
     if "--check" in sys.argv:
-        print("problems.md is not what the codes say")
+        print("problems.md is out of date")
         return 1
     PAGE.write_text(text())
     return 0

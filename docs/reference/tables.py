@@ -1,7 +1,7 @@
 """Writes the tables of the pages on files from the schemas, which are the single source.
 
-``python docs/reference/tables.py`` rewrites the pages; with ``--check`` it only says whether it would
-change anything (exit status 1).
+``python docs/reference/tables.py`` rewrites the pages; with ``--check`` it changes nothing, and
+exits with 1 if a page is out of date.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> int:
             stale.append(page)
             if "--check" not in sys.argv:
                 path.write_text(new)
-    print(*(f"{page} is not what the schema says" for page in stale), sep="\n", end="")
+    print(*(f"{page} is out of date" for page in stale), sep="\n", end="")
     return 1 if stale and "--check" in sys.argv else 0
 
 
@@ -55,7 +55,7 @@ def rows(schema: dict[str, Any], pointer: str) -> Iterator[str]:
     target = schema
     for step in pointer.split("/") if pointer != "." else ():
         target = target[step]
-    yield "| key | default | what |"
+    yield "| key | default | meaning |"
     yield "|---|---|---|"
     required = target.get("required", [])
     for name, given in target["properties"].items():

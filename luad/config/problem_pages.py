@@ -1,6 +1,6 @@
-"""A page for each problem code: what it means, and what to write. `luad help LU102` and the docs show it.
+"""A page for each problem code, with its meaning and its fix. `luad help LU102` and the docs show it.
 
-Room rule: words only. The text of a finding names the value; these pages say the rule.
+Rule: texts only. The text of a finding names the value; these pages state the rule.
 """
 
 from __future__ import annotations
@@ -13,105 +13,107 @@ SITE: Final = "https://github.com/luad/luad/blob/main/docs/reference/problems.md
 _WIDTH: Final = 79
 
 FIXABLE: Final = frozenset(("LU004", "LU102", "LU105"))
-"""The codes of which `luad check --fix` mends some findings; each finding says whether it is one."""
+"""Codes with findings that `luad check --fix` can correct; each finding says so itself."""
 
 PAGES: Final[dict[str, str]] = {
-    "LU001": "The file is not YAML at this place. Look at the quotes, brackets and the indent of the line.",
-    "LU002": "A key stands twice in one mapping, and only one of the two would count. Delete one.",
-    "LU003": "Anchors, aliases and tags (`&a`, `*a`, `!tag`) are not used in luad's files. Write the value itself, or "
+    "LU001": "The file is not valid YAML at this place. Check the quotes, the brackets and the indentation of the line.",
+    "LU002": "A mapping has the same key twice, and only one of the two would count. Delete one.",
+    "LU003": "Anchors, aliases and tags (`&a`, `*a`, `!tag`) are not allowed in luad's files. Write the value itself, or "
     "quote the text.",
     "LU004": 'A cron expression that begins with `*` must be quoted, because YAML reads `*` as an alias: `expression: "*/15 '
     '* * * *"`.',
-    "LU005": "The file holds a character or an encoding that YAML or luad does not take. Save it as UTF-8, without "
+    "LU005": "The file has a character or an encoding that YAML or luad does not accept. Save it as UTF-8, without "
     "control characters.",
-    "LU006": "YAML reads this value as another type than its key takes: `010`, `9:30` or `yes`. Quote it, or write it "
+    "LU006": "YAML reads this value as another type than its key accepts: `010`, `9:30` or `yes`. Quote the value, or write it "
     "as the help says.",
-    "LU007": "A limit of luad is passed: the size, the depth, the number of keys, of jobs or of problems.",
-    "LU008": "A document must be a mapping of keys. A line `---` stands between two jobs of one file.",
-    "LU030": "This is not a regular file. Put a file there.",
-    "LU031": "The file belongs to another user than root and luad's own, who could run code as luad. Change its owner.",
-    "LU032": "Others may write this file, and so run code as luad. Take the permission away with the `chmod` in the help.",
-    "LU033": "The folder belongs to another user than root and luad's own. Change its owner.",
-    "LU034": "Others may write into this folder. Take the permission away with the `chmod` in the help.",
-    "LU035": "A link leads out of its job folder. Copy the file, or name the folder it stands in as a job folder.",
-    "LU036": "The file cannot be read. The message has the reason of the system.",
+    "LU007": "The file exceeds a limit of luad: the size, the depth, or the number of keys, jobs or problems.",
+    "LU008": "A document must be a mapping of keys. Write a line `---` between two jobs of one file.",
+    "LU030": "This is not a regular file. Replace it with a file.",
+    "LU031": "The file belongs to neither root nor luad's user, so its owner could run code as luad. Change its owner.",
+    "LU032": "Other users may write this file, and so run code as luad. Remove the permission with the `chmod` in the help.",
+    "LU033": "The folder belongs to neither root nor luad's user. Change its owner.",
+    "LU034": "Other users may write into this folder. Remove the permission with the `chmod` in the help.",
+    "LU035": "A link leads out of its job folder. Copy the file, or add the folder of the file as a job folder.",
+    "LU036": "The file cannot be read. The message has the reason from the system.",
     "LU037": "The file is larger than `max_file_size`. Split it, or raise the setting.",
-    "LU038": "A job folder does not exist. luad notices it as soon as it is made.",
-    "LU039": "A job folder is empty and on another file system than before. Mount it again, or run `luad reload`.",
-    "LU040": "An access list (`getfacl`) lets another user write this file. Take the entry away with `setfacl -x`.",
-    "LU041": "An access list (`getfacl`) lets another user write into this folder. Take the entry away with `setfacl -x`.",
-    "LU042": "A link on the way belongs to another user, who could turn it elsewhere. Change its owner.",
-    "LU101": "A key that is required is missing. Add the line in the help.",
-    "LU102": "luad does not know this key here. It is misspelt, or belongs to another place or type. With one near "
-    "key, `luad check --fix` writes it.",
-    "LU103": "The value has another type than the key takes, such as text for a number.",
-    "LU104": "The value has the right type, and is not one that the key takes.",
-    "LU105": "The key is the word of another scheduler or spelling. The help names luad's; where the value stays as it "
-    "is, `luad check --fix` writes it.",
-    "LU106": "The key has no value. Write one, or delete the line.",
+    "LU038": "A job folder does not exist. Make the folder; luad notices it at once.",
+    "LU039": "A job folder is empty, and on another file system than before. Mount the folder again, or run `luad reload`.",
+    "LU040": "An access list (`getfacl`) lets another user write this file. Remove the entry with `setfacl -x`.",
+    "LU041": "An access list (`getfacl`) lets another user write into this folder. Remove the entry with `setfacl -x`.",
+    "LU042": "A link on the path belongs to another user, who could change its target. Change the owner of the link.",
+    "LU101": "A required key is missing. Add the line in the help.",
+    "LU102": "luad does not know this key here. The key is misspelt, or belongs to another place or type. If exactly one key "
+    "is similar, `luad check --fix` writes it.",
+    "LU103": "The value has another type than the key accepts, such as text for a number.",
+    "LU104": "The value has the right type, but the key does not accept it.",
+    "LU105": "The key is the word of another scheduler, or another spelling. The help names luad's key. If the value can stay, "
+    "`luad check --fix` writes the key.",
+    "LU106": "The key has no value. Write a value, or delete the line.",
     "LU107": "Two keys exclude each other. Keep one.",
-    "LU110": "The job's `metadata` does not obey the JSON Schema that its handler declares with `@luad.params`. Such a run "
-    "fails before the handler is called.",
-    "LU111": "A handler declares a JSON Schema with `@luad.params` that is not a JSON Schema. Mend it in the handler's "
-    "module; references to URLs are not followed.",
-    "LU112": "The whole file is another program's: a CronJob of Kubernetes, a workflow of GitHub Actions, a crontab. "
-    "The help has the luad job that it would be.",
-    "LU201": "A field of a cron expression cannot be read, or holds a value out of its range. `luad explain` shows what a line means.",
+    "LU110": "The job's `metadata` does not match the JSON Schema that its handler declares with `@luad.params`. A run with it "
+    "fails before luad calls the handler.",
+    "LU111": "The argument of a handler's `@luad.params` is not a JSON Schema. Correct it in the handler's module. luad does "
+    "not follow references to URLs.",
+    "LU112": "The whole file belongs to another program: a CronJob of Kubernetes, a workflow of GitHub Actions, a crontab. "
+    "The help has the same as a luad job.",
+    "LU201": "luad cannot read a field of a cron expression, or its value is out of range. `luad explain` shows the meaning of an "
+    "expression.",
     "LU202": "An interval is at least one second.",
-    "LU203": "The cron expression is well written and names no date: 31 February, or a date that is never on that weekday.",
+    "LU203": "The cron expression is valid, but matches no date: 31 February, or a date that is never on that weekday.",
     "LU204": "A cron expression has five fields, or six with the seconds first, and nothing else: no time zone, user, "
     "command or year.",
-    "LU205": "There is no such time zone. Write an IANA name such as `Europe/London`.",
-    "LU206": "This is not a date and time, or it does not say which instant it is. Write an offset or `Z`, or add `timezone`.",
-    "LU207": "`jitter` must be below the distance to the next occurrence.",
-    "LU301": "The module of the handler has no such function.",
-    "LU302": "The module of the handler cannot be imported. The message has the exception and the line.",
-    "LU303": "The handler takes other arguments than one job. Parameters come in `job.metadata`.",
-    "LU304": "This does not name a handler, or there is no such module: write `package.module:function`.",
-    "LU305": "Importing the module of the handler takes too long. An import should only define things.",
+    "LU205": "The time zone does not exist. Write an IANA name such as `Europe/London`.",
+    "LU206": "This is not a date and time, or it does not name one instant. Add an offset, `Z`, or `timezone`.",
+    "LU207": "`jitter` must be shorter than the distance to the next occurrence.",
+    "LU301": "The module of the handler does not have this function.",
+    "LU302": "luad cannot import the module of the handler. The message has the exception and the line.",
+    "LU303": "A handler takes one argument, the job, and this one takes others. Read parameters from `job.metadata`.",
+    "LU304": "This is not the name of a handler, or the module does not exist. Write `package.module:function`.",
+    "LU305": "The import of the handler's module takes too long. Let the module only define functions.",
     "LU306": "Another user may change the module of the handler, so luad does not import it. Run the command in the help.",
     "LU307": "A dynamic job names a handler that `dynamic.handlers` in luad.yaml does not allow.",
-    "LU308": "A dynamic job of the store cannot be read. Delete it, or restore the database from a backup.",
-    "LU310": "The module of the handler has the name of a module of Python or of luad's own libraries. Rename it.",
-    "LU311": "A file of the handlers folder is never imported: its name is taken by Python or by luad's own libraries. Rename it.",
-    "LU312": "A file of the handlers folder hides an installed package of the same name. Rename it, if that is not meant.",
-    "LU315": "The program of a command is not found on the run's PATH. Write the whole path, or set `PATH` in `env`.",
-    "LU401": "Two files name the same job. The one in force stays; the other file is ignored until one of the two is renamed.",
-    "LU402": "A file and something made at run time have the same name. The message says which one is in force.",
-    "LU403": "Two users have the same id. The one in force stays; the other file is ignored until one is renamed.",
-    "LU404": "A job is for, or would alert, a user that does not exist. Add the user, or change the job.",
+    "LU308": "luad cannot read a stored dynamic job. Delete the job, or restore the database from a backup.",
+    "LU310": "The module of the handler has the name of a module of Python or of luad's own libraries. Rename the file.",
+    "LU311": "luad never imports a file of the handlers folder whose name belongs to Python or to luad's own libraries. Rename "
+    "the file.",
+    "LU312": "A file of the handlers folder hides an installed package of the same name. Rename the file, unless you want that.",
+    "LU315": "The run's `PATH` does not lead to the program of a command. Write the absolute path, or set `PATH` in `env`.",
+    "LU401": "Two files declare the same job. The job in force stays. luad ignores the other file until one of the two is renamed.",
+    "LU402": "A file and a job or user made at run time have the same name. The message says which one is in force.",
+    "LU403": "Two users have the same id. The user in force stays. luad ignores the other file until one of the two is renamed.",
+    "LU404": "A job names a user that does not exist, in `user` or in `alert`. Add the user, or change the job.",
     "LU405": "A dynamic job is due more often than `dynamic.min_interval` allows.",
-    "LU501": "The time of the job does not exist on one day of the coming year, because the clocks change. That day's run "
-    "is at the first instant after the gap.",
+    "LU501": "The time of the job does not exist on one day of the coming year, because the clocks change. On that day the job "
+    "runs at the first instant after the gap.",
     "LU502": "`execute_at` is in the past. The message says whether a new job still runs once.",
     "LU503": "A run may take longer than the distance to the next one, which would then be skipped.",
-    "LU504": "The key has no effect beside the others. Delete it, or write what makes it act.",
+    "LU504": "The key has no effect with the other keys. Delete it, or add the key that it needs.",
     "LU505": "A value of `env`, or a parameter of a shipped handler, holds `$NAME`, `${NAME}` or a command. luad expands "
-    "nothing, so the run gets these characters. Write the value, or name the variable in `pass_env` of luad.yaml. A text "
-    "`command` is expanded by its shell.",
-    "LU506": "The variable does nothing for this job. `PYTHON*`, `LD_*` and `MALLOC_*` are read when a process starts, "
-    "and that of a run has started before `env` is set; they act on commands. `SHELL` chooses the shell of a text "
+    "nothing, so the run gets these characters. Write the value, or name the variable in `pass_env` of luad.yaml. The "
+    "shell of a text `command` does expand them.",
+    "LU506": "The variable has no effect for this job. A process reads `PYTHON*`, `LD_*` and `MALLOC_*` when it starts, "
+    "and the process of a run starts before luad sets `env`; commands do get them. `SHELL` chooses the shell of a text "
     "`command`. `MAILTO` and `CRON_TZ` are settings of cron. luad itself sets `LUAD_*`.",
     "LU507": "A `*` in the seconds or minutes makes a run each second or minute, and a field to its right names values. "
-    "`* 2 * * *` runs 60 times; once is `0 2 * * *`. A range such as `* 8-18 * * *` is taken as meant.",
-    "LU508": "Both day fields are set. As in cron the job runs when either matches: `0 9 13 * 5` is each 13th and each "
+    "`* 2 * * *` runs 60 times; `0 2 * * *` runs once. luad does not warn of a range such as `* 8-18 * * *`.",
+    "LU508": "Both day fields are set. As in cron, the job runs when either matches: `0 9 13 * 5` is each 13th and each "
     "Friday. `0 9 * * MON#1` is the first Monday.",
     "LU509": "A step does not divide its cycle: `*/45` is at :00 and :45, with 45 and 15 minutes between. For a fixed "
     "distance write `type: interval`.",
-    "LU510": "The clock of this zone never changes, though that of its place does: `EST` is an hour off in New York's summer. "
-    "`Etc/GMT+5` is five hours behind UTC, with the sign turned round. Write the place.",
-    "LU511": "A file in a job folder is not read: it stands in a subfolder, or its name does not end in `.yaml` or `.yml`.",
-    "LU512": "The module of a job's handler is not there any more, so its next run will fail. The daemon looks every ten seconds.",
-    "LU513": "The job has `timeout: none`, so a run that hangs is never ended. Only `luad check --strict` says so.",
+    "LU510": "The clock of this zone never changes, but the clock of its place does: `EST` is an hour off in New York's summer. "
+    "`Etc/GMT+5` is five hours behind UTC, because the sign is inverted. Write the place.",
+    "LU511": "luad does not read a file of a job folder, because it is in a subfolder or its name does not end in `.yaml` or `.yml`.",
+    "LU512": "The module of a job's handler has been deleted, so the next run will fail. The daemon checks every ten seconds.",
+    "LU513": "The job has `timeout: none`, so luad never ends a run that hangs. Only `luad check --strict` reports this.",
     "LU520": "An interval is a distance in time: when a zone changes its clocks, a run 24 hours later is at another hour. For "
-    "the same time of day, each day or each week, write the cron line that the finding names.",
-    "LU601": "The channel is not of a known type, or is not a channel.",
-    "LU602": "The address of a channel cannot be one.",
-    "LU603": "Apprise does not know the service of this address.",
+    "the same time of each day or week, write the cron expression that the finding names.",
+    "LU601": "The value is not a channel, or has an unknown type.",
+    "LU602": "The address of a channel is invalid.",
+    "LU603": "Apprise does not know the service of this address. Correct the part before `://`.",
     "LU604": 'A reference to a secret is written as `"${VARIABLE}"`, `file:/path` or `credential:NAME`.',
-    "LU605": "A secret stands in the file, where each reader of the file finds it. Write a reference.",
-    "LU606": "Two channels of one user have the same name.",
-    "LU607": "A user of the store cannot be read. Add the user again.",
+    "LU605": "The file has a secret, which each reader of the file can see. Write a reference.",
+    "LU606": "Two channels of one user have the same name. Rename one.",
+    "LU607": "luad cannot read a stored user. Add the user again.",
 }
 
 
@@ -159,7 +161,7 @@ EXAMPLES: Final[dict[str, tuple[str, str]]] = {
     "LU604": ("url: $HOOK", 'url: "${HOOK}"'),
     "LU605": ("url: https://hooks.example.com/s3cret", 'url: "${HOOK}"'),
 }
-"""By code: what a file says, and what it should say."""
+"""By code: an example with the mistake, and the same without it."""
 
 
 def url_of(code: str) -> str:
@@ -169,11 +171,9 @@ def url_of(code: str) -> str:
 
 def page_of(code: str, name: str) -> str:
     """Return the page of *code*, whose short name is *name*, as text."""
-    by = (
-        "Write what the help of the finding says, or mend it by hand; `luad check --fix` leaves it."
-    )
+    by = "Follow the help of the finding. `luad check --fix` does not correct it."
     if code in FIXABLE:
-        by = "`luad check --fix` mends it where only one key or quoting can be meant."
+        by = "`luad check --fix` corrects it if only one correction is possible."
     about = PAGES.get(code, "The message says what is wrong.")
     texts = [f"{code} {name}", fill(about, _WIDTH)]
     if code in EXAMPLES:

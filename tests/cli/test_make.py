@@ -135,7 +135,7 @@ def test_schema_tells_what_a_key_means(luad: Any) -> None:
     assert lines[0] == "retry.max_attempts   integer"
     assert "three retries are `max_attempts: 4`" in lines[1]
     assert "at least 1, at most 100" in lines[2]
-    assert re.search(r"keys +max_attempts +How many", luad("schema", "job", "retry").out)
+    assert re.search(r"keys +max_attempts +The number", luad("schema", "job", "retry").out)
     for key in ("expression", "every", "execute_at"):
         assert key in luad("schema", "job", "schedule").out
     assert "IANA" in luad("schema", "job", "schedule.timezone").out
@@ -225,6 +225,7 @@ def test_check_refuses_users_files_that_others_may_write(luad: Any, tmp_path: Pa
     assert luad("check", "users.d/me.yaml").code == 1
 
 
+@pytest.mark.slow
 def test_doctor_looks_at_people_and_the_port(
     luad: Any, tmp_path: Path, peer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +260,7 @@ def complete(words: str, **environ: str) -> list[str]:
     return [line.partition(",")[2] for line in result.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_completion_of_commands_jobs_and_runs(peer: Any, tmp_path: Path) -> None:
     peer.answers["GET /jobs"] = {"jobs": [{"name": "billing"}, {"name": "nightly"}]}
     peer.answers["GET /runs"] = {"runs": [{"id": "run_01"}]}
@@ -281,6 +283,7 @@ def test_completion_scripts_name_luad(luad: Any, shell: str) -> None:
     assert "_LUAD_COMPLETE=" + shell in luad("completion", shell).out
 
 
+@pytest.mark.slow
 def test_doctor_names_what_fails_and_what_to_do(luad: Any, tmp_path: Path) -> None:
     assert luad("init").code == 0
     found = luad("doctor", "--json")
