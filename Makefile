@@ -14,13 +14,16 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
 PYTHONS ?= 3.11 3.12 3.13
 # Tests that are quick and that another Python may break.
 QUICK_TESTS := tests/core tests/config
+# `make quick` runs the tests of these folders that are neither slow nor listen on a socket.
+IN_PROCESS := tests/core tests/config tests/cli tests/api
 
-.PHONY: install run test test-all test-others check format bench simulate mutants soak fuzz kills syscalls clean help
+.PHONY: install run quick test test-all test-others check format bench simulate mutants soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     start luad here, with the jobs of jobs.d/ (state in $(STATE)/; Ctrl-C ends it)"
 	@echo "make install  as root: install luad as a service of this machine, or upgrade it (PREFIX=/opt/luad)"
+	@echo "make quick   check, and run the quick tests of core, config, cli and api (a minute)"
 	@echo "make test    run the tests"
 	@echo "make test-all  run the tests on each Python of $(PYTHONS) that is here"
 	@echo "make test-others  run a quick part of them on each Python but that of $(VENV)"
@@ -43,6 +46,9 @@ run: $(VENV)/.installed
 install: PREFIX ?= /opt/luad
 install:
 	@systemd/install.sh --prefix $(PREFIX)
+
+quick: check
+	$(BIN)/pytest -q -n auto --dist loadfile -p no:schemathesis -m "not slow and not socket" $(IN_PROCESS)
 
 # Most tests wait for processes rather than for a processor; files stay together, for what they share.
 test: $(VENV)/.installed-test

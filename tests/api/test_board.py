@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ def strip_of(board: Board) -> list[dict[str, Any]]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from(STATES)), max_size=120))
+@pytest.mark.slow
 def test_the_strip_is_the_newest_rows_as_they_last_were(steps: list[tuple[int, RunState]]) -> None:
     board = Board()
     twin: dict[str, dict[str, Any]] = {}

@@ -18,7 +18,7 @@ from luad.api.transport.tcp import ListenSpec
 from luad.errors import UsageError
 
 LOOPBACK = Path(__file__).parents[1] / "messenger" / "loopback.pem"
-pytestmark = pytest.mark.needs("openssl")
+pytestmark = [pytest.mark.needs("openssl"), pytest.mark.socket]
 
 
 def make_pair(folder: Path, name: str, days: int = 30) -> tuple[Path, Path]:

@@ -202,6 +202,7 @@ async def scrape(api: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 async def test_metrics(api: Any, daemon: Any, kit: Any) -> None:
     await daemon.install(kit.make_job(), kit.make_job("quiet", enabled=False))
     await daemon.pass_time(QUARTER)

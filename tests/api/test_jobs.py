@@ -118,6 +118,7 @@ async def test_the_first_look_finds_the_texts_written(daemon: Any, kit: Any) -> 
     assert prepared == daemon.jobs()
 
 
+@pytest.mark.slow
 async def test_jobs_that_come_and_go_leave_no_texts_behind(daemon: Any, kit: Any) -> None:
     """Nobody lists them: each is shown once, to whoever makes it."""
     context = Context(daemon, Recall(daemon), Door(daemon))

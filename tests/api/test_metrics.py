@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
@@ -75,6 +76,7 @@ class ByTheLibrary:
 
 
 @given(st.lists(st.floats(0, 1e9), max_size=20))
+@pytest.mark.slow
 def test_the_lines_say_what_the_library_would_say(seconds: list[float]) -> None:
     tally = tally_of(*seconds)
     registry = CollectorRegistry()

@@ -16,6 +16,8 @@ from luad.api.transport.client_addresses import client_of, group_of, read_addres
 from luad.api.transport.connection import MAX_CONNECTIONS
 from luad.api.transport.connection_limits import Crowd, Place
 
+pytestmark = pytest.mark.socket
+
 # --- addresses ---------------------------------------------------------------------------------
 
 
@@ -140,13 +142,14 @@ class CrowdStaysWithinItsBounds(RuleBasedStateMachine):
         assert all(each.guest.is_idle for each in self.places if each.guest.is_gone)  # type: ignore[attr-defined]
 
 
-TestCrowd = CrowdStaysWithinItsBounds.TestCase
+TestCrowd = pytest.mark.slow(CrowdStaysWithinItsBounds.TestCase)
 TestCrowd.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 # --- the two doors -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_no_number_of_remote_connections_shuts_the_unix_socket(far: Any) -> None:
     flood = [await asyncio.to_thread(far.raw) for _ in range(4 * MAX_CONNECTIONS)]
     flood += [await asyncio.to_thread(far.raw, far.head("/v1/jobs")) for _ in range(200)]

@@ -17,6 +17,8 @@ from luad.api.transport.server import ApiServer
 from luad.api.transport.tcp import ListenSpec, peers_of
 from luad.core.events import Reply
 
+pytestmark = pytest.mark.socket
+
 
 async def test_no_signal_handler_is_touched(daemon: Any, tmp_path: Path) -> None:
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]

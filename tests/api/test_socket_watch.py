@@ -14,6 +14,8 @@ import pytest
 from luad.api.transport import socket_folder, unix_socket
 from luad.api.transport.server import ApiServer
 
+pytestmark = pytest.mark.socket
+
 Made = tuple[ApiServer, Any]
 
 

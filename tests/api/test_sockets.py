@@ -20,6 +20,8 @@ from luad.api.transport import unix_socket
 from luad.api.transport.server import ApiServer
 from luad.errors import AlreadyRunningError, LuadError, UsageError
 
+pytestmark = pytest.mark.socket
+
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
@@ -275,6 +277,7 @@ def inherit(sock: socket.socket, count: str = "1", offset: int = 0) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_the_socket_of_the_service_manager_is_taken_over(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "luad.sock"))

@@ -192,6 +192,7 @@ async def full(api: Any, daemon: Any, kit: Any) -> str:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 async def test_no_request_takes_many_steps_on_the_loop(api: Any, full: str, steps: Steps) -> None:
     too_many = []
     places = PLACES | {"run": full}
@@ -212,6 +213,7 @@ async def test_no_request_takes_many_steps_on_the_loop(api: Any, full: str, step
     assert too_many == []
 
 
+@pytest.mark.slow
 async def test_a_stream_of_events_takes_few_steps_at_a_time(
     api: Any, daemon: Any, steps: Steps
 ) -> None:
@@ -236,6 +238,7 @@ async def test_a_stream_of_events_takes_few_steps_at_a_time(
     ],
     ids=["chunks", "headers", "pipelined", "empty lines", "trailers"],
 )
+@pytest.mark.slow
 async def test_bytes_take_few_steps_however_they_are_cut(
     api: Any, steps: Steps, data: bytes
 ) -> None:
@@ -342,6 +345,7 @@ async def test_times_that_cost_more_than_the_budget_are_refused_with_what_to_ask
     ),
     st.sampled_from([None, 1]),
 )
+@pytest.mark.slow
 def test_a_long_body_is_read_as_json_reads_it(
     members: dict[str, Any], items: list[Any], indent: int | None
 ) -> None:

@@ -13,6 +13,8 @@ from luad.api.auth.denials import MOST_ADDRESSES, MOST_LINES, MOST_WRONG, Strang
 from luad.logs.redact import Redactor
 from luad.logs.render import ConsoleLines, JsonLines
 
+pytestmark = pytest.mark.socket
+
 MINUTE = 60_000
 
 
@@ -45,6 +47,7 @@ def test_all_addresses_have_sixty_lines_a_minute_and_the_rest_is_counted(daemon:
 
 
 @pytest.mark.parametrize("gap_ms", [0, 7, 400, 3_000])
+@pytest.mark.slow
 def test_no_minute_has_more_than_sixty_lines(daemon: Any, gap_ms: int) -> None:
     strangers = Strangers(daemon)
     at = []
@@ -216,6 +219,7 @@ async def end_of(far: Any, path: str, end: Any, name: str = "ann") -> float:
         ("/v1/logs?format=sse", "revoked"),
     ],
 )
+@pytest.mark.slow
 async def test_a_stream_ends_with_its_token(far: Any, kit: Any, path: str, why: str) -> None:
     await far.daemon.install(kit.make_job())
     await far.api.post("/v1/jobs/tidy/trigger")
@@ -236,6 +240,7 @@ async def test_a_stream_ends_with_its_token(far: Any, kit: Any, path: str, why: 
     assert [each["actor"] for each in closed] == ["token ann"]
 
 
+@pytest.mark.slow
 async def test_a_stream_of_a_valid_token_goes_on(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("luad.api.http.streams.LOOK_S", 0.01)
     await far.make_token("ann")

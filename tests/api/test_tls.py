@@ -17,6 +17,8 @@ from luad.api.transport.connection import MAX_CONNECTIONS, Patience
 from luad.api.transport.server import ApiServer
 from luad.api.transport.tcp import ListenSpec
 
+pytestmark = pytest.mark.socket
+
 COUNT = 4 * MAX_CONNECTIONS
 CERTIFICATE = Path(__file__).parents[1] / "messenger" / "loopback.pem"
 
@@ -84,6 +86,7 @@ async def test_what_comes_together_with_the_end_of_the_handshake_is_not_lost(por
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 async def test_those_who_say_nothing_are_hung_up_on_and_keep_nobody_out(port: int) -> None:
     def connect() -> list[socket.socket]:
         return [socket.create_connection(("127.0.0.1", port), 20) for _ in range(COUNT)]

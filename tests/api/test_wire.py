@@ -20,6 +20,8 @@ from luad.api.transport.connection import HARD_MAX_CONNECTIONS, MAX_CONNECTIONS,
 from luad.api.transport.server import ApiServer
 from luad.core.events import Reply
 
+pytestmark = pytest.mark.socket
+
 HURRY = Patience(idle_s=0.15, receive_s=0.1, stall_s=0.2, grace_s=0)
 
 
@@ -183,6 +185,7 @@ async def test_a_body_that_is_too_large_is_refused_with_a_reason(
     assert daemon.job("tidy").pause is None
 
 
+@pytest.mark.slow
 async def test_an_endless_body_is_cut_off(api: Any) -> None:
     sock = api.raw()
     head = b"POST /v1/config/reload HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -47,6 +47,7 @@ def found(luad: Any, name: str = "first.yaml") -> set[tuple[str, int]]:
         ("limits: {memory: lots}", "LU104"),
     ],
 )
+@pytest.mark.slow
 def test_a_mistake_hides_none_of_the_other_findings(
     luad: Any, shop: Path, line: str, code: str
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_mistake_hides_none_of_the_other_findings(
     assert found(luad) == AT_REST | {(code, 8)}
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_hides_none_of_the_other_findings(luad: Any, shop: Path) -> None:
     (shop / "jobs.d/a.yaml").write_text(
         "name: first\nhandler: app:run\nschedule: {type: interval, every: 1h}\n"
@@ -69,6 +71,7 @@ def test_a_name_that_is_taken_hides_none_of_the_other_findings(luad: Any, shop: 
     }
 
 
+@pytest.mark.slow
 def test_what_depends_on_a_mistake_is_not_told(luad: Any, shop: Path) -> None:
     lines = [
         "env: {PATH: 3}",
@@ -99,6 +102,7 @@ def test_the_findings_of_a_file_stand_together_and_in_order(luad: Any, shop: Pat
     assert places == sorted(places)
 
 
+@pytest.mark.slow
 def test_settings_are_told_at_once(luad: Any, shop: Path) -> None:
     text = "{0}\ntimezone: Europe/Londn\nlisten: nowhere\nalert: {{to: [ann, zed]}}\n"
     for line, code in (
@@ -126,6 +130,7 @@ def test_a_user_that_luad_yaml_alerts_must_exist(luad: Any, shop: Path) -> None:
     assert {each["code"] for each in luad("check", "--json").json} == {"LU103"}
 
 
+@pytest.mark.slow
 def test_a_forgotten_colon_leaves_the_other_files_alone(luad: Any, shop: Path) -> None:
     text = "name: {0}\nhandler: {1}\nschedule: {{type: interval, every: 1h}}\n"
     (shop / "jobs.d/aaa.yaml").write_text(text.format("aaa", "app"))
@@ -135,6 +140,7 @@ def test_a_forgotten_colon_leaves_the_other_files_alone(luad: Any, shop: Path) -
     assert problem["help"] == "write  handler: app:run"
 
 
+@pytest.mark.slow
 def test_an_unknown_user_is_shown_in_its_line(luad: Any, shop: Path) -> None:
     (shop / "jobs.d/first.yaml").write_text(FIRST)
     out = luad("check").out
@@ -143,6 +149,7 @@ def test_an_unknown_user_is_shown_in_its_line(luad: Any, shop: Path) -> None:
     assert " --> jobs.d/first.yaml:6:14\n" in out
 
 
+@pytest.mark.slow
 def test_check_names_what_it_has_mended(luad: Any, shop: Path) -> None:
     (shop / "jobs.d/a.yaml").write_text("name: a\nhandler: m:f\nschedule: */5 * * * *\n")
     said = luad("check", "--fix", "--no-import").err

@@ -42,6 +42,7 @@ def write(shop: Path, metadata: dict[str, Any], env: dict[str, str] | None = Non
         ("bin/absent", 23),
     ],
 )
+@pytest.mark.slow
 def test_a_program_that_is_not_found_is_a_warning(
     luad: Any, shop: Path, command: Any, column: int
 ) -> None:

@@ -83,6 +83,7 @@ def test_it_looks_at_files_state_and_users_of_the_daemon(luad: Any, theirs: Path
         ("luad.yaml", "settings", "theirs/luad.yaml"),
     ],
 )
+@pytest.mark.slow
 def test_it_tells_what_is_wrong_with_the_files_of_the_daemon(
     luad: Any, theirs: Path, spoil: str, name: str, said: str
 ) -> None:

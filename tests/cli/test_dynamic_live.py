@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
 
 from live import LiveDaemon
 
+pytestmark = pytest.mark.slow
 HANDLERS = """\
 from luad.sync import Jobs
 

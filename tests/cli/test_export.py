@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,7 @@ DEFINITIONS = st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DEFINITIONS)
+@pytest.mark.slow
 def test_a_job_written_as_a_file_says_the_same_when_it_is_read(definition: dict[str, Any]) -> None:
     text = job_file({"definition": definition, "metadata": definition.get("metadata", {})})
     parsed = load_file("x.yaml", text.encode(), settings=SETTINGS, now=wall_ms())

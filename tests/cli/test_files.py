@@ -59,6 +59,7 @@ def shop(tmp_path: Path) -> Path:
 # --- check ---
 
 
+@pytest.mark.slow
 def test_check_is_quiet_when_all_is_well(luad: Any, shop: Path) -> None:
     del shop
     result = luad("check", "--strict")
@@ -120,6 +121,7 @@ def test_check_json_is_a_list_that_adapters_know(luad: Any, shop: Path) -> None:
     assert luad("check", "--json").json == result.json
 
 
+@pytest.mark.slow
 def test_check_in_the_other_formats(luad: Any, shop: Path) -> None:
     (shop / "jobs.d/broken.yaml").write_text(BROKEN)
     assert "jobs.d/broken.yaml:3:1: LU102" in luad("check", "--format", "concise").out
@@ -128,6 +130,7 @@ def test_check_in_the_other_formats(luad: Any, shop: Path) -> None:
     assert luad("check", "--format", "sarif").json["version"] == "2.1.0"
 
 
+@pytest.mark.slow
 def test_check_selects_and_ignores_by_the_beginning_of_a_code(luad: Any, shop: Path) -> None:
     (shop / "jobs.d/broken.yaml").write_text(BROKEN)
 
@@ -140,6 +143,7 @@ def test_check_selects_and_ignores_by_the_beginning_of_a_code(luad: Any, shop: P
     assert luad("check", "--ignore", "E501").code == 2
 
 
+@pytest.mark.slow
 def test_check_diff_and_fix(luad: Any, shop: Path) -> None:
     path = shop / "jobs.d/broken.yaml"
     path.write_text(BROKEN)
@@ -159,6 +163,7 @@ def test_check_diff_and_fix(luad: Any, shop: Path) -> None:
     assert luad("check", "--diff").code == 0
 
 
+@pytest.mark.slow
 def test_check_of_named_files_and_settings(luad: Any, shop: Path) -> None:
     (shop / "elsewhere.txt").write_text(BROKEN)
     assert luad("check", "jobs.d/good.yaml").code == 0
@@ -170,6 +175,7 @@ def test_check_of_named_files_and_settings(luad: Any, shop: Path) -> None:
     assert luad("check", "nowhere").code == 2
 
 
+@pytest.mark.slow
 def test_check_of_another_project_takes_its_handlers_and_settings(
     luad: Any, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +200,7 @@ def test_check_refuses_a_file_that_others_may_write(luad: Any, shop: Path) -> No
     assert "chmod" in result.out
 
 
+@pytest.mark.slow
 def test_check_watch_looks_again_when_a_file_changes(shop: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "luad", "check", "--watch", "--format", "concise", "--no-import"],

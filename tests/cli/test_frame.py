@@ -151,6 +151,7 @@ def test_a_locale_without_utf8_gets_ascii() -> None:
     assert result.stderr.isascii()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_command_with_130(tmp_path: Path, peer: Any, lines: Any) -> None:
     peer.answers["GET /logs"] = lines(
         [{"ts": "2026-11-22T09:00:00Z", "message": "x"}], break_off=True

@@ -35,6 +35,7 @@ def test_a_job_that_names_a_reserved_file_is_told_the_new_name(
     assert "handlers/email_jobs.py, and write  handler: email_jobs:run" in found["help"]
 
 
+@pytest.mark.slow
 def test_check_names_the_file_that_is_never_imported(luad: Any, project: Path) -> None:
     (project / "handlers/click.py").write_text(RUN)
     (project / "handlers/json").mkdir()
@@ -45,6 +46,7 @@ def test_check_names_the_file_that_is_never_imported(luad: Any, project: Path) -
     assert luad("check", "--strict").code == 1
 
 
+@pytest.mark.slow
 def test_check_warns_where_a_file_hides_an_installed_package(luad: Any, project: Path) -> None:
     (project / "handlers/pytest.py").write_text(RUN)
     (project / "handlers/pluggy").mkdir()

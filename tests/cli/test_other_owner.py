@@ -71,6 +71,7 @@ WAYS = [by_owner, by_mode, by_link, by_package, by_what_it_imports]
 
 
 @pytest.mark.parametrize("spoil", WAYS)
+@pytest.mark.slow
 def test_check_imports_no_module_of_another_user_and_goes_on(
     luad: Any, checkout: Path, spoil: Callable[[Path], None]
 ) -> None:
@@ -96,6 +97,7 @@ def test_check_finds_what_is_wrong_with_the_other_handlers(luad: Any, checkout: 
     assert f"run: chown root {checkout}/handlers/acts.py" in result.out
 
 
+@pytest.mark.slow
 def test_check_of_a_whole_checkout_of_another_user_is_advice(luad: Any, checkout: Path) -> None:
     (checkout / "users.d").mkdir()
     (checkout / "users.d" / "ann.yaml").write_text("id: ann\nfull_name: Ann\n")

@@ -44,6 +44,7 @@ def findings(luad: Any, name: str) -> list[dict[str, Any]]:
     return [each for each in json.loads(done.out)["checks"] if each["name"] == name]
 
 
+@pytest.mark.slow
 def test_a_state_with_nothing_to_refuse_is_said_to_be_ready(luad: Any, database: Path) -> None:
     before = database.read_bytes()
     assert findings(luad, "refused") == []
@@ -54,6 +55,7 @@ def test_a_state_with_nothing_to_refuse_is_said_to_be_ready(luad: Any, database:
     assert [each.name for each in database.parent.iterdir() if "before" in each.name] == []
 
 
+@pytest.mark.slow
 def test_every_file_job_and_token_that_is_refused_is_listed(luad: Any, database: Path) -> None:
     jobs = database.parents[1] / "jobs.d"
     for name in ("one", "two"):
@@ -90,6 +92,7 @@ def test_every_file_job_and_token_that_is_refused_is_listed(luad: Any, database:
     assert f"refuses {len(listed)} things of it" in upgrade["detail"]
 
 
+@pytest.mark.slow
 def test_a_state_of_today_is_not_an_upgrade(luad: Any, database: Path) -> None:
     Store.open(database.parent, clock=SystemClock()).close()
     assert findings(luad, "upgrade") == findings(luad, "refused") == []

@@ -39,6 +39,7 @@ def on_terminal(*args: str, columns: int = 80, answer: str = "") -> tuple[int, s
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.slow
 def test_a_table_fits_the_terminal(peer: Any, columns: int) -> None:
     strip = [{"status": "succeeded", "duration_ms": 10}] * 19 + [{"status": "failed"}]
     job = {
@@ -63,6 +64,7 @@ def test_a_table_fits_the_terminal(peer: Any, columns: int) -> None:
     assert "✗" in lines[1].split("…")[-1] or columns == 40, "the newest run is what is kept"
 
 
+@pytest.mark.slow
 def test_a_run_is_named_whole_or_not_at_all(peer: Any) -> None:
     run = {"id": "run_01M82P2FB8ZSFG85SP6Z64AKDC", "job": "billing-sync", "status": "failed"}
     peer.answers["GET /runs"] = {"runs": [run], "next_cursor": None}
@@ -72,6 +74,7 @@ def test_a_run_is_named_whole_or_not_at_all(peer: Any) -> None:
         assert "billing-sync  ✗ failed" in shown[1]
 
 
+@pytest.mark.slow
 def test_a_question_is_asked_on_a_terminal(peer: Any) -> None:
     peer.answers["GET /jobs"] = {"jobs": [{"name": "a"}], "next_cursor": None}
     peer.answers["POST /jobs/a/deactivate"] = {"name": "a", "pause": {}}

@@ -35,6 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("project")
+@pytest.mark.slow
 def test_only_what_the_handler_changed_is_written_to_the_daemon(luad: Any, peer: Any) -> None:
     peer.answers[f"PATCH {PATH}"] = {}
     result = luad("test", "tried", "--persist", "-m", "count=5")
@@ -86,6 +87,7 @@ def work(job):
 """
 
 
+@pytest.mark.slow
 def test_a_trial_shows_every_message_in_the_order_in_which_they_were_sent(
     luad: Any, project: Path
 ) -> None:

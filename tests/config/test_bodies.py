@@ -153,6 +153,7 @@ keys = st.sampled_from(
 
 @given(changes=st.dictionaries(keys, json_values, max_size=3))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.slow
 def test_whatever_is_sent_is_a_job_or_told(changes: dict[str, Any]) -> None:
     try:
         job = make(BODY | changes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -315,7 +316,7 @@ class CatalogueKeepsItsPromises(RuleBasedStateMachine):
         assert marked == set(self.loaded.stale)
 
 
-TestCatalogueKeepsItsPromises = CatalogueKeepsItsPromises.TestCase
+TestCatalogueKeepsItsPromises = pytest.mark.slow(CatalogueKeepsItsPromises.TestCase)
 TestCatalogueKeepsItsPromises.settings = hypothesis_settings(
     max_examples=40, stateful_step_count=20
 )

@@ -182,6 +182,7 @@ def mutate(document: dict[str, Any], plan: list[tuple[str, int, Any]]) -> dict[s
 @given(st.sampled_from([JOB, INTERVAL, ONCE]), steps)
 @example(JOB, [("set", 0, "name\n")])
 @example(JOB, [("set", 4, True)])
+@pytest.mark.slow
 def test_the_quick_test_agrees_with_jsonschema(
     document: dict[str, Any], plan: list[tuple[str, int, Any]]
 ) -> None:
@@ -195,6 +196,7 @@ def test_the_quick_test_agrees_with_jsonschema(
 
 @settings(max_examples=100)
 @given(steps)
+@pytest.mark.slow
 def test_the_quick_test_agrees_with_jsonschema_on_settings(
     plan: list[tuple[str, int, Any]],
 ) -> None:

@@ -71,6 +71,7 @@ def test_every_problem_of_each_file_can_be_shown(path: Path) -> None:
         assert problem.end_column >= problem.column
 
 
+@pytest.mark.slow
 def test_a_good_job_beside_each_file_stays_the_same_object() -> None:
     catalogue = Catalogue(Settings())
     good = Version(GOOD, "good")
@@ -83,6 +84,7 @@ def test_a_good_job_beside_each_file_stays_the_same_object() -> None:
         assert "good.yaml" not in loaded.stale
 
 
+@pytest.mark.slow
 def test_a_file_that_breaks_in_any_of_these_ways_keeps_its_last_good_job() -> None:
     expected = expected_messages()
     broken = [path for path in FILES if ": 0 jobs\n" in expected[path.name]]

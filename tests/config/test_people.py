@@ -175,6 +175,7 @@ def test_a_line_is_shown_without_its_secrets_and_as_long_as_it_was(line: str, sh
     assert len(masked(line, ["abc", "ann"])) == len(line)
 
 
+@pytest.mark.slow
 def test_no_file_is_dear() -> None:
     hostile = [
         b"id: ann\nchannels:\n- {type: webhook, url: 'https://" + b"a" * 1_900 + b"'}\n" * 300,

@@ -116,6 +116,7 @@ def test_the_tables_tell_the_verdicts(name: SchemaName) -> None:
 
 
 @pytest.mark.parametrize("name", ["job", "users"])
+@pytest.mark.slow
 def test_each_constraint_of_a_schema_is_noticed_by_some_document(name: SchemaName) -> None:
     schema, real = load_schema(name), _validator(name)
     assert all(real.is_valid(each) is verdict for _, each, verdict in told(name))

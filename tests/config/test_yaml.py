@@ -162,6 +162,7 @@ json_values = st.recursive(
 
 
 @given(json_values.filter(lambda value: value is not None))
+@pytest.mark.slow
 def test_json_reads_as_the_value_it_stands_for(value: object) -> None:
     (document,) = read(json.dumps({"root": value}, ensure_ascii=False))
     assert document.problems == []

@@ -751,6 +751,7 @@ objects = st.dictionaries(st.sampled_from("abc"), json_values, max_size=3)
     objects,
     st.booleans(),
 )
+@pytest.mark.slow
 def test_metadata_are_what_a_plain_dict_would_be(
     writes: list[tuple[str, dict[str, Any]]], declared: dict[str, Any], is_restarted: bool
 ) -> None:

@@ -182,6 +182,7 @@ instants = st.integers(at("1972-01-01"), at("2090-01-01"))
 @settings(max_examples=400, deadline=None)
 @example(("30", "2", "29", "2", "*"), at("2026-01-01"))
 @example(("0", "0", "31", "*/2", "*/3"), at("2026-01-01"))
+@pytest.mark.slow
 def test_in_utc_the_next_times_are_those_of_croniter_and_cronsim(
     fields: tuple[str, ...], after: Instant
 ) -> None:
@@ -219,6 +220,7 @@ nth_weekdays = st.one_of(
     instants,
 )
 @settings(max_examples=150, deadline=None)
+@pytest.mark.slow
 def test_weekdays_with_an_ordinal_hold_together_with_the_day_of_month(
     weekday: str, day: str, after: Instant
 ) -> None:
@@ -579,6 +581,7 @@ WORST = [
 
 
 @pytest.mark.parametrize("expression", WORST, ids=[row[:24] for row in WORST])
+@pytest.mark.slow
 def test_no_line_takes_long_to_read(expression: str) -> None:
     compile_cron("3 3 * * *")  # imports croniter
 
@@ -604,6 +607,7 @@ almost_lines = st.lists(
 @example("*,L * * * *")
 @example("0 0 *,L * 1")
 @example("\ud800 * * * *")
+@pytest.mark.slow
 def test_any_text_is_a_rule_or_a_problem_inside_it(text: str) -> None:
     problem = problem_of(text)
     if problem is None:

@@ -392,6 +392,7 @@ def _wall_clock(zone: ZoneInfo, begin: Instant, end: Instant) -> list[tuple[Inst
 @pytest.mark.parametrize(
     ("zone_name", "day"), TRANSITIONS, ids=[" ".join(row) for row in TRANSITIONS]
 )
+@pytest.mark.slow
 def test_every_line_agrees_with_a_minute_by_minute_walk(zone_name: str, day: str) -> None:
     zone = load_zone(zone_name)
     begin = at(day) - 2 * DAY
@@ -442,12 +443,14 @@ def _change(zone: ZoneInfo, low: Instant, high: Instant) -> Instant:
     return high
 
 
+@pytest.mark.slow
 def test_there_are_changes_to_look_at() -> None:
     kinds = changes_in(2026)
     assert sum(map(len, kinds.values())) == len(ALL_ZONES) > 400
     assert len(kinds) > 60
 
 
+@pytest.mark.slow
 def test_in_every_zone_next_increases_from_every_minute_around_every_change() -> None:
     rules = [compile_cron(expression) for expression in AROUND]
     for changes, names in changes_in(2026).items():
@@ -468,6 +471,7 @@ def _check_increasing(found: Sequence[Instant | None], points: Sequence[Instant]
         assert following == instant if instant > later else following > instant
 
 
+@pytest.mark.slow
 def test_in_every_zone_lines_agree_with_the_walk_around_every_change() -> None:
     for changes, names in changes_in(2026).items():
         for change, _, _ in changes[:-1]:
@@ -484,6 +488,7 @@ def test_in_every_zone_lines_agree_with_the_walk_around_every_change() -> None:
                 assert found == walked, (names[0], expression)
 
 
+@pytest.mark.slow
 def test_in_every_zone_by_name_the_next_times_follow_the_wall_clock() -> None:
     rule = compile_cron("30 2 * * *")
     for name in ALL_ZONES:
@@ -525,6 +530,7 @@ weekdays = st.sampled_from(["*", "0", "1-5", "*/2"])
     ),
 )
 @settings(max_examples=400, deadline=None)
+@pytest.mark.slow
 def test_in_zones_the_next_times_are_those_of_cronsim(
     fields: tuple[str, ...], zone_name: str, second: int
 ) -> None:
@@ -574,6 +580,7 @@ def test_no_zone_goes_there_and_back_within_one_look() -> None:
     assert quickest * 1000 > 1 << _STEP_BITS
 
 
+@pytest.mark.slow
 def test_stretches_end_exactly_where_the_zone_files_say() -> None:
     folder = resources.files("tzdata.zoneinfo")
     for name in ALL_ZONES[::10]:
@@ -664,6 +671,7 @@ def test_what_is_no_zone_name_is_refused(name: str) -> None:
 
 @given(st.text(max_size=80))
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_any_text_is_a_zone_or_a_zone_error(name: str) -> None:
     try:
         zone = load_zone(name)

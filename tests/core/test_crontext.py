@@ -139,6 +139,7 @@ items = st.text(alphabet="0123456789*/-,LMONJ#", min_size=1, max_size=6)
 
 @given(st.lists(st.one_of(st.sampled_from(["*", "0", "5", "*/2"]), items), min_size=5, max_size=6))
 @settings(max_examples=400, deadline=None)
+@pytest.mark.slow
 def test_whatever_can_be_read_has_words(fields: list[str]) -> None:
     expression = " ".join(fields)
     try:

@@ -94,6 +94,7 @@ def test_the_engine_asks_to_be_woken_in_time() -> None:
     assert wake_ups < 5
 
 
+@pytest.mark.slow
 def test_ten_thousand_jobs_with_one_schedule_fire_in_one_batch() -> None:
     jobs = [make_job(f"job-{n}", EVERY_MINUTE) for n in range(10_000)]
     bench = Bench(*jobs, bounds=Bounds(64))

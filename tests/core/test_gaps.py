@@ -46,6 +46,7 @@ days = st.sampled_from(["*", "*/2", "1", "31", "1,2", "28-31"])
 
 @settings(max_examples=60, deadline=None)
 @given(values, values, values, days, st.sampled_from(["*", "1", "1,2", "2,3", "12,1"]))
+@pytest.mark.slow
 def test_no_two_occurrences_are_closer_and_some_are_as_close(
     second: str, minute: str, hour: str, day: str, month: str
 ) -> None:

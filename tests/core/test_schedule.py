@@ -124,6 +124,7 @@ points = st.one_of(
 @given(schedules, points, points, st.integers(0, 30))
 @settings(max_examples=300, deadline=None)
 @example(Cron("30 1 * * *", "America/New_York"), at("2026-11-01T05:30"), at("2026-11-01T06:30"), 3)
+@pytest.mark.slow
 def test_what_is_said_of_a_span_agrees_with_walking_it(
     schedule: Schedule, after: Instant, until: Instant, cap: int
 ) -> None:

@@ -139,7 +139,7 @@ class WheelAgainstDict(RuleBasedStateMachine):
 WheelAgainstDict.TestCase.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None
 )
-TestWheelAgainstDict = WheelAgainstDict.TestCase
+TestWheelAgainstDict = pytest.mark.slow(WheelAgainstDict.TestCase)
 
 
 @pytest.mark.parametrize("now", [0, 1, LEAF - 1, LEAF, REACH[1] - 1, THIS_YEAR])
@@ -231,6 +231,7 @@ def test_next_due_is_exact_for_few_keys_and_a_bound_for_many() -> None:
     assert wheel.next_due() == far
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_keys_of_one_slot_come_out_in_one_batch_in_order() -> None:
     count = 100_000
     tick = THIS_YEAR + 60_000
