@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -17,9 +17,7 @@ from luad.errors import ConflictError, StoreUnavailableError
 from luad.store.audit_trail import Trail, page
 from luad.store.columns import to_int, to_int_or_none, to_text
 from luad.store.tables import answers, audit, tokens
-
-if TYPE_CHECKING:
-    from luad.store.store import Store
+from luad.store.transactions import Transactions
 
 ANSWER_MS: Final = DAY
 """How long the answer to a request with a key is remembered."""
@@ -72,24 +70,24 @@ class Token:
 class Access:
     """Answers, tokens and the audit trail of a `Store`; `StoreUnavailableError` is raised as there."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
         self.trail: Final = Trail()
 
     # --- requests with a key ---
 
     async def answer(self, key: str) -> Answer | None:
         """Return what was granted to the request with that key."""
-        return await self._store.read(lambda c: _answer(c, to_text(key)))
+        return await self._transactions.read(lambda c: _answer(c, to_text(key)))
 
     async def begin_answer(self, key: AnswerKey, subject: str, now: Instant) -> None:
         """Note that a request with a key is granted; the engine does so for its own by a record."""
-        await self._store.write(lambda c: remember(c, key, subject, now))
+        await self._transactions.write(lambda c: remember(c, key, subject, now))
 
     async def finish_answer(self, key: str, status: int, body: str) -> None:
         """Note how it was answered."""
         query = update(answers).where(answers.c.key == to_text(key))
-        await self._store.write(
+        await self._transactions.write(
             lambda c: c.execute(query.values(status=status, body_json=to_text(body)))
         )
 
@@ -97,18 +95,20 @@ class Access:
 
     async def add_token(self, token: Token) -> None:
         """Add a token. Raises ConflictError (`name_taken`)."""
-        await self._store.write(lambda c: _add_token(c, token))
+        await self._transactions.write(lambda c: _add_token(c, token))
 
     async def tokens(self) -> list[Token]:
         """Return all tokens, in order of names."""
         query = select(tokens).order_by(tokens.c.name)
-        return await self._store.read(lambda c: [_read_token(row) for row in c.execute(query)])
+        return await self._transactions.read(
+            lambda c: [_read_token(row) for row in c.execute(query)]
+        )
 
     def note_use(self, name: str, now: Instant) -> None:
         """Write down, soon and without waiting for it, that a token was used."""
         query = update(tokens).where(tokens.c.name == to_text(name)).values(last_used_at=now)
         with suppress(StoreUnavailableError):
-            self._store.write_later(lambda c: c.execute(query))
+            self._transactions.write_later(lambda c: c.execute(query))
 
     async def revoke_token(self, name: str) -> bool:
         """Remove a token, with all of its secrets; False when there is none of that name."""
@@ -117,7 +117,7 @@ class Access:
     async def revoke_tokens(self, names: Sequence[str]) -> int:
         """Remove tokens in one transaction; return how many there were."""
         query = delete(tokens).where(tokens.c.name.in_([to_text(name) for name in names]))
-        return int(await self._store.write(lambda c: c.execute(query).rowcount))
+        return int(await self._transactions.write(lambda c: c.execute(query).rowcount))
 
     async def rotate_token(self, before: Token, after: Token) -> bool:
         """Give a token another secret; False when it is not as it was *before* any more."""
@@ -132,20 +132,20 @@ class Access:
                 old_until=to_int_or_none(after.old_until),
             )
         )
-        return bool(await self._store.write(lambda c: c.execute(query).rowcount))
+        return bool(await self._transactions.write(lambda c: c.execute(query).rowcount))
 
     # --- the audit trail ---
 
     def note(self, at: Instant, row_id: str, entry: Mapping[str, JSON]) -> None:
         """Write down, soon and without waiting for it, that somebody has asked for something."""
         with suppress(StoreUnavailableError):
-            self._store.write_later(lambda c: self.trail.note(c, at, row_id, entry))
+            self._transactions.write_later(lambda c: self.trail.note(c, at, row_id, entry))
 
     async def audit(
         self, *, limit: int = 50, before: tuple[Instant, str] | None = None
     ) -> list[tuple[Instant, str, Mapping[str, JSON]]]:
         """Return what was asked for, newest first: instant, id and entry."""
-        return await self._store.read(lambda c: page(c, limit, before))
+        return await self._transactions.read(lambda c: page(c, limit, before))
 
 
 # --- statements --------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert
@@ -19,9 +19,7 @@ from luad.core.model import Instant
 from luad.errors import UsageError
 from luad.store.columns import to_int, to_json, to_text, to_text_or_none
 from luad.store.tables import deliveries, messages
-
-if TYPE_CHECKING:
-    from luad.store.store import Store
+from luad.store.transactions import Transactions
 
 INTERRUPTED: Final = "luad was stopped while it was being sent; it may have arrived"
 
@@ -81,8 +79,8 @@ class StoredMessage(NamedTuple):
 class Mail:
     """The messages of a `Store`; `StoreUnavailableError` is raised as there."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     async def begin(
         self, wanted: Sequence[Message], channels: Mapping[str, Sequence[str]], now: Instant
@@ -93,26 +91,26 @@ class Mail:
         carried this message, or one with the same dedupe key to the same person, already. Where it
         has failed, or was interrupted, it begins anew.
         """
-        return await self._store.write(lambda c: _begin(c, wanted, channels, now))
+        return await self._transactions.write(lambda c: _begin(c, wanted, channels, now))
 
     async def end(self, ended: Sequence[Delivery]) -> None:
         """Write down what became of deliveries. That one has arrived is never taken back."""
         if ended:
-            await self._store.write(lambda c: _end_all(c, ended))
+            await self._transactions.write(lambda c: _end_all(c, ended))
 
     async def settle(self, now: Instant) -> int:
         """Fail the deliveries that an earlier daemon left in the middle; return how many."""
-        return await self._store.write(lambda c: _settle(c, now))
+        return await self._transactions.write(lambda c: _settle(c, now))
 
     async def give_up(
         self, message_id: str, there: Collection[str], now: Instant
     ) -> list[Delivery]:
         """Fail for good what luad's end has interrupted with channels that are not *there* any more."""
-        return await self._store.write(lambda c: _give_up(c, message_id, there, now))
+        return await self._transactions.write(lambda c: _give_up(c, message_id, there, now))
 
     async def undelivered(self) -> list[Message]:
         """Return the alerts that no channel has been tried for, or that luad's end has interrupted."""
-        return await self._store.read(_undelivered)
+        return await self._transactions.read(_undelivered)
 
     async def page(
         self,
@@ -126,13 +124,13 @@ class Mail:
 
         Raises UsageError for a cursor that is not ours.
         """
-        return await self._store.read(lambda c: _page(c, user, run_id, limit, cursor))
+        return await self._transactions.read(lambda c: _page(c, user, run_id, limit, cursor))
 
     async def counts(self, run_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Return for each run that sent something how many deliveries arrived, and how many there
         were."""
         ids = [to_text(each) for each in run_ids]
-        return await self._store.read(lambda c: _counts(c, ids))
+        return await self._transactions.read(lambda c: _counts(c, ids))
 
 
 # --- statements --------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -34,14 +34,12 @@ from luad.store.query_types import (
 )
 from luad.store.resumed_runs import resumed_by
 from luad.store.sqlite.checkpoints import Settling
-from luad.store.sqlite.connect import READERS, reader_engine
-from luad.store.sqlite.faults import StoreCorruptError, nonsense, world_failures
+from luad.store.sqlite.connect import READERS
 from luad.store.sqlite.opening import Opened, open_database
 from luad.store.sqlite.writer import Writer
 from luad.store.state_folder import DATABASE, StateLock, size_of
 from luad.store.stored_users import StoredPeople
-
-T = TypeVar("T")
+from luad.store.transactions import Transactions
 
 GIVEN_BACK_KIB: Final = 12
 """What giving a page back writes: another one that is moved, and two that point to it."""
@@ -74,7 +72,6 @@ class Store:
         self._pass: retention.Pass | None = None
         self._row_count: tuple[int, int] | None = None  # and until when it is good, elapsed
         self._is_closed = False
-        self._engine = reader_engine(self.path)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
         self._settling = Settling(self.path, self._readers)
         self._writer = Writer(
@@ -84,9 +81,10 @@ class Store:
             after_commit=self._mind_the_log,
             on_corrupt=lock.mark_corrupt,
         )
-        self.mail: Final = Mail(self)
-        self.people: Final = StoredPeople(self)
-        self.access: Final = Access(self)
+        self._transactions = Transactions(self._writer, self._readers, lock.mark_corrupt)
+        self.mail: Final = Mail(self._transactions)
+        self.people: Final = StoredPeople(self._transactions)
+        self.access: Final = Access(self._transactions)
 
     # --- opening and closing ---
 
@@ -111,9 +109,10 @@ class Store:
         if self._is_closed:
             return
         self._is_closed = True
+        self._transactions.refuse()
         self._writer.close()
         self._readers.shutdown()
-        self._engine.dispose()
+        self._transactions.close()
         self._lock.release()
 
     def check_identity(self) -> bool:
@@ -146,30 +145,12 @@ class Store:
         def work(connection: Connection) -> tuple[str, ...]:
             return record_writes.write(connection, batch, self._clock.now().wall)
 
-        return await asyncio.wrap_future(self._writer.submit(work))
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Do *work* in one durable transaction. For the rooms within this room."""
-        return await asyncio.wrap_future(self._writer.submit(work))
-
-    def write_later(self, work: Callable[[Connection], object]) -> None:
-        """Do *work* soon, without anybody waiting for it. For the rooms within this room."""
-        self._writer.submit(work, is_urgent=False)
-
-    async def read(self, question: Callable[[Connection], T]) -> T:
-        """Answer *question* from one snapshot. For the rooms within this room."""
-        return await self._read(question)
-
-    def ask(self, question: Callable[[Connection], T]) -> T:
-        """Answer *question* at once; for the start, before anything else is going on."""
-        return self._ask(question)
+        return await self._transactions.write(work)
 
     def touch(self, now: Instant) -> None:
         """Note, soon and without waiting for it, that the daemon was alive at *now*."""
         with suppress(StoreUnavailableError):
-            self._writer.submit(
-                lambda connection: record_writes.see(connection, now), is_urgent=False
-            )
+            self._transactions.write_later(lambda connection: record_writes.see(connection, now))
 
     def _note_alive(self, connection: Connection) -> None:
         now = self._clock.now().wall
@@ -208,7 +189,9 @@ class Store:
         """
         if self._pass is None:
             wanted = Retention(history_ms, runs_per_job, logs_ms)
-            found = await self._read(lambda connection: retention.survey(connection, now, wanted))
+            found = await self._transactions.read(
+                lambda connection: retention.survey(connection, now, wanted)
+            )
             self._pass = retention.Pass(
                 now, wanted, found, slice_size, lambda: self._clock.now().elapsed
             )
@@ -244,7 +227,7 @@ class Store:
         Not a coroutine: it is asked before anything else is going on.
         """
         restored, self._restored = self._restored, None
-        return restored if restored is not None else self._ask(queries.restored)
+        return restored if restored is not None else self._transactions.ask(queries.restored)
 
     # --- asking ---
 
@@ -261,13 +244,13 @@ class Store:
         A cursor stays good while rows come and go; *offset*, so many rows to leave out, does not.
         Raises UsageError for a cursor that is not ours.
         """
-        return await self._read(
+        return await self._transactions.read(
             lambda connection: queries.page(connection, cleaned(wanted), limit, cursor, offset)
         )
 
     async def count_runs(self, wanted: RunFilter, most: int) -> int:
         """Count the rows of the history that `runs` would return, but not beyond *most*."""
-        return await self._read(
+        return await self._transactions.read(
             lambda connection: queries.count_rows(connection, cleaned(wanted), most)
         )
 
@@ -276,7 +259,7 @@ class Store:
 
         Raises NotFoundError, and ConflictError (`ambiguous`) when several ids begin so.
         """
-        return await self._read(
+        return await self._transactions.read(
             lambda connection: queries.find_run(
                 connection, to_text(name), None if job is None else to_text(job)
             )
@@ -284,7 +267,7 @@ class Store:
 
     async def attempts(self, run_id: str) -> list[Attempt]:
         """Return the attempts of a run, the first one first. Raises NotFoundError."""
-        return await self._read(
+        return await self._transactions.read(
             lambda connection: queries.attempts_of(
                 connection, queries.find_run(connection, to_text(run_id), None)
             )
@@ -293,30 +276,34 @@ class Store:
     async def recent_runs(self, job_ids: Iterable[str], n: int) -> dict[str, tuple[RecentRun, ...]]:
         """Return the last *n* rows of each installed job, oldest first; no rows, no entry."""
         ids = [to_text(each) for each in job_ids]
-        return await self._read(lambda connection: queries.recent_runs(connection, ids, n))
+        return await self._transactions.read(
+            lambda connection: queries.recent_runs(connection, ids, n)
+        )
 
     async def last_runs(self, job_ids: Iterable[str]) -> dict[str, RecentRun]:
         """Return the newest run of each installed job; skipped and missed rows are none."""
         ids = [to_text(each) for each in job_ids]
-        return await self._read(lambda connection: queries.last_runs(connection, ids))
+        return await self._transactions.read(lambda connection: queries.last_runs(connection, ids))
 
     async def resumed_by(self, rows: Sequence[RunRow]) -> dict[str, list[str]]:
         """Return, by row of a pause among *rows*, the runs that a resume has started for it."""
-        return await self._read(lambda connection: resumed_by(connection, rows))
+        return await self._transactions.read(lambda connection: resumed_by(connection, rows))
 
     async def created_jobs(self, run_id: str) -> list[str]:
         """Return the names of the jobs that a run has made, whether they are still there or not."""
-        return await self._read(
+        return await self._transactions.read(
             lambda connection: queries.created_jobs(connection, to_text(run_id))
         )
 
     async def gone_job(self, name: str) -> GoneJob | None:
         """Return the job that is gone and has that id, or the newest one that had that name."""
-        return await self._read(lambda connection: gone_rows.find_gone(connection, to_text(name)))
+        return await self._transactions.read(
+            lambda connection: gone_rows.find_gone(connection, to_text(name))
+        )
 
     async def job_revisions(self, job_id: str) -> list[Revision]:
         """Return the definitions that a job has had, the latest installed first."""
-        return await self._read(
+        return await self._transactions.read(
             lambda connection: queries.revisions_of(connection, to_text(job_id))
         )
 
@@ -329,7 +316,7 @@ class Store:
         level: str | None = None,
     ) -> list[LogLine]:
         """Return lines of a run, in order: after *after_seq*, at least of *level*, the last *tail*."""
-        return await self._read(
+        return await self._transactions.read(
             lambda connection: log_chunks.read(
                 connection, to_text(run_id), tail=tail, after_seq=after_seq, level=level
             )
@@ -339,7 +326,7 @@ class Store:
         self, wanted: RunFilter = EVERYTHING, *, tail: int = 100, level: str | None = None
     ) -> list[LogLine]:
         """Return the last *tail* lines of the runs that *wanted* describes, run after run."""
-        return await self._read(
+        return await self._transactions.read(
             lambda connection: log_chunks.read_runs(
                 connection, cleaned(wanted), tail=tail, level=level
             )
@@ -347,7 +334,7 @@ class Store:
 
     async def counts(self) -> dict[RunState, int]:
         """Return the number of rows in each state."""
-        return await self._read(queries.counts)
+        return await self._transactions.read(queries.counts)
 
     async def run_count(self) -> int:
         """Return how many rows the history has, or had a moment ago.
@@ -356,7 +343,7 @@ class Store:
         """
         began = self._clock.now().elapsed
         if self._row_count is None or began >= self._row_count[1]:
-            count = await self._read(queries.run_count)
+            count = await self._transactions.read(queries.run_count)
             now = self._clock.now().elapsed
             self._row_count = count, now + COUNT_SERVES * (now - began)
         return self._row_count[0]
@@ -367,7 +354,7 @@ class Store:
 
     async def stats(self) -> StoreStats:
         """Return what `luad status` says of the store."""
-        numbers, jobs = await self._read(
+        numbers, jobs = await self._transactions.read(
             lambda connection: (queries.counts(connection), queries.job_count(connection))
         )
         return StoreStats(
@@ -389,24 +376,3 @@ class Store:
     def last_error(self) -> str:
         """The last write's failure, empty once one has worked again."""
         return self._writer.last_error
-
-    # --- inside ---
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        if self._is_closed:
-            raise StoreUnavailableError(f"{self.path} is closed")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._ask, question)
-
-    def _ask(self, question: Callable[[Connection], T]) -> T:
-        try:
-            with (
-                world_failures(self.path),
-                nonsense(self.path),
-                self._engine.connect() as connection,
-                connection.begin(),
-            ):
-                return question(connection)
-        except StoreCorruptError:
-            self._lock.mark_corrupt()
-            raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert
@@ -19,9 +19,7 @@ from luad.core.model import JSON, Instant
 from luad.errors import ConflictError, ValidationError
 from luad.store.columns import to_int, to_json, to_text
 from luad.store.tables import user_data, users
-
-if TYPE_CHECKING:
-    from luad.store.store import Store
+from luad.store.transactions import Transactions
 
 DATA_LIMIT: Final = 64 * 1024
 """Bytes of what is known of one person, as JSON."""
@@ -41,13 +39,13 @@ _save_data = _put_data.on_conflict_do_update(
 class StoredPeople:
     """The people of a `Store`; `StoreUnavailableError` is raised as there."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     def all(self) -> list[tuple[str, Mapping[str, JSON]]]:
         """Return ids and definitions of those who were added at run time. Not a coroutine: it is
         asked at start."""
-        return self._store.ask(_all)
+        return self._transactions.ask(_all)
 
     async def save(
         self, user_id: str, definition: Mapping[str, JSON], revision: str, now: Instant
@@ -59,15 +57,15 @@ class StoredPeople:
             "revision": to_text(revision),
             "changed_at": to_int(now),
         }
-        await self._store.write(lambda c: c.execute(_save_user, row))
+        await self._transactions.write(lambda c: c.execute(_save_user, row))
 
     async def remove(self, user_id: str) -> None:
         """Remove somebody, with what was known of them."""
-        await self._store.write(lambda c: _remove(c, to_text(user_id)))
+        await self._transactions.write(lambda c: _remove(c, to_text(user_id)))
 
     async def data(self, user_id: str) -> dict[str, JSON]:
         """Return what is known of somebody; nothing yet is an empty object."""
-        return await self._store.read(lambda c: _data(c, to_text(user_id)))
+        return await self._transactions.read(lambda c: _data(c, to_text(user_id)))
 
     async def write_data(
         self,
@@ -84,7 +82,7 @@ class StoredPeople:
         (`precondition_failed`) when *if_match* is not its `version_of`, ValidationError when it
         would be too much.
         """
-        return await self._store.write(
+        return await self._transactions.write(
             lambda c: _write_data(c, to_text(user_id), values, mode, now, if_match)
         )
 

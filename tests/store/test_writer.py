@@ -70,7 +70,7 @@ async def test_a_slow_reader_keeps_nobody_from_writing(
         return 1
 
     loop = asyncio.get_running_loop()
-    slow = loop.run_in_executor(None, store._ask, read_slowly)
+    slow = loop.run_in_executor(None, store._transactions.ask, read_slowly)
     await loop.run_in_executor(None, is_reading.wait)
     assert await store.apply([claim(2)]) == ()
     assert len((await store.runs())[0]) == 2
