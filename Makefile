@@ -1,5 +1,5 @@
-# Everything a checkout needs: `make run` starts luad with the jobs of jobs.d/, `make test` tests it.
-# The first call makes .venv and installs into it; later ones start at once.
+# The commands of a checkout: `make run` starts luad with the jobs of jobs.d/, `make quick` and `make test` test it.
+# The first call makes .venv and installs luad into it.
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -10,9 +10,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /
     "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
     && { command -v "$$p"; break; }; done)
 
-# The Pythons that luad supports; a machine need not have them all.
+# The Pythons that luad supports. Commands skip those that the machine does not have.
 PYTHONS ?= 3.11 3.12 3.13
-# Tests that are quick and that another Python may break.
+# Quick tests that another Python may break.
 QUICK_TESTS := tests/core tests/config
 # `make quick` runs the tests of these folders that are neither slow nor listen on a socket.
 IN_PROCESS := tests/core tests/config tests/cli tests/api
@@ -21,28 +21,28 @@ IN_PROCESS := tests/core tests/config tests/cli tests/api
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make run     start luad here, with the jobs of jobs.d/ (state in $(STATE)/; Ctrl-C ends it)"
-	@echo "make install  as root: install luad as a service of this machine, or upgrade it (PREFIX=/opt/luad)"
-	@echo "make quick   check, and run the quick tests of core, config, cli and api (a minute)"
-	@echo "make test    run the tests"
-	@echo "make test-all  run the tests on each Python of $(PYTHONS) that is here"
-	@echo "make test-others  run a quick part of them on each Python but that of $(VENV)"
-	@echo "make check   linter, formatter, types, layers"
-	@echo "make format  format the code"
-	@echo "make bench   run the benchmarks, about ten minutes (BENCH=\"cli start\" runs only those)"
-	@echo "make simulate  live SEEDS=10000 simulated months and look for a broken promise (FIRST=0)"
-	@echo "make soak    a day of a busy daemon in twenty minutes, then the promises are checked"
-	@echo "make mutants  look for the seeds that catch the engines that are broken on purpose"
-	@echo "make fuzz    fuzz what reads input, each target for SECONDS=60 (TARGETS=\"cron wire\" runs only those)"
-	@echo "make kills   kill -9 a daemon at random moments and judge what it leaves (LOOPS=500 SEED=1)"
-	@echo "make syscalls  kill a daemon at every durable system call, or let that fail (ONLY=EIO EVERY=5)"
-	@echo "make clean   remove what the others made (not $(STATE)/, which holds the history)"
+	@echo "make run        start luad with the jobs of jobs.d/ (state in $(STATE)/; Ctrl-C ends it)"
+	@echo "make install    as root: install luad as a service, or upgrade it (PREFIX=/opt/luad)"
+	@echo "make quick      check the code, and run the quick tests of core, config, cli and api (a minute)"
+	@echo "make test       run all tests"
+	@echo "make test-all   run all tests on each installed Python of $(PYTHONS)"
+	@echo "make test-others  run tests/core and tests/config on each other installed Python"
+	@echo "make check      run the linter, the formatter, the type checker and the layer checker"
+	@echo "make format     format the code"
+	@echo "make bench      run the benchmarks, ten minutes (BENCH=\"cli start\" runs only those)"
+	@echo "make simulate   simulate SEEDS=10000 months, and look for a broken promise (FIRST=0)"
+	@echo "make soak       simulate a day of a busy daemon in twenty minutes, then check the promises"
+	@echo "make mutants    find the seeds that catch engines which are broken on purpose"
+	@echo "make fuzz       feed random input to each parser for SECONDS=60 (TARGETS=\"cron wire\" runs only those)"
+	@echo "make kills      kill a daemon at random moments, and check what it leaves (LOOPS=500 SEED=1)"
+	@echo "make syscalls   kill a daemon at every durable system call, or fail the call (ONLY=EIO EVERY=5)"
+	@echo "make clean      delete what the other commands made, except $(STATE)/, which holds the history"
 
 run: $(VENV)/.installed
 	@mkdir -p $(STATE)
 	@$(BIN)/luad serve --jobs jobs.d --state $(STATE) --socket $(STATE)/luad.sock
 
-# The program, its user, folders and unit; starts it. Run it again to upgrade.
+# Install the program, its user, folders and unit, and start it. Run it again to upgrade.
 install: PREFIX ?= /opt/luad
 install:
 	@systemd/install.sh --prefix $(PREFIX)
@@ -50,14 +50,14 @@ install:
 quick: check
 	$(BIN)/pytest -q -n auto --dist loadfile -p no:schemathesis -m "not slow and not socket" $(IN_PROCESS)
 
-# Most tests wait for processes rather than for a processor; files stay together, for what they share.
+# Tests of one file run in one worker, because they share fixtures.
 test: $(VENV)/.installed-test
 	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 test-all:
 	@for version in $(PYTHONS); do \
 	    python=$$(.ci/find-python $$version); \
-	    if [ -z "$$python" ]; then echo "no Python $$version here: left out"; continue; fi; \
+	    if [ -z "$$python" ]; then echo "Python $$version is not installed: skipped"; continue; fi; \
 	    echo "Python $$version"; \
 	    $(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON=$$python || exit 1; \
 	done
@@ -67,7 +67,7 @@ test-others: $(BIN)/pip
 	for version in $(PYTHONS); do \
 	    if [ $$version = $$mine ]; then continue; fi; \
 	    python=$$(.ci/find-python $$version); \
-	    if [ -z "$$python" ]; then echo "no Python $$version here: left out"; continue; fi; \
+	    if [ -z "$$python" ]; then echo "Python $$version is not installed: skipped"; continue; fi; \
 	    echo "Python $$version"; \
 	    $(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON=$$python \
 	        PYTEST_ARGS="$(PYTEST_ARGS) $(QUICK_TESTS)" || exit 1; \
@@ -97,7 +97,7 @@ soak: $(VENV)/.installed-test
 mutants: $(VENV)/.installed-test
 	$(BIN)/python tests/simulation/mutants.py --hunt
 
-# Atheris, which brings libFuzzer, is for this alone.
+# Only this target needs Atheris, which brings libFuzzer.
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
 	@$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),60) $(TARGETS)
@@ -121,7 +121,7 @@ $(BIN)/pip:
 	fi
 	$(PYTHON) -m venv $(VENV)
 
-# Editable: a change of the code counts at once, a change of pyproject.toml installs again.
+# An editable install: a change of the code counts at once; a change of pyproject.toml installs again.
 $(VENV)/.installed: pyproject.toml | $(BIN)/pip
 	@echo "installing luad into $(VENV), which takes about a minute the first time"
 	@$(BIN)/pip install -q --disable-pip-version-check -e .

@@ -1,7 +1,7 @@
-"""Follow-ups: one for each ticket, asked for as often as one likes, and an invoice that nags.
+"""Follow-ups of tickets, and reminders of open invoices.
 
-`ask_again` shows a natural key: the name. Asking twice for the same ticket moves the one follow-up
-there is. `nag` shows a job that removes itself once there is nothing left to do.
+`ask_again` makes one follow-up for each ticket: the name of the job is its key, and a second call for the same
+ticket moves the job. `nag` deletes its own job when the invoice is paid.
 
     PYTHONPATH=handlers .venv/bin/python -m followups T-812 ann
     .venv/bin/luad show followup-t-812
@@ -16,7 +16,7 @@ from luad import Job, Jobs
 
 
 async def ask_again(ticket: str, user_id: str, after: str = "48h") -> str:
-    """The agent's tool: come back to a ticket after some time."""
+    """Create or move the follow-up of a ticket. An agent calls this."""
     job = await Jobs.create(
         name=f"followup-{ticket.lower()}",
         handler="followups:follow_up",
@@ -30,14 +30,14 @@ async def ask_again(ticket: str, user_id: str, after: str = "48h") -> str:
 
 
 async def follow_up(job: Job) -> None:
-    """The handler of a follow-up."""
+    """Ask the user about the ticket."""
     user = await job.user()
     ticket = job.metadata["ticket"]
     await user.send(f"Two days ago we talked about {ticket}. Is it settled?", title=ticket)
 
 
 async def remember_invoice(number: str, user_id: str) -> str:
-    """The agent's tool: nag about an invoice every day, until it is paid."""
+    """Create a daily reminder of an invoice, until it is paid. An agent calls this."""
     job = await Jobs.create(
         name=f"invoice-{number.lower()}",
         handler="followups:nag",
@@ -50,8 +50,10 @@ async def remember_invoice(number: str, user_id: str) -> str:
 
 
 async def nag(job: Job) -> str:
-    """The handler of a nag. Whoever learns that it is paid says so with `luad metadata`, or from Python
-    with ``job.update_metadata(paid=True)``."""
+    """Remind the user of the invoice, or delete the job of a paid one.
+
+    The program that books the payment sets ``paid`` with `luad metadata`, or with ``job.update_metadata(paid=True)``.
+    """
     if job.metadata["paid"]:
         await job.delete()  # this run still ends normally
         return "paid"

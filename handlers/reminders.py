@@ -1,6 +1,6 @@
-"""Reminders: what an agent calls, and what runs when the time has come.
+"""Reminders: a function that an agent calls, and the handler that sends the message.
 
-Try it while `make run` goes on, from the folder of the checkout:
+Try it while `make run` runs, from the folder of the checkout:
 
     PYTHONPATH=handlers .venv/bin/python -m reminders ann "stand-up" 1
     .venv/bin/luad list --all
@@ -16,7 +16,7 @@ from luad import Job, Jobs
 
 
 async def set_reminder(user_id: str, message: str, minutes: float) -> str:
-    """The agent's tool: remind somebody later. What it returns, the agent can say to them."""
+    """Create a reminder, and return a sentence that an agent can show to the user."""
     job = await Jobs.create(
         handler="reminders:remind",
         user=user_id,
@@ -27,7 +27,7 @@ async def set_reminder(user_id: str, message: str, minutes: float) -> str:
 
 
 async def remind(job: Job) -> dict[str, str]:
-    """The handler: it runs once, in a process of its own, and the job is gone after it."""
+    """Send the reminder. The job runs once, and luad then removes it from the list."""
     user = await job.user()
     await user.send(f"Reminder: {job.metadata['message']}")
     return {"reminded": user.id}

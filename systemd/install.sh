@@ -1,16 +1,16 @@
 #!/bin/sh
-# Install luad as a system service: the program, its user, its folders, its unit. Run it as root, in a
-# checkout (`make install` does). It can be run again at any time; that is how luad is upgraded, too.
+# Install luad as a system service: the program, its user, its folders, its unit. Run it as root in a checkout
+# (`make install` does). Run it again to upgrade.
 #
 #   systemd/install.sh                     everything; starts the service, or restarts it
 #   systemd/install.sh --program           only the program, in a venv of its own
-#   systemd/install.sh --service           only the service, for a program that is there
+#   systemd/install.sh --service           only the service, for an installed program
 #   systemd/install.sh --prefix /srv/luad  another place than /opt/luad
 #
-# It never touches what administrators own: job files, settings, drop-ins (`systemctl edit luad`).
+# It leaves the files of administrators alone: job files, settings, drop-ins (`systemctl edit luad`).
 # Without make and a checkout: `luad systemd print --out DIR` writes the same files.
 #
-#   install -Dm644 luad.service /etc/systemd/system/luad.service      is the heart of it
+#   install -Dm644 luad.service /etc/systemd/system/luad.service      is the most important step
 set -eu
 umask 022
 
@@ -40,7 +40,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 say() { echo "install.sh: $*"; }
 
-# A Python that the user luad can run as well: one below /root, /home or /tmp would not do.
+# Find a Python that the user luad can run, so none below /root, /home or /tmp.
 find_python() {
     for each in ${PYTHON:-} /usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.1[1-9]; do
         real=$(readlink -f "$each" 2>/dev/null) || continue
@@ -66,17 +66,17 @@ fi
 [ "$service" = yes ] || exit 0
 
 if [ ! -x "$prefix/bin/luad" ]; then
-    echo "install.sh: there is no $prefix/bin/luad; run it without --service" >&2
+    echo "install.sh: $prefix/bin/luad does not exist; run install.sh without --service" >&2
     exit 1
 fi
 
-# The command for people. A file that is not this link is left alone.
+# The command on the PATH. A file that is not this link stays.
 link=/usr/local/bin/luad
 if [ -L "$link" ] || [ ! -e "$link" ]; then
     mkdir -p "${link%/*}"
     ln -sfn "$prefix/bin/luad" "$link"
 else
-    say "$link is not a link to luad, and stays as it is; put $prefix/bin on PATH instead"
+    say "$link is not a link to luad, and stays as it is; add $prefix/bin to PATH"
 fi
 
 unit() { # source, target
