@@ -60,6 +60,7 @@ def jobs_and_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 def _client(ctx: click.Context) -> Client:
+    from luad.cli.project.target_daemon import connect
     from luad.cli.session import Session
 
-    return ctx.ensure_object(Session).client(timeout=PATIENCE_SECONDS, is_quiet=True)
+    return connect(ctx.ensure_object(Session), timeout=PATIENCE_SECONDS, is_quiet=True)

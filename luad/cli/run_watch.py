@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, ExitCode
 from luad.cli.terminal.labels import OPEN, RUN_GLYPHS, error_words, state_word
 from luad.cli.terminal.progress import LiveLine
@@ -50,7 +51,7 @@ class Watcher:
 
     def __init__(self, session: Session, *, is_live: bool = True) -> None:
         self._session = session
-        self._line = LiveLine(session)
+        self._line = LiveLine(session.out)
         self._is_live = is_live and self._line.is_shown
         self._started = monotonic_us()
         self._told: tuple[str, int] | None = None
@@ -138,10 +139,10 @@ def follow(session: Session, client: Client, run: dict[str, Any]) -> dict[str, A
 
     Return the run once it has ended.
     """
-    from luad.cli.commands.logs import Printer
+    from luad.cli.terminal.log_lines import LinePrinter
 
     # The log is talk here: with --json stdout belongs to the run.
-    printer = None if session.json else Printer(session, has_prefix=False)
+    printer = None if session.json else LinePrinter(session.out, session.zone, has_prefix=False)
     watcher = Watcher(session, is_live=False)
     with _watching(session, run, watcher):
         for line in client.stream(f"/runs/{segment(run['id'])}/log", follow=True):
@@ -154,7 +155,7 @@ def follow(session: Session, client: Client, run: dict[str, Any]) -> dict[str, A
 def _watching(session: Session, run: dict[str, Any], watcher: Watcher) -> Iterator[None]:
     """Look at *run* from another thread during the block, whose own waits for lines of the log."""
     is_over = threading.Event()
-    client = session.client(is_quiet=True)
+    client = connect(session, is_quiet=True)
 
     def watch() -> None:
         with suppress(LuadError):  # the stream tells it, too

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from luad.cli.terminal.failure import CommandError
+from luad.cli.terminal.failure import CommandError, did_you_mean
 from luad.cli.terminal.output import Output
 from luad.cli.terminal.times import UTC
 from luad.clock import wall_ms
@@ -18,7 +17,6 @@ from luad.clock import wall_ms
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from luad.client import Client
     from luad.core.model import Instant
 
 
@@ -54,35 +52,6 @@ class Session:
             return UTC
         return None if self.tz is None else named_zone(self.tz)
 
-    def client(self, timeout: float = 30, *, is_quiet: bool = False) -> Client:
-        """Return a client for the daemon; *timeout* in seconds.
-
-        A command that acts says on which daemon. One that stands in another project is refused, unless
-        the daemon was named. *is_quiet*: neither says nor refuses anything.
-        """
-        from luad.cli.project.target_daemon import Guard, is_named
-        from luad.cli.terminal.progress import busy
-        from luad.client import Client
-
-        path = None if self.socket is None else Path(self.socket)
-        nearby = None
-        if not is_named(self):
-            from luad.cli.project.folders import nearby_socket
-
-            nearby = nearby_socket(self)
-        client = Client(
-            path, self.url, timeout=timeout, nearby=nearby, state_dirs=self._state_folders
-        )
-        client.waiting = lambda: busy(self, "waiting for the daemon")
-        if not is_quiet:
-            client.guard = Guard(self, client)
-        return client
-
-    def _state_folders(self) -> list[Path]:
-        from luad.cli.project.folders import state_folders
-
-        return state_folders(self)
-
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back; raises `CommandError` (usage) without a TTY.
 
@@ -108,8 +77,6 @@ def named_zone(name: str) -> tzinfo:
     try:
         return load_zone(name)
     except ZoneError as error:
-        from luad.cli.terminal.failure import _did_you_mean
-
         raise CommandError(
-            str(error), code="usage", hint=_did_you_mean(error.suggestions)
+            str(error), code="usage", hint=did_you_mean(error.suggestions)
         ) from error

@@ -12,6 +12,7 @@ import pytest
 
 from luad.cli import main
 from luad.cli.project.folders import state_folders
+from luad.cli.project.target_daemon import connect
 from luad.cli.session import Session
 from luad.client import Client
 from luad.project_socket import Project, find_project
@@ -161,7 +162,7 @@ def test_what_another_user_wrote_names_no_state_folder(
     plant(folder)
     monkeypatch.chdir(folder)
     with pytest.raises(WrongPeerError):
-        Session(socket=str(stranger)).client(is_quiet=True).get("/status")
+        connect(Session(socket=str(stranger)), is_quiet=True).get("/status")
 
 
 @needs_root

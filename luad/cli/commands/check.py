@@ -67,7 +67,9 @@ def check(
         raise click.UsageError(f"--format {style} and --json exclude each other")
 
     def once() -> int:
-        with busy(session, "checking" if no_import else "checking files and importing handlers"):
+        with busy(
+            session.out, "checking" if no_import else "checking files and importing handlers"
+        ):
             examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
         examined.keep(_codes(select), _codes(ignore))
         if diff:

@@ -14,6 +14,7 @@ from luad.cli.commands.run import metadata_from
 from luad.cli.complete import job_names, user_ids
 from luad.cli.due_options import schedule_of
 from luad.cli.option_conflicts import Apart, Needs
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.times import parse_duration, parse_rfc3339
 from luad.errors import NotFoundError
@@ -79,7 +80,7 @@ def create(session: Session, /, *, source: str | None, if_exists: str, **said: A
         return create_from(session, source, if_exists)
     if said["handler"] is None:
         raise CommandError("which handler?", code="usage", hint="--handler module:function")
-    client = session.client()
+    client = connect(session)
     body = {"handler": said["handler"], "if_exists": if_exists}
     body |= schedule_of(session, client, said)
     given = {
@@ -150,7 +151,7 @@ def remind(session: Session, /, *, user: str, text: str, title: str | None, **sa
     if not text.strip():
         hint = 'luad remind ann "stand-up" --in 10m'
         raise CommandError("there is nothing to say", code="usage", hint=hint)
-    client = session.client()
+    client = connect(session)
     when = schedule_of(session, client, {**said, "user": user})
     at = parse_rfc3339(when.get("schedule", {}).get("execute_at"))
     if at is not None and at <= session.now:
@@ -188,7 +189,7 @@ def delete(session: Session, *, names: tuple[str, ...]) -> None:
     """
     from luad.client import segment
 
-    client = session.client()
+    client = connect(session)
     jobs = {job["id"]: job for job in (_to_delete(client, name) for name in names)}
     for job in jobs.values():
         if file := job.get("file"):
@@ -223,7 +224,7 @@ def metadata(session: Session, *, name: str, pairs: tuple[str, ...], replace: bo
     from luad.cli.project import source
     from luad.client import segment
 
-    client = session.client()
+    client = connect(session)
     path = f"/jobs/{segment(source.job(client, name)['id'])}/metadata"
     if pairs or replace:
         values = metadata_from(pairs, option=f"luad metadata {name} ")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, Ended, ExitCode, as_text, exit_code_of
 from luad.cli.terminal.labels import plural
 from luad.cli.terminal.progress import busy
@@ -35,9 +36,9 @@ def create_from(session: Session, source: str, if_exists: str) -> int:
     ]
     if not bodies:
         raise CommandError(f"there is no job in {source}", code="usage")
-    client = session.client(PATIENCE_SECONDS)
+    client = connect(session, PATIENCE_SECONDS)
     results: list[dict[str, Any]] = []
-    with busy(session, lambda: f"created {len(results)} of {plural(len(bodies), 'job')}"):
+    with busy(session.out, lambda: f"created {len(results)} of {plural(len(bodies), 'job')}"):
         for start in range(0, len(bodies), AT_ONCE):
             part = bodies[start : start + AT_ONCE]
             results += client.post("/jobs:batch", {"action": "create", "jobs": part})["results"]

@@ -53,7 +53,7 @@ def doctor(session: Session, *, no_import: bool) -> int | None:
     It looks at the state, the folders and the users of the daemon that it finds; without one, at those
     of the folder it stands in. Exit 1 if anything failed. A daemon that does not run is not a failure.
     """
-    with busy(session, "looking"):
+    with busy(session.out, "looking"):
         findings = list(_findings(session, with_handlers=not no_import))
     is_well = all(each.is_ok is not False for each in findings)
     if session.json:

@@ -20,6 +20,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.commands.run import metadata_from
 from luad.cli.complete import job_names, user_ids
 from luad.cli.due_options import WHEN, is_plain, schedule_of
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.times import parse_duration
 
@@ -45,7 +46,7 @@ def snooze(session: Session, *, name: str, until: str) -> None:
     from luad.cli.project import source
     from luad.client import segment
 
-    client = session.client()
+    client = connect(session)
     job = source.job(client, name)
     path = f"/jobs/{segment(job['id'])}"
     zone = job["schedule"].get("timezone")
@@ -94,7 +95,7 @@ def edit(session: Session, /, *, name: str, **said: Any) -> None:
     from luad.cli.project import source
     from luad.client import segment
 
-    client = session.client()
+    client = connect(session)
     job = source.job(client, name)
     if file := job.get("file"):
         raise CommandError(

@@ -13,6 +13,7 @@ import click
 from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import job_names, user_ids
 from luad.cli.option_conflicts import Apart
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import ExitCode
 from luad.cli.terminal.labels import BAD, STATES, error_words, short_when, state_cell
 from luad.cli.terminal.output import Cell, Table
@@ -108,7 +109,7 @@ def _pages(
     session: Session, query: dict[str, Any], cursor: str | None, count: int | None
 ) -> Iterator[dict[str, Any]]:
     """Yield the answers of ``GET /v1/runs`` until *count* runs have come (None: all of them)."""
-    client = session.client()
+    client = connect(session)
     while True:
         limit = PAGE if count is None else min(PAGE, count)
         answer = client.get("/runs", **query, limit=limit, cursor=cursor)
@@ -123,7 +124,7 @@ def _pages(
 def _show(session: Session, pages: Iterator[dict[str, Any]], *, is_filtered: bool) -> bool:
     """Show all *pages* as one answer; return whether any run was bad."""
     answer: dict[str, Any] = {"runs": []}
-    with busy(session, lambda: f"read {len(answer['runs'])} runs"):
+    with busy(session.out, lambda: f"read {len(answer['runs'])} runs"):
         for page in pages:
             runs = [*answer["runs"], *page["runs"]] if answer["runs"] else page["runs"]
             answer = {**page, "runs": runs}

@@ -13,6 +13,7 @@ import click
 from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import user_ids
 from luad.cli.option_conflicts import Apart
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.labels import (
     GLYPHS,
     condition,
@@ -130,7 +131,7 @@ def fetch(
         from luad.cli.project.source import all_jobs
 
         try:
-            return all_jobs(session.client(), with_dynamic=is_all, user=user)
+            return all_jobs(connect(session), with_dynamic=is_all, user=user)
         except UnavailableError as error:
             if session.url is not None or error.code != "unavailable":
                 raise  # the files here are not that daemon's

@@ -6,7 +6,6 @@ Room rule: shows; changes nothing. A stream that breaks is taken up again.
 from __future__ import annotations
 
 import re
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +14,9 @@ import click
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import jobs_and_runs
 from luad.cli.option_conflicts import Apart
-from luad.cli.terminal.output import clean
-from luad.cli.terminal.times import parse_rfc3339, parse_when, rfc3339, to_datetime
+from luad.cli.project.target_daemon import connect
+from luad.cli.terminal.log_lines import LinePrinter
+from luad.cli.terminal.times import parse_when, rfc3339
 from luad.client import StreamBrokenError
 from luad.errors import UnavailableError
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from luad.client import Client
 
 LEVELS: Final = ["debug", "info", "warning", "error", "critical"]
-LEVEL_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
 ALL_LOGS: Final = "/logs"
 FIRST_WAIT_SECONDS: Final = 0.25
 LAST_WAIT_SECONDS: Final = 5.0
@@ -65,7 +64,7 @@ def logs(
 
     With -f NAME it spans runs, with a rule between them, and survives a restart of the daemon.
     """
-    client = session.client()
+    client = connect(session)
     path, query = _address(what)
     if failed and path != ALL_LOGS:
         raise click.UsageError("--failed chooses among the runs of a job, and this is a run")
@@ -73,7 +72,7 @@ def logs(
     if since is not None:
         query["since"] = rfc3339(parse_when(since, session.zone, session.now, direction=-1))
     is_wanted = _sieve(pattern, level)
-    printer = Printer(session, has_prefix=not (raw or no_prefix), is_raw=raw)
+    printer = LinePrinter(session.out, session.zone, has_prefix=not (raw or no_prefix), is_raw=raw)
     if failed:
         lines = _of_failed_runs(client, query, count)
     elif follow:
@@ -180,49 +179,3 @@ def _follow(
         time.sleep(wait)
         if once.last_ts is not None:
             query = {**query, "since": once.last_ts, "tail": None}
-
-
-class Printer:
-    """Writes lines of a log, with a rule between the runs they come from."""
-
-    def __init__(self, session: Session, *, has_prefix: bool, is_raw: bool = False) -> None:
-        self._session = session
-        self._has_prefix = has_prefix
-        self._is_raw = is_raw
-        self._run: str | None = None
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Write one line of the daemon's JSON."""
-        out = self._session.out
-        if self._session.json:
-            out.json_line(line)
-            return
-        message = str(line.get("message", ""))
-        if self._is_raw:
-            print(message, flush=True)
-            return
-        if out.is_terminal:
-            message = clean(message)
-        if self._has_prefix:
-            self._rule(line)
-            message = self._prefix(line) + message
-        style = LEVEL_STYLES.get(str(line.get("level")).lower(), "")
-        out.line(message, style)
-        for more in str(line.get("exception") or "").splitlines():
-            out.line(f"    {clean(more) if out.is_terminal else more}", style)
-        sys.stdout.flush()  # who follows through a pipe wants the line now
-
-    def _rule(self, line: dict[str, Any]) -> None:
-        """Say once per run whose lines follow; on stderr, because it is no line of the log."""
-        run = line.get("run_id")
-        if run != self._run and run is not None:
-            self._run = run
-            self._session.out.say(f"── {line.get('job') or ''} {run}", "dim")
-
-    def _prefix(self, line: dict[str, Any]) -> str:
-        at = parse_rfc3339(line.get("ts"))
-        moment = "" if at is None else f"{to_datetime(at, self._session.zone):%H:%M:%S.%f}"[:-3]
-        level = str(line.get("level") or "info").upper()
-        source = line.get("logger") or line.get("stream")
-        names = " ".join(str(name) for name in (line.get("job"), source) if name)
-        return f"{moment} {level:<7} {names}  "

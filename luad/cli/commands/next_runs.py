@@ -15,6 +15,7 @@ import click
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import job_names
 from luad.cli.option_conflicts import Apart
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.output import Cell, Table
 from luad.cli.terminal.times import (
     parse_rfc3339,
@@ -110,7 +111,7 @@ def _from_daemon(
 ) -> list[dict[str, Any]]:
     from luad.cli.project.source import job
 
-    client = session.client()
+    client = connect(session)
     chosen = [job(client, name)["name"] for name in names]
     if per_job:
         if start == session.now and end is None and not is_all:

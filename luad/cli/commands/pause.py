@@ -13,6 +13,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.commands.run import names_or_tags
 from luad.cli.complete import job_names
 from luad.cli.option_conflicts import Apart
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.labels import next_words, pause_words, plural
 from luad.cli.terminal.times import parse_rfc3339, parse_when, rfc3339, show_when
 
@@ -56,7 +57,7 @@ def _end(session: Session, until: str) -> int:
     if is_plain(until):
         return parse_when(until, session.zone, session.now)
     zone = session.tz or ("UTC" if session.utc else None)
-    return parse_rfc3339(read_by_daemon(session.client(), until, zone, None)) or 0
+    return parse_rfc3339(read_by_daemon(connect(session), until, zone, None)) or 0
 
 
 @click.command("resume", cls=Command, rules=[Apart("--all", "names"), Apart("--all", "--tag")])
@@ -92,7 +93,7 @@ def _chosen(
         return names_or_tags(session, names, tags)
     from luad.cli.project.source import all_jobs
 
-    jobs = [job["name"] for job in all_jobs(session.client())["jobs"]]
+    jobs = [job["name"] for job in all_jobs(connect(session))["jobs"]]
     session.confirm(f"{question} {plural(len(jobs), 'job')}?")
     return jobs
 
@@ -103,7 +104,7 @@ def _post(
     """Ask for *action* on each job; returns what is to be told about them (nothing with --json)."""
     from luad.client import segment
 
-    client = session.client()
+    client = connect(session)
     jobs = [client.post(f"/jobs/{segment(name)}/{action}", body) for name in names]
     if session.json:
         session.out.json(jobs[0] if len(jobs) == 1 else {"jobs": jobs})

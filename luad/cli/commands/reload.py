@@ -11,6 +11,7 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.commands.status import _problem_words
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import ExitCode
 from luad.cli.terminal.labels import plural
 
@@ -31,7 +32,7 @@ def reload(session: Session, *, check_only: bool) -> int | None:
 
     Exit 1 if a file is broken and its last good version stays in force.
     """
-    client = session.client(timeout=PATIENCE_SECONDS)
+    client = connect(session, timeout=PATIENCE_SECONDS)
     answer = client.post("/config/reload", {"check_only": check_only})
     if session.json:
         session.out.json(answer)

@@ -12,6 +12,7 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import job_names
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.labels import short_when
 from luad.cli.terminal.output import Cell, Table, clean
 from luad.cli.terminal.times import parse_rfc3339
@@ -30,7 +31,7 @@ def revisions(session: Session, *, name: str, diff: bool) -> None:
     """The definitions that a job has had, the latest first."""
     from luad.client import segment
 
-    answer = session.client().get(f"/jobs/{segment(name)}/revisions")
+    answer = connect(session).get(f"/jobs/{segment(name)}/revisions")
     if session.json:
         session.out.json(answer)
         return
@@ -92,7 +93,7 @@ def restore(session: Session, *, name: str, revision: str) -> None:
     """
     from luad.client import segment
 
-    job = session.client().post(f"/jobs/{segment(name)}/restore", {"revision": revision})
+    job = connect(session).post(f"/jobs/{segment(name)}/restore", {"revision": revision})
     if session.json:
         session.out.json(job)
         return

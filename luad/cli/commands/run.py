@@ -12,6 +12,7 @@ import click
 from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import job_names, run_ids
 from luad.cli.option_conflicts import Needs
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, ExitCode
 from luad.cli.terminal.labels import plural
 from luad.cli.terminal.times import parse_duration, parse_when, rfc3339
@@ -53,7 +54,7 @@ def names_or_tags(session: Session, names: tuple[str, ...], tags: tuple[str, ...
             raise CommandError("which job?", code="usage", hint="luad list shows all")
         return list(names)
     wanted = set(words(tags))
-    jobs = all_jobs(session.client())["jobs"]
+    jobs = all_jobs(connect(session))["jobs"]
     tagged = [job["name"] for job in jobs if wanted.intersection(job.get("tags") or ())]
     if not tagged and not names:
         raise CommandError(f"no job has the tag {', '.join(sorted(wanted))}", code="not_found")
@@ -156,7 +157,7 @@ def cancel(session: Session, *, runs: tuple[str, ...], kill: bool) -> None:
     """Stop a running run; its output up to then is kept."""
     from luad.client import segment
 
-    client = session.client()
+    client = connect(session)
     answers = []
     for text in runs:
         answers.append(client.post(f"/runs/{segment(text)}/cancel", {"kill": kill}))
@@ -168,7 +169,7 @@ def cancel(session: Session, *, runs: tuple[str, ...], kill: bool) -> None:
 
 def _failed_since(session: Session, since: str) -> list[str]:
     start = rfc3339(parse_when(since, session.zone, session.now, direction=-1))
-    answer = session.client().get("/runs", status="failed,timed_out,lost", since=start, limit=500)
+    answer = connect(session).get("/runs", status="failed,timed_out,lost", since=start, limit=500)
     return [run["id"] for run in answer["runs"]]
 
 
@@ -183,7 +184,7 @@ def _start_all(
 ) -> int | None:
     from luad.cli import run_watch
 
-    client = session.client()
+    client = connect(session)
     started = [start(client, name) for name in names]
     if not session.json:
         for item in started:

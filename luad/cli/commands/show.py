@@ -14,6 +14,7 @@ import click
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import jobs_and_runs
 from luad.cli.option_conflicts import Apart
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.labels import (
     GLYPHS,
@@ -61,7 +62,7 @@ def show(session: Session, *, what: str, log: bool, as_yaml: bool, traceback: st
     from luad.cli.project import source
     from luad.config.secrets import is_masked
 
-    client = session.client()
+    client = connect(session)
     if source.is_run(what):
         try:
             found = source.run(client, what)
@@ -142,9 +143,9 @@ def _show_run(
     _fields(session, _run_fields(session, run))
     _error(session, run.get("error"), traceback)
     if log:
-        from luad.cli.commands.logs import Printer
+        from luad.cli.terminal.log_lines import LinePrinter
 
-        printer = Printer(session, has_prefix=False)
+        printer = LinePrinter(session.out, session.zone, has_prefix=False)
         for line in lines:
             printer.write(line)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from luad.cli.base import Command, pass_session
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import ExitCode
 from luad.cli.terminal.labels import plural
 from luad.cli.terminal.output import clean
@@ -30,7 +31,7 @@ LEAD: Final = 16
 @pass_session
 def status(session: Session, *, exit_status: bool) -> int | None:
     """Is the daemon well: version, jobs, runs, last reload, store, problems."""
-    answer = session.client(timeout=10).get("/status")
+    answer = connect(session, timeout=10).get("/status")
     is_well = answer.get("status") == "ok"
     if session.json:
         session.out.json(answer)

@@ -18,6 +18,7 @@ from luad.cli.commands.run import metadata_from
 from luad.cli.commands.show import user_frames
 from luad.cli.complete import job_names
 from luad.cli.option_conflicts import Apart
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, Ended, ExitCode
 from luad.cli.terminal.output import clean
 from luad.cli.terminal.times import parse_when, show_took, to_datetime
@@ -198,7 +199,7 @@ def _persist(session: Session, job: Job, metadata: dict[str, Any]) -> None:
     removed = dict.fromkeys(before.keys() - metadata.keys())
     if not changed and not removed:
         return
-    client, path = session.client(), f"/jobs/{segment(job.name)}/metadata"
+    client, path = connect(session), f"/jobs/{segment(job.name)}/metadata"
     if changed:
         client.patch(path, changed)
     if removed:

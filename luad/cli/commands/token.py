@@ -12,6 +12,7 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.option_conflicts import Of
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.output import Cell, Table, clean
 from luad.cli.terminal.times import parse_duration, parse_rfc3339, show_left, show_when
@@ -77,9 +78,9 @@ def token(session: Session, /, *, action: str, name: str | None, **options: Any)
         _revoke(session, name, options["made"])
     elif action == "create":
         body = {"name": name, "role": options["role"] or "viewer"}
-        _show_secret(session, session.client().post("/tokens", body | _times(options)))
+        _show_secret(session, connect(session).post("/tokens", body | _times(options)))
     else:
-        made = session.client().post(f"{_path(name)}/rotate", _times(options))
+        made = connect(session).post(f"{_path(name)}/rotate", _times(options))
         _show_secret(session, made)
         if not session.json:
             until = _when(session, made["overlap_until"])
@@ -115,7 +116,7 @@ def _show_secret(session: Session, made: Mapping[str, Any]) -> None:
 
 
 def _list(session: Session) -> None:
-    answer = session.client().get("/tokens")
+    answer = connect(session).get("/tokens")
     if session.json:
         session.out.json(answer)
         return
@@ -134,7 +135,7 @@ def _list(session: Session) -> None:
 
 
 def _revoke(session: Session, name: str, has_made: bool | None) -> None:
-    client = session.client()
+    client = connect(session)
     path = _path(name)
     tokens = [] if session.yes else client.get("/tokens")["tokens"]
     if not session.yes:

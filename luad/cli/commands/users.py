@@ -14,6 +14,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.commands.create import checked_key
 from luad.cli.complete import user_ids
 from luad.cli.option_conflicts import Of
+from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, ExitCode
 from luad.cli.terminal.output import Cell, Table, clean
 from luad.cli.terminal.times import parse_rfc3339, show_took, show_when
@@ -114,7 +115,7 @@ def _path(user: str) -> str:
 
 
 def _list(session: Session) -> None:
-    answer = session.client().get("/users")
+    answer = connect(session).get("/users")
     if session.json:
         session.out.json(answer)
         return
@@ -138,7 +139,7 @@ def _home(user: Mapping[str, Any]) -> str:
 
 
 def _show(session: Session, user: str) -> None:
-    found = session.client().get(_path(user))
+    found = connect(session).get(_path(user))
     if session.json:
         session.out.json(found)
         return
@@ -179,7 +180,7 @@ def _add(
     if phones:
         body["phones"] = list(phones)
     if is_dynamic:
-        answer = session.client().post("/users", body)
+        answer = connect(session).post("/users", body)
         if session.json:
             session.out.json(answer)
         else:
@@ -201,7 +202,7 @@ def _has_daemon(session: Session) -> bool:
     from luad.cli.project.target_daemon import is_named
 
     try:
-        place = session.client(LOOK_SECONDS, is_quiet=True).locate()
+        place = connect(session, LOOK_SECONDS, is_quiet=True).locate()
     except (LuadError, OSError):
         return False
     if place is None:
@@ -250,7 +251,7 @@ def _write(session: Session, body: dict[str, Any]) -> str:
 
 
 def _remove(session: Session, user: str) -> None:
-    client = session.client()
+    client = connect(session)
     if file := client.get(_path(user)).get("file"):
         place = f"{file['path']}:{file['line']}"
         hint = "delete the file, or their part of it"
@@ -264,7 +265,7 @@ def _remove(session: Session, user: str) -> None:
 
 
 def _inbox(session: Session, user: str, count: int) -> None:
-    answer = session.client().get(f"{_path(user)}/messages", limit=count)
+    answer = connect(session).get(f"{_path(user)}/messages", limit=count)
     if session.json:
         session.out.json(answer)
         return
@@ -337,7 +338,7 @@ def _file(place: str) -> dict[str, str]:
 def _send(
     session: Session, user: str, parts: list[Any], extra: dict[str, Any], key: str | None = None
 ) -> int:
-    client = session.client(PATIENCE_SECONDS)
+    client = connect(session, PATIENCE_SECONDS)
     headers = {} if key is None else {"Idempotency-Key": f'"{checked_key(key)}"'}
     body = {"messages": parts, **extra}
     answer = client.request("POST", f"{_path(user)}/send", body, headers=headers)

@@ -51,10 +51,10 @@ class Found:
 
 def look(session: Session) -> Found:
     """Ask the daemon how it is."""
-    from luad.cli.project.target_daemon import other_daemon
+    from luad.cli.project.target_daemon import connect, other_daemon
 
     try:
-        client = session.client(timeout=5, is_quiet=True)
+        client = connect(session, timeout=5, is_quiet=True)
         status = client.get("/status")
         stranger = other_daemon(session, client)
         is_remote = client.locate() is None

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from luad.cli.project.target_daemon import connect
 from luad.errors import LuadError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _from_daemon(session: Session, names: Iterable[str]) -> dict[str, str] | Non
     """The file of each job as the daemon has it; None when no daemon answers."""
     found: dict[str, str] = {}
     try:
-        client = session.client(timeout=_PATIENCE_S)
+        client = connect(session, timeout=_PATIENCE_S)
         client.get("/status")
     except (LuadError, OSError):
         return None

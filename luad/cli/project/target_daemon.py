@@ -20,6 +20,29 @@ if TYPE_CHECKING:
     from luad.client import Client
 
 
+def connect(session: Session, timeout: float = 30, *, is_quiet: bool = False) -> Client:
+    """Return a client for the daemon; *timeout* in seconds.
+
+    The client names the daemon after a change, and refuses to change another project's daemon unless the
+    user named it. *is_quiet*: it does neither.
+    """
+    from luad.cli.project.folders import nearby_socket, state_folders
+    from luad.cli.terminal.progress import busy
+    from luad.client import Client
+
+    client = Client(
+        None if session.socket is None else Path(session.socket),
+        session.url,
+        timeout=timeout,
+        nearby=None if is_named(session) else nearby_socket(session),
+        state_dirs=lambda: state_folders(session),
+    )
+    client.waiting = lambda: busy(session.out, "waiting for the daemon")
+    if not is_quiet:
+        client.guard = Guard(session, client)
+    return client
+
+
 def is_named(session: Session) -> bool:
     """Say whether the command names its daemon: by option or by environment."""
     return bool(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.cli.project.target_daemon import connect
 from luad.config.settings.daemon_settings import working_directory
 from luad.errors import LuadError
 from luad.runner.spec import own_environment, passed_environment, run_variables
@@ -106,7 +107,7 @@ def _daemon_of(session: Session) -> int | None:
     if session.url or os.environ.get("LUAD_URL"):
         return None  # on another machine, it may be
     with suppress(LuadError, OSError):
-        place = session.client(_TIMEOUT_S, is_quiet=True).locate()
+        place = connect(session, _TIMEOUT_S, is_quiet=True).locate()
         if place is None:
             return None
         if not (place.is_project or is_named(session) or project_here(session) is None):

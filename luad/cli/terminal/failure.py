@@ -138,7 +138,7 @@ def as_text(error: LuadError) -> list[str]:
             lines.append(f"  {where + ': ' if where else ''}{detail}")
         if item.get("hint") and item["hint"] != error.hint:
             lines.append(f"    hint: {item['hint']}")
-    hint = error.hint or _did_you_mean(getattr(error, "suggestions", ()))
+    hint = error.hint or did_you_mean(getattr(error, "suggestions", ()))
     if hint:
         lines.append(f"  hint: {hint}")
     return lines
@@ -156,7 +156,7 @@ def as_problem(error: LuadError) -> dict[str, Any]:
         "detail": error.message,
     }
     suggestions = getattr(error, "suggestions", ())
-    if hint := error.hint or _did_you_mean(suggestions):
+    if hint := error.hint or did_you_mean(suggestions):
         problem["hint"] = hint
     if suggestions:
         problem["suggestions"] = list(suggestions)
@@ -165,7 +165,8 @@ def as_problem(error: LuadError) -> dict[str, Any]:
     return problem
 
 
-def _did_you_mean(suggestions: Sequence[str]) -> str:
+def did_you_mean(suggestions: Sequence[str]) -> str:
+    """Return the hint that offers *suggestions*; empty without any."""
     if not suggestions:
         return ""
     return "did you mean " + " or ".join(f"`{name}`" for name in suggestions) + "?"

@@ -16,7 +16,7 @@ from luad.clock import monotonic_us
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from luad.cli.session import Session
+    from luad.cli.terminal.output import Output
 
 PATIENCE_SECONDS: Final = 1.0
 _ERASE: Final = "\r\x1b[K"
@@ -27,9 +27,9 @@ _is_busy = threading.Lock()
 class LiveLine:
     """A line at the bottom of the terminal that is written again and again."""
 
-    def __init__(self, session: Session) -> None:
-        self._out = session.out
-        self.is_shown = not (session.json or session.quiet) and sys.stderr.isatty()
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self.is_shown = not (out.is_json or out.is_quiet) and sys.stderr.isatty()
         self._text = ""
 
     def show(self, text: str) -> None:
@@ -44,9 +44,9 @@ class LiveLine:
 
 
 @contextmanager
-def busy(session: Session, text: str | Callable[[], str]) -> Iterator[None]:
+def busy(out: Output, text: str | Callable[[], str]) -> Iterator[None]:
     """Say on a terminal what goes on in the block, and since when, once it takes over a second."""
-    line = LiveLine(session)
+    line = LiveLine(out)
     if not line.is_shown or not _is_busy.acquire(blocking=False):
         yield
         return

@@ -1,0 +1,68 @@
+"""The lines of a log as `luad logs` and `luad run` show them.
+
+Rule: prints the lines it gets; asks the daemon for nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from luad.cli.terminal.output import clean
+from luad.cli.terminal.times import parse_rfc3339, to_datetime
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from luad.cli.terminal.output import Output
+
+LEVEL_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
+
+
+class LinePrinter:
+    """Writes lines of a log, with a rule between the runs they come from."""
+
+    def __init__(
+        self, out: Output, zone: tzinfo | None, *, has_prefix: bool, is_raw: bool = False
+    ) -> None:
+        self._out = out
+        self._zone = zone
+        self._has_prefix = has_prefix
+        self._is_raw = is_raw
+        self._run: str | None = None
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Write one line of the daemon's JSON."""
+        out = self._out
+        if out.is_json:
+            out.json_line(line)
+            return
+        message = str(line.get("message", ""))
+        if self._is_raw:
+            print(message, flush=True)
+            return
+        if out.is_terminal:
+            message = clean(message)
+        if self._has_prefix:
+            self._rule(line)
+            message = self._prefix(line) + message
+        style = LEVEL_STYLES.get(str(line.get("level")).lower(), "")
+        out.line(message, style)
+        for more in str(line.get("exception") or "").splitlines():
+            out.line(f"    {clean(more) if out.is_terminal else more}", style)
+        sys.stdout.flush()  # who follows through a pipe wants the line now
+
+    def _rule(self, line: dict[str, Any]) -> None:
+        """Say once per run whose lines follow; on stderr, because it is no line of the log."""
+        run = line.get("run_id")
+        if run != self._run and run is not None:
+            self._run = run
+            self._out.say(f"── {line.get('job') or ''} {run}", "dim")
+
+    def _prefix(self, line: dict[str, Any]) -> str:
+        at = parse_rfc3339(line.get("ts"))
+        moment = "" if at is None else f"{to_datetime(at, self._zone):%H:%M:%S.%f}"[:-3]
+        level = str(line.get("level") or "info").upper()
+        source = line.get("logger") or line.get("stream")
+        names = " ".join(str(name) for name in (line.get("job"), source) if name)
+        return f"{moment} {level:<7} {names}  "
