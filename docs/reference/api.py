@@ -19,12 +19,12 @@ from luad.sdk.values import SentMessage
 PAGE = Path(__file__).with_name("python-api.md")
 HEAD = """# Python API
 
+After this page you know each name that `luad` exports.
+
 ```python
 from luad import Jobs, User  # async def
 from luad.sync import Jobs, User  # the same names, blocking
 ```
-
-After this page you know each name that `luad` exports.
 
 The same calls work in a handler, beside the daemon and on another machine. luad finds the daemon by `$LUAD_SOCKET`, by the socket
 of the project, at the usual places of a service, or by `$LUAD_URL` with `$LUAD_TOKEN` (or `luad.connect(url, token)`).
