@@ -1,13 +1,13 @@
 """luad: a declarative job scheduler daemon.
 
-What handlers and programs need stands here, and is imported when it is first used: `Jobs`, `User`, `Job`
-and `current_job`, schedules and messages, and the exceptions. `luad.sync` has the same names for plain
-functions.
+This package holds the names that handlers and programs need, and imports each at its first use: `Jobs`,
+`User`, `Job` and `current_job`, schedules and messages, and the exceptions. `luad.sync` has the same names
+for plain functions.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler's process would pay
+TYPE_CHECKING = False  # an import of `typing` costs 9 ms in every handler's process
 if TYPE_CHECKING:
     from luad.errors import LuadError, ValidationError
     from luad.sdk.acting import acting_for
@@ -118,12 +118,12 @@ __all__ = [
 def __getattr__(name: str) -> object:
     home = _HOME_OF.get(name)
     if home is None:
-        if name.startswith("_") or name.islower():  # a submodule, or a question of Python
+        if name.startswith("_") or name.islower():  # a submodule, or a look-up by Python itself
             raise AttributeError(f"module 'luad' has no attribute {name!r}")
         from luad.sdk.attributes import missing  # noqa: PLC0415 - only for a message
 
         raise missing(None, "luad", name)
-    from importlib import import_module  # noqa: PLC0415 - only the first use of a name pays
+    from importlib import import_module  # noqa: PLC0415 - only the first use of a name needs it
 
     value: object = getattr(import_module(home), name)
     globals()[name] = value

@@ -1,7 +1,7 @@
-"""Talking to a running daemon: HTTP over its Unix socket, or over TCP when asked.
+"""A client of a running daemon: HTTP over its Unix socket, or over TCP.
 
-Room rule: the standard library and nothing else, because every command of the command line waits
-for this import. It carries requests and answers; what they mean is the caller's business.
+Rule: the standard library and nothing else, because every command waits for this import. It carries
+requests and answers, and does not interpret them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from luad.errors import (
 )
 from luad.socket_paths import (
     Answer,
-    Guard,
     Place,
+    RequestHooks,
     UnixConnection,
     not_luad,
     places,
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "/v1"
 MAX_PATH_BYTES: Final = 107
-"""Longest path that fits `sun_path` of a Unix socket address."""
+"""The longest path that fits `sun_path` of a Unix socket address."""
 
 STREAM_BYTES: Final = 1 << 16
 
-ASKING_POSTS: Final = frozenset({"/explain", "/config/check"})
-"""Questions that need a body; they change nothing."""
+READING_POSTS: Final = frozenset({"/explain", "/config/check"})
+"""Paths whose POST requests have a body and change nothing."""
 
-HINT_DOWN: Final = "is it running?  {look}   ·   luad list --offline reads jobs.d/ directly"
+HINT_DOWN: Final = "check that it runs:  {look}   ·   luad list --offline reads jobs.d/ directly"
 
 
 class RefusedError(LuadError):
-    """The daemon said no, for a reason that has no class of its own.
+    """The daemon refused a request, for a reason that has no class of its own.
 
     *status* is the HTTP status; *errors* are the single mistakes of a request that is not valid,
     each with ``pointer``, ``code``, ``detail`` and ``hint``.
@@ -70,36 +70,38 @@ class RefusedError(LuadError):
 
 
 class StreamBrokenError(UnavailableError):
-    """The daemon went away in the middle of a stream; asking again may go on where it ended."""
+    """The daemon ended in the middle of a stream; a new request may continue where it broke off."""
 
 
 def segment(text: str) -> str:
-    """Quote *text* (a job name, a run id, whatever somebody typed) as one segment of a path. Raises
-    UsageError as `named` does: the path would name all of them, or nothing."""
+    """Return *text* (a job name, a run id) quoted as one segment of a path.
+
+    Raises UsageError if it is empty, because the path would then name all of them.
+    """
     return quote(named(text), safe="")
 
 
 def named(text: str) -> str:
-    """Return *text*, which somebody typed to name something. Raises UsageError when it is empty."""
+    """Return *text*, which the user typed as a name or an id. Raises UsageError if it is empty."""
     if not text:
         raise UsageError(
-            "an empty text is neither a name nor an id",
-            hint="write which one is meant; is a variable of your shell empty?",
+            "the name is empty",
+            hint="write a name or an id; check that the variable of your shell is set",
         )
     return text
 
 
 class Client:
-    """One daemon, as seen from outside; thread-safe, because no connection is kept.
+    """Sends requests to one daemon; thread-safe, because it keeps no connection.
 
-    *socket_path* or *url* says where it listens; without either, `$LUAD_URL`, then the places of
-    `luad.wire.socket_candidates`, *nearby* (the socket of the project one stands in) first. A socket
-    is used only if its process may be trusted: root's, the user's own, or that of the owner of one of
-    *state_dirs*. *token* (else `$LUAD_TOKEN`) is sent as a bearer token. *timeout* in seconds bounds each wait for the
-    daemon, except between the lines of a stream.
+    *socket_path* or *url* says where the daemon listens. Without either, the client takes `$LUAD_URL`, then
+    *nearby* (the socket of the project of the working folder), then the paths of
+    `luad.wire.socket_candidates`. It uses a socket only if its process is trusted: one of root, of the user,
+    or of the owner of one of *state_dirs*. *token* (else `$LUAD_TOKEN`) is sent as a bearer token. *timeout*
+    in seconds limits each wait for the daemon, except between the lines of a stream.
 
-    Every method takes a path below `/v1` and raises `UnavailableError` when the daemon cannot be
-    reached, `NotFoundError`, `ConflictError` or `RefusedError` when it says no.
+    Every method takes a path below `/v1`. It raises `UnavailableError` if the client cannot reach the
+    daemon, and `NotFoundError`, `ConflictError` or `RefusedError` if the daemon refuses the request.
     """
 
     def __init__(
@@ -116,29 +118,29 @@ class Client:
         self._url = None if socket_path else (url or environ.get("LUAD_URL"))
         self._places = [Place(socket_path)] if socket_path else places(environ, nearby)
         self._state_dirs = state_dirs
-        self.guard: Guard | None = None
+        self.hooks: RequestHooks | None = None
         self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
-        """What surrounds the wait for an answer."""
+        """Makes the context in which the client waits for an answer."""
         self._reached: Place | None = None
         self._token = token or environ.get("LUAD_TOKEN")
         self._timeout = timeout
         self._base = self._check_url()
         self.last_status = 0
-        """That of the latest answer."""
+        """The HTTP status of the latest answer."""
 
     @property
     def address(self) -> str:
-        """Where the daemon answered, or else is expected, as shown to people."""
+        """The address at which the daemon answered, or else is expected, without a password."""
         if self._url:
             return without_password(self._url)
         return str((self._reached or self._places[0]).path)
 
     def get(self, path: str, **query: Any) -> Any:
-        """Fetch *path* and return its JSON. Query values that are None are left out."""
+        """Return the JSON of *path*. Query values that are None are left out."""
         return self._exchange("GET", path, query, None)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Post *body* as JSON and return the JSON of the answer, None when it is empty."""
+        """Post *body* as JSON and return the JSON of the answer; None if it is empty."""
         return self._exchange("POST", path, {}, {} if body is None else body)
 
     def request(
@@ -150,33 +152,35 @@ class Client:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Send any request and return the JSON of the answer, None when it is empty. *headers* are
-        laid over the usual ones."""
+        """Send a request and return the JSON of the answer; None if it is empty.
+
+        *headers* replace the usual ones of the same name.
+        """
         return self._exchange(method, path, query or {}, body, headers)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Change *path* by *body*."""
+        """Patch *path* with *body*, and return the JSON of the answer."""
         return self.request("PATCH", path, body)
 
     def put(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Replace *path* by *body*."""
+        """Replace *path* with *body*, and return the JSON of the answer."""
         return self.request("PUT", path, body)
 
     def delete(self, path: str) -> Any:
-        """Delete *path*."""
+        """Delete *path*, and return the JSON of the answer."""
         return self.request("DELETE", path)
 
     def stream(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
-        """Yield the objects of an NDJSON answer as they arrive, waiting for them without end.
+        """Yield the objects of an NDJSON answer as they arrive, without a limit of time.
 
-        Raises `StreamBrokenError` when the daemon goes away in the middle of the stream.
+        Raises `StreamBrokenError` if the daemon ends in the middle of the stream.
         """
         connection = self._connection()
         try:
             response = self._send(connection, "GET", path, query, None)
             if response.status >= http.client.BAD_REQUEST:
                 self._refuse(response, self._read(response))
-            if connection.sock is not None:  # the wait for a line is the point of a stream
+            if connection.sock is not None:  # the next line of a stream may come at any time
                 connection.sock.settimeout(None)
             yield from self._lines(response)
         finally:
@@ -185,10 +189,10 @@ class Client:
     def _lines(self, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
         rest = b""
         try:
-            # read1, because readline takes a stream that was cut off for one that has ended.
+            # read1, because readline cannot tell a stream that was cut off from one that has ended.
             while data := response.read1(STREAM_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
-                for line in filter(bytes.strip, lines):  # an empty one says "still there"
+                for line in filter(bytes.strip, lines):  # an empty line is a sign of life
                     yield self._parse(line)
             if rest.strip():
                 yield self._parse(rest)
@@ -211,8 +215,8 @@ class Client:
                 data = self._read(response)
             if response.status >= http.client.BAD_REQUEST:
                 self._refuse(response, data)
-            if self.guard is not None and _changes(method, path, body):
-                self.guard.after_change()
+            if self.hooks is not None and _changes(method, path, body):
+                self.hooks.after_change()
             return self._decode(data)
         finally:
             connection.close()
@@ -226,8 +230,8 @@ class Client:
         body: Any,
         extra: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
-        if self.guard is not None:
-            self.guard.before(changes=_changes(method, path, body))
+        if self.hooks is not None:
+            self.hooks.before(changes=_changes(method, path, body))
         headers = {"Accept": "application/json, application/x-ndjson", "Connection": "close"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -253,7 +257,7 @@ class Client:
         try:
             found = self._parse(data) if data else None
         except ValueError as error:
-            raise not_luad(self.address, "no JSON") from error
+            raise not_luad(self.address, "its answer is not JSON") from error
         if found is not None and not isinstance(found, Answer):
             raise not_luad(self.address, "its answer is not an object")
         return found
@@ -271,9 +275,9 @@ class Client:
         return http.client.HTTPConnection(host, parts.port, timeout=self._timeout)
 
     def locate(self) -> Place | None:
-        """Return the place of the socket that answers; None where the daemon is named by a URL.
+        """Return the place of the socket that answers; None if a URL names the daemon.
 
-        Raises `UnavailableError`.
+        Raises `UnavailableError` if no socket answers.
         """
         connection = self._connection()
         if not isinstance(connection, UnixConnection):
@@ -293,13 +297,13 @@ class Client:
             if len(os.fsencode(path)) > MAX_PATH_BYTES:
                 raise UsageError(
                     f"the socket path {path} is longer than {MAX_PATH_BYTES} bytes",
-                    hint="the kernel allows no longer ones; choose a shorter --socket",
+                    hint="the kernel allows no longer path; choose a shorter --socket",
                 )
             return PREFIX
         parts = urlsplit(self._url)
         try:
             is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-            _ = parts.port  # raises for a port that is no number
+            _ = parts.port  # raises for a port that is not a number
         except ValueError:
             is_usable = False
         if not is_usable:
@@ -321,16 +325,16 @@ class Client:
             group = _group_of(address)
             hint = f"it is open to the group {group}:  sudo usermod -aG {group} $USER"
             return UnavailableError(message, hint=f"{hint}, then log in again")
-        # Below /run it is a service; elsewhere somebody starts it by hand.
+        # A daemon below /run is a service; the user starts any other by hand.
         look = "luad serve starts it"
         if self._url is not None or address.startswith("/run/luad/"):
             look = "systemctl status luad"
             if isinstance(error, FileNotFoundError):
-                look = "luad serve, or systemctl start luad"  # neither was there
+                look = "luad serve, or systemctl start luad"  # no socket exists
         return UnavailableError(message, hint=HINT_DOWN.format(look=look))
 
     def _refuse(self, response: http.client.HTTPResponse, data: bytes) -> NoReturn:
-        """Raise what a problem document (RFC 9457) says."""
+        """Raise the exception for an answer with an RFC 9457 document."""
         try:
             problem = json.loads(data)
         except ValueError:
@@ -341,9 +345,9 @@ class Client:
 
 
 def error_from_problem(problem: Mapping[str, Any], status: int) -> LuadError:
-    """Make the exception for an RFC 9457 document that came with the HTTP *status*."""
+    """Return the exception for an RFC 9457 document that came with the HTTP *status*."""
     code = str(problem.get("code") or "")
-    message = str(problem.get("detail") or problem.get("title") or f"the daemon said {status}")
+    message = str(problem.get("detail") or problem.get("title") or f"the daemon answered {status}")
     hint = str(problem.get("hint") or "")
     match status:
         case 404:
@@ -367,14 +371,14 @@ def error_from_problem(problem: Mapping[str, Any], status: int) -> LuadError:
 
 
 def _changes(method: str, path: str, body: Any) -> bool:
-    """Say whether a request changes something, as far as the client can tell."""
-    if method == "GET" or path in ASKING_POSTS:
+    """Return True if a request may change something."""
+    if method == "GET" or path in READING_POSTS:
         return False
     return not (isinstance(body, dict) and body.get("check_only"))
 
 
 def _query(query: Mapping[str, Any]) -> str:
-    """Spell a query: None left out, true as 1, lists joined by commas."""
+    """Return a query string: None and False are left out, true is 1, lists are joined by commas."""
     pairs = []
     for key, value in query.items():
         if value is None or value is False:

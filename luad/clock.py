@@ -1,7 +1,7 @@
 """Wall and monotonic time.
 
-Room rule: the only room that asks the machine for the time (ruff bans the calls elsewhere);
-everybody else is told.
+Rule: the only module that asks the machine for the time (ruff bans the calls elsewhere); other
+modules get the time as an argument.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOCALTIME: Final = Path("/etc/localtime")
 
 
 class Clock(Protocol):
-    """Where the time comes from; tests move a virtual one."""
+    """A source of the time; tests have a virtual one that they move."""
 
     def now(self) -> Now:
         """Read both clocks at once."""
@@ -37,27 +37,27 @@ class SystemClock:
 
 
 def elapsed_ms() -> int:
-    """Milliseconds of the clock that never steps and goes on during suspend (CLOCK_BOOTTIME)."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000  # noqa: TID251 - this room
+    """Return milliseconds of CLOCK_BOOTTIME, which never steps and goes on during suspend."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000  # noqa: TID251 - this module
 
 
 def wall_ms() -> Instant:
-    """The wall clock, rounded down, so that nothing that waits for an instant is early."""
-    return time.time_ns() // 1_000_000  # noqa: TID251 - this room
+    """Return the wall clock, rounded down, so that a wait for an instant never ends early."""
+    return time.time_ns() // 1_000_000  # noqa: TID251 - this module
 
 
 def monotonic_us() -> int:
-    """Microseconds of CLOCK_MONOTONIC, which is what systemd wants to be told."""
-    return time.monotonic_ns() // 1_000  # noqa: TID251 - this room
+    """Return microseconds of CLOCK_MONOTONIC, the clock of systemd's messages."""
+    return time.monotonic_ns() // 1_000  # noqa: TID251 - this module
 
 
 def machine_zone() -> str | None:
-    """Return the name of the machine's own zone, None when it has no name that others would know."""
+    """Return the IANA name of the machine's own zone; None if it has no such name."""
     name = os.environ.get("TZ", "").removeprefix(":")
     if not name:
         try:
             name = str(_LOCALTIME.readlink()).rpartition("zoneinfo/")[2]
-        except OSError:  # no link: a copy, which does not say of what
+        except OSError:  # not a link but a copy, which has no name
             return None
     from luad.core.cron.zones import ZoneError, load_zone  # noqa: PLC0415 - most commands need none
 

@@ -1,6 +1,6 @@
-"""The three kinds of wrong: a user's mistake is a value, the world's failure an exception.
+"""Problems and exceptions: a user's mistake is a value, a failure of the system an exception.
 
-(Our own mistakes are assertions and have no class.) Room rule: imports nothing of luad.
+Faults of luad itself are assertions and have no class. Rule: imports nothing of luad.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """A user's mistake, with everything needed to mend it.
+    """A user's mistake, with everything that is needed to correct it.
 
     *line* and *column* count from 1; 0 means the file as a whole. *end_column* is exclusive.
-    *excerpt* holds the lines around the place as ``(number, text)``; *note* is written beside the
-    caret; *pointer* is the RFC 6901 path inside the document. *fix*, where the mistake can be
-    mended mechanically: first column, end column (exclusive) and new text, all on *line*.
+    *excerpt* holds the lines around the place as ``(number, text)``; *note* is shown beside the
+    caret; *pointer* is the RFC 6901 path inside the document. *fix* is set if luad can correct the
+    mistake: first column, end column (exclusive) and new text, all on *line*.
     """
 
     path: str
@@ -45,7 +45,7 @@ class Problem:
 class LuadError(Exception):
     """Base of every exception that luad raises on purpose.
 
-    *code* is the stable word of the error tables (CLI and HTTP), *hint* says what to do instead.
+    *code* is the stable word of the error tables (CLI and HTTP); *hint* says what to do.
     """
 
     code = "error"
@@ -55,18 +55,20 @@ class LuadError(Exception):
         self.message = message
         self.hint = hint
         if hint:
-            self.add_note(f"hint: {hint}")  # tracebacks of handlers say it, too
+            self.add_note(f"hint: {hint}")  # so that tracebacks of handlers show it
 
 
 class UsageError(LuadError):
-    """The call or the settings cannot be meant so."""
+    """The arguments of a call, or the settings, are not valid."""
 
     code = "usage"
 
 
 class ValidationError(LuadError):
-    """What was sent obeys no schema, or cannot be meant so. *errors* are the single mistakes, as
-    in the HTTP answer: ``pointer``, ``code``, ``detail`` and ``hint``."""
+    """The data that a client sent is not valid.
+
+    *errors* are the single mistakes, as in the HTTP answer: ``pointer``, ``code``, ``detail``, ``hint``.
+    """
 
     code = "validation"
 
@@ -78,7 +80,7 @@ class ValidationError(LuadError):
 
 
 class NotFoundError(LuadError):
-    """No job, run or user of that name."""
+    """A job, run or user of that name does not exist."""
 
     code = "not_found"
 
@@ -88,7 +90,7 @@ class NotFoundError(LuadError):
 
 
 class ConflictError(LuadError):
-    """The state forbids it. *code* is narrower where the caller can act on it."""
+    """The state forbids the request. *code* is narrower where the caller can act on it."""
 
     code = "conflict"
 
@@ -110,13 +112,13 @@ class StoreUnavailableError(UnavailableError):
 
 
 class StoreTooNewError(LuadError):
-    """The database was written by a newer luad; touching it could lose data."""
+    """A newer luad wrote the database; a change by this version could lose data."""
 
     code = "store_too_new"
 
 
 class AlreadyRunningError(LuadError):
-    """Another daemon holds the state folder. *pid* is its process id, when it could be read."""
+    """Another daemon uses the state folder. *pid* is its process id, if it could be read."""
 
     code = "already_running"
 

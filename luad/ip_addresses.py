@@ -1,9 +1,9 @@
-"""Which addresses belong to the internet, and which to this machine: by luad's own table.
+"""Tells public addresses and loopback addresses apart from others, by a table of luad's own.
 
-Python's own answer differs from one patch release to the next, and calls addresses global that lead to the
-local network, such as 192.0.0.192, where a cloud keeps credentials.
+The `ipaddress` module changes its answer between patch releases, and calls some addresses of local networks
+global, such as 192.0.0.192, where a cloud keeps credentials.
 
-Room rule: pure; asks no name server. The rows follow IANA's registries of special-purpose addresses.
+Rule: pure; asks no name server. The rows follow IANA's registries of special-purpose addresses.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Row(NamedTuple):
-    """A network. *is_public*: a host on the internet may have such an address. Of rows that overlap,
-    the narrowest holds."""
+    """A network. *is_public*: a host on the internet may have such an address.
+
+    Where rows overlap, the narrowest applies.
+    """
 
     network: str
     is_public: bool
@@ -58,7 +60,7 @@ ROWS: Final = (
     Row("fec0::/10", False, "site-local, which is no more"),
     Row("ff00::/8", False, "multicast"),
 )
-"""Besides these, forms of IPv6 that hold an address of IPv4 are judged by that (see `_inner`)."""
+"""An IPv6 address that contains an IPv4 address is judged by the latter (see `_inner`)."""
 
 _TABLE: Final = sorted(
     ((ipaddress.ip_network(row.network), row.is_public) for row in ROWS),
@@ -73,12 +75,12 @@ _TEREDO: Final = ipaddress.IPv6Network("2001::/32")
 
 
 def is_public(address: str) -> bool:
-    """Say whether an address belongs to a host on the internet, in every way it can be written."""
+    """Return True if a host on the internet may have *address*, in any spelling."""
     return _is_public(ipaddress.ip_address(address.partition("%")[0]))
 
 
 def is_loopback(address: Address) -> bool:
-    """Say whether an address is this machine's own, also as IPv6 writes one of IPv4."""
+    """Return True for loopback addresses, IPv4-mapped ones included."""
     if isinstance(address, ipaddress.IPv6Address) and address in _MAPPED:
         address = _last_bytes(address)
     return any(address in network for network in _LOOPBACK)
@@ -93,12 +95,12 @@ def _is_public(ip: Address) -> bool:
 
 
 def _inner(ip: ipaddress.IPv6Address) -> tuple[ipaddress.IPv4Address, ...]:
-    """Return the addresses of IPv4 that one of IPv6 stands for."""
+    """Return the IPv4 addresses that an IPv6 address contains."""
     if any(ip in network for network in _LAST_BYTES):
         return (_last_bytes(ip),)
     if ip in _6TO4:
         return (ipaddress.IPv4Address((int(ip) >> 80) & 0xFFFFFFFF),)
-    if ip in _TEREDO:  # the server, and the client, whose bits are turned round
+    if ip in _TEREDO:  # the server, and the client with inverted bits
         server = ipaddress.IPv4Address((int(ip) >> 64) & 0xFFFFFFFF)
         return server, ipaddress.IPv4Address(~int(ip) & 0xFFFFFFFF)
     return ()

@@ -1,6 +1,6 @@
 """JSON text of the API's answers.
 
-Room rule: one encoder, made once: `json.dumps` with options makes a new one for every call.
+Rule: one encoder, made once, because `json.dumps` with options makes a new one for every call.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ encode_text = _ENCODER.encode
 
 
 def encode(value: Any) -> bytes:
-    """Return *value* as compact UTF-8 JSON. Half surrogate pairs, which no UTF-8 can hold and which
-    a handler may well print, become question marks."""
+    """Return *value* as compact UTF-8 JSON.
+
+    Lone surrogates, which a handler may print and UTF-8 cannot hold, become question marks.
+    """
     return to_bytes(encode_text(value))
 
 
 def to_bytes(text: str) -> bytes:
-    """Encode JSON *text* as UTF-8, see `encode`."""
+    """Return JSON *text* as UTF-8; lone surrogates are replaced as in `encode`."""
     return text.encode("utf-8", "replace")

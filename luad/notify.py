@@ -1,6 +1,6 @@
-"""systemd: ready, reloading, status, watchdog.
+"""Messages to systemd: ready, reloading, status, watchdog.
 
-Room rule: best effort; never raises, never waits longer than a moment, reads no clock.
+Rule: best effort; it never raises, never waits longer than `SEND_LIMIT_US`, and reads no clock.
 
 The protocol is one datagram of ``NAME=value`` lines for each message (sd_notify(3)). Outside
 systemd every method does nothing.
@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-SEND_LIMIT_US: Final = 50_000  # the manager's socket is never full for longer; the loop must turn
+SEND_LIMIT_US: Final = 50_000  # the manager's socket is never full for longer; the loop cannot wait
 
 
 class Notifier:
-    """Speaks to the manager that *environ* names.
+    """Sends messages to the service manager that *environ* names.
 
-    *watchdog_interval_s*: how often `watchdog` is to be called, or None when nobody waits for it.
+    *watchdog_interval_s* is the time between calls of `watchdog`; None if the watchdog is off.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -32,36 +32,36 @@ class Notifier:
 
     @property
     def is_supervised(self) -> bool:
-        """Is there a manager that listens."""
+        """True if a service manager receives the messages."""
         return self._socket is not None
 
     def ready(self, status: str = "") -> bool:
-        """Start-up, or a reload, is done."""
+        """Report that start-up, or a reload, has ended."""
         return self._send("READY=1", *_status(status))
 
     def status(self, text: str) -> bool:
-        """One line for ``systemctl status``."""
+        """Report one line for ``systemctl status``."""
         return self._send(*_status(text))
 
     def reloading(self, monotonic_usec: int, status: str = "") -> bool:
-        """A reload has begun at *monotonic_usec* of CLOCK_MONOTONIC; `ready` ends it."""
+        """Report a reload that began at *monotonic_usec* of CLOCK_MONOTONIC; `ready` ends it."""
         # One datagram: systemd 253 and later wait for ever for a time stamp that comes separately.
         return self._send("RELOADING=1", f"MONOTONIC_USEC={monotonic_usec}", *_status(status))
 
     def stopping(self, status: str = "") -> bool:
-        """The daemon is on its way out."""
+        """Report that the daemon shuts down."""
         return self._send("STOPPING=1", *_status(status))
 
     def watchdog(self) -> bool:
-        """The loop has turned; to be called by the loop itself."""
+        """Report that the loop is alive; only the loop calls this."""
         return self._send("WATCHDOG=1") if self.watchdog_interval_s else False
 
     def extend_timeout(self, usec: int) -> bool:
-        """Starting or stopping takes up to *usec* longer, counted from now."""
+        """Ask for up to *usec* more, counted from now, to start or to stop."""
         return self._send(f"EXTEND_TIMEOUT_USEC={usec}")
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -76,7 +76,7 @@ class Notifier:
 
 
 def _status(text: str) -> tuple[str, ...]:
-    """A newline would end the status and begin another message."""
+    """Return *text* as one line, because a newline would begin another assignment."""
     return (f"STATUS={' '.join(text.split())}",) if text else ()
 
 
@@ -90,7 +90,7 @@ def _open_socket() -> socket.socket | None:
 
 
 def _watchdog_interval_s(environ: Mapping[str, str]) -> float | None:
-    """Half of what systemd allows, as it recommends; None when the watchdog is another process."""
+    """Return half of systemd's limit, as it recommends; None if it watches another process."""
     usec, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     if not usec.isdecimal() or int(usec) == 0 or pid not in ("", str(os.getpid())):
         return None

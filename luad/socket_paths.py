@@ -1,6 +1,6 @@
-"""Ways to a daemon's Unix socket: where it may be, and whether the process that answers may be trusted.
+"""Connections to a daemon's Unix socket: the paths to try, and a check of the process that answers.
 
-Room rule: the standard library, and the rule of `luad.trust`; it sends nothing.
+Rule: the standard library, and the rule of `luad.trust`; it sends nothing.
 """
 
 from __future__ import annotations
@@ -24,36 +24,38 @@ _CREDENTIALS: Final = struct.Struct("3i")
 
 
 class WrongPeerError(LuadError):
-    """The process that answers at the socket may not be trusted."""
+    """The process that answers at the socket is not trusted."""
 
     code = "forbidden"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A path at which a daemon may listen. *is_project*: it is the socket of a project, at which only
-    the user's own daemon, or root's, is trusted."""
+    """A path at which a daemon may listen.
+
+    *is_project*: it is the socket of a project, where only the user's own daemon, or root's, is trusted.
+    """
 
     path: Path
     is_project: bool = False
 
 
-class Guard(Protocol):
-    """Stands beside the requests of a client."""
+class RequestHooks(Protocol):
+    """Calls that a client makes before and after its requests."""
 
     def before(self, *, changes: bool) -> None:
-        """Called before each request, which *changes* something or not; it may raise."""
+        """Run before each request; *changes* is False for one that only reads. It may raise."""
         ...
 
     def after_change(self) -> None:
-        """Called after each request that has changed something."""
+        """Run after each request that has changed something."""
         ...
 
 
 def places(environ: Mapping[str, str], nearby: Path | None) -> list[Place]:
-    """Return where to look for a daemon, in turn; `$LUAD_SOCKET` leaves no choice.
+    """Return the places to try for a daemon, in order; `$LUAD_SOCKET` is the only one if it is set.
 
-    *nearby* is the socket of the project that the client stands in.
+    *nearby* is the socket of the project of the client's working folder.
     """
     found = [
         Place(Path(path)) for path in socket_candidates(environ, environ.get("STATE_DIRECTORY"))
@@ -64,37 +66,39 @@ def places(environ: Mapping[str, str], nearby: Path | None) -> list[Place]:
 
 
 class Answer(dict[str, Any]):
-    """An object in an answer of *address*. A key that luad always sends and that is not there says
-    that luad did not send it."""
+    """An object in an answer of *address*.
+
+    Luad always sends the keys that a client reads, so a missing key means that another program answers.
+    """
 
     def __init__(self, content: Mapping[str, Any], address: str) -> None:
         super().__init__(content)
         self._address = address
 
     def __missing__(self, key: str) -> NoReturn:
-        """Raise `UnavailableError`."""
+        """Raise `UnavailableError` with the name of the missing key."""
         raise not_luad(self._address, f"its answer has no `{key}`")
 
 
 def not_luad(address: str, reason: str) -> UnavailableError:
     """Return the error for an answer that a daemon does not give."""
     return UnavailableError(
-        f"what answers at {address} is not luad: {reason}",
+        f"the program that answers at {address} is not luad: {reason}",
         hint="check --url, --socket, $LUAD_URL and $LUAD_SOCKET",
     )
 
 
 def without_password(url: str) -> str:
-    """Return *url* as it may be shown."""
-    from luad.config.secrets import without_passwords  # noqa: PLC0415 - only to show one
+    """Return *url* with its password replaced."""
+    from luad.config.secrets import without_passwords  # noqa: PLC0415 - only messages need it
 
     return without_passwords(url)
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """An HTTP connection whose other end is a file: the first of *places* where a daemon answers.
+    """An HTTP connection over the Unix socket at the first of *places* where a daemon answers.
 
-    *state_dirs* names the state folders that the client knows: their owners are trusted. *reached* is
+    *state_dirs* names the state folders that the client knows; their owners are trusted. *reached* is
     the place that answered.
     """
 
@@ -112,7 +116,7 @@ class UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         """Connect to the socket; raises OSError, with the path, as a TCP connection would.
 
-        Raises `WrongPeerError` when a process answers that may not be trusted.
+        Raises `WrongPeerError` if the process that answers is not trusted.
         """
         failures: list[OSError] = []
         for place in self._places:
@@ -124,7 +128,7 @@ class UnixConnection(http.client.HTTPConnection):
             else:
                 self.reached = place
                 return
-        # A socket that is there and does not answer says more than one that is not there.
+        # The failure of a socket that exists tells the user more than a missing socket.
         is_missing = [isinstance(error, FileNotFoundError) for error in failures]
         raise failures[is_missing.index(False) if False in is_missing else 0]
 
@@ -140,35 +144,41 @@ class UnixConnection(http.client.HTTPConnection):
         return sock
 
 
+def peer_credentials(sock: socket.socket) -> tuple[int, int, int]:
+    """Return pid, uid and gid of the process at the other end of *sock*, as the kernel states them."""
+    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(data)
+    return pid, uid, gid
+
+
 def check_peer(
     sock: socket.socket, place: Place, state_dirs: Callable[[], Iterable[Path]] = tuple
 ) -> None:
-    """Raise `WrongPeerError` unless the process at the other end of *sock* may be trusted.
+    """Raise `WrongPeerError` unless the process at the other end of *sock* is trusted.
 
     Root and the user are trusted; so is the owner of the daemon's state folder, but not at the socket
-    of a project. No setting turns this off: where others may write, anybody can put a socket.
+    of a project. No setting turns this check off, because any user can put a socket into a shared folder.
     """
-    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(data)
+    pid, uid, _ = peer_credentials(sock)
     if uid in {0, os.geteuid()}:
         return
     if not place.is_project and uid in _owners(place.path, state_dirs()):
         return
     expected = "root or to you" if place.is_project else "root, to you or to the owner of its state"
-    hint = "luad asks nothing of a process that could pose as a daemon"
+    hint = "luad sends no requests to a process of another user, which may only imitate a daemon"
     if not place.is_project:
-        hint += "; where that user's daemon is meant, set LUAD_STATE_DIR to its state folder"
+        hint += "; if you mean that user's daemon, set LUAD_STATE_DIR to its state folder"
     raise WrongPeerError(
         f"{_shown(uid, pid)} answers at {place.path}, which should belong to {expected}", hint=hint
     )
 
 
 def _owners(path: Path, state_dirs: Iterable[Path]) -> set[int]:
-    """Return the users that own a state folder which this client knows."""
+    """Return the uids of the owners of the state folders that this client knows."""
     found = set()
     known = [*state_dirs, *_from_environment()]
     if str(path) == SYSTEM_SOCKET:
-        # Only root can make its folder, so that its owner is the user of the service.
+        # Only root can create this folder, so its owner is the user of the service.
         known += [Path(SYSTEM_STATE), path.parent]
     for folder in known:
         with suppress(OSError):
@@ -182,7 +192,7 @@ def _from_environment() -> list[Path]:
 
 
 def _shown(uid: int, pid: int) -> str:
-    from luad.trust.accounts import user_name  # noqa: PLC0415 - only to name a stranger
+    from luad.trust.accounts import user_name  # noqa: PLC0415 - only the message needs it
 
     name = user_name(uid)
     known = f"{name}, uid {uid}" if name != str(uid) else f"uid {uid}"

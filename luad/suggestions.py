@@ -1,6 +1,6 @@
-"""The known words that a misspelt one may stand for.
+"""Suggests the known word for a misspelt one.
 
-Room rule: pure. A suggestion that is not close sends the reader the wrong way, so there is none.
+Rule: pure. A suggestion that is not close would mislead the reader, so none is made.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LONGEST: Final = 80
-"""Characters of a word that are compared."""
+"""The number of characters of a word that are compared."""
 
 _LIKENESS: Final = 0.6
 _CANDIDATES: Final = 8
-_LETTERS_PER_SLIP: Final = 4
+_LETTERS_PER_TYPO: Final = 4
 _SHORTEST_BEGINNING: Final = 3
 
 
 def close_to(word: str, known: Iterable[str], limit: int = 1) -> tuple[str, ...]:
-    """Return up to *limit* of the *known* words that *word* may be a slip of, the nearest first."""
+    """Return up to *limit* of the *known* words that *word* may mean, the nearest first."""
     from difflib import get_close_matches  # noqa: PLC0415 - only once something is wrong
 
     word = word[:_LONGEST]
     found = get_close_matches(word, list(known), n=max(limit, _CANDIDATES), cutoff=_LIKENESS)
-    return tuple(each for each in found if is_slip(word, each))[:limit]
+    return tuple(each for each in found if is_typo(word, each))[:limit]
 
 
-def is_slip(word: str, known: str) -> bool:
-    """Say whether *word* is *known* with few wrong letters, or a part of it."""
+def is_typo(word: str, known: str) -> bool:
+    """Return True if *word* is *known* with few wrong letters, or a part of it."""
     one, other = _plain(word), _plain(known)
     short, long = sorted((one, other), key=len)
     if len(short) >= _SHORTEST_BEGINNING and len(short) * 2 >= len(long) and _contains(long, short):
         return True
-    return _distance(one, other) <= max(1, len(long) // _LETTERS_PER_SLIP)
+    return _distance(one, other) <= max(1, len(long) // _LETTERS_PER_TYPO)
 
 
 def _contains(long: str, short: str) -> bool:
@@ -46,7 +46,7 @@ def _plain(word: str) -> str:
 
 
 def _distance(one: str, other: str) -> int:
-    """Count the letters to add, to leave out, to change or to swap (optimal string alignment)."""
+    """Return the number of letters to add, remove, change or swap (optimal string alignment)."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, left in enumerate(one, 1):

@@ -1,4 +1,4 @@
-"""The same names as `luad`, blocking: for plain functions, threads and scripts."""
+"""The names of `luad` as blocking calls, for plain functions, threads and scripts."""
 
 from luad.errors import LuadError, ValidationError
 from luad.sdk.acting import acting_for
@@ -64,16 +64,16 @@ __all__ = [
 
 
 def current_job() -> Job:
-    """The job whose handler is running in this process.
+    """Return the job whose handler runs in this process.
 
-    Raises `NoJobError` where none is.
+    Raises `NoJobError` outside a handler.
     """
     job: JobCore = running_job() or _current_job()
     return job.with_face(Job)
 
 
 def __getattr__(name: str) -> object:
-    if name.startswith("_") or name.islower():  # a question of Python
+    if name.startswith("_") or name.islower():  # a look-up by Python itself
         raise AttributeError(f"module 'luad.sync' has no attribute {name!r}")
     from luad.sdk.attributes import missing  # noqa: PLC0415 - only for a message
 

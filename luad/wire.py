@@ -1,7 +1,6 @@
-"""The few texts that cross every border: durations, sizes, instants, and where the socket is.
+"""Text forms that every part of luad shares: durations, sizes, instants, and paths of the socket.
 
-Room rule: the standard library only, and little of it: the command line imports this module
-before it answers anybody.
+Rule: the standard library only, and little of it, because each command imports this module first.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ if TYPE_CHECKING:
 # --- durations ---------------------------------------------------------------------------------
 
 DURATION_PATTERN: Final = r"^((0|[1-9][0-9]*)(\.[0-9]+)?|(?=[0-9])([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?)$"
-"""What a duration may look like as text; the schemas hold the same expression."""
+"""The form of a duration as text; the schemas hold the same expression."""
 
 MAX_DURATION_MS: Final = 36_500 * DAY
-"""A century. Longer is a slip of the finger, and this keeps every sum inside 64 bits."""
+"""A century. A longer value is a typing error, and the limit keeps every sum inside 64 bits."""
 
 _DURATION: Final = re.compile(
     r"(?=\d)(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII
 )
 _SECONDS: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_MAX_TEXT: Final = 32  # longer texts are no durations; bounds the arithmetic below
+_MAX_TEXT: Final = 32  # a longer text is not a duration; bounds the arithmetic below
 
 
 def parse_duration_ms(value: object) -> int:
-    """Return the milliseconds that *value* means: seconds as a number, or ``1h30m``.
+    """Return *value* in milliseconds; it is a number of seconds, or text such as ``1h30m``.
 
-    Raises ``ValueError`` with a sentence for people. Fractions are rounded to a millisecond.
+    Raises ``ValueError`` with a message for the user. Fractions are rounded to a millisecond.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("a duration is a number of seconds, or text such as 90s, 10m or 1h30m")  # noqa: TRY004 - callers catch one class
@@ -52,7 +51,7 @@ def _parse_duration_text(text: str) -> int:
         return parse_duration_ms(float(text))
     found = _DURATION.fullmatch(text) if len(text) <= _MAX_TEXT else None
     if found is None:
-        raise ValueError(f"{text[:_MAX_TEXT]!r} is no duration; write 90s, 10m, 1h30m, 2d or 1w")
+        raise ValueError(f"{text[:_MAX_TEXT]!r} is not a duration; write 90s, 10m, 1h30m, 2d or 1w")
     weeks, days, hours, minutes, seconds = found.groups()
     total = (
         (7 * int(weeks or 0) + int(days or 0)) * DAY
@@ -66,7 +65,7 @@ def _parse_duration_text(text: str) -> int:
 
 
 def format_duration_ms(duration_ms: int) -> str:
-    """Write a duration the way `parse_duration_ms` reads it: ``1h30m``, ``90s`` as ``1m30s``."""
+    """Return a duration in the form that `parse_duration_ms` reads: ``1h30m``, ``1m30s``."""
     rest, parts = duration_ms, []
     for unit_ms, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")):
         count, rest = divmod(rest, unit_ms)
@@ -80,7 +79,7 @@ def format_duration_ms(duration_ms: int) -> str:
 # --- sizes -------------------------------------------------------------------------------------
 
 SIZE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?[KMGTkmgt]?(i?[Bb])?$"
-"""What a size may look like as text; the schemas hold the same expression."""
+"""The form of a size as text; the schemas hold the same expression."""
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:I?B)?", re.ASCII)
 _SIZE_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -88,16 +87,16 @@ _MAX_SIZE: Final = 1 << 50
 
 
 def parse_size(value: object) -> int:
-    """Return the bytes that *value* means: a number, or text such as ``512M`` (powers of 1024).
+    """Return *value* in bytes; it is a number, or text such as ``512M`` (powers of 1024).
 
-    Raises ``ValueError`` with a sentence for people.
+    Raises ``ValueError`` with a message for the user.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("a size is a number of bytes, or text such as 512K, 64M or 1G")  # noqa: TRY004 - callers catch one class
     if isinstance(value, str):
         found = _SIZE.fullmatch(value.upper()) if len(value) <= _MAX_TEXT else None
         if found is None:
-            raise ValueError(f"{value[:_MAX_TEXT]!r} is no size; write bytes, 512K, 64M or 1G")
+            raise ValueError(f"{value[:_MAX_TEXT]!r} is not a size; write bytes, 512K, 64M or 1G")
         size = float(found[1]) * _SIZE_UNITS[found[2]]
     else:
         size = value
@@ -110,9 +109,9 @@ def parse_size(value: object) -> int:
 
 
 def example_date(now: Instant | None = None) -> str:
-    """Return the next 25 December after *now*, which is the clock's own time without one.
+    """Return the next 25 December after *now* (default: the wall clock).
 
-    Hints and help show it, so that what a reader copies lies ahead.
+    Hints and help show it, so that an example that a user copies is in the future.
     """
     today = datetime.fromtimestamp((wall_ms() if now is None else now) / SECOND, UTC).date()
     year = today.year if (today.month, today.day) < (12, 25) else today.year + 1
@@ -146,18 +145,18 @@ class InstantGapError(ValueError):
 def parse_instant(text: str, zone: tzinfo | None = None) -> Instant:
     """Return the instant that *text* names: ``2026-12-25T09:00:00Z``, with ``T`` or a space.
 
-    Without an offset it is read in *zone*; of an hour that happens twice, the first is meant.
-    Raises ``NaiveInstantError``, ``InstantGapError`` or plain ``ValueError``, for people to read.
+    Text without an offset is read in *zone*; where an hour occurs twice, the first one is taken.
+    Raises ``NaiveInstantError``, ``InstantGapError`` or plain ``ValueError``, with messages for the user.
     """
     found = _INSTANT.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text[:64]!r} is no date and time; write {example_instant()}")
+        raise ValueError(f"{text[:64]!r} is not a date and time; write {example_instant()}")
     year, month, day, hour, minute, second, fraction, zulu, sign, off_hours, off_minutes = (
         found.groups()
     )
     microsecond = int((fraction or "")[:6].ljust(6, "0"))
     try:
-        civil = datetime(  # noqa: DTZ001 - the zone follows below, once it is known which
+        civil = datetime(  # noqa: DTZ001 - the lines below add the zone
             int(year), int(month), int(day), int(hour), int(minute), int(second or 0), microsecond
         )
         if zulu or sign:
@@ -169,7 +168,7 @@ def parse_instant(text: str, zone: tzinfo | None = None) -> Instant:
         raise
     except (ValueError, OverflowError) as error:
         reason = "outside the calendar" if isinstance(error, OverflowError) else error
-        raise ValueError(f"{text} is no date and time: {reason}") from None
+        raise ValueError(f"{text} is not a date and time: {reason}") from None
 
 
 def _offset(sign: str | None, hours: str | None, minutes: str | None) -> timedelta:
@@ -183,9 +182,7 @@ def _offset(sign: str | None, hours: str | None, minutes: str | None) -> timedel
 
 def _in_zone(civil: datetime, zone: tzinfo | None) -> datetime:
     if zone is None:
-        raise NaiveInstantError(
-            f"{civil.isoformat()} has no offset, and no time zone says where it is meant"
-        )
+        raise NaiveInstantError(f"{civil.isoformat()} has no offset, and no time zone is set")
     aware = civil.replace(tzinfo=zone).astimezone(UTC)
     if aware.astimezone(zone).replace(tzinfo=None) != civil:
         raise InstantGapError(f"{civil.isoformat()} does not exist in {zone}: the clocks skip it")
@@ -193,15 +190,17 @@ def _in_zone(civil: datetime, zone: tzinfo | None) -> datetime:
 
 
 def format_instant(instant: Instant) -> str:
-    """Write RFC 3339 in UTC, with milliseconds only where there are some."""
+    """Return RFC 3339 in UTC; milliseconds are shown only if they are not zero."""
     moment = _EPOCH + timedelta(milliseconds=instant)
     spec = "milliseconds" if instant % SECOND else "seconds"
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
 def format_in_zone(instant: Instant, zone: tzinfo) -> str:
-    """Write RFC 3339 with the offset that *zone* has at that instant; in UTC where that has seconds,
-    as before there were time zones: RFC 3339 knows none."""
+    """Return RFC 3339 with the offset of *zone* at that instant.
+
+    It is in UTC where the offset has seconds (local mean time), which RFC 3339 cannot express.
+    """
     moment = (_EPOCH + timedelta(milliseconds=instant)).astimezone(zone)
     if (moment.utcoffset() or timedelta()) % timedelta(minutes=1):
         return format_instant(instant)
@@ -212,17 +211,16 @@ def format_in_zone(instant: Instant, zone: tzinfo) -> str:
 
 SYSTEM_SOCKET: Final = "/run/luad/luad.sock"
 SYSTEM_STATE: Final = "/var/lib/luad"
-"""Where the service of a machine listens, and keeps its state."""
+"""The socket and the state folder of the system's service."""
 
-SHELTER: Final = ".luad-socket"
-"""The folder for the socket in a folder that others may write; the socket's own path is a link to it."""
+SOCKET_FOLDER: Final = ".luad-socket"
+"""The folder for the socket in a folder that other users may write; the socket's path links into it."""
 
 
 def socket_candidates(environ: Mapping[str, str], state_dir: str | None = None) -> list[str]:
-    """Paths at which the daemon's socket may be; a client tries them in turn.
+    """Return the paths at which the daemon's socket may be, in the order that a client tries them.
 
-    `$LUAD_SOCKET`, when set, is the only answer. *state_dir*, where a client knows it, adds the
-    place of last resort.
+    If `$LUAD_SOCKET` is set, it is the only path. *state_dir*, if a client knows it, adds the last path.
     """
     if chosen := environ.get("LUAD_SOCKET"):
         return [chosen]
@@ -235,7 +233,7 @@ def socket_candidates(environ: Mapping[str, str], state_dir: str | None = None) 
 
 
 def socket_to_bind(environ: Mapping[str, str], uid: int, state_dir: str) -> str:
-    """Return the path at which a daemon run by *uid* binds its socket: the first it may create."""
+    """Return the path at which a daemon of *uid* binds its socket: the first that it may create."""
     candidates = socket_candidates(environ, state_dir)
     if uid != 0 and not environ.get("LUAD_SOCKET"):
         # Only root, or systemd through RUNTIME_DIRECTORY, may write below /run.

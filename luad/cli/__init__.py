@@ -209,11 +209,11 @@ def _from_click(error: click.ClickException) -> CommandError:
 
 def _near_option(error: click.ClickException) -> str:
     """Return the option that was probably meant; click also offers some that only share the dashes."""
-    from luad.suggestions import is_slip
+    from luad.suggestions import is_typo
 
     given = str(getattr(error, "option_name", "")).lstrip("-")
     near = getattr(error, "possibilities", None) or ()
-    return next((each for each in near if is_slip(given, each.lstrip("-"))), "")
+    return next((each for each in near if is_typo(given, each.lstrip("-"))), "")
 
 
 def _own_fault(error: Exception, session: Session) -> CommandError:

@@ -1,6 +1,6 @@
 """Handlers that ship with luad: real jobs without a line of Python.
 
-Room rule: the standard library and small parts of luad only, because every run imports its handler
+Rule: the standard library and small parts of luad only, because every run imports its handler
 in a fresh process. A handler takes its parameters from ``metadata``, refuses what it does not
 understand with a sentence that says what to write, and returns JSON.
 

@@ -5,7 +5,7 @@
     path               any file or folder on that disk (default: ``/``)
     threshold_percent  fail when more than this is used (default: 90)
 
-Room rule: the standard library only.
+Rule: the standard library only.
 """
 
 from __future__ import annotations

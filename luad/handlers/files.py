@@ -14,7 +14,7 @@ Nothing goes by accident: `dry_run: false` must be written out, and `older_than`
 regular files are touched; symbolic links are neither followed nor removed, and other file systems
 mounted below `path` are not entered.
 
-Room rule: the standard library; `luad.wire` through the parameters.
+Rule: the standard library; `luad.wire` through the parameters.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@
 Redirects are not followed: a redirect is an answer, and where it leads is a URL of its own.
 Proxies of the environment are not used: what is checked is the way from here to there.
 
-Room rule: the standard library and `luad.clock`.
+Rule: the standard library and `luad.clock`.
 """
 
 from __future__ import annotations

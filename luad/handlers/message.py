@@ -1,6 +1,6 @@
 """Tell somebody something: what `luad remind` makes jobs of.
 
-Room rule: as in `luad.handlers`: parameters come in `job.metadata`, and mistakes in them are told.
+Rule: as in `luad.handlers`: parameters come in `job.metadata`, and mistakes in them are told.
 """
 
 from __future__ import annotations

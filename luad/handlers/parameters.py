@@ -1,6 +1,6 @@
 """Reading parameters out of a job's metadata, with errors that say what to write instead.
 
-Room rule: `luad.wire` is imported only by whoever asks for a duration.
+Rule: `luad.wire` is imported only by whoever asks for a duration.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which program a command line starts, and whether it can be found.
 
-Room rule: the standard library only; asked when a command has failed, and by `luad check`.
+Rule: the standard library only; asked when a command has failed, and by `luad check`.
 """
 
 from __future__ import annotations

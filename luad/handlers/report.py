@@ -8,7 +8,7 @@
 Days are counted from the instant the run is *for*, so a report that is caught up after an outage
 still tells of the day it was meant to tell of. The history is read through the daemon's socket.
 
-Room rule: talks to the daemon through `luad.client`; makes the text from values, and nothing else.
+Rule: talks to the daemon through `luad.client`; makes the text from values, and nothing else.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ A list whose program does not exist is not tried again: a repetition would not f
 A ``%`` is a ``%``. cron turns it into a newline unless it is escaped; here ``date +%F`` is written
 as in a terminal. The output goes to the log of the run, line by line; standard input is empty.
 
-Room rule: the standard library only.
+Rule: the standard library only.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ A copy is named after the database and the instant of the run: ``shop-20251122T0
 that name only when it is complete, checked and on disk; it can be read by its owner alone. Older
 copies are removed after that, never before.
 
-Room rule: the standard library only.
+Rule: the standard library only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Logs: one line per decision, made of fields, and never in anybody's way.
 
-Room rule: nothing here blocks the caller or raises into it. A line is rendered where it is said and
+Rule: nothing here blocks the caller or raises into it. A line is rendered where it is said and
 handed to one thread that writes; when the sink is broken or slow, lines are dropped and counted,
 and the count is said as soon as the sink works again.
 

@@ -1,6 +1,6 @@
 """Secrets are known by their value, and are never written; nor is the password of an address.
 
-Room rule: replaces what it was told of and what stands where a password stands, in time linear in the
+Rule: replaces what it was told of and what stands where a password stands, in time linear in the
 text.
 """
 

@@ -1,6 +1,6 @@
 """From fields to a line: JSON, text for people, or a datagram for the journal.
 
-Room rule: whatever comes in, exactly one line goes out; nothing raises.
+Rule: whatever comes in, exactly one line goes out; nothing raises.
 
 The usual line takes the fast way: one call of the C encoder. Only a line that the fast way refuses
 (NaN, foreign objects, odd keys), that is long, or that may hold a secret is taken apart.

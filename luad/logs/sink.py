@@ -1,6 +1,6 @@
 """The bounded queue, the one thread behind it, and the two places a line can go.
 
-Room rule: `put` returns at once, whatever the sink does; a line is written whole or counted.
+Rule: `put` returns at once, whatever the sink does; a line is written whole or counted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What other libraries say through `logging` and `warnings`, on the same road as our own lines.
 
-Room rule: from WARNING on, everything; below it, nothing.
+Rule: from WARNING on, everything; below it, nothing.
 """
 
 from __future__ import annotations

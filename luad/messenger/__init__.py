@@ -1,4 +1,4 @@
 """Brings messages to the services people read.
 
-Room rule: one outside thing, the services; outcomes are reported, never interpreted.
+Rule: one outside thing, the services; outcomes are reported, never interpreted.
 """

@@ -1,6 +1,6 @@
 """Pictures and files that go along with a message: from luad's disk, or from an address.
 
-Room rule: bounded reading; what is no regular file is not opened to the end.
+Rule: bounded reading; what is no regular file is not opened to the end.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The name is looked up once, and the addresses that were judged are the ones that are connected to; so a
 name that means another machine a moment later leads nowhere. Proxies of the environment are not asked.
 
-Room rule: bounded in time and size, and no text of it holds an address but a judged one.
+Rule: bounded in time and size, and no text of it holds an address but a judged one.
 """
 
 from __future__ import annotations

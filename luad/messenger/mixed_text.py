@@ -3,7 +3,7 @@
 Secrets are hidden in the latter alone. A path such as ``/priv`` in the address of a webhook would else spoil
 the words that tell the user which setting to write.
 
-Room rule: values; sends and hides nothing.
+Rule: values; sends and hides nothing.
 """
 
 from __future__ import annotations

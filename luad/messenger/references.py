@@ -1,6 +1,6 @@
 """References to secrets, read at the moment of sending, and kept out of every text that leaves.
 
-Room rule: a reference in, its value out; values are remembered only to be hidden.
+Rule: a reference in, its value out; values are remembered only to be hidden.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The daemon's end of the sender: starts it, hands over, waits, and gives up in time.
 
-Room rule: outcomes are reported, never interpreted; nothing here raises for what a service does. The
+Rule: outcomes are reported, never interpreted; nothing here raises for what a service does. The
 process is started when there is something to send, and ended when there has been nothing for a while.
 """
 

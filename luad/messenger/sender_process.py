@@ -3,7 +3,7 @@
 A line of JSON comes in for each delivery, one goes out for its outcome. When the daemon has gone, so has
 standard input, and this process ends, whatever its threads wait for.
 
-Room rule: secrets are resolved here, and hidden in everything that leaves.
+Rule: secrets are resolved here, and hidden in everything that leaves.
 """
 
 from __future__ import annotations

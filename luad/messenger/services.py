@@ -1,6 +1,6 @@
 """Everything that Apprise knows: mail, chats, telephones.
 
-Room rule: Apprise is imported here, in the sender's process, and nowhere else. It is asked to keep nothing
+Rule: Apprise is imported here, in the sender's process, and nowhere else. It is asked to keep nothing
 on disk, to try once, and to fetch nothing: attempts are luad's, and stand in the history; what is fetched
 for a message is fetched with the care of `exchange`.
 """

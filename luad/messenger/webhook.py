@@ -3,7 +3,7 @@
 A file that lies on luad's machine goes along where it is small; what is too large stays behind, and the
 outcome says so.
 
-Room rule: what arrived is what was answered with 2xx, whatever else is said.
+Rule: what arrived is what was answered with 2xx, whatever else is said.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Processes for runs: start, limit, stop, collect, report.
 
-Room rule: ends are reported, never interpreted; what a run's end means is the engine's affair.
+Rule: ends are reported, never interpreted; what a run's end means is the engine's affair.
 
 Three kinds of process work together. The daemon (`runner`) asks one warm *spawner* for each
 attempt; the spawner forks a *keeper*, which forks the *handler*, watches over it and reports to

@@ -1,6 +1,6 @@
 """One attempt as the daemon sees it: a socket to its keeper, and what that has said.
 
-Room rule: values and bytes; `runner` decides.
+Rule: values and bytes; `runner` decides.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is called when a handler is called, and work that a handler returns instead of doing it.
 
-Room rule: looks at callables and at what they return; calls nothing.
+Rule: looks at callables and at what they return; calls nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a run says, within bounds: the beginning, the end, and how much was left out between.
 
-Room rule: bytes in, lines out; the keeper reads the pipes, and is told the time.
+Rule: bytes in, lines out; the keeper reads the pipes, and is told the time.
 
 The beginning is cut into lines at once, so that people can follow. Whatever comes after it only
 passes through a ring of raw chunks, which costs next to nothing: a handler that prints 100 MB

@@ -1,6 +1,6 @@
 """The process of one run: make it its own world, call the handler, report, leave.
 
-Room rule: runs between fork and exit, and reports to the keeper alone. What the handler does to
+Rule: runs between fork and exit, and reports to the keeper alone. What the handler does to
 this process is its own affair; nothing in here relies on it afterwards.
 """
 

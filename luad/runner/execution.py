@@ -1,6 +1,6 @@
 """Call a handler, and tell how that ended.
 
-Room rule: the one place where handlers are called; the process of a run and `luad test` share it.
+Rule: the one place where handlers are called; the process of a run and `luad test` share it.
 """
 
 from __future__ import annotations

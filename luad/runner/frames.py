@@ -2,7 +2,7 @@
 
 Daemon to keeper: first the `LaunchSpec`, then ``{"t": "stop", "kill": bool}``.
 Keeper to daemon: ``hello`` (before anything is started), ``started``, ``lines``, ``ended``;
-``failed`` when no process could be made. Room rule: bytes and dicts; opens and knows nothing.
+``failed`` when no process could be made. Rule: bytes and dicts; opens and knows nothing.
 """
 
 from __future__ import annotations

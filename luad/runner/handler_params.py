@@ -1,6 +1,6 @@
 """Whether a job's metadata obeys the JSON Schema of its handler, and in words why not.
 
-Room rule: runs in the process that has imported the handler: the schema is the user's own, and a
+Rule: runs in the process that has imported the handler: the schema is the user's own, and a
 pattern of it may take for ever. The usual keywords are tested here, in microseconds; `jsonschema` is
 imported for the others, and to say what is wrong.
 """

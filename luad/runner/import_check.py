@@ -1,6 +1,6 @@
 """Can these handlers be imported and called? Asked by `luad check` and `luad doctor`.
 
-Room rule: no user code runs in this process. One helper process imports everything; when a
+Rule: no user code runs in this process. One helper process imports everything; when a
 module hangs or kills it, the next one goes on with the rest.
 """
 

@@ -1,6 +1,6 @@
 """The helper of `imports`: imports handlers, one module after the other, and reports on each.
 
-Run as ``python -P -m luad.runner.import_worker DESCRIPTOR``, with the request on stdin. Room rule:
+Run as ``python -P -m luad.runner.import_worker DESCRIPTOR``, with the request on stdin. Rule:
 the user's code runs in here and may do what it likes to this process.
 """
 

@@ -1,6 +1,6 @@
 """The keeper of one run: watches over its handler, reports, clears up.
 
-Room rule: one process a run, and it was in reserve before; it imports no user code and never trusts
+Rule: one process a run, and it was in reserve before; it imports no user code and never trusts
 what it reads from the handler. It outlives the spawner, but not the daemon: when the daemon is
 gone it ends the run. Which ending it was is for `verdict` to say.
 """

@@ -1,6 +1,6 @@
 """From ``package.module:function`` to the function, with code that is as fresh as the files.
 
-Room rule: runs in the handler's process (or one like it), never in the daemon. Nothing in here
+Rule: runs in the handler's process (or one like it), never in the daemon. Nothing in here
 trusts what it imports, and every failure names what to do.
 
 Python decides by the second and the size whether compiled code is still good; an edit that keeps

@@ -1,6 +1,6 @@
 """Log records of a handler as lines.
 
-Room rule: must not fail whatever is logged, and bounds everything.
+Rule: must not fail whatever is logged, and bounds everything.
 """
 
 from __future__ import annotations

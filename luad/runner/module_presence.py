@@ -1,6 +1,6 @@
 """Whether the module of a handler is there, asked without an import.
 
-Room rule: no user code runs: only names on the disk are looked at.
+Rule: no user code runs: only names on the disk are looked at.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How a handler's call ended, as values: its result as JSON, its exception as text.
 
-Room rule: must not fail whatever a handler returns or raises, and bounds everything.
+Rule: must not fail whatever a handler returns or raises, and bounds everything.
 """
 
 from __future__ import annotations

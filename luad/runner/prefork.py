@@ -1,6 +1,6 @@
 """A keeper in reserve: a process with its handler's beside it, both waiting for a run to be theirs.
 
-Room rule: whatever takes time is done before there is a run. From the moment that it knows which, it is
+Rule: whatever takes time is done before there is a run. From the moment that it knows which, it is
 a `Keeper`; nothing but the process's end leaves `keep`.
 """
 

@@ -1,6 +1,6 @@
 """Processes as the kernel knows them: who is it, who descends from it, end all of them.
 
-Room rule: reads /proc and sends signals; knows nothing of runs.
+Rule: reads /proc and sends signals; knows nothing of runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A handler's return value as JSON, or the reason why it has none.
 
-Room rule: must not fail whatever a handler returns, and bounds everything.
+Rule: must not fail whatever a handler returns, and bounds everything.
 """
 
 from __future__ import annotations

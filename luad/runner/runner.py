@@ -1,6 +1,6 @@
 """The runner: start an attempt, stop it, report what it says and how it ends.
 
-Room rule: ends are reported, never interpreted. `launch` and `stop` never raise and never wait;
+Rule: ends are reported, never interpreted. `launch` and `stop` never raise and never wait;
 every attempt that was launched ends in exactly one `AttemptEnded`. Every method is called on the
 event loop.
 """

@@ -1,6 +1,6 @@
 """``runs.lock``: is a process of any run still alive, also of a daemon that is gone.
 
-Room rule: knows flock(2) and nothing of runs. A lock belongs to an *open file description*, which
+Rule: knows flock(2) and nothing of runs. A lock belongs to an *open file description*, which
 is shared by everybody who inherited it: the daemon opens the file once, and the spawner and all
 its keepers share that one description. As long as one of them lives, another daemon's description
 cannot be locked exclusively.

@@ -4,7 +4,7 @@ A module of the user may hand on such a function: by an assignment, a decorator,
 object that keeps it. The rules of that function hold for it all the same, for its metadata may be a command
 line. A function of the user that calls one by its name is the user's own word: globals are not looked through.
 
-Room rule: looks at objects and calls none of them. The garbage collector names what an object holds, so no
+Rule: looks at objects and calls none of them. The garbage collector names what an object holds, so no
 code of the object runs.
 """
 

@@ -1,6 +1,6 @@
 """The spawner: a warm interpreter that forks a keeper for every attempt, in about a millisecond.
 
-Run as ``python -P -m luad.runner.spawner SOCKET``, with ``runs.lock`` open besides. Room rule: only light modules of the
+Run as ``python -P -m luad.runner.spawner SOCKET``, with ``runs.lock`` open besides. Rule: only light modules of the
 standard library; whatever is loaded here is paid for by every fork. It parses nothing: what is
 to be run comes over the attempt's own socket, straight to the keeper.
 """

@@ -1,6 +1,6 @@
 """The daemon's end of the spawner: start it, hand it sockets, notice when it is gone.
 
-Room rule: one spawner process per link; whether there is to be a next one is not decided here.
+Rule: one spawner process per link; whether there is to be a next one is not decided here.
 """
 
 from __future__ import annotations

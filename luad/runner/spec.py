@@ -1,6 +1,6 @@
 """What the runner is told by the daemon, and what it tells a keeper about an attempt, as JSON.
 
-Room rule: the one place where a `StartAttempt` becomes plain values.
+Rule: the one place where a `StartAttempt` becomes plain values.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From what was seen of a process' end to the name of that end.
 
-Room rule: values in, values out. Every way in which a run can end is a line of `_kind`.
+Rule: values in, values out. Every way in which a run can end is a line of `_kind`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 `run_job` runs one handler as luad would; the pytest fixture `luad_jobs` (from the plugin that comes with luad)
 is a whole luad whose time moves when the test says so.
 
-Room rule: the real engine, store, API and handler calls; only the clock and the sending are other ones. Names
+Rule: the real engine, store, API and handler calls; only the clock and the sending are other ones. Names
 are imported when they are first used: every pytest on this machine imports the plugin.
 """
 

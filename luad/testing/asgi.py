@@ -1,6 +1,6 @@
 """Requests to the real API without a socket.
 
-Room rule: a request in, an answer out; knows ASGI and nothing of luad but its peers.
+Rule: a request in, an answer out; knows ASGI and nothing of luad but its peers.
 """
 
 from __future__ import annotations

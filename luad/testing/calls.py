@@ -1,6 +1,6 @@
 """Calling handlers in the process of a test: stopped from outside, with what they log collected.
 
-Room rule: one handler at a time; nothing in here knows of a store or an engine.
+Rule: one handler at a time; nothing in here knows of a store or an engine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A clock that stands still until it is moved.
 
-Room rule: moves forward, and only when it is told to.
+Rule: moves forward, and only when it is told to.
 """
 
 from __future__ import annotations

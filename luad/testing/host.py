@@ -4,7 +4,7 @@ The engine, the store, the API, the loop that owns the engine, and the calling o
 daemon. What is not: time, which moves when it is told to; sending, which is only written down; and the process
 of a run, because a test wants to see into its handler. Handlers are called one at a time, in a thread.
 
-Room rule: one thread owns everything in here; `Host.call` is the way in.
+Rule: one thread owns everything in here; `Host.call` is the way in.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a handler changes in the process of a test, undone; the threads that it leaves running, noted.
 
-Room rule: around one call of a handler. What belongs to other threads of the test is left alone.
+Rule: around one call of a handler. What belongs to other threads of the test is left alone.
 """
 
 from __future__ import annotations

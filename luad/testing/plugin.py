@@ -1,6 +1,6 @@
 """The pytest plugin that comes with luad.
 
-Room rule: every pytest on this machine imports this; luad itself is imported by whoever uses it.
+Rule: every pytest on this machine imports this; luad itself is imported by whoever uses it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What tests do with a host: run a handler, let time pass, look at what was made and sent.
 
-Room rule: asks through the same API as everybody else.
+Rule: asks through the same API as everybody else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whether luad may take orders from a path: only root and luad's own user may write it.
+"""Checks that only root and luad's own user can write the files that luad acts on.
 
-Room rule: looks at status values, access lists and account databases; opens nothing, changes nothing.
-Everything that luad acts on passes here: jobs, users, handlers, settings, state, secrets and keys.
+Rule: reads status values, access lists and account databases; opens no file and changes nothing.
+It checks jobs, users, handlers, settings, state, secrets and keys.
 """
 
 from luad.trust.accounts import forget_accounts, is_private_group

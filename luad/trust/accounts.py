@@ -1,6 +1,6 @@
-"""Names of users and groups, and whether a group is luad's user alone.
+"""Names of users and groups, and a test for private groups.
 
-Room rule: asks the account databases, and remembers their answers until it is told to forget them.
+Rule: asks the account databases, and caches their answers until `forget_accounts`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from functools import lru_cache
 
 @lru_cache(maxsize=256)
 def is_private_group(gid: int, daemon_uid: int) -> bool:
-    """Say whether a group's right to write is the right of *daemon_uid* alone.
+    """Return True if *daemon_uid* is the only user of a group, so that its right to write is safe.
 
-    It is in two cases. The group is the primary group of that user, has the user's name, and no other
-    member is listed. Or no database knows the group, and it is one of this process's own groups, as
-    fsGroup of Kubernetes is. A database need not list all members, so all else counts as others.
+    There are two such cases. The group is the primary group of that user, has the user's name, and has no
+    other listed member. Or no database knows the group, and this process belongs to it (fsGroup of
+    Kubernetes). Any other group is not private, because a database need not list all members.
     """
     others = [
         user for user in pwd.getpwall() if user.pw_gid == gid and not _is_own(user, daemon_uid)
@@ -39,19 +39,19 @@ def is_private_group(gid: int, daemon_uid: int) -> bool:
 
 
 def forget_accounts() -> None:
-    """Ask the databases again from here on: accounts come and go while luad runs."""
+    """Clear the cache, because accounts may change while luad runs."""
     is_private_group.cache_clear()
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user, or the number when it has none."""
+    """Return the name of a user; its number if it has none."""
     with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
     return str(uid)
 
 
 def group_name(gid: int) -> str:
-    """Return the name of a group, or the number when it has none."""
+    """Return the name of a group; its number if it has none."""
     with suppress(KeyError):
         return grp.getgrgid(gid).gr_name
     return str(gid)
@@ -62,7 +62,7 @@ def _is_own(user: pwd.struct_passwd, daemon_uid: int) -> bool:
 
 
 def _uid_of(name: str) -> int | None:
-    """A member that no database knows now may be known to another one a moment later."""
+    """Return the uid of a group member; None if no database knows it at the moment."""
     with suppress(KeyError):
         return pwd.getpwnam(name).pw_uid
     return None

@@ -1,6 +1,6 @@
-"""POSIX access lists, as the kernel keeps them in two extended attributes.
+"""Parser for POSIX access lists, which the kernel keeps in two extended attributes.
 
-Room rule: bytes in, entries out; the one place that knows their form.
+Rule: bytes in, entries out; no other module knows their format.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _ENTRY: Final = struct.Struct("<HHI")
 _VERSION: Final = 2
 _WRITE: Final = 2
 _NONE: Final = frozenset({errno.ENODATA, errno.ENOTSUP, errno.ENOSYS})
-"""There is no list, or the file system or the kernel knows none."""
+"""The file has no list, or the file system or the kernel does not support lists."""
 
 
 class Tag(IntEnum):
-    """Which accounts an entry is about."""
+    """The kind of account that an entry names."""
 
     OWNER = 0x01
     USER = 0x02
@@ -34,17 +34,17 @@ class Tag(IntEnum):
 
 
 class Entry(NamedTuple):
-    """An entry that grants writing, mask included. *id* has a meaning for users and groups only."""
+    """An entry that grants writing under the mask. *id* has a meaning for users and groups only."""
 
     tag: Tag
     id: int
 
 
 def writers(target: str | int, name: str) -> tuple[Entry, ...] | None:
-    """Return the entries of a list that may write; None when there is no list.
+    """Return the entries of a list that may write; None if the file has no list.
 
     *target* is a path (links are followed) or a descriptor, *name* one of the two attributes.
-    Raises ``OSError`` when the list cannot be read, ``ValueError`` when it makes no sense.
+    Raises ``OSError`` if the list cannot be read, ``ValueError`` if its format is not known.
     """
     try:
         data = os.getxattr(target, name)
@@ -56,11 +56,11 @@ def writers(target: str | int, name: str) -> tuple[Entry, ...] | None:
 
 
 def parse(data: bytes) -> tuple[Entry, ...]:
-    """Return the entries of *data* that may write. Raises ``ValueError``."""
+    """Return the entries of *data* that may write. Raises ``ValueError`` for an unknown format."""
     if len(data) < _HEADER.size or _HEADER.unpack_from(data)[0] != _VERSION:
-        raise ValueError("an access list of an unknown version")
+        raise ValueError("the access list has an unknown version")
     if (len(data) - _HEADER.size) % _ENTRY.size:
-        raise ValueError("an access list that is cut off")
+        raise ValueError("the access list is cut off")
     found = list(_ENTRY.iter_unpack(data[_HEADER.size :]))
     mask = next((perm for tag, perm, _ in found if tag == Tag.MASK), _WRITE)
     return tuple(

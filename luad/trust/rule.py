@@ -1,8 +1,9 @@
-"""The rule itself: who could have written this, by owner, mode, access list and the way to it.
+"""The trust rule: it checks owner, mode and access list of a path and of each folder above it.
 
-The rule is cron's: a regular file, owned by root or by the daemon's user, writable by nobody else; the
-same for every folder and every link on the way to it. Two things are not "others": a private group (see
-`accounts`), and the right to write on a file system that is mounted read-only (a Kubernetes ConfigMap).
+The rule is the one of cron. A file is trusted if it is regular, belongs to root or to the daemon's user,
+and no other user can write it; the same holds for every folder and every link on its path. Two rights to
+write are harmless: that of a private group (see `accounts`), and any right on a file system that is mounted
+read-only (a Kubernetes ConfigMap).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from luad.trust.accounts import group_name, is_private_group, user_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_HELP: Final = "luad runs what it reads as itself, so nobody else may be able to write it"
+_HELP: Final = "luad runs jobs with its own rights, so no other user may be able to write its files"
 _RUN: Final = "run: "
 _MOST_LINKS: Final = 40  # as many as the kernel follows
 
@@ -39,19 +40,19 @@ _LINK_OWNER: Final = "LU042"
 
 
 def path_problem(path: str | Path, *, daemon_uid: int) -> Problem | None:
-    """Return what is wrong with a file or folder, or with a part of the way to it.
+    """Return the problem of a file or folder, or of a link or folder on its path; None if trusted.
 
-    Each link and each folder counts, as the kernel walks them. A path that leads nowhere has no problem
-    but one of its parts that exist: reading it will say why.
+    It checks each link and each folder that the kernel resolves. Of a path that does not exist, it checks
+    the parts that exist; reading the path gives the reason.
     """
     return _walk(Path(path), daemon_uid, may_be_sticky=True)
 
 
 def folder_problem(folder: Path, *, daemon_uid: int, may_be_sticky: bool = False) -> Problem | None:
-    """Return what is wrong with a folder, or with a part of the way to it.
+    """Return the problem of a folder, or of a link or folder on its path; None if trusted.
 
-    *may_be_sticky*: one thing in *folder*, whose owner is known, is meant, and not all that others may
-    add.
+    *may_be_sticky*: the caller uses one known entry of *folder*, so a folder like /tmp, where other users
+    may add files, is safe.
     """
     return _walk(folder, daemon_uid, may_be_sticky=may_be_sticky, is_folder=True)
 
@@ -64,9 +65,9 @@ def file_problem(
     is_folder: bool = False,
     descriptor: int | None = None,
 ) -> Problem | None:
-    """Return what is wrong with a file, or folder, of that status; the way to it is not looked at.
+    """Return the problem of a file or folder with that status, without the folders above it.
 
-    *descriptor* is of the opened file, so that what is judged is what is read.
+    *descriptor* is of the opened file, so that the judged file is the one that is read.
     """
     if not is_folder and not stat.S_ISREG(status.st_mode):
         return _problem(path, "LU030", f"{path} is {_kind(status.st_mode)}, not a regular file")
@@ -83,11 +84,11 @@ def file_problem(
     return _writer_problem(path, status, _FILE, daemon_uid, target)
 
 
-# --- the way to it -----------------------------------------------------------------------------
+# --- links and folders on the path --------------------------------------------------------------
 
 
 def _walk(path: Path, uid: int, *, may_be_sticky: bool, is_folder: bool = False) -> Problem | None:
-    """Judge every part of the way; the last that is wrong is told, with what mends all of them."""
+    """Return the problem of the last part of the path that has one, with commands for all parts."""
     found: list[Problem] = []
     try:
         for place, status, is_last in _parts(path):
@@ -98,20 +99,20 @@ def _walk(path: Path, uid: int, *, may_be_sticky: bool, is_folder: bool = False)
                     place, status, uid, is_last=is_last, may_be_sticky=may_be_sticky or not is_last
                 )
             elif is_folder or not is_last:
-                break  # opening it will say why
+                break  # opening it gives the reason
             else:
                 problem = file_problem(place, status, daemon_uid=uid)
             if problem is not None and problem not in found:
                 found.append(problem)
     except OSError:
-        pass  # opening it will say why
+        pass  # opening it gives the reason
     if not found:
         return None
-    return replace(found[-1], help=_mend_all(found)) if len(found) > 1 else found[0]
+    return replace(found[-1], help=_repair_all(found)) if len(found) > 1 else found[0]
 
 
-def _mend_all(found: Sequence[Problem]) -> str:
-    """Return one line that mends all of *found*: the same command once, with all its paths."""
+def _repair_all(found: Sequence[Problem]) -> str:
+    """Return one command line that repairs all of *found*; each command has all its paths."""
     paths: dict[str, list[str]] = {}
     for each in found:
         if each.help.startswith(_RUN):
@@ -124,7 +125,7 @@ def _mend_all(found: Sequence[Problem]) -> str:
 
 
 def _parts(path: Path) -> Iterator[tuple[str, os.stat_result, bool]]:
-    """Yield each folder and link on the way, and the end of it: where, status, whether it is the end."""
+    """Yield path, status, and True for the last one, of each folder and link that *path* resolves to."""
     whole = str(path) if path.is_absolute() else f"{Path.cwd()}/{path}"
     left, here, links = whole.split("/")[::-1], "/", 0
     status, seen = os.lstat(here), set[str]()
@@ -135,7 +136,7 @@ def _parts(path: Path) -> Iterator[tuple[str, os.stat_result, bool]]:
         if here not in seen:
             seen.add(here)
             yield here, status, False
-        if name == "..":  # of where a link has led to, and not of the link
+        if name == "..":  # the parent of the target of a link, not of the link
             here = os.path.dirname(here)
             status = os.lstat(here)
             continue
@@ -169,27 +170,27 @@ def _folder_problem(
 ) -> Problem | None:
     if status.st_uid not in {0, uid}:
         owner = user_name(status.st_uid)
-        message = f"folder {path} belongs to {owner}, who could exchange what luad reads in it"
+        message = f"folder {path} belongs to {owner}, who could replace the files that luad reads"
         help_text = f"run: chown {user_name(uid)} {shlex.quote(path)}"
         return _problem(path, _FOLDER.owner, message, help_text)
     if status.st_mode & stat.S_ISVTX and may_be_sticky:
-        return None  # like /tmp: nobody may rename or delete what belongs to others
+        return None  # like /tmp: no user may rename or delete files of another user
     problem = _writer_problem(path, status, _FOLDER, uid, path)
     if problem is None and is_last and not _is_read_only(path):
         problem = _default_problem(path, status, uid)
     return problem
 
 
-# --- who may write -----------------------------------------------------------------------------
+# --- rights to write -----------------------------------------------------------------------------
 
 
 def _writer_problem(
     path: str, status: os.stat_result, codes: _Codes, uid: int, target: str | int
 ) -> Problem | None:
-    """Return who else may write, by the mode and by the access list.
+    """Return the problem if the mode or the access list lets another user write.
 
-    The bits of the group are the mask of the list: without the right to write there, no entry of the
-    list grants it, and the list need not be read.
+    The bits of the group are the mask of the list. If they do not include the right to write, no entry of
+    the list grants it, and the list need not be read.
     """
     others = status.st_mode & stat.S_IWOTH
     group = status.st_mode & stat.S_IWGRP
@@ -206,7 +207,7 @@ def _writer_problem(
             group = any(each.tag is acl.Tag.GROUP_OWNER for each in entries)
     is_group = bool(group) and not is_private_group(status.st_gid, uid)
     if others or is_group:
-        who = "everybody" if others else f"the group {group_name(status.st_gid)}"
+        who = "every user" if others else f"the group {group_name(status.st_gid)}"
         mode = stat.S_IMODE(status.st_mode)
         message = f"{_shown(path, status)} can be written by {who} (mode {mode:04o})"
         command = "o-w" if others and not is_group else "go-w"
@@ -219,7 +220,7 @@ def _writer_problem(
 
 
 def _default_problem(path: str, status: os.stat_result, uid: int) -> Problem | None:
-    """Return who else may write what is made in a folder from now on."""
+    """Return the problem if the default access list lets another user write new files."""
     try:
         entries = acl.writers(path, acl.DEFAULT)
     except (OSError, ValueError) as error:
@@ -229,13 +230,13 @@ def _default_problem(path: str, status: os.stat_result, uid: int) -> Problem | N
     group = any(each.tag is acl.Tag.GROUP_OWNER for each in entries)
     others = any(each.tag is acl.Tag.OTHER for each in entries)
     specs, words = _specs(found := _foreign(entries, uid)), _words(found)
-    what = f"what is made in folder {path} can be written by"
+    what = f"new files in folder {path} can be written by"
     if found:
         help_text = f"run: setfacl -d -x {specs} {shlex.quote(path)}"
         message = f"{what} {words}, by its default access list (ACL)"
         return _problem(path, _FOLDER.acl, message, help_text)
     if others or (group and not is_private_group(status.st_gid, uid)):
-        who = "everybody" if others else f"the group {group_name(status.st_gid)}"
+        who = "every user" if others else f"the group {group_name(status.st_gid)}"
         message = f"{what} {who}, by its default access list (ACL)"
         return _problem(path, _FOLDER.acl, message, f"run: setfacl -k {shlex.quote(path)}")
     return None
@@ -298,4 +299,4 @@ def _kind(mode: int) -> str:
     ):
         if test(mode):
             return name
-    return "something else"
+    return "not a known type of file"

@@ -1,6 +1,6 @@
-"""A folder of code: every module and package in it that could be imported, judged again and again.
+"""Checks every module and package in a folder of code that a handler could import.
 
-Room rule: looks at names and status values; opens no file, imports nothing.
+Rule: reads names and status values; opens no file, imports nothing.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 
 _CODE: Final = (".py", ".so", ".pyc")
 _CACHE: Final = "__pycache__"
-"""Compiled code in there is not used for modules of the handlers' folder."""
+"""luad does not use the compiled code in it for modules of the handlers' folder."""
 
 
 class _Verdict(NamedTuple):
-    """*key* is what the verdict rests on: inode, ctime, and whether a group that may write is private."""
+    """*key* is the basis of the verdict: device, inode, ctime, and True for a private writing group."""
 
     key: tuple[int, int, int, bool]
     problem: Problem | None
 
 
 class CodeTree:
-    """One folder of code. A file whose status has not changed keeps its verdict. For any thread."""
+    """One folder of code. A file whose status has not changed keeps its verdict. Thread-safe."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._known: dict[str, _Verdict] = {}
 
     def problems(self, uid: int) -> tuple[Problem, ...]:
-        """Return what is wrong with the modules and packages in it, but not with the folder itself."""
-        look = _Look(uid, self._known)
-        found = tuple(look.at(self._folder))
-        self._known = look.seen
+        """Return the problems of the modules and packages in the folder, not of the folder itself."""
+        scan = _Scan(uid, self._known)
+        found = tuple(scan.problems_below(self._folder))
+        self._known = scan.seen
         return found
 
 
-class _Look:
-    """One look at the whole tree."""
+class _Scan:
+    """One scan of the whole tree."""
 
     def __init__(self, uid: int, known: dict[str, _Verdict]) -> None:
         self._uid = uid
@@ -53,18 +53,18 @@ class _Look:
         self._entered: set[tuple[int, int]] = set()
         self.seen: dict[str, _Verdict] = {}
 
-    def at(self, folder: str) -> Iterator[Problem]:
-        """Yield what is wrong below *folder*."""
+    def problems_below(self, folder: str) -> Iterator[Problem]:
+        """Yield the problems of all code below *folder*."""
         try:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda each: each.name)
         except OSError:
-            return  # importing from it will say why
+            return  # importing from it gives the reason
         for entry in entries:
             try:
                 status = entry.stat()
             except OSError:
-                continue  # gone, or a link to nothing
+                continue  # deleted, or a broken link
             is_folder = stat.S_ISDIR(status.st_mode)
             if not _is_code(entry.name, is_folder=is_folder):
                 continue
@@ -74,13 +74,13 @@ class _Look:
             place = (status.st_dev, status.st_ino)
             if is_folder and place not in self._entered:
                 self._entered.add(place)
-                yield from self.at(entry.path)
+                yield from self.problems_below(entry.path)
 
     def _judge(
         self, entry: os.DirEntry[str], status: os.stat_result, *, is_folder: bool
     ) -> Problem | None:
         uid = self._uid
-        if entry.is_symlink():  # the way to its target has a status of its own
+        if entry.is_symlink():  # the folders on the path to its target have a status of their own
             return path_problem(entry.path, daemon_uid=uid)
         is_private = bool(status.st_mode & stat.S_IWGRP) and is_private_group(status.st_gid, uid)
         key = (status.st_dev, status.st_ino, status.st_ctime_ns, is_private)

@@ -1,7 +1,7 @@
-"""The job folders: that something changed in them, and what they hold now.
+"""Watches the job folders for changes, and reads what they contain.
 
-Room rule: `watch` announces *that*, never *what*; `snapshot` reads the whole folder, so a lost
-notification costs nothing. What the bytes mean is `config`'s business.
+Rule: `watch` reports that something changed, never which file. `snapshot` reads the whole folder, so a
+lost notification does no harm. `config` interprets the bytes.
 """
 
 from luad.watcher.snapshot import FileVersion, Snapshot, SnapshotReader, is_job_file

@@ -1,11 +1,11 @@
-"""What the job folders hold now, read with as little work as possible.
+"""Reads the job folders with as little work as possible.
 
-A file is opened again only when its status has changed; a snapshot of 10,000 unchanged files costs a
-`stat` each. What takes jobs away is not believed at once: a file that is empty now, has lost documents, has
-fewer lines while it is written over in place, or is gone. Writers truncate before they write, and editors
-rename before they create; what a person means by it shows once the file has settled.
+A file is opened again only if its status has changed; a snapshot of 10,000 unchanged files costs one
+`stat` each. A change that would remove jobs counts only after the debounce time: a file that is empty now,
+that has lost documents, that has fewer lines while a program overwrites it, or that is missing. Programs
+truncate a file before they write it, and editors rename it before they create it again.
 
-Room rule: reads folders and files, and knows no YAML but the line between documents.
+Rule: reads folders and files, and knows no YAML but the line between documents.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from luad.watcher.unread import unread_problems
 
 _JOB_FILE: Final = re.compile(r"[^._#~][^\n]*\.ya?ml")
 _RACY_MS: Final = 1_000
-"""A status this fresh may stay the same through another write: such a file is read again."""
+"""A second write may leave so recent a status unchanged, so the file is read again."""
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Not the file's fault: nothing was learnt of it, and it is read again soon."""
+"""Errors of the system and not of the file: the file is read again soon."""
 
 Signature = tuple[int, ...]
 
 
 def is_job_file(name: str) -> bool:
-    """Say whether a file of that name in a job folder is meant to be read."""
+    """Return True if luad reads a file of that name in a job folder."""
     return _JOB_FILE.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
-    """One job file: its *data* and their hash as *key*, or the *problem* of reading it."""
+    """One job file: its *data* with their hash as *key*, or the *problem* of reading it."""
 
     path: str
     data: bytes = b""
@@ -57,18 +57,19 @@ class FileVersion:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every job file, by path as shown to people. *problems* concern whole folders; those that could
-    not be read are *unread*, and nothing is said about their files but what was known before.
+    """Every job file, by its path as messages show it.
 
-    *recheck_in_ms*: something has not settled; read again after that time. *doubtful*: the files that
-    have not, shown in *files* as they were, and here as what stands there meanwhile; None: nothing does.
+    *problems* concern whole folders. *unread* are the folders that could not be read; *files* has the
+    versions of their files that were read last. *recheck_in_ms* is set while a change waits for the
+    debounce time: read again then. *unconfirmed* are the files with such a change: *files* has their
+    earlier version, and *unconfirmed* the version on the disk, None for a missing file.
     """
 
     files: Mapping[str, FileVersion]
     problems: tuple[Problem, ...] = ()
     recheck_in_ms: int | None = None
     unread: frozenset[str] = frozenset()
-    doubtful: Mapping[str, FileVersion | None] = field(default_factory=dict)
+    unconfirmed: Mapping[str, FileVersion | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -76,31 +77,31 @@ class _Known:
     version: FileVersion
     signature: Signature
     is_racy: bool = False
-    doubtful_since: Instant | None = None  # emptied, cut short or gone, not believed yet
-    doubted: FileVersion | None = None  # what stands there meanwhile
+    unconfirmed_since: Instant | None = None  # emptied, cut short or missing since then
+    unconfirmed: FileVersion | None = None  # the version on the disk meanwhile
     gid: int | None = None  # the group that may write it
 
 
 @dataclass(slots=True)
 class SnapshotReader:
-    """Reads *folders* again and again, remembering what it has seen.
+    """Reads *folders* repeatedly, and remembers the files that it has read.
 
-    *settle_ms*: how long an emptied or vanished file must stay so. *max_bytes*: of one file.
-    *permit_insecure*: read files that others may write, too.
+    *debounce_ms* is the time for which an emptied or missing file must stay so. *max_bytes* is the limit
+    for one file. *permit_insecure*: read files that other users may write, too.
     """
 
     folders: Sequence[Path]
-    settle_ms: int = 1_000
+    debounce_ms: int = 1_000
     max_bytes: int = 1 << 20
     permit_insecure: bool = False
     _known: dict[str, _Known] = field(default_factory=dict)
     _devices: dict[Path, int] = field(default_factory=dict)
     _unread: list[Problem] = field(default_factory=list)
-    _private: dict[int, bool] = field(default_factory=dict)  # by group, as it was at the last look
+    _private: dict[int, bool] = field(default_factory=dict)  # by group, as at the previous read
 
     def read(self, now: Instant, *, is_settled: bool = False) -> Snapshot:
-        """Return what the folders hold at *now*. *is_settled*: believe everything at once."""
-        self._look_at_groups()
+        """Return the content of the folders at *now*. *is_settled*: without the debounce time."""
+        self._check_groups()
         self._unread.clear()
         problems: list[Problem] = []
         unread: set[str] = set()
@@ -123,19 +124,19 @@ class SnapshotReader:
             shown = _folder_of(_prefix(folder))
             unread.add(shown)
             kept = {path: each for path, each in self._known.items() if _folder_of(path) == shown}
-            seen.update(kept)  # nobody said that these jobs are not wanted any more
+            seen.update(kept)  # a folder that cannot be read keeps its jobs
         if not is_settled:
-            self._doubt_the_vanished(seen, now)
+            self._keep_missing_files(seen, now)
         self._known = seen
-        doubted = {path: each for path, each in seen.items() if each.doubtful_since is not None}
-        since = min((each.doubtful_since or now for each in doubted.values()), default=None)
-        recheck = max(0, since + self.settle_ms - now) if since is not None else None
+        waiting = {path: each for path, each in seen.items() if each.unconfirmed_since is not None}
+        since = min((each.unconfirmed_since or now for each in waiting.values()), default=None)
+        recheck = max(0, since + self.debounce_ms - now) if since is not None else None
         if must_read_again:
-            recheck = self.settle_ms if recheck is None else min(self.settle_ms, recheck)
+            recheck = self.debounce_ms if recheck is None else min(self.debounce_ms, recheck)
         files = {path: seen[path].version for path in sorted(seen)}
-        doubtful = {path: each.doubted for path, each in doubted.items()}
+        unconfirmed = {path: each.unconfirmed for path, each in waiting.items()}
         problems += self._unread
-        return Snapshot(files, tuple(problems), recheck, frozenset(unread), doubtful)
+        return Snapshot(files, tuple(problems), recheck, frozenset(unread), unconfirmed)
 
     def _folder_problem(self, folder: Path) -> Problem | None:
         if self.permit_insecure:
@@ -143,15 +144,17 @@ class SnapshotReader:
         return folder_problem(folder, daemon_uid=os.geteuid())
 
     def _unmounted(self, folder: Path, *, is_settled: bool) -> Problem | None:
-        """An empty folder on another disk than before is the place where that disk was mounted, unless
-        somebody means it."""
+        """Return the problem of a folder that is empty and on another disk than before.
+
+        It is most probably a mount point whose disk was unmounted, unless the user asks for a reload.
+        """
         try:
             device = os.stat(folder).st_dev
             is_other = self._devices.setdefault(folder, device) != device
             if is_other and not is_settled and not os.listdir(folder):
                 return _not_mounted(folder)
         except OSError:
-            return None  # reading it will say why
+            return None  # reading it gives the reason
         self._devices[folder] = device
         return None
 
@@ -168,7 +171,7 @@ class SnapshotReader:
         if others:
             links = [name for name, is_link in names if is_link]
             self._unread.extend(unread_problems(folder, others, links, self.folders))
-        prefix = _prefix(folder)  # ten thousand joins of paths take as long as the stats
+        prefix = _prefix(folder)  # joining 10,000 paths would take as long as the stats
         for name, is_link in names:
             path = prefix + name
             known = self._known.get(path)
@@ -195,16 +198,16 @@ class SnapshotReader:
         if version.problem is None and known is not None and known.version.key == version.key:
             version = known.version  # the same content: the same object
         if known is not None and version.problem is None and not is_settled:
-            is_in_place = known.signature[:1] in {(), signature[:1]}  # () of one that was gone
-            if _may_go_on(known.version.data, version.data, is_in_place=is_in_place):
-                is_as_before = known.doubtful_since is not None and known.doubted == version
-                since = _no_later(known.doubtful_since, now) if is_as_before else now
-                if now - since < self.settle_ms:
+            is_in_place = known.signature[:1] in {(), signature[:1]}  # () for a missing file
+            if _may_be_unfinished(known.version.data, version.data, is_in_place=is_in_place):
+                is_as_before = known.unconfirmed_since is not None and known.unconfirmed == version
+                since = _earlier(known.unconfirmed_since, now) if is_as_before else now
+                if now - since < self.debounce_ms:
                     return _Known(known.version, signature, True, since, version, gid)
         return _Known(version, signature, is_racy, gid=gid)
 
     def _load(self, path: str, folder: Path) -> tuple[FileVersion, os.stat_result | None]:
-        """Open without ever blocking, look at what was opened, then read it."""
+        """Open the file without blocking, judge the status of the open file, then read it."""
         try:
             outside = self._outside(path, folder)
             if outside is not None:
@@ -231,7 +234,10 @@ class SnapshotReader:
         return FileVersion(path, data, blake2b(data, digest_size=16).hexdigest()), status
 
     def _outside(self, path: str, folder: Path) -> Problem | None:
-        """A link must stay in its folder (as Kubernetes' `..data` does), where nobody else writes."""
+        """Return the problem of a link that leads out of its folder, or through an unsafe one.
+
+        Links of Kubernetes (`..data`) stay in their folder.
+        """
         if not os.path.islink(path):
             return None
         target = os.path.realpath(path, strict=True)
@@ -243,52 +249,54 @@ class SnapshotReader:
             0,
             "LU035",
             f"{path} is a link to {target}, outside of {folder}",
-            "copy the file, or name the folder it stands in: luad serve --jobs DIR",
+            "copy the file, or name the folder that contains it: luad serve --jobs DIR",
         )
 
     def _leads_elsewhere(self, path: str, folder: Path, known: _Known) -> bool:
-        """Whether another rule holds for a link than at the last look: the way to its target has a
-        status of its own."""
+        """Return True if the judgement of a link has changed since the previous read.
+
+        The folders on the path to its target have a status of their own.
+        """
         try:
             return self._outside(path, folder) != known.version.problem
         except OSError:
             return True
 
     def _writing_group(self, status: os.stat_result | None) -> int | None:
-        """Remember the group that may write a file, and whether it was private when that was judged."""
+        """Return the group that may write a file, and remember whether it is private."""
         if status is None or not status.st_mode & stat.S_IWGRP:
             return None
         self._private[status.st_gid] = is_private_group(status.st_gid, os.geteuid())
         return status.st_gid
 
-    def _look_at_groups(self) -> None:
-        """Ask the databases of accounts anew; files of a group that has changed are read again."""
+    def _check_groups(self) -> None:
+        """Ask the account databases again; files of a group that has changed are read again."""
         forget_accounts()
         user = os.geteuid()
         changed = {gid for gid, was in self._private.items() if is_private_group(gid, user) != was}
         for known in self._known.values() if changed else ():
             known.is_racy = known.is_racy or known.gid in changed
 
-    def _doubt_the_vanished(self, seen: dict[str, _Known], now: Instant) -> None:
+    def _keep_missing_files(self, seen: dict[str, _Known], now: Instant) -> None:
         for path, known in self._known.items():
             if path in seen or not known.version.data.strip():
                 continue
-            since = _no_later(known.doubtful_since, now)
-            if now - since < self.settle_ms:
-                seen[path] = _Known(known.version, (), is_racy=True, doubtful_since=since)
+            since = _earlier(known.unconfirmed_since, now)
+            if now - since < self.debounce_ms:
+                seen[path] = _Known(known.version, (), is_racy=True, unconfirmed_since=since)
 
 
-def _no_later(since: Instant | None, now: Instant) -> Instant:
-    """Since when there is doubt; a clock that was set back does not make it last."""
+def _earlier(since: Instant | None, now: Instant) -> Instant:
+    """Return the start of the debounce time; a clock that was set back does not prolong it."""
     return now if since is None else min(since, now)
 
 
-def _may_go_on(before: bytes, after: bytes, *, is_in_place: bool) -> bool:
-    """Whether *after* may not be all that is meant to replace *before*.
+def _may_be_unfinished(before: bytes, after: bytes, *, is_in_place: bool) -> bool:
+    """Return True if *after* may be only a part of the new content that replaces *before*.
 
-    A file that is written in place may be read between two writes; then jobs at its end seem to be gone,
-    or one seems to have lost its last keys. One that was renamed into its place is whole, but a document
-    that it has lost may be on its way to another file, as when a branch is checked out.
+    A read between two writes of a file in place sees a file without its last jobs or its last keys. A
+    file that was renamed into its place is complete, but a document that it has lost may appear in another
+    file a moment later, as when git checks out a branch.
     """
     if after.strip() == b"":
         return before.strip() != b""
@@ -306,7 +314,7 @@ def _signature(path: str) -> Signature | None:
 
 
 def _as_signature(status: os.stat_result) -> Signature:
-    """Return what changes whenever the file does: mode and owner show in the ctime."""
+    """Return values that change whenever the file does; mode and owner change the ctime."""
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
@@ -319,27 +327,27 @@ def _folder_of(path: str) -> str:
 
 
 def _missing(folder: Path) -> Problem:
-    """A missing folder is advice, not an error: a daemon without jobs is a healthy daemon."""
+    """Return a warning and not an error, because a daemon without jobs is healthy."""
     message = f"folder {folder} does not exist"
-    help_text = f"run: mkdir -p {folder}   (luad notices it as soon as it is there)"
+    help_text = f"run: mkdir -p {folder}   (luad reads it as soon as it exists)"
     return Problem(str(folder), 0, 0, "LU038", message, help_text, Severity.WARNING)
 
 
 def _not_mounted(folder: Path) -> Problem:
-    message = f"folder {folder} is empty, and on another file system than before: was it unmounted?"
-    help_text = "mount it again; if its jobs are to go, run: luad reload"
+    message = f"folder {folder} is empty and on another file system than before"
+    help_text = "mount its file system again; to remove its jobs, run: luad reload"
     return Problem(str(folder), 0, 0, "LU039", message, help_text, Severity.WARNING)
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
     if error.errno == errno.ENOENT:
-        message, help_text = f"{path} is a link to nothing", "mend or delete the link"
+        message, help_text = f"{path} is a broken link", "correct or delete the link"
     elif error.errno == errno.ELOOP:
         message, help_text = f"{path} is a link that leads back to itself", "delete the link"
     elif error.errno in _PASSING:
         message = f"{path} cannot be read: {reason}"
-        help_text = "give luad more of it (LimitNOFILE=, MemoryMax=); it tries again by itself"
+        help_text = "raise the limit (LimitNOFILE=, MemoryMax=); luad tries again by itself"
     else:
         message, help_text = f"{path} cannot be read: {reason}", f"run: chmod u+r {path}"
     return Problem(str(path), 0, 0, "LU036", message, help_text)

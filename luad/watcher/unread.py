@@ -1,7 +1,7 @@
-"""Files in a job folder that were probably meant for luad, and are not read.
+"""Warns of files in a job folder that look like job files, and that luad does not read.
 
-Room rule: looks at names alone. A name that says "not me" (hidden, `_*`, `*~`, a backup, a README) is
-left alone, and so is what a program writes for a moment.
+Rule: reads names alone. It ignores names that programs use for other files: hidden files, `_*`, `*~`,
+backups, a README, temporary files.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _LIKE_A_JOB: Final = re.compile(r"[^._#~].*?\.(?:ya?ml(?:\.txt)?|json)", re.IGNO
 _JOB: Final = re.compile(r"[^._#~][^\n]*\.ya?ml")
 _DEEPEST: Final = 4
 _MOST_ENTRIES: Final = 1_000  # of one subfolder, with all below it
-_MOST_TOLD: Final = 20
+_MOST_SHOWN: Final = 20
 
 
 def unread_problems(
     folder: Path, names: Iterable[str], links: Iterable[str], read: Iterable[Path]
 ) -> tuple[Problem, ...]:
-    """Warn of the *names* in *folder* that look like job files, and are none.
+    """Return a warning for each of *names* in *folder* that looks like a job file.
 
-    *names* are the entries that are not read, *links* the links that are; *read* are all folders
-    that luad reads.
+    *names* are the entries that luad does not read, *links* the links that it reads; *read* are all
+    folders that it reads.
     """
     known = {os.path.realpath(each) for each in read}
     linked = {os.path.realpath(folder / each) for each in links}
@@ -40,7 +40,7 @@ def unread_problems(
             found.append(_file(path))
         elif path.is_dir() and os.path.realpath(path) not in known:
             found.extend(_subfolder(path, folder, linked))
-        if len(found) == _MOST_TOLD:
+        if len(found) == _MOST_SHOWN:
             break
     return tuple(found)
 
@@ -63,7 +63,7 @@ def _subfolder(path: Path, folder: Path, linked: set[str]) -> Iterator[Problem]:
 
 
 def _jobs_below(top: Path) -> Iterator[str]:
-    """The job files below *top*, as far as a quick look goes."""
+    """Yield the job files below *top*, within limits of depth and number of entries."""
     left = _MOST_ENTRIES
     waiting = [(top, 1)]
     while waiting and left > 0:
@@ -80,7 +80,7 @@ def _jobs_below(top: Path) -> Iterator[str]:
                     elif _JOB.fullmatch(entry.name):
                         yield entry.path
         except OSError:
-            continue  # what cannot be looked at is not told of
+            continue  # a folder that cannot be read has no warning
 
 
 def _warning(path: Path, message: str, hint: str) -> Problem:

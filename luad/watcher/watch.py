@@ -1,6 +1,6 @@
 """Announces that something in the job folders may have changed.
 
-Room rule: says *that*, never *what*. A notification is a hint; the snapshot decides.
+Rule: it never says which file changed. A notification is a hint; the snapshot decides.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from watchfiles._rust_notify import (  # what `watchfiles.watch` drives; see `start`
+from watchfiles._rust_notify import (  # the engine of `watchfiles.watch`; see `start`
     RustNotify,
     WatchfilesRustInternalError,
 )
 
-from luad.watcher.mounted_files import files_apart, read_mounts
+from luad.mount_points import read_mounts
+from luad.watcher.mounted_files import files_elsewhere
 
 _DEBOUNCE_MS: Final = 50  # a burst becomes one announcement
-_STEP_MS: Final = 30  # a change waits for two of them; half of it would double what idling costs
-_HEARTBEAT_MS: Final = 2_000  # how soon a folder that was exchanged is noticed
-_BLIND_MS: Final = 1_000  # between two looks where the kernel has no notifications to give
+_STEP_MS: Final = 30  # a change waits for two steps; half of it would double the cost of idling
+_HEARTBEAT_MS: Final = 2_000  # the time until a folder that was replaced is noticed
+_POLL_MS: Final = 1_000  # between two polls if the kernel gives no notifications
 _IN_CREATE: Final = 0x100
 
 Identity = tuple[tuple[int, int] | None, ...]
 
 
 class FolderWatch:
-    """Watches *folders* (not below them) in a thread and calls *announce* there.
+    """Watches *folders*, without their subfolders, in a thread that calls *announce*.
 
-    A file that lies elsewhere (see `apart`) is watched by itself as well.
+    A file that is stored elsewhere (see `mounted_files`) has a watch of its own.
 
-    *announce* gets nothing; *report* gets one sentence when watching had to change its ways.
+    *announce* has no argument; *report* gets one sentence when watching fails or falls back to polling.
     """
 
     def __init__(
@@ -50,22 +51,22 @@ class FolderWatch:
         self._stop = threading.Event()
         self._notify: RustNotify | None = None
         self._identity: Identity = ()
-        self._apart: tuple[str, ...] = ()
+        self._elsewhere: tuple[str, ...] = ()
         self._mounts = b""
         self._is_failing = False
-        self._is_blind = False
+        self._is_polling = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Register with the kernel before returning: what changes from now on is announced.
+        """Register with the kernel before returning; each later change is announced.
 
-        `watchfiles.watch` registers when it is first iterated, which a caller cannot wait for; its
-        engine is used directly for that one reason.
+        `watchfiles.watch` registers at its first iteration, for which a caller cannot wait. For that
+        one reason luad uses its engine directly.
         """
         try:
             self._open()
-        except Exception as error:  # noqa: BLE001 - a daemon without a watch is a daemon
-            self._stumble(error)
+        except Exception as error:  # noqa: BLE001 - the daemon also works without a watch
+            self._handle_failure(error)
         self._thread = threading.Thread(target=self._run, name="luad-watch", daemon=True)
         self._thread.start()
 
@@ -79,25 +80,25 @@ class FolderWatch:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self._look()
+                self._wait_for_change()
                 self._is_failing = False
-            except Exception as error:  # noqa: BLE001 - a watch that ends would end without a word
-                self._stumble(error)
+            except Exception as error:  # noqa: BLE001 - the thread must not end without a report
+                self._handle_failure(error)
                 self._stop.wait(_HEARTBEAT_MS / 1_000)
 
-    def _stumble(self, error: Exception) -> None:
-        """Begin anew at the next look; say so once."""
+    def _handle_failure(self, error: Exception) -> None:
+        """Close the watch, so that the next round opens a new one; report this once."""
         if not self._is_failing:
             self._report(f"watching failed and is tried again ({error})")
         self._is_failing = True
         self._close_notify()
         self._identity = ()
 
-    def _look(self) -> None:
-        """Wait for a change, or for the heartbeat."""
+    def _wait_for_change(self) -> None:
+        """Wait for a change or for the heartbeat, and announce changes."""
         is_gone = has_changed = False
-        if self._is_blind:
-            self._stop.wait(_BLIND_MS / 1_000)
+        if self._is_polling:
+            self._stop.wait(_POLL_MS / 1_000)
             self._announce()
         elif self._notify is None:
             self._stop.wait(_HEARTBEAT_MS / 1_000 / 4)
@@ -107,27 +108,27 @@ class FolderWatch:
                 self._announce()
                 has_changed = True
                 is_gone = any(path in self._names for _, path in changes)
-        # A watch dies without a word when its folder is exchanged for another one. One that was deleted and
-        # made again may have the number of the old one: then the event alone tells.
+        # A watch ends without an event when another folder replaces its folder. A folder that was deleted
+        # and created again may have the same inode number; then only the event shows it.
         if not self._stop.is_set() and (is_gone or self._is_stale(has_changed=has_changed)):
             self._close_notify()
             self._open()
             self._announce()
 
     def _is_stale(self, *, has_changed: bool) -> bool:
-        """Say whether what has to be watched is not what was opened."""
+        """Return True if the paths to watch differ from those that are watched."""
         if self._identity != self._read_identity():
             return True
         may_differ = has_changed or self._mounts != read_mounts()
-        return may_differ and self._apart != self._find_apart()
+        return may_differ and self._elsewhere != self._find_elsewhere()
 
-    def _find_apart(self) -> tuple[str, ...]:
+    def _find_elsewhere(self) -> tuple[str, ...]:
         self._mounts = read_mounts()
-        return files_apart(self._folders, self._mounts)
+        return files_elsewhere(self._folders, self._mounts)
 
     def _open(self) -> None:
-        self._apart = self._find_apart()
-        self._identity, self._is_blind = self._read_identity(), False
+        self._elsewhere = self._find_elsewhere()
+        self._identity, self._is_polling = self._read_identity(), False
         present = [
             path
             for path, identity in zip(self._paths(), self._identity, strict=True)
@@ -139,11 +140,11 @@ class FolderWatch:
             _try_out(present)
             self._notify = _make(present)
         except (OSError, WatchfilesRustInternalError) as error:
-            # watchfiles could poll, but it compares times in whole seconds; the snapshot does better.
-            self._is_blind = True
+            # watchfiles can poll, but compares times in whole seconds; the snapshot is more exact.
+            self._is_polling = True
             self._report(
-                f"the kernel gives no notifications ({error}); looking every second instead."
-                f"{_more_of(error)}"
+                f"the kernel gives no notifications ({error}); luad polls every second instead."
+                f"{_limit_hint(error)}"
             )
 
     def _close_notify(self) -> None:
@@ -155,10 +156,10 @@ class FolderWatch:
         return tuple(map(_identity_of, self._paths()))
 
     def _paths(self) -> list[str]:
-        return [*map(str, self._folders), *self._apart]
+        return [*map(str, self._folders), *self._elsewhere]
 
 
-def _more_of(error: OSError | WatchfilesRustInternalError) -> str:
+def _limit_hint(error: OSError | WatchfilesRustInternalError) -> str:
     name = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}.get(
         getattr(error, "errno", None) or 0
     )
@@ -166,9 +167,9 @@ def _more_of(error: OSError | WatchfilesRustInternalError) -> str:
 
 
 def _try_out(paths: list[str]) -> None:
-    """Ask the kernel for one watch a folder, and give them back.
+    """Open and close one watch for each path; raises OSError if the kernel refuses one.
 
-    watchfiles takes a kernel that has no watch left for one that has nothing to tell.
+    watchfiles does not report that the kernel has no watch left.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "inotify_init1"):

@@ -68,7 +68,7 @@ def test_a_problem_document_becomes_an_error(peer: Any, status: Any, code: Any, 
 
 def test_an_error_without_a_document_still_has_words(peer: Any) -> None:
     peer.answers["GET /x"] = (500, b"<h1>oops</h1>")
-    with pytest.raises(RefusedError, match="the daemon said 500"):
+    with pytest.raises(RefusedError, match="the daemon answered 500"):
         Client().get("/x")
 
 

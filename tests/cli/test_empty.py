@@ -30,5 +30,5 @@ def test_an_empty_name_is_refused_before_anything_is_asked_of_the_daemon(
 ) -> None:
     result = luad(*command)
     assert result.code == 2, result
-    assert "an empty text is neither a name nor an id" in result.err
+    assert "the name is empty" in result.err
     assert all(each.path.rstrip("/") == each.path for each in peer.asked)

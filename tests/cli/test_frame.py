@@ -129,7 +129,7 @@ def test_without_a_daemon_the_socket_is_named(luad: Any, tmp_path: Path) -> None
     assert result.code == ExitCode.UNAVAILABLE
     path = tmp_path / "nobody.sock"
     assert f"error[unavailable]: cannot reach luad at {path} (no such socket)" in result.err
-    assert "hint: is it running?" in result.err
+    assert "hint: check that it runs" in result.err
 
 
 def test_colour_follows_the_variables_and_the_option(

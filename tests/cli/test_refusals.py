@@ -79,7 +79,7 @@ def test_every_file_job_and_token_that_is_refused_is_listed(luad: Any, database:
     for words in (
         ("one.yaml", "LU0"),
         ("two.yaml", "LU0"),
-        ("civil.yaml", "can be written by everybody"),
+        ("civil.yaml", "can be written by every user"),
         ("every-eleven", "`os:abort` is not allowed"),
         ("dynamic-paused", "shedule"),
         ("weekly-review", "taken.yaml declares a job of that name"),

@@ -68,7 +68,7 @@ def test_the_walk_stops_at_a_mount_point(tmp_path: Path, monkeypatch: pytest.Mon
     mounts = tmp_path / "mountinfo"
     place = str(tmp_path / "b" / "jobs.d").replace("_", r"\137")
     mounts.write_text(f"36 35 98:0 / {place} rw,noatime master:1 - ext3 /dev/root rw\n")
-    monkeypatch.setattr("luad.project_socket._MOUNTS", str(mounts))
+    monkeypatch.setattr("luad.mount_points.MOUNTS", str(mounts))
     assert find_project(tmp_path / "b" / "jobs.d" / "deep") is None
     assert find_project(tmp_path / "b") is not None
 

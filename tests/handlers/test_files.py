@@ -219,7 +219,10 @@ def test_a_folder_that_cannot_be_read_is_told(make_job: MakeJob) -> None:
         ({"path": "/etc/", "older_than": "1h"}, "metadata.path: /etc is refused"),
         ({"path": "~", "older_than": "1h"}, "metadata.path: .* is refused"),
         ({"path": "/no/such", "older_than": "1h"}, "metadata.path: /no/such is no folder"),
-        ({"path": "/tmp", "older_than": "1 week"}, "metadata.older_than: '1 week' is no duration"),
+        (
+            {"path": "/tmp", "older_than": "1 week"},
+            "metadata.older_than: '1 week' is not a duration",
+        ),
         ({"path": "/tmp", "older_than": -1}, "metadata.older_than: a duration is between"),
         ({"path": "/tmp", "older_then": "1h"}, "metadata.older_then: .* mean `older_than`"),
         ({"path": "/tmp", "keep": -1}, "metadata.keep: -1 is outside"),

@@ -115,7 +115,7 @@ def test_a_default_list_counts_where_things_are_made(place: Path) -> None:
     grant(place, other=6, mask=None, is_default=True)
     found = folder_problem(place, daemon_uid=ME)
     assert found is not None
-    assert "everybody" in found.message
+    assert "every user" in found.message
 
 
 def test_a_list_that_makes_no_sense_is_not_taken_for_none(

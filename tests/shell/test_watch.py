@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from luad.watcher import FolderWatch, SnapshotReader
-from luad.watcher.mounted_files import files_apart
+from luad.watcher.mounted_files import files_elsewhere
 
 NOW = 4_000_000_000_000  # long after every file's own time: nothing is racy
 PATIENCE_S = 10
@@ -147,8 +147,8 @@ def test_the_files_that_lie_elsewhere_are_links_and_mount_points(jobs: Path) -> 
     mounts = (
         b"36 35 98:0 / %s rw - ext3 /dev/root rw\n" % str(jobs / "mounted\\040file.yaml").encode()
     )
-    assert files_apart([jobs], mounts) == (
+    assert files_elsewhere([jobs], mounts) == (
         str(jobs / "link.yaml"),
         str(jobs / "mounted file.yaml"),
     )
-    assert files_apart([jobs / "missing"], b"") == ()
+    assert files_elsewhere([jobs / "missing"], b"") == ()

@@ -102,7 +102,7 @@ def test_a_change_within_the_same_tick_of_the_clock_is_seen(jobs: Path) -> None:
 def test_an_emptied_file_is_not_believed_until_it_has_settled(jobs: Path) -> None:
     path = jobs / "a.yaml"
     path.write_text("a: 1")
-    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader = SnapshotReader([jobs], debounce_ms=1_000)
     reader.read(NOW)
     path.write_text("")
     torn = reader.read(NOW)
@@ -134,7 +134,7 @@ def test_what_may_still_be_written_is_not_believed_until_it_has_settled(
 ) -> None:
     path = jobs / "a.yaml"
     path.write_text(DOCUMENTS)
-    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader = SnapshotReader([jobs], debounce_ms=1_000)
     reader.read(NOW)
     path.write_text(DOCUMENTS[:length])
     torn = reader.read(NOW)
@@ -149,7 +149,7 @@ def test_what_may_still_be_written_is_not_believed_until_it_has_settled(
 def test_lines_that_a_file_has_lost_in_place_are_kept_until_it_has_settled(jobs: Path) -> None:
     path = jobs / "a.yaml"
     path.write_text(DOCUMENTS)
-    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader = SnapshotReader([jobs], debounce_ms=1_000)
     reader.read(NOW)
     fresh = DOCUMENTS.replace("3600", "5")
     for length in (30, 60, len(fresh) - len("timeout: 1h\n")):
@@ -179,14 +179,14 @@ def test_a_shorter_file_that_is_renamed_into_place_is_believed_at_once(jobs: Pat
 def test_a_document_that_is_gone_is_kept_until_that_has_settled(jobs: Path) -> None:
     path, draft = jobs / "a.yaml", jobs / ".draft"
     path.write_text(DOCUMENTS)
-    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader = SnapshotReader([jobs], debounce_ms=1_000)
     reader.read(NOW)
     fewer = DOCUMENTS[: DOCUMENTS.rindex("---")]
     draft.write_text(fewer)
     draft.replace(path)
     kept = reader.read(NOW)
     assert names(kept) == {"a.yaml": DOCUMENTS.encode()}
-    (doubted,) = kept.doubtful.values()
+    (doubted,) = kept.unconfirmed.values()
     assert doubted is not None
     assert (doubted.path, doubted.data) == (str(path), fewer.encode())
     assert names(reader.read(NOW + 1_000)) == {"a.yaml": fewer.encode()}
@@ -209,7 +209,7 @@ def test_an_edit_in_place_is_believed_at_once(jobs: Path) -> None:
 def test_a_vanished_file_is_kept_until_it_has_settled(jobs: Path) -> None:
     path = jobs / "a.yaml"
     path.write_text("a: 1")
-    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader = SnapshotReader([jobs], debounce_ms=1_000)
     reader.read(NOW)
     path.unlink()
     assert names(reader.read(NOW)) == {"a.yaml": b"a: 1"}
@@ -221,19 +221,19 @@ def test_what_is_doubted_is_named_and_a_clock_that_is_set_back_does_not_make_dou
 ) -> None:
     for name in ("a", "b", "c"):
         (jobs / f"{name}.yaml").write_text(f"{name}: 1\n{name}{name}: 2\n")
-    reader = SnapshotReader([jobs], settle_ms=1_000)
-    assert reader.read(NOW).doubtful == {}
+    reader = SnapshotReader([jobs], debounce_ms=1_000)
+    assert reader.read(NOW).unconfirmed == {}
     (jobs / "a.yaml").unlink()
     (jobs / "b.yaml").write_text("")
     (jobs / "c.yaml").write_text("c: 1\n")
     doubtful = {
-        Path(path).name: each and each.data for path, each in reader.read(NOW).doubtful.items()
+        Path(path).name: each and each.data for path, each in reader.read(NOW).unconfirmed.items()
     }
     assert doubtful == {"a.yaml": None, "b.yaml": b"", "c.yaml": b"c: 1\n"}
     yesterday = NOW - 86_400_000
     assert reader.read(yesterday).recheck_in_ms == 1_000
     settled = reader.read(yesterday + 1_000)
-    assert settled.doubtful == {}
+    assert settled.unconfirmed == {}
     assert names(settled) == {"b.yaml": b"", "c.yaml": b"c: 1\n"}
 
 
@@ -401,7 +401,7 @@ def test_whoever_says_that_an_unmounted_folder_is_meant_hears_no_more_of_it(jobs
 
 def test_without_descriptors_nothing_is_learnt_and_soon_looked_at_again(jobs: Path) -> None:
     (jobs / "a.yaml").write_text("a: 1")
-    reader = SnapshotReader([jobs], settle_ms=1_000)
+    reader = SnapshotReader([jobs], debounce_ms=1_000)
     reader.read(NOW)
     (jobs / "a.yaml").write_text("a: 2")
     (jobs / "b.yaml").write_text("b: 1")

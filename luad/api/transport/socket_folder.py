@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from luad.errors import AlreadyRunningError, LuadError, UsageError
 from luad.project_socket import LOCAL_FOLDER
 from luad.trust import file_problem
-from luad.wire import SHELTER
+from luad.wire import SOCKET_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def place_for(path: Path) -> Path:
 
 def _shelter(folder: Path) -> Path:
     """Make the folder inside *folder* that only luad may write, or check the one that is there."""
-    inner = folder / SHELTER
+    inner = folder / SOCKET_FOLDER
     with contextlib.suppress(FileExistsError):
         inner.mkdir(SHELTER_MODE)
     check_shelter(inner)
@@ -147,13 +147,13 @@ def make_way(path: Path) -> None:
 
 def is_link_to_shelter(path: Path) -> bool:
     """Say whether the link at *path* is one that luad leaves, to the socket in the folder inside."""
-    return str(path.readlink()) == f"{SHELTER}/{path.name}"
+    return str(path.readlink()) == f"{SOCKET_FOLDER}/{path.name}"
 
 
 def make_link(path: Path) -> None:
     """Leave a link at *path* to the socket of that name in the folder inside."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.symlink_to(f"{SHELTER}/{path.name}")
+    draft.symlink_to(f"{SOCKET_FOLDER}/{path.name}")
     try:
         draft.rename(path)
     except OSError:

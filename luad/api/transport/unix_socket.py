@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from luad.api.transport import socket_folder
 from luad.errors import LuadError, UsageError
+from luad.socket_paths import peer_credentials
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -26,8 +26,6 @@ MAX_PATH_BYTES: Final = 107
 FIRST_INHERITED_FD: Final = 3
 BACKLOG: Final = 512
 """Who finds the queue full is refused at once, without a wait: it must outlast a busy moment."""
-
-_CREDENTIALS: Final = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +168,9 @@ def peer_of(sock: socket.socket | None) -> Peer:
     if sock is None or sock.family != socket.AF_UNIX:
         return Peer()
     try:
-        data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return Peer(*peer_credentials(sock))
     except OSError:
         return Peer()
-    return Peer(*_CREDENTIALS.unpack(data))
 
 
 def _bind(path: Path) -> Listener:

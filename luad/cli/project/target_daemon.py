@@ -39,7 +39,7 @@ def connect(session: Session, timeout: float = 30, *, is_quiet: bool = False) ->
     )
     client.waiting = lambda: busy(session.out, "waiting for the daemon")
     if not is_quiet:
-        client.guard = Guard(session, client)
+        client.hooks = Guard(session, client)
     return client
 
 

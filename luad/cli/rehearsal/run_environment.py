@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from luad.cli.project.target_daemon import connect
 from luad.config.settings.daemon_settings import working_directory
 from luad.errors import LuadError
 from luad.runner.spec import own_environment, passed_environment, run_variables
+from luad.socket_paths import peer_credentials
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
@@ -30,7 +30,6 @@ _SHOWN: Final = 3
 """So many variables are named without -v."""
 
 _TIMEOUT_S: Final = 2
-_CREDENTIALS: Final = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +114,7 @@ def _daemon_of(session: Session) -> int | None:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(_TIMEOUT_S)
             probe.connect(str(place.path))
-            data = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid: int = _CREDENTIALS.unpack(data)[0]
+            pid = peer_credentials(probe)[0]
         is_luad = pid > 0 and b"luad" in Path("/proc", str(pid), "cmdline").read_bytes()
         return pid if is_luad else None  # systemd may listen in its place
     return None
