@@ -8,8 +8,6 @@ import pytest
 
 from luad.config.schema.validator import load_schema
 from luad.config.settings.daemon_settings import (
-    _KEYS,
-    Address,
     Dynamic,
     Retention,
     Settings,
@@ -18,6 +16,7 @@ from luad.config.settings.daemon_settings import (
     check_settings,
     load_settings,
 )
+from luad.config.settings.setting_keys import KEYS, Address
 from luad.core.model import DAY, MINUTE, AlertCause, AlertPolicy
 
 
@@ -109,7 +108,7 @@ def test_the_schema_and_the_table_of_keys_agree() -> None:
         if "$ref" in each:
             inner = load_schema("luad")["$defs"][each["$ref"].rpartition("/")[2]].get("properties")
         named |= {f"{key}_{name}" for name in inner} if inner else {key}
-    assert named | {"watch", "strict"} == {key.name for key in _KEYS}
+    assert named | {"watch", "strict"} == {key.name for key in KEYS}
 
 
 def test_the_defaults_in_the_schema_are_those_of_the_model() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from luad.config.settings.daemon_settings import VARIABLES
+from luad.config.settings.setting_keys import VARIABLES
 from luad.suggestions import close_to
 
 if TYPE_CHECKING:

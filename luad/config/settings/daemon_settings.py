@@ -6,22 +6,17 @@ paths of the file start at its folder, those of flags and variables at the worki
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final
 
 from luad.config.settings.allowed_handlers import DEFAULT_PATTERNS
-from luad.core.cron.zones import ZoneError, load_zone
-from luad.core.model import DAY, MINUTE, SECOND, AlertCause, AlertPolicy
+from luad.config.settings.setting_keys import KEYS, Address, Key, LogFormat, LogLevel
+from luad.core.cron.zones import ZoneError
+from luad.core.model import DAY, MINUTE, SECOND, AlertPolicy
 from luad.errors import Problem, Severity, UsageError
-from luad.wire import parse_duration_ms, parse_size, socket_to_bind
-
-LogFormat: TypeAlias = Literal["auto", "console", "json", "journal"]
-LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+from luad.wire import socket_to_bind
 
 
 class SettingsError(UsageError):
@@ -42,16 +37,6 @@ class Retention:
     history_ms: int = 30 * DAY
     runs_per_job: int = 1_000
     logs_ms: int = 14 * DAY
-
-
-class Address(NamedTuple):
-    """Where to listen. *host* is a name or an address, without brackets; port 0 is any free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +117,13 @@ def load_settings(
     *uid* is the user the daemon runs as: it decides where the socket may be. *own_socket* is the place
     of a project's daemon, for settings that name none.
     """
-    known = {key.name: key for key in _KEYS}
+    known = {key.name: key for key in KEYS}
     assert flags.keys() <= known.keys(), f"no such setting: {flags.keys() - known.keys()}"
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name, value in _from_file(file).items():
         values[name], sources[name] = known[name].read(value), str(file and file.path)
-    for key in _KEYS:
+    for key in KEYS:
         if text := environ.get(key.variable, ""):
             values[key.name] = _from_text(key, text, f"${key.variable}")
             sources[key.name] = f"${key.variable}"
@@ -189,6 +174,10 @@ def _alert(values: dict[str, Any]) -> AlertPolicy | None:
     return AlertPolicy(**values) if values.get("to") else None
 
 
+_PATHS: Final = (
+    "jobs", "users", "state_dir", "socket", "handlers_path", "working_directory", "tls_certificate", "tls_key"
+)  # fmt: skip
+_GROUPS: Final = ("log", "retention", "tls", "dynamic", "alert", "webhooks")
 _FIELDS: Final = {
     "or_failures_in_24h": "failures_in_24h",
     **{
@@ -197,155 +186,8 @@ _FIELDS: Final = {
     },
 }
 
-# --- one value ---------------------------------------------------------------------------------
 
-
-def _paths(value: Any) -> tuple[Path, ...]:
-    parts = value.split(os.pathsep) if isinstance(value, str) else value
-    found = tuple(Path(part) for part in parts if str(part))
-    if not found:
-        raise ValueError("at least one folder is needed")
-    return found
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    parts = value.replace(",", " ").split() if isinstance(value, str) else value
-    return tuple(str(part) for part in parts)
-
-
-def _whole(value: Any) -> int:
-    try:
-        number = int(value)
-    except ValueError:
-        raise ValueError(f"{value!r} is no whole number") from None
-    if number < 1:
-        raise ValueError(f"{number} is less than 1")
-    return number
-
-
-def _count_or_never(value: Any) -> int | None:
-    return None if str(value) == "0" else _whole(value)
-
-
-def read_address(value: Any) -> Address | None:
-    """Read ``host:port``; ``none``, which only a flag or a variable can say, is no address.
-
-    Raises ``ValueError``.
-    """
-    text = str(value)
-    if text == "none":
-        return None
-    found = _ADDRESS.fullmatch(text)
-    if found is None or int(found[3]) > _MAX_PORT:
-        raise ValueError(f"{text!r} is no address; write 127.0.0.1:5823 or [::1]:5823")
-    return Address(found[1] or found[2], int(found[3]))
-
-
-_ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})", re.ASCII)
-_MAX_PORT: Final = 65_535
-
-
-def read_networks(value: Any) -> tuple[str, ...]:
-    """Read addresses and networks: ``10.0.0.0/8``. Raises ``ValueError``."""
-    words = _words(value)
-    for word in words:
-        try:
-            ip_network(word, strict=False)
-        except ValueError:
-            fix = "write 10.0.0.5 or 10.0.0.0/8"
-            raise ValueError(f"{word!r} is no address and no network; {fix}") from None
-    return words
-
-
-def _causes(value: Any) -> tuple[AlertCause, ...]:
-    return tuple(AlertCause(_choice(*AlertCause)(word)) for word in _words(value))
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if str(value).lower() in {"1", "true", "yes", "on"}:
-        return True
-    if str(value).lower() in {"0", "false", "no", "off"}:
-        return False
-    raise ValueError(f"{value!r} is neither true nor false")
-
-
-def _zone(value: Any) -> str:
-    load_zone(str(value))
-    return str(value)
-
-
-def _choice(*words: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in words:
-            raise ValueError(f"{value!r} is none of {', '.join(words)}")
-        return str(value)
-
-    return read
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """A setting: its name with ``_`` for a level, and how a value is read."""
-
-    name: str
-    read: Callable[[Any], Any]
-
-    @property
-    def variable(self) -> str:
-        return f"LUAD_{self.name.upper()}"
-
-
-_KEYS: Final = (
-    _Key("jobs", _paths),
-    _Key("state_dir", Path),
-    _Key("socket", Path),
-    _Key("handlers_path", Path),
-    _Key("working_directory", Path),
-    _Key("timezone", _zone),
-    _Key("log_format", _choice(*get_args(LogFormat))),
-    _Key("log_level", _choice(*get_args(LogLevel))),
-    _Key("max_concurrent_runs", _whole),
-    _Key("kill_grace", parse_duration_ms),
-    _Key("drain", parse_duration_ms),
-    _Key("retention_history", parse_duration_ms),
-    _Key("retention_runs_per_job", _whole),
-    _Key("retention_logs", parse_duration_ms),
-    _Key("rescan", parse_duration_ms),
-    _Key("settle", parse_duration_ms),
-    _Key("pass_env", _words),
-    _Key("max_file_size", parse_size),
-    _Key("max_jobs", _whole),
-    _Key("permit_insecure", _flag),
-    _Key("output_limit", parse_size),
-    _Key("users", _paths),
-    _Key("listen", read_address),
-    _Key("tls_certificate", Path),
-    _Key("tls_key", Path),
-    _Key("trusted_proxies", read_networks),
-    _Key("allowed_hosts", _words),
-    _Key("dynamic_handlers", _words),
-    _Key("dynamic_max_jobs", _whole),
-    _Key("dynamic_max_jobs_per_user", _whole),
-    _Key("dynamic_min_interval", parse_duration_ms),
-    _Key("dynamic_creates_per_minute", _whole),
-    _Key("alert_to", _words),
-    _Key("alert_after_failures", _count_or_never),
-    _Key("alert_or_failures_in_24h", _count_or_never),
-    _Key("alert_recovery", _flag),
-    _Key("alert_also", _causes),
-    _Key("webhooks_allow_private", _flag),
-    _Key("watch", _flag),
-    _Key("strict", _flag),
-)
-_PATHS: Final = (
-    "jobs", "users", "state_dir", "socket", "handlers_path", "working_directory", "tls_certificate", "tls_key"
-)  # fmt: skip
-_GROUPS: Final = ("log", "retention", "tls", "dynamic", "alert", "webhooks")
-
-
-def _from_text(key: _Key, value: Any, source: str) -> Any:
+def _from_text(key: Key, value: Any, source: str) -> Any:
     try:
         return key.read(value)
     except ZoneError as error:
@@ -394,6 +236,3 @@ def check_settings(file: SettingsFile) -> tuple[dict[str, Any], tuple[Problem, .
 def working_directory(settings: Settings) -> Path:
     """Return the directory in which runs start: by default the one in which luad was started."""
     return (settings.working_directory or Path.cwd()).absolute()
-
-
-VARIABLES: Final = tuple(key.variable for key in _KEYS)

@@ -13,7 +13,7 @@ from luad.config.problems import with_excerpts
 from luad.config.schema.locate import locate
 from luad.config.schema.validator import obeys
 from luad.config.schema.violations import Mistake, find_mistakes
-from luad.config.settings.daemon_settings import read_address, read_networks
+from luad.config.settings.setting_keys import read_address, read_networks
 from luad.config.yaml.marks import read_marks
 from luad.config.yaml.reader import Document, Limits, parse_yaml
 from luad.core.cron.zones import ZoneError, load_zone
