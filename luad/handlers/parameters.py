@@ -5,7 +5,7 @@ Rule: `luad.wire` is imported only by whoever asks for a duration.
 
 from __future__ import annotations
 
-from luad.sdk.pending import NotRetryable
+from luad.sdk.not_retryable import NotRetryable
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:

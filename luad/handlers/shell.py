@@ -27,8 +27,8 @@ import threading
 from pathlib import Path
 
 from luad.handlers.parameters import MAPPING, TEXT, Parameters, schema
+from luad.sdk.not_retryable import NotRetryable
 from luad.sdk.params import params
-from luad.sdk.pending import NotRetryable
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:

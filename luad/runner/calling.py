@@ -10,7 +10,8 @@ import inspect
 from types import FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
-from luad.sdk.pending import NotRetryable, Pending
+from luad.sdk.not_retryable import NotRetryable
+from luad.sdk.pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable

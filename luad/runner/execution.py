@@ -19,7 +19,8 @@ from luad.runner.loading import HandlerError, load_handler, takes_job
 from luad.runner.outcome import Failure, Outcome, describe, returned, traceback_of
 from luad.sdk.both import Job as JobForBoth
 from luad.sdk.job import Cancelled, Job, JobCore, mark_cancelled, set_current_job
-from luad.sdk.pending import NotRetryable, begin_run, close_run, end_run
+from luad.sdk.not_retryable import NotRetryable
+from luad.sdk.pending import begin_run, close_run, end_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from typing import Self
 
-    from luad.sdk.user import UserCore
+    from luad.sdk.user_core import UserCore
 
 _acting: ContextVar[tuple[str | None] | None] = ContextVar("luad_acting_for", default=None)
 """The user of the innermost `acting_for`, in a tuple; None outside of all."""
@@ -28,7 +28,7 @@ class acting_for:  # noqa: N801 - a context, used like a function
     __slots__ = ("_tokens", "_user")
 
     def __init__(self, user: str | UserCore | None) -> None:
-        from luad.sdk.create import user_id_of  # noqa: PLC0415 - only the caller pays
+        from luad.sdk.checking import user_id_of  # noqa: PLC0415 - only the caller pays
 
         self._user = user_id_of(user)
         self._tokens: list[Token[tuple[str | None] | None]] = []
@@ -43,7 +43,7 @@ class acting_for:  # noqa: N801 - a context, used like a function
 
 def acting_user() -> str | None:
     """Return the id of the user for whom this code acts; None for nobody."""
-    from luad.sdk.job import running_job  # noqa: PLC0415 - it needs less than this module's users
+    from luad.sdk.job_core import running_job  # noqa: PLC0415 - only the caller pays
 
     if (acting := _acting.get()) is not None:
         return acting[0]

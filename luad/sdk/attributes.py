@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Final, NoReturn
 
 from luad.config.schema.foreign_words import name_meant, snake_case
-from luad.sdk.create import CHANGEABLE
 from luad.sdk.exceptions import NoAttribute
+from luad.sdk.keywords import CHANGEABLE
 
 _JOB: Final = {
     "metadata": "job.update_metadata(key=value)",
@@ -66,9 +66,7 @@ def _refuse_user(thing: Any, name: str) -> NoReturn:
 
 def _lead(thing: Any) -> str:
     """Return ``await`` where the methods of *thing* are awaited."""
-    from luad.sdk.blocking import Job, User  # noqa: PLC0415 - they need what this module needs
-
-    return "" if isinstance(thing, Job | User) else "await "
+    return "" if thing._is_blocking else "await "  # noqa: SLF001 - the SDK among itself
 
 
 def missing(thing: Any, kind: str, name: str) -> AttributeError:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from luad.sdk.ask import MERGE_PATCH
 from luad.sdk.create import CURRENT, REQUIRED
 from luad.sdk.job import JobCore
 from luad.sdk.jobs import checked_filters, create_steps, get_steps, page_steps
-from luad.sdk.link import MERGE_PATCH, run
+from luad.sdk.link import run
 from luad.sdk.translating import Translating
-from luad.sdk.user import UserCore, user_steps
 from luad.sdk.user import get_steps as get_user_steps
+from luad.sdk.user_core import UserCore, user_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from luad.sdk.keyword_types import Changes, Policies
-    from luad.sdk.user import Part
+    from luad.sdk.user_core import Part
     from luad.sdk.values import Cron, Delivery, Every, Once, Retry, Revision, Run, SentMessage
 
 
 class Job(JobCore):
     """A job, for plain functions: its methods wait. Its attributes are those of `JobCore`."""
+
+    _is_blocking = True
 
     def refresh(self) -> Job:
         """Look at it anew, and return it."""
@@ -124,6 +127,8 @@ class Job(JobCore):
 
 class User(UserCore):
     """A person, for plain functions: *id*, *profile* (frozen), *data* (what is known of them)."""
+
+    _is_blocking = True
 
     @classmethod
     def get(

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from luad.core.phrase import PhraseError, read_delay
 from luad.errors import ValidationError
 from luad.sdk.exceptions import InvalidSchedule
+from luad.sdk.translating import Guarded
 from luad.wire import parse_duration_ms
 
 if TYPE_CHECKING:
-    from luad.sdk.link import Ask
+    from luad.sdk.ask import Ask
 
 MAX_DEPTH: Final = 64  # as in files
 MAX_TEXT: Final = 1_000
@@ -74,6 +75,15 @@ def checked_text(value: Any, place: str, hint: str) -> str:
         refuse(place, f"it has {len(value)} characters; at most {MAX_TEXT}", hint)
     _check_characters(value, place)
     return value
+
+
+def user_id_of(user: Any) -> str | None:
+    """Return the id of *user*, which is a `User`, an id, or None for no user."""
+    if user is None:
+        return None
+    if isinstance(user, Guarded) and user._kind == "user":  # noqa: SLF001 - the SDK among itself
+        return str(vars(user)["id"])
+    return checked_text(user, "user", 'pass an id such as "ann", or a User')
 
 
 def header_text(value: Any, place: str) -> str:

@@ -11,20 +11,21 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from luad.sdk.checking import (
-    checked_text,
     duration,
     json_object,
     plain_json,
     refuse,
     seconds,
     shown,
+    user_id_of,
 )
-from luad.sdk.due import WHEN, when_steps
+from luad.sdk.due import when_steps
 from luad.sdk.exceptions import HandlerNotImportable, WrongCall
+from luad.sdk.keywords import CHANGEABLE, CREATABLE, POLICIES, WHEN
 from luad.sdk.values import Retry
 
 if TYPE_CHECKING:
-    from luad.sdk.link import Steps
+    from luad.sdk.ask import Steps
 
 CURRENT: Any = type("_Current", (), {"__repr__": lambda _self: "CURRENT"})()
 """The user of the code that asks: of `luad.acting_for`, else of the run."""
@@ -32,34 +33,8 @@ CURRENT: Any = type("_Current", (), {"__repr__": lambda _self: "CURRENT"})()
 REQUIRED: Any = type("_Required", (), {"__repr__": lambda _self: "REQUIRED"})()
 """Stands where a handler has to be said."""
 
-POLICIES: Final = (
-    "overlap",
-    "max_running",
-    "catch_up",
-    "catch_up_window",
-    "jitter",
-    "on_lost",
-    "pause_after_failures",
-    "alert",
-    "env",
-    "nice",
-    "log_level",
-    "limits",
-    "enabled",
-)
-"""The keys of a job file that a call takes as they are; `luad.sdk.keyword_types` has their types."""
-
 _DURATIONS: Final = ("timeout", "catch_up_window", "jitter")
-CHANGEABLE: Final = (
-    *("handler", *WHEN, "timezone", "description", "user", "timeout", "retry", "tags"),
-    *POLICIES,
-)
 _NO_TIMEOUT: Final = "none"
-CREATABLE: Final = (
-    *CHANGEABLE,
-    *("name", "metadata", "activate", "keep", "if_exists", "idempotency_key"),
-)
-"""The keywords of `Jobs.create`."""
 
 
 def refuse_foreign(
@@ -125,17 +100,6 @@ def change_steps(user: str | None, changes: Mapping[str, Any]) -> Steps[dict[str
     elif "timezone" in changes:
         body["schedule"] = {"timezone": changes["timezone"]}
     return body
-
-
-def user_id_of(user: Any) -> str | None:
-    """Return the id of a `User` or of a text; None for nobody."""
-    if user is None:
-        return None
-    from luad.sdk.user import UserCore  # noqa: PLC0415 - it needs this module
-
-    if isinstance(user, UserCore):
-        return user.id
-    return checked_text(user, "user", 'pass an id such as "ann", or a User')
 
 
 def _member(key: str, value: Any) -> Any:

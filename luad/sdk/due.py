@@ -13,17 +13,15 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.sdk.ask import Ask
 from luad.sdk.checking import duration, refuse, shown, spoken_delay, zone_text
 from luad.sdk.exceptions import InvalidSchedule
-from luad.sdk.link import Ask
+from luad.sdk.keywords import WHEN
 from luad.sdk.values import Cron, Every, Once, instant_text
 from luad.wire import parse_duration_ms
 
 if TYPE_CHECKING:
-    from luad.sdk.link import Steps
-
-WHEN: Final = ("at", "in_", "every", "cron", "schedule")
-"""The words that say when; a call has exactly one of them."""
+    from luad.sdk.ask import Steps
 
 _CIVIL: Final = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?"
 _WITH_OFFSET: Final = re.compile(_CIVIL + r" ?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)

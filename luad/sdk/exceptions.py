@@ -9,7 +9,7 @@ from luad.errors import (
     UnavailableError,
     ValidationError,
 )
-from luad.sdk.pending import NotRetryable
+from luad.sdk.not_retryable import NotRetryable
 
 NotFound = NotFoundError
 """No job, run or user of that name."""

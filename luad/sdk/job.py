@@ -9,6 +9,7 @@ Rule: cheap to import, because every handler's process pays for it.
 
 from __future__ import annotations
 
+from luad.sdk.ask import MERGE_PATCH
 from luad.sdk.job_core import (
     Cancelled,
     JobCore,
@@ -16,7 +17,7 @@ from luad.sdk.job_core import (
     running_job,
     set_current_job,
 )
-from luad.sdk.link import MERGE_PATCH, run_async
+from luad.sdk.link import run_async
 from luad.sdk.pending import awaited
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler would pay
@@ -52,7 +53,8 @@ class Job(JobCore):
     @awaited("job.user")
     async def user(self) -> User:
         """The person it is for. Raises `NoUser`, saying how to set one, when there is none."""
-        from luad.sdk.user import User, user_steps  # noqa: PLC0415 - only whoever asks pays
+        from luad.sdk.user import User  # noqa: PLC0415 - only the caller pays
+        from luad.sdk.user_core import user_steps  # noqa: PLC0415 - as above
 
         return await run_async(user_steps(User, self._need_user()))
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from luad.sdk.link import Ask, segment
+from luad.sdk.ask import Ask
+from luad.sdk.link import segment
 from luad.sdk.readonly import ReadOnlyDict, freeze, thaw
 from luad.sdk.translating import Guarded
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from logging import Logger
     from typing import Any, Self, TypeVar
 
-    from luad.sdk.link import Steps
+    from luad.sdk.ask import Steps
     from luad.sdk.values import Revision, Run
 
     J = TypeVar("J", bound="JobCore")

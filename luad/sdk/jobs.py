@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from luad.sdk.acting import acting_user
-from luad.sdk.checking import header_text
-from luad.sdk.create import CURRENT, REQUIRED, create_steps_body, refuse_foreign, user_id_of
+from luad.sdk.ask import Ask
+from luad.sdk.checking import header_text, user_id_of
+from luad.sdk.create import CURRENT, REQUIRED, create_steps_body, refuse_foreign
 from luad.sdk.job import Job, JobCore
-from luad.sdk.link import Ask, run_async, segment
+from luad.sdk.link import run_async, segment
 from luad.sdk.pending import awaited
 from luad.sdk.translating import Translating
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from typing import TypeVar, Unpack
 
+    from luad.sdk.ask import Steps
     from luad.sdk.keyword_types import Policies
-    from luad.sdk.link import Steps
-    from luad.sdk.user import UserCore
+    from luad.sdk.user_core import UserCore
     from luad.sdk.values import Cron, Every, Once, Retry
 
     J = TypeVar("J", bound=JobCore)

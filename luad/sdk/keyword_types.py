@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from luad.sdk.user import UserCore
+from luad.sdk.user_core import UserCore
 from luad.sdk.values import Cron, Every, Once, Retry
 
 Length: TypeAlias = timedelta | float | str

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler's process would pay
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
-    from typing import Any, Protocol, TypeAlias, TypeVar
+    from typing import Any, Protocol, TypeVar
+
+    from luad.sdk.ask import Ask, Steps
 
     T = TypeVar("T")
-    Steps: TypeAlias = Generator["Ask", Any, T]
-    """What a method does: it yields requests, gets their answers, and returns its value."""
 
     class Link(Protocol):
         """Whoever carries requests; safe to call from any thread."""
@@ -22,30 +21,6 @@ if TYPE_CHECKING:
         def call(self, ask: Ask) -> Any:
             """Return the JSON of the answer. Raises the exceptions of `luad.errors`."""
             ...
-
-
-MERGE_PATCH = "application/merge-patch+json"
-
-
-class Ask:
-    """One request: *path* is below ``/v1``."""
-
-    __slots__ = ("body", "headers", "method", "path", "query")
-
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        query: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.body = body
-        self.query = query
-        self.headers = headers
 
 
 class ClientLink:

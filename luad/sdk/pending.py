@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-class NotRetryable(Exception):  # noqa: N818 - a mark on other exceptions
-    """A failure that a repetition cannot cure; luad does not try such a run again."""
-
-
 _serial = 0
 
 _open: dict[int, tuple[str, str]] | None = None

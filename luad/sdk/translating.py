@@ -27,6 +27,7 @@ class Guarded:
     """An object whose attributes are read. Its own code writes them to `__dict__`."""
 
     _kind = ""
+    _is_blocking = False
     _known: frozenset[str] = frozenset()
 
     if not TYPE_CHECKING:  # as above

@@ -1,6 +1,6 @@
-"""People, as handlers and programs see them.
+"""Users, as handlers and programs see them.
 
-Room rule: as in `luad.sdk.job`: one core, two faces.
+Rule: as in `luad.sdk.job`: one core, two faces.
 """
 
 from __future__ import annotations
@@ -9,144 +9,22 @@ import json
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from luad.sdk.acting import acting_user, is_acting
-from luad.sdk.checking import checked_text, json_object, plain_json, refuse, shown
-from luad.sdk.exceptions import DeliveryFailed, NotFound, NoUser, WrongCall
-from luad.sdk.job import running_job
-from luad.sdk.link import MERGE_PATCH, Ask, run_async, segment
+from luad.sdk.ask import Ask
+from luad.sdk.checking import checked_text
+from luad.sdk.exceptions import NotFound, NoUser, WrongCall
+from luad.sdk.job_core import running_job
+from luad.sdk.link import run_async, segment
 from luad.sdk.pending import awaited
-from luad.sdk.translating import Guarded, Translating
-from luad.sdk.values import Delivery, Profile, parts_json, sent_message
+from luad.sdk.user_core import UserCore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from luad.sdk.job_core import JobCore
-    from luad.sdk.link import Steps
-    from luad.sdk.values import File, Image, SentMessage, Text
+    from luad.sdk.ask import Steps
+    from luad.sdk.user_core import Part
+    from luad.sdk.values import Delivery, SentMessage
 
-    Part = Text | Image | File | str | Mapping[str, Any]
-
-U = TypeVar("U", bound="UserCore")
-
-
-class UserCore(Guarded, metaclass=Translating):
-    """What both faces of a person have in common: *id*, *profile* (frozen), *data* (what is known)."""
-
-    id: str
-    profile: Profile
-
-    _kind = "user"
-
-    def __init__(self, view: Mapping[str, Any]) -> None:
-        self._view = view
-        self._data: dict[str, Any] = dict(view.get("data") or {})
-        profile = Profile(
-            view["id"], view["full_name"], tuple(view["emails"]), tuple(view["phones"])
-        )
-        vars(self).update(id=view["id"], profile=profile)
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """What is known of this person; `save` writes what a caller changes here."""
-        return self._data
-
-    @data.setter
-    def data(self, values: Mapping[str, Any]) -> None:
-        self._data = json_object(values, "data")
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """The names of the ways in which messages reach this person."""
-        return tuple(each["name"] for each in self._view["channels"])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The person, as the API shows them."""
-        return {**self._view, "data": dict(self.data)}
-
-    def __repr__(self) -> str:
-        return f"<User {self.id}>"
-
-    @property
-    def _path(self) -> str:
-        return f"/users/{segment(self.id, 'id')}"
-
-    def _update(self, mapping: Mapping[str, Any] | None, values: Mapping[str, Any]) -> Steps[None]:
-        given = {} if mapping is None else mapping
-        written = {**json_object(given, "data"), **json_object(values, "data")}
-        self._data = yield Ask("PATCH", f"{self._path}/data", written)
-
-    def _patch(self, patch: Mapping[str, Any]) -> Steps[None]:
-        headers = {"Content-Type": MERGE_PATCH}
-        body = json_object(patch, "data")
-        self._data = yield Ask("PATCH", f"{self._path}/data", body, headers=headers)
-
-    def _save(self) -> Steps[None]:
-        self._data = yield Ask("PUT", f"{self._path}/data", json_object(self.data, "data"))
-
-    def _clear(self) -> Steps[None]:
-        self._data = yield Ask("DELETE", f"{self._path}/data")
-
-    def _send(
-        self,
-        messages: Part | Sequence[Part],
-        title: str | None,
-        channels: Sequence[str] | None,
-        require: str,
-        priority: str,
-        dedupe_key: str | None,
-    ) -> Steps[Delivery]:
-        parts = plain_json(parts_json(messages), "messages")
-        if title is not None and not isinstance(title, str):
-            refuse("title", f"{shown(title)} is not a text", "pass a text")
-        body: dict[str, Any] = {
-            "messages": parts,
-            "require": require,
-            "priority": priority,
-            "dedupe_key": dedupe_key or self._own_key(parts, title),
-        }
-        if title is not None:
-            body["title"] = title
-        if channels is not None:
-            names = [channels] if isinstance(channels, str) else channels
-            if not isinstance(names, list | tuple | set | frozenset):
-                refuse("channels", f"{shown(names)} is not a list of names", 'write ["inbox"]')
-            body["channels"] = list(names)
-        delivery = Delivery((yield Ask("POST", f"{self._path}/send", body)))
-        if not delivery:
-            told = ", ".join(f"{each.channel}: {each.error}" for each in delivery if not each.ok)
-            raise DeliveryFailed(f"the message to {self.id} did not arrive: {told}", delivery)
-        return delivery
-
-    def _own_key(self, parts: list[Any], title: str | None) -> str | None:
-        """Name a message by what it says and to whom: the same in every attempt of an occurrence.
-
-        What says something else is another message, though it takes the place of one that has arrived.
-        """
-        job = running_job()
-        if job is None or not job.id:
-            return None
-        from hashlib import blake2b  # noqa: PLC0415 - only whoever sends pays
-
-        said = json.dumps([self.id, title, parts], sort_keys=True).encode()
-        digest = blake2b(said, digest_size=12).hexdigest()
-        at = int(job.scheduled_for.timestamp() * 1_000)
-        return f"{job.id}:{at}:{digest}:{count_sent(job, digest)}"
-
-    def _messages(self, limit: int) -> Steps[list[SentMessage]]:
-        answer = yield Ask("GET", f"{self._path}/messages", query={"limit": limit})
-        return [sent_message(each) for each in answer["messages"]]
-
-
-def user_steps(face: type[U], user_id: str) -> Steps[U]:
-    """Get a person who has to be there."""
-    return face((yield Ask("GET", f"/users/{segment(user_id, 'id')}")))
-
-
-def count_sent(job: JobCore, digest: str) -> int:
-    """Say how many times *job* has sent this in this attempt, with the one that is about to be."""
-    sent = job._sent  # noqa: SLF001 - nothing to handlers
-    sent[digest] = sent.get(digest, 0) + 1
-    return sent[digest]
+U = TypeVar("U", bound=UserCore)
 
 
 def _way_to(value: Any) -> str:

@@ -61,7 +61,7 @@ from luad.testing.clock import VirtualAlarm, VirtualClock
 if TYPE_CHECKING:
     from luad.core.messaging import Channel, Message
     from luad.errors import Problem
-    from luad.sdk.link import Ask
+    from luad.sdk.ask import Ask
     from luad.store.messages import StoredMessage
 
 T = TypeVar("T")

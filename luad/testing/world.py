@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from luad.clock import wall_ms
+from luad.sdk.ask import Ask
 from luad.sdk.create import handler_name
 from luad.sdk.job import JobCore
 from luad.sdk.jobs import create_steps, get_steps
-from luad.sdk.link import Ask, run, segment, set_link
+from luad.sdk.link import run, segment, set_link
 from luad.sdk.values import part_of
 from luad.testing.host import Host, HostLink
 from luad.wire import format_instant, parse_duration_ms, parse_instant

@@ -19,7 +19,7 @@ from luad.handlers.program import first_word
 from luad.handlers.shell import CommandFailedError, CommandNotFoundError, run
 from luad.runner.spec import own_environment
 from luad.sdk import Job
-from luad.sdk.pending import NotRetryable
+from luad.sdk.not_retryable import NotRetryable
 
 MakeJob = Callable[..., Job]
 

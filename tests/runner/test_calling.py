@@ -14,10 +14,11 @@ import pytest
 
 from luad.runner.execution import Interrupt, execute
 from luad.runner.outcome import Outcome
+from luad.sdk.ask import Ask
 from luad.sdk.exceptions import NotAwaited
 from luad.sdk.job import Job
 from luad.sdk.jobs import Jobs
-from luad.sdk.link import Ask, set_link
+from luad.sdk.link import set_link
 from luad.sdk.pending import begin_run, end_run
 
 PERSON = {"id": "ann", "full_name": "Ann", "emails": [], "phones": [], "channels": [], "data": {}}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from luad.sdk.link import Ask, get_link
+from luad.sdk.ask import Ask
+from luad.sdk.link import get_link
 from luad.sync import (
     Cron,
     Every,

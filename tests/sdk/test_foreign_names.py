@@ -12,7 +12,7 @@ import luad
 from luad import sync
 from luad.cli import ALIASES, COMMANDS
 from luad.config.schema import foreign_words
-from luad.sdk.create import CREATABLE
+from luad.sdk.keywords import CREATABLE
 from luad.sync import Job, Jobs, User
 from luad.testing import run_job
 from luad.testing.world import World

@@ -9,7 +9,8 @@ import pytest
 
 from luad import Jobs, User, sync
 from luad.errors import NotFoundError, ValidationError
-from luad.sdk.link import Ask, set_link
+from luad.sdk.ask import Ask
+from luad.sdk.link import set_link
 
 
 class Listener:

@@ -11,8 +11,8 @@ import pytest
 import luad
 from luad import NoUser, sync
 from luad.config.schema.validator import load_schema
-from luad.sdk.create import POLICIES
 from luad.sdk.keyword_types import Changes, Policies
+from luad.sdk.keywords import POLICIES
 from luad.sync import InvalidSchedule, Job, Jobs, User
 from luad.testing.world import World
 

@@ -16,6 +16,7 @@ from live import LiveDaemon
 
 import luad.sdk.link as sdk_link
 from luad.client import Client
+from luad.sdk.ask import Ask
 from luad.sync import Jobs, NotFound
 
 HANDLERS = """
@@ -192,7 +193,7 @@ def carried_daemon(folder: Path) -> Iterator[LiveDaemon]:
 
 def ask(method: str, path: str, body: Any = None, **query: Any) -> Any:
     """Ask over HTTP."""
-    return sdk_link.get_link().call(sdk_link.Ask(method, path, body, query=query))
+    return sdk_link.get_link().call(Ask(method, path, body, query=query))
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from luad.core.model import Origin, Wanted
-from luad.sdk.link import Ask
+from luad.sdk.ask import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
