@@ -161,6 +161,7 @@ async def test_following_begins_with_what_was_and_ends_with_the_run(
     assert len(daemon.hub) == 0
 
 
+@pytest.mark.slow
 async def test_a_run_that_has_just_ended_shows_lines_that_are_not_stored_yet(
     api: Any, daemon: Any, kit: Any
 ) -> None:
@@ -234,6 +235,7 @@ async def test_silence_is_broken_by_empty_lines(api: Any, monkeypatch: pytest.Mo
     assert await asyncio.to_thread(stream.response.readline) == b"\n"
 
 
+@pytest.mark.slow
 async def test_a_follower_that_reads_nothing_loses_lines_and_hears_of_it(
     api: Any, daemon: Any, kit: Any
 ) -> None:

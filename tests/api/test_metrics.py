@@ -92,6 +92,7 @@ def test_every_family_is_there_even_without_a_job() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",))))
+@pytest.mark.slow
 def test_whatever_a_label_holds_is_read_back(handler: str) -> None:
     labels = [dict(key[1:]) for key in samples(text_of((view(handler=handler), None)))]
     assert [each["handler"] for each in labels if "handler" in each] == [handler]

@@ -47,6 +47,7 @@ async def test_a_phrase_is_read_in_the_zone_of_the_request_the_user_or_luad(
 
 
 @pytest.mark.parametrize("phrase", ["03/04", "5:00", "soon", "", "next friday 9:00", "x" * 100])
+@pytest.mark.slow
 async def test_any_other_text_is_refused_with_the_nearest_phrase(api: Any, phrase: str) -> None:
     answer = (await ask(api, phrase)).json
     assert (answer["next"], answer["text"]) == ([], None)

@@ -154,6 +154,7 @@ async def test_head_has_the_headers_only(api: Any, daemon: Any, kit: Any) -> Non
         max_size=12,
     )
 )
+@pytest.mark.slow
 async def test_no_bytes_hurt(hasty: Any, pieces: list[bytes]) -> None:
     sock = hasty.raw()
 

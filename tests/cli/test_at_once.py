@@ -93,6 +93,7 @@ def test_what_depends_on_a_mistake_is_not_told(luad: Any, shop: Path) -> None:
         assert ("LU315" in codes) == (line == "user: [a]"), line
 
 
+@pytest.mark.slow
 def test_the_findings_of_a_file_stand_together_and_in_order(luad: Any, shop: Path) -> None:
     for name in ("a", "b", "c"):
         text = f"{FIRST}timeout: 1 hour\n".replace("first", name)

@@ -70,6 +70,7 @@ def test_a_program_that_is_not_found_is_a_warning(
         ({"command": 5}, {}),
     ],
 )
+@pytest.mark.slow
 def test_what_is_found_or_is_not_known_is_no_warning(
     luad: Any, shop: Path, metadata: dict[str, Any], env: dict[str, str]
 ) -> None:

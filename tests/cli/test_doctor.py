@@ -58,6 +58,7 @@ def lines(luad: Callable[..., Any], *args: object) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in luad("doctor", "--json", *args).json["checks"]}
 
 
+@pytest.mark.slow
 def test_it_looks_at_files_state_and_users_of_the_daemon(luad: Any, theirs: Path) -> None:
     done = luad("doctor")
     assert done.code == 0, done.out

@@ -69,6 +69,7 @@ def test_check_is_quiet_when_all_is_well(luad: Any, shop: Path) -> None:
     assert luad("check", "--json").json == []
 
 
+@pytest.mark.slow
 def test_check_shows_the_place_and_what_to_write(luad: Any, shop: Path) -> None:
     (shop / "jobs.d/broken.yaml").write_text(BROKEN)
     result = luad("check")
@@ -78,6 +79,7 @@ def test_check_shows_the_place_and_what_to_write(luad: Any, shop: Path) -> None:
     assert "Checked 2 files: 1 ok, 2 errors, 0 warnings in 1 file.  2 fixable" in result.err
 
 
+@pytest.mark.slow
 def test_check_finds_what_no_run_could_import(luad: Any, shop: Path) -> None:
     (shop / "handlers/torn.py").write_text("def run(:\n")
     (shop / "handlers/poor.py").write_text("\nimport no_such_package\n")
@@ -108,6 +110,7 @@ def test_check_finds_what_no_run_could_import(luad: Any, shop: Path) -> None:
     assert luad("check", "--no-import").code == 0
 
 
+@pytest.mark.slow
 def test_check_json_is_a_list_that_adapters_know(luad: Any, shop: Path) -> None:
     (shop / "jobs.d/broken.yaml").write_text(BROKEN)
     result = luad("check", "--format", "json")
@@ -377,6 +380,7 @@ def test_serve_refuses_wrong_settings_for_good(
     assert says in result.err
 
 
+@pytest.mark.slow
 def test_serve_listens_beyond_this_machine_only_behind_tls(luad: Any, shop: Path) -> None:
     del shop
     result = luad("serve", "--listen", "0.0.0.0:5823")
@@ -393,6 +397,7 @@ def go(job): ...
 """
 
 
+@pytest.mark.slow
 def test_check_tells_of_metadata_that_its_handler_does_not_take(luad: Any, shop: Path) -> None:
     (shop / "handlers/regions.py").write_text(PARAMS)
     job = 'name: {}\nhandler: {}\nschedule: {{type: cron, expression: "0 9 * * *"}}\n'

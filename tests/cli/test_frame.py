@@ -170,6 +170,7 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path, peer: Any, lines: Any) -
     assert "Traceback" not in said.read_text()
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_trouble() -> None:
     command = f"{sys.executable} -m luad explain '* * * * *' -n 1000 | head -1"
     result = subprocess.run(
@@ -201,6 +202,7 @@ def test_help_has_topics_and_knows_commands(luad: Any) -> None:
     assert "did you mean `luad help exit-codes`?" in result.err
 
 
+@pytest.mark.slow
 def test_the_start_imports_nothing_that_only_the_daemon_needs() -> None:
     heavy = {"starlette", "sqlalchemy", "jsonschema", "yaml", "rich", "uvicorn", "structlog"}
     code = (

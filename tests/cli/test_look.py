@@ -482,6 +482,7 @@ def test_logs_without_a_line_say_so(luad: Any, peer: Any, lines: Any) -> None:
     assert luad("logs", "--json").out == ""
 
 
+@pytest.mark.slow
 def test_logs_follow_a_job_over_a_restart_of_the_daemon(luad: Any, peer: Any, lines: Any) -> None:
     # It breaks off, it ends in order, and then it says no for good.
     answers = [

@@ -19,6 +19,7 @@ from luad.cli.commands.doctor import LIBRARIES
 from luad.cli.commands.version import DEPENDENCIES
 
 
+@pytest.mark.slow
 def test_init_makes_a_project_that_checks_and_runs(luad: Any, tmp_path: Path) -> None:
     result = luad("init", "shop")
     assert result.code == 0

@@ -66,6 +66,7 @@ def test_a_file_does_not_hide_itself(
     assert coded(luad("check", "--json"), "LU312") == []
 
 
+@pytest.mark.slow
 def test_a_fresh_project_has_no_such_warning(luad: Any, project: Path) -> None:
     assert project.is_dir()
     assert luad("check", "--strict").code == 0

@@ -87,6 +87,7 @@ def test_a_question_is_asked_on_a_terminal(peer: Any) -> None:
     assert peer.asked[-1].path == "/jobs/a/deactivate"
 
 
+@pytest.mark.slow
 def test_json_is_indented_for_people(peer: Any) -> None:
     peer.answers["GET /status"] = {"status": "ok"}
     assert '{\r\n  "status": "ok"\r\n}' in on_terminal("status", "--json")[1]
@@ -114,6 +115,7 @@ def is_tame(shown: str) -> bool:
         ({"GET /status": {"status": EVIL}}, ["status", "--json"]),
     ],
 )
+@pytest.mark.slow
 def test_what_others_wrote_does_not_steer_the_terminal(
     peer: Any, answers: dict[str, Any], args: list[str]
 ) -> None:
@@ -123,6 +125,7 @@ def test_what_others_wrote_does_not_steer_the_terminal(
     assert is_tame(shown), ascii(shown)
 
 
+@pytest.mark.slow
 def test_nor_does_the_name_of_a_logger(peer: Any, lines: Any) -> None:
     line = {
         "ts": "2026-11-22T10:00:00Z",
@@ -161,6 +164,7 @@ def test_names_that_differ_look_different_however_they_are_cut(peer: Any, column
 
 
 @pytest.mark.parametrize("columns", [50, 60, 70])
+@pytest.mark.slow
 def test_a_time_is_whole_or_left_out(peer: Any, columns: int) -> None:
     run = {"id": "run_01M82P2FB8ZSFG85SP6Z64AKDC", "job": "billing-sync-of-europe", "status": "timed_out",
            "duration_ms": 61_000, "trigger": "schedule", "sent": {"delivered": 1, "total": 12},
@@ -176,6 +180,7 @@ def test_a_time_is_whole_or_left_out(peer: Any, columns: int) -> None:
         )
 
 
+@pytest.mark.slow
 def test_status_fits_the_terminal_and_divides_no_path(peer: Any) -> None:
     path = "/srv/a-place-with-quite-a-long-name/that-goes-on/jobs.d"
     peer.answers["GET /status"] = {

@@ -208,6 +208,7 @@ def test_the_quick_test_agrees_with_jsonschema_on_settings(
 
 @settings(max_examples=150)
 @given(steps)
+@pytest.mark.slow
 def test_the_quick_test_agrees_with_jsonschema_on_users(plan: list[tuple[str, int, Any]]) -> None:
     mutant = mutate(USER, plan)
     expected = _validator("users").is_valid(mutant)

@@ -161,6 +161,7 @@ def test_the_module_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.slow
 def test_reading_good_files_does_not_import_jsonschema() -> None:
     code = (
         "import sys; from luad.config.jobs.job_file import load_file; from luad.config.settings.daemon_settings import Settings;"

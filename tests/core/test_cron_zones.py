@@ -680,6 +680,7 @@ def test_any_text_is_a_zone_or_a_zone_error(name: str) -> None:
     assert zone.key == name
 
 
+@pytest.mark.slow
 def test_without_a_zone_database_on_the_machine_the_package_is_used() -> None:
     code = (
         "from luad.core.cron.search import load_zone, compile_cron, next_after;"
