@@ -23,8 +23,8 @@ from luad.clock import SystemClock
 from luad.core.events import ClaimRun, InstallJob
 from luad.core.model import DAY, Cron, Job, Run, Trigger
 from luad.live.job_state import JobStateView
-from luad.live.recent_runs import Board
-from luad.live.restore import Recall
+from luad.live.recent_runs import RecentRuns
+from luad.live.restore import RestoreTask
 from luad.store import Store
 
 CLAIM_MS: Final = 100
@@ -94,7 +94,7 @@ class _Memory:
 
     def __init__(self, store: Store, jobs: int) -> None:
         self.store = store
-        self.board = Board()
+        self.recent_runs = RecentRuns()
         now = SystemClock().now().wall
         views = [JobStateView(job_named(n), job_id(n), now, now) for n in range(jobs)]
         self._jobs = {view.job.name: view for view in views}
@@ -114,19 +114,19 @@ async def lag(into: list[float]) -> None:
         into.append(1e3 * (now_s() - began) - 1)
 
 
-async def recall(bench: Bench, store: Store, jobs: int) -> None:
+async def restore(bench: Bench, store: Store, jobs: int) -> None:
     memory = _Memory(store, jobs)
     late: list[float] = []
     watch = asyncio.create_task(lag(late))
     await asyncio.sleep(0.01)
-    work = Recall(memory)  # type: ignore[arg-type] # it asks for no more than this
+    work = RestoreTask(memory)  # type: ignore[arg-type] # it asks for no more than this
     began = now_s()
     work.start()
     assert work._task is not None  # noqa: SLF001 - `wait` gives up after a while
     await work._task  # noqa: SLF001 - as above
     took = now_s() - began
     watch.cancel()
-    assert len(memory.board.lasts()) == jobs
+    assert len(memory.recent_runs.lasts()) == jobs
     bench.add(f"recall the latest runs of {jobs:,} jobs", took, "s")
     bench.add("recall: the loop waits at most", max(late), "ms")
 
@@ -200,7 +200,7 @@ async def measure(bench: Bench, folder: Path, total: int, jobs: int, wanted: int
     bench.note(f"{total:,} rows of {jobs:,} jobs written by hand in {now_s() - began:.0f} s")
     store = Store.open(folder, clock=SystemClock())
     try:
-        await recall(bench, store, jobs)
+        await restore(bench, store, jobs)
         await count(bench, store, total)
         await forget(bench, store, wanted)
     finally:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from luad.api.audit_subject import About
     from luad.api.service import Service
-    from luad.live.restore import Recall
+    from luad.live.restore import RestoreTask
 
 PREFIX: Final = "/v1"
 
@@ -75,7 +75,7 @@ _MOST_PARAMETERS: Final = 64
 _FORBIDDEN: Final = 403
 
 
-def build_app(service: Service, recall: Recall, door: Door | None = None) -> Starlette:
+def build_app(service: Service, restore: RestoreTask, door: Door | None = None) -> Starlette:
     """Return the application for *service*; over TCP *door* says who comes in."""
     door = door or Door(service)
     app = Starlette(
@@ -88,8 +88,8 @@ def build_app(service: Service, recall: Recall, door: Door | None = None) -> Sta
         exception_handlers={HTTPException: _pass_on},
     )
     app.router.redirect_slashes = False  # a path means one thing
-    context = Context(service, recall, door)
-    recall.prepare = context.job_text
+    context = Context(service, restore, door)
+    restore.prepare = context.job_text
     app.state.context = context
     return app
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from luad.core.model import Instant, Job
     from luad.live.job_state import JobStateView
     from luad.live.recent_runs import LastRun
-    from luad.live.restore import Recall
+    from luad.live.restore import RestoreTask
     from luad.store.query_types import RunRow
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Context:
     """One server's memory."""
 
     service: Service
-    recall: Recall
+    restore: RestoreTask
     door: Door
     pool: WorkPool = field(default_factory=WorkPool)
     near_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, MAX_STREAMS))
@@ -97,13 +97,13 @@ class Context:
 
     def job_text(self, state: JobStateView) -> str:
         """Return `views.job_view` of *state* as JSON text; what is as it was is not written again."""
-        last = self.service.board.last(state.job_id)
+        last = self.service.recent_runs.last(state.job_id)
         known = self._job_texts.get(state.job_id)
         if known is None or known.last is not last or known.state != state:
             if known is None:
                 self._forget_the_gone()
             known = self._job_texts[state.job_id] = _write_job(state, last, known)
-        return f'{known.text},"recent_runs":[{self.service.board.strip(state.job_id)}]}}'
+        return f'{known.text},"recent_runs":[{self.service.recent_runs.strip(state.job_id)}]}}'
 
     def _forget_the_gone(self) -> None:
         """Drop the texts of jobs that are gone, once they are many: jobs come and go, and nobody may look."""

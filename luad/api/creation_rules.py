@@ -90,19 +90,17 @@ def in_the_zone_of_the_user(context: Context, document: dict[str, Any]) -> None:
     schedule, user = document.get("schedule"), document.get("user")
     if not isinstance(schedule, Mapping) or "timezone" in schedule:
         return
-    person = context.service.people.get(user) if isinstance(user, str) else None
-    if person is None or not person.timezone:
+    found = context.service.users.get(user) if isinstance(user, str) else None
+    if found is None or not found.timezone:
         return
     match schedule.get("type", "once" if "execute_at" in schedule else ""):
         case "cron" | "once":
-            document["schedule"] = {**schedule, "timezone": person.timezone}
+            document["schedule"] = {**schedule, "timezone": found.timezone}
         case "interval":
             start = schedule.get("start_at")
             with suppress(ValueError):  # what is not an instant is refused later
                 at = (
-                    parse_instant(start, load_zone(person.timezone))
-                    if isinstance(start, str)
-                    else 0
+                    parse_instant(start, load_zone(found.timezone)) if isinstance(start, str) else 0
                 )
                 document["schedule"] = (
                     {**schedule, "start_at": format_instant(at)} if at else schedule
@@ -148,8 +146,8 @@ def check_handler(context: Context, job: Job, *, has_new_handler: bool = True) -
 
 def check_user(context: Context, job: Job) -> None:
     """Refuse a user who is not known."""
-    if job.user is not None and context.service.people.get(job.user) is None:
-        ids = [each.id for each in context.service.people.all()]
+    if job.user is not None and context.service.users.get(job.user) is None:
+        ids = [each.id for each in context.service.users.all()]
         known = close_to(job.user, comparable(job.user, ids))
         hint = did_you_mean(known) or f"add users.d/{job.user}.yaml, or luad users add {job.user}"
         detail = f"there is no user {echo(job.user)}"

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from luad.clock import Clock
     from luad.config.jobs.reserved_names import Reserved
     from luad.core.events import Log, Reply, Request
-    from luad.core.messaging import Delivery, Message, Person
+    from luad.core.messaging import Delivery, Message, User
     from luad.core.model import JSON, Run
     from luad.errors import Problem
     from luad.live.event_ring import EventRing
     from luad.live.job_state import JobStateView
-    from luad.live.log_followers import LogHub
-    from luad.live.recent_runs import Board
+    from luad.live.log_followers import LogFollowers
+    from luad.live.recent_runs import RecentRuns
     from luad.store import Store
 
 
@@ -112,28 +112,28 @@ class DynamicRules:
         return tuple(f"{each}{dot}{rest}:{function}" for each in near)
 
 
-class People(Protocol):
+class Users(Protocol):
     """Who there is: people from files, and those added at run time."""
 
-    def all(self) -> Sequence[Person]:
+    def all(self) -> Sequence[User]:
         """Everybody, in order of ids."""
         ...
 
-    def get(self, user_id: str) -> Person | None:
+    def get(self, user_id: str) -> User | None:
         """One of them, by the whole id."""
         ...
 
-    def find(self, *, email: str | None = None, phone: str | None = None) -> Person | None:
+    def find(self, *, email: str | None = None, phone: str | None = None) -> User | None:
         """One of them, by an address (case does not count) or a number (only digits count)."""
         ...
 
     async def add(
         self, definition: Mapping[str, JSON], *, if_exists: Literal["error", "keep", "replace"]
-    ) -> Person:
+    ) -> User:
         """Add somebody at run time, durably. Raises `ValidationError`, `ConflictError`."""
         ...
 
-    async def change(self, user_id: str, values: Mapping[str, JSON]) -> Person:
+    async def change(self, user_id: str, values: Mapping[str, JSON]) -> User:
         """Merge *values* into the definition of somebody added at run time (null removes a key).
 
         Raises `NotFoundError`, `ValidationError`, `ConflictError` (`file_owned`).
@@ -160,7 +160,7 @@ class Post(Protocol):
 class Service(Protocol):
     """The daemon, as the API sees it. All of it is called on the daemon's own event loop.
 
-    *board* is fed by the daemon with the records of every committed batch (`Board.observe`), *hub*
+    *recent_runs* is fed by the daemon with the records of every committed batch (`RecentRuns.observe`), *followers*
     with every line that a run says, and with `end_run` for what `observe` returns.
     """
 
@@ -175,12 +175,12 @@ class Service(Protocol):
         ...
 
     @property
-    def board(self) -> Board:
+    def recent_runs(self) -> RecentRuns:
         """The latest runs."""
         ...
 
     @property
-    def hub(self) -> LogHub:
+    def followers(self) -> LogFollowers:
         """Lines of runs, live."""
         ...
 
@@ -190,7 +190,7 @@ class Service(Protocol):
         ...
 
     @property
-    def people(self) -> People:
+    def users(self) -> Users:
         """Who there is."""
         ...
 

@@ -135,7 +135,7 @@ def _is_over(policy: AlertPolicy, after: AlertState) -> bool:
 def _save(state: State, entry: Entry, after: AlertState) -> None:
     if after != entry.alert:
         entry.alert = after if after != NO_ALERT else NO_ALERT
-        state.touch(entry)
+        state.mark_changed(entry)
 
 
 # --- telling -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from luad.core.policy import ON_TIME_MS, Due, Start, skip_range, when_due
 from luad.core.state import Entry, State
 
 
-class Ledger:
+class Claims:
     """The book of one engine."""
 
     def __init__(self, state: State) -> None:
@@ -26,7 +26,7 @@ class Ledger:
         if due.handled_until is None:
             return
         entry.handled_until = due.handled_until
-        self._state.touch(entry)
+        self._state.mark_changed(entry)
         if entry.halt is not None:
             self._skip_paused(entry, due, now)
             return
@@ -162,7 +162,7 @@ class Ledger:
                 entry.earlier_skip = entry.earlier_skip or entry.open_skip[1]
                 entry.open_skip = None
 
-    def settle(self, entry: Entry, state: RunState, reason: Reason, now: Instant) -> None:
+    def skip_rest(self, entry: Entry, state: RunState, reason: Reason, now: Instant) -> None:
         """Give a row to the occurrences that *entry* will not come to any more."""
         if not entry.job.enabled:
             return

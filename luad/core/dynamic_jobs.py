@@ -51,7 +51,7 @@ _MOST_OVER: Final = 10_000
 _Refusal = tuple[str, str, str]  # code, message, hint
 
 
-class Clerk:
+class DynamicJobs:
     """Answers requests about dynamic jobs and about metadata."""
 
     def __init__(self, state: State, jobset: JobSet) -> None:
@@ -75,7 +75,7 @@ class Clerk:
 
     def _create(self, new: NewJob, now: Instant, cause: str) -> Created:
         name = new.wanted.job.name
-        names.judge(self._state, now)
+        names.mark_over(self._state, now)
         entry = self._state.entries.get(name)
         earlier = entry if entry is not None and entry.makes_room else None
         if earlier is not None:
@@ -88,7 +88,7 @@ class Clerk:
             if (past := _past(new.wanted.job, now)) is not None:
                 return Created(name, "refused", "", *past)
             if earlier is not None:
-                names.give_up(self._state, earlier)
+                names.release_name(self._state, earlier)
             entry = self._jobset.install(new.wanted, now, cause=cause)
             self._set_pause(entry, new, now)
             self._log("job.created", entry, new.wanted)
@@ -117,7 +117,7 @@ class Clerk:
         if new.pause_reason is not None:
             author = new.wanted.creation.author if new.wanted.creation else ""
             entry.pause = Pause(now, new.pause_reason, author)
-            self._state.touch(entry)
+            self._state.mark_changed(entry)
 
     def _refusal(self, new: NewJob, entry: Entry | None) -> _Refusal | None:
         """Say why a job cannot be made."""
@@ -207,7 +207,7 @@ class Clerk:
 
     def forget(self, event: ForgetCompleted, now: Instant) -> None:
         """Remove what was over long ago."""
-        names.judge(self._state, now)
+        names.mark_over(self._state, now)
         for job_id in tuple(self._state.over):
             entry = self._state.entries[self._state.names[job_id]]
             over_at = entry.standing.over_at
@@ -249,7 +249,7 @@ class Clerk:
         is_same = (overlay.removed, overlay.remote) == (was.removed, was.remote)
         if not is_same or not is_same_json(overlay.values, was.values):
             entry.overlay = overlay
-            self._state.touch(entry)
+            self._state.mark_changed(entry)
         self._state.out.append(Reply(event.request_id, written))
 
     # --- inside ---

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 
-from luad.core.claims import Ledger
+from luad.core.claims import Claims
 from luad.core.clock_steps import ClockWatch
-from luad.core.dynamic_jobs import Clerk
+from luad.core.dynamic_jobs import DynamicJobs
 from luad.core.events import (
     AttemptEnded,
     AttemptStarted,
@@ -48,10 +48,10 @@ from luad.core.model import (
     Skip,
     Wanted,
 )
-from luad.core.names import PAUSED_BY_LUAD, judge, judge_restored
+from luad.core.names import PAUSED_BY_LUAD, mark_over, mark_over_restored
 from luad.core.plan import Plan
 from luad.core.policy import Due, due_until, is_on_time, last_fired, skip_range
-from luad.core.run_requests import Desk
+from luad.core.run_requests import RunRequests
 from luad.core.runs import OpenRuns
 from luad.core.schedule import fire_at, next_occurrence
 from luad.core.state import Bounds, Entry, State
@@ -68,10 +68,10 @@ class Engine:
         bounds = Bounds(bounds) if isinstance(bounds, int) else bounds
         self._state = State(bounds, now.wall)
         self._clock = ClockWatch(now)
-        self._ledger = Ledger(self._state)
-        self._jobset = JobSet(self._state, self._ledger)
-        self._desk = Desk(self._state, self._ledger, self._jobset)
-        self._clerk = Clerk(self._state, self._jobset)
+        self._claims = Claims(self._state)
+        self._jobset = JobSet(self._state, self._claims)
+        self._run_requests = RunRequests(self._state, self._claims, self._jobset)
+        self._dynamic_jobs = DynamicJobs(self._state, self._jobset)
 
     # --- the border ---
 
@@ -113,7 +113,7 @@ class Engine:
             self._state.add(entry)
         self._state.runs.restore(before.open_runs, self._state.timetable)
         self._state.runs.pinned.update(pinned or {})
-        judge_restored(self._state)
+        mark_over_restored(self._state)
 
     def handle(self, events: Sequence[Event], now: Now) -> list[Effect]:
         """Take in what has happened by *now* and return what follows, in order."""
@@ -131,8 +131,8 @@ class Engine:
         for event in events:
             self._handle_event(event, now.wall)
         self._state.runs.dispatch()
-        judge(self._state, now.wall)
-        self._clerk.make_room(now.wall)
+        mark_over(self._state, now.wall)
+        self._dynamic_jobs.make_room(now.wall)
         return self._state.take_effects()
 
     def next_wake_up(self) -> Instant | None:
@@ -190,7 +190,7 @@ class Engine:
         """Drop the runs and skips that the store has refused."""
         skips = [each for each in row_ids if not self._state.runs.refused(each)]
         if skips:
-            self._ledger.refused(frozenset(skips))
+            self._claims.refused(frozenset(skips))
 
     def _handle_event(  # noqa: C901, PLR0912 - one case an event; the set is closed
         self, event: Event, now: Instant
@@ -206,29 +206,31 @@ class Engine:
             case AttemptStarted():
                 self._state.runs.started(event)
             case AttemptEnded():
-                self._desk.note_end(self._state.runs.ended(event, self._state.timetable), now)
+                self._run_requests.note_end(
+                    self._state.runs.ended(event, self._state.timetable), now
+                )
             case DrainRequested():
                 self._drain(event)
             case TriggerRequested():
-                self._desk.trigger(event, now)
+                self._run_requests.trigger(event, now)
             case RetryRequested():
-                self._desk.retry(event, now)
+                self._run_requests.retry(event, now)
             case CancelRequested():
-                self._desk.cancel(event, now)
+                self._run_requests.cancel(event, now)
             case PauseRequested():
-                self._desk.pause(event, now)
+                self._run_requests.pause(event, now)
             case ResumeRequested():
-                self._desk.resume(event, now)
+                self._run_requests.resume(event, now)
             case CreateRequested():
-                self._clerk.create(event, now)
+                self._dynamic_jobs.create(event, now)
             case ChangeRequested():
-                self._clerk.change(event, now)
+                self._dynamic_jobs.change(event, now)
             case DeleteRequested():
-                self._clerk.delete(event, now)
+                self._dynamic_jobs.delete(event, now)
             case MetadataRequested():
-                self._clerk.write_metadata(event, now)
+                self._dynamic_jobs.write_metadata(event, now)
             case ForgetCompleted():
-                self._clerk.forget(event, now)
+                self._dynamic_jobs.forget(event, now)
             case _ as unreachable:
                 assert_never(unreachable)
 
@@ -256,7 +258,7 @@ class Engine:
             return
         entry = self._state.entries.get(alarm.name)
         if entry is not None:
-            self._desk.end_pause(entry, now, author=PAUSED_BY_LUAD)
+            self._run_requests.end_pause(entry, now, author=PAUSED_BY_LUAD)
 
     def _fire(self, group: Group, now: Instant, cause: Reason) -> None:
         """Hand every member of a group what has come due for it, and let the group wait again."""
@@ -281,11 +283,11 @@ class Engine:
                 due = Due((first,), (), first.scheduled_for)
             else:
                 due = due_until(entry.job, entry.grid_at, entry.handled_until, now, cause)
-            self._ledger.apply(entry, due, now)
+            self._claims.apply(entry, due, now)
         self._state.timetable.rearm(group, last.scheduled_for)
         if group.pending is None:
             for name in group.members:
-                self._state.tell_if_stuck(name, schedule)
+                self._state.log_if_stuck(name, schedule)
 
     def _end_overdue_pause(self, entry: Entry, now: Instant, cause: Reason) -> None:
         """End a pause that was over before *now*: what came due after it is not skipped."""
@@ -293,8 +295,8 @@ class Engine:
         if pause is None or pause.until is None or pause.until > now:
             return
         due = due_until(entry.job, entry.grid_at, entry.handled_until, pause.until - 1, cause)
-        self._ledger.apply(entry, due, now)
-        self._desk.end_pause(entry, now, author=PAUSED_BY_LUAD)
+        self._claims.apply(entry, due, now)
+        self._run_requests.end_pause(entry, now, author=PAUSED_BY_LUAD)
 
     # --- the wall clock is stepped ---
 

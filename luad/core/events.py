@@ -435,8 +435,8 @@ class Deliver:
     message: Message
 
 
-Deed: TypeAlias = StartAttempt | StopAttempt | Deliver | Reply | Log
-Effect: TypeAlias = Record | Deed
+Action: TypeAlias = StartAttempt | StopAttempt | Deliver | Reply | Log
+Effect: TypeAlias = Record | Action
 
 
 # --- what the store gives back at start-up -----------------------------------------------------

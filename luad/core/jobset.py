@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from luad.core import alerts, names
-from luad.core.claims import Ledger
+from luad.core.claims import Claims
 from luad.core.events import ConfigLoaded, InstallJob, RemoveJob, Reply
 from luad.core.ids import make_id
 from luad.core.model import (
@@ -37,9 +37,9 @@ _BY_SCHEDULE: Final = frozenset({Trigger.SCHEDULE, Trigger.CATCHUP})
 class JobSet:
     """Installs what is wanted."""
 
-    def __init__(self, state: State, ledger: Ledger) -> None:
+    def __init__(self, state: State, claims: Claims) -> None:
         self._state = state
-        self._ledger = ledger
+        self._claims = claims
 
     def load(self, event: ConfigLoaded, now: Instant) -> None:
         """Make *event.wanted* the installed set of static jobs, and answer whoever asked for it."""
@@ -63,7 +63,7 @@ class JobSet:
             for key in self._state.dynamic:
                 self._state.arm(self._state.entries[key])
             self._cancel_leftovers(now)
-        names.look_after_the_displaced(self._state)
+        names.update_displaced(self._state)
         self._state.log(
             "config.installed",
             added=len(plan.add),
@@ -91,7 +91,7 @@ class JobSet:
         if holder is None:
             return
         if holder.makes_room:
-            names.give_up(self._state, holder)
+            names.release_name(self._state, holder)
         else:
             names.displace(self._state, holder, wanted.origin, now)
 
@@ -101,7 +101,7 @@ class JobSet:
         job_id = make_id("job", now, job.name, *([cause] if cause else []))
         entry = Entry(job_id, wanted, now, _grid(job, now), _before_first(job, now))
         self._state.add(entry)
-        self._state.touch(entry)
+        self._state.mark_changed(entry)
         self._state.out.append(InstallJob(job_id, job, wanted.origin, now, wanted.creation))
         self._miss_the_past(entry, now)
         if self._state.is_loaded:
@@ -118,8 +118,8 @@ class JobSet:
             return
         if is_edit or never_starts(job, now - fire_at(job, entry.grid_at, at)):
             entry.handled_until = at
-            self._state.touch(entry)
-            self._ledger.record_skip(entry, Skip(RunState.MISSED, Reason.PAST, at, at), now)
+            self._state.mark_changed(entry)
+            self._claims.record_skip(entry, Skip(RunState.MISSED, Reason.PAST, at, at), now)
 
     def redeclare(self, entry: Entry, new: Wanted, now: Instant) -> None:
         """Give a dynamic job another definition. Unlike an edited file, a `once` whose instant has passed
@@ -154,7 +154,7 @@ class JobSet:
         is_other = old.schedule != new.job.schedule
         if is_other or old.enabled != new.job.enabled:
             missed = (RunState.MISSED, Reason.DOWNTIME)
-            self._ledger.settle(
+            self._claims.skip_rest(
                 entry, *(missed if is_first else (RunState.SKIPPED, Reason.REMOVED)), now
             )
             entry.handled_until = now
@@ -163,7 +163,7 @@ class JobSet:
             entry.open_skip = entry.earlier_skip = None
         self._state.redeclare(entry, new)
         self._end_pause_of_revision(entry)
-        self._state.touch(entry)
+        self._state.mark_changed(entry)
         has_name = entry.standing.holds_name
         record = InstallJob(entry.job_id, new.job, new.origin, now, new.creation, has_name)
         self._state.out.append(record)
@@ -216,7 +216,7 @@ class JobSet:
         now on: `deleted`, or `completed` when it left by itself.
         """
         name, key, made = entry.job.name, entry.key, entry.wanted
-        self._ledger.settle(entry, RunState.SKIPPED, Reason.REMOVED, now)
+        self._claims.skip_rest(entry, RunState.SKIPPED, Reason.REMOVED, now)
         self._state.timetable.discard(key)
         self._state.timetable.cancel_alarm(Alarm("resume", key))
         self._state.forget(entry)
@@ -225,7 +225,7 @@ class JobSet:
                 self._state.runs.cancel(run, Reason.REMOVED, now, self._state.timetable)
         record = RemoveJob(entry.job_id, name, now, status, made.origin, made.creation)
         self._state.out.append(record)
-        names.fall_to_heir(self._state, name)
+        names.give_to_heir(self._state, name)
 
 
 def _before_first(job: Job, now: Instant) -> Instant:

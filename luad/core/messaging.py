@@ -42,7 +42,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class User:
     """Somebody jobs are for and messages go to. Without *origin* they were added at run time.
 
     *definition* is the document, *revision* its hash, as with jobs.

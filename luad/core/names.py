@@ -26,16 +26,16 @@ def is_over_for_a_day(over_at: Instant | None, now: Instant) -> bool:
     return over_at is not None and over_at <= now - DAY
 
 
-def judge(state: State, now: Instant) -> None:
+def mark_over(state: State, now: Instant) -> None:
     """Note which jobs have come to their end since the last call, and which go on after all."""
-    for entry in state.take_unjudged():
+    for entry in state.take_maybe_over():
         was_over = entry.standing.over_at is not None
         if is_over(state, entry) is not was_over:
             over_at = None if was_over else now
             state.set_standing(entry, replace(entry.standing, over_at=over_at))
 
 
-def judge_restored(state: State) -> None:
+def mark_over_restored(state: State) -> None:
     """Note which of the restored jobs are over, where the store does not tell it yet."""
     ended = [
         entry
@@ -51,7 +51,7 @@ def judge_restored(state: State) -> None:
     state.over = dict.fromkeys(sorted(order, key=lambda job_id: order[job_id] or 0))
 
 
-def give_up(state: State, entry: Entry) -> None:
+def release_name(state: State, entry: Entry) -> None:
     """Take its name from a job that is over."""
     state.set_standing(entry, replace(entry.standing, holds_name=False))
 
@@ -67,7 +67,7 @@ def displace(state: State, entry: Entry, origin: Origin | None, now: Instant) ->
     _log(state, "job.paused", entry, reason=pause.reason, level="warning")
 
 
-def fall_to_heir(state: State, name: str) -> None:
+def give_to_heir(state: State, name: str) -> None:
     """Give a name that is free to the job that waits for it: the displaced one, else the newest."""
     waiting = state.nameless.get(name)
     if not waiting or name in state.entries:
@@ -82,12 +82,12 @@ def fall_to_heir(state: State, name: str) -> None:
         _log(state, "job.resumed", heir)
 
 
-def look_after_the_displaced(state: State) -> None:
+def update_displaced(state: State) -> None:
     """Let each displaced job tell the file that declares its name now, or have its name back."""
     for name in tuple(state.nameless):
         holder = state.entries.get(name)
         if holder is None:
-            fall_to_heir(state, name)
+            give_to_heir(state, name)
             continue
         for job_id in tuple(state.nameless[name]):
             entry = state.entries[job_id]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from luad.core import alerts
-from luad.core.claims import Ledger
+from luad.core.claims import Claims
 from luad.core.events import (
     CancelRequested,
     PauseRequested,
@@ -38,12 +38,12 @@ from luad.core.state import Entry, State, lay_over
 from luad.core.timetable import Alarm
 
 
-class Desk:
+class RunRequests:
     """Answers requests, and switches jobs off that fail too often."""
 
-    def __init__(self, state: State, ledger: Ledger, jobset: JobSet) -> None:
+    def __init__(self, state: State, claims: Claims, jobset: JobSet) -> None:
         self._state = state
-        self._ledger = ledger
+        self._claims = claims
         self._jobset = jobset
 
     def _find(self, request_id: str, name: str, *, to_start: bool = False) -> Entry | None:
@@ -65,7 +65,7 @@ class Desk:
         entry = self._find(event.request_id, event.job_name, to_start=True)
         if entry is None:
             return
-        start = Start.NOW if event.force else self._ledger.may_start(entry)
+        start = Start.NOW if event.force else self._claims.may_start(entry)
         if start is Start.NEVER:
             self._refuse_overlap(event.request_id, entry)
             return
@@ -77,7 +77,7 @@ class Desk:
                 f"wait, or find out who starts them: luad history {entry.job.name}",
             )
             return
-        run = self._ledger.new_run(
+        run = self._claims.new_run(
             entry, event.trigger, Occurrence(now, now), now, cause=event.request_id
         )
         is_remote = event.is_remote and bool(event.metadata)  # without any, the job is run as it is
@@ -86,7 +86,7 @@ class Desk:
         if earlier is not None:
             earlier = replace(earlier, metadata=lay_over(earlier, entry.overlay))
             run = replace(run, revision=earlier.revision, is_pinned=True)
-        run = self._ledger.claim(entry, run, start, now, job=earlier)
+        run = self._claims.claim(entry, run, start, now, job=earlier)
         self._grant(event, run, now)
 
     def _grant(self, event: TriggerRequested | RetryRequested, run: Run, now: Instant) -> None:
@@ -101,16 +101,16 @@ class Desk:
         entry = self._find(event.request_id, name, to_start=True)
         if entry is None:
             return
-        start = self._ledger.may_start(entry)
+        start = self._claims.may_start(entry)
         if start is Start.NEVER:
             self._refuse_overlap(event.request_id, entry)
             return
         again = Occurrence(event.run.scheduled_for, now)
-        run = self._ledger.new_run(entry, Trigger.RETRY, again, now, cause=event.request_id)
+        run = self._claims.new_run(entry, Trigger.RETRY, again, now, cause=event.request_id)
         run = replace(
             run, retry_of=event.run.id, metadata=event.run.metadata, is_remote=event.run.is_remote
         )
-        self._grant(event, self._ledger.claim(entry, run, start, now), now)
+        self._grant(event, self._claims.claim(entry, run, start, now), now)
 
     def _refuse_overlap(self, request_id: str, entry: Entry) -> None:
         first = self._state.runs.of_job(entry.job_id)[0]
@@ -144,7 +144,7 @@ class Desk:
     def _start_pause(self, entry: Entry, pause: Pause) -> None:
         alarm = Alarm("resume", entry.key)
         entry.pause = pause
-        self._state.touch(entry)
+        self._state.mark_changed(entry)
         self._state.timetable.cancel_alarm(alarm)
         if pause.until is not None:
             self._state.timetable.set_alarm(alarm, pause.until)
@@ -190,7 +190,7 @@ class Desk:
         entry.pause = entry.open_skip = entry.earlier_skip = None
         # Else the next failure would pause it again at once.
         entry.clear_failures()
-        self._state.touch(entry)
+        self._state.mark_changed(entry)
         self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
         if entry.handled_until > now:  # the clock went back meanwhile
             self._state.follow_clock_back(entry, now)
@@ -205,11 +205,11 @@ class Desk:
             wanted = occurrences(entry.job.schedule, entry.grid_at, first - 1, last, CATCH_UP_CAP)
         for nominal in wanted:  # the row of the pause stays the only row of these occurrences
             occurrence = Occurrence(nominal, now)
-            start = self._ledger.may_start(entry, is_backlog=len(wanted) > 1)
+            start = self._claims.may_start(entry, is_backlog=len(wanted) > 1)
             if start is Start.NEVER:
                 start = Start.WHEN_ENDED  # the client has asked for it
-            run = self._ledger.new_run(entry, Trigger.RESUME, occurrence, now, cause="resume")
-            self._ledger.claim(entry, run, start, now)
+            run = self._claims.new_run(entry, Trigger.RESUME, occurrence, now, cause="resume")
+            self._claims.claim(entry, run, start, now)
 
     def note_end(self, run: Run | None, now: Instant) -> None:
         """Count failures in a row, once a run is over."""
@@ -234,10 +234,10 @@ class Desk:
         if run.state is not RunState.SUCCEEDED:
             entry.consecutive_failures += 1
             entry.consecutive_stops += run.reason is Reason.STOPPED
-            self._state.touch(entry)
+            self._state.mark_changed(entry)
         elif entry.consecutive_failures:
             entry.clear_failures()
-            self._state.touch(entry)
+            self._state.mark_changed(entry)
         return entry.consecutive_failures
 
 

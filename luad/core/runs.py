@@ -38,7 +38,7 @@ class OpenRuns:
     ) -> None:
         self.slots = Slots(capacity)
         self.may_start = False
-        self.touched: dict[str, None] = {}  # job ids whose open runs have become more or fewer
+        self.changed: dict[str, None] = {}  # job ids whose open runs have become more or fewer
         self._job_in_force = job_in_force
         self._out = out
         self._runs: dict[str, Run] = {}
@@ -73,7 +73,7 @@ class OpenRuns:
 
     def claim(self, run: Run, job: Job, *, behind_others: bool = False) -> Run:
         """Take *run* in: start it, or let it wait for a slot or for the job's other runs."""
-        self.touched[run.job_id] = None
+        self.changed[run.job_id] = None
         if run.is_pinned:
             self.pinned[run.id] = job
         self._of_job.setdefault(run.job_id, {})[run.id] = None
@@ -289,7 +289,7 @@ class OpenRuns:
 
     def _forget(self, run: Run) -> None:
         self.pinned.pop(run.id, None)
-        self.touched[run.job_id] = None
+        self.changed[run.job_id] = None
         del self._runs[run.id]
         self._stopping.pop(run.id, None)
         self.slots.free(run.id, run.job_name)

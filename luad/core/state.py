@@ -1,6 +1,6 @@
 """What the engine remembers: the installed jobs, the timetable, the open runs.
 
-Room rule: holds, and decides nothing. The modules that do (`ledger`, `jobset`, `desk`, `engine`) share
+Room rule: holds, and decides nothing. The modules that do (`claims`, `jobset`, `desk`, `engine`) share
 one `State`; nobody outside the core sees it change.
 """
 
@@ -177,7 +177,7 @@ class State:
         self.is_loaded = False
         self.is_draining = False
         self._dirty: dict[str, Entry] = {}
-        self._unjudged: dict[str, Entry] = {}
+        self._maybe_over: dict[str, Entry] = {}
 
     def find(self, name_or_id: str) -> Entry | None:
         """Return the job that holds that name, or has that id."""
@@ -249,11 +249,11 @@ class State:
         self.timetable.discard(key)
         if entry.job.enabled:
             self.timetable.add(entry.job, entry.grid_at, entry.handled_until, key)
-            self.tell_if_stuck(key, entry.job.schedule)
+            self.log_if_stuck(key, entry.job.schedule)
         if entry.pause is not None and entry.pause.until is not None:
             self.timetable.set_alarm(Alarm("resume", key), entry.pause.until)
 
-    def tell_if_stuck(self, key: str, schedule: Schedule) -> None:
+    def log_if_stuck(self, key: str, schedule: Schedule) -> None:
         """A cron line always has a next time: one for which none is found will not run any more."""
         if isinstance(schedule, Cron) and self.timetable.pending(key) is None:
             name = self.entries[key].job.name
@@ -270,7 +270,7 @@ class State:
         if isinstance(schedule, Interval) and not entry.is_before_start(now):
             entry.grid_at = now
         entry.handled_until = now
-        self.touch(entry)
+        self.mark_changed(entry)
 
     def move_grid(self, entry: Entry, step_ms: int, now: Instant) -> None:
         """Let an interval keep its cadence when the wall clock is stepped; it is *now* afterwards."""
@@ -280,7 +280,7 @@ class State:
         shift = step_ms + (1 if step_ms < 0 else 0)
         start, has_moved = schedule.start_at, entry.grid_at != schedule.start_at
         entry.open_skip = entry.earlier_skip = None
-        self.touch(entry)
+        self.mark_changed(entry)
         handled_until = entry.handled_until + shift
         following = next_occurrence(schedule, entry.grid_at + shift, max(handled_until, now))
         is_early = start is not None and following is not None and following < start
@@ -290,28 +290,28 @@ class State:
         entry.grid_at += shift
         entry.handled_until = handled_until
 
-    def touch(self, entry: Entry) -> None:
+    def mark_changed(self, entry: Entry) -> None:
         """Let the progress of *entry* be saved with this batch."""
         self._dirty[entry.job_id] = entry
         if entry.can_be_over:
-            self._unjudged[entry.job_id] = entry
+            self._maybe_over[entry.job_id] = entry
 
-    def take_unjudged(self) -> list[Entry]:
+    def take_maybe_over(self) -> list[Entry]:
         """Return the jobs of which it must be found out anew whether they are over."""
-        for job_id in self.runs.touched:
+        for job_id in self.runs.changed:
             entry = self.by_id(job_id)
             if entry is not None and entry.can_be_over:
-                self._unjudged[job_id] = entry
-        self.runs.touched.clear()
-        found = list(self._unjudged.values())
-        self._unjudged.clear()
+                self._maybe_over[job_id] = entry
+        self.runs.changed.clear()
+        found = list(self._maybe_over.values())
+        self._maybe_over.clear()
         return found
 
     def forget(self, entry: Entry) -> None:
         """Take a removed job out."""
         self._take_out(entry)
         self._dirty.pop(entry.job_id, None)
-        self._unjudged.pop(entry.job_id, None)
+        self._maybe_over.pop(entry.job_id, None)
 
     def _take_out(self, entry: Entry) -> None:
         key = entry.key

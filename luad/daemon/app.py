@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from luad.api.service import Health, People, Post, ReloadResult
+from luad.api.service import Health, Post, ReloadResult, Users
 from luad.api.transport import unix_socket
 from luad.api.transport.server import ApiServer
 from luad.clock import Clock, monotonic_us
@@ -47,7 +47,7 @@ from luad.daemon.loop_lag import Lag
 from luad.daemon.masking import Secrets
 from luad.daemon.ownership import Places
 from luad.daemon.recovery import jobs_in_force, lost_attempts
-from luad.daemon.reloading import ConfigReader, PeopleReader, Reading, Reloader
+from luad.daemon.reloading import ConfigReader, Reading, Reloader, UserReader
 from luad.daemon.retention_schedule import Forgetting
 from luad.daemon.run_output import OutputPump, RunReports
 from luad.daemon.service import DaemonService, reload_result
@@ -55,8 +55,8 @@ from luad.daemon.shutdown import Stopping
 from luad.daemon.user_directory import Directory
 from luad.errors import Problem, Severity, StoreUnavailableError
 from luad.live.event_ring import EventRing
-from luad.live.log_followers import LogHub
-from luad.live.recent_runs import Board
+from luad.live.log_followers import LogFollowers
+from luad.live.recent_runs import RecentRuns
 from luad.logs import Logging
 from luad.notify import Notifier
 from luad.runner.leftovers import end_run
@@ -80,15 +80,15 @@ class Daemon:
         self.logs = logs
         self.store = store
         self.clock = clock
-        self.board = Board()
-        self.hub = LogHub()
+        self.recent_runs = RecentRuns()
+        self.followers = LogFollowers()
         self.notifier = Notifier(os.environ)
         self.engine = Engine(wiring.bounds(settings), clock.now())
         self.ring = EventRing(f"{clock.now().wall:x}")
         self.dynamic = wiring.dynamic_rules(settings)
         self.secrets = Secrets(logs.redactor, os.environ)
-        self.directory = Directory(store, clock, self.secrets.note_people)
-        self.people: People = self.directory
+        self.directory = Directory(store, clock, self.secrets.note_users)
+        self.users: Users = self.directory
         self.deliveries: Counter[tuple[str, str]] = Counter()
         self.started_at = clock.now()
         self.reading: Reading | None = None
@@ -110,7 +110,7 @@ class Daemon:
     def _compose(self) -> None:
         """Make the rooms that belong to the running event loop."""
         settings, logs, store, clock = self.settings, self.logs, self.store, self.clock
-        self.pump = OutputPump(store.append_logs, self.hub.publish)
+        self.pump = OutputPump(store.append_logs, self.followers.publish)
         reports = RunReports(self.engine, logs, self.pump, self.post, self.secrets)
         self.runner = Runner(
             wiring.runner_config(settings), emit=reports.take_event, on_lines=reports.take_lines
@@ -121,7 +121,7 @@ class Daemon:
             reports.order,
             self._deliver,
             self.secrets,
-            lambda deed: run_rules.bind(deed, self.engine.find, self.dynamic),
+            lambda action: run_rules.bind(action, self.engine.find, self.dynamic),
         )
         self.sender = wiring.sender(settings)
         self.office = PostOffice(
@@ -137,10 +137,10 @@ class Daemon:
             on_store=self._on_store,
         )
         self._catalogue = Catalogue(settings)
-        people = PeopleReader(settings, lambda: wiring.people_snapshots(settings))
+        users = UserReader(settings, lambda: wiring.user_snapshots(settings))
         jobs, places = wiring.job_snapshots(settings), Places(settings).problems
         names = partial(reserved_handlers, folder=settings.handlers_path)
-        self._reader = ConfigReader(jobs, self._catalogue, clock, people, places, names)
+        self._reader = ConfigReader(jobs, self._catalogue, clock, users, places, names)
         self.reloader = Reloader(
             self._reader,
             self._apply_reading,
@@ -307,8 +307,8 @@ class Daemon:
     async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
         """Write the records; tell the views what is durable now."""
         refused = await self.store.apply(records)
-        for run_id in self.board.observe(records, refused):
-            self.hub.end_run(run_id)
+        for run_id in self.recent_runs.observe(records, refused):
+            self.followers.end_run(run_id)
         self.ring.observe(records, refused)
         return refused
 
@@ -414,8 +414,8 @@ class Daemon:
         return answer
 
     def _note_reading(self, reading: Reading) -> None:
-        if self.reading is None or self.reading.people != reading.people:
-            self.directory.load(reading.people)
+        if self.reading is None or self.reading.users != reading.users:
+            self.directory.load(reading.users)
         self.reading = reading
         if not reading.error_count:
             self.last_good_reload_at = reading.at

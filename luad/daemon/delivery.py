@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from luad.config.users.message_bodies import plain_text
 from luad.core.events import Log
-from luad.core.messaging import Channel, ChannelKind, Delivery, DeliveryState, Message, Person
+from luad.core.messaging import Channel, ChannelKind, Delivery, DeliveryState, Message, User
 from luad.errors import NotFoundError, StoreUnavailableError
 from luad.suggestions import close_to
 
 if TYPE_CHECKING:
-    from luad.api.service import People
+    from luad.api.service import Users
     from luad.clock import Clock
     from luad.messenger.sender import Outcome
     from luad.store import Store
@@ -47,7 +47,7 @@ class PostOffice:
     def __init__(
         self,
         store: Store,
-        people: People,
+        users: Users,
         carrier: Carrier,
         clock: Clock,
         log: Callable[[Log], None],
@@ -55,7 +55,7 @@ class PostOffice:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
-        self._people = people
+        self._users = users
         self._carrier = carrier
         self._clock = clock
         self._log = log
@@ -76,10 +76,10 @@ class PostOffice:
         is not any more has failed, or every start would take it up again. Somebody who is not known now
         may be so once their file is mended: for them it waits."""
         await self.deliver(message)
-        person = self._people.get(message.user)
-        if person is None:
+        user = self._users.get(message.user)
+        if user is None:
             return
-        there = [each.name for each in person.channels]
+        there = [each.name for each in user.channels]
         now = self._clock.now().wall
         with suppress(StoreUnavailableError):
             for delivery in await self._store.mail.give_up(message.id, there, now):
@@ -87,12 +87,12 @@ class PostOffice:
 
     async def send(self, messages: Sequence[Message]) -> Sequence[Delivery]:
         """Store *messages*, try every channel of theirs once, and return what became of each."""
-        person = self._people.get(messages[0].user)
-        if person is None:
-            near = close_to(messages[0].user, [each.id for each in self._people.all()])
+        user = self._users.get(messages[0].user)
+        if user is None:
+            near = close_to(messages[0].user, [each.id for each in self._users.all()])
             hint = f"did you mean `{near[0]}`?" if near else "luad users lists them"
             raise NotFoundError(f"no user `{messages[0].user}`", hint=hint, suggestions=near)
-        channels = {message.id: _channels(person, message) for message in messages}
+        channels = {message.id: _channels(user, message) for message in messages}
         names = {key: [each.name for each in found] for key, found in channels.items()}
         begun = await self._store.mail.begin(messages, names, self._clock.now().wall)
         by_channel: dict[str, list[tuple[Delivery, Message]]] = {}
@@ -185,8 +185,8 @@ class PostOffice:
             self._alerts.discard(message.id)
 
     async def _again(self, message: Message, failed: Sequence[Delivery]) -> list[Delivery]:
-        person = self._people.get(message.user)
-        known = {each.name: each for each in person.channels} if person else {}
+        user = self._users.get(message.user)
+        known = {each.name: each for each in user.channels} if user else {}
         pairs = [(known[each.channel], each) for each in failed if each.channel in known]
         carried = await asyncio.gather(
             *(self._carry(channel, delivery, message) for channel, delivery in pairs)
@@ -213,14 +213,14 @@ def _failed(deliveries: Sequence[Delivery]) -> list[Delivery]:
     return [each for each in deliveries if each.state is DeliveryState.FAILED]
 
 
-def _channels(person: Person, message: Message) -> list[Channel]:
+def _channels(user: User, message: Message) -> list[Channel]:
     if message.channels is None:
-        return list(person.channels) or [_INBOX]
-    known = {each.name: each for each in person.channels}
+        return list(user.channels) or [_INBOX]
+    known = {each.name: each for each in user.channels}
     for name in message.channels:
         if name not in known:
             raise NotFoundError(
-                f"{person.id} has no channel `{name}`",
+                f"{user.id} has no channel `{name}`",
                 hint="there are " + ", ".join(known),
                 suggestions=close_to(name, known, 3),
             )

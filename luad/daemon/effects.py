@@ -34,7 +34,7 @@ class DaemonHands:
         order: LineOrder,
         deliver: Callable[[Message], None],
         secrets: Secrets,
-        bind: Callable[[StartAttempt], StartAttempt] = lambda deed: deed,
+        bind: Callable[[StartAttempt], StartAttempt] = lambda action: action,
     ) -> None:
         self._bind = bind
         self._runner = runner
@@ -51,34 +51,34 @@ class DaemonHands:
         future.add_done_callback(lambda _: self._waiting.pop(request_id, None))
         return future
 
-    def start(self, deed: StartAttempt) -> None:
+    def start(self, action: StartAttempt) -> None:
         """Start the process of an attempt."""
-        self._secrets.note_start(deed)
-        self._runner.launch(self._bind(deed))
+        self._secrets.note_start(action)
+        self._runner.launch(self._bind(action))
 
-    def stop(self, deed: StopAttempt) -> None:
+    def stop(self, action: StopAttempt) -> None:
         """Stop the process of an attempt."""
-        self._runner.stop(deed.run_id, deed.attempt, kill=deed.kill)
+        self._runner.stop(action.run_id, action.attempt, kill=action.kill)
 
-    def deliver(self, deed: Deliver) -> None:
+    def deliver(self, action: Deliver) -> None:
         """Bring a message to its user; the outcome is in the store, and in the log."""
-        self._deliver(deed.message)
+        self._deliver(action.message)
 
-    def reply(self, deed: Reply) -> None:
+    def reply(self, action: Reply) -> None:
         """Answer a request; one whose asker has gone is fine."""
-        future = self._waiting.get(deed.request_id)
+        future = self._waiting.get(action.request_id)
         if future is not None and not future.done():
-            future.set_result(deed)
+            future.set_result(action)
 
-    def log(self, deed: Log) -> None:
+    def log(self, action: Log) -> None:
         """Write a line; instants are shown as people read them."""
         fields = {
             name: format_instant(value) if name in _INSTANTS and value is not None else value
-            for name, value in deed.fields.items()
+            for name, value in action.fields.items()
         }
         run_id = str(fields.get("run_id", ""))
-        if deed.event == "run.ended":
-            self._order.note(deed.event, run_id)
-        self._logs.emit(deed.level, deed.event, fields)
-        if deed.event == "run.started":
-            self._order.note(deed.event, run_id)
+        if action.event == "run.ended":
+            self._order.note(action.event, run_id)
+        self._logs.emit(action.level, action.event, fields)
+        if action.event == "run.started":
+            self._order.note(action.event, run_id)

@@ -61,7 +61,7 @@ class Mistakes:
         """What is wrong with *reading*, be it in force or not."""
         wanted = reading.loaded.wanted
         displaced = displaced_jobs(self._engine, wanted, wanted)
-        return (*reading.problems, *displaced, *reading.people.problems)
+        return (*reading.problems, *displaced, *reading.users.problems)
 
     def of_files(self, reading: Reading | None) -> tuple[Problem, ...]:
         """What is wrong with the files, which *reading* was the last of, and with what they name."""

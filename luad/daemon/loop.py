@@ -18,8 +18,8 @@ from typing import Final, Protocol
 from luad.clock import Clock
 from luad.core.engine import Engine
 from luad.core.events import (
+    Action,
     ClaimsRefused,
-    Deed,
     Deliver,
     Effect,
     Event,
@@ -48,23 +48,23 @@ class Recorder(Protocol):
 class Hands(Protocol):
     """What carries out deeds; none of these may block or raise."""
 
-    def start(self, deed: StartAttempt) -> None:
+    def start(self, action: StartAttempt) -> None:
         """Start the process of an attempt."""
         ...
 
-    def stop(self, deed: StopAttempt) -> None:
+    def stop(self, action: StopAttempt) -> None:
         """Stop the process of an attempt."""
         ...
 
-    def deliver(self, deed: Deliver) -> None:
+    def deliver(self, action: Deliver) -> None:
         """Bring a message to its user."""
         ...
 
-    def reply(self, deed: Reply) -> None:
+    def reply(self, action: Reply) -> None:
         """Answer a request."""
         ...
 
-    def log(self, deed: Log) -> None:
+    def log(self, action: Log) -> None:
         """Write a line."""
         ...
 
@@ -139,12 +139,12 @@ class Loop:
 
     async def _turn(self, events: Sequence[Event]) -> None:
         effects = self._engine.handle(events, self._clock.now())
-        records, deeds = split(effects)
+        records, actions = split(effects)
         refused = await self._store(records)
         if refused:
             self.post(ClaimsRefused(refused))
-        for deed in deeds:
-            self._carry_out(deed, refused)
+        for action in actions:
+            self._carry_out(action, refused)
         self._set_alarm(self._engine.next_wake_up())
         self._on_turn()
 
@@ -180,19 +180,19 @@ class Loop:
             self._work.clear()
             await self._work.wait()
 
-    def _carry_out(self, deed: Deed, refused: tuple[str, ...]) -> None:
-        match deed:
+    def _carry_out(self, action: Action, refused: tuple[str, ...]) -> None:
+        match action:
             case StartAttempt():
-                if deed.run.id not in refused:
-                    self._hands.start(deed)
+                if action.run.id not in refused:
+                    self._hands.start(action)
             case StopAttempt():
-                self._hands.stop(deed)
+                self._hands.stop(action)
             case Deliver():
-                self._hands.deliver(deed)
+                self._hands.deliver(action)
             case Reply():
-                self._hands.reply(deed)
+                self._hands.reply(action)
             case Log():
-                self._hands.log(deed)
+                self._hands.log(action)
 
     def _set_alarm(self, at: Instant | None) -> None:
         if self._inbox:
@@ -201,13 +201,13 @@ class Loop:
             self._alarm.set(at)
 
 
-def split(effects: Sequence[Effect]) -> tuple[list[Record], list[Deed]]:
+def split(effects: Sequence[Effect]) -> tuple[list[Record], list[Action]]:
     """Tell what is to be remembered from what is to be done, each in order."""
     records: list[Record] = []
-    deeds: list[Deed] = []
+    actions: list[Action] = []
     for effect in effects:
         if isinstance(effect, (StartAttempt, StopAttempt, Deliver, Reply, Log)):
-            deeds.append(effect)
+            actions.append(effect)
         else:
             records.append(effect)
-    return records, deeds
+    return records, actions

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from luad.core.events import StartAttempt
-    from luad.core.messaging import Person
+    from luad.core.messaging import User
     from luad.core.model import Ending
 
 _REFERENCE: Final = re.compile(r"\$\{(\w+)\}")
@@ -47,12 +47,12 @@ class Secrets:
             if not os.path.exists(value):  # noqa: PTH110 - the way to a key is no secret, and fails for no text
                 redactor.add(value)
 
-    def note_people(self, people: Iterable[Person]) -> None:
+    def note_users(self, users: Iterable[User]) -> None:
         """Learn which variables their channels refer to."""
         texts = (
             text
-            for person in people
-            for channel in person.channels
+            for user in users
+            for channel in user.channels
             for text in (channel.url, *(value for _, value in channel.headers))
         )
         found = {name for text in texts if "${" in text for name in _REFERENCE.findall(text)}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from luad.clock import Clock
 from luad.config.jobs.catalogue import Catalogue, Loaded
-from luad.config.users.user_file import LoadedPeople, PeopleCatalogue
+from luad.config.users.user_file import LoadedUsers, UserCatalogue
 from luad.core.events import Reply
 from luad.core.model import Instant, Wanted
 from luad.errors import Problem, Severity
@@ -45,7 +45,7 @@ class Reading:
     is_news: bool
     """Something is different from the reading before: a job, a place, a problem."""
     serial: int
-    people: LoadedPeople
+    users: LoadedUsers
 
     @property
     def error_count(self) -> int:
@@ -53,7 +53,7 @@ class Reading:
         return sum(each.severity is Severity.ERROR for each in self.problems)
 
 
-class PeopleReader:
+class UserReader:
     """Reads the folders of people; remembers the last good version of every file. Nobody has to have
     such a folder, so they are looked for anew each time."""
 
@@ -61,15 +61,15 @@ class PeopleReader:
         self._settings = settings
         self._make_snapshots = make_snapshots
         self._snapshots = make_snapshots()
-        self._catalogue = PeopleCatalogue(settings.max_file_size)
+        self._catalogue = UserCatalogue(settings.max_file_size)
 
-    def copy(self) -> PeopleReader:
+    def copy(self) -> UserReader:
         """Return a reader that goes on from here by itself, to read without consequences."""
-        twin = PeopleReader(self._settings, self._make_snapshots)
+        twin = UserReader(self._settings, self._make_snapshots)
         twin._catalogue = self._catalogue.copy()
         return twin
 
-    def read(self, now: Instant, *, is_settled: bool) -> tuple[LoadedPeople, int | None]:
+    def read(self, now: Instant, *, is_settled: bool) -> tuple[LoadedUsers, int | None]:
         """Return who there is, and when to look again for what has not settled."""
         there = [each for each in self._settings.users if each.is_dir()]
         if there != list(self._snapshots.folders):
@@ -93,14 +93,14 @@ class ConfigReader:
         snapshots: SnapshotReader,
         catalogue: Catalogue,
         clock: Clock,
-        people: PeopleReader,
+        users: UserReader,
         places: Callable[[], tuple[Problem, ...]] = tuple,
         names: Callable[[Mapping[str, Wanted]], tuple[Problem, ...]] = lambda _: (),
     ) -> None:
         self._snapshots = snapshots
         self._catalogue = catalogue
         self._clock = clock
-        self._people = people
+        self._users = users
         self._places = places
         self._names = names
         self._last: tuple[object, ...] | None = None
@@ -110,8 +110,8 @@ class ConfigReader:
     def aside(self, snapshots: SnapshotReader) -> Reading:
         """Read as whoever asks for a reload would, without any consequence; from any thread."""
         with self._lock:
-            catalogue, people = self._catalogue.copy(), self._people.copy()
-        reader = ConfigReader(snapshots, catalogue, self._clock, people, self._places, self._names)
+            catalogue, users = self._catalogue.copy(), self._users.copy()
+        reader = ConfigReader(snapshots, catalogue, self._clock, users, self._places, self._names)
         return reader.read(is_settled=True)
 
     def read(self, *, is_settled: bool = False) -> Reading:
@@ -128,16 +128,14 @@ class ConfigReader:
             loaded = self._catalogue.update(
                 snapshot.files, unread=snapshot.unread, doubtful=snapshot.unconfirmed
             )
-            people, people_recheck_ms = self._people.read(now, is_settled=is_settled)
+            users, user_recheck_ms = self._users.read(now, is_settled=is_settled)
         finally:
             if must_collect:
                 gc.enable()
         problems = self._places() + snapshot.problems + loaded.problems
         problems += self._names(loaded.wanted)
-        rechecks = [
-            each for each in (snapshot.recheck_in_ms, people_recheck_ms) if each is not None
-        ]
-        essence = (loaded.wanted, problems, people)
+        rechecks = [each for each in (snapshot.recheck_in_ms, user_recheck_ms) if each is not None]
+        essence = (loaded.wanted, problems, users)
         is_news, self._last = essence != self._last, essence
         self._serial += 1
         return Reading(
@@ -148,7 +146,7 @@ class ConfigReader:
             min(rechecks, default=None),
             is_news,
             self._serial,
-            people,
+            users,
         )
 
 

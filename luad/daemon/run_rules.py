@@ -24,23 +24,23 @@ _NOT_ALLOWED = "its handler is not allowed: "
 
 
 def bind(
-    deed: StartAttempt, find: Callable[[str], Entry | None], rules: DynamicRules
+    action: StartAttempt, find: Callable[[str], Entry | None], rules: DynamicRules
 ) -> StartAttempt:
-    """Return *deed* with what its handler is bound to; a job that is not there any more is bound."""
-    entry, handler = find(deed.run.job_id), deed.job.handler
-    is_known = entry is not None and entry.job_id == deed.run.job_id
+    """Return *action* with what its handler is bound to; a job that is not there any more is bound."""
+    entry, handler = find(action.run.job_id), action.job.handler
+    is_known = entry is not None and entry.job_id == action.run.job_id
     is_dynamic = not is_known or entry is None or entry.wanted.is_dynamic
-    is_remote = deed.run.is_remote or (entry is not None and bool(entry.overlay.remote))
+    is_remote = action.run.is_remote or (entry is not None and bool(entry.overlay.remote))
     if not (is_dynamic or is_remote) or rules.names(handler):
-        return deed
+        return action
     refusal = rules.refusal(handler)
     if refusal is None:
-        return replace(deed, is_bound=True)
+        return replace(action, is_bound=True)
     cause = "it was made at run time" if is_dynamic else "its metadata were changed over TCP"
     text = (
         f"{handler} is not called: {refusal.reason}; the job needs an allowed handler, for {cause}"
     )
-    return replace(deed, refusal=text)
+    return replace(action, refusal=text)
 
 
 def paused(stored: StoredJob, reason: str, now: Instant) -> StoredJob:

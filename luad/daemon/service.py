@@ -16,7 +16,7 @@ from luad.errors import UnavailableError
 from luad.live.job_state import JobStateView
 
 if TYPE_CHECKING:
-    from luad.api.service import DynamicRules, People, Post
+    from luad.api.service import DynamicRules, Post, Users
     from luad.clock import Clock
     from luad.core.engine import Engine
     from luad.core.events import Event, Log, Reply, Request
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from luad.daemon.reloading import Reading
     from luad.errors import Problem
     from luad.live.event_ring import EventRing
-    from luad.live.log_followers import LogHub
-    from luad.live.recent_runs import Board
+    from luad.live.log_followers import LogFollowers
+    from luad.live.recent_runs import RecentRuns
     from luad.store import Store
 
 _REPLY_WITHIN_S: Final = 15.0
@@ -38,11 +38,11 @@ class Household(Protocol):
 
     store: Store
     clock: Clock
-    board: Board
-    hub: LogHub
+    recent_runs: RecentRuns
+    followers: LogFollowers
     ring: EventRing
     engine: Engine
-    people: People
+    users: Users
     mail: Post
     dynamic: DynamicRules
 
@@ -87,10 +87,10 @@ class DaemonService:
         self._engine = house.engine
         self.store: Store = house.store
         self.clock: Clock = house.clock
-        self.board: Board = house.board
-        self.hub: LogHub = house.hub
+        self.recent_runs: RecentRuns = house.recent_runs
+        self.followers: LogFollowers = house.followers
         self.ring: EventRing = house.ring
-        self.people: People = house.people
+        self.users: Users = house.users
         self.post: Post = house.mail
         self.dynamic: DynamicRules = house.dynamic
 

@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
-from luad.config.users.user_file import person_from_body, unknown_users
+from luad.config.users.user_file import unknown_users, user_from_body
 from luad.core.dynamic_jobs import merge_patch
-from luad.core.messaging import Person
+from luad.core.messaging import User
 from luad.errors import ConflictError, NotFoundError, Problem, Severity, ValidationError
 
 if TYPE_CHECKING:
     from luad.clock import Clock
-    from luad.config.users.user_file import LoadedPeople
+    from luad.config.users.user_file import LoadedUsers
     from luad.core.model import JSON
     from luad.core.state import Entry
     from luad.store import Store
@@ -32,15 +32,15 @@ class Directory:
         self,
         store: Store,
         clock: Clock,
-        tell: Callable[[Collection[Person]], None] = lambda _: None,
+        tell: Callable[[Collection[User]], None] = lambda _: None,
     ) -> None:
         self._tell = tell
         self._store = store
         self._clock = clock
-        self._static: Mapping[str, Person] = {}
-        self._dynamic: dict[str, Person] = {}
+        self._static: Mapping[str, User] = {}
+        self._dynamic: dict[str, User] = {}
         self._file_problems: tuple[Problem, ...] = ()
-        self._all: dict[str, Person] = {}
+        self._all: dict[str, User] = {}
         self._writing = (
             asyncio.Lock()
         )  # what is judged by who there is must be stored before others
@@ -50,15 +50,15 @@ class Directory:
         problems = []
         for user_id, definition in self._store.people.all():
             try:
-                self._dynamic[user_id] = person_from_body(definition)
+                self._dynamic[user_id] = user_from_body(definition)
             except ValidationError as error:
                 problems.append(Problem("the store", 0, 0, "LU607", f"{user_id}: {error.message}"))
         self._merge()
         return tuple(problems)
 
-    def load(self, loaded: LoadedPeople) -> None:
+    def load(self, loaded: LoadedUsers) -> None:
         """Take in what the files say now."""
-        self._static, self._file_problems = loaded.people, loaded.problems
+        self._static, self._file_problems = loaded.users, loaded.problems
         self._merge()
 
     def _merge(self) -> None:
@@ -88,54 +88,54 @@ class Directory:
         """Return the ids of all users."""
         return self._all.keys()
 
-    def all(self) -> Sequence[Person]:
+    def all(self) -> Sequence[User]:
         """Everybody, in order of ids."""
         return tuple(self._all.values())
 
-    def get(self, user_id: str) -> Person | None:
+    def get(self, user_id: str) -> User | None:
         """One of them, by the whole id."""
         return self._all.get(user_id)
 
-    def find(self, *, email: str | None = None, phone: str | None = None) -> Person | None:
+    def find(self, *, email: str | None = None, phone: str | None = None) -> User | None:
         """One of them, by an address (case does not count) or a number (only digits count)."""
         digits = _digits(phone or "")
-        for person in self._all.values():
-            if email is not None and email.lower() in map(str.lower, person.emails):
-                return person
-            if digits and digits in map(_digits, person.phones):
-                return person
+        for user in self._all.values():
+            if email is not None and email.lower() in map(str.lower, user.emails):
+                return user
+            if digits and digits in map(_digits, user.phones):
+                return user
         return None
 
     async def add(
         self, definition: Mapping[str, JSON], *, if_exists: Literal["error", "keep", "replace"]
-    ) -> Person:
+    ) -> User:
         """Add somebody at run time, durably. Raises `ValidationError`, `ConflictError`."""
-        person = person_from_body(definition)
+        user = user_from_body(definition)
         async with self._writing:
-            return await self._add(person, if_exists)
+            return await self._add(user, if_exists)
 
-    async def _add(self, person: Person, if_exists: str) -> Person:
-        old = self._all.get(person.id)
+    async def _add(self, user: User, if_exists: str) -> User:
+        old = self._all.get(user.id)
         if old is not None and old.origin is not None:
             raise _file_owned(old)
         if old is not None and if_exists == "keep":
             return old
         if old is not None and if_exists == "error":
             raise ConflictError(
-                f"there is a user `{person.id}` already",
+                f"there is a user `{user.id}` already",
                 hint="choose another id, or say if_exists: replace or keep",
                 code="name_taken",
             )
-        return await self._save(person)
+        return await self._save(user)
 
-    async def change(self, user_id: str, values: Mapping[str, JSON]) -> Person:
+    async def change(self, user_id: str, values: Mapping[str, JSON]) -> User:
         """Merge *values* into the definition of somebody added at run time."""
         async with self._writing:
             old = self._own(user_id)
             if values.get("id", user_id) != user_id:
                 item = {"pointer": "#/id", "code": "value", "detail": "an id cannot be changed"}
                 raise ValidationError("an id cannot be changed", errors=(item,))
-            return await self._save(person_from_body(merge_patch(old.definition, values)))
+            return await self._save(user_from_body(merge_patch(old.definition, values)))
 
     async def remove(self, user_id: str) -> None:
         """Remove somebody added at run time, their data too."""
@@ -146,26 +146,26 @@ class Directory:
             self._dynamic.pop(user_id, None)
             self._merge()
 
-    async def _save(self, person: Person) -> Person:
+    async def _save(self, user: User) -> User:
         now = self._clock.now().wall
-        await self._store.people.save(person.id, person.definition, person.revision, now)
-        self._dynamic[person.id] = person
+        await self._store.people.save(user.id, user.definition, user.revision, now)
+        self._dynamic[user.id] = user
         self._merge()
-        return person
+        return user
 
-    def _own(self, user_id: str) -> Person:
-        person = self._all.get(user_id)
-        if person is None:
+    def _own(self, user_id: str) -> User:
+        user = self._all.get(user_id)
+        if user is None:
             raise NotFoundError(f"no user `{user_id}`", hint="luad users lists them")
-        if person.origin is not None:
-            raise _file_owned(person)
-        return person
+        if user.origin is not None:
+            raise _file_owned(user)
+        return user
 
 
-def _file_owned(person: Person) -> ConflictError:
-    assert person.origin is not None, "only a static person is owned by a file"
-    place = f"{person.origin.path}:{person.origin.line}"
-    message = f"{person.id} comes from {place}"
+def _file_owned(user: User) -> ConflictError:
+    assert user.origin is not None, "only a static person is owned by a file"
+    place = f"{user.origin.path}:{user.origin.line}"
+    message = f"{user.id} comes from {place}"
     return ConflictError(message, hint="change the file", code="file_owned")
 
 

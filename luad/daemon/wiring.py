@@ -64,7 +64,7 @@ def job_snapshots(settings: Settings) -> SnapshotReader:
     )
 
 
-def people_snapshots(settings: Settings) -> SnapshotReader:
+def user_snapshots(settings: Settings) -> SnapshotReader:
     """Reads the folders of people that are there: nobody has to have one."""
     folders = [each for each in settings.users if each.is_dir()]
     return SnapshotReader(

@@ -20,7 +20,7 @@ KEPT: Final = 1_000
 MAX_WAITING: Final = 200
 
 
-class Happening(NamedTuple):
+class LiveEvent(NamedTuple):
     """One event: its number, its kind, and what it is about."""
 
     number: int
@@ -32,7 +32,7 @@ class Reader:
     """One client; `missed` once it was too slow."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Happening] = deque()
+        self.waiting: deque[LiveEvent] = deque()
         self.wake = asyncio.Event()
         self.missed = False
 
@@ -42,7 +42,7 @@ class EventRing:
 
     def __init__(self, boot: str) -> None:
         self.boot = boot
-        self._ring: deque[Happening] = deque(maxlen=KEPT)
+        self._ring: deque[LiveEvent] = deque(maxlen=KEPT)
         self._readers: set[Reader] = set()
         self._count = 0
         self._is_closed = False
@@ -66,13 +66,13 @@ class EventRing:
     def publish(self, kind: str, data: Mapping[str, Any]) -> None:
         """Add an event."""
         self._count += 1
-        happening = Happening(self._count, kind, data)
-        self._ring.append(happening)
+        event = LiveEvent(self._count, kind, data)
+        self._ring.append(event)
         for reader in self._readers:
             if len(reader.waiting) >= MAX_WAITING:
                 reader.waiting.clear()
                 reader.missed = True
-            reader.waiting.append(happening)
+            reader.waiting.append(event)
             reader.wake.set()
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class EventRing:
         """Return the id of an event, as clients send it back."""
         return f"{self.boot}-{number}"
 
-    async def follow(self, last_id: str | None, beat_s: float) -> AsyncIterator[Happening | None]:
+    async def follow(self, last_id: str | None, beat_s: float) -> AsyncIterator[LiveEvent | None]:
         """Yield events after *last_id*, or from now on; None now and then when nothing happens.
 
         An event `resync` comes first where some are lost, or the id is not one of this life.
@@ -93,7 +93,7 @@ class EventRing:
         reader = Reader()
         after = self._place(last_id)
         if after is None:
-            reader.waiting.append(Happening(self._count, "resync", {}))
+            reader.waiting.append(LiveEvent(self._count, "resync", {}))
         else:
             reader.waiting.extend(each for each in self._ring if each.number > after)
         self._readers.add(reader)
@@ -103,7 +103,7 @@ class EventRing:
                 if reader.missed:
                     reader.missed = False
                     first = reader.waiting[0].number if reader.waiting else self._count
-                    yield Happening(first - 1, "resync", {})
+                    yield LiveEvent(first - 1, "resync", {})
                 elif reader.waiting:
                     yield reader.waiting.popleft()
                 else:

@@ -51,11 +51,13 @@ class Subscription:
     It is over when the run that it is for has ended, and when the hub is closed.
     """
 
-    def __init__(self, hub: LogHub, run_id: str | None, job: str | None, limit: int) -> None:
+    def __init__(
+        self, followers: LogFollowers, run_id: str | None, job: str | None, limit: int
+    ) -> None:
         self.run_id = run_id
         self.job = job
         self.is_over = False
-        self._hub = hub
+        self._followers = followers
         self._queue: list[RunLine] = []
         self._limit = limit
         self._lost = 0
@@ -70,7 +72,7 @@ class Subscription:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._hub.drop(self)
+        self._followers.drop(self)
         self.end()
 
     def end(self) -> None:
@@ -113,7 +115,7 @@ class _Tail:
     lines: deque[Line]
 
 
-class LogHub:
+class LogFollowers:
     """Where the daemon publishes log lines and the API subscribes to them; one loop only."""
 
     def __init__(self) -> None:

@@ -85,7 +85,7 @@ class Tally:
     growing: tuple[str, int] | None = None  # the row of skips that may still grow, and its count
 
 
-class Board:
+class RecentRuns:
     """The latest runs of every job. All ids are job ids."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from luad.live.job_state import JobStateView
-    from luad.live.recent_runs import Board
+    from luad.live.recent_runs import RecentRuns
     from luad.store import Store
     from luad.store.query_types import RecentRun
 
@@ -37,7 +37,7 @@ class InstalledJobs(Protocol):
         ...
 
     @property
-    def board(self) -> Board:
+    def recent_runs(self) -> RecentRuns:
         """The recent runs, which are filled."""
         ...
 
@@ -50,7 +50,7 @@ class InstalledJobs(Protocol):
         ...
 
 
-class Recall:
+class RestoreTask:
     """Knows whether the runs before the daemon's start are on the board yet.
 
     *prepare*, if set, is called for the first jobs once they are: whoever lists them first shall
@@ -83,7 +83,7 @@ class Recall:
         names = sorted(self._service.keys())
         for start in range(0, len(names), _PORTION):
             with contextlib.suppress(StoreUnavailableError):
-                await self._recall(self._found(names[start : start + _PORTION]))
+                await self._restore(self._found(names[start : start + _PORTION]))
         if self.prepare is not None:
             await self._prepare(self.prepare)
 
@@ -98,8 +98,8 @@ class Recall:
         """The jobs of these names that are still there, looked at now."""
         return [state for name in names if (state := self._service.job(name)) is not None]
 
-    async def _recall(self, portion: list[JobStateView]) -> None:
-        store, board = self._service.store, self._service.board
+    async def _restore(self, portion: list[JobStateView]) -> None:
+        store, recent_runs = self._service.store, self._service.recent_runs
         strips = await store.recent_runs([each.job_id for each in portion], STRIP)
         skipping = [key for key, rows in strips.items() if all(map(_never_ran, rows))]
         lasts = await store.last_runs(skipping) if skipping else {}
@@ -107,7 +107,7 @@ class Recall:
             rows = strips.get(state.job_id)
             if rows:
                 last = lasts.get(state.job_id)
-                board.seed(state.job.name, state.job_id, [last, *rows] if last else rows)
+                recent_runs.seed(state.job.name, state.job_id, [last, *rows] if last else rows)
 
 
 def _never_ran(row: RecentRun) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from luad.api.application import build_app
-from luad.api.service import DynamicRules, Health, People, Post, ReloadResult
+from luad.api.service import DynamicRules, Health, Post, ReloadResult, Users
 from luad.api.transport.unix_socket import Peer
 from luad.client import error_from_problem
 from luad.clock import Clock
@@ -47,9 +47,9 @@ from luad.daemon.run_output import omission_line
 from luad.daemon.service import DaemonService
 from luad.daemon.user_directory import Directory
 from luad.live.event_ring import EventRing
-from luad.live.log_followers import LogHub
-from luad.live.recent_runs import Board
-from luad.live.restore import Recall
+from luad.live.log_followers import LogFollowers
+from luad.live.recent_runs import RecentRuns
+from luad.live.restore import RestoreTask
 from luad.messenger.sender import Outcome
 from luad.runner.spec import job_values, own_environment, run_variables
 from luad.sdk.job import JobCore
@@ -104,12 +104,12 @@ class Host:
         self._time = VirtualClock(now)
         self.clock: Clock = self._time
         self.store = Store.open(Path(self._folder.name), clock=self.clock)
-        self.board = Board()
-        self.hub = LogHub()
+        self.recent_runs = RecentRuns()
+        self.followers = LogFollowers()
         self.ring = EventRing("test")
         self.engine = Engine(64, self.clock.now())
         self.directory = Directory(self.store, self.clock)
-        self.people: People = self.directory
+        self.users: Users = self.directory
         self.office = PostOffice(
             self.store, self.directory, carrier or Captured(), self.clock, self.log
         )
@@ -138,10 +138,10 @@ class Host:
         self, people: Sequence[Mapping[str, Any]], wanted: Mapping[str, Wanted]
     ) -> None:
         service = DaemonService(self)
-        recall = Recall(service)
-        self._app = build_app(service, recall)
-        recall.start()
-        self._recall = recall
+        restore = RestoreTask(service)
+        self._app = build_app(service, restore)
+        restore.start()
+        self._restore = restore
         self._work = Loop(
             self.engine,
             self.clock,
@@ -187,7 +187,7 @@ class Host:
         self._work.stop()
         await self._turning
         await asyncio.gather(*self._deliveries, return_exceptions=True)
-        await self._recall.stop()
+        await self._restore.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -273,40 +273,40 @@ class Host:
     async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
         """Write the records; tell the views what is durable now."""
         refused = await self.store.apply(records)
-        for run_id in self.board.observe(records, refused):
-            self.hub.end_run(run_id)
+        for run_id in self.recent_runs.observe(records, refused):
+            self.followers.end_run(run_id)
         self.ring.observe(records, refused)
         return refused
 
-    def start(self, deed: StartAttempt) -> None:
+    def start(self, action: StartAttempt) -> None:
         """Call the handler of an attempt, once those before it have ended."""
         if self._is_idle:
             return
         interrupt = ThreadInterrupt()
-        self._open[deed.run.id, deed.run.attempt] = interrupt
-        self._pool.submit(self._run, deed, interrupt)
+        self._open[action.run.id, action.run.attempt] = interrupt
+        self._pool.submit(self._run, action, interrupt)
 
-    def stop(self, deed: StopAttempt) -> None:
+    def stop(self, action: StopAttempt) -> None:
         """Stop an attempt."""
-        interrupt = self._open.get((deed.run_id, deed.attempt))
+        interrupt = self._open.get((action.run_id, action.attempt))
         if interrupt is not None:
             interrupt.fire()
 
-    def deliver(self, deed: Deliver) -> None:
+    def deliver(self, action: Deliver) -> None:
         """Bring a message to its user."""
-        task = asyncio.ensure_future(self.office.deliver(deed.message))
+        task = asyncio.ensure_future(self.office.deliver(action.message))
         self._deliveries.add(task)
         task.add_done_callback(self._deliveries.discard)
 
-    def reply(self, deed: Reply) -> None:
+    def reply(self, action: Reply) -> None:
         """Answer a request."""
-        future = self._waiting.get(deed.request_id)
+        future = self._waiting.get(action.request_id)
         if future is not None and not future.done():
-            future.set_result(deed)
+            future.set_result(action)
 
-    def log(self, deed: Log) -> None:
+    def log(self, action: Log) -> None:
         """Remember a line."""
-        self.lines.append(deed)
+        self.lines.append(action)
 
     # --- what the service needs ---
 
@@ -345,20 +345,20 @@ class Host:
 
     # --- handlers ---
 
-    def _run(self, deed: StartAttempt, interrupt: ThreadInterrupt) -> None:
-        run = deed.run
+    def _run(self, action: StartAttempt, interrupt: ThreadInterrupt) -> None:
+        run = action.run
         interrupt.thread_id = threading.get_ident()
         at = self.clock.now().wall
         self._tell(AttemptStarted(run.id, run.attempt, at, _IDENTITY))
-        values = json.loads(json.dumps(job_values(deed), default=dict))
-        timeout_ms = deed.job.timeout_ms
+        values = json.loads(json.dumps(job_values(action), default=dict))
+        timeout_ms = action.job.timeout_ms
         deadline = None if timeout_ms is None else at + timeout_ms
         job = JobCore(**values, started_at_ms=at, deadline_ms=deadline)
-        variables = own_environment(deed.job)
+        variables = own_environment(action.job)
         variables |= run_variables(
-            deed.job.name, run.id, run.attempt, run.scheduled_for, self._socket_path
+            action.job.name, run.id, run.attempt, run.scheduled_for, self._socket_path
         )
-        outcome, lines = call_handler(job, deed.job, interrupt, variables)
+        outcome, lines = call_handler(job, action.job, interrupt, variables)
         ending = ending_of(outcome, self.clock.now().wall, timeout_ms)
         if ending.result_omitted:
             lines.append(omission_line(ending.result_omitted, ending.at, run.attempt))

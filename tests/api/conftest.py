@@ -52,8 +52,8 @@ from luad.daemon.user_directory import Directory
 from luad.errors import Problem
 from luad.live.event_ring import EventRing
 from luad.live.job_state import JobStateView
-from luad.live.log_followers import LogHub
-from luad.live.recent_runs import Board
+from luad.live.log_followers import LogFollowers
+from luad.live.recent_runs import RecentRuns
 from luad.messenger.sender import Outcome
 from luad.store import Store
 from luad.store.api_access import Token
@@ -85,8 +85,8 @@ class Daemon:
     def __init__(self, folder: Path) -> None:
         self.clock = HandClock()
         self.store = Store.open(folder / "state", clock=self.clock)
-        self.board = Board()
-        self.hub = LogHub()
+        self.recent_runs = RecentRuns()
+        self.followers = LogFollowers()
         self.engine = Engine(4, self.clock.now())
         self.wanted: dict[str, Wanted] = {}
         self.started: list[StartAttempt] = []
@@ -97,8 +97,8 @@ class Daemon:
         self.answer_request: Callable[[Request], Any] | None = None
         self.request_count = 0
         self.ring = EventRing("boot")
-        self.people = Directory(self.store, self.clock)
-        self.post = PostOffice(self.store, self.people, Nowhere(), self.clock, self.log)
+        self.users = Directory(self.store, self.clock)
+        self.post = PostOffice(self.store, self.users, Nowhere(), self.clock, self.log)
         self.dynamic = DynamicRules(("*",), folder)
 
     # --- the service ---
@@ -186,8 +186,8 @@ class Daemon:
         records = [each for each in effects if not isinstance(each, DEEDS)]
         records = [each for each in records if type(each).__name__ != "StopAttempt"]
         refused = await self.store.apply(records)
-        for run_id in self.board.observe(records, refused):
-            self.hub.end_run(run_id)
+        for run_id in self.recent_runs.observe(records, refused):
+            self.followers.end_run(run_id)
         self.ring.observe(records, refused)
         self.started += [each for each in effects if isinstance(each, StartAttempt)]
         return effects
@@ -217,7 +217,7 @@ class Daemon:
     async def print(self, run_id: str, job: str, *messages: str, stored: bool = True) -> None:
         """The run says something: first those who follow hear it, then it is stored."""
         lines = [line(message, self.clock.wall) for message in messages]
-        self.hub.publish(run_id, job, lines)
+        self.followers.publish(run_id, job, lines)
         if stored:
             await self.store.append_logs(run_id, lines)
 

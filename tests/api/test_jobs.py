@@ -14,7 +14,7 @@ from luad.api.context import Context
 from luad.api.json.views import job_view
 from luad.core.events import Reply
 from luad.core.model import EndKind, JobStatus, Overlap
-from luad.live.restore import Recall
+from luad.live.restore import RestoreTask
 
 JOB_KEYS = {
     "id",
@@ -75,13 +75,13 @@ async def test_a_list_shows_every_job_in_order_with_the_keys_of_the_contract(
 async def test_the_quick_text_of_a_job_is_its_view_whatever_has_changed(
     api: Any, daemon: Any, kit: Any
 ) -> None:
-    context = Context(daemon, Recall(daemon), Door(daemon))
+    context = Context(daemon, RestoreTask(daemon), Door(daemon))
     seen = []
 
     def check() -> None:
         state = daemon.job("tidy")
-        strip = json.loads(f"[{daemon.board.strip(state.job_id)}]")
-        wanted = job_view(state, daemon.board.last(state.job_id), strip)
+        strip = json.loads(f"[{daemon.recent_runs.strip(state.job_id)}]")
+        wanted = job_view(state, daemon.recent_runs.last(state.job_id), strip)
         assert json.loads(context.job_text(state)) == wanted
         assert json.loads(context.job_text(state)) == wanted  # from the kept text
         seen.append(wanted)
@@ -111,17 +111,17 @@ async def test_the_quick_text_of_a_job_is_its_view_whatever_has_changed(
 async def test_the_first_look_finds_the_texts_written(daemon: Any, kit: Any) -> None:
     await daemon.install(kit.make_job(), kit.make_job("other"))
     prepared: list[Any] = []
-    recall = Recall(daemon)
-    recall.prepare = prepared.append
-    recall.start()
-    await recall.wait()
+    restore = RestoreTask(daemon)
+    restore.prepare = prepared.append
+    restore.start()
+    await restore.wait()
     assert prepared == daemon.jobs()
 
 
 @pytest.mark.slow
 async def test_jobs_that_come_and_go_leave_no_texts_behind(daemon: Any, kit: Any) -> None:
     """Nobody lists them: each is shown once, to whoever makes it."""
-    context = Context(daemon, Recall(daemon), Door(daemon))
+    context = Context(daemon, RestoreTask(daemon), Door(daemon))
     for number in range(500):
         daemon.wanted.clear()
         await daemon.install(kit.make_job(f"job-{number}"))

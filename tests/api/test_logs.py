@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luad.api.context import MAX_STREAMS
-from luad.live.log_followers import TAIL_LINES, LogHub, Lost, overlap
+from luad.live.log_followers import TAIL_LINES, LogFollowers, Lost, overlap
 
 
 async def a_run(api: Any, daemon: Any, kit: Any) -> str:
@@ -45,48 +45,48 @@ def test_what_never_met_does_not_overlap(kit: Any) -> None:
 
 
 async def test_a_reader_that_is_too_slow_loses_lines_and_is_told(kit: Any) -> None:
-    hub = LogHub()
-    with hub.subscribe("run_1", limit=3) as subscription:
-        hub.publish("run_1", "tidy", [kit.line(str(number)) for number in range(5)])
+    followers = LogFollowers()
+    with followers.subscribe("run_1", limit=3) as subscription:
+        followers.publish("run_1", "tidy", [kit.line(str(number)) for number in range(5)])
         *lines, lost = subscription.take()
         assert [each.line["message"] for each in lines] == ["0", "1", "2"]
         assert lost == Lost("run_1", "tidy", 2)
-        hub.publish("run_1", "tidy", [kit.line("6")])
+        followers.publish("run_1", "tidy", [kit.line("6")])
         assert [each.line["message"] for each in subscription.take()] == ["6"]
-    assert len(hub) == 0
+    assert len(followers) == 0
 
 
 async def test_everybody_gets_what_is_for_them(kit: Any) -> None:
-    hub = LogHub()
+    followers = LogFollowers()
     with (
-        hub.subscribe("run_1") as of_run,
-        hub.subscribe(None, "tidy") as of_job,
-        hub.subscribe() as of_all,
+        followers.subscribe("run_1") as of_run,
+        followers.subscribe(None, "tidy") as of_job,
+        followers.subscribe() as of_all,
     ):
-        hub.publish("run_1", "tidy", [kit.line("a")])
-        hub.publish("run_2", "tidy", [kit.line("b")])
-        hub.publish("run_3", "other", [kit.line("c")])
+        followers.publish("run_1", "tidy", [kit.line("a")])
+        followers.publish("run_2", "tidy", [kit.line("b")])
+        followers.publish("run_3", "other", [kit.line("c")])
         assert [each.line["message"] for each in of_run.take()] == ["a"]
         assert [each.line["message"] for each in of_job.take()] == ["a", "b"]
         assert [each.line["message"] for each in of_all.take()] == ["a", "b", "c"]
-        hub.end_run("run_1")
+        followers.end_run("run_1")
         assert (of_run.is_over, of_job.is_over) == (True, False)
-        hub.close()
+        followers.close()
         assert of_all.is_over
-    assert hub.subscribe().is_over
+    assert followers.subscribe().is_over
 
 
 async def test_the_tail_of_a_run_outlives_it_for_a_while(kit: Any) -> None:
-    hub = LogHub()
-    hub.publish("run_1", "tidy", [kit.line(str(number)) for number in range(TAIL_LINES + 5)])
-    hub.end_run("run_1")
-    hub.publish("run_1", "tidy", [kit.line("late")])
-    assert len(hub.tail("run_1")) == TAIL_LINES
-    assert hub.tail("run_1")[-1].line["message"] == "late"
+    followers = LogFollowers()
+    followers.publish("run_1", "tidy", [kit.line(str(number)) for number in range(TAIL_LINES + 5)])
+    followers.end_run("run_1")
+    followers.publish("run_1", "tidy", [kit.line("late")])
+    assert len(followers.tail("run_1")) == TAIL_LINES
+    assert followers.tail("run_1")[-1].line["message"] == "late"
     for number in range(2, 80):
-        hub.publish(f"run_{number}", "tidy", [kit.line("x")])
-        hub.end_run(f"run_{number}")
-    assert hub.tail("run_1") == []
+        followers.publish(f"run_{number}", "tidy", [kit.line("x")])
+        followers.end_run(f"run_{number}")
+    assert followers.tail("run_1") == []
 
 
 # --- over the socket ---------------------------------------------------------------------------
@@ -158,7 +158,7 @@ async def test_following_begins_with_what_was_and_ends_with_the_run(
     await daemon.print(run_id, "tidy", "five")
     await daemon.end()
     assert messages(await stream.rest()) == ["five"]
-    assert len(daemon.hub) == 0
+    assert len(daemon.followers) == 0
 
 
 @pytest.mark.slow
@@ -206,10 +206,10 @@ async def test_the_latest_lines_of_all(api: Any, daemon: Any, kit: Any) -> None:
 async def test_a_follower_that_hangs_up_is_forgotten(api: Any, daemon: Any, kit: Any) -> None:
     run_id = await a_run(api, daemon, kit)
     stream = await api.stream(f"/v1/runs/{run_id}/log?follow=1")
-    assert len(daemon.hub) == 1
+    assert len(daemon.followers) == 1
     stream.response.close()
     stream.connection.close()
-    await kit.until(lambda: not len(daemon.hub))
+    await kit.until(lambda: not len(daemon.followers))
 
 
 async def test_streams_end_when_the_server_does(api: Any, daemon: Any, kit: Any) -> None:
@@ -243,7 +243,7 @@ async def test_a_follower_that_reads_nothing_loses_lines_and_hears_of_it(
     stream = await api.stream(f"/v1/runs/{run_id}/log?follow=1")
     wide = "x" * 4000
     for number in range(3000):
-        daemon.hub.publish(run_id, "tidy", [kit.line(f"{number} {wide}")])
+        daemon.followers.publish(run_id, "tidy", [kit.line(f"{number} {wide}")])
         if number % 50 == 0:
             await asyncio.sleep(0)
     await daemon.end()

@@ -126,10 +126,10 @@ async def test_the_history_is_filtered(api: Any, daemon: Any, kit: Any) -> None:
     await daemon.begin()
     await daemon.end()
     await daemon.pass_time(3 * QUARTER)
-    for deed in daemon.started[-2:]:
-        daemon.started.append(deed)
+    for action in daemon.started[-2:]:
+        daemon.started.append(action)
         await daemon.begin()
-        kind = EndKind.RAISED if deed.run.job_name == "bad" else EndKind.RETURNED
+        kind = EndKind.RAISED if action.run.job_name == "bad" else EndKind.RETURNED
         await daemon.end(kind)
 
     async def names(query: str) -> list[str]:
@@ -255,32 +255,32 @@ async def test_a_store_that_fails_is_told_as_such(
 
 
 async def test_what_was_before_the_start_is_on_the_board(daemon: Any, kit: Any) -> None:
-    from luad.live.recent_runs import Board
-    from luad.live.restore import Recall
+    from luad.live.recent_runs import RecentRuns
+    from luad.live.restore import RestoreTask
 
     await daemon.install(kit.make_job(), kit.make_job("other"))
     for kind in (EndKind.RETURNED, EndKind.RAISED):
         await daemon.pass_time(QUARTER)
-        for deed in daemon.started[-2:]:
-            daemon.started.append(deed)
+        for action in daemon.started[-2:]:
+            daemon.started.append(action)
             await daemon.begin()
             await daemon.end(kind)
-    before, daemon.board = daemon.board, Board()
-    recall = Recall(daemon)
-    recall.start()
-    await recall.wait()
+    before, daemon.recent_runs = daemon.recent_runs, RecentRuns()
+    restore = RestoreTask(daemon)
+    restore.start()
+    await restore.wait()
     for state in daemon.jobs():
-        assert daemon.board.strip(state.job_id) == before.strip(state.job_id)
-        assert daemon.board.last(state.job_id) == before.last(state.job_id)
-        assert daemon.board.tallies[state.job_id].run_counts == {}
-    await recall.stop()
+        assert daemon.recent_runs.strip(state.job_id) == before.strip(state.job_id)
+        assert daemon.recent_runs.last(state.job_id) == before.last(state.job_id)
+        assert daemon.recent_runs.tallies[state.job_id].run_counts == {}
+    await restore.stop()
 
 
 async def test_the_last_run_is_recalled_however_much_was_skipped_since(
     daemon: Any, kit: Any
 ) -> None:
-    from luad.live.recent_runs import STRIP, Board
-    from luad.live.restore import Recall
+    from luad.live.recent_runs import STRIP, RecentRuns
+    from luad.live.restore import RestoreTask
 
     await daemon.install(kit.make_job())
     await daemon.pass_time(QUARTER)
@@ -288,14 +288,14 @@ async def test_the_last_run_is_recalled_however_much_was_skipped_since(
     for _ in range(STRIP):  # it is still running when the next one is due
         await daemon.pass_time(QUARTER)
     await daemon.end()
-    daemon.board = Board()
-    recall = Recall(daemon)
-    recall.start()
-    await recall.wait()
+    daemon.recent_runs = RecentRuns()
+    restore = RestoreTask(daemon)
+    restore.start()
+    await restore.wait()
     (state,) = daemon.jobs()
-    assert daemon.board.last(state.job_id).id == run_id
-    assert run_id not in daemon.board.strip(state.job_id)
-    await recall.stop()
+    assert daemon.recent_runs.last(state.job_id).id == run_id
+    assert run_id not in daemon.recent_runs.strip(state.job_id)
+    await restore.stop()
 
 
 async def test_an_answer_is_not_hindered_by_a_client_that_leaves(

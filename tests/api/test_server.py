@@ -72,7 +72,7 @@ async def test_a_server_may_start_where_another_has_stopped(
 ) -> None:
     for _ in range(3):
         server = ApiServer(daemon, tmp_path / "luad.sock")
-        daemon.hub = type(daemon.hub)()
+        daemon.followers = type(daemon.followers)()
         await server.start()
         api = kit.Api(tmp_path / "luad.sock", server, daemon)
         assert (await api.get("/readyz")).status == 200

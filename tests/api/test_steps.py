@@ -177,7 +177,7 @@ def requests_of(method: str, path: str) -> Iterator[tuple[str, str | None]]:
 async def full(api: Any, daemon: Any, kit: Any) -> str:
     """Fill the daemon with jobs, a user, and a run with many lines; return the run's id."""
     await daemon.install(*(kit.make_job(f"job-{number:05}") for number in range(JOBS)))
-    await daemon.people.add({"id": "ann", "channels": [{"type": "inbox"}]}, if_exists="keep")
+    await daemon.users.add({"id": "ann", "channels": [{"type": "inbox"}]}, if_exists="keep")
     await api.post("/v1/jobs/job-00007/trigger")
     run = str(await daemon.begin())
     await daemon.print(run, "job-00007", *(f"line {number}" for number in range(LINES)))

@@ -235,7 +235,7 @@ async def test_a_stream_ends_with_its_token(far: Any, kit: Any, path: str, why: 
             await far.daemon.store.access.revoke_token("ann")
 
     assert await end_of(far, path.format(run=run), end) < 2.5  # two, and a busy machine's delay
-    await kit.until(lambda: not len(far.daemon.hub))
+    await kit.until(lambda: not len(far.daemon.followers))
     closed = [each.fields for each in far.daemon.said if each.event == "api.stream_closed"]
     assert [each["actor"] for each in closed] == ["token ann"]
 

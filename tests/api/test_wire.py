@@ -274,7 +274,7 @@ async def test_a_stream_may_be_silent_longer_than_a_request_may_take(hasty: Any,
     stream = await hasty.stream("/v1/logs?follow=1")
     await hasty.exchange(b"")  # an idle connection has come and timed out meanwhile
     await hasty.exchange(b"")
-    hasty.daemon.hub.publish("run_1", "tidy", [kit.line("still here")])
+    hasty.daemon.followers.publish("run_1", "tidy", [kit.line("still here")])
     assert (await stream.line())["message"] == "still here"
 
 

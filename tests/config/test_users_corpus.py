@@ -16,7 +16,7 @@ import pytest
 
 from luad.config.problems import CODES, render_concise, render_full, to_github, to_json
 from luad.config.users.channels import apprise_services
-from luad.config.users.user_file import load_people
+from luad.config.users.user_file import load_users
 
 CORPUS = Path(__file__).parent.parent / "corpus" / "users"
 EXPECTED = CORPUS / "expected.txt"
@@ -25,8 +25,8 @@ SECRETS = re.compile(r"hunter22|s3cr3t|hijklmnop|B01A2B3C4D5E|abcdef")
 
 
 def messages_of(path: Path) -> str:
-    parsed = load_people(path.name, path.read_bytes(), services=apprise_services)
-    users = "1 user" if len(parsed.people) == 1 else f"{len(parsed.people)} users"
+    parsed = load_users(path.name, path.read_bytes(), services=apprise_services)
+    users = "1 user" if len(parsed.users) == 1 else f"{len(parsed.users)} users"
     return f"== {path.name}: {users}\n{render_concise(parsed.problems)}"
 
 
@@ -46,7 +46,7 @@ def test_each_file_gets_its_messages(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_problem_can_be_shown_and_shows_no_secret(path: Path) -> None:
-    for problem in load_people(path.name, path.read_bytes(), services=apprise_services).problems:
+    for problem in load_users(path.name, path.read_bytes(), services=apprise_services).problems:
         text = render_full([problem]) + to_github(problem) + json.dumps(to_json(problem))
         assert all(char.isprintable() or char == "\n" for char in text)
         assert not SECRETS.search(text)
@@ -56,8 +56,8 @@ def test_every_problem_can_be_shown_and_shows_no_secret(path: Path) -> None:
 
 def test_a_file_is_judged_alike_without_apprise_but_for_what_apprise_says() -> None:
     for path in FILES:
-        alone = load_people(path.name, path.read_bytes()).problems
-        asked = load_people(path.name, path.read_bytes(), services=apprise_services).problems
+        alone = load_users(path.name, path.read_bytes()).problems
+        asked = load_users(path.name, path.read_bytes(), services=apprise_services).problems
         assert set(alone) - set(asked) == {
             each for each in alone if each.code == "LU605" and path.name.startswith("23")
         }

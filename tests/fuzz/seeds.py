@@ -75,10 +75,8 @@ def seeds(name: str) -> Iterator[bytes]:
         case "body":
             yield json.dumps(_BODY).encode()
             yield from (json.dumps({**_BODY, key: each}).encode() for key, each in examples("job"))
-            person = {"id": "ann"}
-            yield from (
-                json.dumps({**person, key: each}).encode() for key, each in examples("users")
-            )
+            user = {"id": "ann"}
+            yield from (json.dumps({**user, key: each}).encode() for key, each in examples("users"))
         case "words":
             texts = (
                 "90s",

@@ -28,7 +28,7 @@ from luad.config.settings.daemon_settings import (
     SettingsFile,
     load_settings,
 )
-from luad.config.users.user_file import load_people, person_from_body
+from luad.config.users.user_file import load_users, user_from_body
 from luad.core.cron.search import (
     CronError,
     compile_cron,
@@ -75,10 +75,10 @@ def job_file_target(data: bytes) -> None:
 
 def users_file_target(data: bytes) -> None:
     """A file of `users.d`: people or problems; what was called a secret is in no text for people."""
-    parsed = load_people("f.yaml", data)
+    parsed = load_users("f.yaml", data)
     _check_problems(parsed.problems, data)
-    for person in parsed.people:
-        json.dumps(dict(person.definition), allow_nan=False)
+    for user in parsed.users:
+        json.dumps(dict(user.definition), allow_nan=False)
 
 
 def settings_target(data: bytes) -> None:
@@ -134,7 +134,7 @@ def body_target(data: bytes) -> None:
         body = grow(iter(data), depth=0)
     if not isinstance(body, dict):
         return
-    for read in (_job_of, person_from_body):
+    for read in (_job_of, user_from_body):
         try:
             made = read(body)
         except ValidationError as error:

@@ -30,7 +30,7 @@ from luad.api.transport.connection import (
 from luad.api.transport.connection_limits import Crowd
 from luad.config.jobs.api_bodies import job_from_body
 from luad.core.events import Log
-from luad.live.restore import Recall
+from luad.live.restore import RestoreTask
 
 _ALIVE: Final = b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 _MAX_TURNS: Final = 4_000
@@ -91,12 +91,12 @@ class Wire:
         spec.loader.exec_module(kit)
         self.daemon = kit.Daemon(Path(self._folder.name))
         await self.daemon.install(job_from_body(_JOB, timezone="UTC"))
-        recall = Recall(self.daemon)
-        recall.start()
-        self.recall = recall
+        restore = RestoreTask(self.daemon)
+        restore.start()
+        self.restore = restore
         self.state = ServerState()
         self.config = Config(
-            build_app(self.daemon, recall, Door(self.daemon)),
+            build_app(self.daemon, restore, Door(self.daemon)),
             http=Connection,
             ws="none",
             loop="none",
@@ -143,8 +143,8 @@ class Wire:
     async def end(self) -> None:
         """Give everything back."""
         self.daemon.ring.close()
-        self.daemon.hub.close()
-        await self.recall.stop()
+        self.daemon.followers.close()
+        await self.restore.stop()
         await self.settle()
         self.daemon.store.close()
         self._folder.cleanup()

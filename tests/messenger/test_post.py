@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from luad.config.users.user_file import LoadedPeople
+from luad.config.users.user_file import LoadedUsers
 from luad.core.events import Log, PostMessage
-from luad.core.messaging import Channel, ChannelKind, DeliveryState, Message, Person
+from luad.core.messaging import Channel, ChannelKind, DeliveryState, Message, User
 from luad.core.model import Now
 from luad.daemon.delivery import ALERT_DELAYS_S, NOT_TRIED, PostOffice
 from luad.daemon.user_directory import Directory
@@ -61,8 +61,8 @@ class House:
         self.on_sleep()
 
     def reached_by(self, *channels: Channel) -> None:
-        ann = Person("ann", channels=channels)
-        self.directory.load(LoadedPeople({"ann": ann}))
+        ann = User("ann", channels=channels)
+        self.directory.load(LoadedUsers({"ann": ann}))
 
     def message(self, text: str = "hello", **fields: Any) -> Message:
         fields = {"parts": ({"type": "text", "text": text},), "user": "ann", **fields}

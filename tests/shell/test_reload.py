@@ -11,7 +11,7 @@ from luad.clock import SystemClock
 from luad.config.jobs.catalogue import Catalogue
 from luad.config.settings.daemon_settings import Settings
 from luad.core.events import Reply
-from luad.daemon.reloading import Answer, ConfigReader, PeopleReader, Reading, Reloader
+from luad.daemon.reloading import Answer, ConfigReader, Reading, Reloader, UserReader
 from luad.watcher import SnapshotReader
 
 
@@ -31,7 +31,7 @@ async def test_a_reading_that_fails_is_told_and_the_next_one_goes_well(tmp_path:
         SnapshotReader([tmp_path]),
         Catalogue(Settings()),
         SystemClock(),
-        PeopleReader(Settings(), lambda: SnapshotReader([])),
+        UserReader(Settings(), lambda: SnapshotReader([])),
     )
     failures: list[Exception] = []
 

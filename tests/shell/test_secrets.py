@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from luad.config.users.user_file import load_people
+from luad.config.users.user_file import load_users
 from luad.core.model import Ending, EndKind, RunError
 from luad.daemon.masking import Secrets
 from luad.logs.redact import Redactor
@@ -39,7 +39,7 @@ def test_what_a_channel_refers_to_is_a_secret_once_somebody_has_that_channel() -
     secrets = Secrets(redactor, {"HOOK": "abcdefgh", "HOST": "local"})
     assert redactor.mask("abcdefgh") == "abcdefgh"
     file = b'id: ann\nchannels: [{type: webhook, url: "https://${HOST}.example/${HOOK}/${GONE}"}]\n'
-    secrets.note_people(load_people("a.yaml", file).people)
+    secrets.note_users(load_users("a.yaml", file).users)
     assert redactor.mask("local abcdefgh") == "local ***"
 
 

@@ -333,23 +333,23 @@ class Machine:
 
     # --- the hands ---
 
-    def start(self, deed: StartAttempt) -> None:
+    def start(self, action: StartAttempt) -> None:
         self.burn()
         if self.is_slow:
-            self.held[deed.run.id] = deed
+            self.held[action.run.id] = action
         else:
-            self._begin(deed)
+            self._begin(action)
 
     def release(self) -> None:
         """Let what was held have its process."""
         self.is_slow = False
         held = list(self.held.values())
         self.held.clear()
-        for deed in held:
-            self._begin(deed)
+        for action in held:
+            self._begin(action)
 
-    def _begin(self, deed: StartAttempt) -> None:
-        run, job = deed.run, deed.job
+    def _begin(self, action: StartAttempt) -> None:
+        run, job = action.run, action.job
         self.note(
             Started,
             run.id,
@@ -367,32 +367,32 @@ class Machine:
             identity = self.processes.table[run.id].identity
             self.loop.post(AttemptStarted(run.id, run.attempt, self.wall, identity))
 
-    def stop(self, deed: StopAttempt) -> None:
+    def stop(self, action: StopAttempt) -> None:
         self.burn()
-        if self.held.pop(deed.run_id, None) is not None:
+        if self.held.pop(action.run_id, None) is not None:
             ending = Ending(EndKind.CANCELLED, self.wall)
-            self.loop.post(AttemptEnded(deed.run_id, deed.attempt, ending))
+            self.loop.post(AttemptEnded(action.run_id, action.attempt, ending))
             return
-        self.processes.stop(deed.run_id, deed.attempt, self.steady)
+        self.processes.stop(action.run_id, action.attempt, self.steady)
 
-    def deliver(self, deed: Deliver) -> None:
+    def deliver(self, action: Deliver) -> None:
         self.burn()
-        if deed.message.id not in self.store.messages:
-            self.broken.append(f"I3: {deed.message} was sent before it was posted")
+        if action.message.id not in self.store.messages:
+            self.broken.append(f"I3: {action.message} was sent before it was posted")
 
-    def log(self, deed: Log) -> None:
+    def log(self, action: Log) -> None:
         pass
 
-    def reply(self, deed: Reply) -> None:
+    def reply(self, action: Reply) -> None:
         self.burn()
-        event = self._asked.pop(deed.request_id, None)
+        event = self._asked.pop(action.request_id, None)
         if isinstance(event, DeleteRequested | ConfigLoaded):
             self._acknowledge_removals()
-        if deed.error is None:
-            for name in begun_anew(event, deed):
+        if action.error is None:
+            for name in begun_anew(event, action):
                 self.note(Overtaken, (name, "metadata"))
                 self.note(Overtaken, (name, "paused"))
-            for key, value in promised(event, deed, self.engine):
+            for key, value in promised(event, action, self.engine):
                 # else it is overtaken by the same batch
                 if key[1] in OF_RUNS or self._stored(key) == value:
                     self.note(Acknowledged, key, value)

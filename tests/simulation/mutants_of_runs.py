@@ -49,7 +49,7 @@ MUTANTS: Final = (
         "A run starts although the store has refused its claim.",
         ("I3", "I6"),
         "luad.daemon.loop:Loop._carry_out",
-        (("if deed.run.id not in refused:", "if True:"),),
+        (("if action.run.id not in refused:", "if True:"),),
     ),
     Mutant(
         "refusal-unheard",
@@ -102,7 +102,7 @@ MUTANTS: Final = (
         "APScheduler 474 and 423",
         "An occurrence that is skipped because of another run has no row.",
         ("I4",),
-        "luad.core.claims:Ledger.offer",
+        "luad.core.claims:Claims.offer",
         (("self.record_skip(entry, Skip(RunState.SKIPPED, Reason.OVERLAP, at, at), now)", "pass"),),
     ),
     Mutant(
@@ -110,7 +110,7 @@ MUTANTS: Final = (
         "Temporal 10503",
         "An occurrence that is skipped during a pause has no row.",
         ("I4",),
-        "luad.core.claims:Ledger.apply",
+        "luad.core.claims:Claims.apply",
         (("self._skip_paused(entry, due, now)", "pass"),),
     ),
     Mutant(
@@ -126,7 +126,7 @@ MUTANTS: Final = (
         "our own, found here",
         "A pause continues to extend a row that the store has refused.",
         ("I4",),
-        "luad.core.claims:Ledger.refused",
+        "luad.core.claims:Claims.refused",
         (("if entry.open_skip is not None and", "if False and"),),
     ),
     Mutant(
@@ -172,7 +172,7 @@ MUTANTS: Final = (
         "Temporal: TerminateOther",
         "A run that replaces another starts before that one has ended.",
         ("I8",),
-        "luad.core.claims:Ledger.claim",
+        "luad.core.claims:Claims.claim",
         (("is_behind = start is not Start.NOW and", "is_behind = start is Start.WHEN_ENDED and"),),
     ),
     Mutant(
@@ -314,16 +314,16 @@ MUTANTS: Final = (
         "River: periodic jobs in memory",
         "A pause ends with the daemon.",
         ("I11",),
-        "luad.core.run_requests:Desk._start_pause",
-        (("self._state.touch(entry)", "pass"),),
+        "luad.core.run_requests:RunRequests._start_pause",
+        (("self._state.mark_changed(entry)", "pass"),),
     ),
     Mutant(
         "progress-not-saved",
         "River: periodic jobs in memory, celery beat 4806",
         "luad does not save how far it has handled the time of a job.",
         ("I4", "I7", "I11"),
-        "luad.core.claims:Ledger.apply",
-        (("self._state.touch(entry)", "pass"),),
+        "luad.core.claims:Claims.apply",
+        (("self._state.mark_changed(entry)", "pass"),),
     ),
     # --- stops ---
     Mutant(
@@ -385,7 +385,7 @@ MUTANTS: Final = (
         "our own",
         "A resume that catches up starts an occurrence twice.",
         ("I3",),
-        "luad.core.run_requests:Desk.end_pause",
+        "luad.core.run_requests:RunRequests.end_pause",
         (("for nominal in wanted:", "for nominal in [*wanted, *wanted]:"),),
     ),
     Mutant(
@@ -393,7 +393,7 @@ MUTANTS: Final = (
         "cronstable: dry_run null",
         "A resumed job runs its skipped occurrences although the client did not ask for it.",
         ("I6", "I7"),
-        "luad.core.run_requests:Desk.end_pause",
+        "luad.core.run_requests:RunRequests.end_pause",
         (('if not skips or catch_up == "none":', "if not skips:"),),
     ),
     Mutant(
@@ -431,7 +431,7 @@ MUTANTS: Final = (
         "our own",
         "A dynamic job whose name a file declares still runs, beside the file's job.",
         ("I6",),
-        "luad.core.claims:Ledger.apply",
+        "luad.core.claims:Claims.apply",
         (("if entry.halt is not None:", "if entry.pause is not None:"),),
     ),
     Mutant(
@@ -439,7 +439,7 @@ MUTANTS: Final = (
         "our own",
         "A failed reminder keeps its name, and the new one never fires.",
         ("kept",),
-        "luad.core.names:judge",
+        "luad.core.names:mark_over",
         (("if is_over(state, entry) is not was_over:", "if False:"),),
     ),
     # --- messages ---

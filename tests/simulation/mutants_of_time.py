@@ -296,7 +296,7 @@ MUTANTS: Final = (
         "cronie 197, yacron: any stall of a minute",
         "One look at a job counts as if everything up to now had been handled.",
         ("I4",),
-        "luad.core.claims:Ledger.apply",
+        "luad.core.claims:Claims.apply",
         (("entry.handled_until = due.handled_until", "entry.handled_until = now"),),
     ),
     # --- reload ---
@@ -313,7 +313,7 @@ MUTANTS: Final = (
         "dkron 1210, supercronic 150",
         "An occurrence that was due before the edit of its schedule has no row.",
         ("I4",),
-        "luad.core.claims:Ledger.settle",
+        "luad.core.claims:Claims.skip_rest",
         (("if not entry.job.enabled:", "if entry.job.enabled:"),),
     ),
     Mutant(

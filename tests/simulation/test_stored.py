@@ -56,16 +56,16 @@ async def _live(store: Store, clock: Clock) -> None:
     for second in range(0, 600, 5):
         clock.wall = T0 + 1_000 * second
         events: list[Any] = [Ticked()]
-        for deed in running:
-            kind = EndKind.RAISED if deed.run.attempt == 1 else EndKind.RETURNED
-            named = deed.run.id, deed.run.attempt
+        for action in running:
+            kind = EndKind.RAISED if action.run.attempt == 1 else EndKind.RETURNED
+            named = action.run.id, action.run.attempt
             at = clock.wall - 4_000
             events.append(AttemptStarted(*named, at - 1_000, ProcessIdentity(1, 2, "b")))
             events.append(AttemptEnded(*named, Ending(kind, at)))
         if second % 60 == 10 and second // 60 in loads:
             events.append(ConfigLoaded(loads[second // 60]))
-        records, deeds = split(engine.handle(events, clock.now()))
-        running = [deed for deed in deeds if isinstance(deed, StartAttempt)]
+        records, actions = split(engine.handle(events, clock.now()))
+        running = [action for action in actions if isinstance(action, StartAttempt)]
         assert await store.apply(records) == ()
 
 

@@ -102,12 +102,12 @@ def test_a_row_that_was_tampered_with_is_not_in_force_and_is_told(live: LiveDaem
 
 def test_a_module_and_a_user_that_go_are_told_for_jobs_that_wait(live: LiveDaemon) -> None:
     live.write_handler("later", "def remind(job): ...\n")
-    people = live.folder / "users.d"
-    people.mkdir()
-    (people / "zoe.yaml").write_text("id: zoe\n")
+    users = live.folder / "users.d"
+    users.mkdir()
+    (users / "zoe.yaml").write_text("id: zoe\n")
     with live:
         live.luad("create", "call", "--handler", "later:remind", "--user", "zoe", "--in", "9h")
-        (people / "zoe.yaml").unlink()
+        (users / "zoe.yaml").unlink()
         (live.handlers / "later.py").unlink()
         live.luad("reload")
         told = {}

@@ -48,7 +48,7 @@ async def scrape(service: Service, numbers: Numbers = NO_NUMBERS) -> AsyncGenera
     states = service.jobs()
     lines = JobLines()
     for start in range(0, len(states), _PORTION):
-        tallies = service.board.tallies
+        tallies = service.recent_runs.tallies
         for state in states[start : start + _PORTION]:
             lines.add(state, tallies.get(state.job_id))
         await asyncio.sleep(0)

@@ -191,7 +191,7 @@ async def show_status(request: Request) -> Response:
     states, errors = service.jobs(), _errors(context)
     faults = service.health().faults
     now = service.clock.now().wall
-    lasts, problems = service.board.lasts(), service.problems()
+    lasts, problems = service.recent_runs.lasts(), service.problems()
 
     def work(_: Budget | None) -> dict[str, Any]:
         return {
@@ -254,7 +254,7 @@ async def metrics(request: Request) -> Response:
     # The import takes some 60 ms, once, and only for a daemon that is scraped.
     context = context_of(request)
     module = await context.compute(request, lambda _: import_module("luad.api.json.metrics"))
-    await context.recall.wait()
+    await context.restore.wait()
     numbers = module.Numbers(*context.door.numbers())
     return StreamResponse(module.scrape(context.service, numbers), module.CONTENT_TYPE)
 

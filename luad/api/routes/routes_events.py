@@ -37,13 +37,13 @@ async def follow_events(request: Request) -> Response:
 async def _pieces(context: Context, last_id: str | None) -> AsyncGenerator[bytes, None]:
     ring = context.service.ring
     yield b"retry: 1000\n\n"
-    async for happening in ring.follow(last_id, BEAT_S):
-        if happening is None:
+    async for event in ring.follow(last_id, BEAT_S):
+        if event is None:
             yield b": still there\n\n"
             continue
-        text = json.dumps(happening.data, separators=(",", ":"))
-        name = ring.name_of(happening.number)
-        yield f"id: {name}\nevent: {happening.kind}\ndata: {text}\n\n".encode()
+        text = json.dumps(event.data, separators=(",", ":"))
+        name = ring.name_of(event.number)
+        yield f"id: {name}\nevent: {event.kind}\ndata: {text}\n\n".encode()
 
 
 ROUTES: Final = (Route("/events", follow_events),)

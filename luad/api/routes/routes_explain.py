@@ -74,12 +74,12 @@ async def explain(request: Request) -> Response:
 async def _explain_phrase(request: Request, context: Context, body: Body) -> Response:
     """Answer with the moment that a phrase names: in `timezone`, else the zone of `user`, else luad's."""
     phrase, name, user = body.text("phrase"), body.text("timezone"), body.text("user")
-    person = context.service.people.get(user) if user else None
-    if user and person is None:
+    found = context.service.users.get(user) if user else None
+    if user and found is None:
         hint = f"add users.d/{user}.yaml, or luad users add {user}"
         raise wrong_member("user", f"there is no user {echo(user)}", hint)
     if not name:
-        name = (person.timezone if person else None) or context.service.dynamic.timezone
+        name = (found.timezone if found else None) or context.service.dynamic.timezone
     now = context.service.clock.now().wall
     answer = await context.compute(request, lambda _: encode(_moment_of(phrase, name, now)))
     return Response(answer, media_type="application/json")

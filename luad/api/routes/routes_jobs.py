@@ -89,7 +89,7 @@ def _place(context: Context, sort: Sort, state: JobStateView) -> tuple[Any, ...]
         case Sort.NEXT:
             return (state.next_fire_at or END, *name)
         case Sort.LAST:  # the latest first, and at the end those that never ran
-            last = context.service.board.last(state.job_id)
+            last = context.service.recent_runs.last(state.job_id)
             return (-(last.started_at or 0) if last else 0, *name)
         case Sort.CREATED:
             return (state.installed_at, *name)
@@ -108,7 +108,7 @@ async def list_jobs(request: Request) -> Response:
     """`GET /jobs`: all jobs in order of names, or a page of them."""
     context = context_of(request)
     query = Query(request, _FILTERS)
-    await context.recall.wait()
+    await context.restore.wait()
     every = context.service.jobs()
     has_total, fields = query.flag("count"), _fields(query)
 
@@ -190,7 +190,7 @@ def _select(
     users = query.words("user")
     words = (query.text("q") or "").lower()
     is_all = query.flag("include_dynamic")
-    board = context.service.board
+    recent_runs = context.service.recent_runs
 
     def fits(state: JobStateView) -> bool:
         job = state.job
@@ -200,7 +200,7 @@ def _select(
             and (not sources or ("api" if state.is_dynamic else "file") in sources)
             and (not users or job.user in users)
             and (not words or words in f"{job.name} {job.description} {job.handler}".lower())
-            and (not healths or views.health_of(state, board.last(state.job_id)) in healths)
+            and (not healths or views.health_of(state, recent_runs.last(state.job_id)) in healths)
         )
 
     if statuses or healths or tags or sources or users or words:
@@ -213,7 +213,7 @@ async def show_job(request: Request) -> Response:
     """`GET /jobs/{job}`: one job, with its definition as it was written."""
     context = context_of(request)
     query = Query(request, ("exact",))
-    await context.recall.wait()
+    await context.restore.wait()
     name = request.path_params["job"]
     state = await context.look_up(name, whole=query.flag("exact"))
     if state.gone_at is not None:
@@ -236,12 +236,12 @@ def job_response(
 
 def whole_job(context: Context, state: JobStateView) -> dict[str, Any]:
     """Return everything there is to show of one job."""
-    board = context.service.board
-    recent = json.loads(f"[{board.strip(state.job_id)}]")
+    recent_runs = context.service.recent_runs
+    recent = json.loads(f"[{recent_runs.strip(state.job_id)}]")
     now = context.service.clock.now().wall
     due = state.next_fire_at
     return {
-        **views.job_view(state, board.last(state.job_id), recent),
+        **views.job_view(state, recent_runs.last(state.job_id), recent),
         "summary": summarize(state, now),
         "next_run_in_seconds": None if due is None else views.seconds(max(0, due - now)),
         "installed_at": views.instant(state.installed_at),

@@ -72,7 +72,7 @@ async def all_logs(request: Request) -> Response:
 
 async def _lines_of_run(context: Context, run_id: str, job: str, sieve: Sieve) -> list[RunLine]:
     stored = await _stored(context, run_id, job, sieve)
-    live = context.service.hub.tail(run_id)
+    live = context.service.followers.tail(run_id)
     return await _beside(context, sieve, lambda: sieve.last(stored + _unseen(stored, live)))
 
 
@@ -115,8 +115,8 @@ def _unseen(stored: Sequence[RunLine], live: Sequence[RunLine]) -> list[RunLine]
 async def _follow_run(
     context: Context, run_id: str, job: str, sieve: Sieve
 ) -> AsyncGenerator[bytes, None]:
-    hub = context.service.hub
-    with hub.subscribe(run_id, has_tails=True) as subscription:
+    followers = context.service.followers
+    with followers.subscribe(run_id, has_tails=True) as subscription:
         # Asked after subscribing: a run that is open now ends under our eyes.
         row = await context.service.store.run(run_id)
         if views.is_over(row.run.state):
@@ -132,16 +132,16 @@ async def _follow_run(
             yield piece
         async for piece in _live(subscription, sieve):
             yield piece
-        if not hub.is_closed:  # else it is luad that ends
+        if not followers.is_closed:  # else it is luad that ends
             yield sieve.end()
 
 
 async def _follow_all(
     context: Context, whose: RunFilter, sieve: Sieve
 ) -> AsyncGenerator[bytes, None]:
-    hub, job = context.service.hub, whose.job
+    followers, job = context.service.followers, whose.job
     is_looking_back = sieve.tail > 0 or sieve.since is not None
-    with hub.subscribe(None, job, has_tails=is_looking_back) as subscription:
+    with followers.subscribe(None, job, has_tails=is_looking_back) as subscription:
         stored = await _lines_of_all(context, whose, sieve) if is_looking_back else []
         shown = await _beside(
             context, sieve, partial(_beginning, stored, subscription.take(), sieve)

@@ -27,9 +27,9 @@ from luad.api.http.streams import StreamResponse, rows_of
 from luad.api.json import views
 from luad.api.routes.routes_metadata import MERGE_PATCH, object_of
 from luad.config.users.message_bodies import parse_parts
-from luad.config.users.user_file import person_from_body
+from luad.config.users.user_file import user_from_body
 from luad.core.dynamic_jobs import merge_patch
-from luad.core.messaging import Message, Person
+from luad.core.messaging import Message, User
 from luad.errors import ValidationError
 from luad.json_text import encode_text
 from luad.store.stored_users import version_of
@@ -57,14 +57,14 @@ async def list_users(request: Request) -> Response:
     context = context_of(request)
     query = Query(request, ("email", "phone"))
     email, phone = (_wanted(query, name) for name in ("email", "phone"))
-    people = context.service.people
+    users = context.service.users
     if email is None and phone is None:
-        found = list(people.all())
+        found = list(users.all())
     elif email is not None and phone is not None:
         raise wrong_parameter("phone", "`email` says already whom", "write one of the two")
     else:
-        person = people.find(email=email, phone=phone)
-        found = [] if person is None else [person]
+        user = users.find(email=email, phone=phone)
+        found = [] if user is None else [user]
     pieces = rows_of('{"users":[', found, lambda each: encode_text(user_view(each)), "]}")
     return StreamResponse(pieces, "application/json")
 
@@ -83,14 +83,14 @@ async def show_user(request: Request) -> Response:
 
 
 async def _user(context: Context, user_id: str, status: int = 200) -> Response:
-    person = context.service.people.get(user_id)
-    if person is None:
+    user = context.service.users.get(user_id)
+    if user is None:
         raise ApiError("not_found", f"no user {echo(user_id)}")
     data = await context.service.store.people.data(user_id)
-    headers = {"etag": f'"{person.revision}"'}
+    headers = {"etag": f'"{user.revision}"'}
     if status == 201:
-        headers["location"] = f"/v1/users/{person.id}"
-    return json_response({**user_view(person), "data": data}, status, headers)
+        headers["location"] = f"/v1/users/{user.id}"
+    return json_response({**user_view(user), "data": data}, status, headers)
 
 
 async def add_user(request: Request) -> Response:
@@ -101,11 +101,11 @@ async def add_user(request: Request) -> Response:
     if if_exists not in ("error", "keep", "replace"):
         raise wrong_member("if_exists", "error, keep or replace")
     remote.keep_secrets(request, body)
-    existed = context.service.people.get(str(body.get("id"))) is not None
+    existed = context.service.users.get(str(body.get("id"))) is not None
     choice = cast("Literal['error', 'keep', 'replace']", if_exists)
-    await context.compute(request, lambda _: person_from_body(body))  # long, for a wrong one
-    person = await context.service.people.add(body, if_exists=choice)
-    return await _user(context, person.id, 200 if existed else 201)
+    await context.compute(request, lambda _: user_from_body(body))  # long, for a wrong one
+    user = await context.service.users.add(body, if_exists=choice)
+    return await _user(context, user.id, 200 if existed else 201)
 
 
 async def change_user(request: Request) -> Response:
@@ -113,47 +113,47 @@ async def change_user(request: Request) -> Response:
     context = context_of(request)
     values = await object_of(request)
     remote.keep_secrets(request, values)
-    person = find_user(request)
-    if person.origin is None:
-        before = person.definition  # it takes long, for a wrong one
-        await context.compute(request, lambda _: person_from_body(merge_patch(before, values)))
-    await context.service.people.change(person.id, values)
-    return await _user(context, person.id)
+    user = find_user(request)
+    if user.origin is None:
+        before = user.definition  # it takes long, for a wrong one
+        await context.compute(request, lambda _: user_from_body(merge_patch(before, values)))
+    await context.service.users.change(user.id, values)
+    return await _user(context, user.id)
 
 
 async def remove_user(request: Request) -> Response:
     """`DELETE /users/{user}`: remove somebody who was added at run time, and their data."""
     context = context_of(request)
-    person = find_user(request)
-    await context.service.people.remove(person.id)
-    return json_response({"deleted": True, "message": f"{person.id} is deleted"})
+    user = find_user(request)
+    await context.service.users.remove(user.id)
+    return json_response({"deleted": True, "message": f"{user.id} is deleted"})
 
 
-def find_user(request: Request) -> Person:
+def find_user(request: Request) -> User:
     """Return whom the path names; raises `ApiError` (not_found)."""
     name: str = request.path_params["user"]
-    people = context_of(request).service.people
-    person = people.get(name)
-    if person is None:
-        near = close_to(name, comparable(name, [each.id for each in people.all()]))
+    users = context_of(request).service.users
+    user = users.get(name)
+    if user is None:
+        near = close_to(name, comparable(name, [each.id for each in users.all()]))
         hint = did_you_mean(near) or "luad users lists them"
         raise ApiError("not_found", f"no user {echo(name)}", hint=hint, suggestions=near)
-    return person
+    return user
 
 
-def user_view(person: Person) -> dict[str, Any]:
+def user_view(user: User) -> dict[str, Any]:
     """Return somebody as the API shows them, without what is known of them."""
-    origin = person.origin
+    origin = user.origin
     file = None
     if origin is not None:
-        file = {"path": origin.path, "line": origin.line, "stale": person.stale}
+        file = {"path": origin.path, "line": origin.line, "stale": user.stale}
     return {
-        "id": person.id,
-        "full_name": person.full_name,
-        "emails": list(person.emails),
-        "phones": list(person.phones),
-        "timezone": person.timezone,
-        "channels": [channel_view(each) for each in person.channels],
+        "id": user.id,
+        "full_name": user.full_name,
+        "emails": list(user.emails),
+        "phones": list(user.phones),
+        "timezone": user.timezone,
+        "channels": [channel_view(each) for each in user.channels],
         "source": "api" if origin is None else "file",
         "file": file,
     }
@@ -228,10 +228,10 @@ async def send(request: Request) -> Response:
     """`POST /users/{user}/send`: tell somebody something, now; answers with what became of it."""
     context = context_of(request)
     values = await read_object(request)
-    person = find_user(request)
+    user = find_user(request)
     body = Body(values, _SEND_KEYS)
     require = body.choice("require", ("any", "all"), "any")
-    messages = _messages(request, context, person, values, body)
+    messages = _messages(request, context, user, values, body)
 
     async def work(key: AnswerKey | None) -> Response:
         if key is not None:
@@ -247,7 +247,7 @@ async def send(request: Request) -> Response:
 
 
 def _messages(
-    request: Request, context: Context, person: Person, values: Mapping[str, Any], body: Body
+    request: Request, context: Context, user: User, values: Mapping[str, Any], body: Body
 ) -> list[Message]:
     """Return a message for each part: what arrived of several is known one by one."""
     if "messages" not in values:
@@ -261,7 +261,7 @@ def _messages(
     return [
         Message(
             _message_id(context, now),
-            person.id,
+            user.id,
             now,
             (part,),
             title=body.text("title"),

@@ -28,7 +28,7 @@ from luad.api.transport.connection import (
 from luad.api.transport.connection_limits import Crowd
 from luad.api.transport.handshake import Handshakes
 from luad.api.transport.socket_watch import SocketWatch
-from luad.live.restore import Recall
+from luad.live.restore import RestoreTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ class ApiServer:
         self._path = path
         self._listener = inherited
         self._patience = patience or Patience()
-        self._recall = Recall(service)
+        self._restore = RestoreTask(service)
         self._state = ServerState()
         self._server: asyncio.Server | None = None
         self._spec = spec
@@ -142,7 +142,7 @@ class ApiServer:
     async def _serve(self, listener: unix_socket.Listener) -> None:
         room = affordable()
         door = self._door(room)
-        app = build_app(self._service, self._recall, door)
+        app = build_app(self._service, self._restore, door)
         self._pool = app.state.context.pool
         config = Config(
             app,
@@ -172,7 +172,7 @@ class ApiServer:
                 backlog=tcp.BACKLOG,
             )
             self._beat = asyncio.create_task(self._look_after_tcp(door), name="api-tcp")
-        self._recall.start()
+        self._restore.start()
 
     async def _look_after_tcp(self, door: Door) -> None:
         """Say what was refused, and use certificates that have changed."""
@@ -243,8 +243,8 @@ class ApiServer:
             self._listener.close()
         self._stop_tcp()
         self._service.ring.close()
-        self._service.hub.close()
-        await self._recall.stop()
+        self._service.followers.close()
+        await self._restore.stop()
         for connection in tuple(self._state.connections):
             connection.shutdown()
         if self._state.connections:

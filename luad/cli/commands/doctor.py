@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from luad.cli.project.examine import Examined
     from luad.cli.session import Session
     from luad.config.settings.daemon_settings import Settings
-    from luad.core.messaging import Person
+    from luad.core.messaging import User
     from luad.errors import Problem
 
 OLDEST_PYTHON: Final = (3, 11)
@@ -202,7 +202,7 @@ def _files(
         groups.append("handlers")
     for name in groups:
         yield _group(name, examined, chosen)
-    yield _channels(examined.people.values())
+    yield _channels(examined.users.values())
 
 
 def _group(name: str, examined: Examined, chosen: Settings) -> Finding:
@@ -228,11 +228,11 @@ def _group(name: str, examined: Examined, chosen: Settings) -> Finding:
     return good(name, f"{plural(examined.file_count, 'file')}, no problems")
 
 
-def _channels(people: Iterable[Person]) -> Finding:
+def _channels(users: Iterable[User]) -> Finding:
     """Whether what the channels of users files need is installed."""
     from importlib.util import find_spec
 
-    channels = [channel for person in people for channel in person.channels]
+    channels = [channel for user in users for channel in user.channels]
     needing = [each for each in channels if each.kind.value == "apprise"]
     if needing and find_spec("apprise") is None:
         fix = f"{sys.executable} -m pip install apprise"

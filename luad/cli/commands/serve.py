@@ -29,7 +29,7 @@ LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
 @click.option(
     "--state", metavar="DIR", help="History, logs and lock; default: .luad beside the jobs"
 )
-@click.option("--users", "people", multiple=True, metavar="DIR", help="A folder of users files")
+@click.option("--users", multiple=True, metavar="DIR", help="A folder of users files")
 @click.option("--listen", metavar="HOST:PORT", help="TCP as well; default: the Unix socket alone")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="Default: auto")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Default: info")
@@ -42,7 +42,7 @@ def serve(
     *,
     folders: tuple[str, ...],
     state: str | None,
-    people: tuple[str, ...],
+    users: tuple[str, ...],
     listen: str | None,
     log_format: str | None,
     log_level: str | None,
@@ -58,7 +58,7 @@ def serve(
         session,
         {
             "jobs": folders,
-            "users": people,
+            "users": users,
             "listen": listen,
             "state_dir": state,
             "log_format": log_format,

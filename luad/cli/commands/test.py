@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from luad.cli.rehearsal.rehearse import Rehearsal, Stage
     from luad.cli.session import Session
     from luad.config.settings.daemon_settings import Settings
-    from luad.core.messaging import Person
+    from luad.core.messaging import User
     from luad.errors import Problem
 
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -140,7 +140,7 @@ class Play:
 
     def check_user(self, user_id: str) -> None:
         """Raise `NotFoundError` for somebody whom the files do not know."""
-        known = [each.id for each in self.people()]
+        known = [each.id for each in self.users()]
         if user_id not in known:
             raise NotFoundError(
                 f"no user `{user_id}` in the files here",
@@ -148,15 +148,15 @@ class Play:
                 suggestions=close_to(user_id, known),
             )
 
-    def people(self) -> list[Person]:
+    def users(self) -> list[User]:
         """Whom the files of the project know."""
-        from luad.config.users.user_file import PeopleCatalogue
+        from luad.config.users.user_file import UserCatalogue
         from luad.watcher import SnapshotReader
 
         folders = [each for each in self.settings.users if each.is_dir()]
         snapshot = SnapshotReader(folders, 0, self.settings.max_file_size, permit_insecure=True)
         files = snapshot.read(0, is_settled=True).files
-        return list(PeopleCatalogue().update(files).people.values())
+        return list(UserCatalogue().update(files).users.values())
 
     def rules(self) -> DynamicRules:
         """Return what the settings allow jobs that are made at run time."""
@@ -227,7 +227,7 @@ def _once(session: Session, job: Job, stage: Stage, play: Play) -> tuple[Rehears
         for more in str(line.get("exception") or "").splitlines():
             session.out.line(f"    {clean(more)}", style)
 
-    stand = Stand(job, play.people(), stage.scheduled_for, play.carrier(), play.rules())
+    stand = Stand(job, play.users(), stage.scheduled_for, play.carrier(), play.rules())
     before = set_link(stand)
     try:
         with stdout_to_stderr() if session.json else nullcontext():

@@ -214,7 +214,7 @@ def _write(session: Session, body: dict[str, Any]) -> str:
     import json
 
     from luad.cli.project import folders
-    from luad.config.users.user_file import load_people
+    from luad.config.users.user_file import load_users
 
     chosen = folders.settings(session)
     is_at_hand = folders.settings_path(session) or any(each.is_dir() for each in chosen.jobs)
@@ -233,7 +233,7 @@ def _write(session: Session, body: dict[str, Any]) -> str:
     lines += [f"{key}: {as_yaml(body[key])}\n" for key in ("emails", "phones") if key in body]
     text = "".join(lines)
     path = folder / f"{body['id']}.yaml"
-    problems = load_people(str(path), text.encode()).problems
+    problems = load_users(str(path), text.encode()).problems
     if problems or "/" in body["id"]:
         reason = problems[0].message if problems else "an id has no slash"
         raise CommandError(reason, code="usage", hint=problems[0].help if problems else "")

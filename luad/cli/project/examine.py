@@ -40,19 +40,19 @@ if TYPE_CHECKING:
     from luad.cli.project.found_daemon import Project
     from luad.cli.session import Session
     from luad.config.settings.daemon_settings import Settings
-    from luad.core.messaging import Person
+    from luad.core.messaging import User
     from luad.core.model import Wanted
     from luad.errors import Problem
 
 
 @dataclass
 class Examined:
-    """Everything that was found. *data*: the content of each file; *people*: those of users files."""
+    """Everything that was found. *data*: the content of each file; *users*: those of users files."""
 
     problems: tuple[Problem, ...]
     file_count: int
     data: Mapping[str, bytes] = field(default_factory=dict)
-    people: Mapping[str, Person] = field(default_factory=dict)
+    users: Mapping[str, User] = field(default_factory=dict)
 
     def keep(self, select: Sequence[str], ignore: Sequence[str]) -> None:
         """Drop the problems whose code does not begin like one of *select*, or does like *ignore*."""
@@ -73,7 +73,7 @@ def examine(
     project: Project | None = None,
 ) -> Examined:
     """Look at *paths*, or at the whole *project*; raises `CommandError` (usage) for what is not there."""
-    settings_path, job_paths, people_paths = (
+    settings_path, job_paths, user_paths = (
         (project.path, [], []) if project else _sort_out(session, paths)
     )
     if project and settings_path and not os.access(settings_path, os.R_OK):
@@ -90,13 +90,13 @@ def examine(
     loaded = load(chosen, files, folder_problems)
     loaded = load_as_the_daemon(session, chosen, files, loaded)
     problems += loaded.problems
-    people_files, people_problems = _people_files(chosen, people_paths, is_project=not paths)
-    problems += people_problems
-    people = check_users(people_files, chosen.max_file_size, services=apprise_services)
-    problems += people.problems
+    user_files, user_problems = _user_files(chosen, user_paths, is_project=not paths)
+    problems += user_problems
+    users = check_users(user_files, chosen.max_file_size, services=apprise_services)
+    problems += users.problems
     jobs = _Jobs(chosen, files, loaded.wanted)
-    if not paths or (job_paths and not people_paths):
-        known = _ids(people_files, people.people) if not paths else _people_of(chosen)
+    if not paths or (job_paths and not user_paths):
+        known = _ids(user_files, users.users) if not paths else _users_of(chosen)
         problems += unknown_users(jobs.all(), known, files)
         problems += _unknown_in_settings(settings_path, data, known)
     with_command = jobs.without("handler", "metadata", "env", "env.PATH")
@@ -115,9 +115,9 @@ def examine(
         from luad.cli.project.strict_check import strict_problems
 
         problems += strict_problems(jobs.all(), files)
-    data |= {path: each.data for path, each in (*files.items(), *people_files.items())}
-    count = len(files) + len(people_files) + (settings_path is not None)
-    return Examined(_by_file(problems), count, data, people.people)
+    data |= {path: each.data for path, each in (*files.items(), *user_files.items())}
+    count = len(files) + len(user_files) + (settings_path is not None)
+    return Examined(_by_file(problems), count, data, users.users)
 
 
 class _Jobs:
@@ -148,17 +148,17 @@ def _by_file(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda each: (first[each.path], each.line, each.column)))
 
 
-def _people_of(chosen: Settings) -> Collection[str]:
+def _users_of(chosen: Settings) -> Collection[str]:
     """Return the ids of the users of the project, whatever is wrong with their files."""
-    files, _ = _people_files(chosen, (), is_project=True)
+    files, _ = _user_files(chosen, (), is_project=True)
     found = check_users(files, chosen.max_file_size, services=apprise_services)
-    return _ids(files, found.people)
+    return _ids(files, found.users)
 
 
-def _ids(files: Mapping[str, FileVersion], people: Mapping[str, Person]) -> Collection[str]:
-    """Return the ids of *people*, and those that stand in *files* which do not load."""
-    good = {each.origin.path for each in people.values() if each.origin is not None}
-    found = dict.fromkeys(people)
+def _ids(files: Mapping[str, FileVersion], users: Mapping[str, User]) -> Collection[str]:
+    """Return the ids of *users*, and those that stand in *files* which do not load."""
+    good = {each.origin.path for each in users.values() if each.origin is not None}
+    found = dict.fromkeys(users)
     for path, file in files.items():
         if path not in good:
             found |= dict.fromkeys(named_users(path, file.data))
@@ -201,7 +201,7 @@ def _home(path: Path) -> Path:
     return (path if path.is_dir() else path.parent).absolute()
 
 
-def _people_files(
+def _user_files(
     chosen: Settings, paths: Sequence[Path], *, is_project: bool
 ) -> tuple[dict[str, FileVersion], tuple[Problem, ...]]:
     """Read the users files: those named, or all of the project."""
@@ -219,19 +219,19 @@ def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list
     if not paths:
         return find_settings(session), [], []
     settings_path = None
-    job_paths, people_paths = [], []
-    people_folders = _settings(session).users
+    job_paths, user_paths = [], []
+    user_folders = _settings(session).users
     for text in paths:
         path = Path(text)
         if not path.exists():
             raise CommandError(f"there is no file or folder {path}", code="usage")
         if path.name == SETTINGS_NAME:
             settings_path = path
-        elif is_in(path, people_folders) or _home(path).name == "users.d":
-            people_paths.append(path)
+        elif is_in(path, user_folders) or _home(path).name == "users.d":
+            user_paths.append(path)
         else:
             job_paths.append(path)
-    return settings_path, job_paths, people_paths
+    return settings_path, job_paths, user_paths
 
 
 def _settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -355,9 +355,9 @@ def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:
     """Yield False once the places that are checked are watched, then True for every change."""
     from watchfiles import watch
 
-    settings_path, job_paths, people_paths = _sort_out(session, paths)
+    settings_path, job_paths, user_paths = _sort_out(session, paths)
     chosen = _settings(session)
-    named = [*job_paths, *people_paths] or [*chosen.jobs, *chosen.users]
+    named = [*job_paths, *user_paths] or [*chosen.jobs, *chosen.users]
     places = {path if path.is_dir() else path.parent for path in named}
     if settings_path is not None:
         places.add(settings_path.parent)

@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from luad.api.service import DynamicRules
-    from luad.core.messaging import Person
+    from luad.core.messaging import User
     from luad.core.model import Instant, Job
     from luad.daemon.delivery import Carrier
     from luad.testing.host import Host
 
 
 class Stand:
-    """A luad for one rehearsal of *job*, with *people*; the SDK's link. *carrier* sends messages, or
+    """A luad for one rehearsal of *job*, with *users*; the SDK's link. *carrier* sends messages, or
     pretends to. *rules* say which jobs may be made at run time."""
 
     def __init__(
         self,
         job: Job,
-        people: Sequence[Person],
+        users: Sequence[User],
         now: Instant,
         carrier: Carrier | None,
         rules: DynamicRules,
     ) -> None:
         self._job = job
-        self._people = people
+        self._users = users
         self._now = now
         self._carrier = carrier
         self._rules = rules
@@ -47,7 +47,7 @@ class Stand:
         if self._host is None:
             from luad.testing.host import Host
 
-            definitions = [dict(each.definition) for each in self._people]
+            definitions = [dict(each.definition) for each in self._users]
             wanted = {self._job.name: Wanted(self._job, Origin("the command line"))}
             self._host = Host(
                 self._now,

@@ -28,7 +28,7 @@ from luad.config.users.channels import (
 from luad.config.yaml.marks import NO_MARKS, Marks, Path, read_marks
 from luad.config.yaml.reader import STAND_IN, Document, Limits, parse_yaml
 from luad.core.cron.zones import ZoneError, load_zone
-from luad.core.messaging import Channel, Person
+from luad.core.messaging import Channel, User
 from luad.core.model import JSON, Instant, Origin, Wanted
 from luad.errors import Problem, Severity
 from luad.suggestions import close_to
@@ -39,29 +39,29 @@ _MAY_QUOTE: Final = ("LU0", "LU1")  # these codes repeat what stands there
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedPeople:
+class LoadedUsers:
     """What all files say: people by id, everything that is wrong, and the paths of broken files
     whose last good version is in force."""
 
-    people: Mapping[str, Person] = field(default_factory=dict)
+    users: Mapping[str, User] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     stale: tuple[str, ...] = ()
 
 
-class ParsedPeople(Parsed[Person]):
+class ParsedUsers(Parsed[User]):
     """What a users file says."""
 
     __slots__ = ()
 
     @property
-    def people(self) -> tuple[Person, ...]:
+    def users(self) -> tuple[User, ...]:
         """Those in it; nobody when it is broken."""
         return self.items
 
 
-def load_people(
+def load_users(
     path: str, data: bytes, max_bytes: int = 1 << 20, *, services: Ask = nobody
-) -> ParsedPeople:
+) -> ParsedUsers:
     """Return the people of a file, and everything that is wrong with it; never raises.
 
     *path* is only shown. *services* is asked to judge the addresses that are Apprise's.
@@ -76,18 +76,18 @@ def load_people(
     shown = with_excerpts(ordered[: limits.max_problems], data)
     shown = tuple(_without_secrets(each, loading.secrets) for each in shown)
     if any(each.severity is Severity.ERROR for each in shown):
-        return ParsedPeople(path, (), shown, is_broken=True)
-    return ParsedPeople(path, tuple(loading.people), shown)
+        return ParsedUsers(path, (), shown, is_broken=True)
+    return ParsedUsers(path, tuple(loading.users), shown)
 
 
-def person_from_body(body: Mapping[str, JSON]) -> Person:
+def user_from_body(body: Mapping[str, JSON]) -> User:
     """Return the person that *body* declares. Raises `ValidationError` with all mistakes at once."""
     document = dict(body)
     mistakes = list(unfit(document))
     if not mistakes and obeys("users")(document):
-        person = _build(document, mistakes, nobody)
+        user = _build(document, mistakes, nobody)
         if all(each.is_warning for each in mistakes):
-            return person
+            return user
     elif not mistakes:
         mistakes = list(_all_mistakes(document, NO_MARKS, nobody))
     raise refusal("user", [each for each in mistakes if not each.is_warning])
@@ -97,7 +97,7 @@ class _Loading:
     """The documents of one file, so far."""
 
     def __init__(self, services: Ask) -> None:
-        self.people: list[Person] = []
+        self.users: list[User] = []
         self.problems: list[Problem] = []
         self.secrets: set[str] = set()
         self._services = services
@@ -115,12 +115,12 @@ class _Loading:
                 mistakes = list(_all_mistakes(document.value, marks, self._services))
             self._tell(document, mistakes, marks)
             return
-        person = _build(document.value, mistakes, self._services)
+        user = _build(document.value, mistakes, self._services)
         origin = Origin(document.source.path, document.line)
-        first = self._lines.setdefault(person.id, document.line)
+        first = self._lines.setdefault(user.id, document.line)
         if first != document.line:
-            mistakes.append(_same_id(person.id, f"{origin.path}:{first}"))
-        self.people.append(replace(person, origin=origin))
+            mistakes.append(_same_id(user.id, f"{origin.path}:{first}"))
+        self.users.append(replace(user, origin=origin))
         if mistakes:
             self._tell(document, mistakes, read_marks(document))
 
@@ -161,9 +161,9 @@ def _about_channels(mistake: Mistake, value: Any) -> Mistake:
     return no_channel(value["channels"][path[1]], path[:2])
 
 
-def _build(value: Mapping[str, Any], mistakes: list[Mistake], services: Ask) -> Person:
+def _build(value: Mapping[str, Any], mistakes: list[Mistake], services: Ask) -> User:
     """Return the person that *value* declares; it must obey the schema."""
-    return Person(
+    return User(
         id=value["id"],
         full_name=value.get("full_name", ""),
         emails=tuple(value.get("emails", ())),
@@ -242,7 +242,7 @@ def _without_secrets(problem: Problem, secrets: Collection[str]) -> Problem:
 
 def unknown_users(
     wanted: Iterable[Wanted],
-    people: Collection[str],
+    users: Collection[str],
     sources: Mapping[str, FileVersion] | None = None,
 ) -> list[Problem]:
     """Warn of the jobs of files that are for a user, or would alert a user, that does not exist.
@@ -256,10 +256,10 @@ def unknown_users(
             continue
         named = f"the job `{job.name}`" if job.name else "this job"
         found = []
-        if job.user is not None and job.user not in people:
-            found.append(_unknown_user(f"{named} is for", job.user, ("user",), people))
+        if job.user is not None and job.user not in users:
+            found.append(_unknown_user(f"{named} is for", job.user, ("user",), users))
         if job.alert is not None:
-            found += unknown_to_alert(job.alert.to, f"`alert` of {named}", people)
+            found += unknown_to_alert(job.alert.to, f"`alert` of {named}", users)
         if found and sources is not None:
             problems += place_in(found, origin, sources[origin.path].data, job.name)
         else:
@@ -267,17 +267,17 @@ def unknown_users(
     return problems
 
 
-def unknown_to_alert(users: Sequence[str], what: str, people: Collection[str]) -> list[Mistake]:
+def unknown_to_alert(users: Sequence[str], what: str, known: Collection[str]) -> list[Mistake]:
     """Return a warning for each of *users*, the value of `alert.to` in *what*, that does not exist."""
     return [
-        _unknown_user(f"{what} names", user, ("alert", "to", number), people)
+        _unknown_user(f"{what} names", user, ("alert", "to", number), known)
         for number, user in enumerate(users)
-        if user not in people
+        if user not in known
     ]
 
 
-def _unknown_user(what: str, user: str, path: Path, people: Collection[str]) -> Mistake:
-    near = close_to(user, people)
+def _unknown_user(what: str, user: str, path: Path, known: Collection[str]) -> Mistake:
+    near = close_to(user, known)
     hint = f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml"
     message = f"{what} `{user}`, and there is no such user"
     return Mistake(path, "LU404", message, hint, is_warning=True)
@@ -290,7 +290,7 @@ def named_users(path: str, data: bytes) -> Iterator[str]:
             yield document.value["id"]
 
 
-class PeopleCatalogue:
+class UserCatalogue:
     """Remembers every file of the folders of people, and the last good version of a broken one.
 
     *services* is asked to judge the addresses that are Apprise's; by default nobody is.
@@ -299,9 +299,9 @@ class PeopleCatalogue:
     def __init__(self, max_bytes: int = 1 << 20, *, services: Ask = nobody) -> None:
         self._files = _Files(max_bytes, services)
 
-    def copy(self) -> PeopleCatalogue:
+    def copy(self) -> UserCatalogue:
         """Return a catalogue that goes on from here by itself, to try a load without consequences."""
-        twin = PeopleCatalogue()
+        twin = UserCatalogue()
         twin._files = self._files.copy()
         return twin
 
@@ -311,17 +311,17 @@ class PeopleCatalogue:
         *,
         unread: Collection[str] = (),
         doubtful: Mapping[str, FileVersion | None] | None = None,
-    ) -> LoadedPeople:
+    ) -> LoadedUsers:
         """Return what *files*, a complete snapshot by shown path, say.
 
         Nothing is known of the files in the folders *unread*: their people stay as they are. So do those
         that files which are *doubtful* have lost, unless another file has them now.
         """
         loaded = self._files.update(files, unread=unread, doubtful=doubtful)
-        return LoadedPeople(loaded.wanted, loaded.problems, loaded.stale)
+        return LoadedUsers(loaded.wanted, loaded.problems, loaded.stale)
 
 
-class _Files(LastGood[Person]):
+class _Files(LastGood[User]):
     noun = "user"
     plural = "users"
     clash_code = "LU403"
@@ -331,31 +331,31 @@ class _Files(LastGood[Person]):
         self._max_bytes = max_bytes
         self._services = services
 
-    def parse(self, path: str, data: bytes, now: Instant | None) -> Parsed[Person]:
+    def parse(self, path: str, data: bytes, now: Instant | None) -> Parsed[User]:
         """Return the people of a file; *now* does not count."""
         del now
-        return load_people(path, data, self._max_bytes, services=self._services)
+        return load_users(path, data, self._max_bytes, services=self._services)
 
-    def name_of(self, item: Person) -> str:
+    def name_of(self, item: User) -> str:
         """Return the id."""
         return item.id
 
-    def origin_of(self, item: Person) -> Origin | None:
+    def origin_of(self, item: User) -> Origin | None:
         """Return where they are declared."""
         return item.origin
 
-    def as_stale(self, item: Person) -> Person:
+    def as_stale(self, item: User) -> User:
         """Return the last good version of somebody whose file is broken now."""
         return replace(item, stale=True)
 
-    def reuse(self, item: Person, old: Person) -> Person:
+    def reuse(self, item: User, old: User) -> User:
         """Return the object that was there before, if it still says the same."""
         return old if old == item else item
 
 
 def check_users(
     files: Mapping[str, FileVersion], max_bytes: int = 1 << 20, *, services: Ask = nobody
-) -> LoadedPeople:
+) -> LoadedUsers:
     """Return what the users files of a project say and everything that is wrong, as `luad check` wants
     it: with `channels.apprise_services`, addresses are judged by Apprise where it is installed."""
-    return PeopleCatalogue(max_bytes, services=services).update(files)
+    return UserCatalogue(max_bytes, services=services).update(files)

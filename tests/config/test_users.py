@@ -13,12 +13,12 @@ from luad.config.jobs.last_good import FileVersion
 from luad.config.settings.daemon_settings import Settings
 from luad.config.users.channels import masked
 from luad.config.users.user_file import (
-    LoadedPeople,
-    PeopleCatalogue,
+    LoadedUsers,
+    UserCatalogue,
     check_users,
-    load_people,
-    person_from_body,
+    load_users,
     unknown_users,
+    user_from_body,
 )
 from luad.core.messaging import Channel, ChannelKind
 from luad.core.model import Origin
@@ -36,7 +36,7 @@ def files(**texts: str) -> dict[str, FileVersion]:
     return {f"users.d/{stem}.yaml": Version(text.encode(), text) for stem, text in texts.items()}
 
 
-def load(catalogue: PeopleCatalogue, **texts: str) -> LoadedPeople:
+def load(catalogue: UserCatalogue, **texts: str) -> LoadedUsers:
     return catalogue.update(files(**texts))
 
 
@@ -47,7 +47,7 @@ def test_a_file_says_who_somebody_is_and_how_to_reach_them() -> None:
         "headers: {X-Token: '${B}'}, timeout: 5s, allow_private: true}\n"
         "- {type: apprise, url: 'credential:mail'}\n"
     )
-    (ann,) = load_people("ann.yaml", text.encode()).people
+    (ann,) = load_users("ann.yaml", text.encode()).users
     assert (ann.id, ann.full_name, ann.timezone) == ("ann", "Ann", "Europe/London")
     assert ann.channels == (
         Channel("log", ChannelKind.LOG),
@@ -59,31 +59,31 @@ def test_a_file_says_who_somebody_is_and_how_to_reach_them() -> None:
 
 
 def test_whoever_names_no_channel_has_an_inbox() -> None:
-    (ann,) = load_people("ann.yaml", b"id: ann\n").people
+    (ann,) = load_users("ann.yaml", b"id: ann\n").users
     assert ann.channels == (Channel("inbox", ChannelKind.INBOX),)
 
 
 def test_an_unchanged_user_is_the_same_object_and_a_broken_file_keeps_its_last_good_version() -> (
     None
 ):
-    catalogue = PeopleCatalogue()
+    catalogue = UserCatalogue()
     before = load(catalogue, ann="id: ann\n", ben="id: ben\n")
     after = load(catalogue, ann="id: ann\ncolour: red\n", ben="id: ben\nfull_name: Ben\n")
     assert after.stale == ("users.d/ann.yaml",)
-    assert after.people["ann"].stale
-    assert after.people["ann"].revision == before.people["ann"].revision
-    assert after.people["ben"].full_name == "Ben"
+    assert after.users["ann"].stale
+    assert after.users["ann"].revision == before.users["ann"].revision
+    assert after.users["ben"].full_name == "Ben"
     mended = load(catalogue, ann="id: ann\n", ben="id: ben\nfull_name: Ben\n")
-    assert mended.people["ben"] is after.people["ben"]
-    assert not mended.people["ann"].stale
-    assert load(catalogue, ben="id: ben\n").people.keys() == {"ben"}
+    assert mended.users["ben"] is after.users["ben"]
+    assert not mended.users["ann"].stale
+    assert load(catalogue, ben="id: ben\n").users.keys() == {"ben"}
 
 
 def test_of_two_files_with_one_id_the_first_stays_and_both_places_are_named() -> None:
-    catalogue = PeopleCatalogue()
+    catalogue = UserCatalogue()
     load(catalogue, z="# here\nid: ann\n")
     loaded = load(catalogue, z="# here\nid: ann\n", a="id: ann\nfull_name: Other\n")
-    origin = loaded.people["ann"].origin
+    origin = loaded.users["ann"].origin
     assert origin == Origin("users.d/z.yaml", 2)
     (problem,) = loaded.problems
     assert (problem.path, problem.line, problem.code) == ("users.d/a.yaml", 1, "LU403")
@@ -91,19 +91,19 @@ def test_of_two_files_with_one_id_the_first_stays_and_both_places_are_named() ->
 
 
 def test_a_folder_that_cannot_be_read_keeps_its_people() -> None:
-    catalogue = PeopleCatalogue()
+    catalogue = UserCatalogue()
     before = load(catalogue, ann="id: ann\n")
-    assert catalogue.update({}, unread=["users.d"]).people.keys() == before.people.keys()
-    assert catalogue.update({}).people == {}
+    assert catalogue.update({}, unread=["users.d"]).users.keys() == before.users.keys()
+    assert catalogue.update({}).users == {}
 
 
 def test_trying_a_load_has_no_consequences() -> None:
-    catalogue = PeopleCatalogue()
+    catalogue = UserCatalogue()
     load(catalogue, ann="id: ann\n")
     twin = catalogue.copy()
-    assert load(twin, ann="id: [").people["ann"].stale
-    assert not load(catalogue, ann="id: ann\n").people["ann"].stale
-    assert check_users(files(ann="id: ann\n")).people.keys() == {"ann"}
+    assert load(twin, ann="id: [").users["ann"].stale
+    assert not load(catalogue, ann="id: ann\n").users["ann"].stale
+    assert check_users(files(ann="id: ann\n")).users.keys() == {"ann"}
 
 
 def test_jobs_for_nobody_are_warned_of() -> None:
@@ -112,8 +112,8 @@ def test_jobs_for_nobody_are_warned_of() -> None:
         b"alert: {to: [ann, ops]}\n"
     )
     parsed = load_file("jobs.d/a.yaml", text, settings=Settings())
-    people = {each.id: each for each in load_people("ann.yaml", b"id: ann\n").people}
-    found = unknown_users(parsed.jobs, people)
+    users = {each.id: each for each in load_users("ann.yaml", b"id: ann\n").users}
+    found = unknown_users(parsed.jobs, users)
     assert [(each.pointer, each.help) for each in found] == [
         ("/user", "did you mean `ann`?"),
         ("/alert/to/1", "add users.d/ops.yaml"),
@@ -125,12 +125,12 @@ def test_jobs_for_nobody_are_warned_of() -> None:
 
 
 def test_a_body_is_the_person_that_a_file_would_declare() -> None:
-    person = person_from_body({"id": "ann", "channels": ["inbox", {"type": "log", "name": "l"}]})
-    (same,) = load_people(
+    user = user_from_body({"id": "ann", "channels": ["inbox", {"type": "log", "name": "l"}]})
+    (same,) = load_users(
         "a.yaml", b'{"id":"ann","channels":["inbox",{"type":"log","name":"l"}]}'
-    ).people
-    assert person.origin is None
-    assert (person.channels, person.revision) == (same.channels, same.revision)
+    ).users
+    assert user.origin is None
+    assert (user.channels, user.revision) == (same.channels, same.revision)
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def test_a_body_is_the_person_that_a_file_would_declare() -> None:
 )
 def test_a_wrong_body_is_told_with_pointers(body: dict[str, Any], pointer: str, code: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        person_from_body(body)
+        user_from_body(body)
     assert [(each["pointer"], each["code"]) for each in caught.value.errors] == [(pointer, code)]
 
 
 def test_a_secret_in_clear_keeps_nobody_from_being_added() -> None:
     channel = {"type": "webhook", "url": "https://example.com/?token=abc"}
-    assert person_from_body({"id": "ann", "channels": [channel]}).id == "ann"
+    assert user_from_body({"id": "ann", "channels": [channel]}).id == "ann"
 
 
 # --- what is shown -----------------------------------------------------------------------------
@@ -185,5 +185,5 @@ def test_no_file_is_dear() -> None:
         b"id: ann\n---\n" * 5_000,
     ]
     for data in hostile:
-        assert load_people("a.yaml", data).is_broken
-        assert turns(lambda text=data: load_people("a.yaml", text)) < 1_000
+        assert load_users("a.yaml", data).is_broken
+        assert turns(lambda text=data: load_users("a.yaml", text)) < 1_000

@@ -465,7 +465,7 @@ def test_what_is_over_and_has_lost_its_name_cannot_be_made_due_again() -> None:
 
 def test_of_very_many_that_are_over_the_earliest_leave() -> None:
     bench = Bench(bounds=Bounds(20_000))
-    bench.engine._clerk.most_over = 2
+    bench.engine._dynamic_jobs.most_over = 2
     for number in range(4):
         bench.create(once_in(0, f"a{number}"))
         bench.go_to(0.001 + number)
