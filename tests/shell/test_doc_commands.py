@@ -44,8 +44,9 @@ class Reader:
         self.home = home
         self.started: list[subprocess.Popen[str]] = []
         self.drains: list[threading.Thread] = []
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("LUAD_")}
-        kept.pop("XDG_RUNTIME_DIR", None)
+        # `make test` hands its own variables down, which would reach the page's `make run`.
+        is_foreign = re.compile("LUAD_|XDG_RUNTIME_DIR|MAKE|MFLAGS|VENV")
+        kept = {key: text for key, text in os.environ.items() if not is_foreign.match(key)}
         path = f"{Path(sys.prefix, 'bin')}:{kept['PATH']}"
         self.env = {**kept, "HOME": str(home), "PATH": path, "PYTHONWARNINGS": ""}
 
