@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from luad.runner.leftovers import look_at
+from luad.runner.leftovers import read_process
 from luad.runner.processes import children_of, zombies_below
 
 if TYPE_CHECKING:
@@ -52,6 +52,6 @@ def describe_orphans(log: OrphanLog, ours: Collection[int]) -> dict[str, Any]:
     adopted = [
         {"pid": each.pid, "name": each.name, "run_id": None, "alive": True}
         for pid in children_of(os.getpid())
-        if pid not in ours and (each := look_at(pid)) is not None
+        if pid not in ours and (each := read_process(pid)) is not None
     ]
     return {"count": log.count + len(adopted), "latest": [*ended, *adopted]}

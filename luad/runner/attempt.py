@@ -1,4 +1,4 @@
-"""One attempt as the daemon sees it: a socket to its keeper, and what that has said.
+"""One attempt in the daemon: the socket to its keeper, and the keeper's reports.
 
 Rule: values and bytes; `runner` decides.
 """
@@ -25,11 +25,11 @@ Key: TypeAlias = tuple[str, int]
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """From `launch` to its ending. *sent_ms* and *overdue_ms* are on the clock that never steps."""
+    """An attempt from `launch` to its ending. *sent_ms* and *overdue_ms* are monotonic times."""
 
     start: StartAttempt
     channel: socket.socket | None = None
-    link: SpawnerLink | None = None  # its keeper's spawner
+    link: SpawnerLink | None = None  # to the spawner of its keeper
     buffer: FrameBuffer = field(default_factory=FrameBuffer)
     outbox: bytearray = field(default_factory=bytearray)
     tries: int = 0
@@ -41,11 +41,11 @@ class Attempt:
 
     @property
     def key(self) -> Key:
-        """What the engine calls it."""
+        """The key of the attempt in the engine."""
         return self.start.run.id, self.start.run.attempt
 
     def push_out(self) -> bool:
-        """Send what the keeper takes now; is anything left."""
+        """Send as much as the keeper takes now; return True if something is left."""
         assert self.channel is not None, "nothing is sent before there is a channel"
         try:
             while self.outbox:
@@ -53,17 +53,17 @@ class Attempt:
         except BlockingIOError:
             return True
         except OSError:
-            self.outbox.clear()  # the keeper is gone; reading will say so
+            self.outbox.clear()  # the keeper is gone; the next read shows it
         return False
 
 
 def stop_frame(*, kill: bool) -> bytes:
-    """The request to end a run."""
+    """Return the request to end a run."""
     return encode({"t": "stop", "kill": kill})
 
 
 def ending_of(frame: dict[str, Any]) -> Ending:
-    """The `Ending` that an ``ended`` frame reports."""
+    """Return the `Ending` that an ``ended`` frame reports."""
     return Ending(
         kind=EndKind(frame["kind"]),
         at=frame["ts"],
@@ -81,18 +81,18 @@ def ending_of(frame: dict[str, Any]) -> Ending:
 
 
 def error_of(texts: list[str] | None) -> RunError | None:
-    """The three texts of a `RunError`."""
+    """Return the `RunError` of three texts; None without them."""
     return RunError(*texts) if texts else None
 
 
 def failed_ending(
     kind: EndKind, at: Instant, name: str, message: str, *, is_retryable: bool = True
 ) -> Ending:
-    """An ending that no keeper has reported."""
+    """Return an ending that no keeper has reported."""
     return Ending(kind=kind, at=at, error=RunError(name, message), is_retryable=is_retryable)
 
 
 def cancelled_early() -> Ending:
-    """The ending of an attempt that was stopped before it had a process."""
+    """Return the ending of an attempt that was stopped before it had a process."""
     message = "the run was cancelled before its process was started"
     return failed_ending(EndKind.CANCELLED, wall_ms(), "Cancelled", message)

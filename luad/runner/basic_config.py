@@ -1,10 +1,10 @@
 """`logging.basicConfig` in a run: its level and its format take effect, and each record appears once.
 
-The standard function does nothing where the root logger has a handler, and in a run luad's own handler
-is there. So a run gets a function that lets the standard one act, and then puts luad's handler in the place
-of those that it made for the standard streams.
+The standard function does nothing if the root logger has a handler, and in a run it has luad's handler.
+So a run gets a function that calls the standard one, and then replaces the handlers that it made for the
+standard streams with luad's handler.
 
-Rule: the standard function checks the arguments; nothing of it is written here again.
+Rule: the standard function checks the arguments; this module repeats none of its code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def route_basic_config(records: RecordHandler) -> Callable[[], None]:
     @wraps(standard)
     def basic_config(**chosen: Any) -> None:
         if records.is_configured and not chosen.get("force"):
-            return  # as the standard function: only the first call counts
+            return  # like the standard function: only the first call has an effect
         root = logging.getLogger()
         before = root.handlers[:]
         formatters = [each.formatter for each in chosen.get("handlers") or () if each.formatter]
@@ -57,7 +57,7 @@ def route_basic_config(records: RecordHandler) -> Callable[[], None]:
 
 @contextmanager
 def records_to(records: RecordHandler, level: str) -> Iterator[None]:
-    """Let *records* have what is logged from *level* on, and put logging back afterwards."""
+    """Send log records from *level* on to *records*, and restore logging afterwards."""
     root = logging.getLogger()
     handlers, before = root.handlers[:], root.level
     root.addHandler(records)
@@ -72,6 +72,6 @@ def records_to(records: RecordHandler, level: str) -> Iterator[None]:
 
 
 def _writes_to_a_standard_stream(handler: logging.Handler) -> bool:
-    """Say whether what *handler* writes would reach the log of the run a second time."""
+    """Return True if the output of *handler* would appear twice in the log of the run."""
     streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
     return isinstance(handler, logging.StreamHandler) and handler.stream in streams

@@ -1,6 +1,6 @@
-"""What is called when a handler is called, and work that a handler returns instead of doing it.
+"""Inspects a handler's callable, and detects returned work that was not done.
 
-Rule: looks at callables and at what they return; calls nothing.
+Rule: inspects callables and their return values; calls none of them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from luad.sdk.pending import Pending
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MOST_LAYERS: Final = 100  # of wrappers around wrappers; one of them might wrap itself
+_MOST_LAYERS: Final = 100  # of nested wrappers; a wrapper may wrap itself
 
 
 class NotRunError(NotRetryable):
-    """A handler has returned, and has not done its work: it returned what would do it."""
+    """A handler returned a coroutine, task or generator instead of doing its work."""
 
 
-def what_is_called(function: Any) -> FunctionType | None:
-    """Return the Python function that runs when *function* is called; None where there is none."""
+def called_function(function: Any) -> FunctionType | None:
+    """Return the Python function that runs when *function* is called; None if there is none."""
     for _ in range(_MOST_LAYERS):
         if isinstance(function, FunctionType):
             return function
@@ -40,10 +40,10 @@ def what_is_called(function: Any) -> FunctionType | None:
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Is a coroutine all that is called, also behind what wraps another function."""
+    """Return True if *function*, and each function that it wraps, is a coroutine function."""
     layer: Any = function
     for _ in range(_MOST_LAYERS):
-        called = what_is_called(layer)
+        called = called_function(layer)
         if called is None or not (
             inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(layer)
         ):
@@ -56,15 +56,15 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def is_generator(function: Callable[..., Any]) -> bool:
-    """Would a call run nothing of *function*, because it contains `yield`."""
-    called = what_is_called(function)
+    """Return True if *function* contains `yield`, so that a call runs none of its code."""
+    called = called_function(function)
     if called is None or called.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE:
         return False
     return inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called)
 
 
 def check_is_done(value: Any) -> None:
-    """Raise `NotRunError` for a result that is work which has not been done."""
+    """Raise `NotRunError` if *value* is a coroutine, task or generator that has not run."""
     if isinstance(value, Pending) or inspect.iscoroutine(value):
         value.close()
         raise NotRunError(
@@ -83,7 +83,7 @@ def check_is_done(value: Any) -> None:
     if is_fresh or inspect.isasyncgen(value):
         raise NotRunError(
             "the handler returned a generator, and none of it has run; "
-            "loop over it in the handler, or take the `yield` out"
+            "loop over it in the handler, or remove the `yield`"
         )
 
 

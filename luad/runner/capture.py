@@ -1,10 +1,10 @@
-"""What a run says, within bounds: the beginning, the end, and how much was left out between.
+"""Collects the output of a run within limits: its head, its tail, and the size of the gap.
 
-Rule: bytes in, lines out; the keeper reads the pipes, and is told the time.
+Rule: bytes in, lines out; the keeper reads the pipes and passes the time.
 
-The beginning is cut into lines at once, so that people can follow. Whatever comes after it only
-passes through a ring of raw chunks, which costs next to nothing: a handler that prints 100 MB
-slows down nobody. The ring becomes lines when the run is over.
+The head is split into lines at once, so that users can follow it. Later output passes through a ring
+buffer of raw chunks, which is cheap: a handler that prints 100 MB does not slow the keeper down. The ring
+buffer is split into lines when the run has ended.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any, Final, TypeAlias
 Line: TypeAlias = dict[str, Any]
 
 _MIN_COST: Final = 16
-"""A line costs at least this many bytes of the limit, so that empty ones cannot be endless."""
+"""A line counts as at least this many bytes, so that the limit also stops empty lines."""
 
 
 class LineSplitter:
-    """Cuts bytes into lines without their end; longer ones than *limit* bytes into pieces."""
+    """Splits bytes into lines without their ends, and lines above *limit* bytes into pieces."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._is_shown = False  # the beginning of the present line was given out already
+        self._is_shown = False  # the beginning of the current line was already returned
         self.partial = b""
-        self.is_old = False  # the partial line was there at the last look
+        self.is_old = False  # the partial line existed at the previous check
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that *data* completes."""
+        """Return the lines that *data* completes."""
         *whole, partial = (self.partial + data).split(b"\n")
         lines: list[bytes] = []
         for line in whole:
@@ -42,12 +42,12 @@ class LineSplitter:
         return lines + pieces
 
     def rest(self) -> list[bytes]:
-        """What the last line end left over; empty when there is nothing."""
+        """Return the bytes after the last line end, as one line; empty if there are none."""
         partial, self.partial = self.partial, b""
         return [partial] if partial else []
 
     def show(self) -> list[bytes]:
-        """What there is of a line that has not ended, but for half a character; the rest follows."""
+        """Return the unfinished line so far, without an incomplete character."""
         end = len(self.partial) - _half_character(self.partial)
         shown, self.partial = self.partial[:end], self.partial[end:]
         self._is_shown = self._is_shown or bool(shown)
@@ -57,7 +57,7 @@ class LineSplitter:
         pieces = []
         while len(line) > self._limit:
             end = self._limit
-            # A character of UTF-8 is at most four bytes; do not tear one apart.
+            # A character of UTF-8 has at most four bytes; do not split one.
             while end > self._limit - 3 and line[end] & 0xC0 == 0x80:
                 end -= 1
             pieces.append(line[:end])
@@ -66,7 +66,7 @@ class LineSplitter:
 
 
 def _half_character(data: bytes) -> int:
-    """How many bytes at the end of *data* begin a character of UTF-8 that is not whole."""
+    """Return the number of bytes of an incomplete UTF-8 character at the end of *data*."""
     for size in range(1, min(3, len(data)) + 1):
         byte = data[-size]
         if byte & 0xC0 == 0x80:
@@ -77,7 +77,7 @@ def _half_character(data: bytes) -> int:
 
 
 class Output:
-    """Collects the output of one run; at most *limit* bytes of its head and as much of its tail."""
+    """Collects the output of one run: up to *limit* bytes of its head, and as much of its tail."""
 
     def __init__(self, limit: int, line_limit: int) -> None:
         self._limit = limit
@@ -85,13 +85,13 @@ class Output:
         self._head_left = limit
         self._splitters: dict[str, LineSplitter] = {}
         self._ready: list[Line] = []
-        # The tail: raw bytes of a stream, or a log record together with its size.
+        # The tail: raw bytes of a stream, or a log record, with its size and time.
         self._ring: deque[tuple[str, bytes | Line, int, int]] = deque()
         self._ring_size = 0
         self.dropped_bytes = 0
 
     def feed(self, stream: str, data: bytes, at: int) -> None:
-        """Take *data*, which came out of *stream* at the instant *at*."""
+        """Add *data*, which *stream* wrote at the instant *at*."""
         if self._head_left <= 0:
             self._push(stream, data, len(data), at)
             return
@@ -104,7 +104,7 @@ class Output:
                 return
 
     def feed_record(self, record: Line, size: int) -> None:
-        """Take a log record, whose JSON has *size* bytes."""
+        """Add a log record, whose JSON has *size* bytes."""
         if self._head_left <= 0:
             self._push("log", record, size, record["ts"])
             return
@@ -115,11 +115,11 @@ class Output:
 
     @property
     def has_partial(self) -> bool:
-        """Is there a line in the head that has begun and not ended."""
+        """True if the head has an unfinished line."""
         return self._head_left > 0 and any(each.partial for each in self._splitters.values())
 
     def show_partial(self, at: int) -> None:
-        """Give out what there is of the lines that were there at the last call and have not ended."""
+        """Complete the lines that were already unfinished at the previous call."""
         for stream, splitter in self._splitters.items():
             shown = splitter.show() if splitter.is_old else []
             splitter.is_old = bool(splitter.partial)
@@ -130,12 +130,12 @@ class Output:
             self._close_head("", [], at)
 
     def take(self) -> list[Line]:
-        """The lines of the head that were completed since the last call."""
+        """Return the lines of the head that were completed since the previous call."""
         ready, self._ready = self._ready, []
         return ready
 
     def finish(self, at: int) -> list[Line]:
-        """All that is left: the rest of the head, a remark if something is missing, the tail."""
+        """Return the rest of the head, a line about the gap if there is one, and the tail."""
         for stream, splitter in self._splitters.items():
             self._ready += [_line(stream, line, at) for line in splitter.rest()]
         tail = self._tail_lines(at)
@@ -149,7 +149,7 @@ class Output:
         return self._splitters.setdefault(stream, LineSplitter(self._line_limit))
 
     def _close_head(self, stream: str, lines: list[bytes], at: int) -> None:
-        """From here on only the ring is fed; it begins with what was not forwarded any more."""
+        """Move the bytes that are not yet lines to the ring buffer, which takes all later output."""
         for name, splitter in self._splitters.items():
             partial, splitter.partial = splitter.partial, b""
             rest = b"".join(line + b"\n" for line in lines) if name == stream else b""
@@ -179,7 +179,7 @@ class Output:
         return self._last_lines(costed)
 
     def _trim_ring(self) -> None:
-        """Cut the oldest chunk, so that the tail is no longer than allowed."""
+        """Shorten the oldest chunk, so that the tail keeps the limit."""
         excess = self._ring_size - self._limit
         if excess <= 0:
             return
@@ -191,7 +191,7 @@ class Output:
             self.dropped_bytes += size
 
     def _last_lines(self, costed: list[tuple[Line, int]]) -> list[Line]:
-        """The latest lines that the limit pays for; short ones cost more than their bytes."""
+        """Return the latest lines within the limit; a short line counts more than its bytes."""
         left = self._limit + self._line_limit  # the bytes themselves are already within the limit
         for index in range(len(costed) - 1, -1, -1):
             left -= costed[index][1]
@@ -204,12 +204,12 @@ class Output:
 
 
 def system_line(message: str, at: int, *, level: str = "info") -> Line:
-    """A remark of luad itself among the lines of a run."""
+    """Return a line from luad itself for the log of a run."""
     return {"ts": at, "stream": "system", "level": level, "logger": "luad", "message": message}
 
 
 def checked_record(value: Any) -> Line | None:
-    """*value* if it has the shape of a line; a handler might have written anything."""
+    """Return *value* as a line; None if it is not one, because a handler can write anything."""
     if not isinstance(value, dict) or not isinstance(value.get("ts"), int):
         return None
     texts = ("level", "logger", "message")

@@ -1,7 +1,7 @@
-"""The process of one run: make it its own world, call the handler, report, leave.
+"""The process of one run: it sets itself up, calls the handler, reports, and exits.
 
-Rule: runs between fork and exit, and reports to the keeper alone. What the handler does to
-this process is its own affair; nothing in here relies on it afterwards.
+Rule: runs between fork and exit, and reports to the keeper alone. The handler may change this process
+in any way; no code that runs after the handler relies on its state.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from luad.runner.spec import LaunchSpec, LimitSpec
 
 CONTROL: Final = 3
-"""The only descriptor besides stdin, stdout and stderr that a handler finds open."""
+"""The only open descriptor of a handler besides stdin, stdout and stderr."""
 
 RECORD: Final = b"L"
 RESULT: Final = b"R"
@@ -45,16 +45,16 @@ OUTCOME: Final = b"O"
 _SPEC: Final = b"S"
 _GO: Final = b"G"
 
-_MAX_TASKS: Final = 100  # named in one packet
+_MAX_TASKS: Final = 100  # names in one packet
 _MAX_PACKET: Final = 131_072  # a packet must fit into the socket's buffer, 208 KiB by default
 _CHUNK: Final = 65_536
-_OOM_SCORE: Final = b"500"  # when memory runs out, handlers go before the daemon
-_MOST_DESCRIPTORS: Final = 256  # neither spawner nor keeper ever has more than a dozen open
+_OOM_SCORE: Final = b"500"  # when memory runs out, the kernel kills handlers before the daemon
+_MOST_DESCRIPTORS: Final = 256  # spawner and keeper never have more than a dozen open
 _CPU_GRACE: Final = 5  # seconds between SIGXCPU and SIGKILL
 
 
 class Control:
-    """The way to the keeper. Packets are atomic: threads and forked children may send as well."""
+    """Sends reports to the keeper. Packets are atomic, so threads and forked children may send."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -70,14 +70,14 @@ class Control:
         self._send(RECORD + data)
 
     def send_outcome(self, outcome: Outcome) -> None:
-        """Send how it ended; a forked child that came back through the handler's code may not."""
+        """Send the outcome of the handler."""
         if os.getpid() != self._pid:
-            return
+            return  # a child that the handler has forked returned from the handler's code
         result = (outcome.result_json or "").encode()
         for start in range(0, len(result), _CHUNK):
             self._send(RESULT + result[start : start + _CHUNK])
         failure = outcome.failure
-        told = {
+        report = {
             "kind": outcome.kind,
             "has_result": outcome.result_json is not None,
             "is_result_truncated": outcome.is_result_truncated,
@@ -86,17 +86,17 @@ class Control:
             "failure": failure and [failure.type, failure.message, failure.traceback],
             "left_tasks": outcome.left_tasks[:_MAX_TASKS],
         }
-        self._send(OUTCOME + json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
+        self._send(OUTCOME + json.dumps(report, ensure_ascii=False).encode("utf-8", "replace"))
 
     def _send(self, packet: bytes) -> None:
         with suppress(OSError):
-            # A handler that closes all descriptors may have got this number for a file of its own.
+            # A handler that closes all descriptors may use this number for a file of its own.
             if os.fstat(self._descriptor).st_ino == self._inode:
                 os.write(self._descriptor, packet)
 
 
 def send_spec(control: socket.socket, spec: LaunchSpec, started_at: int) -> None:
-    """Tell the process behind *control* what to run."""
+    """Send *spec* to the process at the other end of *control*."""
     data = json.dumps(spec).encode()
     for start in range(0, len(data), _CHUNK):
         control.send(_SPEC + data[start : start + _CHUNK])
@@ -110,13 +110,13 @@ def _receive_spec() -> tuple[LaunchSpec, int]:
             spec: LaunchSpec = json.loads(data)
             return spec, int(packet[1:])
         data += packet[1:]
-    os._exit(0)  # the keeper is not needed after all
+    os._exit(0)  # the keeper gets no run
 
 
 def run_child(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
-    """Be the process of a run, once it is known of which.
+    """Wait for a `LaunchSpec`, run its handler, and exit.
 
-    *parent* is the keeper, *pipes* are stdout, stderr and the way to the keeper.
+    *parent* is the keeper, *pipes* are stdout, stderr and the socket to the keeper.
     """
     try:
         _run(parent, pipes)
@@ -130,7 +130,7 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
     os.setsid()
     prctl.die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(70)  # the keeper died before the kernel could know
+        os._exit(70)  # the keeper died before the line above took effect
     _take_descriptors(pipes)
     open_streams()
     control = Control(CONTROL)
@@ -147,10 +147,10 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
     deadline = None if timeout_ms is None else started_at + timeout_ms
     job = Job(**spec["job"], started_at_ms=started_at, deadline_ms=deadline)
     try:
-        _enter_world(spec)
-    except Exception as error:  # noqa: BLE001 - whatever a job asks for and the system denies
+        _apply_spec(spec)
+    except Exception as error:  # noqa: BLE001 - the system may refuse any setting of a job
         failure = describe(error)
-        # A value that no system takes stays one; a folder that is missing may come back.
+        # A retry cannot help an invalid value, but a missing folder may exist later.
         outcome = Outcome(
             "not_started",
             failure=Failure(failure.type, failure.message),
@@ -158,10 +158,10 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
         )
     else:
         outcome = _execute(job, spec)
-    # From here on there is nothing left to interrupt gently.
+    # The handler has ended: SIGTERM may end the process at once.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     control.send_outcome(outcome)
-    _leave(outcome)
+    _exit(outcome)
 
 
 def _execute(job: Job, spec: LaunchSpec) -> Outcome:
@@ -174,7 +174,7 @@ def _execute(job: Job, spec: LaunchSpec) -> Outcome:
         _interrupt,
         handlers_path=spec["handlers_path"],
         result_limit=spec["result_limit"],
-        guard=None if spec["allowed"] is None else partial(refuse_hidden, spec["allowed"]),
+        check=None if spec["allowed"] is None else partial(refuse_hidden, spec["allowed"]),
     )
 
 
@@ -190,24 +190,24 @@ def _take_descriptors(pipes: tuple[int, int, socket.socket]) -> None:
 def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # Up to here a stop was only pending; it is not lost.
+    # A stop that came earlier is pending, and takes effect now.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 _records = RecordHandler()
-_policy = os.SCHED_BATCH  # how the daemon is scheduled; set before anything is forked
+_policy = os.SCHED_BATCH  # the daemon's scheduling policy; set before the first fork
 _interrupt = Interrupt()
 
 
 def warm_up() -> None:
-    """Do what is the same for every run, once, in the spawner: nothing here knows of a run.
+    """Do the set-up that all runs share, once in the spawner.
 
-    SIGTERM and SIGINT are blocked here and in keepers, and mean something in handlers only.
+    SIGTERM and SIGINT are blocked in the spawner and in keepers, and have an effect in handlers only.
     """
     signal.signal(signal.SIGTERM, _interrupt.fire)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
-        del os.environ[name]  # they were for the spawner
+        del os.environ[name]  # variables for the spawner's interpreter
     logging.basicConfig(level=logging.INFO, handlers=[_records], force=True)
     _records.setFormatter(None)  # a record is a line with fields, not a text
     route_basic_config(_records)
@@ -215,19 +215,19 @@ def warm_up() -> None:
 
 
 def yield_to_daemon() -> None:
-    """Let neither spawner nor keepers push the daemon off its processor when they wake up.
+    """Set SCHED_BATCH, so that spawner and keepers do not preempt the daemon when they wake up.
 
-    A launch would take the loop half a millisecond instead of a tenth. Handlers do not inherit it.
+    Without it a launch takes the loop 0.5 ms instead of 0.1 ms. Handlers reset the policy.
     """
-    global _policy  # noqa: PLW0603 - told to children by way of fork
+    global _policy  # noqa: PLW0603 - children inherit it through fork
     _policy = os.sched_getscheduler(0)
     if _policy == os.SCHED_OTHER:
         with suppress(OSError):  # a sandbox may forbid it
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def _enter_world(spec: LaunchSpec) -> None:
-    """Environment, folder, limits: whatever a run must not share."""
+def _apply_spec(spec: LaunchSpec) -> None:
+    """Set the environment, the working folder, the limits and the import path of the run."""
     os.environ.update(spec["env"])
     if "TZ" in spec["env"]:
         time.tzset()
@@ -255,20 +255,20 @@ def _limit(limits: LimitSpec) -> None:
 
 
 def _set_limit(which: int, soft: int, hard: int) -> None:
-    """Lower a limit; where the system's own is lower still, that stays."""
+    """Set a limit; a lower limit of the system stays."""
     ceiling = resource.getrlimit(which)[1]
     if ceiling != resource.RLIM_INFINITY:
         soft, hard = min(soft, ceiling), min(hard, ceiling)
     resource.setrlimit(which, (soft, hard))
 
 
-def _leave(outcome: Outcome) -> NoReturn:
-    """End as a Python program does, but without taking the interpreter apart."""
+def _exit(outcome: Outcome) -> NoReturn:
+    """Exit as a Python program does, but without tearing the interpreter down."""
     code = {"returned": 0, "exited": outcome.exit_code or 0}.get(outcome.kind, 1)
-    if outcome.kind != "interrupted":  # whoever was told to stop waits for no threads
+    if outcome.kind != "interrupted":  # a handler that was stopped does not wait for its threads
         with suppress(BaseException):
-            leave_threads: Any = threading._shutdown  # type: ignore[attr-defined] # noqa: SLF001 - what the interpreter itself calls
-            leave_threads()
+            join_threads: Any = threading._shutdown  # type: ignore[attr-defined] # noqa: SLF001 - as the interpreter does
+            join_threads()
         with suppress(BaseException):
             atexit._run_exitfuncs()  # noqa: SLF001 - the same
     flush_files()

@@ -1,6 +1,6 @@
-"""Call a handler, and tell how that ended.
+"""Calls a handler, and returns its outcome.
 
-Rule: the one place where handlers are called; the process of a run and `luad test` share it.
+Rule: only this module calls handlers; the process of a run and `luad test` share it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from luad.sdk.pending import begin_run, close_run, end_run
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    Guard = Callable[[str, Callable[..., Any]], None]
+    HandlerCheck = Callable[[str, Callable[..., Any]], None]
 
 
 class Interrupt:
-    """Stops a handler from a signal: a blocking one by `Cancelled`, an async one by its task.
+    """Stops a handler on a signal: a blocking one with `Cancelled`, an async one by its task.
 
-    Nothing is raised outside of `execute`, and nothing twice: the second time would hit the
-    handler's clearing up.
+    It raises only inside `execute`, and only once, because a second exception would interrupt the handler's
+    own clean-up.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Interrupt:
         self._task: asyncio.Task[Any] | None = None
 
     def fire(self, *_signal: object) -> None:
-        """Be called as a signal handler."""
+        """Interrupt the handler; the kernel's signal calls this."""
         is_first = not self.is_fired
         self.is_fired = True
         if not is_first or self._job is None:
@@ -53,17 +53,17 @@ class Interrupt:
         self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     def open(self, job: JobCore) -> None:
-        """From here on `fire` interrupts *job*'s handler; it may have been called before."""
+        """Let `fire` interrupt *job*'s handler. Raises `Cancelled` if it has fired already."""
         self._job = job
         if self.is_fired:
             raise Cancelled
 
     def close(self) -> None:
-        """From here on `fire` only takes note."""
+        """Let `fire` only set `is_fired`."""
         self._job = None
 
     async def supervise(self, awaitable: Awaitable[Any]) -> Any:
-        """Await *awaitable* so that `fire` cancels it; note the tasks that it leaves running."""
+        """Await *awaitable* so that `fire` can cancel it; record the tasks that it leaves running."""
         self._task = asyncio.current_task()
         try:
             return await awaitable
@@ -75,8 +75,8 @@ class Interrupt:
 
 
 async def _tasks_left() -> tuple[str, ...]:
-    """The names of the tasks that still run once the handler has ended; its loop cancels them."""
-    await asyncio.sleep(0)  # those that are through with their work may end
+    """Return the names of the tasks that still run after the handler; its loop cancels them."""
+    await asyncio.sleep(0)  # let tasks end that have done their work
     left = asyncio.all_tasks() - {asyncio.current_task()}
     return name_tasks(task for task in left if not task.done())
 
@@ -89,23 +89,23 @@ def execute(
     handlers_path: Sequence[str] = (),
     result_limit: int,
     on_error: Callable[[BaseException], None] | None = None,
-    guard: Guard | None = None,
+    check: HandlerCheck | None = None,
 ) -> Outcome:
-    """Import *handler*, call it with *job*, and say how that ended. Never raises.
+    """Import *handler*, call it with *job*, and return the outcome. Never raises.
 
-    *on_error* is shown the exception, for a debugger. *guard* gets the name and what was imported by it,
-    and raises when that may not be called.
+    *on_error* gets the exception, for a debugger. *check* gets the name and the imported function, and
+    raises if the job may not call it.
     """
     set_current_job(job)
     begin_run()
     try:
         interrupt.open(job)
         try:
-            function = _load(handler, handlers_path, guard)
+            function = _load(handler, handlers_path, check)
             outcome = _call(job, handler, function, interrupt, result_limit)
         finally:
             interrupt.close()
-    except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome
+    except BaseException as error:  # noqa: BLE001 - an exception of the handler is its outcome
         if on_error is not None:
             on_error(error.error if isinstance(error, _NotStarted) else error)
         outcome = _outcome_of(error, interrupt)
@@ -115,7 +115,7 @@ def execute(
 
 
 def _if_awaited(outcome: Outcome) -> Outcome:
-    """Return *outcome*, or a failure where it would be a success and a call of luad was not awaited."""
+    """Return *outcome*, or a failure if the handler succeeded and did not await a call of luad."""
     forgotten = end_run()
     is_success = outcome.kind == "returned" or (outcome.kind, outcome.exit_code) == ("exited", 0)
     if forgotten is None or not is_success:
@@ -125,18 +125,20 @@ def _if_awaited(outcome: Outcome) -> Outcome:
 
 
 class _NotStarted(BaseException):
-    """Wraps what went wrong before the handler was called."""
+    """Wraps an error from before the call of the handler."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
         self.error = error
 
 
-def _load(handler: str, handlers_path: Sequence[str], guard: Guard | None) -> Callable[..., Any]:
+def _load(
+    handler: str, handlers_path: Sequence[str], check: HandlerCheck | None
+) -> Callable[..., Any]:
     try:
         function = load_handler(handler, handlers_path)
-        if guard is not None:
-            guard(handler, function)
+        if check is not None:
+            check(handler, function)
     except Cancelled:
         raise
     except BaseException as error:  # noqa: BLE001 - the module's own code runs in here
@@ -152,7 +154,7 @@ def _call(
     result_limit: int,
 ) -> Outcome:
     try:
-        job = _with_its_face(job, function)
+        job = _job_for(function, job)
         arguments = (job,) if takes_job(handler, function) else ()
         refuse_bad_metadata(handler, function, job.metadata)
     except Cancelled:
@@ -166,11 +168,11 @@ def _call(
     return returned(value, result_limit)
 
 
-def _with_its_face(job: JobCore, function: Callable[..., Any]) -> JobCore:
-    """Give the handler a job that it can use.
+def _job_for(function: Callable[..., Any], job: JobCore) -> JobCore:
+    """Return *job* with methods that *function* can call.
 
-    One whose methods are awaited, where nothing but coroutines is called. A plain function may itself use the
-    job, and may hand it on to a coroutine; so it gets a job that works both ways.
+    A coroutine function awaits them. A plain function may call them itself, or pass the job to a coroutine,
+    so its job supports both.
     """
     job = job.with_face(Job if is_async(function) else JobForBoth)
     set_current_job(job)
@@ -194,19 +196,19 @@ def _outcome_of(error: BaseException, interrupt: Interrupt) -> Outcome:
 
 
 def _may_load_later(error: BaseException) -> bool:
-    """Could the same handler be loaded in a later attempt: its code is not to blame."""
-    if isinstance(error, ImportError):  # also one of a system that is short of something
+    """Return True if a later attempt may load the handler, because its code is not the cause."""
+    if isinstance(error, ImportError):  # a system that lacks memory or descriptors raises it, too
         is_missing_name = str(error).startswith("cannot import name")
         return not is_missing_name and not isinstance(error, ModuleNotFoundError)
     return not isinstance(error, HandlerError | SyntaxError)
 
 
 def _exit_code(error: SystemExit) -> int:
-    """The exit status, as Python itself derives it."""
+    """Return the exit status that Python derives from *error*."""
     if error.code is None:
         return 0
     if isinstance(error.code, int):
-        # What is no long of the machine is -1 to Python, and must not pass for success.
+        # Python turns an integer above 64 bits into -1, which must not count as success.
         return error.code & 0xFF if error.code.bit_length() < 64 else 255
     with suppress(Exception):
         sys.stderr.write(f"{error.code}\n")

@@ -1,8 +1,8 @@
-"""What daemon, keeper and spawner say to each other: one JSON object a line.
+"""The protocol between daemon and keeper: frames of one JSON object a line.
 
 Daemon to keeper: first the `LaunchSpec`, then ``{"t": "stop", "kill": bool}``.
-Keeper to daemon: ``hello`` (before anything is started), ``started``, ``lines``, ``ended``;
-``failed`` when no process could be made. Rule: bytes and dicts; opens and knows nothing.
+Keeper to daemon: ``hello`` (before the handler starts), ``started``, ``lines``, ``ended``;
+``failed`` if it could not start a process. Rule: bytes and dicts; opens nothing.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import json
 from typing import Any, Final
 
 CHUNK: Final = 65_536
-"""How much is read from a pipe or socket at once: the capacity of a pipe."""
+"""The bytes of one read from a pipe or socket: the capacity of a pipe."""
 
 
 def encode(frame: object) -> bytes:
-    """*frame* as one line.
+    """Return *frame* as one line.
 
-    Lone surrogates, which neither the store nor HTTP can carry, become question marks here.
+    Lone surrogates, which neither the store nor HTTP can carry, become question marks.
     """
     text = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace") + b"\n"
 
 
 class FrameBuffer:
-    """Puts a stream of bytes together to frames."""
+    """Splits a stream of bytes into frames."""
 
     def __init__(self) -> None:
         self._partial = bytearray()
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
-        """The frames that *data* completes, in their order."""
+        """Return the frames that *data* completes, in their order."""
         self._partial += data
         if b"\n" not in data:
             return []

@@ -1,6 +1,6 @@
-"""The handler that a name which leads nowhere probably means.
+"""Suggests a handler for a name that cannot be found.
 
-Module rule: looks at the files of the handlers folders; imports none of them.
+Rule: reads the files of the handlers' folders; imports none of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_NAMED: Final = 8
 
 
 def nearest_handler(handler: str, roots: Sequence[str]) -> str:
-    """Return the sentence that names what is below *roots* and near to *handler*; empty for none."""
+    """Return a sentence that suggests a handler below *roots*; empty if none is similar."""
     module, colon, _ = handler.partition(":")
     known = _modules_below(roots)
     if not colon:
@@ -30,16 +30,16 @@ def nearest_handler(handler: str, roots: Sequence[str]) -> str:
 
 
 def _near(module: str, known: Mapping[str, Path]) -> str:
-    """Return the module that *module* probably means, never *module* itself; empty for none."""
+    """Return the known module most similar to *module*, never *module* itself; empty for none."""
     others = [name for name in known if name != module]
-    # `handlers.reports` and `reports.py` are easily taken for one another.
+    # `handlers.reports` and `reports.py` are easily confused.
     last = module.rpartition(".")[2]
     same_end = [name for name in others if name.rpartition(".")[2] == last]
     return (same_end or close_to(module, others) or [""])[0]
 
 
 def _with_colon(name: str, known: Mapping[str, Path]) -> str:
-    """Return what to write for a name without a colon: `reports.daily` means `reports:daily`."""
+    """Return a suggestion for a name without a colon: `reports:daily` for `reports.daily`."""
     if name in known:
         functions = _functions_of(known[name])
         if len(functions) == 1:
@@ -62,7 +62,7 @@ def _with_colon(name: str, known: Mapping[str, Path]) -> str:
 
 
 def _functions_of(path: Path) -> list[str]:
-    """Return the public functions that a file defines; nothing for one that cannot be read."""
+    """Return the public functions that a file defines; empty if it cannot be read."""
     try:
         with path.open("rb") as stream:
             tree = ast.parse(stream.read(_MOST_BYTES))

@@ -1,8 +1,8 @@
-"""Whether a job's metadata obeys the JSON Schema of its handler, and in words why not.
+"""Validates a job's metadata against the JSON Schema of its handler, and describes the mistakes.
 
-Rule: runs in the process that has imported the handler: the schema is the user's own, and a
-pattern of it may take for ever. The usual keywords are tested here, in microseconds; `jsonschema` is
-imported for the others, and to say what is wrong.
+Rule: runs in the process that has imported the handler, because a pattern in the user's schema may
+never end. This module tests the usual keywords in microseconds; it imports `jsonschema` for other
+keywords, and to describe mistakes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from luad.runner.loading import Fault, HandlerError, place_of
 from luad.sdk.params import declared_params
 
 _MOST: Final = 20  # mistakes of one job
-_NEAR: Final = 0.75  # how alike two keys are that are one key and its misspelling
+_NEAR: Final = 0.75  # the similarity of a key and its misspelling
 
 SHIPPED: Final = "luad.handlers."
 
@@ -23,9 +23,9 @@ JSONPath = tuple[str | int, ...]
 
 
 class MetadataMistake(NamedTuple):
-    """One thing wrong in the metadata. *path*: below `metadata`; *is_missing*: nothing stands there.
+    """One mistake in the metadata. *path* is below `metadata`; *is_missing*: the key is missing.
 
-    *is_surmise*: the schema allows it, but it looks like a misspelt key.
+    *is_guess*: the schema allows the key, but it looks like a misspelt one.
     """
 
     path: JSONPath
@@ -33,38 +33,38 @@ class MetadataMistake(NamedTuple):
     help: str
     is_key: bool = False
     is_missing: bool = False
-    is_surmise: bool = False
+    is_guess: bool = False
 
 
 class SchemaMistakeError(Exception):
-    """A handler declares a schema that is none."""
+    """A handler declares a JSON Schema that is not valid."""
 
 
 def obeys(schema: Any, value: Any) -> bool:
-    """Return whether *value* obeys *schema*. Raises `SchemaMistakeError`."""
+    """Return True if *value* obeys *schema*. Raises `SchemaMistakeError`."""
     try:
         return _obeys(schema, value)
-    except _UnsureError:
+    except _UnsupportedKeywordError:
         return not any(True for _ in _errors(schema, value))
 
 
 def metadata_mistakes(
     schema: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> list[MetadataMistake]:
-    """Return what is wrong with *metadata*; empty for what obeys. Raises `SchemaMistakeError`."""
+    """Return the mistakes in *metadata*. Raises `SchemaMistakeError`."""
     found: list[MetadataMistake] = []
     if not obeys(schema, metadata):
         for error in _errors(schema, metadata):
             found.extend(_sentences(error))
             if len(found) >= _MOST:
                 break
-    told = {each.path for each in found}
-    for each in _surmises(schema, metadata):
+    paths = {each.path for each in found}
+    for each in _likely_typos(schema, metadata):
         # A misspelt key that is required is one mistake, not two.
         meant = [one for one in found if one.is_missing and _names(each.help, one.path)]
         found = [one for one in found if one not in meant]
-        if each.path not in told:
-            found.append(each._replace(is_surmise=not meant))
+        if each.path not in paths:
+            found.append(each._replace(is_guess=not meant))
     return found
 
 
@@ -73,9 +73,9 @@ def _names(text: str, path: JSONPath) -> bool:
 
 
 def refuse_bad_metadata(handler: str, function: object, metadata: Mapping[str, Any]) -> None:
-    """Raise `HandlerError` when *metadata* does not obey what *function* declares.
+    """Raise `HandlerError` if *metadata* does not obey the schema of *function*.
 
-    A key that only looks misspelt is refused for handlers that ship with luad alone.
+    A key that only looks misspelt is refused only for handlers that ship with luad.
     """
     schema = declared_params(function)
     if schema is None:
@@ -86,15 +86,15 @@ def refuse_bad_metadata(handler: str, function: object, metadata: Mapping[str, A
         message = f"the JSON Schema that handler `{handler}` declares is wrong: {error}"
         raise HandlerError(Fault.BAD_PARAMS, message, place=place_of(function)) from None
     if not handler.startswith(SHIPPED):
-        found = [each for each in found if not each.is_surmise]
+        found = [each for each in found if not each.is_guess]
     if found:
         texts = [f"{each.message} ({each.help})" if each.help else each.message for each in found]
-        hint = "mend `metadata` of the job; luad check shows the place"
+        hint = "correct `metadata` of the job; luad check shows the place"
         raise HandlerError(Fault.BAD_METADATA, "; ".join(texts), hint=hint)
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raise `SchemaMistakeError` for a schema that is none."""
+    """Raise `SchemaMistakeError` if *schema* is not a valid JSON Schema."""
     import jsonschema  # noqa: PLC0415 - costs 75 ms, and no run needs it
 
     try:
@@ -107,21 +107,21 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 # --- the quick test ----------------------------------------------------------------------------
 
 
-class _UnsureError(Exception):
-    """The schema has a keyword that only jsonschema knows."""
+class _UnsupportedKeywordError(Exception):
+    """The schema has a keyword that only jsonschema supports."""
 
 
 def _obeys(schema: Any, value: Any) -> bool:
     if isinstance(schema, bool):
         return schema
     if not isinstance(schema, dict):
-        raise _UnsureError
+        raise _UnsupportedKeywordError
     for keyword, wanted in schema.items():
         if keyword in _ANNOTATIONS:
             continue
         test = _TESTS.get(keyword)
         if test is None:
-            raise _UnsureError
+            raise _UnsupportedKeywordError
         if not test(wanted, value, schema):
             return False
     return True
@@ -138,7 +138,7 @@ def _is_of(kind: str, value: Any) -> bool:
     if isinstance(value, float) and kind == "integer":
         return value.is_integer()
     if kind not in _TYPES:
-        raise _UnsureError
+        raise _UnsupportedKeywordError
     return isinstance(value, _TYPES[kind])
 
 
@@ -161,7 +161,7 @@ def _properties(wanted: Any, value: Any, _schema: Any) -> bool:
 
 def _additional(wanted: Any, value: Any, schema: Any) -> bool:
     if "patternProperties" in schema:
-        raise _UnsureError
+        raise _UnsupportedKeywordError
     known = schema.get("properties", {})
     return not isinstance(value, dict) or all(
         _obeys(wanted, each) for key, each in value.items() if key not in known
@@ -212,7 +212,7 @@ _TESTS: Final[dict[str, _Test]] = {
     "oneOf": lambda each, value, _: sum(_obeys(one, value) for one in each) == 1,
     "not": lambda one, value, _: not _obeys(one, value),
     "if": _if,
-    "then": lambda *_: True,  # `if` asks it
+    "then": lambda *_: True,  # `if` tests it
     "else": lambda *_: True,
 }
 _ANNOTATIONS: Final = frozenset(
@@ -220,15 +220,15 @@ _ANNOTATIONS: Final = frozenset(
 ) | {"default", "examples", "deprecated", "readOnly", "writeOnly", "format"}
 
 
-# --- in words ----------------------------------------------------------------------------------
+# --- descriptions of mistakes ------------------------------------------------------------------
 
 
 def _errors(schema: Any, value: Any) -> Iterator[Any]:
-    import jsonschema  # noqa: PLC0415 - costs 75 ms, and most runs need none of it
+    import jsonschema  # noqa: PLC0415 - costs 75 ms, and most runs do not need it
     from referencing import Registry  # noqa: PLC0415 - the same
 
     try:
-        # A registry of its own: no reference of a schema makes luad fetch a URL.
+        # An empty registry, so that no reference in a schema makes luad fetch a URL.
         yield from jsonschema.Draft202012Validator(schema, registry=Registry()).iter_errors(value)
     except Exception as error:
         raise SchemaMistakeError(str(error).partition("\n")[0]) from error
@@ -282,8 +282,10 @@ def _sentences(error: Any) -> Iterator[MetadataMistake]:
             yield MetadataMistake(path, message, hint)
 
 
-def _surmises(schema: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[MetadataMistake]:
-    """Keys that look like misspellings of a key that is not given."""
+def _likely_typos(
+    schema: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> Iterator[MetadataMistake]:
+    """Yield a mistake for each key that looks like a misspelling of a key that is not given."""
     known = schema.get("properties", {})
     unused = [key for key in known if key not in metadata]
     for key in metadata:

@@ -1,7 +1,7 @@
-"""Which installed packages do files of handlers hide? Asked by `luad check`.
+"""Finds installed packages that files of handlers hide, for `luad check`.
 
-Run as ``python -P -m luad.runner.hidden_packages NAME...``. Module rule: looks where an interpreter that runs
-handlers would look without their folder; imports none of what it finds.
+Run as ``python -P -m luad.runner.hidden_packages NAME...``. Rule: searches the import path of an interpreter
+that runs handlers, without their folder; imports none of the packages.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _TIMEOUT_S = 30
 
 
 def hidden_packages(names: Collection[str], *, pass_env: Sequence[str] = ()) -> dict[str, str]:
-    """Return where the installed packages among the top-level *names* are.
+    """Return the files of the installed packages among the top-level *names*.
 
-    Empty when no process can be started for it.
+    Empty if no process can be started for the search.
     """
     if not names:
         return {}

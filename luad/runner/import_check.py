@@ -1,7 +1,7 @@
-"""Can these handlers be imported and called? Asked by `luad check` and `luad doctor`.
+"""Checks that handlers can be imported and called, for `luad check` and `luad doctor`.
 
-Rule: no user code runs in this process. One helper process imports everything; when a
-module hangs or kills it, the next one goes on with the rest.
+Rule: no user code runs in this process. One helper process imports the handlers; if a module hangs or
+kills it, another helper process continues with the rest.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _HANGS_HELP: Final = "an import should only define things; do the work inside th
 
 @dataclass(frozen=True, slots=True)
 class HandlerInfo:
-    """A handler that can be called. *place* is ``file:line``, empty when it has none.
+    """A handler that can be called. *place* is ``file:line``, empty if it has none.
 
-    *mistakes*: for each metadata that was asked about, what its declared parameters do not take.
+    *mistakes* has, for each metadata in the request, the mistakes against the declared parameters.
     """
 
     handler: str
@@ -49,11 +49,11 @@ class HandlerInfo:
 
 @dataclass(frozen=True, slots=True)
 class ImportProblem:
-    """Why a handler cannot be called.
+    """The reason why a handler cannot be called.
 
-    *code* is LU301 (no such function), LU302 (import fails), LU303 (other arguments), LU304 (no
-    such module), LU305 (import hangs) or LU306 (others may write the module). *place* is ``file:line`` of the user's code that matters,
-    *source* that line.
+    *code* is LU301 (no such function), LU302 (import fails), LU303 (other arguments), LU304 (no such
+    module), LU305 (import hangs) or LU306 (other users may write the module). *place* is ``file:line`` of
+    the failing line of the user's code, *source* its text.
     """
 
     code: str
@@ -76,12 +76,12 @@ def check_handlers(
     pass_env: Sequence[str] = (),
     cwd: Path | None = None,
 ) -> dict[str, Checked]:
-    """Import every one of *handlers*, in another process, and say what came of it.
+    """Import each of *handlers* in another process, and return the result for each.
 
-    *metadata*: by handler, what its jobs pass to it. *timeout_s* is for each module. Modules that others
-    may write are not imported, unless *permit_insecure* says so. *pass_env* and *cwd* are those of runs:
-    the process sees the same environment, and looks in the same places. Raises ``OSError`` when no
-    process can be started.
+    *metadata* has, by handler, the metadata of its jobs. *timeout_s* is for each module. Modules that other
+    users may write are not imported, unless *permit_insecure* is set. *pass_env* and *cwd* are those of runs,
+    so that the process has the same environment and import path. Raises ``OSError`` if no process can be
+    started.
     """
     groups: dict[str, list[str]] = {}
     for handler in dict.fromkeys(handlers):
@@ -143,7 +143,7 @@ class _Helper:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        # Also what an import has started and left behind.
+        # The group includes processes that an import has started.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -152,8 +152,8 @@ class _Helper:
     def collect(
         self, checked: dict[str, Checked], timeout_ms: int
     ) -> tuple[str, ImportProblem] | None:
-        """Fill *checked*; the module at which the helper stopped, if it did, and why."""
-        assert self._process.stdin is not None, "it was asked for"
+        """Fill *checked*; return the module at which the helper stopped, and its problem, if any."""
+        assert self._process.stdin is not None, "`__enter__` opens a pipe"
         with suppress(BrokenPipeError), self._process.stdin as stdin:
             stdin.write(self._request)
         module, until = "", elapsed_ms() + timeout_ms

@@ -1,7 +1,7 @@
-"""The helper of `imports`: imports handlers, one module after the other, and reports on each.
+"""The helper process of `import_check`: it imports one module after the other and reports on each.
 
-Run as ``python -P -m luad.runner.import_worker DESCRIPTOR``, with the request on stdin. Rule:
-the user's code runs in here and may do what it likes to this process.
+Run as ``python -P -m luad.runner.import_worker DESCRIPTOR``, with the request on stdin. Rule: the
+user's code runs in this process and may change anything in it.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> None:
-    """Read the request, answer it, and leave without taking anything apart."""
+    """Read the request, answer it, and exit without tearing the interpreter down."""
     answers = int(arguments[0])
     os.set_inheritable(answers, False)
     request = json.load(sys.stdin)
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
-        del os.environ[name]  # they were for this interpreter, as in the process of a run
+        del os.environ[name]  # variables for this interpreter, as in the process of a run
     os.environ.update(DEFAULT_ENVIRONMENT)
     roots: list[str] = request["handlers_path"]
     prepare_imports(roots, permit_insecure=request["permit_insecure"])
@@ -70,7 +70,7 @@ def _answer(descriptor: int, frame: dict[str, Any]) -> None:
 def _check(
     handler: str, roots: list[str], metadata: Sequence[dict[str, Any]]
 ) -> tuple[dict[str, Any], bool]:
-    """What is to be said of *handler*, and whether it is true of its whole module."""
+    """Return the report on *handler*, and True if it applies to the whole module."""
     try:
         function = load_handler(handler, roots)
         is_called_with_job = takes_job(handler, function)
@@ -95,7 +95,7 @@ def _check(
 def _metadata_mistakes(
     handler: str, function: object, metadata: Sequence[dict[str, Any]]
 ) -> list[list[MetadataMistake]]:
-    """For each of *metadata*, what is wrong with it. Raises `HandlerError` for a bad schema."""
+    """Return the mistakes in each of *metadata*. Raises `HandlerError` for an invalid schema."""
     schema = declared_params(function)
     if schema is None:
         return []
@@ -138,7 +138,7 @@ def _import_failure(handler: str, error: BaseException, roots: list[str]) -> dic
 
 
 def _line_that_failed(error: BaseException, roots: list[str]) -> tuple[str, str]:
-    """The innermost line of the user's own files; of any file if there is none."""
+    """Return place and text of the innermost line of the user's files, else of any file."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

@@ -1,8 +1,8 @@
-"""The keeper of one run: watches over its handler, reports, clears up.
+"""The keeper of one run: it supervises the handler, reports, and ends left processes.
 
-Rule: one process a run, and it was in reserve before; it imports no user code and never trusts
-what it reads from the handler. It outlives the spawner, but not the daemon: when the daemon is
-gone it ends the run. Which ending it was is for `verdict` to say.
+Rule: one pre-forked process for each run; it imports no user code and never trusts data from the
+handler. It outlives the spawner, but not the daemon: when the daemon is gone, it ends the run. `verdict`
+decides which ending it was.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from luad.clock import elapsed_ms, wall_ms
 from luad.runner import child
 from luad.runner.capture import Output, checked_record, system_line
 from luad.runner.frames import CHUNK, FrameBuffer, encode
-from luad.runner.left_tasks import left_tasks, told_tasks
-from luad.runner.leftovers import Leftover, look_at, told
+from luad.runner.left_tasks import left_tasks, tasks_message
+from luad.runner.leftovers import Leftover, leftovers_message, read_process
 from luad.runner.processes import descendants, kill_descendants
 from luad.runner.result import read_json
 from luad.runner.verdict import Facts, judge
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
 _PACKET: Final = 262_144  # more than the largest packet of a handler
 _BATCH_MS: Final = 20  # lines that come faster than this share a frame
-_LINES_PER_FRAME: Final = 256  # the daemon reads frames between other things
-_DRAIN_MS: Final = 200  # for what is still in the pipes when the handler has gone
+_LINES_PER_FRAME: Final = 256  # a frame must not occupy the daemon's loop for long
+_DRAIN_MS: Final = 200  # for data that is still in the pipes when the handler has ended
 _ORPHAN_GRACE_MS: Final = 1_000  # between TERM and KILL when the daemon is gone
 _CLEAR_UP_MS: Final = 5_000  # a process may be stuck in the kernel, or belong to another user
 _NAMED: Final = 5
-_PARTIAL_MS: Final = 450  # text without a line end is shown when it is there at two such looks
+_PARTIAL_MS: Final = 450  # text without a line end is shown if two checks find it
 _LONGEST_WAIT_MS: Final = 60_000
 _OWN_END_MS: Final = 200  # for helpers that end by themselves once the handler has ended
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """The process of a run, and our ends of its pipes."""
+    """The process of a run, and the keeper's ends of its pipes."""
 
     pid: int
     ticks: int
@@ -56,7 +56,7 @@ class Handler:
 
 
 class Keeper:
-    """Watches over one run, whose process is *handler*; whoever asks for it is at *channel*."""
+    """Supervises one run, whose process is *handler*; the daemon is at the other end of *channel*."""
 
     def __init__(
         self, channel: socket.socket, spec: LaunchSpec, buffer: FrameBuffer, handler: Handler
@@ -70,10 +70,10 @@ class Keeper:
         self.output = Output(spec["output_limit"], spec["line_limit"])
         self.outcome: dict[str, Any] | None = None
         self.result = bytearray()
-        self.result_parts = bytearray()  # of an outcome that is still to come
+        self.result_parts = bytearray()  # of the next outcome
         self.cause: Cause | None = None
         self.was_killed = False
-        self.left: list[Leftover] = []  # the first of those that the handler left running
+        self.left: list[Leftover] = []  # the first processes that the handler left running
         self.left_count = 0
         self.status: int | None = None  # of the handler, from wait(2)
         self.ended_at = 0
@@ -86,13 +86,13 @@ class Keeper:
         self.readers: dict[int, Callable[[], None]] = {}
 
     def start(self, wake_up: int) -> None:
-        """Tell the handler what to run, and begin to listen."""
+        """Send the spec to the handler, and begin to read its pipes."""
         started_at = wall_ms()
         if (timeout_ms := self.spec["timeout_ms"]) is not None:
             self.deadline = elapsed_ms() + timeout_ms
         child.send_spec(self.handler.control, self.spec, started_at)
         self._register(wake_up, lambda: self._on_wake_up(wake_up))
-        # First in, first read: a log record has its own time, which is before that of the reading.
+        # Registered first, read first: a log record has its own time, which is before the read.
         control = self.handler.control.detach()
         self._register(control, lambda: self._on_control(control))
         self._read("stdout", self.handler.stdout)
@@ -103,7 +103,7 @@ class Keeper:
         self._send({"t": "started", "pid": pid, "ticks": ticks, "ts": started_at})
 
     def run(self) -> None:
-        """Watch over the handler until it has ended, and report."""
+        """Supervise the handler until it has ended, and report."""
         while self.status is None:
             self._turn()
         self._clear_up()
@@ -117,7 +117,7 @@ class Keeper:
         self.readers[descriptor] = reader
         self.poll.register(descriptor, select.POLLIN)
 
-    def _forget(self, descriptor: int) -> None:
+    def _unregister(self, descriptor: int) -> None:
         self.poll.unregister(descriptor)
         del self.readers[descriptor]
         if descriptor != self.channel.fileno():
@@ -149,7 +149,7 @@ class Keeper:
         return min([latest, *(timer for timer in timers if timer is not None)])
 
     def _wait(self, until: int) -> None:
-        """Handle whatever happens next; at the latest return at *until*."""
+        """Handle the next events; return at *until* at the latest."""
         for descriptor, _events in self.poll.poll(max(0, until - elapsed_ms())):
             if descriptor == self.channel.fileno() and self.outbox:
                 self._push_out()
@@ -157,14 +157,14 @@ class Keeper:
             if reader is not None:
                 reader()
 
-    # --- what comes in -------------------------------------------------------------------------
+    # --- input ---------------------------------------------------------------------------------
 
     def _on_output(self, stream: str, descriptor: int) -> None:
         data = _read_some(descriptor, CHUNK)
         if data is None:
             return
         if not data:
-            self._forget(descriptor)
+            self._unregister(descriptor)
             return
         self.output.feed(stream, data, wall_ms())
         if self.partial_at is None and self.output.has_partial:
@@ -176,7 +176,7 @@ class Keeper:
         if packet is None:
             return
         if not packet:
-            self._forget(descriptor)
+            self._unregister(descriptor)
             return
         kind, content = packet[:1], packet[1:]
         if kind == child.RESULT:
@@ -186,9 +186,9 @@ class Keeper:
         try:
             value = read_json(content)
         except ValueError:
-            return  # not from our code: the handler writes into the descriptor
+            return  # not from luad's code: the handler wrote to the descriptor
         if kind == child.OUTCOME and isinstance(value, dict):
-            # The last one counts: our code sends it when the handler is through.
+            # The last outcome counts: luad's code sends it when the handler has ended.
             self.outcome, self.result = value, self.result_parts
             self.result_parts = bytearray()
         elif kind == child.RECORD and (line := checked_record(value)) is not None:
@@ -207,19 +207,19 @@ class Keeper:
         except OSError:
             data = b""
         if not data:
-            self._forget(self.channel.fileno())
+            self._unregister(self.channel.fileno())
             self._stop("orphaned", _ORPHAN_GRACE_MS)
             return
         for frame in self.buffer.feed(data):
-            self.obey(frame)
+            self.handle_request(frame)
 
-    def obey(self, frame: dict[str, Any]) -> None:
-        """Do what the daemon asks for."""
+    def handle_request(self, frame: dict[str, Any]) -> None:
+        """Carry out a request of the daemon."""
         if frame["t"] == "stop":
             self._stop("cancelled", 0 if frame["kill"] else self.spec["kill_grace_ms"])
 
     def _reap(self) -> bool:
-        """Take leave of everyone who has died; is anybody left."""
+        """Reap the children that have ended; return True if others still run."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -233,7 +233,7 @@ class Keeper:
     # --- stopping ------------------------------------------------------------------------------
 
     def _stop(self, cause: Cause, grace_ms: int) -> None:
-        """TERM now, KILL after *grace_ms*. A second call can only make it quicker."""
+        """Send TERM now and KILL after *grace_ms*. A second call can only shorten the time."""
         kill_at = elapsed_ms() + grace_ms
         if self.cause is None:
             self.cause = cause
@@ -250,14 +250,14 @@ class Keeper:
 
     def _signal_group(self, signum: int) -> None:
         if self.status is not None:
-            return  # reaped: the number may belong to somebody else by now
-        # Until the handler has made its session there is no such group.
+            return  # reaped: the pid may belong to another process by now
+        # The group does not exist until the handler has created its session.
         for send in (os.killpg, os.kill):
             with suppress(OSError):
                 send(self.pid, signum)
                 return
 
-    # --- what goes out -------------------------------------------------------------------------
+    # --- output --------------------------------------------------------------------------------
 
     def _plan_flush(self) -> None:
         if self.flush_at is None:
@@ -281,14 +281,14 @@ class Keeper:
         self._push_out()
 
     def _push_out(self) -> None:
-        """Send what the daemon will take now; the handler must not wait for the daemon."""
+        """Send as much as the daemon takes now; the handler must not wait for the daemon."""
         try:
             while self.outbox:
                 del self.outbox[: self.channel.send(self.outbox)]
         except BlockingIOError:
             pass
         except OSError:
-            self.outbox.clear()  # the daemon is gone; its end of the channel will say so
+            self.outbox.clear()  # the daemon is gone; the next read of the channel shows it
         if self.channel.fileno() in self.readers:
             events = select.POLLIN | (select.POLLOUT if self.outbox else 0)
             self.poll.modify(self.channel.fileno(), events)
@@ -296,7 +296,7 @@ class Keeper:
     # --- the end -------------------------------------------------------------------------------
 
     def _clear_up(self) -> None:
-        """End the processes that the handler left behind, then read what is still in the pipes."""
+        """End the processes that the handler left running, then read the rest of the pipes."""
         self._wait_for_helpers()
         give_up_at = elapsed_ms() + _CLEAR_UP_MS
         seen: set[int] = set()
@@ -310,19 +310,19 @@ class Keeper:
             self._wait(elapsed_ms() + 10)
         drained_at = elapsed_ms() + _DRAIN_MS
         with suppress(KeyError):
-            self._forget(self.channel.fileno())
-        while len(self.readers) > 1 and elapsed_ms() < drained_at:  # one is the wake-up
+            self._unregister(self.channel.fileno())
+        while len(self.readers) > 1 and elapsed_ms() < drained_at:  # one reader is the wake-up pipe
             self._wait(drained_at)
 
     def _wait_for_helpers(self) -> None:
-        """Give helpers a moment: they end once they see that the handler has, and lost nothing."""
+        """Wait a moment for helper processes that end by themselves after the handler."""
         until = elapsed_ms() + _OWN_END_MS
         while self.cause is None and self._reap() and elapsed_ms() < until:
             self._wait(min(until, elapsed_ms() + 10))
 
     def _note_leftovers(self, seen: set[int]) -> None:
         for pid in descendants(os.getpid()):
-            if pid in seen or (found := look_at(pid)) is None:
+            if pid in seen or (found := read_process(pid)) is None:
                 continue
             seen.add(pid)
             self.left_count += 1
@@ -331,26 +331,25 @@ class Keeper:
 
     def _report(self) -> None:
         self._send_lines(self.output.finish(wall_ms()))
-        self._tell_leftovers()
+        self._report_leftovers()
         self.outbox += encode(self._ended_frame())
         self.channel.setblocking(True)
         self.channel.sendall(self.outbox)
 
-    def _tell_leftovers(self) -> None:
-        """Say in the run's log what was still running when the handler had ended."""
-        messages = [told(self.left, count=self.left_count)] if self.left_count else []
+    def _report_leftovers(self) -> None:
+        """Log the processes and tasks that still ran when the handler had ended."""
+        messages = [leftovers_message(self.left, count=self.left_count)] if self.left_count else []
         if tasks := left_tasks(self.outcome):
-            messages.append(told_tasks(tasks))
+            messages.append(tasks_message(tasks))
         self._send_lines([system_line(each, wall_ms(), level="warning") for each in messages])
 
     def _ended_frame(self) -> dict[str, Any]:
-        assert self.status is not None, "a run is reported once its process has gone"
-        told = self.outcome or {}
+        assert self.status is not None, "a run is reported once its process has ended"
         facts = Facts(
             status=self.status,
             cause=self.cause,
             was_killed=self.was_killed,
-            told=told,
+            report=self.outcome or {},
             result=bytes(self.result),
         )
         return {
@@ -363,7 +362,7 @@ class Keeper:
 
 
 def _read_some(descriptor: int, size: int) -> bytes | None:
-    """What can be read now; empty at the end, None when there is nothing yet."""
+    """Return the bytes that can be read now; empty at the end, None if there are none yet."""
     try:
         return os.read(descriptor, size)
     except BlockingIOError:

@@ -1,6 +1,6 @@
-"""The asyncio tasks that an async handler leaves running, in words.
+"""Describes the asyncio tasks that an async handler leaves running.
 
-Module rule: values in, values out; must not fail whatever a handler calls its tasks.
+Rule: values in, values out; it must not fail for any name that a handler gives its tasks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NUMBERED_TASK: Final = re.compile(r"Task-\d+")
 
 
 def name_tasks(tasks: Iterable[asyncio.Task[Any]]) -> tuple[str, ...]:
-    """The tasks in words: a name that the handler gave, or the coroutine and its place."""
+    """Return a description of each task: the name from the handler, or the coroutine and its place."""
     return tuple(sorted(_name_task(task) for task in tasks))
 
 
@@ -36,14 +36,14 @@ def _name_task(task: asyncio.Task[Any]) -> str:
     return "a task without a name"
 
 
-def left_tasks(told: object) -> list[str]:
-    """The names of asyncio tasks in *told*, what a handler's process says of its end."""
-    names = told.get("left_tasks") if isinstance(told, dict) else None
+def left_tasks(report: object) -> list[str]:
+    """Return the names of asyncio tasks in *report*, which a handler's process has sent."""
+    names = report.get("left_tasks") if isinstance(report, dict) else None
     return [str(name)[:_MAX_NAME] for name in names] if isinstance(names, list) else []
 
 
-def told_tasks(names: Sequence[str]) -> str:
-    """The sentence for the run's log about asyncio tasks that the handler left running."""
+def tasks_message(names: Sequence[str]) -> str:
+    """Return the message for the run's log about asyncio tasks that the handler left running."""
     named = ", ".join(names[:_NAMED_TASKS])
     more = f" and {len(names) - _NAMED_TASKS:,} more" if len(names) > _NAMED_TASKS else ""
     tasks = "1 asyncio task" if len(names) == 1 else f"{len(names):,} asyncio tasks"

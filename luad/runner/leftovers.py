@@ -1,6 +1,6 @@
-"""Processes that a run has left behind: find them, end them, name them.
+"""Finds, ends and describes the processes that a run has left running.
 
-Module rule: reads /proc and sends signals. A process belongs to a run by its session, by the
+Rule: reads /proc and sends signals. A process belongs to a run by its session, by the
 ``LUAD_RUN_ID`` that it was started with, or by descent.
 """
 
@@ -29,46 +29,46 @@ _MAX_COMMAND: Final = 80
 _NAMED: Final = 5
 _REMEMBERED: Final = 20
 UNKNOWN: Final = -1
-"""The start time of a process when /proc could not be read."""
+"""The start time of a process if /proc could not be read."""
 _FORKED: Final = b"luad.runner.spawner"
-"""Stands in the command line of a process that the handler forked and that ran no other program."""
+"""A part of the command line of each process that the handler forked and that runs no other program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A process that outlived its run. *name* is what ``ps -o comm`` shows.
+    """A process that outlived its run. *name* is the one that ``ps -o comm`` shows.
 
-    *has_sign*: its session or its `LUAD_RUN_ID` says which run it belongs to.
+    *is_identified*: its session or its `LUAD_RUN_ID` shows to which run it belongs.
     """
 
     pid: int
     start_ticks: int
     name: str
     command: str
-    has_sign: bool = True
+    is_identified: bool = True
 
     @property
     def is_alive(self) -> bool:
-        """Is it still running."""
+        """True while the process runs."""
         stat = read_stat(self.pid)
         return stat is not None and stat.state != "Z" and stat.start_ticks == self.start_ticks
 
 
 class OrphanLog:
-    """The processes that had to be ended without a sign of their run: no session, no `LUAD_RUN_ID`."""
+    """The ended processes that neither a session nor a `LUAD_RUN_ID` linked to a run."""
 
     def __init__(self) -> None:
         self.count = 0
         self.latest: deque[tuple[str, Leftover]] = deque(maxlen=_REMEMBERED)
 
     def note(self, run_id: str, ended: Sequence[Leftover]) -> None:
-        """Remember *ended*, which were found when the keeper of *run_id* had died."""
+        """Record *ended*, which were found when the keeper of *run_id* had died."""
         self.count += len(ended)
         self.latest.extend((run_id, each) for each in ended)
 
 
-def look_at(pid: int) -> Leftover | None:
-    """Return the living process *pid*; None when there is none."""
+def read_process(pid: int) -> Leftover | None:
+    """Return the living process *pid*; None if it does not exist."""
     stat = read_stat(pid)
     if stat is None or stat.state in "ZX":
         return None
@@ -83,8 +83,8 @@ def look_at(pid: int) -> Leftover | None:
     return Leftover(pid, stat.start_ticks, stat.name, text or stat.name)
 
 
-def told(left: Sequence[Leftover], *, count: int | None = None) -> str:
-    """Return the sentence for the run's log. *count* is how many there were, when not all are in *left*."""
+def leftovers_message(left: Sequence[Leftover], *, count: int | None = None) -> str:
+    """Return the message for the run's log. *count* is the total, if *left* has only the first ones."""
     total = len(left) if count is None else count
     named = [f"`{each.command}` (pid {each.pid})" for each in left[:_NAMED]]
     more = f" and {total - len(named):,} more" if total > len(named) else ""
@@ -101,10 +101,10 @@ def told(left: Sequence[Leftover], *, count: int | None = None) -> str:
 def end_run(
     run_id: str, handler: ProcessIdentity | None, keeper: ProcessIdentity | None = None
 ) -> list[Leftover]:
-    """End what the run *run_id* started, once its keeper is gone; return those that were alive.
+    """End the processes of the run *run_id* after its keeper has died; return those that ran.
 
-    *handler* leads a session. What left that session is known by ``LUAD_RUN_ID``, which it
-    inherited. No other process can be hit: each is held by a pidfd while it is looked at.
+    *handler* leads a session. A process that left the session is found by the ``LUAD_RUN_ID`` that it
+    inherited. A pidfd holds each process while it is checked, so no other process can be hit.
     """
     for identity in (handler, keeper):
         if identity is not None and identity.boot_id != boot_id():
@@ -123,13 +123,13 @@ def end_run(
         names = os.listdir("/proc")  # noqa: PTH208 - hundreds of entries
         return [int(name) for name in names if name.isdigit() and belongs(int(name))]
 
-    return _end(find, belongs, has_sign=belongs)
+    return _end(find, belongs, is_identified=belongs)
 
 
-def end_strangers(known: Mapping[int, int]) -> list[Leftover]:
-    """End every child of this process that is not in *known* (pid and start time).
+def end_unknown_children(known: Mapping[int, int]) -> list[Leftover]:
+    """End and return the children of this process that are not in *known* (pid and start time).
 
-    They come from keepers that have died: this process is a subreaper.
+    They are processes of dead keepers, because this process is a subreaper.
     """
 
     def belongs(pid: int) -> bool:
@@ -141,23 +141,23 @@ def end_strangers(known: Mapping[int, int]) -> list[Leftover]:
     def find() -> Iterable[int]:
         return [pid for pid in children_of(os.getpid()) if belongs(pid)]
 
-    return _end(find, belongs, has_sign=lambda _: False)
+    return _end(find, belongs, is_identified=lambda _: False)
 
 
 def has_run_id(pid: int, run_id: str) -> bool:
-    """Was the process *pid* started with the ``LUAD_RUN_ID`` of this run."""
+    """Return True if the process *pid* was started with the ``LUAD_RUN_ID`` of this run."""
     with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - for every process
         return f"LUAD_RUN_ID={run_id}".encode() in file.read().split(b"\0")
     return False
 
 
 def _session_of(handler: ProcessIdentity | None) -> tuple[int, int]:
-    """The session's number and the time before which none of its members can have started."""
+    """Return the session's number, and the earliest start time of its members."""
     if handler is None:
         return -1, 0
     leader = read_stat(handler.pid)
     if leader is not None and leader.start_ticks != handler.start_ticks:
-        return -1, handler.start_ticks  # the number belongs to another process by now
+        return -1, handler.start_ticks  # the pid belongs to another process by now
     return handler.pid, handler.start_ticks
 
 
@@ -165,19 +165,19 @@ def _end(
     find: Callable[[], Iterable[int]],
     belongs: Callable[[int], bool],
     *,
-    has_sign: Callable[[int], bool],
+    is_identified: Callable[[int], bool],
 ) -> list[Leftover]:
-    """End what *find* returns and everything below it, until *find* returns nothing.
+    """End the processes that *find* returns, and their descendants, until it returns none.
 
-    All are stopped first, again and again until no new one turns up: a process that forks faster
-    than /proc can be read cannot outrun that.
+    They are stopped first, repeatedly until no new one appears, because a process may fork faster than
+    /proc can be read.
     """
     ended: dict[tuple[int, int], Leftover] = {}
 
     def stop(pid: int, is_meant: Callable[[int], bool]) -> bool:
         found = _stop(pid, is_meant)
         if found is not None and (pid, found.start_ticks) not in ended:
-            ended[pid, found.start_ticks] = replace(found, has_sign=has_sign(pid))
+            ended[pid, found.start_ticks] = replace(found, is_identified=is_identified(pid))
         return found is not None
 
     for _pass in range(_PASSES):
@@ -212,13 +212,13 @@ def _is_any(_pid: int) -> bool:
 
 
 def _stop(pid: int, is_meant: Callable[[int], bool]) -> Leftover | None:
-    """Stop the process *pid* and return it; None when it is gone, or not meant."""
+    """Stop the process *pid* and return it; None if it is gone, or *is_meant* is False."""
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
         return None
     try:
-        found = look_at(pid)
+        found = read_process(pid)
         if found is None or not is_meant(pid):
             return None
         signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
@@ -230,7 +230,7 @@ def _stop(pid: int, is_meant: Callable[[int], bool]) -> Leftover | None:
 
 
 def _wait_for_end(keeper: ProcessIdentity) -> None:
-    """Wait until *keeper* is gone: only then has the kernel given its children another parent."""
+    """Wait until *keeper* is gone, because the kernel then gives its children another parent."""
     try:
         descriptor = os.pidfd_open(keeper.pid)
     except OSError:

@@ -1,11 +1,10 @@
-"""From ``package.module:function`` to the function, with code that is as fresh as the files.
+"""Imports the function that ``package.module:function`` names, always from the current source.
 
-Rule: runs in the handler's process (or one like it), never in the daemon. Nothing in here
-trusts what it imports, and every failure names what to do.
+Rule: runs in the handler's process (or a similar one), never in the daemon. It does not trust the imported
+code, and every error says what to do.
 
-Python decides by the second and the size whether compiled code is still good; an edit that keeps
-both would go unseen. Modules below ``handlers_path`` are therefore compared by content, with a
-cache of their own.
+Python compares compiled code with its source by size and time in seconds, so it would miss an edit that
+keeps both. Modules below ``handlers_path`` are therefore compared by content, with a cache of their own.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ ENTRY_POINT_GROUP: Final = "luad.handlers"
 
 
 class Fault(StrEnum):
-    """What can be wrong with a handler, by the codes of the diagnostics."""
+    """The faults of a handler, as problem codes."""
 
     NO_FUNCTION = "LU301"
     IMPORT_FAILED = "LU302"
@@ -70,15 +69,15 @@ class HandlerError(Exception):
 def prepare_imports(
     handlers_path: Sequence[str], code_cache: str | None = None, *, permit_insecure: bool = False
 ) -> None:
-    """Look for modules in *handlers_path* first, and never in the working directory.
+    """Set up imports: *handlers_path* comes first, and the working folder is not searched.
 
-    The standard library and what luad itself needs come before: a file with such a name would
-    break every other import of it. *code_cache* is a folder for compiled code; None compiles every
-    time. *permit_insecure*: modules that others may write are imported as well.
+    Modules of the standard library and of luad come before, because a file with such a name would break
+    other imports. *code_cache* is a folder for compiled code; None compiles every time. *permit_insecure*:
+    modules that other users may write are imported as well.
     """
     roots = [os.path.abspath(path) for path in handlers_path]  # noqa: PTH100 - sys.path holds str
     sys.path[:] = roots + [path for path in sys.path if path and path not in roots]
-    _Guard.is_on = not permit_insecure
+    _TrustCheck.is_on = not permit_insecure
     sys.path_hooks.insert(0, _finder_hook(roots, code_cache))
     sys.meta_path.insert(0, HandlersFirst(roots))
     for path in [path for path in sys.path_importer_cache if is_below(path, roots)]:
@@ -86,16 +85,16 @@ def prepare_imports(
 
 
 def load_handler(handler: str, handlers_path: Sequence[str] = ()) -> Callable[..., Any]:
-    """Import the function that *handler* names.
+    """Return the imported function that *handler* names.
 
-    Raises `HandlerError` when the name leads nowhere, and whatever the module itself raises.
+    Raises `HandlerError` if it cannot be found, and any exception that the module itself raises.
     """
     if ":" not in handler:
         return _load_entry_point(handler)
     if not HANDLER_PATTERN.fullmatch(handler):
         raise HandlerError(
             Fault.NO_FUNCTION,
-            f"`{handler[:100]}` is no handler",
+            f"`{handler[:100]}` is not a handler",
             hint="write package.module:function",
         )
     name, _, function = handler.partition(":")
@@ -104,20 +103,20 @@ def load_handler(handler: str, handlers_path: Sequence[str] = ()) -> Callable[..
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Only when this very module (or a package on the way to it) is what was not found.
+        # Only if this module itself, or a package that contains it, was not found.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         places = ", ".join(handlers_path) or "no handlers_path"
         raise HandlerError(
             Fault.NO_MODULE,
             f"there is no module `{error.name}`",
-            hint=f"looked in {places}, then among installed packages",
+            hint=f"luad searched {places}, then the installed packages",
         ) from None
     return _function_of(module, name, function)
 
 
 def _refuse_reserved(name: str, function: str, handlers_path: Sequence[str]) -> None:
-    """Raise `HandlerError` when *name* means a file that is never imported."""
+    """Raise `HandlerError` if *name* means a file that luad never imports."""
     top, dot, rest = name.partition(".")
     found = reserved_file(top, handlers_path)
     if found is not None:
@@ -130,9 +129,9 @@ def _refuse_reserved(name: str, function: str, handlers_path: Sequence[str]) -> 
 
 
 def takes_job(handler: str, function: Callable[..., Any]) -> bool:
-    """Is *function* called with the job (or without any argument).
+    """Return True if *function* takes the job, False if it takes no argument.
 
-    Raises `HandlerError` when it can be called in neither way.
+    Raises `HandlerError` if it needs other arguments, or is a generator.
     """
     if type(function) is FunctionType and function.__dict__.keys() <= {ATTRIBUTE}:
         code = function.__code__
@@ -144,12 +143,12 @@ def takes_job(handler: str, function: Callable[..., Any]) -> bool:
         raise HandlerError(
             Fault.WRONG_SIGNATURE,
             f"handler `{handler}` is a generator: calling it would run none of it",
-            hint="take the `yield` out, or loop over it in a function of its own",
+            hint="remove the `yield`, or loop over the generator in another function",
             place=place_of(function),
         )
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # built-in functions do not always tell
+    except (TypeError, ValueError):  # some built-in functions have no signature
         return True
     for arguments in ((None,), ()):
         with suppress(TypeError):
@@ -167,7 +166,7 @@ def takes_job(handler: str, function: Callable[..., Any]) -> bool:
 
 
 def place_of(function: object) -> str:
-    """``file:line`` of a function; empty when it has none."""
+    """Return ``file:line`` of a function; empty if it has none."""
     code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
 
@@ -193,7 +192,7 @@ def _function_of(module: Any, name: str, function: str) -> Callable[..., Any]:
 
 
 def _nearest(module: Any, function: str) -> dict[str, str]:
-    """The function of *module* that was probably meant, as *hint* and *place*."""
+    """Return *hint* and *place* for the most similar function of *module*."""
     functions = {
         key: value
         for key, value in vars(module).items()
@@ -209,7 +208,7 @@ def _nearest(module: Any, function: str) -> dict[str, str]:
 
 
 def _load_entry_point(name: str) -> Callable[..., Any]:
-    # 37 ms to import, so only for those who need it.
+    # The import takes 37 ms, and few handlers need it.
     from importlib.metadata import entry_points  # noqa: PLC0415
 
     known = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
@@ -226,7 +225,7 @@ def _load_entry_point(name: str) -> Callable[..., Any]:
 
 
 def _forget_shadowed(name: str, handlers_path: Sequence[str]) -> None:
-    """Let a module of the user win over a loaded one of the same name: ``.pth`` files may load some."""
+    """Unload a module that a ``.pth`` file loaded, if the user has one of the same name."""
     top = name.partition(".")[0]
     if top not in sys.modules or is_reserved(top):
         return
@@ -254,14 +253,14 @@ def _finder_hook(roots: Sequence[str], code_cache: str | None) -> Callable[[str]
     return hook
 
 
-class _Guard:
-    """Refuses a module that another user could have written, at the last moment before its code runs."""
+class _TrustCheck:
+    """Refuses a module that another user could have written, just before its code runs."""
 
     is_on = False
 
     @classmethod
-    def pass_or_raise(cls, module: str, path: str) -> None:
-        """Raise `HandlerError` when *path*, or a part of the way to it, is not trusted."""
+    def check(cls, module: str, path: str) -> None:
+        """Raise `HandlerError` if *path*, or a folder or link on it, is not trusted."""
         problem = path_problem(Path(path), daemon_uid=os.geteuid()) if cls.is_on else None
         if problem is not None:
             where = "" if problem.path == path else f" from {path}"
@@ -270,19 +269,19 @@ class _Guard:
 
     @classmethod
     def trusts_cache(cls, path: str) -> bool:
-        """Say whether compiled code may be taken from *path*."""
+        """Return True if luad may load compiled code from *path*."""
         return not cls.is_on or path_problem(Path(path), daemon_uid=os.geteuid()) is None
 
 
 class _GuardedExtensionLoader(importlib.machinery.ExtensionFileLoader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        _Guard.pass_or_raise(self.name, self.path)
+        _TrustCheck.check(self.name, self.path)
         return super().create_module(spec)
 
 
 class _GuardedBytecodeLoader(importlib.machinery.SourcelessFileLoader):
     def get_code(self, fullname: str) -> CodeType | None:
-        _Guard.pass_or_raise(fullname, self.get_filename(fullname))
+        _TrustCheck.check(fullname, self.get_filename(fullname))
         return super().get_code(fullname)
 
 
@@ -293,7 +292,7 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        _Guard.pass_or_raise(fullname, path)
+        _TrustCheck.check(fullname, path)
         source = self.get_data(path)
         if self.cache is None:
             return self._compile(source, path)
@@ -303,9 +302,9 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
         file = os.path.join(self.cache, f"{name}.{sys.implementation.cache_tag}.code")  # noqa: PTH118 - on every import
         with suppress(OSError, EOFError, ValueError, TypeError):
             stored = self.get_data(file)
-            if stored.startswith(key) and _Guard.trusts_cache(file):
+            if stored.startswith(key) and _TrustCheck.trusts_cache(file):
                 code = marshal.loads(memoryview(stored)[len(key) :])  # noqa: S302 - our own folder, as safe as the source
-                return code  # type: ignore[no-any-return] # noqa: RET504 - the type must be told
+                return code  # type: ignore[no-any-return] # noqa: RET504 - mypy needs the name
         code = self._compile(source, path)
         with suppress(OSError):
             _write_whole(file, key + marshal.dumps(code))
@@ -317,8 +316,8 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
 
 
 def _write_whole(file: str, data: bytes) -> None:
-    """Write so that a reader sees the old content or the new one, and never a part."""
-    # The folder is 0700: whoever can write here can run code as luad.
+    """Replace *file* atomically, so that a reader never sees a part of the content."""
+    # The folder has mode 0700, because a user who can write here can run code as luad.
     os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - plain os throughout
     temporary = f"{file}.{os.getpid()}"
     with open(temporary, "wb") as stream:  # noqa: PTH123 - the same

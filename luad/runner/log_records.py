@@ -1,6 +1,6 @@
-"""Log records of a handler as lines.
+"""Converts log records of a handler to lines.
 
-Rule: must not fail whatever is logged, and bounds everything.
+Rule: it must not fail for any record, and limits the size of everything.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 
 
 class RecordHandler(logging.Handler):
-    """Hands every record to *send*, as a line; without one they go nowhere."""
+    """Passes each record to *send*, as a line; without *send* it drops them."""
 
     def __init__(self, send: Callable[[Line], None] | None = None) -> None:
         super().__init__()
@@ -39,17 +39,17 @@ class RecordHandler(logging.Handler):
         self.is_configured = False  # by `logging.basicConfig`
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send *record*; what goes wrong goes to stderr, as everywhere in `logging`."""
+        """Send *record*; an error goes to stderr, as with other handlers of `logging`."""
         if self.send is None:
             return
         try:
             self.send(record_line(record, self.formatter))
-        except Exception:  # noqa: BLE001 - that is how logging handlers end
+        except Exception:  # noqa: BLE001 - as handlers of `logging` do
             self.handleError(record)
 
 
 def record_line(record: logging.LogRecord, formatter: logging.Formatter | None = None) -> Line:
-    """*record* as a line: its extras and its exception are keys of their own."""
+    """Return *record* as a line; its extras and its exception have keys of their own."""
     text = _message(record)
     if formatter is not None:
         plain = copy(record)  # its exception has a key of its own
@@ -73,7 +73,7 @@ def record_line(record: logging.LogRecord, formatter: logging.Formatter | None =
 
 
 def level_name(number: int) -> str:
-    """The standard level at or below *number*, in lower case."""
+    """Return the standard level at or below *number*, in lower case."""
     for floor, name in ((50, "critical"), (40, "error"), (30, "warning"), (20, "info")):
         if number >= floor:
             return name
@@ -84,7 +84,7 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - wrong arguments must not cost the line
-        return f"{record.msg!s} (its arguments do not fit)"
+        return f"{record.msg!s} (its arguments do not match)"
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _extras(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _plain(value: object) -> Any:
-    """*value* as JSON of bounded size."""
+    """Return *value* as JSON of limited size."""
     if value is None or isinstance(value, bool):
         return value
     text = "<cannot be shown>"

@@ -1,6 +1,6 @@
-"""Where modules of handlers are found, and before what.
+"""Import finders for the handlers' folders, and their precedence.
 
-Module rule: runs in the handler's process; decides by names and folders, and loads nothing.
+Rule: runs in the handler's process; decides by names and folders, and loads nothing.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 
 def is_below(path: str, roots: Sequence[str]) -> bool:
-    """Say whether *path* is one of *roots*, or stands in one."""
+    """Return True if *path* is one of *roots*, or inside one."""
     return any(path == root or path.startswith(root + os.sep) for root in roots)
 
 
 class HandlersFinder(importlib.machinery.FileFinder):
-    """Finds modules in one of the handlers' folders, but for those with a reserved name."""
+    """Finds modules in one of the handlers' folders, except those with a reserved name."""
 
     def find_spec(self, fullname: str, target: Any = None) -> ModuleSpec | None:
-        """Find a module of the folder; None when there is none, or its name is reserved."""
+        """Return the spec of a module in the folder; None if there is none, or its name is reserved."""
         if "." not in fullname and is_reserved(fullname):
             return None
         return super().find_spec(fullname, target)
 
 
 class HandlersFirst:
-    """Asks the handlers' folders before every other finder, those of editable installs included."""
+    """Searches the handlers' folders before all other finders, such as those of editable installs."""
 
     def __init__(self, roots: list[str]) -> None:
         self._roots = roots
@@ -42,14 +42,14 @@ class HandlersFirst:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: Any = None
     ) -> ModuleSpec | None:
-        """Find a top-level module; None leaves it to the other finders."""
+        """Return the spec of a top-level module; None passes the search to the other finders."""
         if path is not None or "." in fullname or is_reserved(fullname):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, self._roots, target)
         if spec is None or spec.loader is not None:
             return spec
-        # A folder without `__init__.py`: it shares its name with other such folders, and comes
-        # before an installed package.
+        # A folder without `__init__.py` shares its name with other such folders, and has precedence
+        # over an installed package.
         others = [each for each in sys.path if not is_below(each, self._roots)]
         other = importlib.machinery.PathFinder.find_spec(fullname, others)
         if other is None or other.loader is None:
@@ -63,7 +63,7 @@ class _FolderLoader:
     """Makes the package of a folder that has no `__init__.py`."""
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Let Python make the module."""
+        """Return None, so that Python makes the module."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """There is nothing to run."""
+        """Do nothing, because the folder has no code."""

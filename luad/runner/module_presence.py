@@ -1,6 +1,6 @@
-"""Whether the module of a handler is there, asked without an import.
+"""Finds out without an import if the module of a handler exists.
 
-Rule: no user code runs: only names on the disk are looked at.
+Rule: no user code runs; it reads only names on the disk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def missing_module(handler: str, handlers_path: Sequence[str]) -> str:
-    """Return the module (or entry point) of *handler* that cannot be found; empty when it is there."""
+    """Return the module (or entry point) of *handler* that cannot be found; empty if it exists."""
     if ":" not in handler:
         from importlib.metadata import entry_points  # noqa: PLC0415 - 37 ms, for few handlers
 

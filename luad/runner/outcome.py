@@ -1,6 +1,6 @@
-"""How a handler's call ended, as values: its result as JSON, its exception as text.
+"""The outcome of a handler's call as values: its result as JSON, its exception as text.
 
-Rule: must not fail whatever a handler returns or raises, and bounds everything.
+Rule: it must not fail for any result or exception, and limits the size of everything.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the call of a handler ended.
+    """The outcome of a handler's call.
 
-    ``exited`` is `SystemExit` with *exit_code*; ``interrupted`` means that the handler was
-    stopped from outside and let that happen. *result_omitted* says why there is no result.
-    *is_retryable* is false for a failure that a repetition cannot cure.
-    *left_tasks* names the asyncio tasks that an async handler left running.
+    ``exited`` is `SystemExit` with *exit_code*; ``interrupted`` means that a stop ended the handler.
+    *result_omitted* is the reason why there is no result. *is_retryable* is false for a failure that
+    a retry cannot cure. *left_tasks* names the asyncio tasks that an async handler left running.
     """
 
     kind: Literal["returned", "raised", "not_started", "exited", "interrupted"]
@@ -53,10 +52,10 @@ class Outcome:
 
 
 def returned(value: object, limit: int) -> Outcome:
-    """The outcome of a handler that returned *value*; *limit* is in bytes of JSON.
+    """Return the outcome of a handler that returned *value*; *limit* is in bytes of JSON.
 
-    A longer result is replaced by a JSON string with its beginning. What is not JSON is left out: the
-    work is done, and nothing that follows may say otherwise.
+    A JSON string with its beginning replaces a longer result. A value that JSON cannot express is left out,
+    and the run still succeeds, because the work is done.
     """
     try:
         text = to_json(value)
@@ -68,7 +67,7 @@ def returned(value: object, limit: int) -> Outcome:
 
 
 def describe(error: BaseException) -> Failure:
-    """*error* as texts fit for showing: bounded, its traceback without luad's own frames."""
+    """Return *error* as texts of limited size, with a traceback without luad's own frames."""
     name = type_name(type(error))
     try:
         formatted = traceback.TracebackException(type(error), error, error.__traceback__)
@@ -81,31 +80,31 @@ def describe(error: BaseException) -> Failure:
 
 
 def traceback_of(trace: TracebackType | None) -> str:
-    """Where a handler was when it was interrupted."""
+    """Return the stack of a handler at the time of its interruption."""
     stack = traceback.extract_tb(trace)
-    return shorten("".join(traceback.format_list(list(_theirs(stack)))), _MAX_TRACEBACK)
+    return shorten("".join(traceback.format_list(list(_user_frames(stack)))), _MAX_TRACEBACK)
 
 
 def _trim(formatted: traceback.TracebackException, seen: set[int]) -> None:
-    """Take luad's own frames out of *formatted* and of everything chained to it."""
+    """Remove luad's own frames from *formatted* and from all chained exceptions."""
     if id(formatted) in seen:
         return
     seen.add(id(formatted))
-    formatted.stack[:] = list(_theirs(formatted.stack))
+    formatted.stack[:] = list(_user_frames(formatted.stack))
     chained = [formatted.__cause__, formatted.__context__, *(formatted.exceptions or ())]
     for other in chained:
         if other is not None:
             _trim(other, seen)
 
 
-def _theirs(stack: traceback.StackSummary) -> Iterator[traceback.FrameSummary]:
-    """The frames of *stack* that are not luad's; asyncio's only where they lead to others."""
+def _user_frames(stack: traceback.StackSummary) -> Iterator[traceback.FrameSummary]:
+    """Yield the frames of *stack* from the first one of the user on, without luad's own."""
     is_inside = False
     for frame in stack:
-        is_inside = is_inside or not _is_plumbing(frame.filename)
+        is_inside = is_inside or not _is_internal(frame.filename)
         if is_inside and not frame.filename.startswith(_OUR_FILES):
             yield frame
 
 
-def _is_plumbing(filename: str) -> bool:
+def _is_internal(filename: str) -> bool:
     return filename.startswith(_OUR_FILES) or f"{os.sep}asyncio{os.sep}" in filename

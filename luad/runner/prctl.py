@@ -1,6 +1,6 @@
-"""The three switches of prctl(2) that runs need.
+"""The three options of prctl(2) that runs need.
 
-Module rule: imported by the processes of runs, and once by the daemon when it starts.
+Rule: imported by the processes of runs, and once by the daemon when it starts.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ _SET_NAME = 15
 _SET_CHILD_SUBREAPER = 36
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
-# Declared, so that a call makes no objects: it happens right after a fork.
+# Declared, so that a call right after a fork makes no objects.
 _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
 def die_with_parent(signum: int) -> None:
-    """Have the kernel send *signum* to this process when its parent dies."""
+    """Ask the kernel to send *signum* to this process when its parent dies."""
     _call(_SET_PDEATHSIG, signum)
 
 
 def become_subreaper() -> None:
-    """Make this process the parent of all its descendants whose own parent has gone."""
+    """Make this process the parent of its descendants whose own parent dies."""
     _call(_SET_CHILD_SUBREAPER, 1)
 
 

@@ -1,7 +1,7 @@
-"""A keeper in reserve: a process with its handler's beside it, both waiting for a run to be theirs.
+"""A pre-forked keeper and handler process, waiting for a run.
 
-Rule: whatever takes time is done before there is a run. From the moment that it knows which, it is
-a `Keeper`; nothing but the process's end leaves `keep`.
+Rule: slow work is done before a run arrives. Then the process becomes a `Keeper`; `run_keeper` never
+returns.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from luad.runner.spec import LaunchSpec
 
 
-def keep(waiting_room: socket.socket) -> NoReturn:
-    """Be a keeper, in a process just forked, for the attempt whose channel comes in.
+def run_keeper(assignments: socket.socket) -> NoReturn:
+    """Run this forked process as the keeper of the attempt whose channel *assignments* delivers.
 
-    The lock on ``runs.lock`` is inherited, and only held: as long as a keeper has it open, a
-    later daemon knows that a run may be alive.
+    The keeper inherits the lock on ``runs.lock`` and holds it, so that a later daemon knows that a run
+    may be alive.
     """
     code = 1
     try:
-        _serve(waiting_room, _prepare())
+        _serve(assignments, _prepare())
         code = 0
     except (BrokenPipeError, ConnectionResetError):
         kill_descendants(os.getpid())  # the daemon is gone
@@ -42,36 +42,36 @@ def keep(waiting_room: socket.socket) -> NoReturn:
 
 
 def _prepare() -> int:
-    """Make this process a keeper; the descriptor that tells of children's ends."""
+    """Make this process a keeper; return the descriptor that becomes readable when a child ends."""
     os.setsid()
     prctl.become_subreaper()
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, _do_nothing)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    # Touch what will be needed: a page that was written to is ours already.
+    # Use the code once, because the first write to each page copies it.
     FrameBuffer().feed(encode({"t": "hello", "env": {}, "limits": [None, 1, "text"]}))
     return wake_read
 
 
-def _serve(waiting_room: socket.socket, wake_up: int) -> None:
+def _serve(assignments: socket.socket, wake_up: int) -> None:
     handler = _fork_handler()
     stat = read_stat(os.getpid())
-    message, descriptors, _flags, _address = socket.recv_fds(waiting_room, 64, 1)
-    if not message:  # the spawner ends, and nobody needs us
+    message, descriptors, _flags, _address = socket.recv_fds(assignments, 64, 1)
+    if not message:  # the spawner has ended, so no run will come
         while kill_descendants(os.getpid()):
             os.wait()
         return
     channel = socket.socket(fileno=descriptors[0])
-    waiting_room.close()
+    assignments.close()
     channel.sendall(encode({"t": "hello", "pid": os.getpid(), "ticks": stat and stat.start_ticks}))
     buffer = FrameBuffer()
     frames: list[dict[str, Any]] = []
     while not frames and (data := channel.recv(CHUNK)):
         frames = buffer.feed(data)
     if not frames or _has_gone(channel):
-        return  # the daemon has ended, or thought better of it
+        return  # the daemon has ended, or has cancelled the attempt
     if isinstance(handler, OSError) or os.waitpid(-1, os.WNOHANG) != (0, 0):
-        handler = _fork_handler()  # there was none, or it died waiting
+        handler = _fork_handler()  # the first fork failed, or the process died while it waited
     if isinstance(handler, OSError):
         channel.sendall(encode(failed_frame(handler)))
         return
@@ -79,19 +79,19 @@ def _serve(waiting_room: socket.socket, wake_up: int) -> None:
     keeper = Keeper(channel, spec, buffer, handler)
     keeper.start(wake_up)
     for frame in frames[1:]:
-        keeper.obey(frame)
+        keeper.handle_request(frame)
     keeper.run()
 
 
 def _has_gone(channel: socket.socket) -> bool:
-    """Was the other end closed: what it had asked for before is not wanted any more."""
+    """Return True if the daemon has closed its end, and so has cancelled its request."""
     poll = select.poll()
-    poll.register(channel, 0)  # a hang-up is told unasked
+    poll.register(channel, 0)  # poll(2) always reports a hang-up
     return bool(poll.poll(0))
 
 
 def _fork_handler() -> Handler | OSError:
-    """A process that waits to be told what to run."""
+    """Return a process that waits for a `LaunchSpec`, or the error of the fork."""
     try:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
@@ -110,9 +110,9 @@ def _fork_handler() -> Handler | OSError:
 
 
 def failed_frame(error: OSError) -> dict[str, Any]:
-    """What is said when no process could be made."""
+    """Return the frame that reports that no process could be started."""
     return {"t": "failed", "error": [type(error).__name__, str(error), ""]}
 
 
 def _do_nothing(_signum: int, _frame: object) -> None:
-    """A handler must be there for the wake-up descriptor to be written."""
+    """Do nothing; Python writes to the wake-up descriptor only if a handler is set."""

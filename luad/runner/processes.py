@@ -1,4 +1,4 @@
-"""Processes as the kernel knows them: who is it, who descends from it, end all of them.
+"""Reads processes from /proc: identity, descendants, open files; and ends them.
 
 Rule: reads /proc and sends signals; knows nothing of runs.
 """
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from luad.core.model import ProcessIdentity
 
-_KILL_PASSES = 20  # whoever forks while it is being killed is caught by a later pass
+_KILL_PASSES = 20  # a later pass kills a process that forked during an earlier one
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What /proc/PID/stat says of a process."""
+    """The fields of /proc/PID/stat that luad uses."""
 
     pid: int
     name: str
@@ -34,13 +34,13 @@ class Stat:
 
 
 def read_stat(pid: int) -> Stat | None:
-    """The process *pid* as it is now; None when there is none."""
+    """Return the current state of the process *pid*; None if it does not exist."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - twice for every run
             data = file.read()
     except OSError:
         return None
-    # The name stands in parentheses and may itself contain any of ") (".
+    # The name is in parentheses, and may itself contain parentheses and spaces.
     end = data.rindex(b")")
     name = data[data.index(b"(") + 1 : end].decode("utf-8", "replace")
     fields = data[end + 2 :].split()
@@ -49,10 +49,10 @@ def read_stat(pid: int) -> Stat | None:
 
 @cache
 def boot_id() -> str:
-    """Names the time since the last boot.
+    """Return an id of the current boot of the machine.
 
-    Where /proc shows nothing but processes (systemd's ``ProcSubset=pid``), the unit says it in
-    LUAD_BOOT_ID. Where nobody does, the name fits no other: no process is then taken for ours.
+    If /proc shows only processes (systemd's ``ProcSubset=pid``), the unit passes the id in LUAD_BOOT_ID.
+    Without either, the id is random, so that luad takes no process of an earlier daemon for its own.
     """
     try:
         named = Path("/proc/sys/kernel/random/boot_id").read_text()
@@ -62,23 +62,23 @@ def boot_id() -> str:
 
 
 def kill_survivor(identity: ProcessIdentity) -> bool:
-    """Kill the process *identity* names and everything in its session. Was there any.
+    """Kill the process *identity* and its session; return True if any process was killed.
 
-    Meant for a handler whose keeper is gone: it leads a session of its own. No other process can
-    be hit: a session's number is not given out again while anyone is in it, and every process is
-    held by a pidfd while it is looked at.
+    It is for a handler whose keeper is gone, and which leads a session of its own. It cannot hit another
+    process: the kernel does not reuse a session's number while the session has members, and a pidfd holds
+    each process while it is checked.
     """
     if identity.boot_id != boot_id():
         return False
     leader = read_stat(identity.pid)
     if leader is not None and leader.start_ticks != identity.start_ticks:
         return False
-    # Not in its session: it was caught before it could make one.
+    # A process outside that session was killed before it could create one.
     has_session = leader is None or leader.session == identity.pid
     was_any = False
     for _pass in range(_KILL_PASSES):
         victims = session_members(identity.pid) if has_session else [identity.pid]
-        # The leader goes last: as long as it is there, the session's number is certainly its own.
+        # The leader is last, because the kernel cannot reuse the session's number while it lives.
         victims.sort(key=lambda pid: pid == identity.pid)
         killed = [_kill_if(pid, identity) for pid in victims]
         if not any(killed):
@@ -107,7 +107,7 @@ def _kill_if(pid: int, identity: ProcessIdentity) -> bool:
 
 
 def session_members(session: int) -> list[int]:
-    """The pids of all living processes in *session*."""
+    """Return the pids of all living processes in *session*."""
     members = []
     for name in os.listdir("/proc"):  # noqa: PTH208 - hundreds of entries
         if not name.isdigit():
@@ -119,14 +119,14 @@ def session_members(session: int) -> list[int]:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """All processes below *pid*, parents before their children. Racy by nature: ask again."""
+    """Yield all processes below *pid*, parents first. New ones may appear during the call."""
     for child in children_of(pid):
         yield child
         yield from descendants(child)
 
 
 def children_of(pid: int) -> list[int]:
-    """The pids of the children of *pid*, those that have ended included."""
+    """Return the pids of the children of *pid*, including zombies."""
     found: list[int] = []
     with suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - at the end of every run
@@ -136,7 +136,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def holders_of(path: Path) -> list[int]:
-    """The pids of everyone who has the file *path* open, as far as we may look."""
+    """Return the pids of the visible processes that have the file *path* open."""
     found = []
     name = str(path.resolve())
     for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - hundreds of entries
@@ -147,8 +147,8 @@ def holders_of(path: Path) -> list[int]:
     return found
 
 
-def wake_strangers(path: Path) -> None:
-    """Have everyone go on who has *path* open and is none of ours."""
+def continue_other_holders(path: Path) -> None:
+    """Send SIGCONT to every process outside this daemon that has *path* open."""
     ours = {os.getpid(), *descendants(os.getpid())}
     for pid in holders_of(path):
         if pid not in ours:
@@ -157,16 +157,16 @@ def wake_strangers(path: Path) -> None:
 
 
 def zombies_below(pid: int) -> set[tuple[int, int]]:
-    """Pid and start time of every child of *pid* that has ended and was not waited for."""
+    """Return pid and start time of the zombies among the children of *pid*."""
     found = (read_stat(child) for child in children_of(pid))
     return {(stat.pid, stat.start_ticks) for stat in found if stat and stat.state == "Z"}
 
 
 def kill_descendants(pid: int) -> int:
-    """Send KILL to everything below *pid*; how many there were.
+    """Send KILL to all descendants of *pid*, and return their number.
 
-    They are stopped first, again and again until no new one turns up: a process that forks
-    faster than we can read /proc cannot outrun that.
+    They are stopped first, repeatedly until no new one appears, because a process may fork faster than
+    /proc can be read.
     """
     seen: set[int] = set()
     while fresh := [child for child in descendants(pid) if child not in seen]:

@@ -1,6 +1,6 @@
-"""A handler's return value as JSON, or the reason why it has none.
+"""Converts a handler's return value to JSON, or gives the reason why that is impossible.
 
-Rule: must not fail whatever a handler returns, and bounds everything.
+Rule: it must not fail for any value, and limits the size of everything.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _FIXES_BY_ATTRIBUTE: Final = {
 
 
 class NotJsonError(ValueError):
-    """The value cannot be said in JSON; the message tells which part, of which type, and the fix."""
+    """JSON cannot express the value; the message names the part, its type, and the fix."""
 
 
 def to_json(value: object) -> str:
@@ -67,13 +67,15 @@ def to_json(value: object) -> str:
         raise NotJsonError(_reason(value, error)[:_MAX_REASON]) from None
     if depth_of(text) > _MAX_DEPTH:
         raise NotJsonError(_too_deep())
-    # Lone surrogates have no place in UTF-8.
+    # UTF-8 cannot encode lone surrogates.
     return text.encode("utf-8", "replace").decode()
 
 
 def read_json(data: bytes) -> Any:
-    """The value of *data*, which a handler has sent. Raises ValueError when it is no JSON, or so deep that
-    those who look through it would not come back."""
+    """Return the value of *data*, which a handler has sent.
+
+    Raises ValueError if it is not JSON, or so deep that code that walks it would exceed the stack.
+    """
     text = data.decode()
     try:
         value = json.loads(text)
@@ -85,7 +87,7 @@ def read_json(data: bytes) -> Any:
 
 
 def depth_of(text: str) -> int:
-    """Return how many levels deep *text*, a JSON value, is nested; 0 when it is certainly few."""
+    """Return the depth of *text*, a JSON value; 0 if it is certainly below half the limit."""
     if text.count("[") + text.count("{") <= _MAX_DEPTH // 2:
         return 0
     depth = deepest = 0
@@ -96,7 +98,7 @@ def depth_of(text: str) -> int:
 
 
 def shorten(text: str, limit: int) -> str:
-    """*text* with its middle left out when it has more than *limit* characters."""
+    """Return *text*, without its middle if it has more than *limit* characters."""
     if len(text) <= limit:
         return text
     half = limit // 2
@@ -104,8 +106,8 @@ def shorten(text: str, limit: int) -> str:
 
 
 def type_name(kind: type) -> str:
-    """Return the full name of *kind*, bounded."""
-    # Asked past a metaclass, which may be the user's.
+    """Return the full name of *kind*, of limited size."""
+    # Bypasses the metaclass, which may be the user's.
     module, name = (type.__getattribute__(kind, key) for key in ("__module__", "__qualname__"))
     return shorten(name if module in ("builtins", "__main__") else f"{module}.{name}", _MAX_NAME)
 
@@ -116,25 +118,26 @@ def _too_deep() -> str:
 
 def _reason(value: object, error: Exception) -> str:
     try:
-        return next(_misfits(value, "result"), f"the result cannot be written as JSON: {error}")
+        reasons = _unsupported_parts(value, "result")
+        return next(reasons, f"the result cannot be written as JSON: {error}")
     except RecursionError:
-        return "the result contains itself; break the circle"
+        return "the result contains itself; remove the reference to itself"
     except Exception as second:  # noqa: BLE001 - as in `to_json`
         return f"the result cannot be written as JSON: {type_name(type(second))}"
 
 
-def _misfits(value: Any, path: str) -> Iterator[str]:
-    """Sentences about the parts of *value* that JSON cannot say."""
+def _unsupported_parts(value: Any, path: str) -> Iterator[str]:
+    """Yield a message for each part of *value* that JSON cannot express."""
     if isinstance(value, dict):
         for key, item in value.items():
             if isinstance(key, str | int | float | None):
-                yield from _misfits(item, f"{path}[{key!r}]")
+                yield from _unsupported_parts(item, f"{path}[{key!r}]")
             else:
                 kind = type_name(type(key))
                 yield f"a key of `{path}` is of type {kind}, and JSON has only texts; use str(...)"
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from _misfits(item, f"{path}[{index}]")
+            yield from _unsupported_parts(item, f"{path}[{index}]")
     elif isinstance(value, float):
         if not math.isfinite(value):
             yield f"`{path}` is a float of value {value}, which JSON does not have; return None"
@@ -144,7 +147,7 @@ def _misfits(value: Any, path: str) -> Iterator[str]:
 
 
 def _fix(kind: type) -> str:
-    """Return the expression that makes JSON of a value of type *kind*."""
+    """Return the expression that converts a value of type *kind* for JSON."""
     family = type.__getattribute__(kind, "__mro__")
     for each in family:
         name = type.__getattribute__(each, "__name__")

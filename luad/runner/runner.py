@@ -1,8 +1,7 @@
-"""The runner: start an attempt, stop it, report what it says and how it ends.
+"""The runner starts and stops attempts, and reports their output and their ending.
 
-Rule: ends are reported, never interpreted. `launch` and `stop` never raise and never wait;
-every attempt that was launched ends in exactly one `AttemptEnded`. Every method is called on the
-event loop.
+Rule: it reports endings and does not interpret them. `launch` and `stop` never raise and never wait;
+every launched attempt ends in exactly one `AttemptEnded`. Every method runs on the event loop.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from luad.runner.attempt import (
 )
 from luad.runner.capture import system_line
 from luad.runner.frames import CHUNK, encode
-from luad.runner.leftovers import OrphanLog, end_run, told
-from luad.runner.processes import boot_id, kill_survivor, wake_strangers
+from luad.runner.leftovers import OrphanLog, end_run, leftovers_message
+from luad.runner.processes import boot_id, continue_other_holders, kill_survivor
 from luad.runner.runslock import RunsLock
 from luad.runner.spawning import MAX_TRIES, Spawners
 from luad.runner.spec import build_spec, constant_part
@@ -44,9 +43,9 @@ if TYPE_CHECKING:
     from luad.runner.spawner_link import SpawnerLink
     from luad.runner.spec import RunnerConfig
 
-_WINDOW: Final = 32  # attempts on their way to a process; more would only fight for the processor
+_WINDOW: Final = 32  # attempts whose process is being started; more would only compete for the CPU
 _START_TIMEOUT_S: Final = 30
-_WAKE_AFTER_MS: Final = 500  # whoever is awake sees at once that the daemon has gone
+_WAKE_AFTER_MS: Final = 500  # a keeper that is not stopped notices the end of its daemon at once
 _SWEEP_S: Final = 0.5
 _CLOSE_MARGIN_S: Final = 8.0
 
@@ -54,10 +53,10 @@ _CLOSE_MARGIN_S: Final = 8.0
 class Runner:
     """Runs attempts in processes of their own.
 
-    *emit* gets `AttemptStarted` (unless there never was a process) and then `AttemptEnded`;
+    *emit* gets `AttemptStarted` (unless no process was started) and then `AttemptEnded`;
     *on_lines* gets run id, attempt, job name and lines, in their order and before the ending. A
-    line is ``{"ts": ms, "stream", "level", "logger", "message"}``, a log record may have
-    ``extras``, ``exception`` and ``stack`` besides.
+    line is ``{"ts": ms, "stream", "level", "logger", "message"}``; a log record may also have
+    ``extras``, ``exception`` and ``stack``.
     """
 
     def __init__(
@@ -75,11 +74,14 @@ class Runner:
         self._boot_id = boot_id()
         self._lock: RunsLock | None = None
         self._spawners = Spawners(
-            config, lock=self._hold_lock, on_ready=self._pump, on_fault=self._refuse_pending
+            config,
+            lock=self._hold_lock,
+            on_ready=self._launch_pending,
+            on_fault=self._refuse_pending,
         )
         self._attempts: dict[Key, Attempt] = {}
         self._pending: deque[Attempt] = deque()
-        self._launching: set[Attempt] = set()  # sent to the spawner, no process reported yet
+        self._launching: set[Attempt] = set()  # sent to the spawner; no process reported yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
         self._idle = asyncio.Event()
@@ -90,13 +92,13 @@ class Runner:
 
     @property
     def fault(self) -> str:
-        """What keeps every run from being started; empty when nothing does."""
+        """The reason why no run can be started; empty if runs can be started."""
         return self._spawners.fault
 
     async def start(self) -> None:
-        """Start the spawner and wait until it is warm.
+        """Start the spawner and wait until it is ready.
 
-        Raises `UnavailableError` when there is no way to start processes.
+        Raises `UnavailableError` if no process can be started.
         """
         self._hold_lock()
         self._spawners.start()
@@ -104,7 +106,7 @@ class Runner:
             async with asyncio.timeout(_START_TIMEOUT_S):
                 await self._spawners.decided.wait()
         except TimeoutError:
-            self._spawners.error = "it does not come up"
+            self._spawners.error = "it does not become ready"
         if self.fault:
             await self.close()
             raise UnavailableError(self.fault)
@@ -113,16 +115,16 @@ class Runner:
     async def wait_for_previous(self, timeout_ms: int = 15 * SECOND) -> bool:
         """Wait until no process of an earlier daemon's runs is alive; False after *timeout_ms*.
 
-        Who looks after such a run ends it by himself. If he was stopped, he is woken to do so.
+        The keepers end such runs on their own. Keepers that were stopped get SIGCONT.
         """
         lock = self._hold_lock()
         if await lock.wait_for_others(min(timeout_ms, _WAKE_AFTER_MS)):
             return True
-        await asyncio.to_thread(wake_strangers, lock.path)
+        await asyncio.to_thread(continue_other_holders, lock.path)
         return await lock.wait_for_others(timeout_ms - _WAKE_AFTER_MS)
 
     async def close(self) -> None:
-        """End what still runs (TERM, grace, KILL), report it, and end the spawner."""
+        """End the running attempts (TERM, grace, KILL), report them, and end the spawner."""
         self._is_closing = True
         for attempt in list(self._attempts.values()):
             self.stop(*attempt.key)
@@ -142,24 +144,24 @@ class Runner:
 
     @property
     def running(self) -> Mapping[Key, ProcessIdentity | None]:
-        """The attempts that were launched and have not ended; None: no process known yet."""
+        """The attempts that have not ended, with their processes; None: no process known yet."""
         return MappingProxyType({key: item.handler for key, item in self._attempts.items()})
 
     @property
     def spawner_pid(self) -> int | None:
-        """The process id of the spawner; None while there is none."""
+        """The process id of the spawner; None if none runs."""
         link = self._spawners.link
         return link.pid if link is not None else None
 
     def own_pids(self) -> set[int]:
-        """The process ids of the spawners and of the keepers that have said who they are."""
+        """Return the process ids of the spawners and of the keepers that have reported theirs."""
         keepers = (attempt.keeper for attempt in self._attempts.values())
         return self._spawners.pids | {each.pid for each in keepers if each is not None}
 
     # --- requests ------------------------------------------------------------------------------
 
     def launch(self, start: StartAttempt) -> None:
-        """Start a process for an attempt. Whatever goes wrong becomes its `AttemptEnded`."""
+        """Start a process for an attempt. A failure is reported as its `AttemptEnded`."""
         attempt = Attempt(start)
         assert attempt.key not in self._attempts, f"{attempt.key} was launched already"
         self._attempts[attempt.key] = attempt
@@ -168,13 +170,13 @@ class Runner:
             self._refuse(attempt, "RunnerClosed", "the daemon is shutting down")
             return
         self._pending.append(attempt)
-        self._pump()
+        self._launch_pending()
 
     def stop(self, run_id: str, attempt: int, kill: bool = False) -> None:
-        """End an attempt: TERM, grace, KILL; or KILL at once. No longer known is no mistake."""
+        """End an attempt: TERM, grace, KILL; or KILL at once. An unknown attempt is ignored."""
         found = self._attempts.get((run_id, attempt))
         if found is None or (found.channel is None and found.keeper is not None):
-            return  # it has ended, or is being reported as lost
+            return  # it has ended, or luad reports it as lost
         found.is_stopping = True
         if found.channel is None:
             with suppress(ValueError):
@@ -193,14 +195,14 @@ class Runner:
 
     # --- launching -----------------------------------------------------------------------------
 
-    def _pump(self) -> None:
-        """Send as many attempts on their way as may be."""
+    def _launch_pending(self) -> None:
+        """Send pending attempts to the spawner, up to `_WINDOW` at once."""
         while self._pending and len(self._launching) < _WINDOW and (link := self._spawners.link):
             attempt = self._pending.popleft()
             try:
                 is_sent = self._send(attempt, link)
             except (OSError, ValueError, TypeError, RecursionError) as error:
-                is_retryable = isinstance(error, OSError)  # else the job itself cannot be passed on
+                is_retryable = isinstance(error, OSError)  # other errors come from the job's values
                 self._refuse(attempt, type(error).__name__, str(error), is_retryable=is_retryable)
                 continue
             if not is_sent:
@@ -214,7 +216,7 @@ class Runner:
             link.send(theirs)
         except (BlockingIOError, BrokenPipeError, ConnectionResetError):
             ours.close()
-            return False  # busy or gone: the next attempt's start, or the next spawner, will do
+            return False  # busy or gone: the next start, or the next spawner, launches it
         except OSError:
             ours.close()
             raise
@@ -240,7 +242,7 @@ class Runner:
         else:
             loop.remove_writer(channel)
 
-    # --- what keepers say ----------------------------------------------------------------------
+    # --- reports of keepers --------------------------------------------------------------------
 
     def _on_readable(self, attempt: Attempt) -> None:
         assert attempt.channel is not None, "a closed channel is not read"
@@ -251,7 +253,7 @@ class Runner:
         except OSError:
             data = b""
         if not data:
-            self._on_silence(attempt)
+            self._on_channel_closed(attempt)
             return
         for frame in attempt.buffer.feed(data):
             self._on_frame(attempt, frame)
@@ -278,36 +280,38 @@ class Runner:
             patience_ms = self._config.kill_grace_ms + self._config.overdue_ms
             attempt.overdue_ms = elapsed_ms() + timeout_ms + patience_ms
         self._emit(AttemptStarted(*attempt.key, frame["ts"], attempt.handler))
-        self._pump()
+        self._launch_pending()
 
-    def _on_silence(self, attempt: Attempt) -> None:
-        """The channel was closed without an ending: somebody killed the keeper, or the spawner."""
-        self._hang_up(attempt)
+    def _on_channel_closed(self, attempt: Attempt) -> None:
+        """Handle a channel that closed without an ending: the keeper or the spawner was killed."""
+        self._close_channel(attempt)
         if attempt.keeper is not None:
             self._spawn_task(self._clear_up(attempt))
         elif attempt.is_stopping:
             self._end(attempt, cancelled_early())
         elif attempt.tries + 1 >= MAX_TRIES:
             self._refuse(
-                attempt, "SpawnerGone", f"the spawner died {MAX_TRIES} times over this run"
+                attempt,
+                "SpawnerGone",
+                f"the spawner died {MAX_TRIES} times while it started this run",
             )
         else:
-            # No keeper ever spoke, so nothing was started: it is safe to try again.
+            # No keeper has reported, so nothing was started and a new try is safe.
             attempt.tries += 1
             self._release(attempt)
             attempt.outbox.clear()
             self._pending.append(attempt)
-            self._pump()
+            self._launch_pending()
 
     async def _clear_up(self, attempt: Attempt) -> None:
-        """End what the run of a dead keeper left behind, then report the run as lost."""
+        """End the processes that the run of a dead keeper left, then report the run as lost."""
         run_id, handler = attempt.start.run.id, attempt.handler
         ended = await asyncio.to_thread(end_run, run_id, handler, attempt.keeper)
         strangers = await attempt.link.sweep() if attempt.link is not None else []
         left = [each for each in (*ended, *strangers) if not handler or each.pid != handler.pid]
-        self.orphans.note(run_id, [each for each in left if not each.has_sign])
+        self.orphans.note(run_id, [each for each in left if not each.is_identified])
         if left:
-            line = system_line(told(left), wall_ms(), level="warning")
+            line = system_line(leftovers_message(left), wall_ms(), level="warning")
             self._on_lines(*attempt.key, attempt.start.job.name, [line])
         ending = self._lost("its keeper process was killed")
         self._end(attempt, replace(ending, left_processes=len(left)))
@@ -320,16 +324,16 @@ class Runner:
 
     def _end(self, attempt: Attempt, ending: Ending) -> None:
         if self._attempts.pop(attempt.key, None) is None:
-            return  # it was stopped twice before it had begun
-        self._hang_up(attempt)
+            return  # it was stopped twice before it had started
+        self._close_channel(attempt)
         self._release(attempt)
         self._emit(AttemptEnded(*attempt.key, ending))
         if not self._attempts:
             self._idle.set()
-        self._pump()
+        self._launch_pending()
 
     def _end_soon(self, attempt: Attempt, ending: Ending) -> None:
-        """End it once the caller of `launch` or `stop` is through."""
+        """End the attempt after the caller of `launch` or `stop` has returned."""
         asyncio.get_running_loop().call_soon(self._end, attempt, ending)
 
     def _refuse(
@@ -340,9 +344,11 @@ class Runner:
         self._end_soon(attempt, ending)
 
     def _lost(self, why: str) -> Ending:
-        return failed_ending(EndKind.LOST, wall_ms(), "Lost", f"nobody saw the run end: {why}")
+        return failed_ending(
+            EndKind.LOST, wall_ms(), "Lost", f"the end of the run was not seen: {why}"
+        )
 
-    def _hang_up(self, attempt: Attempt) -> None:
+    def _close_channel(self, attempt: Attempt) -> None:
         self._launching.discard(attempt)
         if attempt.channel is not None:
             loop = asyncio.get_running_loop()
@@ -354,7 +360,7 @@ class Runner:
     # --- the spawner ---------------------------------------------------------------------------
 
     async def renew_spawner(self) -> bool:
-        """Start runs from a new interpreter from here on; False when none comes up."""
+        """Start later runs from a new interpreter; False if it does not become ready."""
         return await self._spawners.renew()
 
     def _refuse_pending(self) -> None:
@@ -362,7 +368,7 @@ class Runner:
             self._refuse(self._pending.popleft(), "SpawnerGone", self.fault)
 
     async def _sweep(self) -> None:
-        """Now and then look for those who should have spoken: a handler may stop its parent."""
+        """Check regularly for overdue keepers and spawners, because a handler may stop its parent."""
         while True:
             await asyncio.sleep(min(_SWEEP_S, self._config.overdue_ms / SECOND))
             self._spawners.wake()
@@ -376,7 +382,7 @@ class Runner:
                 if is_overdue and attempt.keeper is not None:
                     await asyncio.to_thread(kill_survivor, attempt.keeper)
 
-    # --- small things --------------------------------------------------------------------------
+    # --- helpers -------------------------------------------------------------------------------
 
     def _identity(self, frame: dict[str, Any]) -> ProcessIdentity:
         return ProcessIdentity(frame["pid"], frame["ticks"], self._boot_id)

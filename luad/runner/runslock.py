@@ -1,9 +1,8 @@
-"""``runs.lock``: is a process of any run still alive, also of a daemon that is gone.
+"""``runs.lock`` shows if a process of any run is alive, even of a daemon that is gone.
 
-Rule: knows flock(2) and nothing of runs. A lock belongs to an *open file description*, which
-is shared by everybody who inherited it: the daemon opens the file once, and the spawner and all
-its keepers share that one description. As long as one of them lives, another daemon's description
-cannot be locked exclusively.
+Rule: knows flock(2) and nothing of runs. A lock belongs to an *open file description*, which all
+processes share that inherit it: the daemon opens the file once, and the spawner and all its keepers
+share that description. While one of them lives, another daemon cannot lock the file exclusively.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _POLL_S: Final = 0.01  # flock(2) cannot be awaited, and a thread for it could n
 
 
 class RunsLock:
-    """Holds ``runs.lock`` in *folder*, shared, from its making until `close`."""
+    """Holds a shared lock on ``runs.lock`` in *folder*, from its creation until `close`."""
 
     def __init__(self, folder: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -31,9 +30,9 @@ class RunsLock:
         self._share()
 
     async def wait_for_others(self, timeout_ms: int) -> bool:
-        """Wait until nobody else holds the lock; False when somebody does after *timeout_ms*.
+        """Wait until no other daemon's process holds the lock; False after *timeout_ms*.
 
-        Our own runs do not count, and do not mind.
+        Runs of this daemon do not count.
         """
         until = elapsed_ms() + timeout_ms
         while not self._is_alone():
@@ -43,7 +42,7 @@ class RunsLock:
         return True
 
     def close(self) -> None:
-        """Let go; keepers that still live go on holding it."""
+        """Close this daemon's descriptor; keepers that still live hold the lock."""
         os.close(self.descriptor)
 
     def _is_alone(self) -> bool:
@@ -52,7 +51,7 @@ class RunsLock:
         except BlockingIOError:
             return False
         finally:
-            # A failed change of the lock has dropped it; a successful one is too much.
+            # A failed change has released the lock; a successful one has made it exclusive.
             self._share()
         return True
 

@@ -1,11 +1,11 @@
-"""Whether a handler leads to a function that ships with luad, under another name.
+"""Finds functions that ship with luad behind a handler of another name.
 
-A module of the user may hand on such a function: by an assignment, a decorator, a ``partial``, a method, an
-object that keeps it. The rules of that function hold for it all the same, for its metadata may be a command
-line. A function of the user that calls one by its name is the user's own word: globals are not looked through.
+A module of the user may offer such a function by an assignment, a decorator, a ``partial``, a method, or an
+object that keeps it. The rules of that function apply all the same, because its metadata may be a command
+line. A function of the user may call one by its name; globals are not searched.
 
-Rule: looks at objects and calls none of them. The garbage collector names what an object holds, so no
-code of the object runs.
+Rule: inspects objects and calls none of them. The garbage collector lists the objects that an object
+refers to, so no code of the object runs.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _NO_HANDLERS: Final = frozenset({"luad.handlers.parameters"})
 """Modules beside the handlers, whose functions other handlers may use."""
 
 _ENDS: Final = (ModuleType, CodeType, FrameType, MemberDescriptorType, logging.Filterer)
-"""Types of objects that are not looked into: they lead to the whole program, or hold no function to call.
-A logger leads to all others and to luad's own handlers of records."""
+"""Types of objects that are not searched: they lead to the whole program, or hold no function to call.
+A logger leads to all other loggers and to luad's own log handlers."""
 
 _MOST: Final = 10_000
 _NAMESPACE: Final[Any] = type.__dict__["__dict__"]
@@ -37,13 +37,13 @@ _BASES: Final[Any] = type.__dict__["__bases__"]
 
 
 class TooManyObjectsError(Exception):
-    """A handler leads to more objects than luad looks at."""
+    """A handler leads to more objects than luad searches."""
 
 
 def shipped_functions(handler: object) -> set[str]:
-    """Return the functions of `luad.handlers` that *handler* is, wraps, keeps or is bound to, by name.
+    """Return the names of the functions of `luad.handlers` that *handler* is, wraps or refers to.
 
-    Raises `TooManyObjectsError`.
+    Raises `TooManyObjectsError` if it leads to too many objects.
     """
     found: set[str] = set()
     waiting, seen = (
@@ -66,11 +66,11 @@ def shipped_functions(handler: object) -> set[str]:
 
 
 def refuse_hidden(patterns: Sequence[str], handler: str, function: object) -> None:
-    """Raise `HandlerError` when *function* leads to one that ships with luad and no pattern matches."""
+    """Raise `HandlerError` if *function* leads to a shipped one that matches none of *patterns*."""
     try:
         names = sorted(shipped_functions(function))
     except TooManyObjectsError:
-        problem = f"leads to more than {_MOST:,} objects, and luad looks at no more to find its own functions"
+        problem = f"refers to more than {_MOST:,} objects, the most that luad searches for its own functions"
         raise _refused(handler, function, problem) from None
     for name in names:
         if not any(fnmatchcase(name, each) for each in patterns):
@@ -97,12 +97,12 @@ def _shipped_name(each: object) -> str | None:
 
 
 def _may_hold(each: object) -> bool:
-    """Say whether *each* may lead on: texts, numbers and what holds only those are not tracked."""
+    """Return False for texts, numbers and containers of those, which hold no function."""
     return gc.is_tracked(each)
 
 
 def _inside(each: object) -> Iterable[object]:
-    """Return what *each* may pass a call on to."""
+    """Return the objects to which *each* may pass a call."""
     kind, value = type(each), cast("Any", each)
     if kind is FunctionType:
         return _of_function(value)
@@ -112,11 +112,11 @@ def _inside(each: object) -> Iterable[object]:
         return (*gc.get_referents(each), weakref.ref.__call__(value))
     if issubclass(kind, dict) and _is_of_module(each):
         return ()
-    return gc.get_referents(each)  # with the type, when it was not written in C
+    return gc.get_referents(each)  # including its type, unless that is written in C
 
 
 def _of_function(function: Any) -> Iterator[object]:
-    """Yield what a function keeps, but for its globals."""
+    """Yield the objects that a function refers to, except its globals."""
     yield from function.__closure__ or ()
     yield from function.__defaults__ or ()
     yield from (function.__kwdefaults__ or {}).values()
@@ -124,7 +124,7 @@ def _of_function(function: Any) -> Iterator[object]:
 
 
 def _of_type(kind: Any) -> Iterator[object]:
-    """Yield what a class of the user or of the shipped handlers keeps; other classes hold nothing of either."""
+    """Yield the objects that a class refers to, if it belongs to the user or to shipped handlers."""
     namespace = _NAMESPACE.__get__(kind)
     module = namespace.get("__module__")
     module = module if type(module) is str else ""

@@ -1,6 +1,6 @@
-"""What an interpreter reads once, when it starts, to know where packages are.
+"""Detects changes of the files that an interpreter reads only once, at its start.
 
-Module rule: looks at folders of installed packages; imports nothing of them.
+Rule: reads the folders of installed packages; imports none of them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ Marks: TypeAlias = frozenset[tuple[str, int, int]]
 
 
 def site_marks() -> Marks:
-    """Return path, time and size of each file that acts when Python starts: ``.pth`` files and their like.
+    """Return path, time and size of each file that Python reads at its start, such as ``.pth`` files.
 
-    `pip install -e` writes such files. Another installed package writes none, and running
-    interpreters find it.
+    `pip install -e` writes such files. Other packages have none, and running interpreters find them.
     """
     folders = [*site.getsitepackages()]
     if site.ENABLE_USER_SITE:

@@ -1,8 +1,8 @@
 """The spawner: a warm interpreter that forks a keeper for every attempt, in about a millisecond.
 
-Run as ``python -P -m luad.runner.spawner SOCKET``, with ``runs.lock`` open besides. Rule: only light modules of the
-standard library; whatever is loaded here is paid for by every fork. It parses nothing: what is
-to be run comes over the attempt's own socket, straight to the keeper.
+Run as ``python -P -m luad.runner.spawner SOCKET``, with ``runs.lock`` open. Rule: only light modules of the
+standard library, because each loaded module makes every fork slower. It parses nothing: the daemon sends
+the `LaunchSpec` to the keeper over the attempt's own socket.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 from luad.runner import child, prctl
 from luad.runner.frames import encode
-from luad.runner.leftovers import UNKNOWN, end_strangers
-from luad.runner.prefork import failed_frame, keep
+from luad.runner.leftovers import UNKNOWN, end_unknown_children
+from luad.runner.prefork import failed_frame, run_keeper
 from luad.runner.processes import children_of, read_stat
 
 if TYPE_CHECKING:
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 READY: Final = b"ready"
 LAUNCH: Final = b"launch"
 SWEEP: Final = b"sweep"
-"""Asks the spawner to end what dead keepers have left behind; the answer begins with `SWEPT`."""
+"""Asks the spawner to end the processes of dead keepers; the answer begins with `SWEPT`."""
 SWEPT: Final = b"swept"
 
 _QUIET_MS: Final = 10
-_TOLD: Final = 500  # leftovers in one answer: it has to fit into a packet
+_MOST_REPORTED: Final = 500  # leftovers in one answer, which must fit into a packet
 _LAST_LOOK_S: Final = 0.05
 _MANY_KEEPERS: Final = 64
 
 _PENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals to the daemon's whole service are not meant for runs: the daemon says what ends.
+"""Signals to the whole service that must not reach runs, because the daemon decides which runs end.
 
-They are blocked, not ignored, so that a handler's process cannot lose one before it has set up
-what to do with it.
+They are blocked and not ignored, so that a handler's process loses none before it has set up its signal
+handlers.
 """
 
 
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
     """Serve until the daemon closes its end of the socket."""
     control = socket.socket(fileno=int(arguments[0]))
     prctl.set_name("luad-runner")  # keepers inherit it
-    prctl.become_subreaper()  # whoever loses a keeper is reaped here, also where nobody else does
+    prctl.become_subreaper()  # the spawner reaps the processes of dead keepers
     signal.pthread_sigmask(signal.SIG_SETMASK, _PENDING)
     for signum in _resettable():
         signal.signal(signum, signal.SIG_DFL)
@@ -62,28 +62,28 @@ def main(arguments: list[str]) -> None:
     with suppress(OSError):
         control.send(READY)
         _serve(control, keepers)
-    # When luad has ended no process of it is left: keepers end by themselves once the daemon is
-    # gone, and the spawner ends what a dead keeper has left behind.
+    # No process of luad may outlive it: keepers end on their own once the daemon is gone, and the
+    # spawner ends the processes of dead keepers.
     while children_of(os.getpid()):
-        end_strangers(keepers.known())
+        end_unknown_children(keepers.known())
         select.select([], [], [], _LAST_LOOK_S)
 
 
 class _Keepers:
-    """The keepers that this spawner has forked; every other child of it comes from a dead one."""
+    """The keepers that this spawner has forked; its other children come from dead keepers."""
 
     def __init__(self) -> None:
         self._ticks: dict[int, int] = {}
 
     def add(self, pid: int) -> None:
-        """Note a keeper that was forked just now."""
+        """Add a keeper that was just forked."""
         stat = read_stat(pid)
         self._ticks[pid] = UNKNOWN if stat is None else stat.start_ticks
         if len(self._ticks) > 2 * _MANY_KEEPERS:
             self.known()
 
     def known(self) -> dict[int, int]:
-        """The pids and start times of those that live."""
+        """Return the pids and start times of the living keepers."""
         for pid in list(self._ticks):
             stat = read_stat(pid)
             if stat is None or self._ticks[pid] not in {UNKNOWN, stat.start_ticks}:
@@ -92,13 +92,13 @@ class _Keepers:
 
 
 def _resettable() -> Iterable[int]:
-    """The signals that whoever started us may have had ignored; Python's own two stay so."""
+    """Return the signals to reset, because the parent may have ignored them; except Python's two."""
     fixed = {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}
     return [signum for signum in signal.valid_signals() if signum not in fixed]
 
 
 def _warm_up() -> None:
-    """Run once through what every run does, then keep the collector away from all of it."""
+    """Do once what every run does, then exclude all objects from garbage collection."""
     child.warm_up()
     asyncio.run(asyncio.sleep(0))
     json.dumps(json.loads('{"a": [1.5, null]}'))
@@ -108,10 +108,10 @@ def _warm_up() -> None:
 
 
 def _serve(control: socket.socket, keepers: _Keepers) -> None:
-    """Keep one keeper in reserve: it saves several milliseconds of lateness.
+    """Pre-fork one keeper, which saves several milliseconds of each start.
 
-    The next one is made in a quiet moment, so that it does not compete with the run just handed
-    over; in a herd there is none, and each is made when it is needed.
+    The next keeper is forked in a quiet moment, so that it does not compete with the run that has just
+    started. When many runs start at once, each keeper is forked on demand.
     """
     spare: socket.socket | OSError | None = None
     poll = select.poll()
@@ -134,9 +134,9 @@ def _serve(control: socket.socket, keepers: _Keepers) -> None:
 
 
 def _fork_spare(keepers: _Keepers, *ours_alone: socket.socket) -> socket.socket | OSError:
-    """A keeper that waits for an attempt, as the socket to it; or why there is none.
+    """Return the socket to a new keeper that waits for an attempt, or the error of the fork.
 
-    It inherits the lock and its end of the socket, but not *ours_alone*.
+    The keeper inherits the lock and its end of the socket, but not *ours_alone*.
     """
     try:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -146,21 +146,21 @@ def _fork_spare(keepers: _Keepers, *ours_alone: socket.socket) -> socket.socket 
     if pid == 0:
         for inherited in (*ours_alone, ours):
             inherited.close()
-        keep(theirs)
+        run_keeper(theirs)
     theirs.close()
     keepers.add(pid)
     return ours
 
 
 def _sweep(control: socket.socket, keepers: _Keepers) -> None:
-    """End what dead keepers have left behind, and tell the daemon."""
-    ended = end_strangers(keepers.known())
-    values = [astuple(each) for each in ended[:_TOLD]]
+    """End the processes that dead keepers have left, and report them to the daemon."""
+    ended = end_unknown_children(keepers.known())
+    values = [astuple(each) for each in ended[:_MOST_REPORTED]]
     control.send(SWEPT + json.dumps(values).encode())
 
 
 def _hand_over(channel: socket.socket, spare: socket.socket | OSError) -> None:
-    # If daemon or keeper have just died: the daemon sees the channel close, and asks again.
+    # If the daemon or the keeper has just died, the daemon sees the channel close, and tries again.
     with suppress(OSError):
         if isinstance(spare, OSError):
             channel.sendall(encode(failed_frame(spare)))

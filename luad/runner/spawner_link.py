@@ -1,6 +1,6 @@
-"""The daemon's end of the spawner: start it, hand it sockets, notice when it is gone.
+"""The daemon's connection to a spawner: it starts it, sends it sockets, and notices its end.
 
-Rule: one spawner process per link; whether there is to be a next one is not decided here.
+Rule: one spawner process per link; `spawning` decides about the next one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SpawnerLink:
         self, *, on_ready: Callable[[SpawnerLink], None], on_gone: Callable[[SpawnerLink], None]
     ) -> None:
         self.is_ready = False
-        self.attempt_count = 0  # attempts that it was handed and that have not ended
+        self.attempt_count = 0  # attempts that it received and that have not ended
         self._sweeps: deque[asyncio.Future[list[Leftover]]] = deque()
         self._on_ready = on_ready
         self._on_gone = on_gone
@@ -50,9 +50,9 @@ class SpawnerLink:
         return self._process.pid if self._process is not None else None
 
     def start(self, *, environ: Mapping[str, str], lock: int) -> None:
-        """Start the process; raises ``OSError`` when that is impossible.
+        """Start the process. Raises ``OSError`` if that is impossible.
 
-        *environ* is its whole environment. *lock* is inherited by all keepers.
+        *environ* is its whole environment. All keepers inherit *lock*.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -76,13 +76,13 @@ class SpawnerLink:
         self._loop.add_reader(self._pidfd, self._on_exit)
 
     def send(self, channel: socket.socket) -> None:
-        """Have a keeper forked for *channel*. Raises ``OSError``: busy, or gone."""
+        """Ask the spawner to fork a keeper for *channel*. Raises ``OSError`` if it is busy or gone."""
         if self._socket is None:
             raise BrokenPipeError
         socket.send_fds(self._socket, [LAUNCH], [channel.fileno()])
 
     async def sweep(self) -> list[Leftover]:
-        """Have what dead keepers left behind ended; return it. Empty when the spawner is gone."""
+        """Let the spawner end the processes of dead keepers; return them. Empty if it is gone."""
         if self._socket is None:
             return []
         answer: asyncio.Future[list[Leftover]] = self._loop.create_future()
@@ -95,18 +95,18 @@ class SpawnerLink:
             return []
 
     def wake(self) -> None:
-        """Have a spawner go on that somebody has stopped; every launch waits for it."""
+        """Send SIGCONT to a spawner that another process has stopped, because launches wait for it."""
         stat = read_stat(self.pid) if self.pid is not None else None
         if stat is not None and stat.state == "T" and self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End a spawner that does not answer; `on_gone` follows."""
+        """Kill a spawner that does not answer; `on_gone` follows."""
         if self._process is not None:
             self._process.kill()
 
     async def close(self) -> None:
-        """Let the spawner finish what it was handed, and wait for its end; `on_gone` is not called."""
+        """Let the spawner finish its launches, and wait for its end; `on_gone` is not called."""
         self._on_gone = _ignore
         self._hang_up()
         if self._process is None:
@@ -126,7 +126,7 @@ class SpawnerLink:
         except OSError:
             message = b""
         if not message:
-            self._hang_up()  # the process' end follows, and is what counts
+            self._hang_up()  # `_on_exit` follows
         elif message == READY:
             self.is_ready = True
             self._on_ready(self)
@@ -153,9 +153,9 @@ class SpawnerLink:
 
     def _answer(self, values: list[list[Any]]) -> None:
         answer = self._sweeps.popleft()
-        if not answer.done():  # its asker may have given up
+        if not answer.done():  # `sweep` may have timed out
             answer.set_result([Leftover(*each) for each in values])
 
 
 def _ignore(_link: SpawnerLink) -> None:
-    """Nobody waits for this end."""
+    """Do nothing, because the end of this spawner is expected."""

@@ -1,6 +1,6 @@
-"""One spawner process at hand, always: start it, start the next one, let the last one finish.
+"""Keeps one spawner process ready: it starts it, replaces it, and lets the old one finish.
 
-Module rule: says which spawner gets the next attempt; knows nothing of runs.
+Rule: decides which spawner gets the next attempt; knows nothing of runs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from luad.runner.spec import RunnerConfig
 
 MAX_TRIES: Final = 3
-"""How many spawners may die before luad gives an attempt up."""
+"""The number of spawners that may die before luad gives an attempt up."""
 
 _MAX_BACKOFF_S: Final = 5.0
 _RENEW_TIMEOUT_S: Final = 10.0
 
 
 class Spawners:
-    """Keeps a spawner ready. *on_ready* is called when there is one, *on_fault* when none can be
-    started; a new one takes over when the present one dies, and at `renew`."""
+    """Keeps a spawner ready.
+
+    It calls *on_ready* when a spawner is ready, and *on_fault* if none can be started. A new spawner
+    takes over when the current one dies, and at `renew`.
+    """
 
     def __init__(
         self,
@@ -43,22 +46,22 @@ class Spawners:
         self._failed_starts = 0
         self._is_closing = False
         self._coming: SpawnerLink | None = None  # takes over once it is ready
-        self._retired: set[SpawnerLink] = set()  # finish what they were handed
+        self._retired: set[SpawnerLink] = set()  # they finish their attempts
         self._renewed: asyncio.Future[bool] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.link: SpawnerLink | None = None
         self.error = ""
         self.decided = asyncio.Event()
-        """The spawner is ready, or cannot be started."""
+        """Set once the spawner is ready, or cannot be started."""
 
     @property
     def fault(self) -> str:
-        """What keeps every run from being started; empty when nothing does."""
+        """The reason why no run can be started; empty if runs can be started."""
         return f"the process that starts runs cannot be started: {self.error}" if self.error else ""
 
     @property
     def pids(self) -> set[int]:
-        """The processes that are spawners, the retired ones included."""
+        """The process ids of all spawners, the retired ones included."""
         links = {self.link, self._coming, *self._retired}
         return {link.pid for link in links if link is not None and link.pid is not None}
 
@@ -66,12 +69,12 @@ class Spawners:
         """Start a spawner; `decided` is set when it is ready or cannot be started."""
         self.link = self._new_link()
         if self.link is not None:
-            self._on_ready()  # what is sent before it is warm waits in its socket
+            self._on_ready()  # attempts that are sent before it is ready wait in its socket
 
     async def renew(self) -> bool:
-        """Start a new spawner and let it take over; False when it does not come up.
+        """Start a new spawner and let it take over; False if it does not become ready.
 
-        The new one sees packages and ``.pth`` files as they are now. What runs goes on.
+        The new one sees the current packages and ``.pth`` files. Running attempts continue.
         """
         if self._is_closing or self.link is None:
             return False
@@ -86,17 +89,17 @@ class Spawners:
                 return await asyncio.shield(renewed)
         except TimeoutError:
             if self._renewed is renewed:
-                self._give_up_renewal()
+                self._cancel_renewal()
             return False
 
     def wake(self) -> None:
-        """Let the spawners go on that another process has stopped; every launch waits for them."""
+        """Send SIGCONT to spawners that another process has stopped, because launches wait for them."""
         for link in (self.link, self._coming, *self._retired):
             if link is not None:
                 link.wake()
 
     def release(self, link: SpawnerLink | None) -> None:
-        """Note that an attempt of *link* has ended."""
+        """Record that an attempt of *link* has ended."""
         if link is None:
             return
         link.attempt_count -= 1
@@ -126,7 +129,7 @@ class Spawners:
             before, self.link, self._coming = self.link, link, None
             if before is not None:
                 self._retire(before)
-        self._settle_renewal(is_new=True)
+        self._finish_renewal(is_new=True)
         self.decided.set()
         self._on_ready()
 
@@ -139,7 +142,7 @@ class Spawners:
         self._retired.discard(link)
         if link is self._coming:
             self._coming = None
-            self._settle_renewal(is_new=False)
+            self._finish_renewal(is_new=False)
             return
         if link is not self.link:
             return
@@ -147,30 +150,30 @@ class Spawners:
         if self._is_closing:
             return
         if self._coming is None:
-            self._settle_renewal(is_new=False)
+            self._finish_renewal(is_new=False)
         if self._coming is not None:
-            self.link, self._coming = self._coming, None  # `on_ready` settles the renewal
+            self.link, self._coming = self._coming, None  # `on_ready` ends the renewal
             self._on_ready()
         elif link.is_ready:
             self.start()
         else:
             self._on_failed_start("it ended before it was ready")
 
-    def _give_up_renewal(self) -> None:
+    def _cancel_renewal(self) -> None:
         """Close the spawner that hangs; the next renewal starts another one."""
         if self._coming is not None:
             self._close_soon(self._coming)
             self._coming = None
-        self._settle_renewal(is_new=False)
+        self._finish_renewal(is_new=False)
 
-    def _settle_renewal(self, *, is_new: bool) -> None:
+    def _finish_renewal(self, *, is_new: bool) -> None:
         renewed, self._renewed = self._renewed, None
         if renewed is not None and not renewed.done():
             renewed.set_result(is_new)
 
     def _on_failed_start(self, why: str) -> None:
         if self.link is not None:
-            return  # only a renewal has failed: the present spawner goes on
+            return  # only a renewal has failed: the current spawner continues
         self._failed_starts += 1
         if self._failed_starts >= MAX_TRIES:
             self.error = why

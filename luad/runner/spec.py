@@ -1,6 +1,6 @@
-"""What the runner is told by the daemon, and what it tells a keeper about an attempt, as JSON.
+"""The runner's configuration, and the `LaunchSpec` of an attempt that the keeper gets as JSON.
 
-Rule: the one place where a `StartAttempt` becomes plain values.
+Rule: only this module converts a `StartAttempt` to plain values.
 """
 
 from __future__ import annotations
@@ -21,26 +21,25 @@ if TYPE_CHECKING:
     from luad.core.model import Instant, Job, Limits
 
 _ALWAYS_PASSED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR")
-"""Environment variables of the daemon that handlers see; everything else stays with it."""
-
+"""Environment variables of the daemon that handlers see; they see no others."""
 
 _PYTHON_VARIABLES: Final = ("PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX")
 
 DEFAULT_ENVIRONMENT: Final = {"PYTHONUNBUFFERED": "1"}
-"""What every run finds in its environment unless the `env` of its job says otherwise.
+"""The variables of every run, unless the `env` of its job replaces them.
 
-A Python program that a handler starts would else keep its output back, and lose it at a time limit.
+Without this one, a Python program that a handler starts would buffer its output, and lose it at a time limit.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerConfig:
-    """What the runner has to know; sizes in bytes, *environ* is the daemon's own environment.
+    """The configuration of the runner; *environ* is the daemon's own environment.
 
-    *pass_env* are the names (or patterns) of variables that handlers may see besides the usual
-    ones. *overdue_ms*: how long after its last chance a keeper may be silent. *permit_insecure*: import
-    handlers that others may write, too. *allowed*: patterns of the handlers of luad's own that a job made
-    at run time may lead to.
+    *pass_env* are the names (or patterns) of variables that handlers may see besides the usual ones.
+    *overdue_ms* is the time after its deadline for which a keeper may be silent. *permit_insecure*: import
+    handlers that other users may write, too. *allowed*: patterns of the shipped handlers that a job made at
+    run time may call.
     """
 
     handlers_path: tuple[Path, ...]
@@ -59,7 +58,7 @@ class RunnerConfig:
 
 
 class LimitSpec(TypedDict):
-    """`Limits`, as JSON."""
+    """`Limits` as JSON."""
 
     memory_bytes: int | None
     cpu_seconds: int | None
@@ -68,11 +67,11 @@ class LimitSpec(TypedDict):
 
 
 class LaunchSpec(TypedDict):
-    """Everything that a keeper and its handler need to know."""
+    """All values that a keeper and its handler need."""
 
     handler: str
     job: dict[str, Any]  # the arguments of `luad.sdk.Job`, without the two that the keeper knows
-    env: dict[str, str]  # on top of what the spawner was given
+    env: dict[str, str]  # added to the environment of the spawner
     cwd: str
     nice: int
     log_level: str
@@ -80,8 +79,8 @@ class LaunchSpec(TypedDict):
     handlers_path: list[str]
     code_cache: str
     permit_insecure: bool
-    allowed: list[str] | None  # patterns that the handler is bound to
-    refusal: str  # why the handler may not be called; empty when it may
+    allowed: list[str] | None  # patterns of the handlers that the job may call; None: all
+    refusal: str  # the reason why the handler may not be called; empty if it may
     timeout_ms: int | None
     kill_grace_ms: int
     output_limit: int
@@ -90,7 +89,7 @@ class LaunchSpec(TypedDict):
 
 
 def passed_environment(environ: Mapping[str, str], patterns: Iterable[str]) -> dict[str, str]:
-    """The part of the daemon's environment that handlers may see."""
+    """Return the part of the daemon's environment that handlers may see."""
     allowed = (*_ALWAYS_PASSED, *patterns)
     return {
         name: value
@@ -102,16 +101,16 @@ def passed_environment(environ: Mapping[str, str], patterns: Iterable[str]) -> d
 def interpreter_environment(environ: Mapping[str, str], pass_env: Iterable[str]) -> dict[str, str]:
     """Return the environment of a Python that imports handlers, to run or to check them.
 
-    It sees what handlers may see of *environ*, and what the interpreter itself may need to find
-    luad; handlers do not see the latter.
+    It has the variables of *environ* that handlers may see, and those that the interpreter may need to
+    find luad; handlers do not see the latter.
     """
     python = {name: environ[name] for name in _PYTHON_VARIABLES if name in environ}
-    # Without a locale Python would invent one, for handlers and their programs as well.
+    # Without a locale, Python would set one for handlers and their programs as well.
     return {**python, "PYTHONCOERCECLOCALE": "0", **passed_environment(environ, pass_env)}
 
 
 def constant_part(config: RunnerConfig) -> dict[str, Any]:
-    """What is the same in all specs; made once, for a launch has to be quick."""
+    """Return the values that all specs share, made once to keep launches fast."""
     return {
         "cwd": str(config.cwd.absolute()),
         "handlers_path": [str(path.absolute()) for path in config.handlers_path],
@@ -128,7 +127,7 @@ def constant_part(config: RunnerConfig) -> dict[str, Any]:
 def own_environment(job: Job) -> dict[str, str]:
     """Return the variables of the job's own `env`, and those that every run has without it.
 
-    `LUAD_SHELL` tells a shell that the job chose from the `SHELL` that the daemon was started with.
+    `LUAD_SHELL` distinguishes a shell that the job chose from the `SHELL` of the daemon's environment.
     """
     env = {**DEFAULT_ENVIRONMENT, **dict(job.env)}
     if "SHELL" in env:
@@ -139,7 +138,7 @@ def own_environment(job: Job) -> dict[str, str]:
 def run_variables(
     job: str, run_id: str, attempt: int, scheduled_for: Instant, socket_path: str
 ) -> dict[str, str]:
-    """Return the variables that tell a run which one it is."""
+    """Return the variables that identify a run to its handler."""
     env = {
         "LUAD_JOB": job,
         "LUAD_RUN_ID": run_id,
@@ -150,7 +149,7 @@ def run_variables(
 
 
 def build_spec(start: StartAttempt, constant: dict[str, Any], socket_path: str) -> dict[str, Any]:
-    """The `LaunchSpec` for one attempt. Times are milliseconds, sizes bytes."""
+    """Return the `LaunchSpec` for one attempt. Times are milliseconds, sizes bytes."""
     job, run = start.job, start.run
     env = own_environment(job)
     env |= run_variables(job.name, run.id, run.attempt, run.scheduled_for, socket_path)
@@ -169,7 +168,7 @@ def build_spec(start: StartAttempt, constant: dict[str, Any], socket_path: str) 
 
 
 def job_values(start: StartAttempt) -> dict[str, Any]:
-    """The arguments of `luad.sdk.Job` that are known before the process starts."""
+    """Return the arguments of `luad.sdk.Job` that are known before the process starts."""
     job, run = start.job, start.run
     return {
         "name": job.name,

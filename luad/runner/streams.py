@@ -1,7 +1,7 @@
-"""Standard output and standard error of a run: they behave like a Python program's on a pipe.
+"""Standard output and standard error of a run, which behave like those of a Python program on a pipe.
 
-Module rule: made in the process of the run, once descriptors 1 and 2 are the pipes. No text stays in a
-buffer, as with ``PYTHONUNBUFFERED=1``: what was printed before a time limit is in the log. But a
+Rule: made in the process of the run, once descriptors 1 and 2 are the pipes. No text stays in a buffer, as
+with ``PYTHONUNBUFFERED=1``, so that the log has all text that was printed before a time limit. But each
 `print` reaches the pipe in one piece.
 """
 
@@ -19,10 +19,10 @@ _print: Final = print
 
 
 class RunStream(io.TextIOWrapper):
-    """A text stream that keeps nothing back, unless the handler reconfigures it."""
+    """A text stream that does not buffer, unless the handler reconfigures it."""
 
     def write(self, text: str, /) -> int:
-        """Write *text*; ``reconfigure(write_through=False)`` lets it wait in the buffer."""
+        """Write *text*; after ``reconfigure(write_through=False)`` it stays in the buffer."""
         count = super().write(text)
         if self.write_through:
             self.flush()
@@ -36,10 +36,10 @@ def print_at_once(
     file: Any = None,
     flush: bool = False,
 ) -> None:
-    """Print as Python does, but hand a `RunStream` the whole text in one piece.
+    """Print as Python does, but write the whole text to a `RunStream` in one piece.
 
-    Python's own `print` writes values, spaces and the line end one after the other. On a stream that keeps
-    nothing back, lines of several threads and processes would be mixed up.
+    Python's own `print` writes values, spaces and the line end one after the other. On a stream that does not
+    buffer, it would mix the lines of several threads and processes.
     """
     stream = sys.stdout if file is None else file
     is_usual = isinstance(sep, str | None) and isinstance(end, str | None)
@@ -53,7 +53,7 @@ def print_at_once(
 
 
 def open_streams() -> None:
-    """Set `sys.stdout` and `sys.stderr`, and the two that Python keeps beside them."""
+    """Set `sys.stdout`, `sys.stderr`, `sys.__stdout__` and `sys.__stderr__`."""
     print_at_once.__name__ = print_at_once.__qualname__ = "print"
     print_at_once.__module__ = "builtins"
     builtins.print = print_at_once
@@ -64,7 +64,7 @@ def open_streams() -> None:
 
 
 def flush_files() -> None:
-    """Write out what files of this process still hold, as the interpreter does when it ends."""
+    """Flush all open files of this process, as the interpreter does at its end."""
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         with suppress(BaseException):
             stream.flush()  # type: ignore[union-attr]

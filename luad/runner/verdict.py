@@ -1,6 +1,6 @@
-"""From what was seen of a process' end to the name of that end.
+"""Decides from the end of a process how its run ended.
 
-Rule: values in, values out. Every way in which a run can end is a line of `_kind`.
+Rule: values in, values out. Each kind of ending is a line of `_kind`.
 """
 
 from __future__ import annotations
@@ -18,29 +18,32 @@ if TYPE_CHECKING:
     from luad.runner.spec import LaunchSpec
 
 _MAX_OMITTED: Final = 1_000
-_UNTOLD: Final = (
+_NO_REPORT: Final = (
     "the process of the handler ended without a report; it closed luad's descriptor 3, replaced the"
     " program (os.exec) or left by os._exit"
 )
 
 Cause: TypeAlias = Literal["timed_out", "cancelled", "orphaned"]
-"""Why the keeper stopped a run; orphaned means that the daemon has gone."""
+"""The reason why the keeper stopped a run; orphaned means that the daemon is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the keeper saw. *status* is from wait(2), *told* what the handler's process reported
-    about itself (empty when nothing), *result* the JSON it sent."""
+    """The observations of the keeper.
+
+    *status* is from wait(2), *report* is the outcome that the handler's process sent (empty without one),
+    *result* is its JSON.
+    """
 
     status: int
     cause: Cause | None
     was_killed: bool
-    told: dict[str, Any]
+    report: dict[str, Any]
     result: bytes
 
 
 def judge(facts: Facts, spec: LaunchSpec) -> dict[str, Any]:
-    """The ``ended`` frame, without time and sizes."""
+    """Return the ``ended`` frame, without time and sizes."""
     is_signalled = os.WIFSIGNALED(facts.status)
     signum = os.WTERMSIG(facts.status) if is_signalled else None
     kind = _kind(facts, signum)
@@ -51,7 +54,7 @@ def judge(facts: Facts, spec: LaunchSpec) -> dict[str, Any]:
         "signal": signum,
         "error": _error(kind, facts, spec, signum),
         **_result(facts, kind),
-        "is_retryable": facts.told.get("is_retryable") is not False,
+        "is_retryable": facts.report.get("is_retryable") is not False,
     }
 
 
@@ -59,23 +62,23 @@ def _kind(facts: Facts, signum: int | None) -> str:
     if facts.cause is not None:
         return "cancelled" if facts.cause == "orphaned" else facts.cause
     seen = "exited" if signum is None else "signalled"
-    told = facts.told.get("kind")
-    if told == "returned" and facts.status:
-        return seen  # the process itself says otherwise; a handler can write to the descriptor, too
-    return str(told) if told in ("returned", "raised", "not_started") else seen
+    reported = facts.report.get("kind")
+    if reported == "returned" and facts.status:
+        return seen  # the exit status contradicts the report, which a handler can forge
+    return str(reported) if reported in ("returned", "raised", "not_started") else seen
 
 
 def _result(facts: Facts, kind: str) -> dict[str, Any]:
-    """The result, once more as JSON: a handler might have written anything."""
-    omitted = facts.told.get("result_omitted")
-    if not facts.told and facts.status == 0 and facts.cause is None:
-        omitted = _UNTOLD
+    """Return the result, decoded and encoded again, because a handler can write anything."""
+    omitted = facts.report.get("result_omitted")
+    if not facts.report and facts.status == 0 and facts.cause is None:
+        omitted = _NO_REPORT
     found: dict[str, Any] = {
         "result": None,
-        "is_result_truncated": bool(facts.told.get("is_result_truncated")),
+        "is_result_truncated": bool(facts.report.get("is_result_truncated")),
         "result_omitted": omitted[:_MAX_OMITTED] if isinstance(omitted, str) else "",
     }
-    if facts.told.get("has_result") and kind not in ("exited", "signalled"):
+    if facts.report.get("has_result") and kind not in ("exited", "signalled"):
         try:
             found["result"] = json.dumps(read_json(facts.result), ensure_ascii=False)
         except ValueError as error:
@@ -84,9 +87,10 @@ def _result(facts: Facts, kind: str) -> dict[str, Any]:
 
 
 def _error(kind: str, facts: Facts, spec: LaunchSpec, signum: int | None) -> list[str] | None:
-    """Type, message and traceback of what went wrong."""
-    told = facts.told.get("failure")
-    texts = [str(text) for text in told] if isinstance(told, list) and len(told) == 3 else None
+    """Return type, message and traceback of the failure; None without one."""
+    failure = facts.report.get("failure")
+    is_triple = isinstance(failure, list) and len(failure) == 3
+    texts = [str(text) for text in failure or ()] if is_triple else None
     where = texts[2] if texts else ""
     if kind == "timed_out":
         return ["TimedOut", _how_stopped(_timeout_message(facts, spec), facts), where]
@@ -99,7 +103,7 @@ def _error(kind: str, facts: Facts, spec: LaunchSpec, signum: int | None) -> lis
 
 def _timeout_message(facts: Facts, spec: LaunchSpec) -> str:
     timeout = f"{(spec['timeout_ms'] or 0) / 1000:g} s"
-    if facts.told.get("kind") == "returned":
+    if facts.report.get("kind") == "returned":
         return (
             f"the handler returned, but its process did not end before the timeout of {timeout}: "
             "it left threads running"

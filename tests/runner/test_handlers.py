@@ -45,7 +45,7 @@ def error_of(finished: Finished) -> tuple[str, str, str]:
         ("def run(job, user): pass", "broken:run", "HandlerError", "takes (job, user)"),
         ("def run(*, user): pass", "broken:run", "HandlerError", "takes (user)"),
         ("", "broken", "HandlerError", "entry point"),
-        ("", "broken:run:twice", "HandlerError", "is no handler"),
+        ("", "broken:run:twice", "HandlerError", "is not a handler"),
     ],
 )
 async def test_61_what_cannot_be_imported_has_not_started(

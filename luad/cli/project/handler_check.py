@@ -119,7 +119,7 @@ def _about_metadata(found: MetadataMistake, use: _Use) -> Mistake:
         if not use.metadata:
             return Mistake(("handler",), "LU110", found.message, found.help)
     is_key = found.is_key or found.is_missing
-    is_warning = found.is_surmise and not use.handler.startswith(SHIPPED)
+    is_warning = found.is_guess and not use.handler.startswith(SHIPPED)
     return Mistake(path, "LU110", found.message, found.help, is_key=is_key, is_warning=is_warning)
 
 
