@@ -29,8 +29,8 @@ from luad.api.http.work_pool import WorkPool
 from luad.api.json import views
 from luad.api.transport.connection_limits import Shares
 from luad.api.transport.unix_socket import Peer
-from luad.core.events import Created
 from luad.core.model import Run
+from luad.core.requests import Created
 from luad.errors import LuadError
 from luad.json_text import encode, encode_text
 from luad.store.query_types import RunFilter
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from luad.api.http.work_pool import Budget
     from luad.api.service import Service
     from luad.core.events import Reply
-    from luad.core.events import Request as Asked
     from luad.core.model import Instant, Job
+    from luad.core.requests import Request as Asked
     from luad.live.job_state import JobStateView
     from luad.live.recent_runs import LastRun
     from luad.live.restore import RestoreTask

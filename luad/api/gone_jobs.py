@@ -12,8 +12,9 @@ from luad.api.json import views
 from luad.api.json.job_summary import moment
 from luad.config.jobs.stored_jobs import job_from_store
 from luad.config.secrets import shown_definition
+from luad.core.installed import JobStatus
 from luad.core.lifecycle import NEVER_RAN, duration_ms
-from luad.core.model import JobStatus, RunState
+from luad.core.model import RunState
 from luad.errors import StoreUnavailableError
 from luad.live.job_state import JobStateView
 from luad.live.recent_runs import STRIP, LastRun

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
     from luad.clock import Clock
     from luad.config.jobs.reserved_names import Reserved
-    from luad.core.events import Log, Reply, Request
+    from luad.core.events import Log, Reply
     from luad.core.messaging import Delivery, Message, User
     from luad.core.model import JSON, Run
+    from luad.core.requests import Request
     from luad.errors import Problem
     from luad.live.event_ring import EventRing
     from luad.live.job_state import JobStateView

@@ -10,21 +10,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from luad.core.events import Deliver, PostMessage
+from luad.core.events import AddMessage, Deliver
 from luad.core.ids import make_id
+from luad.core.installed import NO_ALERT, AlertState
 from luad.core.messaging import Message
-from luad.core.model import (
-    DAY,
-    NO_ALERT,
-    AlertCause,
-    AlertPolicy,
-    AlertState,
-    Instant,
-    Once,
-    Run,
-    RunState,
-    Skip,
-)
+from luad.core.model import DAY, AlertCause, AlertPolicy, Instant, Once, Run, RunState, Skip
 from luad.core.state import Entry, State
 
 _MOST_COUNTED: Final = 100
@@ -206,7 +196,7 @@ def _post(
             job_name=entry.job.name,
             run_id=run_id,
         )
-        state.out += (PostMessage(message), Deliver(message))
+        state.out += (AddMessage(message), Deliver(message))
 
 
 def _shown(at: Instant) -> str:

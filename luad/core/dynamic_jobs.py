@@ -13,34 +13,19 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from luad.core import names
-from luad.core.events import (
+from luad.core.events import ForgetCompleted, RememberKey, Reply
+from luad.core.installed import NO_ALERT, NO_OVERLAY, JobStatus, Overlay, Pause
+from luad.core.jobset import JobSet
+from luad.core.model import JSON, METADATA_LIMIT, SECOND, CatchUp, Instant, Job, Once, Wanted
+from luad.core.policy import never_starts
+from luad.core.requests import (
     ChangeRequested,
     Created,
     CreateRequested,
     DeleteRequested,
-    ForgetCompleted,
     MetadataRequested,
     NewJob,
-    RememberKey,
-    Reply,
 )
-from luad.core.jobset import JobSet
-from luad.core.model import (
-    JSON,
-    METADATA_LIMIT,
-    NO_ALERT,
-    NO_OVERLAY,
-    SECOND,
-    CatchUp,
-    Instant,
-    Job,
-    JobStatus,
-    Once,
-    Overlay,
-    Pause,
-    Wanted,
-)
-from luad.core.policy import never_starts
 from luad.core.schedule import duration_words, fire_at
 from luad.core.state import Entry, State, is_same_json
 from luad.core.timetable import Alarm

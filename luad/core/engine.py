@@ -16,41 +16,33 @@ from luad.core.dynamic_jobs import DynamicJobs
 from luad.core.events import (
     AttemptEnded,
     AttemptStarted,
-    CancelRequested,
-    ChangeRequested,
     ClaimsRefused,
     ConfigLoaded,
-    CreateRequested,
-    DeleteRequested,
     DrainRequested,
     Effect,
     Event,
     ForgetCompleted,
-    MetadataRequested,
-    PauseRequested,
     Restored,
-    ResumeRequested,
-    RetryRequested,
     StoredJob,
     Ticked,
-    TriggerRequested,
 )
+from luad.core.installed import JobStatus
 from luad.core.jobset import JobSet
-from luad.core.model import (
-    Instant,
-    Interval,
-    Job,
-    JobStatus,
-    Now,
-    Occurrence,
-    Reason,
-    RunState,
-    Skip,
-    Wanted,
-)
+from luad.core.model import Instant, Interval, Job, Now, Occurrence, Reason, RunState, Skip, Wanted
 from luad.core.names import PAUSED_BY_LUAD, mark_over, mark_over_restored
 from luad.core.plan import Plan
 from luad.core.policy import Due, due_until, is_on_time, last_fired, skip_range
+from luad.core.requests import (
+    CancelRequested,
+    ChangeRequested,
+    CreateRequested,
+    DeleteRequested,
+    MetadataRequested,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    TriggerRequested,
+)
 from luad.core.run_requests import RunRequests
 from luad.core.runs import OpenRuns
 from luad.core.schedule import fire_at, next_occurrence

@@ -12,28 +12,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from luad.core.messaging import Message
-from luad.core.model import (
+from luad.core.installed import (
     IN_FORCE,
-    JSON,
     NO_ALERT,
     NO_OVERLAY,
     AlertState,
+    JobStatus,
+    Overlay,
+    Pause,
+    Standing,
+)
+from luad.core.messaging import Message
+from luad.core.model import (
+    JSON,
     Creation,
     Ending,
     Instant,
     Job,
-    JobStatus,
     Origin,
-    Overlay,
-    Pause,
     ProcessIdentity,
     Run,
     Skip,
-    Standing,
-    Trigger,
     Wanted,
 )
+from luad.core.requests import AnswerKey, Request
 
 # --- events: into the engine -------------------------------------------------------------------
 
@@ -82,139 +84,6 @@ class ClaimsRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerKey:
-    """The `Idempotency-Key` of a request and the hash of what it asks for."""
-
-    key: str
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerRequested:
-    """Run a job now, whatever its schedule says. *metadata* is laid over the job's, once. *earlier* is
-    the definition of an earlier revision, to be executed in place of the one in force."""
-
-    request_id: str
-    job_name: str
-    trigger: Trigger
-    metadata: Mapping[str, JSON] | None = None
-    force: bool = False  # start even where the overlap policy says no
-    key: AnswerKey | None = None
-    earlier: Job | None = None
-    is_remote: bool = False  # the client asked over TCP
-
-
-@dataclass(frozen=True, slots=True)
-class RetryRequested:
-    """Run the occurrence of an ended run again, as a new run."""
-
-    request_id: str
-    run: Run
-    key: AnswerKey | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRequested:
-    """Stop an open run; *kill* skips the grace period."""
-
-    request_id: str
-    run_id: str
-    kill: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PauseRequested:
-    """Stop scheduling a job, until *until* or until it is resumed. *ends_with_revision*: the pause also
-    ends when the job gets another revision."""
-
-    request_id: str
-    job_name: str
-    reason: str = ""
-    author: str = ""
-    until: Instant | None = None
-    ends_with_revision: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ResumeRequested:
-    """Schedule a paused job again. *catch_up*: which of the skipped occurrences run after all."""
-
-    request_id: str
-    job_name: str
-    catch_up: Literal["none", "one", "all"] = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A dynamic job that somebody asks for. *if_exists*: what to do when there is a dynamic job of
-    that name. *pause_reason*: install it paused, for that reason."""
-
-    wanted: Wanted
-    if_exists: Literal["error", "keep", "replace"] = "error"
-    pause_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRequested:
-    """Install dynamic jobs; each one is answered for by a `Created`, and none depends on another."""
-
-    request_id: str
-    jobs: tuple[NewJob, ...]
-    key: AnswerKey | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """What became of one `NewJob`. *error* is a code of the HTTP table when it was `refused`.
-    *earlier_id*: the job of that name that is over, and made room for a new one."""
-
-    job_name: str
-    outcome: Literal["created", "kept", "replaced", "refused"]
-    job_id: str = ""
-    error: str | None = None
-    message: str = ""
-    hint: str = ""
-    earlier_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeRequested:
-    """Give a dynamic job a new definition, made from the one of revision *based_on*.
-
-    Refused with `conflict` when another one is in force by now, with `precondition_failed` when
-    *if_match* is not its `version`.
-    """
-
-    request_id: str
-    job_name: str
-    job: Job
-    based_on: str
-    if_match: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteRequested:
-    """Remove a dynamic job. What runs ends normally."""
-
-    request_id: str
-    job_name: str
-    if_match: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MetadataRequested:
-    """Write to a job's metadata. `merge` sets the keys of *values*; `patch` is RFC 7396; `replace`
-    leaves nothing else. The reply's value is the metadata then."""
-
-    request_id: str
-    job_name: str
-    values: Mapping[str, JSON]
-    mode: Literal["merge", "patch", "replace"] = "merge"
-    if_match: str | None = None
-    is_remote: bool = False  # the client asked over TCP
-
-
-@dataclass(frozen=True, slots=True)
 class ForgetCompleted:
     """Remove the dynamic `once` jobs that were over *before*, whatever became of them."""
 
@@ -231,17 +100,6 @@ class DrainRequested:
     is_impatient: bool = False
 
 
-Request: TypeAlias = (
-    TriggerRequested
-    | RetryRequested
-    | CancelRequested
-    | PauseRequested
-    | ResumeRequested
-    | CreateRequested
-    | ChangeRequested
-    | DeleteRequested
-    | MetadataRequested
-)
 Event: TypeAlias = (
     Ticked
     | ConfigLoaded
@@ -357,7 +215,7 @@ class RememberKey:
 
 
 @dataclass(frozen=True, slots=True)
-class PostMessage:
+class AddMessage:
     """Insert a message that is still to be delivered; one of that id that is there already stays."""
 
     message: Message
@@ -373,7 +231,7 @@ Record: TypeAlias = (
     | RecordSkip
     | ExtendSkip
     | RememberKey
-    | PostMessage
+    | AddMessage
 )
 
 

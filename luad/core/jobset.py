@@ -13,18 +13,8 @@ from luad.core import alerts, names
 from luad.core.claims import Claims
 from luad.core.events import ConfigLoaded, InstallJob, RemoveJob, Reply
 from luad.core.ids import make_id
-from luad.core.model import (
-    Instant,
-    Interval,
-    Job,
-    JobStatus,
-    Once,
-    Reason,
-    RunState,
-    Skip,
-    Trigger,
-    Wanted,
-)
+from luad.core.installed import JobStatus
+from luad.core.model import Instant, Interval, Job, Once, Reason, RunState, Skip, Trigger, Wanted
 from luad.core.plan import Plan, Replacement, make_plan
 from luad.core.policy import is_too_late, never_starts
 from luad.core.schedule import fire_at

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from luad.core.model import DAY, Instant, JobStatus, Once, Origin, Pause, Reason, RunState, Standing
+from luad.core.installed import JobStatus, Pause, Standing
+from luad.core.model import DAY, Instant, Once, Origin, Reason, RunState
 from luad.core.state import Entry, State
 
 PAUSED_BY_LUAD: Final = "luad"

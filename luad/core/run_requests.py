@@ -9,23 +9,14 @@ from dataclasses import replace
 
 from luad.core import alerts
 from luad.core.claims import Claims
-from luad.core.events import (
-    CancelRequested,
-    PauseRequested,
-    RememberKey,
-    Reply,
-    ResumeRequested,
-    RetryRequested,
-    TriggerRequested,
-)
+from luad.core.events import RememberKey, Reply
+from luad.core.installed import JobStatus, Pause
 from luad.core.jobset import JobSet
 from luad.core.model import (
     CATCH_UP_CAP,
     OPEN_RUNS_CAP,
     Instant,
-    JobStatus,
     Occurrence,
-    Pause,
     Reason,
     Run,
     RunState,
@@ -33,6 +24,13 @@ from luad.core.model import (
 )
 from luad.core.names import PAUSED_BY_LUAD, is_over
 from luad.core.policy import Start, pauses_after
+from luad.core.requests import (
+    CancelRequested,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    TriggerRequested,
+)
 from luad.core.schedule import occurrences
 from luad.core.state import Entry, State, lay_over
 from luad.core.timetable import Alarm

@@ -12,25 +12,27 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from luad.core.events import Effect, Log, SaveProgress, SaveStanding
-from luad.core.model import (
+from luad.core.installed import (
     IN_FORCE,
-    JSON,
     NO_ALERT,
     NO_OVERLAY,
-    AlertPolicy,
     AlertState,
+    JobStatus,
+    Overlay,
+    Pause,
+    Standing,
+)
+from luad.core.model import (
+    JSON,
+    AlertPolicy,
     Cron,
     Instant,
     Interval,
     Job,
-    JobStatus,
     Once,
-    Overlay,
-    Pause,
     Run,
     Schedule,
     Skip,
-    Standing,
     Wanted,
 )
 from luad.core.runs import OpenRuns

@@ -65,10 +65,10 @@ class PostOffice:
 
     async def start(self) -> None:
         """Take up what an earlier daemon has left: half-sent messages, and alerts nobody has sent."""
-        count = await self._store.mail.settle(self._clock.now().wall)
+        count = await self._store.messages.fail_interrupted(self._clock.now().wall)
         if count:
             self._log(Log("message.interrupted", {"count": count}, "warning"))
-        waiting = await self._store.mail.undelivered()
+        waiting = await self._store.messages.undelivered()
         await asyncio.gather(*(self._take_up(message) for message in waiting))
 
     async def _take_up(self, message: Message) -> None:
@@ -82,7 +82,9 @@ class PostOffice:
         there = [each.name for each in user.channels]
         now = self._clock.now().wall
         with suppress(StoreUnavailableError):
-            for delivery in await self._store.mail.give_up(message.id, there, now):
+            for delivery in await self._store.messages.fail_removed_channels(
+                message.id, there, now
+            ):
                 self._log(Log("message.failed", _fields(message, delivery), "warning"))
 
     async def send(self, messages: Sequence[Message]) -> Sequence[Delivery]:
@@ -94,7 +96,7 @@ class PostOffice:
             raise NotFoundError(f"no user `{messages[0].user}`", hint=hint, suggestions=near)
         channels = {message.id: _channels(user, message) for message in messages}
         names = {key: [each.name for each in found] for key, found in channels.items()}
-        begun = await self._store.mail.begin(messages, names, self._clock.now().wall)
+        begun = await self._store.messages.begin(messages, names, self._clock.now().wall)
         by_channel: dict[str, list[tuple[Delivery, Message]]] = {}
         of_id = {message.id: message for message in messages}
         for delivery in begun:
@@ -105,7 +107,7 @@ class PostOffice:
             *(self._carry_all(known[name], pairs) for name, pairs in by_channel.items())
         )
         ended = [delivery for part in done for delivery in part]
-        await self._store.mail.end(
+        await self._store.messages.end(
             [each for each in ended if each.state is not DeliveryState.REPEATED]
         )
         for delivery in ended:
@@ -192,7 +194,7 @@ class PostOffice:
             *(self._carry(channel, delivery, message) for channel, delivery in pairs)
         )
         ended = [delivery for delivery, _ in carried]
-        await self._store.mail.end(ended)
+        await self._store.messages.end(ended)
         for (channel, _), delivery in zip(pairs, ended, strict=True):
             self._tell(channel, delivery, message)
         return ended

@@ -17,7 +17,8 @@ from luad import __version__
 from luad.clock import machine_zone, monotonic_us
 from luad.config.settings.daemon_settings import working_directory
 from luad.core.events import Ticked
-from luad.core.model import DAY, JobStatus
+from luad.core.installed import JobStatus
+from luad.core.model import DAY
 from luad.core.names import is_over_for_a_day
 from luad.daemon.ownership import settings_files
 from luad.daemon.reaper import Orphans, describe_orphans
@@ -45,7 +46,7 @@ async def beat(daemon: Daemon) -> None:
     while True:
         await asyncio.sleep(period_s)
         daemon.post(Ticked())
-        daemon.store.touch(daemon.clock.now().wall)
+        daemon.store.note_alive(daemon.clock.now().wall)
         orphans.collect()
         await look_after_files(daemon)
         if daemon.engine.is_draining:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from luad.core.model import Pause
+from luad.core.installed import Pause
 from luad.errors import Problem
 
 if TYPE_CHECKING:

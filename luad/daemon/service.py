@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from luad.api.service import DynamicRules, Post, Users
     from luad.clock import Clock
     from luad.core.engine import Engine
-    from luad.core.events import Event, Log, Reply, Request
+    from luad.core.events import Event, Log, Reply
     from luad.core.model import Run
     from luad.core.plan import Plan
+    from luad.core.requests import Request
     from luad.core.state import Entry
     from luad.daemon.reloading import Reading
     from luad.errors import Problem

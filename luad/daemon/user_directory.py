@@ -48,7 +48,7 @@ class Directory:
     def restore(self) -> tuple[Problem, ...]:
         """Take in those whom the store remembers; return what is wrong with them."""
         problems = []
-        for user_id, definition in self._store.people.all():
+        for user_id, definition in self._store.users.all():
             try:
                 self._dynamic[user_id] = user_from_body(definition)
             except ValidationError as error:
@@ -142,13 +142,13 @@ class Directory:
         async with self._writing:
             if user_id not in self._dynamic:  # where a file has the id too, the file's user stays
                 self._own(user_id)
-            await self._store.people.remove(user_id)
+            await self._store.users.remove(user_id)
             self._dynamic.pop(user_id, None)
             self._merge()
 
     async def _save(self, user: User) -> User:
         now = self._clock.now().wall
-        await self._store.people.save(user.id, user.definition, user.revision, now)
+        await self._store.users.save(user.id, user.definition, user.revision, now)
         self._dynamic[user.id] = user
         self._merge()
         return user

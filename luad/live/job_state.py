@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from luad.core.model import JobStatus
+from luad.core.installed import JobStatus
 
 if TYPE_CHECKING:
-    from luad.core.model import Creation, Instant, Job, Origin, Pause
+    from luad.core.installed import Pause
+    from luad.core.model import Creation, Instant, Job, Origin
 
 
 class JobStateView(NamedTuple):

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 
-from luad.core.events import AnswerKey
 from luad.core.model import DAY, JSON, Instant
+from luad.core.requests import AnswerKey
 from luad.errors import ConflictError, StoreUnavailableError
 from luad.store.audit_trail import Trail, page
 from luad.store.columns import to_int, to_int_or_none, to_text

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, exists, select
 
-from luad.core.model import Creation, JobStatus, Origin, RunState
+from luad.core.installed import JobStatus
+from luad.core.model import Creation, Origin, RunState
 from luad.store.query_types import GoneJob
 from luad.store.tables import jobs, revisions, runs
 

@@ -8,18 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
 from luad.core.events import InstallJob, RemoveJob, SaveProgress, SaveStanding, StoredJob
-from luad.core.model import (
-    IN_FORCE,
-    JSON,
-    NO_ALERT,
-    NO_OVERLAY,
-    AlertState,
-    Creation,
-    Origin,
-    Overlay,
-    Pause,
-    Standing,
-)
+from luad.core.installed import IN_FORCE, NO_ALERT, NO_OVERLAY, AlertState, Overlay, Pause, Standing
+from luad.core.model import JSON, Creation, Origin
 from luad.store.columns import to_int, to_int_or_none, to_json, to_text, to_text_or_none
 from luad.store.tables import jobs
 

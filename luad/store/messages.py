@@ -7,7 +7,6 @@ carries one: where it has arrived already, the new one is marked as a repetition
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from luad.core.messaging import Delivery, DeliveryState, Message
 from luad.core.model import Instant
-from luad.errors import UsageError
+from luad.cursors import make_cursor, read_row_cursor
 from luad.store.columns import to_int, to_json, to_text, to_text_or_none
 from luad.store.tables import deliveries, messages
 from luad.store.transactions import Transactions
@@ -76,7 +75,7 @@ class StoredMessage(NamedTuple):
         return {each.state for each in self.deliveries} == {DeliveryState.REPEATED}
 
 
-class Mail:
+class Messages:
     """The messages of a `Store`; `StoreUnavailableError` is raised as there."""
 
     def __init__(self, transactions: Transactions) -> None:
@@ -98,15 +97,17 @@ class Mail:
         if ended:
             await self._transactions.write(lambda c: _end_all(c, ended))
 
-    async def settle(self, now: Instant) -> int:
+    async def fail_interrupted(self, now: Instant) -> int:
         """Fail the deliveries that an earlier daemon left in the middle; return how many."""
-        return await self._transactions.write(lambda c: _settle(c, now))
+        return await self._transactions.write(lambda c: _fail_interrupted(c, now))
 
-    async def give_up(
+    async def fail_removed_channels(
         self, message_id: str, there: Collection[str], now: Instant
     ) -> list[Delivery]:
         """Fail for good what luad's end has interrupted with channels that are not *there* any more."""
-        return await self._transactions.write(lambda c: _give_up(c, message_id, there, now))
+        return await self._transactions.write(
+            lambda c: _fail_removed_channels(c, message_id, there, now)
+        )
 
     async def undelivered(self) -> list[Message]:
         """Return the alerts that no channel has been tried for, or that luad's end has interrupted."""
@@ -183,7 +184,7 @@ def _end_all(connection: Connection, ended: Sequence[Delivery]) -> None:
     connection.execute(_end, rows)
 
 
-def _settle(connection: Connection, now: Instant) -> int:
+def _fail_interrupted(connection: Connection, now: Instant) -> int:
     query = (
         update(deliveries)
         .where(deliveries.c.state == DeliveryState.SENDING.value)
@@ -192,7 +193,7 @@ def _settle(connection: Connection, now: Instant) -> int:
     return connection.execute(query).rowcount
 
 
-def _give_up(
+def _fail_removed_channels(
     connection: Connection, message_id: str, there: Collection[str], now: Instant
 ) -> list[Delivery]:
     query = (
@@ -221,7 +222,7 @@ def _page(
     if run_id is not None:
         query = query.where(messages.c.run_id == to_text(run_id))
     if cursor is not None:
-        query = query.where(tuple_(messages.c.at, messages.c.id) < tuple_(*_read_cursor(cursor)))
+        query = query.where(tuple_(messages.c.at, messages.c.id) < tuple_(*read_row_cursor(cursor)))
     rows = connection.execute(query).all()
     found = rows[:limit]
     by_message: dict[str, list[Delivery]] = {row.id: [] for row in found}
@@ -231,20 +232,8 @@ def _page(
     page = [StoredMessage(_read_message(row), tuple(by_message[row.id])) for row in found]
     following = None
     if len(rows) > limit:
-        place = json.dumps([found[-1].at, found[-1].id])
-        following = urlsafe_b64encode(place.encode()).decode().rstrip("=")
+        following = make_cursor((found[-1].at, found[-1].id))
     return page, following
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        place = json.loads(urlsafe_b64decode((cursor + "=" * (-len(cursor) % 4)).encode("ascii")))
-    except (ValueError, RecursionError):
-        place = None
-    match place:
-        case [int(at), str(row_id)] if type(at) is int and to_int(at) == at:
-            return at, to_text(row_id)
-    raise UsageError("that is no cursor of a page", hint="take it from `next_cursor`")
 
 
 def _counts(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, int]]:

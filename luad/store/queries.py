@@ -7,7 +7,6 @@ of rows. Where a filter has several values, each value is a walk of its own and 
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -28,19 +27,17 @@ from sqlalchemy import (
 )
 
 from luad.core.events import Restored
+from luad.core.lifecycle import BAD_STATES, NEVER_RAN
 from luad.core.messaging import DeliveryState
-from luad.core.model import OPEN_STATES, EndKind, Instant, Reason, RunState, Trigger
-from luad.errors import ConflictError, NotFoundError, UsageError
+from luad.core.model import OPEN_STATES, EndKind, Reason, RunState, Trigger
+from luad.cursors import make_cursor, read_row_cursor
+from luad.errors import ConflictError, NotFoundError
 from luad.store import job_rows
 from luad.store.columns import read_error, read_run
 from luad.store.query_types import Attempt, RecentRun, Revision, RunFilter, RunRow
 from luad.store.tables import attempts, deliveries, jobs, messages, meta, revisions, runs
 
-FAILED: Final = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.LOST})
-"""What `@last-failed` looks for."""
-
 _OPEN: Final = sorted(state.value for state in OPEN_STATES)
-_NEVER_RAN: Final = (RunState.SKIPPED.value, RunState.MISSED.value)
 _AT_ONCE: Final = 500  # parameters in one statement
 _WALKS: Final = 32  # beyond so many walks a sort is cheaper
 _NEWEST: Final = (runs.c.claimed_at.desc(), runs.c.id.desc())
@@ -102,7 +99,9 @@ def page(
         found += connection.execute(query)
     found.sort(key=lambda row: (row.claimed_at, row.id), reverse=True)
     rows = [read_run(row) for row in found[offset:last]]
-    return rows, _cursor_of(rows[-1]) if len(found) > last else None
+    return rows, make_cursor((rows[-1].run.claimed_at, rows[-1].run.id)) if len(
+        found
+    ) > last else None
 
 
 def count_rows(connection: Connection, wanted: RunFilter, most: int) -> int:
@@ -142,7 +141,7 @@ def _filters(wanted: RunFilter, cursor: str | None) -> list[ColumnElement[bool]]
     if wanted.has_arrived is not None:
         filters.append(_arrival(has_arrived=wanted.has_arrived))
     if cursor is not None:
-        at, row_id = _read_cursor(cursor)
+        at, row_id = read_row_cursor(cursor)
         # The first half is what the index is entered with; the second settles equal instants.
         place = tuple_(runs.c.claimed_at, runs.c.id) < tuple_(at, row_id)
         filters += [runs.c.claimed_at <= at, place]
@@ -192,26 +191,6 @@ def _job_ids(connection: Connection, wanted: RunFilter) -> list[str]:
     return ids if wanted.job_id is None else [each for each in ids if each == wanted.job_id]
 
 
-def _cursor_of(row: RunRow) -> str:
-    place = json.dumps([row.run.claimed_at, row.run.id], separators=(",", ":"))
-    return urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[Instant, str]:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        place = json.loads(urlsafe_b64decode(padded.encode("ascii")))
-    except (ValueError, RecursionError):
-        place = None
-    match place:
-        case [int(at), str(row_id)] if (
-            row_id.isascii() and type(at) is int and -(2**63) <= at < 2**63
-        ):
-            return at, row_id
-        case _:
-            raise UsageError("the cursor is not one of luad's", hint="start without it")
-
-
 # --- single runs -------------------------------------------------------------------------------
 
 
@@ -221,7 +200,7 @@ def find_run(connection: Connection, name: str, job: str | None) -> RunRow:
     Raises NotFoundError when there is none, ConflictError (`ambiguous`) when there are several.
     """
     if name in {"@last", "@last-failed"}:
-        states = FAILED if name == "@last-failed" else frozenset(RunState) - set(_NEVER_RAN)
+        states = BAD_STATES if name == "@last-failed" else frozenset(RunState) - NEVER_RAN
         rows, _ = page(connection, RunFilter(job=job, statuses=states), 1, None)
         if rows:
             return rows[0]
@@ -320,7 +299,7 @@ def recent_runs(
 
 def last_runs(connection: Connection, job_ids: Iterable[str]) -> dict[str, RecentRun]:
     """Return for each job its newest run; rows that never became a run do not count."""
-    return dict(_newest_of(connection, job_ids, 1, _newest.c.state.not_in(_NEVER_RAN)))
+    return dict(_newest_of(connection, job_ids, 1, _newest.c.state.not_in(sorted(NEVER_RAN))))
 
 
 def _newest_of(

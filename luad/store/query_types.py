@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from luad.core.installed import JobStatus
 from luad.core.model import (
     JSON,
     Creation,
     EndKind,
     Instant,
-    JobStatus,
     Origin,
     Reason,
     Run,

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, Select, bindparam, delete, exists, or_, selec
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from luad.core.events import (
+    AddMessage,
     ClaimRun,
     ExtendSkip,
     InstallJob,
-    PostMessage,
     Record,
     RecordSkip,
     RememberKey,
@@ -37,7 +37,7 @@ _ABOUT_JOBS: Final = (
     SaveProgress,
     SaveStanding,
     RememberKey,
-    PostMessage,
+    AddMessage,
 )
 _IN_ONE_QUESTION: Final = 500
 """How many ids a single statement asks for; SQLite takes some thousands of parameters."""
@@ -254,7 +254,7 @@ def _remember_keys(connection: Connection, group: Sequence[RememberKey], _: Inst
     return []
 
 
-def _post_messages(connection: Connection, group: Sequence[PostMessage], _: Instant) -> list[str]:
+def _add_messages(connection: Connection, group: Sequence[AddMessage], _: Instant) -> list[str]:
     messages.insert_messages(connection, [each.message for each in group])
     return []
 
@@ -271,7 +271,7 @@ _WRITERS: Final = cast(
         RecordSkip: _record_skips,
         ExtendSkip: _extend_skips,
         RememberKey: _remember_keys,
-        PostMessage: _post_messages,
+        AddMessage: _add_messages,
     },
 )
 

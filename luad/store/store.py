@@ -18,7 +18,7 @@ from luad.errors import StoreUnavailableError
 from luad.store import gone_rows, log_chunks, queries, record_writes, retention
 from luad.store.api_access import Access
 from luad.store.columns import cleaned, to_text
-from luad.store.messages import Mail
+from luad.store.messages import Messages
 from luad.store.migration_progress import Report, say_nothing
 from luad.store.query_types import (
     Attempt,
@@ -33,12 +33,12 @@ from luad.store.query_types import (
     StoreStats,
 )
 from luad.store.resumed_runs import resumed_by
-from luad.store.sqlite.checkpoints import Settling
+from luad.store.sqlite.checkpoints import Checkpoints
 from luad.store.sqlite.connect import READERS
 from luad.store.sqlite.opening import Opened, open_database
 from luad.store.sqlite.writer import Writer
 from luad.store.state_folder import DATABASE, StateLock, size_of
-from luad.store.stored_users import StoredPeople
+from luad.store.stored_users import StoredUsers
 from luad.store.transactions import Transactions
 
 GIVEN_BACK_KIB: Final = 12
@@ -73,17 +73,17 @@ class Store:
         self._row_count: tuple[int, int] | None = None  # and until when it is good, elapsed
         self._is_closed = False
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
-        self._settling = Settling(self.path, self._readers)
+        self._checkpoints = Checkpoints(self.path, self._readers)
         self._writer = Writer(
             self.path,
             opened.engine,
-            before_commit=self._note_alive,
-            after_commit=self._mind_the_log,
+            before_commit=self._note_alive_at_commit,
+            after_commit=self._start_checkpoint,
             on_corrupt=lock.mark_corrupt,
         )
         self._transactions = Transactions(self._writer, self._readers, lock.mark_corrupt)
-        self.mail: Final = Mail(self._transactions)
-        self.people: Final = StoredPeople(self._transactions)
+        self.messages: Final = Messages(self._transactions)
+        self.users: Final = StoredUsers(self._transactions)
         self.access: Final = Access(self._transactions)
 
     # --- opening and closing ---
@@ -147,12 +147,12 @@ class Store:
 
         return await self._transactions.write(work)
 
-    def touch(self, now: Instant) -> None:
+    def note_alive(self, now: Instant) -> None:
         """Note, soon and without waiting for it, that the daemon was alive at *now*."""
         with suppress(StoreUnavailableError):
             self._transactions.write_later(lambda connection: record_writes.see(connection, now))
 
-    def _note_alive(self, connection: Connection) -> None:
+    def _note_alive_at_commit(self, connection: Connection) -> None:
         now = self._clock.now().wall
         if self._seen_at is None or abs(now - self._seen_at) >= SEEN_EVERY_MS:
             record_writes.see(connection, now)
@@ -202,22 +202,22 @@ class Store:
             return under_way.step(connection)
 
         try:
-            await self._settling.is_over()
+            await self._checkpoints.wait()
             future = self._writer.submit(step, is_urgent=False)
             future.add_done_callback(lambda _: under_way.committed())  # in the writer's thread
             slice_done = await asyncio.wrap_future(future)
         except BaseException:
             self._pass = None
             raise
-        self._writer.unsettled += GIVEN_BACK_KIB * slice_done.pages
+        self._writer.uncheckpointed_kib += GIVEN_BACK_KIB * slice_done.pages
         if slice_done.is_done:
             self._pass = None
-            await self._settling.cut()
+            await self._checkpoints.truncate()
         return slice_done
 
-    def _mind_the_log(self) -> None:
-        if self._settling.mind(self._writer.unsettled):
-            self._writer.unsettled = 0
+    def _start_checkpoint(self) -> None:
+        if self._checkpoints.start_if_long(self._writer.uncheckpointed_kib):
+            self._writer.uncheckpointed_kib = 0
 
     # --- start-up ---
 

@@ -36,7 +36,7 @@ _save_data = _put_data.on_conflict_do_update(
 )
 
 
-class StoredPeople:
+class StoredUsers:
     """The people of a `Store`; `StoreUnavailableError` is raised as there."""
 
     def __init__(self, transactions: Transactions) -> None:

@@ -234,7 +234,7 @@ class Host:
         found: list[StoredMessage] = []
         cursor: str | None = None
         while True:
-            ask = self.store.mail.page(user=user, run_id=run_id, limit=_PAGE, cursor=cursor)
+            ask = self.store.messages.page(user=user, run_id=run_id, limit=_PAGE, cursor=cursor)
             page, cursor = self.call(ask)
             found += page
             if cursor is None:

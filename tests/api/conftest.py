@@ -29,7 +29,6 @@ from luad.core.events import (
     Event,
     Log,
     Reply,
-    Request,
     StartAttempt,
     Ticked,
 )
@@ -47,6 +46,7 @@ from luad.core.model import (
     RunState,
     Wanted,
 )
+from luad.core.requests import Request
 from luad.daemon.delivery import PostOffice
 from luad.daemon.user_directory import Directory
 from luad.errors import Problem

@@ -11,7 +11,7 @@ import pytest
 from luad.api.auth.roles import Role, role_for
 from luad.api.json.job_summary import summarize
 from luad.api.json.views import JOB_MEMBERS
-from luad.core.events import CreateRequested
+from luad.core.requests import CreateRequested
 from luad.errors import UnavailableError
 
 HANDLER = {"handler": "crm:follow_up"}

@@ -13,7 +13,8 @@ from luad.api.auth.roles import Door
 from luad.api.context import Context
 from luad.api.json.views import job_view
 from luad.core.events import Reply
-from luad.core.model import EndKind, JobStatus, Overlap
+from luad.core.installed import JobStatus
+from luad.core.model import EndKind, Overlap
 from luad.live.restore import RestoreTask
 
 JOB_KEYS = {

@@ -30,6 +30,7 @@ from luad.core.events import (
     SaveRun,
     StoredJob,
 )
+from luad.core.installed import Pause
 from luad.core.model import (
     DAY,
     HOUR,
@@ -39,7 +40,6 @@ from luad.core.model import (
     Interval,
     Job,
     Origin,
-    Pause,
     ProcessIdentity,
     Reason,
     Run,
@@ -237,7 +237,7 @@ async def test_the_last_sign_of_life_is_kept(
     store.close()
     again = reopen()
     assert again.restore().last_seen == NOW + HOUR
-    again.touch(NOW - DAY)  # the clock was wrong, and has been put right
+    again.note_alive(NOW - DAY)  # the clock was wrong, and has been put right
     again.close()
     third = reopen()
     assert third.restore().last_seen == NOW - DAY

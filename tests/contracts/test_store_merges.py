@@ -63,7 +63,7 @@ def test_each_way_of_writing_does_what_its_name_says(
     store: Store, writes: list[tuple[Any, dict[str, Any]]]
 ) -> None:
     async def try_it() -> None:
-        model: dict[str, Any] = await store.people.write_data("x", {}, "replace", NOW)
+        model: dict[str, Any] = await store.users.write_data("x", {}, "replace", NOW)
         for mode, values in writes:
             tag = version_of(model)
             if mode == "merge":
@@ -72,8 +72,8 @@ def test_each_way_of_writing_does_what_its_name_says(
                 model = reference(copy.deepcopy(model), values)
             else:
                 model = values
-            assert await store.people.write_data("x", values, mode, NOW, if_match=tag) == model
-        data = await store.people.data("x")
+            assert await store.users.write_data("x", values, mode, NOW, if_match=tag) == model
+        data = await store.users.data("x")
         assert data == model
         assert version_of(data) == version_of(model)
 
@@ -90,17 +90,17 @@ def test_a_tag_is_that_of_the_content(one: dict[str, Any], other: dict[str, Any]
 
 
 async def test_of_writers_with_one_tag_one_wins(store: Store) -> None:
-    await store.people.write_data("race", {}, "replace", NOW)
+    await store.users.write_data("race", {}, "replace", NOW)
     tag = version_of({})
     results = await asyncio.gather(
         *(
-            store.people.write_data("race", {"winner": n}, "merge", NOW, if_match=tag)
+            store.users.write_data("race", {"winner": n}, "merge", NOW, if_match=tag)
             for n in range(20)
         ),
         return_exceptions=True,
     )
     won = [each for each in results if not isinstance(each, BaseException)]
-    assert [await store.people.data("race")] == won
+    assert [await store.users.data("race")] == won
     lost = [each for each in results if isinstance(each, ConflictError)]
     assert len(lost) == 19
     assert {each.code for each in lost} == {"precondition_failed"}
@@ -110,7 +110,7 @@ async def test_a_write_that_is_refused_spoils_none_beside_it(store: Store) -> No
     wrong = version_of({"never": "so"})
     results = await asyncio.gather(
         *(
-            store.people.write_data(
+            store.users.write_data(
                 "mixed", {f"k{n}": n}, "merge", NOW, if_match=wrong if n % 3 == 0 else None
             )
             for n in range(30)
@@ -119,13 +119,13 @@ async def test_a_write_that_is_refused_spoils_none_beside_it(store: Store) -> No
     )
     refused = [n for n, each in enumerate(results) if isinstance(each, ConflictError)]
     assert refused == list(range(0, 30, 3))
-    assert await store.people.data("mixed") == {f"k{n}": n for n in range(30) if n % 3}
+    assert await store.users.data("mixed") == {f"k{n}": n for n in range(30) if n % 3}
 
 
 async def test_merges_of_many_levels_go_on_while_others_write(store: Store) -> None:
     async def write(lane: int) -> None:
         for number in range(10):
-            await store.people.write_data("deep", {"a": {f"{lane}": number}}, "patch", NOW)
+            await store.users.write_data("deep", {"a": {f"{lane}": number}}, "patch", NOW)
 
     await asyncio.gather(*(write(lane) for lane in range(5)))
-    assert await store.people.data("deep") == {"a": {f"{lane}": 9 for lane in range(5)}}
+    assert await store.users.data("deep") == {"a": {f"{lane}": 9 for lane in range(5)}}

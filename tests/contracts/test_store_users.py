@@ -13,27 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luad.core.events import (
-    AnswerKey,
-    ClaimRun,
-    InstallJob,
-    PostMessage,
-    RememberKey,
-    RemoveJob,
-    SaveProgress,
-)
+from luad.core.events import AddMessage, ClaimRun, InstallJob, RememberKey, RemoveJob, SaveProgress
+from luad.core.installed import AlertState, Overlay
 from luad.core.messaging import Delivery, DeliveryState, Message
-from luad.core.model import (
-    DAY,
-    AlertState,
-    Creation,
-    Job,
-    Now,
-    Once,
-    Overlay,
-    Run,
-    Trigger,
-)
+from luad.core.model import DAY, Creation, Job, Now, Once, Run, Trigger
+from luad.core.requests import AnswerKey
 from luad.errors import ConflictError, UsageError, ValidationError
 from luad.store import RunFilter, Store
 from luad.store.api_access import Token
@@ -67,10 +51,10 @@ def message(number: int = 1, **fields: Any) -> Message:
 
 async def send(store: Store, wanted: Message, *outcomes: tuple[str, DeliveryState]) -> list[str]:
     """Begin on the channels of *outcomes*, end as they say; return what was really sent."""
-    begun = await store.mail.begin([wanted], {wanted.id: [name for name, _ in outcomes]}, NOW)
+    begun = await store.messages.begin([wanted], {wanted.id: [name for name, _ in outcomes]}, NOW)
     sending = [each for each in begun if each.state is DeliveryState.SENDING]
     states = dict(outcomes)
-    await store.mail.end(
+    await store.messages.end(
         [
             Delivery(each.message_id, each.channel, states[each.channel], NOW, NOW + 5)
             for each in sending
@@ -88,15 +72,15 @@ async def test_a_message_comes_back_with_what_became_of_it(store: Store) -> None
     await send(
         store, first, ("mail", DeliveryState.FAILED), ("inbox", delivered), ("log", delivered)
     )
-    ((stored, deliveries),), cursor = await store.mail.page(user="ann")
+    ((stored, deliveries),), cursor = await store.messages.page(user="ann")
     assert (stored, cursor) == (first, None)
     assert [(each.channel, each.state.value) for each in deliveries] == [
         ("inbox", "delivered"),
         ("log", "delivered"),
         ("mail", "failed"),
     ]
-    assert await store.mail.counts(["run_1", "run_2"]) == {"run_1": (2, 3)}
-    assert (await store.mail.page(run_id="run_2"))[0] == []
+    assert await store.messages.counts(["run_1", "run_2"]) == {"run_1": (2, 3)}
+    assert (await store.messages.page(run_id="run_2"))[0] == []
 
 
 async def test_a_channel_carries_one_message_of_a_key(store: Store) -> None:
@@ -111,20 +95,20 @@ async def test_a_channel_carries_one_message_of_a_key(store: Store) -> None:
 
 
 async def test_what_a_daemon_left_in_the_middle_has_failed(store: Store) -> None:
-    await store.mail.begin([message()], {"msg_1": ["mail"]}, NOW)
-    assert await store.mail.settle(NOW + 9) == 1
-    ((_, (delivery,)),), _ = await store.mail.page(user="ann")
+    await store.messages.begin([message()], {"msg_1": ["mail"]}, NOW)
+    assert await store.messages.fail_interrupted(NOW + 9) == 1
+    ((_, (delivery,)),), _ = await store.messages.page(user="ann")
     assert (delivery.state, delivery.error) == (DeliveryState.FAILED, INTERRUPTED)
-    assert await store.mail.settle(NOW) == 0
+    assert await store.messages.fail_interrupted(NOW) == 0
 
 
 async def test_a_posted_alert_waits_until_somebody_tries(store: Store) -> None:
     alert = message(kind="alert")
-    await store.apply([PostMessage(alert)])
-    await store.apply([PostMessage(alert)])
-    assert await store.mail.undelivered() == [alert]
+    await store.apply([AddMessage(alert)])
+    await store.apply([AddMessage(alert)])
+    assert await store.messages.undelivered() == [alert]
     await send(store, alert, ("inbox", DeliveryState.DELIVERED))
-    assert await store.mail.undelivered() == []
+    assert await store.messages.undelivered() == []
 
 
 async def test_pages_of_messages_neither_skip_nor_repeat(store: Store) -> None:
@@ -132,47 +116,47 @@ async def test_pages_of_messages_neither_skip_nor_repeat(store: Store) -> None:
         await send(store, message(number), ("inbox", DeliveryState.DELIVERED))
     seen, cursor = [], None
     while True:
-        page, cursor = await store.mail.page(user="ann", limit=3, cursor=cursor)
+        page, cursor = await store.messages.page(user="ann", limit=3, cursor=cursor)
         seen += [each.message.id for each in page]
         if cursor is None:
             break
     assert seen == [f"msg_{number}" for number in reversed(range(7))]
     with pytest.raises(UsageError):
-        await store.mail.page(cursor="nonsense")
+        await store.messages.page(cursor="nonsense")
 
 
 # --- people --------------------------------------------------------------------------------------
 
 
 async def test_people_come_back_and_go(store: Store) -> None:
-    await store.people.save("bob", {"id": "bob"}, "r", NOW)
-    await store.people.save("ann", {"id": "ann"}, "r", NOW)
-    await store.people.save("bob", {"id": "bob", "full_name": "B"}, "s", NOW)
-    assert store.people.all() == [("ann", {"id": "ann"}), ("bob", {"id": "bob", "full_name": "B"})]
-    await store.people.write_data("bob", {"a": 1}, "merge", NOW)
-    await store.people.remove("bob")
-    assert [user_id for user_id, _ in store.people.all()] == ["ann"]
-    assert await store.people.data("bob") == {}
+    await store.users.save("bob", {"id": "bob"}, "r", NOW)
+    await store.users.save("ann", {"id": "ann"}, "r", NOW)
+    await store.users.save("bob", {"id": "bob", "full_name": "B"}, "s", NOW)
+    assert store.users.all() == [("ann", {"id": "ann"}), ("bob", {"id": "bob", "full_name": "B"})]
+    await store.users.write_data("bob", {"a": 1}, "merge", NOW)
+    await store.users.remove("bob")
+    assert [user_id for user_id, _ in store.users.all()] == ["ann"]
+    assert await store.users.data("bob") == {}
 
 
 async def test_writers_of_different_keys_never_lose_each_others(store: Store) -> None:
     await asyncio.gather(
-        *(store.people.write_data("ann", {f"k{n}": n}, "merge", NOW) for n in range(50))
+        *(store.users.write_data("ann", {f"k{n}": n}, "merge", NOW) for n in range(50))
     )
-    assert await store.people.data("ann") == {f"k{n}": n for n in range(50)}
+    assert await store.users.data("ann") == {f"k{n}": n for n in range(50)}
 
 
 async def test_a_tag_guards_a_write(store: Store) -> None:
-    data = await store.people.write_data("ann", {"a": 1}, "replace", NOW, if_match=version_of({}))
+    data = await store.users.write_data("ann", {"a": 1}, "replace", NOW, if_match=version_of({}))
     with pytest.raises(ConflictError) as caught:
-        await store.people.write_data("ann", {"a": 2}, "merge", NOW, if_match=version_of({}))
+        await store.users.write_data("ann", {"a": 2}, "merge", NOW, if_match=version_of({}))
     assert caught.value.code == "precondition_failed"
-    await store.people.write_data("ann", {"b": None}, "merge", NOW, if_match=version_of(data))
-    assert await store.people.data("ann") == {"a": 1, "b": None}
-    await store.people.write_data("ann", {"b": None}, "patch", NOW)
-    assert await store.people.data("ann") == {"a": 1}
+    await store.users.write_data("ann", {"b": None}, "merge", NOW, if_match=version_of(data))
+    assert await store.users.data("ann") == {"a": 1, "b": None}
+    await store.users.write_data("ann", {"b": None}, "patch", NOW)
+    assert await store.users.data("ann") == {"a": 1}
     with pytest.raises(ValidationError):
-        await store.people.write_data("ann", {"a": "x" * 70_000}, "merge", NOW)
+        await store.users.write_data("ann", {"a": "x" * 70_000}, "merge", NOW)
 
 
 # --- answers, tokens, the audit trail --------------------------------------------------------------
@@ -255,7 +239,7 @@ async def test_what_nobody_needs_any_more_is_forgotten(store: Store) -> None:
         pruned = await store.prune(later, history_ms=30 * DAY, runs_per_job=9, logs_ms=DAY)
         if pruned.is_done:
             break
-    assert [each.message.at for each in (await store.mail.page())[0]] == [later]
+    assert [each.message.at for each in (await store.messages.page())[0]] == [later]
     assert await store.access.answer("k") is None
     assert [row_id for _, row_id, _ in await store.access.audit()] == ["req_new"]
     assert [each.name for each in await store.access.tokens()] == ["new"]
@@ -336,10 +320,10 @@ def test_data_are_what_a_plain_dict_would_be(
     shared: Store, writes: list[tuple[Any, dict[str, Any]]]
 ) -> None:
     async def try_it() -> None:
-        model = await shared.people.write_data("x", {}, "replace", NOW)
+        model = await shared.users.write_data("x", {}, "replace", NOW)
         for mode, values in writes:
             model = {**model, **values} if mode == "merge" else dict(values)
-            assert await shared.people.write_data("x", values, mode, NOW) == model
-        assert await shared.people.data("x") == model
+            assert await shared.users.write_data("x", values, mode, NOW) == model
+        assert await shared.users.data("x") == model
 
     asyncio.run(try_it())

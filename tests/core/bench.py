@@ -6,16 +6,12 @@ from typing import Literal, TypeVar
 
 from luad.core.engine import Engine
 from luad.core.events import (
-    AnswerKey,
     AttemptEnded,
     AttemptStarted,
     ClaimRun,
     ConfigLoaded,
-    Created,
-    CreateRequested,
     Effect,
     Event,
-    NewJob,
     RecordSkip,
     Reply,
     Restored,
@@ -36,6 +32,7 @@ from luad.core.model import (
     Schedule,
     Wanted,
 )
+from luad.core.requests import AnswerKey, Created, CreateRequested, NewJob
 from luad.core.state import Bounds
 
 T = TypeVar("T")

@@ -10,14 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from bench import START, Bench, make_job
 
-from luad.core.events import (
-    AttemptEnded,
-    AttemptStarted,
-    ConfigLoaded,
-    Deliver,
-    PauseRequested,
-    PostMessage,
-)
+from luad.core.events import AddMessage, AttemptEnded, AttemptStarted, ConfigLoaded, Deliver
 from luad.core.model import (
     DAY,
     HOUR,
@@ -32,6 +25,7 @@ from luad.core.model import (
     RunError,
     Wanted,
 )
+from luad.core.requests import PauseRequested
 from luad.core.state import Bounds
 
 OPS = AlertPolicy(("ops",))
@@ -39,14 +33,14 @@ HOURLY = Interval(HOUR)
 
 
 def titles(bench: Bench) -> list[str]:
-    assert [each.message for each in bench.all(PostMessage)] == [
+    assert [each.message for each in bench.all(AddMessage)] == [
         each.message for each in bench.all(Deliver)
     ], "what is delivered was stored in the same batch"
-    return [each.message.title for each in bench.all(PostMessage)]
+    return [each.message.title for each in bench.all(AddMessage)]
 
 
 def text(bench: Bench) -> str:
-    said: str = bench.all(PostMessage)[-1].message.parts[0]["text"]
+    said: str = bench.all(AddMessage)[-1].message.parts[0]["text"]
     return said
 
 
@@ -88,7 +82,7 @@ def test_one_message_on_entering_and_one_on_leaving() -> None:
 def test_everybody_named_gets_it_once() -> None:
     bench = bench_with(AlertPolicy(("ops", "ann"), after_failures=1))
     run_next(bench, "failed")
-    messages = [each.message for each in bench.all(PostMessage)]
+    messages = [each.message for each in bench.all(AddMessage)]
     assert [each.user for each in messages] == ["ops", "ann"]
     assert len({each.id for each in messages}) == 2
 

@@ -16,32 +16,24 @@ from hypothesis import strategies as st
 
 from luad.core.dynamic_jobs import merge_patch
 from luad.core.events import (
-    AnswerKey,
-    ChangeRequested,
     ClaimRun,
     ClaimsRefused,
     ConfigLoaded,
-    DeleteRequested,
     DrainRequested,
     ForgetCompleted,
     InstallJob,
-    MetadataRequested,
-    PauseRequested,
     RememberKey,
     RemoveJob,
-    ResumeRequested,
-    RetryRequested,
     SaveRun,
     StartAttempt,
-    TriggerRequested,
 )
+from luad.core.installed import JobStatus
 from luad.core.model import (
     DAY,
     Creation,
     EndKind,
     Interval,
     Job,
-    JobStatus,
     Once,
     Origin,
     Overlap,
@@ -51,6 +43,16 @@ from luad.core.model import (
     RunState,
     Trigger,
     Wanted,
+)
+from luad.core.requests import (
+    AnswerKey,
+    ChangeRequested,
+    DeleteRequested,
+    MetadataRequested,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    TriggerRequested,
 )
 from luad.core.state import Bounds
 

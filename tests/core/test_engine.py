@@ -15,7 +15,6 @@ from bench import START, Bench, make_job
 from luad.core.engine import Engine
 from luad.core.events import (
     AttemptEnded,
-    CancelRequested,
     ClaimRun,
     ClaimsRefused,
     ConfigLoaded,
@@ -23,18 +22,15 @@ from luad.core.events import (
     ExtendSkip,
     InstallJob,
     Log,
-    PauseRequested,
     RecordSkip,
     RemoveJob,
     Restored,
-    ResumeRequested,
-    RetryRequested,
     SaveProgress,
     SaveRun,
     StartAttempt,
     StopAttempt,
-    TriggerRequested,
 )
+from luad.core.installed import JobStatus
 from luad.core.model import (
     DAY,
     HOUR,
@@ -44,7 +40,6 @@ from luad.core.model import (
     Ending,
     EndKind,
     Interval,
-    JobStatus,
     Once,
     Origin,
     Overlap,
@@ -53,6 +48,13 @@ from luad.core.model import (
     RunState,
     Trigger,
     Wanted,
+)
+from luad.core.requests import (
+    CancelRequested,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    TriggerRequested,
 )
 from luad.core.state import Bounds
 

@@ -12,23 +12,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from bench import START, Bench, make_job
 
-from luad.core.events import (
-    ChangeRequested,
-    Log,
-    PauseRequested,
-    ResumeRequested,
-)
-from luad.core.model import (
-    DAY,
-    HOUR,
-    MINUTE,
-    CatchUp,
-    Cron,
-    Interval,
-    Job,
-    JobStatus,
-    Once,
-)
+from luad.core.events import Log
+from luad.core.installed import JobStatus
+from luad.core.model import DAY, HOUR, MINUTE, CatchUp, Cron, Interval, Job, Once
+from luad.core.requests import ChangeRequested, PauseRequested, ResumeRequested
 
 
 def once(at: int, **fields: Any) -> Job:

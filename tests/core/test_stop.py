@@ -13,15 +13,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bench import START, Bench, make_job
 
 from luad.core.events import (
+    AddMessage,
     AttemptEnded,
     AttemptStarted,
-    CancelRequested,
     DrainRequested,
-    PostMessage,
-    RetryRequested,
     SaveRun,
     StopAttempt,
 )
+from luad.core.installed import JobStatus
 from luad.core.model import (
     HOUR,
     MINUTE,
@@ -30,7 +29,6 @@ from luad.core.model import (
     EndKind,
     Interval,
     Job,
-    JobStatus,
     Once,
     OnLost,
     Overlap,
@@ -40,6 +38,7 @@ from luad.core.model import (
     Run,
     RunState,
 )
+from luad.core.requests import CancelRequested, RetryRequested
 
 ENDS_BADLY = (EndKind.RAISED, EndKind.EXITED, EndKind.SIGNALLED, EndKind.TIMED_OUT)
 ME = ProcessIdentity(1, 2, "boot")
@@ -76,7 +75,7 @@ def state_of(bench: Bench) -> tuple[RunState, Reason | None]:
 
 
 def titles(bench: Bench) -> list[str]:
-    return [each.message.title for each in bench.all(PostMessage)]
+    return [each.message.title for each in bench.all(AddMessage)]
 
 
 def test_a_run_that_a_stop_has_to_end_is_lost_with_the_reason_stopped() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from luad.config.users.user_file import LoadedUsers
-from luad.core.events import Log, PostMessage
+from luad.core.events import AddMessage, Log
 from luad.core.messaging import Channel, ChannelKind, DeliveryState, Message, User
 from luad.core.model import Now
 from luad.daemon.delivery import ALERT_DELAYS_S, NOT_TRIED, PostOffice
@@ -73,7 +73,7 @@ class House:
         return [(each.message_id, each.channel, each.state.value) for each in found]
 
     async def stored(self) -> Mapping[str, Mapping[str, str]]:
-        page, _ = await self.store.mail.page(user="ann")
+        page, _ = await self.store.messages.page(user="ann")
         return {
             each.message.id: {one.channel: one.state.value for one in each.deliveries}
             for each in page
@@ -220,9 +220,9 @@ async def test_a_sender_killed_on_the_way_has_failed_and_the_next_attempt_arrive
 async def test_what_was_under_way_when_luad_died_has_failed(house: House) -> None:
     house.reached_by(INBOX)
     message = house.message()
-    await house.store.mail.begin([message], {message.id: ["inbox"]}, NOW)
+    await house.store.messages.begin([message], {message.id: ["inbox"]}, NOW)
     await house.office.start()
-    ((_, (delivery,)),), _ = await house.store.mail.page(user="ann")
+    ((_, (delivery,)),), _ = await house.store.messages.page(user="ann")
     assert (delivery.state.value, delivery.error) == ("failed", INTERRUPTED)
     assert [line.event for line in house.said] == ["message.interrupted"]
 
@@ -247,8 +247,8 @@ async def test_an_alert_that_was_under_way_when_luad_died_is_sent_again_where_it
 ) -> None:
     house.reached_by(hook("a", f"{service.url}/ok"), hook("b", f"{other_service.url}/ok"))
     alert = house.message(kind="alert")
-    a, _ = await house.store.mail.begin([alert], {alert.id: ["a", "b"]}, NOW)
-    await house.store.mail.end([replace(a, state=DeliveryState.DELIVERED, ended_at=NOW)])
+    a, _ = await house.store.messages.begin([alert], {alert.id: ["a", "b"]}, NOW)
+    await house.store.messages.end([replace(a, state=DeliveryState.DELIVERED, ended_at=NOW)])
     await house.office.start()
     assert (len(service.got), len(other_service.got)) == (0, 1)
     await house.office.start()
@@ -262,7 +262,7 @@ async def test_an_alert_that_was_under_way_by_a_channel_that_is_gone_has_failed_
     house.reached_by(hook("a", f"{service.url}/ok"))
     alert, only = house.message(kind="alert"), house.message(kind="alert", channels=("b",))
     for message, names in ((alert, ["a", "b"]), (only, ["b"])):
-        await house.store.mail.begin([message], {message.id: names}, NOW)
+        await house.store.messages.begin([message], {message.id: names}, NOW)
     await house.office.start()
     gone = f"{INTERRUPTED}, and there is no such channel any more"
     failed = [line.fields for line in house.said if line.event == "message.failed"]
@@ -286,10 +286,10 @@ async def test_an_interrupted_alert_to_somebody_who_is_not_known_for_a_while_wai
     """As when the file about them is broken at the start."""
     house.reached_by(hook("a", f"{service.url}/ok"))
     alert = house.message(user="bob", kind="alert")
-    await house.store.mail.begin([alert], {alert.id: ["a"]}, NOW)
+    await house.store.messages.begin([alert], {alert.id: ["a"]}, NOW)
     await house.office.start()
     assert [line.event for line in house.said] == ["message.interrupted", "message.undeliverable"]
-    assert await house.store.mail.undelivered() == [alert]
+    assert await house.store.messages.undelivered() == [alert]
 
 
 async def test_an_alert_is_given_up_in_the_end(house: House, service: Any) -> None:
@@ -316,7 +316,7 @@ async def test_an_alert_that_was_posted_before_a_crash_is_sent_once(
 ) -> None:
     house.reached_by(hook("hook", f"{service.url}/ok"))
     alert = house.message(kind="alert")
-    await house.store.apply([PostMessage(alert)])
+    await house.store.apply([AddMessage(alert)])
     await asyncio.gather(house.office.deliver(alert), house.office.start())
     await house.office.start()
     assert len(service.got) == 1

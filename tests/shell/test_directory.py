@@ -121,9 +121,9 @@ async def test_an_id_that_a_file_takes_later_is_a_problem_that_names_both(store:
 
 
 async def test_whom_no_schema_takes_any_more_is_told_and_not_lost(store: Store) -> None:
-    await store.people.save("old", {"id": "old", "colour": "red"}, "x", 0)
+    await store.users.save("old", {"id": "old", "colour": "red"}, "x", 0)
     users = Directory(store, SystemClock())
     (problem,) = users.restore()
     assert problem.code == "LU607"
     assert users.get("old") is None
-    assert [user_id for user_id, _ in store.people.all()] == ["old"]
+    assert [user_id for user_id, _ in store.users.all()] == ["old"]

@@ -10,21 +10,19 @@ from history import Key
 from plain import as_text
 
 from luad.core.engine import Engine
-from luad.core.events import (
+from luad.core.events import Event, Reply, StoredJob
+from luad.core.model import Job
+from luad.core.requests import (
     CancelRequested,
     ChangeRequested,
     CreateRequested,
     DeleteRequested,
-    Event,
     MetadataRequested,
     PauseRequested,
-    Reply,
     ResumeRequested,
     RetryRequested,
-    StoredJob,
     TriggerRequested,
 )
-from luad.core.model import Job
 
 ASPECTS = ("definition", "paused", "metadata")
 OF_RUNS = frozenset({"run", "cancelled"})

@@ -19,24 +19,16 @@ from telling import Telling
 from world import World
 
 from luad.core.events import (
-    AnswerKey,
     AttemptEnded,
-    ChangeRequested,
     ClaimRun,
     ConfigLoaded,
-    Created,
-    CreateRequested,
-    DeleteRequested,
     Effect,
     Event,
     ForgetCompleted,
     InstallJob,
-    MetadataRequested,
-    NewJob,
     RecordSkip,
     RemoveJob,
     Reply,
-    RetryRequested,
     SaveProgress,
     SaveRun,
     SaveStanding,
@@ -55,6 +47,16 @@ from luad.core.model import (
     Reason,
     RunState,
     Wanted,
+)
+from luad.core.requests import (
+    AnswerKey,
+    ChangeRequested,
+    Created,
+    CreateRequested,
+    DeleteRequested,
+    MetadataRequested,
+    NewJob,
+    RetryRequested,
 )
 from luad.core.state import Entry
 

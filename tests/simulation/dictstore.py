@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from luad.core.events import (
-    AnswerKey,
+    AddMessage,
     ClaimRun,
     ExtendSkip,
     InstallJob,
-    PostMessage,
     RecordSkip,
     RememberKey,
     RemoveJob,
@@ -18,8 +17,10 @@ from luad.core.events import (
     SaveStanding,
     StoredJob,
 )
+from luad.core.installed import IN_FORCE
 from luad.core.messaging import Message
-from luad.core.model import IN_FORCE, OPEN_STATES, Instant, Job, Run, Skip, Trigger
+from luad.core.model import OPEN_STATES, Instant, Job, Run, Skip, Trigger
+from luad.core.requests import AnswerKey
 
 UNIQUE = {Trigger.SCHEDULE, Trigger.CATCHUP}
 RECORDS = (
@@ -32,7 +33,7 @@ RECORDS = (
     RecordSkip,
     ExtendSkip,
     RememberKey,
-    PostMessage,
+    AddMessage,
 )
 
 
@@ -128,7 +129,7 @@ class DictStore:
                 self.skips[row_id] = (first, skip)
             case RememberKey(key, subject):
                 self.keys.setdefault(key, subject)
-            case PostMessage(message):
+            case AddMessage(message):
                 self.messages.setdefault(message.id, message)
             case _:
                 raise AssertionError(record)

@@ -42,7 +42,6 @@ from luad.core.events import (
     AttemptStarted,
     ClaimRun,
     ConfigLoaded,
-    DeleteRequested,
     Deliver,
     Effect,
     Event,
@@ -51,15 +50,12 @@ from luad.core.events import (
     Record,
     RemoveJob,
     Reply,
-    ResumeRequested,
-    RetryRequested,
     SaveProgress,
     SaveRun,
     SaveStanding,
     StartAttempt,
     StopAttempt,
     StoredJob,
-    TriggerRequested,
 )
 from luad.core.model import (
     TERMINAL_STATES,
@@ -69,6 +65,7 @@ from luad.core.model import (
     Now,
     ProcessIdentity,
 )
+from luad.core.requests import DeleteRequested, ResumeRequested, RetryRequested, TriggerRequested
 from luad.daemon.recovery import jobs_in_force, lost_attempts
 from luad.errors import StoreUnavailableError
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from luad.core.events import ChangeRequested, DeleteRequested, MetadataRequested, NewJob
 from luad.core.model import (
     JSON,
     METADATA_LIMIT,
@@ -23,6 +22,7 @@ from luad.core.model import (
     Once,
     Wanted,
 )
+from luad.core.requests import ChangeRequested, DeleteRequested, MetadataRequested, NewJob
 
 ABSENT = object()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dictstore import DictStore, key_of
 
-from luad.core.events import Deliver, Effect, PostMessage, StoredJob
+from luad.core.events import AddMessage, Deliver, Effect, StoredJob
 from luad.core.model import AlertCause, AlertPolicy, Wanted
 
 
@@ -27,7 +27,7 @@ class Telling:
         self.after = {key_of(row): row for row in store.jobs.values()}
         rows = [*before.values(), *store.jobs.values()]
         self.shared = {row.name for row in rows if not row.standing.holds_name}
-        self.posted = [each.message for each in effects if isinstance(each, PostMessage)]
+        self.posted = [each.message for each in effects if isinstance(each, AddMessage)]
         self.sent = [each.message for each in effects if isinstance(each, Deliver)]
         self.told: dict[tuple[str, str], list[bool]] = {}  # trouble or its end, by job and user
         for message in self.posted:

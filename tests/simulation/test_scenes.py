@@ -16,7 +16,7 @@ from folder import File
 from history import Started
 from world import World
 
-from luad.core.events import PauseRequested, Ticked
+from luad.core.events import Ticked
 from luad.core.model import (
     DAY,
     HOUR,
@@ -29,6 +29,7 @@ from luad.core.model import (
     Overlap,
     Trigger,
 )
+from luad.core.requests import PauseRequested
 
 FOUND = {
     3: "catch-up beyond the window, by less than the jitter",

@@ -96,5 +96,5 @@ def test_a_world_that_falls_over_breaks_something(monkeypatch: pytest.MonkeyPatc
     def fail(*_: object) -> None:
         raise ZeroDivisionError("as it happens")
 
-    monkeypatch.setattr("luad.core.claims.Ledger.apply", fail)
+    monkeypatch.setattr("luad.core.claims.Claims.apply", fail)
     assert "as it happens" in judge(0)[0]

@@ -24,18 +24,7 @@ from history import (
 from machine import Crash, Machine, Outage
 from scenery import FAULTS, choose_job, choose_place, choose_schedule
 
-from luad.core.events import (
-    AttemptEnded,
-    CancelRequested,
-    ConfigLoaded,
-    DrainRequested,
-    Event,
-    PauseRequested,
-    ResumeRequested,
-    RetryRequested,
-    Ticked,
-    TriggerRequested,
-)
+from luad.core.events import AttemptEnded, ConfigLoaded, DrainRequested, Event, Ticked
 from luad.core.model import (
     DAY,
     HOUR,
@@ -46,6 +35,13 @@ from luad.core.model import (
     Job,
     RunState,
     Trigger,
+)
+from luad.core.requests import (
+    CancelRequested,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    TriggerRequested,
 )
 
 MONTH = 30 * DAY

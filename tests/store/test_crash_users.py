@@ -21,7 +21,8 @@ import asyncio, os, sys
 from dataclasses import replace
 from pathlib import Path
 from luad.clock import SystemClock
-from luad.core.events import AnswerKey, InstallJob, PostMessage, RememberKey, SaveProgress
+from luad.core.events import AddMessage, InstallJob, RememberKey, SaveProgress
+from luad.core.requests import AnswerKey
 from luad.core.model import Creation, Job, Once
 from luad.core.messaging import DeliveryState, Message
 from luad.store import Store
@@ -34,14 +35,14 @@ async def write(store, life, lane):
             InstallJob(f"job_{key}", job, None, 1, Creation(1, "ann")),
             SaveProgress(f"job_{key}", 7, 7, 0, None),
             RememberKey(AnswerKey(key, "f"), f"job_{key}", 1),
-            PostMessage(Message(f"alert_{key}", "ann", 1, (), kind="alert")),
+            AddMessage(Message(f"alert_{key}", "ann", 1, (), kind="alert")),
         ])
-        await store.people.save(key, {"id": key}, "r", 1)
-        await store.people.write_data("all", {key: number}, "merge", 1)
+        await store.users.save(key, {"id": key}, "r", 1)
+        await store.users.write_data("all", {key: number}, "merge", 1)
         message = Message(f"msg_{key}", key, 1, ({"type": "text", "text": "x"},), dedupe_key="k")
-        begun = await store.mail.begin([message], {message.id: ["a", "b"]}, 1)
+        begun = await store.messages.begin([message], {message.id: ["a", "b"]}, 1)
         os.write(1, f"begun {key}\\n".encode())
-        await store.mail.end([replace(each, state=DeliveryState.DELIVERED) for each in begun])
+        await store.messages.end([replace(each, state=DeliveryState.DELIVERED) for each in begun])
         await store.access.finish_answer(key, 201, "{}")
         os.write(1, f"done {key}\\n".encode())
 
@@ -65,18 +66,18 @@ async def test_what_was_acknowledged_survives(
         assert is_sound(state / "luad.db")
     with closing(open_store()) as store:
         assert store.quarantined is None
-        await store.mail.settle(NOW)
+        await store.messages.fail_interrupted(NOW)
         jobs = {job.job_id: job for job in store.restore().jobs}
-        people = dict(store.people.all())
-        data = await store.people.data("all")
-        alerts = {message.id for message in await store.mail.undelivered()}
+        users = dict(store.users.all())
+        data = await store.users.data("all")
+        alerts = {message.id for message in await store.messages.undelivered()}
         assert len(words) > 8 * 9
         for word, key in (line.split() for line in words):
             assert jobs[f"job_{key}"].progress.handled_until == 7
-            assert people[key] == {"id": key}
+            assert users[key] == {"id": key}
             assert data[key] == int(key[4:])
             assert f"alert_{key}" in alerts
-            ((message, deliveries),), _ = await store.mail.page(user=key)
+            ((message, deliveries),), _ = await store.messages.page(user=key)
             assert message.id == f"msg_{key}"
             assert [each.channel for each in deliveries] == ["a", "b"]
             answer = await store.access.answer(key)
@@ -96,7 +97,7 @@ async def test_a_batch_that_was_cut_off_has_not_happened(
         live(3)
     with closing(open_store()) as store:
         jobs = store.restore().jobs
-        alerts = {message.id for message in await store.mail.undelivered()}
+        alerts = {message.id for message in await store.messages.undelivered()}
         for job in jobs:
             key = job.job_id.removeprefix("job_")
             assert job.progress.handled_until == 7, "with its progress"

@@ -164,7 +164,7 @@ async def test_nothing_works_after_closing(
     store = open_store()
     store.close()
     store.close()
-    store.touch(0)
+    store.note_alive(0)
     with pytest.raises(StoreUnavailableError, match="closed"):
         await store.apply([claim(1)])
     with pytest.raises(StoreUnavailableError, match="closed"):

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from old_state import unpack
 
 from luad.clock import SystemClock
-from luad.core.events import NO_OVERLAY, Restored
+from luad.core.events import Restored
+from luad.core.installed import NO_OVERLAY
 from luad.store import Store
 
 pytestmark = pytest.mark.slow  # Alembic alone takes a third of a second

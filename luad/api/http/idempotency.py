@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from luad.api.http.api_problems import ApiError
-from luad.core.events import AnswerKey
 from luad.core.model import MINUTE
+from luad.core.requests import AnswerKey
 from luad.errors import UnavailableError
 from luad.json_text import encode
 

@@ -1,33 +1,23 @@
-"""Cursors: where a page of a list has ended.
+"""Cursors in the query of a request.
 
-Room rule: opaque to clients, and checked when they come back.
+Rule: a wrong cursor is a wrong parameter, refused as one.
 """
 
 from __future__ import annotations
 
-import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
+from luad import cursors
 from luad.api.http.request_input import wrong_parameter
+from luad.cursors import make_cursor
+from luad.errors import UsageError
 
-
-def make_cursor(place: tuple[Any, ...]) -> str:
-    """Return the cursor of a page that ends at *place*: numbers and texts."""
-    return urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+__all__ = ["make_cursor", "read_cursor"]
 
 
 def read_cursor(text: str) -> tuple[Any, ...]:
-    """Return the place of a cursor. Raises `ApiError` (validation) for one that is not ours."""
+    """Return the place of a cursor. Raises `ApiError` (validation) for a text that is not one."""
     try:
-        place = json.loads(urlsafe_b64decode((text + "=" * (-len(text) % 4)).encode("ascii")))
-    except (ValueError, RecursionError):
-        place = None
-    if not isinstance(place, list) or not all(map(_is_ours, place)):
-        raise wrong_parameter("cursor", "this is no cursor", "take it from `next_cursor`")
-    return tuple(place)
-
-
-def _is_ours(value: Any) -> bool:
-    """Say whether *value* is a text, or a number that a database can hold."""
-    return isinstance(value, str) or (type(value) is int and -(2**63) <= value < 2**63)
+        return cursors.read_cursor(text)
+    except UsageError as error:
+        raise wrong_parameter("cursor", error.message, error.hint) from None

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from luad.api.json.views import timezone_of
-from luad.core.model import JobStatus, RunState, Trigger
+from luad.core.installed import JobStatus
+from luad.core.model import RunState, Trigger
 from luad.core.schedule import describe_schedule
 from luad.live.recent_runs import BUCKETS_S, Histogram, Tally
 

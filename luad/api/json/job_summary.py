@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from luad.core.cron.crontext import describe
 from luad.core.cron.zones import load_zone
-from luad.core.model import DAY, HOUR, MINUTE, SECOND, Cron, Instant, JobStatus, Once, Schedule
+from luad.core.installed import JobStatus
+from luad.core.model import DAY, HOUR, MINUTE, SECOND, Cron, Instant, Once, Schedule
 from luad.core.policy import is_too_late
 from luad.core.schedule import explain_schedule
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from luad.api.json.job_summary import summarize
+from luad.core.installed import JobHealth, JobStatus, Pause
 from luad.core.lifecycle import BAD_STATES, duration_ms
 from luad.core.messaging import Delivery, DeliveryState, Message
 from luad.core.model import (
@@ -20,10 +21,7 @@ from luad.core.model import (
     Instant,
     Interval,
     Job,
-    JobHealth,
-    JobStatus,
     Once,
-    Pause,
     Retry,
     Run,
     RunState,

@@ -30,7 +30,9 @@ from luad.api.routes.routes_dynamic import (
     judged,
     maker_of,
 )
-from luad.core.events import (
+from luad.core.installed import JobStatus
+from luad.core.model import Job, Run, Trigger
+from luad.core.requests import (
     Created,
     CreateRequested,
     DeleteRequested,
@@ -39,8 +41,7 @@ from luad.core.events import (
     ResumeRequested,
     TriggerRequested,
 )
-from luad.core.events import Request as Asked
-from luad.core.model import Job, JobStatus, Run, Trigger
+from luad.core.requests import Request as Asked
 from luad.errors import LuadError
 
 if TYPE_CHECKING:

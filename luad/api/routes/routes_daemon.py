@@ -18,7 +18,8 @@ from luad.api.http.request_input import MAX_LIMIT, Query, read_body, wrong_param
 from luad.api.http.streams import StreamResponse
 from luad.api.json import views
 from luad.api.json.upcoming import upcoming
-from luad.core.model import DAY, Instant, JobStatus
+from luad.core.installed import JobStatus
+from luad.core.model import DAY, Instant
 from luad.errors import Severity, StoreUnavailableError
 from luad.json_text import encode
 

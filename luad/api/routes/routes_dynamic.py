@@ -32,7 +32,9 @@ from luad.api.routes.routes_jobs import job_response, whole_job
 from luad.api.routes.routes_metadata import object_of
 from luad.config.jobs.api_bodies import job_from_body
 from luad.core.dynamic_jobs import merge_patch
-from luad.core.events import (
+from luad.core.gaps import least_gap_ms
+from luad.core.model import Creation, Job, Wanted
+from luad.core.requests import (
     AnswerKey,
     ChangeRequested,
     Created,
@@ -40,8 +42,6 @@ from luad.core.events import (
     DeleteRequested,
     NewJob,
 )
-from luad.core.gaps import least_gap_ms
-from luad.core.model import Creation, Job, Wanted
 from luad.wire import format_instant, parse_duration_ms
 
 if TYPE_CHECKING:

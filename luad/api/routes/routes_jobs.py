@@ -38,8 +38,9 @@ from luad.api.json.job_summary import summarize
 from luad.api.revision_lookup import earlier, why_not
 from luad.config.secrets import shown_definition
 from luad.core.cron.zones import END
-from luad.core.events import AnswerKey, PauseRequested, ResumeRequested, TriggerRequested
-from luad.core.model import JobHealth, JobStatus, Run, Trigger
+from luad.core.installed import JobHealth, JobStatus
+from luad.core.model import Run, Trigger
+from luad.core.requests import AnswerKey, PauseRequested, ResumeRequested, TriggerRequested
 from luad.errors import Severity
 from luad.json_text import encode_text, to_bytes
 

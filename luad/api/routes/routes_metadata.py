@@ -15,7 +15,7 @@ from luad.api.http.api_problems import ApiError
 from luad.api.http.etags import if_match, not_modified, tag_of
 from luad.api.http.request_input import beside, content_type, read_json
 from luad.config.jobs.api_bodies import refusal, unfit
-from luad.core.events import MetadataRequested
+from luad.core.requests import MetadataRequested
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -18,7 +18,7 @@ from luad.api.revision_lookup import difference, earlier, why_not
 from luad.api.routes.routes_dynamic import file_owned
 from luad.api.routes.routes_jobs import job_response
 from luad.config.secrets import shown_definition
-from luad.core.events import ChangeRequested
+from luad.core.requests import ChangeRequested
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -18,9 +18,9 @@ from luad.api.http.request_input import Query, read_body
 from luad.api.http.streams import StreamResponse, rows_of
 from luad.api.json import views
 from luad.api.routes.routes_jobs import recalled_run
-from luad.core.events import AnswerKey, CancelRequested, RetryRequested
 from luad.core.lifecycle import duration_ms
 from luad.core.model import RunState, Trigger
+from luad.core.requests import AnswerKey, CancelRequested, RetryRequested
 from luad.errors import LuadError
 from luad.json_text import encode_text
 from luad.store.query_types import RunFilter
@@ -91,7 +91,7 @@ async def _page(request: Request, context: Context, query: Query, whose: RunFilt
         )
     except LuadError as error:
         raise from_luad_error(error) from error
-    sent = await context.service.store.mail.counts([row.run.id for row in rows])
+    sent = await context.service.store.messages.counts([row.run.id for row in rows])
     resumed = await context.service.store.resumed_by(rows)
     end = f'],"next_cursor":{encode_text(cursor)}'
     if query.flag("count"):
@@ -127,7 +127,7 @@ async def show_run(request: Request) -> Response:
     row = await context.find_run(request.path_params["run"])
     store = context.service.store
     attempts = await store.attempts(row.run.id)
-    counts = await store.mail.counts([row.run.id])
+    counts = await store.messages.counts([row.run.id])
     return json_response(
         {
             **context.run_view(row),
@@ -150,7 +150,7 @@ async def list_deliveries(request: Request) -> Response:
 
 async def deliveries_of(context: Context, run_id: str) -> list[dict[str, Any]]:
     """Return the deliveries of a run, in the order in which its messages were sent."""
-    messages, _ = await context.service.store.mail.page(run_id=run_id, limit=200)
+    messages, _ = await context.service.store.messages.page(run_id=run_id, limit=200)
     return [
         views.delivery_view(delivery, message)
         for message, deliveries in reversed(messages)

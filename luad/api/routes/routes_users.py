@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from luad.api.context import Context
-    from luad.core.events import AnswerKey
     from luad.core.messaging import Channel
     from luad.core.model import Instant
+    from luad.core.requests import AnswerKey
     from luad.store.api_access import Answer
 
 _SEND_KEYS: Final = ("messages", "title", "channels", "require", "priority", "dedupe_key")
@@ -86,7 +86,7 @@ async def _user(context: Context, user_id: str, status: int = 200) -> Response:
     user = context.service.users.get(user_id)
     if user is None:
         raise ApiError("not_found", f"no user {echo(user_id)}")
-    data = await context.service.store.people.data(user_id)
+    data = await context.service.store.users.data(user_id)
     headers = {"etag": f'"{user.revision}"'}
     if status == 201:
         headers["location"] = f"/v1/users/{user.id}"
@@ -181,7 +181,7 @@ def masked(url: str) -> str:
 async def show_data(request: Request) -> Response:
     """`GET /users/{user}/data`."""
     context = context_of(request)
-    data = await context.service.store.people.data(find_user(request).id)
+    data = await context.service.store.users.data(find_user(request).id)
     return _data_response(data)
 
 
@@ -200,7 +200,7 @@ async def clear_data(request: Request) -> Response:
     """`DELETE /users/{user}/data`: forget what is known."""
     context = context_of(request)
     now = context.service.clock.now().wall
-    store = context.service.store.people
+    store = context.service.store.users
     user_id = find_user(request).id
     return _data_response(
         await store.write_data(user_id, {}, "replace", now, if_match=if_match(request))
@@ -211,7 +211,7 @@ async def _write_data(request: Request, mode: Literal["merge", "patch", "replace
     context = context_of(request)
     values = await object_of(request)
     now = context.service.clock.now().wall
-    data = await context.service.store.people.write_data(
+    data = await context.service.store.users.write_data(
         find_user(request).id, values, mode, now, if_match=if_match(request)
     )
     return _data_response(data)
@@ -313,7 +313,7 @@ async def list_messages(request: Request) -> Response:
     """`GET /users/{user}/messages`: what was sent to somebody, newest first."""
     context = context_of(request)
     query = Query(request, ("limit", "cursor"))
-    page, cursor = await context.service.store.mail.page(
+    page, cursor = await context.service.store.messages.page(
         user=find_user(request).id, limit=query.limit(), cursor=query.text("cursor")
     )
     pieces = rows_of(

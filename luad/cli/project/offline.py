@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from luad.api.json.views import job_view
 from luad.cli.project.folders import load, settings, snapshot
 from luad.cli.terminal.labels import plural
-from luad.core.model import Instant, Interval, Job, JobStatus, Once, Wanted
+from luad.core.installed import JobStatus
+from luad.core.model import Instant, Interval, Job, Once, Wanted
 from luad.core.schedule import fire_at, next_occurrence
 from luad.errors import NotFoundError, Severity, UnavailableError
 from luad.live.job_state import JobStateView

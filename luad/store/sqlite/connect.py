@@ -57,12 +57,12 @@ def checkpoint(path: Path, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
     """
     with suppress(sqlite3.Error), closing(connect(path)) as connection:
         connection.execute("PRAGMA busy_timeout = 0")
-        _settle(connection)
+        _checkpoint(connection)
         if mode == "TRUNCATE":
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _settle(connection: sqlite3.Connection) -> None:
+def _checkpoint(connection: sqlite3.Connection) -> None:
     """Checkpoint until all is moved and nothing was written meanwhile.
 
     Only a checkpoint that catches up makes the database durable and lets the log begin anew; as

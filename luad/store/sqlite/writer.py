@@ -51,7 +51,7 @@ class Writer:
 
     *before_commit* is called in every urgent transaction, *after_commit* after each one,
     *on_corrupt* when damage is met; none of them may raise.
-    `last_error` is the last failure, empty once a transaction has worked again; `unsettled` is
+    `last_error` is the last failure, empty once a transaction has worked again; `uncheckpointed_kib` is
     about how many KiB were written since somebody set it back to 0.
     """
 
@@ -66,7 +66,7 @@ class Writer:
     ) -> None:
         self.path = path
         self.last_error = ""
-        self.unsettled = 0
+        self.uncheckpointed_kib = 0
         self._identity = identity_of(path)
         self._before_commit = before_commit
         self._after_commit = after_commit
@@ -182,7 +182,7 @@ class Writer:
                     self._before_commit(connection)
             # A row costs a page or two, log text what it weighs.
             text = sum(task.weight for task in tasks) // 1024
-            self.unsettled += 8 * (driver.total_changes - before) + text
+            self.uncheckpointed_kib += 8 * (driver.total_changes - before) + text
         return results
 
     def _connected(self, *, is_full_sync: bool) -> tuple[Connection, sqlite3.Connection]:

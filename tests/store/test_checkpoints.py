@@ -15,8 +15,8 @@ from typing import Any
 from luad.core.events import ClaimRun
 from luad.core.model import DAY
 from luad.store import Store
-from luad.store.sqlite.checkpoints import LONG_LOG_KIB, Settling
-from luad.store.sqlite.connect import READERS, _settle
+from luad.store.sqlite.checkpoints import LONG_LOG_KIB, Checkpoints
+from luad.store.sqlite.connect import READERS, _checkpoint
 
 
 @contextmanager
@@ -32,42 +32,42 @@ def kept_busy(threads: Executor, count: int) -> Iterator[threading.Event]:
 
 
 @contextmanager
-def held_up(state: Path) -> Iterator[tuple[Settling, threading.Event]]:
+def held_up(state: Path) -> Iterator[tuple[Checkpoints, threading.Event]]:
     """What it begins makes no progress until the event is set."""
     with ThreadPoolExecutor(1) as threads, kept_busy(threads, 1) as go:
-        yield Settling(state / "luad.db", threads), go
+        yield Checkpoints(state / "luad.db", threads), go
 
 
 async def test_it_is_waited_for_and_there_is_one_at_a_time(
     state: Path, open_store: Callable[[], Store]
 ) -> None:
     open_store().close()
-    with held_up(state) as (settling, go):
-        await settling.is_over()  # none is under way
-        assert not settling.mind(LONG_LOG_KIB - 1)
-        assert settling.mind(LONG_LOG_KIB)
-        assert not settling.mind(LONG_LOG_KIB)
-        waiting = asyncio.create_task(settling.is_over())
+    with held_up(state) as (checkpoints, go):
+        await checkpoints.wait()  # none is under way
+        assert not checkpoints.start_if_long(LONG_LOG_KIB - 1)
+        assert checkpoints.start_if_long(LONG_LOG_KIB)
+        assert not checkpoints.start_if_long(LONG_LOG_KIB)
+        waiting = asyncio.create_task(checkpoints.wait())
         done, _ = await asyncio.wait({waiting}, timeout=0.05)
         assert not done
         go.set()
         await waiting
-        assert settling.mind(LONG_LOG_KIB)
+        assert checkpoints.start_if_long(LONG_LOG_KIB)
 
 
 async def test_who_no_longer_waits_for_it_does_not_end_it(
     state: Path, open_store: Callable[[], Store]
 ) -> None:
     open_store().close()
-    with held_up(state) as (settling, go):
-        assert settling.mind(LONG_LOG_KIB)
-        waiting = asyncio.create_task(settling.is_over())
+    with held_up(state) as (checkpoints, go):
+        assert checkpoints.start_if_long(LONG_LOG_KIB)
+        waiting = asyncio.create_task(checkpoints.wait())
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait({waiting})
         go.set()
-        await settling.is_over()
-        assert settling.mind(LONG_LOG_KIB)  # else the log would never be moved again
+        await checkpoints.wait()
+        assert checkpoints.start_if_long(LONG_LOG_KIB)  # else the log would never be moved again
 
 
 async def test_a_slice_of_retention_waits_while_the_log_is_moved(
@@ -79,7 +79,7 @@ async def test_a_slice_of_retention_waits_while_the_log_is_moved(
         limits = {"history_ms": DAY, "runs_per_job": 1, "logs_ms": DAY}
         assert not (await store.prune(100 * DAY, **limits, slice_size=1)).is_done
         with kept_busy(store._readers, READERS) as go:
-            assert store._settling.mind(LONG_LOG_KIB)
+            assert store._checkpoints.start_if_long(LONG_LOG_KIB)
             slice_done = asyncio.create_task(store.prune(100 * DAY, **limits, slice_size=1))
             done, _ = await asyncio.wait({slice_done}, timeout=0.1)
             assert not done
@@ -107,13 +107,13 @@ def test_a_rest_that_a_reader_left_is_moved_as_soon_as_he_is_gone(
         path = state / "luad.db"
         with (
             closing(sqlite3.connect(path, isolation_level=None)) as reader,
-            closing(sqlite3.connect(path, factory=Meddled)) as settling,
+            closing(sqlite3.connect(path, factory=Meddled)) as checkpoints,
         ):
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM runs").fetchall()
             asyncio.run(store.apply([claim(2)]))
-            settling.before = {3: lambda: reader.execute("COMMIT")}
-            _settle(settling)
+            checkpoints.before = {3: lambda: reader.execute("COMMIT")}
+            _checkpoint(checkpoints)
             alone = shutil.copy(path, state / "without-the-log.db")
         with closing(sqlite3.connect(alone)) as connection:
             assert connection.execute("SELECT count(*) FROM runs").fetchall() == [(2,)]

@@ -48,7 +48,7 @@ _begin = st.tuples(
     _channels,
 )
 _end = st.tuples(st.just("end"), st.integers(0, 3), _channels, st.sampled_from([DELIVERED, FAILED]))
-_settle = st.tuples(st.just("settle"))
+_checkpoint = st.tuples(st.just("settle"))
 
 
 class Model:
@@ -78,7 +78,7 @@ class Model:
 
 
 @settings(max_examples=40, deadline=None)
-@given(steps=st.lists(_begin | _end | _settle, max_size=12))
+@given(steps=st.lists(_begin | _end | _checkpoint, max_size=12))
 def test_what_has_arrived_is_never_sent_again(shared: Store, steps: list[tuple[Any, ...]]) -> None:
     user = f"user_{next(_rounds)}"
     keys = ("same", "same", "own", None)
@@ -93,43 +93,43 @@ def test_what_has_arrived_is_never_sent_again(shared: Store, steps: list[tuple[A
             if word == "begin":
                 number, channels = rest
                 wanted = messages[number]
-                begun = await shared.mail.begin([wanted], {wanted.id: channels}, NOW)
+                begun = await shared.messages.begin([wanted], {wanted.id: channels}, NOW)
                 assert [each.channel for each in begun] == channels
                 assert [each.state for each in begun] == model.begin(number, channels)
             elif word == "end":
                 number, channels, state = rest
-                await shared.mail.end(
+                await shared.messages.end(
                     [Delivery(messages[number].id, each, state, NOW, NOW) for each in channels]
                 )
                 model.end(number, channels, state)
             else:
-                await shared.mail.settle(NOW)
+                await shared.messages.fail_interrupted(NOW)
                 model.settle()
         shown = {
             (number, channel): state
             for (number, channel), state in model.rows.items()
             if any(state is not REPEATED for (n, _), state in model.rows.items() if n == number)
         }
-        page, _ = await shared.mail.page(user=user)
+        page, _ = await shared.messages.page(user=user)
         assert {
             (messages.index(message), each.channel): each.state
             for message, deliveries in page
             for each in deliveries
         } == shown, "what no channel carried again is no message to them"
-        await shared.mail.settle(NOW)
+        await shared.messages.fail_interrupted(NOW)
 
     asyncio.run(try_it())
 
 
 async def test_messages_of_one_batch_are_told_apart(store: Store) -> None:
     first, second = (Message(f"msg_{n}", "ann", NOW, (), dedupe_key=f"k:{n}") for n in range(2))
-    await store.mail.begin([first], {first.id: ["mail"]}, NOW)
-    await store.mail.end([Delivery(first.id, "mail", DELIVERED, NOW, NOW)])
+    await store.messages.begin([first], {first.id: ["mail"]}, NOW)
+    await store.messages.end([Delivery(first.id, "mail", DELIVERED, NOW, NOW)])
     again = [
         Message(f"msg_again_{n}", "ann", NOW, (), dedupe_key=each.dedupe_key)
         for n, each in enumerate((first, second))
     ]
-    begun = await store.mail.begin(again, {each.id: ["mail"] for each in again}, NOW)
+    begun = await store.messages.begin(again, {each.id: ["mail"] for each in again}, NOW)
     assert [each.state for each in begun] == [REPEATED, SENDING]
 
 
@@ -151,9 +151,9 @@ async def test_runs_that_sent_in_vain_are_found_beside_other_filters(store: Stor
     await store.apply([ClaimRun(run) for run in runs])
     for run in runs:
         wanted = Message(f"msg_{run.id}", "ann", NOW, (), run_id=run.id)
-        await store.mail.begin([wanted], {wanted.id: ["a", "b"]}, NOW)
+        await store.messages.begin([wanted], {wanted.id: ["a", "b"]}, NOW)
         state = FAILED if run.id in {"run_1", "run_2", "run_4"} else DELIVERED
-        await store.mail.end(
+        await store.messages.end(
             [
                 Delivery(wanted.id, "a", DELIVERED, NOW, NOW),
                 Delivery(wanted.id, "b", state, NOW, NOW),
