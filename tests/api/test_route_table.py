@@ -1,0 +1,85 @@
+"""The route table holds what the routes accept: methods, paths, roles, parameters, remote refusals.
+
+`python tests/api/test_route_table.py` writes the golden file again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luad.api.auth.roles import OPEN, role_for
+from luad.api.json.openapi import document
+
+GOLDEN = Path(__file__).with_name("route_table.json")
+REFERENCE = [{"name": "x", "type": "webhook", "url": "${SECRET}"}]
+
+
+def facts() -> list[str]:
+    """Return one line for each operation: method, path, role, parameters, body, answers."""
+    found = []
+    for path, operations in document()["paths"].items():
+        for method, each in operations.items():
+            role = "public" if path in OPEN else role_for(method.upper(), path).name.lower()
+            parameters = [
+                f"{one['in']}:{one['name']}={json.dumps(one['schema'], sort_keys=True)}"
+                for one in each["parameters"]
+            ]
+            bodies = sorted(
+                f"{kind}={content['schema']['$ref'].rpartition('/')[2]}"
+                for kind, content in each.get("requestBody", {}).get("content", {}).items()
+            )
+            answers = sorted(
+                f"{status} {kind}"
+                for status, answer in each["responses"].items()
+                for kind in answer.get("content", {"": None})
+            )
+            parts = [method.upper(), path, role, *sorted(parameters), *bodies, *answers]
+            found.append(" | ".join(parts))
+    return sorted(found)
+
+
+def test_the_table_is_as_it_was() -> None:
+    assert facts() == json.loads(GOLDEN.read_text())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code"),
+    [
+        ("POST", "/v1/jobs", {"handler": "house:tidy", "env": {"A": "b"}}, "forbidden"),
+        ("PATCH", "/v1/jobs/made", {"env": {"A": "b"}}, "forbidden"),
+        ("POST", "/v1/jobs/tidy/trigger", {"metadata": {"a": 1}}, "handler_not_allowed"),
+        ("PATCH", "/v1/jobs/tidy/metadata", {"a": 1}, "handler_not_allowed"),
+        ("PUT", "/v1/jobs/tidy/metadata", {"a": 1}, "handler_not_allowed"),
+        ("POST", "/v1/users", {"id": "bob", "channels": REFERENCE}, "forbidden"),
+        ("PATCH", "/v1/users/ann", {"channels": REFERENCE}, "forbidden"),
+        ("PATCH", "/v1/users/ann", {"channels": [{"type": "apprise"}]}, "forbidden"),
+        ("POST", "/v1/users/ann/send", {"messages": [{"type": "file", "path": "/etc/passwd"}]}, "forbidden"),
+        ("POST", "/v1/users/ann/send", {"messages": {"type": "file", "path": "/etc/passwd"}}, "forbidden"),
+    ],
+)  # fmt: skip
+async def test_a_remote_client_is_refused_what_only_the_unix_socket_may(
+    far: Any, daemon: Any, kit: Any, method: str, path: str, body: Any, code: str
+) -> None:
+    await far.make_token("root", "admin")
+    await daemon.install(kit.make_job())
+    await far.api.post("/v1/jobs", {"name": "made", "handler": "house:tidy", "in": "1h"})
+    await far.api.post("/v1/users", {"id": "ann"})
+    daemon.dynamic = kit.replace(daemon.dynamic, handlers=("nothing:*",))
+    status, answer = await far.ask(method, path, "root", body)
+    assert (status, answer["code"]) == (403, code)
+
+
+async def test_a_remote_batch_refuses_each_item_with_an_environment(far: Any) -> None:
+    await far.make_token("root", "admin")
+    items = [{"handler": "house:tidy", "in": "1h", "env": {"A": "b"}}]
+    body = {"action": "create", "jobs": items}
+    status, answer = await far.ask("POST", "/v1/jobs:batch", "root", body)
+    assert (status, answer["results"][0]["error"]["code"]) == (200, "forbidden")
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(facts(), indent=0) + "\n")
