@@ -13,29 +13,15 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
-from starlette.routing import Mount, Router
 
 from luad.api import audit_subject
 from luad.api.auth.denials import Pace
-from luad.api.auth.roles import OPEN, Door, overloaded
+from luad.api.auth.roles import Door, overloaded
 from luad.api.context import RUN_HEADER, Context
 from luad.api.http import api_problems
 from luad.api.http.api_problems import ApiError, close_to, did_you_mean, echo
-from luad.api.routes import (
-    routes_about,
-    routes_batch,
-    routes_daemon,
-    routes_dynamic,
-    routes_events,
-    routes_explain,
-    routes_jobs,
-    routes_logs,
-    routes_metadata,
-    routes_revisions,
-    routes_runs,
-    routes_tokens,
-    routes_users,
-)
+from luad.api.routes.openapi import PREFIX
+from luad.api.routes.table import OPEN_PATHS, TABLE, roles_for, rows_at
 from luad.api.transport.connection import MAX_HEADER_BYTES
 from luad.api.transport.unix_socket import Peer
 from luad.core.events import Log
@@ -53,23 +39,6 @@ if TYPE_CHECKING:
     from luad.api.service import Service
     from luad.live.restore import RestoreTask
 
-PREFIX: Final = "/v1"
-
-_ROUTES: Final = (
-    *routes_batch.ROUTES,  # its path would be a job's name otherwise
-    *routes_jobs.ROUTES,
-    *routes_dynamic.ROUTES,
-    *routes_revisions.ROUTES,
-    *routes_metadata.ROUTES,
-    *routes_explain.ROUTES,
-    *routes_users.ROUTES,
-    *routes_events.ROUTES,
-    *routes_tokens.ROUTES,
-    *routes_about.ROUTES,
-    *routes_runs.ROUTES,
-    *routes_logs.ROUTES,
-    *routes_daemon.ROUTES,
-)
 _BODYLESS: Final = frozenset({"GET", "HEAD"})
 _MOST_PARAMETERS: Final = 64
 _FORBIDDEN: Final = 403
@@ -79,11 +48,7 @@ def build_app(service: Service, restore: RestoreTask, door: Door | None = None) 
     """Return the application for *service*; over TCP *door* says who comes in."""
     door = door or Door(service)
     app = Starlette(
-        routes=[
-            Mount(PREFIX, Router(_ROUTES, redirect_slashes=False)),
-            *routes_daemon.OPERATIONS,
-            *routes_about.PAGES,
-        ],
+        routes=[route for row in TABLE for route in row.routes()],
         middleware=[Middleware(Guard, service=service, door=door)],
         exception_handlers={HTTPException: _pass_on},
     )
@@ -91,6 +56,7 @@ def build_app(service: Service, restore: RestoreTask, door: Door | None = None) 
     context = Context(service, restore, door)
     restore.prepare = context.job_text
     app.state.context = context
+    app.state.table = TABLE
     return app
 
 
@@ -124,7 +90,7 @@ class Guard:
         try:
             _check(scope)
             if state.get("is_tcp"):
-                await self._door.admit(scope)
+                await self._door.admit(scope, roles_for(scope["method"], scope["path"]))
             else:
                 _take_place(state)
             await self._app(scope, receive, noting)
@@ -142,7 +108,7 @@ class Guard:
         request_id = self._service.new_request_id()
         known = self._translate(error, scope, request_id)
         state = scope["state"]
-        if state.get("is_tcp") and "token" not in state and scope["path"] not in OPEN:
+        if state.get("is_tcp") and "token" not in state and scope["path"] not in OPEN_PATHS:
             group, client = state.get("group", ""), state.get("client", "")
             self._door.strangers.refuse(group, client, known.code, known.status)
         answer = api_problems.response(known, scope["path"][:200], request_id)
@@ -249,28 +215,18 @@ def _check(scope: Scope) -> None:
 
 def _no_route(scope: Scope) -> ApiError:
     path: str = scope["path"]
-    known = [PREFIX + route.path for route in _ROUTES]
+    known = {row.path for row in TABLE if row.path.startswith(PREFIX)}
     hint = did_you_mean(close_to(path, known, 1))
-    if not hint and not path.startswith(PREFIX + "/"):
-        hint = f"all paths begin with {PREFIX}/"
+    if not hint and not path.startswith(PREFIX):
+        hint = f"all paths begin with {PREFIX}"
     return ApiError("not_found", f"no such path: {echo(path)}", hint=hint)
 
 
 def _wrong_method(scope: Scope, allowed: str) -> ApiError:
-    words = allowed or ", ".join(sorted(_methods_of(scope)))
+    words = allowed or ", ".join(sorted({row.method for row in rows_at(scope["path"])}))
     return ApiError(
         "method_not_allowed",
         f"{echo(scope['path'])} is not for {scope['method'][:20]}",
         hint=f"use {words}" if words else "",
         headers={"allow": words},
     )
-
-
-def _methods_of(scope: Scope) -> set[str]:
-    path = scope["path"].removeprefix(PREFIX)
-    return {
-        method
-        for route in _ROUTES
-        if route.path_regex.match(path)
-        for method in route.methods or ()
-    }

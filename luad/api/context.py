@@ -179,11 +179,17 @@ class Context:
             return _noted(state)
         return self.find_whole_job(name) if whole else self.find_job(name)
 
-    async def need_job(self, name: str, *, whole: bool = False) -> JobStateView:
-        """As `look_up`, for what is asked of a job: one that is gone is `not_found`."""
-        state = await self.look_up(name, whole=whole)
+    async def need_job(self, request: Request, *, whole: bool = False) -> JobStateView:
+        """Return the job of a request that operates it, as `look_up` does.
+
+        Raises `ApiError`: not_found also for a job that is gone, and as the remote rule of the route does.
+        """
+        state = await self.look_up(request.path_params["job"], whole=whole)
         if state.gone_at is not None:
             raise refusal(state)
+        check = request.scope["state"].get("check_job")
+        if check is not None:
+            check(self.service.dynamic, state.job, request.scope["state"].get("body") or {})
         return state
 
     async def history_of(self, name: str, *, is_one: bool = False) -> RunFilter:

@@ -15,9 +15,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from luad.api.server import ApiServer
 from luad.api.service import Health, Post, ReloadResult, Users
 from luad.api.transport import unix_socket
-from luad.api.transport.server import ApiServer
 from luad.clock import Clock, monotonic_us
 from luad.config.jobs.catalogue import Catalogue
 from luad.config.jobs.handler_names import reserved_handlers

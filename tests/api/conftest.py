@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from luad.api.auth.token_cache import new_secret
+from luad.api.server import ApiServer
 from luad.api.service import DynamicRules, Health, ReloadResult
 from luad.api.transport.connection import Patience
-from luad.api.transport.server import ApiServer
 from luad.api.transport.tcp import ListenSpec
 from luad.core.engine import Engine
 from luad.core.events import (

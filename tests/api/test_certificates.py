@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from luad.api.server import ApiServer
 from luad.api.transport.certificates import Certificates, expiry_of
-from luad.api.transport.server import ApiServer
 from luad.api.transport.tcp import ListenSpec
 from luad.errors import UsageError
 
@@ -173,7 +173,7 @@ async def test_luad_uses_a_renewed_certificate_without_a_restart(
     place: tuple[Path, Path, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("luad.api.transport.server.LOOK_S", 0.02)
+    monkeypatch.setattr("luad.api.server.LOOK_S", 0.02)
     folder, certificate, key = place
     spec = ListenSpec("127.0.0.1", 0, certificate, key)
     server = ApiServer(daemon, tmp_path / "luad.sock", spec=spec)

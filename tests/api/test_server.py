@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from luad.api.auth.roles import Door, hosts_for
+from luad.api.auth.roles import VIEWERS, Door, hosts_for
 from luad.api.http.api_problems import ApiError
-from luad.api.transport.server import ApiServer
+from luad.api.server import ApiServer
 from luad.api.transport.tcp import ListenSpec, peers_of
 from luad.core.events import Reply
 
@@ -105,7 +105,7 @@ async def test_without_tls_only_trusted_proxies_are_answered(
         "client": (client, 40_000),
     }
     with pytest.raises(ApiError) as refused:
-        await door.admit(scope)
+        await door.admit(scope, VIEWERS)
     assert refused.value.code == ("unauthenticated" if may else "forbidden")
 
 

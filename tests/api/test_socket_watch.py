@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from luad.api.server import ApiServer
 from luad.api.transport import socket_folder, unix_socket
-from luad.api.transport.server import ApiServer
 
 pytestmark = pytest.mark.socket
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from luad.api.server import ApiServer
 from luad.api.transport import unix_socket
-from luad.api.transport.server import ApiServer
 from luad.errors import AlreadyRunningError, LuadError, UsageError
 
 pytestmark = pytest.mark.socket

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from luad.api.server import ApiServer
 from luad.api.transport.connection import MAX_CONNECTIONS, Patience
-from luad.api.transport.server import ApiServer
 from luad.api.transport.tcp import ListenSpec
 
 pytestmark = pytest.mark.socket

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from luad.api.server import ApiServer
 from luad.api.transport.connection import HARD_MAX_CONNECTIONS, MAX_CONNECTIONS, Patience
-from luad.api.transport.server import ApiServer
 from luad.core.events import Reply
 
 pytestmark = pytest.mark.socket

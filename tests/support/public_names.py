@@ -87,9 +87,10 @@ def _command(command: click.Command, name: str) -> Iterator[str]:
 
 
 def _http() -> Iterator[str]:
-    from luad.api.json.openapi import document
+    from luad.api.routes.openapi import document
+    from luad.api.routes.table import TABLE
 
-    told = document()
+    told = document(TABLE)
     for path, operations in told["paths"].items():
         for method, operation in operations.items():
             yield f"operation: {method} {path}"

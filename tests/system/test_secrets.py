@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.routing import Route
 
-from luad.api.application import _ROUTES, PREFIX
-from luad.api.routes.routes_daemon import OPERATIONS
+from luad.api.routes.table import TABLE
 from luad.config.jobs.job_file import load_file
 from luad.config.settings.daemon_settings import Settings
 
@@ -140,9 +138,9 @@ def answers(daemon: LiveDaemon) -> Iterator[tuple[str, bytes]]:
     jobs = [each["name"] for each in daemon.json("list", "--all")["jobs"]]
     runs = [row[0] for row in daemon.rows("SELECT id FROM runs")]
     names = {"job": jobs, "run": runs, "user": ["ann"], "token": []}
-    routes: list[Route] = [*_ROUTES, *OPERATIONS]
-    paths = {PREFIX + each.path for each in routes if "GET" in (each.methods or ())}
-    paths |= {"/healthz", "/readyz", "/metrics"}
+    paths = {
+        path for row in TABLE for path in row.paths if row.method == "GET" and "{code}" not in path
+    }
     for path in sorted(paths - {"/v1/events"}):  # that one never ends
         kind = re.search(r"\{(\w+)\}", path)
         for name in names[kind[1]] if kind else [""]:

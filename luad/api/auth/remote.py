@@ -1,68 +1,77 @@
-"""What nobody may ask over TCP, whatever the role of the token.
+"""The checks of requests over TCP, whatever the role of the token.
 
-Who has the Unix socket may run code as luad anyway. A token is for looking, for operating what is there,
-and for making jobs of handlers that the settings allow; this is what would make more of one:
+A client of the Unix socket may run code as luad. A token may look, operate existing jobs, and make jobs
+of handlers that the settings allow. These checks refuse requests that would give a token more:
 
-- the metadata of a job whose handler is not allowed to jobs made at run time: they may be a command line
-- environment variables: they steer whatever programs a handler starts
-- references in a channel, and files of luad's machine in a message: luad's secrets would travel
-- a channel of Apprise: its addresses are not judged, and lead to whatever only luad can reach
+- metadata for a job whose handler is not allowed to dynamic jobs: they may be a command line
+- environment variables: they steer the programs that a handler starts
+- references in a channel, and files of luad's machine in a message: they would send out luad's secrets
+- a channel of Apprise: its addresses are not checked, and may lead to hosts that only luad can reach
 
-Room rule: looks at a request and refuses; changes nothing.
+Rule: a check looks at a request and refuses; it changes nothing. The route table names the checks.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.http.api_problems import ApiError, echo
 from luad.config.yaml.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from starlette.requests import Request
 
-    from luad.api.context import Context
-    from luad.core.messaging import Part
+    from luad.api.service import DynamicRules
     from luad.core.model import Job
 
 REFERENCE: Final = re.compile(r"\$\{\w+\}|credential:[\w.-]+|file:[^\s?#]+")
-"""What stands for a value that luad alone has."""
+"""The references to values that only luad has."""
 
 
-def is_afar(request: Request) -> bool:
-    """Say whether a request came over TCP."""
+@dataclass(frozen=True, eq=False, slots=True)
+class RemoteRule:
+    """The checks of one route. *body* gets each body that was read, *job* the job that it is for."""
+
+    refuses: str = ""
+    body: Callable[[Mapping[str, Any]], None] | None = None
+    job: Callable[[DynamicRules, Job, Mapping[str, Any]], None] | None = None
+
+
+def is_remote(request: Request) -> bool:
+    """Return whether a request came over TCP."""
     return bool(request.scope["state"].get("is_tcp"))
 
 
-def keep_metadata(request: Request, context: Context, job: Job) -> None:
-    """Refuse to write the metadata of a job, or to run it with others."""
-    refusal = context.service.dynamic.refusal(job.handler) if is_afar(request) else None
+def _check_metadata(rules: DynamicRules, job: Job, body: Mapping[str, Any]) -> None:
+    del body
+    refusal = rules.refusal(job.handler)
     if refusal is not None:
         raise ApiError(
             "handler_not_allowed",
-            f"over TCP nobody may say what {echo(job.handler)} is given: {one_line(refusal.reason)}",
+            f"over TCP the metadata for {echo(job.handler)} cannot be set: {one_line(refusal.reason)}",
             hint="change it on luad's own machine, or allow the handler: dynamic.handlers in luad.yaml",
         )
 
 
-def keep_environment(request: Request, body: Mapping[str, Any]) -> None:
-    """Refuse a job with environment variables."""
-    if is_afar(request) and body.get("env"):
+def _check_given_metadata(rules: DynamicRules, job: Job, body: Mapping[str, Any]) -> None:
+    if body.get("metadata"):
+        _check_metadata(rules, job, body)
+
+
+def _check_environment(body: Mapping[str, Any]) -> None:
+    if body.get("env"):
         raise ApiError(
             "forbidden",
-            "over TCP a job may have no `env`",
+            "over TCP a job may not have `env`",
             hint="give the handler what it needs in `metadata`",
         )
 
 
-def keep_secrets(request: Request, body: Mapping[str, Any]) -> None:
-    """Refuse channels that luad would fill in, or that lead where only luad can reach."""
-    if not is_afar(request):
-        return
+def _check_channels(body: Mapping[str, Any]) -> None:
     channels = body.get("channels")
     text = json.dumps(channels)
     items = channels if isinstance(channels, list) else []
@@ -70,16 +79,28 @@ def keep_secrets(request: Request, body: Mapping[str, Any]) -> None:
     if is_apprise or REFERENCE.search(text) or "allow_private" in text:
         raise ApiError(
             "forbidden",
-            "over TCP a channel may hold no reference, may not be private and not be one of Apprise",
-            hint="declare this person in users.d, or on luad's own machine",
+            "over TCP a channel may not hold a reference, be private or be of Apprise",
+            hint="declare this user in users.d, or on luad's own machine",
         )
 
 
-def keep_files(request: Request, parts: Iterable[Part]) -> None:
-    """Refuse a message that takes a file of luad's machine along."""
-    if is_afar(request) and any("path" in part for part in parts):
+def _check_parts(body: Mapping[str, Any]) -> None:
+    parts = body.get("messages")
+    if any(isinstance(part, dict) and "path" in part for part in _listed(parts)):
         raise ApiError(
             "forbidden",
-            "over TCP a message may hold no file of luad's machine",
+            "over TCP a message may not hold a file of luad's machine",
             hint="write a `url` in place of the `path`",
         )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+ALLOWED: Final = RemoteRule()
+NO_ENVIRONMENT: Final = RemoteRule("a job with `env`", body=_check_environment)
+NO_REFERENCES: Final = RemoteRule("channels with references", body=_check_channels)
+NO_FILES: Final = RemoteRule("files of luad's machine", body=_check_parts)
+NO_METADATA: Final = RemoteRule("metadata for a handler that is not allowed", job=_check_metadata)
+NO_GIVEN_METADATA: Final = RemoteRule(NO_METADATA.refuses, job=_check_given_metadata)

@@ -8,10 +8,9 @@ Room rule: what is not named here needs the highest role, so that no route is op
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.auth.denials import Strangers
@@ -41,33 +40,18 @@ REASONS: Final = (
 )
 """Why a client without a valid token is refused, mostly."""
 
-OPEN: Final = frozenset({"/healthz", "/readyz", "/v1/healthz", "/v1/readyz"})
+
+class Role(StrEnum):
+    """The role of a token. A route names the set of roles that may call it."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
 
 
-class Role(IntEnum):
-    """What somebody may do; who may more may less."""
-
-    VIEWER = 1
-    OPERATOR = 2
-    ADMIN = 3
-
-
-_READS: Final = frozenset({"GET", "HEAD"})
-_OPERATOR: Final = re.compile(
-    r"/v1/(jobs/[^/]+/(activate|deactivate|trigger|metadata)|runs/[^/]+/(cancel|retry)|config/reload)"
-)
-"""Whole paths: a job may be called `trigger`, and deleting it is another matter than triggering one."""
-_ADMIN_READS: Final = ("/v1/tokens", "/v1/audit")
-_VIEWER_POSTS: Final = frozenset({"/v1/explain", "/v1/config/check"})
-
-
-def role_for(method: str, path: str) -> Role:
-    """Return the role that a request needs. What is not known needs the highest."""
-    if path.startswith(_ADMIN_READS):
-        return Role.ADMIN
-    if method in _READS or path in _VIEWER_POSTS:
-        return Role.VIEWER
-    return Role.OPERATOR if _OPERATOR.fullmatch(path) else Role.ADMIN
+ADMINS: Final = frozenset({Role.ADMIN})
+OPERATORS: Final = ADMINS | {Role.OPERATOR}
+VIEWERS: Final = OPERATORS | {Role.VIEWER}
 
 
 @dataclass(slots=True)
@@ -124,9 +108,10 @@ class Door:
         counts = {reason: self.strangers.counts[reason] for reason in REASONS}
         return counts | self.strangers.counts, self.certificate_until
 
-    async def admit(self, scope: Mapping[str, Any]) -> None:
-        """Note in *scope* who asks, and take a place for the request. Raises `ApiError`
-        (host_not_allowed, forbidden, unauthenticated, rate_limited, overloaded)."""
+    async def admit(self, scope: Mapping[str, Any], roles: frozenset[Role] | None) -> None:
+        """Note the client in *scope*, and take a place for its request. *roles*: those that may send it,
+        None for a public path. Raises `ApiError` (host_not_allowed, forbidden, unauthenticated,
+        rate_limited, overloaded)."""
         state = scope.setdefault("state", {})  # type: ignore[attr-defined]  # ASGI's scope is a dict
         headers = {
             key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
@@ -137,21 +122,21 @@ class Door:
         self._check_client(peer)
         self._check_host(headers)
         header = headers.get("authorization", "")
-        if scope["path"] in OPEN or not header:
+        if roles is None or not header:
             self._take_place(state, peer, is_known=False)
-        if scope["path"] in OPEN:
+        if roles is None:
             return
         digest, token = await self._token(header, state["group"])
         state["token"], state["digest"] = token, digest
         state["actor"] = f"token {token.name}"  # who is refused stands in the audit, too
         self._take_place(state, peer, is_known=True)
         self._note_use(token)
-        needed = role_for(scope["method"], scope["path"])
-        if Role[token.role.upper()] < needed:
+        if token.role not in roles:
+            least = next((role for role in Role if role in roles), Role.ADMIN)
             raise ApiError(
                 "forbidden",
-                f"the token `{token.name}` has the role {token.role}; this needs {needed.name.lower()}",
-                hint="luad token create NAME --role " + needed.name.lower(),
+                f"the token `{token.name}` has the role {token.role}; this needs {least}",
+                hint=f"luad token create NAME --role {least}",
             )
 
     def leave(self, state: MutableMapping[str, Any]) -> None:

@@ -15,12 +15,13 @@ from luad.config.schema.foreign_words import find_foreign
 from luad.wire import NaiveInstantError, parse_duration_ms, parse_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from enum import StrEnum
     from typing import TypeVar
 
     from starlette.requests import Request
 
+    from luad.api.http.parameters import Parameter
     from luad.api.http.work_pool import WorkPool
     from luad.core.model import Instant
 
@@ -39,19 +40,19 @@ SMALL_BYTES: Final = 4 * 1024
 """A body of this size is read on the loop: it takes less than the way to a thread and back."""
 
 DEFAULT_LIMIT: Final = 50
-MAX_LIMIT: Final = 500
-MAX_OFFSET: Final = 10_000
 
 
 class Query:
-    """The query parameters of a request; *known* are the names that this route has.
+    """The query parameters of a request, of which *known* are allowed.
 
-    Raises `ApiError` (validation) for names that are unknown or given twice, and each method for a
-    value that cannot be meant so.
+    Raises `ApiError` (validation) for names that are unknown or given twice; each method raises it for
+    a value that does not fit.
     """
 
-    def __init__(self, request: Request, known: Collection[str]) -> None:
+    def __init__(self, request: Request, parameters: Iterable[Parameter]) -> None:
         self._values: dict[str, str] = {}
+        self._schemas = {each.name: each.schema for each in parameters}
+        known = self._schemas.keys()
         for name, value in request.query_params.multi_items():
             if name not in known:
                 hint = _meant(name, known)
@@ -80,23 +81,24 @@ class Query:
             return False
         raise wrong_parameter(name, f"{echo(value)} is neither 1 nor 0")
 
-    def number(self, name: str, default: int, low: int, high: int) -> int:
-        """A whole number between *low* and *high*."""
+    def number(self, name: str, default: int) -> int:
+        """Return a whole number within the bounds of the parameter."""
+        low, high = self._schemas[name]["minimum"], self._schemas[name]["maximum"]
         value = self._values.get(name)
         if value is None:
             return default
         is_number = value.isascii() and value.isdigit() and len(value) <= 18
         if not is_number or not low <= int(value) <= high:
-            raise wrong_parameter(name, f"{echo(value)} is no number from {low} to {high}")
+            raise wrong_parameter(name, f"{echo(value)} is not a number from {low} to {high}")
         return int(value)
 
     def offset(self) -> int:
         """How many rows are left out first."""
-        return self.number("offset", 0, 0, MAX_OFFSET)
+        return self.number("offset", 0)
 
     def limit(self) -> int:
         """How many rows a page has."""
-        return self.number("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+        return self.number("limit", DEFAULT_LIMIT)
 
     def instant(self, name: str) -> Instant | None:
         """An RFC 3339 instant with an offset."""
@@ -216,11 +218,6 @@ class Body:
             raise self._wrong(name, str(error)) from error
 
 
-async def read_body(request: Request, known: Collection[str]) -> Body:
-    """Read the JSON object of a request whose keys are *known*."""
-    return Body(await read_object(request), known)
-
-
 async def read_object(request: Request) -> dict[str, Any]:
     """Read the JSON object of a request; an empty body is an empty object."""
     values = await read_json(request)
@@ -245,7 +242,17 @@ async def read_json(request: Request, *, also: Collection[str] = ()) -> Any:
     if not data.strip():
         return None
     _check_kind(request, also)
-    return await beside(request, lambda: parse(read_text(data)))
+    values = await beside(request, lambda: parse(read_text(data)))
+    request.scope["state"]["body"] = values
+    check_body(request, values)
+    return values
+
+
+def check_body(request: Request, values: Any) -> None:
+    """Refuse a body, or an item of one, that the remote rule of its route refuses."""
+    check = request.scope["state"].get("check_body")
+    if check is not None and isinstance(values, dict):
+        check(values)
 
 
 def _check_kind(request: Request, also: Collection[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.api.http.parameters import MAX_SKIPPED
 from luad.api.http.request_input import Query, wrong_parameter
 from luad.clock import wall_ms
 from luad.json_text import encode_text, to_bytes
@@ -20,14 +21,11 @@ if TYPE_CHECKING:
 
     from luad.live.log_followers import Line
 
-PARAMETERS: Final = ("follow", "tail", "level", "since", "format")
 MEDIA: Final = {
     "ndjson": "application/x-ndjson",
     "text": "text/plain",
     "sse": "text/event-stream",
 }
-MAX_TAIL: Final = 10_000
-MAX_SKIPPED: Final = 10**12
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _LAST_ID: Final = "last-event-id"
 
@@ -47,7 +45,7 @@ class Sieve:
             raise wrong_parameter("level", f"one of {', '.join(_LEVELS)}")
         self.level = level.lower() if level else None
         self.since = query.instant("since")
-        self.tail = query.number("tail", -1, 0, MAX_TAIL)
+        self.tail = query.number("tail", -1)
         self.format = _format_of(request, query)
         self.is_following = query.flag("follow", default=self.is_event_stream)
         self.skipped = self._skipped(request, query) if is_one_run else None
@@ -104,7 +102,7 @@ class Sieve:
         return f"id: {self._place}\ndata: {_as_json(item)}\n\n"
 
     def _skipped(self, request: Request, query: Query) -> int | None:
-        offset = query.number("offset", -1, 0, MAX_SKIPPED)
+        offset = query.number("offset", -1)
         if offset >= 0 and self.tail >= 0:
             raise wrong_parameter(
                 "tail", "`offset` says already from where", "write one of the two"

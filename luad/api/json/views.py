@@ -39,13 +39,6 @@ if TYPE_CHECKING:
     from luad.live.recent_runs import LastRun
 
 ARRIVED: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.REPEATED})
-JOB_MEMBERS: Final = (
-    *("id", "name", "description", "handler", "source", "dynamic", "enabled", "schedule"),
-    *("schedule_text", "timezone", "tags", "overlap", "catch_up", "timeout_seconds", "retry"),
-    *("user_id", "metadata", "revision", "creation", "status", "active", "summary", "alert"),
-    *("health", "last_run", "running", "queued", "consecutive_failures", "next_run_at"),
-    *("next_scheduled_for", "pause", "file", "recent_runs", "holds_name", "over_at", "gone_at"),
-)
 
 
 def instant(at: Instant | None) -> str | None:

@@ -5,16 +5,14 @@ Room rule: pure text; nothing is asked of anybody.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Route
 
 from luad.api.context import context_of
 from luad.api.http.api_problems import TABLE, ApiError, echo
-from luad.api.http.request_input import Query
-from luad.api.json import openapi
-from luad.api.json.docs_page import POLICY, page
+from luad.api.routes.docs_page import POLICY, page
+from luad.api.routes.openapi import document
 from luad.json_text import encode
 
 if TYPE_CHECKING:
@@ -23,15 +21,15 @@ if TYPE_CHECKING:
 
 async def show_document(request: Request) -> Response:
     """`GET /openapi.json`: what can be asked for, and how."""
-    Query(request, ())
-    text = await context_of(request).compute(request, lambda _: encode(openapi.document()))
+    context = context_of(request)
+    text = await context.compute(request, lambda _: encode(document(request.app.state.table)))
     return Response(text, media_type="application/json")
 
 
 async def show_page(request: Request) -> Response:
     """`GET /docs`: the same for people."""
-    Query(request, ())
-    text = await context_of(request).compute(request, lambda _: page())
+    context = context_of(request)
+    text = await context.compute(request, lambda _: page(request.app.state.table))
     return HTMLResponse(text, headers={"content-security-policy": POLICY})
 
 
@@ -47,10 +45,3 @@ async def show_problem(request: Request) -> Response:
         "each single mistake with its place.\n"
     )
     return PlainTextResponse(text)
-
-
-ROUTES: Final = (Route("/openapi.json", show_document),)
-PAGES: Final = (
-    Route("/docs", show_page),
-    Route("/problems/{code}", show_problem),
-)

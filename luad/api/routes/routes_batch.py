@@ -10,15 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from starlette.routing import Route
-
 from luad.api import audit_subject
-from luad.api.auth import remote
 from luad.api.context import context_of, json_response
 from luad.api.gone_jobs import find_gone, refusal
 from luad.api.handler_rules import keep_paused
 from luad.api.http.api_problems import ApiError, echo, from_luad_error
-from luad.api.http.request_input import Body, read_long_object, wrong_member
+from luad.api.http.request_input import Body, check_body, read_long_object, wrong_member
+from luad.api.routes.endpoint import body_of
 from luad.api.routes.routes_dynamic import (
     Draft,
     Maker,
@@ -62,7 +60,6 @@ _LOOKED_UP: Final = 50
 """Names that are looked up before the loop does what else is due."""
 
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
-_KEYS: Final = ("action", "jobs", "filter", "dry_run", "reason", "until")
 _ACTIONS: Final = ("create", "delete", "pause", "resume", "trigger")
 _WHICH: Final = 'send "jobs": [name, …], or "filter": {"tag": …}'
 _FILTER: Final = ("tag", "user", "status", "source")
@@ -72,7 +69,7 @@ async def batch(request: Request) -> Response:
     """`POST /jobs:batch`: make, delete, pause, resume or trigger many jobs."""
     context = context_of(request)
     values = await read_long_object(request, MAX_BATCH_BYTES, "jobs")
-    body = Body(values, _KEYS)
+    body = body_of(request, values)
     action = body.choice("action", _ACTIONS, "")
     if not action:
         raise wrong_member("action", "`action` is missing", "one of " + ", ".join(_ACTIONS))
@@ -137,7 +134,7 @@ async def _judge(
     """Return the jobs of the first *items*, or what is wrong with them; of at least one."""
 
     def draft(item: Any) -> Draft:
-        remote.keep_environment(request, _object(item))
+        check_body(request, item)
         return draft_of(context, _object(item), maker)
 
     drafts = [_tried(partial(draft, item)) for item in items]
@@ -292,6 +289,3 @@ def _fits(state: JobStateView, texts: Mapping[str, str]) -> bool:
         and (not texts["status"] or texts["status"] == state.status.value)
         and (not texts["source"] or texts["source"] == source)
     )
-
-
-ROUTES: Final = (Route("/jobs:batch", batch, methods=["POST"]),)

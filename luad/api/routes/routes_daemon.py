@@ -9,15 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
-from starlette.routing import Route
 
-from luad.api.auth.remote import is_afar
+from luad.api.auth.remote import is_remote
 from luad.api.context import context_of, json_response
 from luad.api.http.api_problems import ApiError
-from luad.api.http.request_input import MAX_LIMIT, Query, read_body, wrong_parameter
+from luad.api.http.request_input import wrong_parameter
 from luad.api.http.streams import StreamResponse
 from luad.api.json import views
 from luad.api.json.upcoming import upcoming
+from luad.api.routes.endpoint import query_of, read_body
 from luad.core.installed import JobStatus
 from luad.core.model import DAY, Instant
 from luad.errors import Severity, StoreUnavailableError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from luad.api.context import Context
+    from luad.api.http.request_input import Query
     from luad.api.http.work_pool import Budget
     from luad.api.service import ReloadResult
     from luad.errors import Problem
@@ -52,19 +53,17 @@ _MOST_SELF_DELETED: Final = 20
 async def job_next(request: Request) -> Response:
     """`GET /jobs/{job}/next`: the next occurrences of one job, paused or not."""
     context = context_of(request)
-    query = Query(request, ("n", "from"))
+    query = query_of(request)
     state = await context.look_up(request.path_params["job"])
     start = _start(context, query)
     states = [] if state.gone_at is not None else [state]
-    return await _planned(
-        request, context, states, start, None, query.number("n", _DEFAULT_NEXT, 1, MAX_LIMIT)
-    )
+    return await _planned(request, context, states, start, None, query.number("n", _DEFAULT_NEXT))
 
 
 async def schedule(request: Request) -> Response:
     """`GET /schedule`: what fires next, of all jobs or of some."""
     context = context_of(request)
-    query = Query(request, ("from", "until", "limit", "job", "include_paused"))
+    query = query_of(request)
     start, until = _start(context, query), query.instant("until")
     if until is not None and until <= start:
         raise wrong_parameter("until", "it is not after `from`")
@@ -117,7 +116,6 @@ async def _planned(
 async def show_config(request: Request) -> Response:
     """`GET /config`: the files that are in force, and what is wrong with them."""
     context = context_of(request)
-    Query(request, ())
     states, problems = context.service.jobs(), context.service.problems()
 
     def work(_: Budget) -> bytes:
@@ -146,7 +144,7 @@ def _files(states: Sequence[JobStateView], problems: Sequence[Problem]) -> dict[
 async def reload(request: Request) -> Response:
     """`POST /config/reload`: read the files now, or only say what that would change."""
     context = context_of(request)
-    body = await read_body(request, ("check_only",))
+    body = await read_body(request)
     result = await _read_files(request, context, check_only=body.flag("check_only"))
     return json_response(views.reload_view(result))
 
@@ -155,13 +153,13 @@ async def check(request: Request) -> Response:
     """`POST /config/check`: read the files without any consequence, and say what is wrong and what
     would change."""
     context = context_of(request)
-    await read_body(request, ())
+    await read_body(request)
     return json_response(views.reload_view(await _read_files(request, context, check_only=True)))
 
 
 async def _read_files(request: Request, context: Context, *, check_only: bool) -> ReloadResult:
     """Have the files read. Reading all of them takes long: of TCP there is one such request at a time."""
-    if not is_afar(request):
+    if not is_remote(request):
         return await context.service.reload(check_only=check_only)
     if not context.far_readings.take(""):
         raise ApiError(
@@ -187,7 +185,6 @@ def stale_paths(states: Sequence[JobStateView]) -> list[str]:
 async def show_status(request: Request) -> Response:
     """`GET /status`: everything about the daemon that a person may want to know at first sight."""
     context = context_of(request)
-    Query(request, ())
     service = context.service
     states, errors = service.jobs(), _errors(context)
     faults = service.health().faults
@@ -233,7 +230,7 @@ async def healthz(request: Request) -> Response:
     status = "failing" if faults else "degraded" if errors else "ok"
     # Nothing is stale without a problem; with 10,000 jobs, looking takes the loop 50 ms a probe.
     may_be_stale = bool(context.service.problems())
-    if is_afar(request):  # whoever asks without a token is told no path
+    if is_remote(request):  # whoever asks without a token is told no path
         return json_response({"status": status}, 503 if faults else 200)
     body = {
         "status": status,
@@ -262,21 +259,3 @@ async def metrics(request: Request) -> Response:
 
 def _errors(context: Context) -> list[Any]:
     return [each for each in context.service.problems() if each.severity is Severity.ERROR]
-
-
-OPERATIONS: Final = (
-    Route("/healthz", healthz),
-    Route("/readyz", readyz),
-    Route("/metrics", metrics),
-)
-"""Served without the prefix as well, where probes and scrapers look for them."""
-
-ROUTES: Final = (
-    Route("/jobs/{job}/next", job_next),
-    Route("/schedule", schedule),
-    Route("/config", show_config),
-    Route("/config/reload", reload, methods=["POST"]),
-    Route("/config/check", check, methods=["POST"]),
-    Route("/status", show_status),
-    *OPERATIONS,
-)

@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
-from starlette.routing import Route
-
-from luad.api.auth import remote
+from luad.api.auth.remote import is_remote
 from luad.api.context import context_of, json_response
 from luad.api.creation_rules import (
     check_handler,
@@ -72,7 +70,6 @@ async def create_job(request: Request) -> Response:
     """`POST /jobs`: make a job; answers with it once it is durable."""
     context = context_of(request)
     body = await read_object(request)
-    remote.keep_environment(request, body)
     maker = await maker_of(request, context)
     new = await new_job(request, context, body, maker)
 
@@ -145,7 +142,7 @@ async def maker_of(request: Request, context: Context) -> Maker:
 
 def count_creations(request: Request, context: Context, maker: Maker, count: int) -> None:
     """Refuse more creations over TCP than a token may ask for. The Unix socket has no such limit."""
-    if remote.is_afar(request):
+    if is_remote(request):
         most = context.service.dynamic.creates_per_minute
         context.creations.take(maker.author, count, most, context.service.clock.now().elapsed)
 
@@ -250,14 +247,13 @@ async def change_job(request: Request) -> Response:
     """`PATCH /jobs/{job}`: change a dynamic job's definition, by a merge patch."""
     context = context_of(request)
     patch = await object_of(request)
-    remote.keep_environment(request, patch)
     for key in ("name", "metadata"):
         if key in patch:
             hint = "PATCH /v1/jobs/{job}/metadata" if key == "metadata" else "make a new job"
             raise wrong_member(key, f"`{key}` cannot be changed here", hint)
     if "user_id" in patch:
         patch["user"] = patch.pop("user_id")
-    state = await context.need_job(request.path_params["job"], whole=True)
+    state = await context.need_job(request, whole=True)
     file_owned(state, f"change the file, or luad pause {state.job.name}")
     definition = dict(state.job.definition)
     if "in" in patch:
@@ -315,7 +311,7 @@ async def delete_job(request: Request) -> Response:
     name: str = request.path_params["job"]
     if context.service.job(name) is None and await context.service.delete_left_out(name):
         return _deleted(name)
-    state = await context.need_job(name, whole=True)
+    state = await context.need_job(request, whole=True)
     request_id = context.service.new_request_id()
     wanted = if_match(request, state.version)
     await context.ask(DeleteRequested(request_id, state.key, wanted))
@@ -332,10 +328,3 @@ def file_owned(state: JobStateView, hint: str) -> None:
     if not state.is_dynamic:
         place = f"{state.origin.path}:{state.origin.line}" if state.origin else "a file"
         raise ApiError("file_owned", f"{state.job.name} comes from {place}", hint=hint)
-
-
-ROUTES: Final = (
-    Route("/jobs", create_job, methods=["POST"]),
-    Route("/jobs/{job}", change_job, methods=["PATCH"]),
-    Route("/jobs/{job}", delete_job, methods=["DELETE"]),
-)

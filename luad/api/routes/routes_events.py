@@ -8,10 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from starlette.routing import Route
-
 from luad.api.context import context_of
-from luad.api.http.request_input import Query
 from luad.api.http.streams import FollowResponse
 
 if TYPE_CHECKING:
@@ -28,7 +25,6 @@ BEAT_S: Final = 15.0
 async def follow_events(request: Request) -> Response:
     """`GET /events`: server-sent events; `Last-Event-ID` takes up where a client was."""
     context = context_of(request)
-    Query(request, ())
     pieces = _pieces(context, request.headers.get("last-event-id"))
     headers = {"cache-control": "no-store"}
     return FollowResponse(context, pieces, "text/event-stream", headers)
@@ -44,6 +40,3 @@ async def _pieces(context: Context, last_id: str | None) -> AsyncGenerator[bytes
         text = json.dumps(event.data, separators=(",", ":"))
         name = ring.name_of(event.number)
         yield f"id: {name}\nevent: {event.kind}\ndata: {text}\n\n".encode()
-
-
-ROUTES: Final = (Route("/events", follow_events),)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from luad.api.context import context_of
 from luad.api.http.api_problems import ApiError, echo
-from luad.api.http.request_input import Body, read_object, wrong_member
+from luad.api.http.request_input import read_object, wrong_member
 from luad.api.http.work_pool import too_long
 from luad.api.json import views
+from luad.api.routes.endpoint import body_of
 from luad.config.jobs.api_bodies import job_from_body
 from luad.core.cron.search import notes
 from luad.core.cron.zones import ZoneError, load_zone
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from luad.api.context import Context
+    from luad.api.http.request_input import Body
     from luad.api.http.work_pool import Budget
     from luad.core.model import Instant
 
-_KEYS: Final = ("schedule", "expression", "timezone", "n", "phrase", "user")
 _MOST: Final = 100
 
 
@@ -42,7 +42,7 @@ async def explain(request: Request) -> Response:
     """`POST /explain`: what a schedule means, and its next times."""
     context = context_of(request)
     values = await read_object(request)
-    body = Body(values, _KEYS)
+    body = body_of(request, values)
     schedule = values.get("schedule")
     if sum(key in values for key in ("schedule", "expression", "phrase")) != 1:
         raise ApiError("validation", "say one of `schedule`, `expression` and `phrase`")
@@ -140,6 +140,3 @@ def _placed(error: Mapping[str, str], is_short: bool) -> Mapping[str, str]:
     if not is_short:
         return error
     return {**error, "pointer": error["pointer"].replace("#/schedule/", "#/", 1)}
-
-
-ROUTES: Final = (Route("/explain", explain, methods=["POST"]),)

@@ -11,10 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, assert_never, cast
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from luad.api import audit_subject
-from luad.api.auth import remote
+from luad.api.auth.remote import is_remote
 from luad.api.context import context_of, json_response, link_header
 from luad.api.gone_jobs import whole_gone_job
 from luad.api.handler_rules import keep_paused
@@ -23,19 +22,17 @@ from luad.api.http.etags import not_modified, tag_of_job
 from luad.api.http.idempotency import once
 from luad.api.http.paging import make_cursor, read_cursor
 from luad.api.http.request_input import (
-    MAX_LIMIT,
-    Body,
-    Query,
     beside,
-    read_body,
     read_object,
     unknown_words,
     wrong_parameter,
 )
 from luad.api.http.streams import PORTION, StreamResponse, rows_of
 from luad.api.json import views
+from luad.api.json.answer_schemas import JOB
 from luad.api.json.job_summary import summarize
 from luad.api.revision_lookup import earlier, why_not
+from luad.api.routes.endpoint import body_of, query_of, read_body
 from luad.config.secrets import shown_definition
 from luad.core.cron.zones import END
 from luad.core.installed import JobHealth, JobStatus
@@ -50,26 +47,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from luad.api.context import Context
+    from luad.api.http.request_input import Body, Query
     from luad.api.http.work_pool import Budget
     from luad.core.model import Job
     from luad.live.job_state import JobStateView
     from luad.store.api_access import Answer
-
-_FILTERS: Final = (
-    "status",
-    "health",
-    "tag",
-    "source",
-    "user",
-    "q",
-    "include_dynamic",
-    "sort",
-    "count",
-    "fields",
-    "limit",
-    "offset",
-    "cursor",
-)
 
 
 class Sort(StrEnum):
@@ -108,7 +90,7 @@ MANY: Final = 500
 async def list_jobs(request: Request) -> Response:
     """`GET /jobs`: all jobs in order of names, or a page of them."""
     context = context_of(request)
-    query = Query(request, _FILTERS)
+    query = query_of(request)
     await context.restore.wait()
     every = context.service.jobs()
     has_total, fields = query.flag("count"), _fields(query)
@@ -137,7 +119,7 @@ async def list_jobs(request: Request) -> Response:
 def _fields(query: Query) -> frozenset[str]:
     """Return the members of a job that are asked for; none for all of them."""
     fields = query.words("fields")
-    unknown_words("fields", fields, views.JOB_MEMBERS)
+    unknown_words("fields", fields, JOB)
     return fields
 
 
@@ -154,7 +136,7 @@ def _page(
     A cursor names the last job that was shown, so it stays good while jobs come and go.
     """
     sort = next(iter(query.choices("sort", Sort)), Sort.NAME)
-    limit, cursor = query.number("limit", 0, 1, MAX_LIMIT), query.text("cursor")
+    limit, cursor = query.number("limit", 0), query.text("cursor")
     order = partial(_place, context, sort)
     if sort is not Sort.NAME:
         states = sorted(states, key=order)
@@ -213,7 +195,7 @@ def _select(
 async def show_job(request: Request) -> Response:
     """`GET /jobs/{job}`: one job, with its definition as it was written."""
     context = context_of(request)
-    query = Query(request, ("exact",))
+    query = query_of(request)
     await context.restore.wait()
     name = request.path_params["job"]
     state = await context.look_up(name, whole=query.flag("exact"))
@@ -254,8 +236,8 @@ def whole_job(context: Context, state: JobStateView) -> dict[str, Any]:
 async def activate(request: Request) -> Response:
     """`POST /jobs/{job}/activate`: resume; answers with the job."""
     context = context_of(request)
-    body = await read_body(request, ("catch_up",))
-    state = await context.need_job(request.path_params["job"])
+    body = await read_body(request)
+    state = await context.need_job(request)
     catch_up = cast(
         "Literal['none', 'one', 'all']", body.choice("catch_up", ("none", "one", "all"), "none")
     )
@@ -268,8 +250,8 @@ async def activate(request: Request) -> Response:
 async def deactivate(request: Request) -> Response:
     """`POST /jobs/{job}/deactivate`: pause; answers with the job."""
     context = context_of(request)
-    body = await read_body(request, ("reason", "until", "author", "until_change"))
-    state = await context.need_job(request.path_params["job"])
+    body = await read_body(request)
+    state = await context.need_job(request)
     event = PauseRequested(
         context.service.new_request_id(),
         state.key,
@@ -284,7 +266,7 @@ async def deactivate(request: Request) -> Response:
 
 async def _author(request: Request, context: Context, body: Body) -> str:
     """Say who pauses: on luad's own machine a program may speak for somebody, a token for itself only."""
-    named = "" if remote.is_afar(request) else body.text("author", 100)
+    named = "" if is_remote(request) else body.text("author", 100)
     return named or await context.author(request)
 
 
@@ -292,11 +274,9 @@ async def trigger(request: Request) -> Response:
     """`POST /jobs/{job}/trigger`: run now; answers with the run, which may not have begun yet."""
     context = context_of(request)
     values = await read_object(request)
-    body = Body(values, ("metadata", "force", "revision", "trigger"))
-    state = await context.need_job(request.path_params["job"])
+    body = body_of(request, values)
+    state = await context.need_job(request)
     keep_paused(context, state)
-    if values.get("metadata"):
-        remote.keep_metadata(request, context, state.job)
     metadata = await beside(request, lambda: body.mapping("metadata"))
 
     async def work(key: AnswerKey | None) -> Response:
@@ -308,7 +288,7 @@ async def trigger(request: Request) -> Response:
             body.flag("force"),
             key,
             await _earlier(context, state.job_id, body.text("revision")),
-            remote.is_afar(request),
+            is_remote(request),
         )
         run = cast("Run", (await context.ask(event)).value)
         headers = {"location": f"/v1/runs/{run.id}"}
@@ -338,12 +318,3 @@ def recalled_run(context: Context, known: Answer) -> Response:
     audit_subject.note_run(known.subject, run.job_id if run else "", run.job_name if run else "")
     body = {"id": known.subject} if run is None else views.run_view(run, context.job_of(run))
     return json_response(body, 202, {"location": f"/v1/runs/{known.subject}"})
-
-
-ROUTES: Final = (
-    Route("/jobs", list_jobs),
-    Route("/jobs/{job}", show_job),
-    Route("/jobs/{job}/activate", activate, methods=["POST"]),
-    Route("/jobs/{job}/deactivate", deactivate, methods=["POST"]),
-    Route("/jobs/{job}/trigger", trigger, methods=["POST"]),
-)

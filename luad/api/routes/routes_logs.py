@@ -8,13 +8,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from starlette.routing import Route
-
 from luad.api.context import context_of
-from luad.api.http.request_input import Query
+from luad.api.http.parameters import MAX_TAIL
 from luad.api.http.streams import FollowResponse, StreamResponse
 from luad.api.json import views
-from luad.api.json.log_lines import MAX_TAIL, MEDIA, PARAMETERS, Sieve
+from luad.api.json.log_lines import MEDIA, Sieve
+from luad.api.routes.endpoint import query_of
 from luad.live.log_followers import QUEUE_LINES, TAIL_LINES, Lost, RunLine, overlap
 from luad.store.query_types import RunFilter
 
@@ -40,7 +39,7 @@ _PORTION: Final = 100
 async def run_log(request: Request) -> Response:
     """`GET /runs/{run}/log`: the lines of one run; with `follow` until it has ended."""
     context = context_of(request)
-    query = Query(request, ("offset", *PARAMETERS))
+    query = query_of(request)
     sieve = Sieve(request, query, is_one_run=True)
     row = await context.find_run(request.path_params["run"])
     if sieve.is_following:
@@ -53,7 +52,7 @@ async def run_log(request: Request) -> Response:
 async def all_logs(request: Request) -> Response:
     """`GET /logs`: the latest lines of all runs, or of one job's; with `follow` without end."""
     context = context_of(request)
-    query = Query(request, ("job", *PARAMETERS))
+    query = query_of(request)
     sieve = Sieve(request, query, is_one_run=False)
     name = query.text("job")
     whose = RunFilter() if name is None else await context.history_of(name)
@@ -184,9 +183,3 @@ async def _portions(lines: Sequence[RunLine | Lost], sieve: Sieve) -> AsyncGener
     for start in range(0, len(lines), _PORTION):
         if piece := sieve.render(lines[start : start + _PORTION]):
             yield piece
-
-
-ROUTES: Final = (
-    Route("/runs/{run}/log", run_log),
-    Route("/logs", all_logs),
-)

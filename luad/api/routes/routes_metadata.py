@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from starlette.routing import Route
-
-from luad.api.auth import remote
+from luad.api.auth.remote import is_remote
 from luad.api.context import context_of, json_response
 from luad.api.http.api_problems import ApiError
 from luad.api.http.etags import if_match, not_modified, tag_of
@@ -47,8 +45,7 @@ async def replace_metadata(request: Request) -> Response:
 async def _write(request: Request, mode: Literal["merge", "patch", "replace"]) -> Response:
     context = context_of(request)
     values = await object_of(request)
-    state = await context.need_job(request.path_params["job"], whole=True)
-    remote.keep_metadata(request, context, state.job)
+    state = await context.need_job(request, whole=True)
     wanted = if_match(request, state.version)
     event = MetadataRequested(
         context.service.new_request_id(),
@@ -56,7 +53,7 @@ async def _write(request: Request, mode: Literal["merge", "patch", "replace"]) -
         values,
         mode,
         wanted,
-        remote.is_afar(request),
+        is_remote(request),
     )
     written = (await context.ask(event)).value
     after = context.service.job(state.key)
@@ -75,10 +72,3 @@ async def object_of(request: Request) -> dict[str, Any]:
     if mistakes := await beside(request, lambda: list(unfit(values))):
         raise refusal("body", mistakes)
     return values
-
-
-ROUTES: Final = (
-    Route("/jobs/{job}/metadata", show_metadata),
-    Route("/jobs/{job}/metadata", merge_metadata, methods=["PATCH"]),
-    Route("/jobs/{job}/metadata", replace_metadata, methods=["PUT"]),
-)

@@ -5,16 +5,15 @@ Rule: as in `routes_jobs`. What a file declares, the file decides: its revisions
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-from starlette.routing import Route
+from typing import TYPE_CHECKING
 
 from luad.api.context import context_of, json_response
 from luad.api.creation_rules import check_pace
 from luad.api.http.etags import if_match
-from luad.api.http.request_input import Body, Query, read_object, wrong_member
+from luad.api.http.request_input import wrong_member
 from luad.api.json import views
 from luad.api.revision_lookup import difference, earlier, why_not
+from luad.api.routes.endpoint import read_body
 from luad.api.routes.routes_dynamic import file_owned
 from luad.api.routes.routes_jobs import job_response
 from luad.config.secrets import shown_definition
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 async def list_revisions(request: Request) -> Response:
     """`GET /jobs/{job}/revisions`: the definitions that the job has had, the latest first."""
     context = context_of(request)
-    Query(request, ())
     state = await context.look_up(request.path_params["job"])
     revisions = await context.service.store.job_revisions(state.job_id)
     now = shown_definition(state.job.definition)
@@ -52,12 +50,12 @@ async def list_revisions(request: Request) -> Response:
 async def restore(request: Request) -> Response:
     """`POST /jobs/{job}/restore`: give a dynamic job an earlier revision; answers with the job."""
     context = context_of(request)
-    body = Body(await read_object(request), ("revision",))
+    body = await read_body(request)
     wanted = body.text("revision")
     if not wanted:
         hint = "GET /v1/jobs/{job}/revisions lists them"
         raise wrong_member("revision", "`revision` is missing", hint)
-    state = await context.need_job(request.path_params["job"], whole=True)
+    state = await context.need_job(request, whole=True)
     file_owned(state, f"{why_not(state)}; luad revisions {state.key} shows them")
     job = await earlier(context, state, wanted)
     if job.schedule != state.job.schedule:
@@ -72,9 +70,3 @@ async def restore(request: Request) -> Response:
     await context.ask(event)
     after = context.service.job(state.job_id)
     return json_response({"id": state.job_id}) if after is None else job_response(context, after)
-
-
-ROUTES: Final = (
-    Route("/jobs/{job}/revisions", list_revisions),
-    Route("/jobs/{job}/restore", restore, methods=["POST"]),
-)

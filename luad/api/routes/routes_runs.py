@@ -9,14 +9,12 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from starlette.routing import Route
-
 from luad.api.context import context_of, json_response, link_header
 from luad.api.http.api_problems import ApiError, from_luad_error
 from luad.api.http.idempotency import once
-from luad.api.http.request_input import Query, read_body
 from luad.api.http.streams import StreamResponse, rows_of
 from luad.api.json import views
+from luad.api.routes.endpoint import query_of, read_body
 from luad.api.routes.routes_jobs import recalled_run
 from luad.core.lifecycle import duration_ms
 from luad.core.model import RunState, Trigger
@@ -30,24 +28,11 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from luad.api.context import Context
+    from luad.api.http.request_input import Query
     from luad.core.model import Run
     from luad.store.query_types import Attempt, RunRow
 
 MOST_COUNTED: Final = 10_000
-
-_FILTERS: Final = (
-    "status",
-    "trigger",
-    "since",
-    "until",
-    "user",
-    "q",
-    "delivery",
-    "count",
-    "limit",
-    "offset",
-    "cursor",
-)
 
 
 class Arrival(StrEnum):
@@ -60,7 +45,7 @@ class Arrival(StrEnum):
 async def list_runs(request: Request) -> Response:
     """`GET /runs`: the history, newest first; what was skipped or missed included."""
     context = context_of(request)
-    query = Query(request, ("job", *_FILTERS))
+    query = query_of(request)
     name = query.text("job")
     whose = RunFilter() if name is None else await context.history_of(name)
     return await _page(request, context, query, whose)
@@ -69,7 +54,7 @@ async def list_runs(request: Request) -> Response:
 async def list_runs_of_job(request: Request) -> Response:
     """`GET /jobs/{job}/runs`: the history of one job."""
     context = context_of(request)
-    query = Query(request, _FILTERS)
+    query = query_of(request)
     whose = await context.history_of(request.path_params["job"], is_one=True)
     return await _page(request, context, query, whose)
 
@@ -123,7 +108,6 @@ def _sent(counts: tuple[int, int] | None) -> dict[str, int] | None:
 async def show_run(request: Request) -> Response:
     """`GET /runs/{run}`: one run, with its attempts."""
     context = context_of(request)
-    Query(request, ())
     row = await context.find_run(request.path_params["run"])
     store = context.service.store
     attempts = await store.attempts(row.run.id)
@@ -143,7 +127,6 @@ async def show_run(request: Request) -> Response:
 async def list_deliveries(request: Request) -> Response:
     """`GET /runs/{run}/deliveries`: what the run sent, and what became of it."""
     context = context_of(request)
-    Query(request, ())
     row = await context.find_run(request.path_params["run"])
     return json_response({"deliveries": await deliveries_of(context, row.run.id)})
 
@@ -177,7 +160,7 @@ def attempt_view(attempt: Attempt) -> dict[str, Any]:
 async def cancel(request: Request) -> Response:
     """`POST /runs/{run}/cancel`: stop it; answers with the run, which may not have ended yet."""
     context = context_of(request)
-    body = await read_body(request, ("kill",))
+    body = await read_body(request)
     row = await context.find_run(request.path_params["run"])
     request_id = context.service.new_request_id()
     reply = await context.ask(CancelRequested(request_id, row.run.id, body.flag("kill")))
@@ -187,7 +170,7 @@ async def cancel(request: Request) -> Response:
 async def retry(request: Request) -> Response:
     """`POST /runs/{run}/retry`: run its occurrence again; answers with the new run."""
     context = context_of(request)
-    await read_body(request, ())
+    await read_body(request)
     row = await context.find_run(request.path_params["run"])
     if not views.is_over(row.run.state):
         raise ApiError(
@@ -207,13 +190,3 @@ def _run_response(context: Context, run: Run) -> Response:
     return json_response(
         views.run_view(run, context.job_of(run)), 202, {"location": f"/v1/runs/{run.id}"}
     )
-
-
-ROUTES: Final = (
-    Route("/runs", list_runs),
-    Route("/jobs/{job}/runs", list_runs_of_job),
-    Route("/runs/{run}", show_run),
-    Route("/runs/{run}/deliveries", list_deliveries),
-    Route("/runs/{run}/cancel", cancel, methods=["POST"]),
-    Route("/runs/{run}/retry", retry, methods=["POST"]),
-)

@@ -9,15 +9,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.routing import Route
-
 from luad.api.auth.roles import Role
 from luad.api.auth.token_cache import new_secret
 from luad.api.context import context_of, json_response, link_header
 from luad.api.http.api_problems import ApiError, echo
 from luad.api.http.paging import make_cursor, read_cursor
-from luad.api.http.request_input import Query, read_body, wrong_member, wrong_parameter
+from luad.api.http.request_input import wrong_member, wrong_parameter
 from luad.api.json import views
+from luad.api.routes.endpoint import query_of, read_body
 from luad.store.api_access import Token
 
 if TYPE_CHECKING:
@@ -30,13 +29,12 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MOST_TOKENS: Final = 1_000
-_ROLES: Final = tuple(role.name.lower() for role in Role)
+_ROLES: Final = tuple(Role)
 
 
 async def list_tokens(request: Request) -> Response:
     """`GET /tokens`: who may ask over TCP."""
     context = context_of(request)
-    Query(request, ())
     found = await context.service.store.access.tokens()
     return json_response({"tokens": [_token_view(each) for each in found]})
 
@@ -44,7 +42,7 @@ async def list_tokens(request: Request) -> Response:
 async def create_token(request: Request) -> Response:
     """`POST /tokens`: make a way in; its secret is in this answer, and nowhere else."""
     context = context_of(request)
-    body = await read_body(request, ("name", "role", "expires_in"))
+    body = await read_body(request)
     name = body.text("name")
     if not _NAME.fullmatch(name):
         wrong = f"{echo(name)} cannot name a token" if name else "`name` is missing"
@@ -82,7 +80,7 @@ def _earlier(one: Instant | None, other: Instant | None) -> Instant | None:
 async def revoke_token(request: Request) -> Response:
     """`DELETE /tokens/{token}`: shut a way in, within two seconds; with `made` those that it made, too."""
     context = context_of(request)
-    body = await read_body(request, ("made",))
+    body = await read_body(request)
     name: str = request.path_params["token"]
     access = context.service.store.access
     known = await access.tokens()
@@ -128,7 +126,7 @@ def _find(tokens: Sequence[Token], name: str) -> Token:
 async def rotate_token(request: Request) -> Response:
     """`POST /tokens/{token}/rotate`: give it another secret; the one before stays valid for `overlap`."""
     context = context_of(request)
-    body = await read_body(request, ("overlap", "expires_in"))
+    body = await read_body(request)
     now = context.service.clock.now().wall
     overlap_until, wanted = body.later("overlap", now), body.later("expires_in", now)
     access = context.service.store.access
@@ -187,7 +185,7 @@ def _token_view(token: Token) -> dict[str, Any]:
 async def list_audit(request: Request) -> Response:
     """`GET /audit`: who has asked to change something, newest first."""
     context = context_of(request)
-    query = Query(request, ("limit", "cursor"))
+    query = query_of(request)
     limit, before = query.limit(), None
     if (text := query.text("cursor")) is not None:
         match read_cursor(text):
@@ -203,12 +201,3 @@ async def list_audit(request: Request) -> Response:
     ]
     body = {"entries": entries, "next_cursor": cursor}
     return json_response(body, headers=link_header(request, cursor))
-
-
-ROUTES: Final = (
-    Route("/tokens", list_tokens),
-    Route("/tokens", create_token, methods=["POST"]),
-    Route("/tokens/{token}", revoke_token, methods=["DELETE"]),
-    Route("/tokens/{token}/rotate", rotate_token, methods=["POST"]),
-    Route("/audit", list_audit),
-)

@@ -6,18 +6,14 @@ Room rule: as in `routes_jobs`. Addresses of channels are shown without what is 
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from starlette.routing import Route
-
-from luad.api.auth import remote
+from luad.api.auth.remote import REFERENCE
 from luad.api.context import context_of, json_response, link_header
 from luad.api.http.api_problems import ApiError, close_to, comparable, did_you_mean, echo
 from luad.api.http.etags import if_match
 from luad.api.http.idempotency import once
 from luad.api.http.request_input import (
-    Body,
-    Query,
     content_type,
     read_object,
     wrong_member,
@@ -25,6 +21,7 @@ from luad.api.http.request_input import (
 )
 from luad.api.http.streams import StreamResponse, rows_of
 from luad.api.json import views
+from luad.api.routes.endpoint import body_of, query_of
 from luad.api.routes.routes_metadata import MERGE_PATCH, object_of
 from luad.config.users.message_bodies import parse_parts
 from luad.config.users.user_file import user_from_body
@@ -41,12 +38,11 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from luad.api.context import Context
+    from luad.api.http.request_input import Body, Query
     from luad.core.messaging import Channel
     from luad.core.model import Instant
     from luad.core.requests import AnswerKey
     from luad.store.api_access import Answer
-
-_SEND_KEYS: Final = ("messages", "title", "channels", "require", "priority", "dedupe_key")
 
 
 # --- who there is ------------------------------------------------------------------------------
@@ -55,7 +51,7 @@ _SEND_KEYS: Final = ("messages", "title", "channels", "require", "priority", "de
 async def list_users(request: Request) -> Response:
     """`GET /users`: everybody, or the one with an address or a number."""
     context = context_of(request)
-    query = Query(request, ("email", "phone"))
+    query = query_of(request)
     email, phone = (_wanted(query, name) for name in ("email", "phone"))
     users = context.service.users
     if email is None and phone is None:
@@ -100,7 +96,6 @@ async def add_user(request: Request) -> Response:
     if_exists = body.pop("if_exists", "error")
     if if_exists not in ("error", "keep", "replace"):
         raise wrong_member("if_exists", "error, keep or replace")
-    remote.keep_secrets(request, body)
     existed = context.service.users.get(str(body.get("id"))) is not None
     choice = cast("Literal['error', 'keep', 'replace']", if_exists)
     await context.compute(request, lambda _: user_from_body(body))  # long, for a wrong one
@@ -112,7 +107,6 @@ async def change_user(request: Request) -> Response:
     """`PATCH /users/{user}`: change somebody who was added at run time."""
     context = context_of(request)
     values = await object_of(request)
-    remote.keep_secrets(request, values)
     user = find_user(request)
     if user.origin is None:
         before = user.definition  # it takes long, for a wrong one
@@ -166,12 +160,12 @@ def channel_view(channel: Channel) -> dict[str, Any]:
 
 def masked(url: str) -> str:
     """Return an address with everything hidden that may be a secret."""
-    if not url or remote.REFERENCE.fullmatch(url):
+    if not url or REFERENCE.fullmatch(url):
         return url
     scheme, colon, rest = url.partition("://")
     if not colon:
         return "****"
-    kept = remote.REFERENCE.findall(rest)
+    kept = REFERENCE.findall(rest)
     return f"{scheme}://****{''.join(kept)}"
 
 
@@ -229,7 +223,7 @@ async def send(request: Request) -> Response:
     context = context_of(request)
     values = await read_object(request)
     user = find_user(request)
-    body = Body(values, _SEND_KEYS)
+    body = body_of(request, values)
     require = body.choice("require", ("any", "all"), "any")
     messages = _messages(request, context, user, values, body)
 
@@ -253,7 +247,6 @@ def _messages(
     if "messages" not in values:
         raise ValidationError("`messages` is missing", hint='send {"messages": ["hello"]}')
     parts = parse_parts(values["messages"])
-    remote.keep_files(request, parts)
     run = context.creating_run(request)
     now = context.service.clock.now().wall
     key = body.text("dedupe_key", 300)
@@ -312,7 +305,7 @@ def outcome(messages: list[Message], deliveries: Any, require: str) -> dict[str,
 async def list_messages(request: Request) -> Response:
     """`GET /users/{user}/messages`: what was sent to somebody, newest first."""
     context = context_of(request)
-    query = Query(request, ("limit", "cursor"))
+    query = query_of(request)
     page, cursor = await context.service.store.messages.page(
         user=find_user(request).id, limit=query.limit(), cursor=query.text("cursor")
     )
@@ -323,18 +316,3 @@ async def list_messages(request: Request) -> Response:
         f'],"next_cursor":{encode_text(cursor)}}}',
     )
     return StreamResponse(pieces, "application/json", link_header(request, cursor))
-
-
-ROUTES: Final = (
-    Route("/users", list_users),
-    Route("/users", add_user, methods=["POST"]),
-    Route("/users/{user}", show_user),
-    Route("/users/{user}", change_user, methods=["PATCH"]),
-    Route("/users/{user}", remove_user, methods=["DELETE"]),
-    Route("/users/{user}/data", show_data),
-    Route("/users/{user}/data", merge_data, methods=["PATCH"]),
-    Route("/users/{user}/data", replace_data, methods=["PUT"]),
-    Route("/users/{user}/data", clear_data, methods=["DELETE"]),
-    Route("/users/{user}/send", send, methods=["POST"]),
-    Route("/users/{user}/messages", list_messages),
-)

@@ -55,9 +55,10 @@ def schema(
 @pass_session
 def openapi(session: Session) -> None:
     """The OpenAPI 3.1 document of the HTTP API of this luad; asks no daemon."""
-    from luad.api.json.openapi import document
+    from luad.api.routes.openapi import document
+    from luad.api.routes.table import TABLE
 
-    session.out.json(document())
+    session.out.json(document(TABLE))
 
 
 def schema_text(name: Literal["job", "luad", "users"]) -> str:

@@ -1,6 +1,6 @@
-"""The OpenAPI document as a page for people: `/docs`.
+"""The OpenAPI document as an HTML page: `/docs`.
 
-Room rule: pure; text out of the document. No script, and nothing that is fetched from anywhere.
+Rule: pure; the page has no script, and fetches nothing.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from luad.api.auth.roles import OPEN, role_for
-from luad.api.json.openapi import document
+from luad.api.routes.openapi import document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from luad.api.routes.endpoint import Endpoint
+
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
-"""What a browser may do with the page: show it."""
+"""A browser may only show the page."""
 
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -28,9 +29,10 @@ _STYLE: Final = (
 
 
 @cache
-def page() -> str:
-    """Return the page."""
-    about = document()
+def page(table: tuple[Endpoint, ...]) -> str:
+    """Return the page of a route table."""
+    about = document(table)
+    callers = {(row.method, row.path): _callers(row) for row in table}
     info = about["info"]
     return "".join(
         [
@@ -39,25 +41,26 @@ def page() -> str:
             f"<style>{_STYLE}</style><h1>luad {escape(info['version'])}: HTTP API</h1>",
             f"<p>{escape(info['description'])} For programs: ",
             '<a href="/v1/openapi.json">/v1/openapi.json</a>.</p>',
-            *_operations(about["paths"]),
-            "<h1>Bodies</h1>",
+            *_operations(about["paths"], callers),
+            "<h1>Bodies and answers</h1>",
             *_schemas(about["components"]["schemas"]),
             "</html>\n",
         ]
     )
 
 
-def _operations(paths: Mapping[str, Any]) -> Iterator[str]:
+def _operations(paths: Mapping[str, Any], callers: Mapping[tuple[str, str], str]) -> Iterator[str]:
     for path, methods in paths.items():
         for method, each in methods.items():
             name = f"{method.upper()} {path}"
             yield f"<h2 id={escape(each['operationId'])}><code>{escape(name)}</code></h2>"
-            yield f"<p>{escape(each['summary'])}. For {_whom(method.upper(), path)}.</p>"
+            about = (
+                f"{each['summary']}. {callers[method.upper(), path]} {each.get('description', '')}"
+            )
+            yield f"<p>{escape(about.strip())}</p>"
             yield from _parameters(each["parameters"])
-            for content in each.get("requestBody", {}).get("content", {}).values():
-                body = content["schema"]["$ref"].rpartition("/")[2]
-                yield f'<p>Body: <a href="#{escape(body)}">{escape(body)}</a></p>'
-                break
+            yield from _schema_of("Body", each.get("requestBody", {}))
+            yield from _schema_of("Answer", next(iter(each["responses"].values())))
             kinds = [
                 f"{status}: {', '.join(answer.get('content', ())) or 'nothing'}"
                 for status, answer in each["responses"].items()
@@ -65,11 +68,19 @@ def _operations(paths: Mapping[str, Any]) -> Iterator[str]:
             yield f"<p>Answers: {escape('; '.join(kinds))}</p>"
 
 
-def _whom(method: str, path: str) -> str:
-    if path in OPEN:
-        return "everybody"
-    role = role_for(method, path).name.lower()
-    return f"{'an' if role[0] in 'ao' else 'a'} {role}"
+def _schema_of(word: str, holder: Mapping[str, Any]) -> Iterator[str]:
+    for content in holder.get("content", {}).values():
+        name = escape(content["schema"].get("$ref", "").rpartition("/")[2])
+        if name:
+            yield f'<p>{word}: <a href="#{name}">{name}</a></p>'
+        return
+
+
+def _callers(row: Endpoint) -> str:
+    """Return the sentence about the clients that may send a request."""
+    if row.is_public:
+        return "Public."
+    return f"For the roles {', '.join(sorted(row.roles))}."
 
 
 def _parameters(parameters: list[Mapping[str, Any]]) -> Iterator[str]:

@@ -1,0 +1,74 @@
+"""The query parameters of the API, each with its JSON Schema.
+
+Rule: a bound stands here only; reading a value and describing it both take it from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+MAX_LIMIT: Final = 500
+MAX_OFFSET: Final = 10_000
+MAX_TAIL: Final = 10_000
+MAX_SKIPPED: Final = 10**12
+WORD: Final[dict[str, Any]] = {"type": "string", "maxLength": 200}
+FLAG: Final[dict[str, Any]] = {"type": "boolean"}
+_INSTANT: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Parameter:
+    """A query parameter: its name, and the JSON Schema of its value."""
+
+    name: str
+    schema: dict[str, Any]
+
+
+def _number(name: str, low: int, high: int) -> Parameter:
+    return Parameter(name, {"type": "integer", "minimum": low, "maximum": high})
+
+
+def _words(*names: str) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, WORD) for name in names)
+
+
+_LIMIT: Final = _number("limit", 1, MAX_LIMIT)
+_CURSOR: Final = Parameter("cursor", WORD)
+_OFFSET: Final = _number("offset", 0, MAX_OFFSET)
+_COUNT: Final = Parameter("count", FLAG)
+_JOB: Final = Parameter("job", WORD)
+_FROM: Final = Parameter("from", _INSTANT)
+_SINCE: Final = Parameter("since", _INSTANT)
+_UNTIL: Final = Parameter("until", _INSTANT)
+
+PAGE: Final = (_LIMIT, _CURSOR)
+JOBS: Final = (
+    *_words("status", "health", "tag", "source", "user", "q"),
+    Parameter("include_dynamic", FLAG),
+    Parameter("sort", {"enum": ["name", "next", "last", "created"]}),
+    _COUNT,
+    *_words("fields"),
+    _OFFSET,
+    *PAGE,
+)
+EXACT: Final = (Parameter("exact", FLAG),)
+RUNS_OF_JOB: Final = (
+    *_words("status", "trigger", "user", "q"),
+    Parameter("delivery", {"enum": ["ok", "failed"]}),
+    *(_SINCE, _UNTIL, _COUNT, _OFFSET, *PAGE),
+)
+RUNS: Final = (_JOB, *RUNS_OF_JOB)
+_LINES: Final = (
+    Parameter("follow", FLAG),
+    _number("tail", 0, MAX_TAIL),
+    *_words("level"),
+    _SINCE,
+    Parameter("format", {"enum": ["ndjson", "text", "sse"]}),
+)
+LOG_OF_RUN: Final = (_number("offset", 0, MAX_SKIPPED), *_LINES)
+LOGS: Final = (_JOB, *_LINES)
+NEXT: Final = (_number("n", 1, MAX_LIMIT), _FROM)
+SCHEDULE: Final = (_FROM, _UNTIL, _LIMIT, _JOB, Parameter("include_paused", FLAG))
+USERS: Final = _words("email", "phone")
+NONE: Final = ()

@@ -1,0 +1,77 @@
+"""The JSON Schemas of request bodies; those of job and users files are the schemas of these files.
+
+Rule: values only. The keys that a route accepts are the properties of its schema.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+FLAG: Final[dict[str, Any]] = {"type": "boolean"}
+
+
+def _object(required: tuple[str, ...] = (), **members: Any) -> dict[str, Any]:
+    schema: dict[str, Any] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": members,
+    }
+    return {**schema, "required": list(required)} if required else schema
+
+
+BODIES: Final[dict[str, Any]] = {
+    "Object": {"type": "object"},
+    "Empty": _object(),
+    "Activate": _object(catch_up={"enum": ["none", "one", "all"]}),
+    "Deactivate": _object(
+        reason={"type": "string", "maxLength": 500},
+        until={"type": ["string", "number"]},
+        author={"type": "string", "maxLength": 100},
+        until_change=FLAG,
+    ),
+    "Restore": _object(("revision",), revision={"type": "string"}),
+    "Trigger": _object(
+        metadata={"type": "object"},
+        force=FLAG,
+        revision={"type": "string"},
+        trigger={"enum": ["manual", "api"]},
+    ),
+    "Cancel": _object(kill=FLAG),
+    "Reload": _object(check_only=FLAG),
+    "Explain": _object(
+        schedule={"type": "object"},
+        expression={"type": "string"},
+        timezone={"type": "string"},
+        n={"type": "integer", "minimum": 1, "maximum": 100},
+        phrase={"type": "string"},
+        user={"type": "string"},
+    ),
+    "Send": _object(
+        ("messages",),
+        messages={"type": ["string", "object", "array"]},
+        title={"type": "string", "maxLength": 500},
+        channels={"type": "array", "items": {"type": "string"}, "minItems": 1},
+        require={"enum": ["any", "all"]},
+        priority={"enum": ["low", "normal", "high"]},
+        dedupe_key={"type": "string", "maxLength": 300},
+    ),
+    "NewToken": _object(
+        ("name",),
+        name={"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"},
+        role={"enum": ["viewer", "operator", "admin"]},
+        expires_in={"type": ["string", "number"]},
+    ),
+    "Revocation": _object(made=FLAG),
+    "Rotation": _object(
+        overlap={"type": ["string", "number"]}, expires_in={"type": ["string", "number"]}
+    ),
+    "Batch": _object(
+        ("action",),
+        action={"enum": ["create", "delete", "pause", "resume", "trigger"]},
+        jobs={"type": "array", "maxItems": 10_000},
+        filter={"type": "object"},
+        dry_run=FLAG,
+        reason={"type": "string", "maxLength": 500},
+        until={"type": ["string", "number"]},
+    ),
+}
