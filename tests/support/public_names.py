@@ -137,7 +137,12 @@ def _events(node: ast.Call) -> Iterator[str]:
 
 
 def _stored_values() -> Iterator[str]:
-    for module in ("luad.core.model", "luad.core.events", "luad.cli.terminal.failure"):
+    for module in (
+        "luad.core.model",
+        "luad.core.installed",
+        "luad.core.events",
+        "luad.cli.terminal.failure",
+    ):
         for name, value in vars(importlib.import_module(module)).items():
             if isinstance(value, type) and issubclass(value, Enum):
                 for member in value:
