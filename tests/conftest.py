@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +22,26 @@ settings.load_profile("luad")
 TOOLS = ("strace", "unshare")
 IS_REQUIRED = os.environ.get("LUAD_SYSTEM_TESTS") == "required"
 LACKS = [] if IS_REQUIRED else [tool for tool in TOOLS if not shutil.which(tool)]
+
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def pytest_configure() -> None:
+    """Give SIGINT back where the shell started the tests in the background: children inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def signals_stay() -> Iterator[None]:
+    """Fail a test that leaves SIGINT, SIGTERM or SIGHUP changed: later daemons would inherit it."""
+    before = {each: signal.getsignal(each) for each in STOPS}
+    yield
+    after = {each: signal.getsignal(each) for each in STOPS}
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert after == before
 
 
 def lacks_something(item: pytest.Item) -> bool:

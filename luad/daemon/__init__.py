@@ -25,9 +25,7 @@ def main(settings: Settings) -> int:
 
     Raises `LuadError` when it cannot start at all.
     """
-    if os.getpid() == 1:
-        # The kernel keeps from a first process what has no handler: the order to stop would be lost.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _heed_orders_to_stop()
     # Whoever has just changed a file need not wait until luad can be told so: it reads them anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _leave_no_core()
@@ -36,6 +34,19 @@ def main(settings: Settings) -> int:
     from luad.daemon.launch import run_daemon  # noqa: PLC0415 - the command line reads settings without it
 
     return run_daemon(settings)
+
+
+def _heed_orders_to_stop() -> None:
+    """Make SIGTERM and SIGINT end the start, also where the parent has them ignored.
+
+    The kernel delivers to PID 1 only signals that have a handler.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    elif signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _adopt_orphans() -> None:

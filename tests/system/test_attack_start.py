@@ -53,6 +53,29 @@ def test_told_to_stop_before_it_is_ready_it_ends_in_order(tmp_path: Path) -> Non
         assert_every_second_has_its_row(daemon)
 
 
+@pytest.mark.parametrize(
+    ("order", "step"),
+    [
+        (signal.SIGTERM, "state/luad.lock"),
+        (signal.SIGINT, "state/luad.db-wal"),
+        (signal.SIGTERM, "state/runs.lock"),
+        (signal.SIGINT, "luad.sock"),
+    ],
+)
+def test_a_parent_that_ignores_signals_loses_no_order_to_stop(
+    tmp_path: Path, order: signal.Signals, step: str
+) -> None:
+    """The order arrives as soon as the start has made the file *step*."""
+    daemon = LiveDaemon(tmp_path)
+    daemon.launcher = ("/bin/sh", "-c", 'trap "" TERM INT; exec "$@"', "sh")
+    daemon.start(wait=False)
+    deadline = monotonic() + PATIENCE_S
+    while not (tmp_path / step).exists():
+        assert monotonic() < deadline, "luad does not come up"
+    daemon.process.send_signal(order)
+    assert daemon.process.wait(60) in {0, -signal.SIGTERM, 128 + signal.SIGINT}
+
+
 def test_hangups_before_it_is_ready_do_not_end_it(tmp_path: Path) -> None:
     daemon = besieged(tmp_path)
     start_and_wait_for_the_lock(daemon)
