@@ -240,8 +240,8 @@ class Daemon:
         first.cancel()
         if not turning.done():
             await self.api.start()
-            if self.logs.is_greeting:
-                self.logs.greet(await maintenance.greeting(self))
+            if self.logs.has_first_line:
+                self.logs.write_first_line(await maintenance.greeting(self))
             self._begin_service(await self._status_line())
         try:
             await turning

@@ -1,8 +1,8 @@
-"""Logs: one line per decision, made of fields, and never in anybody's way.
+"""Logs: one line for each decision, made of fields.
 
-Rule: nothing here blocks the caller or raises into it. A line is rendered where it is said and
-handed to one thread that writes; when the sink is broken or slow, lines are dropped and counted,
-and the count is said as soon as the sink works again.
+Rule: logging never blocks the caller and never raises. The caller's thread renders a line, and one other
+thread writes it. If the sink is broken or slow, lines are dropped and counted, and the count is logged as
+soon as the sink works again.
 
 Form of the lines and names of the events: docs/reference/logs.md.
 """
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import structlog
 
 from luad.errors import UsageError
 from luad.logs.redact import Redactor
 from luad.logs.render import ConsoleLines, JournalDatagrams, JsonLines, Renderer, printable
-from luad.logs.sink import Curtain, DatagramSink, DescriptorSink, LineQueue
+from luad.logs.sink import DatagramSink, DescriptorSink, LineQueue, StartBuffer
 from luad.logs.stdlib import StdlibRoute
 
 if TYPE_CHECKING:
@@ -29,34 +30,13 @@ Format: TypeAlias = Literal["auto", "console", "json", "journal"]
 
 JOURNAL_SOCKET: Final = "/run/systemd/journal/socket"
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-_ARGUMENTS: Final = frozenset({"self", "level", "event"})  # what `log` calls its own arguments
-
-
-def _import_structlog() -> Any:
-    """Import structlog without rich, which it takes along for tracebacks of its own when it finds
-    it: 40 ms and 5.5 MB of every daemon for something that is never called here.
-
-    ``None`` in `sys.modules` is how Python itself says "there is no such module".
-    """
-    if "structlog" in sys.modules or "rich" in sys.modules:
-        import structlog  # noqa: PLC0415 - nothing left to save
-
-        return structlog
-    sys.modules["rich"] = None  # type: ignore[assignment]  # documented by Python, not by typeshed
-    try:
-        import structlog  # noqa: PLC0415 - only between these two lines
-    finally:
-        del sys.modules["rich"]
-    return structlog
-
-
-structlog = _import_structlog()
+_ARGUMENTS: Final = frozenset({"self", "level", "event"})  # names of the arguments of `log`
 
 
 class Logging:
-    """What `configure` returns: the way to say lines, and to end well.
+    """The logger of this process, from `configure`; `close` ends it.
 
-    *format* is the form that was chosen: ``console``, ``json`` or ``journal``.
+    *format* is the chosen form: ``console``, ``json`` or ``journal``.
     """
 
     def __init__(
@@ -69,18 +49,18 @@ class Logging:
         is_terminal: bool = False,
     ) -> None:
         self.format = form
-        self.is_greeting = form == "console" and is_terminal
-        """Whether a person reads along, who is told in one plain line first (see `greet`)."""
+        self.has_first_line = form == "console" and is_terminal
+        """True if a user reads the log on a terminal, where a plain line comes first."""
 
         self._queue = queue
-        self._curtain = Curtain(queue.put, is_down=self.is_greeting)
+        self._start_buffer = StartBuffer(queue.put, is_holding=self.has_first_line)
         self._renderer = renderer
-        self._route = StdlibRoute(self._say_library, has_callsite=form == "journal")
+        self._route = StdlibRoute(self._log_library, has_callsite=form == "journal")
         processors: list[Processor] = [] if form != "journal" else [_callsite()]
         structlog.configure(
             processors=[*processors, renderer],
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-            logger_factory=lambda *_: _Mouth(self._curtain.put),
+            logger_factory=lambda *_: _LineLogger(self._start_buffer.put),
             context_class=dict,
             cache_logger_on_first_use=True,
         )
@@ -88,44 +68,44 @@ class Logging:
 
     @property
     def dropped(self) -> int:
-        """How many lines were lost since the start."""
+        """The number of lines that were lost since the start."""
         return self._queue.dropped
 
     def emit(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        """Say one line whose field names come from elsewhere; never raises.
+        """Log one line with fields of any name; never raises.
 
-        A field called like one of the line's own keys gets an underscore behind its name.
+        A field with the name of one of the line's own keys gets an underscore after its name.
         """
         safe = {f"{key}_" if key in _ARGUMENTS else str(key): fields[key] for key in fields}
         self.logger.log(LEVELS.get(level, LEVELS["error"]), event, **safe)
 
-    def greet(self, text: str) -> None:
-        """Write *text* as a plain line, before all lines of the log that were held back for it."""
+    def write_first_line(self, text: str) -> None:
+        """Write *text* as a plain line, before the log lines that were held back for it."""
         line = printable(text)
-        self._curtain.lift(f"{line}\n".encode(errors="backslashreplace"))
+        self._start_buffer.release(f"{line}\n".encode(errors="backslashreplace"))
 
     @property
     def redactor(self) -> Redactor:
-        """What takes the secrets out of lines; a secret that is added to it is masked from then on."""
+        """Masks secrets in lines; a secret that is added to it is masked from then on."""
         return self._renderer.redactor
 
     def flush(self, timeout_s: float = 1.0) -> bool:
-        """Wait until everything said so far is written or given up; False when that took longer."""
-        self._curtain.lift()
+        """Wait until all earlier lines are written or dropped; False after *timeout_s*."""
+        self._start_buffer.release()
         return self._queue.flush(timeout_s)
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """Write what waits, for at most *timeout_s*, and stop. Lines said later are dropped."""
+        """Write the waiting lines, for at most *timeout_s*, and stop. Later lines are dropped."""
         self._route.close()
-        self._curtain.lift()
+        self._start_buffer.release()
         self._queue.close(timeout_s)
 
-    def _say_library(self, fields: dict[str, Any], level: str) -> None:
-        self._curtain.put(self._renderer(None, level, fields))
+    def _log_library(self, fields: dict[str, Any], level: str) -> None:
+        self._start_buffer.put(self._renderer(None, level, fields))
 
 
-class _Mouth:
-    """The innermost logger: structlog calls the method of the level with the finished line."""
+class _LineLogger:
+    """The innermost logger: structlog calls the method of the level with the rendered line."""
 
     def __init__(self, put: Callable[[bytes], None]) -> None:
         self.debug = self.info = self.warning = self.error = self.critical = put
@@ -141,9 +121,9 @@ def configure(
 ) -> Logging:
     """Set up the logs of this process; call `Logging.close` at its end.
 
-    ``auto`` is ``journal`` when stderr is the journal's own stream, ``console`` on a terminal, else
-    ``json``. The lines of other libraries come along from WARNING on. *descriptor* is duplicated:
-    closing it later changes nothing. Raises `UsageError` for a form or level that does not exist.
+    ``auto`` is ``journal`` if stderr is the journal's own stream, ``console`` on a terminal, else
+    ``json``. Records of other libraries are logged from WARNING on. *descriptor* is duplicated, so the
+    caller may close it. Raises `UsageError` for a form or level that does not exist.
     """
     if level not in LEVELS:
         raise UsageError(f"no log level `{level}`", hint=f"one of {', '.join(LEVELS)}")
@@ -166,7 +146,7 @@ def configure(
 
 
 def get_logger(**fields: Any) -> FilteringBoundLogger:
-    """A logger with *fields* on every line; may be made before `configure`, not used before."""
+    """Return a logger with *fields* on every line; use it only after `configure`."""
     logger: FilteringBoundLogger = structlog.get_logger(**fields)
     return logger
 
@@ -174,10 +154,10 @@ def get_logger(**fields: Any) -> FilteringBoundLogger:
 def _choose(
     form: str, descriptor: int, environ: Mapping[str, str], journal_socket: str
 ) -> tuple[str, bool]:
-    """The form to use, and whether it is a substitute for the one that was asked for."""
+    """Return the form to use, and True if it replaces the wanted one."""
     if form not in ("auto", "console", "json", "journal"):
         raise UsageError(f"no log format `{form}`", hint="one of auto, console, json, journal")
-    if form == "journal" and not os.path.exists(journal_socket):  # noqa: PTH110 - a plain question
+    if form == "journal" and not os.path.exists(journal_socket):  # noqa: PTH110 - no Path is needed
         return "json", True
     if form != "auto":
         return form, False
@@ -187,7 +167,7 @@ def _choose(
 
 
 def _is_journal_stream(wanted: str) -> bool:
-    """Is stderr the very stream that systemd connected, and not something put in its place?"""
+    """Return True if stderr is the stream that systemd connected, and was not replaced."""
     try:
         status = os.fstat(2)
     except OSError:
@@ -203,7 +183,7 @@ def _is_terminal(descriptor: int) -> bool:
 
 
 def _wants_colour(descriptor: int, environ: Mapping[str, str]) -> bool:
-    """https://no-color.org: any non-empty NO_COLOR says no; FORCE_COLOR says yes off a terminal."""
+    """Return True for colours: NO_COLOR turns them off, FORCE_COLOR on (https://no-color.org)."""
     if environ.get("NO_COLOR"):
         return False
     return bool(environ.get("FORCE_COLOR")) or (
@@ -212,12 +192,11 @@ def _wants_colour(descriptor: int, environ: Mapping[str, str]) -> bool:
 
 
 def _callsite() -> Processor:
-    """CODE_FILE, CODE_LINE and CODE_FUNC of whoever said the line; only the journal shows them."""
+    """Return the processor that adds the place of the call in the code, for the journal."""
     wanted = structlog.processors.CallsiteParameter
-    processor: Processor = structlog.processors.CallsiteParameterAdder(
+    return structlog.processors.CallsiteParameterAdder(
         {wanted.PATHNAME, wanted.LINENO, wanted.FUNC_NAME}, additional_ignores=["luad.logs"]
     )
-    return processor
 
 
 def _dropped(count: int) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""Secrets are known by their value, and are never written; nor is the password of an address.
+"""Masks secrets, which it knows by their values, and the passwords of addresses.
 
-Rule: replaces what it was told of and what stands where a password stands, in time linear in the
-text.
+Rule: replaces known values, and the password part of an address, in time linear in the text.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any, Final
 from luad.config.secret_forms import Spellings, spellings_of
 from luad.config.secrets import MASK, without_passwords
 
-SHORTEST: Final = 4  # anything shorter would mask half of every line, and is no secret
+SHORTEST: Final = 4  # a shorter value would mask half of every line, and is not a secret
 
 
 class Redactor:
@@ -30,30 +29,30 @@ class Redactor:
             self.add(value)
 
     def add(self, value: str) -> None:
-        """Mask *value* from now on, and each of its lines: output is logged line by line."""
+        """Mask *value* from now on, and each of its lines, because output is logged by line."""
         lines = [line.strip() for line in value.splitlines()]
         new = {part for part in (value, value.strip(), *lines) if len(part) >= SHORTEST}
-        # The longest first, so that a secret that contains another one is masked whole.
+        # The longest first, so that a secret that contains another one is masked completely.
         values = sorted({*self._known, *new}, key=len, reverse=True)
         self._known = {each: self._known.get(each) or spellings_of(each) for each in values}
 
     def mask(self, text: str) -> str:
-        """*text* with every known secret replaced, in each form, and with no password in its addresses."""
+        """Return *text* without known secrets, in any form, and without passwords in addresses."""
         for each in self._known.values():
             text = each.replace(text, _hide)
         return without_passwords(text)
 
     def occurs_in_json(self, line: str) -> bool:
-        """May *line*, JSON text as ``json.dumps`` writes it, hold a secret?
+        """Return False if *line*, JSON text from ``json.dumps``, certainly holds no secret.
 
-        It errs on the side of yes: an escape can end with what a secret begins with.
+        True may be wrong, because an escape can end with the first letter of a secret.
         """
         if any(each.may_stand_in(line) for each in self._known.values()):
             return True
         return "://" in line and "@" in line
 
     def mask_value(self, value: Any) -> Any:
-        """The same for JSON values of any shape: keys, texts, and numbers that are secrets."""
+        """Return a JSON value with masked keys and texts, and without numbers that are secrets."""
         if isinstance(value, str):
             return self.mask(value)
         if isinstance(value, dict):

@@ -1,9 +1,9 @@
-"""From fields to a line: JSON, text for people, or a datagram for the journal.
+"""Renders fields as a line: JSON, text for a terminal, or a datagram for the journal.
 
-Rule: whatever comes in, exactly one line goes out; nothing raises.
+Rule: any fields give exactly one line; nothing raises.
 
-The usual line takes the fast way: one call of the C encoder. Only a line that the fast way refuses
-(NaN, foreign objects, odd keys), that is long, or that may hold a secret is taken apart.
+One call of the C encoder renders the usual line. Only a line that the encoder refuses (NaN, unknown
+objects, keys that are not text), that is long, or that may hold a secret is converted field by field.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from luad.logs.redact import Redactor
 
-FIELD_LIMIT: Final = 16 * 1024  # characters of one field; the rest is counted, not kept
+FIELD_LIMIT: Final = 16 * 1024  # characters of one field; further ones are only counted
 LINE_LIMIT: Final = 64 * 1024  # characters of all fields together
 DEPTH_LIMIT: Final = 8
 
@@ -37,8 +37,8 @@ _LABELS: Final = {"debug": "DEBUG  ", "info": "INFO   ", "warning": "WARNING", "
 _CODE: Final = {"pathname": "CODE_FILE", "lineno": "CODE_LINE", "func_name": "CODE_FUNC"}
 _MESSAGE_IDS: Final = uuid.UUID("5d0d9a0c-0f4a-4c57-9a51-6c7561640001")
 
-# Controls (tab aside), line and paragraph separators, direction overrides, lone surrogates: what
-# could end a line, move a cursor or dress one text up as another.
+# Controls (except the tab), line and paragraph separators, direction overrides, lone surrogates: they
+# could end a line, move the cursor or make one text look like another.
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -48,20 +48,20 @@ _OWN_WORDS: Final = frozenset(
         "stream", "handler", "code", "pid", "version", "role", "via", "took_ms", "duration_ms", "late_ms",
     }
 )  # fmt: skip
-"""Fields whose values are luad's own words, names and numbers: a secret that is spelled like one of them
-does not spoil them."""
+"""Fields whose values are luad's own words, names and numbers; they are not masked, even if a secret has
+the same spelling."""
 
 _PLAIN_WORD: Final = re.compile(r"[\w.,:;/@+*%-]+")  # needs no quotes
 
 
 class Renderer(ABC):
-    """A structlog processor that ends the chain: fields in, one line of bytes out."""
+    """The last structlog processor of the chain, which turns fields into one line of bytes."""
 
     def __init__(self, redactor: Redactor) -> None:
         self.redactor = redactor
 
     def __call__(self, _logger: Any, level: str, fields: MutableMapping[str, Any], /) -> bytes:
-        """The line, whatever *fields* hold; they are used up."""
+        """Return the line for any *fields*; the call changes them."""
         try:
             for key in _OWN_KEYS:
                 if key in fields:
@@ -73,24 +73,24 @@ class Renderer(ABC):
 
     @abstractmethod
     def render(self, level: str, fields: MutableMapping[str, Any]) -> bytes:
-        """The line; may raise what foreign objects raise."""
+        """Return the line; may raise any exception of a value's own methods."""
 
 
 class JsonLines(Renderer):
-    """One JSON object a line: ``ts``, ``level``, ``event``, then the fields as they were given."""
+    """One JSON object a line: ``ts``, ``level``, ``event``, then the fields in their order."""
 
     def render(self, level: str, fields: MutableMapping[str, Any]) -> bytes:
-        """The line, with its newline."""
+        """Return the line with its newline."""
         if "exc_info" in fields:
             _write_out_exception(fields)
         head = {"ts": timestamp(wall_ms()), "level": level, "event": fields.pop("event", "")}
         try:
             line = _encode({**head, **fields})
-        except Exception:  # noqa: BLE001 - NaN, odd keys, loops, a __repr__ that raises
+        except Exception:  # noqa: BLE001 - NaN, bad keys, cycles, a __repr__ that raises
             return self._render_with_care(head, fields)
         if (
             len(line) > FIELD_LIMIT
-            or "\\ud" in line  # perhaps half a surrogate pair, which most parsers refuse
+            or "\\ud" in line  # it may be a lone surrogate, which most parsers refuse
             or self.redactor.occurs_in_json(line)
         ):
             return self._render_with_care(head, fields)
@@ -101,14 +101,14 @@ class JsonLines(Renderer):
 
 
 class ConsoleLines(Renderer):
-    """``09:30:00 INFO    run.started job=backup``, coloured where that is wanted."""
+    """Lines such as ``09:30:00 INFO    run.started job=backup``, with colours if wanted."""
 
     def __init__(self, redactor: Redactor, *, has_colour: bool) -> None:
         super().__init__(redactor)
         self._has_colour = has_colour
 
     def render(self, level: str, fields: MutableMapping[str, Any]) -> bytes:
-        """The line, with its newline; a traceback follows on lines of its own, indented."""
+        """Return the line with its newline; a traceback follows on indented lines."""
         now = time.strftime("%H:%M:%S", time.localtime(wall_ms() // 1000))
         _write_out_exception(fields)
         values = _plain(fields, self.redactor)
@@ -127,7 +127,7 @@ class JournalDatagrams(Renderer):
     """A datagram of the journal's native protocol, so that ``journalctl LUAD_JOB=x`` works."""
 
     def render(self, level: str, fields: MutableMapping[str, Any]) -> bytes:
-        """The datagram."""
+        """Return the datagram."""
         _write_out_exception(fields)
         code = {name: fields.pop(key) for key, name in _CODE.items() if key in fields}
         values = _plain(fields, self.redactor)
@@ -148,7 +148,7 @@ class JournalDatagrams(Renderer):
 
 
 def timestamp(at_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds: ``2026-11-22T09:35:00.042Z``."""
+    """Return RFC 3339 in UTC with milliseconds: ``2026-11-22T09:35:00.042Z``."""
     seconds, milliseconds = divmod(at_ms, 1000)
     return f"{_second(seconds)}.{milliseconds:03d}Z"
 
@@ -160,12 +160,12 @@ def _second(seconds: int) -> str:
 
 @lru_cache(maxsize=512)
 def message_id(event: str) -> str:
-    """The journal's MESSAGE_ID of an event: the same on every machine, for ever."""
+    """Return the journal's MESSAGE_ID of an event, which is the same on every machine."""
     return uuid.uuid5(_MESSAGE_IDS, event).hex
 
 
 def printable(text: str) -> str:
-    """*text* as one line that does nothing but show itself; controls and the like are spelled."""
+    """Return *text* as one line without control characters, which are written as escapes."""
     return text if text.isprintable() else _UNPRINTABLE.sub(_spell, text)
 
 
@@ -182,11 +182,11 @@ _encode = json.JSONEncoder(
 
 
 def _plain(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
-    """The fields as JSON values: bounded in depth and length, without secrets, whatever came in."""
+    """Return the fields as JSON values of limited depth and length, without secrets."""
     plain: dict[str, Any] = {}
-    room, left_out = LINE_LIMIT, 0
+    characters_left, left_out = LINE_LIMIT, 0
     for key, value in fields.items():
-        if room <= 0:
+        if characters_left <= 0:
             left_out += 1
             continue
         is_own = key in _OWN_WORDS
@@ -198,7 +198,7 @@ def _plain(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
         elif isinstance(safe, dict | list) and len(text := _encode(safe)) > FIELD_LIMIT:
             safe = _cut(text, FIELD_LIMIT)
         plain[name] = safe
-        room -= len(safe) if isinstance(safe, str) else 64
+        characters_left -= len(safe) if isinstance(safe, str) else 64
     if left_out:
         plain["fields_left_out"] = left_out
     return plain
@@ -241,7 +241,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _write_out_exception(fields: MutableMapping[str, Any]) -> None:
-    """Turn ``exc_info`` (True, an exception, or a triple) into the text ``exception``."""
+    """Replace ``exc_info`` (True, an exception, or a triple) by the text ``exception``."""
     given = fields.pop("exc_info", None)
     if not given:
         return
@@ -255,7 +255,7 @@ def _write_out_exception(fields: MutableMapping[str, Any]) -> None:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    """``message`` as it is, then ``key=value`` for the rest, quoted where it needs to be."""
+    """Return ``message``, then ``key=value`` for the other fields, quoted if necessary."""
     words = [printable(str(values["message"]))] if "message" in values else []
     words += [f"{printable(k)}={_word(v)}" for k, v in values.items() if k != "message"]
     return " ".join(words)
@@ -265,7 +265,7 @@ def _word(value: Any) -> str:
     if type(value) is int:
         return str(value)
     if not isinstance(value, str):
-        return printable(_encode(value))  # JSON shows by itself where it ends
+        return printable(_encode(value))  # JSON needs no quotes
     text = value
     if _PLAIN_WORD.fullmatch(text):
         return text
@@ -273,7 +273,7 @@ def _word(value: Any) -> str:
 
 
 def _journal_message(event: str, values: Mapping[str, Any]) -> str:
-    if event == "run.output":  # what a handler printed stands for itself; job and run are fields
+    if event == "run.output":  # only the handler's output; job and run are fields
         return printable(str(values.get("message", "")))
     pairs = _pairs({key: value for key, value in values.items() if key != "exception"})
     return f"{printable(event)} {pairs}".rstrip()
@@ -281,13 +281,13 @@ def _journal_message(event: str, values: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=512)
 def _journal_name(key: str) -> str:
-    """LUAD_ and the key in capitals; ``run_id`` is LUAD_RUN, as people will type it."""
+    """Return LUAD_ and the key in capitals; ``run_id`` is LUAD_RUN, which is short to type."""
     name = "RUN" if key == "run_id" else re.sub(r"[^A-Z0-9_]", "_", key.upper())
     return f"LUAD_{name}"[:64]
 
 
 def _journal_entry(entry: Mapping[str, Any]) -> bytes:
-    """``NAME=value`` lines; a value with newlines goes behind its length instead."""
+    """Return ``NAME=value`` lines; a value with newlines follows its length instead."""
     lines, blocks = [], []
     for name, value in entry.items():
         text = value if isinstance(value, str) else str(value)

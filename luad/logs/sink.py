@@ -1,6 +1,6 @@
-"""The bounded queue, the one thread behind it, and the two places a line can go.
+"""The bounded queue of lines, its writing thread, and the two sinks.
 
-Rule: `put` returns at once, whatever the sink does; a line is written whole or counted.
+Rule: `put` returns at once in any state of the sink; a line is written completely or counted as dropped.
 """
 
 from __future__ import annotations
@@ -21,54 +21,56 @@ from luad.clock import monotonic_us
 
 BYTES_LIMIT: Final = 4 * 1024 * 1024  # waiting lines; beyond it they are dropped
 BATCH_LINES: Final = 64
-RETRY_S: Final = 0.5  # how often a broken sink is tried when nothing is being said
-HOLD_US: Final = 2_000_000  # a start that takes longer is told as it goes on
-SEND_LIMIT_S: Final = 1  # how long one datagram may wait for the journal
+RETRY_S: Final = 0.5  # the time between tries of a broken sink while no line comes
+HOLD_US: Final = 2_000_000  # the longest time that lines wait for the first one
+SEND_LIMIT_S: Final = 1  # the longest time that one datagram may wait for the journal
 
 _Marker: TypeAlias = threading.Event
 Describe: TypeAlias = Callable[[int], bytes]
 
 
 class Sink(Protocol):
-    """Where lines go. Only the writing thread calls it."""
+    """A target of lines. Only the writing thread calls it."""
 
     def write(self, lines: Sequence[bytes]) -> int:
-        """Write lines in order and return how many are done with; an OSError means that none of
-        the rest will go now. May block."""
+        """Write lines in order and return the number of written ones. May block.
+
+        An OSError means that no further line can be written now.
+        """
         ...
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         ...
 
 
 class LineQueue:
-    """Hands lines to a thread that writes them to *sink*.
+    """Passes lines to a thread that writes them to *sink*.
 
-    *describe_drop* renders the line that says how many lines were lost.
+    *describe_drop* renders the line with the number of dropped lines.
     """
 
     def __init__(self, sink: Sink, describe_drop: Describe) -> None:
         self._sink = sink
         self._describe_drop = describe_drop
-        # A SimpleQueue and an RLock, as a finaliser may log in the middle of `put`, in its thread.
+        # A SimpleQueue and an RLock, because a finaliser may log during `put` in the same thread.
         self._queue: SimpleQueue[bytes | _Marker | None] = SimpleQueue()
         self._lock = threading.RLock()
         self._bytes_in = 0
-        self._bytes_out = 0  # written by the thread only
+        self._bytes_out = 0  # only the thread changes it
         self._dropped = 0
-        self._reported = 0  # of the dropped, how many a line has told
+        self._reported = 0  # the dropped lines that a line has reported
         self._is_closed = False
         self._thread = threading.Thread(target=self._drain, name="luad-logs", daemon=True)
         self._thread.start()
 
     @property
     def dropped(self) -> int:
-        """How many lines were lost so far."""
+        """The number of lines that were lost so far."""
         return self._dropped
 
     def put(self, line: bytes) -> None:
-        """Take *line* for writing, or count it as dropped; never blocks, never raises."""
+        """Queue *line*, or count it as dropped; never blocks, never raises."""
         with self._lock:
             if self._is_closed or self._bytes_in - self._bytes_out + len(line) > BYTES_LIMIT:
                 self._dropped += 1
@@ -77,13 +79,13 @@ class LineQueue:
             self._queue.put(line)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until all that was put before is written or given up."""
+        """Wait until all earlier lines are written or dropped; False after *timeout_s*."""
         marker = threading.Event()
         self._queue.put(marker)
         return marker.wait(timeout_s)
 
     def close(self, timeout_s: float) -> None:
-        """Write what waits, then end the thread; after *timeout_s* it is left to itself."""
+        """Write the waiting lines, then end the thread; wait for it at most *timeout_s*."""
         with self._lock:
             self._is_closed = True
             self._queue.put(None)
@@ -99,7 +101,7 @@ class LineQueue:
         self._sink.close()
 
     def _next_batch(self) -> tuple[list[bytes], list[_Marker], bool]:
-        """What waits, up to a batch; the last value is False once the queue was closed."""
+        """Return waiting lines and markers, up to a batch, and False once the queue is closed."""
         lines: list[bytes] = []
         markers: list[_Marker] = []
         with suppress(Empty):
@@ -135,28 +137,28 @@ class LineQueue:
         return done
 
 
-class Curtain:
-    """Holds lines back until a first one is known, for a moment at most; then passes them on."""
+class StartBuffer:
+    """Holds lines back until the first line is known, at most for `HOLD_US`; then passes them on."""
 
-    def __init__(self, put: Callable[[bytes], None], *, is_down: bool) -> None:
+    def __init__(self, put: Callable[[bytes], None], *, is_holding: bool) -> None:
         self._put = put
         self._lock = threading.RLock()
-        self._held: list[bytes] | None = [] if is_down else None
+        self._held: list[bytes] | None = [] if is_holding else None
         self._until_us = monotonic_us() + HOLD_US
 
     def put(self, line: bytes) -> None:
-        """Take *line*; pass it on once the curtain is up."""
+        """Pass *line* on, or hold it until `release`."""
         with self._lock:
             if self._held is None:
                 self._put(line)
             elif monotonic_us() < self._until_us:
                 self._held.append(line)
             else:
-                self.lift()
+                self.release()
                 self._put(line)
 
-    def lift(self, first: bytes = b"") -> None:
-        """Pass *first* on, then what was held back."""
+    def release(self, first: bytes = b"") -> None:
+        """Pass *first* on, then the held lines, and hold no more."""
         with self._lock:
             held, self._held = self._held or [], None
             for line in (*([first] if first else ()), *held):
@@ -164,17 +166,17 @@ class Curtain:
 
 
 class DescriptorSink:
-    """Lines to a file, a pipe or a terminal, through a duplicate of *descriptor*."""
+    """Writes lines to a file, a pipe or a terminal, through a duplicate of *descriptor*."""
 
     def __init__(self, descriptor: int) -> None:
-        self._rest = b""  # of a line that was begun: it is finished before anything else
+        self._rest = b""  # the rest of a partly written line, which is written first
         try:
             self._descriptor = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
         except OSError:
             self._descriptor = -1  # closed from the start: every write fails, every line counts
 
     def write(self, lines: Sequence[bytes]) -> int:
-        """Write all *lines* with as few calls as the sink lets us."""
+        """Write all *lines* with as few system calls as possible."""
         self._finish_rest()
         data = b"".join(lines)
         sent = 0
@@ -184,14 +186,14 @@ class DescriptorSink:
         except OSError:
             whole, begun = _count_whole(lines, sent)
             self._rest = begun
-            done = whole + bool(begun)  # a begun line will be finished: it is not lost
+            done = whole + bool(begun)  # the rest of a partly written line follows later
             if not done:
                 raise
             return done
         return len(lines)
 
     def close(self) -> None:
-        """Give the duplicate back."""
+        """Close the duplicate."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
@@ -204,14 +206,14 @@ class DescriptorSink:
             try:
                 return os.write(self._descriptor, data)
             except BlockingIOError:
-                # Somebody shares this pipe or terminal and made it non-blocking: wait ourselves.
+                # Another process shares this pipe or terminal and made it non-blocking.
                 waiter = select.poll()
                 waiter.register(self._descriptor, select.POLLOUT)
                 waiter.poll()
 
 
 def _count_whole(lines: Sequence[bytes], sent: int) -> tuple[int, bytes]:
-    """How many lines fit in *sent* bytes, and what is missing of the one that was begun."""
+    """Return the number of complete lines in *sent* bytes, and the rest of a partly sent line."""
     for index, line in enumerate(lines):
         if sent < len(line):
             return index, line[sent:] if sent else b""
@@ -220,18 +222,18 @@ def _count_whole(lines: Sequence[bytes], sent: int) -> tuple[int, bytes]:
 
 
 class DatagramSink:
-    """Datagrams to the journal; one that is too large goes as a sealed memory file."""
+    """Sends datagrams to the journal; one that is too large goes as a sealed memory file."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         wait = struct.pack("@ll", SEND_LIMIT_S, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
-        with suppress(OSError):  # the journal takes large datagrams; the kernel may not let us
+        with suppress(OSError):  # the journal takes large datagrams; the kernel may refuse
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * 1024 * 1024)
 
     def write(self, lines: Sequence[bytes]) -> int:
-        """Send the first of *lines*. Not connected: a journal that was restarted is found again."""
+        """Send the first of *lines*, without a connection, so that a restart of the journal is safe."""
         try:
             self._socket.sendto(lines[0], self._path)
         except OSError as error:

@@ -1,6 +1,6 @@
-"""What other libraries say through `logging` and `warnings`, on the same road as our own lines.
+"""Routes records of other libraries, from `logging` and `warnings`, to luad's log.
 
-Rule: from WARNING on, everything; below it, nothing.
+Rule: all records from WARNING on, and none below.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Say: TypeAlias = Callable[[dict[str, Any], str], None]
 
 
 class StdlibRoute(logging.Handler):
-    """Takes the root logger over until `close` puts back what was there."""
+    """Replaces the handlers of the root logger until `close` restores them."""
 
     def __init__(self, say: Say, *, has_callsite: bool) -> None:
         super().__init__(logging.WARNING)
@@ -26,10 +26,10 @@ class StdlibRoute(logging.Handler):
         logging.captureWarnings(capture=True)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on as the event ``library.message``."""
+        """Log a record as the event ``library.message``."""
         try:
             message = record.getMessage()
-        except Exception as error:  # noqa: BLE001 - wrong arguments are somebody else's mistake
+        except Exception as error:  # noqa: BLE001 - a library may pass wrong arguments
             message = f"{record.msg!r} with wrong arguments: {error!r}"
         fields: dict[str, Any] = {
             "event": "library.message",
@@ -46,7 +46,7 @@ class StdlibRoute(logging.Handler):
         self._say(fields, record.levelname.lower())
 
     def close(self) -> None:
-        """Put the root logger back as it was."""
+        """Restore the root logger."""
         root = logging.getLogger()
         if self in root.handlers:
             root.handlers[:], level = self._before

@@ -1,4 +1,4 @@
-"""Brings messages to the services people read.
+"""Sends messages to the services of users.
 
-Rule: one outside thing, the services; outcomes are reported, never interpreted.
+Rule: it talks to those services alone; it reports outcomes and does not interpret them.
 """

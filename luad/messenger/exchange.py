@@ -1,9 +1,9 @@
-"""One HTTP exchange with somebody whose address was judged first.
+"""One HTTP exchange with a server whose IP address was checked first.
 
-The name is looked up once, and the addresses that were judged are the ones that are connected to; so a
-name that means another machine a moment later leads nowhere. Proxies of the environment are not asked.
+The name is looked up once, and luad connects to the addresses that it has checked, so a name that resolves
+to another machine a moment later has no effect. Proxies of the environment are not used.
 
-Rule: bounded in time and size, and no text of it holds an address but a judged one.
+Rule: limited in time and size; its texts contain no address but a checked one.
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from luad.clock import elapsed_ms
 from luad.ip_addresses import is_public
-from luad.messenger.mixed_text import Outside, SaidError
+from luad.messenger.mixed_text import ForeignText, MixedTextError
 
 MAX_REDIRECTS: Final = 3
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-class ExchangeError(SaidError):
-    """There was no answer to speak of; the message says why."""
+class ExchangeError(MixedTextError):
+    """The exchange failed; the message gives the reason."""
 
 
 class SilentError(ExchangeError):
-    """There was none in time; another one now would fare no better."""
+    """The server did not answer in time, so another exchange now would fail as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What to ask of whom. *again*: the redirects that are followed, *may_wander*: to other hosts, too.
-    Of an answer *max_answer* bytes are read. *allow_private*: this machine and private networks may be
-    reached."""
+    """A request. *redirects*: the statuses of redirects that are followed.
+
+    *may_change_host*: redirects may lead to other hosts. At most *max_answer* bytes of an answer are read.
+    *allow_private*: the request may go to this machine and to private networks.
+    """
 
     method: str
     url: str
@@ -46,14 +48,14 @@ class Ask:
     max_answer: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
-    again: frozenset[int] = frozenset()
-    may_wander: bool = False
+    redirects: frozenset[int] = frozenset()
+    may_change_host: bool = False
     allow_private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered. *is_whole*: *data* is all of it."""
+    """An answer. *is_whole*: *data* is the complete body."""
 
     status: int
     reason: str
@@ -64,23 +66,25 @@ class Answer:
 
 
 def exchange(ask: Ask) -> Answer:
-    """Ask, follow redirects, and return the last answer. Raises `ExchangeError`."""
+    """Send *ask*, follow redirects, and return the last answer. Raises `ExchangeError`."""
     deadline = elapsed_ms() + ask.timeout_ms
     url = ask.url
     for _ in range(MAX_REDIRECTS + 1):
         parts = _parts(url)
         answer = _once(parts, ask, deadline)
-        if answer.status not in ask.again or not answer.location:
+        if answer.status not in ask.redirects or not answer.location:
             return answer
         url = urljoin(url, answer.location)
-        _judge_step(parts, _parts(url), answer.status, may_wander=ask.may_wander)
+        _check_redirect(parts, _parts(url), answer.status, may_change_host=ask.may_change_host)
     raise ExchangeError(f"more than {MAX_REDIRECTS} redirects")
 
 
-def _judge_step(old: SplitResult, new: SplitResult, status: int, *, may_wander: bool) -> None:
+def _check_redirect(
+    old: SplitResult, new: SplitResult, status: int, *, may_change_host: bool
+) -> None:
     if (old.scheme, new.scheme) == ("https", "http"):
         raise ExchangeError(f"answered {status}: a redirect from https to http is not followed")
-    if not may_wander and _place(old) != _place(new):
+    if not may_change_host and _origin(old) != _origin(new):
         raise ExchangeError(f"answered {status}: a redirect to another host is not followed")
 
 
@@ -91,11 +95,11 @@ def _parts(url: str) -> SplitResult:
     except ValueError:
         raise ExchangeError("the address cannot be read") from None
     if parts.scheme not in _PORTS or not parts.hostname or port == 0:
-        raise ExchangeError("the address is not one of http or https")
+        raise ExchangeError("the address is not an http or https URL")
     return parts
 
 
-def _place(parts: SplitResult) -> tuple[str, str | None, int]:
+def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
 
 
@@ -107,15 +111,15 @@ def _once(parts: SplitResult, ask: Ask, deadline: int) -> Answer:
     try:
         connection.request(ask.method, target, ask.body, _credentials(parts) | ask.headers)
         response = connection.getresponse()
-        _left(deadline)  # a line that was cut may look like a whole one
+        _left(deadline)  # a header line that was cut off may look complete
         data, is_whole = _read(response, ask.max_answer, deadline)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        # A line that was cut in time looks like one that broke.
+        # A connection that luad closed at the deadline looks like one that failed.
         if isinstance(error, TimeoutError) or elapsed_ms() >= deadline:
             raise SilentError(f"no answer within {ask.timeout_ms / 1_000:g} s") from None
         what = "TLS failed" if isinstance(error, ssl.SSLError) else "the connection failed"
         why = getattr(error, "reason", None) or getattr(error, "strerror", None)
-        raise ExchangeError(f"{what}: ", Outside(why or type(error).__name__)) from None
+        raise ExchangeError(f"{what}: ", ForeignText(why or type(error).__name__)) from None
     finally:
         connection.close()
     kind, location = response.getheader("content-type", ""), response.getheader("location")
@@ -123,7 +127,7 @@ def _once(parts: SplitResult, ask: Ask, deadline: int) -> Answer:
 
 
 def _credentials(parts: SplitResult) -> dict[str, str]:
-    """Return what ``user:password@`` in an address means."""
+    """Return the header for ``user:password@`` in an address."""
     if parts.username is None:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -131,7 +135,7 @@ def _credentials(parts: SplitResult) -> dict[str, str]:
 
 
 def _read(response: http.client.HTTPResponse, limit: int, deadline: int) -> tuple[bytes, bool]:
-    """Read the text of an answer. When it breaks off, the status has been said all the same."""
+    """Return the body of an answer, and True if it is complete; it may break off."""
     data = b""
     try:
         while len(data) <= limit:
@@ -145,7 +149,7 @@ def _read(response: http.client.HTTPResponse, limit: int, deadline: int) -> tupl
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection to an address that was judged; the name is for the other side only."""
+    """A connection to an address that was checked; only the request contains the name."""
 
     def __init__(self, parts: SplitResult, addresses: list[tuple[str, int]], deadline: int) -> None:
         super().__init__(parts.hostname or "", parts.port or _PORTS[parts.scheme])
@@ -154,12 +158,12 @@ class _Connection(http.client.HTTPConnection):
         self._deadline = deadline
         self._line: socket.socket | None = None
         self._end: threading.Timer | None = None
-        self.default_port = _PORTS[parts.scheme]  # what the Host header omits
+        self.default_port = _PORTS[parts.scheme]  # the Host header omits it
 
     def connect(self) -> None:
-        """Connect to the first address that takes it, and shake hands where that is due."""
+        """Connect to the first address that accepts, with TLS for https."""
         sock = self._reach()
-        # A limit for each wait would let a byte now and then hold the line forever: it is cut in time.
+        # A limit for each read would let a slow server hold the connection forever, so a timer closes it.
         self._line = sock.dup()
         self._end = threading.Timer(_left(self._deadline), _cut, (self._line,))
         self._end.daemon = True
@@ -180,11 +184,11 @@ class _Connection(http.client.HTTPConnection):
             else:
                 sock.settimeout(_left(self._deadline))
                 return sock
-        assert last is not None, "a name that was found has an address"
+        assert last is not None, "a name that resolves has an address"
         raise last
 
     def close(self) -> None:
-        """Close it, and forget its limit."""
+        """Close the connection, and cancel its timer."""
         if self._end is not None:
             self._end.cancel()
         if self._line is not None:
@@ -193,7 +197,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def _cut(line: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it is over already
+    with contextlib.suppress(OSError):  # already closed
         line.shutdown(socket.SHUT_RDWR)
 
 
@@ -210,12 +214,12 @@ def _addresses(parts: SplitResult, ask: Ask) -> list[tuple[str, int]]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "no such name"
-        raise ExchangeError("the host cannot be found: ", Outside(reason)) from None
+        raise ExchangeError("the host cannot be found: ", ForeignText(reason)) from None
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     if not ask.allow_private:
         for each in addresses:
             if not is_public(each):
                 raise ExchangeError(
-                    f"{each} is no public address; `allow_private: true` lets a webhook reach it"
+                    f"{each} is not a public address; `allow_private: true` lets a webhook reach it"
                 )
     return [(each, port) for each in addresses]

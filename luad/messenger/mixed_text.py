@@ -1,7 +1,7 @@
-"""Texts that are partly luad's own words and partly what others said.
+"""Texts that combine luad's own words with the words of other programs.
 
-Secrets are hidden in the latter alone. A path such as ``/priv`` in the address of a webhook would else spoil
-the words that tell the user which setting to write.
+Secrets are hidden in the latter alone. Otherwise a path such as ``/priv`` in the address of a webhook would
+also be hidden in the words that tell the user which setting to write.
 
 Rule: values; sends and hides nothing.
 """
@@ -9,14 +9,14 @@ Rule: values; sends and hides nothing.
 from __future__ import annotations
 
 
-class Outside(str):
-    """What another program said: a secret may stand in it."""
+class ForeignText(str):
+    """Text of another program, which may contain a secret."""
 
     __slots__ = ()
 
 
-class SaidError(Exception):
-    """It did not work; *parts* say why, in luad's words but for what is `Outside`."""
+class MixedTextError(Exception):
+    """An error whose *parts* are luad's words, except those that are `ForeignText`."""
 
     def __init__(self, *parts: str) -> None:
         super().__init__("".join(parts))

@@ -1,6 +1,6 @@
-"""References to secrets, read at the moment of sending, and kept out of every text that leaves.
+"""Resolves references to secrets when a message is sent, and hides the values in outgoing texts.
 
-Rule: a reference in, its value out; values are remembered only to be hidden.
+Rule: a reference in, its value out; values are kept only to be hidden.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import unquote, unquote_plus
 
 from luad.config.secret_forms import spellings_of
 from luad.config.secrets import is_telling
-from luad.messenger.mixed_text import Outside, SaidError
+from luad.messenger.mixed_text import ForeignText, MixedTextError
 from luad.trust import path_problem
 
 _IN_TEXT: Final = re.compile(r"\$\{(\w+)\}")
@@ -22,22 +22,22 @@ _WHOLE: Final = re.compile(r"(file|credential):(.+)", re.DOTALL)
 _LIKE_A_HOST: Final = re.compile(r"([a-z0-9-]+(\.[a-z0-9-]+)+|localhost|\[[0-9a-f:.]+\])?(:\d+)?")
 _LARGEST: Final = 16 * 1024
 _SHORTEST: Final = 4
-"""A secret of less would hide letters everywhere, and is none."""
+"""A shorter value would hide letters everywhere, and is not a secret."""
 
 _SHORTEST_UNNAMED: Final = 8
-"""What only stands where a secret may stand, such as a part of a path, is mostly a plain word below that."""
+"""Shorter parts of an address that may be a secret, such as a part of its path, are mostly plain words."""
 
 HIDDEN: Final = "****"
 
 
-class BrokenReferenceError(SaidError, ValueError):
-    """A reference that leads nowhere; its message names it, and no value."""
+class BrokenReferenceError(MixedTextError, ValueError):
+    """A reference that cannot be resolved; its message names the reference, and no value."""
 
 
 class Resolver:
-    """Resolves the references of one delivery, with *environ*; `hide` takes out what it has seen.
+    """Resolves the references of one delivery with *environ*; `hide` removes the resolved values.
 
-    *permit_insecure*: files that others may write are read as well.
+    *permit_insecure*: files that other users may write are read as well.
     """
 
     def __init__(self, environ: Mapping[str, str], *, permit_insecure: bool = False) -> None:
@@ -52,16 +52,16 @@ class Resolver:
         return _IN_TEXT.sub(lambda found: self._note(self._variable(found[1])), text)
 
     def secret(self, text: str) -> str:
-        """Resolve a text that is a secret as a whole, and in each word of it: a header's value."""
+        """Return *text*, such as a header's value, resolved; the whole and each word are secrets."""
         value = self.resolve(text)
         for word in value.split():
             self._note(word)
         return self._note(value)
 
     def address(self, text: str, *, hides_host: bool = False) -> str:
-        """Resolve the address of a service: every part of it but the host may be a secret.
+        """Return the address of a service, resolved; each part except the host may be a secret.
 
-        *hides_host*: where a host is expected, some services have a token instead.
+        *hides_host*: the host may be a secret, too, because some services have a token in its place.
         """
         url = self.resolve(text)
         _, _, rest = url.partition("://")
@@ -82,11 +82,11 @@ class Resolver:
         return url
 
     def show(self, parts: Iterable[str]) -> str:
-        """Return *parts* as one text, with secrets hidden in what is `Outside` alone."""
-        return "".join(self.hide(each) if isinstance(each, Outside) else each for each in parts)
+        """Return *parts* as one text, with secrets hidden in parts that are `ForeignText`."""
+        return "".join(self.hide(each) if isinstance(each, ForeignText) else each for each in parts)
 
     def hide(self, text: str) -> str:
-        """Return *text* without anything that was resolved, in any form."""
+        """Return *text* without the resolved values, in any spelling."""
         for secret in sorted(self._seen, key=len, reverse=True):
             text = spellings_of(secret).replace(text, lambda _: HIDDEN)
         return text
@@ -115,12 +115,12 @@ class Resolver:
             reason = f"{problem.message} ({problem.help})"
             raise BrokenReferenceError(f"{kind}:{place} is not read: {reason}")
         try:
-            # Not blocking, for a named pipe would wait for its writer.
+            # Not blocking, because a named pipe would wait for its writer.
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             with os.fdopen(descriptor, encoding="utf-8") as file:
                 value = file.read(_LARGEST).strip()
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise BrokenReferenceError(f"{kind}:{place} cannot be read: {reason}") from error
         if not value:
             raise BrokenReferenceError(f"{kind}:{place} is empty")

@@ -1,7 +1,7 @@
-"""The daemon's end of the sender: starts it, hands over, waits, and gives up in time.
+"""The daemon's connection to the sender process: it starts it, passes messages, and limits the wait.
 
-Rule: outcomes are reported, never interpreted; nothing here raises for what a service does. The
-process is started when there is something to send, and ended when there has been nothing for a while.
+Rule: it reports outcomes and does not interpret them; it never raises for a failure of a service. It starts
+the process for the first message, and ends it after `IDLE_S` without messages.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 64
 AT_ONCE_EACH: Final = 4
-"""So many messages to one host go on together, so that a slow one keeps no other waiting."""
+"""Limits of simultaneous deliveries, in all and to one host, so that a slow host does not delay others."""
 
 SPARE_S: Final = 2.0
-"""How much longer than its own limit a delivery may be silent."""
+"""The time for which the daemon waits for an outcome beyond the delivery's own limit."""
 
 IDLE_S: Final = 300.0
 _MAX_LINE: Final = 1 << 20
@@ -33,8 +33,10 @@ _MAX_LINE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a delivery. *error* is empty when it arrived; neither text holds a secret.
-    *is_silent*: nobody answered in time, so that the next message there would only wait as well."""
+    """The outcome of a delivery. *error* is empty if it arrived; neither text holds a secret.
+
+    *is_silent*: the service did not answer in time, so a further message to it would wait as well.
+    """
 
     error: str = ""
     answer: str = ""
@@ -42,16 +44,16 @@ class Outcome:
     is_silent: bool = False
 
 
-class Slots:
-    """Room for so many deliveries at once: to one place, and in all."""
+class DeliveryLimits:
+    """Limits the number of simultaneous deliveries, to one host and in all."""
 
     def __init__(self) -> None:
         self._all = asyncio.Semaphore(AT_ONCE)
-        self._of: dict[str, tuple[asyncio.Semaphore, int]] = {}  # and how many have to do with it
+        self._of: dict[str, tuple[asyncio.Semaphore, int]] = {}  # with the number of its users
 
     @contextlib.asynccontextmanager
     async def take(self, place: str, patience_s: float) -> AsyncIterator[None]:
-        """Wait for room on the way to *place*, and hold it. Raises TimeoutError."""
+        """Wait until a delivery to *place* may start, and count it meanwhile. Raises TimeoutError."""
         own, count = self._of.get(place, (asyncio.Semaphore(AT_ONCE_EACH), 0))
         self._of[place] = own, count + 1
         try:
@@ -67,8 +69,7 @@ class Slots:
 
 
 class Sender:
-    """One sender's process, when there is one. *allow_private*: every webhook may reach private
-    addresses."""
+    """Sends messages through one sender process. *allow_private*: webhooks may reach private addresses."""
 
     def __init__(self, *, allow_private: bool = False, permit_insecure: bool = False) -> None:
         self._allow_private = allow_private
@@ -76,8 +77,8 @@ class Sender:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
-        self._slots = Slots()
-        self._gate = asyncio.Lock()
+        self._limits = DeliveryLimits()
+        self._write_lock = asyncio.Lock()
         self._count = 0
         self._stuck = 0
         self._is_closed = False
@@ -85,17 +86,17 @@ class Sender:
 
     @property
     def pid(self) -> int | None:
-        """The process, while there is one."""
+        """The process id; None if no process runs."""
         return self._process.pid if self._process else None
 
     async def deliver(self, message: Message, channel: Channel) -> Outcome:
-        """Send *message* by *channel*, and say what became of it.
+        """Send *message* by *channel*, and return the outcome.
 
-        It waits for its turn as long as sending may take, and then takes no longer than that.
+        The delivery waits for its turn at most as long as sending may take.
         """
         limit_s = channel.timeout_ms / 1_000 + SPARE_S
         try:
-            async with self._slots.take(_place(channel.url), limit_s):
+            async with self._limits.take(_place(channel.url), limit_s):
                 return await self._deliver(message, channel, limit_s)
         except TimeoutError:
             return Outcome("too many messages wait for this service", is_silent=True)
@@ -108,7 +109,7 @@ class Sender:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            await self._hand_over(self._order(number, message, channel))
+            await self._write(self._order(number, message, channel))
             async with asyncio.timeout(limit_s):
                 return await future
         except TimeoutError:
@@ -119,7 +120,7 @@ class Sender:
             return Outcome(f"luad's sender cannot be started: {error.strerror or error}")
         finally:
             self._waiting.pop(number, None)
-            self._rest()
+            self._end_if_idle()
 
     def _order(self, number: int, message: Message, channel: Channel) -> bytes:
         order = {
@@ -134,14 +135,14 @@ class Sender:
         }
         return json.dumps(order).encode() + b"\n"
 
-    async def _hand_over(self, line: bytes) -> None:
-        async with self._gate:
+    async def _write(self, line: bytes) -> None:
+        async with self._write_lock:
             if self._process is None:
                 await self._start()
             assert self._process is not None
             assert self._process.stdin is not None
             self._process.stdin.write(line)
-            with contextlib.suppress(ConnectionError):  # the reader tells those who wait
+            with contextlib.suppress(ConnectionError):  # `_read` reports the end of the process
                 await self._process.stdin.drain()
 
     async def _start(self) -> None:
@@ -163,7 +164,7 @@ class Sender:
         assert process.stdout is not None
         with contextlib.suppress(ValueError, ConnectionError):
             async for line in process.stdout:
-                self._take(json.loads(line))
+                self._on_outcome(json.loads(line))
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -174,14 +175,14 @@ class Sender:
                 if not future.done():
                     future.set_result(Outcome("luad's sender has died while it was sending"))
 
-    def _take(self, told: dict[str, Any]) -> None:
-        future = self._waiting.get(told["id"])
+    def _on_outcome(self, found: dict[str, Any]) -> None:
+        future = self._waiting.get(found["id"])
         if future is not None and not future.done():
-            texts, marks = (told["error"], told["answer"]), (told["is_degraded"], told["is_silent"])
-            future.set_result(Outcome(*texts, *marks))
+            keys = ("error", "answer", "is_degraded", "is_silent")
+            future.set_result(Outcome(*(found[key] for key in keys)))
 
-    def _rest(self) -> None:
-        """With nothing left to do: end a process with threads that hang, and any one after a while."""
+    def _end_if_idle(self) -> None:
+        """End an idle process after `IDLE_S`, and at once if threads of it hang."""
         if self._idle is not None:
             self._idle.cancel()
         if self._waiting or self._process is None:
@@ -199,7 +200,7 @@ class Sender:
                 process.kill()
 
     async def close(self) -> None:
-        """End the process, and whatever it is doing. Nothing is sent any more."""
+        """Kill the process; later deliveries are refused."""
         self._is_closed = True
         if self._idle is not None:
             self._idle.cancel()
@@ -212,14 +213,14 @@ class Sender:
 
 
 def _place(url: str) -> str:
-    """Return where an address leads, as far as that can be told without its secrets."""
+    """Return scheme and host of an address; the whole address if the host is a reference."""
     scheme, colon, rest = url.partition("://")
     host = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
     return url if not colon or not host or "$" in host else f"{scheme}://{host.lower()}"
 
 
 def wire(message: Message) -> dict[str, Any]:
-    """Return a message as services get it."""
+    """Return a message in the form that services get."""
     return {
         "id": message.id,
         "user": message.user,

@@ -1,9 +1,9 @@
-"""The sender: a process of its own that talks to services, one thread for each message.
+"""The sender: a process of its own that talks to services, with one thread for each message.
 
-A line of JSON comes in for each delivery, one goes out for its outcome. When the daemon has gone, so has
-standard input, and this process ends, whatever its threads wait for.
+It reads a line of JSON for each delivery, and writes one with its outcome. When the daemon ends, standard
+input ends, and this process exits without waiting for its threads.
 
-Rule: secrets are resolved here, and hidden in everything that leaves.
+Rule: it resolves secrets, and hides them in all its output.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 from luad.core.messaging import ChannelKind
 from luad.messenger import services, webhook
 from luad.messenger.exchange import SilentError
-from luad.messenger.mixed_text import Outside, SaidError
+from luad.messenger.mixed_text import ForeignText, MixedTextError
 from luad.messenger.references import Resolver
 
 _MAX_TEXT = 500
@@ -37,14 +37,14 @@ class Order(TypedDict):
 
 
 def fulfil(order: Order, resolver: Resolver) -> dict[str, Any]:
-    """Send one message by one channel, and say what became of it. Never raises."""
+    """Send one message by one channel, and return the outcome. Never raises."""
     try:
         answer, is_degraded = _send(order, resolver)
-    except SaidError as error:
+    except MixedTextError as error:
         is_silent = isinstance(error, SilentError)
         return _outcome(order, resolver, error=error.parts, is_silent=is_silent)
-    except Exception as error:  # noqa: BLE001 - whatever a service does is an outcome
-        said = (type(error).__name__, ": ", Outside(error))
+    except Exception as error:  # noqa: BLE001 - any failure of a service is an outcome
+        said = (type(error).__name__, ": ", ForeignText(error))
         return _outcome(order, resolver, error=said)
     return _outcome(order, resolver, answer=answer, is_degraded=is_degraded)
 
@@ -89,7 +89,7 @@ def main() -> None:
     """Serve the orders on standard input until it ends."""
     lock = threading.Lock()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is not ours
+    os.dup2(2, 1)  # output of libraries must not mix with the outcomes
 
     def work(order: Order) -> None:
         resolver = Resolver(os.environ, permit_insecure=order["permit_insecure"])
@@ -100,7 +100,7 @@ def main() -> None:
 
     for line in sys.stdin:
         threading.Thread(target=work, args=(json.loads(line),), daemon=True).start()
-    os._exit(0)  # threads that hang are not waited for
+    os._exit(0)  # without waiting for threads that hang
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Everything that Apprise knows: mail, chats, telephones.
+"""Sends messages through the services that Apprise supports: mail, chats, telephones.
 
-Rule: Apprise is imported here, in the sender's process, and nowhere else. It is asked to keep nothing
-on disk, to try once, and to fetch nothing: attempts are luad's, and stand in the history; what is fetched
-for a message is fetched with the care of `exchange`.
+Rule: only this module imports Apprise, in the sender's process. Apprise stores nothing on disk, tries once,
+and fetches nothing: luad itself retries and records attempts, and fetches files with the checks of
+`exchange`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from luad.clock import elapsed_ms
 from luad.config.users.message_bodies import plain_text
 from luad.messenger.attachments import File, FileError, fetch, read_file
 from luad.messenger.exchange import SilentError
-from luad.messenger.mixed_text import Outside, SaidError
+from luad.messenger.mixed_text import ForeignText, MixedTextError
 
 if TYPE_CHECKING:
     from luad.core.messaging import Part
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 _KINDS: Final = {"low": "info", "normal": "info", "high": "warning"}
 _MAX_SAID: Final = 4_096
 _FOR_FETCHING: Final = 2
-"""A picture may take half of the time; the other half is for sending."""
+"""Fetching files may take half of the time; the other half is for sending."""
 
 
-class ServiceError(SaidError):
-    """It did not arrive; the message says why."""
+class ServiceError(MixedTextError):
+    """The message did not arrive; the text gives the reason."""
 
 
 def send(
@@ -38,10 +38,10 @@ def send(
     *,
     allow_private: bool,
 ) -> tuple[tuple[str, ...], bool]:
-    """Send through the service of *url*. Returns what it said, and whether a picture or a file has
-    become a link, because the service takes none or it could not be fetched.
+    """Send through the service of *url*; return its answer, and True if a file was sent as a link.
 
-    Raises `ServiceError`, `FileError`, `SilentError`.
+    A file becomes a link if the service takes no files, or if luad could not fetch it. Raises `ServiceError`,
+    `FileError`, `SilentError`.
     """
     deadline = elapsed_ms() + timeout_ms
     try:
@@ -74,15 +74,15 @@ def send(
     if result.status == apprise.AppriseResultStatus.TIMEOUT:
         raise SilentError(f"no answer within {timeout_ms / 1_000:g} s")
     if not result:
-        raise ServiceError(Outside(said[-1][:_MAX_SAID]) if said else "the service refused it")
+        raise ServiceError(ForeignText(said[-1][:_MAX_SAID]) if said else "the service refused it")
     is_degraded = any(part["type"] != "text" for part in shown)
-    return remark or (Outside((said[-1] if said else "")[:_MAX_SAID]),), is_degraded
+    return remark or (ForeignText((said[-1] if said else "")[:_MAX_SAID]),), is_degraded
 
 
 def _gather(
     parts: Sequence[Part], timeout_ms: int, *, allow_private: bool
 ) -> tuple[list[File], list[Part], tuple[str, ...]]:
-    """Return what goes along, what stays a link, and why that is."""
+    """Return the files to attach, the parts that become links, and the reason for the latter."""
     files: list[File] = []
     links: list[Part] = []
     remark: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ def _gather(
 
 
 def _lay_out(folder: Path, files: Sequence[File]) -> list[Any]:
-    """Write *files* where a service can open them by path, as some do."""
+    """Write *files* into *folder* and return attachments, because some services open them by path."""
     from apprise.attachment import file as attachment  # noqa: PLC0415 - as Apprise itself
 
     make: Any = attachment.AttachFile
@@ -116,7 +116,7 @@ def _lay_out(folder: Path, files: Sequence[File]) -> list[Any]:
 
 
 def _caption(parts: Sequence[Part], title: str) -> str:
-    """Return what to say beside a picture: many services take no message without a text."""
+    """Return a text for a message with only files, because many services require one."""
     for part in parts:
         if part.get("alt") or part.get("name"):
             return str(part.get("alt") or part.get("name"))

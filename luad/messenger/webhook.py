@@ -1,9 +1,8 @@
-"""A message as an HTTP POST, to where its receiver says and nowhere else.
+"""Sends a message as an HTTP POST to the URL of a channel.
 
-A file that lies on luad's machine goes along where it is small; what is too large stays behind, and the
-outcome says so.
+It includes the content of small files of luad's machine. A larger file is left out, and the outcome says so.
 
-Rule: what arrived is what was answered with 2xx, whatever else is said.
+Rule: a message has arrived if the status of the answer is 2xx, and only then.
 """
 
 from __future__ import annotations
@@ -16,23 +15,25 @@ from typing import Any, Final
 
 from luad.messenger.attachments import FileError, read_file
 from luad.messenger.exchange import Ask, exchange
-from luad.messenger.mixed_text import Outside, SaidError
+from luad.messenger.mixed_text import ForeignText, MixedTextError
 
 MAX_BODY: Final = 1024 * 1024
 MAX_FILE: Final = 256 * 1024
 MAX_ANSWER: Final = 64 * 1024
-_AGAIN: Final = frozenset({307, 308})  # the others would make it a GET
+_REDIRECTS: Final = frozenset({307, 308})  # other redirects would change the method to GET
 _SHOWN: Final = 4_096
 
 
-class WebhookError(SaidError):
-    """It did not arrive; the message says why."""
+class WebhookError(MixedTextError):
+    """The message did not arrive; the text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What to post where. *message* is JSON; *allow_private*: this machine and private networks may be
-    reached."""
+    """A request to a webhook. *message* is JSON.
+
+    *allow_private*: the request may go to this machine and to private networks.
+    """
 
     url: str
     headers: dict[str, str]
@@ -42,7 +43,7 @@ class Post:
 
 
 def send(post: Post) -> tuple[tuple[str, ...], bool]:
-    """Post it; return what was answered, and whether a file had to stay behind.
+    """Send *post*; return the status and reason of the answer, and True if a file was left out.
 
     Raises `WebhookError`, `FileError`, `ExchangeError`.
     """
@@ -62,14 +63,14 @@ def send(post: Post) -> tuple[tuple[str, ...], bool]:
         MAX_ANSWER,
         post.headers,
         body,
-        again=_AGAIN,
+        redirects=_REDIRECTS,
         allow_private=post.allow_private,
     )
     answer = exchange(ask)
-    status, reason = str(answer.status), Outside(f" {answer.reason}".rstrip())
+    status, reason = str(answer.status), ForeignText(f" {answer.reason}".rstrip())
     if not 200 <= answer.status < 300:
         text = printable(answer.data)
-        raise WebhookError("answered ", status, reason, ": " if text else "", Outside(text))
+        raise WebhookError("answered ", status, reason, ": " if text else "", ForeignText(text))
     return (status, reason), is_degraded
 
 
@@ -80,7 +81,7 @@ def printable(data: bytes) -> str:
 
 
 def _with_content(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return a part as its receiver can use it, None when its file is too large for that."""
+    """Return a part with the content of its file; None if the file is too large."""
     if "path" not in part:
         return part
     try:

@@ -71,7 +71,7 @@ async def test_what_is_no_file_is_not_sent(sender: Sender, service: Any, tmp_pat
     os.mkfifo(tmp_path / "pipe")
     for name, says in (
         ("nothing", "No such file"),
-        ("pipe", "no regular file"),
+        ("pipe", "not a regular file"),
         (".", "Is a directory"),
     ):
         parts = ({"type": "file", "path": f"{tmp_path}/{name}"},)
@@ -124,7 +124,7 @@ async def test_private_addresses_are_refused_unless_allowed(service: Any) -> Non
     sender = Sender()
     try:
         outcome = await sender.deliver(message(), webhook(f"{service.url}/ok"))
-        assert "no public address" in outcome.error
+        assert "not a public address" in outcome.error
         assert service.got == []
         allowed = webhook(f"{service.url}/ok", allow_private=True)
         assert (await sender.deliver(message(), allowed)).error == ""
@@ -140,7 +140,7 @@ async def test_this_machine_is_known_in_every_spelling(service: Any, host: str) 
     sender = Sender()
     try:
         outcome = await sender.deliver(message(), webhook(f"http://{host}:{service.port}/ok"))
-        assert "no public address" in outcome.error
+        assert "not a public address" in outcome.error
         assert service.got == []
     finally:
         await sender.close()
@@ -247,7 +247,7 @@ async def test_a_picture_where_only_luad_can_reach_stays_a_link(
     finally:
         await sender.close()
     assert (outcome.error, outcome.is_degraded) == ("", True)
-    assert "no public address" in outcome.answer
+    assert "not a public address" in outcome.answer
     assert service.got == []
     assert f"sales: {service.url}/picture".encode() in letters.got[0].content
 
@@ -369,7 +369,7 @@ async def test_what_luad_says_itself_is_not_spoiled(path: str) -> None:
     finally:
         await sender.close()
     assert outcome.error == (
-        "127.0.0.1 is no public address; `allow_private: true` lets a webhook reach it"
+        "127.0.0.1 is not a public address; `allow_private: true` lets a webhook reach it"
     )
 
 

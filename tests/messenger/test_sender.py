@@ -52,7 +52,7 @@ async def test_a_host_that_hangs_delays_no_other(
     for task in hanging:
         task.cancel()
     await asyncio.gather(*hanging, return_exceptions=True)
-    assert sender._slots._of == {}, "nothing is remembered of places where nothing goes on"
+    assert sender._limits._of == {}, "nothing is remembered of places where nothing goes on"
 
 
 async def test_who_waits_too_long_for_a_turn_is_told(sender: Sender, service: Any) -> None:

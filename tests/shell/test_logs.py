@@ -368,17 +368,6 @@ def test_many_threads_share_the_log_without_mixing_lines(start: Start) -> None:
         assert numbers == list(range(200))
 
 
-def test_logs_do_not_bring_rich_along() -> None:
-    program = """
-        import sys
-        import luad.logs
-        assert "rich" not in sys.modules
-        import rich
-        assert rich.__name__ == "rich"
-    """
-    run_python(program)
-
-
 # --- the journal -------------------------------------------------------------------------------
 
 
