@@ -1,5 +1,5 @@
-"""The pure core: it decides, and does nothing.
+"""The pure core: it gets events and the time, and returns effects.
 
-Room rule: nothing in here imports anything of luad outside ``luad.core``, reads a clock,
-a file, a socket or a random source. Time comes in as an argument, decisions go out as values.
+Rule: no module here imports anything of luad outside ``luad.core``, or reads a clock, a file, a socket
+or a random source. Time is an argument, and decisions are values.
 """

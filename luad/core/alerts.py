@@ -1,7 +1,7 @@
-"""Whom to tell that a job is in trouble, or out of it: one message on entering, one on leaving.
+"""Alerts: one message when a job begins to fail, one when it recovers.
 
-Room rule: decides by the policy and the state alone, and posts messages; nothing else is changed. A
-paused job is in nobody's way: nothing is told of it.
+Rule: decides by the alert policy and the state of the job, and adds messages; changes nothing else.
+A paused job causes no alert.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOST: Final = "lost"
 
 
 def ended(state: State, entry: Entry, run: Run, now: Instant) -> None:
-    """Take note of the end of a run, after its failures in a row were counted."""
+    """Alert about the end of a run; the caller has counted its failures in a row."""
     policy = _policy(state, entry)
     if policy is None:
         return
@@ -48,7 +48,7 @@ def ended(state: State, entry: Entry, run: Run, now: Instant) -> None:
 
 
 def missed(state: State, entry: Entry, skip: Skip, row_id: str, now: Instant) -> None:
-    """Take note of occurrences that did not run because they were too late."""
+    """Alert about occurrences that did not run because they were too late."""
     policy = _policy(state, entry)
     if policy is None or AlertCause.MISSED not in policy.also:
         return
@@ -64,8 +64,10 @@ def missed(state: State, entry: Entry, skip: Skip, row_id: str, now: Instant) ->
 
 
 def stale(state: State, entry: Entry, *, is_stale: bool, now: Instant) -> None:
-    """Take note that the file of a job is broken, or is good: then whatever was told of it is over, also
-    when the policy has become another one meanwhile."""
+    """Alert that the file of a job is broken, or clear an earlier alert once it is good.
+
+    An earlier alert is cleared even if the policy has changed since.
+    """
     before = entry.alert
     policy = _policy(state, entry)
     if not is_stale:
@@ -93,7 +95,7 @@ def _policy(state: State, entry: Entry) -> AlertPolicy | None:
 
 
 def _cause(policy: AlertPolicy, entry: Entry, run: Run, after: AlertState) -> str:
-    """Say why the failure of *run* is to be told; empty when it is not."""
+    """Return the cause of an alert about the failure of *run*; empty if it causes none."""
     error = run.ending.error if run.ending else None
     if run.state is RunState.TIMED_OUT and AlertCause.TIMEOUT in policy.also:
         return AlertCause.TIMEOUT.value
@@ -114,8 +116,11 @@ def _cause(policy: AlertPolicy, entry: Entry, run: Run, after: AlertState) -> st
 
 
 def _is_over(policy: AlertPolicy, after: AlertState) -> bool:
-    """Say whether a success ends the trouble. A job that fails every other time does not recover
-    every other time: its failures of the last day have to become fewer first."""
+    """Return whether a success ends the alert.
+
+    A job that fails every other time does not recover every other time: after an alert about failures
+    in 24 h, the failures of the last day must fall below the limit first.
+    """
     if after.cause == AlertCause.STALE_CONFIG.value:
         return False
     limit = policy.failures_in_24h
@@ -128,7 +133,7 @@ def _save(state: State, entry: Entry, after: AlertState) -> None:
         state.mark_changed(entry)
 
 
-# --- telling -----------------------------------------------------------------------------------
+# --- messages ----------------------------------------------------------------------------------
 
 
 def _tell_failure(

@@ -1,6 +1,6 @@
-"""Every occurrence gets its row: a run, or a skip with its reason.
+"""Claims: each occurrence gets one row, a run or a skip with its reason.
 
-Room rule: asks `policy`, writes down what it says. Nothing else claims a run or records a skip.
+Rule: `policy` decides, and this module records the decision. No other module claims a run or records a skip.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from luad.core.state import Entry, State
 
 
 class Claims:
-    """The book of one engine."""
+    """Claims runs and records skips for one engine."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -56,7 +56,7 @@ class Claims:
         missed_count: int,
         is_backlog: bool,
     ) -> None:
-        """Let the overlap policy decide about one occurrence, and do as it says."""
+        """Claim a run for one occurrence, or record a skip, as the overlap policy decides."""
         start = self.may_start(entry, is_backlog=is_backlog)
         if start is Start.NEVER:
             at = occurrence.scheduled_for
@@ -66,7 +66,7 @@ class Claims:
         self.claim(entry, run, start, now)
 
     def may_start(self, entry: Entry, *, is_backlog: bool = False) -> Start:
-        """Ask the overlap policy about one more run of a job."""
+        """Return what the overlap policy decides about one more run of a job."""
         return when_due(
             entry.job.overlap,
             open_count=self._state.runs.open_count(entry.job_id),
@@ -78,8 +78,10 @@ class Claims:
     def claim(
         self, entry: Entry, run: Run, start: Start, now: Instant, *, job: Job | None = None
     ) -> Run:
-        """Take *run* in as *start* says, and return it as it stands then. *job* is what it executes,
-        by default what is in force."""
+        """Claim *run*, start it as *start* says, and return it in its new state.
+
+        *job* is the definition that the run executes; the default is the definition in force.
+        """
         if start is Start.INSTEAD:
             for other in self._state.runs.of_job(entry.job_id):
                 self._state.runs.cancel(other, Reason.REPLACED, now, self._state.timetable)
@@ -96,7 +98,7 @@ class Claims:
         cause: str = "occurrence",
         missed_count: int = 0,
     ) -> Run:
-        """Return a run that is not claimed yet. *cause* tells runs of one occurrence apart."""
+        """Return a run that is not claimed yet; *cause* makes ids of one occurrence differ."""
         named = (entry.job_id, occurrence.scheduled_for, cause, self._state.elapsed)
         run_id = make_id("run", now, *named)
         if (
@@ -117,7 +119,7 @@ class Claims:
         )
 
     def record_skip(self, entry: Entry, skip: Skip, now: Instant) -> str:
-        """Write down what did not run; return the id of the row."""
+        """Record occurrences that did not run, and return the id of the row."""
         row_id = make_id("run", now, entry.job_id, skip.last, skip.reason, self._state.elapsed)
         name = entry.job.name
         self._state.out.append(
@@ -153,9 +155,10 @@ class Claims:
         self._state.out.append(ExtendSkip(row_id, skip))
 
     def refused(self, row_ids: frozenset[str]) -> None:
-        """What a paused job was about to skip has rows already: the next of it begins a row of its own.
+        """Start new skip rows for paused jobs whose skip rows the store refused.
 
-        Looks at every job, so it is to be asked for rows of skips alone: refused runs may be many.
+        The store already had rows for these occurrences. The cost grows with the number of jobs, so pass
+        ids of skip rows only: there may be many refused runs.
         """
         for entry in self._state.entries.values():
             if entry.open_skip is not None and entry.open_skip[0] in row_ids:
@@ -163,7 +166,7 @@ class Claims:
                 entry.open_skip = None
 
     def skip_rest(self, entry: Entry, state: RunState, reason: Reason, now: Instant) -> None:
-        """Give a row to the occurrences that *entry* will not come to any more."""
+        """Record a skip for the occurrences of *entry* that came due and will not run."""
         if not entry.job.enabled:
             return
         after = entry.handled_until

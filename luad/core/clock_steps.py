@@ -1,6 +1,6 @@
-"""Two clocks compared: was the wall clock stepped, and why is something late.
+"""Steps of the wall clock, and the causes of lateness.
 
-Room rule: compares readings that it is given; knows no jobs.
+Rule: compares the readings that the caller passes; knows no jobs.
 """
 
 from __future__ import annotations
@@ -10,24 +10,27 @@ from typing import Final
 from luad.core.model import MINUTE, Instant, Now, Reason
 
 STEP_MS: Final = 1_000
-"""A change of the wall clock against the steady one is a step from here on; below, it is noise."""
+"""The smallest change of the wall clock against the steady clock that counts as a step."""
 
 GAP_MS: Final = 2 * MINUTE
-"""The daemon looks at the clock at least every 30 s. A longer gap: it was suspended, or stopped."""
+"""The longest gap between two readings of a running daemon, which reads the clock every 30 s.
+
+After a longer gap, the daemon or the machine was suspended.
+"""
 
 BEHIND_MS: Final = 5 * MINUTE
-"""A clock that is this far behind the last sign of life of the previous daemon is not to be trusted."""
+"""A clock that is this far behind the last reading of the previous daemon has gone back."""
 
 
 class ClockWatch:
-    """Remembers the last reading."""
+    """Compares each reading of the clocks with the one before."""
 
     def __init__(self, now: Now) -> None:
         self._last = now
         self._offset = now.wall - now.elapsed
 
     def notice(self, now: Now) -> int:
-        """Return by how many milliseconds the wall clock was stepped since it was last noticed."""
+        """Return by how many milliseconds the wall clock was stepped since the previous call."""
         step_ms = now.wall - now.elapsed - self._offset
         if abs(step_ms) < STEP_MS:
             return 0
@@ -35,7 +38,7 @@ class ClockWatch:
         return step_ms
 
     def cause_of_lateness(self, now: Now, step_ms: int) -> Reason:
-        """Say why what is late at *now* is late, and remember the reading."""
+        """Return the cause of lateness at *now*, and store the reading."""
         gap_ms = now.elapsed - self._last.elapsed
         self._last = now
         if step_ms > 0:
@@ -44,5 +47,5 @@ class ClockWatch:
 
     @staticmethod
     def is_behind(last_seen: Instant, now: Instant) -> bool:
-        """Say whether the clock must have gone back while nobody ran."""
+        """Return whether the clock went back between the previous daemon and this one."""
         return now < last_seen - BEHIND_MS

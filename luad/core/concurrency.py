@@ -1,6 +1,6 @@
-"""Who may run next when not everybody can.
+"""Slots: the limit of runs at once, and the order of the runs that wait.
 
-Room rule: knows run ids and job names, nothing about time or processes.
+Rule: knows run ids and job names, nothing about time or processes.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections import OrderedDict, deque
 
 
 class Slots:
-    """At most *capacity* runs at once; those that wait are served job by job in turn.
+    """At most *capacity* runs at once; waiting runs get slots job by job, in turn.
 
-    One job with a thousand waiting runs delays another job's run by one place, not by a thousand.
+    A job with a thousand waiting runs delays a run of another job by one place, not by a thousand.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -22,16 +22,16 @@ class Slots:
 
     @property
     def taken_count(self) -> int:
-        """How many runs have a slot."""
+        """The number of runs that have a slot."""
         return len(self._taken)
 
     @property
     def waiting_count(self) -> int:
-        """How many runs wait for one."""
+        """The number of runs that wait for a slot."""
         return sum(map(len, self._waiting.values()))
 
     def take(self, run_id: str) -> bool:
-        """Give *run_id* a slot if one is free and nobody waits; say whether it has one now."""
+        """Give *run_id* a slot if one is free and no run waits; return whether it did."""
         assert run_id not in self._taken
         if len(self._taken) >= self.capacity or self._waiting:
             return False
@@ -43,7 +43,7 @@ class Slots:
         self._waiting.setdefault(job_name, deque()).append(run_id)
 
     def next(self) -> str | None:
-        """Give a free slot to the run whose turn it is, and return its id; None if there is none."""
+        """Give a free slot to the next waiting run, and return its id; None without one."""
         if len(self._taken) >= self.capacity or not self._waiting:
             return None
         job_name, queue = self._waiting.popitem(last=False)
@@ -54,7 +54,7 @@ class Slots:
         return run_id
 
     def free(self, run_id: str, job_name: str) -> None:
-        """Take back the slot of *run_id*, or its place in its job's queue; neither is fine."""
+        """Free the slot of *run_id*, or remove it from its job's queue; do nothing without either."""
         if run_id in self._taken:
             self._taken.remove(run_id)
             return

@@ -1,7 +1,6 @@
-"""Jobs that are made, changed and removed at run time, and what is written to metadata.
+"""Dynamic jobs and metadata: created, changed and removed at run time.
 
-Room rule: every request gets exactly one `Reply`. What a file declares is the file's: here it may be
-neither changed nor removed.
+Rule: each request gets exactly one `Reply`. A request cannot change or remove a job that a file declares.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from luad.core.state import Entry, State, is_same_json
 from luad.core.timetable import Alarm
 
 _MOST_OVER: Final = 10_000
-"""So many jobs that are over stay in the list, or as many as there may be dynamic jobs."""
+"""The number of `once` jobs that are over and stay installed, unless more dynamic jobs are allowed."""
 
 _Refusal = tuple[str, str, str]  # code, message, hint
 
@@ -43,12 +42,12 @@ class DynamicJobs:
         self._state = state
         self._jobset = jobset
         self.most_over = max(_MOST_OVER, state.bounds.max_dynamic_jobs)
-        self._staying = 0  # of those that are over: a file's, and kept ones, at the last look
+        self._staying = 0  # jobs that are over and stay: static or `keep`, at the previous check
 
     # --- making ---
 
     def create(self, event: CreateRequested, now: Instant) -> None:
-        """Install what is asked for, one by one."""
+        """Install the requested jobs one by one; a refusal of one does not affect the others."""
         outcomes = tuple(
             self._create(new, now, f"{event.request_id} {number}")
             for number, new in enumerate(event.jobs)
@@ -89,7 +88,7 @@ class DynamicJobs:
         return Created(name, "replaced", entry.job_id)
 
     def _replace(self, entry: Entry, new: NewJob, now: Instant) -> None:
-        """Let a job begin anew, under its id: the history goes on, everything else is as declared."""
+        """Reset a job to its new definition; it keeps its id and its history."""
         entry.overlay, entry.alert = NO_OVERLAY, NO_ALERT
         entry.clear_failures()
         self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
@@ -105,7 +104,7 @@ class DynamicJobs:
             self._state.mark_changed(entry)
 
     def _refusal(self, new: NewJob, entry: Entry | None) -> _Refusal | None:
-        """Say why a job cannot be made."""
+        """Return why a job cannot be created; None if it can."""
         job = new.wanted.job
         if entry is not None:
             if not entry.wanted.is_dynamic:
@@ -155,8 +154,8 @@ class DynamicJobs:
             self._refuse(
                 event.request_id,
                 "conflict",
-                f"somebody else has changed {event.job_name} in this very moment",
-                "look at it again, then repeat the change",
+                f"another request has just changed {event.job_name}",
+                "fetch the job again, then repeat the change",
             )
             return
         standing = entry.standing
@@ -191,7 +190,7 @@ class DynamicJobs:
         self._state.out.append(Reply(event.request_id))
 
     def forget(self, event: ForgetCompleted, now: Instant) -> None:
-        """Remove what was over long ago."""
+        """Remove the `once` jobs that were over before the instant of *event*."""
         names.mark_over(self._state, now)
         for job_id in tuple(self._state.over):
             entry = self._state.entries[self._state.names[job_id]]
@@ -200,7 +199,7 @@ class DynamicJobs:
                 self._forget(entry, now)
 
     def make_room(self, now: Instant) -> None:
-        """Remove the jobs that were over first, once too many are over. Their history stays."""
+        """Remove the jobs that have been over longest, if too many are over; keep their history."""
         if len(self._state.over) - self._staying <= self.most_over:
             return
         every = [self._state.entries[self._state.names[each]] for each in self._state.over]
@@ -216,7 +215,7 @@ class DynamicJobs:
     # --- metadata ---
 
     def write_metadata(self, event: MetadataRequested, _: Instant) -> None:
-        """Lay what is written over what is declared."""
+        """Write to the metadata of a job, over the declared values."""
         entry = self._find(event.request_id, event.job_name, event.if_match)
         if entry is None:
             return
@@ -240,7 +239,7 @@ class DynamicJobs:
     # --- inside ---
 
     def _find(self, request_id: str, name: str, if_match: str | None) -> Entry | None:
-        """Return the entry of that name, if it is as *if_match* says; else answer the request."""
+        """Return the entry of that name if *if_match* is its version; otherwise refuse the request."""
         entry = self._state.find(name)
         if entry is None:
             self._refuse(request_id, "not_found", f"no job named `{name}`")
@@ -248,8 +247,8 @@ class DynamicJobs:
             self._refuse(
                 request_id,
                 "precondition_failed",
-                f"{name} is not as it was: its entity tag is {entry.version} by now",
-                "get it again, then repeat the change with its new tag",
+                f"{name} has changed since you read it (its ETag is now {entry.version})",
+                "fetch it again, then repeat the change with the new ETag",
             )
         else:
             return entry
@@ -267,7 +266,7 @@ class DynamicJobs:
 
 
 def _past(job: Job, now: Instant) -> _Refusal | None:
-    """Refuse a `once` job that would never run, because its instant is too long ago."""
+    """Refuse a `once` job that would never run because its instant is too long ago."""
     schedule = job.schedule
     if not isinstance(schedule, Once) or schedule.execute_at >= now:
         return None
@@ -304,7 +303,7 @@ def _written(
 
 
 def merge_patch(target: JSON, patch: JSON) -> JSON:
-    """Apply a JSON Merge Patch (RFC 7396): null removes a key, objects are merged all the way down."""
+    """Return *target* after a JSON Merge Patch (RFC 7396): null removes a key, objects are merged."""
     if not isinstance(patch, Mapping):
         return patch
     merged = dict(target) if isinstance(target, Mapping) else {}
@@ -320,18 +319,18 @@ def _too_large(name: str, written: Mapping[str, JSON]) -> _Refusal | None:
     size = len(json.dumps(written).encode())
     if size <= METADATA_LIMIT:
         return None
-    message = f"the metadata of {name} would have {size} bytes; {METADATA_LIMIT} may be"
-    return "validation", message, "keep large things elsewhere, and their names here"
+    message = f"the metadata of {name} would have {size} bytes; the limit is {METADATA_LIMIT}"
+    return "validation", message, "store large data elsewhere, and its name in the metadata"
 
 
 def _too_many_marks(name: str, remote: set[str]) -> _Refusal | None:
-    """Refuse a write over TCP when luad would have to remember too many changed keys, also removed ones."""
+    """Refuse a write over TCP that would exceed the limit of remotely changed or removed keys."""
     size = len(json.dumps(sorted(remote)).encode())
     if size <= METADATA_LIMIT:
         return None
     message = (
         f"the keys of {name} that clients have changed over TCP would have {size} bytes; "
-        f"{METADATA_LIMIT} may be"
+        f"the limit is {METADATA_LIMIT}"
     )
     hint = f"on luad's own machine: luad metadata {name} --replace KEY=VALUE..."
     return "validation", message, hint

@@ -1,8 +1,7 @@
 """Events and time in, effects out.
 
-Room rule: the only door to the mutable scheduling state. Time is handled before anything else in a
-batch: what is due comes first, under the definitions that were in force until now; then the events, in
-their order.
+Rule: the only owner of the mutable scheduling state. In each batch, the engine first handles the
+occurrences that are due, under the definitions in force until now; then the events, in their order.
 """
 
 from __future__ import annotations
@@ -51,9 +50,9 @@ from luad.core.timetable import Alarm, Group, Timetable
 
 
 class Engine:
-    """The scheduler's mind: feed it with `handle`, wake it at `next_wake_up`.
+    """Decides what runs and when. Call `handle` with events, and again at `next_wake_up`.
 
-    *bounds* may be the number of runs at once alone.
+    *bounds* may be just the number of runs at once.
     """
 
     def __init__(self, bounds: Bounds | int, now: Now) -> None:
@@ -74,9 +73,9 @@ class Engine:
         now: Now,
         pinned: Mapping[str, Job] | None = None,
     ) -> None:
-        """Take over what the previous daemon left; nothing starts before the first `ConfigLoaded`.
+        """Restore jobs and open runs of the previous daemon; nothing starts before `ConfigLoaded`.
 
-        *pinned*: by run id, the definitions that open runs execute whatever is in force.
+        *pinned*: by run id, the definitions that open runs execute instead of those in force.
         """
         assert not self._state.entries, "restore comes first"
         is_behind = before.last_seen is not None and self._clock.is_behind(
@@ -108,7 +107,7 @@ class Engine:
         mark_over_restored(self._state)
 
     def handle(self, events: Sequence[Event], now: Now) -> list[Effect]:
-        """Take in what has happened by *now* and return what follows, in order."""
+        """Return the effects of *events* and of the time *now*, in order."""
         self._state.elapsed = now.elapsed
         step_ms = self._clock.notice(now)
         if step_ms:
@@ -128,17 +127,16 @@ class Engine:
         return self._state.take_effects()
 
     def next_wake_up(self) -> Instant | None:
-        """Return the instant by which `handle` must be called again, None if nothing is ever due."""
+        """Return the instant by which `handle` must be called again; None if nothing is due."""
         if self._state.is_draining or not self._state.is_loaded:
             return None
         return self._state.timetable.next_wake_up()
 
-    # --- looking, for whoever shows things to people ---
+    # --- reading, for the API ---
 
     @property
     def entries(self) -> Mapping[str, Entry]:
-        """The installed jobs by key, which is the name, or the id of one that does not hold its name;
-        not to be changed."""
+        """The installed jobs by key (`Entry.key`); callers must not change the mapping."""
         return self._state.entries
 
     def find(self, name_or_id: str) -> Entry | None:
@@ -147,30 +145,30 @@ class Engine:
 
     @property
     def nameless(self) -> Mapping[str, Collection[str]]:
-        """The ids of the jobs that do not hold their name, by that name; not to be changed."""
+        """The ids of the jobs that do not hold their name, by that name; callers must not change it."""
         return self._state.nameless
 
     @property
     def runs(self) -> OpenRuns:
-        """The open runs; not to be changed."""
+        """The open runs; callers must not change them."""
         return self._state.runs
 
     @property
     def is_draining(self) -> bool:
-        """Nothing starts any more."""
+        """True once the engine starts no more runs."""
         return self._state.is_draining
 
     def plan(self, wanted: Mapping[str, Wanted]) -> Plan:
-        """Say what a reload with *wanted* would do."""
+        """Return the changes that a reload with *wanted* would make."""
         return self._jobset.plan(wanted)
 
     @property
     def dynamic_count(self) -> int:
-        """How many of the installed jobs are dynamic."""
+        """The number of installed dynamic jobs."""
         return len(self._state.dynamic)
 
     def next_occurrence_of(self, name: str) -> Occurrence | None:
-        """Return the occurrence a job waits for; None while it is paused or when there is none."""
+        """Return the next occurrence of a job; None while the job is paused or has none."""
         entry = self._state.find(name)
         if entry is None or entry.status is not JobStatus.ACTIVE:
             return None
@@ -179,7 +177,7 @@ class Engine:
     # --- events ---
 
     def _forget(self, row_ids: Sequence[str]) -> None:
-        """Drop the runs and skips that the store has refused."""
+        """Drop the runs and skips that the store refused."""
         skips = [each for each in row_ids if not self._state.runs.refused(each)]
         if skips:
             self._claims.refused(frozenset(skips))
@@ -189,7 +187,7 @@ class Engine:
     ) -> None:
         match event:
             case Ticked() | ClaimsRefused():
-                pass  # both are handled before, for every batch
+                pass  # `handle` has handled both
             case ConfigLoaded():
                 is_first = not self._state.is_loaded
                 self._jobset.load(event, now)
@@ -253,11 +251,11 @@ class Engine:
             self._run_requests.end_pause(entry, now, author=PAUSED_BY_LUAD)
 
     def _fire(self, group: Group, now: Instant, cause: Reason) -> None:
-        """Hand every member of a group what has come due for it, and let the group wait again."""
+        """Apply the due occurrences of each member of a group, and arm the group again."""
         first = group.pending
         assert first is not None
         if first.fire_at > now:
-            return  # an alarm of the same batch has let the group wait anew
+            return  # an alarm of the same batch has armed the group again
         schedule, grid_at = group.job.schedule, group.grid_at
         following = next_occurrence(schedule, grid_at, first.scheduled_for)
         is_single = following is None or fire_at(group.job, grid_at, following) > now
@@ -282,7 +280,7 @@ class Engine:
                 self._state.log_if_stuck(name, schedule)
 
     def _end_overdue_pause(self, entry: Entry, now: Instant, cause: Reason) -> None:
-        """End a pause that was over before *now*: what came due after it is not skipped."""
+        """End a pause that was over before *now*; occurrences after its end are not skipped."""
         pause = entry.pause
         if pause is None or pause.until is None or pause.until > now:
             return
@@ -293,7 +291,7 @@ class Engine:
     # --- the wall clock is stepped ---
 
     def _step_clock(self, step_ms: int, now: Instant) -> None:
-        """Follow a step of the wall clock: intervals keep their cadence, civil time its instants."""
+        """Follow a step of the wall clock: intervals keep their cadence, cron keeps civil time."""
         self._state.log("clock.stepped", level="warning", step_ms=step_ms)
         self._state.timetable = Timetable(now)
         self._state.runs.shift_retries(step_ms, self._state.timetable)
@@ -308,7 +306,7 @@ class Engine:
 
 
 def _skipped_since_pause(entry: Entry) -> Skip | None:
-    """What a paused job has skipped under earlier daemons, for whoever resumes it with catch-up."""
+    """Return the occurrences that a paused job skipped under earlier daemons, for a catch-up."""
     if entry.pause is None or not entry.job.enabled:
         return None
     since, until = entry.pause.at, entry.handled_until

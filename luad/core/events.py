@@ -1,9 +1,9 @@
-"""What may happen (events), what is to be remembered (records) and what is to be done (deeds).
+"""Events, which go into the engine, and its effects: records and actions.
 
-Room rule: says what may happen and what may be asked for; does neither.
+Rule: frozen values only.
 
-The daemon hands events to the engine and gets effects back. It first stores every record of the
-batch in one transaction, and only then carries out the deeds: claim, then start.
+The daemon passes events to the engine and gets effects. It first stores all records of the batch in one
+transaction, and then carries out the actions: claim, then start.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from luad.core.requests import AnswerKey, Request
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """Time has passed; nothing else is said."""
+    """Time has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigLoaded:
-    """The complete set of static jobs that the files ask for, last good versions included.
+    """The complete set of static jobs that the files declare, with last good versions.
 
-    *problem_count* is only passed on into the log line and the reply.
+    *problem_count* is only for the log line and the reply.
     """
 
     wanted: Mapping[str, Wanted]
@@ -69,7 +69,7 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """The runner saw an attempt end, or knows that nobody ever will (`EndKind.LOST`)."""
+    """An attempt has ended; with `EndKind.LOST`, the runner cannot see its end."""
 
     run_id: str
     attempt: int
@@ -78,23 +78,23 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class ClaimsRefused:
-    """The store already had rows for these occurrences: the runs must not start, the skips are none."""
+    """The store already had rows for these occurrences: the runs and skips are void."""
 
     run_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetCompleted:
-    """Remove the dynamic `once` jobs that were over *before*, whatever became of them."""
+    """Remove the dynamic `once` jobs that were over before the instant *before*."""
 
     before: Instant
 
 
 @dataclass(frozen=True, slots=True)
 class DrainRequested:
-    """Start nothing more; let what runs end. Occurrences from here on are left for the next start.
+    """Start no more runs, and let running runs end. The next daemon handles later occurrences.
 
-    *is_impatient*: end what runs as well.
+    *is_impatient*: end the running runs too.
     """
 
     is_impatient: bool = False
@@ -117,8 +117,10 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class InstallJob:
-    """A job is in force from now on: new, with a new revision, or declared in another file. The row
-    is written whole, but for the instant of the first installation."""
+    """Install a job: new, with a new revision, or declared in another file.
+
+    The store replaces the whole row, except the instant of the first installation.
+    """
 
     job_id: str
     job: Job
@@ -130,8 +132,11 @@ class InstallJob:
 
 @dataclass(frozen=True, slots=True)
 class RemoveJob:
-    """A job is out of force; its history stays. *status*: `deleted`, or `completed` when the job left
-    by itself. *origin* and *creation* tell where it came from."""
+    """Remove a job from the installed jobs; its history stays.
+
+    *status*: `deleted`, or `completed` if luad removed the job after its success. *origin* and
+    *creation*: where the job came from.
+    """
 
     job_id: str
     job_name: str
@@ -143,7 +148,7 @@ class RemoveJob:
 
 @dataclass(frozen=True, slots=True)
 class SaveProgress:
-    """What the engine must know of a job after a restart.
+    """Save the state of a job that the engine needs after a restart.
 
     *grid_at*: the instant an interval's grid passes through. *handled_until*: every occurrence up to
     and including this `scheduled_for` has its row. *consecutive_stops*: so many of the failures in a
@@ -162,7 +167,7 @@ class SaveProgress:
 
 @dataclass(frozen=True, slots=True)
 class SaveStanding:
-    """How a job stands among the others has changed. A job that takes a name takes it from any other."""
+    """Save the standing of a job. A job that takes a name takes it from the job that holds it."""
 
     job_id: str
     job_name: str
@@ -179,15 +184,17 @@ class ClaimRun:
 
 @dataclass(frozen=True, slots=True)
 class SaveRun:
-    """A run has changed: state, attempt, identity, ending. Never touches a terminal row."""
+    """Save the state, attempt, identity and ending of a run; a terminal row never changes."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class RecordSkip:
-    """Insert a row for occurrences that never became a run. When (job_id, `skip.last`) already has
-    a row, nothing is written, which is reported. *row_id* has the form of a run id."""
+    """Insert a row for occurrences that never became a run. *row_id* has the form of a run id.
+
+    If (job_id, `skip.last`) already has a row, the store writes nothing and reports the refusal.
+    """
 
     row_id: str
     job_name: str
@@ -199,7 +206,7 @@ class RecordSkip:
 
 @dataclass(frozen=True, slots=True)
 class ExtendSkip:
-    """A skipped row now stands for more occurrences: its new *last*, *count*, *is_count_capped*."""
+    """Extend a skipped row to more occurrences: new *last*, *count*, *is_count_capped*."""
 
     row_id: str
     skip: Skip
@@ -207,7 +214,7 @@ class ExtendSkip:
 
 @dataclass(frozen=True, slots=True)
 class RememberKey:
-    """A request with this key was granted at *at*; *subject* is the id of the job or the run."""
+    """Store that a request with this key was granted at *at*; *subject* is a job id or run id."""
 
     key: AnswerKey
     subject: str
@@ -216,7 +223,7 @@ class RememberKey:
 
 @dataclass(frozen=True, slots=True)
 class AddMessage:
-    """Insert a message that is still to be delivered; one of that id that is there already stays."""
+    """Insert a message that is not delivered yet; an existing message of that id stays."""
 
     message: Message
 
@@ -235,15 +242,15 @@ Record: TypeAlias = (
 )
 
 
-# --- deeds: what is done once the records are durable ------------------------------------------
+# --- actions: carried out once the records are durable -----------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class StartAttempt:
-    """Start a process for this attempt of *run*, of *job* as it is in force now.
+    """Start a process for this attempt of *run*; *job* is the definition in force now.
 
-    *is_bound*: the handler has to be one that jobs made at run time may have, under whatever name.
-    *refusal*: why it may not be called at all.
+    *is_bound*: the handler must be one that dynamic jobs may use. *refusal*: why the handler must not be
+    called at all.
     """
 
     run: Run
@@ -254,7 +261,7 @@ class StartAttempt:
 
 @dataclass(frozen=True, slots=True)
 class StopAttempt:
-    """Stop the process of an attempt: TERM, grace, KILL of everything it started."""
+    """Stop an attempt: TERM, grace period, KILL of all processes that it started."""
 
     run_id: str
     attempt: int
@@ -263,7 +270,7 @@ class StopAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to whoever asked; sent once the records of the same batch are durable.
+    """The answer to a request; sent once the records of the same batch are durable.
 
     *error* is one of the codes of the HTTP error table; *value* is what the request yields (a `Run`
     for trigger and retry, a `Plan` for a reload, one `Created` a job for a creation, a job's metadata
@@ -279,7 +286,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One decision, for the log: a dotted event name and fields."""
+    """One log line about a decision: a dotted event name and fields."""
 
     event: str
     fields: Mapping[str, JSON] = field(default_factory=dict)
@@ -288,7 +295,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Bring a posted message to its user."""
+    """Deliver a stored message to its user."""
 
     message: Message
 
@@ -302,7 +309,7 @@ Effect: TypeAlias = Record | Action
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """An installed job as the store remembers it. *definition* is its document, as JSON text."""
+    """An installed job as stored. *definition* is its document, as JSON text."""
 
     job_id: str
     name: str
@@ -317,9 +324,11 @@ class StoredJob:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Everything that start-up needs from the store. *last_seen*: the latest instant at which the
-    previous daemon is known to have been alive, None on a fresh store. *pinned*: run id, revision and
-    definition of the open runs that execute a certain revision."""
+    """Everything that start-up needs from the store.
+
+    *last_seen*: the latest instant at which the previous daemon was alive, None on a fresh store.
+    *pinned*: run id, revision and definition of each open run that executes a fixed revision.
+    """
 
     jobs: tuple[StoredJob, ...] = ()
     open_runs: tuple[Run, ...] = ()

@@ -1,6 +1,6 @@
 """Names of runs and jobs: sortable by time, and the same for the same cause.
 
-Room rule: no dice. An id is a function of what it names, so deciding twice names the same thing.
+Rule: no dice. An id is a function of what it names, so deciding twice names the same thing.
 """
 
 from __future__ import annotations

@@ -15,9 +15,11 @@ from luad.core.model import JSON, Instant
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """What was written to a job's metadata since it was declared: *values* win over the declared
-    ones, *removed* hides declared keys. *remote*: the keys that a client was the last to change or to
-    remove over TCP, also where they are as declared again."""
+    """Changes of a job's metadata since its declaration.
+
+    *values* win over the declared values, and *removed* hides declared keys. *remote*: the keys whose
+    latest change or removal came over TCP, even if their values are as declared again.
+    """
 
     values: Mapping[str, JSON] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
@@ -29,8 +31,11 @@ NO_OVERLAY: Final = Overlay()
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """*cause*: why the last alert was sent, empty while all is well. *failed_at*: the failures of the
-    last day, oldest first. Both, and *succeeded_at*, are kept for jobs with an alert policy only."""
+    """The alert of a job. *cause*: why luad sent the last alert; empty without an open alert.
+
+    *failed_at*: the failures of the last day, oldest first. The engine keeps *failed_at* and
+    *succeeded_at* only for jobs with an alert policy.
+    """
 
     cause: str = ""
     failed_at: tuple[Instant, ...] = ()
@@ -42,9 +47,9 @@ NO_ALERT: Final = AlertState()
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A job stays installed, its occurrences are skipped. *until* ``None`` means: until resumed.
+    """A pause: the job stays installed, and its occurrences are skipped. *until* None: until resumed.
 
-    *revision*: the pause also ends when the job gets another revision than this one; empty: it does not.
+    *revision*: the pause also ends when the job gets another revision; empty: a revision does not end it.
     """
 
     at: Instant
@@ -56,11 +61,11 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a job stands among the others.
+    """The standing of a job: does it hold its name, is it over, is it displaced.
 
-    *holds_name*: the job is found by its name; a job that does not hold it is found by its id alone.
-    *over_at*: since when a `once` job is over, which means that no occurrence can follow and no run is
-    open. *displaced*: the pause of a dynamic job whose name a file declares.
+    *holds_name*: requests find the job by its name; without it, by its id alone. *over_at*: since when a
+    `once` job is over: no occurrence can follow and no run is open. *displaced*: the pause of a dynamic
+    job whose name a file declares.
     """
 
     holds_name: bool = True
@@ -72,16 +77,16 @@ IN_FORCE: Final = Standing()
 
 
 class JobStatus(StrEnum):
-    """Is the job scheduled at all."""
+    """The status of a job: does luad schedule it."""
 
     ACTIVE = "active"
     PAUSED = "paused"
     COMPLETED = "completed"  # a `once` that has fired
-    DELETED = "deleted"  # it is gone; only its history is there
+    DELETED = "deleted"  # removed; only its history is left
 
 
 class JobHealth(StrEnum):
-    """How the job has been doing lately."""
+    """The health of a job, from its latest runs and its file."""
 
     OK = "ok"
     FAILING = "failing"

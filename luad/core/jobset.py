@@ -1,7 +1,7 @@
 """The jobs in force: installed, replaced, removed.
 
-Room rule: carries out a plan; what is in force already and unchanged is not touched. An edit is never
-retroactive: a changed schedule looks at no instant before the change.
+Rule: carries out a plan, and leaves unchanged jobs as they are. An edit is never retroactive: a changed
+schedule has no occurrences before the change.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _BY_SCHEDULE: Final = frozenset({Trigger.SCHEDULE, Trigger.CATCHUP})
 
 
 class JobSet:
-    """Installs what is wanted."""
+    """Installs, replaces and removes jobs."""
 
     def __init__(self, state: State, claims: Claims) -> None:
         self._state = state
         self._claims = claims
 
     def load(self, event: ConfigLoaded, now: Instant) -> None:
-        """Make *event.wanted* the installed set of static jobs, and answer whoever asked for it."""
+        """Make *event.wanted* the installed static jobs, and reply if a client asked for the reload."""
         is_first, self._state.is_loaded = not self._state.is_loaded, True
         plan = self.plan(event.wanted)
         for name in plan.remove:
@@ -67,7 +67,7 @@ class JobSet:
         self._state.runs.may_start = not self._state.is_draining
 
     def plan(self, wanted: Mapping[str, Wanted]) -> Plan:
-        """Say what a load of *wanted* would do. A name that a dynamic job has is taken from it."""
+        """Return the changes that a load of *wanted* would make; dynamic jobs do not count."""
         installed = {
             name: each.wanted
             for name, each in self._state.entries.items()
@@ -76,7 +76,7 @@ class JobSet:
         return make_plan(installed, wanted)
 
     def _clear_name(self, wanted: Wanted, now: Instant) -> None:
-        """Take the name of a file's job that is new from the dynamic job that holds it."""
+        """Take the name of a new static job from the dynamic job that holds it."""
         holder = self._state.entries.get(wanted.job.name)
         if holder is None:
             return
@@ -86,7 +86,7 @@ class JobSet:
             names.displace(self._state, holder, wanted.origin, now)
 
     def install(self, wanted: Wanted, now: Instant, *, cause: str = "") -> Entry:
-        """Take in a job that is new. *cause* tells two jobs of one name and instant apart."""
+        """Install a new job; *cause* makes ids of the same name and instant differ."""
         job = wanted.job
         job_id = make_id("job", now, job.name, *([cause] if cause else []))
         entry = Entry(job_id, wanted, now, _grid(job, now), _before_first(job, now))
@@ -99,7 +99,7 @@ class JobSet:
         return entry
 
     def _miss_the_past(self, entry: Entry, now: Instant, *, is_edit: bool = False) -> None:
-        """Give its row to a `once` that was asked for too late to run. An edit never runs the past."""
+        """Record the occurrence of a `once` that was declared too late to run; an edit never runs it."""
         job, schedule = entry.job, entry.job.schedule
         if not isinstance(schedule, Once) or not job.enabled:
             return
@@ -112,8 +112,11 @@ class JobSet:
             self._claims.record_skip(entry, Skip(RunState.MISSED, Reason.PAST, at, at), now)
 
     def redeclare(self, entry: Entry, new: Wanted, now: Instant) -> None:
-        """Give a dynamic job another definition. Unlike an edited file, a `once` whose instant has passed
-        still fires: it was asked for now. So it is when it was switched off at that instant."""
+        """Give a dynamic job another definition.
+
+        Unlike in an edited file, a `once` whose instant has passed still fires, because the client asks for
+        it now. The same holds if the job was disabled at that instant.
+        """
         old, handled_until = entry.job, entry.handled_until
         self._replace(entry, new, now, is_first=False)
         if not isinstance(new.job.schedule, Once):
@@ -127,7 +130,7 @@ class JobSet:
         self._state.arm(entry)
 
     def _edit(self, change: Replacement, now: Instant, *, is_first: bool) -> None:
-        """Give a file's job another definition. A `once` that is past by then has its row, and no run."""
+        """Give a static job another definition. A `once` in the past gets a row, but no run."""
         entry, old, new = self._state.entries[change.name], change.old.job, change.new.job
         handled_until = entry.handled_until
         self._replace(entry, change.new, now, is_first=is_first)
@@ -162,7 +165,7 @@ class JobSet:
             alerts.stale(self._state, entry, is_stale=False, now=now)
 
     def _end_pause_of_revision(self, entry: Entry) -> None:
-        """End a pause that holds for an earlier revision only; nothing of it is made good."""
+        """End a pause that was for an earlier revision only; its skipped occurrences do not run."""
         pause = entry.pause
         if pause is None or pause.revision in {"", entry.job.revision}:
             return
@@ -172,24 +175,24 @@ class JobSet:
         self._state.log("job.resumed", job=entry.job.name, author=names.PAUSED_BY_LUAD)
 
     def _move(self, entry: Entry, new: Wanted, now: Instant) -> None:
-        """Note that an unchanged job stands elsewhere, or that its file broke or was mended."""
+        """Note that an unchanged job moved, or that its file is broken or good again."""
         old, was_stale = entry.wanted.origin, entry.wanted.stale
         entry.wanted = Wanted(entry.job, new.origin, new.stale)
         if (
             new.stale is not was_stale or not new.stale
-        ):  # it may have been mended while luad was down
+        ):  # the user may have corrected it while luad was down
             alerts.stale(self._state, entry, is_stale=new.stale, now=now)
         if old and new.origin and old.path != new.origin.path:
-            # After a restart the last good version is looked for under the path that is stored.
+            # After a restart, luad looks for the last good version under the stored path.
             self._state.out.append(InstallJob(entry.job_id, entry.job, new.origin, now))
 
     def _cancel_leftovers(self, now: Instant) -> None:
-        """End what the previous daemon left waiting, and which must not start any more."""
+        """Cancel waiting runs of the previous daemon that must not start any more."""
         for run in self._state.runs.all():
             if run.state is RunState.RUNNING:
                 continue
             job = self._state.job_in_force(run)
-            if job is None:  # it could not be taken over
+            if job is None:  # the job could not be restored
                 self._state.runs.cancel(run, Reason.REMOVED, now, self._state.timetable)
             elif (
                 run.state is RunState.QUEUED
@@ -200,10 +203,10 @@ class JobSet:
                 self._state.runs.cancel(run, Reason.DOWNTIME, now, self._state.timetable)
 
     def remove(self, entry: Entry, now: Instant, status: JobStatus = JobStatus.DELETED) -> None:
-        """Take a job out; what runs may end, nothing of it starts any more.
+        """Uninstall a job; running runs finish, waiting ones are cancelled.
 
-        A dynamic job that had to give its name to this one goes on. *status* is shown of the job from
-        now on: `deleted`, or `completed` when it left by itself.
+        A dynamic job that this job displaced is scheduled again. *status* of the removed job: `deleted`, or
+        `completed` if luad removed it after its success.
         """
         name, key, made = entry.job.name, entry.key, entry.wanted
         self._claims.skip_rest(entry, RunState.SKIPPED, Reason.REMOVED, now)
@@ -211,7 +214,7 @@ class JobSet:
         self._state.timetable.cancel_alarm(Alarm("resume", key))
         self._state.forget(entry)
         for run in self._state.runs.of_job(entry.job_id):
-            if run.state is not RunState.RUNNING:  # what runs may end; nothing new starts
+            if run.state is not RunState.RUNNING:
                 self._state.runs.cancel(run, Reason.REMOVED, now, self._state.timetable)
         record = RemoveJob(entry.job_id, name, now, status, made.origin, made.creation)
         self._state.out.append(record)
@@ -219,7 +222,7 @@ class JobSet:
 
 
 def _before_first(job: Job, now: Instant) -> Instant:
-    """Return the instant after which a job that is installed *now* looks for its occurrences."""
+    """Return the instant after which a job that is installed *now* has occurrences."""
     if isinstance(job.schedule, Once):  # in the past: once, or `missed`, by its window
         return min(now, job.schedule.execute_at - 1)
     return now

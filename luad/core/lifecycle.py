@@ -1,7 +1,7 @@
-"""What may follow what in the life of a run.
+"""The states of a run, and the transitions between them.
 
-Room rule: the rules stand in one table; a missing entry is the error. Nobody else compares states
-to find out what comes next.
+Rule: one table holds all transitions; a missing entry is an error. No other module compares states to find
+the next one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NEVER_RAN: Final = frozenset({RunState.SKIPPED, RunState.MISSED})
 
 
 class RunEvent(StrEnum):
-    """What can happen to a run that is not over."""
+    """An event in the life of an open run."""
 
     START = "start"  # it has a slot: its process is about to be started
     WAIT = "wait"  # its next attempt is due, but no slot is free
@@ -61,12 +61,12 @@ TRANSITIONS: Final[dict[RunState, dict[RunEvent, RunState]]] = {
 
 
 def step(state: RunState, event: RunEvent) -> RunState:
-    """Return the state after *event*. An event that cannot happen in *state* is our own mistake."""
+    """Return the state after *event*; asserts that the event can happen in *state*."""
     following = TRANSITIONS[state].get(event)
     assert following is not None, f"a run that is {state} cannot {event}"
     return following
 
 
 def duration_ms(started: Instant | None, ended: Instant | None) -> int | None:
-    """Return how long a run took; None until it has started and ended."""
+    """Return the duration of a run; None until it has started and ended."""
     return None if started is None or ended is None else max(0, ended - started)

@@ -1,6 +1,6 @@
-"""The nouns of people and messages: who, by which channel, what, and what became of it.
+"""Users, channels, messages and deliveries.
 
-Room rule: frozen values only. Nothing here decides when or whether something is sent.
+Rule: frozen values only. No code here decides when or if luad sends a message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Priority: TypeAlias = Literal["low", "normal", "high"]
 
 
 class ChannelKind(StrEnum):
-    """How a message travels."""
+    """The way a channel delivers messages."""
 
     INBOX = "inbox"  # kept in the store, nothing else
     LOG = "log"  # a line in the daemon's log
@@ -30,10 +30,13 @@ class ChannelKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One way to reach a person. *url* is kept as it was written: ``${NAME}``, ``file:PATH`` and
-    ``credential:NAME`` in it are resolved by the sender, at the moment of sending."""
+    """One way to reach a user.
 
-    name: str  # unique within the person; the kind, or the service, unless the file says otherwise
+    *url* is as written: the sender resolves ``${NAME}``, ``file:PATH`` and ``credential:NAME`` in it when
+    it sends.
+    """
+
+    name: str  # unique for the user; the kind, or the service, unless the file names the channel
     kind: ChannelKind
     url: str = ""
     headers: tuple[tuple[str, str], ...] = ()  # of a webhook; values may be references as well
@@ -43,9 +46,9 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody jobs are for and messages go to. Without *origin* they were added at run time.
+    """A user: jobs can be for this user, and messages go to this user.
 
-    *definition* is the document, *revision* its hash, as with jobs.
+    Without *origin*, the user was added at run time. *definition* is the document, and *revision* its hash.
     """
 
     id: str
@@ -62,9 +65,9 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing to tell one person. *channels*: only through these of theirs, None for all.
+    """One message to one user. *channels*: only through these channels of the user; None for all.
 
-    *dedupe_key*: of two messages to one person with the same key, a channel carries one.
+    *dedupe_key*: of two messages to one user with the same key, a channel delivers one.
     """
 
     id: str  # msg_…
@@ -81,9 +84,9 @@ class Message:
 
 
 class DeliveryState(StrEnum):
-    """What became of a message on one channel."""
+    """The outcome of a message on one channel."""
 
-    SENDING = "sending"  # begun; after a crash nobody knows whether it arrived
+    SENDING = "sending"  # begun; after a crash, luad cannot know if it arrived
     DELIVERED = "delivered"
     FAILED = "failed"
     REPEATED = "repeated"  # it had arrived before, by the same dedupe key
@@ -91,8 +94,11 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message on one channel. *answer* is what the other side said, bounded and free of secrets;
-    *is_degraded*: a picture or a file became a link, because the service takes none."""
+    """One message on one channel.
+
+    *answer*: the answer of the service, bounded and without secrets. *is_degraded*: a picture or a file
+    became a link, because the service accepts none.
+    """
 
     message_id: str
     channel: str

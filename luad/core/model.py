@@ -1,6 +1,6 @@
-"""The nouns of luad: jobs, schedules, runs, and how a run can end.
+"""Jobs, schedules, runs, and the endings of runs.
 
-Room rule: frozen values only; whatever has a default has it here, and nowhere else.
+Rule: frozen values only; defaults of fields stand here, and in no other place.
 
 Units: an ``Instant`` is an ``int`` of milliseconds since 1970-01-01T00:00:00Z; every duration
 is an ``int`` of milliseconds and says so with the suffix ``_ms``.
@@ -17,7 +17,7 @@ Instant: TypeAlias = int
 """Milliseconds since the Unix epoch, UTC."""
 
 JSON: TypeAlias = Any
-"""A value that ``json.dumps`` takes: null, bool, number, string, array, object."""
+"""A JSON value: null, bool, number, string, array, object."""
 
 SECOND: Final = 1_000
 MINUTE: Final = 60 * SECOND
@@ -28,7 +28,7 @@ CATCH_UP_CAP: Final = 100
 """``catch_up: all`` runs at most this many late occurrences; beyond it, only the latest."""
 
 OPEN_RUNS_CAP: Final = 1_000
-"""Runs of one job that may be open at once, also when they are asked for by force."""
+"""The largest number of open runs of one job, also with `force`."""
 
 METADATA_LIMIT: Final = 64 * 1024
 """Bytes of a job's metadata as JSON."""
@@ -38,8 +38,8 @@ METADATA_LIMIT: Final = 64 * 1024
 class Now:
     """One reading of both clocks, taken together.
 
-    *wall*: the instant it is, as far as the machine knows; may be stepped. *elapsed*: milliseconds of
-    a clock that never steps and goes on during suspend; its zero means nothing.
+    *wall*: the machine's current instant; the clock may be stepped. *elapsed*: milliseconds of a clock that
+    never steps and goes on during suspend; its zero has no meaning.
     """
 
     wall: Instant
@@ -75,7 +75,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """Due once, at *execute_at*. *timezone* is only for showing it to people."""
+    """Due once, at *execute_at*. *timezone* is only for display."""
 
     execute_at: Instant
     timezone: str = "UTC"
@@ -88,7 +88,7 @@ Schedule: TypeAlias = Cron | Interval | Once
 
 
 class Overlap(StrEnum):
-    """What to do with an occurrence that is due while a run of the same job is open."""
+    """The policy for an occurrence that is due while a run of the same job is open."""
 
     SKIP = "skip"
     QUEUE = "queue"  # one waits; a second one is skipped
@@ -97,7 +97,7 @@ class Overlap(StrEnum):
 
 
 class CatchUp(StrEnum):
-    """Which late occurrences still run, within `catch_up_window_ms`."""
+    """The late occurrences that still run, within `catch_up_window_ms`."""
 
     LATEST = "latest"
     ALL = "all"
@@ -105,7 +105,7 @@ class CatchUp(StrEnum):
 
 
 class OnLost(StrEnum):
-    """What follows a run whose end nobody saw."""
+    """The policy for a run whose end the daemon did not see."""
 
     FAIL = "fail"
     RETRY = "retry"
@@ -113,7 +113,7 @@ class OnLost(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and how late a failed attempt is repeated. *max_attempts* counts the first."""
+    """The number and the delays of attempts. *max_attempts* includes the first."""
 
     max_attempts: int = 1
     backoff_ms: int = 0
@@ -132,7 +132,7 @@ class Limits:
 
 
 class AlertCause(StrEnum):
-    """What alerts at once, besides failures that add up."""
+    """A cause that alerts at its first occurrence."""
 
     TIMEOUT = "timeout"
     DELIVERY_FAILED = "delivery_failed"
@@ -142,10 +142,10 @@ class AlertCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlertPolicy:
-    """Whom to tell that a job is in trouble, and when: one message on entering, one on leaving.
+    """The users that luad alerts about a failing job, and the conditions.
 
-    *to* are user ids. *after_failures*: so many in a row; *failures_in_24h*: so many within a day;
-    either may be None. *also* are causes that need no second time. *recovery*: tell the end as well.
+    *to* are user ids. *after_failures* counts failures in a row, *failures_in_24h* failures within a day;
+    either may be None. *also*: causes that alert at once. *recovery*: send a message on recovery too.
     """
 
     to: tuple[str, ...]
@@ -160,14 +160,14 @@ class AlertPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a YAML document or an API call declares.
+    """A job as a YAML document or an API call declares it.
 
-    *user* is the id of the person it is for. *keep*: a dynamic `once` job stays in the list after
+    *user* is the id of the user that the job is for. *keep*: a dynamic `once` job stays installed after
     its success.
 
-    *handler* is ``package.module:function`` or the name of an entry point. *metadata* is JSON and
-    must not be changed in place. *revision* is the hash of the declaring document's content: two
-    jobs with the same name and revision are the same job. *definition* is that document as JSON.
+    *handler* is ``package.module:function`` or the name of an entry point. *metadata* is JSON; code must
+    not change it in place. *revision* is the hash of the document's content: two jobs with the same name
+    and revision are the same job. *definition* is the document as JSON.
     """
 
     name: str
@@ -199,7 +199,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a static job was declared: *path* as shown to people, *line* counted from 1."""
+    """The place of a declaration: *path* for display, *line* counted from 1."""
 
     path: str
     line: int = 1
@@ -207,7 +207,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """How a dynamic job came to be: when, by whom, and in which run, if a handler made it."""
+    """The creation of a dynamic job: time, author, and the run if a handler created it."""
 
     at: Instant
     author: str = ""
@@ -216,8 +216,11 @@ class Creation:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A job that the files, or the API, ask for. A static one has an *origin*, a dynamic one a
-    *creation*. *stale*: its file is broken now, this is its last good version."""
+    """A job that the files or the API ask for.
+
+    A static job has an *origin*, a dynamic job a *creation*. *stale*: the file is broken, and this is its
+    last good version.
+    """
 
     job: Job
     origin: Origin | None = None
@@ -226,7 +229,7 @@ class Wanted:
 
     @property
     def is_dynamic(self) -> bool:
-        """Was it made at run time."""
+        """True if the job was created at run time."""
         return self.creation is not None
 
 
@@ -234,11 +237,11 @@ class Wanted:
 
 
 class RunState(StrEnum):
-    """States of a row of the history; what may follow what stands in `core/lifecycle`."""
+    """States of a row of the history; `core.lifecycle` has the transitions."""
 
     QUEUED = "queued"  # claimed; its process has certainly not been started
-    RUNNING = "running"  # claimed; its process was started, or was about to be
-    RETRYING = "retrying"  # an attempt ended badly, the next one has its time
+    RUNNING = "running"  # claimed; its process has started, or was about to start
+    RETRYING = "retrying"  # an attempt failed, and the next one is scheduled
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
@@ -263,21 +266,21 @@ class Reason(StrEnum):
     DOWNTIME = "downtime"
     CLOCK = "clock"
     OVERLOAD = "overload"
-    PAST = "past"  # it was past when the job was installed, or asked for
+    PAST = "past"  # its instant was past when the job was installed or requested
     REPLACED = "replaced"  # `overlap: replace` cancelled it
     REQUESTED = "requested"  # a client asked for the cancellation
     STOPPED = "stopped"  # a stop of the daemon had to end the run
 
 
 class Trigger(StrEnum):
-    """What caused a run."""
+    """The cause of a run."""
 
     SCHEDULE = "schedule"
-    CATCHUP = "catchup"  # an occurrence that was started late, by the catch-up policy
+    CATCHUP = "catchup"  # a late occurrence that the catch-up policy started
     MANUAL = "manual"  # `luad run`
     API = "api"
     RETRY = "retry"  # `luad retry`: a new run, for the same occurrence
-    RESUME = "resume"  # `luad resume --catch-up`: a run for an occurrence that a pause has skipped
+    RESUME = "resume"  # `luad resume --catch-up`: a run for an occurrence that a pause skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +295,7 @@ class Occurrence:
 class Skip:
     """A row for occurrences that never became a run: *count* of them, from *first* to *last*.
 
-    *is_count_capped*: there were at least *count*, counting further would have cost too much.
+    *is_count_capped*: there were at least *count*; luad stopped counting there.
     """
 
     state: RunState  # SKIPPED or MISSED
@@ -304,7 +307,7 @@ class Skip:
 
 
 class EndKind(StrEnum):
-    """How an attempt ended, as the runner saw it; never interpreted there."""
+    """The end of an attempt as the runner saw it; the runner does not interpret it."""
 
     RETURNED = "returned"
     RAISED = "raised"
@@ -318,7 +321,7 @@ class EndKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunError:
-    """What went wrong in a handler, fit for showing: bounded, redacted, trimmed."""
+    """The error of a handler, ready for display: bounded, redacted, trimmed."""
 
     type: str
     message: str
@@ -329,8 +332,8 @@ class RunError:
 class Ending:
     """The end of one attempt. *result_json* is the handler's return value as JSON text.
 
-    *result_omitted*: why there is no result although the handler returned one. *is_retryable* is
-    false for a failure that a repetition cannot cure.
+    *result_omitted*: why the result is missing although the handler returned one. *is_retryable*: a
+    retry may succeed.
     """
 
     kind: EndKind
@@ -340,16 +343,16 @@ class Ending:
     error: RunError | None = None
     result_json: str | None = None
     is_result_truncated: bool = False
-    dropped_bytes: int = 0  # output between the kept head and the kept tail
+    dropped_bytes: int = 0  # bytes of output between the stored head and tail
     result_omitted: str = ""
     is_retryable: bool = True
-    left_processes: int = 0  # the handler left them running, and luad ended them
-    left_tasks: int = 0  # the same for asyncio tasks
+    left_processes: int = 0  # processes that the handler left running; luad ended them
+    left_tasks: int = 0  # asyncio tasks that it left running
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """Names a process for good: a pid alone is reused, these three together are not.
+    """The identity of a process: the system reuses a pid, but not these three together.
 
     *start_ticks* is field 22 of ``/proc/PID/stat``.
     """
@@ -361,10 +364,10 @@ class ProcessIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a job, as it stands now. An open run is replaced, never changed in place.
+    """One execution of a job. The engine replaces an open run, and never changes it in place.
 
-    *first_scheduled_for*, *missed_count*: with catch-up, the occurrences this run stands for
-    besides its own. *attempt* counts from 1 and fences late results.
+    *missed_count*: with catch-up, the occurrences that this run replaces besides its own. *attempt* counts
+    from 1, and the engine ignores results of earlier attempts.
     """
 
     id: str
@@ -384,8 +387,8 @@ class Run:
     retry_at: Instant | None = None
     identity: ProcessIdentity | None = None
     ended_at: Instant | None = None
-    reason: Reason | None = None  # why cancelled or lost; of a running one: why it is being ended
+    reason: Reason | None = None  # why cancelled or lost; of a running run: why luad stops it
     ending: Ending | None = None  # of the last attempt
     retry_of: str | None = None  # run id
-    user: str | None = None  # whom the job was for when this was claimed
-    is_pinned: bool = False  # it executes `revision`, whatever is in force when it starts
+    user: str | None = None  # the job's user at the claim
+    is_pinned: bool = False  # it executes `revision`, even if another one is in force

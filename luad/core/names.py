@@ -1,7 +1,7 @@
-"""Names: the job that holds one, the job that waits for it, the job that gives it to the next one.
+"""Names of jobs: holding, displacing, giving back.
 
-Rule: a name is held by one job. A file's job takes its name from a dynamic job, which is paused until the
-file's job goes. A `once` job that is over gives its name to the next job that asks for it.
+Rule: one job holds a name. A static job displaces the dynamic job that holds its name, which is paused until
+the static job is removed. A `once` job that is over gives its name to the next job that asks for it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ PAUSED_BY_LUAD: Final = "luad"
 
 
 def is_over(state: State, entry: Entry) -> bool:
-    """Say whether no occurrence of a `once` job can follow, and none of its runs is open."""
+    """Return whether a `once` job is over: no further occurrence, and no open run."""
     is_completed = isinstance(entry.job.schedule, Once) and entry.status is JobStatus.COMPLETED
     return is_completed and not state.runs.open_count(entry.job_id)
 
 
 def is_over_for_a_day(over_at: Instant | None, now: Instant) -> bool:
-    """Say whether a job has been over for so long that its failure is not news any more."""
+    """Return whether a job has been over for a day, after which its failure is old news."""
     return over_at is not None and over_at <= now - DAY
 
 
 def mark_over(state: State, now: Instant) -> None:
-    """Note which jobs have come to their end since the last call, and which go on after all."""
+    """Update which `once` jobs are over; looks at the jobs that changed since the last call."""
     for entry in state.take_maybe_over():
         was_over = entry.standing.over_at is not None
         if is_over(state, entry) is not was_over:
@@ -37,7 +37,7 @@ def mark_over(state: State, now: Instant) -> None:
 
 
 def mark_over_restored(state: State) -> None:
-    """Note which of the restored jobs are over, where the store does not tell it yet."""
+    """Update which restored jobs are over, where the store has no instant for it."""
     ended = [
         entry
         for entry in state.entries.values()
@@ -69,7 +69,7 @@ def displace(state: State, entry: Entry, origin: Origin | None, now: Instant) ->
 
 
 def give_to_heir(state: State, name: str) -> None:
-    """Give a name that is free to the job that waits for it: the displaced one, else the newest."""
+    """Give a free name to the job that waits for it: the displaced job, else the newest."""
     waiting = state.nameless.get(name)
     if not waiting or name in state.entries:
         return
@@ -84,7 +84,7 @@ def give_to_heir(state: State, name: str) -> None:
 
 
 def update_displaced(state: State) -> None:
-    """Let each displaced job tell the file that declares its name now, or have its name back."""
+    """Update the reason of each displaced job, or give its name back if no job holds it."""
     for name in tuple(state.nameless):
         holder = state.entries.get(name)
         if holder is None:

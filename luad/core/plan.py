@@ -1,6 +1,6 @@
-"""Wanted against installed: what a reload has to do.
+"""The plan of a reload: the difference between the wanted and the installed jobs.
 
-Room rule: compares values; touches nothing.
+Rule: compares values, and changes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The difference between the wanted and the installed set, each part in order of names."""
+    """The difference between the wanted and the installed jobs, each part sorted by name."""
 
     add: tuple[Wanted, ...] = ()
     replace: tuple[Replacement, ...] = ()
@@ -34,7 +34,7 @@ class Plan:
 def make_plan(installed: Mapping[str, Wanted], wanted: Mapping[str, Wanted]) -> Plan:
     """Compare two sets of jobs by name and revision.
 
-    A job that only moved inside its file, or whose file broke, has the same revision: it is kept.
+    A job that only moved inside its file, or whose file is broken, has the same revision and is kept.
     """
     add, replace, keep = [], [], []
     for name, new in wanted.items():
@@ -55,7 +55,7 @@ def make_plan(installed: Mapping[str, Wanted], wanted: Mapping[str, Wanted]) -> 
 
 
 def changed_fields(old: Job, new: Job) -> tuple[str, ...]:
-    """Name the fields in which two versions of a job differ, revision and definition aside."""
+    """Return the fields in which two versions of a job differ, except revision and definition."""
     return tuple(
         field.name
         for field in fields(Job)

@@ -1,8 +1,8 @@
-"""Lateness, catch-up, overlap, retry: one pure function a question.
+"""The policies for lateness, catch-up, overlap and retry: one pure function each.
 
-Room rule: verdicts are values; nothing here knows what is done with them.
+Rule: decisions are values; other modules carry them out.
 
-Catch-up, seen from now, for a job that was last looked after at `after`::
+Catch-up, for a job whose occurrences until `after` are handled::
 
     after           now - window                    now
       |  x  x  x  x      |       o     o     o       |
@@ -43,27 +43,27 @@ ON_TIME_MS: Final = MINUTE
 """An occurrence that is at most this late counts as on time."""
 
 LEAST_WINDOW_MS: Final = SECOND
-"""A window below this one counts as this: nothing is ever on time to the millisecond."""
+"""The smallest effective window, because no run starts exactly on time."""
 
 COUNT_CAP: Final = 1_000
-"""Occurrences that did not run are counted up to here; beyond it the row says "at least"."""
+"""The largest count of occurrences that did not run; above it, the row says "at least"."""
 
 
 # --- catch-up ----------------------------------------------------------------------------------
 
 
 def is_on_time(job: Job, late_ms: int) -> bool:
-    """Say whether an occurrence that is *late_ms* late simply runs, whatever the catch-up policy."""
+    """Return whether an occurrence that is *late_ms* late runs under every catch-up policy."""
     return late_ms <= min(ON_TIME_MS, _window_ms(job))
 
 
 def is_too_late(job: Job, late_ms: int) -> bool:
-    """Say whether an occurrence that is *late_ms* late must not start any more."""
+    """Return whether an occurrence that is *late_ms* late must not start any more."""
     return late_ms > _window_ms(job)
 
 
 def never_starts(job: Job, late_ms: int) -> bool:
-    """Say whether the only occurrence of a job does not run at all when it is *late_ms* late."""
+    """Return whether the only occurrence of a job does not run if it is *late_ms* late."""
     return is_too_late(job, late_ms) or (
         job.catch_up is CatchUp.NONE and not is_on_time(job, late_ms)
     )
@@ -75,7 +75,7 @@ def _window_ms(job: Job) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What becomes of the occurrences that have come due: *runs*, earliest first, and *skips*."""
+    """The decision about due occurrences: *runs*, earliest first, and *skips*."""
 
     runs: tuple[Occurrence, ...] = ()
     skips: tuple[Skip, ...] = ()
@@ -83,7 +83,7 @@ class Due:
 
     @property
     def skipped_count(self) -> int:
-        """How many occurrences the last run stands for besides its own."""
+        """The number of occurrences that the last run replaces besides its own."""
         return sum(skip.count for skip in self.skips)
 
 
@@ -105,9 +105,9 @@ def last_fired(job: Job, grid_at: Instant, after: Instant, now: Instant) -> Occu
 
 
 def due_until(job: Job, grid_at: Instant, after: Instant, now: Instant, cause: Reason) -> Due:
-    """Decide about every occurrence in (*after*, *now*] whose fire time has come.
+    """Return the decision about each occurrence in (*after*, *now*] whose fire time has come.
 
-    *cause* is why any of them is late; it becomes the reason of what was missed.
+    *cause*: why occurrences are late; it becomes the reason of the missed ones.
     """
     last = last_fired(job, grid_at, after, now)
     if last is None:
@@ -126,7 +126,7 @@ def due_until(job: Job, grid_at: Instant, after: Instant, now: Instant, cause: R
             )
             if len(nominals) <= CATCH_UP_CAP:
                 fires = [Occurrence(at, fire_at(job, grid_at, at)) for at in nominals]
-                # The horizon allows for the longest jitter; who has less may be beyond the window.
+                # The horizon allows for the longest jitter; an occurrence with less may be too late.
                 runs = tuple(each for each in fires if not is_too_late(job, now - each.fire_at))
                 if late := fires[: len(fires) - len(runs)]:
                     missed_until = late[-1].scheduled_for
@@ -163,7 +163,7 @@ def skip_range(
 
 
 class Start(StrEnum):
-    """What to do with an occurrence that is due."""
+    """The decision about one due occurrence."""
 
     NOW = "now"
     WHEN_ENDED = "when_ended"  # wait for the open run to end by itself
@@ -174,10 +174,10 @@ class Start(StrEnum):
 def when_due(
     overlap: Overlap, *, open_count: int, waiting_count: int, max_running: int, is_backlog: bool
 ) -> Start:
-    """Decide about one occurrence while *open_count* runs of its job are open.
+    """Return the decision about one occurrence while *open_count* runs of its job are open.
 
-    *waiting_count* of those wait for another one to end. *is_backlog*: one of several late
-    occurrences that `catch_up: all` wants; they run one after the other, whatever the policy says.
+    *waiting_count* of those wait for another run to end. *is_backlog*: one of several late occurrences that
+    `catch_up: all` starts; they run one after the other under every overlap policy.
     """
     if open_count == 0:
         return Start.NOW
@@ -201,7 +201,7 @@ def when_due(
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an ending means for the run; *retry_at* is set exactly when *event* is RETRY."""
+    """The decision about an ending; *retry_at* is set exactly if *event* is RETRY."""
 
     event: RunEvent
     retry_at: Instant | None = None
@@ -210,10 +210,10 @@ class Verdict:
 def after_ending(
     job: Job | None, attempt: int, ending: Ending, *, stopped_for: Reason | None = None
 ) -> Verdict:
-    """Decide what follows the end of attempt number *attempt*.
+    """Return the decision about the end of attempt number *attempt*.
 
-    *job* is None once it is removed. *stopped_for*: why luad was ending the run. Only a stop of
-    the daemon lets another attempt follow; a run that a client or a policy had to end is over.
+    *job* is None once it is removed. *stopped_for*: why luad stopped the run. Another attempt can follow
+    only a stop of the daemon; a run that a client or a policy stopped is over.
     """
     event = _outcome(ending)
     if stopped_for is not None and stopped_for is not Reason.STOPPED:
@@ -223,8 +223,8 @@ def after_ending(
     if event is RunEvent.FAIL and not ending.is_retryable:
         return Verdict(event)
     if event is RunEvent.LOSE:
-        # `on_lost: retry` asks for one more start even where `retry` does not; it still counts as
-        # an attempt, so a run that takes the daemon down with it cannot go on for ever.
+        # `on_lost: retry` allows one more start even where `retry` does not. It counts as an attempt,
+        # so a run that crashes the daemon cannot repeat for ever.
         if job.on_lost is OnLost.FAIL or attempt >= max(job.retry.max_attempts, 2):
             return Verdict(event)
     elif attempt >= job.retry.max_attempts:
@@ -251,7 +251,7 @@ def _outcome(ending: Ending) -> RunEvent:
 
 
 def retry_delay_ms(retry: Retry, attempt: int) -> int:
-    """Return how long to wait after the failure of attempt number *attempt* (from 1)."""
+    """Return the delay after the failure of attempt number *attempt* (from 1)."""
     assert attempt >= 1
     delay = float(retry.backoff_ms)
     for _ in range(min(attempt - 1, 1_000)):
@@ -262,6 +262,6 @@ def retry_delay_ms(retry: Retry, attempt: int) -> int:
 
 
 def pauses_after(job: Job, consecutive_failures: int) -> bool:
-    """Say whether so many failures in a row switch the job off."""
+    """Return whether so many failures in a row pause the job."""
     limit = job.pause_after_failures
     return limit is not None and consecutive_failures >= limit

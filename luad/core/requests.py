@@ -22,8 +22,11 @@ class AnswerKey:
 
 @dataclass(frozen=True, slots=True)
 class TriggerRequested:
-    """Run a job now, whatever its schedule says. *metadata* is laid over the job's, once. *earlier* is
-    the definition of an earlier revision, to be executed in place of the one in force."""
+    """Run a job now, whatever its schedule says.
+
+    *metadata* overrides the job's metadata for this run. *earlier*: the definition of an earlier revision
+    that the run executes instead of the one in force.
+    """
 
     request_id: str
     job_name: str
@@ -55,8 +58,10 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class PauseRequested:
-    """Stop scheduling a job, until *until* or until it is resumed. *ends_with_revision*: the pause also
-    ends when the job gets another revision."""
+    """Stop scheduling a job, until *until* or a resume.
+
+    *ends_with_revision*: the pause also ends when the job gets another revision.
+    """
 
     request_id: str
     job_name: str
@@ -77,8 +82,11 @@ class ResumeRequested:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A dynamic job that somebody asks for. *if_exists*: what to do when there is a dynamic job of
-    that name. *pause_reason*: install it paused, for that reason."""
+    """A requested dynamic job.
+
+    *if_exists*: what to do if a dynamic job of that name exists. *pause_reason*: install the job paused,
+    for that reason.
+    """
 
     wanted: Wanted
     if_exists: Literal["error", "keep", "replace"] = "error"
@@ -87,7 +95,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class CreateRequested:
-    """Install dynamic jobs; each one is answered for by a `Created`, and none depends on another."""
+    """Install dynamic jobs, each on its own; the reply has one `Created` for each."""
 
     request_id: str
     jobs: tuple[NewJob, ...]
@@ -96,8 +104,10 @@ class CreateRequested:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What became of one `NewJob`. *error* is a code of the HTTP table when it was `refused`.
-    *earlier_id*: the job of that name that is over, and made room for a new one."""
+    """The outcome of one `NewJob`. *error* is a code of the HTTP table if it was `refused`.
+
+    *earlier_id*: the job that was over and gave its name to the new one.
+    """
 
     job_name: str
     outcome: Literal["created", "kept", "replaced", "refused"]
@@ -112,8 +122,8 @@ class Created:
 class ChangeRequested:
     """Give a dynamic job a new definition, made from the one of revision *based_on*.
 
-    Refused with `conflict` when another one is in force by now, with `precondition_failed` when
-    *if_match* is not its `version`.
+    The engine refuses it with `conflict` if another revision is in force, and with `precondition_failed`
+    if *if_match* is not the job's `version`.
     """
 
     request_id: str
@@ -125,7 +135,7 @@ class ChangeRequested:
 
 @dataclass(frozen=True, slots=True)
 class DeleteRequested:
-    """Remove a dynamic job. What runs ends normally."""
+    """Remove a dynamic job. Its running runs end normally."""
 
     request_id: str
     job_name: str
@@ -134,8 +144,10 @@ class DeleteRequested:
 
 @dataclass(frozen=True, slots=True)
 class MetadataRequested:
-    """Write to a job's metadata. `merge` sets the keys of *values*; `patch` is RFC 7396; `replace`
-    leaves nothing else. The reply's value is the metadata then."""
+    """Write to a job's metadata; the reply's value is the metadata after the write.
+
+    `merge` sets the keys of *values*, `patch` applies RFC 7396, `replace` sets all metadata to *values*.
+    """
 
     request_id: str
     job_name: str

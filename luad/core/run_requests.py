@@ -1,6 +1,6 @@
-"""What people ask for: run, run again, cancel, pause, resume.
+"""Requests about runs and pauses: run, retry, cancel, pause, resume.
 
-Room rule: every request gets exactly one `Reply`.
+Rule: each request gets exactly one `Reply`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from luad.core.timetable import Alarm
 
 
 class RunRequests:
-    """Answers requests, and switches jobs off that fail too often."""
+    """Answers requests, and pauses jobs that fail too often."""
 
     def __init__(self, state: State, claims: Claims, jobset: JobSet) -> None:
         self._state = state
@@ -45,8 +45,10 @@ class RunRequests:
         self._jobset = jobset
 
     def _find(self, request_id: str, name: str, *, to_start: bool = False) -> Entry | None:
-        """Return the entry of that name; without one, answer the request. So it is while draining when
-        the request is *to_start* something; runs that are still to end may ask for everything else."""
+        """Return the entry of that name; without one, refuse the request.
+
+        While draining, luad refuses requests *to_start* a run; handlers of running runs may make the others.
+        """
         entry = self._state.find(name)
         if to_start and self._state.is_draining:
             self._refuse(request_id, "draining", "luad is shutting down and starts nothing more")
@@ -71,14 +73,16 @@ class RunRequests:
             self._refuse(
                 event.request_id,
                 "too_many_runs",
-                f"{entry.job.name} has {OPEN_RUNS_CAP} runs that are not over, and may not have more",
-                f"wait, or find out who starts them: luad history {entry.job.name}",
+                f"{entry.job.name} already has {OPEN_RUNS_CAP} open runs (the limit)",
+                f"wait, or find out what starts them: luad history {entry.job.name}",
             )
             return
         run = self._claims.new_run(
             entry, event.trigger, Occurrence(now, now), now, cause=event.request_id
         )
-        is_remote = event.is_remote and bool(event.metadata)  # without any, the job is run as it is
+        is_remote = event.is_remote and bool(
+            event.metadata
+        )  # without any, the client changes nothing
         run = replace(run, metadata=event.metadata, is_remote=is_remote)
         earlier = event.earlier
         if earlier is not None:
@@ -94,7 +98,7 @@ class RunRequests:
 
     def retry(self, event: RetryRequested, now: Instant) -> None:
         """Run the occurrence of an ended run again."""
-        own = self._state.by_id(event.run.job_id)  # else a job of the same name that came after it
+        own = self._state.by_id(event.run.job_id)  # else a later job of the same name
         name = event.run.job_name if own is None else own.key
         entry = self._find(event.request_id, name, to_start=True)
         if entry is None:
@@ -115,7 +119,7 @@ class RunRequests:
         self._refuse(
             request_id,
             "already_running",
-            f"{entry.job.name} is running already ({first.id}), and its overlap policy is "
+            f"{entry.job.name} is already running ({first.id}), and its overlap policy is "
             f"`{entry.job.overlap}`",
             f"wait for it, or stop it: luad cancel {first.id}",
         )
@@ -124,7 +128,7 @@ class RunRequests:
         """Stop an open run."""
         run = self._state.runs.get(event.run_id)
         if run is None:
-            self._refuse(event.request_id, "conflict", f"{event.run_id} is over already")
+            self._refuse(event.request_id, "conflict", f"{event.run_id} is already over")
             return
         ended = self._state.runs.cancel(
             run, Reason.REQUESTED, now, self._state.timetable, kill=event.kill
@@ -162,7 +166,7 @@ class RunRequests:
                 event.request_id,
                 "conflict",
                 f"{entry.job.name} ({entry.job_id}) is paused: {displaced.reason}",
-                "the job goes on when the file no longer declares that name; rename the job in the file, "
+                "luad resumes it when the file no longer declares that name; rename the job in the file, "
                 f"or remove this one: luad delete {entry.job_id}",
             )
             return
@@ -170,8 +174,8 @@ class RunRequests:
             self._refuse(
                 event.request_id,
                 "conflict",
-                f"{entry.job.name} is switched off in its file (`enabled: false`)",
-                "change the file; luad loads it as soon as it is saved",
+                f"{entry.job.name} is disabled in its file (`enabled: false`)",
+                "change the file; luad loads it as soon as you save it",
             )
             return
         self.end_pause(entry, now, catch_up=event.catch_up)
@@ -180,13 +184,13 @@ class RunRequests:
     def end_pause(
         self, entry: Entry, now: Instant, *, catch_up: str = "none", author: str = ""
     ) -> None:
-        """End the pause of a job, if it has one. *catch_up*: `none`, `one` or `all` of what it missed."""
+        """End the pause of a job, if it has one; *catch_up*: which skipped occurrences run."""
         if entry.pause is None:
             return
         skips = [entry.earlier_skip] if entry.earlier_skip else []
         skips += [entry.open_skip[1]] if entry.open_skip else []
         entry.pause = entry.open_skip = entry.earlier_skip = None
-        # Else the next failure would pause it again at once.
+        # Otherwise the next failure would pause it again at once.
         entry.clear_failures()
         self._state.mark_changed(entry)
         self._state.timetable.cancel_alarm(Alarm("resume", entry.key))
@@ -201,7 +205,7 @@ class RunRequests:
         wanted = [last]
         if catch_up == "all" and count <= CATCH_UP_CAP:
             wanted = occurrences(entry.job.schedule, entry.grid_at, first - 1, last, CATCH_UP_CAP)
-        for nominal in wanted:  # the row of the pause stays the only row of these occurrences
+        for nominal in wanted:  # the skip row of the pause stays their only guarded row
             occurrence = Occurrence(nominal, now)
             start = self._claims.may_start(entry, is_backlog=len(wanted) > 1)
             if start is Start.NEVER:
@@ -210,12 +214,12 @@ class RunRequests:
             self._claims.claim(entry, run, start, now)
 
     def note_end(self, run: Run | None, now: Instant) -> None:
-        """Count failures in a row, once a run is over."""
+        """Count failures in a row at the end of a run, alert, and pause a failing job."""
         if run is None or run.state is RunState.CANCELLED:
             return
         entry = self._state.by_id(run.job_id)
         if entry is None:
-            return  # its job is gone; another one of that name has nothing to do with it
+            return  # the job is removed; a later job of that name is another job
         failures = self._count(entry, run)
         alerts.ended(self._state, entry, run, now)
         own = failures - entry.consecutive_stops  # a stop of the daemon is not the job's failure
@@ -228,7 +232,7 @@ class RunRequests:
             self._jobset.remove(entry, now, JobStatus.COMPLETED)
 
     def _count(self, entry: Entry, run: Run) -> int:
-        """Count the end of a run; return the failures in a row."""
+        """Count the end of a run, and return the failures in a row."""
         if run.state is not RunState.SUCCEEDED:
             entry.consecutive_failures += 1
             entry.consecutive_stops += run.reason is Reason.STOPPED
@@ -240,7 +244,7 @@ class RunRequests:
 
 
 def leaves_after_success(state: State, entry: Entry) -> bool:
-    """Say whether a job has done what it was made for: its history stays, the job does not."""
+    """Return whether luad removes the job after its success: a dynamic `once` without `keep`."""
     return entry.wanted.is_dynamic and not entry.job.keep and is_over(state, entry)
 
 

@@ -1,7 +1,7 @@
 """The open runs: claimed, started, retried, ended.
 
-Room rule: part of the engine's state. Every change of a run goes through `lifecycle.step` and leaves a
-record; a start is asked for only in the same batch as the record that says so, or after it.
+Rule: part of the engine's state. Each change of a run goes through `lifecycle.step` and adds a record. The
+action that starts a run is in the same batch as its record, or in a later one.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from luad.core.timetable import Alarm, Timetable
 
 
 class OpenRuns:
-    """Every run that is not over, and who of them may go on.
+    """The open runs, and the runs among them that may start.
 
-    *job_in_force* gives the job of a run as it stands now, None once it is removed (also when another
-    one of the same name has been installed since). *out* is the list that effects are put in.
+    *job_in_force* returns the current job of a run, None once it is removed (even if a later job has its
+    name). *out* is the list that collects effects.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class OpenRuns:
         self._stopping: dict[str, Reason] = {}
         self.pinned: dict[str, Job] = {}  # by run id: what it executes, whatever is in force
 
-    # --- looking ---
+    # --- reading ---
 
     def get(self, run_id: str) -> Run | None:
         """Return the open run of that id."""
@@ -58,11 +58,11 @@ class OpenRuns:
         return [self._runs[run_id] for run_id in self._of_job.get(job_id, ())]
 
     def open_count(self, job_id: str) -> int:
-        """How many runs of the job are open."""
+        """Return the number of open runs of the job."""
         return len(self._of_job.get(job_id, ()))
 
     def blocked_count(self, job_id: str) -> int:
-        """How many of them wait for another one of the same job to end."""
+        """Return the number of runs that wait for another run of the job to end."""
         return len(self._blocked.get(job_id, ()))
 
     def all(self) -> list[Run]:
@@ -72,7 +72,7 @@ class OpenRuns:
     # --- claiming and starting ---
 
     def claim(self, run: Run, job: Job, *, behind_others: bool = False) -> Run:
-        """Take *run* in: start it, or let it wait for a slot or for the job's other runs."""
+        """Claim *run*: start it, or let it wait for a slot or for the job's other runs."""
         self.changed[run.job_id] = None
         if run.is_pinned:
             self.pinned[run.id] = job
@@ -103,10 +103,10 @@ class OpenRuns:
         self._out.append(StartAttempt(run, job))
 
     def retry_due(self, run_id: str) -> None:
-        """The time of the next attempt has come."""
+        """Start the next attempt of a run, or queue it for a slot."""
         run = self._runs.get(run_id)
         if run is None:
-            return  # cancelled by something else that came due in the same batch
+            return  # another event of the same batch has cancelled it
         run = replace(run, attempt=run.attempt + 1, retry_at=None, identity=None)
         if self.may_start and self.slots.take(run_id):
             self._start(run, RunEvent.START)
@@ -117,7 +117,7 @@ class OpenRuns:
     # --- what the runner reports ---
 
     def started(self, event: AttemptStarted) -> None:
-        """Note the process of an attempt."""
+        """Save the process of an attempt."""
         run = self._current(event.run_id, event.attempt)
         if run is None:
             return
@@ -129,7 +129,7 @@ class OpenRuns:
         self._log("run.started", run, **fields)
 
     def ended(self, event: AttemptEnded, timetable: Timetable) -> Run | None:
-        """Note the end of an attempt; return the run if it is over now, None if it goes on."""
+        """Save the end of an attempt; return the run if it is over, None otherwise."""
         run = self._current(event.run_id, event.attempt)
         if run is None:
             return None
@@ -174,7 +174,7 @@ class OpenRuns:
         self._log("run.retrying", run, "warning", retry_at=retry_at, **_why(ending))
 
     def _requeue(self, run: Run) -> None:
-        """Let the next daemon start what this one had decided to start, and did not."""
+        """Queue a run again whose process did not start; the next daemon starts it."""
         run = replace(run, state=step(run.state, RunEvent.REQUEUE), reason=None)
         self._save(run)
         self.slots.free(run.id, run.job_name)
@@ -182,7 +182,7 @@ class OpenRuns:
         self._log("run.requeued", run)
 
     def refused(self, run_id: str) -> bool:
-        """The store had a row for this occurrence already: the run never was. False when none is called so."""
+        """Drop a run whose occurrence already had a row; False if no open run has this id."""
         run = self._runs.get(run_id)
         if run is not None:
             self._forget(run)
@@ -194,7 +194,7 @@ class OpenRuns:
     def cancel(
         self, run: Run, reason: Reason, now: Instant, timetable: Timetable, *, kill: bool = False
     ) -> Run | None:
-        """Stop an open run; return it if it is over now, None if its process is still to end."""
+        """Stop an open run; return it if it is over, None if its process must end first."""
         if run.state is RunState.RUNNING:
             self._stop(run, reason, kill=kill)
             return None
@@ -210,14 +210,14 @@ class OpenRuns:
         return run
 
     def end_all(self) -> None:
-        """The daemon stops: end every run that has a process. The next daemon looks after the others."""
+        """Stop each run that has a process, because the daemon stops; the next daemon starts the others."""
         for run in self.all():
             if run.state is RunState.RUNNING and run.id not in self._stopping:
                 self._stop(run, Reason.STOPPED)
 
     def _stop(self, run: Run, reason: Reason, *, kill: bool = False) -> None:
-        # The row says so before the process is told: if the daemon is killed in between, the next one
-        # does not start again what a client has cancelled.
+        # The row has the reason before the process gets the signal: if the daemon is killed in between, the
+        # next daemon does not restart a run that a client cancelled.
         self._stopping[run.id] = reason
         self._save(replace(run, reason=reason))
         self._out.append(StopAttempt(run.id, run.attempt, kill))
@@ -226,9 +226,9 @@ class OpenRuns:
     # --- start-up and clock steps ---
 
     def restore(self, runs: Iterable[Run], timetable: Timetable) -> None:
-        """Take in what the previous daemon left open.
+        """Restore the open runs of the previous daemon.
 
-        Whoever was started before is ahead of those who never were, in whatever order they were claimed.
+        Runs that had started come before runs that had not, whatever the order of their claims.
         """
         for run in sorted(runs, key=lambda run: run.state is RunState.QUEUED and run.attempt == 1):
             self._restore(run, timetable)
@@ -248,7 +248,7 @@ class OpenRuns:
             self.slots.wait(run.id, run.job_name)
 
     def shift_retries(self, delta_ms: int, timetable: Timetable) -> None:
-        """The wall clock was stepped: what waits for its next attempt waits as long as before."""
+        """Shift the next attempts by a step of the wall clock, so that delays stay the same."""
         for run in list(self._runs.values()):
             if run.retry_at is not None:
                 shifted = run.retry_at + delta_ms
@@ -260,7 +260,7 @@ class OpenRuns:
     def _current(self, run_id: str, attempt: int) -> Run | None:
         run = self._runs.get(run_id)
         if run is None or run.attempt != attempt or run.state is not RunState.RUNNING:
-            return None  # a late report of an attempt that is over: fenced off
+            return None  # a late report of an attempt that is over
         return run
 
     def _save(self, run: Run) -> None:
@@ -283,7 +283,7 @@ class OpenRuns:
         self._forget(run)
 
     def _job_of(self, run: Run) -> Job | None:
-        """Return what *run* executes; None once its job is removed."""
+        """Return the definition that *run* executes; None once its job is removed."""
         job = self._job_in_force(run)
         return None if job is None else self.pinned.get(run.id, job)
 
@@ -298,7 +298,7 @@ class OpenRuns:
         blocked = self._blocked.get(run.job_id, [])
         if run.id in blocked:
             blocked.remove(run.id)
-        if blocked and len(siblings) == len(blocked):  # nobody of them is ahead any more
+        if blocked and len(siblings) == len(blocked):  # no run is ahead of them any more
             self.slots.wait(blocked[0], run.job_name)
             del blocked[0]
         if not blocked:
@@ -312,21 +312,21 @@ class OpenRuns:
 
 
 def _keeps_reason(state: RunState, reason: Reason | None) -> bool:
-    """Say whether *reason*, for which luad was ending a run, is why the run is in *state* now."""
+    """Return whether *reason*, for which luad stopped a run, explains its *state*."""
     if state is RunState.LOST:
         return reason is Reason.STOPPED
     return state is RunState.CANCELLED
 
 
 def _by_the_stop(error: RunError | None) -> RunError:
-    """Return what the row of a run says that a stop of the daemon had to end."""
+    """Return the error of a run that a stop of the daemon ended."""
     killed = "; it had to be killed" if error and error.message.endswith("had to be killed") else ""
     message = f"luad was stopped while this ran, and ended it{killed}"
     return RunError("Stopped", message, error.traceback if error else "")
 
 
 def _why(ending: Ending) -> dict[str, object]:
-    """Return the log fields that tell how an attempt ended, without the ones that say nothing."""
+    """Return the log fields about the end of an attempt, without empty ones."""
     fields: dict[str, object] = {"ending": ending.kind.value}
     if ending.exit_code:
         fields["exit_code"] = ending.exit_code

@@ -1,7 +1,7 @@
-"""Occurrences: when a schedule is due, how often it was, and when a job's run really starts.
+"""Occurrences of schedules, and the fire times of runs.
 
-Room rule: every question comes with the instant it is asked for. Nothing here walks through a span
-of unknown length: what is missed is counted up to a cap, and the latest is found by halving.
+Rule: the caller passes each instant. No function walks through a span of unknown length: missed occurrences
+are counted up to a cap, and the latest one is found by halving.
 
 An interval's grid passes through *grid_at*, which the caller keeps (see `Interval`)::
 
@@ -32,10 +32,9 @@ _UNITS: Final = (
 
 
 def next_occurrence(schedule: Schedule, grid_at: Instant, after: Instant) -> Instant | None:
-    """Find the first occurrence strictly after *after*, as the rule names it: without jitter.
+    """Return the first occurrence strictly after *after*, without jitter; None if it is after the year 9997.
 
-    None when there is none before the year 9998. *grid_at* only matters for intervals. Raises
-    CronError and ZoneError for a `Cron` that could not have been loaded.
+    *grid_at* only matters for intervals. Raises CronError and ZoneError for an invalid `Cron`.
     """
     match schedule:
         case Cron(expression, timezone):
@@ -52,9 +51,9 @@ def next_occurrence(schedule: Schedule, grid_at: Instant, after: Instant) -> Ins
 def latest_occurrence(
     schedule: Schedule, grid_at: Instant, after: Instant, until: Instant
 ) -> Instant | None:
-    """Find the last occurrence in (after, until], None when there is none.
+    """Return the last occurrence in (after, until], or None.
 
-    Costs about 50 questions for the next occurrence, however long the span.
+    It costs about 50 searches for a next occurrence, however long the span.
     """
     match schedule:
         case Cron():
@@ -72,7 +71,7 @@ def latest_occurrence(
 def count_occurrences(
     schedule: Schedule, grid_at: Instant, after: Instant, until: Instant, cap: int
 ) -> tuple[int, bool]:
-    """Count the occurrences in (after, until], up to *cap*; True when there are more."""
+    """Return the number of occurrences in (after, until], up to *cap*, and whether there are more."""
     if isinstance(schedule, Interval):
         first = _place_after(schedule, grid_at, after)
         count = max(0, _place_after(schedule, grid_at, until) - first)
@@ -84,7 +83,7 @@ def count_occurrences(
 def occurrences(
     schedule: Schedule, grid_at: Instant, after: Instant, until: Instant, cap: int
 ) -> list[Instant]:
-    """List the occurrences in (after, until], the earliest first, *cap* of them at most."""
+    """Return the first *cap* occurrences in (after, until], earliest first."""
     found: list[Instant] = []
     at = next_occurrence(schedule, grid_at, after)
     while at is not None and at <= until and len(found) < cap:
@@ -96,7 +95,7 @@ def occurrences(
 def jitter_of(
     job_name: str, scheduled_for: Instant, jitter_ms: int, gap_ms: int | None = None
 ) -> int:
-    """Hash a delay in ms, at least 0, below *jitter_ms* and below the *gap_ms* to the next occurrence.
+    """Return a hashed delay in ms, below *jitter_ms* and below the *gap_ms* to the next occurrence.
 
     The same job and occurrence get the same delay, after every restart and on every machine.
     """
@@ -108,7 +107,7 @@ def jitter_of(
 
 
 def fire_at(job: Job, grid_at: Instant, scheduled_for: Instant) -> Instant:
-    """Say when the run for the occurrence *scheduled_for* of *job* is to start: that plus jitter."""
+    """Return the fire time of the occurrence *scheduled_for* of *job*: that instant plus jitter."""
     if not job.jitter_ms:
         return scheduled_for
     following = next_occurrence(job.schedule, grid_at, scheduled_for)
@@ -117,10 +116,10 @@ def fire_at(job: Job, grid_at: Instant, scheduled_for: Instant) -> Instant:
 
 
 def schedule_key(job: Job, grid_at: Instant) -> Hashable:
-    """Name what *job* shares with all jobs that are due at the very same instants.
+    """Return a key that *job* shares with the jobs that are due at the same instants.
 
-    Jitter is hashed from the job's name; such a job shares its key with nobody. The key of a `once`
-    is its instant alone: there may be very many.
+    A job with jitter has a key of its own, because jitter is hashed from the job's name. The key of a
+    `once` is just its instant, because there may be very many.
     """
     alone = (job.name, job.jitter_ms) if job.jitter_ms else None
     match job.schedule:
@@ -135,13 +134,13 @@ def schedule_key(job: Job, grid_at: Instant) -> Hashable:
 
 
 def duration_words(duration_ms: int) -> str:
-    """Say how long something is, in its two largest units: "3 days 4 hours"."""
+    """Return a duration in words, in its two largest units: "3 days 4 hours"."""
     parts = _parts(max(duration_ms, SECOND) // SECOND * SECOND)[:2]
     return " ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, _, name in parts)
 
 
 def describe_schedule(schedule: Schedule) -> str:
-    """Say when *schedule* is due, in the few words of a table: "02:00 daily", "every 15 min"."""
+    """Return a schedule in a few words, for a table: "02:00 daily", "every 15 min"."""
     match schedule:
         case Cron(expression):
             return describe_shortly(expression)
@@ -154,7 +153,7 @@ def describe_schedule(schedule: Schedule) -> str:
 
 
 def explain_schedule(schedule: Schedule) -> str:
-    """Say when *schedule* is due, in a sentence: "at 02:00 every day (Europe/London)"."""
+    """Return a schedule in words, for a sentence: "at 02:00 every day (Europe/London)"."""
     match schedule:
         case Cron(expression, timezone):
             return describe(expression, timezone)
@@ -175,7 +174,7 @@ def _first_place(interval: Interval) -> int:
 
 
 def _place_after(interval: Interval, grid_at: Instant, after: Instant) -> int:
-    """Number the first occurrence after *after*, counted in steps from *grid_at*."""
+    """Return the number of the first occurrence after *after*, in steps from *grid_at*."""
     assert interval.every_ms > 0, "an interval has a length"
     return max((after - grid_at) // interval.every_ms + 1, _first_place(interval))
 
@@ -193,7 +192,7 @@ def _latest_by_halving(cron: Cron, after: Instant, until: Instant) -> Instant | 
         if low <= after:
             return None
         empty_after, window = low, window * 2
-    # ... then halve what lies between the last one known and where there are certainly none.
+    # ... then halve the span between the latest known occurrence and the part that has none.
     while True:
         following = next_after(rule, zone, found)
         if following is None or following > empty_after:
@@ -230,7 +229,7 @@ def _long_duration(duration_ms: int) -> str:
 
 
 def _moment(at: Instant, timezone: str) -> str:
-    # A zone ahead of UTC would carry the last hours of the year 9999 beyond what datetime has.
+    # In a zone ahead of UTC, the last hours of the year 9999 are beyond the range of datetime.
     name, zone = (timezone, load_zone(timezone)) if at < END else ("UTC", UTC)
     local = datetime.fromtimestamp(at // 1000, UTC).astimezone(zone)
     form = "%Y-%m-%d %H:%M:%S" if local.second else "%Y-%m-%d %H:%M"

@@ -1,7 +1,7 @@
-"""What the engine remembers: the installed jobs, the timetable, the open runs.
+"""The state of an engine: the installed jobs, the timetable, the open runs.
 
-Room rule: holds, and decides nothing. The modules that do (`claims`, `jobset`, `desk`, `engine`) share
-one `State`; nobody outside the core sees it change.
+Rule: stores, and decides nothing. The modules that decide (`claims`, `jobset`, `run_requests`,
+`dynamic_jobs`, `engine`) share one `State`, which no module outside the core changes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from luad.core.timetable import Alarm, Timetable
 
 @dataclass(slots=True)
 class Entry:
-    """One installed job and what the engine must remember of it."""
+    """One installed job, and its state in the engine."""
 
     job_id: str
     wanted: Wanted
@@ -52,15 +52,15 @@ class Entry:
     consecutive_failures: int = 0
     pause: Pause | None = None
     open_skip: tuple[str, Skip] | None = None  # the row that further paused occurrences extend
-    earlier_skip: Skip | None = None  # what was skipped by the same pause before a restart
+    earlier_skip: Skip | None = None  # the skips of the same pause before a restart
     overlay: Overlay = NO_OVERLAY
     alert: AlertState = NO_ALERT
     standing: Standing = IN_FORCE
-    consecutive_stops: int = 0  # of the failures in a row: those that are a stop of the daemon
+    consecutive_stops: int = 0  # the failures in a row that a stop of the daemon caused
     _merged: tuple[Job, Overlay, Job] | None = field(default=None, repr=False)
 
     def clear_failures(self) -> None:
-        """Begin to count failures in a row anew."""
+        """Reset the counts of failures in a row."""
         self.consecutive_failures = self.consecutive_stops = 0
 
     @property
@@ -70,16 +70,16 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The name, or the id of a job that does not hold its name. No name looks like an id."""
+        """The name of the job, or its id if it does not hold its name."""
         return self.wanted.job.name if self.standing.holds_name else self.job_id
 
     @property
     def halt(self) -> Pause | None:
-        """The pause that keeps occurrences from running: the job's own, or that of its displacement."""
+        """The pause in force: of the displacement, or the job's own."""
         return self.standing.displaced or self.pause
 
     def is_before_start(self, now: Instant) -> bool:
-        """Say whether the job is an interval whose `start_at` is yet to come at *now*."""
+        """Return whether the job is an interval whose `start_at` is after *now*."""
         schedule = self.job.schedule
         if not isinstance(schedule, Interval) or schedule.start_at is None:
             return False
@@ -87,23 +87,23 @@ class Entry:
 
     @property
     def counts_for_quotas(self) -> bool:
-        """Say whether the job counts as one of the dynamic jobs that there may be."""
+        """True if the job counts towards the limits of dynamic jobs."""
         return self.wanted.is_dynamic and not self.makes_room
 
     @property
     def can_be_over(self) -> bool:
-        """Say whether the job is a `once`, or was one when it was judged the last time."""
+        """True if the job is a `once`, or was over at the previous check."""
         return isinstance(self.job.schedule, Once) or self.standing.over_at is not None
 
     @property
     def makes_room(self) -> bool:
-        """Say whether the job gives its name to the next one: it is over, and is not to be kept."""
+        """True if the job gives its name to the next one: it is over, dynamic and without `keep`."""
         is_over = self.standing.over_at is not None
         return is_over and self.wanted.is_dynamic and not self.job.keep
 
     @property
     def current(self) -> Job:
-        """The definition in force, with the metadata as they are now."""
+        """The definition in force, with the current metadata."""
         job, overlay = self.wanted.job, self.overlay
         if overlay is NO_OVERLAY:
             return job
@@ -114,7 +114,7 @@ class Entry:
 
     @property
     def version(self) -> str:
-        """A name for the definition and the metadata as they are now."""
+        """The version of the definition and the metadata, which the API uses as ETag."""
         if not self.overlay.values and not self.overlay.removed:
             return self.job.revision
         text = json.dumps(
@@ -124,7 +124,7 @@ class Entry:
 
     @property
     def status(self) -> JobStatus:
-        """Is the job scheduled at all."""
+        """The status of the job: active, paused or completed."""
         schedule = self.job.schedule
         if isinstance(schedule, Once) and self.handled_until >= schedule.execute_at:
             return JobStatus.COMPLETED
@@ -133,7 +133,7 @@ class Entry:
 
 
 def lay_over(job: Job, overlay: Overlay) -> dict[str, object]:
-    """Return the metadata of *job* with *overlay* over them."""
+    """Return the metadata of *job* with the changes of *overlay*."""
     merged = {**job.metadata, **overlay.values}
     for key in overlay.removed:
         merged.pop(key, None)
@@ -141,14 +141,16 @@ def lay_over(job: Job, overlay: Overlay) -> dict[str, object]:
 
 
 def is_same_json(one: JSON, other: JSON) -> bool:
-    """Compare as JSON does: Python takes true for 1."""
+    """Return whether two JSON values are equal; unlike in Python, true is not 1."""
     return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What an engine is held to: runs at once, dynamic jobs in all and for one user; and who is told
-    of trouble with jobs that name nobody."""
+    """The limits of an engine: runs at once, dynamic jobs in total and for one user.
+
+    *default_alert*: the alert policy of jobs without one.
+    """
 
     capacity: int
     max_dynamic_jobs: int = 1_000_000
@@ -157,10 +159,10 @@ class Bounds:
 
 
 class State:
-    """Everything mutable of one engine. *out* collects the effects of the batch in hand.
+    """The mutable state of one engine. *out* collects the effects of the current batch.
 
-    *entries* are by key (`Entry.key`), and so is *dynamic*. *nameless* holds, by name, the ids of the jobs
-    that do not hold it. *over* holds the ids of the jobs that are over, the earliest first.
+    The keys of *entries* and *dynamic* are `Entry.key`. *nameless*: by name, the ids of the jobs that do not
+    hold it. *over*: the ids of the jobs that are over, earliest first.
     """
 
     def __init__(self, bounds: Bounds, now: Instant) -> None:
@@ -175,7 +177,7 @@ class State:
         self.timetable = Timetable(now)
         self.out: list[Effect] = []
         self.runs = OpenRuns(bounds.capacity, self.job_in_force, self.out)
-        self.elapsed = 0  # of the steady clock: tells ids apart when the wall clock goes back
+        self.elapsed = 0  # of the steady clock: makes ids differ if the wall clock goes back
         self.is_loaded = False
         self.is_draining = False
         self._dirty: dict[str, Entry] = {}
@@ -192,12 +194,12 @@ class State:
         return None if key is None else self.entries[key]
 
     def job_in_force(self, run: Run) -> Job | None:
-        """Return the definition that holds for *run* now; None once its job is removed."""
+        """Return the definition in force for *run*; None once its job is removed."""
         entry = self.by_id(run.job_id)
         return None if entry is None else entry.current
 
     def add(self, entry: Entry) -> None:
-        """Take a job in."""
+        """Add a job."""
         key = entry.key
         self.entries[key] = entry
         self.names[entry.job_id] = key
@@ -210,7 +212,7 @@ class State:
             self._count(entry, 1)
 
     def set_standing(self, entry: Entry, standing: Standing) -> None:
-        """Give *entry* another standing, and with it another key where it takes or loses its name."""
+        """Give *entry* another standing, and another key if it takes or loses its name."""
         is_loaded, old_key = self.is_loaded, entry.key
         self.timetable.cancel_alarm(Alarm("resume", old_key))
         self.timetable.discard(old_key)
@@ -225,7 +227,7 @@ class State:
     def redeclare(self, entry: Entry, wanted: Wanted) -> None:
         """Give a job another definition of the same name.
 
-        What was written to its metadata stays, but for the keys that are declared differently now.
+        Changes of its metadata stay, except for keys whose declared value has changed.
         """
         old, new = entry.job, wanted.job
         if entry.overlay is not NO_OVERLAY and old is not new:
@@ -246,7 +248,7 @@ class State:
             del self.dynamic_of_user[user]
 
     def arm(self, entry: Entry) -> None:
-        """Put a job on the timetable, where it waits for what comes after `handled_until`."""
+        """Put a job on the timetable, for its first occurrence after `handled_until`."""
         key = entry.key
         self.timetable.discard(key)
         if entry.job.enabled:
@@ -256,15 +258,15 @@ class State:
             self.timetable.set_alarm(Alarm("resume", key), entry.pause.until)
 
     def log_if_stuck(self, key: str, schedule: Schedule) -> None:
-        """A cron line always has a next time: one for which none is found will not run any more."""
+        """Log an error if no next time is found for a cron line, because such a job never runs again."""
         if isinstance(schedule, Cron) and self.timetable.pending(key) is None:
             name = self.entries[key].job.name
             self.log("job.stuck", level="error", job=name, error="no next time is found")
 
     def follow_clock_back(self, entry: Entry, now: Instant) -> None:
-        """Let *entry*, which has been looked after beyond *now*, wait for what comes after *now*.
+        """Let *entry*, whose occurrences are handled beyond *now*, wait for those after *now*.
 
-        Instants that have a row already are refused by the store.
+        The store refuses claims for occurrences that already have a row.
         """
         schedule = entry.job.schedule
         if isinstance(schedule, Once) or entry.handled_until <= now:
@@ -275,10 +277,10 @@ class State:
         self.mark_changed(entry)
 
     def move_grid(self, entry: Entry, step_ms: int, now: Instant) -> None:
-        """Let an interval keep its cadence when the wall clock is stepped; it is *now* afterwards."""
+        """Shift the grid of an interval by a step of the wall clock to *now*; its cadence stays."""
         schedule = entry.job.schedule
         assert isinstance(schedule, Interval), "civil time has no cadence"
-        # One more millisecond on the way back: no instant is ever used a second time.
+        # One millisecond more on a step back, so that no instant repeats.
         shift = step_ms + (1 if step_ms < 0 else 0)
         start, has_moved = schedule.start_at, entry.grid_at != schedule.start_at
         entry.open_skip = entry.earlier_skip = None
@@ -287,19 +289,19 @@ class State:
         following = next_occurrence(schedule, entry.grid_at + shift, max(handled_until, now))
         is_early = start is not None and following is not None and following < start
         if step_ms < 0 and is_early and not has_moved and entry.installed_at < (start or 0):
-            entry.handled_until = now  # it began by a clock that was wrong: it begins at its start
+            entry.handled_until = now  # a wrong clock let it begin early; it begins at its start
             return
         entry.grid_at += shift
         entry.handled_until = handled_until
 
     def mark_changed(self, entry: Entry) -> None:
-        """Let the progress of *entry* be saved with this batch."""
+        """Save the progress of *entry* with this batch."""
         self._dirty[entry.job_id] = entry
         if entry.can_be_over:
             self._maybe_over[entry.job_id] = entry
 
     def take_maybe_over(self) -> list[Entry]:
-        """Return the jobs of which it must be found out anew whether they are over."""
+        """Return the changed jobs that may be over, or may not be over any more."""
         for job_id in self.runs.changed:
             entry = self.by_id(job_id)
             if entry is not None and entry.can_be_over:
@@ -310,7 +312,7 @@ class State:
         return found
 
     def forget(self, entry: Entry) -> None:
-        """Take a removed job out."""
+        """Remove a job and its pending changes."""
         self._take_out(entry)
         self._dirty.pop(entry.job_id, None)
         self._maybe_over.pop(entry.job_id, None)
@@ -330,7 +332,7 @@ class State:
             self._count(entry, -1)
 
     def log(self, event: str, *, level: str = "info", **fields: object) -> None:
-        """Put one line about one decision into the batch."""
+        """Add a log line to the batch."""
         self.out.append(Log(event, fields, level))  # type: ignore[arg-type] # levels are literals
 
     def take_effects(self) -> list[Effect]:
@@ -355,7 +357,7 @@ class State:
 
 
 def _kept(overlay: Overlay, old: Job, new: Job) -> Overlay:
-    """Return what is left of *overlay* once the declaration changes from *old* to *new*."""
+    """Return *overlay* without the keys whose declaration differs between *old* and *new*."""
     changed = {
         key
         for key in (*old.metadata, *new.metadata)

@@ -1,7 +1,7 @@
-"""Which jobs, and which alarms, are due.
+"""The timetable: due jobs and alarms.
 
-Room rule: the wheel holds distinct schedules, jobs hang on them as members; a job appears in exactly
-one group, a group in the wheel exactly while it has a next occurrence. Decides nothing about lateness.
+Rule: the wheel holds groups of jobs with the same schedule. A job is in exactly one group, and a group is in
+the wheel exactly while it has a next occurrence. Decides nothing about lateness.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from luad.core.wheel import Wheel
 class Group:
     """Jobs that are due at the same instants. *pending* is their next occurrence.
 
-    A name alone stands for itself, as with most reminders: a dict weighs more than all the rest.
+    A group of one job stores its name without a dict, to save memory.
     """
 
     key: Hashable
-    job: Job  # any member: they agree on everything that decides when
+    job: Job  # any member: they agree on everything that decides the instants
     grid_at: Instant
     after: Instant  # `pending` is the first occurrence after this
     pending: Occurrence | None = None
@@ -30,12 +30,12 @@ class Group:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The names of the jobs, in the order in which they came."""
+        """The names of the jobs, in the order of `add`."""
         names = self._names
         return (names,) if isinstance(names, str) else tuple(names)
 
     def add(self, name: str) -> None:
-        """Take a job in."""
+        """Add a job."""
         if not self._names:
             self._names = name
         elif isinstance(self._names, str):
@@ -44,7 +44,7 @@ class Group:
             self._names[name] = None
 
     def discard(self, name: str) -> bool:
-        """Take a job out; say whether anybody is left."""
+        """Remove a job; return whether members are left."""
         if isinstance(self._names, str):
             return False
         del self._names[name]
@@ -53,7 +53,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Something else that has its time: the next attempt of a run, the end of a pause."""
+    """A timer of another kind: the next attempt of a run, or the end of a pause."""
 
     kind: str
     name: str
@@ -68,11 +68,10 @@ class Timetable:
         self._group_of: dict[str, Group] = {}
 
     def add(self, job: Job, grid_at: Instant, after: Instant, name: str = "") -> None:
-        """Put *job* in; its next occurrence is the first one after *after*. *name* is its key here,
-        by default its own name.
+        """Add *job*; its next occurrence is the first one after *after*. *name* is its key, or the job's name.
 
-        A group waits for the earliest occurrence that any member waits for; a member that is ahead
-        of it is expected to let that one pass.
+        A group waits for the earliest occurrence of any member; members whose `handled_until` is later
+        skip it.
         """
         name = name or job.name
         assert name not in self._group_of, f"{name} is on the timetable already"
@@ -87,7 +86,7 @@ class Timetable:
         self._group_of[name] = group
 
     def discard(self, name: str) -> None:
-        """Take a job out; one that is not in is fine."""
+        """Remove a job, if present."""
         group = self._group_of.pop(name, None)
         if group is None:
             return
@@ -107,34 +106,32 @@ class Timetable:
         self._wheel.insert(group.key, group.pending.fire_at)
 
     def set_alarm(self, alarm: Alarm, at: Instant) -> None:
-        """Let *alarm* go off at *at*; one that is set already is moved."""
+        """Set *alarm* to *at*, or move it there."""
         self._wheel.insert(alarm, at)
 
     def cancel_alarm(self, alarm: Alarm) -> None:
-        """Forget *alarm*; one that is not set is fine."""
+        """Cancel *alarm*, if it is set."""
         self._wheel.cancel(alarm)
 
     def pending(self, name: str) -> Occurrence | None:
-        """Return the occurrence that the job of that name waits for."""
+        """Return the next occurrence of the job of that name."""
         group = self._group_of.get(name)
         return group.pending if group else None
 
     def due(self, now: Instant) -> Iterable[Group | Alarm]:
-        """Take out everything whose time has come by *now*, earliest first.
+        """Remove and yield the groups and alarms that are due by *now*, earliest first.
 
-        A group that comes out is not armed any more: call `rearm`. A clock that went back a little finds
-        nothing until it is again where it was.
+        The caller must `rearm` a group. After a small step back of the clock, nothing is due until the clock
+        reaches its earlier instant again.
         """
         if now < self._wheel.now:
-            return  # what had come by then is out already, and the wheel does not turn back
+            return  # the wheel does not turn back
         for _, key in self._wheel.advance(now):
             if isinstance(key, Alarm):
                 yield key
-            elif (
-                key in self._groups
-            ):  # else an alarm of the same batch has taken its last member out
+            elif key in self._groups:  # else an alarm of the same batch has removed its last member
                 yield self._groups[key]
 
     def next_wake_up(self) -> Instant | None:
-        """Return an instant by which `due` must be asked again; it may find nothing then."""
+        """Return the instant of the next call of `due`, which may find nothing then."""
         return self._wheel.next_due()

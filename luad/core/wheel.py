@@ -1,9 +1,9 @@
-"""The timer wheel: which keys are due by tick t.
+"""The timer wheel: the keys that are due by a tick.
 
-Room rule: ticks in, ticks out. The wheel has no clock and does not know what a tick is worth
-(the engine counts milliseconds); it imports nothing of luad.
+Rule: ticks in, ticks out. The wheel has no clock and does not know the length of a tick (the engine uses
+milliseconds); it imports nothing of luad.
 
-    leaf      1,024 ticks      opened when the hand enters it: a bit for each of its ticks
+    leaf      1,024 ticks      opened when the hand enters it; one bit for each tick
     level 0   64 leaves              65,536 ticks     about a minute, if a tick is a millisecond
     level 1   64 slots            4,194,304 ticks     70 minutes
     level 2   64 slots          268,435,456 ticks     3 days
@@ -11,15 +11,14 @@ Room rule: ticks in, ticks out. The wheel has no clock and does not know what a 
     level 4   64 slots    1,099,511,627,776 ticks     35 years
     far       one slot for every 35 years after that
 
-Two parts. `_at` says which keys are due at a tick, in the order of insertion; the wheel proper
-holds *ticks*, not keys. A thousand keys due at nine o'clock are one tick that moves down one level
-now and then; the firing order (tick, insertion) needs no sequence number; and what lies in a slot
-may be a set, because whoever takes it out sorts it by the one thing it consists of.
+It has two parts. `_at` has the keys of each tick, in the order of insertion. The levels hold *ticks*, not
+keys: a thousand keys due at nine o'clock are one tick, which moves down a level now and then. The firing
+order (tick, insertion) needs no sequence number, and a slot can be a set, because `_deal` sorts its ticks.
 
-One invariant carries the rest: **the place of a tick follows from that tick and the hand alone.**
-It is the topmost group of bits in which their leaf numbers differ. Hence what lies on a lower level
-is due before anything on a higher one, the next stop is the lowest set bit of the lowest occupied
-level, and a cancelled key needs no memory of where it was put.
+One invariant: **the place of a tick follows from that tick and the hand alone.** It is the topmost group of
+bits in which their leaf numbers differ. So ticks on a lower level are due before ticks on a higher one, the
+next stop is the lowest set bit of the lowest occupied level, and a key can be cancelled without a stored
+place.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ LEVELS: Final = 5
 
 SLOTS: Final = 1 << SLOT_BITS
 FAR_BITS: Final = SLOT_BITS * LEVELS
-"""How many bits of a leaf number the levels cover."""
+"""The number of bits of a leaf number that the levels cover."""
 
 GLANCE: Final = 1_024
-"""`next_due` looks at no more ticks than this, which takes some ten microseconds."""
+"""The largest number of ticks that `next_due` compares, which takes some ten microseconds."""
 
 _IN_LEAF: Final = (1 << LEAF_BITS) - 1
 _IN_LEVEL: Final = SLOTS - 1
@@ -50,13 +49,13 @@ assert LEAF_BITS + FAR_BITS == 40, "2**40 ms are 34.8 years: `far` stays an exce
 
 
 class Wheel(Generic[K]):
-    """A set of keys, each due at one tick; *now* is where the hand stands.
+    """A set of keys, each due at one tick; *now* is the tick of the hand.
 
-    Insert, cancel and move are O(1) and real: a removed key leaves nothing behind. `advance` costs
-    what becomes due, plus one step down for each distinct tick in the slots that the hand enters (at
-    most six in a tick's life). Turning over empty slots costs nothing, however many.
+    Insert, cancel and move are O(1), and a removed key leaves nothing behind. `advance` costs the due keys,
+    plus one step down for each distinct tick in the slots that the hand enters (at most six in a tick's
+    life). Empty slots cost nothing.
 
-    A wall clock that steps back cannot be followed; build a new wheel and insert again.
+    A wheel cannot follow a wall clock that steps back: build a new wheel and insert again.
     """
 
     __slots__ = ("_at", "_far", "_late", "_occupied", "_open", "_slots", "_tick_of", "now")
@@ -65,9 +64,9 @@ class Wheel(Generic[K]):
         assert now >= 0, "the hand starts at zero or later"
         self.now = now
 
-        # When each key is due, and who is due at each tick: the key itself while it is alone (most
-        # are, and a dict weighs 200 bytes), else a dict used as an ordered set. No key is a dict,
-        # because a dict cannot be hashed.
+        # The tick of each key, and the keys of each tick: the key itself while it is alone (most are, and
+        # a dict takes 200 bytes), else a dict used as an ordered set. A key cannot be a dict, because a
+        # dict cannot be hashed.
         self._tick_of: dict[K, int] = {}
         self._at: dict[int, K | dict[K, None]] = {}
 
@@ -93,7 +92,7 @@ class Wheel(Generic[K]):
         self._slots: defaultdict[int, set[int]] = defaultdict(set)
         self._occupied = [0] * LEVELS
 
-        # Beyond the top level: epoch -> ticks. Nobody has many of these.
+        # Beyond the top level: epoch -> ticks. There are few of these.
         self._far: dict[int, set[int]] = {}
 
     def __len__(self) -> int:
@@ -103,18 +102,18 @@ class Wheel(Generic[K]):
         return key in self._tick_of
 
     def __iter__(self) -> Iterator[K]:
-        """All keys, in the order in which they came in; a move does not change it."""
+        """Yield all keys in the order of insertion; a move does not change it."""
         return iter(self._tick_of)
 
     def tick_of(self, key: K) -> int:
-        """When *key* is due; KeyError if it is not in the wheel."""
+        """Return the tick of *key*; KeyError if it is not in the wheel."""
         return self._tick_of[key]
 
     def insert(self, key: K, tick: int) -> None:
-        """Make *key* due at *tick*; a key that is present moves, and queues behind its equals.
+        """Make *key* due at *tick*; a present key moves, behind the other keys of that tick.
 
-        A tick at or before *now* is allowed: the key comes out at the next advance, with its
-        tick as given, even if that advance does not move the hand.
+        A tick at or before *now* is allowed: the next `advance` returns the key with this tick, even if it
+        does not move the hand.
         """
         if key in self._tick_of:
             self._leave(key, self._tick_of[key])
@@ -130,7 +129,7 @@ class Wheel(Generic[K]):
             self._at[tick] = {present: None, key: None}
 
     def cancel(self, key: K) -> bool:
-        """Take *key* out; False if it was not there."""
+        """Remove *key*; return False if it was not present."""
         tick = self._tick_of.pop(key, None)
         if tick is None:
             return False
@@ -138,9 +137,9 @@ class Wheel(Generic[K]):
         return True
 
     def advance(self, to_tick: int) -> list[tuple[int, K]]:
-        """Move the hand to *to_tick*; take out and return what is due by then.
+        """Move the hand to *to_tick*; remove and return the keys that are due by then.
 
-        Earliest first; equal ticks in the order of insertion.
+        They are sorted by tick; keys of one tick are in the order of insertion.
         """
         assert to_tick >= self.now, "a wheel never turns back"
         ticks = self._turn(to_tick)
@@ -157,30 +156,29 @@ class Wheel(Generic[K]):
         return due
 
     def next_stop(self) -> int | None:
-        """A tick not after the earliest key, found in O(levels); None when the wheel is empty.
+        """Return a tick not after the earliest key, in O(levels); None if the wheel is empty.
 
-        It is that key's own tick, or, further ahead, the first tick of the slot in which it
-        lies. Advancing to the latter fires nothing but brings the key at least one level down, so
-        there are at most six such stops before a key. *now* means: something is late, advance at
-        once.
+        It is the key's own tick or, further ahead, the first tick of its slot. Advancing to the latter fires
+        nothing, but moves the key at least one level down, so there are at most six such stops before a
+        key. *now* means that a key is late: advance at once.
         """
         return self._earliest()[0] if self._tick_of else None
 
     def next_due(self) -> int | None:
-        """As `next_stop`, but exact wherever a glance suffices; this is what to sleep until.
+        """Return the tick to sleep until: as `next_stop`, but exact for a slot of few ticks.
 
-        It is the earliest key's own tick, unless the slot of the next stop holds more than
-        `GLANCE` distinct ticks; then it is that stop. Late keys are due *now*.
+        It is the earliest key's own tick, unless the slot of the next stop holds more than `GLANCE` distinct
+        ticks; then it is that stop. Late keys are due *now*.
         """
         if not self._tick_of:
             return None
         stop, ticks = self._earliest()
         return min(ticks) if ticks and len(ticks) <= GLANCE else stop
 
-    # --- where things lie ----------------------------------------------------------------------
+    # --- places of ticks -----------------------------------------------------------------------
 
     def _mark(self, ticks: Iterable[int]) -> None:
-        """Put *ticks* where they belong; the inner loop of the wheel."""
+        """Put each of *ticks* in its place; the inner loop of the wheel."""
         now, occupied, slots = self.now, self._occupied, self._slots
         hand = now >> LEAF_BITS
         for tick in ticks:
@@ -199,7 +197,7 @@ class Wheel(Generic[K]):
                 self._far.setdefault(leaf >> FAR_BITS, set()).add(tick)
 
     def _unmark(self, tick: int) -> None:
-        """Undo `_mark`, so that nobody stops at *tick* in vain."""
+        """Undo `_mark`, so that the wheel does not stop at *tick* in vain."""
         leaf = tick >> LEAF_BITS
         length = (leaf ^ (self.now >> LEAF_BITS)).bit_length()
         if tick <= self.now:
@@ -220,7 +218,7 @@ class Wheel(Generic[K]):
                 del self._far[epoch]
 
     def _leave(self, key: K, tick: int) -> None:
-        """Take *key* from those who are due at *tick*."""
+        """Remove *key* from the keys of *tick*."""
         present = self._at[tick]
         if isinstance(present, dict):
             del present[key]
@@ -230,7 +228,7 @@ class Wheel(Generic[K]):
         self._unmark(tick)
 
     def _earliest(self) -> tuple[int, set[int] | None]:
-        """The next stop, and the ticks behind it unless it is exact. The wheel is not empty."""
+        """Return the next stop, and the ticks of its slot unless it is exact; not for an empty wheel."""
         if self._late:
             return self.now, None
         hand = self.now >> LEAF_BITS
@@ -250,7 +248,7 @@ class Wheel(Generic[K]):
     # --- turning -------------------------------------------------------------------------------
 
     def _turn(self, to_tick: int) -> list[int]:
-        """Move the hand; take out and return all ticks up to *to_tick*, ascending."""
+        """Move the hand; remove and return all ticks up to *to_tick*, ascending."""
         was, self.now = self.now, to_tick
         due: list[int] = []
         if self._late:
@@ -264,7 +262,7 @@ class Wheel(Generic[K]):
         return due
 
     def _empty_open_leaf(self, first: int, due: list[int]) -> None:
-        """Take what is due out of the leaf that begins at *first*."""
+        """Move the due ticks of the open leaf, which begins at *first*, to *due*."""
         left = self._open
         while left:
             lowest = left & -left
@@ -276,11 +274,10 @@ class Wheel(Generic[K]):
         self._open = left
 
     def _empty_levels(self, was: int, leaf: int, due: list[int]) -> None:
-        """Deal out every slot that the hand passes or enters on its way from leaf *was* to *leaf*.
+        """Empty each slot that the hand passes or enters between the leaves *was* and *leaf*.
 
-        Upwards through the levels, and ascending on each: that is the order of the ticks. None is
-        dealt twice, because what is not due yet goes straight to the place that the new hand gives
-        it, which lies on a level already done.
+        The order is from the lowest level up, ascending on each level: the order of the ticks. No tick is
+        dealt twice, because a tick that is not due goes to its place for the new hand, on a lower level.
         """
         changed = was ^ leaf
         for level, occupied in enumerate(self._occupied):
@@ -300,7 +297,7 @@ class Wheel(Generic[K]):
                 self._deal(self._far.pop(epoch), due)
 
     def _deal(self, slot: set[int], due: list[int]) -> None:
-        """Empty *slot*: what is due goes to *due*, ascending, the rest where it belongs now."""
+        """Empty *slot*: due ticks go to *due*, ascending, and the others to their new places."""
         ticks = sorted(slot)
         slot.clear()
         split = bisect_right(ticks, self.now)
@@ -310,5 +307,5 @@ class Wheel(Generic[K]):
 
 
 def _lowest(bits: int) -> int:
-    """The number of the lowest set bit."""
+    """Return the number of the lowest set bit."""
     return (bits & -bits).bit_length() - 1

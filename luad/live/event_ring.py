@@ -1,6 +1,6 @@
 """What has happened, as a stream that can be taken up again.
 
-Room rule: remembers the last thousand, and never waits for a reader: whoever is too slow, or was away for
+Rule: remembers the last thousand, and never waits for a reader: whoever is too slow, or was away for
 too long, is told to look at everything anew.
 """
 

@@ -1,6 +1,6 @@
 """Log lines on their way to whoever follows them.
 
-Room rule: publishing never waits and never fails; a reader that does not keep up loses lines, and is
+Rule: publishing never waits and never fails; a reader that does not keep up loses lines, and is
 told how many. The store has every line anyway, a moment later: so that nothing falls between the
 two, the latest lines of open runs, and of those that have just ended, are kept here as well.
 """

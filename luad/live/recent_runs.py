@@ -1,7 +1,7 @@
 """What is remembered of the latest runs, so that nobody has to ask the store for it: the strip of
 recent runs of every job, its last run, and the counters that the metrics show.
 
-Room rule: fed with the records that were just committed; asks nobody. Costs some 3 kB for a job
+Rule: fed with the records that were just committed; asks nobody. Costs some 3 kB for a job
 with a full strip.
 """
 

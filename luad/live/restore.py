@@ -1,6 +1,6 @@
 """Filling the board from the store, once, after the start.
 
-Room rule: reads in portions and lets the loop breathe; a store that fails leaves a gap, not an error.
+Rule: reads in portions and lets the loop breathe; a store that fails leaves a gap, not an error.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """luad's memory: claims, runs, their logs, and what start-up must know.
 
-Room rule: the only room that says SQL; every public method is one transaction.
+Rule: the only room that says SQL; every public method is one transaction.
 """
 
 from luad.store.query_types import (

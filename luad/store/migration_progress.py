@@ -1,6 +1,6 @@
 """Telling what a migration does, while it does it: systemd waits, and people look at the log.
 
-Room rule: values for the log; the caller hands them on.
+Rule: values for the log; the caller hands them on.
 """
 
 from __future__ import annotations

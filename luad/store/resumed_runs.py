@@ -1,6 +1,6 @@
 """The runs of a resume that catches up, beside the rows of the pause.
 
-Room rule: as in `reads`. The row of a pause is the only row of its occurrences; the runs that make
+Rule: as in `reads`. The row of a pause is the only row of its occurrences; the runs that make
 them good have no occurrence of their own, and are found by the instants that they are for.
 """
 

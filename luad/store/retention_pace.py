@@ -1,6 +1,6 @@
 """How much a slice of retention may do, from how long the last ones took.
 
-Room rule: numbers in, numbers out; it looks at no clock. A row may cost a hundred times what its
+Rule: numbers in, numbers out; it looks at no clock. A row may cost a hundred times what its
 neighbour did (pages that have to be fetched from a slow disk), so a slice begins with one row and goes on
 with as many as the measured pace fits into its time; and a slice that held the writer for too long, its
 commit included, halves the time of the next one.

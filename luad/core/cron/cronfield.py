@@ -1,6 +1,6 @@
 """One field of a cron line: checking it, respelling it, and what it lets through.
 
-Room rule: sees one field, and of the rest of the line only what a remedy must quote. Every token is
+Rule: sees one field, and of the rest of the line only what a remedy must quote. Every token is
 looked at here before croniter sees it, so that a problem names its place, and so that nothing huge or
 ambiguous gets that far; croniter then validates and expands what is left.
 

@@ -1,6 +1,6 @@
 """Schedules in the spelling of other programs, and what luad calls the same.
 
-Asked only for an expression that cannot be read. Room rule: text in, a message and a remedy out; what
+Asked only for an expression that cannot be read. Rule: text in, a message and a remedy out; what
 is not certainly one of these spellings gets none, so that a precise problem is never hidden.
 """
 

@@ -1,6 +1,6 @@
 """Reading a cron expression: text in, six fields out, or one precise problem.
 
-Room rule: knows how a line is written, not when it fires. A line has five fields, or six with the
+Rule: knows how a line is written, not when it fires. A line has five fields, or six with the
 seconds first; the fields are separated by spaces and nothing else. What may stand in a field is
 `cronfield`'s.
 """

@@ -1,6 +1,6 @@
 """Cron lines in English: short for tables, long for ``luad explain``.
 
-Room rule: says what `cronline` read, and nothing that is not so. Forms that people use often have a
+Rule: says what `cronline` read, and nothing that is not so. Forms that people use often have a
 sentence of their own; everything else is told field by field. A short text that would need more than
 a glance is the expression itself.
 """

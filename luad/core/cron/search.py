@@ -1,6 +1,6 @@
 """When a cron line fires: the next civil match, and the instant it falls on.
 
-Room rule: knows calendars and zones, not jobs. Reading the text is `cronline`, saying it in words is
+Rule: knows calendars and zones, not jobs. Reading the text is `cronline`, saying it in words is
 `crontext`; both are handed on from here.
 
 Two rules decide (they are Debian cron's)::

@@ -1,6 +1,6 @@
 """Names of time zones as other programs write them, and the IANA name of the same place.
 
-Room rule: tables; knows no zone data. An abbreviation is a guess, so it is only ever offered.
+Rule: tables; knows no zone data. An abbreviation is a guess, so it is only ever offered.
 """
 
 from __future__ import annotations

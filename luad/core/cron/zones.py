@@ -1,6 +1,6 @@
 """Time zones: finding them by name, and what the wall clock does at an instant.
 
-Room rule: knows zones, not cron. The zone's own data come from ``zoneinfo`` (the machine's, or those
+Rule: knows zones, not cron. The zone's own data come from ``zoneinfo`` (the machine's, or those
 of the ``tzdata`` package); nothing else of the machine is asked.
 """
 

@@ -1,6 +1,6 @@
 """Moving the log of writes into the database, beside the writer.
 
-Room rule: the writer, whom claims wait for, never does it as long as somebody else can.
+Rule: the writer, whom claims wait for, never does it as long as somebody else can.
 """
 
 from __future__ import annotations

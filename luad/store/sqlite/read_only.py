@@ -1,6 +1,6 @@
 """A look at the store of a daemon that does not run: read only, and nothing is made or mended.
 
-Room rule: whatever keeps the database from being read is the same as an empty one.
+Rule: whatever keeps the database from being read is the same as an empty one.
 """
 
 from __future__ import annotations
