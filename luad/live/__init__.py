@@ -1,4 +1,4 @@
-"""Memory for lookers: recent runs, the event ring, log followers.
+"""Memory of the daemon for readers: recent runs, the event ring, log followers.
 
-Rule: fed with committed records; asks no client; can be rebuilt from the store.
+Rule: the daemon feeds it with committed records; the store can rebuild it.
 """

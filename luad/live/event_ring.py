@@ -1,7 +1,7 @@
-"""What has happened, as a stream that can be taken up again.
+"""The event ring: a stream of recent events that clients can resume.
 
-Rule: remembers the last thousand, and never waits for a reader: whoever is too slow, or was away for
-too long, is told to look at everything anew.
+Rule: keeps the last thousand events, and never waits for a client. A client that is too slow, or was away
+for too long, gets a `resync` event and must read everything again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_WAITING: Final = 200
 
 
 class LiveEvent(NamedTuple):
-    """One event: its number, its kind, and what it is about."""
+    """One event: its number, its kind and its data."""
 
     number: int
     kind: str
@@ -29,7 +29,7 @@ class LiveEvent(NamedTuple):
 
 
 class Reader:
-    """One client; `missed` once it was too slow."""
+    """One client; *missed* is true once the client was too slow."""
 
     def __init__(self) -> None:
         self.waiting: deque[LiveEvent] = deque()
@@ -38,7 +38,7 @@ class Reader:
 
 
 class EventRing:
-    """The events of one daemon's life. *boot* tells its numbers from those of another life."""
+    """The events of one daemon. *boot* distinguishes its event numbers from those of other daemons."""
 
     def __init__(self, boot: str) -> None:
         self.boot = boot
@@ -48,7 +48,7 @@ class EventRing:
         self._is_closed = False
 
     def observe(self, records: Iterable[Record], refused: Iterable[str] = ()) -> None:
-        """Take note of what has just been committed."""
+        """Publish the events of *records*, which were just committed."""
         not_ours = frozenset(refused)
         for record in records:
             match record:
@@ -64,7 +64,7 @@ class EventRing:
                     self.publish("job.changed", {"id": job_id})
 
     def publish(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Add an event."""
+        """Add an event, and wake the clients."""
         self._count += 1
         event = LiveEvent(self._count, kind, data)
         self._ring.append(event)
@@ -82,13 +82,13 @@ class EventRing:
             reader.wake.set()
 
     def name_of(self, number: int) -> str:
-        """Return the id of an event, as clients send it back."""
+        """Return the id of an event, which clients send back to resume."""
         return f"{self.boot}-{number}"
 
     async def follow(self, last_id: str | None, beat_s: float) -> AsyncIterator[LiveEvent | None]:
-        """Yield events after *last_id*, or from now on; None now and then when nothing happens.
+        """Yield events after *last_id*, or from now on; None after *beat_s* without an event.
 
-        An event `resync` comes first where some are lost, or the id is not one of this life.
+        A `resync` event comes first if events are lost, or if the id is not of this daemon.
         """
         reader = Reader()
         after = self._place(last_id)
@@ -99,7 +99,7 @@ class EventRing:
         self._readers.add(reader)
         try:
             while not self._is_closed:
-                # Asked before every event: none behind a gap comes before its word.
+                # Checked before each event, so that `resync` precedes every event behind a gap.
                 if reader.missed:
                     reader.missed = False
                     first = reader.waiting[0].number if reader.waiting else self._count
@@ -117,7 +117,7 @@ class EventRing:
             self._readers.discard(reader)
 
     def _place(self, last_id: str | None) -> int | None:
-        """Return the number to go on after; None when what came then is not known any more."""
+        """Return the number to resume after; None if later events are not in the ring any more."""
         if last_id is None:
             return self._count
         boot, _, number = last_id.rpartition("-")

@@ -1,6 +1,6 @@
-"""One installed job as it stands at a moment.
+"""The state of one installed job, for the API.
 
-Rule: a value; nothing in here asks the engine or the store.
+Rule: a value; this module reads neither the engine nor the store.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class JobStateView(NamedTuple):
-    """One installed job as it stands at a moment. Cheap to make and to compare: every look at the
-    list makes all of them anew, and shows those that are as they were from memory.
+    """The state of one installed job at a moment; cheap to create and to compare.
 
-    *grid_at*: the instant an interval's grid passes through (as the engine has it). *next_fire_at*
-    is *next_scheduled_for* plus jitter; both None while nothing is planned. *running*: run ids.
-    *queued*: runs that are claimed and wait. *stale*: its file is broken, this is the last good
-    version. *job* has the metadata as they are now, what was written to them included. *version*
-    changes whenever the definition or the metadata do: it is the entity tag. *alert_cause*: why
-    somebody was told of trouble, empty while there is none. *holds_name*: the job is found by its name;
-    without it another job has that name, and this one is found by its id. *over_at*: since when a `once`
-    job is over. *gone_at*: since when the job is gone; only its history is there then.
+    Each list request creates all of them again, and reuses the JSON of those that have not changed.
+
+    *grid_at*: the instant that an interval's grid passes through. *next_fire_at* is *next_scheduled_for*
+    plus jitter; both are None without a next occurrence. *running*: run ids. *queued*: the number of claimed
+    runs that wait. *stale*: the file is broken, and this is its last good version. *job* has the current
+    metadata. *version* changes with the definition or the metadata; it is the ETag. *alert_cause*: the cause
+    of the open alert, or empty. *holds_name*: requests find the job by its name; without it, another job has
+    that name, and requests find this one by its id. *over_at*: since when a `once` job is over. *gone_at*:
+    since when the job is removed, so that only its history is left.
     """
 
     job: Job
@@ -50,7 +50,7 @@ class JobStateView(NamedTuple):
 
     @property
     def is_dynamic(self) -> bool:
-        """Was it made at run time."""
+        """True if the job was created at run time."""
         return self.creation is not None
 
     @property

@@ -1,8 +1,8 @@
-"""Log lines on their way to whoever follows them.
+"""Log lines for the clients that follow them.
 
-Rule: publishing never waits and never fails; a reader that does not keep up loses lines, and is
-told how many. The store has every line anyway, a moment later: so that nothing falls between the
-two, the latest lines of open runs, and of those that have just ended, are kept here as well.
+Rule: publishing never waits and never fails. A client that is too slow loses lines, and gets their number.
+The store has each line a moment later; to close the gap, this module keeps the latest lines of open runs and
+of runs that have just ended.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Line: TypeAlias = Mapping[str, Any]
-"""A line as the runner makes it and the store keeps it: ``ts``, ``level``, ``logger``, ``message``,
-``stream``, ``attempt`` and what the handler added; job and run are said beside it."""
+"""A log line: ``ts``, ``level``, ``logger``, ``message``, ``stream``, ``attempt`` and the handler's fields.
+
+The job and the run stand beside it."""
 
 QUEUE_LINES: Final = 1_000
 TAIL_LINES: Final = 256
@@ -28,7 +29,7 @@ ENDED_TAILS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """A line and where it belongs."""
+    """A line with its run and its job."""
 
     run_id: str
     job: str
@@ -37,7 +38,7 @@ class RunLine:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """In the place of *count* lines for which the reader was too slow."""
+    """A gap of *count* lines, for which the client was too slow."""
 
     run_id: str
     job: str
@@ -45,10 +46,10 @@ class Lost:
 
 
 class Subscription:
-    """The lines of one run, of one job or of all, from now on. A context: leave it, and it ends.
+    """The lines of one run, of one job or of all jobs, from now on; a context manager.
 
-    It may begin with the latest lines before now, which the store may have already (see `overlap`).
-    It is over when the run that it is for has ended, and when the hub is closed.
+    It may begin with the latest lines before now, which the store may already have (see `overlap`). It is
+    over when its run has ended, or when luad closes the log followers.
     """
 
     def __init__(
@@ -76,19 +77,19 @@ class Subscription:
         self.end()
 
     def end(self) -> None:
-        """Nothing more will come; what waits can still be taken."""
+        """Mark the subscription as over; waiting lines can still be taken."""
         self.is_over = True
         self._news.set()
 
     def put(self, run_id: str, job: str, lines: Sequence[Line]) -> None:
-        """Queue *lines*. The oldest stay and the newest are lost, so that there is one gap."""
+        """Queue *lines*; over the limit, the newest are lost, so that there is one gap."""
         room = max(0, self._limit - len(self._queue))
         self._queue += [RunLine(run_id, job, line) for line in lines[:room]]
         self._lost += max(0, len(lines) - room)
         self._news.set()
 
     def take(self) -> list[RunLine | Lost]:
-        """Return what waits; a gap is told behind it."""
+        """Return the waiting lines; a gap comes last."""
         items: list[RunLine | Lost] = [*self._queue]
         if self._lost:
             last = self._queue[-1]
@@ -100,7 +101,7 @@ class Subscription:
         return items
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait until there is something to take or it is over; False when *timeout_s* passed."""
+        """Wait for lines or the end; return False after *timeout_s* without either."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._news.wait()
@@ -116,7 +117,7 @@ class _Tail:
 
 
 class LogFollowers:
-    """Where the daemon publishes log lines and the API subscribes to them; one loop only."""
+    """The log lines that the daemon publishes and the API subscribes to; for one event loop."""
 
     def __init__(self) -> None:
         self._by_run: dict[str, set[Subscription]] = {}
@@ -126,10 +127,10 @@ class LogFollowers:
         self._is_closed = False
 
     def publish(self, run_id: str, job: str, lines: Sequence[Line]) -> None:
-        """Hand lines of a run to whoever follows it; next to free when nobody does."""
+        """Give lines of a run to its followers; nearly free without any."""
         tail = self._tails.get(run_id)
         if tail is None:
-            # a line may come behind the end: the tail is still where it was put
+            # A line may come after the end of its run, whose tail is among the ended ones.
             tail = self._ended.get(run_id) or _Tail(job, deque(maxlen=TAIL_LINES))
             if run_id not in self._ended:
                 self._tails[run_id] = tail
@@ -141,7 +142,7 @@ class LogFollowers:
                 subscription.put(run_id, job, lines)
 
     def end_run(self, run_id: str) -> None:
-        """The run has ended: so do the streams that follow it. Its tail is kept for a while."""
+        """End the subscriptions of a run that has ended, and keep its tail for a while."""
         for subscription in self._by_run.pop(run_id, ()):
             subscription.end()
         tail = self._tails.pop(run_id, None)
@@ -158,7 +159,7 @@ class LogFollowers:
         has_tails: bool = False,
         limit: int = QUEUE_LINES,
     ) -> Subscription:
-        """Follow one run, or one job, or everything; *has_tails*: with the latest lines so far."""
+        """Return a subscription to one run, one job or all; *has_tails*: with the latest lines."""
         subscription = Subscription(self, run_id, job, limit)
         if self._is_closed:
             subscription.end()
@@ -178,12 +179,12 @@ class LogFollowers:
         return [] if tail is None else [(run_id, tail)]
 
     def tail(self, run_id: str) -> list[RunLine]:
-        """The latest lines of a run that is open or has just ended."""
+        """Return the latest lines of a run that is open or has just ended."""
         tail = self._tails.get(run_id) or self._ended.get(run_id)
         return [] if tail is None else [RunLine(run_id, tail.job, each) for each in tail.lines]
 
     def drop(self, subscription: Subscription) -> None:
-        """Forget *subscription*; an unknown one is fine."""
+        """Remove *subscription*, if present."""
         self._others.discard(subscription)
         run_id = subscription.run_id or ""
         siblings = self._by_run.get(run_id)
@@ -193,14 +194,14 @@ class LogFollowers:
                 del self._by_run[run_id]
 
     def close(self) -> None:
-        """End every stream, and every one that is asked for from now on."""
+        """End all subscriptions, and every later one at once."""
         self._is_closed = True
         for subscription in tuple(self._all()):
             subscription.end()
 
     @property
     def is_closed(self) -> bool:
-        """Whether luad ends."""
+        """True once luad stops."""
         return self._is_closed
 
     def __len__(self) -> int:
@@ -213,8 +214,10 @@ class LogFollowers:
 
 
 def overlap(stored: Sequence[Line], live: Sequence[Line]) -> int:
-    """How many of the first *live* lines are *stored* already: both are in the same order, and the
-    end of what is stored lies somewhere in what was published."""
+    """Return how many of the first *live* lines are already *stored*.
+
+    Both are in the same order, and the last stored line is somewhere among the published ones.
+    """
     ends = [_mark(line) for line in stored[-len(live) :]] if live else []
     starts = [_mark(line) for line in live]
     for size in range(len(starts) if ends else 0, 0, -1):

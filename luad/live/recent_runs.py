@@ -1,8 +1,7 @@
-"""What is remembered of the latest runs, so that nobody has to ask the store for it: the strip of
-recent runs of every job, its last run, and the counters that the metrics show.
+"""The recent runs of each job in memory: its strip, its last run and its counters for the metrics.
 
-Rule: fed with the records that were just committed; asks nobody. Costs some 3 kB for a job
-with a full strip.
+Rule: the daemon feeds it with committed records, so that requests need not read the store. A job with a full
+strip takes some 3 kB.
 """
 
 from __future__ import annotations
@@ -37,8 +36,10 @@ BUCKETS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The newest run of a job that was really one. *ended_as*: the state in which the newest run
-    that has ended did; that may be an older one."""
+    """The newest run of a job, without skipped and missed rows.
+
+    *ended_as*: the state of the newest run that has ended, which may be an older run.
+    """
 
     id: str
     state: RunState
@@ -48,13 +49,13 @@ class LastRun:
 
     @property
     def duration_ms(self) -> int | None:
-        """How long it took, None while it is open."""
+        """The duration of the run; None while it is open."""
         return duration_ms(self.started_at, self.ended_at)
 
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts by `BUCKETS_S`, the last one for everything above, and the sum in seconds."""
+    """Counts by `BUCKETS_S`, a last count for all values above, and the sum in seconds."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     total_s: float = 0.0
@@ -67,7 +68,7 @@ class Histogram:
 
 @dataclass(slots=True)
 class Tally:
-    """What has been counted and noted of one job since the daemon started."""
+    """The strip, the last run and the counters of one job since the daemon started."""
 
     name: str
     strip: str = ""  # JSON objects joined by commas, oldest first: half the size of a list of them
@@ -82,7 +83,9 @@ class Tally:
     retries: int = 0
     durations: Histogram | None = None
     delays: Histogram | None = None
-    growing: tuple[str, int] | None = None  # the row of skips that may still grow, and its count
+    growing: tuple[str, int] | None = (
+        None  # the latest skip row, which may be extended, and its count
+    )
 
 
 class RecentRuns:
@@ -90,31 +93,30 @@ class RecentRuns:
 
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
-        self._growing: dict[str, Tally] = {}  # by the id of the row of skips that may still grow
+        self._growing: dict[str, Tally] = {}  # by the id of the latest skip row
         self.is_seeded = False
 
     @property
     def tallies(self) -> Mapping[str, Tally]:
-        """Everything, by job id; to be read only."""
+        """All tallies by job id; callers must not change them."""
         return self._tallies
 
     def last(self, job_id: str) -> LastRun | None:
-        """The newest run of a job that was really one."""
+        """Return the newest run of a job, without skipped and missed rows."""
         tally = self._tallies.get(job_id)
         return tally.last if tally else None
 
     def lasts(self) -> dict[str, LastRun]:
-        """The newest run of every job that has one."""
+        """Return the newest run of each job that has one."""
         return {key: tally.last for key, tally in self._tallies.items() if tally.last}
 
     def strip(self, job_id: str) -> str:
-        """The recent runs of a job, oldest first: JSON objects joined by commas."""
+        """Return the strip of a job, oldest run first: JSON objects joined by commas."""
         tally = self._tallies.get(job_id)
         return tally.strip if tally else ""
 
     def observe(self, records: Iterable[Record], refused: Container[str] = ()) -> list[str]:
-        """Take note of committed *records*, but for the claims that the store *refused*; return the
-        ids of the runs that ended with them."""
+        """Apply committed *records*, except claims that the store *refused*; return ids of ended runs."""
         ended = []
         for record in records:
             match record:
@@ -134,12 +136,14 @@ class RecentRuns:
                 case RemoveJob(job_id):
                     self._remove(job_id)
                 case _:
-                    pass  # says nothing about runs
+                    pass  # not about runs
         return ended
 
     def seed(self, name: str, job_id: str, past: Sequence[RecentRun]) -> None:
-        """Fill in what was before the daemon started: rows of a job, oldest first. What was observed
-        since then is newer and wins. Counts nothing: counters are the daemon's own."""
+        """Add *past*, rows of a job from before the daemon started, oldest first.
+
+        Observed runs are newer and win. Counters do not change: they count since the start of the daemon.
+        """
         tally = self._tally(job_id, name)
         fragments = [fragment(row.id, row.state, _took(row), row.reason) for row in past[-STRIP:]]
         if tally.strip:
@@ -165,7 +169,7 @@ class RecentRuns:
 
     @staticmethod
     def _remember(tally: Tally, run: Run) -> None:
-        """Keep what the job's newest run, and its newest end, are."""
+        """Store the job's newest run, and its newest end."""
         before, is_open = tally.last, run.state in OPEN_STATES
         if before is None or run.id >= before.id:
             ended_as = before.ended_as if before is not None else None
@@ -221,7 +225,7 @@ class RecentRuns:
 def fragment(
     run_id: str, state: RunState, took_ms: int | None, reason: Reason | None = None
 ) -> str:
-    """One run of the strip as JSON text; of a row that never became a run with its *reason*."""
+    """Return one run of a strip as JSON text; a skipped or missed row has its *reason*."""
     took = "null" if took_ms is None else took_ms
     why = f',"reason":"{reason.value}"' if reason is not None and state in NEVER_RAN else ""
     return f'{{"id":{encode_text(run_id)},"status":"{state.value}","duration_ms":{took}{why}}}'
@@ -232,8 +236,11 @@ def _took(row: RecentRun) -> int | None:
 
 
 def _put(strip: str, text: str, *, is_older: bool = False) -> str:
-    """Replace the fragment of the same run (not by an *older* one), else put *text* where its id
-    belongs (ids sort by time: nearly always at the end), and let the oldest go."""
+    """Return *strip* with *text* at the place of its id, without the oldest run if it is full.
+
+    It replaces the fragment of the same run, unless *is_older*. Ids sort by time, so the place is nearly always
+    the end.
+    """
     head = text[: text.index('",') + 1]
     start = strip.rfind(head)
     if start >= 0:
@@ -258,7 +265,7 @@ def _parts(strip: str) -> list[str]:
 
 
 def _note_end(tally: Tally, run: Run) -> None:
-    """A run has ended: remember how, if no newer end is known."""
+    """Store the end of a run, unless a newer end is known."""
     if run.ended_at is None or (tally.last_completion or 0) > run.ended_at:
         return
     tally.last_completion = run.ended_at
@@ -274,7 +281,7 @@ def _note_end(tally: Tally, run: Run) -> None:
 
 
 def _tally_of(name: str, past: Sequence[RecentRun]) -> Tally:
-    """What *past*, rows from the oldest to the newest, tells of a job."""
+    """Return the tally of *past*, rows of a job from the oldest to the newest."""
     tally = Tally(name)
     ran = [row for row in past if row.state not in NEVER_RAN]
     if not ran:
@@ -298,7 +305,7 @@ def _ended_at(row: RecentRun) -> Instant:
 
 
 def _complete(newer: Tally, older: Tally) -> None:
-    """Fill what *newer* does not know yet with what *older* knows."""
+    """Fill empty fields of *newer* from *older*."""
     newer.last_start = newer.last_start or older.last_start
     if newer.last_completion is None:
         newer.last_completion = older.last_completion

@@ -1,6 +1,6 @@
-"""Filling the board from the store, once, after the start.
+"""Restores the recent runs from the store, once, after the start of the daemon.
 
-Rule: reads in portions and lets the loop breathe; a store that fails leaves a gap, not an error.
+Rule: reads in portions, so that the loop is not blocked; if the store fails, there is a gap and no error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PORTION: Final = 100
 WAIT_S: Final = 2.0
 
 PREPARED: Final = 2_000
-"""Jobs that are prepared to be shown. With many more, memory matters more than the first look."""
+"""The number of jobs whose JSON is prepared. With more, memory matters more than the first list."""
 
 
 class InstalledJobs(Protocol):
@@ -38,7 +38,7 @@ class InstalledJobs(Protocol):
 
     @property
     def recent_runs(self) -> RecentRuns:
-        """The recent runs, which are filled."""
+        """The recent runs, which the task fills."""
         ...
 
     def keys(self) -> Iterable[str]:
@@ -51,10 +51,10 @@ class InstalledJobs(Protocol):
 
 
 class RestoreTask:
-    """Knows whether the runs before the daemon's start are on the board yet.
+    """A background task that restores the recent runs.
 
-    *prepare*, if set, is called for the first jobs once they are: whoever lists them first shall
-    not wait longer than whoever does so later.
+    At its end, it calls *prepare*, if set, for the first jobs, so that the first list is as fast as later
+    ones.
     """
 
     def __init__(self, service: InstalledJobs) -> None:
@@ -63,19 +63,18 @@ class RestoreTask:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to read, beside whatever else there is to do."""
-        self._task = asyncio.create_task(self._run(), name="api-recall")
+        """Start the task."""
+        self._task = asyncio.create_task(self._run(), name="restore-recent-runs")
 
     async def stop(self) -> None:
-        """Leave it."""
+        """Cancel the task."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
     async def wait(self) -> None:
-        """Wait until everything is there, but not for long: a list without strips is better than
-        none."""
+        """Wait for the end of the task, but at most `WAIT_S`, after which lists lack strips."""
         if self._task is not None and not self._task.done():
             await asyncio.wait({self._task}, timeout=WAIT_S)
 
@@ -95,7 +94,7 @@ class RestoreTask:
             await asyncio.sleep(0)
 
     def _found(self, names: list[str]) -> list[JobStateView]:
-        """The jobs of these names that are still there, looked at now."""
+        """Return the current states of the jobs of these names that are still installed."""
         return [state for name in names if (state := self._service.job(name)) is not None]
 
     async def _restore(self, portion: list[JobStateView]) -> None:
