@@ -1,6 +1,6 @@
-"""luad's memory: claims, runs, their logs, and what start-up must know.
+"""The store: claims, runs, their logs, and the state that start-up needs.
 
-Rule: the only room that says SQL; every public method is one transaction.
+Rule: the only package with SQL; each public method is one transaction.
 """
 
 from luad.store.query_types import (

@@ -1,4 +1,4 @@
-"""Who may ask over TCP, who has asked, and what was answered to requests that carry a key."""
+"""Tokens, the audit trail, and the answers to requests with an idempotency key."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from luad.store.tables import answers, audit, tokens
 from luad.store.transactions import Transactions
 
 ANSWER_MS: Final = DAY
-"""How long the answer to a request with a key is remembered."""
+"""The time that the store keeps the answer to a request with a key."""
 
 _remember = insert(answers).on_conflict_do_nothing()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was granted to a request with a key. *subject* is the id of what it made; *status* and
-    *body* of the answer are None when luad was killed before it could write them down."""
+    """The answer to a granted request with a key. *subject* is the id of the created job or run.
+
+    *status* and *body* are None if luad was killed before it could store them.
+    """
 
     key: AnswerKey
     subject: str
@@ -39,9 +41,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A way in. *digest* is the SHA-256 of the secret, in hexadecimal; the secret is nowhere.
+    """A token. *digest* is the SHA-256 of its secret, in hexadecimal; luad does not store the secret.
 
-    After a rotation the secret before, of *old_digest*, is valid until *old_until*.
+    After a rotation, the previous secret, of *old_digest*, is valid until *old_until*.
     """
 
     name: str
@@ -57,18 +59,18 @@ class Token:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Return the digests of the secrets that may be valid."""
+        """The digests of the secrets that may be valid."""
         return (self.digest,) if self.old_digest is None else (self.digest, self.old_digest)
 
     def until(self, digest: str) -> Instant | None:
-        """Return until when the secret of *digest* is valid; None when it has no end."""
+        """Return the instant until which the secret of *digest* is valid; None without an end."""
         if digest == self.digest or self.old_until is None:
             return self.expires_at
         return self.old_until if self.expires_at is None else min(self.old_until, self.expires_at)
 
 
 class Access:
-    """Answers, tokens and the audit trail of a `Store`; `StoreUnavailableError` is raised as there."""
+    """The answers, tokens and audit trail of a `Store`; raises `StoreUnavailableError` as it does."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -77,15 +79,15 @@ class Access:
     # --- requests with a key ---
 
     async def answer(self, key: str) -> Answer | None:
-        """Return what was granted to the request with that key."""
+        """Return the answer to the request with that key, if it was granted."""
         return await self._transactions.read(lambda c: _answer(c, to_text(key)))
 
     async def begin_answer(self, key: AnswerKey, subject: str, now: Instant) -> None:
-        """Note that a request with a key is granted; the engine does so for its own by a record."""
+        """Store that a request with a key is granted; the engine uses a record for its requests."""
         await self._transactions.write(lambda c: remember(c, key, subject, now))
 
     async def finish_answer(self, key: str, status: int, body: str) -> None:
-        """Note how it was answered."""
+        """Store the answer to a granted request."""
         query = update(answers).where(answers.c.key == to_text(key))
         await self._transactions.write(
             lambda c: c.execute(query.values(status=status, body_json=to_text(body)))
@@ -105,22 +107,22 @@ class Access:
         )
 
     def note_use(self, name: str, now: Instant) -> None:
-        """Write down, soon and without waiting for it, that a token was used."""
+        """Queue a write of the last use of a token, and return at once."""
         query = update(tokens).where(tokens.c.name == to_text(name)).values(last_used_at=now)
         with suppress(StoreUnavailableError):
             self._transactions.write_later(lambda c: c.execute(query))
 
     async def revoke_token(self, name: str) -> bool:
-        """Remove a token, with all of its secrets; False when there is none of that name."""
+        """Remove a token with all its secrets; return False if none has that name."""
         return bool(await self.revoke_tokens([name]))
 
     async def revoke_tokens(self, names: Sequence[str]) -> int:
-        """Remove tokens in one transaction; return how many there were."""
+        """Remove tokens in one transaction, and return the number removed."""
         query = delete(tokens).where(tokens.c.name.in_([to_text(name) for name in names]))
         return int(await self._transactions.write(lambda c: c.execute(query).rowcount))
 
     async def rotate_token(self, before: Token, after: Token) -> bool:
-        """Give a token another secret; False when it is not as it was *before* any more."""
+        """Give a token another secret; return False if it has changed since *before*."""
         query = (
             update(tokens)
             .where((tokens.c.name == to_text(before.name)) & (tokens.c.digest == before.digest))
@@ -137,14 +139,14 @@ class Access:
     # --- the audit trail ---
 
     def note(self, at: Instant, row_id: str, entry: Mapping[str, JSON]) -> None:
-        """Write down, soon and without waiting for it, that somebody has asked for something."""
+        """Queue a row of the audit trail, and return at once."""
         with suppress(StoreUnavailableError):
             self._transactions.write_later(lambda c: self.trail.note(c, at, row_id, entry))
 
     async def audit(
         self, *, limit: int = 50, before: tuple[Instant, str] | None = None
     ) -> list[tuple[Instant, str, Mapping[str, JSON]]]:
-        """Return what was asked for, newest first: instant, id and entry."""
+        """Return rows of the audit trail, newest first: instant, id and entry."""
         return await self._transactions.read(lambda c: page(c, limit, before))
 
 
@@ -152,7 +154,7 @@ class Access:
 
 
 def remember(connection: Connection, key: AnswerKey, subject: str, now: Instant) -> None:
-    """Note that a request with a key is granted. One that was granted already stays as it is."""
+    """Store that a request with a key is granted; an earlier row of the key stays."""
     connection.execute(
         _remember,
         {
@@ -165,7 +167,7 @@ def remember(connection: Connection, key: AnswerKey, subject: str, now: Instant)
 
 
 def prune(connection: Connection, now: Instant, history_ms: int, limit: int) -> int:
-    """Remove up to *limit* rows of each kind that nobody needs any more; return how many."""
+    """Remove up to *limit* expired rows of each kind, and return the number removed."""
     count = 0
     for table, before in (
         (answers, now - ANSWER_MS),
@@ -199,7 +201,7 @@ def _add_token(connection: Connection, token: Token) -> None:
         connection.execute(insert(tokens), row)
     except IntegrityError as error:
         raise ConflictError(
-            f"there is a token `{token.name}` already",
+            f"a token `{token.name}` already exists",
             hint="choose another name, or revoke that one",
             code="name_taken",
         ) from error

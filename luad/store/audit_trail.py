@@ -1,7 +1,7 @@
-"""The audit trail: who asked to change something, with a bound for each actor.
+"""The audit trail: requests for changes with their actors, with a limit for each actor.
 
-No actor can push out rows of another one, nor its own of the last 24 hours. What cannot be kept is counted
-in one row of that actor.
+An actor cannot push out rows of another actor, or its own rows of the last 24 hours. Rows above the limit are
+counted in one row of that actor.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from luad.store.columns import to_int, to_json, to_text
 from luad.store.tables import audit
 
 MOST_OF_AN_ACTOR: Final = 10_000
-"""Rows of one actor that are kept: some 4 MB."""
+"""The largest number of rows of one actor: some 4 MB."""
 
 _REMOVED_AT_ONCE: Final = 100
 _note = insert(audit).on_conflict_do_nothing()
 
 
 def actor_of(entry: Mapping[str, JSON]) -> str:
-    """Return under which name the rows of *entry*'s actor are counted: its token, or its user id."""
+    """Return the name of the actor of *entry*: its token, or its user id."""
     return str(entry.get("actor") or f"uid {entry.get('uid', -1)}")
 
 
 class Trail:
-    """Writes rows, and knows how many each actor has. Its methods belong to the writer's thread."""
+    """Writes rows, and counts those of each actor; only for the writer's thread."""
 
     def __init__(self, most: int = MOST_OF_AN_ACTOR) -> None:
         self.most = most
@@ -40,7 +40,7 @@ class Trail:
     def note(
         self, connection: Connection, at: Instant, row_id: str, entry: Mapping[str, JSON]
     ) -> None:
-        """Write a row, or count it where the actor has as many as it may."""
+        """Write a row, or only count it if the actor is at the limit."""
         actor = actor_of(entry)
         count = self._counts.get(actor)
         if count is None:
@@ -55,7 +55,7 @@ class Trail:
         self._counts[actor] = count
 
     def forget(self) -> None:
-        """Count anew: rows were removed."""
+        """Drop the counts, because rows were removed."""
         self._counts.clear()
 
     @staticmethod
@@ -77,7 +77,7 @@ class Trail:
 def page(
     connection: Connection, limit: int, before: tuple[Instant, str] | None
 ) -> list[tuple[Instant, str, Mapping[str, JSON]]]:
-    """Return rows, the newest first: instant, id and entry."""
+    """Return rows, newest first: instant, id and entry."""
     query = select(audit).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
     if before is not None:
         at, row_id = before
@@ -86,7 +86,7 @@ def page(
 
 
 def _count_one(connection: Connection, actor: str, at: Instant, entry: Mapping[str, JSON]) -> None:
-    """Count a row that is not kept. Its counter has no actor of its own: it is not one of the rows."""
+    """Count a row above the limit; the row of the counter has no actor, so it does not count itself."""
     row_id = f"not_kept_{blake2b(actor.encode(), digest_size=8).hexdigest()}"
     known = connection.execute(select(audit.c.entry_json).where(audit.c.id == row_id)).scalar()
     count = int(json.loads(known)["not_kept"]) if known else 0

@@ -1,8 +1,8 @@
-"""Between luad's values and the columns of a row.
+"""Converts luad's values to columns of rows, and back.
 
-Whatever a handler or a user can produce must go in: numbers beyond 64 bits are clamped, lone
-surrogates and NULs are written as escapes, NaN and infinities become null. Nothing here may fail
-for a reason that lies in the data, or one run could keep every other from being stored.
+Rule: each value of a handler or a user can be stored. Numbers beyond 64 bits are clamped, lone surrogates
+and NULs are written as escapes, NaN and infinities become null. No function here fails because of the data, or
+one run could stop all others from being stored.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _MOST: Final = 2**63 - 1
 _LEAST: Final = -(2**63)
 
 GUARDED: Final = frozenset({Trigger.SCHEDULE, Trigger.CATCHUP})
-"""Runs for these reasons are an occurrence's one and only row."""
+"""The triggers of which an occurrence has at most one run."""
 
 
 # --- single values -----------------------------------------------------------------------------
 
 
 def to_int(number: int) -> int:
-    """Clamp *number* to what a 64-bit column holds."""
+    """Return *number*, clamped to the range of a 64-bit column."""
     return number if _LEAST <= number <= _MOST else (_MOST if number > 0 else _LEAST)
 
 
 def to_int_or_none(number: int | None) -> int | None:
-    """Clamp *number*, let None pass."""
+    """Return *number* as `to_int` does; None stays None."""
     return None if number is None else to_int(number)
 
 
@@ -60,7 +60,7 @@ def to_text(text: str) -> str:
 
 
 def cleaned(wanted: RunFilter) -> RunFilter:
-    """Return *wanted* with nothing in it that the database could not even be asked for."""
+    """Return *wanted* with values that the database accepts as parameters."""
     return replace(
         wanted,
         job=to_text_or_none(wanted.job),
@@ -73,14 +73,14 @@ def cleaned(wanted: RunFilter) -> RunFilter:
 
 
 def to_text_or_none(text: str | None) -> str | None:
-    """Clean *text*, let None pass."""
+    """Return *text* as `to_text` does; None stays None."""
     return None if text is None else to_text(text)
 
 
 def to_json(value: JSON) -> str:
     """Return *value* as one line of strict JSON, ASCII only.
 
-    Raises TypeError for what is no JSON at all: that is our own mistake, not the data's.
+    Raises TypeError for a value that is not JSON, which is a fault of luad, not of the data.
     """
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
@@ -91,11 +91,11 @@ def to_json(value: JSON) -> str:
 def _plain(value: object) -> JSON:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _finite(value: JSON) -> JSON:
-    """Replace NaN and the infinities, which JSON has no words for, by null."""
+    """Return *value* with null instead of NaN and infinities, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -109,7 +109,7 @@ def _finite(value: JSON) -> JSON:
 
 
 def claim_row(run: Run) -> dict[str, Any]:
-    """The row of a run that has just been claimed."""
+    """Return the row of a run that has just been claimed."""
     scheduled_for = to_int(run.scheduled_for)
     return {
         "id": to_text(run.id),
@@ -131,7 +131,7 @@ def claim_row(run: Run) -> dict[str, Any]:
 
 
 def save_row(run: Run) -> dict[str, Any]:
-    """The columns of `runs` that change in a run's life; `b_id` and `b_attempt` name the row."""
+    """Return the columns of `runs` that change in a run's life; `b_id` and `b_attempt` name the row."""
     changing = _changing(run)
     return {"b_id": to_text(run.id), "b_attempt": changing["attempt"], **changing}
 
@@ -194,7 +194,7 @@ _ENDING_COLUMNS: Final = (
 
 
 def skip_row(record: RecordSkip) -> dict[str, Any]:
-    """The row of occurrences that never became a run; it stands at the last of them."""
+    """Return the row of occurrences that never became a run; its instant is the last of them."""
     at = to_int(record.at)
     last = to_int(record.skip.last)
     return {
@@ -217,7 +217,7 @@ def skip_row(record: RecordSkip) -> dict[str, Any]:
 
 
 def extend_row(row_id: str, skip: Skip) -> dict[str, Any]:
-    """The columns of a skipped row that change; `b_id` names the row."""
+    """Return the columns of a skipped row that change; `b_id` names the row."""
     last = to_int(skip.last)
     return {
         "b_id": to_text(row_id),
@@ -238,7 +238,7 @@ def _counted(skip: Skip) -> dict[str, Any]:
 
 
 def read_run(row: Row[Any]) -> RunRow:
-    """The run of a row of `runs`. Raises ValueError when the row makes no sense."""
+    """Return the run of a row of `runs`. Raises ValueError for an invalid row."""
     identity = None
     if row.pid is not None and row.boot_id is not None and row.start_ticks is not None:
         identity = ProcessIdentity(row.pid, row.start_ticks, row.boot_id)
@@ -291,7 +291,7 @@ def _read_ending(row: Row[Any]) -> Ending | None:
 
 
 def read_error(row: Row[Any]) -> RunError | None:
-    """The error in a row of `runs` or `attempts`."""
+    """Return the error in a row of `runs` or `attempts`."""
     if row.error_type is None:
         return None
     return RunError(row.error_type, row.error_message or "", row.error_traceback or "")

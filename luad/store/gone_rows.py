@@ -1,6 +1,6 @@
-"""Jobs that are gone, found by what is still known of them.
+"""Removed jobs, found by their revisions and their history.
 
-Rule: a job that is installed is never found here. The revision and the history of a job outlive it.
+Rule: never returns an installed job. The revisions and the history of a job outlive it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PREFIX: Final = "job_"
 
 
 def find_gone(connection: Connection, name: str) -> GoneJob | None:
-    """Return the job that is gone and has that id, or the newest one that had that name."""
+    """Return the removed job of that id, or the newest one of that name."""
     return (
         _newest(connection, revisions.c.job_id == name)
         or _by_prefix(connection, name)
@@ -29,7 +29,7 @@ def find_gone(connection: Connection, name: str) -> GoneJob | None:
 
 
 def _by_prefix(connection: Connection, prefix: str) -> GoneJob | None:
-    """Return the job whose id begins so, when there is only one."""
+    """Return the removed job whose id begins with *prefix*, if there is only one."""
     if not prefix.lower().startswith(_PREFIX) or len(prefix) == len(_PREFIX):
         return None
     whole = _PREFIX + prefix[len(_PREFIX) :].upper()
@@ -60,11 +60,14 @@ def _read(connection: Connection, row: Any) -> GoneJob:
                 Origin(*origin) if origin else None,
                 Creation(*creation) if creation else None,
             )
-    raise ValueError("this does not say what became of a job")
+    raise ValueError("this is not a record of a removed job")
 
 
 def _guess(connection: Connection, row: Any) -> tuple[JobStatus, None, None, Creation | None]:
-    """Return the status of a job that an older luad removed: only a success makes a `once` leave."""
+    """Return the likely status of a job that an older luad removed.
+
+    A `once` whose last run succeeded is completed; every other job is deleted.
+    """
     made = None
     if row.created_by_run is not None:
         made = Creation(row.first_seen_at, "", row.created_by_run)

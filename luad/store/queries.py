@@ -1,7 +1,7 @@
-"""Questions to the history, each answered from one snapshot.
+"""Queries of the history, each from one snapshot.
 
-Pages are bounded walks along an index: what a page costs depends on its length, not on the number
-of rows. Where a filter has several values, each value is a walk of its own and the walks are merged.
+Pages are bounded walks along an index: the cost of a page depends on its length, not on the number of rows.
+For a filter with several values, each value is a walk of its own, and the walks are merged.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from luad.store.tables import attempts, deliveries, jobs, messages, meta, revisi
 
 _OPEN: Final = sorted(state.value for state in OPEN_STATES)
 _AT_ONCE: Final = 500  # parameters in one statement
-_WALKS: Final = 32  # beyond so many walks a sort is cheaper
+_WALKS: Final = 32  # above this number of walks, a sort is cheaper
 _NEWEST: Final = (runs.c.claimed_at.desc(), runs.c.id.desc())
 _newest: Final = runs.alias("newest")
 _failed_to_send: Final = (
@@ -66,7 +66,7 @@ _last_seen: Final = select(meta.c.value).where(meta.c.key == "last_seen")
 
 
 def restored(connection: Connection) -> Restored:
-    """Return everything that start-up needs. Raises ValueError when a row makes no sense."""
+    """Return everything that start-up needs. Raises ValueError for an invalid row."""
     installed = connection.execute(_installed)
     waiting = connection.execute(_waiting)
     seen = connection.execute(_last_seen).scalar()
@@ -86,7 +86,7 @@ def page(
 ) -> tuple[list[RunRow], str | None]:
     """Return up to *limit* rows, newest first, and the cursor of the next page, if there is one.
 
-    *offset* rows are left out first. Raises UsageError for a cursor that none of ours can be.
+    It skips *offset* rows first. Raises UsageError for a text that is not a cursor.
     """
     assert limit > 0
     last = offset + limit
@@ -105,7 +105,7 @@ def page(
 
 
 def count_rows(connection: Connection, wanted: RunFilter, most: int) -> int:
-    """Count the rows that are asked for, but not beyond *most*."""
+    """Return the number of rows that match *wanted*, but at most *most*."""
     filters, count = _filters(wanted, None), 0
     for index, walk in _walks(connection, wanted):
         query = select(runs.c.id).where(walk, *filters).limit(most - count)
@@ -142,7 +142,7 @@ def _filters(wanted: RunFilter, cursor: str | None) -> list[ColumnElement[bool]]
         filters.append(_arrival(has_arrived=wanted.has_arrived))
     if cursor is not None:
         at, row_id = read_row_cursor(cursor)
-        # The first half is what the index is entered with; the second settles equal instants.
+        # The first condition enters the index; the second one decides between equal instants.
         place = tuple_(runs.c.claimed_at, runs.c.id) < tuple_(at, row_id)
         filters += [runs.c.claimed_at <= at, place]
     return filters
@@ -159,7 +159,7 @@ def _arrival(*, has_arrived: bool) -> ColumnElement[bool]:
 
 
 def _walks(connection: Connection, wanted: RunFilter) -> list[tuple[str, ColumnElement[bool]]]:
-    """The walks that together see every row that can be wanted: index and entry of each."""
+    """Return walks that together cover all rows of *wanted*: the index and condition of each."""
     if wanted.job is not None or wanted.job_id is not None:
         ids = _job_ids(connection, wanted)
         if len(ids) > _WALKS:
@@ -175,7 +175,7 @@ def _walks(connection: Connection, wanted: RunFilter) -> list[tuple[str, ColumnE
         there = text("user_id IS NOT NULL")  # word for word the index's own condition
         return [("runs_by_user", and_(runs.c.user_id == wanted.user, there))]
     if wanted.has_arrived is False:
-        # Few messages fail: looking for them is less than asking every run what became of its own.
+        # Few messages fail: finding them costs less than checking the messages of every run.
         return [("", runs.c.id.in_(_failed_to_send))]
     if wanted.statuses:
         return [("runs_by_state", runs.c.state == each.value) for each in sorted(wanted.statuses)]
@@ -195,9 +195,9 @@ def _job_ids(connection: Connection, wanted: RunFilter) -> list[str]:
 
 
 def find_run(connection: Connection, name: str, job: str | None) -> RunRow:
-    """Return the run that *name* names: an id, the beginning of just one, `@last`, `@last-failed`.
+    """Return the run of *name*: an id, the beginning of only one id, `@last` or `@last-failed`.
 
-    Raises NotFoundError when there is none, ConflictError (`ambiguous`) when there are several.
+    Raises NotFoundError without such a run, and ConflictError (`ambiguous`) with several.
     """
     if name in {"@last", "@last-failed"}:
         states = BAD_STATES if name == "@last-failed" else frozenset(RunState) - NEVER_RAN
@@ -207,14 +207,14 @@ def find_run(connection: Connection, name: str, job: str | None) -> RunRow:
         whose = f" of {job}" if job else ""
         is_any = name == "@last"
         raise NotFoundError(
-            f"there is no run{whose} yet" if is_any else f"no run{whose} has failed yet",
+            f"no run{whose} exists yet" if is_any else f"no run{whose} has failed yet",
             hint="luad history lists them",
         )
     for each in dict.fromkeys((name, _canonical(name))):
         found = _beginning_with(connection, each)
         if found:
             return found
-    raise NotFoundError(f"no run is called {name}", hint="luad history lists them")
+    raise NotFoundError(f"no run has the id {name}", hint="luad history lists them")
 
 
 def _canonical(name: str) -> str:
@@ -238,7 +238,9 @@ def _beginning_with(connection: Connection, prefix: str) -> RunRow | None:
     if len(rows) > 1:
         some = ", ".join(row.id for row in rows[:3])
         raise ConflictError(
-            f"several runs begin with {prefix}: {some}", hint="write more of it", code="ambiguous"
+            f"the ids of several runs begin with {prefix}: {some}",
+            hint="write more of the id",
+            code="ambiguous",
         )
     return read_run(rows[0]) if rows else None
 
@@ -290,7 +292,7 @@ def attempts_of(connection: Connection, row: RunRow) -> list[Attempt]:
 def recent_runs(
     connection: Connection, job_ids: Iterable[str], limit: int
 ) -> dict[str, tuple[RecentRun, ...]]:
-    """Return for each job its last rows, oldest first; jobs without rows have no entry."""
+    """Return the last rows of each job, oldest first; a job without rows has no entry."""
     strips: dict[str, list[RecentRun]] = {}
     for job_id, cell in _newest_of(connection, job_ids, limit, true()):
         strips.setdefault(job_id, []).append(cell)
@@ -298,15 +300,17 @@ def recent_runs(
 
 
 def last_runs(connection: Connection, job_ids: Iterable[str]) -> dict[str, RecentRun]:
-    """Return for each job its newest run; rows that never became a run do not count."""
+    """Return the newest run of each job, without skipped and missed rows."""
     return dict(_newest_of(connection, job_ids, 1, _newest.c.state.not_in(sorted(NEVER_RAN))))
 
 
 def _newest_of(
     connection: Connection, job_ids: Iterable[str], limit: int, condition: ColumnElement[bool]
 ) -> Iterator[tuple[str, RecentRun]]:
-    """The newest rows of each job, in no order. By row number: the index knows it, so that every
-    row costs one look into the table."""
+    """Yield the newest rows of each job, in no order.
+
+    The query finds row numbers in the index, so that each row costs one read of the table.
+    """
     within: Select[Any] = (
         select(literal_column("newest.rowid"))
         .where(_newest.c.job_id == jobs.c.job_id, condition)
@@ -349,7 +353,7 @@ def revisions_of(connection: Connection, job_id: str) -> list[Revision]:
 
 
 def counts(connection: Connection) -> dict[RunState, int]:
-    """Return how many rows there are in each state; states without rows are there with 0."""
+    """Return the number of rows in each state, with 0 for states without rows."""
     query = select(runs.c.state, func.count()).group_by(runs.c.state)
     found = {RunState(state): number for state, number in connection.execute(query)}
     return {state: found.get(state, 0) for state in RunState}
@@ -372,6 +376,6 @@ def _parts(ids: Iterable[str]) -> Iterable[Sequence[str]]:
 
 
 def created_jobs(connection: Connection, run_id: str) -> list[str]:
-    """Return the names of the jobs that a run has made, in order."""
+    """Return the sorted names of the jobs that a run created."""
     query = select(revisions.c.name).where(revisions.c.created_by_run == run_id).distinct()
     return sorted(connection.execute(query).scalars())

@@ -1,4 +1,4 @@
-"""What the store's questions are asked with, and answered with."""
+"""The types of the store's queries: filters and results."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from luad.core.model import (
 class RunRow:
     """One row of the history.
 
-    A row that never became a run (`skipped`, `missed`) stands for *count* occurrences, from
-    *first_scheduled_for* to ``run.scheduled_for``; *is_count_capped*: for that many at least.
+    A row that never became a run (`skipped`, `missed`) is for *count* occurrences, from
+    *first_scheduled_for* to ``run.scheduled_for``; *is_count_capped*: for at least that many.
     """
 
     run: Run
@@ -65,10 +65,10 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class GoneJob:
-    """A job that is not installed any more, as its last revision and its history tell of it.
+    """A removed job, from its last revision and its history.
 
-    *definition* is the document as JSON text. *at*: since when it is gone, None where a luad before 0.2
-    removed it; *status* is a guess by its last run then.
+    *definition* is the document as JSON text. *at*: the instant of its removal; None if a luad before 0.2
+    removed it, and then *status* is a guess from its last run.
     """
 
     job_id: str
@@ -84,11 +84,11 @@ class GoneJob:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which rows of the history are asked for; an empty field excludes nothing.
+    """A filter for rows of the history; an empty field excludes nothing.
 
-    *job* is a job's name (all jobs that ever had it), *job_id* one job. *since* (inclusive) and
-    *until* (exclusive) bound `claimed_at`. *user* is whom the job was for; *q* is part of the job's
-    name or of the error. *has_arrived*: every message that the run sent has arrived, or one has not.
+    *job* is a name (of all jobs that ever had it), *job_id* one job. *since* (inclusive) and *until*
+    (exclusive) bound `claimed_at`. *user* is the job's user at the claim; *q* is part of the job's name or of
+    the error. *has_arrived*: all messages of the run have arrived, or at least one has not.
     """
 
     job: str | None = None
@@ -103,7 +103,7 @@ class RunFilter:
 
 
 class RecentRun(NamedTuple):
-    """A row of the history in short. Ids sort by time. *reason*: why it is not a run, or was ended."""
+    """A row of the history in short; ids sort by time. *reason*: of a skip, or of the end of a run."""
 
     id: str
     state: RunState
@@ -122,8 +122,10 @@ class LogLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What one slice of retention removed; *pages* of the file were given back to the disk.
-    *is_done*: nothing is left to remove."""
+    """The counts of one slice of retention. *pages*: pages of the file given back to the disk.
+
+    *is_done*: nothing is left to remove.
+    """
 
     is_done: bool
     runs: int = 0
@@ -143,7 +145,7 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long history is kept, in ms, and how many rows a job may have."""
+    """The limits of retention: ages in ms, and rows of a job."""
 
     history_ms: int
     runs_per_job: int
@@ -152,8 +154,10 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What `luad status` says of the store. *last_error*: of the last write that failed, empty once
-    a write has worked again."""
+    """The numbers of the store for `luad status`.
+
+    *last_error*: the error of the last failed write; empty once a write has succeeded again.
+    """
 
     path: Path
     size_bytes: int

@@ -167,5 +167,5 @@ async def test_a_schedule_is_explained_in_words_with_what_surprises_people(api: 
 
 
 async def test_the_last_run_of_nobody_is_told_kindly(api: Any) -> None:
-    assert (await api.get("/v1/runs/@last")).json["detail"] == "there is no run yet"
+    assert (await api.get("/v1/runs/@last")).json["detail"] == "no run exists yet"
     assert (await api.get("/v1/runs/@last-failed")).json["detail"] == "no run has failed yet"
