@@ -25,6 +25,8 @@ from luad.api.http.api_problems import (
     echo,
     from_luad_error,
 )
+from luad.api.http.etags import tag_of_job
+from luad.api.http.idempotency import IdempotencyKeys
 from luad.api.http.work_pool import WorkPool
 from luad.api.json import views
 from luad.api.transport.connection_limits import Shares
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from luad.api.http.work_pool import Budget
     from luad.api.service import Service
     from luad.core.events import Reply
-    from luad.core.model import Instant, Job
+    from luad.core.model import Job
     from luad.core.requests import Request as Asked
     from luad.live.job_state import JobStateView
     from luad.live.recent_runs import LastRun
@@ -52,9 +54,6 @@ if TYPE_CHECKING:
     from luad.store.query_types import RunRow
 
 T = TypeVar("T")
-
-ANSWER_S: Final = 25.0
-"""How long a request waits for the engine; less than the 30 s after which clients give up."""
 
 MAX_STREAMS: Final = 32
 """Streams take a connection each, and must leave some for questions. TCP has as many again."""
@@ -90,10 +89,12 @@ class Context:
     far_readings: Shares = field(default_factory=lambda: Shares(1, 1))
     message_count: int = 0
     creations: CreationRate = field(default_factory=CreationRate)
-    keys_in_use: set[str] = field(default_factory=set)
-    keys_unsure: dict[str, Instant] = field(default_factory=dict)
+    keys: IdempotencyKeys = field(init=False)
     _job_texts: dict[str, _JobText] = field(default_factory=dict)
     _user_names: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.keys = IdempotencyKeys(self.service, self.author)
 
     def job_text(self, state: JobStateView) -> str:
         """Return `views.job_view` of *state* as JSON text; what is as it was is not written again."""
@@ -104,6 +105,10 @@ class Context:
                 self._forget_the_gone()
             known = self._job_texts[state.job_id] = _write_job(state, last, known)
         return f'{known.text},"recent_runs":[{self.service.recent_runs.strip(state.job_id)}]}}'
+
+    def job_tag(self, state: JobStateView) -> str:
+        """Return the entity tag of a job."""
+        return tag_of_job(state.version, f"{self.job_text(state)} {state.running}")
 
     def _forget_the_gone(self) -> None:
         """Drop the texts of jobs that are gone, once they are many: jobs come and go, and nobody may look."""
@@ -245,16 +250,8 @@ class Context:
         return None if state is None else state.job
 
     async def ask(self, event: Asked) -> Reply:
-        """Hand a request to the engine and return its answer; raises `ApiError` when it says no."""
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                reply = await self.service.request(event)
-        except TimeoutError as error:
-            raise ApiError(
-                "unavailable",
-                f"no answer within {ANSWER_S:g} s; the request may still be carried out",
-                hint="luad status says what keeps the daemon from it",
-            ) from error
+        """Hand a request to the engine and return its answer; raises `ApiError` for a refusal."""
+        reply = await self.service.request(event)
         if reply.error is not None:
             raise ApiError(reply.error, reply.message, hint=reply.hint)
         _note_outcome(reply.value)

@@ -23,7 +23,6 @@ from luad.wire import example_instant, format_instant, parse_instant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from luad.api.context import Context
     from luad.api.service import DynamicRules, Service
     from luad.core.model import Instant, Job, Schedule
 
@@ -85,12 +84,12 @@ def check_instant(job: Job, now: Instant) -> None:
     raise ValidationError(detail, hint=hint, errors=(item,))
 
 
-def in_the_zone_of_the_user(context: Context, document: dict[str, Any]) -> None:
+def in_the_zone_of_the_user(service: Service, document: dict[str, Any]) -> None:
     """Put the time zone of the user into a schedule that names none: its civil times are meant there."""
     schedule, user = document.get("schedule"), document.get("user")
     if not isinstance(schedule, Mapping) or "timezone" in schedule:
         return
-    found = context.service.users.get(user) if isinstance(user, str) else None
+    found = service.users.get(user) if isinstance(user, str) else None
     if found is None or not found.timezone:
         return
     match schedule.get("type", "once" if "execute_at" in schedule else ""):
@@ -117,15 +116,15 @@ def _text(duration_ms: int) -> str:
     return f"{duration_ms / SECOND:g} s"
 
 
-def check_job(context: Context, job: Job, *, has_new_handler: bool = True) -> None:
+def check_job(service: Service, job: Job, *, has_new_handler: bool = True) -> None:
     """Refuse a handler that may not be named or is not there, and a user who is not known."""
-    check_handler(context, job, has_new_handler=has_new_handler)
-    check_user(context, job)
+    check_handler(service, job, has_new_handler=has_new_handler)
+    check_user(service, job)
 
 
-def check_handler(context: Context, job: Job, *, has_new_handler: bool = True) -> None:
+def check_handler(service: Service, job: Job, *, has_new_handler: bool = True) -> None:
     """Refuse a handler that may not be named or is not there. It may read files: for a thread."""
-    rules = context.service.dynamic
+    rules = service.dynamic
     if (file := rules.reserved(job.handler)) is not None:
         hint = f"rename it to {file.new_path}"
         item = {"pointer": "#/handler", "code": "LU310", "detail": file.message, "hint": hint}
@@ -135,7 +134,7 @@ def check_handler(context: Context, job: Job, *, has_new_handler: bool = True) -
     # A function that has gone is told at once when it is new, and at the next run when it is not.
     is_told = refusal is not None and refusal.is_missing and not (has_new_handler and there is None)
     if refusal is not None and not is_told:
-        keep_handler(context, job.handler)
+        keep_handler(rules, job.handler)
     if there is not None:
         module, _, function = job.handler.partition(":")
         hint = did_you_mean(close_to(function, there)) or _list_of(module, there)
@@ -144,10 +143,10 @@ def check_handler(context: Context, job: Job, *, has_new_handler: bool = True) -
         raise ValidationError(detail, hint=hint, errors=(item,))
 
 
-def check_user(context: Context, job: Job) -> None:
+def check_user(service: Service, job: Job) -> None:
     """Refuse a user who is not known."""
-    if job.user is not None and context.service.users.get(job.user) is None:
-        ids = [each.id for each in context.service.users.all()]
+    if job.user is not None and service.users.get(job.user) is None:
+        ids = [each.id for each in service.users.all()]
         known = close_to(job.user, comparable(job.user, ids))
         hint = did_you_mean(known) or f"add users.d/{job.user}.yaml, or luad users add {job.user}"
         detail = f"there is no user {echo(job.user)}"

@@ -11,13 +11,12 @@ from luad.api.http.api_problems import ApiError, did_you_mean, echo
 from luad.config.yaml.text import one_line
 
 if TYPE_CHECKING:
-    from luad.api.context import Context
+    from luad.api.service import DynamicRules
     from luad.live.job_state import JobStateView
 
 
-def keep_handler(context: Context, handler: str) -> None:
+def keep_handler(rules: DynamicRules, handler: str) -> None:
     """Refuse a handler that a job made at run time may not have. Raises `ApiError`."""
-    rules = context.service.dynamic
     refusal = rules.refusal(handler)
     if refusal is None:
         return
@@ -31,7 +30,7 @@ def keep_handler(context: Context, handler: str) -> None:
     )
 
 
-def keep_paused(context: Context, state: JobStateView) -> None:
+def keep_paused(rules: DynamicRules, state: JobStateView) -> None:
     """Refuse to start or to resume a job made at run time whose handler is not allowed any more."""
     if state.is_dynamic:
-        keep_handler(context, state.job.handler)
+        keep_handler(rules, state.job.handler)

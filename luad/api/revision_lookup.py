@@ -15,7 +15,7 @@ from luad.config.jobs.stored_jobs import job_from_store
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from luad.api.context import Context
+    from luad.api.service import Service
     from luad.core.model import JSON, Job
     from luad.live.job_state import JobStateView
     from luad.store.query_types import Revision
@@ -45,15 +45,15 @@ def why_not(state: JobStateView) -> str:
     return f"{place} declares the job, so the file decides; write the earlier values into it"
 
 
-async def earlier(context: Context, state: JobStateView, wanted: str) -> Job:
+async def earlier(service: Service, state: JobStateView, wanted: str) -> Job:
     """Return the job as its revision *wanted* declares it. Raises `ApiError`, as a creation does."""
-    revisions = await context.service.store.job_revisions(state.job_id)
+    revisions = await service.store.job_revisions(state.job_id)
     found = _find(state, revisions, wanted)
     try:
         job = job_from_store(json.dumps(found.definition), found.revision)
     except ValueError as error:
         raise ApiError("validation", f"the revision cannot be read any more: {error}") from error
-    check_job(context, job, has_new_handler=job.handler != state.job.handler)
+    check_job(service, job, has_new_handler=job.handler != state.job.handler)
     return job
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.answers import check_answer
 
 from luad.api.auth.token_cache import new_secret
 from luad.api.server import ApiServer
@@ -292,6 +293,7 @@ class Api:
         data = response.read()
         connection.close()
         found = {key.lower(): value for key, value in response.getheaders()}
+        check_answer(method, path, response.status, data)
         return Answer(response.status, found, data)
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
@@ -420,6 +422,7 @@ class Far:
         response = connection.getresponse()
         content = response.read()
         connection.close()
+        check_answer(method, path, response.status, content)
         is_json = "json" in (response.getheader("content-type") or "")
         return response.status, json.loads(content) if is_json else content
 

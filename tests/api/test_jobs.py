@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
 from typing import Any
@@ -349,20 +348,6 @@ async def test_an_engine_that_says_no_is_a_problem_document(
     answer = await api.post("/v1/jobs/tidy/trigger")
     assert answer.status == 503
     assert (answer.json["code"], answer.json["hint"]) == ("draining", "try later")
-
-
-async def test_an_engine_that_does_not_answer_is_given_up_on(
-    api: Any, daemon: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def never(_: Any) -> Reply:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    await daemon.install(kit.make_job())
-    daemon.answer_request = never
-    monkeypatch.setattr("luad.api.context.ANSWER_S", 0.01)
-    answer = await api.post("/v1/jobs/tidy/trigger")
-    assert (answer.status, answer.json["code"]) == (503, "unavailable")
 
 
 async def test_our_own_mistake_tells_the_log_and_not_the_client(

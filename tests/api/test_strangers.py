@@ -242,7 +242,7 @@ async def test_a_stream_ends_with_its_token(far: Any, kit: Any, path: str, why: 
 
 @pytest.mark.slow
 async def test_a_stream_of_a_valid_token_goes_on(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("luad.api.http.streams.LOOK_S", 0.01)
+    monkeypatch.setattr("luad.api.routes.follow_response.LOOK_S", 0.01)
     await far.make_token("ann")
     sock = await asyncio.to_thread(far.raw, far.head("/v1/events", "ann"))
     found = b""

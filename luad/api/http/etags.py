@@ -16,9 +16,6 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from luad.api.context import Context
-    from luad.live.job_state import JobStateView
-
 _BETWEEN: Final = "."
 
 
@@ -27,12 +24,10 @@ def tag_of(version: str) -> str:
     return f'"{version}"'
 
 
-def tag_of_job(context: Context, state: JobStateView) -> str:
-    """Return the tag of a job as it is shown. What only time changes (in how many seconds it is due)
-    has no part in it."""
-    shown = f"{context.job_text(state)} {state.running}"
+def tag_of_job(version: str, shown: str) -> str:
+    """Return the tag of a job of which *shown* is the JSON text without the seconds until it is due."""
     digest = blake2b(shown.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
-    return f'"{state.version}{_BETWEEN}{digest}"'
+    return f'"{version}{_BETWEEN}{digest}"'
 
 
 def not_modified(request: Request, tag: str) -> Response | None:

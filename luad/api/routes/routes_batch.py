@@ -231,7 +231,7 @@ async def _act(context: Context, ask: Callable[[str], Asked] | None, name: Any) 
         if ask is not None:
             asked = ask(state.key)
             if isinstance(asked, ResumeRequested | TriggerRequested):
-                keep_paused(context, state)
+                keep_paused(context.service.dynamic, state)
             reply = await context.ask(asked)
             if isinstance(reply.value, Run):
                 result["run_id"] = reply.value.id

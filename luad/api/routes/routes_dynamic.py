@@ -24,7 +24,6 @@ from luad.api.creation_rules import (
 from luad.api.gone_jobs import find_gone, whole_gone_job
 from luad.api.http.api_problems import ApiError, echo
 from luad.api.http.etags import if_match
-from luad.api.http.idempotency import once
 from luad.api.http.request_input import read_object, wrong_member
 from luad.api.routes.routes_jobs import job_response, whole_job
 from luad.api.routes.routes_metadata import object_of
@@ -82,7 +81,7 @@ async def create_job(request: Request) -> Response:
             raise ApiError(created.error, created.message, hint=created.hint)
         return await _made(context, created)
 
-    return await once(request, context, body, work, lambda known: _recalled(context, known))
+    return await context.keys.once(request, body, work, lambda known: _recalled(context, known))
 
 
 async def _made(context: Context, created: Created) -> Response:
@@ -187,7 +186,7 @@ def draft_of(context: Context, body: Mapping[str, Any], maker: Maker) -> Draft:
     is_active = body.get("activate", True)
     if not isinstance(is_active, bool):
         raise wrong_member("activate", "this is true or false")
-    in_the_zone_of_the_user(context, document)
+    in_the_zone_of_the_user(context.service, document)
     creation = Creation(now, maker.author, maker.run_id)
     return Draft(
         document, creation, cast("Literal['error', 'keep', 'replace']", if_exists), is_active
@@ -201,14 +200,14 @@ def judged(context: Context, document: Mapping[str, Any]) -> Job:
     """
     zone = context.service.dynamic.timezone
     job = job_from_body(document, timezone=zone, also=_OWN_KEYS)
-    check_handler(context, job)
+    check_handler(context.service, job)
     least_gap_ms(job.schedule)  # takes long for some lines, and is remembered
     return job
 
 
 def finished(context: Context, draft: Draft, job: Job) -> NewJob:
     """Return what the engine is asked for. Raises `ValidationError` for a user who is not known."""
-    check_user(context, job)
+    check_user(context.service, job)
     check_pace(context.service, job.schedule, job.name)
     reason = None if draft.is_active else INACTIVE
     return NewJob(Wanted(job, creation=draft.creation), draft.if_exists, reason)
@@ -267,12 +266,12 @@ async def change_job(request: Request) -> Response:
 
     def work(_: Budget) -> Job:
         job = job_from_body(document, timezone=zone)
-        check_handler(context, job, has_new_handler=job.handler != before)
+        check_handler(context.service, job, has_new_handler=job.handler != before)
         least_gap_ms(job.schedule)
         return job
 
     job = await context.compute(request, work)
-    check_user(context, job)
+    check_user(context.service, job)
     check_pace(context.service, job.schedule, state.key)
     if "schedule" in patch:
         check_instant(job, context.service.clock.now().wall)
@@ -292,7 +291,7 @@ def _give_zone(context: Context, document: dict[str, Any], patch: Mapping[str, A
     new, schedule = patch.get("schedule"), document.get("schedule")
     is_once = isinstance(schedule, Mapping) and schedule.get("type") == "once"
     if isinstance(new, Mapping) and ("type" in new or is_once):
-        in_the_zone_of_the_user(context, document)
+        in_the_zone_of_the_user(context.service, document)
 
 
 def _patched(definition: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from luad.api.context import context_of
-from luad.api.http.streams import FollowResponse
+from luad.api.routes.follow_response import FollowResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

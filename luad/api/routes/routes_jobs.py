@@ -18,8 +18,7 @@ from luad.api.context import context_of, json_response, link_header
 from luad.api.gone_jobs import whole_gone_job
 from luad.api.handler_rules import keep_paused
 from luad.api.http.api_problems import ApiError, echo
-from luad.api.http.etags import not_modified, tag_of_job
-from luad.api.http.idempotency import once
+from luad.api.http.etags import not_modified
 from luad.api.http.paging import make_cursor, read_cursor
 from luad.api.http.request_input import (
     beside,
@@ -201,7 +200,7 @@ async def show_job(request: Request) -> Response:
     state = await context.look_up(name, whole=query.flag("exact"))
     if state.gone_at is not None:
         return json_response(await whole_gone_job(context.service, state))
-    known = not_modified(request, tag_of_job(context, state))
+    known = not_modified(request, context.job_tag(state))
     return known or job_response(context, state)
 
 
@@ -213,7 +212,7 @@ def job_response(
     more: Mapping[str, Any] | None = None,
 ) -> Response:
     """Answer with a job and its entity tag, and with *more* members beside those of the job."""
-    tagged = {**(headers or {}), "etag": tag_of_job(context, state)}
+    tagged = {**(headers or {}), "etag": context.job_tag(state)}
     return json_response({**whole_job(context, state), **(more or {})}, status, tagged)
 
 
@@ -241,7 +240,7 @@ async def activate(request: Request) -> Response:
     catch_up = cast(
         "Literal['none', 'one', 'all']", body.choice("catch_up", ("none", "one", "all"), "none")
     )
-    keep_paused(context, state)
+    keep_paused(context.service.dynamic, state)
     request_id = context.service.new_request_id()
     await context.ask(ResumeRequested(request_id, state.key, catch_up))
     return job_response(context, context.find_job(state.job_id))
@@ -276,7 +275,7 @@ async def trigger(request: Request) -> Response:
     values = await read_object(request)
     body = body_of(request, values)
     state = await context.need_job(request)
-    keep_paused(context, state)
+    keep_paused(context.service.dynamic, state)
     metadata = await beside(request, lambda: body.mapping("metadata"))
 
     async def work(key: AnswerKey | None) -> Response:
@@ -294,7 +293,9 @@ async def trigger(request: Request) -> Response:
         headers = {"location": f"/v1/runs/{run.id}"}
         return json_response(views.run_view(run, state.job), 202, headers)
 
-    return await once(request, context, values, work, lambda known: recalled_run(context, known))
+    return await context.keys.once(
+        request, values, work, lambda known: recalled_run(context, known)
+    )
 
 
 async def _earlier(context: Context, job_id: str, wanted: str) -> Job | None:
@@ -309,7 +310,7 @@ async def _earlier(context: Context, job_id: str, wanted: str) -> Job | None:
             f"{state.job.name} has the revision {current} in force, not {echo(wanted)}; {why_not(state)}",
             hint="leave `revision` out to run what is in force; earlier ones can only be read",
         )
-    return await earlier(context, state, wanted)
+    return await earlier(context.service, state, wanted)
 
 
 def recalled_run(context: Context, known: Answer) -> Response:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from luad.api.context import context_of
 from luad.api.http.parameters import MAX_TAIL
-from luad.api.http.streams import FollowResponse, StreamResponse
+from luad.api.http.streams import StreamResponse
 from luad.api.json import views
 from luad.api.json.log_lines import MEDIA, Sieve
 from luad.api.routes.endpoint import query_of
+from luad.api.routes.follow_response import FollowResponse
 from luad.live.log_followers import QUEUE_LINES, TAIL_LINES, Lost, RunLine, overlap
 from luad.store.query_types import RunFilter
 

@@ -57,7 +57,7 @@ async def restore(request: Request) -> Response:
         raise wrong_member("revision", "`revision` is missing", hint)
     state = await context.need_job(request, whole=True)
     file_owned(state, f"{why_not(state)}; luad revisions {state.key} shows them")
-    job = await earlier(context, state, wanted)
+    job = await earlier(context.service, state, wanted)
     if job.schedule != state.job.schedule:
         check_pace(context.service, job.schedule, state.key)
     event = ChangeRequested(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from luad.api.context import context_of, json_response, link_header
 from luad.api.http.api_problems import ApiError, from_luad_error
-from luad.api.http.idempotency import once
 from luad.api.http.streams import StreamResponse, rows_of
 from luad.api.json import views
 from luad.api.routes.endpoint import query_of, read_body
@@ -183,7 +182,7 @@ async def retry(request: Request) -> Response:
         event = RetryRequested(context.service.new_request_id(), row.run, key)
         return _run_response(context, cast("Run", (await context.ask(event)).value))
 
-    return await once(request, context, {}, work, lambda known: recalled_run(context, known))
+    return await context.keys.once(request, {}, work, lambda known: recalled_run(context, known))
 
 
 def _run_response(context: Context, run: Run) -> Response:

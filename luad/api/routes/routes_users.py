@@ -12,7 +12,6 @@ from luad.api.auth.remote import REFERENCE
 from luad.api.context import context_of, json_response, link_header
 from luad.api.http.api_problems import ApiError, close_to, comparable, did_you_mean, echo
 from luad.api.http.etags import if_match
-from luad.api.http.idempotency import once
 from luad.api.http.request_input import (
     content_type,
     read_object,
@@ -237,7 +236,7 @@ async def send(request: Request) -> Response:
     def recall(_: Answer) -> Response | None:
         return None
 
-    return await once(request, context, values, work, recall)
+    return await context.keys.once(request, values, work, recall)
 
 
 def _messages(

@@ -1,0 +1,80 @@
+"""Answers without an end of their own: the lines of running jobs, and the stream of events.
+
+Rule: a stream has a place as long as it lasts, and ends when its token becomes invalid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from luad.api.http.api_problems import ApiError
+from luad.api.http.streams import StreamResponse
+from luad.core.events import Log
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Coroutine, Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+    from luad.api.context import Context
+    from luad.api.transport.connection_limits import Shares
+
+LOOK_S: Final = 1.0
+"""The interval at which the token of each open stream is checked."""
+
+
+class FollowResponse(StreamResponse):
+    """A stream without an end of its own. It has a place as long as it lasts: the streams of one token
+    have a share, and those of the Unix socket places apart. When the token is not valid any more, the
+    connection is cut: an orderly end would say that everything was sent."""
+
+    def __init__(
+        self,
+        context: Context,
+        pieces: AsyncGenerator[bytes, None],
+        media_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(pieces, media_type, headers)
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, as ASGI has it. Raises `ApiError` (overloaded) when there is no place."""
+        state = scope["state"]
+        shares = self._context.far_streams if state.get("is_tcp") else self._context.near_streams
+        owner: str = state.get("actor", "")
+        if not shares.take(owner):
+            await self.pieces.aclose()
+            raise _too_many(shares, owner)
+        # A client that does not keep up misses some and is told so; it is not hung up on.
+        state["is_stream"] = True
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            shares.give_back(owner)
+
+    def watch(self, scope: Scope) -> Coroutine[None, None, None] | None:
+        """Return what ends when the token of the request is not valid any more."""
+        digest = scope["state"].get("digest")
+        return None if digest is None else self._watch(digest, scope)
+
+    async def _watch(self, digest: str, scope: Scope) -> None:
+        keyring = self._context.door.keyring
+        token = await keyring.valid(digest)
+        while token is not None:
+            await asyncio.sleep(LOOK_S)
+            token = await keyring.valid(digest)
+        fields = {"actor": scope["state"]["actor"], "path": scope["path"][:200]}
+        self._context.service.log(Log("api.stream_closed", fields))
+
+
+def _too_many(shares: Shares, owner: str) -> ApiError:
+    if shares.of(owner) >= shares.share:
+        detail = (
+            f"{owner or 'this socket'} has {shares.share} streams open, which is all it may have"
+        )
+    else:
+        detail = f"{shares.most} streams are open, which is all there may be"
+    hint = "end one of them, such as a luad logs -f"
+    return ApiError("overloaded", detail, hint=hint, headers={"retry-after": "5"})
