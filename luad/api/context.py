@@ -29,6 +29,7 @@ from luad.api.http.etags import tag_of_job
 from luad.api.http.idempotency import IdempotencyKeys
 from luad.api.http.work_pool import WorkPool
 from luad.api.json import views
+from luad.api.json.job_summary import summarize
 from luad.api.transport.connection_limits import Shares
 from luad.api.transport.unix_socket import Peer
 from luad.core.model import Run
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from luad.api.http.work_pool import Budget
     from luad.api.service import Service
     from luad.core.events import Reply
-    from luad.core.model import Job
+    from luad.core.model import Instant, Job
     from luad.core.requests import Request as Asked
     from luad.live.job_state import JobStateView
     from luad.live.recent_runs import LastRun
@@ -74,6 +75,7 @@ class _JobText(NamedTuple):
     last: LastRun | None
     text: str
     fixed_size: int
+    summary: str
 
 
 @dataclass
@@ -96,15 +98,19 @@ class Context:
     def __post_init__(self) -> None:
         self.keys = IdempotencyKeys(self.service, self.author)
 
-    def job_text(self, state: JobStateView) -> str:
-        """Return `views.job_view` of *state* as JSON text; what is as it was is not written again."""
+    def job_text(self, state: JobStateView, now: Instant | None = None) -> str:
+        """Return `views.job_view` of *state* as JSON text, from memory where it has not changed.
+
+        With *now* the summary says how long it is until the next run.
+        """
         last = self.service.recent_runs.last(state.job_id)
         known = self._job_texts.get(state.job_id)
         if known is None or known.last is not last or known.state != state:
             if known is None:
                 self._forget_the_gone()
             known = self._job_texts[state.job_id] = _write_job(state, last, known)
-        return f'{known.text},"recent_runs":[{self.service.recent_runs.strip(state.job_id)}]}}'
+        summary = known.summary if now is None else encode_text(summarize(state, now))
+        return f'{known.text},"summary":{summary},"recent_runs":[{self.service.recent_runs.strip(state.job_id)}]}}'
 
     def job_tag(self, state: JobStateView) -> str:
         """Return the entity tag of a job."""
@@ -278,7 +284,8 @@ def _write_job(state: JobStateView, last: LastRun | None, known: _JobText | None
     else:
         fixed = encode_text(views.fixed_part(state))[:-1]
     changing = encode_text(views.changing_part(state, last))
-    return _JobText(state, last, f"{fixed},{changing[1:-1]}", len(fixed))
+    summary = encode_text(summarize(state))
+    return _JobText(state, last, f"{fixed},{changing[1:-1]}", len(fixed), summary)
 
 
 def context_of(request: Request) -> Context:

@@ -11,7 +11,6 @@ from luad.api.http.api_problems import ApiError
 from luad.api.json import views
 from luad.api.json.job_summary import moment
 from luad.config.jobs.stored_jobs import job_from_store
-from luad.config.secrets import shown_definition
 from luad.core.installed import JobStatus
 from luad.core.lifecycle import NEVER_RAN, duration_ms
 from luad.core.model import RunState
@@ -68,16 +67,11 @@ def refusal(state: JobStateView) -> ApiError:
 
 
 async def whole_gone_job(service: Service, state: JobStateView) -> dict[str, Any]:
-    """Return everything there is to show of a job that is gone."""
+    """Return everything that the history shows of a job that is gone."""
     rows, _ = await service.store.runs(RunFilter(job_id=state.job_id), limit=STRIP)
     recent = [_cell(row) for row in reversed(rows)]
-    return {
-        **views.job_view(state, _last(rows), recent),
-        "next_run_in_seconds": None,
-        "installed_at": views.instant(state.installed_at),
-        "definition": shown_definition(state.job.definition),
-        "running_runs": [],
-    }
+    details = views.detail_part(state, service.clock.now().wall)
+    return {**views.job_view(state, _last(rows), recent), **details}
 
 
 def _last(rows: list[RunRow]) -> LastRun | None:

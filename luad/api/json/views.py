@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from luad.api.json.job_summary import summarize
+from luad.config.secrets import shown_definition
 from luad.core.installed import JobHealth, JobStatus, Pause
 from luad.core.lifecycle import BAD_STATES, duration_ms
 from luad.core.messaging import Delivery, DeliveryState, Message
@@ -71,7 +72,19 @@ def job_view(
 ) -> dict[str, Any]:
     """Return a job as the API shows it. *last*: its newest run that was really one."""
     fixed = fixed_part(state)
-    return {**fixed, **changing_part(state, last), "recent_runs": list(recent_runs)}
+    changing = changing_part(state, last)
+    return {**fixed, **changing, "summary": summarize(state), "recent_runs": list(recent_runs)}
+
+
+def detail_part(state: JobStateView, now: Instant) -> dict[str, Any]:
+    """Return the members that an answer about one job has, and a list has not."""
+    due = state.next_fire_at
+    return {
+        "next_run_in_seconds": None if due is None else seconds(max(0, due - now)),
+        "installed_at": instant(state.installed_at),
+        "definition": shown_definition(state.job.definition),
+        "running_runs": list(state.running),
+    }
 
 
 def fixed_part(state: JobStateView) -> dict[str, Any]:
@@ -107,11 +120,10 @@ def fixed_part(state: JobStateView) -> dict[str, Any]:
 
 
 def changing_part(state: JobStateView, last: LastRun | None) -> dict[str, Any]:
-    """Return what changes while the job runs, all but its recent runs."""
+    """Return the members that change while the job runs, without its summary and its recent runs."""
     return {
         "status": state.status.value,
         "active": state.status is JobStatus.ACTIVE,
-        "summary": summarize(state),
         "alert": {"cause": state.alert_cause} if state.alert_cause else None,
         "health": health_of(state, last).value,
         "last_run": None if last is None else last_run_view(last),

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
+from starlette.responses import Response
+
 from luad.api.auth.remote import is_remote
 from luad.api.context import context_of, json_response
 from luad.api.creation_rules import (
@@ -43,7 +45,6 @@ from luad.wire import format_instant, parse_duration_ms
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from luad.api.context import Context
     from luad.api.http.work_pool import Budget
@@ -125,7 +126,7 @@ def _recalled(context: Context, known: Answer) -> Response | None:
     state = context.service.job(known.subject)
     if state is None:
         return json_response(_that_left(known.subject, known.subject), 201)
-    return json_response(whole_job(context, state), 201)
+    return Response(whole_job(context, state), 201, media_type="application/json")
 
 
 def _that_left(job_id: str, name: str) -> dict[str, Any]:

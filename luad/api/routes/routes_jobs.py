@@ -29,10 +29,8 @@ from luad.api.http.request_input import (
 from luad.api.http.streams import PORTION, StreamResponse, rows_of
 from luad.api.json import views
 from luad.api.json.answer_schemas import JOB
-from luad.api.json.job_summary import summarize
 from luad.api.revision_lookup import earlier, why_not
 from luad.api.routes.endpoint import body_of, query_of, read_body
-from luad.config.secrets import shown_definition
 from luad.core.cron.zones import END
 from luad.core.installed import JobHealth, JobStatus
 from luad.core.model import Run, Trigger
@@ -213,23 +211,17 @@ def job_response(
 ) -> Response:
     """Answer with a job and its entity tag, and with *more* members beside those of the job."""
     tagged = {**(headers or {}), "etag": context.job_tag(state)}
-    return json_response({**whole_job(context, state), **(more or {})}, status, tagged)
+    body = whole_job(context, state, more)
+    return Response(body, status, tagged, media_type="application/json")
 
 
-def whole_job(context: Context, state: JobStateView) -> dict[str, Any]:
-    """Return everything there is to show of one job."""
-    recent_runs = context.service.recent_runs
-    recent = json.loads(f"[{recent_runs.strip(state.job_id)}]")
+def whole_job(
+    context: Context, state: JobStateView, more: Mapping[str, Any] | None = None
+) -> bytes:
+    """Return all members of one job, and *more*, as JSON."""
     now = context.service.clock.now().wall
-    due = state.next_fire_at
-    return {
-        **views.job_view(state, recent_runs.last(state.job_id), recent),
-        "summary": summarize(state, now),
-        "next_run_in_seconds": None if due is None else views.seconds(max(0, due - now)),
-        "installed_at": views.instant(state.installed_at),
-        "definition": shown_definition(state.job.definition),
-        "running_runs": list(state.running),
-    }
+    details = encode_text({**views.detail_part(state, now), **(more or {})})
+    return to_bytes(f"{context.job_text(state, now)[:-1]},{details[1:]}")
 
 
 async def activate(request: Request) -> Response:
