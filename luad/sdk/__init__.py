@@ -1,6 +1,6 @@
-"""What handlers import: the context of their run.
+"""The context of a run, as handlers import it.
 
-Room rule: cheap to import and free of the rest of luad, because every handler pays for it.
+Rule: cheap to import, and free of the rest of luad, because every handler's process pays for it.
 """
 
 from __future__ import annotations

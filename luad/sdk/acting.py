@@ -1,4 +1,4 @@
-"""The user for whom code acts: that of `acting_for`, else that of the running job.
+"""The user of the running code: that of `acting_for`, else that of the running job.
 
 Rule: cheap to import, because every handler's process pays for it.
 """
@@ -19,10 +19,11 @@ _acting: ContextVar[tuple[str | None] | None] = ContextVar("luad_acting_for", de
 
 
 class acting_for:  # noqa: N801 - a context, used like a function
-    """Make *user* (an id, a `User`, or None for nobody) the user of the code inside ``with``.
+    """Make *user* (an id, a `User`, or None for no user) the user of the code inside ``with``.
 
-    There `User.get()` finds this user, and `Jobs.create` makes jobs for this user. It holds for the task or
-    thread that enters it, for the tasks that it starts, and for `asyncio.to_thread`.
+    Inside, `User.get()` returns this user, and `Jobs.create` makes jobs for this user. The effect
+    covers the task or thread that enters the block, the tasks that it starts, and
+    `asyncio.to_thread`.
     """
 
     __slots__ = ("_tokens", "_user")
@@ -42,7 +43,7 @@ class acting_for:  # noqa: N801 - a context, used like a function
 
 
 def acting_user() -> str | None:
-    """Return the id of the user for whom this code acts; None for nobody."""
+    """Return the id of the current user, or None."""
     from luad.sdk.job_core import running_job  # noqa: PLC0415 - only the caller pays
 
     if (acting := _acting.get()) is not None:
@@ -52,5 +53,5 @@ def acting_user() -> str | None:
 
 
 def is_acting() -> bool:
-    """Say whether this code is inside `acting_for`."""
+    """Return whether this code is inside `acting_for`."""
     return _acting.get() is not None

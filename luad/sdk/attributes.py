@@ -1,6 +1,6 @@
-"""Errors for attributes: assigned ones, which would change nothing, and names of other schedulers.
+"""Errors for assignments without effect, and for attribute names of other schedulers.
 
-Rule: imported only where something is wrong.
+Rule: imported only when there is an error to raise.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _JOB: Final = {
     "active": "job.pause() or job.resume()",
     "revision": "job.restore(revision)",
 }
-"""The method to call, by the attribute that is assigned; the keys of a definition have `job.update`."""
+"""The method to call instead, by the assigned attribute. Keys of a definition use `job.update`."""
 
 _MORE: Final = {"handler", "schedule", "description", "tags"}
 
 
 def refuse_assignment(thing: Any, kind: str, name: str, known: frozenset[str]) -> None:
-    """Raise `NoAttribute` where *name* is an attribute of luad, or of another scheduler.
+    """Raise `NoAttribute` if *name* is an attribute of luad or of another scheduler.
 
-    Other names are the caller's own. *known* are the attributes that instances have.
+    The caller may use all other names. *known* are the attributes that instances have.
     """
-    if kind == "user" and name != "data":  # `user.save()` writes what is assigned there
+    if kind == "user" and name != "data":  # `user.save()` writes an assigned `data`
         _refuse_user(thing, name)
     if kind != "job":
         return
@@ -49,7 +49,7 @@ def refuse_assignment(thing: Any, kind: str, name: str, known: frozenset[str]) -
         method = _JOB.get(meant) or (f"job.{meant}(...)" if is_method else None)
     method = method or "job.refresh()"
     raise NoAttribute(
-        f"job.{name} cannot be assigned: luad would not learn of it",
+        f"job.{name} cannot be assigned: luad would not store the value",
         hint=f"call {_lead(thing)}{method}",
     )
 
@@ -60,19 +60,19 @@ def _refuse_user(thing: Any, name: str) -> NoReturn:
     meant = name_meant("user", name)
     if name in {"id", "profile", "channels"} or meant.startswith("user.profile"):
         hint += "; the profile and the channels change in users.d, or by luad users"
-    message = f"user.{name} cannot be assigned: luad would not learn of it"
+    message = f"user.{name} cannot be assigned: luad would not store the value"
     raise NoAttribute(message, hint=hint)
 
 
 def _lead(thing: Any) -> str:
-    """Return ``await`` where the methods of *thing* are awaited."""
+    """Return ``await`` if the methods of *thing* must be awaited."""
     return "" if thing._is_blocking else "await "  # noqa: SLF001 - the SDK among itself
 
 
 def missing(thing: Any, kind: str, name: str) -> AttributeError:
     """Return the error for an attribute that *thing*, a *kind*, does not have.
 
-    It names the word of luad where *name* is that of another scheduler.
+    If *name* is the word of another scheduler, the error names luad's word.
     """
     word, meant = snake_case(name), name_meant(kind, name)
     if not meant and word != name and hasattr(thing, word):

@@ -1,6 +1,6 @@
-"""The blocking faces: for plain functions, threads and scripts.
+"""Jobs and users for plain functions, threads and scripts.
 
-Room rule: the steps are those of the other face; here they are waited for.
+Rule: the steps are those of the other face; here each call waits for its answer.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 
 
 class Job(JobCore):
-    """A job, for plain functions: its methods wait. Its attributes are those of `JobCore`."""
+    """A job for plain functions: its methods wait. Its attributes are those of `JobCore`."""
 
     _is_blocking = True
 
     def refresh(self) -> Job:
-        """Look at it anew, and return it."""
+        """Fetch the job again, and return it."""
         run(self._refresh())
         return self
 
     def user(self) -> User:
-        """The person it is for. Raises `NoUser`, saying how to set one, when there is none."""
+        """Return the job's user. Raises `NoUser`, with a hint, if the job has none."""
         return run(user_steps(User, self._need_user()))
 
     def update_metadata(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
-        """Set keys of the metadata. luad merges: writers of different keys never lose each other's."""
+        """Set keys of the metadata. luad merges, so writers of different keys do not overwrite each other."""
         run(self._write_metadata("PATCH", mapping or {}, values))
 
     def patch_metadata(self, patch: Mapping[str, Any]) -> None:
-        """Apply a merge patch (RFC 7396): None removes a key, objects are merged all the way down."""
+        """Apply a merge patch (RFC 7396): None removes a key, and objects are merged recursively."""
         run(self._write_metadata("PATCH", patch, kind=MERGE_PATCH))
 
     def replace_metadata(self, mapping: Mapping[str, Any]) -> None:
-        """Leave nothing but *mapping*."""
+        """Replace all metadata by *mapping*."""
         run(self._write_metadata("PUT", mapping))
 
     def trigger(
@@ -59,7 +59,7 @@ class Job(JobCore):
         force: bool = False,
         revision: str | None = None,
     ) -> Run:
-        """Run it now, whatever its schedule says; *metadata* are laid over its own for that run.
+        """Start a run now, regardless of the schedule; *metadata* are merged over its own for that run.
 
         With *revision* a dynamic job executes that earlier revision.
         """
@@ -68,12 +68,12 @@ class Job(JobCore):
     def pause(
         self, *, reason: str | None = None, until: datetime | timedelta | float | str | None = None
     ) -> Job:
-        """Stop scheduling it, until *until* (a delay, an instant or a phrase) or until a call resumes it."""
+        """Pause the job until *until* (a delay, an instant or a phrase), or until a call resumes it."""
         run(self._pause(reason, until))
         return self
 
     def resume(self, *, catch_up: Literal["none", "one", "all"] = "none") -> Job:
-        """Schedule it again; *catch_up* says which of the occurrences that were skipped run after all."""
+        """Resume the job; *catch_up* selects the skipped occurrences that still run."""
         run(self._resume(catch_up))
         return self
 
@@ -81,72 +81,74 @@ class Job(JobCore):
     activate = resume
 
     def update(self, **changes: Unpack[Changes]) -> Job:
-        """Change its definition, and return it; only a job that was made at run time.
+        """Change the definition of a dynamic job, and return the job.
 
-        The keywords are those of `Jobs.create`; None means the default. One of *at*, *in_*, *every*, *cron* and
-        *schedule* replaces the schedule. Metadata have methods of their own. Raises `FileOwned`,
-        `InvalidSchedule`, `ValidationError`.
+        The keywords are those of `Jobs.create`; None means the default. One of *at*, *in_*,
+        *every*, *cron* and *schedule* replaces the schedule. Metadata have methods of their own.
+        Raises `FileOwned`, `InvalidSchedule`, `ValidationError`.
         """
         run(self._update(changes))
         return self
 
     def snooze(self, until: datetime | timedelta | float | str) -> Job:
-        """Put it off until *until*: a delay such as ``"1h"``, an instant, or a phrase.
+        """Postpone the job until *until*: a delay such as ``"1h"``, an instant, or a phrase.
 
-        A job that is due once is due then. Any other job is paused until then. Raises `FileOwned` for a job
-        of a file that is due once.
+        A `once` job is due at that instant instead. Any other job is paused until then. Raises
+        `FileOwned` for a `once` job of a file.
         """
         run(self._snooze(until))
         return self
 
     def delete(self) -> None:
-        """Remove it. A run in progress, also the one that asks, ends normally.
+        """Delete the job. Its runs, also the one that calls this, end normally.
 
-        A job of a file that deletes itself in a run is paused until its file changes. Anything else
-        that a file declares raises `FileOwned`.
+        If a job of a file deletes itself in a run, it is paused until its file changes. Any other
+        job of a file raises `FileOwned`.
         """
         run(self._delete())
 
     def runs(self, limit: int = 50, offset: int = 0, *, status: str | None = None) -> list[Run]:
-        """Its history, newest first, without the first *offset*; *status* may be several, joined by
-        commas."""
+        """Return the runs, newest first, without the first *offset*.
+
+        *status* may name several, separated by commas.
+        """
         return run(self._runs(limit, offset, status))
 
     def revisions(self) -> list[Revision]:
-        """The definitions that it has had, the latest first."""
+        """Return the revisions of the definition, latest first."""
         return run(self._revisions())
 
     def restore(self, revision: Revision | str) -> Job:
-        """Give it the definition of an earlier revision; only a job that was made at run time.
+        """Restore an earlier revision of a dynamic job, and return the job.
 
-        Raises `FileOwned` for a job of a file, and `NotFound` for a revision that it never had.
+        Raises `FileOwned` for a job of a file, and `NotFound` for an unknown revision.
         """
         run(self._restore(revision))
         return self
 
 
 class User(UserCore):
-    """A person, for plain functions: *id*, *profile* (frozen), *data* (what is known of them)."""
+    """A user for plain functions: *id*, *profile* (frozen), *data* (stored values)."""
 
     _is_blocking = True
 
     @classmethod
     def get(
         cls,
-        id: str | None = None,  # noqa: A002 - the word people expect
+        id: str | None = None,  # noqa: A002 - the usual word
         *,
         email: str | None = None,
         phone: str | None = None,
     ) -> User | None:
-        """Find somebody by id, address or number (with or without ``+``); None when there is nobody.
+        """Return the user with an id, an address or a number (with or without ``+``), or None.
 
-        Without any of them: the person of `acting_for`, else of the running job. Raises `ValidationError` for
-        an empty one.
+        Without an argument: the user of `acting_for`, else of the running job. Raises
+        `ValidationError` for an empty one.
         """
         return run(get_user_steps(cls, id, email, phone))
 
     def update(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
-        """Set keys of `data`. luad merges: writers of different keys never lose each other's."""
+        """Set keys of `data`. luad merges, so writers of different keys do not overwrite each other."""
         run(self._update(mapping, values))
 
     def patch(self, patch: Mapping[str, Any]) -> None:
@@ -154,11 +156,11 @@ class User(UserCore):
         run(self._patch(patch))
 
     def save(self) -> None:
-        """Write `data` as it is here, over whatever luad has."""
+        """Replace the stored data by `data`."""
         run(self._save())
 
     def clear(self) -> None:
-        """Forget everything that is known."""
+        """Delete all stored data of the user."""
         run(self._clear())
 
     def send(
@@ -171,21 +173,21 @@ class User(UserCore):
         priority: Literal["low", "normal", "high"] = "normal",
         dedupe_key: str | None = None,
     ) -> Delivery:
-        """Tell this person something, through all their channels or *channels*.
+        """Send a message to the user, through all channels or *channels*.
 
-        Raises `DeliveryFailed` when a message has not arrived: on none of them, or with *require*
-        ``"all"`` not on each. In a handler a retried run sends again only what had not arrived;
-        elsewhere *dedupe_key* does that.
+        Raises `DeliveryFailed` if the message has not arrived on any channel, or with *require*
+        ``"all"`` not on each. In a handler, a retried run sends again only to the channels that
+        failed; elsewhere *dedupe_key* does that.
         """
         return run(self._send(messages, title, channels, require, priority, dedupe_key))
 
     def messages(self, limit: int = 50) -> list[SentMessage]:
-        """What luad has sent to this person, newest first."""
+        """Return the messages that luad has sent to the user, newest first."""
         return run(self._messages(limit))
 
 
 class Jobs(metaclass=Translating):
-    """Jobs that are made at run time, and all others; for plain functions."""
+    """Creates and finds jobs; for plain functions."""
 
     @staticmethod
     def create(
@@ -210,7 +212,7 @@ class Jobs(metaclass=Translating):
         idempotency_key: str | None = None,
         **policies: Unpack[Policies],
     ) -> Job:
-        """Make a job, and return it once it is durable: see `luad.Jobs.create`."""
+        """Create a job, and return it once it is durable: see `luad.Jobs.create`."""
         words = {
             "handler": handler,
             "name": name,
@@ -233,17 +235,17 @@ class Jobs(metaclass=Translating):
 
     @staticmethod
     def get(id_or_name: str) -> Job:
-        """Find a job by its id or its name. Raises `NotFound`, `ValidationError`."""
+        """Return the job with an id or a name. Raises `NotFound`, `ValidationError`."""
         return run(get_steps(Job, id_or_name))
 
     @staticmethod
     def get_all(*, include_dynamic: bool = False, **filters: Any) -> list[Job]:
-        """All jobs that fit: *status*, *health*, *tag*, *user*, *source*, *q*; by name."""
+        """Return the jobs that match *status*, *health*, *tag*, *user*, *source* and *q*, by name."""
         return list(Jobs.iter(include_dynamic=include_dynamic, **filters))
 
     @staticmethod
     def iter(*, include_dynamic: bool = False, **filters: Any) -> Iterator[Job]:
-        """As `get_all`, page by page."""
+        """Yield the jobs of `get_all`, page by page."""
         cursor: str | None = None
         wanted = {**checked_filters(filters), "include_dynamic": include_dynamic}
         while True:

@@ -1,9 +1,10 @@
-"""The face that works both ways: its methods have done their work when they return, and may be awaited.
+"""Jobs and users for handlers that may await their calls, or may not.
 
-For handlers of which nobody can say before the call whether they await: plain functions, which may hand their job
-on to an ``async def``. The event loop of such a handler waits while luad is asked.
+luad cannot tell before the call whether a plain function awaits: it may pass its job on to an
+``async def``. A method has done its work when it returns, and its value can be awaited as well.
+The event loop of such a handler is blocked during each request.
 
-Room rule: the methods are those of `luad.sdk.blocking`; only what they return can be awaited as well.
+Rule: the methods are those of `luad.sdk.blocking`; only their return values differ.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Awaitable:
-    """Has its value already."""
+    """A value that is known already, and can be awaited."""
 
     def __await__(self) -> Generator[Any, None, Any]:
         yield from ()
@@ -31,7 +32,7 @@ class _Awaitable:
 
 
 class _Ready(_Awaitable):
-    """A coroutine to asyncio: `asyncio.run` and tasks take it as well."""
+    """An awaitable that `asyncio.run` and tasks accept as a coroutine."""
 
     def send(self, _: None) -> Any:
         raise StopIteration(self._value())
@@ -40,11 +41,11 @@ class _Ready(_Awaitable):
         raise error[0]
 
     def close(self) -> None:
-        """There is nothing left to end."""
+        """Do nothing, because the work is done."""
 
 
 class _Nothing(_Ready):
-    """What a method returns that has nothing to tell; it is false, as None is."""
+    """The return value of methods without a result; false like None."""
 
     def _value(self) -> Any:
         return None
@@ -57,23 +58,23 @@ class _Nothing(_Ready):
 
 
 class _List(_Ready, list[Any]):
-    """A list, also when it is awaited."""
+    """A list that can be awaited."""
 
 
 class _Run(_Ready, Run):
-    """A run, also when it is awaited."""
+    """A run that can be awaited."""
 
-    __module__, __qualname__ = "luad", "Run"  # as messages name it
+    __module__, __qualname__ = "luad", "Run"  # the name in messages
 
 
 class _Delivery(_Ready, Delivery):
-    """What became of a message, also when it is awaited."""
+    """The outcome of a message, which can be awaited."""
 
     __module__, __qualname__ = "luad", "Delivery"
 
 
 def _ready(value: Any) -> Any:
-    """Return *value* as something that can be awaited, too."""
+    """Return *value* in a form that can be awaited."""
     match value:
         case _Awaitable():
             return value
@@ -99,7 +100,7 @@ def _both(plain: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class User(_Awaitable, blocking.User, AsyncUser):
-    """A person, for a handler that may await or not."""
+    """A user, for a handler that may await or not."""
 
 
 class Job(_Awaitable, blocking.Job, aio.Job):

@@ -1,9 +1,9 @@
 """Checks of the values that callers pass: text, JSON, durations, and whole requests.
 
-Every check returns the value in the form that is sent, or raises an exception of luad with the way out.
+Each check returns the value in the form that is sent, or raises an exception of luad with a hint.
 
-Rule: asks for nothing. `check_ask` is the last check of every request, so no value leads to an exception of
-another library.
+Rule: sends no request. `check_ask` is the last check of each request, so no value leads to an
+exception of another library.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _FIXES: Final = {
 def refuse(
     place: str, reason: str, hint: str, kind: type[ValidationError] = ValidationError
 ) -> NoReturn:
-    """Raise *kind*, which says what is wrong at *place* and what to do."""
+    """Raise *kind* with the place, the reason and the hint."""
     item = {"pointer": place, "code": "value", "detail": reason, "hint": hint}
     raise kind(f"{place}: {reason}", hint=hint, errors=(item,))
 
 
 def shown(value: object) -> str:
-    """Return *value* as a message shows it: short, whatever its `repr` does."""
+    """Return *value* for a message: short, even if its `repr` fails."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - such as a number of 5,000 digits
@@ -66,11 +66,11 @@ def shown(value: object) -> str:
 
 
 def checked_text(value: Any, place: str, hint: str) -> str:
-    """Return *value*, a text that names something. Raises `ValidationError` for anything else."""
+    """Return *value*, a text that is not empty. Raises `ValidationError` otherwise."""
     if not isinstance(value, str):
         refuse(place, f"{shown(value)} is not a text", hint)
     if not value:
-        refuse(place, "it is empty", "say which one is meant")
+        refuse(place, "it is empty", "pass a name or an id")
     if len(value) > MAX_TEXT:
         refuse(place, f"it has {len(value)} characters; at most {MAX_TEXT}", hint)
     _check_characters(value, place)
@@ -87,17 +87,17 @@ def user_id_of(user: Any) -> str | None:
 
 
 def header_text(value: Any, place: str) -> str:
-    """Return *value*, which can stand in a header. Raises `ValidationError` for anything else."""
+    """Return *value*, which is valid in a header. Raises `ValidationError` otherwise."""
     hint = "use the letters, digits and signs of ASCII, without quotes and backslashes"
     checked_text(value, place, hint)
     if not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
-        refuse(place, f"{shown(value)} cannot stand in a header", hint)
+        refuse(place, f"{shown(value)} is not valid in a header", hint)
     return str(value)
 
 
 def _check_characters(text: str, place: str) -> None:
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        refuse(place, f"{shown(text)} holds half a surrogate pair", "send whole characters")
+        refuse(place, f"{shown(text)} contains half a surrogate pair", "send whole characters")
 
 
 def zone_text(value: Any) -> str | None:
@@ -118,7 +118,7 @@ def zone_text(value: Any) -> str | None:
 def duration(
     value: Any, place: str, kind: type[ValidationError] = ValidationError
 ) -> int | float | str:
-    """Return a length of time as luad reads it: seconds, or text like ``10m``.
+    """Return a duration as the API reads it: seconds, or text like ``10m``.
 
     *value* is seconds, a timedelta, ``"10m"``, or words like ``"10 minutes"``. Raises *kind*.
     """
@@ -153,7 +153,7 @@ def spoken_delay(
 
 
 def seconds(value: Any, place: str) -> int | float:
-    """Return a length of time as a number of seconds."""
+    """Return a duration as a number of seconds."""
     return _seconds(parse_duration_ms(duration(value, place)))
 
 
@@ -166,7 +166,7 @@ def _seconds(duration_ms: int) -> int | float:
 
 
 def json_object(value: Any, place: str) -> dict[str, Any]:
-    """Return *value* as a dict of plain JSON. Raises `ValidationError` for anything else."""
+    """Return *value* as a dict of plain JSON. Raises `ValidationError` otherwise."""
     if not isinstance(value, Mapping):
         reason = f"a {type(value).__name__} is not an object"
         refuse(place, reason, f"pass a dict, such as {place}={{...}}")
@@ -177,7 +177,8 @@ def json_object(value: Any, place: str) -> dict[str, Any]:
 def plain_json(value: Any, place: str, above: tuple[int, ...] = ()) -> Any:
     """Return a copy of *value* that is plain JSON.
 
-    Raises `ValidationError` with the place and the fix for what JSON, or luad, does not take.
+    Raises `ValidationError`, with the place and a hint, for a value that JSON or luad does not
+    accept.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -190,7 +191,7 @@ def plain_json(value: Any, place: str, above: tuple[int, ...] = ()) -> Any:
         name = type(value).__name__
         refuse(place, f"a {name} is not JSON", _FIXES.get(name, "pass numbers, texts and lists"))
     if id(value) in above:
-        refuse(place, "it contains itself", "break the circle")
+        refuse(place, "it contains itself", "remove the reference to itself")
     if len(above) > MAX_DEPTH:
         start = place[:_MAX_SHOWN]
         refuse(start, f"it is nested more than {MAX_DEPTH} levels deep", "make it flatter")
@@ -235,7 +236,7 @@ def check_ask(ask: Ask) -> None:
         else:
             body = plain_json(body, "body")
         if len(json.dumps(body)) > MAX_BODY:
-            hint = "keep large things elsewhere, and pass their names"
+            hint = "store large data elsewhere, and pass its name"
             refuse("body", f"the request has more than {MAX_BODY >> 20} MiB", hint)
         ask.body = body
     for name, value in (ask.query or {}).items():
@@ -248,7 +249,7 @@ def _check_parameter(key: str, value: object) -> None:
             _check_parameter(key, each)
     elif isinstance(value, str):
         if len(value) > MAX_TEXT:
-            refuse(key, f"it has {len(value)} characters; at most {MAX_TEXT}", "say it shorter")
+            refuse(key, f"it has {len(value)} characters; at most {MAX_TEXT}", "shorten it")
         _check_characters(value, key)
     elif isinstance(value, int | float):
         _number(value, key)

@@ -1,7 +1,7 @@
-"""What `Jobs.create` and `job.update` are asked for becomes the body of a request, or is refused.
+"""The request bodies of `Jobs.create` and `job.update`.
 
-Rule: whatever would only fail later, when the job runs, fails at creation: with the reason, and the
-way out.
+Rule: a call that would only fail when the job runs is refused here, with the reason and a way to
+correct it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from luad.sdk.ask import Steps
 
 CURRENT: Any = type("_Current", (), {"__repr__": lambda _self: "CURRENT"})()
-"""The user of the code that asks: of `luad.acting_for`, else of the run."""
+"""The default of *user*: the user of `luad.acting_for`, else of the run."""
 
 REQUIRED: Any = type("_Required", (), {"__repr__": lambda _self: "REQUIRED"})()
-"""Stands where a handler has to be said."""
+"""The default of *handler*, which a call must replace."""
 
 _DURATIONS: Final = ("timeout", "catch_up_window", "jitter")
 _NO_TIMEOUT: Final = "none"
@@ -40,9 +40,9 @@ _NO_TIMEOUT: Final = "none"
 def refuse_foreign(
     call: str, names: Iterable[str], known: Iterable[str], also: Iterable[str] = ()
 ) -> None:
-    """Raise `WrongCall` for a keyword of *names* that is not *known*, naming the one that *call* has.
+    """Raise `WrongCall` for the first of *names* that is not *known*, with the right keyword.
 
-    *also* are keywords that *call* has besides.
+    *also* are further keywords of *call*, which the caller handles.
     """
     strange = [name for name in names if name not in known]
     if not strange:
@@ -52,7 +52,7 @@ def refuse_foreign(
     name = strange[0]
     meant = keyword_meant(name)
     if meant in {*known, *also}:
-        raise WrongCall(f"{call} has no `{name}`; luad's word is `{meant}`", hint=f"say {meant}=")
+        raise WrongCall(f"{call} has no `{name}`; luad's word is `{meant}`", hint=f"write {meant}=")
     raise WrongCall(f"{call} has no `{name}`", hint=f"it has {', '.join((*known, *also))}")
 
 
@@ -81,14 +81,14 @@ def create_steps_body(
 
 
 def change_steps(user: str | None, changes: Mapping[str, Any]) -> Steps[dict[str, Any]]:
-    """Return the merge patch of ``PATCH /v1/jobs/{job}``. A key that is None gets its default."""
+    """Return the merge patch of ``PATCH /v1/jobs/{job}``. None resets a key to its default."""
     for key, method in (("metadata", "update_metadata"), ("activate", "resume"), ("name", "")):
         if key in changes:
-            hint = f"job.{method}(...) does it" if method else "make another job of that name"
+            hint = f"call job.{method}(...)" if method else "create a job of the new name"
             raise WrongCall(f"job.update does not change `{key}`", hint=hint)
     refuse_foreign("job.update", changes, CHANGEABLE)
     if not changes:
-        raise WrongCall("job.update changes nothing", hint="say what is new, such as timeout='5m'")
+        raise WrongCall("job.update has no keyword", hint="write a change, such as timeout='5m'")
     said = {key: each for key, each in changes.items() if key not in (*WHEN, "timezone")}
     body: dict[str, Any] = {}
     if "user" in said:
@@ -118,7 +118,7 @@ def _member(key: str, value: Any) -> Any:
 
 
 def _tags(tags: Any) -> list[Any]:
-    # a text is a sequence of letters, which nobody means
+    # a text would count as a list of its letters
     if isinstance(tags, str):
         return [tags]
     if not isinstance(tags, Iterable) or isinstance(tags, Mapping):
@@ -143,10 +143,10 @@ def _retry(retry: Retry | int | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def handler_name(handler: Any) -> str:
-    """Return ``module:function``. Raises `HandlerNotImportable` for what could not be imported later.
+    """Return ``module:function``. Raises `HandlerNotImportable` if luad could not import it later.
 
-    A module of the folder ``handlers`` that was imported as ``handlers.name`` is called ``name``:
-    that is how luad finds it.
+    The prefix ``handlers.`` is removed, because luad imports the modules of that folder by their
+    own names.
     """
     if isinstance(handler, str):
         return handler
@@ -157,20 +157,20 @@ def handler_name(handler: Any) -> str:
         _refuse_handler(shown(handler), "is not a function", hint)
     is_named = isinstance(module, str) and isinstance(path, str)
     if not is_named or isinstance(handler, type):
-        _refuse_handler(shown(handler), "is not a plain function", "write a function that does it")
+        _refuse_handler(shown(handler), "is not a plain function", "pass a function")
     _check_place(handler, module, path)
     found = getattr(sys.modules.get(module), path, None)
     if found is not handler:
         _refuse_handler(
             f"{module}:{path}",
-            "is something else by that name",
+            "is not the object that its module has under that name",
             "give the function its own name at module level",
         )
     return f"{str(module).removeprefix('handlers.')}:{path}"
 
 
 def _check_place(handler: Any, module: str, path: str) -> None:
-    outside = "move it to module level and pass data with metadata={...}"
+    outside = "move it to module level, and pass data with metadata={...}"
     if path.endswith("<lambda>"):
         _refuse_handler(f"{module}:{path}", "is a lambda, which has no name to import", outside)
     if "<locals>" in path:

@@ -1,7 +1,8 @@
-"""When a job is due: what callers say becomes the part of a request that says it.
+"""The part of a request that says when a job is due.
 
-A text that is neither a plain duration nor an instant is a phrase: ``tomorrow 09:00``, ``fri 17:00``. The
-daemon reads it, with its own clock and in the zone of `timezone`, else of the user, else of luad.
+A text that is neither a plain duration nor an instant is a phrase: ``tomorrow 09:00``, ``fri
+17:00``. The daemon reads it by its own clock, in the zone of `timezone`, else of the user, else of
+luad.
 
 Rule: as in `luad.sdk.job`: steps, which yield requests.
 """
@@ -31,13 +32,13 @@ _UNTIL: Final = "until"
 
 
 def when_steps(words: Mapping[str, Any], user: str | None) -> Steps[dict[str, Any]]:
-    """Return the members of a body that say when: ``in`` or ``schedule``. Raises `InvalidSchedule`."""
+    """Return ``in`` or ``schedule`` of a request body. Raises `InvalidSchedule`."""
     zone = zone_text(words.get("timezone"))
     given = [key for key in WHEN if words.get(key) is not None]
     if len(given) != 1:
-        what = "nothing says when" if not given else f"{' and '.join(given)} say it twice"
-        hint = "say one of at=, in_=, every=, cron=, schedule="
-        raise InvalidSchedule(f"when the job is due is not clear: {what}", hint=hint)
+        what = "none of them is given" if not given else f"{' and '.join(given)} exclude each other"
+        hint = "write exactly one of at=, in_=, every=, cron=, schedule="
+        raise InvalidSchedule(f"the call must say when the job is due: {what}", hint=hint)
     kind, value = given[0], words[given[0]]
     if kind == "in_" and not (isinstance(value, str) and is_phrase(value)):
         _refuse_zone(kind, zone)
@@ -61,13 +62,13 @@ def _zone(zone: str | None) -> dict[str, str]:
 def _refuse_zone(kind: str, zone: str | None) -> None:
     if zone is not None:
         raise InvalidSchedule(
-            f"timezone= says nothing about {kind}=",
-            hint="it goes with at= and cron=; a schedule= has its own",
+            f"timezone= has no effect on {kind}=",
+            hint="leave it out; it belongs to at= and cron=, and a schedule= has its own",
         )
 
 
 def _schedule_steps(value: Any, user: str | None) -> Steps[dict[str, Any]]:
-    """Return a schedule as JSON: of a `Cron`, `Every` or `Once`, or of a dict as in a job file."""
+    """Return the JSON of a `Cron`, `Every` or `Once`, or of a dict as in a job file."""
     said = _said(value)
     zone = zone_text(said.get("timezone"))
     schedule = {key: each for key, each in said.items() if each is not None}
@@ -85,7 +86,7 @@ def _schedule_steps(value: Any, user: str | None) -> Steps[dict[str, Any]]:
 
 
 def _said(value: Any) -> dict[str, Any]:
-    """Return the members of a schedule, with the values as the caller has passed them."""
+    """Return the members of a schedule, with the values of the caller."""
     match value:
         case Cron():
             said: dict[str, Any] = {"type": "cron", "expression": value.expression}
@@ -110,7 +111,7 @@ def _said(value: Any) -> dict[str, Any]:
 
 
 def is_phrase(text: str) -> bool:
-    """Say whether the daemon has to read *text*: it is neither a duration nor an instant."""
+    """Return whether *text* is a phrase: neither a duration nor an instant."""
     return spoken_delay(text, "in_", InvalidSchedule) is None and not _is_duration(text)
 
 
@@ -123,7 +124,7 @@ def _is_duration(text: str) -> bool:
 
 
 def instant_steps(value: Any, zone: str | None, user: str | None, place: str) -> Steps[str]:
-    """Return the text of an instant: *value* is a datetime, ISO text, a phrase, or a delay.
+    """Return the text of an instant; *value* is a datetime, ISO text, a phrase, or a delay.
 
     Raises `InvalidSchedule`.
     """
@@ -132,8 +133,8 @@ def instant_steps(value: Any, zone: str | None, user: str | None, place: str) ->
         if is_iso:
             return value
         if user is None and _WITHOUT.fullmatch(value):
-            reason = f"{value} has no time zone, so it may mean any of a day's hours"
-            hint = "say timezone=, or write an offset such as Z or +01:00"
+            reason = f"{value} has no time zone, so the instant is not known"
+            hint = "pass timezone=, or write an offset such as Z or +01:00"
             refuse(place, reason, hint, InvalidSchedule)
         answer = yield from _explain(value, zone, user, place)
         return answer
@@ -142,7 +143,7 @@ def instant_steps(value: Any, zone: str | None, user: str | None, place: str) ->
         answer = yield from _explain(text, zone, user, place)
         return answer
     if isinstance(value, date) and not isinstance(value, datetime):
-        reason = f"{value.isoformat()} does not say at which time"
+        reason = f"{value.isoformat()} has no time of day"
         refuse(
             place, reason, f'write "{value.isoformat()} 09:00", or pass a datetime', InvalidSchedule
         )
@@ -163,7 +164,7 @@ def _explain(phrase: str, zone: str | None, user: str | None, place: str) -> Ste
 
 
 def until_steps(value: Any, user: str | None, zone: str | None = None) -> Steps[Any]:
-    """Return the end of a pause as luad reads it: a duration, or an instant with an offset."""
+    """Return the end of a pause as the API reads it: a duration, or an instant with an offset."""
     if isinstance(value, str):
         if _is_duration(value):
             return value
@@ -179,14 +180,12 @@ def until_steps(value: Any, user: str | None, zone: str | None = None) -> Steps[
 
 
 def snooze_steps(path: str, until: Any) -> Steps[Any]:
-    """Put the job at *path* off until *until*; return its view.
+    """Postpone the job at *path* until *until*; return its view.
 
-    A job that is due once gets another instant, in its own time zone. Any other job is paused.
+    A `once` job gets another instant, in its own time zone. Any other job is paused.
     """
     if until is None:
-        refuse(
-            "until", "nothing says until when", 'write "1h", or "tomorrow 09:00"', InvalidSchedule
-        )
+        refuse("until", "it is missing", 'write "1h", or "tomorrow 09:00"', InvalidSchedule)
     view = yield Ask("GET", path)
     schedule = view["schedule"]
     end = yield from until_steps(until, view.get("user_id"), schedule.get("timezone"))

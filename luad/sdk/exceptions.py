@@ -1,4 +1,4 @@
-"""What can go wrong, by names to catch."""
+"""The exceptions of the SDK, by the names to catch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from luad.errors import (
 from luad.sdk.not_retryable import NotRetryable
 
 NotFound = NotFoundError
-"""No job, run or user of that name."""
+"""No job, run or user has that name."""
 
 Unavailable = UnavailableError
-"""luad cannot be reached, or cannot answer now."""
+"""luad cannot be reached, or cannot answer at the moment."""
 
 
-class NameTaken(ConflictError):  # noqa: N818 - a name people read in `except NameTaken`
-    """There is a job of that name already."""
+class NameTaken(ConflictError):  # noqa: N818 - it reads well in `except NameTaken`
+    """A job of that name already exists."""
 
 
 class FileOwned(ConflictError):  # noqa: N818 - the same
@@ -27,7 +27,7 @@ class FileOwned(ConflictError):  # noqa: N818 - the same
 
 
 class InvalidSchedule(ValidationError):  # noqa: N818 - the same
-    """The schedule cannot be meant so."""
+    """The schedule is invalid."""
 
 
 class WrongCall(ValidationError, TypeError):  # noqa: N818 - the same
@@ -41,13 +41,13 @@ class NoAttribute(LuadError, AttributeError):  # noqa: N818 - the same
 
 
 class ReadOnly(LuadError, TypeError):  # noqa: N818 - the same
-    """Metadata of a job are read in place, and written by a method."""
+    """Metadata of a job are read-only in place; a method writes them."""
 
     code = "read_only"
 
 
 class NoJobError(LuadError, RuntimeError):
-    """`current_job` was asked outside of a run."""
+    """`current_job` was called outside of a run."""
 
     code = "no_job"
 
@@ -59,19 +59,19 @@ class HandlerNotImportable(LuadError):  # noqa: N818 - the same
 
 
 class NoUser(LuadError, NotRetryable):  # noqa: N818 - the same
-    """The job is for nobody."""
+    """The job has no user."""
 
     code = "no_user"
 
 
 class NotAwaited(LuadError, NotRetryable, TypeError, AttributeError):  # noqa: N818 - the same
-    """A call that has to be awaited was not: it has done nothing. A run that forgets one has failed."""
+    """A call was not awaited, so it has done nothing; the run fails."""
 
     code = "not_awaited"
 
 
 class DeliveryFailed(LuadError):  # noqa: N818 - the same
-    """A message did not arrive. *delivery* tells what became of it, channel by channel."""
+    """A message did not arrive. *delivery* has the outcome on each channel."""
 
     code = "delivery_failed"
 
@@ -86,7 +86,7 @@ _CONFLICTS = {"name_taken": NameTaken, "file_owned": FileOwned}
 
 
 def translated(error: Exception) -> Exception:
-    """Return the exception that the SDK promises for what the client has raised."""
+    """Return the exception of the SDK for an exception of the client."""
     if isinstance(error, ConflictError) and type(error) is ConflictError:
         kind = _CONFLICTS.get(error.code)
         if kind is not None:

@@ -1,8 +1,8 @@
-"""A job: what a handler is called with, and what `Jobs` gives.
+"""A job, as handlers get it and as `Jobs` returns it.
 
-One core, two faces. The core says what is asked for, step by step; `Job` here is its face for ``async def``,
-the one in `luad.sdk.blocking` that for plain functions. The code that runs a handler makes the job from plain
-values, and gives the handler the face that it can use.
+One core has two faces. The core describes the requests, step by step. `Job` here is the face for
+``async def``; the one in `luad.sdk.blocking` is for plain functions. The runner builds the job
+from plain values, and gives the handler the face that it can use.
 
 Rule: cheap to import, because every handler's process pays for it.
 """
@@ -42,17 +42,17 @@ __all__ = [
 
 
 class Job(JobCore):
-    """A job, for ``async def``: its methods are awaited. Its attributes are those of `JobCore`."""
+    """A job for ``async def``: its methods are awaited. Its attributes are those of `JobCore`."""
 
     @awaited("job.refresh")
     async def refresh(self) -> Job:
-        """Look at it anew, and return it."""
+        """Fetch the job again, and return it."""
         await run_async(self._refresh())
         return self
 
     @awaited("job.user")
     async def user(self) -> User:
-        """The person it is for. Raises `NoUser`, saying how to set one, when there is none."""
+        """Return the job's user. Raises `NoUser`, with a hint, if the job has none."""
         from luad.sdk.user import User  # noqa: PLC0415 - only the caller pays
         from luad.sdk.user_core import user_steps  # noqa: PLC0415 - as above
 
@@ -62,17 +62,17 @@ class Job(JobCore):
     async def update_metadata(
         self, mapping: Mapping[str, Any] | None = None, /, **values: Any
     ) -> None:
-        """Set keys of the metadata. luad merges: writers of different keys never lose each other's."""
+        """Set keys of the metadata. luad merges, so writers of different keys do not overwrite each other."""
         await run_async(self._write_metadata("PATCH", mapping or {}, values))
 
     @awaited("job.patch_metadata")
     async def patch_metadata(self, patch: Mapping[str, Any]) -> None:
-        """Apply a merge patch (RFC 7396): None removes a key, objects are merged all the way down."""
+        """Apply a merge patch (RFC 7396): None removes a key, and objects are merged recursively."""
         await run_async(self._write_metadata("PATCH", patch, kind=MERGE_PATCH))
 
     @awaited("job.replace_metadata")
     async def replace_metadata(self, mapping: Mapping[str, Any]) -> None:
-        """Leave nothing but *mapping*."""
+        """Replace all metadata by *mapping*."""
         await run_async(self._write_metadata("PUT", mapping))
 
     @awaited("job.trigger")
@@ -83,7 +83,7 @@ class Job(JobCore):
         force: bool = False,
         revision: str | None = None,
     ) -> Run:
-        """Run it now, whatever its schedule says; *metadata* are laid over its own for that run.
+        """Start a run now, regardless of the schedule; *metadata* are merged over its own for that run.
 
         With *revision* a dynamic job executes that earlier revision.
         """
@@ -93,13 +93,13 @@ class Job(JobCore):
     async def pause(
         self, *, reason: str | None = None, until: datetime | timedelta | float | str | None = None
     ) -> Job:
-        """Stop scheduling it, until *until* (a delay, an instant or a phrase) or until a call resumes it."""
+        """Pause the job until *until* (a delay, an instant or a phrase), or until a call resumes it."""
         await run_async(self._pause(reason, until))
         return self
 
     @awaited("job.resume", "activate")
     async def resume(self, *, catch_up: Literal["none", "one", "all"] = "none") -> Job:
-        """Schedule it again; *catch_up* says which of the occurrences that were skipped run after all."""
+        """Resume the job; *catch_up* selects the skipped occurrences that still run."""
         await run_async(self._resume(catch_up))
         return self
 
@@ -108,31 +108,31 @@ class Job(JobCore):
 
     @awaited("job.update")
     async def update(self, **changes: Unpack[Changes]) -> Job:
-        """Change its definition, and return it; only a job that was made at run time.
+        """Change the definition of a dynamic job, and return the job.
 
-        The keywords are those of `Jobs.create`; None means the default. One of *at*, *in_*, *every*, *cron* and
-        *schedule* replaces the schedule. Metadata have methods of their own. Raises `FileOwned`,
-        `InvalidSchedule`, `ValidationError`.
+        The keywords are those of `Jobs.create`; None means the default. One of *at*, *in_*,
+        *every*, *cron* and *schedule* replaces the schedule. Metadata have methods of their own.
+        Raises `FileOwned`, `InvalidSchedule`, `ValidationError`.
         """
         await run_async(self._update(changes))
         return self
 
     @awaited("job.snooze")
     async def snooze(self, until: datetime | timedelta | float | str) -> Job:
-        """Put it off until *until*: a delay such as ``"1h"``, an instant, or a phrase.
+        """Postpone the job until *until*: a delay such as ``"1h"``, an instant, or a phrase.
 
-        A job that is due once is due then. Any other job is paused until then. Raises `FileOwned` for a job
-        of a file that is due once.
+        A `once` job is due at that instant instead. Any other job is paused until then. Raises
+        `FileOwned` for a `once` job of a file.
         """
         await run_async(self._snooze(until))
         return self
 
     @awaited("job.delete")
     async def delete(self) -> None:
-        """Remove it. A run in progress, also the one that asks, ends normally.
+        """Delete the job. Its runs, also the one that calls this, end normally.
 
-        A job of a file that deletes itself in a run is paused until its file changes. Anything else
-        that a file declares raises `FileOwned`.
+        If a job of a file deletes itself in a run, it is paused until its file changes. Any other
+        job of a file raises `FileOwned`.
         """
         await run_async(self._delete())
 
@@ -140,29 +140,31 @@ class Job(JobCore):
     async def runs(
         self, limit: int = 50, offset: int = 0, *, status: str | None = None
     ) -> list[Run]:
-        """Its history, newest first, without the first *offset*; *status* may be several, joined by
-        commas."""
+        """Return the runs, newest first, without the first *offset*.
+
+        *status* may name several, separated by commas.
+        """
         return await run_async(self._runs(limit, offset, status))
 
     @awaited("job.revisions")
     async def revisions(self) -> list[Revision]:
-        """The definitions that it has had, the latest first."""
+        """Return the revisions of the definition, latest first."""
         return await run_async(self._revisions())
 
     @awaited("job.restore")
     async def restore(self, revision: Revision | str) -> Job:
-        """Give it the definition of an earlier revision; only a job that was made at run time.
+        """Restore an earlier revision of a dynamic job, and return the job.
 
-        Raises `FileOwned` for a job of a file, and `NotFound` for a revision that it never had.
+        Raises `FileOwned` for a job of a file, and `NotFound` for an unknown revision.
         """
         await run_async(self._restore(revision))
         return self
 
 
 def current_job() -> Job:
-    """The job whose handler is running in this process, with the face that the handler was given.
+    """Return the job whose handler is running in this process, with the handler's face.
 
-    Raises `NoJobError` where none is.
+    Raises `NoJobError` outside of a run.
     """
     job = running_job()
     if job is None:

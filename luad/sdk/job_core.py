@@ -1,4 +1,4 @@
-"""The core of a job: its values, the requests of its methods step by step, and the job that is running.
+"""The core of a job: its values, the requests of its methods, and the running job.
 
 Rule: cheap to import, because every handler's process pays for it.
 """
@@ -30,26 +30,26 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 class Cancelled(BaseException):
     """Raised inside a blocking handler when its run is stopped.
 
-    It is cancelled, replaced or out of time, or the daemon stops and the run did not end in time.
+    The run is cancelled, replaced or out of time, or the daemon stops before the run has ended.
 
-    ``finally`` blocks and context managers run; whatever still runs after the grace period is
-    killed. An ``async def`` handler gets `asyncio.CancelledError` instead.
+    ``finally`` blocks and context managers run. After the grace period the run is killed. An
+    ``async def`` handler gets `asyncio.CancelledError` instead.
     """
 
 
 class JobCore(Guarded):
-    """What both faces of a job have in common.
+    """The attributes of a job, the same in both faces.
 
-    Always: *id*, *name*, *description*, *user_id* (whom it is for), *tags*, *metadata* (read-only;
+    Always: *id*, *name*, *description*, *user_id*, *tags*, *metadata* (read-only;
     `update_metadata` writes), *revision*.
 
-    In a handler: *run_id*, *attempt* (from 1), *max_attempts*, *trigger_kind*, *scheduled_for* (the instant
-    that the schedule names), *fire_at* (that plus jitter), *started_at*, *deadline* (after which the
-    run is stopped; year 9999 without a time limit), *missed_count* (older occurrences that this run
-    stands for besides its own), `log`, `cancelled`. All instants are aware datetimes in UTC.
+    In a handler: *run_id*, *attempt* (from 1), *max_attempts*, *trigger_kind*, *scheduled_for*
+    (the instant that the schedule names), *fire_at* (that plus jitter), *started_at*, *deadline*
+    (when the run is stopped; year 9999 without a time limit), *missed_count* (older occurrences
+    that this run replaces), `log`, `cancelled`. All instants are aware datetimes in UTC.
 
     From `Jobs`: *handler*, *schedule*, *status*, *active*, *health*, *dynamic*, *next_run_at*,
-    *last_run* and *summary*, as they stood when it was asked for.
+    *last_run* and *summary*, as they were when the job was fetched.
     """
 
     id: str
@@ -116,7 +116,7 @@ class JobCore(Guarded):
 
     @classmethod
     def from_view(cls, view: Mapping[str, Any]) -> Self:
-        """Return the job that the API has shown."""
+        """Return the job of an API answer."""
         job = cls(
             name=view["name"],
             id=view["id"],
@@ -133,17 +133,17 @@ class JobCore(Guarded):
         return job
 
     def with_face(self, face: type[J]) -> J:
-        """Return this very job with another face: what one learns, the other knows."""
+        """Return this job with another face; both share one state."""
         other = face.__new__(face)
         other.__dict__ = self.__dict__
         return other
 
-    # --- as the API has shown it ---
+    # --- values of the API's answer ---
 
     def _shown(self, key: str) -> Any:
-        """Return what the API says of this job; a handler's own job asks for it when it needs it."""
+        """Return a value of the API's answer. Raises `NoAttribute` if there is none."""
         if key not in self._view and not self.run_id:
-            raise _not_shown(f"the job {self.name} has left, and its `{key}` with it")
+            raise _not_shown(f"the job {self.name} no longer exists, so it has no `{key}`")
         if key not in self._view:
             raise _not_shown(
                 f"a job in its handler has no `{key}`; await job.refresh() (job.refresh() in a "
@@ -153,12 +153,12 @@ class JobCore(Guarded):
 
     @property
     def handler(self) -> str:
-        """The function that its runs call."""
+        """The function that the runs call."""
         return str(self._shown("handler"))
 
     @property
     def schedule(self) -> Mapping[str, Any]:
-        """When it is due, as in a job file."""
+        """The schedule, as in a job file."""
         schedule: Mapping[str, Any] = self._shown("schedule")
         return schedule
 
@@ -169,7 +169,7 @@ class JobCore(Guarded):
 
     @property
     def active(self) -> bool:
-        """Is it scheduled."""
+        """True if the job is scheduled."""
         return bool(self._shown("active"))
 
     @property
@@ -179,31 +179,31 @@ class JobCore(Guarded):
 
     @property
     def dynamic(self) -> bool:
-        """Was it made at run time."""
+        """True if the job was created at run time."""
         return bool(self._shown("dynamic"))
 
     @property
     def next_run_at(self) -> datetime | None:
-        """When it is due next; None when it is not."""
+        """The next fire time, or None."""
         text = self._shown("next_run_at")
         return None if text is None else datetime.fromisoformat(text)
 
     @property
     def last_run(self) -> Mapping[str, Any] | None:
-        """Its newest run, in short."""
+        """The newest run, in short."""
         last: Mapping[str, Any] | None = self._shown("last_run")
         return last
 
     @property
     def summary(self) -> str:
-        """What will happen, in a sentence, with the zone in which it is meant."""
+        """A sentence that says when the job runs, with the zone."""
         return str(self._shown("summary"))
 
     # --- while it runs ---
 
     @property
     def log(self) -> Logger:
-        """The logger ``luad.job.<name>``; its records join the log of the run."""
+        """The logger ``luad.job.<name>``, whose records go into the log of the run."""
         import logging  # noqa: PLC0415 - see the module's head
 
         logger = logging.getLogger(f"luad.job.{self.name}")
@@ -213,12 +213,14 @@ class JobCore(Guarded):
 
     @property
     def cancelled(self) -> bool:
-        """Has this run been told to stop."""
+        """True while the run is being stopped."""
         return self._is_cancelled
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON: what the API has shown, or in a handler the run's own; instants as
-        RFC 3339."""
+        """Return the job as JSON: the API's view, or in a handler the values of the run.
+
+        Instants are RFC 3339.
+        """
         if self._view and not self.run_id:
             return {**self._view, "metadata": thaw(self.metadata)}
         return {
@@ -245,7 +247,7 @@ class JobCore(Guarded):
             return f"<Job {self.name}>"
         return f"<Job {self.name} {self.run_id} attempt {self.attempt}>"
 
-    # --- what can be asked for, step by step ---
+    # --- requests, step by step ---
 
     @property
     def _path(self) -> str:
@@ -260,7 +262,7 @@ class JobCore(Guarded):
             tags=tuple(view["tags"]),
             user_id=view.get("user_id"),
         )
-        if not self.run_id:  # a run goes on with the revision that it was started with
+        if not self.run_id:  # a run keeps the revision that it was started with
             vars(self).update(revision=view["revision"])
 
     def _refresh(self) -> Steps[None]:
@@ -329,8 +331,8 @@ class JobCore(Guarded):
         body = {"reason": reason, "until_change": True}
         yield Ask("POST", f"{self._path}/deactivate", body)
         own.log.warning(
-            "a file declares %s, so it is paused, not deleted: it goes on when the file changes. "
-            "Delete the file, or luad resume %s",
+            "a file declares %s, so it is paused, not deleted, until the file changes. "
+            "Delete the file, or run  luad resume %s",
             self.name,
             self.name,
         )
@@ -357,9 +359,9 @@ class JobCore(Guarded):
             from luad.sdk.exceptions import NoUser  # noqa: PLC0415 - only where it is missing
 
             raise NoUser(
-                f"the job {self.name} is for nobody",
-                hint="write  user: ID  into its file, or say user= to Jobs.create; "
-                "User.get(job.metadata[...]) finds somebody else",
+                f"the job {self.name} has no user",
+                hint="write  user: ID  into its file, or pass user= to Jobs.create; "
+                "User.get(job.metadata[...]) finds another user",
             )
         return self.user_id
 
@@ -368,18 +370,18 @@ _current: JobCore | None = None
 
 
 def set_current_job(job: JobCore | None) -> None:
-    """Say whose handler is running; for whoever runs handlers, not for handlers."""
+    """Set the running job. The runner calls this, not handlers."""
     global _current  # noqa: PLW0603 - a process runs one job at a time, by design
     _current = job
 
 
 def mark_cancelled(job: JobCore) -> None:
-    """Let *job* say that it is being stopped; for whoever runs handlers, not for handlers."""
+    """Mark *job* as being stopped. The runner calls this, not handlers."""
     job._is_cancelled = True  # noqa: SLF001 - read-only to handlers, written here
 
 
 def running_job() -> JobCore | None:
-    """Return the job whose handler is running in this process, if there is one."""
+    """Return the job whose handler is running in this process, or None."""
     return _current
 
 

@@ -1,6 +1,6 @@
-"""Making jobs and finding them.
+"""Creating and finding jobs.
 
-Room rule: as in `luad.sdk.job`: the steps once, and a face that awaits them.
+Rule: as in `luad.sdk.job`: the steps once, and a face that awaits them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def create_steps(
     words: Mapping[str, Any],
     policies: Mapping[str, Any],
 ) -> Steps[J]:
-    """Make a job."""
+    """Create a job."""
     headers = {}
     if idempotency_key is not None:
         headers["Idempotency-Key"] = f'"{header_text(idempotency_key, "idempotency_key")}"'
@@ -57,8 +57,8 @@ def checked_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def get_steps(face: type[J], id_or_name: str) -> Steps[J]:
-    """Find a job."""
-    query = {"exact": True}  # when `remind-1` has left, `remind-10` is not it
+    """Fetch a job."""
+    query = {"exact": True}  # `remind-1`, once deleted, must not match `remind-10`
     path = f"/jobs/{segment(id_or_name, 'id_or_name')}"
     return face.from_view((yield Ask("GET", path, query=query)))
 
@@ -66,14 +66,14 @@ def get_steps(face: type[J], id_or_name: str) -> Steps[J]:
 def page_steps(
     face: type[J], cursor: str | None, filters: Mapping[str, Any]
 ) -> Steps[tuple[list[J], str | None]]:
-    """Get a page of jobs, and the cursor of the next one."""
+    """Fetch a page of jobs, and the cursor of the next page."""
     query = {**filters, "limit": _PAGE, "cursor": cursor}
     answer = yield Ask("GET", "/jobs", query=query)
     return [face.from_view(each) for each in answer["jobs"]], answer["next_cursor"]
 
 
 class Jobs(metaclass=Translating):
-    """Jobs that are made at run time, and all others; for ``async def``."""
+    """Creates and finds jobs; for ``async def``."""
 
     @staticmethod
     @awaited("Jobs.create")
@@ -99,21 +99,28 @@ class Jobs(metaclass=Translating):
         idempotency_key: str | None = None,
         **policies: Unpack[Policies],
     ) -> Job:
-        """Make a job, and return it once it is durable; its `summary` says what will happen.
+        """Create a job, and return it once it is durable.
 
-        *handler* is a function at module level, or ``"module:function"``. Exactly one of *at*, *in_*,
-        *every*, *cron* and *schedule* says when. Durations are seconds, ``"10m"`` or timedeltas. *at* and *in_*
-        take phrases, too: ``"in 10 minutes"``, ``"tomorrow 09:00"``, ``"fri 17:00"``. Cron lines, phrases and
-        instants without an offset are read in *timezone*, else in the zone of the user, and refused without both; a
-        datetime without an offset needs one of the first two. *user* is the person it is for: by default that
-        of `acting_for`, else of the run that makes it. *retry* is a `Retry` or a number of attempts. With
-        *activate* false it waits until a call resumes it. *if_exists* says what to do when there is
-        a dynamic job of that *name*. *policies* are the other keys of a job file, as in a file. A job that is due once leaves the list after its success, and gives
-        its name to the next job once it is over. With *keep* it stays and holds its name: for "only once
-        ever", say *keep* and ``if_exists="keep"``. Requests with the same *idempotency_key* make one job.
+        *handler* is a function at module level, or ``"module:function"``. Exactly one of *at*,
+        *in_*, *every*, *cron* and *schedule* says when the job is due. Durations are seconds,
+        ``"10m"`` or timedeltas. *at* and *in_* accept phrases as well: ``"in 10 minutes"``,
+        ``"tomorrow 09:00"``, ``"fri 17:00"``.
 
-        Raises `HandlerNotImportable`, `InvalidSchedule`, `ValidationError`, `NameTaken`,
-        `FileOwned`, `Unavailable`.
+        Cron expressions, phrases and instants without an offset are read in *timezone*, else in
+        the zone of the user; without both they are refused. A datetime without an offset needs one
+        of the two.
+
+        *user* is the user of the job, by default that of `acting_for`, else of the run that
+        creates it. *retry* is a `Retry` or a number of attempts. With *activate* false the job is
+        paused until a call resumes it. *if_exists* decides what happens if a dynamic job of that
+        *name* exists. *policies* are the other keys of a job file.
+
+        A `once` job is removed after its success, and its name is free once it is over. With
+        *keep* the job stays and holds its name: for "only once ever", pass *keep* and
+        ``if_exists="keep"``. Requests with the same *idempotency_key* create one job.
+
+        The `summary` of the job says when it runs. Raises `HandlerNotImportable`,
+        `InvalidSchedule`, `ValidationError`, `NameTaken`, `FileOwned`, `Unavailable`.
         """
         words = {
             "handler": handler,
@@ -138,18 +145,18 @@ class Jobs(metaclass=Translating):
     @staticmethod
     @awaited("Jobs.get")
     async def get(id_or_name: str) -> Job:
-        """Find a job by its id or its name. Raises `NotFound`, `ValidationError`."""
+        """Return the job with an id or a name. Raises `NotFound`, `ValidationError`."""
         return await run_async(get_steps(Job, id_or_name))
 
     @staticmethod
     @awaited("Jobs.get_all")
     async def get_all(*, include_dynamic: bool = False, **filters: Any) -> list[Job]:
-        """All jobs that fit: *status*, *health*, *tag*, *user*, *source*, *q*; by name."""
+        """Return the jobs that match *status*, *health*, *tag*, *user*, *source* and *q*, by name."""
         return [job async for job in Jobs.iter(include_dynamic=include_dynamic, **filters)]
 
     @staticmethod
     async def iter(*, include_dynamic: bool = False, **filters: Any) -> AsyncIterator[Job]:
-        """As `get_all`, page by page."""
+        """Yield the jobs of `get_all`, page by page."""
         cursor: str | None = None
         wanted = {**checked_filters(filters), "include_dynamic": include_dynamic}
         while True:

@@ -17,7 +17,7 @@ Length: TypeAlias = timedelta | float | str
 
 
 class Policies(TypedDict, total=False):
-    """The keys of a job file that a call takes as they are; None means the default."""
+    """The keys of a job file that a call accepts unchanged; None means the default."""
 
     overlap: Literal["skip", "queue", "replace", "allow"] | None
     max_running: int | None

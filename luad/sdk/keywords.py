@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 WHEN: Final = ("at", "in_", "every", "cron", "schedule")
-"""The words that say when; a call has exactly one of them."""
+"""The keywords for the schedule; a call has exactly one of them."""
 
 POLICIES: Final = (
     "overlap",
@@ -25,7 +25,7 @@ POLICIES: Final = (
     "limits",
     "enabled",
 )
-"""The keys of a job file that a call takes as they are; `luad.sdk.keyword_types` has their types."""
+"""The keys of a job file that a call accepts unchanged; `luad.sdk.keyword_types` has their types."""
 
 CHANGEABLE: Final = (
     *("handler", *WHEN, "timezone", "description", "user", "timeout", "retry", "tags"),

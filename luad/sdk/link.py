@@ -1,8 +1,8 @@
-"""The way to luad: from a handler, from a program beside the daemon, or from another machine.
+"""The connection to luad: from a handler, a program on the same machine, or another machine.
 
-Everything the SDK asks for goes through one link, so a test can put another one in its place.
+All requests of the SDK go through one link, so a test can replace it.
 
-Room rule: cheap to import; HTTP and sockets are imported by the first request.
+Rule: cheap to import; HTTP and sockets are imported by the first request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
     class Link(Protocol):
-        """Whoever carries requests; safe to call from any thread."""
+        """Sends requests; safe to call from any thread."""
 
         def call(self, ask: Ask) -> Any:
             """Return the JSON of the answer. Raises the exceptions of `luad.errors`."""
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ClientLink:
-    """Carries requests over HTTP. In a handler they say in which run they are made."""
+    """Sends requests over HTTP. In a handler, a header names the run."""
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         import os  # noqa: PLC0415 - see the module's head
@@ -34,7 +34,7 @@ class ClientLink:
 
         run_id = os.environ.get("LUAD_RUN_ID")
         self._headers = {"Luad-Run": run_id} if run_id else {}
-        # The daemon of a project; a handler has $LUAD_SOCKET, which goes first.
+        # The daemon of a project. A handler has $LUAD_SOCKET, which takes precedence.
         is_named = url or os.environ.get("LUAD_URL") or os.environ.get("LUAD_SOCKET")
         project = None if is_named else find_project()
         nearby = project.socket(os.environ, os.geteuid()) if project else None
@@ -52,9 +52,10 @@ _link: Link | None = None
 
 
 def connect(url: str, token: str | None = None) -> None:
-    """From here on, talk to the luad at *url*, which asks for *token*.
+    """Use the luad at *url* from now on, with *token*.
 
-    Without it `$LUAD_URL` and `$LUAD_TOKEN` are used, else the socket of the luad on this machine.
+    Without this call, the SDK uses `$LUAD_URL` and `$LUAD_TOKEN`, else the socket of the luad on
+    this machine.
     """
     from luad.sdk.checking import checked_text, header_text  # noqa: PLC0415 - see the module's head
 
@@ -65,14 +66,14 @@ def connect(url: str, token: str | None = None) -> None:
 
 
 def set_link(link: Link | None) -> Link | None:
-    """Put another link in place, None for the usual one; return the one that was there. For tests."""
+    """Replace the link, None for the default one; return the previous one. For tests."""
     global _link
     before, _link = _link, link
     return before
 
 
 def get_link() -> Link:
-    """Return the link in place."""
+    """Return the current link."""
     global _link  # noqa: PLW0603 - as above
     if _link is None:
         _link = ClientLink()
@@ -87,7 +88,7 @@ def _call(ask: Ask) -> Any:
 
 
 def run(steps: Steps[T]) -> T:
-    """Carry out the requests of *steps*, waiting for each; return its value."""
+    """Send the requests of *steps*, wait for each answer, and return the value."""
     from luad.sdk.exceptions import translated  # noqa: PLC0415 - only whoever asks pays
 
     try:
@@ -95,7 +96,7 @@ def run(steps: Steps[T]) -> T:
         while True:
             try:
                 answer = _call(ask)
-            except Exception as error:  # noqa: BLE001 - the method may know what to make of it
+            except Exception as error:  # noqa: BLE001 - the method may handle it
                 ask = steps.throw(translated(error))
             else:
                 ask = steps.send(answer)
@@ -105,7 +106,7 @@ def run(steps: Steps[T]) -> T:
 
 
 async def run_async(steps: Steps[T]) -> T:
-    """As `run`, while other tasks go on."""
+    """Do the same as `run`, without blocking other tasks."""
     import asyncio  # noqa: PLC0415 - see the module's head
 
     from luad.sdk.exceptions import translated  # noqa: PLC0415
@@ -115,7 +116,7 @@ async def run_async(steps: Steps[T]) -> T:
         while True:
             try:
                 answer = await asyncio.to_thread(_call, ask)
-            except Exception as error:  # noqa: BLE001 - the method may know what to make of it
+            except Exception as error:  # noqa: BLE001 - the method may handle it
                 ask = steps.throw(translated(error))
             else:
                 ask = steps.send(answer)
@@ -125,10 +126,10 @@ async def run_async(steps: Steps[T]) -> T:
 
 
 def segment(text: str, what: str) -> str:
-    """Quote *text*, the argument called *what*, as one segment of a path.
+    """Return *text*, the argument called *what*, quoted as one segment of a path.
 
-    Raises `ValidationError` for anything that is not a text, and for an empty one: the path would name
-    all of them, or nothing.
+    Raises `ValidationError` if it is not a text, or empty: an empty segment would address all
+    items, or none.
     """
     from urllib.parse import quote  # noqa: PLC0415 - see the module's head
 

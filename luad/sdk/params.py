@@ -1,6 +1,7 @@
-"""Declaring what a handler expects in its job's metadata.
+"""The schema that a handler declares for its job's metadata.
 
-Rule: imports nothing of luad but an error, and looks at no schema closely: every run of a handler pays for it.
+Rule: imports nothing of luad but an error, and does not check the schema in depth, because every
+run of a handler pays for it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 ATTRIBUTE = "__luad_params__"
-"""Where the schema stands on a handler; `functools.wraps` carries it on to a wrapper."""
+"""The attribute of a handler that holds the schema; `functools.wraps` copies it to a wrapper."""
 
 _MOST_WRAPPERS = 10
 
@@ -28,10 +29,11 @@ _AT_THE_ROOT = frozenset(
 
 
 def params(schema: Mapping[str, Any]) -> Callable[[Handler], Handler]:
-    """Declare the JSON Schema that a job's metadata must obey for this handler.
+    """Declare a JSON Schema for the metadata of the jobs of this handler.
 
-    `luad check` reads it and names what is wrong in the job's file; a run whose metadata do not obey
-    it fails before the handler is called. Raises ``TypeError`` for what cannot be such a schema.
+    `luad check` reads it, and reports mistakes at their places in the job's file. A run with
+    invalid metadata fails before the handler is called. Raises ``TypeError`` for an invalid
+    schema.
     """
     _check(schema)
 
@@ -43,7 +45,7 @@ def params(schema: Mapping[str, Any]) -> Callable[[Handler], Handler]:
 
 
 def declared_params(handler: object) -> Mapping[str, Any] | None:
-    """Return the schema that `params` gave to *handler* or to what it wraps; None without one."""
+    """Return the schema that `params` gave to *handler* or to the function that it wraps, or None."""
     for _ in range(_MOST_WRAPPERS):
         schema: Mapping[str, Any] | None = getattr(handler, ATTRIBUTE, None)
         if schema is not None:
@@ -66,7 +68,7 @@ def _check(schema: object) -> None:
     if strange:
         raise _wrong(
             f"luad.params: {strange[0]!r} is not a keyword of a JSON Schema for metadata; "
-            f"parameters stand in `properties`: {example}"
+            f"write parameters into `properties`: {example}"
         )
     if schema.get("type", "object") != "object":
         raise _wrong(f"luad.params: metadata is an object, not {schema['type']!r}: {example}")

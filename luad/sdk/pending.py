@@ -1,10 +1,10 @@
-"""Calls that have to be awaited: they notice that the `await` was forgotten.
+"""Calls that must be awaited, and that notice a missing `await`.
 
-`awaited` makes such a call of an ``async def``. The call returns a `Pending`, which asyncio takes as it takes
-any coroutine. Every other use of it raises `NotAwaited` at once, and so does a call whose value is thrown
-away. `end_run` tells what nothing has awaited at the end of a run.
+`awaited` turns an ``async def`` into such a call. It returns a `Pending`, which asyncio accepts
+like a coroutine. Any other use raises `NotAwaited` at once, and so does a call whose value is
+discarded. `end_run` returns an error for the calls of a run that nothing has awaited.
 
-Room rule: as in `luad.sdk.job`: cheap to import, because every handler's process pays for it.
+Rule: cheap to import, because every handler's process pays for it.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 _serial = 0
 
 _open: dict[int, tuple[str, str]] | None = None
-"""The calls of the run at hand that nothing has awaited yet: name and place."""
+"""The calls of the current run that nothing has awaited yet: name and place."""
 
 _is_over = False
 
 
 def begin_run() -> None:
-    """Take note, from here on, of calls that nothing awaits."""
+    """Start to record calls that nothing awaits."""
     global _open, _is_over
     _open, _is_over = {}, False
 
 
 def close_run() -> None:
-    """Say that the handler has returned: a call that is cancelled from here on was not awaited."""
+    """Record that the handler has returned. A call that is cancelled later was not awaited."""
     global _is_over  # noqa: PLW0603 - as above
     _is_over = True
 
 
 def end_run() -> NotAwaited | None:
-    """Return the error of a run that has forgotten to await, if it has; take no more notes."""
+    """Return the error if a call of the run was not awaited, and stop recording."""
     global _open
     calls, _open = list((_open or {}).values()), None
     return _error(*calls[0], others=len(calls) - 1) if calls else None
@@ -64,7 +64,7 @@ def _error(call: str, place: str, others: int = 0) -> NotAwaited:
 
 
 class Pending:
-    """What a call returns that has to be awaited: a coroutine that has not begun."""
+    """A coroutine that has not begun."""
 
     __slots__ = (
         "__weakref__",
@@ -78,7 +78,7 @@ class Pending:
     )
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]], call: str, place: str) -> None:
-        self._make = make  # later: Python warns of a coroutine of its own that never begins
+        self._make = make  # called later, because Python warns of a coroutine that never begins
         self._coroutine: Coroutine[Any, Any, Any] | None = None
         self._call = call
         self._place = place
@@ -95,22 +95,22 @@ class Pending:
         return self._begin().__await__()
 
     def send(self, value: Any) -> Any:
-        """Go on to the next suspension."""
+        """Continue to the next suspension."""
         return self._begin().send(value)
 
     def throw(self, *error: Any) -> Any:
-        """Raise inside; what had not begun ends without having done anything."""
+        """Raise inside the coroutine. One that had not begun ends without any work."""
         if _is_over and not self._is_begun:
             self._is_begun = True  # asyncio ends this task because the handler has returned
             raise error[0]
         return self._begin().throw(*error)
 
     def close(self) -> None:
-        """End it on purpose."""
+        """Close the coroutine, which then counts as awaited."""
         self._begin().close()
 
     def abandon(self) -> None:
-        """Leave it among what was not awaited: an `except` must not hide that nothing was done."""
+        """Keep the call recorded as not awaited, so that an `except` cannot hide it."""
         self._is_begun = True
 
     def _begin(self) -> Coroutine[Any, Any, Any]:
@@ -126,16 +126,18 @@ class Pending:
         return f"<{self._call}(...), to be awaited>"
 
     def __del__(self) -> None:
-        if not self._is_begun and not self._is_noted and _open is None:  # a run fails by itself
+        if (
+            not self._is_begun and not self._is_noted and _open is None
+        ):  # a run reports it otherwise
             import warnings  # noqa: PLC0415 - see the module's head
 
             text = f"{self._call}(...) was never awaited ({self._place})"
             warnings.warn(text, RuntimeWarning, stacklevel=2, source=self)
 
-    # --- as its value, which it is not ---
+    # --- uses as a value, which are mistakes ---
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("cr_") and self._coroutine is not None:  # asyncio looks at these
+        if name.startswith("cr_") and self._coroutine is not None:  # asyncio reads these
             return getattr(self._coroutine, name)
         if name in {"__name__", "__qualname__"}:
             return self._call
@@ -150,9 +152,10 @@ class Pending:
 
 
 def awaited(call: str, *aliases: str) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Any]:
-    """Make an ``async def``, known to its callers as *call*, notice that nothing awaits it.
+    """Return a decorator that makes an ``async def``, called *call*, notice a missing `await`.
 
-    The call raises `NotAwaited` at once where its value is thrown away. *aliases* are other names of the method.
+    The call raises `NotAwaited` at once if its value is discarded. *aliases* are other names of
+    the method.
     """
 
     def make(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -177,15 +180,18 @@ def awaited(call: str, *aliases: str) -> Callable[[Callable[P, Coroutine[Any, An
 
 
 def _caller() -> FrameType | None:
-    """Return the frame that calls what calls this; None where a thread begins there."""
+    """Return the frame of the caller's caller, or None at the start of a thread."""
     try:
-        return sys._getframe(2)  # noqa: SLF001 - the documented way to it
+        return sys._getframe(2)  # noqa: SLF001 - the documented way
     except ValueError:
         return None
 
 
 def _mark(function: Any) -> None:
-    """Let `iscoroutinefunction` be true of it where mocks would ask: only if it is loaded already."""
+    """Make `iscoroutinefunction` true for *function*, if a mock could ask for it.
+
+    Only modules that are already loaded are used.
+    """
     if sys.version_info >= (3, 12):
         if (inspect := sys.modules.get("inspect")) is not None:
             inspect.markcoroutinefunction(function)
@@ -194,11 +200,11 @@ def _mark(function: Any) -> None:
 
 
 def _is_thrown_away(frame: FrameType, names: set[str]) -> bool:
-    """Is *frame* at a call of one of *names* whose value is certain to be thrown away."""
+    """Return whether *frame* calls one of *names* and certainly discards the value."""
     import opcode  # noqa: PLC0415 - see the module's head
 
     code, at = frame.f_code.co_code, frame.f_lasti + 2
-    while at < len(code) and code[at] == 0:  # the room for caches behind the call
+    while at < len(code) and code[at] == 0:  # the cache entries after the call
         at += 2
     if at < 0 or at >= len(code) or code[at] != opcode.opmap["POP_TOP"]:
         return False
@@ -206,10 +212,10 @@ def _is_thrown_away(frame: FrameType, names: set[str]) -> bool:
 
 
 def _called_attribute(frame: FrameType) -> str:
-    """Return the attribute that the call at hand calls; empty where it cannot be told.
+    """Return the attribute that *frame* is calling; empty if it is not certain.
 
-    A call and what it calls begin at the same place of the source. Code that is called by a function in C
-    (``list(map(...))``) is thereby told from what calls that function.
+    A call and its function begin at the same position of the source. This distinguishes code that
+    a C function calls (``list(map(...))``) from the caller of that function.
     """
     import dis  # noqa: PLC0415 - see the module's head
 

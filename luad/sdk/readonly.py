@@ -1,9 +1,9 @@
-"""JSON that can be looked at and passed on, but not changed in place.
+"""JSON values that cannot be changed in place.
 
 These are real dicts and lists, so ``json.dumps``, ``==``, ``**`` and ``isinstance`` work as
-expected; a change would be lost at the end of the run, and is therefore refused.
+expected. A change would be lost at the end of the run, and is therefore refused.
 
-Rule: imports nothing of luad, but for an error.
+Rule: imports nothing of luad but an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _HINT = (
     "job.metadata is read-only: a change would be lost when the run ends. "
-    "What the next run needs is written with job.update_metadata(key=value), which an `async def` awaits; "
+    "For a value that the next run needs, call job.update_metadata(key=value) (with await in an `async def`); "
     "job.metadata.copy() is a copy to work with"
 )
 
@@ -26,7 +26,7 @@ def _refuse(*_args: object, **_kwargs: object) -> NoReturn:
 
 
 def freeze(value: Any) -> Any:
-    """A read-only equal of a JSON *value*, all the way down."""
+    """Return a read-only copy of a JSON *value*, at all levels."""
     if isinstance(value, dict):
         return ReadOnlyDict({key: freeze(item) for key, item in value.items()})
     if isinstance(value, list):
@@ -35,7 +35,7 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """An ordinary, changeable copy of a JSON *value*, all the way down."""
+    """Return an ordinary copy of a JSON *value*, at all levels."""
     if isinstance(value, dict):
         return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -44,14 +44,14 @@ def thaw(value: Any) -> Any:
 
 
 class ReadOnlyDict(dict[str, "Any"]):
-    """A dict whose changing methods raise `ReadOnly` (a ``TypeError``) and say what to do instead."""
+    """A dict whose modifying methods raise `ReadOnly` (a ``TypeError``) with a hint."""
 
     __slots__ = ()
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
     def copy(self) -> dict[str, Any]:
-        """An ordinary dict, changeable all the way down."""
+        """Return an ordinary dict, changeable at all levels."""
         copied: dict[str, Any] = thaw(self)
         return copied
 
@@ -63,14 +63,14 @@ class ReadOnlyDict(dict[str, "Any"]):
 
 
 class ReadOnlyList(list["Any"]):
-    """A list whose changing methods raise `ReadOnly` (a ``TypeError``) and say what to do instead."""
+    """A list whose modifying methods raise `ReadOnly` (a ``TypeError``) with a hint."""
 
     __slots__ = ()
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
     append = extend = insert = pop = remove = clear = sort = reverse = _refuse
 
     def copy(self) -> list[Any]:
-        """An ordinary list, changeable all the way down."""
+        """Return an ordinary list, changeable at all levels."""
         copied: list[Any] = thaw(self)
         return copied
 

@@ -1,4 +1,4 @@
-"""Classes whose missing names are translated from the words of other schedulers.
+"""Classes that answer names of other schedulers with luad's word.
 
 Rule: cheap to import, because every handler's process pays for it.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Translating(type):
     """The class of `Jobs` and `User`: a name of another scheduler raises an error with luad's word."""
 
-    if not TYPE_CHECKING:  # a type checker has to tell the names that are missing
+    if not TYPE_CHECKING:  # so that a type checker reports missing names
 
         def __getattr__(cls, name: str) -> Any:
             if name.startswith("_"):
@@ -50,7 +50,7 @@ class Guarded:
             if name.startswith("_") and not name.startswith("_lua"):
                 raise AttributeError(name)
             member = getattr(type(self), name, None)
-            if isinstance(member, property):  # its own AttributeError has led here
+            if isinstance(member, property):  # its own AttributeError has called this method
                 return member.fget(self)
             from luad.sdk.attributes import missing  # noqa: PLC0415 - as above
 

@@ -28,12 +28,12 @@ U = TypeVar("U", bound=UserCore)
 
 
 def _way_to(value: Any) -> str:
-    """Return what to write in place of *value*, which is not a text."""
+    """Return the advice for *value*, which is not a text."""
     if isinstance(value, dict):
         for key in ("email", "phone", "id"):
             if isinstance(value.get(key), str):
-                return f"say User.get({'' if key == 'id' else key + '='}{json.dumps(value[key])})"
-    return "say User.get('ann'), or email= or phone= with a text"
+                return f"write User.get({'' if key == 'id' else key + '='}{json.dumps(value[key])})"
+    return "write User.get('ann'), or email= or phone= with a text"
 
 
 def _ambient() -> str:
@@ -43,8 +43,8 @@ def _ambient() -> str:
     user_id = acting_user()
     if user_id is None:
         raise NoUser(
-            "User.get() without an id needs a user for whom the code acts",
-            hint="say User.get('ann'), email= or phone=, or with luad.acting_for('ann'):",
+            "User.get() without an id needs a job with a user, or luad.acting_for",
+            hint="write User.get('ann'), email= or phone=, or with luad.acting_for('ann'):",
         )
     return user_id
 
@@ -52,11 +52,11 @@ def _ambient() -> str:
 def get_steps(
     face: type[U], user_id: str | None, email: str | None, phone: str | None
 ) -> Steps[U | None]:
-    """Find a person; without any word the one whom the running job is for."""
+    """Return a user, or None; without an argument, the user of the running job."""
     given = {"id": user_id, "email": email, "phone": phone}
     said = {key: each for key, each in given.items() if each is not None}
     if len(said) > 1:
-        raise WrongCall("User.get takes one of id, email= and phone=", hint="say one of them")
+        raise WrongCall("User.get takes one of id, email= and phone=", hint="pass only one")
     for key, each in said.items():
         if key == "id" or each != "":
             checked_text(each, key, _way_to(each))
@@ -74,28 +74,31 @@ def get_steps(
 
 
 class User(UserCore):
-    """A person, for ``async def``: *id*, *profile* (frozen: *user_id*, *full_name*, *emails*, *phones*), *data* (a
-    dict: what is known of them)."""
+    """A user for ``async def``.
+
+    *id*; *profile* (frozen: *user_id*, *full_name*, *emails*, *phones*); *data* (a dict of stored
+    values).
+    """
 
     @classmethod
     @awaited("User.get")
     async def get(
         cls,
-        id: str | None = None,  # noqa: A002 - the word people expect
+        id: str | None = None,  # noqa: A002 - the usual word
         *,
         email: str | None = None,
         phone: str | None = None,
     ) -> User | None:
-        """Find somebody by id, address or number (with or without ``+``); None when there is nobody.
+        """Return the user with an id, an address or a number (with or without ``+``), or None.
 
-        Without any of them: the person of `acting_for`, else of the running job. Raises `ValidationError` for
-        an empty one.
+        Without an argument: the user of `acting_for`, else of the running job. Raises
+        `ValidationError` for an empty one.
         """
         return await run_async(get_steps(cls, id, email, phone))
 
     @awaited("user.update")
     async def update(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
-        """Set keys of `data`. luad merges: writers of different keys never lose each other's."""
+        """Set keys of `data`. luad merges, so writers of different keys do not overwrite each other."""
         await run_async(self._update(mapping, values))
 
     @awaited("user.patch")
@@ -105,12 +108,12 @@ class User(UserCore):
 
     @awaited("user.save")
     async def save(self) -> None:
-        """Write `data` as it is here, over whatever luad has."""
+        """Replace the stored data by `data`."""
         await run_async(self._save())
 
     @awaited("user.clear")
     async def clear(self) -> None:
-        """Forget everything that is known."""
+        """Delete all stored data of the user."""
         await run_async(self._clear())
 
     @awaited("user.send")
@@ -124,15 +127,15 @@ class User(UserCore):
         priority: Literal["low", "normal", "high"] = "normal",
         dedupe_key: str | None = None,
     ) -> Delivery:
-        """Tell this person something, through all their channels or *channels*.
+        """Send a message to the user, through all channels or *channels*.
 
-        Raises `DeliveryFailed` when a message has not arrived: on none of them, or with *require*
-        ``"all"`` not on each. In a handler a retried run sends again only what had not arrived;
-        elsewhere *dedupe_key* does that.
+        Raises `DeliveryFailed` if the message has not arrived on any channel, or with *require*
+        ``"all"`` not on each. In a handler, a retried run sends again only to the channels that
+        failed; elsewhere *dedupe_key* does that.
         """
         return await run_async(self._send(messages, title, channels, require, priority, dedupe_key))
 
     @awaited("user.messages")
     async def messages(self, limit: int = 50) -> list[SentMessage]:
-        """What luad has sent to this person, newest first."""
+        """Return the messages that luad has sent to the user, newest first."""
         return await run_async(self._messages(limit))

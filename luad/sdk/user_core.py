@@ -29,7 +29,7 @@ U = TypeVar("U", bound="UserCore")
 
 
 class UserCore(Guarded, metaclass=Translating):
-    """What both faces of a person have in common: *id*, *profile* (frozen), *data* (what is known)."""
+    """The attributes of a user: *id*, *profile* (frozen), *data* (stored values)."""
 
     id: str
     profile: Profile
@@ -46,7 +46,7 @@ class UserCore(Guarded, metaclass=Translating):
 
     @property
     def data(self) -> dict[str, Any]:
-        """What is known of this person; `save` writes what a caller changes here."""
+        """The stored values of the user; `save` writes changes that are made here."""
         return self._data
 
     @data.setter
@@ -55,11 +55,11 @@ class UserCore(Guarded, metaclass=Translating):
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The names of the ways in which messages reach this person."""
+        """The names of the user's channels."""
         return tuple(each["name"] for each in self._view["channels"])
 
     def to_dict(self) -> dict[str, Any]:
-        """The person, as the API shows them."""
+        """Return the user, as the API shows it."""
         return {**self._view, "data": dict(self.data)}
 
     def __repr__(self) -> str:
@@ -112,19 +112,21 @@ class UserCore(Guarded, metaclass=Translating):
             body["channels"] = list(names)
         delivery = Delivery((yield Ask("POST", f"{self._path}/send", body)))
         if not delivery:
-            told = ", ".join(f"{each.channel}: {each.error}" for each in delivery if not each.ok)
-            raise DeliveryFailed(f"the message to {self.id} did not arrive: {told}", delivery)
+            failures = ", ".join(
+                f"{each.channel}: {each.error}" for each in delivery if not each.ok
+            )
+            raise DeliveryFailed(f"the message to {self.id} did not arrive: {failures}", delivery)
         return delivery
 
     def _own_key(self, parts: list[Any], title: str | None) -> str | None:
-        """Name a message by what it says and to whom: the same in every attempt of an occurrence.
+        """Return a key for a message, the same in each attempt of an occurrence.
 
-        What says something else is another message, though it takes the place of one that has arrived.
+        The key depends on the user and the text, so another text is another message.
         """
         job = running_job()
         if job is None or not job.id:
             return None
-        from hashlib import blake2b  # noqa: PLC0415 - only whoever sends pays
+        from hashlib import blake2b  # noqa: PLC0415 - only the caller pays
 
         said = json.dumps([self.id, title, parts], sort_keys=True).encode()
         digest = blake2b(said, digest_size=12).hexdigest()
@@ -137,12 +139,12 @@ class UserCore(Guarded, metaclass=Translating):
 
 
 def user_steps(face: type[U], user_id: str) -> Steps[U]:
-    """Get a person who has to be there."""
+    """Return a user, who must exist."""
     return face((yield Ask("GET", f"/users/{segment(user_id, 'id')}")))
 
 
 def count_sent(job: JobCore, digest: str) -> int:
-    """Say how many times *job* has sent this in this attempt, with the one that is about to be."""
+    """Count how often *job* has sent this message in this attempt, including this time."""
     sent = job._sent  # noqa: SLF001 - nothing to handlers
     sent[digest] = sent.get(digest, 0) + 1
     return sent[digest]

@@ -1,6 +1,6 @@
-"""What jobs are made of, in Python: schedules, retries, messages, and what became of them.
+"""Schedules, retries, messages and their outcomes, as Python values.
 
-Room rule: values that become JSON, and JSON that becomes values; asks for nothing.
+Rule: values that become JSON, and JSON that becomes values; sends no request.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from luad.sdk.readonly import ReadOnlyDict, freeze, thaw
 
 @dataclass(frozen=True)
 class Cron:
-    """Due whenever the civil time of *timezone* (luad's own without one) matches *expression*."""
+    """Due when the local time in *timezone* (luad's own by default) matches *expression*."""
 
     expression: str
     timezone: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The schedule, as JSON."""
+        """Return the schedule as JSON."""
         zone = {} if self.timezone is None else {"timezone": self.timezone}
         return {"type": "cron", "expression": self.expression, **zone}
 
 
 @dataclass(frozen=True)
 class Every:
-    """Due at a fixed distance: ``"15m"``, seconds, or a timedelta; from *start_at* on, if given."""
+    """Due at a fixed distance: ``"15m"``, seconds, or a timedelta; counted from *start_at*."""
 
     distance: str | float | timedelta
     start_at: datetime | str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The schedule, as JSON."""
+        """Return the schedule as JSON."""
         start = {} if self.start_at is None else {"start_at": instant_text(self.start_at)}
         distance = self.distance
         if isinstance(distance, timedelta):
@@ -48,13 +48,13 @@ class Every:
 
 @dataclass(frozen=True)
 class Once:
-    """Due once: an aware datetime, or ISO text with an offset; or without one, but with *timezone*."""
+    """Due once: an aware datetime, ISO text with an offset, or without one but with *timezone*."""
 
     at: datetime | str
     timezone: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The schedule, as JSON."""
+        """Return the schedule as JSON."""
         zone = {} if self.timezone is None else {"timezone": self.timezone}
         at = instant_text(self.at, has_zone=self.timezone is not None)
         return {"type": "once", "execute_at": at, **zone}
@@ -70,15 +70,18 @@ def instant_text(at: datetime | str, *, has_zone: bool = False) -> str:
         )
     if at.tzinfo is None and not has_zone:
         raise InvalidSchedule(
-            f"{at} has no time zone, so it may mean any of a day's hours",
-            hint="datetime.now(UTC) + …, or .astimezone(), or say timezone=",
+            f"{at} has no time zone, so the instant is not known",
+            hint="write datetime.now(UTC) + …, or .astimezone(), or pass timezone=",
         )
     return at.isoformat()
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how late a failed attempt is repeated. *max_attempts* counts the first."""
+    """How often luad repeats a failed attempt, and after which delay.
+
+    *max_attempts* counts the first.
+    """
 
     max_attempts: int = 3
     backoff_seconds: float = 0
@@ -86,7 +89,7 @@ class Retry:
     max_backoff_seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The policy, as JSON."""
+        """Return the policy as JSON."""
         values = {
             "max_attempts": self.max_attempts,
             "backoff_seconds": self.backoff_seconds,
@@ -108,31 +111,31 @@ class Text:
     format: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The part, as JSON."""
+        """Return the part as JSON."""
         return {"type": "text", "text": self.text, **_given(format=self.format)}
 
 
 @dataclass(frozen=True)
 class Image:
-    """A picture by its address, with words for those who do not see it."""
+    """A picture by its URL, with a description in *alt*."""
 
     url: str
     alt: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The part, as JSON."""
+        """Return the part as JSON."""
         return {"type": "image", "url": self.url, **_given(alt=self.alt)}
 
 
 @dataclass(frozen=True)
 class File:
-    """A file: a path on luad's machine, or an address."""
+    """A file: a path on luad's machine, or a URL."""
 
     place: str
     name: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The part, as JSON."""
+        """Return the part as JSON."""
         key = "url" if "://" in str(self.place) else "path"
         return {"type": "file", key: self.place, **_given(name=self.name)}
 
@@ -142,7 +145,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def part_of(value: Mapping[str, Any]) -> Text | Image | File:
-    """Return the part that its JSON stands for."""
+    """Return the part of its JSON."""
     match value.get("type"):
         case "image":
             return Image(value["url"], value.get("alt", ""))
@@ -153,14 +156,14 @@ def part_of(value: Mapping[str, Any]) -> Text | Image | File:
 
 
 def parts_json(messages: Any) -> list[Any]:
-    """Return what may be sent as JSON: a text, a part, a dict, or a list of them."""
+    """Return a message as JSON: a text, a part, a dict, or a list of them."""
     items = messages if isinstance(messages, list | tuple) else [messages]
     return [each.to_dict() if isinstance(each, Text | Image | File) else each for each in items]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one message on one channel."""
+    """The outcome of one message on one channel."""
 
     channel: str
     status: str
@@ -172,7 +175,7 @@ class Outcome:
 
 
 class _Read:
-    """A value that luad has shown: an assignment to one of its attributes raises `NoAttribute`."""
+    """A value from the API: an assignment to an attribute raises `NoAttribute`."""
 
     _method = ""
 
@@ -181,20 +184,20 @@ class _Read:
         def __setattr__(self, name: str, value: Any) -> None:
             if name in vars(self).get("_names", ()):
                 kind = type(self).__name__.strip("_").lower()
-                message = f"{kind}.{name} cannot be assigned: it is a value that luad has shown"
+                message = f"{kind}.{name} cannot be assigned: it is read-only"
                 raise NoAttribute(message, hint=self._method)
             object.__setattr__(self, name, value)
 
     def _close(self) -> None:
-        """Let nothing change the attributes from here on."""
+        """Make the attributes read-only."""
         self._names = frozenset(vars(self))
 
 
 class Delivery(_Read):
-    """What became of a `send`: true when it arrived, and an outcome for each message and channel.
+    """The outcome of a `send`: true if it arrived, with one outcome per message and channel.
 
-    An outcome has *channel*, *status* (``delivered``, ``repeated``, ``failed``), *ok*, *error*, *answer*, *elapsed*
-    (a timedelta) and *degraded* (a picture or a file went as a link).
+    An outcome has *channel*, *status* (``delivered``, ``repeated``, ``failed``), *ok*, *error*,
+    *answer*, *elapsed* (a timedelta) and *degraded* (a picture or a file was sent as a link).
     """
 
     _method = "user.send(...) sends again"
@@ -215,7 +218,7 @@ class Delivery(_Read):
         return len(self.outcomes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer of the API."""
+        """Return the answer of the API."""
         return dict(self._view)
 
     def __repr__(self) -> str:
@@ -238,8 +241,11 @@ def _outcome(row: Mapping[str, Any]) -> Outcome:
 
 @dataclass(frozen=True)
 class SentMessage:
-    """A message that luad has sent, or tried to: *id*, *at*, *title*, *parts* (`Text`, `Image`, `File`),
-    *job* and *run_id* of the handler that sent it, *outcomes* (as in a `Delivery`)."""
+    """A message that luad has sent, or tried to send.
+
+    *id*, *at*, *title*, *parts* (`Text`, `Image`, `File`), *job* and *run_id* of the handler that
+    sent it, *outcomes* (as in a `Delivery`).
+    """
 
     id: str
     at: str
@@ -251,7 +257,7 @@ class SentMessage:
     view: Mapping[str, Any] = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The message, as the API shows it."""
+        """Return the message, as the API shows it."""
         return dict(self.view)
 
 
@@ -278,13 +284,13 @@ class _Profile:
 
 
 class Profile(_Profile):
-    """The person behind a user; only the operator may change it."""
+    """The name and addresses of a user; only the operator can change them."""
 
     if not TYPE_CHECKING:
 
         def __setattr__(self, name: str, value: Any) -> None:
             del value
-            hint = f"write {name} into users.d, or luad users; user.update({name}=...) keeps a value in user.data"
+            hint = f"write {name} into users.d, or use luad users; user.update({name}=...) stores a value in user.data"
             raise NoAttribute(f"user.profile.{name} cannot be assigned", hint=hint)
 
         def __delattr__(self, name: str) -> None:
@@ -292,11 +298,11 @@ class Profile(_Profile):
 
 
 class Revision(_Read):
-    """One definition that a job has had.
+    """One revision of a job's definition.
 
-    *revision* (its name), *first_seen_at* and *last_installed_at* (texts, RFC 3339), *is_current*,
-    *definition* (as in a job file), and *difference*: what is declared differently now, as a list of
-    objects with ``key``, ``then`` and ``now``.
+    *revision* (its hash), *first_seen_at* and *last_installed_at* (texts, RFC 3339), *is_current*,
+    *definition* (as in a job file), and *difference* to the current one, as a list of objects with
+    ``key``, ``then`` and ``now``.
     """
 
     _method = "job.restore(revision) puts one back"
@@ -320,10 +326,10 @@ class Revision(_Read):
 
 
 class Run(_Read):
-    """One run, as it stood when it was asked for.
+    """One run, as it was when it was fetched.
 
-    *id*, *job*, *status*, *attempt*, *trigger*, *scheduled_for*, *started_at*, *completed_at* (texts, RFC 3339),
-    *result*, and *error* with ``type``, ``message`` and ``traceback``.
+    *id*, *job*, *status*, *attempt*, *trigger*, *scheduled_for*, *started_at*, *completed_at*
+    (texts, RFC 3339), *result*, and *error* with ``type``, ``message`` and ``traceback``.
     """
 
     _method = "job.runs() shows the runs as they are now"
@@ -343,7 +349,7 @@ class Run(_Read):
         self._close()
 
     def to_dict(self) -> dict[str, Any]:
-        """The run, as the API shows it."""
+        """Return the run, as the API shows it."""
         return dict(self._view)
 
     def __repr__(self) -> str:
@@ -351,6 +357,6 @@ class Run(_Read):
 
 
 def metadata_view(values: Mapping[str, Any]) -> ReadOnlyDict:
-    """Return metadata that can be looked at and not changed."""
+    """Return read-only metadata."""
     frozen: ReadOnlyDict = freeze(thaw(dict(values)))
     return frozen

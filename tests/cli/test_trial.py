@@ -73,7 +73,7 @@ def test_a_trial_for_nobody_known_is_refused_before_it_begins(luad: Any) -> None
 def test_a_handler_that_fails_shows_the_hint_as_well(luad: Any) -> None:
     result = luad("test", "trial:ask")
     assert result.code == 4
-    assert "the job ask is for nobody" in result.out
+    assert "the job ask has no user" in result.out
     assert "hint: write  user: ID  into its file" in result.out
 
 

@@ -24,7 +24,7 @@ async def test_it_tells_the_person_whom_the_job_is_for() -> None:
         ({}, "ann", "`text`"),
         ({"text": " "}, "ann", "`text`"),
         ({"text": "x", "titel": "y"}, "ann", "title"),
-        ({"text": "x"}, None, "is for nobody"),
+        ({"text": "x"}, None, "has no user"),
     ],
 )
 async def test_what_it_cannot_do_fails_the_run_with_a_reason(

@@ -171,7 +171,7 @@ def test_a_refusal_names_the_argument_and_the_way_out(words: dict[str, Any], pla
 def test_a_user_that_is_asked_for_as_in_lua_is_told_the_way() -> None:
     with pytest.raises(ValidationError) as refused:
         User.get({"email": "ann@example.com"})  # type: ignore[arg-type]
-    assert refused.value.hint == 'say User.get(email="ann@example.com")'
+    assert refused.value.hint == 'write User.get(email="ann@example.com")'
     for wrong in (123, 5.0, b"ann"):
         with pytest.raises(ValidationError, match="is not a text"):
             User.get(wrong)  # type: ignore[arg-type]

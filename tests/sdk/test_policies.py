@@ -95,7 +95,7 @@ def test_a_job_is_changed_in_place() -> None:
     assert job.schedule["timezone"] == "Europe/Riga"
     for words, method in (
         *(({"metadata": {}}, "update_metadata"), ({"activate": True}, "resume")),
-        *(({"name": "x"}, "another job"), ({}, "say what is new")),
+        *(({"name": "x"}, "new name"), ({}, "write a change")),
     ):
         with pytest.raises(TypeError) as refused:
             job.update(**words)  # type: ignore[arg-type] # that is the mistake

@@ -79,7 +79,7 @@ def test_a_dynamic_job_knows_the_user_who_caused_it() -> None:
 def test_without_a_user_the_error_says_how_to_set_one() -> None:
     run = once("who", "no-user")
     assert run["status"] == "failed"
-    assert "is for nobody" in run["error"]["message"]
+    assert "has no user" in run["error"]["message"]
 
 
 # --- schedules -----------------------------------------------------------------------------------
