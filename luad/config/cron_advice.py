@@ -1,7 +1,9 @@
-"""Cron lines that are allowed and probably not meant, and time zones without summer time.
+"""Warnings about valid cron expressions and time zones that are probably mistakes.
 
-Room rule: pure; an expression or a zone in, doubts out. A line that says plainly what it does gets no
-doubt: `* 8-18 * * MON-FRI` names a range of hours on purpose, `* 2 * * *` forgot the minute.
+An expression that is clearly intended gets no warning: `* 8-18 * * MON-FRI` names a range of
+hours, but `* 2 * * *` lacks the minute.
+
+Rule: pure; an expression or a zone in, warnings out.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ _FIXED: Final = re.compile(r"Etc/GMT([+-])([1-9][0-9]?)")
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One thing that is probably not meant. *start* and *end* are offsets into the text."""
+    """One probable mistake. *start* and *end* are offsets into the text."""
 
     code: str
     message: str
@@ -44,14 +46,14 @@ class Doubt:
     end: int
 
     def at(self, path: Path, lead: int = 0) -> Mistake:
-        """Return it as the warning about the text at *path*, which has *lead* blanks in front."""
+        """Return the warning at *path*, whose text has *lead* blanks before the expression."""
         within = (lead + self.start, lead + self.end)
         return Mistake(path, self.code, self.message, self.help, within=within, is_warning=True)
 
 
 @lru_cache(maxsize=8192)
 def cron_doubts(expression: str) -> tuple[Doubt, ...]:
-    """Return what is probably not meant by *expression*; nothing for a line that cannot be read."""
+    """Return the probable mistakes of *expression*; none if it is invalid."""
     try:
         line = read_line(expression)
     except CronError:
@@ -62,13 +64,13 @@ def cron_doubts(expression: str) -> tuple[Doubt, ...]:
 
 
 def zone_mistake(path: Path, name: str) -> Mistake | None:
-    """Return the warning about a time zone without summer time that stands at *path*."""
+    """Return a warning at *path* if the time zone *name* lacks summer time."""
     doubt = zone_doubt(name)
     return doubt.at(path) if doubt is not None else None
 
 
 def zone_doubt(name: str) -> Doubt | None:
-    """Return the doubt about a zone whose clock never changes, though that of its place does."""
+    """Return a warning if the clock of the zone never changes, but that of its place does."""
     if name in _ABBREVIATED:
         place = _ABBREVIATED[name]
         message = f"time zone `{name}` never has summer time"
@@ -84,15 +86,15 @@ def zone_doubt(name: str) -> Doubt | None:
     return None
 
 
-# --- a star that makes far more runs than were meant -------------------------------------------
+# --- a star that makes too many runs -------------------------------------------
 
 
 def _too_often(line: CronLine) -> Iterator[Doubt]:
-    """A `*` in seconds or minutes, with a value in a field to its right."""
+    """Yield a warning for a `*` in seconds or minutes, with values in a field to its right."""
     fields = line.fields
     first = fields[0]
     if first.text not in _STARS:
-        # `0 * 2 * * *`: the seconds are one value, so the minute is what repeats.
+        # `0 * 2 * * *`: the seconds are one value, so the minute repeats.
         fields = fields[1:] if line.has_seconds and len(first.values) == 1 else ()
     star = fields[0] if fields else first
     if star.text not in _STARS or star.name not in {"second", "minute"}:
@@ -109,14 +111,14 @@ def _too_often(line: CronLine) -> Iterator[Doubt]:
         "LU507",
         f"`*` in the {star.name} field means every {star.name} of each {noun} that matches: "
         f"{runs:,} runs a day",
-        f'for one run each time write "{once}"; if you mean it, write `0-59` for the `*`',
+        f'for one run each time write "{once}"; if each {star.name} is intended, write `0-59` for the `*`',
         star.start,
         star.start + len(star.text),
     )
 
 
 def _is_plain_range(field: CronField) -> bool:
-    """Whether a field is one written range, `8-18` or `MON-FRI`: a window that the author chose."""
+    """Return whether a field is one range, `8-18` or `MON-FRI`, which is intended."""
     return "-" in field.text and not set(field.text) & set(",/#*")
 
 
@@ -130,7 +132,7 @@ def _either_day(line: CronLine) -> Iterator[Doubt]:
     start, end = day.start, weekday.start + len(weekday.text)
     for whole, other in ((day, weekday), (weekday, day)):
         if len(whole.values) == (31 if whole is day else 7):
-            message = f"`{whole.text}` lets every day through, so `{other.text}` restricts nothing"
+            message = f"`{whole.text}` matches every day, so `{other.text}` has no effect"
             hint = f"write `*` for the {whole.name}, or for the {other.name}"
             yield Doubt("LU508", message, hint, start, end)
             return
@@ -163,7 +165,7 @@ def _uneven(line: CronLine) -> Iterator[Doubt]:
     for field in line.fields:
         following = above.get(field.name)
         if following is not None and not _has_neighbours(following):
-            continue  # the cycle never goes on into the next one
+            continue  # no cycle follows directly on another
         if field.name == "hour" and not _has_neighbouring_days(line):
             continue
         if (step := _open_step(field)) and (doubt := _uneven_step(line, field, step)):
@@ -171,14 +173,14 @@ def _uneven(line: CronLine) -> Iterator[Doubt]:
 
 
 def _open_step(field: CronField) -> int:
-    """The step of a field that goes to the end of its cycle and on into the next; 0 for others."""
+    """Return the step of a field that runs through its whole cycle; 0 for other fields."""
     found = _STEP.fullmatch(field.text)
     if found is None or len(field.values) < 2:
         return 0
     if found[2] is not None and int(found[2]) < (_top(field) - 1):
-        return 0  # `9-17/2` ends where its author says
+        return 0  # `9-17/2` has an explicit end
     if found[1] is not None and int(found[1]) >= max(int(found[3]), 2):
-        return 0  # `15/5` begins where its author says
+        return 0  # `15/5` has an explicit start
     return int(found[3])
 
 
@@ -230,7 +232,7 @@ def _has_neighbours(field: CronField) -> bool:
 
 
 def _has_neighbouring_days(line: CronLine) -> bool:
-    """Whether two days in a row can match."""
+    """Return whether two days in a row can match."""
     weekdays = line.weekday.values
     days = line.day.values
     if line.weekday.passing.nth or not days:

@@ -1,6 +1,6 @@
-"""Showing problems: to people in full or in a line, to editors and CI as JSON, SARIF, GitHub.
+"""Problems as text for terminals, and as JSON, SARIF and GitHub commands for programs.
 
-Room rule: bytes in, values out; opens no file. Nothing here decides what is wrong.
+Rule: bytes in, values out; opens no file, and decides nothing about validity.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ CODES: Final[dict[str, str]] = {
     "LU606": "duplicate-channel",
     "LU607": "stored-user",
 }
-"""Every code and the short name that stands for it; the ranges are those of `luad.errors`."""
+"""Each code with its short name; `luad.errors` defines the ranges."""
 
 _MAX_LINE: Final = 160  # characters of a line that an excerpt shows
 _CONTEXT: Final = 1  # lines before and after
@@ -102,7 +102,7 @@ _CONTEXT: Final = 1  # lines before and after
 
 
 def split_lines(data: bytes) -> list[str]:
-    """Return the lines of a file as an editor counts them; undecodable bytes show as U+FFFD."""
+    """Return the lines of a file as an editor counts them; invalid bytes become U+FFFD."""
     text = data.decode("utf-8-sig", errors="replace")
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
@@ -110,9 +110,9 @@ def split_lines(data: bytes) -> list[str]:
 def with_excerpts(
     problems: Iterable[Problem], data: bytes, secrets: Collection[str] = ()
 ) -> tuple[Problem, ...]:
-    """Return the problems with the lines around each place, from the file's bytes, fit to be shown.
+    """Return the problems with the lines around each place, without secrets.
 
-    Nothing in them shows *secrets*, nor what is a secret by its place.
+    Hidden are *secrets*, and values that are secrets by their place.
     """
     lines: list[str] | None = None
     hidden = hiding(secrets)
@@ -120,7 +120,7 @@ def with_excerpts(
     for problem in problems:
         if problem.line and not problem.excerpt:
             lines = split_lines(data) if lines is None else lines
-            problem = dataclasses.replace(  # noqa: PLW2901 - the same problem, seen better
+            problem = dataclasses.replace(  # noqa: PLW2901 - the same problem
                 problem, excerpt=excerpt(lines, problem.line, hidden)
             )
         found.append(without_secrets(problem, hidden))
@@ -130,13 +130,13 @@ def with_excerpts(
 def excerpt(
     lines: Sequence[str], line: int, hidden: Callable[[str], str] = str
 ) -> tuple[tuple[int, str], ...]:
-    """Return line number *line* (from 1) and its neighbours; blank neighbours are left out.
+    """Return line number *line* (from 1) and its neighbours, without blank neighbours.
 
     *hidden* is applied to each line before the line is cut.
     """
     first = max(1, line - _CONTEXT)
     last = min(len(lines), line + _CONTEXT)
-    # Only the line itself is kept whole: the place may be anywhere in it.
+    # Only the line itself is not cut, because the place may be anywhere in it.
     return tuple(
         (number, _cut(hidden(lines[number - 1]), is_whole=number == line))
         for number in range(first, last + 1)
@@ -148,24 +148,24 @@ def _cut(line: str, *, is_whole: bool) -> str:
     return line if is_whole else line[:_MAX_LINE].rstrip()
 
 
-# --- for people --------------------------------------------------------------------------------
+# --- for terminals --------------------------------------------------------------------------------
 
 
 def place(problem: Problem) -> str:
-    """``file:line:col``, or the file alone when the whole of it is meant."""
+    """Return ``file:line:col``, or the path alone for a problem of the whole file."""
     if not problem.line:
         return problem.path
     return f"{problem.path}:{problem.line}:{problem.column}"
 
 
 def headline(problem: Problem) -> str:
-    """``CODE message``, with the word warning where it is one."""
+    """Return ``CODE message``, or ``CODE warning: message``."""
     word = "warning: " if problem.severity is Severity.WARNING else ""
     return f"{problem.code} {word}{problem.message}"
 
 
 def render_concise(problems: Iterable[Problem]) -> str:
-    """One line a problem: ``file:line:col: CODE message (help)``, and ``[fix]`` where `--fix` mends it."""
+    """Return one line per problem: ``file:line:col: CODE message (help)``, and ``[fix]``."""
     return "".join(
         f"{place(problem)}: {headline(problem)}{f' ({problem.help})' if problem.help else ''}"
         f"{' [fix]' if problem.fix is not None else ''}\n"
@@ -174,7 +174,7 @@ def render_concise(problems: Iterable[Problem]) -> str:
 
 
 def render_full(problems: Iterable[Problem]) -> str:
-    """Each problem with its place, the lines around it, a caret and the help."""
+    """Return each problem with its place, the lines around it, a caret and the help."""
     return "\n".join(_render_one(problem) for problem in problems)
 
 
@@ -199,12 +199,12 @@ def _render_one(problem: Problem) -> str:
 
 def _mended_by(problem: Problem) -> str:
     if problem.fix is not None:
-        return "luad check --fix mends it"
-    return "write what the help says" if "write " in problem.help else "mend it by hand"
+        return "luad check --fix corrects it"
+    return "write what the help says" if "write " in problem.help else "correct it by hand"
 
 
 def _window(problem: Problem) -> int:
-    """How many characters to cut from the left so that the place is seen in a very long line."""
+    """Return the number of characters to cut from the left of a very long line."""
     return 0 if problem.column <= _MAX_LINE - 40 else problem.column - 40
 
 
@@ -219,7 +219,7 @@ def _caret(problem: Problem, text: str, start: int) -> str:
 
 
 def _columns(text: str) -> int:
-    """How many terminal columns *text* takes once `_printable`."""
+    """Return the number of terminal columns of *text* once `_printable`."""
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in _printable(text)
@@ -227,12 +227,12 @@ def _columns(text: str) -> int:
 
 
 def _printable(text: str) -> str:
-    # A job file is somebody else's text: no control character of it reaches a terminal.
+    # Control characters of a job file must not reach a terminal.
     return "".join(char if char.isprintable() else " " if char == "\t" else "�" for char in text)
 
 
 def summary(problems: Sequence[Problem]) -> str:
-    """``2 errors, 1 warning in 2 files.`` and how many of them `--fix` mends."""
+    """Return ``2 errors, 1 warning in 2 files.``, and how many of them `--fix` corrects."""
     warnings = sum(problem.severity is Severity.WARNING for problem in problems)
     files = len({problem.path for problem in problems})
     text = f"{_count(len(problems) - warnings, 'error')}, {_count(warnings, 'warning')}"
@@ -249,7 +249,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def to_json(problem: Problem) -> dict[str, Any]:
-    """Return the keys that ruff uses, so that editor and CI adapters need little work."""
+    """Return a problem with the keys that ruff uses, which editors and CI understand."""
     location = {"row": problem.line, "column": problem.column}
     end_location = {
         "row": problem.end_line or problem.line,
@@ -285,12 +285,12 @@ def _fix_json(problem: Problem) -> dict[str, Any] | None:
 
 
 def render_json(problems: Iterable[Problem]) -> str:
-    """Return a JSON list of `to_json`, one document."""
+    """Return a JSON list of `to_json`."""
     return json.dumps([to_json(problem) for problem in problems], indent=2, ensure_ascii=False)
 
 
 def to_github(problem: Problem) -> str:
-    """Return a workflow command that GitHub shows beside the line."""
+    """Return a workflow command, which GitHub shows beside the line."""
     properties = {
         "file": problem.path,
         "line": problem.line or 1,
@@ -304,7 +304,7 @@ def to_github(problem: Problem) -> str:
 
 
 def _remark(problem: Problem) -> str:
-    """The message with its help, the address of its page, and whether `--fix` can mend it."""
+    """Return the message with its help, the URL of its page, and whether `--fix` corrects it."""
     text = f"{problem.message} ({problem.help})" if problem.help else problem.message
     return f"{text}\n{_mended_by(problem)}; {url_of(problem.code)}"
 
@@ -316,7 +316,7 @@ def _escape(text: str, more: str = "") -> str:
 
 
 def render_github(problems: Iterable[Problem]) -> str:
-    """Return one workflow command a line."""
+    """Return one workflow command per line."""
     return "".join(f"{to_github(problem)}\n" for problem in problems)
 
 
@@ -370,5 +370,5 @@ def _sarif_result(problem: Problem) -> dict[str, Any]:
 
 
 def render_sarif(problems: Sequence[Problem], *, version: str = "") -> str:
-    """Return `to_sarif` as text."""
+    """Return the SARIF log as text."""
     return json.dumps(to_sarif(problems, version=version), indent=2, ensure_ascii=False)

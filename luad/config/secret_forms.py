@@ -1,6 +1,6 @@
-"""The forms in which a secret stands in a text: as it is, escaped, quoted, or encoded.
+"""The forms of a secret in a text: plain, escaped, quoted, or encoded.
 
-Room rule: pure. Finding takes time linear in the text, and no form is decoded to be found.
+Rule: pure. The search takes time linear in the text, and decodes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _BACKSLASH: Final = r"(?:\\|%(?:25)*5[cC])"  # one that is percent-encoded, too
 _ESCAPE: Final = _BACKSLASH + "{1,16}+"
-"""An escape may stand in an escaped text: JSON in JSON."""
+"""An escape inside an escaped text, such as JSON in JSON."""
 
 _ONE_BACKSLASH: Final = rf"(?:\\(?i:x5c|u005c)|\\134|&(?:amp;)?#(?:0{{0,6}}92|(?i:x)0{{0,6}}5[cC]);|&bsol;|{_BACKSLASH})"
 
@@ -31,7 +31,7 @@ _LETTERS: Final = {
     "\0": "0",
 }
 _QUOTED: Final = {"'": (r"""'\\''""", """'"'"'""", "''"), '"': ('""',)}
-"""How shells, SQL, YAML and CSV write a quote between quotes."""
+"""A quote between quotes, as shells, SQL, YAML and CSV write it."""
 
 _RUN: Final = re.compile(r"[A-Za-z0-9]+")
 _LEAST_CORE: Final = 6
@@ -41,11 +41,11 @@ _EDGE: Final = 2  # characters of Base64 that hold bits of a neighbour as well
 
 _BREAK: Final = r"(?:(?:\r|\\r)?(?:\n|\\n))"
 _WRAPPED: Final = re.compile(rf"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{{60,}}+{_BREAK}")
-"""Where a line of Base64 goes on in the next line, after 64 or 76 characters."""
+"""A line of Base64 that continues in the next line, after 64 or 76 characters."""
 
 
 class Spellings:
-    """All forms of one *value*."""
+    """All forms of one secret *value*."""
 
     def __init__(self, value: str) -> None:
         self.value = value
@@ -57,7 +57,7 @@ class Spellings:
         self._spelled = _spelled(value)
 
     def may_stand_in(self, text: str) -> bool:
-        """Say whether a form may stand in *text*, be it text or JSON; quick, and in doubt yes."""
+        """Return whether *text* may contain a form. The check is fast, and may be true in error."""
         if self.gate in text or any(each in text for each in self._encoded):
             return True
         if next(self._spelled_in(text), None) is not None:
@@ -66,7 +66,7 @@ class Spellings:
         return joined is not None and any(each in joined for each in self._encoded)
 
     def replace(self, text: str, put: Callable[[str], str]) -> str:
-        """Return *text* with each form replaced by what *put* makes of it."""
+        """Return *text* with each form replaced by the result of *put*."""
         if self.gate in text:
             if self._pattern is None:
                 text = text.replace(self.value, put(self.value))
@@ -117,14 +117,14 @@ def _pattern_of_char(char: str, *, is_after_escape: bool) -> str:
     if char.isascii() and char.isalnum():
         return literal
     bodies = "|".join(_escape_bodies(char))
-    # After a backslash of the value, the one of an escape has been taken already.
+    # After a backslash of the value, the backslash of an escape is already matched.
     escaped = f"(?:{_ESCAPE})?(?:{bodies})" if is_after_escape else f"{_ESCAPE}(?:{bodies})"
     forms = [*_QUOTED.get(char, ()), escaped, *_encodings(char), literal]
     return f"(?:{'|'.join(forms)})"
 
 
 def _escape_bodies(char: str) -> Iterator[str]:
-    """Yield what follows the backslash of an escape in JSON, Python, C and shells."""
+    """Yield the escapes of a character in JSON, Python, C and shells, without the backslash."""
     code, data = ord(char), char.encode("utf-8", "surrogatepass")
     if char in _LETTERS:
         yield _LETTERS[char]
@@ -146,7 +146,7 @@ def _escape_bodies(char: str) -> Iterator[str]:
 
 
 def _encodings(char: str) -> Iterator[str]:
-    """Yield what stands for a character in addresses and in HTML."""
+    """Yield the encodings of a character in URLs and HTML."""
     code = ord(char)
     data = char.encode("utf-8", "surrogatepass")
     yield "".join(f"%(?:25){{0,4}}(?i:{byte:02x})" for byte in data)
@@ -159,7 +159,7 @@ def _encodings(char: str) -> Iterator[str]:
 
 
 def _encoded(value: str) -> tuple[str, ...]:
-    """Return what is seen of *value* in Base64, whatever stands before it, and in hexadecimal."""
+    """Return the Base64 of *value* after any prefix, and its hexadecimal forms."""
     data = value.encode("utf-8", "surrogatepass")
     found: dict[str, None] = {}
     for shift in range(3):
@@ -174,8 +174,10 @@ def _encoded(value: str) -> tuple[str, ...]:
 
 
 def _spelled(value: str) -> dict[str, list[str]]:
-    """Return *value* with each of its characters escaped, and in hexadecimal with separators; by a text
-    that stands in all of these forms."""
+    """Return *value* fully escaped, and in hexadecimal with separators.
+
+    The keys are marks that all forms of their list contain.
+    """
     data = value.encode("utf-8", "surrogatepass")
     if len(data) < _LEAST_SPELLED:
         return {}
@@ -202,9 +204,9 @@ def _spelled(value: str) -> dict[str, list[str]]:
     return by_mark
 
 
-@lru_cache(maxsize=8)  # many secrets are looked for in one text
+@lru_cache(maxsize=8)  # one text is searched for many secrets
 def _joined(text: str) -> str | None:
-    """Return *text* without its line breaks if it may hold Base64 of more than one line."""
+    """Return *text* without line breaks if it may contain Base64 of several lines, else None."""
     return None if _WRAPPED.search(text) is None else re.sub(_BREAK, "", text)
 
 
@@ -216,7 +218,7 @@ def _wrapped(core: str) -> re.Pattern[str]:
 
 
 def _cover(text: str, core: str, put: Callable[[str], str]) -> str:
-    """Replace *core* with the characters beside it that hold bits of the same secret."""
+    """Replace *core* and the neighbouring characters that encode bits of the same secret."""
     pieces, done = [], 0
     while (start := text.find(core, done)) >= 0:
         end = start + len(core)

@@ -1,9 +1,9 @@
-"""What is a secret by its place: a value under a name that tells, a password in an address.
+"""Secrets by their place: a value under a telling name, a password in a URL.
 
-A job's `env` is where people put secrets, so its values are known by their names; what stands in
-`metadata` is for the handler and for whoever looks at the job, and is shown.
+Users put secrets into a job's `env`, so the names there decide. The values of `metadata` are for
+the handler, and are shown.
 
-Room rule: pure; says what to hide, and keeps nothing.
+Rule: pure; finds what to hide, and stores nothing.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _TELLING: Final = re.compile(
     rf"(?:^|[_.-])(?:{_WORDS})(?:[_.-]|$)|{_PLAIN_WORDS}", re.IGNORECASE | re.ASCII
 )
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-"""Where a word begins in ``privateKey``."""
+"""The start of a word in ``privateKey``."""
 _PUBLIC: Final = frozenset({"true", "false", "none", "null", "basic", "bearer", "default"})
 _REFERENCE: Final = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}")
-"""Where a shell would put a value; the name of a variable is not the secret in it."""
+"""A variable of a shell, whose name is not a secret."""
 _LEAST_DIGITS: Final = 6
 _LEAST: Final = 4
 
@@ -40,34 +40,34 @@ _PASSWORD: Final = re.compile(r"(://[^\s/:@?#\"']{0,256}:)[^\s/@\"']{1,256}(?=@)
 _CUT_PASSWORD: Final = re.compile(
     r"(:(?://|~1~1)[^\s/:@?#\"'`]{0,256}:)([^\s/@\"'`]{1,256})(?=@|\.\.\.(?:`|$))"
 )
-"""In a message, which cuts long values; `~1` is a slash in a pointer."""
+"""A password in a message, which cuts long values; `~1` is a slash in a pointer."""
 _NAMED: Final = re.compile(
     r"(?<![A-Za-z0-9_.-])([A-Za-z_][A-Za-z0-9_.-]{0,127})([\"']?)(\s{0,8}=(?![=~])|\s{0,8}:)(\s{0,8})"
 )
-"""A name, and what stands between it and its value."""
+"""A name, and the characters between the name and its value."""
 _LINE: Final = re.compile(r"\s*(?:-\s+)?(?:export\s+)?([A-Za-z_][\w.-]*)\s*[:=]\s*(\S.*)")
 _FLOW_END: Final = re.compile(r",\s|,(?=[\"']?\w+[\"']?\s?:)|[}\]]+[\s,}\]]*(?:$|[\s#])|\s#|\n")
 _BLOCK_END: Final = re.compile(r"\s#|\n")
 _ENVIRONMENTS: Final = frozenset({"env", "envs", "environ", "environment", "variables", "vars"})
 _LEAST_OF_A_LINE: Final = 8
-"""Characters of a line of a secret of many lines that is hidden by itself, too."""
+"""The minimum length of a line that is hidden by itself, in a secret of several lines."""
 
 
 def is_telling(name: str) -> bool:
-    """Say whether a variable of that name holds a secret: ``API_KEY``, ``DB_PASSWORD``, ``TOKEN``.
+    """Return whether the name of a variable marks a secret: ``API_KEY``, ``TOKEN``.
 
-    ``DB_PWD`` does; ``PWD`` alone is the folder where the shell stands, and begins every path there.
+    ``DB_PWD`` does. ``PWD`` alone is the shell's working folder, with which many paths begin.
     """
     return name != "PWD" and _TELLING.search(_HUMP.sub("_", name)) is not None
 
 
 def secret_values(env: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
-    """Return the values of *env* that are secrets by their names, and long enough to be one."""
+    """Return the values of *env* that are secrets by their names, and long enough."""
     return tuple(str(value) for name, value in env if is_telling(name) and is_worth(str(value)))
 
 
 def is_worth(value: str) -> bool:
-    """Say whether hiding *value* wherever it stands hides a secret rather than half of every line."""
+    """Return whether *value* is long and unusual enough to be hidden wherever it occurs."""
     if len(value.strip()) < _LEAST or value.strip().lower() in _PUBLIC:
         return False
     if _REFERENCE.fullmatch(value.strip()):
@@ -76,12 +76,12 @@ def is_worth(value: str) -> bool:
 
 
 def without_passwords(text: str) -> str:
-    """Return *text* without the passwords of the addresses in it; in time linear in the text."""
+    """Return *text* without the passwords of its URLs, in time linear in the text."""
     return _PASSWORD.sub(rf"\1{MASK}", text) if "://" in text and "@" in text else text
 
 
 def shown_definition(definition: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Return a job's definition as it may be shown: the values of `env` that are secrets are masked."""
+    """Return a job's definition with the secrets of `env` masked."""
     shown = dict(definition)
     env = shown.get("env")
     if isinstance(env, Mapping):
@@ -93,12 +93,12 @@ def shown_definition(definition: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def is_masked(value: str) -> bool:
-    """Say whether *value* is what `shown_definition` shows, and no value that anybody means."""
+    """Return whether *value* is a mask of `shown_definition` instead of a value."""
     return value == MASK or f":{MASK}@" in value
 
 
 def secrets_of(document: Any) -> frozenset[str]:
-    """Return the secrets in a job document, however its environment is written."""
+    """Return the secrets in a job document, in any form of its environment."""
     if isinstance(document, str):
         return frozenset(filter(is_worth, _values_in(document)))
     if not isinstance(document, dict):
@@ -114,7 +114,7 @@ def secrets_of(document: Any) -> frozenset[str]:
 
 
 def _values_in(value: Any) -> Iterator[str]:
-    """Yield what stands under a telling name in *value*: mappings, lists, lines as in a `.env` file."""
+    """Yield the values under telling names: in mappings, lists, or lines of a `.env` file."""
     if isinstance(value, str):
         for line in value.splitlines():
             if (found := _LINE.match(line)) and is_telling(found[1]):
@@ -142,7 +142,7 @@ def _scalars(value: Any) -> Iterator[str]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Yield a secret, without the quotes around it, and the long ones of its lines."""
+    """Yield a secret, with and without its quotes, and its long lines."""
     yield text.strip()
     yield text.strip().strip("\"'")
     if "\n" in text.strip():
@@ -152,12 +152,14 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def hiding(secrets: Collection[str]) -> Callable[[str], str]:
-    """Return what hides secrets in a text of a problem: *secrets*, what is assigned to a variable
-    of a telling name, and the passwords of addresses. The text keeps its length."""
+    """Return a function that hides secrets in a text, and keeps its length.
+
+    It hides *secrets*, values assigned to telling names, and passwords of URLs.
+    """
     longest_first = sorted(secrets, key=len, reverse=True)
 
     @cache
-    def hidden(text: str) -> str:  # many problems of one long line show that line
+    def hidden(text: str) -> str:  # many problems may show the same long line
         for secret in longest_first:
             text = spellings_of(secret).replace(text, _stars)
         return _CUT_PASSWORD.sub(lambda found: found[1] + _stars(found[2]), _assigned_hidden(text))
@@ -166,7 +168,7 @@ def hiding(secrets: Collection[str]) -> Callable[[str], str]:
 
 
 def without_secrets(problem: Problem, hidden: Callable[[str], str]) -> Problem:
-    """Return *problem* fit for logs and for viewers; *hidden* comes from `hiding`."""
+    """Return *problem* without secrets; *hidden* comes from `hiding`."""
     texts: dict[str, Any] = {
         name: hidden(getattr(problem, name))
         for name in ("message", "help", "note", "pointer", "job")
@@ -174,7 +176,7 @@ def without_secrets(problem: Problem, hidden: Callable[[str], str]) -> Problem:
     has_changed = any(text != getattr(problem, name) for name, text in texts.items())
     fix = problem.fix
     if fix is not None and (has_changed or hidden(fix[2]) != fix[2]):
-        fix = None  # it would hold what was hidden
+        fix = None  # it would contain the secret
     lines = tuple((number, hidden(line)) for number, line in problem.excerpt)
     return replace(problem, excerpt=lines, fix=fix, **texts)
 
@@ -191,12 +193,12 @@ def _assigned_hidden(text: str) -> str:
 
 
 def _assigns_secret(found: re.Match[str]) -> bool:
-    """Say whether a value follows that nobody else is to see; `handler: tokens:refresh` has none."""
+    """Return whether a secret value follows; `handler: tokens:refresh` has none."""
     name = found[1]
     if not is_telling(name):
         return False
     is_constant = name.isupper() and len(name) > 1
-    if "=" in found[3]:  # systemd's directives are written so: `LoadCredential= is missing`
+    if "=" in found[3]:  # unlike a directive of systemd, as in `LoadCredential= is missing`
         return is_constant or not (name[0].isupper() and found[4])
     has_hump = _HUMP.search(name) is not None and "." not in name
     if found[4] or found[2]:
@@ -219,5 +221,5 @@ def _end_of_value(text: str, found: re.Match[str]) -> int:
 
 
 def _stars(text: str) -> str:
-    """As long as before, so that a caret below it still points at the same place."""
+    """Return *text* masked at the same length, so that a caret still points at its place."""
     return "".join(char if char in " \"'`" else "*" for char in text)

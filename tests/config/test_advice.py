@@ -67,7 +67,7 @@ def test_a_dollar_that_no_shell_would_expand_is_left_alone(value: str) -> None:
 
 def test_the_fix_for_a_variable_of_luads_own_is_to_pass_it_on() -> None:
     (found,) = warnings('env: {DB_PASSWORD: "${DB_PASSWORD}"}\n')
-    assert "`${DB_PASSWORD}` literally" in found.message
+    assert "contains `${DB_PASSWORD}`" in found.message
     assert "pass_env: [DB_PASSWORD]" in found.help
 
 

@@ -57,7 +57,7 @@ def test_each_form_has_the_address_and_says_whether_fix_mends_it() -> None:
     problems = load_file("a.yaml", TEXT, settings=Settings()).problems
     assert [each.code for each in problems] == ["LU102", "LU201"]
     full = render_full(problems)
-    assert "= more: luad help LU102; luad check --fix mends it" in full
+    assert "= more: luad help LU102; luad check --fix corrects it" in full
     assert "= more: luad help LU201; write what the help says" in full
     first, second = render_concise(problems).splitlines()
     assert first.endswith(" [fix]")
@@ -72,7 +72,7 @@ def test_each_form_has_the_address_and_says_whether_fix_mends_it() -> None:
     change = run["results"][0]["fixes"][0]["artifactChanges"][0]["replacements"][0]
     assert change["insertedContent"]["text"] == "timeout"
     lines = render_github(problems).splitlines()
-    assert "luad check --fix mends it; https://" in lines[0]
+    assert "luad check --fix corrects it; https://" in lines[0]
     assert url_of("LU201") in lines[1]
 
 

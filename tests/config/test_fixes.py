@@ -67,4 +67,4 @@ def test_what_the_help_has_in_full_is_not_to_be_found_out(line: str) -> None:
     text = f"{HEAD}schedule: {{type: interval, every: 1h}}\n{line}\n"
     shown = render_full(problems_of(text))
     assert "write what the help says" in shown
-    assert "mend it by hand" not in shown
+    assert "correct it by hand" not in shown

@@ -46,7 +46,7 @@ LU102 unknown key `timout`
 4 | schedule:
   |
   = help: did you mean `timeout`?
-  = more: luad help LU102; luad check --fix mends it
+  = more: luad help LU102; luad check --fix corrects it
 
 LU004 cron expression must be quoted
  --> jobs.d/sync.yaml:6:15
@@ -57,7 +57,7 @@ LU004 cron expression must be quoted
 7 |   timezone: Europe/London
   |
   = help: write  expression: "*/15 * * * *"
-  = more: luad help LU004; luad check --fix mends it
+  = more: luad help LU004; luad check --fix corrects it
 """
     )
 
@@ -106,7 +106,7 @@ def test_the_json_form_has_ruffs_keys() -> None:
 def test_the_github_form_escapes_what_would_end_it() -> None:
     problem = Problem("a,b:c.yaml", 2, 3, "LU001", "50 %\nwrong", end_line=2, end_column=5)
     assert render_github([problem]) == (
-        "::error file=a%2Cb%3Ac.yaml,line=2,col=3,title=LU001,endColumn=4::50 %25%0Awrong%0Amend it by hand; https://github.com/luad/luad/blob/main/docs/reference/problems.md#lu001\n"
+        "::error file=a%2Cb%3Ac.yaml,line=2,col=3,title=LU001,endColumn=4::50 %25%0Awrong%0Acorrect it by hand; https://github.com/luad/luad/blob/main/docs/reference/problems.md#lu001\n"
     )
 
 
@@ -144,7 +144,7 @@ def test_a_problem_of_the_whole_file_has_no_excerpt() -> None:
     assert with_excerpts([problem], b"x") == (problem,)
     assert (
         render_full([problem])
-        == "LU007 too big\n --> a.yaml\n  = more: luad help LU007; mend it by hand\n"
+        == "LU007 too big\n --> a.yaml\n  = more: luad help LU007; correct it by hand\n"
     )
 
 

@@ -1,6 +1,6 @@
-"""What is allowed but probably not meant: warnings about jobs that load.
+"""Warnings about valid jobs that probably contain a mistake.
 
-Room rule: pure; the instant of the question is an argument.
+Rule: pure; the current instant is an argument.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _A_YEAR: Final = 366 * DAY
 
 
 def advise(job: Job, now: Instant | None, written: JSON = None) -> list[Mistake]:
-    """Return warnings about *job*. Without *now*, those about the calendar are left out.
+    """Return the warnings about *job*. Without *now*, those about the calendar are left out.
 
-    *written* is the document as its file has it: a job's definition names the zone even where the
+    *written* is the document as the file has it: a job's definition names the zone even if the
     file does not.
     """
     found = list(_useless_keys(job))
@@ -49,7 +49,7 @@ def advise(job: Job, now: Instant | None, written: JSON = None) -> list[Mistake]
 
 
 def _doubts(schedule: Schedule, document: Mapping[str, JSON]) -> Iterator[Mistake]:
-    """Warnings about the words of the schedule."""
+    """Yield the warnings about the values of the schedule."""
     written = document["schedule"]
     if isinstance(schedule, Cron):
         text = str(written.get("expression", ""))
@@ -74,7 +74,7 @@ def _useless_keys(job: Job) -> Iterator[Mistake]:
 
 
 def _slow_runs(job: Job, schedule: Interval) -> Iterator[Mistake]:
-    # Only a time limit that somebody wrote: the default says nothing about how long a run takes.
+    # Only an explicit limit: the default says nothing about the length of a run.
     if "timeout" not in job.definition or job.overlap is not Overlap.SKIP:
         return
     if job.timeout_ms is not None and job.timeout_ms > schedule.every_ms:
@@ -101,7 +101,10 @@ def _in_the_past(job: Job, at: Instant, now: Instant) -> Mistake:
 
 @lru_cache(maxsize=4096)
 def _skipped_time(expression: str, timezone: str, now: Instant) -> str:
-    """Say which day of the coming year lacks the time of a fixed-time cron line; empty for none."""
+    """Return a message about the day of the coming year that lacks the time of *expression*.
+
+    Empty if each day has it.
+    """
     rule, zone = compile_cron(expression), load_zone(timezone)
     if rule.follows_real_time:
         return ""
@@ -120,7 +123,10 @@ def _clock(clock: str, rule: CronRule) -> str:
 
 @lru_cache(maxsize=1024)
 def _gaps(timezone: str, now: Instant) -> tuple[tuple[Instant, int, int], ...]:
-    """The jumps ahead of the zone's clock in the coming year: when, offset before, offset after."""
+    """Return the forward jumps of the zone's clock in the coming year.
+
+    Each has its instant, the offset before, and the offset after.
+    """
     zone, found = load_zone(timezone), []
     stretch = stretch_at(zone, min(now, END - _A_YEAR))
     while stretch.end < now + _A_YEAR and stretch.end < END - _A_YEAR:

@@ -1,9 +1,9 @@
-"""What is sent to the API becomes a job or a person, or all that is wrong with it.
+"""The body of an API request, to a job or to its mistakes.
 
-The schemas, the codes and the advice are those of the files. A body has no lines, so a mistake is
-found by its pointer; and it can hold what no file can: numbers without end, half characters.
+The schemas, codes and warnings are those of files. A body has no lines, so a pointer locates a
+mistake. A body can contain values that a file cannot: huge numbers, half surrogate pairs.
 
-Room rule: pure; a value in, a job or a person out, or `ValidationError`.
+Rule: pure; a value in, a job out, or `ValidationError`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from luad.errors import ValidationError
 _MAX_DEPTH: Final = 64  # as in files
 _MAX_ERRORS: Final = 100
 _MAX_POINTER: Final = 512
-_MAX_HINT: Final = 400  # all keys that there are
+_MAX_HINT: Final = 400  # a list of all keys
 _MAX_WHOLE: Final = 1 << 64
 _NEAR: Final = 0.7
 
 
 def job_from_body(body: Mapping[str, JSON], *, timezone: str, also: Collection[str] = ()) -> Job:
-    """Return the job that *body* declares: the keys of a job file, and `keep`.
+    """Return the job that *body* declares, with the keys of a job file and `keep`.
 
-    *timezone* is that of schedules that name none. *also* are keys that the caller understands and
-    has taken out already; they are only known here so that a slip for one of them is called that.
-    Raises `ValidationError` with all mistakes at once.
+    *timezone* applies to schedules without a zone. *also* are keys that the caller has already
+    handled; they improve the advice on misspelt keys. Raises `ValidationError` with all mistakes
+    at once.
     """
     document = dict(body)
     keep = document.pop("keep", False)
@@ -56,12 +56,12 @@ def job_from_body(body: Mapping[str, JSON], *, timezone: str, also: Collection[s
 
 
 def refusal(noun: str, mistakes: list[Mistake], also: Collection[str] = ()) -> ValidationError:
-    """Return the error that tells *mistakes* of a body that was to be a *noun*."""
-    assert mistakes, "what obeys no schema has a mistake"
+    """Return the error for the *mistakes* of a body that declares a *noun*."""
+    assert mistakes, "an invalid value has a mistake"
     errors = tuple(_error(_called_by_its_name(each, also)) for each in mistakes[:_MAX_ERRORS])
     first = errors[0]
     count = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    message = f"the {noun} cannot be meant so: {first['detail']}{count}"
+    message = f"the {noun} is invalid: {first['detail']}{count}"
     return ValidationError(message, hint=first.get("hint", ""), errors=errors)
 
 
@@ -75,7 +75,7 @@ def _error(mistake: Mistake) -> dict[str, str]:
 
 
 def _called_by_its_name(mistake: Mistake, also: Collection[str]) -> Mistake:
-    """Return *mistake* with better advice, when it is a slip for one of the caller's own keys."""
+    """Return *mistake* with better advice if it misspells a key of the caller."""
     if not mistake.is_key or len(mistake.path) != 1 or mistake.code not in {"LU102", "LU105"}:
         return mistake
     key = str(mistake.path[0])
@@ -92,11 +92,11 @@ def _called_by_its_name(mistake: Mistake, also: Collection[str]) -> Mistake:
     return mistake
 
 
-# --- what no file can hold ---------------------------------------------------------------------
+# --- values that a file cannot contain ---------------------------------------------------------------------
 
 
 def unfit(document: Mapping[str, JSON]) -> Iterator[Mistake]:
-    """What could not be stored, or not be written to a file and read again."""
+    """Yield the mistakes of values that cannot be stored, or written to a file."""
     found = list(_unfit_values(document))
     yield from found
     metadata = document.get("metadata")
@@ -104,7 +104,7 @@ def unfit(document: Mapping[str, JSON]) -> Iterator[Mistake]:
         size = len(json.dumps(metadata))
         if size > METADATA_LIMIT:
             message = f"`metadata` has {size} bytes; at most {METADATA_LIMIT}"
-            help_text = "keep large things elsewhere, and their names here"
+            help_text = "store large data elsewhere, and its name here"
             yield Mistake(("metadata",), "LU007", message, help_text)
 
 
@@ -136,6 +136,6 @@ def _members(value: dict[str, Any] | list[Any]) -> Iterable[tuple[str | int, Any
 
 def _unfit_text(path: Path, text: str) -> Iterator[Mistake]:
     if "\0" in text:
-        yield Mistake(path, "LU005", "a text cannot hold NUL")
+        yield Mistake(path, "LU005", "a text cannot contain NUL")
     elif not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        yield Mistake(path, "LU005", "a text cannot hold half a surrogate pair")
+        yield Mistake(path, "LU005", "a text cannot contain half a surrogate pair")

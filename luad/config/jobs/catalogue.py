@@ -1,7 +1,7 @@
-"""What all job files together ask for, with the last good version of each broken one.
+"""The jobs of all job files, with the last good version of each broken file.
 
-Room rule: snapshots in, wanted jobs out; opens no file. How broken files and clashes are treated
-stands in `lastgood`; here is what that means for jobs.
+Rule: snapshots in, wanted jobs out; opens no file. `last_good` has the rules for broken files and
+for duplicate names; this module applies them to jobs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Loaded: TypeAlias = LoadedFiles[Wanted]
 
 
 class Catalogue(LastGood[Wanted]):
-    """Remembers every file of the job folders."""
+    """The jobs of all files in the job folders."""
 
     noun = "job name"
     plural = "jobs"
@@ -33,9 +33,10 @@ class Catalogue(LastGood[Wanted]):
         self._settings = settings
 
     def seed(self, installed: Iterable[tuple[StoredJob, Job]]) -> None:
-        """Take the jobs that were in force before a restart as last good versions.
+        """Use the jobs that were in force before a restart as last good versions.
 
-        Call before the first `update`. Dynamic jobs, which are in no file, are passed over.
+        Call this before the first `update`. Dynamic jobs are ignored, because no file declares
+        them.
         """
         self.take_over(
             {
@@ -46,7 +47,7 @@ class Catalogue(LastGood[Wanted]):
         )
 
     def parse(self, path: str, data: bytes, now: Instant | None) -> Parsed[Wanted]:
-        """Return the jobs of a file, and everything that is wrong with it."""
+        """Return the jobs and problems of a file."""
         return load_file(path, data, settings=self._settings, now=now)
 
     def name_of(self, item: Wanted) -> str:
@@ -54,15 +55,15 @@ class Catalogue(LastGood[Wanted]):
         return item.job.name
 
     def origin_of(self, item: Wanted) -> Origin | None:
-        """Return where it is declared."""
+        """Return the place of the declaration."""
         return item.origin
 
     def as_stale(self, item: Wanted) -> Wanted:
-        """Return it as the last good version of a file that is broken now."""
+        """Return the job as the last good version of a broken file."""
         return replace(item, stale=True)
 
     def reuse(self, item: Wanted, old: Wanted) -> Wanted:
-        """Return the object that was there before, as much of it as still says the same."""
+        """Return *old*, or as much of it as is unchanged, so that equal jobs stay the same object."""
         if not _is_same(old.job, item.job):
             return item
         if old.origin == item.origin and old.stale == item.stale:

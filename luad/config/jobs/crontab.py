@@ -1,6 +1,6 @@
-"""A crontab in a job folder: what its first line would be as a job, and what its other lines mean.
+"""A crontab in a job folder: its first line as a job, and notes on the other lines.
 
-Module rule: pure; text in, words out.
+Rule: pure; text in, words out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OF_CRON: Final = frozenset(("MAILTO", "MAILFROM", "CRON_TZ", "TZ"))
 
 
 class Crontab(NamedTuple):
-    """The first job of a crontab, and *notes*: sentences about what the job does not say."""
+    """The first job of a crontab, and *notes* on lines that the job does not express."""
 
     name: str
     expression: str
@@ -42,7 +42,7 @@ class Crontab(NamedTuple):
 
 
 def read_crontab(lines: Iterable[str]) -> Crontab | None:
-    """Return what the meaningful *lines* of a file say; None where they are not a crontab."""
+    """Return the crontab that *lines* are, without comments; None for other text."""
     variables: dict[str, str] = {}
     for line in lines:
         if assigned := _ASSIGNMENT.fullmatch(line):
@@ -96,7 +96,7 @@ def _notes(variables: dict[str, str], zone: str) -> tuple[str, ...]:
 
 
 def _name(command: str) -> str:
-    """Return the name of the program that does the work, not of what goes before it."""
+    """Return the name of the main program, without its wrappers."""
     first = ""
     for part in _SEPARATOR.split(command):
         program = _program(part.split())

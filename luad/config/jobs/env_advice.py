@@ -1,7 +1,8 @@
-"""Environment variables of a job that do not do what their author expects.
+"""Warnings about environment variables of a job that have no effect, or another one.
 
-Room rule: pure; a job in, doubts out. luad expands nothing in `env`, and puts it into the process of
-a run when Python has started already.
+luad expands nothing in `env`, and sets it in the process of a run after Python has started.
+
+Rule: pure; a job in, warnings out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _NAMED: Final = re.compile(r"(?<![\\$])\$([A-Z_][A-Z0-9_]+)(?![a-z])", re.ASCII)
 _WORD: Final = re.compile(r"(?<![\w\\$])\$([A-Za-z_]\w+)", re.ASCII)
 _COMMAND: Final = re.compile(r"(?<![\\$])\$\([^)]+\)|`[^`]+`")
 
-# Read while a run works, so that a value of the job's own does act.
+# Read during the run, so a value of the job does have an effect.
 _READ_LATE: Final = frozenset(
     {
         "PYTHONBREAKPOINT",
@@ -32,7 +33,7 @@ _READ_LATE: Final = frozenset(
         "PYTHON_COLORS",
         "PYTHON_BASIC_REPL",
         "PYTHON_HISTORY",
-        "PYTHONUNBUFFERED",  # what it asks for is so in every run
+        "PYTHONUNBUFFERED",  # its effect applies to each run already
     }
 )
 _SET_BY_LUAD: Final = frozenset(
@@ -40,14 +41,14 @@ _SET_BY_LUAD: Final = frozenset(
 )
 _OF_CRON: Final = {
     "MAILTO": "write  alert: {to: [USER]}",
-    "MAILFROM": "the sender stands in the channel of a user",
+    "MAILFROM": "the channel of a user has the sender",
     "CRON_TZ": "write  timezone: ...  in `schedule`",
     "RANDOM_DELAY": "write  jitter: 10m",
 }
 
 
 def env_mistakes(job: Job) -> Iterator[Mistake]:
-    """Warn of variables of *job* that are passed literally, come too late, or do nothing."""
+    """Yield warnings about variables that are not expanded, set too late, or ignored."""
     for name, value in job.env:
         path: Path = ("env", name)
         if name.upper() == name and (message := _without_effect(name, job)):
@@ -58,11 +59,11 @@ def env_mistakes(job: Job) -> Iterator[Mistake]:
         yield from _in_metadata(job)
 
 
-# --- passed as they are written ----------------------------------------------------------------
+# --- not expanded ----------------------------------------------------------------
 
 
 def _literal(value: str) -> str:
-    """The first part of *value* that a shell would replace, and luad does not; empty for none."""
+    """Return the first part of *value* that a shell would replace; empty for none."""
     if "$" not in value and "`" not in value:
         return ""
     for pattern in (_BRACED, _COMMAND, _NAMED, _WORD):
@@ -79,19 +80,19 @@ def _literal_mistake(path: Path, field: str, name: str, literal: str, whole: str
         example = whole.replace(literal, _USUAL_PATH)
         hint = f"write the whole value, such as  PATH: {example}"
     elif variable == name and whole != literal:
-        hint = f"write the whole value, with what `{literal}` stands for"
+        hint = f"write the whole value, with the value of `{literal}`"
     elif variable == name:
-        hint = f"delete the line, and pass luad's own variable on: pass_env: [{name}] in luad.yaml"
+        hint = f"delete the line, and pass luad's own variable:  pass_env: [{name}]  in luad.yaml"
     else:
-        hint = f"write the value; or pass luad's own on: pass_env: [{variable}] in luad.yaml"
-    message = f"{field} holds `{literal}` literally: luad expands no variables"
+        hint = f"write the value, or pass luad's own:  pass_env: [{variable}]  in luad.yaml"
+    message = f"{field} contains `{literal}`, and luad does not expand variables"
     if literal.startswith(("$(", "`")):
-        message = f"{field} holds `{literal}` literally: luad runs no command there"
+        message = f"{field} contains `{literal}`, and luad does not run commands there"
     return Mistake(path, "LU505", message, hint, is_warning=True)
 
 
 def _in_metadata(job: Job) -> Iterator[Mistake]:
-    """The parameters of shipped handlers, but for texts that a shell or a user reads."""
+    """Yield warnings about parameters of shipped handlers, but not about texts for shells or users."""
     read = {"command", "text", "title", "contains"}
     for key, value in job.metadata.items():
         if isinstance(value, str) and key not in read:
@@ -121,7 +122,7 @@ def _is_literal(value: JSON) -> bool:
 
 
 def _is_shell(words: list[JSON]) -> bool:
-    """Whether a list command starts a shell of its own: `[bash, -c, "echo $HOME"]`."""
+    """Return whether a list command starts a shell: `[bash, -c, "echo $HOME"]`."""
     first = str(words[0]).rpartition("/")[2] if words else ""
     return first.endswith("sh") or any(str(each) == "-c" for each in words)
 
@@ -130,7 +131,7 @@ def _is_shell(words: list[JSON]) -> bool:
 
 
 def _without_effect(name: str, job: Job) -> tuple[str, str] | None:
-    """Message and help for a variable that does nothing; None for one that acts."""
+    """Return the message and help for a variable without effect; None for others."""
     is_shell = job.handler == SHELL_HANDLER
     if name in _SET_BY_LUAD:
         return f"`{name}` in `env` has no effect: luad sets it for each run", "delete the line"
@@ -145,12 +146,12 @@ def _without_effect(name: str, job: Job) -> tuple[str, str] | None:
         return "`SHELL` in `env` has no effect here: no shell is started", hint
     if is_shell or not _is_read_at_start(name):
         return None
-    hint = f"it acts on programs that the handler starts; for the handler itself, {_instead(name)}"
-    return f"`{name}` in `env` comes too late: the run's process has read it already", hint
+    hint = f"it affects programs that the handler starts; for the handler itself, {_instead(name)}"
+    return f"`{name}` in `env` is set too late: the run's process has already read it", hint
 
 
 def _is_read_at_start(name: str) -> bool:
-    """Whether Python, the loader of shared libraries or the C library reads it once, at the start."""
+    """Return whether Python, the dynamic linker or the C library reads the variable at the start."""
     if name.startswith("PYTHON"):
         return name not in _READ_LATE
     return name.startswith(("LD_", "MALLOC_")) or name == "GLIBC_TUNABLES"

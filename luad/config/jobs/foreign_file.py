@@ -1,6 +1,8 @@
-"""Whole files of other programs in a job folder: one message that says what it is, and the luad job.
+"""Whole files of other programs in a job folder, and the same as a luad job.
 
-Asked only about what cannot be a job. Room rule: pure; a value or the bytes in, a sentence and a job out.
+The functions are called only for documents that are not valid jobs.
+
+Rule: pure; a value or bytes in, a sentence and a job out.
 """
 
 from __future__ import annotations
@@ -24,19 +26,19 @@ _MOST_LINES: Final = 50
 
 
 class ForeignFile(NamedTuple):
-    """*what* it is, and what to write instead."""
+    """*what* the file is, and *help*: what to write instead."""
 
     what: str
     help: str
 
     @property
     def message(self) -> str:
-        """The whole sentence."""
+        """The message of the problem."""
         return f"this is {self.what}, not a luad job"
 
 
 def foreign_value(value: JSON) -> ForeignFile | None:
-    """Recognise a document by its keys; None for one that may be meant as a job."""
+    """Return what a document is by its keys; None if it may be a job."""
     if isinstance(value, list):
         return _list(value)
     if not isinstance(value, dict) or {"handler", "name"} <= value.keys():
@@ -48,7 +50,7 @@ def foreign_value(value: JSON) -> ForeignFile | None:
 
 
 def foreign_text(data: bytes) -> ForeignFile | None:
-    """Recognise a file that is not YAML, by its first lines."""
+    """Return what a file that is not YAML is, by its first lines, or None."""
     text = data[:20_000].decode("utf-8-sig", "replace").replace("\r\n", "\n")
     first = next(_meaningful(text), "")
     if first.startswith(("<?xml", "<!DOCTYPE", "<html", "<plist", "<Task")):
@@ -61,7 +63,7 @@ def foreign_text(data: bytes) -> ForeignFile | None:
     return _crontab(text)
 
 
-# --- what a job would be ------------------------------------------------------------------------
+# --- the job to write ------------------------------------------------------------------------
 
 
 def _write(
@@ -73,7 +75,7 @@ def _write(
     timezone: JSON = None,
     every: str = "",
 ) -> str:
-    """One job, as a line of YAML that can be pasted."""
+    """Return one job as a line of YAML that can be pasted."""
     schedule: dict[str, JSON] = {"type": "cron", "expression": str(expression or "0 9 * * *")}
     if every:
         schedule = {"type": "interval", "every": every}
@@ -100,7 +102,7 @@ def _flow(value: JSON) -> str:
 
 
 def _at(value: JSON, *path: str | int) -> Any:
-    """What stands at *path*, None where nothing does."""
+    """Return the value at *path*, or None."""
     for step in path:
         if isinstance(value, dict):
             value = value.get(str(step))
@@ -167,7 +169,7 @@ _WHEN_KEYS: Final = ("cron", "every", "schedule", "interval", "in", "at")
 
 
 def _table_of_jobs(value: Mapping[str, JSON]) -> ForeignFile | None:
-    """sidekiq, resque, Solid Queue, Celery: a mapping of names to a class and when it is due."""
+    """Recognise sidekiq, resque, Solid Queue, Celery: names with a class and a schedule."""
     for name, each in _entries(value):
         target = next((each[key] for key in _CLASS_KEYS if isinstance(each.get(key), str)), None)
         when = next((each[key] for key in _WHEN_KEYS if key in each), None)
@@ -275,7 +277,7 @@ def _crontab(text: str) -> ForeignFile | None:
 
 
 def _expression(when: JSON) -> str | None:
-    """The cron line that *when* is, or that luad would offer for it."""
+    """Return the cron expression that *when* is, or that luad suggests for it."""
     text = " ".join(str(when or "").split())
     if text.startswith("@every") or not text:
         return None
@@ -287,7 +289,7 @@ def _expression(when: JSON) -> str | None:
 
 
 def _distance(when: JSON) -> str:
-    """The distance that *when* is, "" for none: `15m`, `@every 1h`, `every 5 minutes`, 300."""
+    """Return the distance that *when* is, "" for none: `15m`, `@every 1h`, 300."""
     if isinstance(when, int | float) and not isinstance(when, bool):
         return f"{int(when)}s"
     try:

@@ -1,6 +1,6 @@
-"""Problems with the names of handler files: those that are reserved, and those that hide a package.
+"""Problems with the names of handler files: reserved names, and names of packages.
 
-Module rule: looks into the folder of handlers; imports nothing.
+Rule: lists the folder of handlers; imports nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def reserved_handlers(wanted: Mapping[str, Wanted], folder: Path) -> tuple[Problem, ...]:
-    """Return a problem for each job whose handler stands in a file that is never imported."""
+    """Return a problem for each job whose handler is in a file that luad never imports."""
     reserved = {each.name: each for each in reserved_files(folder)}
     if not reserved:
         return ()
@@ -41,9 +41,9 @@ def reserved_handlers(wanted: Mapping[str, Wanted], folder: Path) -> tuple[Probl
 
 
 def file_problems(folder: Path, hidden: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield a warning for each file of *folder* that is never imported, or hides a package.
+    """Yield a warning for each file of *folder* that luad never imports, or that hides a package.
 
-    *hidden* says where installed packages of the same names are.
+    *hidden* has the places of installed packages of the same names.
     """
     for each in reserved_files(folder):
         yield Problem(each.path, 0, 0, "LU311", each.message, _rename(each), Severity.WARNING)

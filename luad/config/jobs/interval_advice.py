@@ -1,7 +1,9 @@
-"""Warnings about intervals of whole days that are meant for a time of day.
+"""Warnings about intervals of whole days that do not keep their time of day.
 
-Room rule: as in `advice`. An interval is a distance in time; when a zone changes its clocks, a distance
-of 24 hours ends at another time of day.
+An interval is a distance in time: when a zone changes its clocks, 24 hours later is another time
+of day.
+
+Rule: as in `advice`.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ _LOOKED_AHEAD: Final = 2 * 366 * DAY
 
 
 def interval_mistake(schedule: Interval, timezone: object, now: Instant) -> Mistake | None:
-    """Warn if an interval of whole days, with `start_at` in *timezone*, leaves its time of day."""
+    """Return a warning if an interval of whole days leaves the time of day of `start_at`."""
     start = schedule.start_at
     if start is None or schedule.every_ms % DAY or not isinstance(timezone, str):
         return None
     try:
         zone = load_zone(timezone)
-    except ZoneError:  # this is a problem of its own
+    except ZoneError:  # reported elsewhere
         return None
     begin = max(now, start)
     if not BEGIN < start < END or begin >= END - _LOOKED_AHEAD:
@@ -50,7 +52,7 @@ def interval_mistake(schedule: Interval, timezone: object, now: Instant) -> Mist
 
 
 def _next_change(zone: ZoneInfo, offset: int, begin: Instant) -> Instant | None:
-    """Find the first instant from *begin* on at which the zone does not have *offset*."""
+    """Return the first instant from *begin* on at which the zone does not have *offset*."""
     stretch, at = stretch_at(zone, begin), begin
     while stretch.offset == offset:
         at = stretch.end
@@ -61,13 +63,13 @@ def _next_change(zone: ZoneInfo, offset: int, begin: Instant) -> Instant | None:
 
 
 def _help(schedule: Interval, zone: ZoneInfo) -> str:
-    """Name the cron line that is due at the same time of day, where there is one."""
+    """Return advice with the cron expression for the same time of day, if there is one."""
     start = schedule.start_at
     assert start is not None, "an interval without a start has no time of day"
     local = (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=start)).astimezone(zone)
     weekday = {DAY: "*", _WEEK: _WEEKDAYS[local.weekday()]}.get(schedule.every_ms)
     if weekday is None or start % SECOND:
-        return "no cron line is due so; leave it if the time of day does not matter"
+        return "no cron expression has this distance; keep the interval if the time of day does not matter"
     seconds = f"{local.second} " if start % MINUTE else ""
     line = f"{seconds}{local.minute} {local.hour} * * {weekday}"
     return f'write  type: cron, expression: "{line}", timezone: {zone.key}'

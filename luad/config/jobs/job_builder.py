@@ -1,7 +1,8 @@
-"""A document that obeys its schema becomes a job, or the mistakes that a schema cannot see.
+"""A valid document, to a job or to the mistakes that the schema cannot find.
 
-Room rule: pure; a value in, a job and mistakes out. A field that is wrong is told and left at its
-default, so that one look finds all of them.
+A wrong field is reported and keeps its default, so that one pass finds all mistakes.
+
+Rule: pure; a value in, a job and mistakes out.
 """
 
 from __future__ import annotations
@@ -49,13 +50,13 @@ _ENTRY_POINT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _FILE: Final = re.compile(r"(?:\./)?([\w./-]+?)(?:\.py)?(?::(\w+))?", re.ASCII)
 NO_TIMEOUT: Final = "none"
 _MIN_INTERVAL_MS: Final = SECOND
-_MIN_MEMORY: Final = 16 << 20  # below it, no Python starts
+_MIN_MEMORY: Final = 16 << 20  # Python cannot start with less
 
 Mistakes = list[Mistake]
 
 
 class Stored(NamedTuple):
-    """What is known already of a document that comes from the store."""
+    """The known revision and definition of a document from the store."""
 
     revision: str
     definition: Mapping[str, JSON]
@@ -71,10 +72,10 @@ def build_job(
 ) -> Job:
     """Return the job that *document* declares; it must obey the schema.
 
-    *timezone* is the zone of schedules that name none. What is wrong is appended to *mistakes*;
-    then the job must not be used. *keep* is no key of the schema, since no file can say it: the
-    definition of a dynamic job that stays after its success has it as one more key, and whoever
-    reads such a definition takes it out first. With *stored* nothing is hashed again.
+    *timezone* applies to schedules without a zone. Mistakes are appended to *mistakes*; then the
+    job must not be used. *keep* is not a key of the schema, because a file cannot declare it: the
+    definition of a dynamic job that stays after its success has it as one more key, which readers
+    of a definition remove first. With *stored* nothing is hashed again.
     """
     fields: dict[str, Any] = {}
     for key, value in document.items():
@@ -94,16 +95,16 @@ def build_job(
 
 
 def revision_of(definition: Mapping[str, JSON]) -> str:
-    """Return the hash that names this content: the order of keys and the layout do not count."""
+    """Return the hash of a definition, regardless of layout and the order of keys."""
     text = json.dumps(definition, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return blake2b(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _self_contained(document: Mapping[str, JSON], schedule: Schedule) -> Mapping[str, JSON]:
-    """Write the default zone into the definition.
+    """Return the definition with the default zone written out.
 
-    The daemon's setting is part of what the job means: when it changes the job has changed, and a
-    job that is restored from the store must not need the setting of back then.
+    The zone of the settings is part of the job's meaning. If the setting changes, the job has
+    changed; and a job that is restored from the store must not depend on an older setting.
     """
     if isinstance(schedule, Interval) or "timezone" in document["schedule"]:
         return document
@@ -128,7 +129,7 @@ def _schedule(value: Mapping[str, Any], timezone: str, mistakes: Mistakes) -> Sc
 
 
 def _zone(name: str | None, mistakes: Mistakes) -> Any:
-    """Return the zone, or None when there is none, or it is wrong (and told)."""
+    """Return the zone; None without one, or for a wrong one, which is reported."""
     if name is None:
         return None
     try:
@@ -182,12 +183,12 @@ def _instant(text: str | None, key: str, zone: Any, mistakes: Mistakes) -> Insta
     try:
         return parse_instant(text, zone)
     except NaiveInstantError:
-        if not any(each.code == "LU205" for each in mistakes):  # a wrong zone is told already
+        if not any(each.code == "LU205" for each in mistakes):  # the wrong zone is reported
             mistakes.append(
                 Mistake(
                     path,
                     "LU206",
-                    f"`{text}` has no offset, so nobody knows which instant it is",
+                    f"`{text}` has no offset, so the instant is not known",
                     f"write  {key}: {text.replace(' ', 'T')}Z  for UTC, or add `timezone`",
                 )
             )
@@ -237,7 +238,7 @@ def _timeout(value: Any, fields: Fields, mistakes: Mistakes) -> None:
 
 
 def is_handler(value: JSON) -> bool:
-    """Say whether *value* is written as a handler: `package.module:function`, or an entry point."""
+    """Return whether *value* is written as `package.module:function`, or an entry point."""
     if not isinstance(value, str) or value.endswith(".py") or "/" in value:
         return False
     return (_HANDLER if ":" in value else _ENTRY_POINT).fullmatch(value) is not None
@@ -252,12 +253,17 @@ def _handler(value: str, fields: Fields, mistakes: Mistakes) -> None:
     found = _FILE.fullmatch(value) if is_file or ".py:" in value else None
     if found:
         module = found[1].strip("./").replace("/", ".").replace("-", "_")
-        module = module.removeprefix("handlers.")  # that folder is where the search starts
+        module = module.removeprefix("handlers.")  # the search starts in that folder
         help_text = f"write  handler: {module}:{found[2] or 'main'}"
     elif not value.isascii():
-        help_text = "only the letters A-Z can name modules and functions here"
+        help_text = "write the names of modules and functions with the letters A-Z"
     mistakes.append(
-        Mistake(("handler",), "LU304", f"{describe_value(value)} names no handler", help_text)
+        Mistake(
+            ("handler",),
+            "LU304",
+            f"{describe_value(value)} is not the name of a handler",
+            help_text,
+        )
     )
 
 
@@ -281,7 +287,7 @@ def _limits(value: Mapping[str, Any], fields: Fields, mistakes: Mistakes) -> Non
         if memory is not None and memory < _MIN_MEMORY:
             mistakes.append(
                 Mistake(
-                    ("limits", "memory"), "LU104", "no handler starts in so little memory",
+                    ("limits", "memory"), "LU104", "`memory` in `limits` is too small for Python",
                     "at least 16M",
                 )
             )  # fmt: skip
@@ -291,12 +297,12 @@ def _limits(value: Mapping[str, Any], fields: Fields, mistakes: Mistakes) -> Non
 
 def _env(value: Mapping[str, str], fields: Fields, mistakes: Mistakes) -> None:
     for key, text in value.items():
-        if "\0" in text:  # not from a file, but an API body can hold it
-            mistakes.append(Mistake(("env", key), "LU104", f"`{key}` in `env` cannot hold NUL"))
+        if "\0" in text:  # impossible in a file, possible in an API body
+            mistakes.append(Mistake(("env", key), "LU104", f"`{key}` in `env` cannot contain NUL"))
         if is_masked(text):
-            message = f"`{key}` in `env` is what luad shows in place of a secret, not the secret"
+            message = f"`{key}` in `env` is the mask of a secret, not the secret"
             help_text = (
-                "write the value, or pass a variable of luad's own on: pass_env in luad.yaml"
+                "write the value, or pass a variable of luad's own with pass_env in luad.yaml"
             )
             mistakes.append(Mistake(("env", key), "LU104", message, help_text))
     fields["env"] = tuple(value.items())
@@ -307,7 +313,7 @@ def _alert(value: Mapping[str, Any], fields: Fields, _mistakes: Mistakes) -> Non
 
 
 def build_alert(value: Mapping[str, Any]) -> AlertPolicy:
-    """Return the policy that an `alert` of a job, or of the settings, declares. 0 means never."""
+    """Return the policy of an `alert` of a job or of the settings. 0 means never."""
     default = AlertPolicy(())
     return AlertPolicy(
         to=tuple(value["to"]),

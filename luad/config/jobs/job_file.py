@@ -1,7 +1,8 @@
 """A job file: bytes to jobs and problems.
 
-Room rule: bytes in, values out; opens no file. An error anywhere in a file keeps all of it from
-loading; what the other files say is nobody's business here.
+One error in a file keeps the whole file from loading. This module does not know other files.
+
+Rule: bytes in, values out; opens no file.
 """
 
 from __future__ import annotations
@@ -27,22 +28,23 @@ from luad.errors import Problem, Severity
 
 
 class ParsedFile(Parsed[Wanted]):
-    """What a job file says."""
+    """The jobs and problems of a job file."""
 
     __slots__ = ()
 
     @property
     def jobs(self) -> tuple[Wanted, ...]:
-        """Its jobs; none when it is broken."""
+        """The jobs; none if the file is broken."""
         return self.items
 
 
 def load_file(
     path: str, data: bytes, *, settings: Settings, now: Instant | None = None
 ) -> ParsedFile:
-    """Return the jobs of a file, and everything that is wrong with it; never raises.
+    """Return the jobs and problems of a file; never raises.
 
-    *path* is only shown. With *now* there are also warnings that depend on the calendar.
+    *path* is only for messages. With *now* the result includes warnings that depend on the
+    calendar.
     """
     limits = Limits(max_bytes=settings.max_file_size, max_documents=settings.max_jobs)
     loading = _Loading(settings.timezone, now)
@@ -63,16 +65,18 @@ def load_file(
 
 
 def job_from_definition(definition: Mapping[str, JSON], settings: Settings | None = None) -> Job:
-    """Return the job that a stored document declares. Raises ``ValueError`` when it cannot be.
+    """Return the job of a stored document. Raises ``ValueError`` if it is invalid.
 
-    A stored document names its zone; for one that does not, that of *settings* is meant. That of a
+    A stored document names its zone; without one, that of *settings* applies. The document of a
     dynamic job may have the key `keep` besides those of the schema.
     """
     document = dict(definition)
     keep = document.pop("keep", False) is True
     if not obeys("job")(document):
         mistakes = find_mistakes(document, "job")
-        raise ValueError(mistakes[0].message if mistakes else "the definition obeys no schema")
+        raise ValueError(
+            mistakes[0].message if mistakes else "the definition does not obey the schema"
+        )
     found: list[Mistake] = []
     job = build_job(document, settings.timezone if settings else "UTC", found, keep=keep)
     if found:
@@ -81,7 +85,7 @@ def job_from_definition(definition: Mapping[str, JSON], settings: Settings | Non
 
 
 class _Loading:
-    """The documents of one file, so far."""
+    """Collects the jobs and problems of one file."""
 
     def __init__(self, timezone: str, now: Instant | None) -> None:
         self.jobs: list[Wanted] = []
@@ -90,7 +94,7 @@ class _Loading:
         self._timezone = timezone
         self._now = now
         self._obeys = obeys("job")
-        self._lines: dict[str, int] = {}  # job name -> line of the document that has it
+        self._lines: dict[str, int] = {}  # job name -> line of its document
 
     def take(self, document: Document) -> None:
         """Add the job of *document*, or its problems."""
@@ -108,7 +112,7 @@ class _Loading:
                     if "name" not in known.lost:
                         mistakes += self._clash(known.job.name, document)
                     mistakes += advise_known(known, self._now, document.value)
-            self._tell(document, mistakes, marks)
+            self._report(document, mistakes, marks)
             return
         job = build_job(document.value, self._timezone, mistakes)
         mistakes += self._clash(job.name, document)
@@ -119,7 +123,7 @@ class _Loading:
             known = Known(tuple(mistakes), job, lost_keys(mistakes))
             mistakes += advise_known(known, self._now, document.value)
         if mistakes:
-            self._tell(document, mistakes, read_marks(document))
+            self._report(document, mistakes, read_marks(document))
 
     def _clash(self, name: str, document: Document) -> list[Mistake]:
         first = self._lines.setdefault(name, document.line)
@@ -127,14 +131,14 @@ class _Loading:
             return []
         return [_same_name(name, document.source.path, first)]
 
-    def _tell(self, document: Document, mistakes: list[Mistake], marks: Marks) -> None:
+    def _report(self, document: Document, mistakes: list[Mistake], marks: Marks) -> None:
         self.secrets.update(secrets_of(document.value))
         self.problems.extend(document.problems)
-        told = {problem.line for problem in document.problems}  # one mistake, one problem
+        reported = {problem.line for problem in document.problems}  # report one problem per line
         name = document.value.get("name") if isinstance(document.value, dict) else None
         for mistake in mistakes:
             problem = locate(mistake, document, marks)
-            if problem.line not in told:
+            if problem.line not in reported:
                 job = name if isinstance(name, str) else ""
                 self.problems.append(dataclasses.replace(problem, job=job))
 
@@ -145,7 +149,7 @@ def _same_name(name: str, path: str, first: int) -> Mistake:
 
 
 def _too_many(path: str, document: Document, limits: Limits) -> Problem:
-    message = f"more than {limits.max_documents} jobs; `max_jobs` in luad.yaml says how many may be"
+    message = f"more than {limits.max_documents} jobs; raise `max_jobs` in luad.yaml"
     return Problem(path, document.line, 1, "LU007", message)
 
 
@@ -156,6 +160,6 @@ def _in_order(path: str, data: bytes, loading: _Loading, most: int) -> tuple[Pro
     shown = with_excerpts(ordered[:most], data, loading.secrets)
     if len(ordered) > most:
         shown += (
-            Problem(path, 0, 0, "LU007", f"these are the first {most} problems; there are more"),
+            Problem(path, 0, 0, "LU007", f"more than {most} problems; the rest is not shown"),
         )
     return shown

@@ -1,7 +1,9 @@
-"""What all files of a kind together ask for, with the last good version of each broken one.
+"""The items of all files of a kind, with the last good version of each broken file.
 
-Room rule: snapshots in, what is wanted out; opens no file. A broken file changes nothing but itself,
-and what has not changed is neither parsed again nor replaced: it stays the same object.
+A broken file affects nothing else. A file that has not changed is not parsed again, and its items
+stay the same objects.
+
+Rule: snapshots in, wanted items out; opens no file.
 """
 
 from __future__ import annotations
@@ -20,28 +22,27 @@ T = TypeVar("T")
 
 
 class FileVersion(Protocol):
-    """One file as a snapshot holds it: *data* and their hash as *key*, or the *problem* of
-    reading it."""
+    """One file of a snapshot: its *data* with a hash as *key*, or a *problem*."""
 
     @property
     def data(self) -> bytes:
-        """The content; not looked at when the key is known already."""
+        """The content; not read if the key is known."""
         ...
 
     @property
     def key(self) -> str:
-        """Equal keys mean equal content."""
+        """A hash; equal keys mean equal content."""
         ...
 
     @property
     def problem(self) -> Problem | None:
-        """Why the file was not read."""
+        """The reason why the file was not read, or None."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[T]):
-    """What a file says. *is_broken*: there is an error among the problems, and *items* is empty."""
+    """The items and problems of a file. If *is_broken*, a problem is an error, and *items* is empty."""
 
     path: str
     items: tuple[T, ...]
@@ -49,10 +50,12 @@ class Parsed(Generic[T]):
     is_broken: bool = False
 
 
-@dataclass(frozen=True)  # no slots: a generic class with them cannot be called as LoadedFiles[T]()
+@dataclass(frozen=True)  # no slots: LoadedFiles[T]() would fail with them
 class LoadedFiles(Generic[T]):
-    """The outcome of a load. *wanted* is by name, *stale* are the paths of broken files whose last
-    good version is among it."""
+    """The result of a load.
+
+    *wanted* is by name. *stale* are the paths of broken files that have a last good version in it.
+    """
 
     wanted: Mapping[str, T] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
@@ -63,26 +66,28 @@ class LoadedFiles(Generic[T]):
 
 @dataclass(slots=True)
 class _Entry(Generic[T]):
-    """One file: the newest parse, and what the newest one that could be installed said, which is
-    *accepted* unless it is of an earlier life."""
+    """One file: its newest version, and its last good items.
+
+    *installed* is the parse whose items are *last_good*; None if they come from before a restart.
+    """
 
     version: FileVersion | None = None
     parsed: Parsed[T] | None = None
-    accepted: Parsed[T] | None = None
-    good: tuple[T, ...] = ()
+    installed: Parsed[T] | None = None
+    last_good: tuple[T, ...] = ()
 
     @property
-    def claimed(self) -> tuple[T, ...]:
-        """The items whose names the file has a claim on: what it says, or said when it last could."""
+    def owned(self) -> tuple[T, ...]:
+        """The items whose names belong to the file: those of the newest valid version."""
         if self.parsed is None or self.parsed.is_broken:
-            return self.good
+            return self.last_good
         return self.parsed.items
 
 
 class LastGood(ABC, Generic[T]):
-    """Remembers every file of some folders. One owner, not to be shared between threads.
+    """The items of all files of some folders, with unique names; not thread-safe.
 
-    A class for a kind of files says what an item is; names are unique over all of them.
+    A subclass defines the items of one kind of files.
     """
 
     noun: str
@@ -93,49 +98,49 @@ class LastGood(ABC, Generic[T]):
         self._limit = limit
         self._limit_help = limit_help
         self._entries: dict[str, _Entry[T]] = {}
-        self._loaded: LoadedFiles[T] = LoadedFiles()  # what is in force now
+        self._loaded: LoadedFiles[T] = LoadedFiles()  # the items in force
         self._is_fresh = True
         self._doubtful: Mapping[str, FileVersion | None] = {}
-        self._staying: dict[str, frozenset[str]] = {}  # by doubtful file, the names it still says
+        self._names_left: dict[str, frozenset[str]] = {}  # by doubtful file, the names still in it
 
-    # --- what an item is ---
+    # --- the kind of items ---
 
     @abstractmethod
     def parse(self, path: str, data: bytes, now: Instant | None) -> Parsed[T]:
-        """Return what a file says; never raises."""
+        """Return the items and problems of a file; never raises."""
 
     @abstractmethod
     def name_of(self, item: T) -> str:
-        """Return the name that no other item may have."""
+        """Return the unique name of an item."""
 
     @abstractmethod
     def origin_of(self, item: T) -> Origin | None:
-        """Return where it stands."""
+        """Return the place of an item, or None."""
 
     @abstractmethod
     def as_stale(self, item: T) -> T:
-        """Return it as the last good version of a file that is broken now."""
+        """Return the item as the last good version of a broken file."""
 
     @abstractmethod
     def reuse(self, item: T, old: T) -> T:
-        """Return *old*, or as much of it as still says the same as *item*, else *item*."""
+        """Return *old*, or as much of it as equals *item*, else *item*."""
 
-    # --- what all files say ---
+    # --- all files ---
 
     def take_over(self, items: Mapping[str, T]) -> None:
-        """Take what was in force before a restart as last good versions; call before `update`."""
+        """Use the items that were in force before a restart as last good; call before `update`."""
         for item in items.values():
             origin = self.origin_of(item)
-            assert origin is not None, "what stands in no file is nobody's last good version"
+            assert origin is not None, "a last good version belongs to a file"
             entry = self._entries.setdefault(origin.path, _Entry())
-            entry.good += (item,)
+            entry.last_good += (item,)
         self._loaded = LoadedFiles(items)
 
     def copy(self) -> Self:
-        """Return a twin that goes on from here by itself, to try a load without consequences."""
-        twin = copy(self)
-        twin._entries = {path: replace(entry) for path, entry in self._entries.items()}  # noqa: SLF001 - its own
-        return twin
+        """Return an independent copy, to try a load without consequences."""
+        duplicate = copy(self)
+        duplicate._entries = {path: replace(entry) for path, entry in self._entries.items()}  # noqa: SLF001 - its own
+        return duplicate
 
     def update(
         self,
@@ -145,14 +150,14 @@ class LastGood(ABC, Generic[T]):
         doubtful: Mapping[str, FileVersion | None] | None = None,
         now: Instant | None = None,
     ) -> LoadedFiles[T]:
-        """Return what *files*, a complete snapshot by shown path, ask for.
+        """Return the wanted items of *files*, a complete snapshot by path.
 
-        Nothing is known of the files in the folders *unread*: what they said stays as it is. Those that
-        are *doubtful* may have gone, or lost a part: *files* has them as they were, *doubtful* what stands
-        there meanwhile. What they have lost stays unless another file says it, too, as it does once a file
-        has been renamed; what they still say is theirs.
+        The items of files in the folders *unread* stay unchanged. *doubtful* are files that may
+        have vanished or lost a part: *files* has their earlier versions, *doubtful* the present
+        ones. Their lost items stay unless another file declares them as well, as after a rename;
+        the other items keep belonging to them.
 
-        When nothing has changed the answer is the same object as before.
+        If nothing has changed, the result is the same object as before.
         """
         entries = self._entries
         changed = [
@@ -167,13 +172,13 @@ class LastGood(ABC, Generic[T]):
         if not changed and not gone and is_as_before:
             return self._loaded
         self._doubtful = doubtful
-        self._staying = {
+        self._names_left = {
             path: self._names_in(path, version, now) for path, version in doubtful.items()
         }
         for path in gone:
             del entries[path]
         for path in absent:
-            if path in entries and entries[path].parsed is None:  # from before the restart
+            if path in entries and entries[path].parsed is None:  # known only from before a restart
                 entries[path].parsed = Parsed(path, (), (), is_broken=True)
         for path, version in changed:
             entry = entries.setdefault(path, _Entry())
@@ -196,14 +201,14 @@ class LastGood(ABC, Generic[T]):
         return frozenset(map(self.name_of, items))
 
     def _resolve(self) -> LoadedFiles[T]:
-        """Decide which file's item is in force for every name, and keep old objects where equal."""
+        """Return the items in force, one file for each name; equal items stay the same objects."""
         before = self._loaded.wanted
         paths = sorted(self._entries)
         clashes = self._clashes(paths)
         wanted: dict[str, T] = {}
         problems: list[Problem] = []
         stale: list[str] = []
-        leaving: list[T] = []
+        doubtful_items: list[T] = []
         for path in paths:
             entry = self._entries[path]
             parsed = entry.parsed
@@ -213,15 +218,15 @@ class LastGood(ABC, Generic[T]):
             if parsed.is_broken or path in clashes:
                 stale.append(path)
                 continue
-            if entry.accepted is not parsed:
-                entry.good = tuple(self._kept(each, before) for each in parsed.items)
-                entry.accepted = parsed
+            if entry.installed is not parsed:
+                entry.last_good = tuple(self._kept(each, before) for each in parsed.items)
+                entry.installed = parsed
             if path in self._doubtful:
-                leaving.extend(entry.good)
+                doubtful_items.extend(entry.last_good)
                 continue
-            for each in entry.good:
+            for each in entry.last_good:
                 wanted[self.name_of(each)] = each
-        for each in leaving:
+        for each in doubtful_items:
             wanted.setdefault(self.name_of(each), each)
         self._add_last_good(stale, wanted, before)
         broken_count = len(stale)
@@ -235,22 +240,25 @@ class LastGood(ABC, Generic[T]):
         for path in stale:
             entry = self._entries[path]
             kept = []
-            for each in entry.good:
+            for each in entry.last_good:
                 name = self.name_of(each)
                 if name in wanted:
-                    continue  # its own file does not ask for it any more, and another one does
+                    continue  # another file declares it now
                 old = self._kept(self.as_stale(each), before)
                 wanted[name] = old
                 kept.append(old)
-            entry.good = tuple(kept)
-            entry.accepted = None  # once the file is good again, it is not stale any more
+            entry.last_good = tuple(kept)
+            entry.installed = None  # a valid version of the file ends the staleness
 
     def _kept(self, item: T, before: Mapping[str, T]) -> T:
         old = before.get(self.name_of(item))
         return item if old is None else self.reuse(item, old)
 
     def _too_many(self, wanted: dict[str, T]) -> list[Problem]:
-        """Refuse the items beyond the limit: those in force stay, the last by path give way."""
+        """Remove the items beyond the limit, and return a problem for each.
+
+        Items in force stay; of the others the last by path are removed.
+        """
         excess = len(wanted) - self._limit
         if excess <= 0:
             return []
@@ -268,21 +276,21 @@ class LastGood(ABC, Generic[T]):
         return sorted(found)
 
     def _clashes(self, paths: list[str]) -> dict[str, list[Problem]]:
-        """The files that name an item which is another file's: of two, the one in force stays.
+        """Return the duplicate-name problems by file; the file whose item is in force wins.
 
-        Among files that are all new the first by path is taken, so every start agrees.
+        Among new files the first by path wins, so that each start gives the same result.
         """
-        claims: dict[str, list[str]] = {}
+        owners: dict[str, list[str]] = {}
         has_clash = False
         for path in paths:
-            staying = self._staying.get(path)
-            for each in self._entries[path].claimed:
+            names_left = self._names_left.get(path)
+            for each in self._entries[path].owned:
                 name = self.name_of(each)
-                if staying is not None and name not in staying:
-                    continue  # whoever says it now may have it
-                claimants = claims.setdefault(name, [])
-                claimants.append(path)
-                has_clash = has_clash or len(claimants) > 1
+                if names_left is not None and name not in names_left:
+                    continue  # another file may declare it now
+                files = owners.setdefault(name, [])
+                files.append(path)
+                has_clash = has_clash or len(files) > 1
         if not has_clash:
             return {}
         taken: dict[str, str] = {}
@@ -294,7 +302,7 @@ class LastGood(ABC, Generic[T]):
             lost = [
                 (each, holder)
                 for each in parsed.items
-                if (holder := self._holder(self.name_of(each), path, claims, taken)) != path
+                if (holder := self._holder(self.name_of(each), path, owners, taken)) != path
             ]
             if lost:
                 clashes[path] = [self._clash(each, holder, path) for each, holder in lost]
@@ -303,19 +311,19 @@ class LastGood(ABC, Generic[T]):
         return clashes
 
     def _holder(
-        self, name: str, path: str, claims: dict[str, list[str]], taken: dict[str, str]
+        self, name: str, path: str, owners: dict[str, list[str]], taken: dict[str, str]
     ) -> str:
-        """The file that a name belongs to when *path* asks for it."""
+        """Return the file to which a name belongs when *path* declares it."""
         in_force = self._loaded.wanted.get(name)
         origin = self.origin_of(in_force) if in_force is not None else None
-        if origin is not None and origin.path in claims[name]:
+        if origin is not None and origin.path in owners[name]:
             return origin.path
         return taken.get(name, path)
 
     def _clash(self, loser: T, holder: str, path: str) -> Problem:
         entry = self._entries[holder]
         name = self.name_of(loser)
-        known = (entry.parsed.items if entry.parsed else ()) + entry.good
+        known = (entry.parsed.items if entry.parsed else ()) + entry.last_good
         lines = [self._place(each)[1] for each in known if self.name_of(each) == name]
         first = f"{holder}:{lines[0]}" if lines else holder
         return Problem(
@@ -324,7 +332,7 @@ class LastGood(ABC, Generic[T]):
             1,
             self.clash_code,
             f"duplicate {self.noun} `{name}`; first defined at {first}",
-            help="rename one of the two; this file is ignored until then",
+            help="rename one of the two; luad ignores this file until then",
             job=name if self.plural == "jobs" else "",
         )
 

@@ -1,6 +1,6 @@
-"""What can be known of a job whose document has mistakes: the rest of it, judged as if it were whole.
+"""Jobs of documents with mistakes, checked as far as their valid parts allow.
 
-Module rule: pure; a value or the bytes in, jobs and mistakes out.
+Rule: pure; a value or bytes in, jobs and mistakes out.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _STAND_INS: Final[dict[str, Any]] = {
     "handler": "x",
     "schedule": {"type": "interval", "seconds": _FAR_S},
 }
-# The other keys that a warning depends on: where one of them is lost, the warning may be wrong.
-_RESTS_ON: Final[dict[str, frozenset[str]]] = {
+# The other keys that a warning depends on. If one of them is lost, the warning may be wrong.
+_DEPENDS_ON: Final[dict[str, frozenset[str]]] = {
     "LU502": frozenset({"catch_up", "catch_up_window"}),
     "LU503": frozenset({"overlap", "schedule"}),
     "LU504": frozenset({"overlap"}),
@@ -35,9 +35,9 @@ _RESTS_ON: Final[dict[str, frozenset[str]]] = {
 
 
 class Known(NamedTuple):
-    """The *mistakes* of a document, the *job* that its other parts make, and the keys that are *lost*.
+    """The *mistakes* of a document, the *job* of its valid parts, and the *lost* keys.
 
-    *job* is None where nothing can be made of it. Keys that are lost have stand-ins or defaults in it.
+    *job* is None if no job can be built. Lost keys have placeholders or defaults in it.
     """
 
     mistakes: tuple[Mistake, ...]
@@ -46,7 +46,7 @@ class Known(NamedTuple):
 
 
 def known_of(document: JSON, marks: Marks, timezone: str) -> Known:
-    """Return the mistakes that the schema finds, and those of the parts that obey it."""
+    """Return the mistakes of the schema, and those of the parts that obey it."""
     found = find_mistakes(document, "job", marks)
     if not isinstance(document, dict):
         return Known(tuple(found), None, frozenset())
@@ -55,26 +55,26 @@ def known_of(document: JSON, marks: Marks, timezone: str) -> Known:
         return Known(tuple(found), None, frozenset())
     more: list[Mistake] = []
     job = build_job(sound, timezone, more)
-    told = {mistake.path for mistake in found}
+    reported = {mistake.path for mistake in found}
     written = {(*each.path[:-1], each.rename): each.path for each in found if each.rename}
     everything = list(found)
     for mistake in more:
         path = written.get(mistake.path, mistake.path)
-        if path not in told or path in written.values():
+        if path not in reported or path in written.values():
             everything.append(dataclasses.replace(mistake, path=path))
     absent = _STAND_INS.keys() - document.keys()
     return Known(tuple(everything), job, lost_keys(everything) | absent)
 
 
 def job_mistakes(document: JSON, marks: Marks, timezone: str) -> Iterator[Mistake]:
-    """Yield what the schema says, and what can be said of the parts that obey it."""
+    """Yield the mistakes of the schema, and those of the parts that obey it."""
     yield from known_of(document, marks, timezone).mistakes
 
 
 def lost_keys(mistakes: Iterable[Mistake]) -> frozenset[str]:
-    """Return the keys at the top level that the document has, or means, and that cannot be used.
+    """Return the top-level keys of the document that cannot be used.
 
-    Of `env` it is each variable by itself, as `env.NAME`.
+    Meant keys of misspelt ones are included. Variables of `env` count separately, as `env.NAME`.
     """
     lost: set[str] = set()
     for each in mistakes:
@@ -88,7 +88,7 @@ def lost_keys(mistakes: Iterable[Mistake]) -> frozenset[str]:
 
 
 def advise_known(known: Known, now: Instant | None, document: JSON) -> list[Mistake]:
-    """Return the warnings about the parts of *document* that are well."""
+    """Return the warnings about the valid parts of *document*."""
     job, lost = known.job, known.lost
     if job is None or not isinstance(document, dict):
         return []
@@ -104,14 +104,14 @@ def advise_known(known: Known, now: Instant | None, document: JSON) -> list[Mist
         for each in advise(job, now, written)
         if each.path not in wrong
         and each.path[0] not in lost
-        and not _RESTS_ON.get(each.code, frozenset()) & lost
+        and not _DEPENDS_ON.get(each.code, frozenset()) & lost
     ]
 
 
 def known_jobs(path: str, data: bytes, timezone: str) -> Iterator[tuple[Wanted, frozenset[str]]]:
-    """Yield the jobs of a file that does not load, as far as they can be known, and the keys lost.
+    """Yield the jobs of a broken file, as far as they are known, and their lost keys.
 
-    A job whose name is lost has the name "".
+    A job without a valid name has the name "".
     """
     for document in parse_yaml(data, path, Limits(max_bytes=len(data) + 1)):
         if not document.is_complete:
@@ -124,7 +124,7 @@ def known_jobs(path: str, data: bytes, timezone: str) -> Iterator[tuple[Wanted, 
 
 
 def _sound_parts(value: dict[str, Any], found: list[Mistake]) -> dict[str, Any]:
-    """Return the document with its mistakes mended or left out, so that the rest can be judged."""
+    """Return the document with its mistakes corrected or removed."""
     sound = {key: each for key, each in value.items() if not key.startswith(STAND_IN)}
     for key in ("schedule", "env"):
         if isinstance(sound.get(key), dict):
@@ -132,7 +132,7 @@ def _sound_parts(value: dict[str, Any], found: list[Mistake]) -> dict[str, Any]:
     for mistake in found:
         match mistake.path:
             case ("schedule", str() as key) if isinstance(sound.get("schedule"), dict):
-                if not _mend_schedule(sound["schedule"], key, mistake):
+                if not _correct_schedule(sound["schedule"], key, mistake):
                     del sound["schedule"]
             case ("env", str() as key) if isinstance(sound.get("env"), dict):
                 sound["env"].pop(key, None)
@@ -141,8 +141,8 @@ def _sound_parts(value: dict[str, Any], found: list[Mistake]) -> dict[str, Any]:
     return _STAND_INS | sound
 
 
-def _mend_schedule(schedule: dict[str, Any], key: str, mistake: Mistake) -> bool:
-    """Mend the mistake at *key*, or leave it out; return False where neither can be done."""
+def _correct_schedule(schedule: dict[str, Any], key: str, mistake: Mistake) -> bool:
+    """Correct or remove the mistake at *key*; return False if neither is possible."""
     if mistake.rename:
         schedule[mistake.rename] = schedule.get(key)
     if mistake.kind:

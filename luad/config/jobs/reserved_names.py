@@ -1,6 +1,6 @@
-"""Names that a module of handlers cannot have: they belong to the standard library or to luad.
+"""Module names that handlers cannot use, because Python or luad uses them.
 
-Module rule: light, because the process of every run imports it; looks into the folder of handlers
+Rule: cheap to import, because the process of each run imports it; lists the folder of handlers,
 and opens no file.
 """
 
@@ -22,13 +22,13 @@ OWN_PACKAGES: Final = frozenset(
         "typing_extensions", "tzdata", "uvicorn", "watchfiles", "yaml",
     }
 )  # fmt: skip
-"""The top-level modules of luad, of the libraries that it needs, and of those that they need."""
+"""The top-level modules of luad and of all libraries that it needs."""
 
 SUFFIXES: Final = (".py", ".pyc", ".so", ".pyd")
 
 
 class Reserved(NamedTuple):
-    """A file or folder among the handlers whose name luad never imports from there."""
+    """A file or folder of the handlers that luad never imports."""
 
     name: str
     path: str
@@ -37,23 +37,23 @@ class Reserved(NamedTuple):
 
     @property
     def new_path(self) -> str:
-        """Where the file or folder may stand instead."""
+        """A path that the file or folder can be renamed to."""
         head, _, tail = self.path.rpartition("/")
         return f"{head}/{self.new_name}{tail.removeprefix(self.name)}"
 
     @property
     def message(self) -> str:
-        """What is wrong."""
+        """The message of the problem."""
         return f"{self.path} is never imported: `{self.name}` is {self.reason}"
 
 
 def is_reserved(name: str) -> bool:
-    """Say whether the top-level module *name* is the standard library's or luad's."""
+    """Return whether the top-level module *name* belongs to Python or to luad."""
     return name in sys.stdlib_module_names or name in OWN_PACKAGES
 
 
 def reserved_files(folder: str | os.PathLike[str]) -> tuple[Reserved, ...]:
-    """Return what stands in *folder*, the handlers' own, under a name that is reserved."""
+    """Return the files and folders of *folder* that have a reserved name."""
     names = module_names(folder)
     return tuple(
         Reserved(name, path, _reason(name), _free_name(name, names))
@@ -63,7 +63,7 @@ def reserved_files(folder: str | os.PathLike[str]) -> tuple[Reserved, ...]:
 
 
 def reserved_file(name: str, folders: Sequence[str]) -> Reserved | None:
-    """Return what stands in one of *folders* under the reserved top-level *name*, if anything does."""
+    """Return the file of *folders* with the reserved top-level *name*, or None."""
     if not is_reserved(name):
         return None
     found = (each for folder in folders for each in reserved_files(folder) if each.name == name)
@@ -71,7 +71,7 @@ def reserved_file(name: str, folders: Sequence[str]) -> Reserved | None:
 
 
 def module_names(folder: str | os.PathLike[str]) -> Mapping[str, str]:
-    """Return the top-level modules and packages of *folder*, each with its path."""
+    """Return the paths of the top-level modules and packages of *folder*, by name."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:

@@ -1,9 +1,9 @@
-"""Jobs as the store keeps them: text that was checked before it was stored.
+"""Jobs from the store, whose documents were checked before they were stored.
 
-A hundred thousand reminders wait in memory for weeks. What is looked at once in their life, their
-document and their metadata, stays the text that it was, and is read when somebody asks.
+Millions of jobs may wait in memory for weeks. Their documents and metadata are rarely read, so
+they stay text, and are parsed on access.
 
-Room rule: text in, a job out; opens no file and no database.
+Rule: text in, a job out; opens no file and no database.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from luad.config.schema.violations import Mistake, find_mistakes
 from luad.core.model import JSON, Job
 
 _SHARED: Final = ("handler", "user")
-"""Words that many jobs have in common: each is kept in memory once."""
+"""Values that many jobs share: each is in memory once."""
 
 
 class LazyObject(Mapping[str, JSON]):
-    """A JSON object that is parsed when it is looked at; equal to the dict that it stands for.
+    """A JSON object that is parsed on access; equal to its dict.
 
-    With *key* it stands for that member of the object in *text*.
+    With *key* it is that member of the object in *text*.
     """
 
     __slots__ = ("_key", "_text")
@@ -37,7 +37,7 @@ class LazyObject(Mapping[str, JSON]):
         self._key = key
 
     def _value(self) -> dict[str, JSON]:
-        """Parse it, but not again and again for somebody who goes through it key by key."""
+        """Return the parsed value; the latest one is cached for callers that read key by key."""
         latest = LazyObject._latest
         if latest is not None and latest[0] is self:
             return latest[1]
@@ -61,24 +61,25 @@ class LazyObject(Mapping[str, JSON]):
             return self._value() == dict(other)
         return self._value() == other
 
-    __hash__ = None  # type: ignore[assignment] # as little as a dict
+    __hash__ = None  # type: ignore[assignment] # like a dict
 
     def __repr__(self) -> str:
         return repr(self._value())
 
 
 def job_from_store(text: str, revision: str, *, must_match: bool = False) -> Job:
-    """Return the job that a stored document declares.
+    """Return the job of a stored document.
 
-    *text* is its JSON, *revision* the hash it was stored with. Raises ``ValueError`` when it cannot be:
-    it was written by another version of luad, or somebody has changed it. With *must_match* any change
-    is noticed. It is meant for jobs of files: a file of that revision would be taken for loaded already.
+    *text* is its JSON, *revision* the stored hash. Raises ``ValueError`` if the document is
+    invalid: another version of luad wrote it, or it was modified. With *must_match* any
+    modification raises. Use that for jobs of files: a file of the same revision would not be
+    loaded again.
     """
     document = json.loads(text)
     if not isinstance(document, dict):
-        raise ValueError("the definition is no object")  # noqa: TRY004 - the row is damaged, nobody passed a wrong type
+        raise ValueError("the definition is not an object")  # noqa: TRY004 - the row is damaged, the argument is not
     if must_match and revision_of(document) != revision:
-        raise ValueError("the definition is not the one that was stored: somebody has changed it")
+        raise ValueError("the definition was modified in the database")
     keep = document.pop("keep", False) is True
     if not document.keys() <= _known_keys():
         raise _mistake(document)
@@ -90,8 +91,8 @@ def job_from_store(text: str, revision: str, *, must_match: bool = False) -> Job
     found: list[Mistake] = []
     stored = Stored(revision, LazyObject(text))
     try:
-        # It obeyed the schema when it was stored, and looking again at every member would take a
-        # third of a start with very many jobs. What is damaged does not get through this either.
+        # It obeyed the schema when it was stored. Another check would take a third of a start with
+        # many jobs, and `build_job` fails for a damaged document as well.
         job = build_job(document, "UTC", found, keep=keep, stored=stored)
     except (KeyError, TypeError, AttributeError) as error:
         raise _mistake(json.loads(text)) from error
@@ -107,4 +108,6 @@ def _known_keys() -> frozenset[str]:
 
 def _mistake(document: dict[str, JSON]) -> ValueError:
     mistakes = find_mistakes(document, "job")
-    return ValueError(mistakes[0].message if mistakes else "the definition obeys no schema")
+    return ValueError(
+        mistakes[0].message if mistakes else "the definition does not obey the schema"
+    )

@@ -1,8 +1,8 @@
-"""Words of other schedulers, and the words that luad has for the same things.
+"""Words of other schedulers, and luad's words for the same things.
 
-Job files, the HTTP API, the SDK and the command line all look here.
+Job files, the HTTP API, the SDK and the command line use these tables.
 
-Rule: tables, and nothing that knows YAML.
+Rule: tables; no knowledge of YAML.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _RENAMED: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "nice": ("priority",),
         "user": ("user_id", "for_user", "recipient"),
         "alert": ("alerts", "notify", "notifications"),
-        # of a request, and of a call; no file has them
+        # keys of requests and calls, not of files
         "in": ("countdown", "delay", "in_", "after", "wait"),
         "activate": ("is_active",),
         "if_exists": ("replace_existing", "upsert", "overwrite", "on_conflict", "replace"),
@@ -105,7 +105,7 @@ _ALIASES: Final[dict[str, dict[str, str]]] = {
     for container, renamed in _RENAMED.items()
 }
 
-# Words that stand for more than one key: the key they settle, and what to write.
+# Words for more than one key: the key that is no longer missing, and what to write.
 _ADVICE: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "": {
         **dict.fromkeys(
@@ -137,9 +137,9 @@ _ADVICE: Final[dict[str, dict[str, tuple[str, str]]]] = {
         ),
         "replace_existing": (
             "",
-            "leave it out: a file always replaces the earlier job of its name",
+            "delete it: a file always replaces the earlier job of its name",
         ),
-        "jobs": ("", "each job is a document of its own; a line `---` stands between two"),
+        "jobs": ("", "write each job as a document; separate two with a line `---`"),
     },
     "schedule": {
         "minutes": ("every", "write  every: 5m"),
@@ -162,7 +162,7 @@ _KEYWORDS: Final[dict[str, tuple[str, ...]]] = {
     "user": ("user_id", "for_user", "recipient"),
 }
 
-# Names of functions, methods and attributes, by the object that people look for them at.
+# Names of functions, methods and attributes, by the object on which users look for them.
 _NAMES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "luad": {
         "luad.Jobs": (
@@ -282,28 +282,28 @@ _COMMAND_OF: Final = {word: name for name, words in _COMMANDS.items() for word i
 
 
 def keyword_meant(name: str) -> str:
-    """Return the keyword of `Jobs.create` for *name*, a word of another system; empty for none."""
+    """Return the keyword of `Jobs.create` for a word of another system; empty for none."""
     word = snake_case(name)
     return _KEYWORD_OF.get(word) or _ALIASES[""].get(word) or ("" if word == name else word)
 
 
 def name_meant(kind: str, name: str) -> str:
-    """Return what luad calls *name* of a ``job``, a ``user``, ``Jobs`` or ``luad``; empty for none."""
+    """Return luad's name for *name* of a ``job``, a ``user``, ``Jobs`` or ``luad``; empty for none."""
     names = _NAME_OF[kind]
     return names.get(name) or names.get(snake_case(name.strip("_")), "")
 
 
 def command_meant(name: str) -> str:
-    """Return the command of luad that does what *name* does elsewhere; empty for none."""
+    """Return luad's command for a command of another system; empty for none."""
     return _COMMAND_OF.get(snake_case(name).replace("_", "-"), "")
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """What to write instead of a word of another system.
+    """The advice for a word of another system.
 
-    *settles* is the key that is no longer missing once that is done, *key* the one that can be put
-    in the word's place as it is; both may be empty.
+    *settles* is the key that is no longer missing with that change. *key* is the key that can
+    replace the word unchanged. Both may be empty.
     """
 
     settles: str
@@ -312,17 +312,17 @@ class Foreign:
 
 
 def snake_case(key: str) -> str:
-    """``maxAttempts`` as ``max_attempts``; hyphens and spaces too."""
+    """Return ``maxAttempts`` as ``max_attempts``; hyphens and spaces too."""
     return _HUMP.sub("_", key[:64]).replace("-", "_").replace(" ", "_").lower()
 
 
 def alias_of(container: str, key: str) -> str:
-    """Return the key that *key*, a word of another system, is in *container*; empty for none."""
+    """Return luad's key for *key*, a word of another system, in *container*; empty for none."""
     return _ALIASES.get(container, {}).get(snake_case(key), "")
 
 
 def find_foreign(container: str, key: str, value: JSON, keys: frozenset[str]) -> Foreign | None:
-    """Say what *key* of *container* (empty at the root) means here, where *keys* are allowed."""
+    """Return the advice for *key* of *container* (empty at the root), where *keys* are allowed."""
     word = snake_case(key)
     if word in keys and word != key:
         return Foreign(word, f"the key is `{word}`", key=word)
@@ -338,7 +338,7 @@ def find_foreign(container: str, key: str, value: JSON, keys: frozenset[str]) ->
 
 
 def _attempts(container: str, value: JSON) -> Foreign:
-    """Retries do not count the first try, attempts do."""
+    """Return the advice to count attempts, which include the first try, instead of retries."""
     count = value if type(value) is int and 0 <= value < 100 else None
     if count is None:
         example = "so 3 retries is `max_attempts: 4`"

@@ -1,6 +1,6 @@
-"""A mistake at a path of a document becomes a problem at a place of the file.
+"""Mistakes at paths of a document, to problems at places of its file.
 
-Room rule: pure.
+Rule: pure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _QUOTES = frozenset("'\"")
 
 
 def locate(mistake: Mistake, document: Document, marks: Marks) -> Problem:
-    """Return the problem that *mistake* is, at the narrowest place that shows it."""
+    """Return the problem for *mistake*, at the narrowest place that shows it."""
     source = document.source
     span = _span_of(mistake, marks)
     text = source.line(span.line)
@@ -48,7 +48,7 @@ def locate(mistake: Mistake, document: Document, marks: Marks) -> Problem:
 
 
 def document_of(origin: Origin, data: bytes) -> Document | None:
-    """Return the YAML document of *data* that begins where *origin* says; None when none does."""
+    """Return the YAML document of *data* that begins at *origin*, or None."""
     documents = parse_yaml(data, origin.path, Limits(max_bytes=len(data) + 1))
     return next((each for each in documents if each.line == origin.line), None)
 
@@ -56,9 +56,9 @@ def document_of(origin: Origin, data: bytes) -> Document | None:
 def place_in(
     mistakes: Iterable[Mistake], origin: Origin, data: bytes, job: str = ""
 ) -> tuple[Problem, ...]:
-    """Return the problems of a document that has been read before, with their lines.
+    """Return the problems of a document that was read before, with their lines.
 
-    Where *data* has no document any more at *origin*, the problems stand at the line of *origin*.
+    If *data* has no document at *origin*, the problems are at the line of *origin*.
     """
     document = document_of(origin, data)
     if document is None:
@@ -69,7 +69,7 @@ def place_in(
 
 
 def at_line(mistake: Mistake, origin: Origin) -> Problem:
-    """Return the problem that *mistake* is, at the line where its document begins."""
+    """Return the problem for *mistake*, at the line where its document begins."""
     severity = Severity.WARNING if mistake.is_warning else Severity.ERROR
     message, help_text = one_line(mistake.message), one_line(mistake.help)
     where = pointer(mistake.path)
@@ -84,7 +84,7 @@ def pointer(path: Path) -> str:
 
 
 def _content(mistake: Mistake, document: Document, marks: Marks, span: Span) -> str:
-    """Return the key to write, and before it the type that the schedule does not have."""
+    """Return the key to write, preceded by the schedule's type if that is missing."""
     if not mistake.kind:
         return mistake.rename
     value = marks.value(mistake.path[:1])
@@ -95,24 +95,27 @@ def _content(mistake: Mistake, document: Document, marks: Marks, span: Span) -> 
 
 def _span_of(mistake: Mistake, marks: Marks) -> Span:
     path = mistake.path
-    if mistake.code == "LU101":  # what is missing has no place; what it is missing from has
+    if mistake.code == "LU101":  # a missing key has no place, but its container has
         return _head_of(path[:-1], marks)
     if not path:
         return _head_of(path, marks)
-    if mistake.is_key or mistake.code == "LU106":  # no value: the key is all there is to see
+    if mistake.is_key or mistake.code == "LU106":  # without a value, only the key is visible
         return marks.key(path)
     return marks.value(path)
 
 
 def _head_of(path: Path, marks: Marks) -> Span:
-    """The key of a mapping or list; of the whole document, its first key."""
+    """Return the place of the key of a mapping or list; of the document, its first key."""
     if path:
         return marks.key(path)
     return next((span for key, span in marks.keys.items() if len(key) == 1), marks.value(()))
 
 
 def _narrow(within: tuple[int, int], span: Span, text: str, end: int) -> tuple[int, int, bool]:
-    """Where a part of a scalar stands. With escapes or folding, nobody can tell: all of it."""
+    """Return the columns of a part of a scalar, and whether they are exact.
+
+    With escapes or folding the offsets are not reliable, so the whole scalar is returned.
+    """
     start = span.column + (span.style in _QUOTES)
     inner = text[start - 1 : end - 1 - (span.style in _QUOTES)]
     is_literal = span.end_line == span.line and (

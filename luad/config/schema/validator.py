@@ -1,10 +1,10 @@
-"""The JSON Schemas of the project, and a quick answer to "does this value obey".
+"""The JSON Schemas of the project, and a fast test for valid values.
 
-The schema files are the single source. `obeys` compiles the few keywords that they use to plain
-closures, once; a keyword it does not know is a mistake of ours, told at once. `jsonschema` is the
-reference in tests, and says in `check` what is wrong when the answer is no.
+The schema files are the single source. `obeys` compiles the few keywords that they use to
+closures, once; an unknown keyword fails an assertion. `jsonschema` is the reference in tests, and
+finds the reasons if a value is not valid.
 
-Room rule: the only files it reads are luad's own schemas.
+Rule: reads luad's own schemas and no other file.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _KEYWORDS: Final[dict[str, frozenset[str]]] = {
 
 @cache
 def load_schema(name: SchemaName) -> dict[str, Any]:
-    """Return the schema as shipped; do not change it in place."""
+    """Return the shipped schema; do not change it in place."""
     package = resources.files("luad")
     found = package.joinpath("schemas", f"{name}.schema.json")
-    if not found.is_file():  # a checkout keeps them beside the package
+    if not found.is_file():  # in a checkout they are beside the package
         found = package.joinpath("..", "schemas", f"{name}.schema.json")
     schema: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
     return schema
@@ -48,13 +48,13 @@ def load_schema(name: SchemaName) -> dict[str, Any]:
 
 @cache
 def obeys(name: SchemaName) -> Test:
-    """Return the test for a value of that schema; it costs microseconds and gives no reasons."""
+    """Return the test for values of a schema; it costs microseconds, and gives no reasons."""
     schema = load_schema(name)
     return _compile(schema, schema)
 
 
 def anchored(pattern: str) -> re.Pattern[str]:
-    """Compile a pattern of a schema. `$` means the very end there, not "before a last newline"."""
+    """Compile a pattern of a schema, in which `$` matches only at the very end."""
     assert pattern.startswith("^"), pattern
     assert pattern.endswith("$"), pattern
     return re.compile(rf"(?:{pattern[1:-1]})\Z", re.ASCII)
@@ -93,7 +93,7 @@ def _compile(schema: dict[str, Any], root: dict[str, Any]) -> Test:
 
 
 def _either(types: list[str], tests: list[Test]) -> Test:
-    """A number or mapping, or a text: they never overlap, so the value's own type says which."""
+    """Return the test for a value that is a text or of another type; the type decides."""
     assert types[1:] == ["string"], types
     other, string = tests
     return lambda value: string(value) if type(value) is str else other(value)
@@ -133,7 +133,9 @@ def _array(schema: dict[str, Any], root: dict[str, Any]) -> Test:
     item = _compile(schema["items"], root)
     fewest, most = schema.get("minItems", 0), schema.get("maxItems", float("inf"))
     is_unique = schema.get("uniqueItems", False)
-    assert not is_unique or _are_words(schema["items"], root), "a set tells only words apart"
+    assert not is_unique or _are_words(schema["items"], root), (
+        "uniqueItems is supported for texts only"
+    )
 
     def test(value: JSON) -> bool:
         if type(value) is not list or not fewest <= len(value) <= most:
@@ -171,9 +173,9 @@ def _object(schema: dict[str, Any], root: dict[str, Any]) -> Test:
 
 
 def _other_keys(schema: dict[str, Any], root: dict[str, Any]) -> Callable[[str, JSON], bool]:
-    """The test for keys that `properties` does not name."""
+    """Return the test for keys that `properties` does not name."""
     if "oneOf" in schema and "properties" not in schema:
-        return lambda _key, _item: True  # the branches judge every key
+        return lambda _key, _item: True  # the branches test each key
     extra = schema.get("additionalProperties", True)
     if extra is False:
         return lambda _key, _item: False
@@ -185,14 +187,14 @@ def _other_keys(schema: dict[str, Any], root: dict[str, Any]) -> Callable[[str, 
 
 
 def _branches(schemas: list[dict[str, Any]], root: dict[str, Any]) -> Test:
-    """`oneOf`, as the schemas use it: told apart by the constant `type`, or by a required key."""
+    """Return the test for `oneOf`, whose branches differ by `type` or by a required key."""
     if all(each.keys() == {"required"} for each in schemas):
         choices = [frozenset(each["required"]) for each in schemas]
         return lambda value: sum(choice <= value.keys() for choice in choices) == 1
     named: dict[JSON, Test] = {}
     for each in schemas:
         branch = root["$defs"][each["$ref"].removeprefix("#/$defs/")]
-        assert "type" in branch["required"], "a branch must be told by its type"
+        assert "type" in branch["required"], "a branch must require its type"
         named[branch["properties"]["type"]["const"]] = _compile(each, root)
 
     def test(value: JSON) -> bool:

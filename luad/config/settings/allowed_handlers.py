@@ -1,6 +1,6 @@
-"""Which handlers a job that is made at run time may name.
+"""The handlers that dynamic jobs may name.
 
-Room rule: patterns and a folder in, yes or no out; imports nothing of what it judges.
+Rule: patterns and a folder in, yes or no out; imports nothing that it judges.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OWN_HANDLERS: Final = "handlers/*"
-"""The pattern for what the modules in the folder of handlers define themselves."""
+"""The pattern for names that the modules in the folder of handlers define themselves."""
 
 _MAX_SOURCE: Final = 1 << 20
 _MAX_PARSED: Final = 1 << 18
-"""Larger modules are not read for `OWN_HANDLERS`: they would hold the daemon up."""
+"""The size above which modules are not read for `OWN_HANDLERS`, to keep the daemon responsive."""
 
 _MODULE: Final = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)*", re.ASCII)
 _PUBLIC: Final = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -35,32 +35,32 @@ DEFAULT_PATTERNS: Final = (
     "luad.handlers.http:*",
     "luad.handlers.report:*",
 )
-"""What is allowed where the settings say nothing: never a shell, never the disk."""
+"""The default patterns: no shell, and no access to files."""
 
 
 class Refusal(NamedTuple):
-    """Why a handler may not be named. *is_missing*: it is not there at all, else it could be named."""
+    """The reason why a handler is not allowed. *is_missing*: the module does not have it."""
 
     reason: str
     is_missing: bool = False
 
 
 def is_allowed(handler: str, patterns: Sequence[str], handlers_path: Path) -> bool:
-    """Say whether *handler* (``module:function``, or the name of an entry point) matches a pattern."""
+    """Return whether *handler* (``module:function``, or an entry point) matches a pattern."""
     return refusal_of(handler, patterns, handlers_path) is None
 
 
 def is_named(handler: str, patterns: Sequence[str]) -> bool:
-    """Say whether a pattern other than `OWN_HANDLERS` matches *handler*; patterns are of `fnmatch`."""
+    """Return whether a pattern of `fnmatch`, other than `OWN_HANDLERS`, matches *handler*."""
     return any(fnmatchcase(handler, each) for each in patterns if each != OWN_HANDLERS)
 
 
 def refusal_of(handler: str, patterns: Sequence[str], handlers_path: Path) -> Refusal | None:
-    """Return why *handler* matches no pattern; None when one matches.
+    """Return why *handler* matches no pattern; None if one matches.
 
-    `OWN_HANDLERS` is matched by a public name that a module of *handlers_path* binds itself, by ``def``,
-    ``class`` or an assignment. Names of the standard library and of installed packages do not match:
-    through them a client could reach code that was not written for it.
+    `OWN_HANDLERS` matches a public name that a module of *handlers_path* binds itself, by ``def``,
+    ``class`` or an assignment. Names of the standard library and of installed packages do not
+    match: through them a client could reach code that is not written as a handler.
     """
     if is_named(handler, patterns):
         return None
@@ -82,14 +82,14 @@ def _own_refusal(handler: str, handlers_path: Path) -> Refusal | None:
         return Refusal(f"`{top}` is the name of an installed package")
     path = _source_of(module, handlers_path)
     if path is None:
-        return Refusal(f"there is no file of the module `{module}` in {handlers_path}")
+        return Refusal(f"{handlers_path} does not have the module `{module}`")
     try:
         info = path.stat()
         found = _read_bindings(path, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
     except (OSError, SyntaxError, ValueError, RecursionError) as error:
         return Refusal(f"{path} cannot be read: {getattr(error, 'msg', None) or error}")
     if found is None:
-        return Refusal(f"{path} is larger than {_MAX_PARSED >> 10} KiB, and is not looked through")
+        return Refusal(f"{path} is larger than {_MAX_PARSED >> 10} KiB, so luad does not read it")
     return _binding_refusal(module, function, found)
 
 
@@ -99,12 +99,12 @@ def _binding_refusal(module: str, function: str, found: Bindings) -> Refusal | N
     if function in found.imported:
         return Refusal(f"`{module}` imports `{function}`, and does not define it")
     if found.has_star:
-        return Refusal(f"`{module}` does not define `{function}`; an `import *` may bring it")
+        return Refusal(f"`{module}` does not define `{function}`; an `import *` may define it")
     return Refusal(f"`{module}` does not define `{function}`", is_missing=True)
 
 
 def is_installed(top: str, handlers_path: Path) -> bool:
-    """Say whether a module of that name is found outside of *handlers_path* and the working directory."""
+    """Return whether *top* is a module outside of *handlers_path* and the working directory."""
     paths = _installed_places(handlers_path, tuple(sys.path))
     return _is_found(top, paths, tuple(map(_changed_at, paths)))
 
@@ -126,7 +126,7 @@ def _is_found(top: str, paths: tuple[str, ...], _changed_at: tuple[int, ...]) ->
         return False
     if spec.origin is not None:
         return True
-    # A folder without __init__.py is a package where packages are installed, and a folder elsewhere.
+    # A folder without __init__.py is a package only where packages are installed.
     places = spec.submodule_search_locations or ()
     return any(Path(each).parent.name.endswith("-packages") for each in places)
 
@@ -138,7 +138,7 @@ def _installed_places(handlers_path: Path, paths: tuple[str, ...]) -> tuple[str,
 
 
 def _source_of(module: str, handlers_path: Path) -> Path | None:
-    """Return the file whose text is what importing *module* from *handlers_path* would run."""
+    """Return the file that an import of *module* from *handlers_path* would run, or None."""
     stem = os.path.join(handlers_path, *module.split("."))
     package = f"{stem}/__init__.py"
     if os.path.isfile(package):
@@ -154,7 +154,7 @@ def _read_bindings(path: Path, _mtime_ns: int, _ctime_ns: int, size: int) -> Bin
     return bindings_of(path.read_bytes()) if size <= _MAX_PARSED else None
 
 
-# --- what is not there at all ------------------------------------------------------------------
+# --- missing functions ------------------------------------------------------------------
 
 
 class _Source(NamedTuple):
@@ -165,14 +165,14 @@ class _Source(NamedTuple):
 _WORD: Final = re.compile(r"\w+")
 _FUNCTION: Final = re.compile(r"^(?:async\s+)?def\s+(\w+)", re.MULTILINE)
 _MADE_ELSEWHERE: Final = re.compile(r"import\s*\(?\s*\*|\b__getattr__\b|\bglobals\b|\bexec\b")
-"""A module that has one of these may have functions whose names do not stand in it."""
+"""Code that may define functions whose names are not in the text."""
 
 
 def missing_function(handler: str, handlers_path: Path) -> tuple[str, ...] | None:
-    """Return the functions that there are, when *handler*'s is certainly not in its module; else None.
+    """Return the functions of the module if *handler*'s is certainly missing; else None.
 
-    Nothing is imported for it: a name that does not even stand in the text of a module of
-    *handlers_path* is no function of it. Whatever else may be wrong, the first run tells.
+    Nothing is imported: a name that is not in the text of a module of *handlers_path* is not one
+    of its functions. The first run reports other mistakes.
     """
     module, _, function = handler.partition(":")
     stem = handlers_path.joinpath(*module.split("."))

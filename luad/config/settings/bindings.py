@@ -1,10 +1,10 @@
-"""Which names a module binds itself, read from its text: nothing is imported for it.
+"""The names that a module binds itself, read from its text without an import.
 
-A name counts when the module's own top level binds it by ``def``, ``async def``, ``class`` or an assignment.
-A name that an import binds, at the top level or below it, does not count, and neither does one that an
-``import *`` may bind anew.
+A name counts if the top level of the module binds it by ``def``, ``async def``, ``class`` or an
+assignment. A name that an import binds, at any level, does not count, nor does one that an
+``import *`` may rebind.
 
-Room rule: text in, names out.
+Rule: text in, names out.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Bindings(NamedTuple):
-    """*own*: names that the module binds itself. *imported*: names that come from elsewhere, or may.
+    """*own*: names that the module binds itself. *imported*: names that may come from elsewhere.
 
-    *functions* are those of *own* that a ``def`` binds, in their order. *has_star*: some names are not
-    known from the text.
+    *functions* are those of *own* that a ``def`` binds, in order. *has_star*: an ``import *``
+    binds unknown names.
     """
 
     own: frozenset[str]
@@ -30,7 +30,7 @@ class Bindings(NamedTuple):
 
 
 def bindings_of(source: bytes) -> Bindings:
-    """Return the names of a module. Raises ``SyntaxError``, ``ValueError`` when it is not Python."""
+    """Return the names of a module. Raises ``SyntaxError`` or ``ValueError`` if it is not Python."""
     scope = _Scope()
     tree = ast.parse(source)
     scope.read(tree.body, is_certain=True)
@@ -50,7 +50,7 @@ class _Scope:
         self.has_star = False
 
     def read(self, body: Iterable[ast.stmt], *, is_certain: bool) -> None:
-        """Take statements in. Those below an ``if`` or a ``try`` are not *is_certain*."""
+        """Read statements. Those below an ``if`` or a ``try`` are not *is_certain*."""
         for statement in body:
             match statement:
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
@@ -70,7 +70,7 @@ class _Scope:
                         self.read(inner, is_certain=False)
 
     def read_globals(self, tree: ast.Module) -> None:
-        """Take in what functions import into the module by a ``global`` statement."""
+        """Read the names that functions import by a ``global`` statement."""
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 inner = list(ast.walk(node))
@@ -93,7 +93,7 @@ class _Scope:
 
     def _bind(self, name: str, *, is_certain: bool) -> None:
         if name in self.imported and not is_certain:
-            return  # in some of the cases it is what was imported
+            return  # in some cases it is the imported object
         self.imported.discard(name)
         self.own.add(name)
 
@@ -101,7 +101,7 @@ class _Scope:
         names = set(_bound_by(statement))
         if "*" in names:
             self.has_star = True
-            names |= self.own  # any of them may be another thing now
+            names |= self.own  # the star may rebind each of them
             names.discard("*")
         self._mark_imported(names)
 
@@ -118,7 +118,7 @@ def _bound_by(statement: ast.Import | ast.ImportFrom) -> Iterator[str]:
 
 
 def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
-    """Yield the blocks of a statement that are of the same scope."""
+    """Yield the blocks of a statement that share its scope."""
     for name in ("body", "orelse", "finalbody"):
         block = getattr(statement, name, None)
         if isinstance(block, list):

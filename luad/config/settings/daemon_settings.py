@@ -1,7 +1,8 @@
-"""The daemon's settings: flags win over `LUAD_*` variables, those over luad.yaml, that over defaults.
+"""The daemon's settings: flags before `LUAD_*` variables, luad.yaml, and defaults.
 
-Room rule: bytes and mappings in, values out; opens no file and asks the machine nothing. Relative
-paths of the file start at its folder, those of flags and variables at the working folder.
+Relative paths of the file start at its folder, those of flags and variables at the working folder.
+
+Rule: bytes and mappings in, values out; opens no file, and does not query the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from luad.wire import socket_to_bind
 
 
 class SettingsError(UsageError):
-    """The settings cannot be used. *problems* are those of luad.yaml, when it is the culprit."""
+    """The settings are invalid. *problems* are those of luad.yaml, if they are the cause."""
 
     code = "settings"
 
@@ -31,8 +32,7 @@ class SettingsError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept of the past: runs for *history_ms* and at most *runs_per_job*, output for
-    *logs_ms*."""
+    """The retention of runs (*history_ms*, at most *runs_per_job*) and of output (*logs_ms*)."""
 
     history_ms: int = 30 * DAY
     runs_per_job: int = 1_000
@@ -41,7 +41,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
-    """What jobs may be made at run time. *handlers* are patterns of `luad.config.settings.allowed_handlers`."""
+    """The limits of dynamic jobs. `luad.config.settings.allowed_handlers` defines *handlers*."""
 
     handlers: tuple[str, ...] = DEFAULT_PATTERNS
     max_jobs: int = 1_000_000
@@ -52,14 +52,16 @@ class Dynamic:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set. *output_limit*: bytes kept of the head, and of the tail, each.
-    *watch*: reload when a job file changes; *strict*: do not start while one is broken. These two
-    belong to one start of the daemon, and stand in no file.
+    """All settings.
 
-    *trusted_proxies* are addresses or networks. *alert* is for jobs that have no policy of their own.
+    *output_limit* are the bytes kept of the head of an output, and as many of its tail. *watch*:
+    reload when a job file changes. *strict*: do not start while a file is broken. These two apply
+    to one start of the daemon, and are not keys of the file.
 
-    *sources* tells where a value comes from, by key: ``flag``, ``$LUAD_X`` or the file's path;
-    what is not in it is a default.
+    *trusted_proxies* are addresses or networks. *alert* applies to jobs without a policy.
+
+    *sources* has the origin of each value by key: ``flag``, ``$LUAD_X`` or the file's path. A
+    missing key has its default.
     """
 
     jobs: tuple[Path, ...] = (Path("jobs.d"),)
@@ -97,7 +99,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile:
-    """luad.yaml as it was read."""
+    """The path and content of luad.yaml."""
 
     path: str
     data: bytes
@@ -114,8 +116,8 @@ def load_settings(
     """Return the settings in force. Raises `SettingsError`.
 
     *flags* are named like the keys, with ``_`` for a level (``log_format``); None means not given.
-    *uid* is the user the daemon runs as: it decides where the socket may be. *own_socket* is the place
-    of a project's daemon, for settings that name none.
+    *uid* is the daemon's user, which decides the default place of the socket. *own_socket* is the
+    socket of a project's daemon, for settings that name none.
     """
     known = {key.name: key for key in KEYS}
     assert flags.keys() <= known.keys(), f"no such setting: {flags.keys() - known.keys()}"
@@ -141,7 +143,7 @@ def load_settings(
 def _complete(
     values: dict[str, Any], sources: dict[str, str], environ: Mapping[str, str], uid: int
 ) -> Settings:
-    """Put the defaults in that depend on other settings, or on where luad runs."""
+    """Add the defaults that depend on other settings, or on the environment."""
     beside = values["jobs"][0].parent
     systemd_state = environ.get("STATE_DIRECTORY", "").split(":")[0]
     values.setdefault("state_dir", Path(systemd_state) if systemd_state else beside / ".luad")
@@ -161,7 +163,7 @@ def _complete(
 
 
 def _take(values: dict[str, Any], group: str) -> dict[str, Any]:
-    """Take the values of *group* out of *values*, named as its class names them."""
+    """Remove the values of *group* from *values*, and return them by field."""
     found = {}
     for name in [each for each in values if each.startswith(f"{group}_")]:
         key = name.removeprefix(f"{group}_")
@@ -170,7 +172,7 @@ def _take(values: dict[str, Any], group: str) -> dict[str, Any]:
 
 
 def _alert(values: dict[str, Any]) -> AlertPolicy | None:
-    """Return the default policy; None when there is nobody to tell."""
+    """Return the default policy; None if it alerts no user."""
     return AlertPolicy(**values) if values.get("to") else None
 
 
@@ -200,7 +202,7 @@ def _from_text(key: Key, value: Any, source: str) -> Any:
 
 
 def _from_file(file: SettingsFile | None) -> dict[str, Any]:
-    """Return the file's values by flat name, its relative paths made to start at its folder."""
+    """Return the file's values by flat name, with relative paths joined to its folder."""
     if file is None:
         return {}
     document, found = check_settings(file)
@@ -227,12 +229,12 @@ def _from_file(file: SettingsFile | None) -> dict[str, Any]:
 
 
 def check_settings(file: SettingsFile) -> tuple[dict[str, Any], tuple[Problem, ...]]:
-    """Return luad.yaml's document, and everything that is wrong with it."""
-    from luad.config.settings.settings_check import read_settings  # noqa: PLC0415 - many run without the file
+    """Return the document of luad.yaml, and its problems."""
+    from luad.config.settings.settings_check import read_settings  # noqa: PLC0415 - many installations have no file
 
     return read_settings(file.path, file.data)
 
 
 def working_directory(settings: Settings) -> Path:
-    """Return the directory in which runs start: by default the one in which luad was started."""
+    """Return the directory in which runs start, by default that of luad itself."""
     return (settings.working_directory or Path.cwd()).absolute()

@@ -22,7 +22,10 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
 class Address(NamedTuple):
-    """Where to listen. *host* is a name or an address, without brackets; port 0 is any free one."""
+    """The address to listen on.
+
+    *host* is a name or an address, without brackets; port 0 selects a free port.
+    """
 
     host: str
     port: int
@@ -48,7 +51,7 @@ def _whole(value: Any) -> int:
     try:
         number = int(value)
     except ValueError:
-        raise ValueError(f"{value!r} is no whole number") from None
+        raise ValueError(f"{value!r} is not a whole number") from None
     if number < 1:
         raise ValueError(f"{number} is less than 1")
     return number
@@ -59,7 +62,7 @@ def _count_or_never(value: Any) -> int | None:
 
 
 def read_address(value: Any) -> Address | None:
-    """Read ``host:port``; ``none``, which only a flag or a variable can say, is no address.
+    """Return the address of ``host:port``; None for ``none``, which flags and variables accept.
 
     Raises ``ValueError``.
     """
@@ -68,7 +71,7 @@ def read_address(value: Any) -> Address | None:
         return None
     found = _ADDRESS.fullmatch(text)
     if found is None or int(found[3]) > _MAX_PORT:
-        raise ValueError(f"{text!r} is no address; write 127.0.0.1:5823 or [::1]:5823")
+        raise ValueError(f"{text!r} is not an address; write 127.0.0.1:5823 or [::1]:5823")
     return Address(found[1] or found[2], int(found[3]))
 
 
@@ -77,14 +80,14 @@ _MAX_PORT: Final = 65_535
 
 
 def read_networks(value: Any) -> tuple[str, ...]:
-    """Read addresses and networks: ``10.0.0.0/8``. Raises ``ValueError``."""
+    """Return addresses and networks, such as ``10.0.0.0/8``. Raises ``ValueError``."""
     words = _words(value)
     for word in words:
         try:
             ip_network(word, strict=False)
         except ValueError:
             fix = "write 10.0.0.5 or 10.0.0.0/8"
-            raise ValueError(f"{word!r} is no address and no network; {fix}") from None
+            raise ValueError(f"{word!r} is neither an address nor a network; {fix}") from None
     return words
 
 
@@ -110,7 +113,7 @@ def _zone(value: Any) -> str:
 def _choice(*words: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in words:
-            raise ValueError(f"{value!r} is none of {', '.join(words)}")
+            raise ValueError(f"{value!r} is not one of {', '.join(words)}")
         return str(value)
 
     return read
@@ -118,7 +121,7 @@ def _choice(*words: str) -> Callable[[Any], str]:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A setting: its name with ``_`` for a level, and how a value is read."""
+    """A setting: its name with ``_`` for a level, and the reader of its value."""
 
     name: str
     read: Callable[[Any], Any]

@@ -1,6 +1,6 @@
 """luad.yaml: bytes to a checked document, or problems.
 
-Room rule: bytes in, values out; opens no file.
+Rule: bytes in, values out; opens no file.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _PARSED: Final[tuple[tuple[tuple[tuple[str, ...], ...], Callable[[Any], Any]], .
 
 
 def read_settings(path: str, data: bytes) -> tuple[dict[str, Any], tuple[Problem, ...]]:
-    """Return the document, empty when there is none or it has an error, and its problems."""
+    """Return the document, empty if it has an error, and its problems."""
     documents = list(parse_yaml(data, path, Limits()))
     problems: list[Problem] = []
     for document in documents:
         problems.extend(_problems_of(document))
     if len(documents) > 1:
-        message = "luad.yaml holds one document; jobs stand in jobs.d"
+        message = "luad.yaml has more than one document; jobs belong into jobs.d"
         problems.append(Problem(path, documents[1].line, 1, "LU007", message, "delete the `---`"))
     ordered = with_excerpts(sorted(problems, key=lambda each: (each.line, each.column)), data)
     if any(each.severity is Severity.ERROR for each in ordered):
@@ -59,9 +59,9 @@ def _problems_of(document: Document) -> list[Problem]:
     mistakes += _deeper_mistakes(sound)
     if mistakes:
         marks = read_marks(document)
-        told = {problem.line for problem in problems}
+        reported = {problem.line for problem in problems}
         located = [locate(mistake, document, marks) for mistake in mistakes]
-        problems.extend(problem for problem in located if problem.line not in told)
+        problems.extend(problem for problem in located if problem.line not in reported)
     return problems
 
 
@@ -75,7 +75,7 @@ def _sound_parts(value: JSON, mistakes: list[Mistake]) -> dict[str, Any]:
             case (str() as key,):
                 sound.pop(key, None)
             case (str() as key, *rest):
-                # A group that misses a key, such as `tls`, is judged only as a whole.
+                # A group with required keys, such as `tls`, is checked only as a whole.
                 group = sound.get(key)
                 if key == "tls" or not isinstance(group, dict):
                     sound.pop(key, None)
@@ -89,7 +89,7 @@ def _sound_parts(value: JSON, mistakes: list[Mistake]) -> dict[str, Any]:
 
 
 def _deeper_mistakes(value: dict[str, Any]) -> list[Mistake]:
-    """What the schema cannot see: durations out of range, zones that do not exist, odd addresses."""
+    """Return the mistakes that the schema cannot find: durations, time zones, addresses."""
     found: list[Mistake] = []
     for paths, parse in _PARSED:
         for path in paths:

@@ -1,8 +1,8 @@
-"""A channel of a user: what it says becomes a `Channel`, or the mistakes that a schema cannot see.
+"""A channel of a user: a valid item to a `Channel`, or to further mistakes.
 
-No message here repeats an address or a header: both may be secrets.
+No message here repeats an address or a header, because both may be secrets.
 
-Room rule: pure; resolves no reference, and asks nobody whether an address is there.
+Rule: pure; resolves no reference, and connects to no address.
 """
 
 from __future__ import annotations
@@ -35,40 +35,41 @@ _WHOLE: Final = re.compile(r"(file|credential|env):(.*)", re.DOTALL)
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", re.ASCII)
 _BARE: Final = re.compile(r"\$([A-Z_][A-Z0-9_]*)", re.ASCII)
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):", re.ASCII)
-_STAND_IN: Final = "x"  # for a reference, while the rest of an address is looked at
+_STAND_IN: Final = "x"  # replaces a reference while the rest of an address is checked
 
 _TELLING_WORDS: Final = r"(?:auth|token|secret|passw|pwd|key|sign?ature|sig\b|cookie)"
 _TELLING: Final = re.compile(_TELLING_WORDS, re.IGNORECASE | re.ASCII)
 _OPEN_SERVICES: Final = frozenset(
     ("json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "syslog", "rsyslog")
 ) | {"dbus", "glib", "qt", "kde", "gnome", "macosx", "windows", "mqtt", "mqtts", "ntfy", "ntfys"}
-"""Apprise schemes whose addresses hold a secret only where one would look for it; in those of the
-others the host or the path is one."""
+"""Apprise schemes whose addresses have secrets only in the usual places.
+
+In addresses of the other schemes the host or the path is a secret.
+"""
 
 _RANDOM: Final = re.compile(r"(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[A-Za-z0-9_-]{20,}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What Apprise, where it is installed, says of addresses: the *schemes* that it has, and whether it
-    *accepts* a whole address."""
+    """The known *schemes* of Apprise, and *accepts*, its check of a whole address."""
 
     schemes: frozenset[str]
     accepts: Callable[[str], bool]
 
 
 Ask: TypeAlias = Callable[[], Services | None]
-"""Asks Apprise to judge; None where nobody can, or nobody should: it is not for the daemon to import."""
+"""Returns Apprise's checks; None without Apprise, and in the daemon, which does not import it."""
 
 
-def nobody() -> Services | None:
-    """Judge nothing."""
+def no_services() -> Services | None:
+    """Return None: no check by Apprise."""
     return None
 
 
 @cache
 def apprise_services() -> Services | None:
-    """Return what Apprise says, None when it is not installed. Only for `luad check`: it takes 0.5 s."""
+    """Return Apprise's checks; None if it is not installed. Only for `luad check`: it takes 0.5 s."""
     with _in_silence():
         try:
             import apprise  # noqa: PLC0415 - an extra, and slow
@@ -89,18 +90,18 @@ def apprise_services() -> Services | None:
 
 @contextmanager
 def _in_silence() -> Iterator[None]:
-    """Keep to ourselves what Apprise's modules warn of: nobody who checks a file can do anything."""
+    """Suppress the warnings of Apprise's modules, which users cannot act on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def build_channel(
-    number: int, item: Any, mistakes: list[Mistake], services: Ask = nobody
+    number: int, item: Any, mistakes: list[Mistake], services: Ask = no_services
 ) -> Channel:
-    """Return the channel that item *number* of `channels` declares; it must obey the schema.
+    """Return the channel of item *number* of `channels`, which must obey the schema.
 
-    What is wrong is appended to *mistakes*. *services* is asked when an address is Apprise's.
+    Mistakes are appended to *mistakes*. *services* returns the checks for Apprise addresses.
     """
     if isinstance(item, str):
         return Channel(item, ChannelKind(item))
@@ -148,7 +149,7 @@ def _url_mistakes(place: Path, kind: ChannelKind, url: str, services: Ask) -> It
         yield Mistake(
             path,
             "LU101",
-            f"missing key `url`: a channel of type {kind.value} goes somewhere",
+            f"missing key `url`: a channel of type {kind.value} needs an address",
             'write  url: "${SOME_VARIABLE}"',
         )
         return
@@ -166,17 +167,19 @@ def _url_mistakes(place: Path, kind: ChannelKind, url: str, services: Ask) -> It
 
 
 def _reference_mistakes(path: Path, text: str) -> Iterator[Mistake]:
-    """Say which references of *text* cannot be followed; whether they lead anywhere shows later."""
+    """Yield mistakes in the syntax of references; the target is checked at the first use."""
     if bare := _BARE.fullmatch(text):
-        message = "a variable of the environment is written in braces"
+        message = "a variable must be written in braces"
         yield Mistake(path, "LU604", message, f'write  "${{{bare[1]}}}"')
     elif "${" in _REFERENCE.sub("", text):
-        message = "a `${` here is no reference: `${NAME}` takes letters, digits and `_`"
+        message = (
+            "a `${` here does not begin a reference: `${NAME}` has only letters, digits and `_`"
+        )
         yield Mistake(path, "LU604", message, "write ${NAME}, and the name alone in the braces")
     elif whole := _WHOLE.fullmatch(text):
         kind, rest = whole[1], whole[2]
         if kind == "env":
-            yield Mistake(path, "LU604", "`env:` is no reference", "write ${NAME}")
+            yield Mistake(path, "LU604", "`env:` is not a reference", "write ${NAME}")
         elif kind == "file" and (not rest.startswith("/") or rest.startswith("//")):
             message = "`file:` takes an absolute path"
             yield Mistake(path, "LU604", message, "write file:/etc/luad/secrets/NAME")
@@ -188,7 +191,7 @@ def _reference_mistakes(path: Path, text: str) -> Iterator[Mistake]:
 
 
 def is_whole_reference(text: str) -> bool:
-    """Say whether all of *text* stands, or is meant to stand, somewhere else."""
+    """Return whether the whole *text* is a reference, or is meant as one."""
     return any(each.fullmatch(text) for each in (_WHOLE, _REFERENCE, _BARE))
 
 
@@ -197,7 +200,7 @@ Fault: TypeAlias = tuple[str, str, str]
 
 
 def _split(url: str) -> SplitResult | None:
-    """Take an address apart, with something in place of each reference; None when it cannot be."""
+    """Return the parts of an address, with a placeholder for each reference; None if invalid."""
     try:
         parts = urlsplit(_REFERENCE.sub(_STAND_IN, url))
         _ = parts.port
@@ -209,9 +212,9 @@ def _split(url: str) -> SplitResult | None:
 def _webhook_fault(url: str, _services: Ask) -> Fault | None:
     scheme = _SCHEME.match(url)
     if any(char.isspace() or not char.isprintable() for char in url):
-        return "LU602", "an address holds no blanks", "write a blank as %20"
+        return "LU602", "an address cannot contain blanks", "write a blank as %20"
     if url.startswith("${"):
-        return None  # how it begins is not known
+        return None  # its scheme is not known
     if scheme is None or "://" not in url:
         return "LU602", "a webhook is an http or https address", "write https:// before it"
     if scheme[1].lower() not in {"http", "https"}:
@@ -229,18 +232,22 @@ def _service_fault(url: str, services: Ask) -> Fault | None:
     scheme, separator, _ = url.partition("://")
     scheme = scheme.lower()
     if not separator or not _SCHEME.fullmatch(f"{scheme}:"):
-        help_text = "write mailto://, slack://, tgram:// and so on, as Apprise has it"
-        return "LU602", "an address of Apprise begins with the name of a service", help_text
+        help_text = "write mailto://, slack://, tgram:// or another scheme of Apprise"
+        return "LU602", "an address of Apprise must begin with the name of a service", help_text
     known = services()
     if known is None:
         return None
     if scheme not in known.schemes:
         near = close_to(scheme, known.schemes)
-        help_text = f"did you mean `{near[0]}://`?" if near else "apprise -l lists what it knows"
-        return "LU603", f"Apprise knows no service `{scheme[:40]}`", help_text
+        help_text = f"did you mean `{near[0]}://`?" if near else "apprise -l lists all services"
+        return "LU603", f"Apprise does not know the service `{scheme[:40]}`", help_text
     if not _REFERENCE.search(url) and not known.accepts(url):
         message = f"Apprise cannot use this address of `{scheme}`"
-        return "LU602", message, "something that it needs is missing; its documentation says what"
+        return (
+            "LU602",
+            message,
+            "a required part is missing; see the service in Apprise's documentation",
+        )
     return None
 
 
@@ -257,7 +264,7 @@ def _header_mistakes(path: Path, name: str, value: str) -> Iterator[Mistake]:
 
 def _holds_secret(kind: ChannelKind, url: str) -> bool:
     if _REFERENCE.search(url):
-        return False  # whoever writes one reference knows where secrets belong
+        return False  # with one reference, the other parts are probably not secret
     if kind is ChannelKind.APPRISE and url.partition("://")[0].lower() not in _OPEN_SERVICES:
         return True
     parts = _split(url)
@@ -272,21 +279,21 @@ def _in_clear(path: Path, name: str) -> Mistake:
     return Mistake(
         path,
         "LU605",
-        f"`{name}` seems to hold a secret, for all who can read this file",
+        f"`{name}` seems to contain a secret, which each reader of this file can see",
         "write a reference: ${NAME}, file:/path or credential:name",
         is_warning=True,
     )
 
 
-def no_channel(item: Any, path: Path) -> Mistake:
-    """Return what to say of an *item* that is no channel: its type, or the word, is none."""
+def not_a_channel(item: Any, path: Path) -> Mistake:
+    """Return the mistake of an *item* that is not a channel: its type or word is unknown."""
     word = item.get("type") if isinstance(item, dict) else item
     place = (*path, "type") if isinstance(item, dict) else path
     kinds = [kind.value for kind in ChannelKind]
     if not isinstance(word, str) or "://" in word or word.startswith("${"):
         kind = "webhook" if isinstance(word, str) and word.startswith("http") else "apprise"
         help_text = f'write  {{type: {kind}, url: "..."}}'
-        return Mistake(place, "LU601", "an address alone is no channel", help_text)
+        return Mistake(place, "LU601", "an address alone is not a channel", help_text)
     if not isinstance(item, dict) and word in kinds:
         help_text = f'write  {{type: {word}, url: "${{SOME_VARIABLE}}"}}'
         return Mistake(place, "LU601", f"a channel `{word}` needs an address", help_text)
@@ -294,12 +301,12 @@ def no_channel(item: Any, path: Path) -> Mistake:
     help_text = (
         f"did you mean `{near[0]}`?"
         if near
-        else "inbox, log, webhook, and for every other service  type: apprise"
+        else "write inbox, log or webhook, and for other services  type: apprise"
     )
     return Mistake(place, "LU601", f"unknown channel type `{word[:40]}`", help_text)
 
 
-# --- showing lines without their secrets -------------------------------------------------------
+# --- lines without their secrets -------------------------------------------------------
 
 _ADDRESS: Final = re.compile(r"(\w[\w+.-]*://)((?:\$\{[\w-]*\}|[^\s\"'`,}\]])+)", re.ASCII)
 _HEADER: Final = re.compile(
@@ -311,8 +318,8 @@ _LEGIBLE: Final = re.compile(r"\$\{[\w-]*\}|^\w[\w+.-]*://", re.ASCII)
 
 
 def masked(line: str, secrets: Collection[str]) -> str:
-    """Return a line of a users file fit for showing: as long as before, its references legible."""
-    for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
+    """Return a line of a users file without secrets: the length and the references stay."""
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be a prefix of another
         line = line.replace(secret, _stars(secret))
     line = _ADDRESS.sub(lambda found: found[1] + _stars(found[2]), line)
     return _HEADER.sub(lambda found: found[1] + _stars(found[2]), line)

@@ -1,6 +1,6 @@
-"""What may be sent to a person: parts on the wire become parts of a message, or what is wrong with them.
+"""The parts of a message to a user, from the JSON of a request.
 
-Room rule: pure; a value in, parts out, or `ValidationError`.
+Rule: pure; a value in, parts out, or `ValidationError`.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ _KEYS: Final = {
     "image": {"url": True, "alt": False},
     "file": {"path": False, "url": False, "name": False},
 }
-"""The keys of each type, and whether they have to be there."""
+"""The keys of each type, and whether they are required."""
 
 
 def parse_parts(value: Any) -> tuple[Part, ...]:
-    """Return the parts that *value* stands for: a text, a part, or a list of both.
+    """Return the parts of *value*: a text, a part, or a list of both.
 
     Raises `ValidationError` with all mistakes at once.
     """
     items = value if isinstance(value, list) else [value]
     errors: list[dict[str, str]] = []
     if not items:
-        errors.append(_error("", "there is nothing to send", "write a text, or a list of parts"))
+        errors.append(_error("", "the message is empty", "write a text, or a list of parts"))
     if len(items) > MAX_PARTS:
         errors.append(_error("", f"more than {MAX_PARTS} parts", "send several messages"))
     parts = [_part(number, item, errors) for number, item in enumerate(items[:MAX_PARTS])]
     if errors:
         raise ValidationError(
-            f"the message cannot be meant so: {errors[0]['detail']}",
+            f"the message is invalid: {errors[0]['detail']}",
             hint=errors[0].get("hint", ""),
             errors=tuple(errors),
         )
@@ -55,7 +55,7 @@ def _part(number: int, item: Any, errors: list[dict[str, str]]) -> Part:
     known = _KEYS.get(kind) if isinstance(kind, str) else None
     if known is None:
         hint = 'write {"type": "text", "text": "…"}; image and file are the other types'
-        errors.append(_error(f"/{number}/type", f"{kind!r:.40} is no type of part", hint))
+        errors.append(_error(f"/{number}/type", f"{kind!r:.40} is not a type of part", hint))
         return {}
     for key, each in part.items():
         if key != "type":
@@ -67,19 +67,21 @@ def _part(number: int, item: Any, errors: list[dict[str, str]]) -> Part:
         errors.append(_error(f"/{number}", "a file has either a `path` or a `url`"))
     _check_place(number, part, errors)
     if part.get("format", "markdown") != "markdown":
-        errors.append(_error(f"/{number}/format", "`markdown` is the only format to say"))
+        errors.append(_error(f"/{number}/format", "the only format is `markdown`"))
     return {"type": kind, **{key: each for key, each in part.items() if key in known}}
 
 
 def _check_place(number: int, part: Mapping[str, Any], errors: list[dict[str, str]]) -> None:
-    """Check that what a part leads to is an address of the web, or a path that means one place."""
+    """Check that the target of a part is an HTTP URL or an absolute path."""
     url, path = part.get("url"), part.get("path")
     if isinstance(url, str) and url and not url.lower().startswith(("http://", "https://")):
         hint = "a file of luad's machine has `path`" if part.get("type") == "file" else ""
-        errors.append(_error(f"/{number}/url", "this is no address of http or https", hint))
+        errors.append(
+            _error(f"/{number}/url", "the address does not begin with http:// or https://", hint)
+        )
     if isinstance(path, str) and not path.startswith("/"):
         hint = "write the whole path, from the root"
-        errors.append(_error(f"/{number}/path", "a path that begins nowhere", hint))
+        errors.append(_error(f"/{number}/path", "the path is not absolute", hint))
 
 
 def _check_member(
@@ -88,7 +90,7 @@ def _check_member(
     if key not in known:
         errors.append(_error(place, f"unknown key `{key[:40]}`", "known are " + ", ".join(known)))
     elif not isinstance(value, str):
-        errors.append(_error(place, "this is a text"))
+        errors.append(_error(place, "the value must be a text"))
     elif len(value) > MAX_TEXT:
         errors.append(_error(place, f"longer than {MAX_TEXT} characters"))
 
@@ -99,7 +101,7 @@ def _error(pointer: str, detail: str, hint: str = "") -> dict[str, str]:
 
 
 def plain_text(parts: Sequence[Part]) -> str:
-    """Return a message as one text: pictures and files as what they are called and where they are."""
+    """Return a message as one text, with the name and place of each picture and file."""
     return "\n".join(map(_plain, parts))
 
 

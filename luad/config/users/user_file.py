@@ -1,6 +1,6 @@
-"""Users: files of `users.d/`, and bodies of the API, to persons or to what is wrong with them.
+"""Users: files of `users.d/` and bodies of the API, to users and problems.
 
-Room rule: bytes or values in, values out; opens no file, resolves no reference, shows no secret.
+Rule: bytes or values in, values out; opens no file, resolves no reference, shows no secret.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from luad.config.users.channels import (
     build_channel,
     is_whole_reference,
     masked,
-    no_channel,
-    nobody,
+    no_services,
+    not_a_channel,
 )
 from luad.config.yaml.marks import NO_MARKS, Marks, Path, read_marks
 from luad.config.yaml.reader import STAND_IN, Document, Limits, parse_yaml
@@ -35,13 +35,12 @@ from luad.suggestions import close_to
 
 _MAX_USERS: Final = 100_000
 _DEFAULT_CHANNELS: Final = ("inbox",)
-_MAY_QUOTE: Final = ("LU0", "LU1")  # these codes repeat what stands there
+_MAY_QUOTE: Final = ("LU0", "LU1")  # messages of these codes quote the file
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedUsers:
-    """What all files say: people by id, everything that is wrong, and the paths of broken files
-    whose last good version is in force."""
+    """The users of all files by id, all problems, and the paths of stale files."""
 
     users: Mapping[str, User] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
@@ -49,22 +48,22 @@ class LoadedUsers:
 
 
 class ParsedUsers(Parsed[User]):
-    """What a users file says."""
+    """The users and problems of a users file."""
 
     __slots__ = ()
 
     @property
     def users(self) -> tuple[User, ...]:
-        """Those in it; nobody when it is broken."""
+        """The users; none if the file is broken."""
         return self.items
 
 
 def load_users(
-    path: str, data: bytes, max_bytes: int = 1 << 20, *, services: Ask = nobody
+    path: str, data: bytes, max_bytes: int = 1 << 20, *, services: Ask = no_services
 ) -> ParsedUsers:
-    """Return the people of a file, and everything that is wrong with it; never raises.
+    """Return the users and problems of a file; never raises.
 
-    *path* is only shown. *services* is asked to judge the addresses that are Apprise's.
+    *path* is only for messages. *services* returns the checks for Apprise addresses.
     """
     limits = Limits(max_bytes=max_bytes)
     loading = _Loading(services)
@@ -81,30 +80,30 @@ def load_users(
 
 
 def user_from_body(body: Mapping[str, JSON]) -> User:
-    """Return the person that *body* declares. Raises `ValidationError` with all mistakes at once."""
+    """Return the user that *body* declares. Raises `ValidationError` with all mistakes at once."""
     document = dict(body)
     mistakes = list(unfit(document))
     if not mistakes and obeys("users")(document):
-        user = _build(document, mistakes, nobody)
+        user = _build(document, mistakes, no_services)
         if all(each.is_warning for each in mistakes):
             return user
     elif not mistakes:
-        mistakes = list(_all_mistakes(document, NO_MARKS, nobody))
+        mistakes = list(_all_mistakes(document, NO_MARKS, no_services))
     raise refusal("user", [each for each in mistakes if not each.is_warning])
 
 
 class _Loading:
-    """The documents of one file, so far."""
+    """Collects the users and problems of one file."""
 
     def __init__(self, services: Ask) -> None:
         self.users: list[User] = []
         self.problems: list[Problem] = []
         self.secrets: set[str] = set()
         self._services = services
-        self._lines: dict[str, int] = {}  # user id -> line of the document that has it
+        self._lines: dict[str, int] = {}  # user id -> line of its document
 
     def take(self, document: Document) -> None:
-        """Add the person of *document*, or the problems."""
+        """Add the user of *document*, or its problems."""
         mistakes: list[Mistake] = []
         self.problems.extend(document.warnings)
         if document.is_complete:
@@ -113,7 +112,7 @@ class _Loading:
             marks = read_marks(document) if document.is_complete else NO_MARKS
             if document.is_complete:
                 mistakes = list(_all_mistakes(document.value, marks, self._services))
-            self._tell(document, mistakes, marks)
+            self._report(document, mistakes, marks)
             return
         user = _build(document.value, mistakes, self._services)
         origin = Origin(document.source.path, document.line)
@@ -122,17 +121,17 @@ class _Loading:
             mistakes.append(_same_id(user.id, f"{origin.path}:{first}"))
         self.users.append(replace(user, origin=origin))
         if mistakes:
-            self._tell(document, mistakes, read_marks(document))
+            self._report(document, mistakes, read_marks(document))
 
-    def _tell(self, document: Document, mistakes: list[Mistake], marks: Marks) -> None:
+    def _report(self, document: Document, mistakes: list[Mistake], marks: Marks) -> None:
         self.problems.extend(document.problems)
-        told = {problem.line for problem in document.problems}  # one mistake, one problem
+        reported = {problem.line for problem in document.problems}  # report one problem per line
         located = [locate(mistake, document, marks) for mistake in mistakes]
-        self.problems.extend(problem for problem in located if problem.line not in told)
+        self.problems.extend(problem for problem in located if problem.line not in reported)
 
 
 def _all_mistakes(value: JSON, marks: Marks, services: Ask) -> Iterator[Mistake]:
-    """What the schema says, and what can be said of the parts that obey it."""
+    """Yield the mistakes of the schema, and those of the parts that obey it."""
     found = find_mistakes(value, "users", marks)
     for mistake in found:
         yield _about_channels(mistake, value)
@@ -153,16 +152,16 @@ def _all_mistakes(value: JSON, marks: Marks, services: Ask) -> Iterator[Mistake]
 
 
 def _about_channels(mistake: Mistake, value: Any) -> Mistake:
-    """Say it better where an item of `channels` is no channel at all."""
+    """Return a better mistake for an item of `channels` that is not a channel."""
     path = mistake.path
     is_item = path[:1] == ("channels",) and (len(path) == 2 or path[2:] == ("type",))
     if not is_item or mistake.code not in {"LU104", "LU006"}:
         return mistake
-    return no_channel(value["channels"][path[1]], path[:2])
+    return not_a_channel(value["channels"][path[1]], path[:2])
 
 
 def _build(value: Mapping[str, Any], mistakes: list[Mistake], services: Ask) -> User:
-    """Return the person that *value* declares; it must obey the schema."""
+    """Return the user that *value* declares; it must obey the schema."""
     return User(
         id=value["id"],
         full_name=value.get("full_name", ""),
@@ -192,7 +191,7 @@ def _channels(
     services: Ask,
     unsound: Collection[Path] = (),
 ) -> tuple[Channel, ...]:
-    """Return the channels, those whose path is among *unsound* left out."""
+    """Return the channels, except those at the paths *unsound*."""
     channels: dict[str, Channel] = {}
     for number, item in enumerate(value.get("channels", _DEFAULT_CHANNELS)):
         place = ("channels", number)
@@ -216,7 +215,7 @@ def _same_id(user_id: str, place: str) -> Mistake:
 
 
 def _secrets(value: Any) -> Iterator[str]:
-    """The texts of a document that nobody needs to see: addresses, and the values of headers."""
+    """Yield the texts of a document that may be secrets: addresses, and values of headers."""
     channels = value.get("channels") if isinstance(value, dict) else None
     for item in channels if isinstance(channels, list) else ():
         if not isinstance(item, dict):
@@ -237,7 +236,7 @@ def _without_secrets(problem: Problem, secrets: Collection[str]) -> Problem:
     return replace(problem, excerpt=lines)
 
 
-# --- all of them -------------------------------------------------------------------------------
+# --- all files -------------------------------------------------------------------------------
 
 
 def unknown_users(
@@ -245,7 +244,7 @@ def unknown_users(
     users: Collection[str],
     sources: Mapping[str, FileVersion] | None = None,
 ) -> list[Problem]:
-    """Warn of the jobs of files that are for a user, or would alert a user, that does not exist.
+    """Return a warning for each job of a file that names a user that does not exist.
 
     With *sources*, the files by path, each warning has its place and lines.
     """
@@ -279,31 +278,31 @@ def unknown_to_alert(users: Sequence[str], what: str, known: Collection[str]) ->
 def _unknown_user(what: str, user: str, path: Path, known: Collection[str]) -> Mistake:
     near = close_to(user, known)
     hint = f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml"
-    message = f"{what} `{user}`, and there is no such user"
+    message = f"{what} `{user}`, a user that does not exist"
     return Mistake(path, "LU404", message, hint, is_warning=True)
 
 
 def named_users(path: str, data: bytes) -> Iterator[str]:
-    """Yield the ids that a users file names, whatever is wrong with it."""
+    """Yield the ids in a users file, even if it is broken."""
     for document in parse_yaml(data, path, Limits(max_bytes=len(data) + 1)):
         if isinstance(document.value, dict) and isinstance(document.value.get("id"), str):
             yield document.value["id"]
 
 
 class UserCatalogue:
-    """Remembers every file of the folders of people, and the last good version of a broken one.
+    """The users of all files of the folders, with the last good version of broken files.
 
-    *services* is asked to judge the addresses that are Apprise's; by default nobody is.
+    *services* returns the checks for Apprise addresses; by default there are none.
     """
 
-    def __init__(self, max_bytes: int = 1 << 20, *, services: Ask = nobody) -> None:
+    def __init__(self, max_bytes: int = 1 << 20, *, services: Ask = no_services) -> None:
         self._files = _Files(max_bytes, services)
 
     def copy(self) -> UserCatalogue:
-        """Return a catalogue that goes on from here by itself, to try a load without consequences."""
-        twin = UserCatalogue()
-        twin._files = self._files.copy()
-        return twin
+        """Return an independent copy, to try a load without consequences."""
+        duplicate = UserCatalogue()
+        duplicate._files = self._files.copy()
+        return duplicate
 
     def update(
         self,
@@ -312,10 +311,10 @@ class UserCatalogue:
         unread: Collection[str] = (),
         doubtful: Mapping[str, FileVersion | None] | None = None,
     ) -> LoadedUsers:
-        """Return what *files*, a complete snapshot by shown path, say.
+        """Return the users of *files*, a complete snapshot by path.
 
-        Nothing is known of the files in the folders *unread*: their people stay as they are. So do those
-        that files which are *doubtful* have lost, unless another file has them now.
+        The users of files in the folders *unread* stay unchanged. So do users that *doubtful*
+        files have lost, unless another file declares them now.
         """
         loaded = self._files.update(files, unread=unread, doubtful=doubtful)
         return LoadedUsers(loaded.wanted, loaded.problems, loaded.stale)
@@ -327,12 +326,12 @@ class _Files(LastGood[User]):
     clash_code = "LU403"
 
     def __init__(self, max_bytes: int, services: Ask) -> None:
-        super().__init__(_MAX_USERS, "add people at run time: luad users add")
+        super().__init__(_MAX_USERS, "add users at run time: luad users add")
         self._max_bytes = max_bytes
         self._services = services
 
     def parse(self, path: str, data: bytes, now: Instant | None) -> Parsed[User]:
-        """Return the people of a file; *now* does not count."""
+        """Return the users of a file; *now* has no effect."""
         del now
         return load_users(path, data, self._max_bytes, services=self._services)
 
@@ -341,21 +340,23 @@ class _Files(LastGood[User]):
         return item.id
 
     def origin_of(self, item: User) -> Origin | None:
-        """Return where they are declared."""
+        """Return the place of the declaration."""
         return item.origin
 
     def as_stale(self, item: User) -> User:
-        """Return the last good version of somebody whose file is broken now."""
+        """Return the user as the last good version of a broken file."""
         return replace(item, stale=True)
 
     def reuse(self, item: User, old: User) -> User:
-        """Return the object that was there before, if it still says the same."""
+        """Return *old* if nothing has changed, so that equal users stay the same object."""
         return old if old == item else item
 
 
 def check_users(
-    files: Mapping[str, FileVersion], max_bytes: int = 1 << 20, *, services: Ask = nobody
+    files: Mapping[str, FileVersion], max_bytes: int = 1 << 20, *, services: Ask = no_services
 ) -> LoadedUsers:
-    """Return what the users files of a project say and everything that is wrong, as `luad check` wants
-    it: with `channels.apprise_services`, addresses are judged by Apprise where it is installed."""
+    """Return the users and problems of a project's files, for `luad check`.
+
+    With `channels.apprise_services`, Apprise checks the addresses if it is installed.
+    """
     return UserCatalogue(max_bytes, services=services).update(files)

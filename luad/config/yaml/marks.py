@@ -1,7 +1,6 @@
-"""Where each key and value of a document stands. Read only when something is to be said about it:
-a good file is parsed without this.
+"""The places of the keys and values of a document, read only to report a problem.
 
-Room rule: pure; lines in, places out.
+Rule: pure; lines in, places out.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from yaml.events import (
 from luad.config.yaml.reader import Document
 
 Path: TypeAlias = tuple[str | int, ...]
-"""Keys and indices from the root of a document; what a JSON pointer says."""
+"""Keys and indices from the root of a document, as in a JSON pointer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A place in the file, all counted from 1, the end exclusive.
+    """A place in the file, counted from 1, with an exclusive end.
 
-    *style*: how a scalar is written: ``plain``, a quote, ``|``, ``>``; empty for what is none.
+    *style* is the style of a scalar: ``plain``, a quote, ``|``, ``>``; empty for others.
     """
 
     line: int
@@ -45,20 +44,20 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The places of one document, as deep as a schema looks into it.
+    """The places of one document, as deep as a schema reaches.
 
-    A path that is not there gives the nearest one above it.
+    An unknown path has the place of the nearest path above it.
     """
 
     keys: dict[Path, Span]
     values: dict[Path, Span]
 
     def key(self, path: Path) -> Span:
-        """The place of the last key of *path*."""
+        """Return the place of the last key of *path*."""
         return self.keys.get(path) or self.value(path)
 
     def value(self, path: Path) -> Span:
-        """The place of the value at *path*."""
+        """Return the place of the value at *path*."""
         while path not in self.values and path:
             path = path[:-1]
         return self.values.get(path) or Span(1, 1, 1, 2)
@@ -68,20 +67,20 @@ NO_MARKS: Final = Marks({}, {})
 
 
 def read_marks(document: Document) -> Marks:
-    """Return the places of a document that has been read; never raises.
+    """Return the places of a document that was read before; never raises.
 
-    The document's own lines are parsed again, so the cost is its own size, not the file's. Where
-    the syntax is broken, the places before it are known.
+    Only the lines of the document are parsed again. After a syntax error, the places before it are
+    known.
     """
     lines = document.source.lines[document.first_line - 1 : document.last_line]
     marks = Marks({}, {})
-    with suppress(Exception):  # the reader has told this mistake already
+    with suppress(Exception):  # the reader has reported this mistake
         _walk(CParser("\n".join(lines)), document.first_line, marks)
     return marks
 
 
 _DEPTH: Final = 4
-"""Deeper places are never asked for: below that, the schemas take everything (`metadata`)."""
+"""The depth of the deepest places in use: below it, the schemas accept any value (`metadata`)."""
 
 _START: Final = (StreamStartEvent, DocumentStartEvent)
 _NO_KEY: Final = object()
@@ -91,8 +90,8 @@ def _walk(  # noqa: C901 - one branch for each kind of event, as in the reader
     parser: Any, first_line: int, marks: Marks
 ) -> None:
     stack: list[tuple[Path, Any]] = []
-    base: Path = ()  # the path of the container that is open
-    key: Any = None  # where the next value goes in it: a key, an index, None at the root
+    base: Path = ()  # the path of the open container
+    key: Any = None  # place of the next value: a key, an index, None at the root
     while type(event := parser.get_event()) is not DocumentEndEvent:
         kind = type(event)
         if kind in _START:

@@ -1,10 +1,10 @@
-"""YAML bytes to plain JSON values, by libyaml's events; every surprise of YAML is a problem.
+"""YAML bytes to plain JSON values and problems, by libyaml's events.
 
-Room rule: bytes in, values out; opens no file. Nothing of PyYAML's constructors is used: no tags,
-no aliases, no YAML 1.1 scalars. Whatever the bytes are, nothing but values comes out.
+Scalars follow the YAML 1.2 core schema where 1.1 agrees with it. A plain scalar that the two read
+differently (``on``, ``010``, ``9:30``, ``1_000``, ``0x1F``, ``.inf``, a date) is text.
 
-Scalars follow the YAML 1.2 core schema where 1.1 agrees with it; where the two would read a plain
-scalar differently (``on``, ``010``, ``9:30``, ``1_000``, ``0x1F``, ``.inf``, a date) it is text.
+Rule: bytes in, values out; opens no file. Nothing of PyYAML's constructors is used: no tags, no
+aliases, no YAML 1.1 scalars. Any bytes result in plain values.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ from luad.errors import Problem, Severity
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one file may cost. *max_nodes* and *max_depth* are per document."""
+    """The limits of one file. *max_nodes* and *max_depth* are per document."""
 
     max_bytes: int = 1 << 20
     max_depth: int = 64
     max_nodes: int = 50_000
     max_scalar: int = 1 << 16
     max_documents: int = 100_000
-    max_empty: int = 1_000  # documents that hold nothing
-    max_problems: int = 100  # of one file; nobody reads more
+    max_empty: int = 1_000  # empty documents
+    max_problems: int = 100  # of one file; more would not help
 
 
 @dataclass(slots=True)
 class Document:
     """One document of a stream.
 
-    *line* is where its content starts, *first_line* and *last_line* where all of it stands. With
-    *problems*, the value is as good as it gets; it misses things unless *is_complete*.
+    *line* is the first line of its content, *first_line* and *last_line* include the markers. With
+    *problems*, the value has what could be read, and is incomplete unless *is_complete*.
     """
 
     source: Source
@@ -72,7 +72,7 @@ class Document:
 
 
 class _StoppedError(Exception):
-    """Reading cannot go on; the problem says why, *before* are those found up to there."""
+    """Reading must stop because of *problem*; *before* are the earlier problems."""
 
     def __init__(self, problem: Problem, before: Sequence[Problem] = ()) -> None:
         super().__init__(problem.message)
@@ -80,15 +80,15 @@ class _StoppedError(Exception):
         self.before = before
 
 
-_MAX_REPAIRS: Final = 8  # unquoted expressions to read past, each by reading the file again
+_MAX_REPAIRS: Final = 8  # unquoted expressions to correct, each by reading the file again
 _MAX_REPAIRED_BYTES: Final = 1 << 16
 
 
 def parse_yaml(data: bytes, path: str, limits: Limits) -> Iterator[Document]:
-    """Yield the documents of a file, the broken ones with their problems; never raises.
+    """Yield the documents of a file, broken ones with their problems; never raises.
 
-    A mistake in the syntax ends the file, except for the commonest: after a cron expression that
-    lacks its quotes reading goes on as if it had them.
+    Reading stops at a syntax error, except at the most common one: after a cron expression without
+    quotes it continues as if the quotes were there.
     """
     source = Source(path, data)
     problem = _check_size(source, limits) or check_text(source)
@@ -195,7 +195,7 @@ def _read_document(
 
 
 def _warnings(source: Source, start: Any) -> list[Problem]:
-    """Warn of a `%YAML` line that asks for 1.1, where `no` and `010` mean something else."""
+    """Return a warning about a `%YAML` line for 1.1, in which `no` and `010` mean other values."""
     if start.version in {None, (1, 2)}:
         return []
     line = start.start_mark.line + 1
@@ -217,14 +217,14 @@ _INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)", re.ASCII)
 _FLOAT: Final = re.compile(
     r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", re.ASCII
 )
-_MAX_INTEGER: Final = 2**63 - 1  # what a database column and every other language can hold
+_MAX_INTEGER: Final = 2**63 - 1  # the range of a database column, and of other languages
 _MAX_DIGITS: Final = 400
 
 
 def resolve_plain(text: str) -> JSON:
     """Return the value of a scalar without quotes.
 
-    Raises ``ValueError`` for a number that 64 bits cannot hold.
+    Raises ``ValueError`` for a number of more than 64 bits.
     """
     if not text or text[0] not in _MAY_BE_SPECIAL:
         return text or None
@@ -245,13 +245,13 @@ def resolve_plain(text: str) -> JSON:
 # --- the builder -------------------------------------------------------------------------------
 
 STAND_IN: Final = "\0"
-"""First character of keys that stand for one that could not be used; no YAML text holds it."""
+"""The first character of keys that replace unusable ones; YAML text cannot contain it."""
 
-_NO_KEY: Final = object()  # the next node of this mapping is a key
+_NO_KEY: Final = object()  # the next node of the mapping is a key
 
 
 class _Builder:
-    """Builds the value of one document. Iterative: depth costs memory, never the stack."""
+    """Builds the value of one document. Iterative, so depth never overflows the stack."""
 
     def __init__(self, source: Source, limits: Limits) -> None:
         self.source = source
@@ -263,10 +263,10 @@ class _Builder:
     def build(  # noqa: C901, PLR0912 - a call for each kind of event would double the cost
         self, event: Any, next_event: Callable[[], Any]
     ) -> tuple[JSON, Any]:
-        """Read up to the end of the document; return its value and the closing event."""
+        """Read to the end of the document; return its value and the closing event."""
         root: list[JSON] = []
-        container: Any = root  # the list or dict that takes the next value
-        key: Any = None  # its key there; None in a list, _NO_KEY where a key is to come
+        container: Any = root  # the list or dict for the next value
+        key: Any = None  # its key; None in a list, _NO_KEY before a key
         stack: list[tuple[Any, Any]] = []
         key_lines: dict[tuple[int, str], int] = {}
         nodes_left = self.limits.max_nodes
@@ -318,7 +318,7 @@ class _Builder:
             self._refuse_properties(event)
         if event.implicit[0]:
             if text and text[0] not in _MAY_BE_SPECIAL:
-                return text  # most scalars, spared a call
+                return text  # most scalars, without a call
             try:
                 return resolve_plain(text)
             except ValueError:
@@ -327,7 +327,7 @@ class _Builder:
                             "quote it, if it is meant as text")  # fmt: skip
                 return 0
         if event.style == '"' and "\0" in text:
-            self.refuse(event, "LU005", "a text cannot hold NUL (`\\0`)", "delete it")
+            self.refuse(event, "LU005", "a text cannot contain NUL (`\\0`)", "delete it")
         return text
 
     def _alias(self, event: Any) -> JSON:
@@ -337,15 +337,15 @@ class _Builder:
         if found is not None:
             raise _StoppedError(found, self.problems)
         if "alias" not in self._reported:
-            self._reported.add("alias")  # the first one tells it all
+            self._reported.add("alias")  # one report is enough
             self.problems.append(alias_problem(self.source, line, column))
         return None
 
     def _odd_key(
         self, event: Any, value: JSON, mapping: dict[str, JSON], lines: dict[tuple[int, str], int]
     ) -> str:
-        """Say what is wrong with a key, and return one to go on with."""
-        stand_in = f"{STAND_IN}{event.start_mark.index}"  # clashes with nothing
+        """Report the problem of a key, and return a key to continue with."""
+        stand_in = f"{STAND_IN}{event.start_mark.index}"  # unique
         if type(event) is not ScalarEvent:
             self.is_complete = False
             if type(event) is not AliasEvent:
@@ -377,7 +377,7 @@ class _Builder:
                         "write the value out; text that starts with `&` must be quoted")  # fmt: skip
 
     def refuse(self, event: Any, code: str, message: str, help_text: str = "") -> None:
-        """Note a problem at the start of *event*, and go on."""
+        """Record a problem at the start of *event*."""
         self.problems.append(self._problem(event, code, message, help_text))
         if len(self.problems) >= self.limits.max_problems:
             self._stop(event, "so many problems that the rest of the file is not read")

@@ -1,6 +1,6 @@
-"""What libyaml complains about, in words that say what to write instead.
+"""The errors of libyaml, as problems with advice.
 
-Room rule: pure; one complaint in, one problem out.
+Rule: pure; one error in, one problem out.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _ALIAS_WORD: Final = re.compile(
 )
 _CRONTAB: Final = re.compile(rf"\*\S*(?:[ \t]+{_FIELD}){{4}}[ \t]+\S", re.ASCII)
 _KEY_BEFORE: Final = re.compile(r"([\w-]+)\s*:\s*$", re.ASCII)
-_MAX_LINE: Final = 2_000  # a longer line holds no cron expression worth guessing at
+_MAX_LINE: Final = 2_000  # longer lines are not searched for cron expressions
 
-# The complaint -> what it means, what to do.
+# libyaml's message -> our message, our help
 _WORDS: Final[dict[str, tuple[str, str]]] = {
     "could not find expected ':'": (
         "a line that is neither `key: value` nor the rest of the text above",
@@ -48,7 +48,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "mapping keys are not allowed in this context": ("a key cannot start here", ""),
     "did not find expected <document start>": (
         "a document cannot start here",
-        "a line `---` stands between two jobs of a file",
+        "write a line `---` between two jobs of a file",
     ),
     "found unknown directive name": ("this directive is not known", "remove the line"),
     "found duplicate %YAML directive": ("a second %YAML line", "remove it"),
@@ -65,7 +65,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "indent with spaces",
     ),
     "found undefined tag handle": ("tags are not used in luad's files", "remove the `!`"),
-    "found unexpected ':'": ("a `:` cannot stand here", "quote the text that holds it"),
+    "found unexpected ':'": ("a `:` is not allowed here", "quote the text that contains it"),
     "found invalid Unicode character escape code": (
         "this escape names no character",
         r"a character beyond U+FFFF is written \U0001F600, with eight digits",
@@ -83,8 +83,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
 
 
 def syntax_problem(source: Source, error: Exception) -> Problem:
-    """Return the problem that stands for libyaml's *error*."""
-    complaint = str(getattr(error, "problem", None) or "this is no YAML")
+    """Return the problem for libyaml's *error*."""
+    complaint = str(getattr(error, "problem", None) or "this is not YAML")
     context = str(getattr(error, "context", None) or "")
     mark: Any = getattr(error, "problem_mark", None)
     start: Any = getattr(error, "context_mark", None) or mark
@@ -95,7 +95,7 @@ def syntax_problem(source: Source, error: Exception) -> Problem:
     if found is not None:
         return found
     if complaint == "found unexpected end of stream" and start:
-        # The end of the file says nothing; the opening quote does.
+        # Report the opening quote instead of the end of the file.
         return _problem(
             source, start.line + 1, start.column + 1, "this quote is never closed", "close it"
         )
@@ -112,7 +112,7 @@ def syntax_problem(source: Source, error: Exception) -> Problem:
     return _problem(source, line, column, message, help_text)
 
 
-# Complaints that mean different things in different places: what stands before, what stands there.
+# Messages that depend on the text before, and on the character at the place.
 
 
 def _wrong_start(_before: str, char: str) -> tuple[str, str]:
@@ -130,7 +130,7 @@ def _second_colon(before: str, _char: str) -> tuple[str, str]:
     if re.search(r":\s", before):
         return (
             "a second `: ` in one line",
-            "text that holds `: ` must be quoted; a nested key goes on a line of its own, indented",
+            "text that contains `: ` must be quoted; a nested key goes on a line of its own, indented",
         )
     return (
         "this key is indented further than the keys it belongs to",
@@ -146,7 +146,7 @@ def _no_key(before: str, char: str) -> tuple[str, str]:
     if before.strip():
         return "nothing may follow here", "quote the whole text, or start a new line"
     return (
-        "this line is indented like no key above it",
+        "no key above has the indentation of this line",
         "keys of one mapping start in the same column",
     )
 
@@ -177,7 +177,7 @@ _VERSION: Final = re.compile(r"%YAML[ \t]+([0-9]+\.[0-9]+)[ \t]*(?:#.*)?")
 
 
 def _directive_problem(source: Source, line: int) -> Problem | None:
-    """Return what is wrong with a line that begins with `%`; None for what libyaml says better."""
+    """Return the problem of a line that begins with `%`; None if libyaml's message is better."""
     text = source.line(line).rstrip() if line else ""
     if not text.startswith("%"):
         return None
@@ -204,14 +204,14 @@ def _directive_problem(source: Source, line: int) -> Problem | None:
 
 
 def version_problem(source: Source, line: int, version: str) -> Problem:
-    """Return what is to be said of a `%YAML` line that asks for another version than 1.2."""
+    """Return the problem of a `%YAML` line with another version than 1.2."""
     column = source.line(line).find(version) + 1
     message = f"the file asks for YAML {version}, and luad reads YAML 1.2"
     return _problem(source, line, column, message, "write  %YAML 1.2  or delete the line")
 
 
 def alias_problem(source: Source, line: int, column: int) -> Problem:
-    """Return what is wrong with a `*` or `&` at the start of a value."""
+    """Return the problem of a `*` or `&` at the start of a value."""
     found = unquoted_expression(source, line, column)
     if found is not None:
         return found
@@ -242,7 +242,7 @@ def alias_problem(source: Source, line: int, column: int) -> Problem:
 
 
 def unquoted_expression(source: Source, line: int, column: int) -> Problem | None:
-    """Return LU004 when a cron expression without quotes stands at the place, else None."""
+    """Return LU004 if a cron expression without quotes is at the place, else None."""
     text = source.line(line)
     if not text or len(text) > _MAX_LINE:
         return None
@@ -263,13 +263,13 @@ def unquoted_expression(source: Source, line: int, column: int) -> Problem | Non
         help=f"write  {shown}",
         end_line=line,
         end_column=column + 1,
-        note="YAML reads `*` as an alias" if is_star else "YAML keeps `@` for itself",
+        note="YAML reads `*` as an alias" if is_star else "YAML reserves `@`",
         fix=(first, column + len(found[0]), content),
     )
 
 
 def _written_out(before: str, quoted: str) -> tuple[int, str]:
-    """Return the column from which to write, and the text: a whole schedule where none is around it."""
+    """Return the column to write from, and the text: a whole schedule if there is none."""
     whole = f"{{type: cron, expression: {quoted}}}"
     if re.search(r"(?:^|[{,])\s*schedule\s*:\s*$", before):
         return len(before) + 1, whole

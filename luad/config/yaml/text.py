@@ -1,6 +1,6 @@
-"""Is this file text that a person can see as luad sees it: UTF-8, no hidden characters.
+"""A check for plain text: UTF-8, without hidden characters.
 
-Room rule: bytes in, values out; opens no file.
+Rule: bytes in, values out; opens no file.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from luad.errors import Problem
 _PLAIN: Final = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F)])
 _BOM: Final = b"\xef\xbb\xbf"
 
-# Invisible, or read as a line break by some programs and not by others (NEL, U+2028), or able to
-# make a line look different from what it is (the bidirectional overrides).
+# Invisible characters; line breaks in some programs only (NEL, U+2028); and bidirectional overrides,
+# which change the look of a line.
 _HIDDEN: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
     "\ufeff\ufdd0-\ufdef\ufffe\uffff]|\r(?!\n)"
@@ -36,7 +36,7 @@ _NAMES: Final = {
 
 
 class Source:
-    """The bytes of a file, and its lines once somebody asks for them."""
+    """The bytes of a file, and its lines on demand."""
 
     def __init__(self, path: str, data: bytes) -> None:
         self.path = path
@@ -48,12 +48,12 @@ class Source:
         return split_lines(self.data)
 
     def line(self, number: int) -> str:
-        """The text of line *number*, counted from 1; empty beyond the end."""
+        """Return line *number*, counted from 1; empty beyond the end."""
         return self.lines[number - 1] if 1 <= number <= len(self.lines) else ""
 
 
 def check_text(source: Source) -> Problem | None:
-    """Return what keeps the bytes from being plain UTF-8 text, None when nothing does."""
+    """Return the problem if the bytes are not plain UTF-8 text, else None."""
     data = source.data
     if data.isascii():
         hidden = data.translate(None, _PLAIN)
@@ -101,13 +101,13 @@ def _check_characters(source: Source) -> Problem | None:
         source,
         line,
         column,
-        f"the file holds {character_name(char)}, which cannot be seen",
+        f"the file contains {character_name(char)}, which is invisible",
         "delete it" if char != "\r" else "save the file with line feeds, as Unix does",
     )
 
 
 def character_name(char: str) -> str:
-    """Name a character in words that are safe to print: ``U+200B ZERO WIDTH SPACE``."""
+    """Return the name of a character, safe to print: ``ZERO WIDTH SPACE (U+200B)``."""
     if char in _NAMES:
         return _NAMES[char]
     name = unicodedata.name(char, "a control character" if char < "\xa0" else "a noncharacter")
@@ -115,13 +115,13 @@ def character_name(char: str) -> str:
 
 
 def one_line(text: str, longest: int = 240) -> str:
-    """Return *text* fit for a message: bounded, and without anything that moves a cursor."""
+    """Return *text* for a message: bounded, and without control characters."""
     shown = text if len(text) <= longest else f"{text[: longest - 3]}..."
     return "".join(char if char.isprintable() else "?" for char in shown)
 
 
 def _position(before: str) -> tuple[int, int]:
-    """Line and column, from 1, of the character after *before*."""
+    """Return line and column, from 1, of the character after *before*."""
     flat = before.replace("\r\n", "\n").replace("\r", "\n")
     return flat.count("\n") + 1, len(flat) - (flat.rfind("\n") + 1) + 1
 
