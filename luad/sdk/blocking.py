@@ -213,25 +213,7 @@ class Jobs(metaclass=Translating):
         **policies: Unpack[Policies],
     ) -> Job:
         """Create a job, and return it once it is durable: see `luad.Jobs.create`."""
-        words = {
-            "handler": handler,
-            "name": name,
-            "at": at,
-            "in_": in_,
-            "every": every,
-            "cron": cron,
-            "schedule": schedule,
-            "timezone": timezone,
-            "description": description,
-            "metadata": metadata,
-            "timeout": timeout,
-            "retry": retry,
-            "tags": tags,
-            "activate": activate,
-            "keep": keep,
-            "if_exists": if_exists,
-        }
-        return run(create_steps(Job, user, idempotency_key, words, policies))
+        return run(create_steps(Job, locals()))
 
     @staticmethod
     def get(id_or_name: str) -> Job:

@@ -34,19 +34,13 @@ _PAGE = 200
 _FILTERS = ("status", "health", "tag", "user", "source", "q", "sort")
 
 
-def create_steps(
-    face: type[J],
-    user: Any,
-    idempotency_key: str | None,
-    words: Mapping[str, Any],
-    policies: Mapping[str, Any],
-) -> Steps[J]:
-    """Create a job."""
+def create_steps(face: type[J], words: Mapping[str, Any]) -> Steps[J]:
+    """Create a job; *words* are the arguments of `Jobs.create`, by name."""
     headers = {}
-    if idempotency_key is not None:
-        headers["Idempotency-Key"] = f'"{header_text(idempotency_key, "idempotency_key")}"'
-    user_id = acting_user() if user is CURRENT else user_id_of(user)
-    body = yield from create_steps_body(user_id, words, policies)
+    if (key := words["idempotency_key"]) is not None:
+        headers["Idempotency-Key"] = f'"{header_text(key, "idempotency_key")}"'
+    user_id = acting_user() if words["user"] is CURRENT else user_id_of(words["user"])
+    body = yield from create_steps_body(user_id, words, words["policies"])
     return face.from_view((yield Ask("POST", "/jobs", body, headers=headers)))
 
 
@@ -122,25 +116,7 @@ class Jobs(metaclass=Translating):
         The `summary` of the job says when it runs. Raises `HandlerNotImportable`,
         `InvalidSchedule`, `ValidationError`, `NameTaken`, `FileOwned`, `Unavailable`.
         """
-        words = {
-            "handler": handler,
-            "name": name,
-            "at": at,
-            "in_": in_,
-            "every": every,
-            "cron": cron,
-            "schedule": schedule,
-            "timezone": timezone,
-            "description": description,
-            "metadata": metadata,
-            "timeout": timeout,
-            "retry": retry,
-            "tags": tags,
-            "activate": activate,
-            "keep": keep,
-            "if_exists": if_exists,
-        }
-        return await run_async(create_steps(Job, user, idempotency_key, words, policies))
+        return await run_async(create_steps(Job, locals()))
 
     @staticmethod
     @awaited("Jobs.get")

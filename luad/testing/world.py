@@ -235,7 +235,8 @@ def run_job_sync(
     with World(at, people=everybody) as world:
         words = _words(handler, world.host.clock.now().wall, metadata, timeout, retry)
         user_id = None if definition is None else definition["id"]
-        job = run(create_steps(JobCore, user_id, None, words, {}))
+        words |= {"user": user_id, "idempotency_key": None, "policies": {}}
+        job = run(create_steps(JobCore, words))
         world.advance(0)
         runs = world.runs(job.name)
         for _ in range(100):

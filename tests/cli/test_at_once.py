@@ -126,7 +126,7 @@ def test_a_user_that_luad_yaml_alerts_must_exist(luad: Any, shop: Path) -> None:
     (problem,) = luad("check", "--json").json
     assert (problem["code"], problem["severity"]) == ("LU404", "warning")
     assert problem["location"] == {"row": 2, "column": 13}
-    assert problem["message"] == "`alert` in luad.yaml names `zed`, and there is no such user"
+    assert problem["message"] == "`alert` in luad.yaml names `zed`, a user that does not exist"
     (shop / "users.d/zed.yaml").write_text("id: zed\nemails: 3\n")
     assert {each["code"] for each in luad("check", "--json").json} == {"LU103"}
 

@@ -114,7 +114,7 @@ def test_a_module_and_a_user_that_go_are_told_for_jobs_that_wait(live: LiveDaemo
         while len(told) < 2:
             line = live.wait_for("config.problem")
             told[line["code"]] = line
-        assert "no such user" in told["LU404"]["message"]
+        assert "a user that does not exist" in told["LU404"]["message"]
         assert "the module `later` is gone; the job `call`" in told["LU512"]["message"]
         assert "the module `later` is gone" in live.luad("status").stdout
 

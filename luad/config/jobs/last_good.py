@@ -230,7 +230,7 @@ class LastGood(ABC, Generic[T]):
             wanted.setdefault(self.name_of(each), each)
         self._add_last_good(stale, wanted, before)
         broken_count = len(stale)
-        stale = [path for path in stale if self._entries[path].good]
+        stale = [path for path in stale if self._entries[path].last_good]
         problems.extend(self._too_many(wanted))
         return LoadedFiles(wanted, tuple(problems), tuple(stale), len(paths), broken_count)
 

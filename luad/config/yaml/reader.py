@@ -118,14 +118,9 @@ def parse_yaml(data: bytes, path: str, limits: Limits) -> Iterator[Document]:
 def _check_size(source: Source, limits: Limits) -> Problem | None:
     if len(source.data) <= limits.max_bytes:
         return None
-    return Problem(
-        source.path,
-        0,
-        0,
-        "LU007",
-        f"the file has {len(source.data)} bytes; at most {limits.max_bytes} are read",
-        help="split it, or raise `max_file_size` in luad.yaml",
-    )
+    message = f"the file has {len(source.data)} bytes; at most {limits.max_bytes} are read"
+    hint = "split it, or raise `max_file_size` in luad.yaml"
+    return Problem(source.path, 0, 0, "LU007", message, help=hint)
 
 
 def _can_be_repaired(document: Document) -> bool:
