@@ -203,7 +203,7 @@ def test_both_day_fields_mean_either(cron: str) -> None:
 @pytest.mark.parametrize(("cron", "free"), [("0 0 1-31 * 5", "5"), ("0 0 1 * 0-6", "1")])
 def test_a_day_field_that_is_full_frees_the_other(cron: str, free: str) -> None:
     (found,) = cron_doubts(cron)
-    assert f"`{free}` restricts nothing" in found.message
+    assert f"`{free}` has no effect" in found.message
 
 
 def test_the_first_monday_has_a_spelling_of_its_own() -> None:
@@ -297,9 +297,9 @@ def test_the_zone_of_the_settings_and_of_a_user_are_doubted_where_they_stand() -
             'PATH: "/opt/bin:$PATH"',
             "write the whole value, such as  PATH: /opt/bin:/usr/local/bin:/usr/bin:/bin",
         ),
-        ('HOME: "$HOME/x"', "write the whole value, with what `$HOME` stands for"),
-        ('PATH: "$PATH"', "delete the line, and pass luad's own variable on"),
-        ('TOKEN: "${TOKEN}"', "delete the line, and pass luad's own variable on"),
+        ('HOME: "$HOME/x"', "write the whole value, with the value of `$HOME`"),
+        ('PATH: "$PATH"', "delete the line, and pass luad's own variable"),
+        ('TOKEN: "${TOKEN}"', "delete the line, and pass luad's own variable"),
     ],
 )
 def test_a_value_that_adds_to_a_variable_is_written_whole(line: str, help_text: str) -> None:

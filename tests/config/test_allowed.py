@@ -167,8 +167,8 @@ def test_a_module_has_to_bind_the_name_itself(
         ("pack.__init__:run", "public names"),
         ("broken:run", "cannot be read"),
         ("large:run", "larger than"),
-        ("native:run", "no file of the module"),
-        ("nowhere:run", "no file of the module"),
+        ("native:run", "does not have the module"),
+        ("nowhere:run", "does not have the module"),
         ("pack.deep:hidden", "does not define"),  # the package wins over the file, as in an import
         ("crm:run", "imports `run`"),
         ("crm:run.func", "public names"),

@@ -20,9 +20,9 @@ NINE_IN_LONDON = parse_instant("2026-12-01T09:00:00Z")
         (DAY, "2020-01-01T02:30:15Z", "Europe/Berlin", '"15 30 3 * * *"'),
         (7 * DAY, "2026-12-01T23:30:00Z", "Europe/Berlin", '"30 0 * * WED"'),
         (7 * DAY, "2026-12-02T02:00:00Z", "America/New_York", '"0 21 * * TUE"'),
-        (2 * DAY, "2026-12-01T09:00:00Z", "Europe/London", "no cron line"),
-        (14 * DAY, "2026-12-01T09:00:00Z", "Europe/London", "no cron line"),
-        (DAY, "2026-12-01T09:00:00.5Z", "Europe/London", "no cron line"),
+        (2 * DAY, "2026-12-01T09:00:00Z", "Europe/London", "no cron expression"),
+        (14 * DAY, "2026-12-01T09:00:00Z", "Europe/London", "no cron expression"),
+        (DAY, "2026-12-01T09:00:00.5Z", "Europe/London", "no cron expression"),
     ],
 )
 def test_whole_days_in_a_zone_with_summer_time_name_the_cron_line(

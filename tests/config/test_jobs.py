@@ -192,7 +192,7 @@ def test_all_mistakes_are_told_at_once_those_beneath_a_misspelt_key_too() -> Non
         "  tz: Europe/Londn\ntimout: 5\nretry: {maxRetries: 3}\n"
     )
     assert messages(text) == [
-        "2:10 LU304 `x.py` names no handler",
+        "2:10 LU304 `x.py` is not the name of a handler",
         "5:3 LU105 unknown key `pattern` in `schedule` (type: cron)",
         "5:13 LU201 minute 61 is out of range 0–59",
         "6:3 LU105 unknown key `tz` in `schedule` (type: cron)",

@@ -161,17 +161,17 @@ def test_the_socket_is_where_the_user_may_create_it(
     ("name", "text", "words"),
     [
         ("LUAD_KILL_GRACE", "soon", "LUAD_KILL_GRACE: 'soon' is not a duration"),
-        ("LUAD_MAX_JOBS", "many", "'many' is no whole number"),
+        ("LUAD_MAX_JOBS", "many", "'many' is not a whole number"),
         ("LUAD_MAX_CONCURRENT_RUNS", "0", "0 is less than 1"),
-        ("LUAD_LOG_FORMAT", "xml", "'xml' is none of auto, console, json, journal"),
+        ("LUAD_LOG_FORMAT", "xml", "'xml' is not one of auto, console, json, journal"),
         ("LUAD_TIMEZONE", "Europe/Londn", "unknown time zone `Europe/Londn`"),
         ("LUAD_PERMIT_INSECURE", "maybe", "neither true nor false"),
         ("LUAD_MAX_FILE_SIZE", "big", "is not a size"),
         ("LUAD_JOBS", ":", "at least one folder"),
-        ("LUAD_LISTEN", "5823", "'5823' is no address; write 127.0.0.1:5823"),
-        ("LUAD_LISTEN", "localhost:65536", "is no address"),
-        ("LUAD_TRUSTED_PROXIES", "proxy", "'proxy' is no address and no network; write 10.0.0.5"),
-        ("LUAD_ALERT_ALSO", "missed,late", "'late' is none of timeout, delivery_failed, missed"),
+        ("LUAD_LISTEN", "5823", "'5823' is not an address; write 127.0.0.1:5823"),
+        ("LUAD_LISTEN", "localhost:65536", "is not an address"),
+        ("LUAD_TRUSTED_PROXIES", "proxy", "'proxy' is neither an address nor a network; write 10.0.0.5"),
+        ("LUAD_ALERT_ALSO", "missed,late", "'late' is not one of timeout, delivery_failed, missed"),
     ],
 )
 def test_a_wrong_variable_is_named(name: str, text: str, words: str) -> None:

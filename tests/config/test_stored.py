@@ -39,7 +39,7 @@ def test_without_metadata_it_has_none() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[]", "no object"),
+        ("[]", "not an object"),
         ("{", "Expecting"),
         (json.dumps({**DEFINITION, "handler": 7}), "handler"),
         (json.dumps({**DEFINITION, "timout": 7}), "timout"),
@@ -58,7 +58,7 @@ def test_a_definition_of_a_file_that_was_changed_in_the_store_is_noticed() -> No
     declared = job_from_definition(DEFINITION)
     text = json.dumps(dict(declared.definition))
     assert job_from_store(text, declared.revision, must_match=True) == declared
-    with pytest.raises(ValueError, match="somebody has changed it"):
+    with pytest.raises(ValueError, match="modified in the database"):
         job_from_store(
             text.replace("crm:follow_up", "evil:run"), declared.revision, must_match=True
         )

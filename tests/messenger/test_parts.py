@@ -39,7 +39,7 @@ def test_files_are_paths_or_addresses() -> None:
 @pytest.mark.parametrize(
     ("value", "pointer", "says"),
     [
-        ([], "", "nothing to send"),
+        ([], "", "the message is empty"),
         (["x"] * (MAX_PARTS + 1), "", "more than"),
         ([7], "/0", "neither a text nor an object"),
         (None, "/0", "neither"),
@@ -55,8 +55,8 @@ def test_files_are_paths_or_addresses() -> None:
         ([{"type": "image", "url": "/tmp/a.png"}], "/0/url", "no address of http"),
         ([{"type": "file"}], "/0", "either a `path` or a `url`"),
         ([{"type": "file", "path": "/a", "url": "https://b"}], "/0", "either"),
-        ([{"type": "file", "path": "report.pdf"}], "/0/path", "begins nowhere"),
-        ([{"type": "file", "path": ""}], "/0/path", "begins nowhere"),
+        ([{"type": "file", "path": "report.pdf"}], "/0/path", "not absolute"),
+        ([{"type": "file", "path": ""}], "/0/path", "not absolute"),
         ([{"type": "file", "url": "memory://x"}], "/0/url", "no address of http"),
     ],
 )
