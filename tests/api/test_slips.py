@@ -97,7 +97,7 @@ async def test_a_word_is_no_date(api: Any) -> None:
     body = {"handler": "a:b", "schedule": {"type": "once", "execute_at": "tomorrow"}}
     assert await only_error(api, "/v1/jobs", body) == (
         "#/schedule/execute_at",
-        "`execute_at` in `schedule` (type: once) is no date and time: `tomorrow`",
+        "`execute_at` in `schedule` (type: once) is not a date and time: `tomorrow`",
         f"write  execute_at: {example_instant()}",
     )
 

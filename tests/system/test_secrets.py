@@ -348,7 +348,7 @@ def test_the_value_of_a_variable_that_tells_is_masked_and_the_mask_is_not_taken_
     ).problems
     assert (
         problem.message
-        == "`API_KEY` in `env` is what luad shows in place of a secret, not the secret"
+        == "`API_KEY` in `env` is the mask of a secret, not the secret"
     )
 
 
