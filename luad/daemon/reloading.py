@@ -76,7 +76,7 @@ class UserReader:
             self._snapshots = self._make_snapshots()
         snapshot = self._snapshots.read(now, is_settled=is_settled)
         loaded = self._catalogue.update(
-            snapshot.files, unread=snapshot.unread, doubtful=snapshot.unconfirmed
+            snapshot.files, unread=snapshot.unread, unconfirmed=snapshot.unconfirmed
         )
         return replace(loaded, problems=snapshot.problems + loaded.problems), snapshot.recheck_in_ms
 
@@ -126,7 +126,7 @@ class ConfigReader:
         try:
             snapshot: Snapshot = self._snapshots.read(now, is_settled=is_settled)
             loaded = self._catalogue.update(
-                snapshot.files, unread=snapshot.unread, doubtful=snapshot.unconfirmed
+                snapshot.files, unread=snapshot.unread, unconfirmed=snapshot.unconfirmed
             )
             users, user_recheck_ms = self._users.read(now, is_settled=is_settled)
         finally:

@@ -149,7 +149,7 @@ def test_a_file_that_may_have_gone_gives_its_names_to_whoever_has_them_now() -> 
     catalogue = Catalogue(Settings())
     before = load(catalogue, a=job("one") + "---\n" + job("two"))
     both = files(a=job("one") + "---\n" + job("two"), b=job("one", "timeout: 7\n"))
-    loaded = catalogue.update(both, doubtful={"a.yaml": None})
+    loaded = catalogue.update(both, unconfirmed={"a.yaml": None})
     assert loaded.problems == ()
     assert loaded.stale == ()
     assert owners(loaded) == {"one": "b.yaml", "two": "a.yaml"}
@@ -163,7 +163,7 @@ def test_what_a_file_still_says_while_it_is_in_doubt_is_not_for_others_to_take()
     before = load(catalogue, a=job("one") + "---\n" + job("two"))
     cut = files(a=job("one"))["a.yaml"]
     both = files(a=job("one") + "---\n" + job("two"), b=job("one"), c=job("two"))
-    loaded = catalogue.update(both, doubtful={"a.yaml": cut})
+    loaded = catalogue.update(both, unconfirmed={"a.yaml": cut})
     assert owners(loaded) == {"one": "a.yaml", "two": "c.yaml"}
     assert loaded.wanted["one"] is before.wanted["one"]
     assert [(each.code, each.path) for each in loaded.problems] == [("LU401", "b.yaml")]
@@ -176,7 +176,7 @@ def test_a_file_that_had_not_gone_after_all_finds_its_name_taken() -> None:
     catalogue = Catalogue(Settings())
     load(catalogue, a=job("one"))
     both = files(a=job("one"), b=job("one"))
-    assert owners(catalogue.update(both, doubtful={"a.yaml": None})) == {"one": "b.yaml"}
+    assert owners(catalogue.update(both, unconfirmed={"a.yaml": None})) == {"one": "b.yaml"}
     loaded = catalogue.update(both)
     assert owners(loaded) == {"one": "b.yaml"}
     assert [(each.code, each.path) for each in loaded.problems] == [("LU401", "a.yaml")]
@@ -188,7 +188,7 @@ def test_a_broken_file_that_may_have_gone_gives_its_names_as_well() -> None:
     load(catalogue, a=job("one"))
     load(catalogue, a="name: [")
     both = files(a="name: [", b=job("one"))
-    loaded = catalogue.update(both, doubtful={"a.yaml": None})
+    loaded = catalogue.update(both, unconfirmed={"a.yaml": None})
     assert owners(loaded) == {"one": "b.yaml"}
     assert {each.path for each in loaded.problems} == {"a.yaml"}
 

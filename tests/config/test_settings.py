@@ -170,7 +170,11 @@ def test_the_socket_is_where_the_user_may_create_it(
         ("LUAD_JOBS", ":", "at least one folder"),
         ("LUAD_LISTEN", "5823", "'5823' is not an address; write 127.0.0.1:5823"),
         ("LUAD_LISTEN", "localhost:65536", "is not an address"),
-        ("LUAD_TRUSTED_PROXIES", "proxy", "'proxy' is neither an address nor a network; write 10.0.0.5"),
+        (
+            "LUAD_TRUSTED_PROXIES",
+            "proxy",
+            "'proxy' is neither an address nor a network; write 10.0.0.5",
+        ),
         ("LUAD_ALERT_ALSO", "missed,late", "'late' is not one of timeout, delivery_failed, missed"),
     ],
 )

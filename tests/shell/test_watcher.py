@@ -226,10 +226,10 @@ def test_what_is_doubted_is_named_and_a_clock_that_is_set_back_does_not_make_dou
     (jobs / "a.yaml").unlink()
     (jobs / "b.yaml").write_text("")
     (jobs / "c.yaml").write_text("c: 1\n")
-    doubtful = {
+    unconfirmed = {
         Path(path).name: each and each.data for path, each in reader.read(NOW).unconfirmed.items()
     }
-    assert doubtful == {"a.yaml": None, "b.yaml": b"", "c.yaml": b"c: 1\n"}
+    assert unconfirmed == {"a.yaml": None, "b.yaml": b"", "c.yaml": b"c: 1\n"}
     yesterday = NOW - 86_400_000
     assert reader.read(yesterday).recheck_in_ms == 1_000
     settled = reader.read(yesterday + 1_000)

@@ -346,10 +346,7 @@ def test_the_value_of_a_variable_that_tells_is_masked_and_the_mask_is_not_taken_
     (problem,) = load_file(
         "made.yaml", exported.partition("luad shows")[0].encode(), settings=Settings()
     ).problems
-    assert (
-        problem.message
-        == "`API_KEY` in `env` is the mask of a secret, not the secret"
-    )
+    assert problem.message == "`API_KEY` in `env` is the mask of a secret, not the secret"
 
 
 def test_the_secret_of_a_token_is_nowhere(told: Any) -> None:

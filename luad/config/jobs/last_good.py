@@ -100,8 +100,10 @@ class LastGood(ABC, Generic[T]):
         self._entries: dict[str, _Entry[T]] = {}
         self._loaded: LoadedFiles[T] = LoadedFiles()  # the items in force
         self._is_fresh = True
-        self._doubtful: Mapping[str, FileVersion | None] = {}
-        self._names_left: dict[str, frozenset[str]] = {}  # by doubtful file, the names still in it
+        self._unconfirmed: Mapping[str, FileVersion | None] = {}
+        self._names_left: dict[
+            str, frozenset[str]
+        ] = {}  # by unconfirmed file, the names still in it
 
     # --- the kind of items ---
 
@@ -147,13 +149,13 @@ class LastGood(ABC, Generic[T]):
         files: Mapping[str, FileVersion],
         *,
         unread: Collection[str] = (),
-        doubtful: Mapping[str, FileVersion | None] | None = None,
+        unconfirmed: Mapping[str, FileVersion | None] | None = None,
         now: Instant | None = None,
     ) -> LoadedFiles[T]:
         """Return the wanted items of *files*, a complete snapshot by path.
 
-        The items of files in the folders *unread* stay unchanged. *doubtful* are files that may
-        have vanished or lost a part: *files* has their earlier versions, *doubtful* the present
+        The items of files in the folders *unread* stay unchanged. *unconfirmed* are files that may
+        have vanished or lost a part: *files* has their earlier versions, *unconfirmed* the present
         ones. Their lost items stay unless another file declares them as well, as after a rename;
         the other items keep belonging to them.
 
@@ -167,13 +169,13 @@ class LastGood(ABC, Generic[T]):
         ]
         absent = [path for path in entries if path not in files]
         gone = [path for path in absent if os.path.dirname(path) not in unread]  # noqa: PTH120 - text
-        doubtful = doubtful or {}
-        is_as_before = not self._is_fresh and self._doubtful == doubtful
+        unconfirmed = unconfirmed or {}
+        is_as_before = not self._is_fresh and self._unconfirmed == unconfirmed
         if not changed and not gone and is_as_before:
             return self._loaded
-        self._doubtful = doubtful
+        self._unconfirmed = unconfirmed
         self._names_left = {
-            path: self._names_in(path, version, now) for path, version in doubtful.items()
+            path: self._names_in(path, version, now) for path, version in unconfirmed.items()
         }
         for path in gone:
             del entries[path]
@@ -208,7 +210,7 @@ class LastGood(ABC, Generic[T]):
         wanted: dict[str, T] = {}
         problems: list[Problem] = []
         stale: list[str] = []
-        doubtful_items: list[T] = []
+        unconfirmed_items: list[T] = []
         for path in paths:
             entry = self._entries[path]
             parsed = entry.parsed
@@ -221,12 +223,12 @@ class LastGood(ABC, Generic[T]):
             if entry.installed is not parsed:
                 entry.last_good = tuple(self._kept(each, before) for each in parsed.items)
                 entry.installed = parsed
-            if path in self._doubtful:
-                doubtful_items.extend(entry.last_good)
+            if path in self._unconfirmed:
+                unconfirmed_items.extend(entry.last_good)
                 continue
             for each in entry.last_good:
                 wanted[self.name_of(each)] = each
-        for each in doubtful_items:
+        for each in unconfirmed_items:
             wanted.setdefault(self.name_of(each), each)
         self._add_last_good(stale, wanted, before)
         broken_count = len(stale)
@@ -297,7 +299,7 @@ class LastGood(ABC, Generic[T]):
         clashes: dict[str, list[Problem]] = {}
         for path in paths:
             parsed = self._entries[path].parsed
-            if parsed is None or parsed.is_broken or path in self._doubtful:
+            if parsed is None or parsed.is_broken or path in self._unconfirmed:
                 continue
             lost = [
                 (each, holder)

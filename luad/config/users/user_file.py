@@ -309,14 +309,14 @@ class UserCatalogue:
         files: Mapping[str, FileVersion],
         *,
         unread: Collection[str] = (),
-        doubtful: Mapping[str, FileVersion | None] | None = None,
+        unconfirmed: Mapping[str, FileVersion | None] | None = None,
     ) -> LoadedUsers:
         """Return the users of *files*, a complete snapshot by path.
 
-        The users of files in the folders *unread* stay unchanged. So do users that *doubtful*
+        The users of files in the folders *unread* stay unchanged. So do users that *unconfirmed*
         files have lost, unless another file declares them now.
         """
-        loaded = self._files.update(files, unread=unread, doubtful=doubtful)
+        loaded = self._files.update(files, unread=unread, unconfirmed=unconfirmed)
         return LoadedUsers(loaded.wanted, loaded.problems, loaded.stale)
 
 
