@@ -1,4 +1,4 @@
-"""Watch how full a disk is.
+"""Checks how full a disk is.
 
 ``metadata``:
 
@@ -33,9 +33,9 @@ class DiskFullError(RuntimeError):
     )
 )
 def usage(job: Job) -> dict[str, Any]:
-    """Return how full the disk is, as ``df`` counts it; raise `DiskFullError` above the threshold.
+    """Return the use of the disk, counted like ``df``; raise `DiskFullError` above the threshold.
 
-    What is reserved for root counts neither as used nor as free. *inodes_used_percent* is None on
+    Space that is reserved for root counts neither as used nor as free. *inodes_used_percent* is None on
     file systems that do not count inodes.
     """
     asked = Parameters(job, "path", "threshold_percent")
@@ -44,7 +44,7 @@ def usage(job: Job) -> dict[str, Any]:
     try:
         disk = os.statvfs(path)
     except OSError as error:
-        asked.fail("path", f"{path}: {error.strerror}; name a file or folder that is there", error)
+        asked.fail("path", f"{path}: {error.strerror}; name a file or folder that exists", error)
     used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
     free = disk.f_bavail * disk.f_frsize
     used_percent = _percent(used, used + free)

@@ -1,18 +1,18 @@
-"""Remove old files.
+"""Removes old files.
 
 ``metadata``:
 
-    path               the folder to look in
-    pattern            which names: ``*.log``, or a list (default: ``*``); hidden files need ``.*``
-    older_than         only files not modified for so long: ``90s 10m 1h30m 2d 1w``, or seconds
-    keep               leave the newest so many of the matching files alone, however old
-    recursive          look in the folders below as well (default: false)
+    path               the folder that contains the files
+    pattern            the names: ``*.log``, or a list (default: ``*``); hidden files need ``.*``
+    older_than         only files not modified for this time: ``90s 10m 1h30m 2d 1w``, or seconds
+    keep               keep this number of the newest matching files, of any age
+    recursive          include the folders below (default: false)
     remove_empty_dirs  also remove folders that this run has emptied (default: false)
-    dry_run            only say what would be removed (default: **true**)
+    dry_run            only report the files that would be removed (default: **true**)
 
-Nothing goes by accident: `dry_run: false` must be written out, and `older_than`, `keep` or both. Only
-regular files are touched; symbolic links are neither followed nor removed, and other file systems
-mounted below `path` are not entered.
+The handler removes nothing by accident: the job must set `dry_run: false`, and `older_than`, `keep` or both.
+It removes only regular files; it neither follows nor removes symbolic links, and does not enter other file
+systems mounted below `path`.
 
 Rule: the standard library; `luad.wire` through the parameters.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from luad.sync import Job
 
 SHOWN = 20
-"""How many paths the result names."""
+"""The number of paths in the result."""
 
 REFUSED = frozenset(
     (
@@ -57,18 +57,18 @@ REFUSED = frozenset(
         *("/var/lib", "/var/spool"),
     )
 )
-"""Folders that nobody means; what lies below them is fine."""
+"""Folders of the system that are refused; folders below them are allowed."""
 
 FileId = tuple[int, int, str]
-"""Device, inode and path: whatever takes a file's place before it is removed is another file."""
+"""Device, inode and path, so that a file that replaces another one is not removed in its place."""
 
 
 class PruneError(RuntimeError):
-    """Something could not be read or removed; everything else has been dealt with."""
+    """Some files could not be read or removed; all others were handled."""
 
 
-class _Wish:
-    """What the parameters ask for."""
+class _Selection:
+    """The parameters of the run."""
 
     def __init__(self, job: Job) -> None:
         asked = Parameters(
@@ -87,12 +87,12 @@ class _Wish:
             self.before_ns = (started_ms - asked.duration_ms("older_than")) * 1_000_000
         self.is_recursive = asked.flag("recursive", default=False)
         self.is_dry = asked.flag("dry_run", default=True)
-        self.sweeps_dirs = asked.flag("remove_empty_dirs", default=False)
-        if self.sweeps_dirs and not self.is_recursive:
+        self.removes_dirs = asked.flag("remove_empty_dirs", default=False)
+        if self.removes_dirs and not self.is_recursive:
             asked.refuse("remove_empty_dirs", "needs `recursive: true`")
 
     def choose(self, found: list[_File]) -> list[_File]:
-        """Pick those to be removed."""
+        """Return the files to remove."""
         newest_first = sorted(found, key=lambda one: (-one.modified_ns, one.id[2]))
         before = self.before_ns
         return [
@@ -101,7 +101,7 @@ class _Wish:
 
 
 class _File:
-    """A regular file with a matching name, as it was when it was found."""
+    """A regular file with a matching name, with its status at the time of the search."""
 
     __slots__ = ("id", "modified_ns", "size")
 
@@ -112,8 +112,10 @@ class _File:
 
 
 class _Folder:
-    """An open folder. Whatever is done through *descriptor* stays in it: a name may turn into a
-    symbolic link between looking and removing."""
+    """An open folder.
+
+    Calls through *descriptor* stay in it, even if a name becomes a symbolic link before the removal.
+    """
 
     __slots__ = ("descriptor", "dirs", "names", "path")
 
@@ -145,19 +147,21 @@ class _Folder:
     | {"anyOf": [{"required": ["older_than"]}, {"required": ["keep"]}]}
 )
 def prune(job: Job) -> dict[str, Any]:
-    """Remove the files that the parameters describe; return counts, bytes and the first paths.
+    """Remove the files that the parameters select; return counts, bytes and the first paths.
 
-    *selected* is what they describe, *removed* what is gone now; with ``dry_run`` that is nothing.
-    Raises `PruneError`, after dealing with everything else, when something resisted.
+    *selected* counts the files that match all parameters, *removed* those that were removed; with
+    ``dry_run`` that is 0. Raises `PruneError`, after handling all other files, if some could not be removed.
     """
-    wish = _Wish(job)
+    selection = _Selection(job)
     errors: list[str] = []
-    found = [one for folder in _walk(wish, errors) for one in _matching(folder, wish.patterns)]
-    doomed = {one.id: one.size for one in wish.choose(found)}
-    removed, directories = _remove(wish, doomed, errors)
+    found = [
+        one for folder in _walk(selection, errors) for one in _matching(folder, selection.patterns)
+    ]
+    doomed = {one.id: one.size for one in selection.choose(found)}
+    removed, directories = _remove(selection, doomed, errors)
     result = {
-        "path": wish.top,
-        "dry_run": wish.is_dry,
+        "path": selection.top,
+        "dry_run": selection.is_dry,
         "matched": len(found),
         "selected": len(doomed),
         "selected_bytes": sum(doomed.values()),
@@ -168,27 +172,27 @@ def prune(job: Job) -> dict[str, Any]:
     }
     job.log.info(_said(result))
     if errors:
-        raise PruneError(f"{len(errors)} resisted, first {errors[0]}")
+        raise PruneError(f"{len(errors)} could not be removed, first {errors[0]}")
     return result
 
 
 def _top(asked: Parameters) -> str:
-    """The folder, with symbolic links on the way to it resolved once and for all."""
+    """Return the folder, with all symbolic links in its path resolved."""
     given = asked.text("path")
     top = Path(given).expanduser().resolve()
     if str(top) in REFUSED or top == Path.home().resolve():
         asked.refuse("path", f"{top} is refused; name a folder below it")
     if not top.is_dir():
-        asked.fail("path", f"{given} is no folder")
+        asked.fail("path", f"{given} is not a folder")
     return str(top)
 
 
-def _walk(wish: _Wish, errors: list[str]) -> Iterator[_Folder]:
-    """Yield the top folder, after all those below it if they are asked for; the deepest first."""
-    descriptor = os.open(wish.top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+def _walk(selection: _Selection, errors: list[str]) -> Iterator[_Folder]:
+    """Yield the folders, the deepest first and the top folder last."""
+    descriptor = os.open(selection.top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        top = _Folder(wish.top, descriptor)
-        if wish.is_recursive:
+        top = _Folder(selection.top, descriptor)
+        if selection.is_recursive:
             yield from _walk_below(top, os.fstat(descriptor).st_dev, errors)
         yield top
     finally:
@@ -202,7 +206,7 @@ def _walk_below(folder: _Folder, device: int, errors: list[str]) -> Iterator[_Fo
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
             descriptor = os.open(name, flags, dir_fd=folder.descriptor)
         except FileNotFoundError:
-            continue  # somebody else was faster
+            continue  # another process has removed it
         except OSError as error:
             errors.append(f"{path}: {error.strerror}")
             continue
@@ -219,7 +223,7 @@ def _matching(folder: _Folder, patterns: list[str]) -> Iterator[_File]:
     """Yield the regular files whose names match one of *patterns*."""
     for name in folder.names:
         if any(_matches(name, pattern) for pattern in patterns):
-            with suppress(FileNotFoundError):  # somebody else was faster
+            with suppress(FileNotFoundError):  # another process has removed it
                 found = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
                 if stat.S_ISREG(found.st_mode):
                     yield _File(f"{folder.path}/{name}", found)
@@ -230,37 +234,39 @@ def _matches(name: str, pattern: str) -> bool:
     return not is_hidden and fnmatchcase(name, pattern)
 
 
-def _remove(wish: _Wish, doomed: dict[FileId, int], errors: list[str]) -> tuple[list[FileId], int]:
-    """Remove the *doomed* files, and the folders that are empty by that; say which, and how many."""
+def _remove(
+    selection: _Selection, doomed: dict[FileId, int], errors: list[str]
+) -> tuple[list[FileId], int]:
+    """Remove the *doomed* files and the folders that become empty; return the files, and a count."""
     removed: list[FileId] = []
-    swept = 0
-    if wish.is_dry or not doomed:
-        return removed, swept
+    removed_dirs = 0
+    if selection.is_dry or not doomed:
+        return removed, removed_dirs
     changed: set[str] = set()
-    for folder in _walk(wish, errors=[]):  # what cannot be read has been told by the first walk
+    for folder in _walk(selection, errors=[]):  # the first walk has reported unreadable folders
         gone = [
             one.id
-            for one in _matching(folder, wish.patterns)
+            for one in _matching(folder, selection.patterns)
             if one.id in doomed and _unlink(one.id[2], folder.descriptor, errors)
         ]
         emptied = [
             name
             for name in folder.dirs
-            if wish.sweeps_dirs
+            if selection.removes_dirs
             and f"{folder.path}/{name}" in changed
             and _rmdir(name, folder.descriptor)
         ]
         removed += gone
-        swept += len(emptied)
+        removed_dirs += len(emptied)
         if gone or emptied:
             changed.add(folder.path)
-    return removed, swept
+    return removed, removed_dirs
 
 
 def _rmdir(name: str, descriptor: int) -> bool:
     try:
         os.rmdir(name, dir_fd=descriptor)
-    except OSError:  # not empty, or no longer there: both are fine
+    except OSError:  # not empty, or already removed
         return False
     return True
 

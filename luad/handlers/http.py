@@ -1,4 +1,4 @@
-"""Check that a URL answers, in time and with the right status.
+"""Checks that a URL answers in time, with the right status.
 
 ``metadata``:
 
@@ -7,11 +7,11 @@
     headers          names and values
     timeout_seconds  for the whole exchange (default: 10)
     expect_status    one status or a list (default: anything from 200 to 399)
-    max_latency_ms   fail when the whole answer took longer
-    contains         a text that must be in the body
+    max_latency_ms   fail if the whole answer took longer
+    contains         a text that the body must contain
 
-Redirects are not followed: a redirect is an answer, and where it leads is a URL of its own.
-Proxies of the environment are not used: what is checked is the way from here to there.
+The handler does not follow redirects, because a redirect is an answer and its target a URL of its own.
+It does not use proxies of the environment, because it checks the direct connection.
 
 Rule: the standard library and `luad.clock`.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from luad.sync import Job
 
 MAX_BODY_BYTES = 16 << 20
-"""No more of a body is read than this."""
+"""The most bytes of a body that are read."""
 
 _CHUNK_BYTES = 1 << 16
 _METHODS = ("GET", "HEAD", "POST", "OPTIONS")
@@ -68,9 +68,9 @@ class CheckFailedError(RuntimeError):
     )
 )
 def check(job: Job) -> dict[str, Any]:
-    """Ask ``url`` once; raise `CheckFailedError` when the answer is not the expected one.
+    """Send one request to ``url``; raise `CheckFailedError` if the answer is not the expected one.
 
-    *latency_ms* runs from before the connection until the last byte of the body.
+    *latency_ms* counts from before the connection to the last byte of the body.
     """
     asked = Parameters(
         job,
@@ -110,11 +110,11 @@ def _url(asked: Parameters) -> SplitResult:
     text = asked.text("url")
     try:
         url = urlsplit(text)
-        _ = url.port  # raises when it is no number
+        _ = url.port  # raises if it is not a number
     except ValueError as error:
-        asked.refuse("url", f"{text!r} is no URL: {error}", error)
+        asked.refuse("url", f"{text!r} is not a URL: {error}", error)
     if url.scheme not in {"http", "https"} or not url.hostname:
-        asked.refuse("url", f"{text!r} will not do; write http://host/path or https://host/path")
+        asked.refuse("url", f"{text!r} is not valid; write http://host/path or https://host/path")
     if url.username or url.password:
         asked.refuse("url", "holds a password; write `headers: {Authorization: ...}` instead")
     return url._replace(fragment="")
@@ -140,12 +140,12 @@ def _ranges(asked: Parameters) -> str:
 def _ask(
     what: str, url: SplitResult, method: str, headers: dict[str, str], deadline_ms: int
 ) -> tuple[int, bytes]:
-    """Return status and body, all of it by *deadline_ms* of the elapsed clock."""
+    """Return status and body, both complete by *deadline_ms* of the elapsed clock."""
     connection = _connection(url, deadline_ms)
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     try:
         connection.request(method, target, headers={"User-Agent": "luad", **headers})
-        sock = connection.sock  # the connection forgets it when the server closes after the answer
+        sock = connection.sock  # the connection drops it if the server closes after the answer
         sock.settimeout(_left(deadline_ms))
         response = connection.getresponse()
         return response.status, _read(sock, response, deadline_ms)
@@ -169,7 +169,7 @@ def _connection(url: SplitResult, deadline_ms: int) -> http.client.HTTPConnectio
 
 
 def _read(sock: socket, response: http.client.HTTPResponse, deadline_ms: int) -> bytes:
-    """Read the body in pieces: a server that drips must not outlast the time limit."""
+    """Return the body, read in pieces, so that a slow server cannot exceed the time limit."""
     body = bytearray()
     while len(body) < MAX_BODY_BYTES:
         sock.settimeout(_left(deadline_ms))
@@ -181,7 +181,7 @@ def _read(sock: socket, response: http.client.HTTPResponse, deadline_ms: int) ->
 
 
 def _left(deadline_ms: int) -> float:
-    """Seconds until the deadline; raises ``TimeoutError`` when there are none."""
+    """Return the seconds until the deadline; raises ``TimeoutError`` after it."""
     left_ms = deadline_ms - elapsed_ms()
     if left_ms <= 0:
         raise TimeoutError

@@ -1,6 +1,6 @@
-"""Tell somebody something: what `luad remind` makes jobs of.
+"""Sends a message to a user; the jobs of `luad remind` run this handler.
 
-Rule: as in `luad.handlers`: parameters come in `job.metadata`, and mistakes in them are told.
+Rule: as in `luad.handlers`, parameters come in `job.metadata`, and invalid ones are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @params(schema("text", text={**TEXT, "examples": ["Your report is ready."]}, title=TEXT))
 async def send(job: Job) -> dict[str, Any]:
-    """Send `text`, with `title` if there is one, to the person the job is for."""
+    """Send `text`, with `title` if it is set, to the user of the job."""
     parameters = Parameters(job, "text", "title")
     text = parameters.text("text")
     title = parameters.text("title") if "title" in parameters else None

@@ -1,6 +1,6 @@
-"""Reading parameters out of a job's metadata, with errors that say what to write instead.
+"""Reads parameters from a job's metadata, with errors that say what to write.
 
-Rule: `luad.wire` is imported only by whoever asks for a duration.
+Rule: only `duration_ms` imports `luad.wire`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from luad.sdk import JobCore
 
-_LIKENESS = 0.75  # of two words that are one word and its misspelling
+_LIKENESS = 0.75  # the similarity of a word and its misspelling
 
 
 TEXT: dict[str, Any] = {"type": ["string", "null"], "pattern": r"\S"}
@@ -31,14 +31,14 @@ DURATION: dict[str, Any] = {
 
 
 def whole(low: int, high: int) -> dict[str, Any]:
-    """Return the schema of a whole number that may be left out."""
+    """Return the schema of an optional whole number."""
     return {"type": ["integer", "null"], "minimum": low, "maximum": high}
 
 
 def schema(*required: str, **properties: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON Schema of a handler's metadata.
 
-    A key without a value counts as one that is left out, except where it is *required*.
+    A key without a value counts as a missing key, unless it is *required*.
     """
     for key in required:
         kinds = properties[key]["type"]
@@ -47,15 +47,14 @@ def schema(*required: str, **properties: dict[str, Any]) -> dict[str, Any]:
 
 
 class BadParameterError(ValueError, NotRetryable):
-    """The metadata of the job will not do, however often it is tried."""
+    """The metadata of the job is not valid, so a retry cannot help."""
 
 
 class Parameters:
-    """The metadata of *job*, read by kind. *known* are the keys that the handler understands.
+    """The metadata of *job*, read by type. *known* are the keys that the handler uses.
 
-    Keys that are not known belong to somebody else and are left alone, unless they look like a
-    slip of the pen: `older_then` next to `older_than` must not quietly mean "the default".
-    Every method raises `BadParameterError` for a value that will not do.
+    Other keys are ignored, unless they look like a misspelling of a known one: `older_then` in place of
+    `older_than` must not mean the default. Every method raises `BadParameterError` for an invalid value.
     """
 
     def __init__(self, job: JobCore, *known: str) -> None:
@@ -68,7 +67,7 @@ class Parameters:
         return self._values.get(key) is not None
 
     def raw(self, key: str) -> Any:
-        """Return the value as it is, None when there is none."""
+        """Return the unchecked value; None if the key is missing."""
         return self._values.get(key)
 
     def text(self, key: str, default: str | None = None) -> str:
@@ -77,7 +76,7 @@ class Parameters:
         if not isinstance(value, str) or not value.strip():
             self.refuse(key, f"a text is needed, not {value!r}")
         if "\0" in value:
-            self.refuse(key, "a NUL byte is in the text; take it out")
+            self.refuse(key, "a NUL byte is in the text; remove it")
         return value
 
     def texts(self, key: str, default: Sequence[str] = ()) -> list[str]:
@@ -130,7 +129,7 @@ class Parameters:
         return value
 
     def mapping(self, key: str) -> dict[str, str]:
-        """Return names with texts; numbers become texts, no others do."""
+        """Return names with texts; numbers are converted to texts."""
         value = self._values.get(key)
         if value is None:
             return {}
@@ -143,7 +142,7 @@ class Parameters:
 
     def duration_ms(self, key: str) -> int:
         """Return a duration in milliseconds: seconds as a number, or ``90s 10m 1h30m 2d 1w``."""
-        from luad.wire import parse_duration_ms  # noqa: PLC0415 - see the room rule
+        from luad.wire import parse_duration_ms  # noqa: PLC0415 - see the rule above
 
         try:
             return parse_duration_ms(self._get(key, None, "a duration such as 10m or 2d"))
@@ -151,11 +150,11 @@ class Parameters:
             self.refuse(key, str(error), error)
 
     def refuse(self, key: str, what: str, cause: Exception | None = None) -> NoReturn:
-        """Raise the `BadParameterError` that names *key* and says what is wrong with it."""
+        """Raise a `BadParameterError` that names *key* and its mistake."""
         raise BadParameterError(f"metadata.{key}: {what}") from cause
 
     def fail(self, key: str, what: str, cause: Exception | None = None) -> NoReturn:
-        """Raise a ``ValueError`` as `refuse` does, for what may be otherwise in a later attempt."""
+        """Raise a ``ValueError`` that names *key*, for a mistake that a retry may not meet."""
         raise ValueError(f"metadata.{key}: {what}") from cause
 
     def _get(self, key: str, default: Any, needed: str) -> Any:

@@ -1,6 +1,6 @@
-"""Which program a command line starts, and whether it can be found.
+"""Finds the program that a command line starts, and the reason if it cannot be started.
 
-Rule: the standard library only; asked when a command has failed, and by `luad check`.
+Rule: the standard library only; used when a command has failed, and by `luad check`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 _OPERATORS = frozenset("();<>|&")
 _OPEN = frozenset("$*?[]{}~!\\'\"#")
-"""Characters of a first word that the shell replaces, or reads in its own way."""
+"""Characters of a first word that the shell replaces or interprets."""
 
 _WORDS = """
 ! . : [ [[ { } alias bg break builtin caller case cd chdir command compgen complete continue coproc
@@ -22,14 +22,14 @@ read readarray readonly return select set shift shopt source suspend test then t
 type typeset ulimit umask unalias unset until wait while
 """
 _SHELL_WORDS = frozenset(_WORDS.split())
-"""What shells know themselves."""
+"""The keywords and built-in commands of shells."""
 
 
 def first_word(line: str) -> str | None:
-    """Return the program that *line* starts; None where only the shell can tell.
+    """Return the program that *line* starts; None if only the shell can determine it.
 
-    That is: where the line has operators or more lines, begins with a word of the shell's own, or
-    with one that the shell replaces.
+    That is the case if the line has operators or further lines, or begins with a keyword, a built-in
+    command, or a word that the shell replaces.
     """
     text = line.strip()
     if "\n" in text or "`" in text:
@@ -54,9 +54,9 @@ def first_word(line: str) -> str | None:
 
 
 def why_missing(word: str, path: str | None, folder: str) -> str:
-    """Say why the program *word* cannot be started; empty where it can.
+    """Return the reason why the program *word* cannot be started; empty if it can.
 
-    *path* is the run's PATH, *folder* its working directory.
+    *path* is the run's PATH, *folder* its working folder.
     """
     if "/" not in word:
         searched = os.defpath if path is None else path

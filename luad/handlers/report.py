@@ -1,14 +1,14 @@
-"""Tell what this very daemon ran, as text.
+"""Prints a report of the runs of the daemon that runs this handler.
 
 ``metadata``:
 
     period    ``yesterday`` (default), ``today``, ``last_24h``
-    timezone  whose yesterday, and the zone of all times in the text (default: UTC)
+    timezone  the zone of the days, and of all times in the text (default: UTC)
 
-Days are counted from the instant the run is *for*, so a report that is caught up after an outage
-still tells of the day it was meant to tell of. The history is read through the daemon's socket.
+Days are counted from `scheduled_for` of the run, so a report that runs late after an outage still covers
+the day that it was scheduled for. The handler reads the history through the daemon's socket.
 
-Rule: talks to the daemon through `luad.client`; makes the text from values, and nothing else.
+Rule: it talks to the daemon through `luad.client` alone, and makes the text from values.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 PAGE = 500
 MAX_RUNS = 200_000
-"""A report of more runs than this says that it is not complete."""
+"""The most runs of a report; a report of more runs says that it is not complete."""
 
 SHOWN = 20
-"""How many failures are listed, and jobs in the list of what did not run."""
+"""The number of listed failures, and of listed jobs that did not run."""
 
 SLOWEST = 5
 
@@ -46,17 +46,17 @@ _NEVER_RAN = ("skipped", "missed")
 
 
 class Summary:
-    """What a list of runs adds up to; filled one run at a time, so that a busy day fits in memory."""
+    """Totals of a list of runs, filled one run at a time, so that a busy day fits in memory."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()  # by state; occurrences, where a row stands for many
+        self.counts: Counter[str] = Counter()  # by state; a row may count several occurrences
         self.failures: list[dict[str, Any]] = []  # the newest `SHOWN`
         self.slowest: list[tuple[int, str, dict[str, Any]]] = []  # a heap of the `SLOWEST` slowest
         self.never_ran: Counter[tuple[str, str, str]] = Counter()  # (job, state, reason)
         self.is_complete = True
 
     def add(self, run: dict[str, Any]) -> None:
-        """Count one row of the history, the newest first."""
+        """Add one row of the history; the newest row comes first."""
         status = run["status"]
         if status in _NEVER_RAN:
             count = run.get("count") or 1
@@ -76,7 +76,7 @@ class Summary:
 def summary(job: Job) -> dict[str, Any]:
     """Print the report and return ``{"text": ..., "counts": {state: n}, "since", "until"}``.
 
-    Raises `luad.errors.UnavailableError` when the daemon does not answer.
+    Raises `luad.errors.UnavailableError` if the daemon does not answer.
     """
     asked = Parameters(job, "period", "timezone")
     period = asked.choice("period", _PERIODS, "yesterday")
@@ -100,9 +100,9 @@ def summary(job: Job) -> dict[str, Any]:
 
 
 def bounds(period: str, zone: ZoneInfo, at: datetime) -> tuple[datetime, datetime]:
-    """First and last (exclusive) instant of *period*, in UTC, seen from *at*.
+    """Return first and last (exclusive) instant of *period*, in UTC, relative to *at*.
 
-    A day is as long as the clocks of *zone* make it: 23 or 25 hours where they change.
+    A day has 23 or 25 hours where the clocks of *zone* change.
     """
     if period == "last_24h":
         return at - timedelta(hours=24), at
@@ -114,7 +114,7 @@ def bounds(period: str, zone: ZoneInfo, at: datetime) -> tuple[datetime, datetim
 
 
 def heading(period: str, zone: ZoneInfo, since: datetime, until: datetime) -> str:
-    """The first line: which time this is about."""
+    """Return the first line of the report, with its period."""
     if period == "last_24h":
         first, last = (f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (since, until))
         return f"luad report: {first} to {last} ({zone.key})"
@@ -167,7 +167,7 @@ def _totals(result: Summary) -> list[str]:
 
 
 def _listed(counts: dict[str, int]) -> str:
-    """``: 5 succeeded, 1 timed out``, the most frequent first."""
+    """Return ``: 5 succeeded, 1 timed out``, the most frequent first."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     text = ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in ranked)
     return f": {text}" if text else ""
@@ -205,7 +205,7 @@ def _clock(run: dict[str, Any], zone: ZoneInfo) -> str:
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Columns under each other, two spaces apart; the last one as long as it is."""
+    """Return rows of aligned columns, two spaces apart; the last column is not padded."""
     cells = list(rows)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
@@ -216,7 +216,7 @@ def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def _runs(since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
-    """Every row claimed in [*since*, *until*), the newest first, page by page."""
+    """Yield every row claimed in [*since*, *until*), the newest first, fetched in pages."""
     client = Client()
     cursor = None
     while True:
@@ -238,4 +238,6 @@ def _zone(asked: Parameters) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        asked.refuse("timezone", f"{name!r} is no time zone; write one like Europe/Berlin", error)
+        asked.refuse(
+            "timezone", f"{name!r} is not a time zone; write one like Europe/Berlin", error
+        )

@@ -1,17 +1,17 @@
-"""Run a command line, so that a crontab can move over unchanged.
+"""Runs a command line, so that the lines of a crontab need no change.
 
 ``metadata``:
 
-    command        a text, run by ``/bin/sh -c``; or a list, run as it is, without a shell.
+    command        a text, run by ``/bin/sh -c``; or a list, run without a shell.
                    ``SHELL`` in the job's ``env`` (or in ``env`` here) names another shell
     cwd            the folder to run in; ``~`` is the home folder (default: the run's own)
     env            names and values, added to the environment
     ok_exit_codes  exit codes that mean success (default: ``[0]``)
 
-A list whose program does not exist is not tried again: a repetition would not find it either.
+luad does not retry a list whose program does not exist, because a retry would not find it either.
 
-A ``%`` is a ``%``. cron turns it into a newline unless it is escaped; here ``date +%F`` is written
-as in a terminal. The output goes to the log of the run, line by line; standard input is empty.
+A ``%`` has no special meaning, unlike in a crontab: write ``date +%F`` as in a terminal. The output goes
+to the log of the run, line by line; standard input is empty.
 
 Rule: the standard library only.
 """
@@ -50,7 +50,7 @@ _CANNOT_START = frozenset(
         errno.E2BIG,
     }
 )
-"""What the system says of a program that is not there; all else may be otherwise later."""
+"""Errors of the system for a program that does not exist; a retry may help after any other error."""
 
 
 class CommandFailedError(RuntimeError):
@@ -62,7 +62,7 @@ class CommandNotFoundError(CommandFailedError, NotRetryable):
 
 
 class _Line(list[str]):
-    """A command line with the shell that runs it; a plain list is run without one."""
+    """A command line with the shell that runs it; a plain list runs without a shell."""
 
 
 @params(
@@ -86,7 +86,7 @@ class _Line(list[str]):
     )
 )
 def run(job: Job) -> dict[str, Any]:
-    """Run ``command``; raise `CommandFailedError` when it fails, naming exit code or signal."""
+    """Run ``command``; raise `CommandFailedError` with the exit code or signal if it fails."""
     asked = Parameters(job, "command", "cwd", "env", "ok_exit_codes")
     own = asked.mapping("env")
     command = _command(asked, own.get("SHELL") or os.environ.get("LUAD_SHELL") or "/bin/sh")
@@ -95,7 +95,7 @@ def run(job: Job) -> dict[str, Any]:
     if cwd is not None and not Path(cwd).is_dir():
         asked.fail("cwd", f"{cwd} is not a folder")
     environ = {**os.environ, **own}
-    environ.pop("LUAD_SHELL", None)  # for this handler, and for no command
+    environ.pop("LUAD_SHELL", None)  # for this handler alone
     code = _run_to_its_end(command, cwd, environ)
     if code not in accepted:
         cause = _likely_cause(command, cwd, environ) if code == _NOT_FOUND else ""
@@ -126,10 +126,10 @@ def _is_exit_code(code: object) -> bool:
 
 
 def _start(command: list[str], cwd: str | None, environ: dict[str, str]) -> subprocess.Popen[bytes]:
-    sys.stdout.flush()  # or what was printed so far would come after the command's output
+    sys.stdout.flush()  # so that earlier output comes before the command's output
     sys.stderr.flush()
     try:
-        return subprocess.Popen(  # noqa: S603 - running what the job's author wrote is the point
+        return subprocess.Popen(  # noqa: S603 - the author of the job chose the command
             command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL
         )
     except OSError as error:
@@ -142,15 +142,15 @@ def _start(command: list[str], cwd: str | None, environ: dict[str, str]) -> subp
 
 
 def _run_to_its_end(command: list[str], cwd: str | None, environ: dict[str, str]) -> int:
-    # A stop that cut `Popen` short would leave a command that runs and that nobody knows.
+    # A stop during `Popen` would leave a running command that this handler does not know.
     with _StopHeld() as stop:
         process = _start(command, cwd, environ)
         try:
             stop.let_through()
             return process.wait()
         except BaseException:
-            # The run is being stopped. Pass it on and wait: the command has the same grace period
-            # as any handler, and whoever stops us kills what is left of the group when it is over.
+            # The run is being stopped. Stop the command and wait: it has the same grace period as
+            # any handler, and after that the keeper kills the rest of the group.
             process.terminate()
             process.wait()
             raise
@@ -162,7 +162,7 @@ class _StopHeld:
     def __enter__(self) -> Self:
         self._is_stopped = False
         self._handler = signal.getsignal(signal.SIGTERM)
-        # Only Python's own handlers raise where the main thread stands; the rest needs no holding.
+        # Only a Python handler raises in the main thread; other handlers need no holding.
         self._is_holding = (
             callable(self._handler) and threading.current_thread() is threading.main_thread()
         )
@@ -174,7 +174,7 @@ class _StopHeld:
         self._is_stopped = True
 
     def let_through(self) -> None:
-        """Give the signal back to its handler, which hears of what came meanwhile."""
+        """Restore the signal's handler, and raise the signal if it came meanwhile."""
         if self._is_holding:
             self._is_holding = False
             signal.signal(signal.SIGTERM, self._handler)
@@ -192,18 +192,18 @@ def _why_missing(word: str, cwd: str | None, environ: dict[str, str]) -> str:
 
 
 def _likely_cause(command: list[str], cwd: str | None, environ: dict[str, str]) -> str:
-    """Say what a shell has probably not found."""
+    """Return the probable cause of a shell's exit code 127."""
     from luad.handlers.program import first_word  # noqa: PLC0415 - only for an error
 
     word = first_word(command[2]) if isinstance(command, _Line) else None
     cause = _why_missing(word, cwd, environ) if word is not None else ""
     path = environ.get("PATH", os.defpath)
-    cause = cause or f"the output names what was not found; the run's PATH is {path}"
+    cause = cause or f"the output names the missing program; the run's PATH is {path}"
     return f"; {cause}"
 
 
 def _ending(code: int) -> str:
-    """Say how the command ended, as people say it."""
+    """Return a description of the exit code."""
     if code < 0:
         return f"killed by {_signal_name(-code)}"
     if code in _MEANINGS:
@@ -223,7 +223,7 @@ def _signal_name(number: int) -> str:
 
 
 def _shown(command: list[str]) -> str:
-    """The command on one line of bounded length."""
+    """Return the command on one line of limited length."""
     if isinstance(command, _Line):
         text = command[2]
     else:

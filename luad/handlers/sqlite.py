@@ -1,14 +1,14 @@
-"""Back up a SQLite database while it is in use.
+"""Backs up a SQLite database while it is in use.
 
 ``metadata``:
 
     source      the database file
-    target_dir  the folder for the copies; it is made if it is missing
-    keep        how many copies to keep, the new one included (default: 7)
+    target_dir  the folder for the copies; it is created if it is missing
+    keep        the number of copies to keep, including the new one (default: 7)
 
-A copy is named after the database and the instant of the run: ``shop-20251122T020000Z.db``. It appears under
-that name only when it is complete, checked and on disk; it can be read by its owner alone. Older
-copies are removed after that, never before.
+A copy is named after the database and the instant of the run: ``shop-20251122T020000Z.db``. It gets that
+name only when it is complete, checked and on disk; only its owner can read it. Older copies are removed
+after that, never before.
 
 Rule: the standard library only.
 """
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from luad.sync import Job
 
 BUSY_SECONDS = 30
-"""How long to wait for a lock that a writer holds."""
+"""The longest wait for a lock that a writer holds."""
 
 
 class BackupError(RuntimeError):
-    """There is no good copy of this run; earlier copies are untouched."""
+    """The run has made no valid copy; earlier copies are unchanged."""
 
 
 @params(
@@ -50,8 +50,8 @@ class BackupError(RuntimeError):
 def backup(job: Job) -> dict[str, Any]:
     """Copy the database with SQLite's online backup, check the copy, keep the newest ``keep``.
 
-    Writers go on meanwhile if the database is in WAL mode, and wait if it is not. Raises
-    `BackupError` when the copy fails or is damaged.
+    Writers continue during the copy if the database is in WAL mode, and wait otherwise. Raises
+    `BackupError` if the copy fails or is damaged.
     """
     asked = Parameters(job, "source", "target_dir", "keep")
     source = _source(asked)
@@ -80,22 +80,22 @@ def backup(job: Job) -> dict[str, Any]:
 
 def _source(asked: Parameters) -> Path:
     source = Path(asked.text("source")).expanduser()
-    if not source.is_file():  # or SQLite would make an empty database and copy that
-        asked.fail("source", f"{source} is no file")
+    if not source.is_file():  # otherwise SQLite would create an empty database and copy it
+        asked.fail("source", f"{source} is not a file")
     return source.resolve()
 
 
 def _copy(source: Path, partial: Path) -> None:
-    # Made here, so that nobody else can read it for a moment; SQLite keeps the mode.
+    # Created with this mode, so that no other user can ever read it; SQLite keeps the mode.
     partial.unlink(missing_ok=True)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with closing(_open(source, "mode=ro")) as reader, closing(_open(partial, "mode=rw")) as writer:
-        # All pages in one step: in small steps, a busy writer makes SQLite start over for ever.
+        # All pages in one step, because a busy writer makes SQLite restart a copy in small steps forever.
         reader.backup(writer)
 
 
 def _check(partial: Path) -> None:
-    """Raise `BackupError` unless the copy is sound; `immutable` keeps SQLite from adding files."""
+    """Raise `BackupError` if the copy is damaged; `immutable` keeps SQLite from adding files."""
     with closing(_open(partial, "mode=ro&immutable=1")) as copy:
         said = [str(row[0]) for row in copy.execute("PRAGMA integrity_check(3)")]
     if said != ["ok"]:
@@ -103,7 +103,7 @@ def _check(partial: Path) -> None:
 
 
 def _publish(partial: Path, target: Path) -> None:
-    """Give the copy its name once it is on disk, and see that the name is on disk as well."""
+    """Sync the copy, rename it to *target*, and sync the folder."""
     _sync(partial)
     partial.replace(target)
     _sync(target.parent)
@@ -118,7 +118,7 @@ def _sync(path: Path) -> None:
 
 
 def _rotate(target: Path, source: Path, keep: int) -> list[str]:
-    """Remove the oldest copies beyond *keep*, never *target*; other names are left alone."""
+    """Remove the oldest copies beyond *keep*, never *target*; return their names."""
     ours = re.compile(re.escape(source.stem) + r"-\d{8}T\d{6}Z" + re.escape(source.suffix))
     older = sorted(
         path for path in target.parent.iterdir() if ours.fullmatch(path.name) and path != target

@@ -1,6 +1,6 @@
 """Requests to the real API without a socket.
 
-Rule: a request in, an answer out; knows ASGI and nothing of luad but its peers.
+Rule: a request in, an answer out; it knows ASGI, and of luad only `Peer`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ async def exchange(
     headers: Mapping[str, str],
     peer: Peer,
 ) -> tuple[int, dict[str, str], bytes]:
-    """Ask *app* once, and return status, headers and body. *path* is the whole one, quoted."""
+    """Send one request to *app*; return status, headers and body. *path* is complete and quoted."""
     sent: list[Message] = []
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
-        if not waiting:  # the client waits for its answer, and stays connected
+        if not waiting:  # the client stays connected until it has its answer
             await asyncio.Event().wait()
         return waiting.pop(0)
 

@@ -1,6 +1,6 @@
-"""Calling handlers in the process of a test: stopped from outside, with what they log collected.
+"""Calls handlers in the process of a test, stops them, and collects their log records.
 
-Rule: one handler at a time; nothing in here knows of a store or an engine.
+Rule: one handler at a time; this module knows neither store nor engine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 RESULT_LIMIT: Final = 256 << 10
 _STEPS_UNTIL_RAISED: Final = 1_000
-"""An exception for a thread is raised at its next jump back; a few suffice."""
+"""Python raises an exception for a thread at its next backward jump; a few jumps suffice."""
 _KINDS: Final = {
     "returned": EndKind.RETURNED,
     "raised": EndKind.RAISED,
@@ -36,7 +36,7 @@ _KINDS: Final = {
 
 
 class ThreadInterrupt(Interrupt):
-    """Stops a handler that runs in another thread than whoever stops it."""
+    """Stops a handler that runs in another thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,10 +56,10 @@ class ThreadInterrupt(Interrupt):
                 self._raise_in_thread()
 
     def close(self) -> None:
-        """Make later calls of `fire` take note only. Called in the handler's own thread.
+        """Let later calls of `fire` only set `is_fired`. The handler's own thread calls this.
 
-        An exception that was set and withdrawn leaves CPython looking for it, and then a profiler or
-        a coverage tool of the same process hangs (3.11). So it is raised here, and caught.
+        If an exception for a thread is set and withdrawn, CPython 3.11 still looks for it, and a profiler
+        or a coverage tool of the process hangs. So this method raises and catches it.
         """
         with suppress(Cancelled):
             with self._lock:
@@ -78,9 +78,9 @@ class ThreadInterrupt(Interrupt):
 def call_handler(
     job: JobCore, definition: Job, interrupt: ThreadInterrupt, variables: Mapping[str, str]
 ) -> tuple[Outcome, list[dict[str, Any]]]:
-    """Call the handler of *definition* with *job*; return how that ended, and what it logged.
+    """Call the handler of *definition* with *job*; return its outcome and its log lines.
 
-    It finds *variables* in its environment. What it changes in the process is undone.
+    Its environment has *variables*. Its changes to the process are undone.
     """
     lines: list[dict[str, Any]] = []
     keep = RecordHandler(lines.append)
@@ -99,7 +99,7 @@ def call_handler(
                 job,
                 definition.handler,
                 interrupt,
-                handlers_path=(),  # where Python looks, there they are found
+                handlers_path=(),  # handlers are on the import path of the test
                 result_limit=RESULT_LIMIT,
             )
             spent_ms = elapsed_ms() - began
@@ -120,7 +120,7 @@ def _left_running(threads: Sequence[str]) -> str:
 
 
 def ending_of(outcome: Outcome, at: Instant, timeout_ms: int | None) -> Ending:
-    """Say how an attempt ended, as the engine is told."""
+    """Return the `Ending` of an attempt for the engine."""
     failure = outcome.failure
     error = None
     if failure is not None:

@@ -1,6 +1,6 @@
-"""A clock that stands still until it is moved.
+"""A virtual clock, which only the test moves.
 
-Rule: moves forward, and only when it is told to.
+Rule: it moves forward, and only by `move_to`.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
 
 
 class VirtualClock:
-    """Implements `luad.clock.Clock`. Starts at *wall*."""
+    """A `luad.clock.Clock` that starts at *wall*."""
 
     def __init__(self, wall: Instant) -> None:
         self._began = wall
         self._wall = wall
 
     def now(self) -> Now:
-        """Both clocks: nothing steps them."""
+        """Return both clocks, which never step."""
         return Now(self._wall, self._wall - self._began)
 
     def move_to(self, wall: Instant) -> None:
-        """Let it be *wall*."""
-        assert wall >= self._wall, "time goes forward"
+        """Set the time to *wall*."""
+        assert wall >= self._wall, "the clock only moves forward"
         self._wall = wall
 
 
 class VirtualAlarm:
-    """Never rings: whoever moves the clock asks when it should have."""
+    """An alarm that never rings; the code that moves the clock reads its time."""
 
     def __init__(self, _ring: Callable[[], None]) -> None:
         self.at: Instant | None = None
 
     def set(self, at: Instant | None) -> None:
-        """Take note of when the loop wants to be woken."""
+        """Record the time of the loop's next wake-up."""
         self.at = at
 
     def close(self) -> None:
-        """Take note of nothing more."""
+        """Forget the recorded time."""
         self.at = None

@@ -1,10 +1,10 @@
-"""A luad in the process that asks for it, on a clock that stands still.
+"""A luad inside another process, on a virtual clock.
 
-The engine, the store, the API, the loop that owns the engine, and the calling of handlers are those of the
-daemon. What is not: time, which moves when it is told to; sending, which is only written down; and the process
-of a run, because a test wants to see into its handler. Handlers are called one at a time, in a thread.
+Engine, store, API, the engine's loop and the calls of handlers are those of the daemon. Three things differ:
+the caller moves the time, messages are only recorded, and a run has no process of its own, so that a test can
+inspect its handler. Handlers are called one at a time, in a thread.
 
-Rule: one thread owns everything in here; `Host.call` is the way in.
+Rule: one thread owns all state; other threads use `Host.call`.
 """
 
 from __future__ import annotations
@@ -71,20 +71,20 @@ _IDENTITY: Final = ProcessIdentity(0, 0, "test")
 
 
 class Captured:
-    """Carries nothing anywhere, and says that it arrived: the row in the store is the proof."""
+    """Sends nothing and reports success; the store has the message."""
 
     async def deliver(self, message: Message, channel: Channel) -> Outcome:
-        """Take a message."""
+        """Return a successful outcome."""
         del message
         return Outcome(answer=f"captured; it would go to {channel.kind.value}")
 
 
 class Host:
-    """One luad. Its state lives in a folder that goes with it. A context.
+    """One luad, with its state in a temporary folder. A context.
 
-    *now*: what time it is at first. *people*: definitions as in `users.d`. *wanted*: jobs as in files.
-    *is_idle*: handlers are not called; `luad test` does that. *dynamic*: which jobs may be made at run time;
-    all, where that is left out.
+    *now* is the first time of its clock. *people* are definitions as in `users.d`, *wanted* jobs as in files.
+    *is_idle*: no handlers are called, as for `luad test`. *dynamic* limits the jobs that may be made at run
+    time (default: all).
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Host:
         await reply
 
     def close(self) -> None:
-        """End it, and forget everything. Nothing that is due starts any more."""
+        """Stop this luad without starting further runs, and delete its folder."""
         self.call(self._drain())
         for interrupt in list(self._open.values()):
             interrupt.fire()
@@ -198,11 +198,11 @@ class Host:
     # --- the way in ---
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do *work* where everything lives, and wait for it; from any other thread."""
+        """Return the result of *work*, run on the host's own thread; call it from another thread."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def ask(self, ask: Ask, run_id: str = "") -> Any:
-        """Answer a request of the SDK. Raises what its client would."""
+        """Return the answer to a request of the SDK. Raises the exceptions of its client."""
         headers = {"Content-Type": "application/json"} if ask.body is not None else {}
         headers |= {"Luad-Run": run_id} if run_id else {}
         headers |= dict(ask.headers or {})
@@ -230,7 +230,7 @@ class Host:
     def messages(
         self, *, user: str | None = None, run_id: str | None = None
     ) -> list[StoredMessage]:
-        """Return all messages to *user*, or of a run, in the order in which they were sent."""
+        """Return all messages to *user*, or of a run, in the order of sending."""
         found: list[StoredMessage] = []
         cursor: str | None = None
         while True:
@@ -241,7 +241,7 @@ class Host:
                 return [each for each in reversed(found) if not each.is_repetition]
 
     def advance(self, to: Instant) -> None:
-        """Let time pass until *to*, stopping at everything that is due, and until it has ended."""
+        """Move the clock to *to*, stop at each due instant, and wait until all runs have ended."""
         while True:
             self._wait_for_runs()
             due = self.engine.next_wake_up()
@@ -261,7 +261,7 @@ class Host:
             await asyncio.sleep(0)
 
     def _wait_for_runs(self) -> None:
-        """Wait until no handler is called any more, and the engine knows it."""
+        """Wait until all handlers have ended and the engine has their results."""
         self.call(self._turn())
         while self._open:
             with self._turned:
@@ -271,7 +271,7 @@ class Host:
     # --- what the loop needs: a store, and hands ---
 
     async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
-        """Write the records; tell the views what is durable now."""
+        """Write the records, then pass them to the views of recent runs and events."""
         refused = await self.store.apply(records)
         for run_id in self.recent_runs.observe(records, refused):
             self.followers.end_run(run_id)
@@ -279,7 +279,7 @@ class Host:
         return refused
 
     def start(self, action: StartAttempt) -> None:
-        """Call the handler of an attempt, once those before it have ended."""
+        """Call the handler of an attempt after all earlier ones."""
         if self._is_idle:
             return
         interrupt = ThreadInterrupt()
@@ -293,7 +293,7 @@ class Host:
             interrupt.fire()
 
     def deliver(self, action: Deliver) -> None:
-        """Bring a message to its user."""
+        """Deliver a message to its user."""
         task = asyncio.ensure_future(self.office.deliver(action.message))
         self._deliveries.add(task)
         task.add_done_callback(self._deliveries.discard)
@@ -305,41 +305,41 @@ class Host:
             future.set_result(action)
 
     def log(self, action: Log) -> None:
-        """Remember a line."""
+        """Record a log line."""
         self.lines.append(action)
 
     # --- what the service needs ---
 
     def post(self, event: Event) -> None:
-        """Hand an event to the engine."""
+        """Post an event to the engine."""
         self._work.post(event)
 
     def expect_reply(self, request_id: str) -> asyncio.Future[Reply]:
-        """Return a future for the answer to a request that is about to be handed in."""
+        """Return a future for the reply to a request that the caller posts next."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = future
         future.add_done_callback(lambda _: self._waiting.pop(request_id, None))
         return future
 
     def problems(self) -> tuple[Problem, ...]:
-        """There are no files, so nothing is wrong with them."""
+        """Return no problems, because this luad has no files."""
         return ()
 
     def describe(self) -> Mapping[str, Any]:
-        """There is little to tell."""
+        """Return the version."""
         return {"version": "test"}
 
     def health(self) -> Health:
-        """It is well."""
+        """Return the health of a daemon without faults."""
         return Health()
 
     async def delete_left_out(self, name_or_id: str) -> bool:
-        """Everything is in force."""
+        """Return False, because no job is left out."""
         del name_or_id
         return False
 
     async def reload(self, *, check_only: bool) -> ReloadResult:
-        """There is nothing to read."""
+        """Return an empty result, because this luad has no files."""
         del check_only
         return ReloadResult()
 
@@ -375,7 +375,7 @@ class Host:
 
 
 class HostLink:
-    """The SDK's way to a host; it knows in which run it is asked."""
+    """The SDK's link to a host; it adds the id of the run that makes the request."""
 
     def __init__(self, host: Host) -> None:
         self._host = host

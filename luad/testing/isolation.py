@@ -1,6 +1,6 @@
-"""What a handler changes in the process of a test, undone; the threads that it leaves running, noted.
+"""Undoes a handler's changes to the process of a test, and finds the threads that it leaves running.
 
-Rule: around one call of a handler. What belongs to other threads of the test is left alone.
+Rule: it wraps one call of a handler, and leaves other threads of the test alone.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _PATIENCE_MS: Final = 5_000
-"""So long, at most, threads may go on after their handler: a test is not to wait for minutes."""
+"""The longest wait for threads after their handler, because a test must not wait for minutes."""
 
 
 @contextmanager
 def process_of_a_run(variables: Mapping[str, str]) -> Iterator[None]:
-    """Make *variables* the only `LUAD_*` ones; restore environment, directory, umask and arguments afterwards.
+    """Set *variables* as the only `LUAD_*` ones; restore environment, folder, umask and arguments.
 
-    Those of the test itself could lead a handler to a real daemon.
+    The test's own `LUAD_*` variables could lead a handler to a real daemon.
     """
     environ, argv = dict(os.environ), list(sys.argv)
     umask = os.umask(0)
     os.umask(umask)
-    folder = os.open(".", os.O_PATH | os.O_DIRECTORY)  # its name may change, or go
+    folder = os.open(".", os.O_PATH | os.O_DIRECTORY)  # the handler may rename or delete it
     for name in [name for name in environ if name.startswith("LUAD_")]:
         del os.environ[name]
     os.environ.update(variables)
@@ -50,7 +50,7 @@ def process_of_a_run(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 class Threads:
-    """The threads that a handler starts, and those that they start. A context around its call."""
+    """The threads that a handler starts, and their own threads. A context around its call."""
 
     def __init__(self) -> None:
         self._family = {threading.current_thread()}
@@ -71,7 +71,7 @@ class Threads:
         threading.Thread.start = self._start  # type: ignore[method-assign]
 
     def wait(self, timeout_ms: int | None) -> list[str]:
-        """Wait for the threads that a run would wait for; return the names of those that do not end."""
+        """Wait for the threads that delay the end of a run; return the names of those still alive."""
         patience_ms = _PATIENCE_MS if timeout_ms is None else min(timeout_ms, _PATIENCE_MS)
         until = elapsed_ms() + max(0, patience_ms)
         mine = self._family - {threading.current_thread()}
@@ -82,10 +82,10 @@ class Threads:
 
 
 def _is_working(thread: threading.Thread) -> bool:
-    """Would the process of a run wait for *thread*: it is alive, no daemon, and not an idle worker."""
+    """Return True if a run would wait for *thread*: alive, not a daemon, and not an idle worker."""
     if not thread.is_alive() or thread.daemon:
         return False
-    if thread not in executors._threads_queues:  # noqa: SLF001 - where Python looks when it ends
+    if thread not in executors._threads_queues:  # noqa: SLF001 - as Python does at its end
         return True
-    frame: Any = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - what the thread is at
+    frame: Any = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the current frame of the thread
     return frame is not None and frame.f_code is not executors._worker.__code__  # noqa: SLF001 - waits for work

@@ -1,6 +1,6 @@
-"""The pytest plugin that comes with luad.
+"""luad's pytest plugin.
 
-Rule: every pytest on this machine imports this; luad itself is imported by whoever uses it.
+Rule: every pytest on a machine with luad imports this module, so the fixtures import luad at their first use.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Make the job files of the folders that were named tests."""
+    """Return a collector for each job file of the folders in ``--luad-check``."""
     folders = [Path(each).absolute() for each in parent.config.getoption("--luad-check")]
     if file_path.parent in folders and file_path.suffix in {".yaml", ".yml"}:
         found: pytest.Collector = JobFile.from_parent(parent, path=file_path)
@@ -48,14 +48,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Look into the folders that were named, besides where tests are looked for anyway."""
+    """Add the folders in ``--luad-check`` to those that pytest searches."""
     config.args += [each for each in config.getoption("--luad-check") if each not in config.args]
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is ``async def``, when no plugin that is there for that has taken it.
+    """Run an ``async def`` test that no other plugin runs.
 
-    pytest-asyncio, anyio and their like hand on a plain function, or answer first.
+    pytest-asyncio, anyio and similar plugins pass on a plain function, or run the test first.
     """
     marks = {mark.name for mark in pyfuncitem.iter_markers()}
     if not inspect.iscoroutinefunction(pyfuncitem.obj) or marks & _OTHERS:
@@ -69,7 +69,7 @@ class JobFile(pytest.File):
     """A job file."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Yield the one test of a file."""
+        """Yield the one test of the file."""
         yield JobFileItem.from_parent(self, name="luad-check")
 
 
@@ -79,7 +79,7 @@ def _check(form: str, paths: Iterable[Path]) -> subprocess.CompletedProcess[str]
 
 
 def _suspects(paths: list[Path]) -> set[Path]:
-    """Check all files in one process; return those that have to be looked at one by one.
+    """Check all files in one process; return those to check one by one.
 
     A process for each file would import every handler again.
     """
@@ -99,10 +99,10 @@ def _of_kind(items: list[pytest.Item]) -> list[JobFileItem]:
 
 
 class JobFileItem(pytest.Item):
-    """What `luad check` says of a file: it imports the handlers, too."""
+    """The test of a file by `luad check`, which also imports its handlers."""
 
     def runtest(self) -> None:
-        """Check the file; its errors are the failure."""
+        """Check the file; raise `JobFileError` with its errors."""
         stash = self.config.stash
         if _SUSPECTS not in stash:
             stash[_SUSPECTS] = _suspects([each.path for each in _of_kind(self.session.items)])
@@ -113,13 +113,13 @@ class JobFileItem(pytest.Item):
             raise JobFileError(checked.stdout or checked.stderr)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        """Show the problems as `luad check` does."""
+        """Return the problems in the format of `luad check`."""
         if isinstance(excinfo.value, JobFileError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Say where the test is."""
+        """Return the place of the test."""
         return self.path, None, f"luad check {self.path.name}"
 
 
@@ -128,13 +128,13 @@ class JobFileError(Exception):
 
 
 class AsyncWorld:
-    """`luad.testing.World`, with time that is awaited."""
+    """A `luad.testing.World` whose `advance` is awaited."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     async def advance(self, distance: Any) -> None:
-        """Let time pass, from one due instant to the next, until everything that fires has ended."""
+        """Move the clock from one due instant to the next, and wait until all runs have ended."""
         await asyncio.to_thread(self._world.advance, distance)
 
     def __getattr__(self, name: str) -> Any:
@@ -143,7 +143,7 @@ class AsyncWorld:
 
 @pytest.fixture
 def luad_jobs_sync() -> Iterator[World]:
-    """An empty luad on a clock that stands still; `luad.sync` leads to it."""
+    """An empty luad on a virtual clock, for `luad.sync`."""
     from luad.testing.world import World
 
     with World() as world:
@@ -152,5 +152,5 @@ def luad_jobs_sync() -> Iterator[World]:
 
 @pytest.fixture
 def luad_jobs(luad_jobs_sync: World) -> AsyncWorld:
-    """An empty luad on a clock that stands still; `luad.Jobs` and `luad.User` lead to it."""
+    """An empty luad on a virtual clock, for `luad.Jobs` and `luad.User`."""
     return AsyncWorld(luad_jobs_sync)

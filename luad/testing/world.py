@@ -1,6 +1,6 @@
-"""What tests do with a host: run a handler, let time pass, look at what was made and sent.
+"""The interface of tests to a host: run a handler, move time, read created jobs and sent messages.
 
-Rule: asks through the same API as everybody else.
+Rule: it uses the same API as other clients.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from luad.sdk.values import File, Image, Retry, Text
 
 _LONG_MS = 30 * 86_400_000
-"""How far `run_job` goes to see the end of all retries."""
+"""The time that `run_job` waits at most for the next retry."""
 
 
-def fake_user(id: str = "ann", **profile: Any) -> dict[str, Any]:  # noqa: A002 - the word people expect
-    """Return somebody for a test, with an inbox: *profile* are the keys of a users file."""
+def fake_user(id: str = "ann", **profile: Any) -> dict[str, Any]:  # noqa: A002 - the key of a users file
+    """Return a user for a test, with an inbox; *profile* has further keys of a users file."""
     return {"id": id, "channels": ["inbox"], **profile}
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a run of `run_job` came to.
+    """The result of `run_job`.
 
-    *status*: ``succeeded``, ``failed``, ``timed_out`` or ``cancelled``. *error* has ``type``, ``message`` and
-    ``traceback``. *sent* are the parts of the messages, in order; *created* the jobs it made.
+    *status* is ``succeeded``, ``failed``, ``timed_out`` or ``cancelled``. *error* has ``type``, ``message`` and
+    ``traceback``. *sent* are the parts of the sent messages, in order; *created* are the jobs that it created.
     """
 
     status: str
@@ -55,9 +55,9 @@ class JobResult:
 
 
 class World:
-    """A luad for a test, and the way there for `Jobs`, `User` and `current_job`. A context.
+    """A luad for a test, which `Jobs`, `User` and `current_job` use. A context.
 
-    *now*: what time it is at first, an aware datetime or ISO text; the machine's own by default.
+    *now* is the first time of its clock, an aware datetime or ISO text (default: the machine's time).
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class World:
         self._before: Link | None = set_link(HostLink(self.host))
 
     def close(self) -> None:
-        """End it; the SDK leads to where it led before."""
+        """End this luad; the SDK uses its previous daemon again."""
         set_link(self._before)
         self.host.close()
 
@@ -84,11 +84,11 @@ class World:
 
     @property
     def now(self) -> datetime:
-        """What time it is in here."""
+        """The time of the virtual clock."""
         return datetime.fromtimestamp(self.host.clock.now().wall / 1_000, UTC)
 
     def advance(self, distance: str | float | timedelta) -> None:
-        """Let time pass, from one due instant to the next, until everything that fires has ended."""
+        """Move the clock from one due instant to the next, and wait until all runs have ended."""
         if isinstance(distance, timedelta):
             distance = distance.total_seconds()
         self.host.advance(self.host.clock.now().wall + parse_duration_ms(distance))
@@ -96,12 +96,12 @@ class World:
     # --- people ---
 
     def add_user(self, user: str | Mapping[str, Any], **profile: Any) -> None:
-        """Add somebody: an id, or what `fake_user` gives."""
+        """Add a user, given by an id or by a definition from `fake_user`."""
         definition = fake_user(user, **profile) if isinstance(user, str) else {**user, **profile}
         self.host.ask(Ask("POST", "/users", {**definition, "if_exists": "replace"}))
 
     def sent_to(self, user: str) -> list[Text | Image | File]:
-        """The parts of all messages to somebody, in the order in which they were sent."""
+        """Return the parts of all messages to *user*, in the order of sending."""
         path = f"/users/{segment(user, 'user')}/messages"
         return [part_of(part) for each in self._all(path, "messages") for part in each["parts"]]
 
@@ -109,17 +109,17 @@ class World:
 
     @property
     def created(self) -> list[dict[str, Any]]:
-        """The dynamic jobs there are, as the API shows them, by name."""
+        """The dynamic jobs, by name, as the API shows them."""
         query = {"include_dynamic": True, "source": "api"}
         jobs: list[dict[str, Any]] = self.host.ask(Ask("GET", "/jobs", query=query))["jobs"]
         return jobs
 
     def runs(self, job: str | None = None) -> list[dict[str, Any]]:
-        """The history, oldest first; of all jobs, or of one."""
+        """Return the runs of all jobs, or of one, the oldest first."""
         return self._all("/runs", "runs", job=job)
 
     def _all(self, path: str, kind: str, **query: Any) -> list[dict[str, Any]]:
-        """Return all rows of a list that the API shows page by page, oldest first."""
+        """Return all rows of a list that the API returns in pages, the oldest first."""
         found: list[dict[str, Any]] = []
         wanted: dict[str, Any] = {**query, "limit": 500}
         while True:
@@ -142,9 +142,9 @@ class World:
         metadata: Mapping[str, Any] | None = None,
         count: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Assert that there is a dynamic job like this (or *count* of them), and return all that are.
+        """Assert that a dynamic job matches (or that *count* match), and return the matching ones.
 
-        What is not said does not matter; of *metadata* the keys that are said do.
+        An argument that is None matches any job; of *metadata*, only the given keys are compared.
         """
         wanted = _Wanted(handler, name, user, in_, at, every, cron, metadata)
         found = [each for each in self.created if wanted.fits(each)]
@@ -153,14 +153,14 @@ class World:
             there = [
                 f"{each['name']} ({each['handler']}): {each['summary']}" for each in self.created
             ]
-            shown = "; ".join(there) or "none at all"
-            raise AssertionError(f"no such job was made: {wanted}; there are: {shown}")
+            shown = "; ".join(there) or "none"
+            raise AssertionError(f"no such job was created: {wanted}; the jobs are: {shown}")
         return found
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a created job should be like."""
+    """The expected properties of a created job."""
 
     handler: str | Callable[..., Any] | None
     name: str | None
@@ -225,14 +225,14 @@ def run_job_sync(
     retry: Retry | int | None = None,
     people: Sequence[Mapping[str, Any]] = (),
 ) -> JobResult:
-    """Run *handler* once, as luad would, and return what it came to.
+    """Run *handler* once, as luad would, and return the result.
 
-    The job is validated and stored, fires at *at*, and is tried again as *retry* says; metadata and result
-    make their way through JSON, and the time limit holds. Nothing is sent anywhere.
+    The job is validated and stored, fires at *at*, and is retried according to *retry*. Metadata and result
+    are converted to JSON and back, and the time limit applies. No message leaves the test.
     """
     definition = fake_user(user) if isinstance(user, str) else user
-    everybody = [*people, definition] if definition is not None else list(people)
-    with World(at, people=everybody) as world:
+    users = [*people, definition] if definition is not None else list(people)
+    with World(at, people=users) as world:
         words = _words(handler, world.host.clock.now().wall, metadata, timeout, retry)
         user_id = None if definition is None else definition["id"]
         words |= {"user": user_id, "idempotency_key": None, "policies": {}}
@@ -296,5 +296,5 @@ def _result(world: World, name: str, ran: Mapping[str, Any]) -> JobResult:
 
 
 async def run_job(handler: str | Callable[..., Any], **words: Any) -> JobResult:
-    """As `run_job_sync`, for ``async def`` tests."""
+    """Return the result of `run_job_sync`, for ``async def`` tests."""
     return await asyncio.to_thread(run_job_sync, handler, **words)

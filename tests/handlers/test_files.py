@@ -191,7 +191,7 @@ def test_what_resists_is_told_after_everything_else_is_done(make_job: MakeJob) -
         for path, mode in ((top, 0o777), (top / "locked", 0o555), (top / "open", 0o777)):
             path.chmod(mode)
         job = make_job(path=folder, older_than="1h", recursive=True, dry_run=False)
-        said = r"^1 resisted, first .*/locked/b: Permission denied$"
+        said = r"^1 could not be removed, first .*/locked/b: Permission denied$"
         with as_somebody_without_rights(), pytest.raises(PruneError, match=said):
             prune(job)
         assert names(top) == ["locked", "locked/b", "open"]
@@ -218,7 +218,7 @@ def test_a_folder_that_cannot_be_read_is_told(make_job: MakeJob) -> None:
         ({"path": "/../", "older_than": "1h"}, "metadata.path: / is refused"),
         ({"path": "/etc/", "older_than": "1h"}, "metadata.path: /etc is refused"),
         ({"path": "~", "older_than": "1h"}, "metadata.path: .* is refused"),
-        ({"path": "/no/such", "older_than": "1h"}, "metadata.path: /no/such is no folder"),
+        ({"path": "/no/such", "older_than": "1h"}, "metadata.path: /no/such is not a folder"),
         (
             {"path": "/tmp", "older_than": "1 week"},
             "metadata.older_than: '1 week' is not a duration",

@@ -209,8 +209,8 @@ def test_without_a_daemon_it_says_so(
     ("metadata", "said"),
     [
         ({"period": "week"}, "metadata.period: 'week' is not one of yesterday, today, last_24h"),
-        ({"timezone": "Mars/Olympus"}, "metadata.timezone: 'Mars/Olympus' is no time zone"),
-        ({"timezone": "../../etc/passwd"}, "metadata.timezone: .* is no time zone"),
+        ({"timezone": "Mars/Olympus"}, "metadata.timezone: 'Mars/Olympus' is not a time zone"),
+        ({"timezone": "../../etc/passwd"}, "metadata.timezone: .* is not a time zone"),
         ({"time_zone": "UTC"}, "metadata.time_zone: is unknown; did you mean `timezone`"),
     ],
 )

@@ -67,7 +67,7 @@ def test_standard_input_is_empty(make_job: MakeJob) -> None:
         ),
         (
             "true && no-such-command-here",
-            r"^exit code 127 .*; the output names what was not found; the run's PATH is /",
+            r"^exit code 127 .*; the output names the missing program; the run's PATH is /",
         ),
         ("/no/such/program", r"^exit code 127 .*; `/no/such/program` does not exist$"),
         ("/etc/passwd", r"^exit code 126 \(found, but not executable\)"),

@@ -139,7 +139,7 @@ def test_a_damaged_database_gives_no_copy_and_costs_no_older_one(
         ({"target_dir": "/tmp"}, "metadata.source: is missing"),
         (
             {"source": "/no/such.db", "target_dir": "/tmp"},
-            "metadata.source: /no/such.db is no file",
+            "metadata.source: /no/such.db is not a file",
         ),
         ({"source": "/etc/passwd"}, "metadata.target_dir: is missing"),
         ({"source": "/etc/passwd", "target_dir": "/etc/passwd/x"}, "metadata.target_dir: "),
