@@ -78,6 +78,10 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python .ci/english.py
+	@$(BIN)/python .ci/sizes.py
+	@$(BIN)/python .ci/unused.py
+	@$(BIN)/python .ci/subjects.py
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix-only .

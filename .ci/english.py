@@ -1,7 +1,7 @@
 """Counts the patterns that the rules of plain English forbid, and refuses more than the limits below.
 
-``python .ci/english.py`` prints one line for each place and the counts; the exit status is 1 where a count
-is above its limit. What counts: docstrings and text literals of ``luad/``.
+``python .ci/english.py`` prints the counts; with ``-v``, and where a count is above its limit, one line for
+each place as well. Then the exit status is 1. What counts: docstrings and text literals of ``luad/``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ ROOT = Path(__file__).parents[1]
 RIDDLE = re.compile(r"\b(somebody|nobody|whoever|whom|what is|told|stands)\b", re.IGNORECASE)
 OPENING = re.compile(r"(What|Who|Whether)\b")
 IS_NO = re.compile(r"\bis no\b(?! longer)")
-LIMITS = {"docstrings": 1.0, "messages": 1_000}
-"""The largest part of docstrings, and the largest number of messages, that may match."""
+LIMITS = {"docstrings": 0.135, "messages": 56}
+"""The largest part of docstrings, and the largest number of messages, that may match.
+
+The goals are 0.02 and 0; lower a limit whenever its count falls.
+"""
 
 
 def main() -> int:
@@ -30,11 +33,15 @@ def main() -> int:
         name = path.relative_to(ROOT)
         docstrings += [(name, *each) for each in found.items() if _is_riddle(each[1])]
         messages += [(name, *each) for each in _texts(tree, found) if IS_NO.search(each[1])]
-    for path, line, text in docstrings + messages:
-        print(f"{path}:{line}: {text.splitlines()[0][:100]}")
     part = len(docstrings) / total
+    is_refused = part > LIMITS["docstrings"] or len(messages) > LIMITS["messages"]
+    if is_refused or "-v" in sys.argv:
+        for path, line, text in docstrings + messages:
+            print(f"{path}:{line}: {text.splitlines()[0][:100]}")
     print(f"docstrings: {len(docstrings)} of {total} ({part:.1%}); messages: {len(messages)}")
-    return int(part > LIMITS["docstrings"] or len(messages) > LIMITS["messages"])
+    if is_refused:
+        print(f"above the limit ({LIMITS}): rewrite the new ones; .ci/english.py has the patterns")
+    return int(is_refused)
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -162,11 +162,6 @@ class Engine:
         """Return the changes that a reload with *wanted* would make."""
         return self._jobset.plan(wanted)
 
-    @property
-    def dynamic_count(self) -> int:
-        """The number of installed dynamic jobs."""
-        return len(self._state.dynamic)
-
     def next_occurrence_of(self, name: str) -> Occurrence | None:
         """Return the next occurrence of a job; None while the job is paused or has none."""
         entry = self._state.find(name)

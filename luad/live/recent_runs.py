@@ -94,7 +94,6 @@ class RecentRuns:
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
         self._growing: dict[str, Tally] = {}  # by the id of the latest skip row
-        self.is_seeded = False
 
     @property
     def tallies(self) -> Mapping[str, Tally]:

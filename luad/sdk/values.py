@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from luad.sdk.exceptions import InvalidSchedule, NoAttribute
-from luad.sdk.readonly import ReadOnlyDict, freeze, thaw
 
 # --- schedules ---------------------------------------------------------------------------------
 
@@ -354,9 +353,3 @@ class Run(_Read):
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}>"
-
-
-def metadata_view(values: Mapping[str, Any]) -> ReadOnlyDict:
-    """Return read-only metadata."""
-    frozen: ReadOnlyDict = freeze(thaw(dict(values)))
-    return frozen
