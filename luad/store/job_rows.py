@@ -1,4 +1,4 @@
-"""Between the jobs of the engine and the rows of `jobs` and `revisions`."""
+"""Converts jobs of the engine to rows of `jobs` and `revisions`, and back."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ COLUMNS: Final = (
     jobs.c.displaced_reason,
     jobs.c.consecutive_stops,
 )
-"""What `read_job` takes, in this order."""
+"""The columns of a row for `read_job`, in this order."""
 
 
 def job_row(record: InstallJob) -> dict[str, Any]:
-    """The row of a job that is new. An installed one keeps its progress and its `installed_at`."""
+    """Return the row of a new job; an installed job keeps its progress and its `installed_at`."""
     at = to_int(record.at)
     origin = record.origin
     return {
@@ -79,7 +79,7 @@ def _creation_row(creation: Creation | None) -> dict[str, Any]:
 
 
 def revision_row(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of the revision that *job*, a row of `job_row`, was installed with."""
+    """Return the row of the revision of *job*, a row of `job_row`."""
     return {
         "job_id": job["job_id"],
         "revision": job["revision"],
@@ -94,7 +94,7 @@ def revision_row(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def progress_row(record: SaveProgress) -> dict[str, Any]:
-    """The columns of `jobs` that change while a job is in force; `b_job_id` names the row."""
+    """Return the columns of `jobs` that change while a job is installed; `b_job_id` names the row."""
     pause = record.pause
     return {
         "b_job_id": to_text(record.job_id),
@@ -113,7 +113,7 @@ def progress_row(record: SaveProgress) -> dict[str, Any]:
 
 
 def standing_row(record: SaveStanding) -> dict[str, Any]:
-    """The columns of `jobs` that tell how a job stands among the others; `b_job_id` names the row."""
+    """Return the columns of `jobs` with the standing of a job; `b_job_id` names the row."""
     standing = record.standing
     displaced = standing.displaced
     return {
@@ -126,7 +126,7 @@ def standing_row(record: SaveStanding) -> dict[str, Any]:
 
 
 def gone_row(record: RemoveJob) -> dict[str, Any]:
-    """The columns of `revisions` that tell what became of a job; `b_job_id` names the rows."""
+    """Return the columns of `revisions` about the removal of a job; `b_job_id` names the rows."""
     origin, creation = record.origin, record.creation
     value = {
         "status": record.status.value,
@@ -154,7 +154,7 @@ def _alert_json(alert: AlertState) -> str | None:
 
 
 def read_job(row: Iterable[Any]) -> StoredJob:
-    """The job of a row of `COLUMNS`. Raises ValueError when the row makes no sense."""
+    """Return the job of a row of `COLUMNS`. Raises ValueError for an invalid row."""
     # By place and all at once: by name, one after the other, takes twice as long, and there may be
     # a hundred thousand of them to read before anything starts.
     (
@@ -218,11 +218,11 @@ def _read_overlay(text: str) -> Overlay:
             return Overlay(
                 values, tuple(removed), tuple(map(str, cast("list[str]", more.get("remote", []))))
             )
-    raise ValueError("this is no overlay of metadata")
+    raise ValueError("this is not an overlay of metadata")
 
 
 def _read_alert(text: str) -> AlertState:
     match json.loads(text):
         case [str(cause), list(failed_at), int() | None as succeeded_at]:
             return AlertState(cause, tuple(failed_at), succeeded_at)
-    raise ValueError("this is no state of an alert")
+    raise ValueError("this is not the state of an alert")

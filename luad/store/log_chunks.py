@@ -1,7 +1,7 @@
-"""What runs printed and logged, kept in chunks of lines.
+"""The output and log lines of runs, stored in chunks.
 
-A chunk is one row of JSON lines: as many as came together. Lines are numbered from 1 within their
-run, so a reader that follows says which line it saw last.
+A chunk is one row with the JSON lines that arrived together. Lines are numbered from 1 within their run, so a
+client that follows can name the last line that it got.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from luad.store.query_types import LogLine, RunFilter
 from luad.store.tables import run_logs, runs
 
 CHUNK_BYTES: Final = 64 * 1024
-"""Lines are cut into chunks of about this size, so that reading a tail stays cheap."""
+"""The approximate size of a chunk, so that reading a tail stays cheap."""
 
 RUNS_LOOKED_AT: Final = 1_000
-"""Looking for the last lines of many runs ends after so many of them."""
+"""The largest number of runs that a search for last lines reads."""
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _INFO: Final = 20
@@ -89,8 +89,7 @@ def read(
     after_seq: int | None,
     level: str | None,
 ) -> list[LogLine]:
-    """Return lines of a run, in order: those after *after_seq*, of these the last *tail*, and only
-    those that are at least of *level*."""
+    """Return lines of a run after *after_seq*, at least of *level*, and of these the last *tail*."""
     query = select(run_logs).where(run_logs.c.run_id == run_id)
     if after_seq is not None:
         query = query.where(run_logs.c.seq + run_logs.c.line_count > after_seq + 1)
@@ -145,7 +144,7 @@ def _lines(row: Any) -> Iterable[LogLine]:
 
 
 def _line(text: str, at: Instant) -> dict[str, JSON]:
-    """The line as it was written; what the disk has made of it where it is none any more."""
+    """Return the line as it was written, or an error line with the text of a damaged one."""
     try:
         line = json.loads(text)
     except ValueError:
@@ -161,7 +160,7 @@ def _rank(line: Mapping[str, JSON]) -> int:
 
 
 def _dump(line: Mapping[str, JSON]) -> str:
-    """One line of JSON, whatever is in it: a log line is never refused for its content."""
+    """Return *line* as one line of JSON; it succeeds for every content."""
     try:
         return json.dumps(dict(line), separators=(",", ":"), default=str, allow_nan=False)
     except (ValueError, TypeError):
@@ -170,7 +169,7 @@ def _dump(line: Mapping[str, JSON]) -> str:
 
 
 def _instant(value: JSON, now: Instant) -> Instant:
-    """The instant that *value* is: milliseconds, or RFC 3339."""
+    """Return the instant of *value*, in milliseconds or RFC 3339; *now* for other values."""
     if isinstance(value, int) and not isinstance(value, bool):
         return to_int(value)
     if isinstance(value, str):

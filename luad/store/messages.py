@@ -1,7 +1,7 @@
-"""Messages and what became of them, channel by channel.
+"""Messages, and their deliveries on each channel.
 
-A message is a row before anything is sent. Of messages to one person with the same dedupe key, a channel
-carries one: where it has arrived already, the new one is marked as a repetition.
+luad stores a message before it sends it. Of messages to one user with the same dedupe key, a channel delivers
+one: if one has arrived, the next is marked as a repetition.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class StoredMessage(NamedTuple):
 
     @property
     def is_repetition(self) -> bool:
-        """Had it arrived before by all of its channels, so that none carried it again."""
+        """True if it had arrived before on all its channels, so that none delivered it again."""
         return {each.state for each in self.deliveries} == {DeliveryState.REPEATED}
 
 
 class Messages:
-    """The messages of a `Store`; `StoreUnavailableError` is raised as there."""
+    """The messages of a `Store`; raises `StoreUnavailableError` as it does."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -84,33 +84,33 @@ class Messages:
     async def begin(
         self, wanted: Sequence[Message], channels: Mapping[str, Sequence[str]], now: Instant
     ) -> list[Delivery]:
-        """Write *wanted* down, with a delivery for each channel that it is to take.
+        """Store *wanted* with a delivery for each channel, and return the deliveries.
 
-        *channels* are by message id. A delivery is `sending`, or `repeated` where that channel has
-        carried this message, or one with the same dedupe key to the same person, already. Where it
-        has failed, or was interrupted, it begins anew.
+        *channels* are by message id. A delivery is `sending`, or `repeated` if the channel has already delivered
+        this message, or one to the same user with the same dedupe key. A failed or interrupted delivery begins
+        again.
         """
         return await self._transactions.write(lambda c: _begin(c, wanted, channels, now))
 
     async def end(self, ended: Sequence[Delivery]) -> None:
-        """Write down what became of deliveries. That one has arrived is never taken back."""
+        """Store the outcomes of deliveries; a delivered one never changes."""
         if ended:
             await self._transactions.write(lambda c: _end_all(c, ended))
 
     async def fail_interrupted(self, now: Instant) -> int:
-        """Fail the deliveries that an earlier daemon left in the middle; return how many."""
+        """Mark deliveries that an earlier daemon left unfinished as failed; return their number."""
         return await self._transactions.write(lambda c: _fail_interrupted(c, now))
 
     async def fail_removed_channels(
         self, message_id: str, there: Collection[str], now: Instant
     ) -> list[Delivery]:
-        """Fail for good what luad's end has interrupted with channels that are not *there* any more."""
+        """Mark interrupted deliveries to channels that are not *there* any more as failed for good."""
         return await self._transactions.write(
             lambda c: _fail_removed_channels(c, message_id, there, now)
         )
 
     async def undelivered(self) -> list[Message]:
-        """Return the alerts that no channel has been tried for, or that luad's end has interrupted."""
+        """Return the alerts without a delivery, and those that a stop of luad interrupted."""
         return await self._transactions.read(_undelivered)
 
     async def page(
@@ -123,13 +123,12 @@ class Messages:
     ) -> tuple[list[StoredMessage], str | None]:
         """Return messages, newest first, and the cursor of the next page, if there is one.
 
-        Raises UsageError for a cursor that is not ours.
+        Raises UsageError for a text that is not a cursor.
         """
         return await self._transactions.read(lambda c: _page(c, user, run_id, limit, cursor))
 
     async def counts(self, run_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
-        """Return for each run that sent something how many deliveries arrived, and how many there
-        were."""
+        """Return the numbers of arrived and of all deliveries, by run that sent messages."""
         ids = [to_text(each) for each in run_ids]
         return await self._transactions.read(lambda c: _counts(c, ids))
 
@@ -138,12 +137,12 @@ class Messages:
 
 
 def insert_messages(connection: Connection, wanted: Sequence[Message]) -> None:
-    """Insert messages; one that is there already stays as it is."""
+    """Insert messages; an existing message stays as it is."""
     connection.execute(_insert_message, [_message_row(each) for each in wanted])
 
 
 def prune(connection: Connection, before: Instant, limit: int) -> int:
-    """Remove up to *limit* messages that are older than *before*; return how many."""
+    """Remove up to *limit* messages older than *before*, and return the number removed."""
     old = select(messages.c.id).where(messages.c.at < before).order_by(messages.c.at).limit(limit)
     ids = list(connection.execute(old).scalars())
     if ids:
@@ -200,7 +199,7 @@ def _fail_removed_channels(
         update(deliveries)
         .where(deliveries.c.message_id == to_text(message_id))
         .where(deliveries.c.error == INTERRUPTED, deliveries.c.channel.not_in(list(there)))
-        .values(ended_at=now, error=f"{INTERRUPTED}, and there is no such channel any more")
+        .values(ended_at=now, error=f"{INTERRUPTED}, and the user no longer has this channel")
         .returning(deliveries)
     )
     return [_read_delivery(row) for row in connection.execute(query)]
@@ -217,7 +216,7 @@ def _page(
     connection: Connection, user: str | None, run_id: str | None, limit: int, cursor: str | None
 ) -> tuple[list[StoredMessage], str | None]:
     query = select(messages).order_by(messages.c.at.desc(), messages.c.id.desc()).limit(limit + 1)
-    if user is not None:  # a repetition that no channel carried again is no message to them
+    if user is not None:  # without repetitions, which no channel delivered again
         query = query.where(messages.c.user_id == to_text(user), ~_is_repeated)
     if run_id is not None:
         query = query.where(messages.c.run_id == to_text(run_id))

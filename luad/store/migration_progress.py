@@ -1,6 +1,6 @@
-"""Telling what a migration does, while it does it: systemd waits, and people look at the log.
+"""The progress of a migration, for the log and for systemd, which waits.
 
-Rule: values for the log; the caller hands them on.
+Rule: creates log lines, which the caller writes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Report: TypeAlias = Callable[[Log], None]
 
 
 def say_nothing(line: Log) -> None:
-    """Report to no one."""
+    """Drop *line*: a report for callers without a log."""
     del line
 
 
 class Progress:
-    """One migration of *database*: begin, steps, end. *report* gets a line at least every five seconds."""
+    """The progress of one migration of *database*; *report* gets a line every five seconds."""
 
     def __init__(self, database: Path, old: str, new: str, report: Report) -> None:
         self._report = report
@@ -38,17 +38,17 @@ class Progress:
         self._begun_at = self._told_at = elapsed_ms()
 
     def begin(self) -> None:
-        """Say that it begins."""
+        """Report the beginning."""
         fields = {**self._fields, "size_bytes": self._size}
         self._report(Log("store.migrating", fields))
 
     def copied(self, done: int, total: int) -> None:
-        """Note that *done* pages of *total* are copied."""
+        """Report that *done* pages of *total* are copied."""
         self._go_on("copying", {"done_percent": 100 * done // max(1, total)})
 
     @contextmanager
     def of(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Watch what *connection* does meanwhile."""
+        """Report progress while *connection* works; a context manager."""
         connection.set_progress_handler(lambda: self._go_on("migrating", {}), _STEPS)
         try:
             yield
@@ -56,7 +56,7 @@ class Progress:
             connection.set_progress_handler(None, 0)
 
     def end(self, copy: Path) -> None:
-        """Say that it is done, and where the *copy* of what was before lies."""
+        """Report the end, and the path of the *copy* of the old database."""
         took_ms = elapsed_ms() - self._begun_at
         self._report(Log("store.migrated", {**self._fields, "copy": str(copy), "took_ms": took_ms}))
 

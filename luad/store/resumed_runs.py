@@ -1,7 +1,7 @@
-"""The runs of a resume that catches up, beside the rows of the pause.
+"""The runs of a resume with catch-up, found by the skip rows of the pause.
 
-Rule: as in `reads`. The row of a pause is the only row of its occurrences; the runs that make
-them good have no occurrence of their own, and are found by the instants that they are for.
+The skip row of a pause is the only guarded row of its occurrences. The runs of the resume have no occurrence in
+their rows; this module finds them by their instants.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from luad.store.query_types import RunRow
 from luad.store.tables import runs
 
 MOST: Final = 2_000
-"""Runs that one answer looks at; a resume starts at most 100."""
+"""The largest number of runs that one query reads; a resume starts at most 100."""
 
 
 def resumed_by(connection: Connection, rows: Sequence[RunRow]) -> dict[str, list[str]]:
-    """Return the ids of the runs that make good what the rows of a pause among *rows* have skipped."""
+    """Return, by skip row of a pause among *rows*, the ids of the runs that a resume started for it."""
     paused = [row for row in rows if _is_of_a_pause(row)]
     if not paused:
         return {}

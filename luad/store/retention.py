@@ -1,10 +1,10 @@
-"""Forgetting, in slices that nobody notices.
+"""Retention: removes old history, in short slices.
 
-A pass goes over the history once: rows too old, rows too many, log chunks too old, revisions that
-nothing refers to any more; at the end it gives free pages back to the disk. Each slice is a short
-transaction of its own, bounded in time (`pace`), in rows and in bytes: claims wait for the one in hand.
-What takes a walk over everything is found by a reader beforehand (`survey`). Never removed are open runs,
-the newest row of an installed job, and rows that still keep an occurrence from being claimed a second time.
+A pass removes old rows, rows above the limit of a job, old log chunks, and revisions without references; at the
+end it gives free pages back to the disk. Each slice is a transaction of its own, limited in time
+(`retention_pace`), in rows and in bytes, because claims wait for it. A reader does the searches over all rows
+first (`survey`). Retention never removes open runs, the newest row of an installed job, and rows that prevent a
+second claim of an occurrence.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from luad.store.query_types import Pruned, Retention
 from luad.store.tables import jobs, revisions, run_logs, runs
 
 GUARD_MS: Final = 2 * DAY
-"""An occurrence younger than this may still be claimed, after a restart or a step of the clock."""
+"""The age below which an occurrence may be claimed again, after a restart or a step of the clock."""
 
 SLICE_BYTES: Final = 1024 * 1024
-"""Log text that one slice removes at most, give or take one run."""
+"""The largest size of log text that one slice removes, give or take one run."""
 
 SPARE_PAGES: Final = 1_000
-"""Free pages that are left in the file for what comes next."""
+"""The number of free pages that stay in the file for later writes."""
 
 _OPEN: Final = frozenset(state.value for state in OPEN_STATES)
 _newer = runs.alias("newer")
@@ -77,7 +77,7 @@ _delete_revision = delete(revisions).where(
 
 @dataclass(frozen=True, slots=True)
 class Surplus:
-    """A job with too many rows: those up to and including (*until*, *until_id*) are too many."""
+    """A job with too many rows: retention removes those up to (*until*, *until_id*), inclusive."""
 
     job_id: str
     until: Instant
@@ -86,9 +86,9 @@ class Surplus:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a pass will remove, as far as finding it is a walk over everything.
+    """The rows for a pass to remove that only a search over all rows finds.
 
-    *revisions*: job id and revision of those that nothing refers to.
+    *revisions*: job id and revision of each revision without references.
     """
 
     surplus: Sequence[Surplus] = ()
@@ -96,7 +96,7 @@ class Survey:
 
 
 def survey(connection: Connection, now: Instant, retention: Retention) -> Survey:
-    """Look over all rows for what is too much. It may take a second: for a reader."""
+    """Return the rows that exceed *retention*; it may take a second, so a reader runs it."""
     return Survey(
         _surpluses(connection, retention.runs_per_job),
         _unneeded_revisions(connection, now - retention.history_ms),
@@ -122,10 +122,10 @@ def _surpluses(connection: Connection, runs_per_job: int) -> list[Surplus]:
 
 
 def _unneeded_revisions(connection: Connection, cutoff: Instant) -> list[tuple[str, str]]:
-    """Return the revisions without runs after the pass.
+    """Return the revisions that have no runs after the pass.
 
-    One that was superseded before the cutoff has none left; one of a job that is gone goes with the
-    job's last run.
+    A revision superseded before the cutoff has none left; a revision of a removed job goes with the job's last
+    run.
     """
     later = revisions.alias("later")
     current = exists().where(
@@ -148,10 +148,10 @@ def _unneeded_revisions(connection: Connection, cutoff: Instant) -> list[tuple[s
 
 
 class Pass:
-    """One pass of retention; `step` does a slice of it, `committed` is to be told when that is durable.
+    """One pass of retention: `step` does a slice, and the caller calls `committed` once it is durable.
 
-    *found* is what `survey` found at the beginning; runs that come during the pass are for the next
-    one. *slice_size*: rows that a slice looks at, at most. *elapsed* tells milliseconds.
+    *found* is the result of `survey` before the pass; the next pass removes later runs. *slice_size*: the largest
+    number of rows that a slice reads. *elapsed* returns milliseconds.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class Pass:
         self._steps += [self._old_messages, self._give_back]
 
     def step(self, connection: Connection) -> Pruned:
-        """Do the next slice; `is_done` when nothing is left."""
+        """Do the next slice; `is_done` in the result if nothing is left."""
         begun = now = self._began = self._elapsed()
         end = now + self._budget_ms
         self._rows_left, self._bytes_left = self._slice_size, SLICE_BYTES
@@ -191,13 +191,13 @@ class Pass:
             now = self._elapsed()
             if part.is_done:
                 self._steps.pop(0)
-                begun, count = now, 0  # another kind of rows has a pace of its own
+                begun, count = now, 0  # each kind of rows has its own pace
             if self._rows_left <= 0 or self._bytes_left <= 0 or now >= end:
                 break
         return replace(done, is_done=not self._steps)
 
     def committed(self) -> None:
-        """Mind how long the slice has held the writer. Called when it has let go of it."""
+        """Adapt the time of the next slice to the time that this one held the writer."""
         self._budget_ms = retention_pace.next_budget(self._budget_ms, self._elapsed() - self._began)
 
     def _old_runs(self, connection: Connection, size: int) -> Pruned:
@@ -280,7 +280,7 @@ class Pass:
         return Pruned(not self._revisions, revisions=count)
 
     def _old_messages(self, connection: Connection, size: int) -> Pruned:
-        """Messages, answers to requests with a key, the audit trail, expired tokens."""
+        """Remove old messages, answers, rows of the audit trail, and expired tokens."""
         history_ms = self._retention.history_ms
         count = messages.prune(connection, self._now - history_ms, size)
         count += api_access.prune(connection, self._now, history_ms, size)
@@ -288,7 +288,7 @@ class Pass:
         return Pruned(count == 0)
 
     def _give_back(self, connection: Connection, size: int) -> Pruned:
-        """Give free pages back to the disk, all but some."""
+        """Give free pages back to the disk, except `SPARE_PAGES`."""
         free = _free_pages(connection)
         driver = connection.connection.driver_connection
         assert driver is not None
@@ -296,7 +296,7 @@ class Pass:
         for _ in range(min(size, free - SPARE_PAGES)):
             driver.execute("PRAGMA incremental_vacuum(1)")
         left = _free_pages(connection)
-        # A file made without auto_vacuum gives nothing back; that is no reason to try for ever.
+        # A file without auto_vacuum gives nothing back: then the step is done too.
         return Pruned(left <= SPARE_PAGES or left >= free, pages=free - left)
 
 

@@ -1,9 +1,8 @@
-"""How much a slice of retention may do, from how long the last ones took.
+"""The size of a slice of retention, from the times of the slices before.
 
-Rule: numbers in, numbers out; it looks at no clock. A row may cost a hundred times what its
-neighbour did (pages that have to be fetched from a slow disk), so a slice begins with one row and goes on
-with as many as the measured pace fits into its time; and a slice that held the writer for too long, its
-commit included, halves the time of the next one.
+Rule: numbers in, numbers out; it reads no clock. A row may cost a hundred times as much as the next one (pages
+on a slow disk). So a slice begins with one row, and continues with as many as fit into its time at the measured
+pace. A slice that held the writer for too long, commit included, halves the time of the next one.
 """
 
 from __future__ import annotations
@@ -11,21 +10,21 @@ from __future__ import annotations
 from typing import Final
 
 AIM_MS: Final = 25
-"""How long a slice may hold the writer, from its beginning to the end of its commit."""
+"""The time in ms that a slice may hold the writer, from its beginning to the end of its commit."""
 
 MOST_MS: Final = 10
-"""The time of a slice when all is well: what is begun is ended, and then it has to be committed."""
+"""The largest time in ms of the work of a slice; the last batch and the commit come on top."""
 
 LEAST_MS: Final = 1
 
 BATCH: Final = 20
-"""Rows, or free pages, between two looks at the clock, at most."""
+"""The largest number of rows, or of free pages, between two readings of the clock."""
 
 
 def next_batch(done: int, spent_ms: int, left_ms: int) -> int:
-    """Return how many rows to take next, after *done* rows of the same kind took *spent_ms*.
+    """Return the number of rows of the next batch, after *done* rows of the same kind took *spent_ms*.
 
-    At least one, so that each slice gets somewhere, and never more at once than all before together.
+    It is at least one, so that each slice progresses, and at most *done*.
     """
     if done == 0:
         return 1

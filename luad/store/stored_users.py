@@ -1,7 +1,7 @@
-"""People who were added at run time, and what is known of everybody.
+"""Users that were added at run time, and the data of all users.
 
-What is known of a person is one JSON object. A write is read, merge, write in one transaction of the one
-writer, so writers of different keys never lose each other's.
+The data of a user are one JSON object. A write reads, merges and writes it in one transaction of the only writer,
+so that writes of different keys never overwrite each other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from luad.store.tables import user_data, users
 from luad.store.transactions import Transactions
 
 DATA_LIMIT: Final = 64 * 1024
-"""Bytes of what is known of one person, as JSON."""
+"""The largest size of the data of one user, in bytes of JSON."""
 
 _put_user = insert(users)
 _save_user = _put_user.on_conflict_do_update(
@@ -37,20 +37,22 @@ _save_data = _put_data.on_conflict_do_update(
 
 
 class StoredUsers:
-    """The people of a `Store`; `StoreUnavailableError` is raised as there."""
+    """The users of a `Store`; raises `StoreUnavailableError` as it does."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
     def all(self) -> list[tuple[str, Mapping[str, JSON]]]:
-        """Return ids and definitions of those who were added at run time. Not a coroutine: it is
-        asked at start."""
+        """Return ids and definitions of the users that were added at run time.
+
+        It is not a coroutine, because the daemon calls it at its start.
+        """
         return self._transactions.ask(_all)
 
     async def save(
         self, user_id: str, definition: Mapping[str, JSON], revision: str, now: Instant
     ) -> None:
-        """Add somebody, or change who they are."""
+        """Add a user, or replace the definition of one."""
         row = {
             "id": to_text(user_id),
             "definition_json": to_json(definition),
@@ -60,11 +62,11 @@ class StoredUsers:
         await self._transactions.write(lambda c: c.execute(_save_user, row))
 
     async def remove(self, user_id: str) -> None:
-        """Remove somebody, with what was known of them."""
+        """Remove a user and the user's data."""
         await self._transactions.write(lambda c: _remove(c, to_text(user_id)))
 
     async def data(self, user_id: str) -> dict[str, JSON]:
-        """Return what is known of somebody; nothing yet is an empty object."""
+        """Return the data of a user; an empty object if there are none."""
         return await self._transactions.read(lambda c: _data(c, to_text(user_id)))
 
     async def write_data(
@@ -76,11 +78,11 @@ class StoredUsers:
         *,
         if_match: str | None = None,
     ) -> dict[str, JSON]:
-        """Change what is known of somebody, and return all of it.
+        """Write to the data of a user, and return all of them.
 
-        `merge` sets keys, `patch` is RFC 7396, `replace` leaves nothing else. Raises ConflictError
-        (`precondition_failed`) when *if_match* is not its `version_of`, ValidationError when it
-        would be too much.
+        `merge` sets keys, `patch` applies RFC 7396, `replace` sets the data to *values*. Raises ConflictError
+        (`precondition_failed`) if *if_match* is not the `version_of` the data, and ValidationError if they would
+        be too large.
         """
         return await self._transactions.write(
             lambda c: _write_data(c, to_text(user_id), values, mode, now, if_match)
@@ -88,7 +90,7 @@ class StoredUsers:
 
 
 def version_of(data: Mapping[str, JSON]) -> str:
-    """Return the entity tag of what is known of somebody."""
+    """Return the ETag of the data of a user."""
     text = json.dumps(data, sort_keys=True)
     return blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -264,7 +264,7 @@ async def test_an_alert_that_was_under_way_by_a_channel_that_is_gone_has_failed_
     for message, names in ((alert, ["a", "b"]), (only, ["b"])):
         await house.store.messages.begin([message], {message.id: names}, NOW)
     await house.office.start()
-    gone = f"{INTERRUPTED}, and there is no such channel any more"
+    gone = f"{INTERRUPTED}, and the user no longer has this channel"
     failed = [line.fields for line in house.said if line.event == "message.failed"]
     assert sorted((each["message_id"], each["channel"], each["error"]) for each in failed) == [
         ("msg_1", "b", gone),

@@ -35,5 +35,5 @@ async def test_a_job_that_makes_no_sense_is_damage(
         connection.execute(f"UPDATE jobs SET {column} = ?", (text,))  # noqa: S608 - from the list above
     with closing(open_store()) as store:
         assert store.quarantined is not None
-        assert "makes no sense" in store.problem
+        assert "has an invalid row" in store.problem
         assert store.restore().jobs == ()

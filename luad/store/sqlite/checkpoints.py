@@ -1,6 +1,6 @@
-"""Moving the log of writes into the database, beside the writer.
+"""Checkpoints: move the WAL into the database, in the threads of the readers.
 
-Rule: the writer, whom claims wait for, never does it as long as somebody else can.
+Rule: the writer does not checkpoint as long as another thread can, because claims wait for the writer.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Final
 from luad.store.sqlite.connect import checkpoint
 
 LONG_LOG_KIB: Final = 4 * 1024
-"""Once this much was written, the log of writes is moved into the database."""
+"""The number of KiB written after which a checkpoint starts."""
 
 
 class Checkpoints:
-    """Has *threads* move the log of writes of the database at *path*, one at a time."""
+    """Runs checkpoints of the database at *path* in *threads*, one at a time."""
 
     def __init__(self, path: Path, threads: Executor) -> None:
         self._path = path
@@ -27,25 +27,24 @@ class Checkpoints:
         self._last: Future[None] | None = None
 
     def start_if_long(self, written_kib: int) -> bool:
-        """Begin if that much makes the log long; True if it has begun. Called by the writer."""
+        """Start a checkpoint if the WAL is long; return whether it did. The writer calls this."""
         if self._is_under_way or written_kib < LONG_LOG_KIB:
             return False
         self._is_under_way = True
-        with suppress(RuntimeError):  # the readers have gone home: closing does it as well
+        with suppress(RuntimeError):  # the readers have ended; closing the database checkpoints too
             self._last = self._threads.submit(self._checkpoint)
         return True
 
     async def wait(self) -> None:
-        """Wait for the one that is under way, if any.
+        """Wait for the running checkpoint, if any.
 
-        For who writes much and has time: where the log grows faster than it is moved, the writer has
-        to do it in the end.
+        Bulk writers await this; otherwise the WAL outgrows the checkpoints, and the writer must run one.
         """
         if self._last is not None:
             await asyncio.shield(asyncio.wrap_future(self._last))
 
     async def truncate(self) -> None:
-        """Move what there is and cut the log off, if nobody is in the way."""
+        """Checkpoint and truncate the WAL, unless another connection prevents it."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._threads, checkpoint, self._path, "TRUNCATE")
 

@@ -1,7 +1,7 @@
-"""Connections to SQLite, the way luad needs them.
+"""Connections to SQLite, with luad's settings.
 
-Transactions are begun by hand: pysqlite's own habit of beginning late would let two writers read
-first and then fail. A writer begins at once (``BEGIN IMMEDIATE``), a reader keeps one snapshot.
+luad begins transactions itself: pysqlite begins them late, so that two writers would read first and then fail. A
+writer begins at once (``BEGIN IMMEDIATE``), and a reader keeps one snapshot.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
 BUSY_SECONDS: Final = 2.0
-"""How long somebody else's lock is waited for."""
+"""The time that a connection waits for the lock of another process."""
 
 READERS: Final = 2
 
 MOST_CHECKPOINTS: Final = 8
-"""One after the other, while somebody goes on writing."""
+"""The largest number of checkpoints in a row while the writer goes on."""
 
 _WRITER: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = FULL",
     "PRAGMA journal_size_limit = 16777216",
-    # Usually a reader's thread has done it before it comes to this (`Store`).
+    # Usually a reader's thread checkpoints before the WAL is this long (`Checkpoints`).
     "PRAGMA wal_autocheckpoint = 4096",  # pages
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -8000",  # KiB
@@ -39,8 +39,8 @@ _READER: Final = (
 
 
 def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
-    """Open *path*, which must exist: a database that was deleted is not made anew by accident."""
-    # A reader's connection is handed from thread to thread by its pool, never shared.
+    """Open *path*, which must exist, so that a deleted database is not created by accident."""
+    # The pool passes a reader's connection from thread to thread, but never shares it.
     return sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
         uri=True,
@@ -51,9 +51,9 @@ def connect(path: Path, mode: Literal["ro", "rw"] = "rw") -> sqlite3.Connection:
 
 
 def checkpoint(path: Path, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
-    """Move the log of writes into the database, and with TRUNCATE cut it off.
+    """Checkpoint the database, and with TRUNCATE truncate its WAL.
 
-    Does what can be done without waiting for anybody, and never fails: the log only stays longer.
+    It does what is possible without waiting, and never fails: the WAL only stays longer.
     """
     with suppress(sqlite3.Error), closing(connect(path)) as connection:
         connection.execute("PRAGMA busy_timeout = 0")
@@ -63,11 +63,11 @@ def checkpoint(path: Path, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:
-    """Checkpoint until all is moved and nothing was written meanwhile.
+    """Checkpoint until the whole WAL is in the database.
 
-    Only a checkpoint that catches up makes the database durable and lets the log begin anew; as
-    long as none does, the work piles up for the writer, and the claims wait for it. One that met
-    somebody who was still reading, or about to write, has left a rest.
+    Only a complete checkpoint makes the database durable and lets the WAL start from its beginning. Without one,
+    the writer must checkpoint more and more, and claims wait for it. A checkpoint during a read or a write is
+    not complete.
     """
     before = -1
     for _ in range(MOST_CHECKPOINTS):
@@ -78,17 +78,17 @@ def _checkpoint(connection: sqlite3.Connection) -> None:
 
 
 def writer_engine(path: Path) -> Engine:
-    """An engine whose transactions write, and are durable once committed."""
+    """Return an engine whose transactions write, and are durable once committed."""
     return _engine(path, _WRITER, "BEGIN IMMEDIATE", NullPool)
 
 
 def reader_engine(path: Path) -> Engine:
-    """An engine whose transactions see one moment of the database and cannot write."""
+    """Return an engine whose transactions read one snapshot and cannot write."""
     return _engine(path, _READER, "BEGIN", QueuePool)
 
 
 def _legible(text: bytes) -> str:
-    """A damaged byte in an error message is no reason to show nobody the whole page of history."""
+    """Return *text* with damaged bytes replaced, so that one of them does not hide a page of history."""
     return text.decode("utf-8", "replace")
 
 
@@ -113,7 +113,7 @@ def _engine(path: Path, pragmas: tuple[str, ...], begin: str, pool: type[Pool]) 
         "sqlite+pysqlite://",
         creator=open_connection,
         poolclass=pool,
-        hide_parameters=True,  # they hold users' metadata, which belongs in no log
+        hide_parameters=True,  # they contain metadata of users, which must not be logged
         **sizes,
     )
     event.listen(engine, "begin", begin_now)

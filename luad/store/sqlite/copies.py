@@ -1,7 +1,7 @@
-"""A copy of the database before it is migrated, so that the old luad can be put back.
+"""Copies of the database before migrations, for a return to the old luad.
 
-The copy is made by SQLite's own backup, checked, and named after the migration that follows:
-``luad.db.before-0004``. The last two are kept.
+SQLite's backup makes the copy; luad checks it and names it after the migration: ``luad.db.before-0004``. The last
+two copies stay.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _HEX: Final = "[0-9][0-9][0-9][0-9]"
 
 
 def copy_path(database: Path, migration: str) -> Path:
-    """Return where the copy that is made before *migration* lies."""
+    """Return the path of the copy before *migration*."""
     return Path(f"{database}.before-{migration}")
 
 
 def copy_before(database: Path, migration: str, progress: Callable[[int, int], None]) -> Path:
-    """Copy *database*, check the copy, drop older ones; return its path.
+    """Copy *database*, check the copy, delete older ones, and return its path.
 
-    *progress* gets how many pages are done, and of how many. Raises StoreUnavailableError, and
-    StoreFullError where the disk has no room for the copy and for the migration.
+    *progress* gets the numbers of copied and of all pages. Raises StoreUnavailableError, and StoreFullError if
+    the disk has no space for the copy and the migration.
     """
     _check_room(database)
     target = copy_path(database, migration)
@@ -61,14 +61,14 @@ def copy_before(database: Path, migration: str, progress: Callable[[int, int], N
 
 
 def _check_room(database: Path) -> None:
-    """The migration writes at most the whole database once more, into its log of writes."""
+    """Raise StoreFullError without space for the copy and the WAL of the migration."""
     needed = 2 * size_of(database) + _MARGIN
     free = shutil.disk_usage(database.parent).free
     if free < needed:
         raise StoreFullError(
-            f"{database} has to be migrated, which needs {_mb(needed)} of free disk: the database is"
-            f" copied first, and {_mb(free)} are free in {database.parent}",
-            hint="free the room and start luad again; nothing was changed, and the old luad still runs",
+            f"{database} must be migrated, which needs {_mb(needed)} of free disk space, because luad"
+            f" copies it first; {_mb(free)} are free in {database.parent}",
+            hint="free the space and start luad again; luad has changed nothing, and the old luad still works",
         )
 
 
@@ -76,8 +76,8 @@ def _check(copy: sqlite3.Connection, database: Path) -> None:
     findings = [str(row[0]) for row in copy.execute("PRAGMA quick_check(3)")]
     if findings != ["ok"]:
         raise StoreUnavailableError(
-            f"the copy of {database} that is made before a migration is damaged: {'; '.join(findings)}",
-            hint="nothing was migrated; look at the disk, and at the database with the old luad",
+            f"the copy of {database} before the migration is damaged: {'; '.join(findings)}",
+            hint="luad has migrated nothing; check the disk, and the database with the old luad",
         )
 
 

@@ -1,6 +1,6 @@
-"""Making a database, recognising one, and bringing an older one up to date.
+"""Creates a database, examines one, and migrates an older one.
 
-Alembic takes a third of a second to import, so only a database that needs it pays for it.
+The import of Alembic takes a third of a second, so only a migration imports it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HEADER_BYTES: Final = 100
 
 
 class Age(Enum):
-    """How a database stands to this luad."""
+    """The age of a database's schema, compared with this luad."""
 
     EMPTY = "empty"
     OLDER = "older"
@@ -38,7 +38,7 @@ class Age(Enum):
 
 
 class Check(Enum):
-    """How closely a database is looked at before it is trusted."""
+    """The check of a database before luad uses it."""
 
     NONE = "none"
     QUICK = "quick_check"
@@ -46,10 +46,10 @@ class Check(Enum):
 
 
 def examine(path: Path, check: Check) -> Age:
-    """Look at a database without changing it, but for undoing what was never finished.
+    """Return the age of a database, without changes except the rollback of an unfinished transaction.
 
-    Raises StoreCorruptError when it is damaged or none of ours, StoreTooNewError when a newer luad
-    has written it.
+    Raises StoreCorruptError if it is damaged or not a database of luad, and StoreTooNewError if a newer luad has
+    written it.
     """
     with world_failures(path):
         with path.open("rb") as file:
@@ -57,9 +57,9 @@ def examine(path: Path, check: Check) -> Age:
         if not header:
             return Age.EMPTY
         if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
-            raise StoreCorruptError(f"{path} is no SQLite database")
+            raise StoreCorruptError(f"{path} is not an SQLite database")
         # A journal is a transaction that was cut off before the database was in WAL mode (luad was
-        # killed in its very first moment): whoever may not undo it may not read either.
+        # killed at its first start): SQLite must roll it back before it can read.
         is_undone = not Path(f"{path}-journal").exists()
         connection = connect(path, "ro" if is_undone else "rw")
         try:
@@ -101,7 +101,7 @@ def _look_through(path: Path, connection: sqlite3.Connection, check: Check) -> N
 
 
 def try_tables(connection: Connection) -> None:
-    """Ask every table for every column, so that a damaged schema shows before it is needed."""
+    """Select every column of every table, so that a damaged schema is found at the start."""
     for table in metadata.tables.values():
         connection.execute(select(table).limit(0))
 

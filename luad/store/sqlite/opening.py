@@ -1,6 +1,6 @@
-"""Opening a database: is it sound, is it ours, is it today's; what does it remember.
+"""Opens a database: checks it, migrates it, and reads the state that start-up needs.
 
-A damaged one must neither stop the daemon nor be lost: it is set aside, and a fresh one is made.
+A damaged database neither stops the daemon nor is lost: luad sets it aside, and creates a new one.
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ from luad.store.state_folder import StateLock, set_aside, touch_database
 from luad.store.tables import metadata, runs
 
 CHECKED_BYTES: Final = 8 * 1024 * 1024
-"""A database up to this size is looked through at every start (some 10 ms)."""
+"""The largest database that every start checks (some 10 ms)."""
 
 CHECKED_AFTER_CRASH_BYTES: Final = 128 * 1024 * 1024
-"""The same after a daemon that did not end in order (some 100 ms)."""
+"""The largest database that the start after a crash checks (some 100 ms)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A database that works. *quarantined*: where the damaged one went that lay in its place,
-    *problem*: what was wrong with that."""
+    """An open database. *quarantined*: the new path of a damaged one; *problem*: its damage."""
 
     engine: Engine
     restored: Restored
@@ -44,9 +43,9 @@ class Opened:
 def open_database(
     path: Path, lock: StateLock, clock: Clock, report: Report = say_nothing
 ) -> Opened:
-    """Open *path*, which *lock* protects; set it aside first if it is damaged.
+    """Open the database at *path*, which *lock* protects; set a damaged one aside first.
 
-    *report* is told of a migration.
+    *report* gets the log lines of a migration.
     """
     try:
         engine, restored = _open(path, _check_for(path, lock), report)
@@ -76,7 +75,7 @@ def _open(path: Path, check: Check, report: Report) -> tuple[Engine, Restored]:
         prepare(engine, path, age, report)
         if age is Age.EMPTY:
             return engine, Restored()
-        # Reading everything that start-up needs is the other half of the check.
+        # Reading all that start-up needs is part of the check.
         with damage(path), engine.connect() as connection:
             try_tables(connection)
             restored = queries.restored(connection)
@@ -89,10 +88,10 @@ def _open(path: Path, check: Check, report: Report) -> tuple[Engine, Restored]:
 
 
 def _read_through(path: Path) -> None:
-    """Read every row as those who ask will. Raises StoreCorruptError when one makes no sense.
+    """Read every row as queries do. Raises StoreCorruptError for an invalid row.
 
-    SQLite's own check looks at pages and indexes, not at what a row says: damage that was met there
-    would otherwise be met again after every start.
+    SQLite's own check reads pages and indexes, but not the values of rows. Without this check, a damaged value
+    would cause an error again after every start.
     """
     engine = reader_engine(path)
     try:
@@ -108,7 +107,7 @@ def _read_through(path: Path) -> None:
 
 
 def _values() -> list[Column[str]]:
-    """The columns that hold JSON. Lines of logs, and results, may have been cut or damaged."""
+    """Return the columns with JSON, except log lines and results, which may be cut off."""
     return [
         column
         for table in metadata.tables.values()

@@ -1,6 +1,6 @@
-"""A look at the store of a daemon that does not run: read only, and nothing is made or mended.
+"""Reads the store of a daemon that does not run, without any change.
 
-Rule: whatever keeps the database from being read is the same as an empty one.
+Rule: a database that cannot be read counts as an empty one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PLACES = "SELECT name, origin_path FROM jobs WHERE origin_path IS NOT NULL"
 
 
 def installed_places(database: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return the file of each job of *names* that was in force last."""
+    """Return the file of each job of *names* that was installed last."""
     wanted = set(names)
     if not database.is_file():
         return {}
@@ -43,7 +43,7 @@ class StoredThing:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a database of any version keeps beside its history. *version*: of its schema."""
+    """The dynamic jobs and tokens of a database of any version. *version*: of its schema."""
 
     version: str
     jobs: tuple[StoredThing, ...]
@@ -51,7 +51,7 @@ class Kept:
 
 
 def read_kept(database: Path) -> Kept | None:
-    """Return the dynamic jobs and the tokens of *database*; None when it cannot be read."""
+    """Return the dynamic jobs and the tokens of *database*; None if it cannot be read."""
     try:
         with _reading(database) as connection:
             ((version,),) = connection.execute("SELECT version_num FROM alembic_version").fetchall()
@@ -67,10 +67,10 @@ def read_kept(database: Path) -> Kept | None:
 
 @contextmanager
 def _reading(database: Path) -> Iterator[sqlite3.Connection]:
-    """Connect to *database* to read it.
+    """Connect to *database* to read it; a context manager.
 
-    SQLite may have to make the files beside it: root does so as their owner, or the daemon could not
-    open what root has made.
+    SQLite may create files beside it. Root does so as the owner of the database, or the daemon could not open
+    these files.
     """
     owner = database.stat()
     is_root = os.geteuid() == 0

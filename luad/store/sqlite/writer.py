@@ -1,9 +1,9 @@
-"""The one writer: a thread, a connection, and everything that waits in one commit.
+"""The writer: a thread with the only connection that writes, and with group commit.
 
-What waits when the thread is free goes into a single transaction (group commit): a disk that
-takes milliseconds for each commit still takes thousands of batches a second. What is urgent (claims, outcomes)
-goes first, and is durable when it returns; what is not (log lines, retention) follows in bounded
-portions and may be lost to a power failure, never to a crash.
+When the thread is free, all waiting work goes into one transaction: even a disk that takes milliseconds for a
+commit then takes thousands of batches a second. Urgent work (claims, outcomes) goes first, and is durable when
+its future ends. Other work (log lines, retention) follows in bounded portions; a power failure may lose it, a
+crash does not.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from luad.store.state_folder import identity_of
 T = TypeVar("T")
 
 PORTION: Final = 256 * 1024
-"""How much that is not urgent goes into one transaction, in the weight of `submit`."""
+"""The largest weight (see `submit`) of work that is not urgent in one transaction."""
 
 
 @dataclass(slots=True)
@@ -47,12 +47,11 @@ class _Task:
 
 
 class Writer:
-    """Runs pieces of work in transactions of *engine*, one after the other, in its own thread.
+    """Runs work in transactions of *engine*, one after the other, in its own thread.
 
-    *before_commit* is called in every urgent transaction, *after_commit* after each one,
-    *on_corrupt* when damage is met; none of them may raise.
-    `last_error` is the last failure, empty once a transaction has worked again; `uncheckpointed_kib` is
-    about how many KiB were written since somebody set it back to 0.
+    It calls *before_commit* in each urgent transaction, *after_commit* after each transaction, and *on_corrupt* if
+    the database is damaged; none of them may raise. `last_error` is the last failure, empty once a transaction has
+    succeeded again. `uncheckpointed_kib` is about the number of KiB written since the owner set it to 0.
     """
 
     def __init__(
@@ -84,9 +83,9 @@ class Writer:
     def submit(
         self, work: Callable[[Connection], T], *, is_urgent: bool = True, weight: int = 0
     ) -> Future[T]:
-        """Have *work* done in a transaction; the future ends when that is committed.
+        """Queue *work* for a transaction; the future ends once that is committed.
 
-        Work that nobody waits for any more is done all the same.
+        The writer does the work even if the caller stops waiting.
         """
         task = _Task(work, is_urgent, weight)
         task.future.set_running_or_notify_cancel()
@@ -97,12 +96,14 @@ class Writer:
         return task.future
 
     def is_same_file(self) -> bool:
-        """False once the database's file was deleted or replaced. Raises OSError when its folder
-        may not be looked into."""
+        """Return False once the database's file was deleted or replaced.
+
+        Raises OSError if luad may not read its folder.
+        """
         return identity_of(self.path) == self._identity
 
     def close(self) -> None:
-        """Do what waits, then stop. Idempotent."""
+        """Do the waiting work, then stop. Idempotent."""
         with self._gate:
             if not self._is_closed:
                 self._is_closed = True
@@ -123,7 +124,7 @@ class Writer:
         self._disconnect()
 
     def _take(self, *, is_open: bool) -> tuple[list[_Task], bool]:
-        """Take everything that waits, and wait if nothing does."""
+        """Take all waiting work; wait if there is none."""
         urgent: list[_Task] = []
         may_wait = is_open and not self._later
         while True:
@@ -155,11 +156,11 @@ class Writer:
             self._failed(error)
             for task in tasks:
                 task.future.set_exception(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, its caller has to hear it
+        except Exception as error:  # noqa: BLE001 - the caller gets every error
             if len(tasks) == 1:
                 tasks[0].future.set_exception(error)
                 return
-            for task in tasks:  # one of them is wrong: it must not spoil the others
+            for task in tasks:  # one is wrong, and must not fail the others
                 self._commit([task], is_urgent=is_urgent)
         else:
             self.last_error = ""
@@ -172,7 +173,7 @@ class Writer:
             if not self.is_same_file():
                 raise StoreReplacedError(
                     f"{self.path} was deleted or replaced while luad had it open",
-                    hint="restart luad; it makes a fresh database if there is none",
+                    hint="restart luad; it creates a new database if none exists",
                 )
             connection, driver = self._connected(is_full_sync=is_urgent)
             before = driver.total_changes
@@ -180,7 +181,7 @@ class Writer:
                 results = [task.work(connection) for task in tasks]
                 if is_urgent:
                     self._before_commit(connection)
-            # A row costs a page or two, log text what it weighs.
+            # A row costs a page or two, log text its own size.
             text = sum(task.weight for task in tasks) // 1024
             self.uncheckpointed_kib += 8 * (driver.total_changes - before) + text
         return results
@@ -200,10 +201,9 @@ class Writer:
         self.last_error = error.message
         if isinstance(error, StoreCorruptError):
             self._on_corrupt()
-        # After an I/O error a connection knows less of its file than a new one would.
+        # After an I/O error, a new connection is more reliable.
         self._disconnect()
-        # On a full disk the log of writes cannot grow, but once it is moved into the database its
-        # own room serves again.
+        # On a full disk, the WAL cannot grow; after a checkpoint, its own space is free again.
         if isinstance(error, StoreFullError):
             checkpoint(self.path, "TRUNCATE")
 
