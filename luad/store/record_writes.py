@@ -1,7 +1,7 @@
-"""Records in, rows out: the body of the one transaction that `Store.apply` is.
+"""Writes records to rows, in the transaction of `Store.apply`.
 
-Records about jobs and records about runs touch different tables, so the two kinds may pass each
-other; within a kind the order holds. Neighbours of the same class become one statement.
+Records about jobs and records about runs are in different tables, so the two kinds may change their order; within a
+kind, the order stays. Neighbours of the same class become one statement.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ABOUT_JOBS: Final = (
     AddMessage,
 )
 _IN_ONE_QUESTION: Final = 500
-"""How many ids a single statement asks for; SQLite takes some thousands of parameters."""
+"""The largest number of ids in one statement; SQLite accepts some thousands of parameters."""
 
 _KEPT: Final = (
     "name",
@@ -119,8 +119,10 @@ _open_ids = _known_ids.where(or_(*(runs.c.state == state for state in _OPEN)))
 
 
 def _insert_attempt(*names: str) -> Insert:
-    """An attempt of a run that the store knows. Others (the row is gone, or its claim was refused in this
-    very batch) have none either; the foreign key would spoil the batch."""
+    """Return an insert of an attempt, only for a run with a row.
+
+    A run without a row (removed, or refused in the same batch) has no attempts; the foreign key would fail the batch.
+    """
     columns = [bindparam(name, type_=attempts.c[name].type) for name in names]
     is_known = exists().where(runs.c.id == bindparam("run_id"))
     return insert(attempts).from_select(names, select(*columns).where(is_known))
@@ -155,7 +157,7 @@ def write(connection: Connection, records: Sequence[Record], now: Instant) -> tu
 
 
 def see(connection: Connection, now: Instant) -> None:
-    """Note that the daemon is alive at *now*."""
+    """Store that the daemon is alive at *now*."""
     connection.execute(_set_meta, {"key": "last_seen", "value": str(now)})
 
 
@@ -202,9 +204,9 @@ def _save_progresses(
 
 
 def _claim_runs(connection: Connection, group: Sequence[ClaimRun], _: Instant) -> list[str]:
-    # An open row of that very id is ours already: the batch is a repetition of one that was reported
-    # as failed although the disk had it. One that is over is of an earlier life: where every boot
-    # begins in 1970, the same occurrence gets the same id again.
+    # An open row of the same id is the daemon's own: the batch repeats one that was reported as failed
+    # although it is on the disk. A terminal row is of an earlier daemon: on machines whose clock starts in
+    # 1970 at each boot, the same occurrence gets the same id again.
     rows = [columns.claim_row(each.run) for each in group]
     return _insert_runs(connection, rows, [each.run.id for each in group], _open_ids)
 
@@ -212,7 +214,7 @@ def _claim_runs(connection: Connection, group: Sequence[ClaimRun], _: Instant) -
 def _insert_runs(
     connection: Connection, rows: list[dict[str, Any]], ids: list[str], ours: Select[Any]
 ) -> list[str]:
-    """Insert *rows*; return those of *ids* that were refused and are not among *ours*."""
+    """Insert *rows*; return the refused *ids* without those that *ours* finds."""
     options = {"preserve_rowcount": True}
     written = connection.execute(_insert_run, rows, execution_options=options).rowcount
     if written == len(rows):
@@ -227,7 +229,7 @@ def _insert_runs(
 
 def _save_runs(connection: Connection, group: Sequence[SaveRun], now: Instant) -> list[str]:
     connection.execute(_save_run, [columns.save_row(each.run) for each in group])
-    # Starts first: an attempt may have ended in the batch in which its start is told.
+    # Starts first: an attempt may start and end in the same batch.
     started = [row for row in (_started_attempt(each.run, now) for each in group) if row]
     if started:
         connection.execute(_start_attempt, started)

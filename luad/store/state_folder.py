@@ -1,8 +1,8 @@
-"""The state folder: who owns it, and what lies in it.
+"""The state folder: its lock, and the files of the database.
 
-The lock is a `flock` on ``luad.lock`` and on the folder: the kernel gives both back however their owner
-ends. The file's text tells how: empty after an orderly end, otherwise the pid of the owner, and the word `corrupt`
-if that owner met damage.
+The lock is a `flock` on ``luad.lock`` and on the folder; the kernel releases both when the owner ends. The text of
+the file is empty after an orderly end; otherwise it is the pid of the owner, and the word `corrupt` if that owner
+found damage.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ _OWNERS_TEXT: Final = 64
 
 
 class StateLock:
-    """The right to the state folder. *was_clean*, *was_corrupt*: how the previous owner ended.
+    """The lock of the state folder. *was_clean*, *was_corrupt*: the end of the previous owner.
 
-    There are two locks, because the file may be deleted under a running daemon: one is on the file,
-    and one is on the folder itself.
+    There are two locks, on the file and on the folder, because a user may delete the file under a running daemon.
     """
 
     def __init__(self, path: Path, handle: int, folder: int, previous: str) -> None:
@@ -42,10 +41,10 @@ class StateLock:
 
     @classmethod
     def take(cls, state_dir: Path) -> StateLock:
-        """Lock *state_dir*, making it (0700) if it is not there.
+        """Lock *state_dir*; create it (0700) if it does not exist.
 
-        Raises AlreadyRunningError when another process has it, StoreUnavailableError when the
-        folder cannot be made or written.
+        Raises AlreadyRunningError if another process has locked it, and StoreUnavailableError if the folder cannot be
+        created or written.
         """
         with ExitStack() as opened:
             try:
@@ -65,14 +64,16 @@ class StateLock:
         return lock
 
     def keep(self) -> bool | None:
-        """Make the file again if it was deleted or replaced. True when that was done, None when it
-        could not be: another process has locked the file that lies there now."""
+        """Create the lock file again if it was deleted or replaced; return whether it did.
+
+        Returns None if another process has locked the file that is there now.
+        """
         try:
             there = identity_of(self.path)
             if there == _identity(self._handle):
                 return False
             if identity_of(self.path.parent) != _identity(self._folder):
-                return False  # the whole folder was exchanged, which `check_identity` tells
+                return False  # the whole folder was replaced, which `check_identity` reports
             handle = _open_lock(self.path)
         except OSError:
             return None
@@ -89,18 +90,18 @@ class StateLock:
         return True
 
     def mark_corrupt(self) -> None:
-        """Leave word to the next owner that the database is damaged."""
+        """Mark the database as damaged for the next owner."""
         self._is_corrupt = True
         self._write_pid()
 
     def release(self) -> None:
-        """Give the folder back after an orderly end."""
+        """Unlock the folder after an orderly end."""
         if not self._is_corrupt:
             self._write("")
         self._close()
 
     def give_up(self) -> None:
-        """Give the folder back as it was found."""
+        """Unlock the folder, and leave its lock file as it was."""
         self._write(self._previous)
         self._close()
 
@@ -112,7 +113,7 @@ class StateLock:
         self._write(f"{os.getpid()} corrupt" if self._is_corrupt else str(os.getpid()))
 
     def _write(self, text: str) -> None:
-        # A full disk must not keep a daemon from starting; it only makes the next one check more.
+        # A full disk must not prevent a start; the next daemon only checks more.
         try:
             os.ftruncate(self._handle, 0)
             if text:
@@ -134,7 +135,7 @@ def _lock_file(handle: int) -> bool:
 
 
 def _lock_folder(folder: int) -> bool:
-    """Lock the folder itself. Some file systems (NFS) lock no folders: there the file has to do."""
+    """Lock the folder itself, unless the file system (NFS) cannot lock folders."""
     try:
         return _lock_file(folder)
     except OSError as error:
@@ -161,7 +162,7 @@ def _taken(state_dir: Path, text: str) -> AlreadyRunningError:
     owner = "another luad" if pid is None else f"another luad (pid {pid})"
     return AlreadyRunningError(
         f"{owner} is running on {state_dir}",
-        hint="stop it first, or give this one a state folder of its own (--state)",
+        hint="stop it first, or use another state folder (--state)",
         pid=pid,
     )
 
@@ -177,10 +178,10 @@ def _unusable(state_dir: Path, error: OSError) -> StoreUnavailableError:
 
 
 def touch_database(database: Path) -> bool:
-    """Make sure that *database* is there, readable by nobody else. True when it holds nothing yet.
+    """Create *database* if it does not exist, readable by its owner only; return whether it is empty.
 
-    Never to be called while this process is connected to it: closing any handle of a file gives up
-    the locks that SQLite holds on it (the same goes for every other way of opening it).
+    Never call it while this process is connected to the database: closing any handle of a file releases the locks
+    that SQLite holds on it.
     """
     try:
         handle = os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -196,7 +197,7 @@ def touch_database(database: Path) -> bool:
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:
-    """Device and inode of *path*, None when it is not there. Raises OSError when that cannot be told."""
+    """Return device and inode of *path*, None if it does not exist. Raises OSError if luad cannot find out."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -210,7 +211,7 @@ def _identity(handle: int) -> tuple[int, int]:
 
 
 def size_of(database: Path) -> int:
-    """Bytes on disk of *database* and its companions, as far as they can be seen."""
+    """Return the size on disk of *database* and its companions, of those that luad can see."""
     total = 0
     for suffix in _COMPANIONS:
         with suppress(OSError):
@@ -219,9 +220,9 @@ def size_of(database: Path) -> int:
 
 
 def set_aside(database: Path, now: Instant) -> Path:
-    """Rename *database* and its companions out of the way; return the new path.
+    """Rename a damaged *database* and its companions, and return the new path.
 
-    All of them keep their common stem, so that SQLite's own tools still open them together.
+    They keep a common stem, so that SQLite's own tools can open them together.
     """
     stamp = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
     stem = f"{database}.corrupt-{stamp}"

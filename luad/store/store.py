@@ -42,7 +42,7 @@ from luad.store.stored_users import StoredUsers
 from luad.store.transactions import Transactions
 
 GIVEN_BACK_KIB: Final = 12
-"""What giving a page back writes: another one that is moved, and two that point to it."""
+"""The KiB that giving a page back writes: a moved page, and two that point to it."""
 
 COUNT_SERVES: Final = 100
 
@@ -51,14 +51,13 @@ SEEN_EVERY_MS: Final = SECOND
 
 
 class Store:
-    """luad's memory. Every public method is one transaction.
+    """The store of a daemon. Each public method is one transaction.
 
-    Methods that write or ask are coroutines and belong to a running loop; the work is done in the
-    store's own threads. They raise StoreUnavailableError when the database cannot be written or
-    read at the moment: then nothing was written, and the call may be repeated.
+    Methods that write or read are coroutines; the store's own threads do the work. They raise
+    StoreUnavailableError if the database cannot be written or read at the moment: nothing was written, and the
+    caller may repeat the call.
 
-    *quarantined* is where a damaged database was moved when the store was opened, None when it was
-    sound; *problem* says what was wrong with it.
+    *quarantined*: the new path of a damaged database, None if it was sound; *problem*: its damage.
     """
 
     def __init__(self, state_dir: Path, lock: StateLock, opened: Opened, *, clock: Clock) -> None:
@@ -90,10 +89,11 @@ class Store:
 
     @classmethod
     def open(cls, state_dir: Path, *, clock: Clock, report: Report = say_nothing) -> Store:
-        """Lock *state_dir* and open the database in it, making both if they are not there.
+        """Lock *state_dir* and open its database; create both if they do not exist.
 
-        A damaged database is set aside and a fresh one made (`quarantined`); one of an older luad
-        is copied and migrated, which *report* is told of. Raises AlreadyRunningError, StoreTooNewError, StoreUnavailableError.
+        luad sets a damaged database aside and creates a new one (`quarantined`). It copies and migrates a database
+        of an older luad, and *report* gets the log lines. Raises AlreadyRunningError, StoreTooNewError,
+        StoreUnavailableError.
         """
         state_dir = state_dir.absolute()
         lock = StateLock.take(state_dir)
@@ -105,7 +105,7 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Write what waits, close the database, give the folder back. Idempotent."""
+        """Do the waiting writes, close the database, and unlock the folder. Idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -116,9 +116,9 @@ class Store:
         self._lock.release()
 
     def check_identity(self) -> bool:
-        """False once the database's file was deleted or replaced; from then on nothing is written.
+        """Return False once the database's file was deleted or replaced; then luad writes nothing more.
 
-        Where that cannot be told the next write fails, and says why.
+        If luad cannot find out, it returns True, and the next write fails with the reason.
         """
         try:
             return self._writer.is_same_file()
@@ -126,21 +126,21 @@ class Store:
             return True
 
     def keep_lock(self) -> bool | None:
-        """Make the lock's file again if it was deleted; see `StateLock.keep`."""
+        """Create the lock file again if it was deleted; see `StateLock.keep`."""
         return self._lock.keep()
 
     # --- writing ---
 
     async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
-        """Write *records*, in order, in one durable transaction.
+        """Write *records*, in order, in one durable transaction, and return the ids of refused rows.
 
-        Returns the ids of the runs whose claim was refused because their occurrence has a row
-        already, and of the skips that were; what is repeated after a StoreUnavailableError is not.
+        A claim or a skip is refused if its occurrence already has a row. A batch that the daemon repeats after a
+        StoreUnavailableError is not refused.
         """
         if not records:
             return ()
         batch = tuple(records)
-        self._restored = None  # what was read at the opening is no longer all there is
+        self._restored = None  # the state from the opening is outdated now
 
         def work(connection: Connection) -> tuple[str, ...]:
             return record_writes.write(connection, batch, self._clock.now().wall)
@@ -148,7 +148,7 @@ class Store:
         return await self._transactions.write(work)
 
     def note_alive(self, now: Instant) -> None:
-        """Note, soon and without waiting for it, that the daemon was alive at *now*."""
+        """Queue a write that the daemon was alive at *now*, and return at once."""
         with suppress(StoreUnavailableError):
             self._transactions.write_later(lambda connection: record_writes.see(connection, now))
 
@@ -159,9 +159,9 @@ class Store:
             self._seen_at = now
 
     async def append_logs(self, run_id: str, lines: Sequence[Mapping[str, JSON]]) -> None:
-        """Add *lines* to the end of a run's log; lines of a run without a row are dropped.
+        """Append *lines* to the log of a run; drop lines of a run without a row.
 
-        Waits behind what is urgent. A power failure may lose the last ones, a crash does not.
+        Urgent writes go first. A power failure may lose the last lines, a crash does not.
         """
         if not lines:
             return
@@ -182,10 +182,10 @@ class Store:
         logs_ms: int,
         slice_size: int = 500,
     ) -> Pruned:
-        """Do one slice of retention; call again until `is_done`. Never two at once.
+        """Do one slice of retention; call again until `is_done`, but never twice at once.
 
-        A slice is some milliseconds and at most *slice_size* rows: other writes wait for it.
-        What a pass removes is settled when it begins.
+        A slice takes some milliseconds and at most *slice_size* rows, because other writes wait for it. The beginning
+        of a pass decides which rows it removes.
         """
         if self._pass is None:
             wanted = Retention(history_ms, runs_per_job, logs_ms)
@@ -222,14 +222,14 @@ class Store:
     # --- start-up ---
 
     def restore(self) -> Restored:
-        """Return the installed jobs, the runs that are open, and when the last daemon was alive.
+        """Return the installed jobs, the open runs, and the instant when the last daemon was alive.
 
-        Not a coroutine: it is asked before anything else is going on.
+        It is not a coroutine, because the daemon calls it at its start.
         """
         restored, self._restored = self._restored, None
         return restored if restored is not None else self._transactions.ask(queries.restored)
 
-    # --- asking ---
+    # --- reading ---
 
     async def runs(
         self,
@@ -239,25 +239,25 @@ class Store:
         cursor: str | None = None,
         offset: int = 0,
     ) -> tuple[list[RunRow], str | None]:
-        """Return a page of the history, newest first, and the cursor of the next one, if any.
+        """Return a page of the history, newest first, and the cursor of the next page, if any.
 
-        A cursor stays good while rows come and go; *offset*, so many rows to leave out, does not.
-        Raises UsageError for a cursor that is not ours.
+        A cursor stays valid while rows come and go; *offset*, a number of rows to skip, does not. Raises UsageError for
+        a text that is not a cursor.
         """
         return await self._transactions.read(
             lambda connection: queries.page(connection, cleaned(wanted), limit, cursor, offset)
         )
 
     async def count_runs(self, wanted: RunFilter, most: int) -> int:
-        """Count the rows of the history that `runs` would return, but not beyond *most*."""
+        """Return the number of rows that match *wanted*, but at most *most*."""
         return await self._transactions.read(
             lambda connection: queries.count_rows(connection, cleaned(wanted), most)
         )
 
     async def run(self, name: str, *, job: str | None = None) -> RunRow:
-        """Return the run of an id, of the beginning of one, `@last` or `@last-failed` (of *job*).
+        """Return the run of an id, the beginning of an id, `@last` or `@last-failed` (of *job*).
 
-        Raises NotFoundError, and ConflictError (`ambiguous`) when several ids begin so.
+        Raises NotFoundError, and ConflictError (`ambiguous`) if several ids begin with *name*.
         """
         return await self._transactions.read(
             lambda connection: queries.find_run(
@@ -274,35 +274,35 @@ class Store:
         )
 
     async def recent_runs(self, job_ids: Iterable[str], n: int) -> dict[str, tuple[RecentRun, ...]]:
-        """Return the last *n* rows of each installed job, oldest first; no rows, no entry."""
+        """Return the last *n* rows of each installed job, oldest first; jobs without rows are left out."""
         ids = [to_text(each) for each in job_ids]
         return await self._transactions.read(
             lambda connection: queries.recent_runs(connection, ids, n)
         )
 
     async def last_runs(self, job_ids: Iterable[str]) -> dict[str, RecentRun]:
-        """Return the newest run of each installed job; skipped and missed rows are none."""
+        """Return the newest run of each installed job, without skipped and missed rows."""
         ids = [to_text(each) for each in job_ids]
         return await self._transactions.read(lambda connection: queries.last_runs(connection, ids))
 
     async def resumed_by(self, rows: Sequence[RunRow]) -> dict[str, list[str]]:
-        """Return, by row of a pause among *rows*, the runs that a resume has started for it."""
+        """Return, by skip row of a pause among *rows*, the runs that a resume started for it."""
         return await self._transactions.read(lambda connection: resumed_by(connection, rows))
 
     async def created_jobs(self, run_id: str) -> list[str]:
-        """Return the names of the jobs that a run has made, whether they are still there or not."""
+        """Return the names of the jobs that a run created, also of removed ones."""
         return await self._transactions.read(
             lambda connection: queries.created_jobs(connection, to_text(run_id))
         )
 
     async def gone_job(self, name: str) -> GoneJob | None:
-        """Return the job that is gone and has that id, or the newest one that had that name."""
+        """Return the removed job of that id, or the newest one of that name."""
         return await self._transactions.read(
             lambda connection: gone_rows.find_gone(connection, to_text(name))
         )
 
     async def job_revisions(self, job_id: str) -> list[Revision]:
-        """Return the definitions that a job has had, the latest installed first."""
+        """Return the revisions of a job, latest installed first."""
         return await self._transactions.read(
             lambda connection: queries.revisions_of(connection, to_text(job_id))
         )
@@ -315,7 +315,7 @@ class Store:
         after_seq: int | None = None,
         level: str | None = None,
     ) -> list[LogLine]:
-        """Return lines of a run, in order: after *after_seq*, at least of *level*, the last *tail*."""
+        """Return lines of a run after *after_seq*, at least of *level*, and of these the last *tail*."""
         return await self._transactions.read(
             lambda connection: log_chunks.read(
                 connection, to_text(run_id), tail=tail, after_seq=after_seq, level=level
@@ -325,7 +325,7 @@ class Store:
     async def read_runs_logs(
         self, wanted: RunFilter = EVERYTHING, *, tail: int = 100, level: str | None = None
     ) -> list[LogLine]:
-        """Return the last *tail* lines of the runs that *wanted* describes, run after run."""
+        """Return the last *tail* lines of the runs that match *wanted*, run after run."""
         return await self._transactions.read(
             lambda connection: log_chunks.read_runs(
                 connection, cleaned(wanted), tail=tail, level=level
@@ -337,9 +337,9 @@ class Store:
         return await self._transactions.read(queries.counts)
 
     async def run_count(self) -> int:
-        """Return how many rows the history has, or had a moment ago.
+        """Return the number of rows of the history, which may be slightly out of date.
 
-        Counting a million takes a while; the answer serves a hundred times as long as that.
+        Counting a million rows takes a while, so the result is reused for a hundred times that long.
         """
         began = self._clock.now().elapsed
         if self._row_count is None or began >= self._row_count[1]:
@@ -349,11 +349,11 @@ class Store:
         return self._row_count[0]
 
     def size_bytes(self) -> int:
-        """Bytes on disk, the log of writes included."""
+        """Return the size on disk in bytes, with the WAL."""
         return size_of(self.path)
 
     async def stats(self) -> StoreStats:
-        """Return what `luad status` says of the store."""
+        """Return the numbers of the store for `luad status`."""
         numbers, jobs = await self._transactions.read(
             lambda connection: (queries.counts(connection), queries.job_count(connection))
         )
@@ -369,10 +369,10 @@ class Store:
 
     @property
     def is_writable(self) -> bool:
-        """Did the last write work (and is the file still there)."""
+        """True if the last write succeeded and the file is still there."""
         return not self.last_error and self.check_identity()
 
     @property
     def last_error(self) -> str:
-        """The last write's failure, empty once one has worked again."""
+        """The error of the last failed write; empty once a write has succeeded again."""
         return self._writer.last_error

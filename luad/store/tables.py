@@ -1,9 +1,9 @@
-"""The tables, as they are today.
+"""The tables of the current schema.
 
-A fresh database is made from this page at once; an older one is brought here by `migrations`.
-A test holds the two against each other.
+luad creates a new database from this module; `migrations` bring an older one to the same schema, and a test
+compares the two.
 
-Instants are milliseconds since the epoch, UTC. Texts that hold JSON say so with `_json`.
+Instants are milliseconds since the epoch, UTC. Columns with JSON end in `_json`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 HEAD: Final = "0004"
-"""The revision that this page describes; revisions count up, so a higher one is a newer luad."""
+"""The revision of this schema; revisions count up, so a higher one is of a newer luad."""
 
 metadata: Final = MetaData()
 
@@ -195,7 +195,7 @@ run_logs: Final = Table(
     Index("run_logs_by_age", "last_at"),
 )
 
-# --- people and messages -------------------------------------------------------------------------
+# --- users and messages --------------------------------------------------------------------------
 
 users: Final = Table(
     "users",

@@ -1,4 +1,4 @@
-"""What runs printed and logged moves into the database.
+"""Moves the output and logs of runs into the database.
 
 Scripts are history: they are never edited, and import nothing of luad, which goes on changing.
 """

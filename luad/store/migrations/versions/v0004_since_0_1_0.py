@@ -1,4 +1,4 @@
-"""What jobs, runs and tokens keep since 0.1.0.
+"""The columns of jobs, runs and tokens that are new since 0.1.0.
 
 Scripts are history: they are never edited once released, and import nothing of luad.
 """
@@ -46,7 +46,7 @@ def _extend_access() -> None:
 
 
 def _count_leftovers() -> None:
-    """What a run left running when its handler had ended."""
+    """Add the numbers of processes and tasks that a handler left running."""
     op.add_column("runs", sa.Column("left_processes", sa.BigInteger))
     op.add_column("runs", sa.Column("left_tasks", sa.BigInteger))
 
@@ -75,5 +75,5 @@ def _count_stops() -> None:
 
 
 def _say_whose_metadata() -> None:
-    """Whether the metadata of a run came over TCP."""
+    """Add whether the metadata of a run came over TCP."""
     op.add_column("runs", sa.Column("is_remote", sa.Boolean(create_constraint=False)))
