@@ -504,7 +504,7 @@ REFUSED = [
     (
         "0 0 31 2,4,6,9,11 *",
         "31 2,4,6,9,11",
-        "schedule never fires: there is no day 31 in February, April, June, September or November",
+        "schedule never fires: February, April, June, September and November never have a day 31",
         "",
     ),
     ("0 0 31 4 */2", "31 4", "schedule never fires: April has no day 31", ""),

@@ -1,17 +1,17 @@
-"""One field of a cron line: checking it, respelling it, and what it lets through.
+"""One field of a cron line: its check, its spelling for croniter, and its values.
 
-Rule: sees one field, and of the rest of the line only what a remedy must quote. Every token is
-looked at here before croniter sees it, so that a problem names its place, and so that nothing huge or
-ambiguous gets that far; croniter then validates and expands what is left.
+Rule: knows one field, and of the rest of the line only the text that a hint quotes. This module checks each token
+before croniter gets it, so that a problem has a place, and nothing huge or ambiguous reaches croniter; croniter
+then validates and expands the field.
 
-What luad reads, where cron programs differ:
+luad's reading, where cron programs differ:
 
-- ``1-1`` is one value, and so is ``JAN-JAN`` (croniter alone takes them for the whole cycle).
+- ``1-1`` is one value, and so is ``JAN-JAN`` (for croniter, they are the whole cycle).
 - ``5/10`` means from 5 to the end of the field in steps of 10.
 - A step may be as large as its range (``*/60``: once in 60 minutes), not larger.
 - ``?`` is ``*``, in the two day fields. ``L`` is the last day of the month; in the day of week,
   ``L5`` is the last Friday and ``5#2`` the second. Those two do not mix with plain weekdays.
-- ``H``, ``R`` and ``W`` are refused: the first two name no time, the third moves a date.
+- ``H``, ``R`` and ``W`` are errors: the first two name no time, the third moves a date.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 LAST: Final = -1
-"""Stands for the last weekday of a month where an ordinal 1-5 is expected."""
+"""The ordinal of the last weekday of a month, beside the ordinals 1-5."""
 
 MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 WEEKDAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -36,12 +36,11 @@ _LAST_WEEKDAY: Final = re.compile(r"[Ll]([0-9]+)")
 
 
 class CronError(ValueError):
-    """An expression that luad does not take.
+    """An invalid cron expression.
 
-    *start* and *end* are offsets into the expression of what is wrong, the whole of it when there is
-    no narrower place. *field* is the name of the field (``hour``) or None, *note* says where that
-    is (``second field: hour``), *help* what to write instead. *never_fires* tells a rule that is
-    well written and yet names no date from one that cannot be read.
+    *start* and *end* are the offsets of the wrong part, or of the whole expression. *field* is the name of the field
+    (``hour``) or None, *note* its place (``second field: hour``), and *help* the text to write instead.
+    *never_fires*: the expression is well written, but names no date.
     """
 
     def __init__(
@@ -66,9 +65,9 @@ class CronError(ValueError):
 
 
 class Passing(NamedTuple):
-    """What a field lets through.
+    """The values that match a field.
 
-    *values* is sorted; weekdays count from Sunday, 0. *has_last*: the last day of the month as well.
+    *values* is sorted; weekdays count from Sunday, 0. *has_last*: the last day of the month matches too.
     *nth* holds ``(weekday, ordinal)``, ordinal 1-5 or `LAST`; then *values* is empty.
     """
 
@@ -79,12 +78,12 @@ class Passing(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """What may stand in a field, and what to show for it."""
+    """A kind of field: its range, its names and an example."""
 
     name: str
     low: int
     high: int
-    top: int  # where `*` ends: a week has seven days, though Sunday is both 0 and 7
+    top: int  # the end of `*`: a week has seven days, although Sunday is both 0 and 7
     names: Mapping[str, int] = field(default_factory=dict)
     example: str = "*/5"
 
@@ -102,9 +101,9 @@ _SECOND, _MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY = KINDS
 
 @lru_cache(maxsize=4096)
 def read_field(kind: Kind, text: str) -> Passing:
-    """Say what a field passes. Raises CronError, with offsets into *text* alone.
+    """Return the values that match a field. Raises CronError, with offsets into *text*.
 
-    Remembered by field, not by line: ten thousand lines have a few hundred different fields.
+    The cache is by field, not by line: ten thousand lines have a few hundred different fields.
     """
     spelling = FieldReader(kind, text).spelling()
     if spelling == "*":
@@ -113,7 +112,7 @@ def read_field(kind: Kind, text: str) -> Passing:
 
 
 def _expanded(kind: Kind, spelling: str) -> Passing:
-    """Let croniter validate and expand a field, among stars."""
+    """Return the values of a field, which croniter validates and expands."""
     # Imported on first use: with dateutil it costs 40 ms, which `luad --help` need not pay.
     from croniter import croniter  # noqa: PLC0415 - see above
 
@@ -135,10 +134,10 @@ def _expanded(kind: Kind, spelling: str) -> Passing:
 
 @dataclass(frozen=True, slots=True)
 class FieldReader:
-    """Checks one field and respells it so that croniter cannot misread it.
+    """Checks one field, and spells it so that croniter cannot misread it.
 
-    The field is the *position*-th of *whole* and stands at *start* there; for a field alone, only
-    the places and the remedies of problems are then not those of the line.
+    The field is the *position*-th of *whole*, at offset *start*. For a field without its line, only the places and
+    hints of problems differ.
     """
 
     kind: Kind
@@ -148,7 +147,7 @@ class FieldReader:
     start: int = 0
 
     def problem(self, message: str, start: int, length: int, hint: str = "") -> CronError:
-        """Build a problem with *length* characters at *start*, an offset into the field."""
+        """Return a problem of *length* characters at *start*, an offset into the field."""
         return CronError(
             message,
             self.start + start,
@@ -159,13 +158,13 @@ class FieldReader:
         )
 
     def instead(self, start: int, length: int, fix: str) -> str:
-        """Give the whole expression with *fix* in the place of some characters of the field."""
+        """Return the whole expression with *fix* instead of some characters of the field."""
         at = self.start + start
         line = f"{self.whole[:at]}{fix}{self.whole[at + length :]}"
         return f'"{line.strip(" ")}"'
 
     def spelling(self) -> str:
-        """Check every item of the list; the field as croniter shall read it."""
+        """Return the spelling of the field for croniter, after a check of every item."""
         if self.text == "?" and self.kind in {_DAY, _WEEKDAY}:
             return "*"
         spelt, offset = [], 0

@@ -1,7 +1,7 @@
-"""Schedules in the spelling of other programs, and what luad calls the same.
+"""Hints for schedules in the spelling of other programs.
 
-Asked only for an expression that cannot be read. Rule: text in, a message and a remedy out; what
-is not certainly one of these spellings gets none, so that a precise problem is never hidden.
+The caller asks only about an expression that is not valid. Rule: a text that is not certainly one of these
+spellings gets no hint, so that a hint never hides a precise problem.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from luad.core.cron.zonehints import is_like_a_zone, place_of
 
 
 class Hint(NamedTuple):
-    """*start* and *end*: offsets of what does not belong there."""
+    """A message and its help. *start* and *end*: offsets of the wrong part."""
 
     message: str
     help: str
@@ -65,7 +65,7 @@ _FILLERS: Final = frozenset(
 
 
 def foreign_line(expression: str, can_read: Callable[[str], bool]) -> Hint | None:
-    """Return what *expression* is, where it is another program's; None when that is not certain."""
+    """Return a hint if *expression* is certainly the spelling of another program; otherwise None."""
     text = expression.strip(" ")
     start = expression.index(text) if text else 0
     whole = (start, start + len(text))
@@ -111,7 +111,7 @@ def _more_than_a_line(expression: str, can_read: Callable[[str], bool]) -> Hint 
 
 
 def _rest(line: str, rest: list[str], start: int, end: int) -> Hint:
-    """Say what stands behind a whole *line*."""
+    """Return a hint about the words after a valid *line*."""
     first, shown = rest[0], _short(" ".join(rest))
     if first.startswith("#"):
         return Hint("a comment is not part of a cron expression", f'write "{line}"', start, end)
@@ -139,7 +139,7 @@ def _rest(line: str, rest: list[str], start: int, end: int) -> Hint:
 
 
 def _instant(line: str, year: str) -> str:
-    """The one date that a line with a year names, "" when it names more than one."""
+    """Return the one instant that a line with a year names; "" if it names more than one."""
     *_, minute, hour, day, month, weekday = line.split()
     numbers = (minute, hour, day, month, year)
     if not all(each.isdigit() for each in numbers) or weekday not in {"*", "?"}:
@@ -233,7 +233,7 @@ def _systemd(text: str, whole: tuple[int, int]) -> Hint | None:
 
 
 def _span(text: str) -> str:
-    """A distance: `every 5 minutes`, `1h`, `PT15M`."""
+    """Return help for an interval: `every 5 minutes`, `1h`, `PT15M`; "" for other texts."""
     found, iso = _SPAN.fullmatch(text), _ISO_SPAN.fullmatch(text)
     if iso:
         count, unit = iso[1], iso[2].lower()
@@ -253,7 +253,7 @@ def _span(text: str) -> str:
 
 
 def _sentence(text: str, can_read: Callable[[str], bool]) -> str:
-    """Words with a time of day: `every day at 3am`, `weekdays at 9:30`."""
+    """Return help for words with a time of day, such as `every day at 3am`; "" for other texts."""
     rest = re.sub(r"[,;]", " ", text.lower())
     rest = rest.replace("noon", "12:00").replace("midnight", "0:00")
     if not re.search(r"[a-z]{2}", text.lower()):

@@ -1,8 +1,7 @@
-"""Reading a cron expression: text in, six fields out, or one precise problem.
+"""Reads a cron expression: returns its fields, or raises one precise problem.
 
-Rule: knows how a line is written, not when it fires. A line has five fields, or six with the
-seconds first; the fields are separated by spaces and nothing else. What may stand in a field is
-`cronfield`'s.
+Rule: knows how a line is written, not when it fires. A line has five fields, or six with the seconds first,
+separated by spaces only. `cronfield` reads the fields.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from luad.core.cron.cronfield import KINDS, CronError, FieldReader, Kind, Passin
 from luad.core.cron.cronhints import foreign_line
 
 MAX_LENGTH: Final = 256
-"""The longest expression, in characters; reading takes milliseconds at most because of it."""
+"""The longest expression, in characters, so that reading takes milliseconds at most."""
 
 ALIASES: Final[Mapping[str, str]] = {
     "@hourly": "0 * * * *",
@@ -34,7 +33,7 @@ ALIASES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class CronField:
-    """One field as written, and what it lets through (see `Passing`)."""
+    """One field as written, and its values (see `Passing`)."""
 
     name: str
     text: str
@@ -43,18 +42,18 @@ class CronField:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """The values that pass, sorted; empty when there are weekdays with an ordinal instead."""
+        """The sorted values that match; empty if the field has weekdays with an ordinal."""
         return self.passing.values
 
     @property
     def is_free(self) -> bool:
-        """Whether the field starts with a star: cron's test for "unrestricted"."""
+        """True if the field starts with `*` or `?`, which is cron's test for "unrestricted"."""
         return self.text.startswith(("*", "?"))
 
 
 @dataclass(frozen=True, slots=True)
 class CronLine:
-    """A whole expression, read. With five fields, *second* is the value 0 and has no text."""
+    """A cron expression with its fields. With five fields, *second* has the value 0 and no text."""
 
     expression: str
     second: CronField
@@ -66,19 +65,19 @@ class CronLine:
 
     @property
     def has_seconds(self) -> bool:
-        """Whether the line has six fields."""
+        """True if the line has six fields."""
         return bool(self.second.text)
 
     @property
     def fields(self) -> tuple[CronField, ...]:
-        """The fields that are written, in their order."""
+        """The written fields, in their order."""
         clock = (self.second,) if self.has_seconds else ()
         return (*clock, self.minute, self.hour, self.day, self.month, self.weekday)
 
 
 @lru_cache(maxsize=8192)
 def read_line(expression: str) -> CronLine:
-    """Read *expression*. Raises CronError for everything that luad does not take."""
+    """Return the fields of *expression*. Raises CronError if it is not valid."""
     try:
         return _read(expression)
     except CronError:
@@ -119,7 +118,7 @@ def _field(expression: str, kind: Kind, position: int, token: str, start: int) -
     try:
         return CronField(kind.name, token, start, read_field(kind, token))
     except CronError as error:
-        # What is remembered by field knows nothing of the line: ask again for the right places.
+        # The cached problem of a field has no places in the line: read the field again.
         reader = FieldReader(kind, token, expression, position, start)
         reader.spelling()
         raise reader.problem(error.message, 0, len(token)) from error  # croniter's own refusal
@@ -196,7 +195,10 @@ def _check_count(expression: str, tokens: Sequence[tuple[str, int]]) -> None:
         stars = expression[start:end] + " *" * (5 - count)
         hint = f'the fields are {hint}; perhaps "{stars}"'
     elif count == 7 and re.fullmatch(r"[0-9*?,/-]+", tokens[6][0]):
-        start, hint = tokens[6][1], "there is no field for the year; for one date use `type: once`"
+        start, hint = (
+            tokens[6][1],
+            "a cron expression has no field for the year; for one date use `type: once`",
+        )
     else:
         start = tokens[5][1]
         hint = f"the fields are {hint}; a command does not belong here"

@@ -1,8 +1,7 @@
 """Cron lines in English: short for tables, long for ``luad explain``.
 
-Rule: says what `cronline` read, and nothing that is not so. Forms that people use often have a
-sentence of their own; everything else is told field by field. A short text that would need more than
-a glance is the expression itself.
+Rule: the words say exactly what `cronline` read. Common forms have a sentence of their own; other lines are
+described field by field. Without a short description, the short text is the expression.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ _DAY_NAMES: Final = (
 )
 _ORDINALS: Final = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", LAST: "last"}
 _SHORTEST: Final = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # months' lengths
-_TIMES_LISTED: Final = 6  # beyond it, a list of times of day is no longer read
+_TIMES_LISTED: Final = 6  # a longer list of times of day is hard to read
 _WORK_WEEK: Final = (1, 2, 3, 4, 5)
 
 
 def describe(expression: str, timezone: str = "") -> str:
-    """Say in words when *expression* fires: "at 02:00 every day", "every 15 minutes".
+    """Return in words when *expression* fires: "at 02:00 every day", "every 15 minutes".
 
-    *timezone* is added in brackets when given, unless it is UTC. Raises CronError.
+    The words end with *timezone* in brackets, unless it is empty or UTC. Raises CronError.
     """
     line = read_line(expression)
     moments, is_list = _moments(line)
@@ -57,7 +56,7 @@ def describe(expression: str, timezone: str = "") -> str:
 
 
 def describe_shortly(expression: str) -> str:
-    """Say the same for a table: "02:00 daily", "Mon 09:00", or *expression* itself."""
+    """Return a short form for a table: "02:00 daily", "Mon 09:00", or *expression*."""
     line = read_line(expression)
     moments, is_list = _short_moments(line)
     days = _short_days(line)
@@ -69,15 +68,15 @@ def describe_shortly(expression: str) -> str:
 
 
 def explain_fields(expression: str) -> list[tuple[str, str, str]]:
-    """Tell what each written field means: ``("day of week", "5", "Friday")``. Raises CronError.
+    """Return each field with its meaning: ``("day of week", "5", "Friday")``. Raises CronError.
 
-    For an alias such as ``@daily`` these are the fields that it stands for.
+    For an alias such as ``@daily``, these are the fields of its line.
     """
     return [(field.name, field.text, _field_words(field)) for field in read_line(expression).fields]
 
 
 def notes(expression: str) -> list[str]:
-    """Point out what surprises people in *expression*. Raises CronError."""
+    """Return notes about surprising parts of *expression*. Raises CronError."""
     line = read_line(expression)
     both = not line.day.is_free and not line.weekday.is_free
     found = []
@@ -102,7 +101,7 @@ def notes(expression: str) -> list[str]:
 
 
 def never_fires_message(line: CronLine, *, is_date_missing: bool) -> str:
-    """Say why *line* names no date: no month has such a day, or it is never on such a weekday."""
+    """Return why *line* names no date: no month has the day, or it is never on the weekday."""
     days = _listed(map(str, line.day.values), "or")
     if not is_date_missing:
         dates = [f"day {days}"] * bool(days) + ["the last day"] * line.day.passing.has_last
@@ -110,15 +109,15 @@ def never_fires_message(line: CronLine, *, is_date_missing: bool) -> str:
         return f"schedule never fires: {' or '.join(dates)} is never {weekdays}"
     if len(line.month.values) == 1:
         return f"schedule never fires: {_MONTH_NAMES[line.month.values[0] - 1]} has no day {days}"
-    months = _listed((_MONTH_NAMES[month - 1] for month in line.month.values), "or")
-    return f"schedule never fires: there is no day {days} in {months}"
+    months = _listed(_MONTH_NAMES[month - 1] for month in line.month.values)
+    return f"schedule never fires: {months} never have a day {days}"
 
 
 # --- the time of day, in long and in short -----------------------------------------------------
 
 
 def _moments(line: CronLine) -> tuple[str, bool]:
-    """The times of day, and whether they are a list of them (and not a rhythm)."""
+    """Return the times of day in words, and whether they are a list (not a rhythm)."""
     times = _times(line)
     if times:
         return f"at {_listed(times)}", True
@@ -139,7 +138,7 @@ def _short_moments(line: CronLine) -> tuple[str, bool]:
 
 
 def _times(line: CronLine) -> list[str]:
-    """The times of day, when they are few enough to be listed."""
+    """Return the times of day if they are few enough for a list; otherwise an empty list."""
     minutes, hours, seconds = line.minute.values, line.hour.values, line.second.values
     if len(minutes) * len(hours) > _TIMES_LISTED or len(seconds) > 1 or len(hours) == 24:
         return []
@@ -148,7 +147,7 @@ def _times(line: CronLine) -> list[str]:
 
 
 def _rhythm(line: CronLine, seconds: str, minutes: str, hours: str) -> str:
-    """Words for what repeats evenly, "" when it does not. The arguments are the units' forms."""
+    """Return words for an even rhythm, or "". The arguments are the forms of the units."""
     if line.second.values != (0,):
         whole = len(line.minute.values) == 60 and len(line.hour.values) == 24
         return _every(line.second, 60, seconds, "every second") if whole else ""
@@ -185,7 +184,7 @@ def _in_some_hours(line: CronLine, form: str) -> str:
 
 
 def _every(field: CronField, cycle: int, form: str, single: str) -> str:
-    """Words for values that go evenly round their whole *cycle*, from 0; "" for all others."""
+    """Return words for values that divide their whole *cycle* evenly, from 0; "" for others."""
     count = len(field.values)
     if cycle % count or field.values != tuple(range(0, cycle, cycle // count)) or count == 1:
         return ""
@@ -204,7 +203,7 @@ def _clock_words(field: CronField) -> str:
 
 
 def _days(line: CronLine) -> str:
-    """The days, "" when all are meant."""
+    """Return the days in words; "" for all days."""
     dates, weekdays, months = _date_words(line), _weekday_words(line), _in_months(line)
     if _is_each_day(line):
         return f"every day{months}" if months else ""
@@ -218,13 +217,13 @@ def _days(line: CronLine) -> str:
 
 
 def _is_each_day(line: CronLine) -> bool:
-    """Whether EITHER day field suffices, and one of them lets every day through."""
+    """Return whether EITHER day field suffices, and one of them matches every day."""
     is_either = not (line.day.is_free or line.weekday.is_free or line.weekday.passing.nth)
     return is_either and (len(line.day.values) == 31 or len(line.weekday.values) == 7)
 
 
 def _in_months(line: CronLine) -> str:
-    """The months in which, "" when all are meant."""
+    """Return the months in words; "" for all months."""
     months = line.month.values
     if len(months) == 12:
         return ""
@@ -273,7 +272,7 @@ def _weekday_names(field: CronField) -> Iterable[str]:
 
 
 def _short_days(line: CronLine) -> str | None:
-    """The days in a table: "" when all are meant, None when they do not fit one."""
+    """Return the days for a table: "" for all days, None without a short form."""
     weekdays, days, months = line.weekday, line.day, line.month.values
     has_all_months = len(months) == 12
     if _is_each_day(line):
@@ -320,7 +319,7 @@ def _day_field_words(field: CronField) -> str:
 
 
 def _ranges(values: Sequence[int]) -> list[str]:
-    """Values as people write them: ``0``, ``5–9``, ``30``."""
+    """Return values with ranges: ``0``, ``5–9``, ``30``."""
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][-1] + 1:

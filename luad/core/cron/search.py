@@ -1,9 +1,9 @@
-"""When a cron line fires: the next civil match, and the instant it falls on.
+"""The search for the next instant of a cron line.
 
-Rule: knows calendars and zones, not jobs. Reading the text is `cronline`, saying it in words is
-`crontext`; both are handed on from here.
+Rule: knows calendars and zones, not jobs. `cronline` reads the text, and `crontext` describes it; this module
+exports both.
 
-Two rules decide (they are Debian cron's)::
+Two rules decide (those of Debian cron)::
 
     days    day of month and day of week both restricted: EITHER suffices. A field that starts with
             `*` (`*/2` too) restricts nothing: then both must hold. `5#2` and `L5` are a kind of date
@@ -54,10 +54,10 @@ _LENGTHS: Final = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 @dataclass(frozen=True, slots=True)
 class CronRule:
-    """A cron line, compiled to bit masks: bit n says whether the value n matches.
+    """A cron line, compiled to bit masks: bit n is set if the value n matches.
 
-    *minutes* has a bit for each minute of a day. *days* is asked by the weekday of the month's first
-    day (Sunday is 0) and the month's length less 28; bit n of the answer is day n.
+    *minutes* has a bit for each minute of a day. The indexes of *days* are the weekday of the month's first day
+    (Sunday is 0) and the month's length less 28; bit n of the mask is day n.
     *follows_real_time* and *has_seconds* are about the line as written.
     """
 
@@ -71,7 +71,7 @@ class CronRule:
 
 @lru_cache(maxsize=8192)
 def compile_cron(expression: str) -> CronRule:
-    """Compile *expression*. Raises CronError when it cannot be read, or never fires."""
+    """Return *expression* compiled. Raises CronError if it is not valid, or never fires."""
     line = read_line(expression)
     rule = CronRule(
         has_seconds=line.has_seconds,
@@ -87,10 +87,10 @@ def compile_cron(expression: str) -> CronRule:
 
 
 def next_after(rule: CronRule, zone: ZoneInfo, after: Instant) -> Instant | None:
-    """Find the first instant strictly after *after* at which *rule* fires in *zone*.
+    """Return the first instant strictly after *after* at which *rule* fires in *zone*.
 
-    None when that would be later than the year 9997; and for a search that stands still, which would
-    never let whoever asks for what comes next come to an end.
+    Returns None after the year 9997. Returns None too if the search makes no progress, so that callers cannot loop
+    for ever.
     """
     found = None if after >= END else _first_match(rule, zone, after)
     return found if found is None or found > after else None
@@ -99,8 +99,8 @@ def next_after(rule: CronRule, zone: ZoneInfo, after: Instant) -> Instant | None
 def _first_match(rule: CronRule, zone: ZoneInfo, after: Instant) -> Instant | None:
     after = max(after, BEGIN)
     _, end, offset, reached = stretch_at(zone, after)
-    # `seen` is how far the wall clock has been asked about. A fixed time that the clock had already
-    # reached in the first pass of a repeated hour has had its turn.
+    # `seen` is the civil time up to which the search has come. A fixed time that the clock reached in the
+    # first pass of a repeated hour does not fire again.
     seen = after + offset
     if reached > seen and not rule.follows_real_time:
         seen = reached - 1
@@ -121,9 +121,9 @@ def _first_match(rule: CronRule, zone: ZoneInfo, after: Instant) -> Instant | No
 
 
 def next_civil(rule: CronRule, after: int) -> int | None:
-    """Find the first match of the calendar and the clock strictly after *after*, zones aside.
+    """Return the first civil time strictly after *after* that matches, without zones.
 
-    Both are civil times, in ms since 1970-01-01 00:00 of the same clock.
+    Both are in ms since 1970-01-01 00:00 of the same clock.
     """
     second = after // SECOND + 1
     ordinal, second = divmod(second, 86_400)
@@ -146,7 +146,7 @@ def next_civil(rule: CronRule, after: int) -> int | None:
 
 
 def _next_day(rule: CronRule, ordinal: int) -> int | None:
-    """Find the first day from *ordinal* on that matches; months that cannot are jumped over."""
+    """Return the first day from *ordinal* on that matches; skips months without matches."""
     today = date.fromordinal(ordinal)
     year, month, day = today.year, today.month, today.day
     first = ordinal - day + 1
@@ -172,7 +172,7 @@ def _is_either(line: CronLine) -> bool:
 
 @lru_cache(maxsize=1024)
 def _days(dates: Passing, weekdays: Passing, *, is_either: bool) -> tuple[tuple[int, ...], ...]:
-    """Build `CronRule.days`. Few pairs of day fields are in use: they share one table."""
+    """Return `CronRule.days`; the cache shares it, because few pairs of day fields are in use."""
     table = []
     for first in range(7):
         week = _weekdays(weekdays.values, first)
@@ -232,7 +232,7 @@ def _mask(values: tuple[int, ...]) -> int:
 
 
 def _lowest(bits: int) -> int:
-    """The number of the lowest bit that is set; *bits* is not 0."""
+    """Return the number of the lowest set bit; *bits* is not 0."""
     return (bits & -bits).bit_length() - 1
 
 

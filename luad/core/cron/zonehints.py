@@ -1,6 +1,6 @@
-"""Names of time zones as other programs write them, and the IANA name of the same place.
+"""Names of time zones in the spelling of other programs, with IANA names of the same places.
 
-Rule: tables; knows no zone data. An abbreviation is a guess, so it is only ever offered.
+Rule: tables without zone data. The place of an abbreviation is a guess, so luad only suggests it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _OF_MACHINE: Final = frozenset({"local", "localtime", "system", "default", "auto
 
 
 def places_of(name: str) -> tuple[str, ...]:
-    """Return the IANA names that an abbreviation or a Windows name probably stands for."""
+    """Return the likely IANA names of an abbreviation or a Windows name."""
     word = name.strip().upper()
     if word.startswith("GMT STANDARD"):
         word = "GMT STANDARD"
@@ -55,7 +55,7 @@ def places_of(name: str) -> tuple[str, ...]:
 
 
 def help_for(name: str) -> str:
-    """Return what to write instead of an offset or the machine's own zone; empty for others."""
+    """Return help for an offset or the machine's own zone; empty for other names."""
     if name.strip().lower() in _OF_MACHINE:
         return "write the zone's name, such as Europe/London; `timedatectl` shows the machine's"
     found = _OFFSET.fullmatch(name.strip())
@@ -76,7 +76,7 @@ def help_for(name: str) -> str:
 
 
 def place_of(name: str) -> str:
-    """Return a place for an abbreviation or an offset, to be offered as an example."""
+    """Return the place of an abbreviation or an offset, as an example."""
     if places := places_of(name):
         return places[0]
     found = _OFFSET.fullmatch(name)
@@ -87,7 +87,7 @@ def place_of(name: str) -> str:
 
 
 def is_like_a_zone(word: str) -> bool:
-    """Whether *word* looks like the name of a zone in any spelling: `Europe/London`, `UTC+2`, `PST`."""
+    """Return whether *word* looks like a zone in any spelling: `Europe/London`, `UTC+2`, `PST`."""
     if _OFFSET.fullmatch(word) and word[0].isalpha():
         return True
     if re.fullmatch(r"[A-Za-z]+(?:/[A-Za-z_+-]+)+[0-9]*", word):

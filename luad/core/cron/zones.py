@@ -1,7 +1,7 @@
-"""Time zones: finding them by name, and what the wall clock does at an instant.
+"""Time zones: by name, and their wall clocks at an instant.
 
-Rule: knows zones, not cron. The zone's own data come from ``zoneinfo`` (the machine's, or those
-of the ``tzdata`` package); nothing else of the machine is asked.
+Rule: knows zones, not cron. The zone data come from ``zoneinfo`` (of the machine, or of the ``tzdata`` package);
+the module reads nothing else of the machine.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from luad.core.cron.zonehints import help_for, places_of
 from luad.core.model import Instant
 
 BEGIN: Final[Instant] = -62_135_000_000_000
-"""Early in the year 1: the first instant that is looked at."""
+"""Early in the year 1: the first instant of a search."""
 
 END: Final[Instant] = 253_339_000_000_000
-"""Late in the year 9997: from here on nothing is due. ``datetime`` ends two years later."""
+"""Late in the year 9997: later instants are never due. ``datetime`` ends two years later."""
 
 _STEP_BITS: Final = 28
 # 3.1 days between two looks at a zone's offset. No zone has ever gone there and back faster than
@@ -36,8 +36,10 @@ _MS: Final = timedelta(milliseconds=1)
 
 
 class ZoneError(ValueError):
-    """A time zone that does not exist, or must not be named. *suggestions* are names that do; *help*
-    says what to write instead."""
+    """A time zone that does not exist, or that luad does not accept.
+
+    *suggestions* are valid names; *help* says what to write instead.
+    """
 
     def __init__(
         self,
@@ -55,8 +57,8 @@ class ZoneError(ValueError):
 class Stretch(NamedTuple):
     """From *start* to before *end*, the zone's wall clock is *offset* ahead of UTC, all in ms.
 
-    *reached*: how far the wall clock had already got before *start*. It is beyond
-    ``start + offset`` when the clock was turned back there.
+    *reached*: the latest civil time before *start*. It is after ``start + offset`` if the clock was turned back
+    there.
     """
 
     start: Instant
@@ -66,10 +68,10 @@ class Stretch(NamedTuple):
 
 
 def load_zone(name: str) -> zoneinfo.ZoneInfo:
-    """Find the IANA zone *name*. Raises ZoneError, with suggestions, for everything else.
+    """Return the IANA zone *name*. Raises ZoneError, with suggestions, for other names.
 
-    Only proper names are passed on: no paths, nothing of the machine's own (``localtime``), and no
-    spelling that some file systems would let through.
+    Only proper names reach ``zoneinfo``: no paths, no zone of the machine's own (``localtime``), and no spelling
+    that only some file systems accept.
     """
     is_name = len(name) <= 64 and _NAME.fullmatch(name)
     if is_name and name.partition("/")[0] not in _NO_PLACE:
@@ -78,10 +80,10 @@ def load_zone(name: str) -> zoneinfo.ZoneInfo:
         except ZoneError:
             raise
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, ImportError):
-            pass  # not there, or a folder: all of it is an unknown name
+            pass  # missing, or a folder: an unknown name
     shown = name if len(name) <= 64 else f"{name[:60]}…"
     if not _known_names():
-        message = f"time zone `{shown}` cannot be looked up: there are no zone data on this machine"
+        message = f"time zone `{shown}` cannot be looked up: this machine has no zone data"
         raise ZoneError(message, help_text="run: pip install tzdata")
     message = f"unknown time zone `{shown}`"
     if hint := help_for(name):
@@ -91,10 +93,10 @@ def load_zone(name: str) -> zoneinfo.ZoneInfo:
 
 @lru_cache(maxsize=1024)
 def _load(name: str) -> zoneinfo.ZoneInfo:
-    """Load a zone whose data have an end.
+    """Return a zone after a check of its data.
 
-    ``zoneinfo`` looks for the end of a file that was cut off for ever, and meets damage with errors
-    of every kind; so the bytes are tried first, in a stream that says when there are no more.
+    ``zoneinfo`` reads a truncated file for ever, and raises errors of every kind for damaged data. So this function
+    first reads the bytes from a stream that raises an error at its end.
     """
     data = _data_of(name)
     if not data.startswith(b"TZif"):
@@ -116,7 +118,7 @@ class _Bytes(io.BytesIO):
 
 
 def _data_of(name: str) -> bytes:
-    """The bytes that ``zoneinfo`` would read: of the machine, or else of the package."""
+    """Return the bytes that ``zoneinfo`` would read: of the machine, or else of the package."""
     for folder in zoneinfo.TZPATH:
         path = os.path.join(folder, name)  # noqa: PTH118 - as zoneinfo does
         if os.path.isfile(path):  # noqa: PTH113
@@ -149,9 +151,9 @@ def _suggestions(name: str) -> tuple[str, ...]:
 
 
 def stretch_at(zone: zoneinfo.ZoneInfo, at: Instant) -> Stretch:
-    """Say what the wall clock does around *at*, which lies between `BEGIN` and `END`.
+    """Return the stretch of the wall clock around *at*, which is between `BEGIN` and `END`.
 
-    The ends of a stretch need not be changes of the clock: long ones are handed out in parts.
+    The ends of a stretch need not be changes of the clock, because long stretches come in parts.
     """
     stretches = _block(zone, at >> _BLOCK_BITS)
     for stretch in stretches:
@@ -162,7 +164,7 @@ def stretch_at(zone: zoneinfo.ZoneInfo, at: Instant) -> Stretch:
 
 @lru_cache(maxsize=8192)
 def _block(zone: zoneinfo.ZoneInfo, number: int) -> tuple[Stretch, ...]:
-    """Find the stretches of one block of time, by looking at the offset again and again."""
+    """Return the stretches of one block of time, found from the offsets at many instants."""
     begin, end = number << _BLOCK_BITS, (number + 1) << _BLOCK_BITS
     step = 1 << _STEP_BITS
     # One step earlier, because a clock that was turned back shortly before still runs behind.
@@ -192,7 +194,7 @@ def _offset(zone: zoneinfo.ZoneInfo, at: Instant) -> int:
 
 
 def _change(zone: zoneinfo.ZoneInfo, low: Instant, high: Instant) -> Instant:
-    """Find the second in (low, high] at which the offset changes; there is exactly one."""
+    """Return the second in (low, high] at which the offset changes; there is exactly one."""
     before = _offset(zone, low)
     first, last = low // 1000, high // 1000
     while last - first > 1:
