@@ -14,13 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
-from luad.errors import (
-    ConflictError,
-    LuadError,
-    NotFoundError,
-    UnavailableError,
-    UsageError,
-)
+from luad.errors import UnavailableError, UsageError, error_from_problem
 from luad.socket_paths import (
     Answer,
     Place,
@@ -32,7 +26,7 @@ from luad.socket_paths import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
 PREFIX: Final = "/v1"
@@ -45,28 +39,6 @@ READING_POSTS: Final = frozenset({"/explain", "/config/check"})
 """Paths whose POST requests have a body and change nothing."""
 
 HINT_DOWN: Final = "check that it runs:  {look}   ·   luad list --offline reads jobs.d/ directly"
-
-
-class RefusedError(LuadError):
-    """The daemon refused a request, for a reason that has no class of its own.
-
-    *status* is the HTTP status; *errors* are the single mistakes of a request that is not valid,
-    each with ``pointer``, ``code``, ``detail`` and ``hint``.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str,
-        status: int,
-        hint: str = "",
-        errors: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.code = code
-        self.status = status
-        self.errors = tuple(errors)
 
 
 class StreamBrokenError(UnavailableError):
@@ -342,32 +314,6 @@ class Client:
         if not isinstance(problem, dict):
             problem = {}
         raise error_from_problem(problem, response.status)
-
-
-def error_from_problem(problem: Mapping[str, Any], status: int) -> LuadError:
-    """Return the exception for an RFC 9457 document that came with the HTTP *status*."""
-    code = str(problem.get("code") or "")
-    message = str(problem.get("detail") or problem.get("title") or f"the daemon answered {status}")
-    hint = str(problem.get("hint") or "")
-    match status:
-        case 404:
-            names = tuple(str(name) for name in problem.get("suggestions") or ())
-            return NotFoundError(message, hint=hint, suggestions=names)
-        case 409:
-            return ConflictError(message, hint=hint, code=code or "conflict")
-        case 503:
-            unavailable = UnavailableError(message, hint=hint)
-            unavailable.code = code or unavailable.code
-            return unavailable
-        case _:
-            fallback = {401: "unauthenticated", 403: "forbidden", 422: "validation"}
-            return RefusedError(
-                message,
-                code=code or fallback.get(status, "error"),
-                status=status,
-                hint=hint,
-                errors=[item for item in problem.get("errors") or () if isinstance(item, dict)],
-            )
 
 
 def _changes(method: str, path: str, body: Any) -> bool:

@@ -37,7 +37,7 @@ ROWS: Final = (
     Row("172.16.0.0/12", False, "private use"),
     Row("192.0.0.0/24", False, "protocol assignments; a cloud keeps credentials there"),
     Row("192.0.2.0/24", False, "documentation"),
-    Row("192.88.99.0/24", False, "6to4 relays, which are no more"),
+    Row("192.88.99.0/24", False, "6to4 relays (no longer in use)"),
     Row("192.168.0.0/16", False, "private use"),
     Row("198.18.0.0/15", False, "benchmarks"),
     Row("198.51.100.0/24", False, "documentation"),
@@ -57,7 +57,7 @@ ROWS: Final = (
     Row("5f00::/16", False, "identifiers of segments"),
     Row("fc00::/7", False, "private use; a cloud keeps credentials there"),
     Row("fe80::/10", False, "link-local"),
-    Row("fec0::/10", False, "site-local, which is no more"),
+    Row("fec0::/10", False, "site-local (no longer in use)"),
     Row("ff00::/8", False, "multicast"),
 )
 """An IPv6 address that contains an IPv4 address is judged by the latter (see `_inner`)."""

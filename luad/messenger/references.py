@@ -108,7 +108,7 @@ class Resolver:
         if kind == "credential":
             folder = self._environ.get("CREDENTIALS_DIRECTORY")
             if not folder or "/" in place:
-                raise BrokenReferenceError(f"there is no systemd credential `{place}`")
+                raise BrokenReferenceError(f"the systemd credential `{place}` does not exist")
             path = Path(folder) / place
         problem = None if self._permit_insecure else path_problem(path, daemon_uid=os.geteuid())
         if problem is not None:

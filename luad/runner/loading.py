@@ -109,7 +109,7 @@ def load_handler(handler: str, handlers_path: Sequence[str] = ()) -> Callable[..
         places = ", ".join(handlers_path) or "no handlers_path"
         raise HandlerError(
             Fault.NO_MODULE,
-            f"there is no module `{error.name}`",
+            f"the module `{error.name}` does not exist",
             hint=f"luad searched {places}, then the installed packages",
         ) from None
     return _function_of(module, name, function)

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from luad.api.application import build_app
 from luad.api.service import DynamicRules, Health, Post, ReloadResult, Users
 from luad.api.transport.unix_socket import Peer
-from luad.client import error_from_problem
 from luad.clock import Clock
 from luad.config.settings.daemon_settings import Dynamic
 from luad.core.engine import Engine
@@ -46,6 +45,7 @@ from luad.daemon.loop import Loop
 from luad.daemon.run_output import omission_line
 from luad.daemon.service import DaemonService
 from luad.daemon.user_directory import Directory
+from luad.errors import error_from_problem
 from luad.live.event_ring import EventRing
 from luad.live.log_followers import LogFollowers
 from luad.live.recent_runs import RecentRuns

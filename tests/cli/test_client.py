@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from luad.client import Client, RefusedError, segment
-from luad.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+from luad.client import Client, segment
+from luad.errors import ConflictError, NotFoundError, RefusedError, UnavailableError, UsageError
 
 
 def test_get_returns_the_json_and_leaves_out_what_is_none(peer: Any) -> None:

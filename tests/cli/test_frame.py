@@ -15,8 +15,7 @@ import pytest
 
 from luad.cli import ALIASES, COMMANDS, command_group
 from luad.cli.terminal.failure import ExitCode, exit_code_of
-from luad.client import RefusedError
-from luad.errors import ConflictError, LuadError, NotFoundError, StoreUnavailableError
+from luad.errors import ConflictError, LuadError, NotFoundError, RefusedError, StoreUnavailableError
 
 
 def run_luad(*args: str, **more: Any) -> subprocess.CompletedProcess[str]:

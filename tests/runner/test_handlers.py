@@ -33,7 +33,7 @@ def error_of(finished: Finished) -> tuple[str, str, str]:
 @pytest.mark.parametrize(
     ("source", "handler", "kind", "words"),
     [
-        ("", "absent:run", "HandlerError", "there is no module `absent`"),
+        ("", "absent:run", "HandlerError", "the module `absent` does not exist"),
         ("def cleanup(job): pass", "broken:clenup", "HandlerError", "did you mean `cleanup`?"),
         ("def run(:", "broken:run", "SyntaxError", "invalid syntax"),
         ("import no_such_package", "broken:run", "ModuleNotFoundError", "no_such_package"),

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from carried import STATIC, ask, carried_daemon, cli, once, wait_for_run, wait_until
 from live import LiveDaemon
 
-from luad.client import RefusedError
 from luad.clock import wall_ms
+from luad.errors import RefusedError
 from luad.sync import FileOwned, InvalidSchedule, Jobs
 
 

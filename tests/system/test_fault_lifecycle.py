@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from attack import assert_every_second_has_its_row, assert_on_time, besieged, job
 from live import PATIENCE_S, LiveDaemon
 
-from luad.client import Client, RefusedError
-from luad.errors import LuadError
+from luad.client import Client
+from luad.errors import LuadError, RefusedError
 
 HANDLERS = r"""
 import signal

@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from live import LiveDaemon
 from old_state import unpack
 
-from luad.client import Client, RefusedError
+from luad.client import Client
 from luad.clock import wall_ms
+from luad.errors import RefusedError
 
 pytestmark = pytest.mark.slow
 KEPT = (
