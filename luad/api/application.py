@@ -15,8 +15,8 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
 from luad.api import audit_subject
-from luad.api.auth.denials import Pace
-from luad.api.auth.roles import Door, overloaded
+from luad.api.auth.denials import LineRate
+from luad.api.auth.roles import Admission, overloaded
 from luad.api.context import RUN_HEADER, Context
 from luad.api.http import api_problems
 from luad.api.http.api_problems import ApiError, close_to, did_you_mean, echo
@@ -44,16 +44,18 @@ _MOST_PARAMETERS: Final = 64
 _FORBIDDEN: Final = 403
 
 
-def build_app(service: Service, restore: RestoreTask, door: Door | None = None) -> Starlette:
-    """Return the application for *service*; over TCP *door* says who comes in."""
-    door = door or Door(service)
+def build_app(
+    service: Service, restore: RestoreTask, admission: Admission | None = None
+) -> Starlette:
+    """Return the application for *service*; over TCP *admission* says who comes in."""
+    admission = admission or Admission(service)
     app = Starlette(
         routes=[route for row in TABLE for route in row.routes()],
-        middleware=[Middleware(Guard, service=service, door=door)],
+        middleware=[Middleware(Guard, service=service, admission=admission)],
         exception_handlers={HTTPException: _pass_on},
     )
     app.router.redirect_slashes = False  # a path means one thing
-    context = Context(service, restore, door)
+    context = Context(service, restore, admission)
     restore.prepare = context.job_text
     app.state.context = context
     app.state.table = TABLE
@@ -69,11 +71,11 @@ class Guard:
     """Stands before the routes: turns away what should not be answered, catches what goes wrong,
     and writes down who changed something."""
 
-    def __init__(self, app: ASGIApp, service: Service, door: Door) -> None:
+    def __init__(self, app: ASGIApp, service: Service, admission: Admission) -> None:
         self._app = app
         self._service = service
-        self._door = door
-        self._refusals = Pace(service.clock)
+        self._admission = admission
+        self._refusals = LineRate(service.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
@@ -90,7 +92,7 @@ class Guard:
         try:
             _check(scope)
             if state.get("is_tcp"):
-                await self._door.admit(scope, roles_for(scope["method"], scope["path"]))
+                await self._admission.admit(scope, roles_for(scope["method"], scope["path"]))
             else:
                 _take_place(state)
             await self._app(scope, receive, noting)
@@ -101,7 +103,7 @@ class Guard:
                 raise
             await self._refuse(error, scope, receive, noting)
         finally:
-            self._door.leave(state)
+            self._admission.leave(state)
         self._note(scope, status, present)
 
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,7 +112,7 @@ class Guard:
         state = scope["state"]
         if state.get("is_tcp") and "token" not in state and scope["path"] not in OPEN_PATHS:
             group, client = state.get("group", ""), state.get("client", "")
-            self._door.strangers.refuse(group, client, known.code, known.status)
+            self._admission.denials.refuse(group, client, known.code, known.status)
         answer = api_problems.response(known, scope["path"][:200], request_id)
         await answer(scope, receive, send)
 
@@ -171,7 +173,7 @@ class Guard:
         self._service.store.access.note(now, self._service.new_request_id(), fields)
         if status < 400:
             self._service.log(Log("api.changed", fields))
-        elif (left_out := self._refusals.may_tell(actor_of(fields))) is not None:
+        elif (left_out := self._refusals.may_log(actor_of(fields))) is not None:
             more = {"left_out": left_out} if left_out else {}
             self._service.log(Log("api.refused", fields | more))
 

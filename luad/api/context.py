@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from luad.api.auth.roles import Door
+    from luad.api.auth.roles import Admission
     from luad.api.http.work_pool import Budget
     from luad.api.service import Service
     from luad.core.events import Reply
@@ -84,7 +84,7 @@ class Context:
 
     service: Service
     restore: RestoreTask
-    door: Door
+    admission: Admission
     pool: WorkPool = field(default_factory=WorkPool)
     near_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, MAX_STREAMS))
     far_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, STREAMS_OF_A_TOKEN))

@@ -16,16 +16,16 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from luad.api.application import build_app
-from luad.api.auth.roles import Door, hosts_for
+from luad.api.auth.roles import Admission, hosts_for
 from luad.api.transport import tcp, unix_socket
 from luad.api.transport.connection import (
     MAX_HEADER_BYTES,
     Connection,
-    House,
-    Patience,
+    ListenerSettings,
+    Timeouts,
     affordable,
 )
-from luad.api.transport.connection_limits import Crowd
+from luad.api.transport.connection_limits import ConnectionLimits
 from luad.api.transport.handshake import Handshakes
 from luad.api.transport.socket_watch import SocketWatch
 from luad.live.restore import RestoreTask
@@ -60,14 +60,14 @@ class ApiServer:
         path: Path | None,
         *,
         inherited: unix_socket.Listener | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         spec: tcp.ListenSpec | None = None,
     ) -> None:
         assert path is not None or inherited is not None, "nowhere to listen"
         self._service = service
         self._path = path
         self._listener = inherited
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or Timeouts()
         self._restore = RestoreTask(service)
         self._state = ServerState()
         self._server: asyncio.Server | None = None
@@ -79,9 +79,9 @@ class ApiServer:
         self._handshakes: Handshakes | None = None
         self._is_quiet = asyncio.Event()
         self._pool: WorkPool | None = None
-        self.crowds: tuple[Crowd, ...] = ()  # of the Unix socket, and of TCP
+        self.limits: tuple[ConnectionLimits, ...] = ()  # of the Unix socket, and of TCP
         self._watch = SocketWatch()
-        self._greet_unix: Callable[[], asyncio.Protocol] | None = None
+        self._unix_factory: Callable[[], asyncio.Protocol] | None = None
 
     @property
     def fault(self) -> str | None:
@@ -141,8 +141,8 @@ class ApiServer:
 
     async def _serve(self, listener: unix_socket.Listener) -> None:
         room = affordable()
-        door = self._door(room)
-        app = build_app(self._service, self._restore, door)
+        admission = self._admission(room)
+        app = build_app(self._service, self._restore, admission)
         self._pool = app.state.context.pool
         config = Config(
             app,
@@ -160,21 +160,21 @@ class ApiServer:
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
         config.load()
-        self.crowds = (Crowd(room), Crowd(room))
-        house = self._house(self.crowds[0])
-        self._greet_unix = lambda: Connection(config, self._state, house)
+        self.limits = (ConnectionLimits(room), ConnectionLimits(room))
+        settings = self._settings_for(self.limits[0])
+        self._unix_factory = lambda: Connection(config, self._state, settings)
         await self._serve_unix(listener)
         if self._tcp is not None:
-            far = self._house(self.crowds[1], door.shares.of_connections)
+            far = self._settings_for(self.limits[1], admission.shares.of_connections)
             self._tcp_server = await asyncio.get_running_loop().create_server(
-                self._greeter(lambda: Connection(config, self._state, far), far),
+                self._protocol_factory(lambda: Connection(config, self._state, far), far),
                 sock=self._tcp,
                 backlog=tcp.BACKLOG,
             )
-            self._beat = asyncio.create_task(self._look_after_tcp(door), name="api-tcp")
+            self._beat = asyncio.create_task(self._look_after_tcp(admission), name="api-tcp")
         self._restore.start()
 
-    async def _look_after_tcp(self, door: Door) -> None:
+    async def _look_after_tcp(self, admission: Admission) -> None:
         """Say what was refused, and use certificates that have changed."""
         certificates = self._certificates
         while True:
@@ -182,14 +182,14 @@ class ApiServer:
                 news = await asyncio.to_thread(certificates.look)
                 if news is not None:
                     self._service.log(news)
-                door.certificate_until = certificates.pair.until if certificates.pair else None
-            door.strangers.tell_more()
+                admission.certificate_until = certificates.pair.until if certificates.pair else None
+            admission.denials.log_rest()
             await asyncio.sleep(LOOK_S)
 
     async def _serve_unix(self, listener: unix_socket.Listener) -> None:
-        assert self._greet_unix is not None
+        assert self._unix_factory is not None
         self._server = await asyncio.get_running_loop().create_server(
-            self._greet_unix,
+            self._unix_factory,
             sock=listener.sock,
             # asyncio calls accept(2) that often in one go, and out of descriptors says each time that
             # it failed. One at a time is what the schedule beside it likes best anyway.
@@ -197,41 +197,41 @@ class ApiServer:
         )
         listener.sock.listen(unix_socket.BACKLOG)
 
-    def _house(
-        self, crowd: Crowd, share_of: Callable[[Address | None], int] | None = None
-    ) -> House:
-        """Return what the connections of one door share."""
-        return House(
+    def _settings_for(
+        self, limits: ConnectionLimits, share_of: Callable[[Address | None], int] | None = None
+    ) -> ListenerSettings:
+        """Return what the connections of one admission share."""
+        return ListenerSettings(
             self._service.new_request_id,
             self._notice_end,
-            crowd,
-            share_of or (lambda _: crowd.room),
-            self._patience,
+            limits,
+            share_of or (lambda _: limits.room),
+            self._timeouts,
         )
 
-    def _greeter(
-        self, build: Callable[[], Connection], house: House
+    def _protocol_factory(
+        self, build: Callable[[], Connection], settings: ListenerSettings
     ) -> Callable[[], asyncio.Protocol]:
         """Return what makes the protocol of a connection over TCP."""
         if self._certificates is None:
             return build
-        timeout_s = house.patience.receive_s
+        timeout_s = settings.timeouts.receive_s
         self._handshakes = Handshakes(
             self._certificates,
             build,
-            room=house.crowd.room,
-            share_of=house.share_of,
+            room=settings.limits.room,
+            share_of=settings.share_of,
             timeout_s=timeout_s,
         )
         return self._handshakes.begin
 
-    def _door(self, room: int) -> Door:
+    def _admission(self, room: int) -> Admission:
         spec = self._spec
         if spec is None:
-            return Door(self._service)
+            return Admission(self._service)
         hosts = hosts_for(spec.host, spec.allowed_hosts)
         proxies = tcp.networks(spec.trusted_proxies)
-        return Door(self._service, hosts, tcp.peers_of(spec), proxies, room)
+        return Admission(self._service, hosts, tcp.peers_of(spec), proxies, room)
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """Answer nobody any more. Takes at most *timeout_s* and a moment; twice is fine."""

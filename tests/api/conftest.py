@@ -20,7 +20,7 @@ from support.answers import check_answer
 from luad.api.auth.token_cache import new_secret
 from luad.api.server import ApiServer
 from luad.api.service import DynamicRules, Health, ReloadResult
-from luad.api.transport.connection import Patience
+from luad.api.transport.connection import Timeouts
 from luad.api.transport.tcp import ListenSpec
 from luad.core.engine import Engine
 from luad.core.events import (
@@ -381,7 +381,7 @@ async def api(daemon: Daemon, tmp_path: Path) -> AsyncIterator[Api]:
     await server.stop()
 
 
-SLOW = Patience(idle_s=60, receive_s=60, stall_s=60, grace_s=60)
+SLOW = Timeouts(idle_s=60, receive_s=60, stall_s=60, grace_s=60)
 
 
 class Far:
@@ -438,7 +438,7 @@ class Far:
 
 async def serve(daemon: Daemon, folder: Path, *proxies: str) -> AsyncIterator[Far]:
     spec = ListenSpec("127.0.0.1", 0, trusted_proxies=proxies)
-    server = ApiServer(daemon, folder / "luad.sock", spec=spec, patience=SLOW)
+    server = ApiServer(daemon, folder / "luad.sock", spec=spec, timeouts=SLOW)
     await server.start()
     api = Api(folder / "luad.sock", server, daemon)
     assert server.tcp_address is not None

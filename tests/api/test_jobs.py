@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from luad.api.auth.roles import Door
+from luad.api.auth.roles import Admission
 from luad.api.context import Context
 from luad.api.json.views import job_view
 from luad.core.events import Reply
@@ -75,7 +75,7 @@ async def test_a_list_shows_every_job_in_order_with_the_keys_of_the_contract(
 async def test_the_quick_text_of_a_job_is_its_view_whatever_has_changed(
     api: Any, daemon: Any, kit: Any
 ) -> None:
-    context = Context(daemon, RestoreTask(daemon), Door(daemon))
+    context = Context(daemon, RestoreTask(daemon), Admission(daemon))
     seen = []
 
     def check() -> None:
@@ -121,7 +121,7 @@ async def test_the_first_look_finds_the_texts_written(daemon: Any, kit: Any) -> 
 @pytest.mark.slow
 async def test_jobs_that_come_and_go_leave_no_texts_behind(daemon: Any, kit: Any) -> None:
     """Nobody lists them: each is shown once, to whoever makes it."""
-    context = Context(daemon, RestoreTask(daemon), Door(daemon))
+    context = Context(daemon, RestoreTask(daemon), Admission(daemon))
     for number in range(500):
         daemon.wanted.clear()
         await daemon.install(kit.make_job(f"job-{number}"))

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from luad.api.context import MAX_STREAMS, STREAMS_OF_A_TOKEN
 from luad.api.transport.client_addresses import client_of, group_of, read_address
 from luad.api.transport.connection import MAX_CONNECTIONS
-from luad.api.transport.connection_limits import Crowd, Place
+from luad.api.transport.connection_limits import ConnectionLimits, Place
 
 pytestmark = pytest.mark.socket
 
@@ -62,10 +62,10 @@ def test_a_proxy_names_the_client_and_nobody_else_does(
     assert str(client_of(read_address(peer), raw, PROXIES)) == client
 
 
-# --- the crowd ---------------------------------------------------------------------------------
+# --- the limits ---------------------------------------------------------------------------------
 
 
-class Guest:
+class CountedConnection:
     def __init__(self, at: float = 0.0) -> None:
         self.is_idle = True
         self.idle_since = at
@@ -76,28 +76,37 @@ class Guest:
 
 
 def test_an_address_with_its_whole_share_gives_way_itself() -> None:
-    crowd = Crowd(8)
-    others = [(guest := Guest(), crowd.enter(guest, f"other {n}", 2, 100)) for n in range(4)]
-    flood = [(guest := Guest(n), crowd.enter(guest, "flood", 2, 100)) for n in range(500)]
-    assert not any(guest.is_gone for guest, _ in others)
-    assert sum(not guest.is_gone for guest, _ in flood) <= 4
-    late = crowd.enter(Guest(), "late", 2, 100)
+    limits = ConnectionLimits(8)
+    others = [
+        (connection := CountedConnection(), limits.enter(connection, f"other {n}", 2, 100))
+        for n in range(4)
+    ]
+    flood = [
+        (connection := CountedConnection(n), limits.enter(connection, "flood", 2, 100))
+        for n in range(500)
+    ]
+    assert not any(connection.is_gone for connection, _ in others)
+    assert sum(not connection.is_gone for connection, _ in flood) <= 4
+    late = limits.enter(CountedConnection(), "late", 2, 100)
     assert late is not None
     assert late.is_taken
 
 
 def test_a_request_with_a_token_takes_the_place_of_an_idle_connection_without_one() -> None:
-    crowd = Crowd(4)
-    strangers = [(guest := Guest(9), crowd.enter(guest, f"{n}", 4, 0)) for n in range(4)]
-    known = crowd.enter(Guest(9), "known", 4, 0)
+    limits = ConnectionLimits(4)
+    denials = [
+        (connection := CountedConnection(9), limits.enter(connection, f"{n}", 4, 0))
+        for n in range(4)
+    ]
+    known = limits.enter(CountedConnection(9), "known", 4, 0)
     assert known is not None
     assert not known.is_taken
-    assert not crowd.claim(known)
-    assert crowd.claim(known, is_known=True)
-    assert [guest.is_gone for guest, _ in strangers].count(True) == 1
-    for number in range(50):  # and keeps it, whatever number of strangers comes
-        crowd.enter(Guest(), f"late {number}", 4, 100)
-    assert crowd.claim(known)
+    assert not limits.claim(known)
+    assert limits.claim(known, is_known=True)
+    assert [connection.is_gone for connection, _ in denials].count(True) == 1
+    for number in range(50):  # and keeps it, whatever number of denials comes
+        limits.enter(CountedConnection(), f"late {number}", 4, 100)
+    assert limits.claim(known)
 
 
 class CrowdStaysWithinItsBounds(RuleBasedStateMachine):
@@ -105,41 +114,41 @@ class CrowdStaysWithinItsBounds(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.crowd = Crowd(6)
+        self.limits = ConnectionLimits(6)
         self.places: list[Place] = []
 
     @rule(group=st.sampled_from("abc"), is_idle=st.booleans(), at=st.integers(0, 9))
     def enter(self, group: str, is_idle: bool, at: int) -> None:
-        guest = Guest(at)
-        guest.is_idle = is_idle
-        place = self.crowd.enter(guest, group, 3, 5)
+        connection = CountedConnection(at)
+        connection.is_idle = is_idle
+        place = self.limits.enter(connection, group, 3, 5)
         if place is not None:
             self.places.append(place)
 
     @rule(number=st.integers(0, 50), is_known=st.booleans())
     def claim(self, number: int, is_known: bool) -> None:
         if self.places:
-            self.crowd.claim(self.places[number % len(self.places)], is_known=is_known)
+            self.limits.claim(self.places[number % len(self.places)], is_known=is_known)
 
     @rule(number=st.integers(0, 50))
     def leave(self, number: int) -> None:
         if self.places:
-            self.crowd.leave(self.places[number % len(self.places)])
+            self.limits.leave(self.places[number % len(self.places)])
 
     @invariant()
     def nothing_exceeds_its_bound(self) -> None:
-        there = [each for each in self.places if each in self.crowd._places]
-        assert len(there) == len(self.crowd)
+        there = [each for each in self.places if each in self.limits._places]
+        assert len(there) == len(self.limits)
         for is_taken in (True, False):
             some = [each for each in there if each.is_taken is is_taken]
             assert len(some) <= 6
             assert all(sum(each.group == group for each in some) <= 3 for group in "abc")
-        assert self.crowd._taken.total() == sum(each.is_taken for each in there)
-        assert self.crowd._waiting.total() == sum(not each.is_taken for each in there)
+        assert self.limits._taken.total() == sum(each.is_taken for each in there)
+        assert self.limits._waiting.total() == sum(not each.is_taken for each in there)
 
     @invariant()
     def a_connection_that_is_answered_is_never_cut(self) -> None:
-        assert all(each.guest.is_idle for each in self.places if each.guest.is_gone)  # type: ignore[attr-defined]
+        assert all(each.connection.is_idle for each in self.places if each.connection.is_gone)  # type: ignore[attr-defined]
 
 
 TestCrowd = pytest.mark.slow(CrowdStaysWithinItsBounds.TestCase)
@@ -236,7 +245,7 @@ async def test_a_proxys_connections_have_a_share_and_leave_the_rest(behind: Any)
     crowd_share = MAX_CONNECTIONS * 3 // 4
     flood = [await asyncio.to_thread(behind.raw) for _ in range(3 * MAX_CONNECTIONS)]
     server = behind.api.server
-    taken = [each for each in server.crowds[1]._places if each.is_taken]
+    taken = [each for each in server.limits[1]._places if each.is_taken]
     assert len(taken) <= crowd_share
     assert all(each.group == str(ip_address("127.0.0.1")) for each in taken)
     for sock in flood:

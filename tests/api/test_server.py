@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from luad.api.auth.roles import VIEWERS, Door, hosts_for
+from luad.api.auth.roles import VIEWERS, Admission, hosts_for
 from luad.api.http.api_problems import ApiError
 from luad.api.server import ApiServer
 from luad.api.transport.tcp import ListenSpec, peers_of
@@ -97,7 +97,7 @@ async def test_without_tls_only_trusted_proxies_are_answered(
     daemon: Any, client: str, may: bool
 ) -> None:
     spec = ListenSpec("0.0.0.0", 1, trusted_proxies=("10.1.0.0/16", "fd00::/8"))  # noqa: S104 - what it is about
-    door = Door(daemon, hosts_for(spec.host, ["luad.example"]), peers_of(spec))
+    admission = Admission(daemon, hosts_for(spec.host, ["luad.example"]), peers_of(spec))
     scope = {
         "headers": [(b"host", b"luad.example")],
         "path": "/v1/jobs",
@@ -105,7 +105,7 @@ async def test_without_tls_only_trusted_proxies_are_answered(
         "client": (client, 40_000),
     }
     with pytest.raises(ApiError) as refused:
-        await door.admit(scope, VIEWERS)
+        await admission.admit(scope, VIEWERS)
     assert refused.value.code == ("unauthenticated" if may else "forbidden")
 
 

@@ -1,4 +1,4 @@
-"""Refusals: of strangers in counters and few lines, of known tokens in the audit trail."""
+"""Refusals: of denials in counters and few lines, of known tokens in the audit trail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from luad.api.auth.denials import MOST_ADDRESSES, MOST_LINES, MOST_WRONG, Strangers
+from luad.api.auth.denials import MOST_ADDRESSES, MOST_LINES, MOST_WRONG, Denials
 from luad.logs.redact import Redactor
 from luad.logs.render import ConsoleLines, JsonLines
 
@@ -23,24 +23,24 @@ def denied(daemon: Any, event: str = "api.denied") -> list[Any]:
 
 
 def test_an_address_has_one_line_a_minute_with_the_count(daemon: Any) -> None:
-    strangers = Strangers(daemon)
+    denials = Denials(daemon)
     for _ in range(50):
-        strangers.refuse("a", "203.0.113.9", "unauthenticated", 401)
+        denials.refuse("a", "203.0.113.9", "unauthenticated", 401)
     assert [each["count"] for each in denied(daemon)] == [1]
     daemon.clock.wall += MINUTE
-    strangers.refuse("a", "203.0.113.9", "unauthenticated", 401)
+    denials.refuse("a", "203.0.113.9", "unauthenticated", 401)
     assert [each["count"] for each in denied(daemon)] == [1, 50]
-    assert strangers.counts == {"unauthenticated": 51}
+    assert denials.counts == {"unauthenticated": 51}
 
 
 def test_all_addresses_have_sixty_lines_a_minute_and_the_rest_is_counted(daemon: Any) -> None:
-    strangers = Strangers(daemon)
+    denials = Denials(daemon)
     for number in range(1_000):
-        strangers.refuse(f"{number}", f"10.0.{number >> 8}.{number & 255}", "unauthenticated", 401)
+        denials.refuse(f"{number}", f"10.0.{number >> 8}.{number & 255}", "unauthenticated", 401)
     assert len(denied(daemon)) == MOST_LINES
     daemon.clock.wall += MINUTE
-    strangers.tell_more()
-    strangers.tell_more()
+    denials.log_rest()
+    denials.log_rest()
     (more,) = denied(daemon, "api.denied_more")
     assert more["count"] == 1_000 - MOST_LINES
     assert f"and {1_000 - MOST_LINES} more" in more["message"]
@@ -49,11 +49,11 @@ def test_all_addresses_have_sixty_lines_a_minute_and_the_rest_is_counted(daemon:
 @pytest.mark.parametrize("gap_ms", [0, 7, 400, 3_000])
 @pytest.mark.slow
 def test_no_minute_has_more_than_sixty_lines(daemon: Any, gap_ms: int) -> None:
-    strangers = Strangers(daemon)
+    denials = Denials(daemon)
     at = []
     for number in range(2_000):
-        strangers.refuse(f"{number % 500}", "203.0.113.9", "unauthenticated", 401)
-        strangers.tell_more()
+        denials.refuse(f"{number % 500}", "203.0.113.9", "unauthenticated", 401)
+        denials.log_rest()
         at += [daemon.clock.wall] * len(daemon.said)
         daemon.said.clear()
         daemon.clock.wall += gap_ms
@@ -61,10 +61,10 @@ def test_no_minute_has_more_than_sixty_lines(daemon: Any, gap_ms: int) -> None:
 
 
 def test_what_is_remembered_of_addresses_is_bounded(daemon: Any) -> None:
-    strangers = Strangers(daemon)
+    denials = Denials(daemon)
     for number in range(MOST_ADDRESSES + 500):
-        strangers.note_wrong_token(f"{number}")
-    assert len(strangers._records) == MOST_ADDRESSES
+        denials.note_wrong_token(f"{number}")
+    assert len(denials._records) == MOST_ADDRESSES
 
 
 async def in_the_trail(far: Any) -> list[dict[str, Any]]:
@@ -152,7 +152,7 @@ async def test_the_lines_of_one_tokens_refusals_are_bounded(far: Any) -> None:
 
 # --- the page for fail2ban ---------------------------------------------------------------------
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-strangers-out.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-denials-out.md"
 
 
 def rendered(renderer: Any, **fields: Any) -> str:
@@ -163,8 +163,8 @@ def rendered(renderer: Any, **fields: Any) -> str:
 def test_the_filters_of_the_page_match_the_lines_and_nothing_else(
     daemon: Any, address: str
 ) -> None:
-    strangers = Strangers(daemon)
-    strangers.refuse("a", address, "unauthenticated", 401)
+    denials = Denials(daemon)
+    denials.refuse("a", address, "unauthenticated", 401)
     (fields,) = denied(daemon)
     plain, of_json = (
         re.compile(each.replace("<HOST>", r"(?P<host>[0-9a-f.:]+)"))

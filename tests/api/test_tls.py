@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from luad.api.server import ApiServer
-from luad.api.transport.connection import MAX_CONNECTIONS, Patience
+from luad.api.transport.connection import MAX_CONNECTIONS, Timeouts
 from luad.api.transport.tcp import ListenSpec
 
 pytestmark = pytest.mark.socket
@@ -26,7 +26,7 @@ CERTIFICATE = Path(__file__).parents[1] / "messenger" / "loopback.pem"
 @pytest.fixture
 async def port(daemon: Any, tmp_path: Path) -> AsyncIterator[int]:
     spec = ListenSpec("127.0.0.1", 0, CERTIFICATE, CERTIFICATE)
-    server = ApiServer(daemon, tmp_path / "luad.sock", spec=spec, patience=Patience(receive_s=3))
+    server = ApiServer(daemon, tmp_path / "luad.sock", spec=spec, timeouts=Timeouts(receive_s=3))
     await server.start()
     assert server.tcp_address is not None
     yield int(server.tcp_address.rpartition(":")[2])

@@ -17,17 +17,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from luad.api.server import ApiServer
-from luad.api.transport.connection import HARD_MAX_CONNECTIONS, MAX_CONNECTIONS, Patience
+from luad.api.transport.connection import HARD_MAX_CONNECTIONS, MAX_CONNECTIONS, Timeouts
 from luad.core.events import Reply
 
 pytestmark = pytest.mark.socket
 
-HURRY = Patience(idle_s=0.15, receive_s=0.1, stall_s=0.2, grace_s=0)
+HURRY = Timeouts(idle_s=0.15, receive_s=0.1, stall_s=0.2, grace_s=0)
 
 
 @pytest.fixture
 async def hasty(daemon: Any, kit: Any, tmp_path: Path) -> AsyncIterator[Any]:
-    server = ApiServer(daemon, tmp_path / "luad.sock", patience=HURRY)
+    server = ApiServer(daemon, tmp_path / "luad.sock", timeouts=HURRY)
     await server.start()
     api = kit.Api(tmp_path / "luad.sock", server, daemon)
     yield api

@@ -19,15 +19,15 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from luad.api.application import build_app
-from luad.api.auth.roles import Door
+from luad.api.auth.roles import Admission
 from luad.api.transport.connection import (
     MAX_CONNECTIONS,
     MAX_HEADER_BYTES,
     Connection,
-    House,
-    Patience,
+    ListenerSettings,
+    Timeouts,
 )
-from luad.api.transport.connection_limits import Crowd
+from luad.api.transport.connection_limits import ConnectionLimits
 from luad.config.jobs.api_bodies import job_from_body
 from luad.core.events import Log
 from luad.live.restore import RestoreTask
@@ -96,7 +96,7 @@ class Wire:
         self.restore = restore
         self.state = ServerState()
         self.config = Config(
-            build_app(self.daemon, restore, Door(self.daemon)),
+            build_app(self.daemon, restore, Admission(self.daemon)),
             http=Connection,
             ws="none",
             loop="none",
@@ -110,15 +110,18 @@ class Wire:
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
         self.config.load()
-        patience = Patience(idle_s=60, receive_s=60, stall_s=60)
-        self.house = House(
-            self.daemon.new_request_id, lambda: None, Crowd(MAX_CONNECTIONS), patience=patience
+        timeouts = Timeouts(idle_s=60, receive_s=60, stall_s=60)
+        self.settings = ListenerSettings(
+            self.daemon.new_request_id,
+            lambda: None,
+            ConnectionLimits(MAX_CONNECTIONS),
+            timeouts=timeouts,
         )
 
     async def say(self, data: bytes) -> bytes:
         """Be a client that sends *data* and hangs up; return what was answered."""
         line = Line()
-        connection = Connection(self.config, self.state, self.house)
+        connection = Connection(self.config, self.state, self.settings)
         connection.connection_made(line)
         for start in range(0, len(data), 65_536):
             if line.is_closed:

@@ -13,7 +13,7 @@ from luad.api.routes.endpoint import JSON
 from luad.api.routes.openapi import document
 from luad.api.routes.table import TABLE, rows_at
 
-MOST_BYTES = 100_000
+MOST_BYTES = 20_000
 OPEN = {"Status"}
 """Shapes to which the daemon may add members."""
 
@@ -24,10 +24,12 @@ def check_answer(method: str, target: str, status: int, body: bytes) -> None:
     rows = [row for row in rows_at(target.partition("?")[0]) if row.method == method]
     if not rows or rows[0].media != JSON or len(body) > MOST_BYTES or not body:
         return
-    name = rows[0].answer if status in rows[0].statuses else "Problem"
+    values = json.loads(body)
+    is_problem = status not in rows[0].statuses or (status >= 400 and "code" in values)
+    name = "Problem" if is_problem else rows[0].answer
     errors = [
         f"{method} {target[:80]} {status}: {error.json_path}: {error.message[:200]}"
-        for error in _validator(name).iter_errors(json.loads(body))
+        for error in _validator(name).iter_errors(values)
     ]
     assert not errors, errors[:3]
 

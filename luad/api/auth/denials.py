@@ -40,7 +40,7 @@ class _Record:
 
 
 @dataclass(slots=True)
-class Strangers:
+class Denials:
     """The refusals of one daemon's life."""
 
     service: Service
@@ -58,7 +58,7 @@ class Strangers:
         record.untold += 1
         if record.told_at is not None and now - record.told_at < MINUTE:
             return
-        self.tell_more()
+        self.log_rest()
         if len(self._told) >= MOST_LINES:
             if not self._more:
                 self._more_since = now
@@ -69,7 +69,7 @@ class Strangers:
         self.service.log(Log("api.denied", fields, "warning"))
         record.told_at, record.untold = now, 0
 
-    def tell_more(self) -> None:
+    def log_rest(self) -> None:
         """Say how many refusals had no line of their own, if a minute of them is over."""
         now = self.service.clock.now().elapsed
         while self._told and now - self._told[0] >= MINUTE:
@@ -100,7 +100,7 @@ class Strangers:
 
 
 @dataclass(slots=True)
-class Pace:
+class LineRate:
     """Says whether a line may be written: so many a minute of one actor."""
 
     clock: Clock
@@ -108,7 +108,7 @@ class Pace:
     _told: dict[str, deque[Instant]] = field(default_factory=dict)
     _left_out: Counter[str] = field(default_factory=Counter)
 
-    def may_tell(self, actor: str) -> int | None:
+    def may_log(self, actor: str) -> int | None:
         """Return how many lines of *actor* were left out before this one; None to leave it out, too."""
         now = self.clock.now().elapsed
         told = self._told.setdefault(actor, deque())

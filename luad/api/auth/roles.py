@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from luad.api.auth.denials import Strangers
-from luad.api.auth.token_cache import USE_NOTED_MS, Keyring
+from luad.api.auth.denials import Denials
+from luad.api.auth.token_cache import USE_NOTED_MS, TokenCache
 from luad.api.http.api_problems import ApiError
 from luad.api.transport import connection_limits
 from luad.api.transport.client_addresses import (
@@ -73,7 +73,7 @@ class Shares:
 
 
 @dataclass(slots=True)
-class Door:
+class Admission:
     """Decides who comes in over TCP. *hosts* are the names that requests may be for; *peers* the only
     networks they may come from, besides this machine, None where any will do; *proxies* name the
     client that they speak for; *room*: how many requests are answered at a time."""
@@ -84,13 +84,13 @@ class Door:
     proxies: tuple[Network, ...] = ()
     room: int = 64
     certificate_until: float | None = None
-    keyring: Keyring = field(init=False)
-    strangers: Strangers = field(init=False)
+    tokens: TokenCache = field(init=False)
+    denials: Denials = field(init=False)
     _visits: dict[bool, connection_limits.Shares] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.keyring = Keyring(self.service)
-        self.strangers = Strangers(self.service)
+        self.tokens = TokenCache(self.service)
+        self.denials = Denials(self.service)
         share = Shares(self.room).of_client
         # A client behind a proxy has no connection of its own to be counted by. Requests with a
         # valid token are counted apart: those without one cannot keep them out.
@@ -105,8 +105,8 @@ class Door:
 
     def numbers(self) -> tuple[Mapping[str, int], float | None]:
         """Return the refusals by reason, and when the certificate in use expires."""
-        counts = {reason: self.strangers.counts[reason] for reason in REASONS}
-        return counts | self.strangers.counts, self.certificate_until
+        counts = {reason: self.denials.counts[reason] for reason in REASONS}
+        return counts | self.denials.counts, self.certificate_until
 
     async def admit(self, scope: Mapping[str, Any], roles: frozenset[Role] | None) -> None:
         """Note the client in *scope*, and take a place for its request. *roles*: those that may send it,
@@ -160,7 +160,7 @@ class Door:
     def _note_use(self, token: Token) -> None:
         now = self.service.clock.now().wall
         if token.last_used_at is None or now - token.last_used_at >= USE_NOTED_MS:
-            self.keyring.note_use(token, now)
+            self.tokens.note_use(token, now)
 
     def _check_client(self, address: Address | None) -> None:
         """Turn away who sends tokens over the wire in the clear, past the proxy that does the TLS."""
@@ -187,10 +187,10 @@ class Door:
 
     async def _token(self, header: str, group: str) -> tuple[str, Token]:
         kind, _, secret = header.partition(" ")
-        found = await self.keyring.find(secret.strip()) if kind.lower() == "bearer" else None
+        found = await self.tokens.find(secret.strip()) if kind.lower() == "bearer" else None
         if found is not None:
             return found
-        if header and self.strangers.note_wrong_token(group):
+        if header and self.denials.note_wrong_token(group):
             raise ApiError(
                 "rate_limited",
                 "too many wrong tokens came from this address",

@@ -39,7 +39,7 @@ def digest_of(secret: str) -> str:
 
 
 @dataclass(slots=True)
-class Keyring:
+class TokenCache:
     """The tokens of *service*'s store."""
 
     service: Service

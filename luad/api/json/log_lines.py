@@ -30,7 +30,7 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical
 _LAST_ID: Final = "last-event-id"
 
 
-class Sieve:
+class LineFilter:
     """Which lines are wanted, and how they look.
 
     *skipped*: so many of the wanted lines of a run the client has already, None where it did not say.

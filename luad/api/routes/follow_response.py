@@ -60,11 +60,11 @@ class FollowResponse(StreamResponse):
         return None if digest is None else self._watch(digest, scope)
 
     async def _watch(self, digest: str, scope: Scope) -> None:
-        keyring = self._context.door.keyring
-        token = await keyring.valid(digest)
+        tokens = self._context.admission.tokens
+        token = await tokens.valid(digest)
         while token is not None:
             await asyncio.sleep(LOOK_S)
-            token = await keyring.valid(digest)
+            token = await tokens.valid(digest)
         fields = {"actor": scope["state"]["actor"], "path": scope["path"][:200]}
         self._context.service.log(Log("api.stream_closed", fields))
 

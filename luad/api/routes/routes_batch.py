@@ -18,8 +18,8 @@ from luad.api.http.api_problems import ApiError, echo, from_luad_error
 from luad.api.http.request_input import Body, check_body, read_long_object, wrong_member
 from luad.api.routes.endpoint import body_of
 from luad.api.routes.routes_dynamic import (
+    Creator,
     Draft,
-    Maker,
     check_instant_of,
     count_creations,
     creation_view,
@@ -98,7 +98,7 @@ def _items(values: Mapping[str, Any]) -> Sequence[Any]:
 
 
 async def _create(
-    request: Request, context: Context, items: Sequence[Any], maker: Maker, *, is_dry: bool
+    request: Request, context: Context, items: Sequence[Any], maker: Creator, *, is_dry: bool
 ) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     wanted: list[NewJob] = []
@@ -129,7 +129,7 @@ async def _create(
 
 
 async def _judge(
-    request: Request, context: Context, items: Sequence[Any], maker: Maker
+    request: Request, context: Context, items: Sequence[Any], maker: Creator
 ) -> list[NewJob | ApiError | LuadError]:
     """Return the jobs of the first *items*, or what is wrong with them; of at least one."""
 
@@ -201,7 +201,7 @@ def _refusal(name: Any, error: ApiError | LuadError) -> dict[str, Any]:
 
 
 def _asker(
-    context: Context, action: str, body: Body, maker: Maker
+    context: Context, action: str, body: Body, maker: Creator
 ) -> Callable[[str], Asked] | None:
     """Return what makes the request for a job of that name; None if nothing is to be done."""
     until = body.later("until", context.service.clock.now().wall)

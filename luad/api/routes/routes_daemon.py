@@ -253,7 +253,7 @@ async def metrics(request: Request) -> Response:
     context = context_of(request)
     module = await context.compute(request, lambda _: import_module("luad.api.json.metrics"))
     await context.restore.wait()
-    numbers = module.Numbers(*context.door.numbers())
+    numbers = module.Numbers(*context.admission.numbers())
     return StreamResponse(module.scrape(context.service, numbers), module.CONTENT_TYPE)
 
 

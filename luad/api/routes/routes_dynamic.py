@@ -59,7 +59,7 @@ INACTIVE: Final = "created inactive"
 
 
 @dataclass(frozen=True, slots=True)
-class Maker:
+class Creator:
     """Who makes jobs, and in which run."""
 
     author: str
@@ -134,13 +134,13 @@ def _that_left(job_id: str, name: str) -> dict[str, Any]:
     return {"id": job_id, "name": name, "dynamic": True, **over, "summary": "Has run already."}
 
 
-async def maker_of(request: Request, context: Context) -> Maker:
+async def maker_of(request: Request, context: Context) -> Creator:
     """Say who sent *request*; a handler says in which run it does."""
     run = context.creating_run(request)
-    return Maker(await context.author(request), run.id if run else None)
+    return Creator(await context.author(request), run.id if run else None)
 
 
-def count_creations(request: Request, context: Context, maker: Maker, count: int) -> None:
+def count_creations(request: Request, context: Context, maker: Creator, count: int) -> None:
     """Refuse more creations over TCP than a token may ask for. The Unix socket has no such limit."""
     if is_remote(request):
         most = context.service.dynamic.creates_per_minute
@@ -148,7 +148,7 @@ def count_creations(request: Request, context: Context, maker: Maker, count: int
 
 
 async def new_job(
-    request: Request, context: Context, body: Mapping[str, Any], maker: Maker
+    request: Request, context: Context, body: Mapping[str, Any], maker: Creator
 ) -> NewJob:
     """Return the job that *body* asks for. Raises `ApiError` or `ValidationError`."""
     draft = draft_of(context, body, maker)
@@ -165,7 +165,7 @@ class Draft(NamedTuple):
     is_active: bool
 
 
-def draft_of(context: Context, body: Mapping[str, Any], maker: Maker) -> Draft:
+def draft_of(context: Context, body: Mapping[str, Any], maker: Creator) -> Draft:
     """Return what *body* asks for, before it is judged. Raises `ApiError`."""
     document = {key: value for key, value in body.items() if key not in _OWN_KEYS}
     now = context.service.clock.now().wall

@@ -57,7 +57,7 @@ async def create_token(request: Request) -> Response:
     author = await context.author(request)
     token = Token(name, body.choice("role", _ROLES, "viewer"), digest, now, author, expires_at)
     await context.service.store.access.add_token(token)
-    context.door.keyring.forget()
+    context.admission.tokens.forget()
     view = {**_token_view(token), "token": secret}
     if maker is not None and expires_at != wanted:
         view["message"] = f"it expires with the token `{maker.name}`, which has made it"
@@ -88,7 +88,7 @@ async def revoke_token(request: Request) -> Response:
     made = made_by(name, known)
     gone = [name, *made] if body.flag("made") else [name]
     await access.revoke_tokens(gone)
-    context.door.keyring.forget()
+    context.admission.tokens.forget()
     left = [each for each in made if each not in gone]
     message = f"the token {name} is revoked"
     if len(gone) > 1:
@@ -146,7 +146,7 @@ async def rotate_token(request: Request) -> Response:
     )
     if not await access.rotate_token(before, after):
         raise ApiError("conflict", f"the token `{before.name}` has just changed", hint="try again")
-    context.door.keyring.forget()
+    context.admission.tokens.forget()
     return json_response({**_token_view(after), "token": secret})
 
 

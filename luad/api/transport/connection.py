@@ -3,7 +3,7 @@
 Room rule: counts and times connections; knows no route and no job.
 
 uvicorn bounds the size of a header and leaves the rest to a proxy in front of it, which a Unix socket
-has not got. Here every state of a connection has its time, and its door counts it (see `places`):
+has not got. Here every state of a connection has its time, and its admission counts it (see `places`):
 
     idle        no request yet, or none since the last answer          idle_s     closed
     receiving   a request has begun to arrive                          receive_s  408, closed
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from luad.api.transport.client_addresses import Address
-    from luad.api.transport.connection_limits import Crowd, Place
+    from luad.api.transport.connection_limits import ConnectionLimits, Place
 
 MAX_CONNECTIONS: Final = 64
 """Of the Unix socket, and of TCP as well."""
@@ -49,7 +49,7 @@ HARD_MAX_CONNECTIONS: Final = 2 * MAX_CONNECTIONS
 """Beyond this a newcomer is hung up on: not even an error answer is worth its memory."""
 
 _SHARE: Final = 16
-"""Of the descriptors that the daemon may have, one in so many is for the connections of one door."""
+"""Of the descriptors that the daemon may have, one in so many is for the connections of one admission."""
 
 MAX_HEADER_BYTES: Final = 16 * 1024
 
@@ -60,7 +60,7 @@ _PIECE_BYTES: Final = 1024
 
 
 def affordable() -> int:
-    """Return how many connections of one door are answered at a time."""
+    """Return how many connections of one admission are answered at a time."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
@@ -68,7 +68,7 @@ def affordable() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long a connection may stay in each state, in seconds."""
 
     idle_s: float = 10.0
@@ -79,15 +79,15 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """The values that all connections of one door share. *on_lost* is called after each end; *share_of* tells
+class ListenerSettings:
+    """The values that all connections of one admission share. *on_lost* is called after each end; *share_of* tells
     how many places the connections from the address of one client may have together."""
 
     new_request_id: Callable[[], str]
     on_lost: Callable[[], None]
-    crowd: Crowd
+    limits: ConnectionLimits
     share_of: Callable[[Address | None], int] = lambda _: MAX_CONNECTIONS
-    patience: Patience = Patience()
+    timeouts: Timeouts = Timeouts()
 
 
 class _Phase(Enum):
@@ -117,9 +117,9 @@ class Connection(H11Protocol):
     ``claim`` takes a place for the request, ``hang_up`` ends the connection. A request that sets
     ``is_stream`` there may stall as long as it likes."""
 
-    def __init__(self, config: Config, state: ServerState, house: House) -> None:
+    def __init__(self, config: Config, state: ServerState, settings: ListenerSettings) -> None:
         super().__init__(config, state, {})
-        self._house = house
+        self._settings_for = settings
         self._phase = _Phase.ANSWERING  # no clock runs yet
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
@@ -135,10 +135,10 @@ class Connection(H11Protocol):
         sock = transport.get_extra_info("socket")
         is_tcp = sock is not None and sock.family != socket.AF_UNIX
         address = read_address(self.client[0]) if is_tcp and self.client else None
-        idle_before = self.loop.time() - self._house.patience.grace_s
-        share = self._house.share_of(address)
+        idle_before = self.loop.time() - self._settings_for.timeouts.grace_s
+        share = self._settings_for.share_of(address)
         self.flow = _Flow(transport, self._unread)
-        self._place = self._house.crowd.enter(self, group_of(address), share, idle_before)
+        self._place = self._settings_for.limits.enter(self, group_of(address), share, idle_before)
         if self._place is None:
             self.connections.discard(self)
             transport.abort()
@@ -147,7 +147,7 @@ class Connection(H11Protocol):
             "peer": peer_of(sock),
             "is_tcp": is_tcp,
             "address": address,
-            "claim": partial(self._house.crowd.claim, self._place),
+            "claim": partial(self._settings_for.limits.claim, self._place),
             "hang_up": self.hang_up,
         }
         self._watch()
@@ -205,15 +205,17 @@ class Connection(H11Protocol):
         self._set_phase(_Phase.ANSWERING)
         self._stop_stall()
         if self._place is not None:
-            self._house.crowd.leave(self._place)
+            self._settings_for.limits.leave(self._place)
         super().connection_lost(exc)
-        self._house.on_lost()
+        self._settings_for.on_lost()
 
     def pause_writing(self) -> None:
         """The client does not keep up: an ordinary answer may stall only for a while."""
         super().pause_writing()
         if not self._is_stream():
-            self._stall = self.loop.call_later(self._house.patience.stall_s, self.transport.abort)
+            self._stall = self.loop.call_later(
+                self._settings_for.timeouts.stall_s, self.transport.abort
+            )
 
     def resume_writing(self) -> None:
         """The client reads again."""
@@ -296,15 +298,15 @@ class Connection(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        patience = self._house.patience
+        timeouts = self._settings_for.timeouts
         match phase:
             case _Phase.IDLE:
                 self.idle_since = self.loop.time()
-                self._timer = self.loop.call_later(patience.idle_s, self._close)
+                self._timer = self.loop.call_later(timeouts.idle_s, self._close)
             case _Phase.RECEIVING:
-                self._timer = self.loop.call_later(patience.receive_s, self._give_up_receiving)
+                self._timer = self.loop.call_later(timeouts.receive_s, self._give_up_receiving)
             case _Phase.LINGERING:
-                self._timer = self.loop.call_later(patience.idle_s, self.transport.abort)
+                self._timer = self.loop.call_later(timeouts.idle_s, self.transport.abort)
             case _Phase.ANSWERING:
                 pass
 
@@ -315,7 +317,9 @@ class Connection(H11Protocol):
 
     def _give_up_receiving(self) -> None:
         self._answer(
-            ApiError("timeout", f"no whole request within {self._house.patience.receive_s:g} s")
+            ApiError(
+                "timeout", f"no whole request within {self._settings_for.timeouts.receive_s:g} s"
+            )
         )
 
     def _close(self) -> None:
@@ -329,7 +333,7 @@ class Connection(H11Protocol):
         if cycle is not None:
             cycle.disconnected = True  # its task must not write into what we say here
         if not has_begun and self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            answer = api_problems.response(error, "", self._house.new_request_id())
+            answer = api_problems.response(error, "", self._settings_for.new_request_id())
             headers = [*answer.raw_headers, (b"connection", b"close")]
             self._say(h11.Response(status_code=error.status, headers=headers))
             self._say(h11.Data(data=bytes(answer.body)))

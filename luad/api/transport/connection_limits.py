@@ -1,6 +1,6 @@
-"""Places of connections: how many a door has, and which connection gives way when all are taken.
+"""Places of connections: how many a admission has, and which connection gives way when all are taken.
 
-The Unix socket and TCP have a door each, so that neither takes places of the other. Over TCP connections
+The Unix socket and TCP have a admission each, so that neither takes places of the other. Over TCP connections
 are counted in groups (one address), and a group has a share of the places.
 
     taken      a request of this connection is answered            at most *room*, of a group its share
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-class Guest(Protocol):
-    """A connection, as its door sees it."""
+class CountedConnection(Protocol):
+    """A connection, as its admission sees it."""
 
     @property
     def is_idle(self) -> bool:
@@ -37,17 +37,17 @@ class Guest(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """What a door knows of one connection. *share*: places that its *group* may have together."""
+    """What a admission knows of one connection. *share*: places that its *group* may have together."""
 
-    guest: Guest
+    connection: CountedConnection
     group: str
     share: int
     is_taken: bool = False
     is_known: bool = False  # a request with a valid token has come over it
 
 
-class Crowd:
-    """The connections of one door: *room* of them are answered, as many again may wait."""
+class ConnectionLimits:
+    """The connections of one admission: *room* of them are answered, as many again may wait."""
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -58,12 +58,14 @@ class Crowd:
     def __len__(self) -> int:
         return len(self._places)
 
-    def enter(self, guest: Guest, group: str, share: int, idle_before: float) -> Place | None:
+    def enter(
+        self, connection: CountedConnection, group: str, share: int, idle_before: float
+    ) -> Place | None:
         """Return the place of a newcomer; None when there is not even one to wait in.
 
         A connection that is idle since before *idle_before* makes room for it.
         """
-        place = Place(guest, group, min(share, self.room))
+        place = Place(connection, group, min(share, self.room))
         is_taken = self._take(place)
         if not is_taken:
             self._displace(place, idle_before, must_be_taken=True)
@@ -124,19 +126,19 @@ class Crowd:
             each
             for each in self._places
             if each.is_taken == must_be_taken
-            and each.guest.is_idle
-            and each.guest.idle_since <= idle_before
+            and each.connection.is_idle
+            and each.connection.idle_since <= idle_before
             and (newcomer.is_known or not each.is_known)
             and (not has_whole_share or each.group == newcomer.group)
         ]
         least = min(
             candidates,
-            key=lambda each: (each.is_known, -counts[each.group], each.guest.idle_since),
+            key=lambda each: (each.is_known, -counts[each.group], each.connection.idle_since),
             default=None,
         )
         if least is not None:
             self.leave(least)
-            least.guest.hang_up()
+            least.connection.hang_up()
 
 
 class Shares:

@@ -77,8 +77,8 @@ class Handshakes:
 class Handshake(asyncio.Protocol):
     """One connection until TLS is up. What comes right behind the handshake is kept for what follows."""
 
-    def __init__(self, house: Handshakes) -> None:
-        self._house = house
+    def __init__(self, owner: Handshakes) -> None:
+        self._settings_for = owner
         self.address: Address | None = None
         self._early = bytearray()
         self._is_over = False
@@ -90,7 +90,7 @@ class Handshake(asyncio.Protocol):
         self._transport.pause_reading()  # the first byte is TLS's
         peer = transport.get_extra_info("peername")
         self.address = read_address(str(peer[0])) if peer else None
-        self._house.add(self)
+        self._settings_for.add(self)
         self._task = asyncio.get_running_loop().create_task(self._upgrade(), name="api-tls")
 
     def data_received(self, data: bytes) -> None:
@@ -107,8 +107,8 @@ class Handshake(asyncio.Protocol):
         self._transport.abort()
 
     async def _upgrade(self) -> None:
-        house = self._house
-        pair = house.certificates.pair  # what later ones begin with may be another
+        owner = self._settings_for
+        pair = owner.certificates.pair  # what later ones begin with may be another
         assert pair is not None, "loaded before anything listens"
         secure: asyncio.Transport | None = None
         with suppress(OSError):  # time-outs, TLS's own errors and those of the line are such
@@ -117,12 +117,12 @@ class Handshake(asyncio.Protocol):
                 self,
                 pair.context,
                 server_side=True,
-                ssl_handshake_timeout=house.timeout_s,
+                ssl_handshake_timeout=owner.timeout_s,
             )
-        house.remove(self)
+        owner.remove(self)
         if secure is None or self._is_over:
             return
-        following = house.build()
+        following = owner.build()
         secure.set_protocol(following)
         following.connection_made(secure)
         if self._early:
