@@ -1,6 +1,6 @@
-"""The application: every route under `/v1`, and an answer for whatever goes wrong.
+"""The ASGI application: the routes of the table, and a problem document for each error.
 
-Room rule: no error leaves here but as a problem document, and no traceback ever does.
+Rule: each error becomes a problem document; a traceback goes to the log only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from luad.api.audit_subject import About
+    from luad.api.audit_subject import Subject
     from luad.api.service import Service
     from luad.live.restore import RestoreTask
 
@@ -47,7 +47,7 @@ _FORBIDDEN: Final = 403
 def build_app(
     service: Service, restore: RestoreTask, admission: Admission | None = None
 ) -> Starlette:
-    """Return the application for *service*; over TCP *admission* says who comes in."""
+    """Return the application for *service*; *admission* checks the requests over TCP."""
     admission = admission or Admission(service)
     app = Starlette(
         routes=[route for row in TABLE for route in row.routes()],
@@ -68,8 +68,7 @@ async def _pass_on(_: Request, error: Exception) -> Response:
 
 
 class Guard:
-    """Stands before the routes: turns away what should not be answered, catches what goes wrong,
-    and writes down who changed something."""
+    """Checks each request before its route, turns errors into problem documents, and writes the audit."""
 
     def __init__(self, app: ASGIApp, service: Service, admission: Admission) -> None:
         self._app = app
@@ -97,7 +96,7 @@ class Guard:
                 _take_place(state)
             await self._app(scope, receive, noting)
         except (ClientDisconnect, asyncio.CancelledError):
-            return  # nobody is left to answer: the client has gone, or we are
+            return  # the client has hung up, or the daemon stops
         except Exception as error:
             if status:  # half an answer is out: it can only be cut off, which uvicorn does
                 raise
@@ -140,19 +139,19 @@ class Guard:
         self._service.log(Log("api.failed", fields, "error"))
         return ApiError(
             "internal",
-            "something went wrong inside luad",
-            hint=f"its log has the details: look for {request_id}",
+            "luad has failed inside",
+            hint=f"search the log of luad for {request_id}",
         )
 
-    def _note(self, scope: Scope, status: int, present: About) -> None:
-        """Write down who has changed something, or was refused."""
+    def _note(self, scope: Scope, status: int, present: Subject) -> None:
+        """Add a change or a refusal to the audit."""
         state = scope["state"]
         if state.get("is_tcp") and "token" not in state:
-            return  # a stranger: counted where it is refused
+            return  # no valid token: `_refuse` has counted it
         if scope["method"] not in _BODYLESS or status == _FORBIDDEN:
             self._write_down(scope, status, present)
 
-    def _write_down(self, scope: Scope, status: int, present: About) -> None:
+    def _write_down(self, scope: Scope, status: int, present: Subject) -> None:
         state = scope["state"]
         peer: Peer = state.get("peer", Peer())
         is_tcp = bool(state.get("is_tcp"))
@@ -178,7 +177,7 @@ class Guard:
             self._service.log(Log("api.refused", fields | more))
 
     def _asking_run(self, scope: Scope) -> str:
-        """Return the run whose handler has asked; empty for all others."""
+        """Return the id of the run whose handler sent the request; empty for other clients."""
         named = dict(scope["headers"]).get(RUN_HEADER.encode(), b"").decode("latin-1")
         run = self._service.open_run(named) if named else None
         return "" if run is None else run.id
@@ -192,7 +191,7 @@ def _take_place(state: Mapping[str, Any]) -> None:
 
 
 def _check(scope: Scope) -> None:
-    """Turn away what no route should have to think about; raises `ApiError`."""
+    """Refuse a request that no route may get; raises `ApiError`."""
     headers = dict(scope["headers"])
     size = len(scope["raw_path"]) + len(scope["query_string"])
     size += sum(len(name) + len(value) for name, value in scope["headers"])
@@ -202,16 +201,16 @@ def _check(scope: Scope) -> None:
             f"the request's line and headers are longer than {MAX_HEADER_BYTES} bytes",
             headers={"connection": "close"},
         )
-    if b"origin" in headers and not scope["state"].get(
-        "is_tcp"
-    ):  # a browser's page, through some proxy: nobody who should be here
+    if b"origin" in headers and not scope["state"].get("is_tcp"):  # a web page, through a proxy
         raise ApiError("forbidden", "requests from web pages are not answered")
     if scope["query_string"].count(b"&") >= _MOST_PARAMETERS:
         raise ApiError("bad_request", f"there are more than {_MOST_PARAMETERS} parameters")
     has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
     if has_body and scope["method"] in _BODYLESS:
         raise ApiError(
-            "bad_request", f"a {scope['method']} has no body", headers={"connection": "close"}
+            "bad_request",
+            f"a {scope['method']} request may not have a body",
+            headers={"connection": "close"},
         )
 
 

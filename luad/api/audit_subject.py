@@ -1,6 +1,6 @@
-"""Which job and which run a request is about, for the audit trail.
+"""The job and the run of a request, for the audit trail.
 
-Room rule: notes names while a request is answered; decides nothing.
+Rule: notes names while a request is answered; decides nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEYS: Final = {"jobs": "job", "runs": "run_id", "users": "user", "tokens": "tok
 _THING: Final = re.compile(r"/v1/(jobs|runs|users|tokens)/([^/]+)")
 
 
-class About:
+class Subject:
     """The subject of one request, noted while it is answered."""
 
     def __init__(self) -> None:
@@ -57,12 +57,12 @@ class About:
         return found
 
 
-_present: ContextVar[About | None] = ContextVar("about", default=None)
+_present: ContextVar[Subject | None] = ContextVar("about", default=None)
 
 
-def begin() -> About:
+def begin() -> Subject:
     """Return what notes the names of the request that is answered from here on, in this task."""
-    about = About()
+    about = Subject()
     _present.set(about)
     return about
 

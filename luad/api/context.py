@@ -1,6 +1,6 @@
-"""What the routes of one server share, and how they find what a client names.
+"""The state that the routes of one server share, and the lookup of jobs and runs by name.
 
-Room rule: a name that is found is found the same way everywhere: whole, or the beginning of just one.
+Rule: each route looks a name up in the same way: the whole name, or the unique beginning of one.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_STREAMS: Final = 32
-"""Streams take a connection each, and must leave some for questions. TCP has as many again."""
+"""The number of streams: each takes a connection, and some must stay free. TCP has as many again."""
 
 STREAMS_OF_A_TOKEN: Final = 8
 
 RUN_HEADER: Final = "luad-run"
-"""With it a handler says in which run it asks."""
+"""The header in which a handler names its run."""
 
 _LISTS_RUNS: Final = "luad history lists them"
 _RUN_NAME: Final = re.compile(r"@last|@last-failed|[A-Za-z0-9_]{1,64}")
 
 
 class _JobText(NamedTuple):
-    """A job as JSON without its end; the first *fixed_size* characters tell its definition."""
+    """A job as JSON without its end; the first *fixed_size* characters are its definition."""
 
     state: JobStateView
     last: LastRun | None
@@ -80,7 +80,7 @@ class _JobText(NamedTuple):
 
 @dataclass
 class Context:
-    """One server's memory."""
+    """The shared state of the routes of one server."""
 
     service: Service
     restore: RestoreTask
@@ -117,7 +117,7 @@ class Context:
         return tag_of_job(state.version, f"{self.job_text(state)} {state.running}")
 
     def _forget_the_gone(self) -> None:
-        """Drop the texts of jobs that are gone, once they are many: jobs come and go, and nobody may look."""
+        """Drop the texts of jobs that are gone, once there are many of them."""
         if len(self._job_texts) > 2 * len(self.service.names()) + 100:
             there = self.service.job
             self._job_texts = {
@@ -125,7 +125,7 @@ class Context:
             }
 
     async def author(self, request: Request) -> str:
-        """The name of the user at the other end of the socket."""
+        """Return the system user at the other end of the socket, or the token over TCP."""
         peer = peer_of(request)
         if peer.uid < 0:
             return str(request.scope["state"].get("actor", ""))
@@ -135,16 +135,16 @@ class Context:
         return self._user_names[peer.uid]
 
     def creating_run(self, request: Request) -> Run | None:
-        """The run in which *request* was sent, if it is one that goes on: a handler says so."""
+        """Return the open run that a handler names in its request; None without one."""
         run_id = request.headers.get(RUN_HEADER)
         return None if run_id is None else self.service.open_run(run_id)
 
     async def compute(self, request: Request, work: Callable[[Budget], T]) -> T:
-        """Do *work* in a thread beside the loop; raises `ApiError` (overloaded)."""
+        """Do *work* in a thread and return its result; raises `ApiError` (overloaded)."""
         return await self.pool.run(work, is_far=bool(request.scope["state"].get("is_tcp")))
 
     async def breathe(self) -> None:
-        """Let the loop do what else is due."""
+        """Let the loop do other work."""
         await asyncio.sleep(0)
 
     def find_job(self, name: str) -> JobStateView:
@@ -295,7 +295,7 @@ def context_of(request: Request) -> Context:
 
 
 def peer_of(request: Request) -> Peer:
-    """Who sent *request*."""
+    """Return the process at the other end of the Unix socket."""
     peer: Peer = request.scope["state"].get("peer", Peer())
     return peer
 

@@ -1,6 +1,6 @@
-"""What may be made: which handlers, for which users, how often due, and how many by one token over TCP.
+"""The checks of a new dynamic job: its handler, user and interval, and the rate over TCP.
 
-Rule: judges and refuses; the engine is not asked.
+Rule: a check refuses or passes; it does not ask the engine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MOST_TOKENS: Final = 1_000
 
 
 class CreationRate:
-    """How many jobs each token has made over TCP within the last minute."""
+    """The number of jobs that each token has made over TCP within the last minute."""
 
     def __init__(self) -> None:
         self._made: dict[str, deque[Instant]] = {}
@@ -149,7 +149,7 @@ def check_user(service: Service, job: Job) -> None:
         ids = [each.id for each in service.users.all()]
         known = close_to(job.user, comparable(job.user, ids))
         hint = did_you_mean(known) or f"add users.d/{job.user}.yaml, or luad users add {job.user}"
-        detail = f"there is no user {echo(job.user)}"
+        detail = f"the user {echo(job.user)} does not exist"
         item = {"pointer": "#/user", "code": "LU404", "detail": detail, "hint": hint}
         raise ValidationError(detail, hint=hint, errors=(item,))
 

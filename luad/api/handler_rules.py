@@ -1,6 +1,6 @@
-"""Which handlers a request may name in a job, or start.
+"""The checks of the handler that a request names in a job, or starts.
 
-Room rule: looks at the settings' rules, and refuses.
+Rule: the settings decide; a check only refuses.
 """
 
 from __future__ import annotations

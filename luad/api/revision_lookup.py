@@ -25,7 +25,7 @@ _MOST_LISTED: Final = 5
 
 
 def difference(then: Mapping[str, JSON], now: Mapping[str, JSON]) -> list[dict[str, Any]]:
-    """Return what is declared differently: the key, and its value in the revision and in force."""
+    """Return each key that differs, with its value in the revision and in force."""
     keys = sorted({*then, *now})
     return [
         {"key": key, "then": then.get(key), "now": now.get(key)}
@@ -36,7 +36,7 @@ def difference(then: Mapping[str, JSON], now: Mapping[str, JSON]) -> list[dict[s
 
 
 def why_not(state: JobStateView) -> str:
-    """Say why no earlier revision of a job can be put back or executed; empty when it can."""
+    """Return why no earlier revision of a job can be restored or executed; empty when it can."""
     if state.gone_at is not None:
         return f"the job is {state.status.value}; create it anew"
     if state.is_dynamic:

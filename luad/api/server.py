@@ -1,6 +1,6 @@
 """The server: a Unix socket, uvicorn's HTTP protocol on it, and an orderly end.
 
-Room rule: runs on the loop that is there already, and takes nothing from it: no signal handlers, no
+Rule: runs on the loop that is there already, and takes nothing from it: no signal handlers, no
 loop of its own, no ticking. uvicorn's `Server` has all three, so only its configuration and its
 protocol are used, the way `Server.startup` does it.
 """
@@ -48,7 +48,7 @@ STOP_S: Final = 2.0
 
 
 class ApiServer:
-    """Serves *service* at *path*, or on the socket that was *inherited* from the service manager.
+    """Serves *service* at *path*, or on the *inherited* socket of the service manager.
 
     `listen` and `start` raise what `sockets.listen` does. `stop` ends every stream, lets other answers finish
     for a moment, and cuts off what is left.
@@ -89,7 +89,7 @@ class ApiServer:
         return self._watch.fault
 
     async def look_after_socket(self) -> Log | None:
-        """Bind the Unix socket again if its file has gone; return what is new about it."""
+        """Bind the Unix socket again if its file has gone; return the log line of a change."""
         if self._listener is None or self._server is None:
             return None
         return await self._watch.look(self._listener, self._path, self._exchange_listener)
@@ -103,7 +103,7 @@ class ApiServer:
 
     @property
     def address(self) -> str:
-        """Where it listens, as shown to people."""
+        """Return the address of the Unix socket, for messages."""
         listener = self._listener
         return str(listener.sock.getsockname() if listener else self._path)
 
@@ -175,7 +175,7 @@ class ApiServer:
         self._restore.start()
 
     async def _look_after_tcp(self, admission: Admission) -> None:
-        """Say what was refused, and use certificates that have changed."""
+        """Log refusals, and load changed certificates, at an interval."""
         certificates = self._certificates
         while True:
             if certificates is not None:
@@ -200,7 +200,7 @@ class ApiServer:
     def _settings_for(
         self, limits: ConnectionLimits, share_of: Callable[[Address | None], int] | None = None
     ) -> ListenerSettings:
-        """Return what the connections of one admission share."""
+        """Return the settings that the connections of one listener share."""
         return ListenerSettings(
             self._service.new_request_id,
             self._notice_end,
@@ -234,7 +234,7 @@ class ApiServer:
         return Admission(self._service, hosts, tcp.peers_of(spec), proxies, room)
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
-        """Answer nobody any more. Takes at most *timeout_s* and a moment; twice is fine."""
+        """Stop all answers within little more than *timeout_s*. A second call does nothing."""
         if self._listener is not None:
             self._listener.withdraw()  # first of all: nobody shall find it and wait
         if self._server is not None:

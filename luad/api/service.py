@@ -1,6 +1,6 @@
-"""What the API needs of the daemon.
+"""The interface of the daemon that the API uses.
 
-Room rule: a contract and the values that cross it; the daemon implements it, the tests do too. The
+Rule: a contract and the values that cross it; the daemon implements it, the tests do too. The
 API never touches the engine: it hands a request over, and waits for the answer.
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """What a reload did, or would do. *replaced*: names, each with the fields that changed; *stale*:
+    """The changes that a reload made, or would make. *replaced*: names, each with the fields that changed; *stale*:
     the paths of files that are broken and whose last good version is in force."""
 
     added: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class ReloadResult:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """*faults*: sentences about what keeps the daemon from doing its work (the store cannot be
+    """The health of the daemon. *faults*: one sentence for each failure (the store cannot be
     written, the loop stands still); empty when it is well. *is_ready*: jobs are loaded and run."""
 
     is_ready: bool = True
@@ -62,7 +62,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class DynamicRules:
-    """What the settings say about jobs made at run time.
+    """The settings of dynamic jobs.
 
     *handlers*: patterns of `luad.config.settings.allowed_handlers` a handler must match one of, *handlers_path* the
     folder that ``handlers/*`` means. *timezone* is that of schedules that name none. A job may not run
@@ -114,40 +114,40 @@ class DynamicRules:
 
 
 class Users(Protocol):
-    """Who there is: people from files, and those added at run time."""
+    """The users: those of files, and those added at run time."""
 
     def all(self) -> Sequence[User]:
-        """Everybody, in order of ids."""
+        """Return all users, in order of ids."""
         ...
 
     def get(self, user_id: str) -> User | None:
-        """One of them, by the whole id."""
+        """Return a user by the whole id."""
         ...
 
     def find(self, *, email: str | None = None, phone: str | None = None) -> User | None:
-        """One of them, by an address (case does not count) or a number (only digits count)."""
+        """Return a user by an address (case does not count) or a number (only digits count)."""
         ...
 
     async def add(
         self, definition: Mapping[str, JSON], *, if_exists: Literal["error", "keep", "replace"]
     ) -> User:
-        """Add somebody at run time, durably. Raises `ValidationError`, `ConflictError`."""
+        """Add a user at run time, durably. Raises `ValidationError`, `ConflictError`."""
         ...
 
     async def change(self, user_id: str, values: Mapping[str, JSON]) -> User:
-        """Merge *values* into the definition of somebody added at run time (null removes a key).
+        """Merge *values* into the definition of a user added at run time (null removes a key).
 
         Raises `NotFoundError`, `ValidationError`, `ConflictError` (`file_owned`).
         """
         ...
 
     async def remove(self, user_id: str) -> None:
-        """Remove somebody added at run time, their data too. Raises as `change` does."""
+        """Remove a user added at run time, and the data. Raises as `change` does."""
         ...
 
 
 class Post(Protocol):
-    """Brings messages to people."""
+    """Sends messages to users."""
 
     async def send(self, messages: Sequence[Message]) -> Sequence[Delivery]:
         """Store *messages*, try every channel of theirs once, and return what became of each.
@@ -187,26 +187,26 @@ class Service(Protocol):
 
     @property
     def ring(self) -> EventRing:
-        """What has happened."""
+        """The latest events."""
         ...
 
     @property
     def users(self) -> Users:
-        """Who there is."""
+        """The users."""
         ...
 
     @property
     def post(self) -> Post:
-        """Messages."""
+        """The sender of messages."""
         ...
 
     @property
     def dynamic(self) -> DynamicRules:
-        """What jobs may be made at run time."""
+        """The settings of dynamic jobs."""
         ...
 
     def new_request_id(self) -> str:
-        """Return a name for a request that no other ever had."""
+        """Return a unique id for a request."""
         ...
 
     async def request(self, event: Request) -> Reply:
@@ -238,7 +238,7 @@ class Service(Protocol):
         ...
 
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with the files as they were last read."""
+        """Return the problems of the files at their last reading."""
         ...
 
     async def delete_left_out(self, name_or_id: str) -> bool:
@@ -246,14 +246,14 @@ class Service(Protocol):
         ...
 
     def status(self) -> Mapping[str, Any]:
-        """What the daemon knows of itself, with the keys of `GET /v1/status`; instants as RFC 3339.
+        """Return the state of the daemon, with the keys of `GET /v1/status`; instants as RFC 3339.
 
         ``jobs``, ``runs``, ``problems`` and ``status`` are filled in by the API where missing.
         """
         ...
 
     def health(self) -> Health:
-        """Whether it does its work."""
+        """Return the health of the daemon."""
         ...
 
     def log(self, line: Log) -> None:

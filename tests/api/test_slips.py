@@ -81,7 +81,7 @@ async def test_a_key_that_is_there_twice_is_not_guessed_at(api: Any) -> None:
     text = b'{"name": "a", "handler": "a:b", "in": "1h", "name": "b"}'
     answer = await api.ask("POST", "/v1/jobs", text, Content_Type="application/json")
     assert (answer.status, answer.json["code"]) == (400, "bad_request")
-    assert answer.json["detail"] == "the body is no JSON: the key `name` is there twice"
+    assert answer.json["detail"] == "the body is not JSON: the key `name` is there twice"
 
 
 async def test_a_number_without_end_is_told_in_words_for_people(api: Any) -> None:
@@ -89,7 +89,7 @@ async def test_a_number_without_end_is_told_in_words_for_people(api: Any) -> Non
     answer = await api.ask("POST", "/v1/jobs", text, Content_Type="application/json")
     assert (answer.status, answer.json["code"]) == (400, "bad_request")
     assert answer.json["detail"] == (
-        "the body is no JSON: a number has 5000 digits; send it as text"
+        "the body is not JSON: a number has 5000 digits; send it as text"
     )
 
 

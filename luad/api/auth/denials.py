@@ -1,13 +1,13 @@
-"""Refusals of clients that have shown no valid token: counted, and told in few lines of the log.
+"""Refusals of clients without a valid token: counters, and a bounded number of log lines.
 
-A stranger must be able neither to fill a disk with refusals nor to be refused without a trace.
+Such a client can neither fill a disk with lines nor be refused without a trace.
 
     counters      by reason, without an address: `luad_api_refused_total`
     lines         one for an address and minute (`api.denied`), 59 a minute for all addresses together,
                   and one that says how many more there were
     wrong tokens  five a minute from one address; further wrong ones are refused unread, with 429
 
-Room rule: what is kept has a bound, whatever number of addresses asks. No text of a client is in a line.
+Rule: memory is bounded for any number of addresses. A line holds no text of a client.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 MOST_WRONG: Final = 5
 MOST_LINES: Final = 59
 MOST_ADDRESSES: Final = 10_000
-"""Of so many addresses something is remembered; then the one that has asked nothing for longest goes."""
+"""The number of addresses in memory; beyond it the least recent one is dropped."""
 
 
 @dataclass(slots=True)
 class _Record:
-    """What is remembered of one address."""
+    """The refusals of one address."""
 
     told_at: Instant | None = None
     untold: int = 0
@@ -41,7 +41,7 @@ class _Record:
 
 @dataclass(slots=True)
 class Denials:
-    """The refusals of one daemon's life."""
+    """The refusals since the start of the daemon."""
 
     service: Service
     counts: Counter[str] = field(default_factory=Counter)
@@ -51,7 +51,7 @@ class Denials:
     _more_since: Instant = 0
 
     def refuse(self, group: str, address: str, reason: str, status: int) -> None:
-        """Count a refusal, and tell it if it is time to. *group*: the name under which it is counted."""
+        """Count a refusal, and log it unless the rate is exceeded. *group*: the key of the counter."""
         self.counts[reason] += 1
         now = self.service.clock.now().elapsed
         record = self._record(group)
@@ -70,7 +70,7 @@ class Denials:
         record.told_at, record.untold = now, 0
 
     def log_rest(self) -> None:
-        """Say how many refusals had no line of their own, if a minute of them is over."""
+        """Log the number of refusals without a line of their own, once a minute is over."""
         now = self.service.clock.now().elapsed
         while self._told and now - self._told[0] >= MINUTE:
             self._told.popleft()
@@ -101,7 +101,7 @@ class Denials:
 
 @dataclass(slots=True)
 class LineRate:
-    """Says whether a line may be written: so many a minute of one actor."""
+    """Limits the log lines of one actor in a minute."""
 
     clock: Clock
     most: int = MOST_LINES
@@ -109,7 +109,7 @@ class LineRate:
     _left_out: Counter[str] = field(default_factory=Counter)
 
     def may_log(self, actor: str) -> int | None:
-        """Return how many lines of *actor* were left out before this one; None to leave it out, too."""
+        """Return the number of lines of *actor* left out before this one; None if it is left out too."""
         now = self.clock.now().elapsed
         told = self._told.setdefault(actor, deque())
         while told and now - told[0] >= MINUTE:

@@ -1,9 +1,9 @@
-"""Who may ask for what.
+"""The admission of requests over TCP, and the roles of tokens.
 
-Whoever can open the Unix socket is an admin: its file's mode is the rule there. Over TCP a request needs a
-token, and a Host that is meant; a web page of another origin is turned away.
+A client of the Unix socket is an admin: the mode of the file decides. Over TCP a request needs a token
+and a known Host; luad refuses a web page of another origin.
 
-Room rule: what is not named here needs the highest role, so that no route is open by being forgotten.
+Rule: a role that the row of a route does not name is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ REASONS: Final = (
     "forbidden",
     "overloaded",
 )
-"""Why a client without a valid token is refused, mostly."""
+"""The usual reasons for which a client without a valid token is refused."""
 
 
 class Role(StrEnum):
@@ -56,7 +56,7 @@ VIEWERS: Final = OPERATORS | {Role.VIEWER}
 
 @dataclass(slots=True)
 class Shares:
-    """How many places one client may have, of *room*."""
+    """The number of places that one client may have, of *room*."""
 
     room: int
     proxies: tuple[Network, ...] = ()
@@ -74,9 +74,9 @@ class Shares:
 
 @dataclass(slots=True)
 class Admission:
-    """Decides who comes in over TCP. *hosts* are the names that requests may be for; *peers* the only
-    networks they may come from, besides this machine, None where any will do; *proxies* name the
-    client that they speak for; *room*: how many requests are answered at a time."""
+    """Checks the requests over TCP. *hosts*: the allowed names in Host; *peers*: the allowed networks besides
+    this machine, None for all; *proxies* forward the address of the client; *room*: the number of
+    requests in progress."""
 
     service: Service
     hosts: frozenset[str] = frozenset()
@@ -128,7 +128,7 @@ class Admission:
             return
         digest, token = await self._token(header, state["group"])
         state["token"], state["digest"] = token, digest
-        state["actor"] = f"token {token.name}"  # who is refused stands in the audit, too
+        state["actor"] = f"token {token.name}"  # the audit names refused clients too
         self._take_place(state, peer, is_known=True)
         self._note_use(token)
         if token.role not in roles:
@@ -163,14 +163,14 @@ class Admission:
             self.tokens.note_use(token, now)
 
     def _check_client(self, address: Address | None) -> None:
-        """Turn away who sends tokens over the wire in the clear, past the proxy that does the TLS."""
+        """Refuse a client that bypasses the proxy that does the TLS: its token is not encrypted."""
         if self.peers is None or address is None:
             return
         if not is_loopback(address) and not is_among(address, self.peers):
             raise ApiError(
                 "forbidden",
-                f"{address} is none of `trusted_proxies`, and this connection is not encrypted",
-                hint="ask through the proxy; a token that was just sent is to be revoked",
+                f"{address} is not in `trusted_proxies`, and this connection is not encrypted",
+                hint="use the proxy, and revoke the token that you have just sent",
             )
 
     def _check_host(self, headers: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
-"""The tokens that are valid now: read from the store at most once a second, however many are tried.
+"""The valid tokens, which are read from the store at most twice a second.
 
-Room rule: a token is found by the digest of its secret; a read that fails leaves what was read last.
+Rule: a token is found by the digest of its secret; a failed read keeps the tokens of the read before.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 SECRET_PREFIX: Final = "luad_"  # noqa: S105 - what every secret begins with
 FRESH_S: Final = 0.5
-"""So long what was read is believed: with a look each second, a revoked token is out within two."""
+"""The age of a read that is still used. Streams check each second, so a revoked token ends within two."""
 
 USE_NOTED_MS: Final = MINUTE
 """The last use of a token is written down that often at most."""
 
 
 def new_secret() -> tuple[str, str]:
-    """Return a token's secret, and the digest that is kept of it."""
+    """Return a new secret, and its digest."""
     secret = SECRET_PREFIX + secrets.token_urlsafe(32)
     return secret, digest_of(secret)
 
 
 def digest_of(secret: str) -> str:
-    """Return what is kept of a secret. It has 256 bits of chance, so one plain hash will do."""
+    """Return the digest that luad stores. A secret has 256 random bits, so one plain hash suffices."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -63,7 +63,7 @@ class TokenCache:
         return token if token is not None and _is_valid(token, digest, now) else None
 
     def forget(self) -> None:
-        """Read all of them again before the next request is judged: one has changed."""
+        """Read all tokens again before the next request: one has changed."""
         self._read_at = self._reading = None  # a read that is under way may be of before the change
 
     def note_use(self, token: Token, now: Instant) -> None:

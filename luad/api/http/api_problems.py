@@ -1,6 +1,6 @@
-"""What is said when a request cannot be done: RFC 9457 documents, and the table of their codes.
+"""The problem documents (RFC 9457) of failed requests, and the table of their codes.
 
-Room rule: every answer of 400 and above is made here, so that no error ever looks different.
+Rule: each answer of 400 and above is made here, so that all errors have one shape.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class ApiError(Exception):
 
 
 def from_luad_error(error: LuadError) -> ApiError:
-    """Translate the exceptions of the other rooms."""
+    """Return the API error of an exception of another package."""
     suggestions: Sequence[str] = ()
     match error:
         case NotFoundError():

@@ -1,9 +1,9 @@
-"""Entity tags: how a client says what it has seen, and what must not have changed since.
+"""Entity tags (ETags): made for an answer, and compared with those that a client sends.
 
-A job's tag has two halves: what was declared and written (``If-Match`` asks for this one alone: a run that
-ends in between is nobody's lost update), and everything else that the answer shows.
+The tag of a job has two halves: the version of its definition and metadata, and a digest of everything
+else in the answer. ``If-Match`` compares only the first: the end of a run is not a lost update.
 
-Room rule: pure; tags are opaque to clients, and both halves are made here.
+Rule: pure; tags are opaque to clients, and both halves are made here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BETWEEN: Final = "."
 
 
 def tag_of(version: str) -> str:
-    """Return the tag of something that is nothing but its *version*."""
+    """Return the tag of a value with a *version*."""
     return f'"{version}"'
 
 
@@ -31,7 +31,7 @@ def tag_of_job(version: str, shown: str) -> str:
 
 
 def not_modified(request: Request, tag: str) -> Response | None:
-    """Return the answer for a client that has what *tag* names already, if it does."""
+    """Return the 304 answer for a client that has the version of *tag*; None for others."""
     text = request.headers.get("if-none-match")
     if text is None or (text.strip() != "*" and tag.strip('"') not in _tags(text)):
         return None
@@ -39,7 +39,7 @@ def not_modified(request: Request, tag: str) -> Response | None:
 
 
 def if_match(request: Request, current: str = "") -> str | None:
-    """Return the version that the client wants to change; None for whichever there is.
+    """Return the version that the client wants to change; None for any version.
 
     Of several the *current* one, if it is among them.
     """

@@ -1,7 +1,7 @@
-"""Requests that carry an `Idempotency-Key` are granted once, however often they are sent.
+"""Requests with an `Idempotency-Key`: carried out once, and answered in the same way each time.
 
-Room rule: what is granted is written down in the same commit as what it made; the answer follows. A key
-belongs to whoever sent it, and to one method and path.
+Rule: the key is stored in the same commit as the result of the request; the answer follows. A key
+belongs to one client, one method and one path.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _again(key: AnswerKey, known: Answer, recall: Callable[[Answer], Response | 
         found = recall(known)
         if found is None:
             raise ApiError(
-                "conflict", f"this request was granted before; {known.subject} is what it made"
+                "conflict", f"luad has already carried out this request; it made {known.subject}"
             )
         response = found
     for prefix, place in _PLACES:

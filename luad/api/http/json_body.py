@@ -1,6 +1,6 @@
-"""JSON of a client: text to values, in a time that its size bounds, and nothing that files could not hold.
+"""The JSON of a request body: text to values, in a time that its size bounds.
 
-Room rule: pure; runs in a thread of the pool, piece by piece, so that no piece keeps the loop waiting.
+Rule: pure; runs in a thread of the pool, piece by piece, so that no piece keeps the loop waiting.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read_text(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ApiError("bad_request", f"the body is no UTF-8: {error.reason}") from error
+        raise ApiError("bad_request", f"the body is not UTF-8: {error.reason}") from error
 
 
 def parse(text: str) -> Any:
@@ -39,7 +39,7 @@ def parse(text: str) -> Any:
     except RecursionError as error:
         raise ApiError("bad_request", "the body is nested too deeply") from error
     except ValueError as error:
-        raise ApiError("bad_request", f"the body is no JSON: {error}") from error
+        raise ApiError("bad_request", f"the body is not JSON: {error}") from error
 
 
 def parse_long(text: str, key: str) -> Any:
@@ -52,7 +52,7 @@ def parse_long(text: str, key: str) -> Any:
     except RecursionError as error:
         raise ApiError("bad_request", "the body is nested too deeply") from error
     except ValueError as error:
-        raise ApiError("bad_request", f"the body is no JSON: {error}") from error
+        raise ApiError("bad_request", f"the body is not JSON: {error}") from error
 
 
 def check_count(text: str) -> None:
@@ -105,7 +105,7 @@ def _items(text: str, place: int) -> tuple[list[Any], int]:
 
 
 def _value(text: str, place: int) -> tuple[Any, int]:
-    """Return the value at *place*, and where the next sign stands: one of `,:]}`."""
+    """Return the value at *place*, and the place of the next sign: one of `,:]}`."""
     for size in _WINDOWS:
         window = text[place : place + size]
         is_whole = place + size >= len(text)
@@ -141,7 +141,7 @@ def _after_space(text: str, place: int) -> int:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object; as in files, what is said twice is not guessed at."""
+    """Return the object; a key that is there twice is an error, as in files."""
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
@@ -159,7 +159,7 @@ def _whole(digits: str) -> int:
 
 
 def _refuse_constant(name: str) -> Callable[[], None]:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 _DECODER: Final = json.JSONDecoder(

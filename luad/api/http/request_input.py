@@ -1,6 +1,6 @@
-"""What a client may ask with: query parameters and bodies, checked, with the mistake named.
+"""Query parameters and bodies of requests, read and checked.
 
-Room rule: what is not known is refused, never ignored: a misspelt filter must not return everything.
+Rule: an unknown name is refused, never ignored: a misspelt filter must not return everything.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 256 * 1024
 MAX_METADATA_BYTES: Final = 64 * 1024
 _DISCARD_BYTES: Final = 8 * 1024 * 1024
-"""So much of a body that is too large is read and thrown away, so that its sender gets to read why
-it was refused instead of a broken pipe."""
+"""The bytes of a too large body that luad reads and drops. Its sender then gets the answer, not a broken pipe."""
 
 _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"0", "false", "no", ""})
@@ -63,7 +62,7 @@ class Query:
             self._values[name] = value
 
     def has(self, name: str) -> bool:
-        """Is it there, be it empty."""
+        """Return whether the parameter is there, even if it is empty."""
         return name in self._values
 
     def text(self, name: str) -> str | None:
@@ -134,7 +133,7 @@ class Query:
         except ValueError:
             known = [each.value for each in kind]
             hint = did_you_mean(close_to(word, known)) or "one of " + ", ".join(known)
-            raise wrong_parameter(name, f"{echo(word)} is no {name}", hint) from None
+            raise wrong_parameter(name, f"{echo(word)} is not a known {name}", hint) from None
 
 
 class Body:
@@ -157,7 +156,7 @@ class Body:
         if value is None:
             return ""
         if not isinstance(value, str):
-            raise self._wrong(name, "this is a string")
+            raise self._wrong(name, "this must be a string")
         if len(value) > limit:
             raise self._wrong(name, f"longer than {limit} characters")
         return value
@@ -168,7 +167,7 @@ class Body:
         if value is None:
             return False
         if not isinstance(value, bool):
-            raise self._wrong(name, "this is true or false")
+            raise self._wrong(name, "this must be true or false")
         return value
 
     def choice(self, name: str, known: Collection[str], default: str) -> str:
@@ -178,7 +177,7 @@ class Body:
             return default
         if not isinstance(value, str) or value not in known:
             hint = did_you_mean(close_to(str(value), known)) or "one of " + ", ".join(known)
-            raise self._wrong(name, f"{echo(str(value))} is no {name}", hint)
+            raise self._wrong(name, f"{echo(str(value))} is not a known {name}", hint)
         return value
 
     def later(self, name: str, now: Instant) -> Instant | None:
@@ -197,7 +196,7 @@ class Body:
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise self._wrong(name, "this is an object")
+            raise self._wrong(name, "this must be an object")
         if len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")) > max_bytes:
             raise self._wrong(name, f"larger than {max_bytes} bytes")
         if mistakes := list(unfit({name: value})):
@@ -307,11 +306,11 @@ def unknown_words(name: str, words: Collection[str], known: Collection[str]) -> 
     for word in words:
         if word not in known:
             hint = did_you_mean(close_to(word, known)) or _known_names(known)
-            raise wrong_parameter(name, f"{echo(word)} is none of them", hint)
+            raise wrong_parameter(name, f"{echo(word)} is not a known name", hint)
 
 
 def wrong_parameter(name: str, detail: str, hint: str = "") -> ApiError:
-    """A query parameter that cannot be meant so."""
+    """Return the error for a query parameter with a wrong value."""
     item = {"parameter": name[:80], "code": "parameter", "detail": detail}
     return ApiError(
         "validation", f"{name[:80]}: {detail}", hint=hint, errors=[_with_hint(item, hint)]
@@ -319,7 +318,7 @@ def wrong_parameter(name: str, detail: str, hint: str = "") -> ApiError:
 
 
 def wrong_member(name: str, detail: str, hint: str = "", inside: str = "") -> ApiError:
-    """A member of the body, or of the object *inside* it, that cannot be meant so."""
+    """Return the error for a wrong member of the body, or of the object *inside* it."""
     pointer = f"#/{inside}{'/' if inside else ''}" + name[:80].replace("~", "~0").replace("/", "~1")
     item = {"pointer": pointer, "code": "value", "detail": detail}
     return ApiError(

@@ -1,6 +1,6 @@
 """Answers that are sent piece by piece: long lists, and log lines as they come.
 
-Room rule: the source is always closed, however the answer ends: sent, hung up on, or cut at shutdown.
+Rule: the source is always closed, however the answer ends: sent, hung up on, or cut at shutdown.
 Between two pieces the loop does what else is due.
 """
 

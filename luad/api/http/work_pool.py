@@ -3,7 +3,7 @@
 The loop goes on with everything else meanwhile. What a budget cannot bound (reading a body, judging it)
 is bounded by the size of the body.
 
-Room rule: requests over the Unix socket come first, and have a queue of their own: no client over TCP
+Rule: requests over the Unix socket come first, and have a queue of their own: no client over TCP
 can fill it.
 """
 

@@ -1,6 +1,6 @@
 """The numbers of each job as text for Prometheus.
 
-Room rule: pure; one job after the other goes in, whole families come out. The client library takes ten
+Rule: pure; one job after the other goes in, whole families come out. The client library takes ten
 times as long for a line (every label name is checked, every sample is an object of its own), and 10,000
 jobs have 430,000 lines; the daemon's own few are left to it (`luad.api.json.metrics`). A test reads what is
 written here with the library's parser, and holds it against what the library would write.

@@ -1,6 +1,6 @@
-"""A job in one sentence, for somebody who has to repeat it to somebody else.
+"""A job in one sentence, which an agent can repeat to a user.
 
-Room rule: pure; says what will happen, with the zone in which it is meant.
+Rule: pure; says what will happen, with the zone in which it is meant.
 """
 
 from __future__ import annotations

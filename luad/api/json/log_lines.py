@@ -1,6 +1,6 @@
-"""Which lines of a log are wanted, and how they look: as NDJSON, as text, or as server-sent events.
+"""The lines of a log that a request selects, as NDJSON, as text, or as server-sent events.
 
-Room rule: knows lines and the words of a request; reads no store and waits for nothing.
+Rule: knows lines and the words of a request; reads no store and waits for nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LAST_ID: Final = "last-event-id"
 
 
 class LineFilter:
-    """Which lines are wanted, and how they look.
+    """Selects the lines of a request, and renders them.
 
     *skipped*: so many of the wanted lines of a run the client has already, None where it did not say.
     As events lines are numbered by their place among the wanted ones, so that a client that comes
@@ -55,16 +55,16 @@ class LineFilter:
 
     @property
     def is_event_stream(self) -> bool:
-        """Whether the lines are sent as server-sent events."""
+        """Return whether the lines are sent as server-sent events."""
         return self.format == "sse"
 
     @property
     def must_count(self) -> bool:
-        """Whether it matters which line is the how-manieth."""
+        """Return whether lines are counted, for event ids and offsets."""
         return self._is_one_run and (self.is_event_stream or self.skipped is not None)
 
     def shows(self, line: Line) -> bool:
-        """Whether *line* is wanted."""
+        """Return whether *line* passes the filter."""
         if _LEVELS.get(str(line.get("level", "info")).lower(), 20) < self._least:
             return False
         return self.since is None or _instant_of(line) >= self.since
@@ -88,7 +88,7 @@ class LineFilter:
         return to_bytes("\n".join(map(show, wanted)) + "\n") if wanted else b""
 
     def end(self) -> bytes:
-        """Return what tells the client that the run has ended and nothing more will come."""
+        """Return the event that ends a stream, because the run has ended."""
         # A browser's EventSource asks again whenever a stream ends, unless it is told this.
         return b"event: end\ndata: {}\n\n" if self.is_event_stream else b""
 

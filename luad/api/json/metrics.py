@@ -1,6 +1,6 @@
 """Numbers for Prometheus.
 
-Room rule: everything happens on the loop, in portions between which it does what else is due; every job
+Rule: everything happens on the loop, in portions between which it does what else is due; every job
 is seen at one moment. Names and labels are a contract (docs/reference/http-api.md); counters start at
 zero with the daemon and never go back on a reload.
 """
@@ -33,7 +33,7 @@ _PORTION: Final = 20
 
 
 class Numbers(NamedTuple):
-    """What the API counts itself. *refused*: requests of clients without a valid token, by the code of
+    """The counters of the API itself. *refused*: requests of clients without a valid token, by the code of
     the answer; *certificate_until*: when the certificate in use expires, in seconds."""
 
     refused: Mapping[str, int] = {}

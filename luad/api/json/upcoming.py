@@ -1,6 +1,6 @@
-"""What fires next: the planned occurrences of one job or of many, merged.
+"""The next occurrences of one job or of many, merged by time.
 
-Room rule: pure, and bounded by a question that it asks before every piece of work: sparse schedules
+Rule: pure, and bounded by a question that it asks before every piece of work: sparse schedules
 and far dates cost real time, so it runs in a thread and stops when told.
 """
 

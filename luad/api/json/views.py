@@ -1,6 +1,6 @@
 """The JSON that the API shows: jobs, runs, what fires next, how the daemon is.
 
-Room rule: pure; values in, JSON values out. The shapes are the contract of docs/reference/http-api.md.
+Rule: pure; values in, JSON values out. The shapes are the contract of docs/reference/http-api.md.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def retry_view(retry: Retry) -> dict[str, Any]:
 
 
 def pause_view(pause: Pause) -> dict[str, Any]:
-    """Who paused it, why, since when and until when."""
+    """Return a pause: its author, reason, start and end."""
     return {
         "reason": pause.reason,
         "author": pause.author,
@@ -280,7 +280,7 @@ def run_view(
 
 
 def result_value(text: str | None) -> Any:
-    """What the handler returned; the text itself where it was cut and is no JSON any more."""
+    """Return the result of the handler; the text itself if it was cut and is not JSON any more."""
     if text is None:
         return None
     try:
@@ -293,7 +293,7 @@ def result_value(text: str | None) -> Any:
 
 
 def message_view(message: Message, deliveries: Iterable[Delivery]) -> dict[str, Any]:
-    """A message, and what became of it on each channel."""
+    """Return a message, with its delivery on each channel."""
     return {
         "id": message.id,
         "user_id": message.user,
@@ -309,7 +309,7 @@ def message_view(message: Message, deliveries: Iterable[Delivery]) -> dict[str, 
 
 
 def delivery_view(delivery: Delivery, message: Message) -> dict[str, Any]:
-    """What became of a message on one channel."""
+    """Return the delivery of a message on one channel."""
     return {
         "message_id": delivery.message_id,
         "user_id": message.user,
@@ -339,7 +339,7 @@ def fire_view(state: JobStateView, scheduled_for: Instant, fire_at: Instant) -> 
 
 
 def fire_note(state: JobStateView) -> str:
-    """What somebody who looks at the plan should know about this job."""
+    """Return the note beside an occurrence: its user, and unusual states of the job."""
     notes = []
     if isinstance(state.job.schedule, Once):
         notes.append("once")
@@ -358,7 +358,7 @@ def fire_note(state: JobStateView) -> str:
 
 
 def reload_view(result: ReloadResult) -> dict[str, Any]:
-    """What a reload did, or would do."""
+    """Return the changes that a reload made, or would make."""
     return {
         "added": list(result.added),
         "replaced": [{"name": name, "changes": list(changes)} for name, changes in result.replaced],
@@ -377,14 +377,14 @@ def problem_list(problems: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def is_over(state: RunState) -> bool:
-    """Whether a run in this state has ended for good."""
+    """Return whether a run in this state has ended."""
     return state in TERMINAL_STATES
 
 
 def job_counts(
     states: Iterable[JobStateView], lasts: Mapping[str, LastRun], now: Instant
 ) -> dict[str, int]:
-    """Count jobs by what a person wants to know first. *lasts* is by job id.
+    """Return the number of jobs by status and health. *lasts* is by job id.
 
     A job that has been over for more than a day is not counted as failing: nothing of it follows.
     """

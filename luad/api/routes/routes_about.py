@@ -1,6 +1,6 @@
 """Routes about the API itself: its document, for programs and for people, and a page for each problem.
 
-Room rule: pure text; nothing is asked of anybody.
+Rule: pure text; nothing is asked of anybody.
 """
 
 from __future__ import annotations

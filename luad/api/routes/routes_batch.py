@@ -1,6 +1,6 @@
 """Many jobs in one request: make them, or do one thing to all that are named or fit.
 
-Room rule: as in `routes_jobs`. Every item is answered for; none depends on another.
+Rule: as in `routes_jobs`. Every item is answered for; none depends on another.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ async def _create(
 async def _judge(
     request: Request, context: Context, items: Sequence[Any], maker: Creator
 ) -> list[NewJob | ApiError | LuadError]:
-    """Return the jobs of the first *items*, or what is wrong with them; of at least one."""
+    """Return the jobs of the first *items*, or their errors; of at least one item."""
 
     def draft(item: Any) -> Draft:
         check_body(request, item)
@@ -167,7 +167,7 @@ def _checked(context: Context, draft: Draft, job: Job) -> NewJob:
 
 
 def _tried(work: Callable[[], T]) -> T | ApiError | LuadError:
-    """Return what *work* returns, or what is wrong."""
+    """Return the result of *work*, or its error."""
     try:
         return work()
     except (ApiError, LuadError) as error:

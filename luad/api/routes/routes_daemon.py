@@ -1,6 +1,6 @@
 """Routes of the daemon itself: what fires when, the files, how it is, its numbers.
 
-Room rule: as in `routes_jobs`. What may take long runs in a thread, with an end to it.
+Rule: as in `routes_jobs`. What may take long runs in a thread, with an end to it.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ async def _planned(
 
 
 async def show_config(request: Request) -> Response:
-    """`GET /config`: the files that are in force, and what is wrong with them."""
+    """`GET /config`: the files that are in force, and their problems."""
     context = context_of(request)
     states, problems = context.service.jobs(), context.service.problems()
 
@@ -150,8 +150,7 @@ async def reload(request: Request) -> Response:
 
 
 async def check(request: Request) -> Response:
-    """`POST /config/check`: read the files without any consequence, and say what is wrong and what
-    would change."""
+    """`POST /config/check`: read the files, and answer with their problems and the plan."""
     context = context_of(request)
     await read_body(request)
     return json_response(views.reload_view(await _read_files(request, context, check_only=True)))

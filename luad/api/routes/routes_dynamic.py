@@ -1,7 +1,7 @@
-"""Routes that make, change and remove jobs at run time.
+"""Routes that make, change and delete dynamic jobs.
 
-Room rule: as in `routes_jobs`. A body is judged by the schema of job files; what may be made at all is in
-the settings; whether the name is free, the engine says.
+Rule: as in `routes_jobs`. The schema of job files checks a body, the settings limit what is
+allowed, and the engine decides about the name.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ INACTIVE: Final = "created inactive"
 
 @dataclass(frozen=True, slots=True)
 class Creator:
-    """Who makes jobs, and in which run."""
+    """The author of new jobs, and the run of the handler that makes them."""
 
     author: str
     run_id: str | None
@@ -157,7 +157,7 @@ async def new_job(
 
 
 class Draft(NamedTuple):
-    """A job that is asked for: its document before it is judged, and what is said beside it."""
+    """A job that is asked for: its document before the checks, and the members that only a request has."""
 
     document: dict[str, Any]
     creation: Creation
@@ -182,7 +182,7 @@ def draft_of(context: Context, body: Mapping[str, Any], maker: Creator) -> Draft
     if_exists = body.get("if_exists", "error")
     if if_exists not in _IF_EXISTS:
         raise wrong_member(
-            "if_exists", f"{echo(str(if_exists))} is no choice", "error, keep or replace"
+            "if_exists", f"{echo(str(if_exists))} is not a choice", "write error, keep or replace"
         )
     is_active = body.get("activate", True)
     if not isinstance(is_active, bool):
@@ -234,7 +234,7 @@ def _in(body: Mapping[str, Any], now: int) -> dict[str, str]:
 
 
 def _name_for(handler: Any) -> str:
-    """Return a name that nobody has: the function's, and six letters of chance."""
+    """Return a unique name: the name of the function, and six random letters."""
     word = handler.rpartition(":")[2] if isinstance(handler, str) else "job"
     slug = _NO_NAME.sub("-", word.lower()).strip("-")[:40] or "job"
     return f"{slug}-{''.join(secrets.choice(_LETTERS) for _ in range(6))}"

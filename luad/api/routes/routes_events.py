@@ -1,6 +1,6 @@
 """The stream of what happens.
 
-Room rule: as in `routes_logs`.
+Rule: as in `routes_logs`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A schedule in words, and the moment of a phrase, before a client makes a job of it.
 
-Room rule: as in `routes_jobs`; nothing is remembered. It is computed beside the loop, within a budget.
+Rule: as in `routes_jobs`; nothing is remembered. It is computed beside the loop, within a budget.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def _explain_phrase(request: Request, context: Context, body: Body) -> Res
     found = context.service.users.get(user) if user else None
     if user and found is None:
         hint = f"add users.d/{user}.yaml, or luad users add {user}"
-        raise wrong_member("user", f"there is no user {echo(user)}", hint)
+        raise wrong_member("user", f"the user {echo(user)} does not exist", hint)
     if not name:
         name = (found.timezone if found else None) or context.service.dynamic.timezone
     now = context.service.clock.now().wall

@@ -1,6 +1,6 @@
 """Routes of jobs: look at them, pause and resume them, run them now.
 
-Room rule: a route checks what it is asked, asks for it, and shows the answer; it decides nothing.
+Rule: a route checks what it is asked, asks for it, and shows the answer; it decides nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 class Sort(StrEnum):
-    """What a list is ordered by."""
+    """The order of a list."""
 
     NAME = "name"
     NEXT = "next"
@@ -256,7 +256,7 @@ async def deactivate(request: Request) -> Response:
 
 
 async def _author(request: Request, context: Context, body: Body) -> str:
-    """Say who pauses: on luad's own machine a program may speak for somebody, a token for itself only."""
+    """Return the author of a pause. Only over the Unix socket may a program name another author."""
     named = "" if is_remote(request) else body.text("author", 100)
     return named or await context.author(request)
 
@@ -291,7 +291,7 @@ async def trigger(request: Request) -> Response:
 
 
 async def _earlier(context: Context, job_id: str, wanted: str) -> Job | None:
-    """Return the definition of an earlier revision that is to be executed; None for what is in force."""
+    """Return the earlier revision to execute; None for the one in force."""
     state = context.find_job(job_id)
     current = state.job.revision
     if not wanted or wanted == current:

@@ -1,6 +1,6 @@
 """Routes of log lines: what a run said, and what all of them say.
 
-Room rule: a stream is stored lines first, then live ones, none of them twice; it ends with its run.
+Rule: a stream is stored lines first, then live ones, none of them twice; it ends with its run.
 """
 
 from __future__ import annotations

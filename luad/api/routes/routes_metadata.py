@@ -1,6 +1,6 @@
 """Routes of a job's metadata.
 
-Room rule: as in `routes_jobs`. Merging is the engine's: two writers of different keys both win.
+Rule: as in `routes_jobs`. Merging is the engine's: two writers of different keys both win.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 
 
 async def show_metadata(request: Request) -> Response:
-    """`GET /jobs/{job}/metadata`: what is declared, with what was written over it."""
+    """`GET /jobs/{job}/metadata`: the declared metadata, with the keys that were written since."""
     context = context_of(request)
     state = await context.look_up(request.path_params["job"])
     tag = tag_of(state.version)
@@ -38,7 +38,7 @@ async def merge_metadata(request: Request) -> Response:
 
 
 async def replace_metadata(request: Request) -> Response:
-    """`PUT /jobs/{job}/metadata`: leave nothing else."""
+    """`PUT /jobs/{job}/metadata`: replace all of it."""
     return await _write(request, "replace")
 
 

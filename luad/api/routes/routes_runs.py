@@ -1,6 +1,6 @@
 """Routes of runs: the history, one run, cancel, retry.
 
-Room rule: as in `routes_jobs`.
+Rule: as in `routes_jobs`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_COUNTED: Final = 10_000
 
 
 class Arrival(StrEnum):
-    """What became of a run's messages."""
+    """The outcome of the messages of a run."""
 
     OK = "ok"
     FAILED = "failed"

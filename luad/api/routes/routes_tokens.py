@@ -1,6 +1,6 @@
 """Routes of tokens and of the audit trail.
 
-Room rule: as in `routes_jobs`. A secret is shown once, in the answer that makes it, and kept nowhere.
+Rule: as in `routes_jobs`. A secret is in the answer that makes it, and never stored.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _ROLES: Final = tuple(Role)
 
 
 async def list_tokens(request: Request) -> Response:
-    """`GET /tokens`: who may ask over TCP."""
+    """`GET /tokens`: all tokens, without their secrets."""
     context = context_of(request)
     found = await context.service.store.access.tokens()
     return json_response({"tokens": [_token_view(each) for each in found]})
 
 
 async def create_token(request: Request) -> Response:
-    """`POST /tokens`: make a way in; its secret is in this answer, and nowhere else."""
+    """`POST /tokens`: make a token; its secret is only in this answer."""
     context = context_of(request)
     body = await read_body(request)
     name = body.text("name")
@@ -78,7 +78,7 @@ def _earlier(one: Instant | None, other: Instant | None) -> Instant | None:
 
 
 async def revoke_token(request: Request) -> Response:
-    """`DELETE /tokens/{token}`: shut a way in, within two seconds; with `made` those that it made, too."""
+    """`DELETE /tokens/{token}`: revoke a token within two seconds; with `made` also those that it made."""
     context = context_of(request)
     body = await read_body(request)
     name: str = request.path_params["token"]
@@ -119,7 +119,7 @@ def _find(tokens: Sequence[Token], name: str) -> Token:
         if each.name == name:
             return each
     raise ApiError(
-        "not_found", f"there is no token {echo(name)}", hint="luad token list shows them"
+        "not_found", f"the token {echo(name)} does not exist", hint="luad token list shows them"
     )
 
 
@@ -151,7 +151,7 @@ async def rotate_token(request: Request) -> Response:
 
 
 def _check_rotation(maker: Token | None, before: Token, wanted: Instant | None) -> None:
-    """Refuse over TCP what would give the token that asks more than it has. Raises `ApiError`."""
+    """Refuse over TCP a rotation that would give the calling token more than it has. Raises `ApiError`."""
     if maker is None:
         return
     hint = "luad token rotate on luad's own machine"
@@ -183,7 +183,7 @@ def _token_view(token: Token) -> dict[str, Any]:
 
 
 async def list_audit(request: Request) -> Response:
-    """`GET /audit`: who has asked to change something, newest first."""
+    """`GET /audit`: the changes and refusals, newest first."""
     context = context_of(request)
     query = query_of(request)
     limit, before = query.limit(), None
@@ -192,7 +192,9 @@ async def list_audit(request: Request) -> Response:
             case (int(at), str(row_id)):
                 before = (at, row_id)
             case _:
-                raise wrong_parameter("cursor", "this is no cursor", "take it from `next_cursor`")
+                raise wrong_parameter(
+                    "cursor", "this is not a cursor", "take it from `next_cursor`"
+                )
     rows = await context.service.store.access.audit(limit=limit + 1, before=before)
     page = rows[:limit]
     cursor = make_cursor((page[-1][0], page[-1][1])) if len(rows) > limit else None

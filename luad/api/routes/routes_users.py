@@ -1,6 +1,6 @@
-"""Routes of people: who there is, what is known of them, and messages to them.
+"""Routes of users: the users, their data, and messages to them.
 
-Room rule: as in `routes_jobs`. Addresses of channels are shown without what is secret in them.
+Rule: as in `routes_jobs`. Addresses of channels are shown without what is secret in them.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from luad.store.api_access import Answer
 
 
-# --- who there is ------------------------------------------------------------------------------
+# --- the users ------------------------------------------------------------------------------
 
 
 async def list_users(request: Request) -> Response:
-    """`GET /users`: everybody, or the one with an address or a number."""
+    """`GET /users`: all users, or the one with an email address or a phone number."""
     context = context_of(request)
     query = query_of(request)
     email, phone = (_wanted(query, name) for name in ("email", "phone"))
@@ -56,7 +56,7 @@ async def list_users(request: Request) -> Response:
     if email is None and phone is None:
         found = list(users.all())
     elif email is not None and phone is not None:
-        raise wrong_parameter("phone", "`email` says already whom", "write one of the two")
+        raise wrong_parameter("phone", "`email` already names the user", "write one of the two")
     else:
         user = users.find(email=email, phone=phone)
         found = [] if user is None else [user]
@@ -65,15 +65,15 @@ async def list_users(request: Request) -> Response:
 
 
 def _wanted(query: Query, name: str) -> str | None:
-    """Return an address or a number to find somebody by; an empty one would be everybody's."""
+    """Return the address or number of a search; an empty one would find all users."""
     value = query.text(name)
     if value is None and query.has(name):
-        raise wrong_parameter(name, "there is nothing in it", "leave it out for everybody")
+        raise wrong_parameter(name, "there is nothing in it", "leave it out to list all users")
     return value
 
 
 async def show_user(request: Request) -> Response:
-    """`GET /users/{user}`: one of them, with what is known."""
+    """`GET /users/{user}`: one user, with the data."""
     return await _user(context_of(request), find_user(request).id)
 
 
@@ -89,7 +89,7 @@ async def _user(context: Context, user_id: str, status: int = 200) -> Response:
 
 
 async def add_user(request: Request) -> Response:
-    """`POST /users`: add somebody at run time."""
+    """`POST /users`: add a user at run time."""
     context = context_of(request)
     body = await read_object(request)
     if_exists = body.pop("if_exists", "error")
@@ -103,7 +103,7 @@ async def add_user(request: Request) -> Response:
 
 
 async def change_user(request: Request) -> Response:
-    """`PATCH /users/{user}`: change somebody who was added at run time."""
+    """`PATCH /users/{user}`: change a user who was added at run time."""
     context = context_of(request)
     values = await object_of(request)
     user = find_user(request)
@@ -115,7 +115,7 @@ async def change_user(request: Request) -> Response:
 
 
 async def remove_user(request: Request) -> Response:
-    """`DELETE /users/{user}`: remove somebody who was added at run time, and their data."""
+    """`DELETE /users/{user}`: remove a user who was added at run time, and the data."""
     context = context_of(request)
     user = find_user(request)
     await context.service.users.remove(user.id)
@@ -123,7 +123,7 @@ async def remove_user(request: Request) -> Response:
 
 
 def find_user(request: Request) -> User:
-    """Return whom the path names; raises `ApiError` (not_found)."""
+    """Return the user that the path names; raises `ApiError` (not_found)."""
     name: str = request.path_params["user"]
     users = context_of(request).service.users
     user = users.get(name)
@@ -135,7 +135,7 @@ def find_user(request: Request) -> User:
 
 
 def user_view(user: User) -> dict[str, Any]:
-    """Return somebody as the API shows them, without what is known of them."""
+    """Return a user as the API shows it, without the data."""
     origin = user.origin
     file = None
     if origin is not None:
@@ -168,7 +168,7 @@ def masked(url: str) -> str:
     return f"{scheme}://****{''.join(kept)}"
 
 
-# --- what is known of them ---------------------------------------------------------------------
+# --- their data ---------------------------------------------------------------------
 
 
 async def show_data(request: Request) -> Response:
@@ -185,12 +185,12 @@ async def merge_data(request: Request) -> Response:
 
 
 async def replace_data(request: Request) -> Response:
-    """`PUT /users/{user}/data`: leave nothing else."""
+    """`PUT /users/{user}/data`: replace all of it."""
     return await _write_data(request, "replace")
 
 
 async def clear_data(request: Request) -> Response:
-    """`DELETE /users/{user}/data`: forget what is known."""
+    """`DELETE /users/{user}/data`: delete all data."""
     context = context_of(request)
     now = context.service.clock.now().wall
     store = context.service.store.users
@@ -218,7 +218,7 @@ def _data_response(data: Mapping[str, Any]) -> Response:
 
 
 async def send(request: Request) -> Response:
-    """`POST /users/{user}/send`: tell somebody something, now; answers with what became of it."""
+    """`POST /users/{user}/send`: send a message now; answers with its deliveries."""
     context = context_of(request)
     values = await read_object(request)
     user = find_user(request)
@@ -268,7 +268,7 @@ def _messages(
 
 
 def _message_id(context: Context, now: Instant) -> str:
-    """Return an id that nobody has; of messages of one millisecond the first one's sorts first."""
+    """Return a unique id; ids of one millisecond sort in the order of their messages."""
     context.message_count += 1
     return f"msg_{now:012x}{context.message_count:08x}{secrets.token_hex(6)}"
 
@@ -280,7 +280,7 @@ def _channels(values: Mapping[str, Any]) -> tuple[str, ...] | None:
     if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
         raise wrong_member("channels", "this is a list of names")
     if not wanted:
-        raise wrong_member("channels", "there is no channel in it", "leave it out for all of them")
+        raise wrong_member("channels", "the list is empty", "leave it out for all of them")
     return tuple(wanted)
 
 
@@ -302,7 +302,7 @@ def outcome(messages: list[Message], deliveries: Any, require: str) -> dict[str,
 
 
 async def list_messages(request: Request) -> Response:
-    """`GET /users/{user}/messages`: what was sent to somebody, newest first."""
+    """`GET /users/{user}/messages`: the messages to a user, newest first."""
     context = context_of(request)
     query = query_of(request)
     page, cursor = await context.service.store.messages.page(

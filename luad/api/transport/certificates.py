@@ -57,7 +57,7 @@ class Certificates:
         return pair
 
     def look(self) -> Log | None:
-        """Use what the files hold now, if both load and match; return what is to be told.
+        """Use what the files hold now, if both load and match; return the log line of a change.
 
         A file that has changed since the look before is still being written, and is left for the next.
         """
@@ -145,7 +145,7 @@ def _not_after(der: bytes) -> datetime:
         _, _, place = _element(der, place)
     tag, place, _ = _element(der, place)
     if tag != _SEQUENCE:
-        raise ValueError("there is no validity")
+        raise ValueError("the validity is missing")
     _, _, place = _element(der, place)  # not before
     tag, start, end = _element(der, place)
     text = der[start:end].decode("ascii")

@@ -1,6 +1,6 @@
-"""Addresses of clients: who is counted together, and which client a proxy speaks for.
+"""Addresses of clients: the group of an address, and the client behind a proxy.
 
-Room rule: pure; knows headers and networks, no connection.
+Rule: pure; knows headers and networks, no connection.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def is_among(address: Address | None, networks: Iterable[Network]) -> bool:
 def client_of(
     peer: Address | None, headers: Sequence[tuple[bytes, bytes]], proxies: Sequence[Network]
 ) -> Address | None:
-    """Return the client that asks: *peer*, or the one that a proxy names.
+    """Return the client of a request: *peer*, or the one that a proxy names.
 
     A proxy appends the address that it sees, so the list is read from its end; the first address
     that is not a proxy's own is the client's. What a client has written itself stands before that.

@@ -1,9 +1,9 @@
 """One connection: uvicorn's HTTP/1.1 protocol, made safe against slow, idle and garbled clients.
 
-Room rule: counts and times connections; knows no route and no job.
+Rule: counts and times connections; knows no route and no job.
 
 uvicorn bounds the size of a header and leaves the rest to a proxy in front of it, which a Unix socket
-has not got. Here every state of a connection has its time, and its admission counts it (see `places`):
+does not have. Here each state of a connection has a time limit, and the listener counts it:
 
     idle        no request yet, or none since the last answer          idle_s     closed
     receiving   a request has begun to arrive                          receive_s  408, closed
@@ -49,7 +49,7 @@ HARD_MAX_CONNECTIONS: Final = 2 * MAX_CONNECTIONS
 """Beyond this a newcomer is hung up on: not even an error answer is worth its memory."""
 
 _SHARE: Final = 16
-"""Of the descriptors that the daemon may have, one in so many is for the connections of one admission."""
+"""Of the descriptors that the daemon may have, one in so many is for the connections of one listener."""
 
 MAX_HEADER_BYTES: Final = 16 * 1024
 
@@ -60,7 +60,7 @@ _PIECE_BYTES: Final = 1024
 
 
 def affordable() -> int:
-    """Return how many connections of one admission are answered at a time."""
+    """Return how many connections of one listener are answered at a time."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
@@ -75,12 +75,12 @@ class Timeouts:
     receive_s: float = 10.0
     stall_s: float = 30.0
     grace_s: float = 0.25
-    """Who has only just come is not hung up on to make room: the request may be on its way."""
+    """A new connection is not closed to make room: its request may be on the way."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """The values that all connections of one admission share. *on_lost* is called after each end; *share_of* tells
+    """The values that all connections of one listener share. *on_lost* is called after each end; *share_of* tells
     how many places the connections from the address of one client may have together."""
 
     new_request_id: Callable[[], str]
@@ -201,7 +201,7 @@ class Connection(H11Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection; whoever is answering it is told by uvicorn."""
+        """Forget the connection; uvicorn tells the application."""
         self._set_phase(_Phase.ANSWERING)
         self._stop_stall()
         if self._place is not None:
@@ -233,7 +233,7 @@ class Connection(H11Protocol):
             self.loop.call_soon(self._feed)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP with a problem document."""
+        """Answer bytes that are not HTTP with a problem document."""
         # h11 gives its reason only inside the exception that uvicorn has caught; of the two kinds
         # there are, the full buffer can be told by looking.
         if len(self.conn.trailing_data[0]) > MAX_HEADER_BYTES:
@@ -273,7 +273,7 @@ class Connection(H11Protocol):
         return scope is not None and bool(scope["state"].get("is_stream"))
 
     def _has_hung_up(self) -> bool:
-        """Whether the client has closed its end whole, not only the way to us."""
+        """Return whether the client has closed both directions, not only its sending one."""
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket").fileno(), 0)
         return any(event & select.POLLHUP for _, event in poll.poll(0))

@@ -1,13 +1,13 @@
-"""Places of connections: how many a admission has, and which connection gives way when all are taken.
+"""Places of connections: their number, and the connection that is closed when all are taken.
 
-The Unix socket and TCP have a admission each, so that neither takes places of the other. Over TCP connections
+The Unix socket and TCP have limits of their own, so neither takes places of the other. Over TCP connections
 are counted in groups (one address), and a group has a share of the places.
 
     taken      a request of this connection is answered            at most *room*, of a group its share
     waiting    no place was free; a request takes one if it can     as many again
     turned away   not even a place to wait in                       hung up on
 
-Room rule: looks for a free place and takes it in one step, without an `await` between.
+Rule: looks for a free place and takes it in one step, without an `await` between.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Protocol
 
 
 class CountedConnection(Protocol):
-    """A connection, as its admission sees it."""
+    """The parts of a connection that its limits need."""
 
     @property
     def is_idle(self) -> bool:
@@ -37,7 +37,7 @@ class CountedConnection(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """What a admission knows of one connection. *share*: places that its *group* may have together."""
+    """The place of one connection. *share*: places that its *group* may have together."""
 
     connection: CountedConnection
     group: str
@@ -47,7 +47,7 @@ class Place:
 
 
 class ConnectionLimits:
-    """The connections of one admission: *room* of them are answered, as many again may wait."""
+    """The connections of one listener: *room* of them are answered, as many again may wait."""
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -142,7 +142,7 @@ class ConnectionLimits:
 
 
 class Shares:
-    """Counts what is under way for each of several owners: at most *most*, and *share* for one."""
+    """Counts the requests in progress: at most *most*, and *share* for one owner."""
 
     def __init__(self, most: int, share: int) -> None:
         self.most = most

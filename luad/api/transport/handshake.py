@@ -5,7 +5,7 @@ a client that connects and says nothing would cost a descriptor each, without a 
 a connection from the start. Of more than *room* the oldest gives way: of the address that has its whole
 share, else of the one that has the most.
 
-Room rule: knows TLS and no HTTP.
+Rule: knows TLS and no HTTP.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ class Handshake(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._upgrade(), name="api-tls")
 
     def data_received(self, data: bytes) -> None:
-        """Keep what is said before anybody can listen."""
+        """Keep bytes that arrive before the handshake begins."""
         self._early += data
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that nobody is there any more."""
+        """Note that the client has closed the connection."""
         del exc
         self._is_over = True
 

@@ -1,6 +1,6 @@
-"""The place of a socket: kept free of others, sheltered where others may write, cleared of what is dead.
+"""The path of a socket: locked, sheltered in a folder where others may write, cleared of a stale socket.
 
-Room rule: knows files and folders. It never touches a socket on which a program answers, and removes no
+Rule: knows files and folders. It never touches a socket on which a program answers, and removes no
 file but a dead socket, luad's own link to one, and its own lock.
 """
 
@@ -79,7 +79,7 @@ def check_shelter(inner: Path) -> None:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of what lies at *path*, a link itself; None when that cannot be told."""
+    """Device and inode of what lies at *path*, a link itself; None when luad cannot read them."""
     try:
         found = path.lstat()
     except OSError:
@@ -162,7 +162,7 @@ def make_link(path: Path) -> None:
 
 
 def _is_answered(path: Path) -> bool:
-    """Whether a program listens at *path*. In doubt (no permission, full queue) one does."""
+    """Return whether a program listens at *path*. In doubt (no permission, full queue) one does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # a full queue means a live daemon: nothing to wait for
         return probe.connect_ex(str(path)) not in {errno.ECONNREFUSED, errno.ENOENT}

@@ -1,6 +1,6 @@
 """Looking after the file of a listening socket: an rm must not cut luad off from its clients.
 
-Room rule: decides whether to bind again, and says what was done; how that is done is `sockets`.
+Rule: decides whether to bind again, and says what was done; how that is done is `sockets`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Listening on TCP: only where somebody asks for it, and beyond this machine only behind TLS or a proxy.
+"""Listening on TCP: only where the settings say so, beyond this machine only with TLS or a proxy.
 
-Room rule: knows addresses and certificates, no HTTP.
+Rule: knows addresses and certificates, no HTTP.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BACKLOG: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class ListenSpec:
-    """Where to listen, and for whom. *trusted_proxies*: somebody in front of luad does the TLS."""
+    """The TCP settings. *trusted_proxies*: the proxies in front of luad that do the TLS."""
 
     host: str
     port: int
@@ -62,7 +62,7 @@ def listen(spec: ListenSpec) -> socket.socket:
         sock.close()
         raise UsageError(
             f"cannot listen on {shown}: {(error.strerror or str(error)).lower()}",
-            hint="choose another port, or end whoever has it",
+            hint="choose another port, or end the process that has it",
         ) from error
     return sock
 

@@ -1,6 +1,6 @@
 """The Unix socket that the API listens on: made safely, inherited, or refused with a reason.
 
-Room rule: knows descriptors, no HTTP. The files and folders are the business of `socketplace`.
+Rule: knows descriptors, no HTTP. The files and folders are the business of `socketplace`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MAX_PATH_BYTES: Final = 107
 
 FIRST_INHERITED_FD: Final = 3
 BACKLOG: Final = 512
-"""Who finds the queue full is refused at once, without a wait: it must outlast a busy moment."""
+"""The length of the queue. The kernel refuses a client at once when it is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end, as the kernel says; -1 where it says nothing."""
+    """The process at the other end, from the kernel; -1 where the kernel does not know."""
 
     pid: int = -1
     uid: int = -1
