@@ -191,6 +191,6 @@ def test_without_the_room_nothing_is_migrated(database: Path, tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     said, left = done.stdout.splitlines()
     assert "must be migrated, which needs" in said
-    assert "nothing was changed" in said
+    assert "luad has changed nothing" in said
     assert "before" not in left
     assert tmp_path.exists()
