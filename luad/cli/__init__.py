@@ -1,7 +1,7 @@
-"""The command line: arguments in, output and an exit code out.
+"""The command line: it turns arguments into output and an exit code.
 
-Room rule: talks to people and to the daemon; schedules nothing. Commands are imported late,
-because `luad --help` has 150 ms.
+Rule: it asks the daemon and schedules nothing. Commands are imported late, because `luad --help` must
+answer within 150 ms.
 """
 
 from __future__ import annotations
@@ -38,46 +38,50 @@ START, LOOK, ACT, USERS, MORE = (
 
 COMMANDS = {
     "init": Entry(
-        "init", "init", "Make a project: luad.yaml, jobs.d/, handlers/, an example", START
+        "init", "init", "Create a project: luad.yaml, jobs.d/, handlers/, an example", START
     ),
     "new": Entry("init", "new", "Write one job file (and a handler stub)", START),
-    "check": Entry("check", "check", "Check job and users files; file:line:col, fixes", START),
-    "test": Entry("test", "test", "Run a job at once, here, sending nothing", START),
+    "check": Entry("check", "check", "Check job and users files, with places and fixes", START),
+    "test": Entry("test", "test", "Run a job at once in this process; sends nothing", START),
     "serve": Entry("serve", "serve", "Run the daemon", START),
-    "list": Entry("list_jobs", "list_", "Jobs: status, schedule, last runs, next run", LOOK),
-    "next": Entry("next_runs", "next_", "What fires when", LOOK),
-    "show": Entry("show", "show", "One job or run in full", LOOK),
-    "history": Entry("history", "history", "Runs, newest first", LOOK),
-    "logs": Entry("logs", "logs", "Logs of a job or run; -f follows", LOOK),
-    "revisions": Entry("revisions", "revisions", "The definitions that a job has had", LOOK),
-    "status": Entry("status", "status", "Is the daemon well", LOOK),
-    "explain": Entry("explain", "explain", "A cron expression in words, with its next times", LOOK),
+    "list": Entry("list_jobs", "list_", "Show jobs: status, schedule, last runs, next run", LOOK),
+    "next": Entry("next_runs", "next_", "Show the next fire times", LOOK),
+    "show": Entry("show", "show", "Show one job or run in full", LOOK),
+    "history": Entry("history", "history", "Show runs, newest first", LOOK),
+    "logs": Entry("logs", "logs", "Show logs of a job or run; -f follows", LOOK),
+    "revisions": Entry("revisions", "revisions", "Show the definitions that a job has had", LOOK),
+    "status": Entry("status", "status", "Show the state of the daemon", LOOK),
+    "explain": Entry("explain", "explain", "Explain a cron expression, with its next times", LOOK),
     "run": Entry("run", "run", "Run a job now on the daemon", ACT),
     "retry": Entry("run", "retry", "Run a failed run again", ACT),
     "cancel": Entry("run", "cancel", "Stop a running run", ACT),
     "pause": Entry("pause", "pause", "Stop scheduling a job", ACT),
-    "resume": Entry("pause", "resume", "Schedule it again", ACT),
-    "restore": Entry("revisions", "restore", "Give a dynamic job an earlier revision", ACT),
-    "reload": Entry("reload", "reload", "Re-read jobs.d now", ACT),
-    "create": Entry("create", "create", "Make a job at run time", USERS),
+    "resume": Entry("pause", "resume", "Schedule a paused job again", ACT),
+    "restore": Entry("revisions", "restore", "Restore an earlier revision of a dynamic job", ACT),
+    "reload": Entry("reload", "reload", "Read the job files again now", ACT),
+    "create": Entry("create", "create", "Create a dynamic job", USERS),
     "edit": Entry("edit", "edit", "Change a dynamic job", USERS),
-    "snooze": Entry("edit", "snooze", "Put a job off", USERS),
+    "snooze": Entry("edit", "snooze", "Postpone a job", USERS),
     "delete": Entry("create", "delete", "Delete a dynamic job", USERS),
-    "remind": Entry("create", "remind", "Send someone a message later", USERS),
-    "metadata": Entry("create", "metadata", "Show a job's metadata, or set keys of it", USERS),
-    "users": Entry("users", "users", "People and their channels", USERS),
-    "send": Entry("users", "send", "Send a message now (tests a channel)", USERS),
-    "token": Entry("token", "token", "Who may ask over TCP", MORE),
-    "schema": Entry("schema", "schema", "The JSON Schemas of files; what a key means", MORE),
-    "openapi": Entry("schema", "openapi", "The OpenAPI document of the HTTP API", MORE),
-    "systemd": Entry("systemd", "systemd", "The systemd unit and what belongs to it", MORE),
-    "completion": Entry("completion", "completion", "A completion script for the shell", MORE),
-    "doctor": Entry("doctor", "doctor", "Find out what is wrong with this machine's luad", MORE),
-    "version": Entry("version", "version", "The versions of luad, Python and the libraries", MORE),
-    "help": Entry("version", "help_", "Longer texts: luad help TOPIC", MORE),
+    "remind": Entry("create", "remind", "Send a user a message later", USERS),
+    "metadata": Entry("create", "metadata", "Show or change the metadata of a job", USERS),
+    "users": Entry("users", "users", "Manage users and their channels", USERS),
+    "send": Entry("users", "send", "Send a message now", USERS),
+    "token": Entry("token", "token", "Manage tokens for TCP", MORE),
+    "schema": Entry("schema", "schema", "Print the JSON Schemas, or explain a key", MORE),
+    "openapi": Entry("schema", "openapi", "Print the OpenAPI document of the HTTP API", MORE),
+    "systemd": Entry("systemd", "systemd", "Print the systemd unit and its files", MORE),
+    "completion": Entry(
+        "completion", "completion", "Print a completion script for the shell", MORE
+    ),
+    "doctor": Entry("doctor", "doctor", "Check luad on this machine", MORE),
+    "version": Entry(
+        "version", "version", "Show the versions of luad, Python and the libraries", MORE
+    ),
+    "help": Entry("version", "help_", "Show a help topic: luad help TOPIC", MORE),
 }
 _USUAL = {"LUAD_SOCKET", "LUAD_URL", "LUAD_TOKEN", "LUAD_CONFIG", "LUAD_STATE_DIR"}
-"""Variables that need no look at the settings to be known."""
+"""Frequent variables of luad. They are known without an import of the settings."""
 
 ALIASES = {"ls": "list", "deactivate": "pause", "activate": "resume"}
 
@@ -92,7 +96,7 @@ def command_group() -> Group:
     group.params.append(
         click.Option(
             ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
-            help="Show the version and leave",
+            help="Show the version and exit",
         )
     )  # fmt: skip
     return group
@@ -110,7 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # what the locale cannot show must not end a command
+        if hasattr(
+            stream, "reconfigure"
+        ):  # a character that the locale lacks must not end a command
             stream.reconfigure(errors="backslashreplace")
     try:
         if instruction := os.environ.get("_LUAD_COMPLETE"):
@@ -118,23 +124,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _invoke(args or ["--help"])
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has left (`luad list | head -1`): no complaint, also not at shutdown.
+        # The reader has ended (`luad list | head -1`): print no error, at shutdown neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.BROKEN_PIPE
     return code
 
 
 def _open_closed_streams() -> None:
-    """Give a process that was started without them (`luad serve >&-`) its standard streams.
+    """Open the standard streams that the process was started without (`luad serve >&-`).
 
-    Otherwise the next file that is opened (the database, say) gets the number, and whatever is printed
-    lands in it.
+    Otherwise the next opened file (such as the database) gets the number of the stream, and receives all
+    that luad prints.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
             if null == number:
-                os.set_inheritable(number, True)  # child processes need them just as much
+                os.set_inheritable(number, True)  # child processes need them as well
             else:
                 os.dup2(null, number)
                 os.close(null)
@@ -145,7 +151,7 @@ def _invoke(args: list[str]) -> int:
     session = Session()
     try:
         with command_group().make_context("luad", args, obj=session) as ctx:
-            if not {"-q", "--quiet"}.intersection(args):  # it may stand behind the command
+            if not {"-q", "--quiet"}.intersection(args):  # it may follow the command
                 _warn_of_variables(session)
             code = ctx.command.invoke(ctx)
     except click.exceptions.Exit as end:
@@ -161,13 +167,13 @@ def _invoke(args: list[str]) -> int:
         return _report(error, session, args)
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - a fault of luad's own still gets one clear line
+    except Exception as error:  # noqa: BLE001 - an error in luad itself still gets one clear line
         return _report(_own_fault(error, session), session, args)
     return code if isinstance(code, int) else ExitCode.OK
 
 
 def _warn_of_variables(session: Session) -> None:
-    """Say which variables of the environment luad does not read, where it reads one of a similar name."""
+    """Warn of each variable of the environment that is a misspelling of one that luad reads."""
     names = [name for name in os.environ if name.startswith("LUAD_") and name not in _USUAL]
     if names:
         from luad.cli.project.variables import slips
@@ -177,7 +183,7 @@ def _warn_of_variables(session: Session) -> None:
 
 
 def _report(error: LuadError, session: Session, args: list[str]) -> int:
-    # An error while parsing may come before the option was seen.
+    # A parsing error may occur before the parser has read `--json`.
     if session.json or "--json" in args:
         import json
 
@@ -208,8 +214,8 @@ def _from_click(error: click.ClickException) -> CommandError:
 
 
 def _near_option(error: click.ClickException) -> str:
-    """Return the option that was probably meant; click also offers some that only share the dashes."""
-    from luad.suggestions import is_typo
+    """Return the option that the user misspelt; click also offers options that only share the dashes."""
+    from luad.suggestions import is_slip
 
     given = str(getattr(error, "option_name", "")).lstrip("-")
     near = getattr(error, "possibilities", None) or ()

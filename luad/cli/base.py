@@ -1,6 +1,6 @@
-"""The frame of every command: a group that loads commands late, and the global options.
+"""The group that imports commands late, and the global options of every command.
 
-Room rule: knows the names of commands, never what they do.
+Rule: it knows the names of commands, and not what they do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ pass_session = click.make_pass_decorator(Session)
 
 
 class Entry(NamedTuple):
-    """The place of a command: its module below `luad.cli.commands`, its name there, and one line about it."""
+    """The module of a command below `luad.cli.commands`, its name there, and one line about it."""
 
     module: str
     attribute: str
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Keep a global option; one that was not given must not undo one that was."""
+    """Store a global option. An absent option must not overwrite a given one."""
     if value is not None and value is not False and param.name is not None:
         setattr(ctx.ensure_object(Session), param.name, value)
 
@@ -64,9 +64,9 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command that takes the global options after its name as well.
+    """A command that also takes the global options after its name.
 
-    *rules*: options that do nothing together, which are refused.
+    *rules* name the options that the command refuses together.
     """
 
     def __init__(self, *args: Any, rules: Sequence[Rule] = (), **kwargs: Any) -> None:
@@ -80,14 +80,14 @@ class Command(click.Command):
         ]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, unless its options do nothing together."""
+        """Run the command, or raise `CommandError` (usage) if its options contradict each other."""
         for rule in (*ALWAYS, *self.rules):
             rule.check(ctx)
         return super().invoke(ctx)
 
 
 class Group(click.Group):
-    """The commands of luad; each is imported only when it is called."""
+    """The commands of luad; each is imported when it is called."""
 
     def __init__(
         self, entries: Mapping[str, Entry], aliases: Mapping[str, str], **attributes: Any
@@ -108,7 +108,7 @@ class Group(click.Group):
         return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command *cmd_name*."""
+        """Return the command *cmd_name*; None if it does not exist."""
         del ctx
         entry = self.entries.get(self.aliases.get(cmd_name, cmd_name))
         if entry is None:
@@ -120,7 +120,7 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the first of *args* names; raises `CommandError` (usage) for none."""
+        """Return the command that the first of *args* names; raises `CommandError` (usage) if none does."""
         name = args[0]
         command = self.get_command(ctx, name)
         if command is not None or ctx.resilient_parsing:
@@ -129,14 +129,14 @@ class Group(click.Group):
 
         meant = command_meant(name)
         if meant in self.entries:
-            message = f"there is no command `{name}`; luad's word is `{meant}`"
+            message = f"there is no command `{name}`; luad calls it `{meant}`"
             raise CommandError(message, code="usage", hint=f"luad {meant} --help")
         near = close_to(name, [*self.entries, *self.aliases])
         hint = f"did you mean `luad {near[0]}`?" if near else "luad --help lists the commands"
         raise CommandError(f"there is no command `{name}`", code="usage", hint=hint)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the overview: commands by what people want to do, then the global options."""
+        """Write the commands in sections, then the global options."""
         self.format_usage(ctx, formatter)
         self.format_help_text(ctx, formatter)
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -148,13 +148,13 @@ class Group(click.Group):
         self.format_options_only(ctx, formatter)
 
     def format_options_only(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options without the list of commands that click puts after them."""
+        """Write the options without the list of commands that click appends."""
         rows = [row for param in self.get_params(ctx) if (row := param.get_help_record(ctx))]
         with formatter.section("Options (before or after the command)"):
             formatter.write_dl(rows)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        """Complete names of commands from the table; nothing is imported for it."""
+        """Return the completions of *incomplete*; imports no command."""
         from click.shell_completion import CompletionItem
 
         names = [
@@ -166,5 +166,5 @@ class Group(click.Group):
 
 
 def words(values: Sequence[str]) -> list[str]:
-    """Split the values of a repeatable option that also takes commas."""
+    """Return the words of a repeatable option that also takes commas."""
     return [word for value in values for word in value.split(",") if word]

@@ -1,6 +1,6 @@
-"""What the shell offers for a job or a run while one types; it must answer within 150 ms.
+"""Shell completion of jobs, runs and users; it must answer within 150 ms.
 
-Room rule: never says anything, never fails: no answer is an answer.
+Rule: it prints nothing and never fails; without an answer it offers nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ MANY: Final = 200
 
 
 def job_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Offer the names of jobs; without a daemon, those of the job files."""
+    """Return the names of jobs; without a daemon, those of the job files."""
     del param
     with suppress(Exception):
         answer = _client(ctx).get("/jobs", include_dynamic=True, limit=MANY, q=incomplete or None)
         names = [job["name"] for job in answer["jobs"]]
         return [name for name in names if name.startswith(incomplete)]
     with suppress(OSError):
-        # A job file is usually called like its job; reading them all would take too long.
+        # A job file usually has the name of its job; reading all files would take too long.
         return sorted(
             path.stem
             for path in Path("jobs.d").iterdir()
@@ -36,7 +36,7 @@ def job_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 
 def user_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Offer the ids of people."""
+    """Return the ids of users."""
     del param
     with suppress(Exception):
         found = [user["id"] for user in _client(ctx).get("/users")["users"]]
@@ -45,7 +45,7 @@ def user_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 
 
 def run_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Offer the words for the last runs, and the ids of the latest ones."""
+    """Return `@last`, `@last-failed`, and the ids of the latest runs."""
     del param
     found = ["@last", "@last-failed"]
     if not incomplete.startswith("@"):
@@ -55,7 +55,7 @@ def run_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 
 def jobs_and_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Offer both, where either may stand."""
+    """Return jobs and runs, for an argument that may be either."""
     return [*job_names(ctx, param, incomplete), *run_ids(ctx, param, incomplete)]
 
 

@@ -1,8 +1,8 @@
-"""When a job that is made at run time is due: options become the part of a request that says it.
+"""The options that say when a dynamic job is due, as the schedule of a request.
 
-A time that is neither ISO, `HH:MM` nor a duration is a phrase, which the daemon reads with its own clock.
+A time that is not ISO, `HH:MM` or a duration is a phrase. The daemon reads a phrase with its own clock.
 
-Rule: asks the daemon for phrases and for the zone of a user; makes nothing.
+Rule: it asks the daemon for phrases and for the zone of a user; it creates nothing.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _CLOCK: Final = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)
 
 
 def schedule_of(session: Session, client: Client, said: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of the body that says when. Raises `CommandError` (usage)."""
+    """Return the keys of the request that say when the job is due. Raises `CommandError` (usage)."""
     given = [key for key in WHEN if said.get(key) is not None]
     flags = " and ".join(WHEN[key] for key in given)
     if len(given) != 1:
         raise CommandError(
-            f"{flags} exclude each other" if given else "nothing says when it is due",
+            f"{flags} exclude each other" if given else "no option says when the job is due",
             code="usage",
-            hint="say one of " + ", ".join(flag for key, flag in WHEN.items() if key in said),
+            hint="use one of " + ", ".join(flag for key, flag in WHEN.items() if key in said),
         )
     kind, zone = given[0], said.get("timezone")
     text: str = said[kind]
     delay = _delay(text) if kind == "wait" else None
     if zone is not None and (kind == "every" or delay is not None):
-        raise CommandError(f"{flags} has no time zone", code="usage", hint="leave --timezone out")
+        raise CommandError(f"{flags} has no time zone", code="usage", hint="omit --timezone")
     if delay is not None:
         return {"in": delay}
     if kind == "every":
@@ -54,7 +54,7 @@ def schedule_of(session: Session, client: Client, said: dict[str, Any]) -> dict[
 
 
 def _delay(text: str) -> str | float | None:
-    """Return a delay as the daemon reads it; None for a phrase."""
+    """Return a delay as the request takes it; None for a phrase."""
     try:
         parse_duration_ms(text)
     except ValueError:
@@ -64,7 +64,7 @@ def _delay(text: str) -> str | float | None:
 
 
 def _length(text: str) -> str:
-    """Return a length of time as the daemon reads it. Raises `CommandError` (usage)."""
+    """Return a duration as the request takes it. Raises `CommandError` (usage)."""
     delay = _delay(text)
     if delay is None:
         parse_duration(text)
@@ -81,7 +81,10 @@ def _spoken(text: str) -> int | None:
 def _once(
     session: Session, client: Client, text: str, zone: str | None, user: str | None
 ) -> dict[str, Any]:
-    """Return the instant, with the zone in which *text* was read: the answer is shown in it."""
+    """Return a schedule of type `once`, with the zone in which *text* was read.
+
+    The daemon shows its answer in that zone.
+    """
     name = zone or session.tz or ("UTC" if session.utc else None)
     if not is_plain(text):
         return {"type": "once", "execute_at": read_by_daemon(client, text, name, user)} | (
@@ -96,7 +99,7 @@ def _once(
 
 
 def is_plain(text: str) -> bool:
-    """Say whether this machine reads *text*: `now`, `HH:MM`, an ISO date or time, or a duration."""
+    """Return True for `now`, `HH:MM`, an ISO date or time, and a duration; they need no daemon."""
     if text == "now" or _CLOCK.fullmatch(text):
         return True
     try:
@@ -110,7 +113,7 @@ def is_plain(text: str) -> bool:
 
 
 def _says_instant(text: str) -> bool:
-    """Say whether *text* means the same in every time zone."""
+    """Return True if *text* means the same instant in every time zone."""
     if _CLOCK.fullmatch(text):
         return False
     return "-" not in text or datetime.fromisoformat(text).tzinfo is not None
@@ -126,7 +129,7 @@ def named(name: str) -> ZoneInfo:
 
 
 def read_here(text: str, zone_name: str, now: int) -> int:
-    """Return the instant of a phrase, without a daemon. Raises `CommandError` (usage)."""
+    """Return the instant of a phrase by the clock of this machine. Raises `CommandError` (usage)."""
     try:
         return read_phrase(text, named(zone_name), now).instant
     except PhraseError as error:
@@ -134,7 +137,7 @@ def read_here(text: str, zone_name: str, now: int) -> int:
 
 
 def read_by_daemon(client: Client, text: str, zone: str | None, user: str | None) -> str:
-    """Return the instant of a phrase, as the daemon reads it. Raises `CommandError` (usage)."""
+    """Return the instant of a phrase by the daemon's clock. Raises `CommandError` (usage)."""
     body = {"phrase": text, "timezone": zone, "user": user}
     answer = client.post("/explain", {key: each for key, each in body.items() if each is not None})
     if answer["problems"]:
@@ -149,4 +152,4 @@ def _zone_of(client: Client, user: str) -> str | None:
     try:
         return client.get(f"/users/{segment(user)}").get("timezone") or None
     except NotFoundError:
-        return None  # the daemon says so when the job is made
+        return None  # the daemon reports it when it creates the job

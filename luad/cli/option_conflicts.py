@@ -1,6 +1,6 @@
-"""Options of one command that do nothing together.
+"""Rules that refuse options of one command that contradict each other.
 
-Room rule: refuses them before anything is done; knows no command.
+Rule: the check comes before the command starts; this module knows no command.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """Two options (or the name of an argument) of which one takes the other's effect away."""
+    """Two options (or arguments) that exclude each other."""
 
     one: str
     other: str
@@ -33,13 +33,13 @@ class Apart:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """An option that has an effect only together with one of *others*."""
+    """An option that has an effect only with one of *others*."""
 
     option: str
     others: tuple[str, ...]
 
     def check(self, ctx: click.Context) -> None:
-        """Raise `CommandError` (usage) when it was given alone."""
+        """Raise `CommandError` (usage) when it was given without any of the others."""
         if is_given(ctx, self.option) and not any(is_given(ctx, each) for each in self.others):
             wanted = " or ".join(_shown(ctx, each) for each in self.others)
             message = f"{_shown(ctx, self.option)} does nothing without {wanted}"
@@ -48,7 +48,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Of:
-    """An option, or an argument, that only some *actions* of a command have."""
+    """An option or argument that only some *actions* of a command take."""
 
     option: str
     actions: tuple[str, ...]
@@ -65,11 +65,11 @@ class Of:
 Rule = Apart | Needs | Of
 
 ALWAYS = (Apart("--utc", "--tz"), Apart("--socket", "--url"))
-"""What holds for the options that every command takes."""
+"""The rules for the global options."""
 
 
 def is_given(ctx: click.Context, option: str) -> bool:
-    """Whether *option* stands on the command line, after the command's name or before it."""
+    """Return True if *option* is on the command line, before or after the command's name."""
     return any(_stands_there(where, param) for where, param in _named(ctx, option))
 
 
@@ -90,7 +90,7 @@ def _named(ctx: click.Context, option: str) -> Iterator[tuple[click.Context, cli
 
 
 def _shown(ctx: click.Context, option: str) -> str:
-    """Return an option as it is written, and an argument in capitals."""
+    """Return an option as the user writes it, and an argument in capitals."""
     if option.startswith("-"):
         return option
     param = next(param for _, param in _named(ctx, option))

@@ -1,6 +1,6 @@
-"""Waiting for a run, watching it, and ending the way it ended.
+"""Waiting for a run, showing its progress, and the exit code for its end.
 
-Room rule: looks at runs until they are over; starts and stops none.
+Rule: it polls runs until they end; it starts and stops none.
 """
 
 from __future__ import annotations
@@ -32,9 +32,6 @@ FIRST_LOOK_SECONDS: Final = 0.02
 LAST_LOOK_SECONDS: Final = 0.5
 _CTRL_C: Final = "Ctrl-C leaves the run alone"
 
-_interrupts: Final[list[int]] = []
-"""Each Ctrl-C during `left_alone`; Python drops a KeyboardInterrupt that a finalizer raises."""
-
 RUN_EXIT_CODES: Final = {
     "succeeded": ExitCode.OK,
     "failed": ExitCode.RUN_FAILED,
@@ -47,9 +44,9 @@ RUN_EXIT_CODES: Final = {
 
 
 class Watcher:
-    """Tells on standard error how a run goes on: its attempts, and when the next one begins.
+    """Writes the progress of a run to standard error: its attempts, and when the next one starts.
 
-    On a terminal a line at the bottom says what it waits for; elsewhere each change is one line.
+    On a terminal the last line shows what the command waits for. Elsewhere each change is one line.
     """
 
     def __init__(self, session: Session, *, is_live: bool = True) -> None:
@@ -61,7 +58,7 @@ class Watcher:
         self._has_told_of_ctrl_c = False
 
     def look(self, run: dict[str, Any]) -> None:
-        """Tell what is new of *run*."""
+        """Write what has changed of *run*."""
         if self._session.json:
             return
         now = (run["status"], run.get("attempt") or 1)
@@ -80,11 +77,11 @@ class Watcher:
             self._line.show(f"{_state(run)}{_left(run)}, {waited} s   ({_CTRL_C})")
 
     def end(self) -> None:
-        """Take the line at the bottom away."""
+        """Clear the last line of the terminal."""
         self._line.show("")
 
     def _news(self, run: dict[str, Any]) -> str:
-        """Return the line about a new state: a retry that waits, or another attempt."""
+        """Return the line about a waiting retry or a new attempt; empty for other states."""
         attempt, at = run.get("attempt") or 1, parse_rfc3339(run.get("retry_at"))
         if run["status"] == "retrying":
             error = f": {error_words(run)}" if error_words(run) else ""
@@ -124,13 +121,11 @@ def _clock(session: Session, at: Instant) -> str:
 
 
 def wait_for(client: Client, run: dict[str, Any], watcher: Watcher) -> dict[str, Any]:
-    """Return *run* once it has ended; asks at growing intervals, at most two a second."""
+    """Return *run* once it has ended; polls at growing intervals, up to half a second."""
     pause = FIRST_LOOK_SECONDS
     try:
         while run["status"] in OPEN:
             watcher.look(run)
-            if _interrupts:
-                raise KeyboardInterrupt
             time.sleep(pause)
             pause = min(pause * 1.5, LAST_LOOK_SECONDS)
             run = client.get(f"/runs/{segment(run['id'])}")
@@ -140,13 +135,10 @@ def wait_for(client: Client, run: dict[str, Any], watcher: Watcher) -> dict[str,
 
 
 def follow(session: Session, client: Client, run: dict[str, Any]) -> dict[str, Any]:
-    """Write the log of *run* as it grows, and between its lines what becomes of its attempts.
-
-    Return the run once it has ended.
-    """
+    """Write the log and the attempts of *run* as they come; return the run once it has ended."""
     from luad.cli.terminal.log_lines import LinePrinter
 
-    # The log is talk here: with --json stdout belongs to the run.
+    # With --json only the run itself goes to stdout.
     printer = None if session.json else LinePrinter(session.out, session.zone, has_prefix=False)
     watcher = Watcher(session, is_live=False)
     with _watching(session, run, watcher):
@@ -158,12 +150,12 @@ def follow(session: Session, client: Client, run: dict[str, Any]) -> dict[str, A
 
 @contextmanager
 def _watching(session: Session, run: dict[str, Any], watcher: Watcher) -> Iterator[None]:
-    """Look at *run* from another thread during the block, whose own waits for lines of the log."""
+    """Poll *run* in a second thread during the block, while the block reads the log."""
     is_over = threading.Event()
     client = connect(session, is_quiet=True)
 
     def watch() -> None:
-        with suppress(LuadError):  # the stream tells it, too
+        with suppress(LuadError):  # the stream of the log reports the same error
             while not is_over.wait(LAST_LOOK_SECONDS):
                 watcher.look(client.get(f"/runs/{segment(run['id'])}"))
 
@@ -178,11 +170,7 @@ def _watching(session: Session, run: dict[str, Any], watcher: Watcher) -> Iterat
 
 @contextmanager
 def left_alone(session: Session, runs: Sequence[dict[str, Any]]) -> Iterator[None]:
-    """Say at Ctrl-C in the block that the runs go on, and how to see or stop them."""
-    before = signal.getsignal(signal.SIGINT)
-    _interrupts.clear()
-    if before is signal.default_int_handler:  # a command in the background ignores Ctrl-C
-        signal.signal(signal.SIGINT, _interrupt)
+    """On Ctrl-C in the block, say that the runs go on, and how to see or stop them."""
     try:
         yield
     except KeyboardInterrupt:
@@ -193,13 +181,6 @@ def left_alone(session: Session, runs: Sequence[dict[str, Any]]) -> Iterator[Non
                     f"\n{run['job']} goes on: luad logs -f {name}; luad cancel {name} stops it"
                 )
         raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _interrupt(*_: object) -> None:
-    _interrupts.append(signal.SIGINT)
-    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -226,7 +207,7 @@ def time_limit(limit_ms: int | None) -> Iterator[None]:
 
 
 def conclude(session: Session, run: dict[str, Any]) -> int:
-    """Say on stderr how *run* ended, and return the exit code for it."""
+    """Write to stderr how *run* ended; return its exit code."""
     glyph, style = RUN_GLYPHS.get(run["status"], ("·", ""))
     took = f" after {show_took(run['duration_ms'])}" if run.get("duration_ms") is not None else ""
     error = f": {error_words(run)}" if error_words(run) else ""

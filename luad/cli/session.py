@@ -1,6 +1,6 @@
-"""What one invocation of luad knows: the global options, and what follows from them.
+"""The global options of one command, and the output, instant and zone that follow from them.
 
-Room rule: everything costly is made on first use; `--help` pays for nothing.
+Rule: costly values are computed on first use, so that `--help` stays fast.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """The global options; each may stand before or after the command's name."""
+    """The global options; each may come before or after the command's name."""
 
     json: bool = False
     quiet: bool = False
@@ -37,25 +37,25 @@ class Session:
 
     @cached_property
     def out(self) -> Output:
-        """Where this command writes."""
+        """The output streams of this command."""
         return Output(is_json=self.json, is_quiet=self.quiet, color=self.color)
 
     @cached_property
     def now(self) -> Instant:
-        """The instant of this command; read once, so that all of its answer agrees."""
+        """The instant of this command. It is read once, so that the whole answer agrees."""
         return wall_ms()
 
     @cached_property
     def zone(self) -> tzinfo | None:
-        """The zone in which times are shown and read; None is the machine's own."""
+        """The zone in which times are shown and read; None is the machine's zone."""
         if self.utc:
             return UTC
         return None if self.tz is None else named_zone(self.tz)
 
     def confirm(self, question: str) -> None:
-        """Ask before something that cannot be taken back; raises `CommandError` (usage) without a TTY.
+        """Ask the user before an irreversible change.
 
-        Raises `CommandError` (interrupted) when the answer is no.
+        Raises `CommandError`: usage without a terminal, interrupted when the user declines.
         """
         import sys
 
@@ -63,7 +63,9 @@ class Session:
             return
         if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise CommandError(
-                f"{question}  Nobody is there to ask.", code="usage", hint="say --yes"
+                f"{question}  stdin is not a terminal, so luad cannot ask.",
+                code="usage",
+                hint="use --yes",
             )
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
@@ -71,7 +73,7 @@ class Session:
 
 
 def named_zone(name: str) -> tzinfo:
-    """Load the IANA zone *name*; raises `CommandError` (usage), with the likeliest meant name."""
+    """Return the IANA zone *name*; raises `CommandError` (usage) with similar names."""
     from luad.core.cron.search import ZoneError, load_zone
 
     try:

@@ -114,7 +114,7 @@ def test_retry_in_bulk_asks_and_without_a_terminal_needs_yes(luad: Any, peer: An
     peer.answers[f"POST /runs/{RUN}/retry"] = a_run(id="run_2")
     result = luad("retry", "--failed", "--since", "3h")
     assert result.code == 2
-    assert "hint: say --yes" in result.err
+    assert "hint: use --yes" in result.err
     assert all(asked.method == "GET" for asked in peer.asked)
     assert luad("retry", "--failed", "--since", "3h", "--yes").out == "run_2\n"
     peer.answers["GET /runs"] = {"runs": [], "next_cursor": None}

@@ -56,7 +56,7 @@ def test_a_job_is_made_shown_exported_and_made_again(live: LiveDaemon) -> None:
     assert "ann   by inbox, log" in shown
     text = live.luad("show", "report", "--yaml").stdout
     refused = live.luad("delete", "report", check=False)
-    assert (refused.returncode, "say --yes" in refused.stderr) == (2, True)
+    assert (refused.returncode, "use --yes" in refused.stderr) == (2, True)
     live.luad("delete", "report", "--yes")
     path = live.folder / "report.yaml"
     path.write_text(text)

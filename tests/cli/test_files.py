@@ -193,7 +193,7 @@ def test_check_of_another_project_takes_its_handlers_and_settings(
 def test_check_without_a_project_says_so(luad: Any) -> None:
     result = luad("check")
     assert result.code == 2
-    assert "nothing to check: there is no folder jobs.d" in result.err
+    assert "nothing to check: the folder jobs.d does not exist" in result.err
 
 
 def test_check_refuses_a_file_that_others_may_write(luad: Any, shop: Path) -> None:

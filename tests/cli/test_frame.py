@@ -225,5 +225,5 @@ def test_the_start_imports_nothing_that_only_the_daemon_needs() -> None:
 def test_commands_of_other_schedulers_are_translated(luad: Any, word: str, meant: str) -> None:
     result = luad(word)
     assert result.code == 2
-    assert f"there is no command `{word}`; luad's word is `{meant}`" in result.err
+    assert f"there is no command `{word}`; luad calls it `{meant}`" in result.err
     assert f"luad {meant} --help" in result.err

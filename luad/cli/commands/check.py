@@ -1,6 +1,6 @@
-"""`luad check`: every problem of every job file, at its place, with what to write instead.
+"""`luad check`: the problems of all files, each with its place and a fix.
 
-Room rule: reads files and shows problems, by the same path as the daemon; writes only with --fix.
+Rule: it parses files with the code of the daemon; it writes files only with --fix.
 """
 
 from __future__ import annotations
@@ -35,14 +35,23 @@ HEADLINE: Final = re.compile(r"^LU\d+", re.MULTILINE)
     rules=[Apart("--fix", "--diff"), Apart("--diff", "--format"), Apart("--diff", "--json")],
 )
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--format", "style", type=click.Choice(FORMATS), help="How to say it; default: full")
-@click.option("--fix", is_flag=True, help="Mend what can be mended safely")
-@click.option("--diff", is_flag=True, help="Show what --fix would change; write nothing")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(FORMATS),
+    help="The format of the problems; default: full",
+)
+@click.option("--fix", is_flag=True, help="Apply the safe fixes")
+@click.option("--diff", is_flag=True, help="Show the changes of --fix, and write nothing")
 @click.option("--no-import", is_flag=True, help="Do not import the handlers")
-@click.option("--strict", is_flag=True, help="Warnings fail, too")
-@click.option("--select", multiple=True, metavar="CODES", help="Only these: LU1,LU203")
-@click.option("--ignore", multiple=True, metavar="CODES", help="All but these")
-@click.option("--watch", is_flag=True, help="Again whenever a file changes, until Ctrl-C")
+@click.option("--strict", is_flag=True, help="Warnings fail as well")
+@click.option(
+    "--select", multiple=True, metavar="CODES", help="Only problems with these codes: LU1,LU203"
+)
+@click.option(
+    "--ignore", multiple=True, metavar="CODES", help="All problems except those with these codes"
+)
+@click.option("--watch", is_flag=True, help="Check again at each change of a file, until Ctrl-C")
 @pass_session
 def check(
     session: Session,
@@ -57,9 +66,9 @@ def check(
     ignore: tuple[str, ...],
     watch: bool,
 ) -> int:
-    """Check job files, users files, luad.yaml and handlers; file:line:col, fixes.
+    """Check job files, users files, luad.yaml and handlers; prints file:line:col and fixes.
 
-    PATH is a file or a folder; default: jobs.d, users.d and luad.yaml. Exit 1 if anything is wrong.
+    PATH is a file or a folder; default: jobs.d, users.d and luad.yaml. Exit 1 if there is an error.
     """
     from luad.cli.project import examine
 
@@ -77,7 +86,7 @@ def check(
         if fix and (written := examine.write_fixes(examined)):
             for change in examine.changes_made(examined, written):
                 session.out.say(change)
-            session.out.say(f"mended {plural(len(written), 'file')}", "green")
+            session.out.say(f"fixed {plural(len(written), 'file')}", "green")
             examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
             examined.keep(_codes(select), _codes(ignore))
         _show(session, examined, style or ("json" if session.json else "full"))
@@ -89,7 +98,7 @@ def check(
             if has_changed:
                 code = once()
             else:
-                session.out.say("watching; Ctrl-C ends it", "dim")
+                session.out.say("waiting for changes; Ctrl-C ends it", "dim")
     return code
 
 
@@ -97,7 +106,9 @@ def _codes(values: Sequence[str]) -> tuple[str, ...]:
     codes = tuple(word.upper() for word in words(values))
     for code in codes:
         if not re.fullmatch(r"LU\d{0,3}", code):
-            raise CommandError(f"`{code}` is no code of a problem", code="usage", hint="LU1, LU203")
+            raise CommandError(
+                f"`{code}` is not a problem code", code="usage", hint="write it like  LU1  LU203"
+            )
     return codes
 
 
@@ -146,7 +157,7 @@ def _summary(examined: Examined) -> str:
 
 
 def _show_fixes(session: Session, examined: Examined) -> int:
-    """Show the changes of --fix; exit 1 when there are any, as formatters do."""
+    """Print the changes that --fix would make; return exit code 1 if there are any, as formatters do."""
     from difflib import unified_diff
 
     from luad.cli.project.examine import fixed_files

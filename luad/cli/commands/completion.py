@@ -1,6 +1,6 @@
-"""`luad completion`: the script that teaches a shell to complete luad's words.
+"""`luad completion`: the completion script for a shell.
 
-Room rule: prints; installs nothing.
+Rule: it prints the script and installs nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ HOW: Final = {
 @click.argument("shell", type=click.Choice(list(HOW)))
 @pass_session
 def completion(session: Session, *, shell: str) -> None:
-    """A completion script for the shell; names of jobs and runs are completed too."""
+    """Print a completion script for the shell; it completes names of jobs and runs as well."""
     from click.shell_completion import get_completion_class
 
     from luad.cli import command_group
 
     kind = get_completion_class(shell)
     assert kind is not None, shell
-    # `source_template` and not `source()`: that runs bash to ask for its version first.
+    # `source_template`, because `source()` would run bash to get its version.
     script = kind(command_group(), {}, "luad", "_LUAD_COMPLETE")
     print(script.source_template % script.source_vars())
     if session.out.is_terminal:

@@ -1,6 +1,6 @@
-"""`luad create`, `delete`, `remind`, `metadata`: jobs that are made at run time.
+"""`luad create`, `delete`, `remind`, `metadata`: dynamic jobs.
 
-Room rule: asks the daemon to do it; does nothing itself.
+Rule: it sends requests to the daemon and changes nothing itself.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 MESSAGE_HANDLER: Final = "luad.handlers.message:send"
 OK: Final = 200
-"""What the daemon answers when it made nothing new."""
+"""The status of the answer if the daemon created nothing."""
 
 NOT_IN_FORCE: Final = ("LU307", "LU308")
 RETRY: Final = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 2}
-"""Of reminders: what could not be told at once is told a little later."""
+"""The retries of reminders: a message that fails is sent again a little later."""
 
 
 @click.command(
@@ -45,41 +45,41 @@ RETRY: Final = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 
 )
 @click.argument("name", required=False)
 @click.option("--handler", metavar="MOD:FN", help="The function that its runs call")
-@click.option("--in", "wait", metavar="DUR", help="Once, so much later")
-@click.option("--at", metavar="TIME", help="Once, at that time, such as `fri 17:00`")
+@click.option("--in", "wait", metavar="DUR", help="Once, after this delay")
+@click.option("--at", metavar="TIME", help="Once, at this time, such as `fri 17:00`")
 @click.option("--every", metavar="DUR", help="Again and again")
 @click.option("--cron", metavar="EXPR", help="By a cron line")
 @click.option("--timezone", metavar="ZONE", help="The schedule's zone")
 @click.option("-m", "--metadata", multiple=True, metavar="K=V", help="V may be JSON")
-@click.option("--metadata-file", metavar="FILE", help="A JSON object; -m is laid over it")
-@click.option("--user", metavar="ID", help="Whom it is for", shell_complete=user_ids)
+@click.option("--metadata-file", metavar="FILE", help="A JSON object; -m overrides its keys")
+@click.option("--user", metavar="ID", help="The user of the job", shell_complete=user_ids)
 @click.option("--timeout", metavar="DUR", help="How long an attempt may take")
-@click.option("--max-attempts", type=click.IntRange(1, 100), help="Tries, the first included")
-@click.option("--backoff", metavar="DUR", help="Between two tries")
-@click.option("-t", "--tag", "tags", multiple=True, help="A word to find it by")
-@click.option("--inactive", is_flag=True, help="Paused until somebody resumes it")
-@click.option("--keep", is_flag=True, help="It stays in the list after its success")
+@click.option("--max-attempts", type=click.IntRange(1, 100), help="Attempts, including the first")
+@click.option("--backoff", metavar="DUR", help="The time between two attempts")
+@click.option("-t", "--tag", "tags", multiple=True, help="A tag to find the job by")
+@click.option("--inactive", is_flag=True, help="Paused until `luad resume`")
+@click.option("--keep", is_flag=True, help="Keep it in the list after its success")
 @click.option(
     "--if-exists", type=click.Choice(["error", "keep", "replace"]), default="error",
-    help="When there is a dynamic job of that name; default: error",
+    help="If a dynamic job of that name exists; default: error",
 )  # fmt: skip
-@click.option("--idempotency-key", metavar="KEY", help="Requests with the same one make one job")
+@click.option("--idempotency-key", metavar="KEY", help="Requests with the same key create one job")
 @click.option("--from", "source", metavar="FILE|-", help="Jobs as in a job file, YAML or JSON")
 @pass_session
 def create(session: Session, /, *, source: str | None, if_exists: str, **said: Any) -> int | None:
-    """Make a job at run time; prints what will happen.
+    """Create a dynamic job; prints when it runs.
 
-    It lives in luad's store until it is deleted; one that is due once leaves after its success.
+    luad stores it until you delete it; a job that is due once leaves the list after its success.
     """
     if source is not None:
         from luad.cli.commands.create_batch import create_from
 
         if any(said.values()):
-            hint = "beside it only --if-exists; everything else stands in the file"
-            raise CommandError("--from says it all", code="usage", hint=hint)
+            hint = "only --if-exists goes with it; the file has everything else"
+            raise CommandError("--from excludes the other options", code="usage", hint=hint)
         return create_from(session, source, if_exists)
     if said["handler"] is None:
-        raise CommandError("which handler?", code="usage", hint="--handler module:function")
+        raise CommandError("the handler is missing", code="usage", hint="--handler module:function")
     client = connect(session)
     body = {"handler": said["handler"], "if_exists": if_exists}
     body |= schedule_of(session, client, said)
@@ -129,33 +129,33 @@ def _create(session: Session, client: Client, body: dict[str, Any], key: str | N
 
 
 def checked_key(key: str) -> str:
-    """Return *key* if it can stand in a header; raises `CommandError` (usage)."""
+    """Return *key* if a header can hold it; raises `CommandError` (usage)."""
     if not key.isascii() or not key.isprintable() or '"' in key or "\\" in key:
-        hint = "letters, digits and signs of ASCII, no quotes"
-        raise CommandError(f"{key!r} cannot be a key", code="usage", hint=hint)
+        hint = "use ASCII letters, digits and signs, without quotes"
+        raise CommandError(f"{key!r} is not an idempotency key", code="usage", hint=hint)
     return key
 
 
 @click.command("remind", cls=Command)
 @click.argument("user", shell_complete=user_ids)
 @click.argument("text")
-@click.option("--in", "wait", metavar="DUR", help="So much later")
-@click.option("--at", metavar="TIME", help="At that time, such as `fri 17:00`")
+@click.option("--in", "wait", metavar="DUR", help="After this delay")
+@click.option("--at", metavar="TIME", help="At this time, such as `fri 17:00`")
 @click.option("--every", metavar="DUR", help="Again and again")
 @click.option("--cron", metavar="EXPR", help="By a cron line")
 @click.option("--timezone", metavar="ZONE", help="The zone of --at and --cron; default: the user's")
-@click.option("--title", metavar="TEXT", help="A line above it")
+@click.option("--title", metavar="TEXT", help="A title above the text")
 @pass_session
 def remind(session: Session, /, *, user: str, text: str, title: str | None, **said: Any) -> None:
-    """Send a user a message later, or again and again; no code is needed for it."""
+    """Send a user a message later, once or repeatedly; it needs no handler of yours."""
     if not text.strip():
         hint = 'luad remind ann "stand-up" --in 10m'
-        raise CommandError("there is nothing to say", code="usage", hint=hint)
+        raise CommandError("the text is empty", code="usage", hint=hint)
     client = connect(session)
     when = schedule_of(session, client, {**said, "user": user})
     at = parse_rfc3339(when.get("schedule", {}).get("execute_at"))
     if at is not None and at <= session.now:
-        hint = "say a time to come, such as --at 09:30, or --in 10m"
+        hint = "use a time in the future, such as --at 09:30, or --in 10m"
         raise CommandError(f"{said['at'] or said['wait']} is past", code="usage", hint=hint)
     metadata = {"text": text} if title is None else {"text": text, "title": title}
     body = {"handler": MESSAGE_HANDLER, "user": user, "metadata": metadata, "retry": RETRY}
@@ -168,7 +168,7 @@ def _to_delete(client: Client, name: str) -> Mapping[str, Any]:
     try:
         job = source.job(client, name)
     except NotFoundError:
-        # A stored job that is not in force is no job, but `luad status` tells of it.
+        # A stored job that is not installed is not in /jobs; the problems of the daemon name it.
         for problem in client.get("/config")["problems"]:
             if problem["code"] in NOT_IN_FORCE and problem.get("job") == name:
                 return {"id": name, "name": name}
@@ -183,9 +183,9 @@ def _to_delete(client: Client, name: str) -> Mapping[str, Any]:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=job_names)
 @pass_session
 def delete(session: Session, *, names: tuple[str, ...]) -> None:
-    """Delete dynamic jobs; their history stays. A job of a file goes when its file does.
+    """Delete dynamic jobs; their history stays. To delete a static job, delete its file.
 
-    Nothing is deleted unless all of them can be.
+    Nothing is deleted unless all of them can be deleted.
     """
     from luad.client import segment
 

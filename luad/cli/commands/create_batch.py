@@ -1,6 +1,6 @@
 """`luad create --from`: many jobs at once, from YAML or JSON.
 
-Room rule: reads the documents and hands them over; whether they are right is judged by the daemon.
+Rule: it sends the documents to the daemon, which validates them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STDIN: Final = "-"
 AT_ONCE: Final = 1_000
-"""Jobs in one request: far below what the daemon takes, and so that others are answered between."""
+"""Jobs in one request: below the limit of the daemon, and it can answer others in between."""
 
 PATIENCE_SECONDS: Final = 120.0
 MAX_BYTES: Final = 64 << 20
@@ -29,13 +29,13 @@ MAX_SHOWN: Final = 20
 
 
 def create_from(session: Session, source: str, if_exists: str) -> int:
-    """Make every job that *source* (a file, or `-`) declares; say of each that was refused why."""
+    """Create every job of *source* (a file, or `-`); print the error of each refused one."""
     bodies = [
         {"if_exists": if_exists, **each} if isinstance(each, dict) else each
         for each in _jobs(session, source)
     ]
     if not bodies:
-        raise CommandError(f"there is no job in {source}", code="usage")
+        raise CommandError(f"{source} contains no jobs", code="usage")
     client = connect(session, PATIENCE_SECONDS)
     results: list[dict[str, Any]] = []
     with busy(session.out, lambda: f"created {len(results)} of {plural(len(bodies), 'job')}"):
@@ -64,7 +64,7 @@ def _tell(session: Session, results: list[dict[str, Any]]) -> None:
     text = f"Created {plural(len(made), 'job')}"
     if 0 < len(made) <= MAX_SHOWN:
         text += ": " + ", ".join(each["job"] for each in made)
-    text += f"; {kept} were there" if kept else ""
+    text += f"; {kept} existed already" if kept else ""
     session.out.say(text + (f"; {len(refused)} refused" if refused else ""))
 
 
@@ -80,12 +80,12 @@ def _jobs(session: Session, source: str) -> list[Any]:
 
 
 def documents(session: Session, source: str) -> list[Any]:
-    """Return the documents of *source*; what is wrong with it as YAML is shown, and ends the command."""
+    """Return the documents of *source*; prints the problems of its YAML and ends the command."""
     data = _read(source)
     if data.lstrip()[:1] in {b"[", b"{"}:
         try:
             return [json.loads(data)]
-        except ValueError:  # YAML may begin so, too, and then says better what is wrong
+        except ValueError:  # it may be YAML, of which the parser has better messages
             pass
     from luad.config.problems import render_full, with_excerpts
     from luad.config.yaml.reader import Limits, parse_yaml
@@ -102,13 +102,13 @@ def documents(session: Session, source: str) -> list[Any]:
 
 
 def one_object(name: str) -> dict[str, Any]:
-    """Return the JSON object that the file *name* holds. Raises `CommandError` (usage)."""
+    """Return the JSON object in the file *name*. Raises `CommandError` (usage)."""
     try:
         found = json.loads(_read(name))
     except ValueError as error:
-        raise CommandError(f"{name} holds no JSON: {error}", code="usage") from error
+        raise CommandError(f"{name} is not JSON: {error}", code="usage") from error
     if not isinstance(found, dict):
-        raise CommandError(f"{name} holds no JSON object", code="usage")
+        raise CommandError(f"{name} is not a JSON object", code="usage")
     return found
 
 

@@ -1,6 +1,6 @@
-"""`luad doctor`: what may be wrong with luad on this machine, and what to do about it.
+"""`luad doctor`: checks of luad on this machine, each with a fix.
 
-Room rule: looks; changes nothing, and no check may keep the others from being made.
+Rule: it changes nothing, and a failed check does not prevent the others.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ LIBRARIES: Final = (
     "starlette", "uvicorn", "click", "prometheus_client", "tzdata",
 )  # fmt: skip
 _NOT_TRUSTED: Final = frozenset({"LU031", "LU033", "LU042", "LU306"})
-"""Advice about files that a daemon of this user would not trust; a daemon of another user may."""
+"""Warnings about files that a daemon of this user would not trust; that of another user may."""
 
 CLOCK_ERROR: Final = 5
-"""What adjtimex(2) returns while nobody keeps the clock in step."""
+"""The result of adjtimex(2) while no service synchronizes the clock."""
 
 
 @click.command("doctor", cls=Command)
 @click.option("--no-import", is_flag=True, help="Do not import the handlers")
 @pass_session
 def doctor(session: Session, *, no_import: bool) -> int | None:
-    """Find out what is wrong with this machine's luad; each line ok or fail, with what to do.
+    """Check luad on this machine; each line is ok, fail or note, with a fix.
 
-    It looks at the state, the folders and the users of the daemon that it finds; without one, at those
-    of the folder it stands in. Exit 1 if anything failed. A daemon that does not run is not a failure.
+    It checks the state, folders and users of the running daemon; without one, those of the working
+    directory. Exit 1 if a check failed. A daemon that does not run is not a failure.
     """
-    with busy(session.out, "looking"):
+    with busy(session.out, "checking"):
         findings = list(_findings(session, with_handlers=not no_import))
     is_well = all(each.is_ok is not False for each in findings)
     if session.json:
@@ -80,7 +80,7 @@ def _findings(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
     yield _clock()
     theirs = found_daemon.look(session)
     if theirs.is_remote:
-        detail = "not looked at: the daemon was reached by a URL"
+        detail = "not checked: a URL names the daemon"
         yield note("files", detail, "luad doctor on the machine of the daemon")
         path, chosen = None, None
     else:
@@ -116,7 +116,7 @@ def _libraries() -> Finding:
     if missing:
         fix = f"{sys.executable} -m pip install {' '.join(missing).replace('yaml', 'PyYAML')}"
         return fail("libraries", f"missing: {' '.join(missing)}", fix)
-    return good("libraries", f"all {len(LIBRARIES)} are there")
+    return good("libraries", f"all {len(LIBRARIES)} are installed")
 
 
 def _zones() -> Finding:
@@ -130,23 +130,23 @@ def _zones() -> Finding:
 
 
 def _clock() -> Finding:
-    """Ask the kernel whether somebody keeps the clock in step."""
+    """Return whether a service synchronizes the clock, as the kernel knows it."""
     import ctypes
 
     libc = ctypes.CDLL(None)
-    buffer = ctypes.create_string_buffer(512)  # struct timex, all zero: only look
+    buffer = ctypes.create_string_buffer(512)  # struct timex, all zero: read only
     if not hasattr(libc, "adjtimex") or (state := libc.adjtimex(buffer)) < 0:
-        return Finding("clock", None, "the system does not tell whether the clock is in step")
+        return Finding("clock", None, "the system does not say whether the clock is synchronized")
     if state == CLOCK_ERROR:
         fix = "timedatectl set-ntp true   (a container has its host's clock)"
-        return Finding("clock", None, "nobody keeps the clock in step", fix)
-    return good("clock", "in step")
+        return Finding("clock", None, "no service synchronizes the clock", fix)
+    return good("clock", "synchronized")
 
 
 def _settings(
     session: Session, theirs: found_daemon.Found
 ) -> Generator[Finding, None, tuple[Path | None, Settings | None]]:
-    """Tell the settings of the daemon that was found; without one those of the folder one stands in."""
+    """Return the settings of the daemon; without one those of the working directory."""
     from luad.cli.project import folders
 
     chosen, path, whose = None, None, ""
@@ -165,7 +165,7 @@ def _settings(
 
 
 def _timezone(theirs: found_daemon.Found, chosen: Settings) -> Finding:
-    """Say which zone schedules without one use, beside the machine's."""
+    """Return the zone of schedules without one, and that of the machine."""
     machine = (theirs.status or {}).get("machine_timezone") or machine_zone() or "not named"
     detail = f"schedules without a zone use {chosen.timezone}; the machine's zone is {machine}"
     return Finding("time zone", None if machine != chosen.timezone else True, detail)
@@ -184,7 +184,7 @@ def _files(
     hidden = [each for each in (*chosen.jobs, *chosen.users) if _is_hidden(each)]
     if hidden and theirs.status:
         told = plural(len(theirs.status.get("problems") or ()), "problem")
-        detail = f"you may not read {hidden[0]}; the daemon tells of {told}"
+        detail = f"you may not read {hidden[0]}; the daemon reports {told}"
         yield note("job files", detail, "sudo luad doctor")
         return
     if theirs.is_foreign and with_handlers:
@@ -196,7 +196,7 @@ def _files(
         yield fail("job files", error.message, error.hint)
         return
     groups = ["job files", "users files"]
-    if not theirs.is_foreign:  # of a daemon of another user the daemon judges the owners
+    if not theirs.is_foreign:  # only the daemon can judge the owners of another user's files
         groups.insert(0, "permissions")
     if with_handlers:
         groups.append("handlers")
@@ -206,7 +206,7 @@ def _files(
 
 
 def _group(name: str, examined: Examined, chosen: Settings) -> Finding:
-    """Sum up the problems of one kind."""
+    """Return one line about the problems of one group."""
     from luad.cli.project.examine import is_in
 
     def group_of(problem: Problem) -> str:
@@ -228,8 +228,8 @@ def _group(name: str, examined: Examined, chosen: Settings) -> Finding:
     return good(name, f"{plural(examined.file_count, 'file')}, no problems")
 
 
-def _channels(users: Iterable[User]) -> Finding:
-    """Whether what the channels of users files need is installed."""
+def _channels(people: Iterable[Person]) -> Finding:
+    """Return whether the packages for the channels of users files are installed."""
     from importlib.util import find_spec
 
     channels = [channel for user in users for channel in user.channels]
@@ -241,7 +241,7 @@ def _channels(users: Iterable[User]) -> Finding:
 
 
 def _port(chosen: Settings, *, is_running: bool) -> Iterator[Finding]:
-    """Whether the daemon could listen where the settings say, or does."""
+    """Return whether the daemon could listen, or does, at the address of the settings."""
     import socket
 
     address = chosen.listen
@@ -255,22 +255,22 @@ def _port(chosen: Settings, *, is_running: bool) -> Iterator[Finding]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         if error.errno == errno.EADDRINUSE and is_running:
-            yield Finding("listen", None, f"{address} is taken, by the daemon that runs presumably")
+            yield Finding("listen", None, f"{address} is in use, probably by the running daemon")
         else:
-            fix = "change `listen` in luad.yaml; ss -ltnp says who is there"
+            fix = "change `listen` in luad.yaml; ss -ltnp shows the process that uses it"
             yield fail("listen", f"cannot listen on {address}: {reason}", fix)
     else:
         yield good("listen", f"{address} is free")
 
 
 def _places(chosen: Settings) -> Finding:
-    """Whether a daemon of this user would trust the places that it takes its orders from."""
+    """Return whether a daemon of this user would trust its handlers, state and settings."""
     from luad.cli.project.checkout import is_of_another_user
     from luad.daemon.ownership import Places
 
     found = list(Places(chosen).found())
     if not found:
-        return good("places", "handlers, state and settings are nobody else's to write")
+        return good("places", "no other user can write handlers, state and settings")
     errors = [each for each in found if not is_of_another_user(each[1])]
     what, problem = (errors or found)[0]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -279,7 +279,7 @@ def _places(chosen: Settings) -> Finding:
 
 
 def _state(chosen: Settings) -> Finding:
-    """Whether a daemon of this user could keep its history."""
+    """Return whether a daemon of this user could write its state folder."""
     folder = chosen.state_dir
     place = next((each for each in (folder, *folder.absolute().parents) if each.exists()), Path())
     if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
@@ -290,14 +290,14 @@ def _state(chosen: Settings) -> Finding:
 
 
 def _upgrade(session: Session, project: found_daemon.Project) -> Iterator[Finding]:
-    """All that this luad would refuse of the state and the files of an older one."""
+    """Yield each refusal of an upgrade from the luad of the database."""
     from luad.cli.project.upgrade_refusals import refusals
 
     yield from refusals(session, project)
 
 
 def _schema_copy(chosen: Settings) -> Iterator[Finding]:
-    """Say whether the copies for editors, beside the job folder, are of this luad."""
+    """Return whether the schema copies for editors are those of this luad."""
     from luad.cli.commands.schema import NAMES, schema_path, schema_text
 
     folder = chosen.jobs[0].parent / ".luad"
@@ -311,15 +311,15 @@ def _schema_copy(chosen: Settings) -> Iterator[Finding]:
     ]
     command = f"luad schema --write {folder}"
     if stale:
-        yield fail("schema copy", "older than this luad; editors check by it", command)
+        yield fail("schema copy", "older than this luad, and editors use it", command)
     elif copies:
         yield good("schema copy", "up to date")
     else:
-        yield note("schema copy", f"none here; {command} makes one for editors")
+        yield note("schema copy", f"none here; {command} writes one for editors")
 
 
 def _is_hidden(folder: Path) -> bool:
-    """Say whether *folder* is there, and this user may not read it."""
+    """Return True if *folder* exists and this user may not read it."""
     try:
         return folder.exists() and not os.access(folder, os.R_OK | os.X_OK)
     except OSError:  # a folder above it is hidden

@@ -1,7 +1,7 @@
-"""`luad edit` and `snooze`: change a job that was made at run time, and put one off.
+"""`luad edit` and `snooze`: change a dynamic job, and postpone a job.
 
-Rule: asks the daemon to do it. An editor gets a file in a folder of its own, which stays where the daemon
-refuses what is in it.
+Rule: it sends requests to the daemon. The editor opens a file in a temporary folder; the folder stays if the
+daemon refuses the change.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from luad.client import Client
 
 _ELSEWHERE: Final = ("name", "metadata")
-"""Keys of a job file that the request which changes a job does not take."""
+"""Keys of a job file that the request to change a job does not accept."""
 
 
 @click.command("snooze", cls=Command)
@@ -39,7 +39,7 @@ _ELSEWHERE: Final = ("name", "metadata")
 @click.argument("until", metavar="WHEN")
 @pass_session
 def snooze(session: Session, *, name: str, until: str) -> None:
-    """Put a job off: WHEN is a delay (1h), a time (HH:MM, ISO), or a phrase (`tomorrow 09:00`).
+    """Postpone a job: WHEN is a delay (1h), a time (HH:MM, ISO), or a phrase (`tomorrow 09:00`).
 
     A dynamic job that is due once is due then. Any other job is paused until then.
     """
@@ -50,7 +50,7 @@ def snooze(session: Session, *, name: str, until: str) -> None:
     job = source.job(client, name)
     path = f"/jobs/{segment(job['id'])}"
     zone = job["schedule"].get("timezone")
-    # a delay counts from the moment in which the daemon gets it
+    # a delay counts from the moment when the daemon gets it
     if _is_delay(until):
         when = schedule_of(session, client, {"wait": until})
     else:
@@ -76,21 +76,21 @@ def _is_delay(text: str) -> bool:
 @click.command("edit", cls=Command)
 @click.argument("name", shell_complete=job_names)
 @click.option("--handler", metavar="MOD:FN", help="The function that its runs call")
-@click.option("--in", "wait", metavar="DUR", help="Once, so much later")
-@click.option("--at", metavar="TIME", help="Once, at that time, such as `fri 17:00`")
+@click.option("--in", "wait", metavar="DUR", help="Once, after this delay")
+@click.option("--at", metavar="TIME", help="Once, at this time, such as `fri 17:00`")
 @click.option("--every", metavar="DUR", help="Again and again")
 @click.option("--cron", metavar="EXPR", help="By a cron line")
 @click.option("--timezone", metavar="ZONE", help="The schedule's zone")
 @click.option("-m", "--metadata", multiple=True, metavar="K=V", help="V may be JSON")
-@click.option("--user", metavar="ID", help="The user it is for", shell_complete=user_ids)
+@click.option("--user", metavar="ID", help="The user of the job", shell_complete=user_ids)
 @click.option("--timeout", metavar="DUR", help="How long an attempt may take")
 @click.option("--description", metavar="TEXT", help="One line about it")
-@click.option("-t", "--tag", "tags", multiple=True, help="Its tags are these alone")
+@click.option("-t", "--tag", "tags", multiple=True, help="Replace its tags by these")
 @pass_session
 def edit(session: Session, /, *, name: str, **said: Any) -> None:
-    """Change a dynamic job: with options, or in $VISUAL or $EDITOR without any.
+    """Change a dynamic job: with options, or without any in $VISUAL or $EDITOR.
 
-    A job of a file changes with its file.
+    To change a static job, edit its file.
     """
     from luad.cli.project import source
     from luad.client import segment
@@ -101,7 +101,7 @@ def edit(session: Session, /, *, name: str, **said: Any) -> None:
         raise CommandError(
             f"{job['name']} comes from {file['path']}:{file.get('line', 1)}",
             code="file_owned",
-            hint="edit the file; luad takes it over by itself",
+            hint="edit the file; luad reloads it",
         )
     path = f"/jobs/{segment(job['id'])}"
     if any(value not in (None, ()) for value in said.values()):
@@ -131,7 +131,7 @@ def _from_options(
 
 
 def _edit_file(session: Session, client: Client, job: Mapping[str, Any], path: str) -> None:
-    """Let the user edit the job as a file, and send what has changed."""
+    """Open the job as a file in the editor, and send the changed keys."""
     from luad.cli.commands.show import job_file
 
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
@@ -142,15 +142,15 @@ def _edit_file(session: Session, client: Client, job: Mapping[str, Any], path: s
     file = folder / f"{job['name']}.yaml"
     file.write_text(job_file(job), encoding="utf-8")
     before = _document(session, file)
-    done = subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603 - the user's own
+    done = subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603 - the editor of the user
     if done.returncode:
         shutil.rmtree(folder)
-        message = f"the editor ended with {done.returncode}, so nothing is changed"
+        message = f"the editor ended with {done.returncode}, so nothing has changed"
         raise CommandError(message, hint="save the file and leave the editor normally")
     try:
         changed = _send(client, job, before, _document(session, file), path)
     except Exception:
-        session.out.complain(f"your text stays in {file}")
+        session.out.complain(f"your text is still in {file}")
         raise
     shutil.rmtree(folder)
     if changed is None:
@@ -160,7 +160,7 @@ def _edit_file(session: Session, client: Client, job: Mapping[str, Any], path: s
 
 
 def _document(session: Session, file: Path) -> dict[str, Any]:
-    """Return the one job that *file* declares."""
+    """Return the job that *file* declares."""
     from luad.cli.commands.create_batch import documents
 
     found = documents(session, str(file))
@@ -177,14 +177,14 @@ def _send(
     after: dict[str, Any],
     path: str,
 ) -> Any:
-    """Send the keys that differ; return the job then, None when no key does."""
+    """Send the keys that differ; return the changed job, or None if no key differs."""
     if after.get("name", job["name"]) != job["name"]:
-        hint = "make another job:  luad create --from FILE"
+        hint = "create another job:  luad create --from FILE"
         raise CommandError("the name of a job cannot be changed", code="usage", hint=hint)
     if before == after:
         return None
     if client.get(path)["revision"] != job["revision"]:
-        message = f"{job['name']} was changed by another client meanwhile"
+        message = f"{job['name']} has been changed by another client"
         raise CommandError(message, code="conflict", hint=f"luad edit {job['name']} again")
     patch = {key: each for key, each in _patch(before, after).items() if key not in _ELSEWHERE}
     if patch:
@@ -195,12 +195,12 @@ def _send(
 
 
 def _patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the merge patch that leads from one object to the other."""
+    """Return the merge patch that turns *before* into *after*."""
     patch: dict[str, Any] = {key: None for key in before if key not in after}
     for key, each in after.items():
         was = before.get(key)
         if key == "schedule":
-            if each != was:  # another type, or another way to say it, replaces the whole of it
+            if each != was:  # another type or form replaces the whole schedule
                 patch[key] = each
         elif isinstance(each, dict) and isinstance(was, dict):
             if inside := _patch(was, each):

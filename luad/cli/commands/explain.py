@@ -1,6 +1,6 @@
 """`luad explain`: a schedule in words, with its next times.
 
-Room rule: pure talk about an expression; needs neither files nor a daemon.
+Rule: it needs neither job files nor a daemon.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EVERY: Final = "every "
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What there is to say about an expression."""
+    """The explanation of an expression: a summary, its next times, fields and notes."""
 
     expression: str
     zone_name: str
@@ -47,7 +47,7 @@ class Explained:
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=5, help="How many (5)")
 @pass_session
 def explain(session: Session, *, words: tuple[str, ...], since: str | None, count: int) -> None:
-    """A cron expression in words, with its next times."""
+    """Explain a cron expression in words, with its next times."""
     name = "UTC" if session.utc else session.tz or _default_zone(session)
     zone = named_zone(name)
     start = session.now if since is None else parse_when(since, zone, session.now)
@@ -65,9 +65,9 @@ def _default_zone(session: Session) -> str:
 
 
 def explained(expression: str, name: str, zone: tzinfo, start: Instant, count: int) -> Explained:
-    """Read *expression* in *zone* and find its next *count* times after *start*.
+    """Return the explanation of *expression* in *zone*, with *count* times after *start*.
 
-    Raises `CommandError` (schedule), with a caret below the place, when it cannot be read.
+    Raises `CommandError` (schedule), with a caret below the place, if the expression is not valid.
     """
     from luad.core.schedule import explain_schedule, next_occurrence
 
@@ -79,9 +79,9 @@ def explained(expression: str, name: str, zone: tzinfo, start: Instant, count: i
         times.append(at)
         at = next_occurrence(schedule, start, at)
     if isinstance(schedule, Once) and not times:
-        notes.append("that is in the past")
+        notes.append("this time is in the past")
     elif isinstance(schedule, Interval):
-        notes.append("counted from now (or --from); a job counts from its `start_at`")
+        notes.append("the times count from now (or --from); a job counts from its `start_at`")
     return Explained(expression, name, explain_schedule(schedule), times, fields, notes)
 
 
@@ -91,7 +91,7 @@ def _read(expression: str, name: str, zone: tzinfo, start: Instant) -> Schedule:
     if expression.startswith(EVERY) and expression != EVERY:
         length = parse_duration(expression.removeprefix(EVERY).strip())
         if length <= 0:
-            raise CommandError("an interval must be longer than nothing", code="schedule")
+            raise CommandError("an interval must be longer than 0 s", code="schedule")
         return Interval(length)
     if expression[:4].isdigit() and expression[4:5] == "-":
         return Once(parse_when(expression, zone, start), name)
@@ -165,7 +165,7 @@ def _write_text(session: Session, found: Explained, zone: tzinfo) -> None:
 
 
 def _utc(at: Instant, zone: tzinfo) -> str:
-    """The same instant in UTC, with the day where that is another one."""
+    """Return the instant in UTC, with the day if it differs from that in *zone*."""
     from luad.cli.terminal.times import UTC, to_datetime
 
     here, there = to_datetime(at, zone), to_datetime(at, UTC)

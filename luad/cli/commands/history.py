@@ -1,6 +1,6 @@
 """`luad history`: runs, newest first.
 
-Room rule: shows; changes nothing.
+Rule: it shows runs and changes nothing.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from luad.cli.session import Session
 
 SHORT_ID: Final = 17
-"""`run_`, ten characters of time and three of chance: enough to be unique, short enough to read."""
+"""The length of a short id: `run_`, ten characters of time and three random ones."""
 
 MOST_RESUMED: Final = 3
-"""Of the runs of a resume, so many are named in a row; `luad show` names all."""
+"""The number of runs of a resume that a row names; `luad show` names all."""
 
 PAGE: Final = 500
 """Runs of one request; longer histories are fetched page by page."""
@@ -38,7 +38,7 @@ COLUMNS: Final = (
     "id", "job", "status", "reason", "trigger", "scheduled_for", "started_at", "completed_at",
     "duration_ms", "attempt", "count", "user_id",
 )  # fmt: skip
-"""The columns of --csv, as the API names them; the error's text follows."""
+"""The columns of --csv by their names in the API; a column `error` follows."""
 
 TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup", "resume"]
 
@@ -50,19 +50,25 @@ TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup", "resume"]
 @click.option("--since", metavar="WHEN", help="A time, or a duration back from now")
 @click.option("--until", metavar="WHEN", help="A time, or a duration back from now")
 @click.option("--trigger", type=click.Choice(TRIGGERS), help="Only runs with this cause")
-@click.option("--user", metavar="ID", shell_complete=user_ids, help="Only runs of jobs for them")
 @click.option(
-    "--q", "--grep", "q", metavar="TEXT", help="Only with this in the job's name or the error"
+    "--user", metavar="ID", shell_complete=user_ids, help="Only runs of jobs of this user"
+)
+@click.option(
+    "--q",
+    "--grep",
+    "q",
+    metavar="TEXT",
+    help="Only runs with this text in the job's name or the error",
 )
 @click.option(
     "--delivery",
     type=click.Choice(["ok", "failed"]),
-    help="Only runs whose messages (did not) arrive",
+    help="Only runs of which messages arrived (ok) or not (failed)",
 )
 @click.option("-n", "count", type=click.IntRange(1), default=50, help="How many (50)")
-@click.option("--all", "is_all", is_flag=True, help="All of them, however many")
+@click.option("--all", "is_all", is_flag=True, help="All runs")
 @click.option("--csv", "is_csv", is_flag=True, help="As comma-separated values, with a header")
-@click.option("--cursor", help="Go on where the last answer stopped")
+@click.option("--cursor", help="Continue after the last answer")
 @click.option("--exit-status", is_flag=True, help="Exit 4 if any of these runs failed")
 @pass_session
 def history(
@@ -83,7 +89,7 @@ def history(
     cursor: str | None,
     exit_status: bool,
 ) -> int | None:
-    """Runs, newest first, of all jobs or of one."""
+    """Show runs, newest first, of all jobs or of one."""
     from luad.client import named
 
     query = {
@@ -108,7 +114,7 @@ def history(
 def _pages(
     session: Session, query: dict[str, Any], cursor: str | None, count: int | None
 ) -> Iterator[dict[str, Any]]:
-    """Yield the answers of ``GET /v1/runs`` until *count* runs have come (None: all of them)."""
+    """Yield the pages of ``GET /v1/runs`` until *count* runs have come; None is all of them."""
     client = connect(session)
     while True:
         limit = PAGE if count is None else min(PAGE, count)
@@ -122,7 +128,7 @@ def _pages(
 
 
 def _show(session: Session, pages: Iterator[dict[str, Any]], *, is_filtered: bool) -> bool:
-    """Show all *pages* as one answer; return whether any run was bad."""
+    """Print all *pages* as one answer; return True if a run failed."""
     answer: dict[str, Any] = {"runs": []}
     with busy(session.out, lambda: f"read {len(answer['runs'])} runs"):
         for page in pages:
@@ -134,14 +140,14 @@ def _show(session: Session, pages: Iterator[dict[str, Any]], *, is_filtered: boo
     elif runs:
         session.out.table(run_table(session, runs))
         if answer.get("next_cursor"):
-            session.out.say(f"older ones: --cursor {answer['next_cursor']}, or --all", "dim")
+            session.out.say(f"older runs: --cursor {answer['next_cursor']}, or --all", "dim")
     else:
         session.out.say("no such runs" if is_filtered else "no runs yet")
     return any(run["status"] in BAD for run in runs)
 
 
 def _write_csv(pages: Iterator[dict[str, Any]]) -> bool:
-    """Write each page as it comes; return whether any run was bad."""
+    """Print each page as it comes; return True if a run failed."""
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -155,7 +161,7 @@ def _write_csv(pages: Iterator[dict[str, Any]]) -> bool:
 
 
 def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
-    """Make the table of *runs*; ids are in full where they are not read by people."""
+    """Return the table of *runs*; ids are short on a terminal."""
     table = Table(
         ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "SENT", "ERROR"],
         right=frozenset({"TOOK"}),
@@ -187,7 +193,7 @@ def _error_cell(run: dict[str, Any]) -> Cell:
 
 
 def _resumed(run: dict[str, Any]) -> Cell | None:
-    """Name the runs that a resume has started for the row of a pause."""
+    """Return the runs that a resume has started for a row of skips; None without any."""
     ids = [each[:SHORT_ID] for each in run.get("resumed_by") or ()]
     if not ids:
         return None
@@ -203,7 +209,7 @@ def _sent(run: dict[str, Any]) -> str:
 def _states(states: list[str], *, failed: bool) -> list[str]:
     for state in states:
         if state not in STATES:
-            raise click.UsageError(f"--status {state}: it is one of {', '.join(STATES)}")
+            raise click.UsageError(f"--status {state} is not one of {', '.join(STATES)}")
     return sorted({*states, *(BAD if failed else ())})
 
 

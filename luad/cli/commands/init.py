@@ -1,6 +1,6 @@
-"""`luad init` and `luad new`: the files one starts with.
+"""`luad init` and `luad new`: the first files of a project and of a job.
 
-Room rule: writes new files; never overwrites one.
+Rule: it writes new files and never overwrites one.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @click.option("--minimal", is_flag=True, help="Only luad.yaml and the empty folders")
 @click.option("--no-example", is_flag=True, help="Without the job hello")
-@click.option("--systemd", is_flag=True, help="A user service as well: luad.service")
+@click.option("--systemd", is_flag=True, help="Also a user service: luad.service")
 @pass_session
 def init(session: Session, *, folder: Path, minimal: bool, no_example: bool, systemd: bool) -> None:
-    """Make a project: luad.yaml, jobs.d/, handlers/, an example.
+    """Create a project: luad.yaml, jobs.d/, handlers/, an example.
 
-    Nothing is overwritten: a second call adds what is missing.
+    It overwrites no file; a second call adds the missing ones.
     """
     around = _project_around(folder)
     files = _files_of(folder, minimal=minimal, no_example=no_example, systemd=systemd)
@@ -54,13 +54,17 @@ def init(session: Session, *, folder: Path, minimal: bool, no_example: bool, sys
         session.out.json({"folder": root, "created": created, "kept": kept, "inside": inside})
         return
     out = session.out
-    out.say(f"Created {folder.resolve()}" if created else f"{folder.resolve()} has it all already")
+    out.say(
+        f"Created {folder.resolve()}"
+        if created
+        else f"{folder.resolve()} has all the files already"
+    )
     if created:
         out.say("  " + "  ".join(created), "green")
     if "luad.yaml" in created:
         _tell_nested(session, around)
     if kept and created:
-        out.say("  kept as they are: " + "  ".join(kept))
+        out.say("  not overwritten: " + "  ".join(kept))
     if systemd:
         unit = folder.resolve() / "luad.service"
         out.say(
@@ -97,14 +101,14 @@ def _files_of(folder: Path, *, minimal: bool, no_example: bool, systemd: bool) -
 def _tell_nested(session: Session, around: Path | None) -> None:
     if around is not None:
         session.out.say(
-            f"note: this folder lies in the project {around}, and is a project of its own now:\n"
-            f"  a daemon that is started in {around} does not run its jobs",
+            f"note: this folder is inside the project {around}, and is a separate project now:\n"
+            f"  a daemon started in {around} does not run its jobs",
             "yellow",
         )
 
 
 def _project_around(folder: Path) -> Path | None:
-    """Return the folder of the project that *folder* lies in, None when it lies in none."""
+    """Return the folder of the project around *folder*, or None."""
     from luad.project_socket import find_project
 
     around = find_project(folder.resolve().parent)
@@ -112,9 +116,9 @@ def _project_around(folder: Path) -> Path | None:
 
 
 def _unit(folder: Path) -> str:
-    """Return a user service for the project in *folder*, run by this very Python."""
+    """Return a user service for the project in *folder*, with this Python."""
     root = folder.resolve()
-    # systemd expands % anywhere and $ in commands, and splits commands at blanks.
+    # systemd expands % everywhere and $ in commands, and splits commands at blanks.
     plain = str(root).replace("%", "%%")
     luad = sys.executable.replace("%", "%%").replace("$", "$$")
     return templates.UNIT.format(name=root.name.replace("%", "%%"), folder=plain, python=luad)
@@ -124,13 +128,13 @@ def _unit(folder: Path) -> str:
     "new", cls=Command, rules=[Apart("--stdout", "--json"), Apart("--timezone", "--every")]
 )
 @click.argument("name")
-@click.option("--cron", metavar="EXPR", help="Due by a cron line")
-@click.option("--every", metavar="DUR", help="Due again and again")
-@click.option("--at", metavar="TIME", help="Due once")
+@click.option("--cron", metavar="EXPR", help="By a cron line")
+@click.option("--every", metavar="DUR", help="Repeatedly, at this interval")
+@click.option("--at", metavar="TIME", help="Once, at this time")
 @click.option("--timezone", metavar="ZONE", help="The schedule's zone")
-@click.option("--handler", metavar="MOD:FN", help="Default: a function named like the job")
-@click.option("--user", metavar="ID", shell_complete=user_ids, help="Whom it is for")
-@click.option("--stdout", "is_shown", is_flag=True, help="Show the file, write nothing")
+@click.option("--handler", metavar="MOD:FN", help="Default: run, in a module named like the job")
+@click.option("--user", metavar="ID", shell_complete=user_ids, help="The user of the job")
+@click.option("--stdout", "is_shown", is_flag=True, help="Print the file, and write nothing")
 @pass_session
 def new(
     session: Session,
@@ -149,9 +153,9 @@ def new(
 
     if not NAME.fullmatch(name):
         raise CommandError(
-            f"`{name}` cannot name a job",
+            f"`{name}` is not a valid name of a job",
             code="usage",
-            hint="lower-case letters, digits, `.`, `_`, `-`; at most 63, a letter or digit first",
+            hint="use lower-case letters, digits, `.`, `_`, `-`; at most 63, a letter or digit first",
         )
     handler = handler or f"{_module_of(name)}:run"
     chosen = folders.settings(session)
@@ -164,7 +168,7 @@ def new(
     _make_folder(path.parent)
     if not _write_new(path, text):
         raise CommandError(
-            f"{path} is there already", code="file_exists", hint="choose another name, or edit it"
+            f"{path} already exists", code="file_exists", hint="choose another name, or edit it"
         )
     stub = _write_stub(chosen.handlers_path, handler, name)
     _tell(session, path, stub, job)
@@ -200,7 +204,7 @@ def _instant(session: Session, at: str, timezone: str | None) -> int:
 
 
 def _job_text(name: str, handler: str, schedule: dict[str, Any], user: str | None) -> str:
-    # A JSON string is a YAML string: quoting is nobody's problem.
+    # A JSON string is a valid YAML string, so JSON does the quoting.
     rows = [
         f"  {key}: {value if key == 'type' else json.dumps(value)}"
         for key, value in schedule.items()
@@ -212,7 +216,7 @@ def _job_text(name: str, handler: str, schedule: dict[str, Any], user: str | Non
 
 
 def _checked(text: str, name: str, chosen: Settings) -> Job:
-    """Read the new file as the daemon will; raises `CommandError` (usage) when it is wrong."""
+    """Return the job of the new file as the daemon parses it; raises `CommandError` (usage)."""
     from luad.clock import wall_ms
     from luad.config.jobs.job_file import load_file
 
@@ -227,13 +231,13 @@ def _module_of(name: str) -> str:
     from luad.config.jobs.reserved_names import is_reserved
 
     module = re.sub(r"[.-]+", "_", name)
-    # handlers/json.py would never be imported.
+    # Python would never import handlers/json.py.
     is_taken = is_reserved(module) or keyword.iskeyword(module)
     return f"job_{module}" if module[0].isdigit() or is_taken else module
 
 
 def _write_stub(folder: Path, handler: str, name: str) -> Path | None:
-    """Add the function to its module, unless it is there or is none of this project's."""
+    """Add the function to its module and return the path; None if it exists or belongs to luad."""
     module, _, function = handler.partition(":")
     if not function or module.split(".")[0] == "luad":
         return None
@@ -269,9 +273,9 @@ def _tell(session: Session, path: Path, stub: Path | None, job: Job) -> None:
         out.say(lead + show_when(at, session.zone, session.now))
     if is_floating(job):
         out.say(
-            f"next: {describe_schedule(job.schedule)}, counted from when luad serve sees the file"
+            f"next: {describe_schedule(job.schedule)}, counted from the moment when luad serve loads the file"
         )
-    out.say(f"try it:  luad test {job.name}")
+    out.say(f"test it:  luad test {job.name}")
 
 
 def _make_folder(folder: Path) -> None:
@@ -282,7 +286,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _write_new(path: Path, text: str) -> bool:
-    """Write *path* unless it is there; returns whether it was written."""
+    """Write *path*; return False if it exists already."""
     _make_folder(path.parent)
     try:
         with path.open("x", encoding="utf-8") as stream:

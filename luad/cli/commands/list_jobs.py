@@ -1,6 +1,6 @@
-"""`luad list`: every job on one line.
+"""`luad list`: one line for each job.
 
-Room rule: shows; changes nothing.
+Rule: it shows jobs and changes nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ no jobs yet.  Next:
   luad new hello --every 1h    write a job file, and its handler
   luad test hello              run it once, here"""
 FAR: Final = 1 << 62
-"""Sorts after every instant."""
+"""A value that sorts after every instant."""
 
 
 @click.command(
@@ -57,17 +57,20 @@ FAR: Final = 1 << 62
         Apart("--offline", "--all"),
     ],
 )
-@click.option("-a", "--all", "is_all", is_flag=True, help="Dynamic jobs too")
+@click.option("-a", "--all", "is_all", is_flag=True, help="Dynamic jobs as well")
 @click.option("-t", "--tag", "tags", multiple=True, help="Only jobs with this tag")
 @click.option(
-    "--user", metavar="ID", shell_complete=user_ids, help="Only jobs for them, dynamic too"
+    "--user",
+    metavar="ID",
+    shell_complete=user_ids,
+    help="Only jobs of this user, including dynamic ones",
 )
 @click.option("--status", "conditions", multiple=True, help=f"Only these: {' '.join(CONDITIONS)}")
 @click.option("--sort", type=click.Choice(["name", "next", "last", "duration"]), default="name")
 @click.option(
     "--runs", "length", type=click.IntRange(0, 20), default=20, help="Length of the strip"
 )
-@click.option("--watch", is_flag=True, help="Again and again, until Ctrl-C")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C")
 @click.option("--offline", is_flag=True, help="From the files, not from the daemon")
 @pass_session
 def list_(
@@ -82,10 +85,10 @@ def list_(
     watch: bool,
     offline: bool,
 ) -> None:
-    """Jobs: status, schedule, last runs, next run.
+    """Show jobs: status, schedule, last runs, next run.
 
-    Without a daemon the jobs come from the files, and that is said on stderr. The strip shows the
-    last runs, oldest left: higher is longer, a cross failed, a dot did not run.
+    Without a daemon the jobs come from the files, with a note on stderr. The strip shows the last runs,
+    oldest left: a higher bar is a longer run, a cross is a failed run, a dot did not run.
     """
     chosen = _filter(words(tags), user, _checked(words(conditions)))
     while True:
@@ -109,23 +112,23 @@ def list_(
 
 
 def _unknown_tags(tags: list[str], jobs: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each of *tags* that none of *jobs* has."""
+    """Return a line for each of *tags* that no job has."""
     known = {tag for job in jobs for tag in job.get("tags") or ()}
     lines = []
     for tag in sorted(set(tags) - known):
         near = close_to(tag, sorted(known))
         others = (
-            f"the tags are: {' '.join(sorted(known)[:MAX_TAGS])}" if known else "none has a tag"
+            f"the tags are: {' '.join(sorted(known)[:MAX_TAGS])}" if known else "no job has a tag"
         )
         hint = f"did you mean `{near[0]}`?" if near else others
-        lines.append(f"no job of these has the tag `{tag}`  ({hint})")
+        lines.append(f"no job here has the tag `{tag}`  ({hint})")
     return lines
 
 
 def fetch(
     session: Session, *, is_all: bool, offline: bool, user: str | None = None
 ) -> dict[str, Any]:
-    """Get the jobs from the daemon, or from the files when told to or when there is none."""
+    """Return the jobs from the daemon, or from the files with *offline* or without a daemon."""
     reason = None
     if not offline:
         from luad.cli.project.source import all_jobs
@@ -134,7 +137,7 @@ def fetch(
             return all_jobs(connect(session), with_dynamic=is_all, user=user)
         except UnavailableError as error:
             if session.url is not None or error.code != "unavailable":
-                raise  # the files here are not that daemon's
+                raise  # the daemon at the URL has other files
             reason = error
     from luad.cli.project.offline import jobs_from_files
 
@@ -144,7 +147,7 @@ def fetch(
 def _checked(conditions: list[str]) -> list[str]:
     for word in conditions:
         if word not in CONDITIONS:
-            raise click.UsageError(f"--status {word}: it is one of {', '.join(CONDITIONS)}")
+            raise click.UsageError(f"--status {word} is not one of {', '.join(CONDITIONS)}")
     return conditions
 
 
@@ -210,16 +213,16 @@ def _show(
     stale = {job["file"]["path"] for job in jobs if is_stale(job) and job.get("file")}
     for path in sorted(stale):
         out.complain(
-            f"warning: {path} is broken; its last good version keeps running  (luad check)",
+            f"warning: {path} is broken; its last good version stays installed  (luad check)",
             "yellow",
         )
     if answer.get("offline"):
-        return  # they were told with the reason
+        return  # the note about the missing daemon counts the errors
     others = [path for path in answer.get("broken_files") or () if path not in stale]
     for path in others[:MAX_WARNINGS]:
-        out.complain(f"warning: {path} has an error  (luad status tells it)", "yellow")
+        out.complain(f"warning: {path} has an error  (luad status shows it)", "yellow")
     if len(others) > MAX_WARNINGS:
-        out.complain(f"warning: so are {len(others) - MAX_WARNINGS} more", "yellow")
+        out.complain(f"warning: {len(others) - MAX_WARNINGS} more files have errors", "yellow")
 
 
 def _summary(answer: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> str:

@@ -1,6 +1,6 @@
-"""`luad logs`: what jobs wrote, and following it.
+"""`luad logs`: the logs of jobs and runs.
 
-Room rule: shows; changes nothing. A stream that breaks is taken up again.
+Rule: it shows lines and changes nothing. It resumes a broken stream.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ LAST_WAIT_SECONDS: Final = 5.0
     rules=[Apart("--failed", "--follow"), Apart("--raw", "--json"), Apart("--no-prefix", "--json")],
 )
 @click.argument("what", metavar="[NAME|RUN]", required=False, shell_complete=jobs_and_runs)
-@click.option("-f", "--follow", is_flag=True, help="Go on as lines arrive, until Ctrl-C")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log until Ctrl-C")
 @click.option("-n", "count", type=click.IntRange(0), default=100, help="How many lines (100)")
 @click.option("--since", metavar="WHEN", help="A time, or a duration back from now")
-@click.option("--level", type=click.Choice(LEVELS), help="This level and above")
-@click.option("--grep", "pattern", metavar="RE", help="Only lines that match")
+@click.option("--level", type=click.Choice(LEVELS), help="Only lines of this level and above")
+@click.option("--grep", "pattern", metavar="RE", help="Only lines that match this pattern")
 @click.option("--failed", is_flag=True, help="Only logs of failed runs")
-@click.option("--raw", is_flag=True, help="The message alone, as it was written")
+@click.option("--raw", is_flag=True, help="Only the message, unchanged")
 @click.option("--no-prefix", is_flag=True, help="Without time, level and job")
 @pass_session
 def logs(
@@ -60,14 +60,14 @@ def logs(
     raw: bool,
     no_prefix: bool,
 ) -> None:
-    """Logs of a job, of a run (id, @last, @last-failed), or of everything.
+    """Show logs of a job, of a run (id, @last, @last-failed), or of all jobs.
 
-    With -f NAME it spans runs, with a rule between them, and survives a restart of the daemon.
+    With -f NAME it follows all runs, with a heading for each, also after a restart of the daemon.
     """
     client = connect(session)
     path, query = _address(what)
     if failed and path != ALL_LOGS:
-        raise click.UsageError("--failed chooses among the runs of a job, and this is a run")
+        raise click.UsageError("--failed selects runs of a job, and this is a run")
     query["level"] = level
     if since is not None:
         query["since"] = rfc3339(parse_when(since, session.zone, session.now, direction=-1))
@@ -89,7 +89,7 @@ def logs(
 
 
 def _address(what: str | None) -> tuple[str, dict[str, Any]]:
-    """Return the path and the query that lead to the lines of *what*."""
+    """Return the path and the query of the request for the lines of *what*."""
     from luad.cli.project import source
     from luad.client import named, segment
 
@@ -132,14 +132,14 @@ def _of_failed_runs(client: Client, query: dict[str, Any], count: int) -> Iterat
 
 
 class _Once:
-    """Lets each line through once, though after a break the last instant's lines come again."""
+    """Drops the lines that the daemon repeats after a resumed stream."""
 
     def __init__(self) -> None:
         self.last_ts: str | None = None
         self._lines: list[dict[str, Any]] = []
 
     def is_new(self, line: dict[str, Any]) -> bool:
-        """Note *line*; whether it was not there before."""
+        """Return True unless *line* repeats an earlier one of the same instant."""
         if line.get("ts") != self.last_ts:
             self.last_ts, self._lines = line.get("ts"), []
         elif line in self._lines:
@@ -151,13 +151,13 @@ class _Once:
 def _follow(
     session: Session, client: Client, path: str, query: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Yield lines until the run is over, without end when it is not one run that is followed.
+    """Yield lines until the run ends; without end for a job or all jobs.
 
-    After a break it goes on from the last instant. Raises `UnavailableError` when there is no
-    daemon to begin with.
+    After a break the stream resumes at the last instant. Raises `UnavailableError` if no daemon answers at
+    the start.
     """
     once = _Once()
-    wait = 0.0  # seconds; 0 until the first break, and as long as lines come
+    wait = 0.0  # seconds; 0 until a break, and again once lines come
     while True:
         try:
             for line in client.stream(path, follow=True, **query):
@@ -174,7 +174,7 @@ def _follow(
                 raise
             reason = error.message
         if not wait:
-            session.out.say(f"{reason}; waiting for it", "dim")
+            session.out.say(f"{reason}; waiting for the daemon", "dim")
         wait = min(2 * wait or FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS)
         time.sleep(wait)
         if once.last_ts is not None:

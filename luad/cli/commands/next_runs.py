@@ -1,6 +1,6 @@
-"""`luad next`: what fires when, over all jobs.
+"""`luad next`: the next fire times of all jobs.
 
-Room rule: shows; changes nothing.
+Rule: it shows times and changes nothing.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=job_names)
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=10, help="How many (10)")
-@click.option("--from", "since", metavar="TIME", help="Start here; default: now")
-@click.option("--until", metavar="TIME", help="Stop here; a time or a duration")
-@click.option("-a", "--all", "is_all", is_flag=True, help="Paused jobs too")
+@click.option("--from", "since", metavar="TIME", help="Times from this one on; default: now")
+@click.option("--until", metavar="TIME", help="Times up to this one; a time or a duration")
+@click.option("-a", "--all", "is_all", is_flag=True, help="Paused jobs as well")
 @click.option("--group-by", type=click.Choice(["hour", "job"]), help="One heading per hour or job")
 @click.option("--per-job", is_flag=True, help="One line per job: its next time; -n counts jobs")
 @click.option("--offline", is_flag=True, help="From the files, not from the daemon")
@@ -66,9 +66,10 @@ def next_(
     per_job: bool,
     offline: bool,
 ) -> None:
-    """What fires when, merged over all jobs (or those named).
+    """Show the next fire times of all jobs (or of those named) in one list.
 
-    Changes of the clocks are marked. Without a daemon the files answer, and that is said on stderr.
+    Notes mark changes of the clocks. Without a daemon the times come from the files, with a note on
+    stderr.
     """
     start = session.now if since is None else parse_when(since, session.zone, session.now)
     end = None if until is None else parse_when(until, session.zone, session.now)
@@ -78,7 +79,7 @@ def next_(
     if session.json:
         session.out.json({"next": rows})
     elif not rows:
-        session.out.say("nothing fires" + (" in that time" if until else ""))
+        session.out.say("no job fires" + (" in that time" if until else ""))
     else:
         _show(session, rows, group_by)
 
@@ -92,7 +93,7 @@ def _fetch(
             return _from_daemon(session, names, **query)
         except UnavailableError as error:
             if session.url is not None or error.code != "unavailable":
-                raise  # the files here are not that daemon's
+                raise  # the daemon at the URL has other files
             reason = error
     from luad.cli.project.offline import next_from_files
 
@@ -125,13 +126,15 @@ def _from_daemon(
         include_paused=is_all or None,
     )
     if answer.get("is_complete") is False and not session.json:
-        session.out.complain("warning: there was no time to look at every job; some may be missing")
+        session.out.complain(
+            "warning: the daemon had no time to check every job; some times may be missing"
+        )
     rows: list[dict[str, Any]] = answer["next"]
     return [row for row in rows if not chosen or row["job"] in chosen][:count]
 
 
 def _next_of_each(client: Client, chosen: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the next fire time of each job as the list of jobs has it."""
+    """Return the next fire time of each job from the list of jobs."""
     from luad.cli.project.source import all_jobs
 
     rows = [
@@ -173,13 +176,13 @@ def _one_per_job(
 
 
 def _mark_clock_changes(rows: Sequence[dict[str, Any]], zone: tzinfo | None) -> None:
-    """Add a note where the clocks of the job's zone, or the reader's, changed since the row before."""
+    """Add a note to each row after a clock change in the zone of the job or of the user."""
     seen: dict[str, timedelta | None] = {}
     for row in rows:
         at = parse_rfc3339(row["at"]) or 0
         name = row.get("timezone") or "UTC"
         offsets = {"": to_datetime(at, zone).utcoffset()}
-        with suppress(ValueError, OSError):  # a zone that only the daemon's machine knows
+        with suppress(ValueError, OSError):  # only the daemon's machine has this zone
             offsets[f"{row['job']} {name}"] = to_datetime(at, ZoneInfo(name)).utcoffset()
         notes = [row["note"]] if row.get("note") else []
         for key, offset in offsets.items():

@@ -1,6 +1,6 @@
-"""`luad pause` and `resume`: whether a job is scheduled at all.
+"""`luad pause` and `resume`: stop and restart the schedule of a job.
 
-Room rule: asks the daemon to do it; does nothing itself.
+Rule: it sends requests to the daemon and changes nothing itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command("pause", cls=Command, rules=[Apart("--all", "names"), Apart("--all", "--tag")])
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=job_names)
-@click.option("--reason", default="", metavar="TEXT", help="Shown wherever the job is")
+@click.option("--reason", default="", metavar="TEXT", help="The reason, which list and show print")
 @click.option("--until", metavar="WHEN", help="A time, or a duration from now")
 @click.option("-t", "--tag", "tags", multiple=True, help="All jobs with this tag")
 @click.option("--all", "is_all", is_flag=True, help="All jobs; asks first")
@@ -41,7 +41,7 @@ def pause(
     end = None if until is None else _end(session, until)
     if end is not None and end <= session.now:
         moment = show_when(end, session.zone, session.now)
-        raise click.UsageError(f"--until {until} is {moment}; that is in the past")
+        raise click.UsageError(f"--until {until} is {moment}, which is in the past")
     body: dict[str, Any] = {"reason": reason}
     if end is not None:
         body["until"] = rfc3339(end)
@@ -64,7 +64,7 @@ def _end(session: Session, until: str) -> int:
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=job_names)
 @click.option(
     "--catch-up", type=click.Choice(["none", "one", "all"]), default="none",
-    help="Which of the skipped occurrences run after all; default: none",
+    help="Which of the skipped occurrences run now; default: none",
 )  # fmt: skip
 @click.option("-t", "--tag", "tags", multiple=True, help="All jobs with this tag")
 @click.option("--all", "is_all", is_flag=True, help="All jobs; asks first")
@@ -101,7 +101,7 @@ def _chosen(
 def _post(
     session: Session, names: list[str], action: str, body: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Ask for *action* on each job; returns what is to be told about them (nothing with --json)."""
+    """Request *action* for each job; return the changed jobs (none with --json)."""
     from luad.client import segment
 
     client = connect(session)

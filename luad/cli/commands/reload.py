@@ -1,6 +1,6 @@
-"""`luad reload`: re-read the job files now, and say what changed.
+"""`luad reload`: read the job files again now, and print the changes.
 
-Room rule: asks the daemon to do it; does nothing itself. systemd runs it as ExecReload.
+Rule: it sends a request to the daemon and changes nothing itself. systemd runs it as ExecReload.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from luad.cli.session import Session
 
 PATIENCE_SECONDS: Final = 60.0
-"""Ten thousand files take seconds to read; systemd gives a reload 90 s."""
+"""The time-out of the request: ten thousand files take seconds; systemd gives a reload 90 s."""
 
 
 @click.command("reload", cls=Command)
-@click.option("--check-only", is_flag=True, help="Say what would change, change nothing")
+@click.option("--check-only", is_flag=True, help="Show the changes, and make none")
 @pass_session
 def reload(session: Session, *, check_only: bool) -> int | None:
-    """Re-read the job files now: + new, ~ changed, - removed, ! kept as it was.
+    """Read the job files again now: + new, ~ changed, - removed, ! broken.
 
-    Exit 1 if a file is broken and its last good version stays in force.
+    Exit 1 if a file is broken, so that its last good version stays installed.
     """
     client = connect(session, timeout=PATIENCE_SECONDS)
     answer = client.post("/config/reload", {"check_only": check_only})

@@ -1,6 +1,6 @@
-"""`luad revisions`, `restore`: the definitions that a job has had, and one of them put back.
+"""`luad revisions` and `restore`: the earlier definitions of a job.
 
-Rule: asks the daemon to do it; does nothing itself.
+Rule: it sends requests to the daemon and changes nothing itself.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 @click.command("revisions", cls=Command)
 @click.argument("name", shell_complete=job_names)
-@click.option("--diff", is_flag=True, help="Show what each one declares differently from now")
+@click.option(
+    "--diff", is_flag=True, help="Show the differences of each revision to the current one"
+)
 @pass_session
 def revisions(session: Session, *, name: str, diff: bool) -> None:
-    """The definitions that a job has had, the latest first."""
+    """Show the definitions that a job has had, the latest first."""
     from luad.client import segment
 
     answer = connect(session).get(f"/jobs/{segment(name)}/revisions")
@@ -41,9 +43,9 @@ def revisions(session: Session, *, name: str, diff: bool) -> None:
         for each in answer["revisions"]:
             _show_difference(session, each)
     if answer.get("reason"):
-        out.say(f"they can only be read: {answer['reason']}", "yellow")
+        out.say(f"none can be restored: {answer['reason']}", "yellow")
     elif len(answer["revisions"]) > 1:
-        out.say(f"luad restore {name} REVISION puts one back", "dim")
+        out.say(f"luad restore {name} REVISION restores one", "dim")
 
 
 def _table(session: Session, rows: list[Mapping[str, Any]]) -> Table:
@@ -74,7 +76,7 @@ def _show_difference(session: Session, row: Mapping[str, Any]) -> None:
     if not row["difference"]:
         return
     out = session.out
-    out.line(f"{row['revision']} declares differently from now:", "bold")
+    out.line(f"{row['revision']} differs from the current revision:", "bold")
     for each in row["difference"]:
         for sign, key, style in (("-", "now", "red"), ("+", "then", "green")):
             if each[key] is not None:
@@ -87,9 +89,9 @@ def _show_difference(session: Session, row: Mapping[str, Any]) -> None:
 @click.argument("revision")
 @pass_session
 def restore(session: Session, *, name: str, revision: str) -> None:
-    """Give a dynamic job an earlier revision; luad revisions NAME lists them.
+    """Restore an earlier revision of a dynamic job; luad revisions NAME lists them.
 
-    Metadata that were written at run time stay. A job of a file changes with its file alone.
+    Metadata that runs have written stay. To change a static job, edit its file.
     """
     from luad.client import segment
 

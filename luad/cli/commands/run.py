@@ -1,6 +1,6 @@
-"""`luad run`, `retry`, `cancel`: starting and stopping runs on the daemon.
+"""`luad run`, `retry`, `cancel`: start and stop runs on the daemon.
 
-Room rule: asks the daemon to do it; does nothing itself.
+Rule: it sends requests to the daemon and changes nothing itself.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def metadata_from(pairs: tuple[str, ...], *, option: str = "-m ") -> dict[str, Any]:
-    """Read `K=V` pairs; a V that is JSON is taken as such, anything else as text.
+    """Return the values of `K=V` pairs; V is JSON or else text.
 
-    *option* stands before a pair on the command line. Raises `CommandError` (usage) for a pair without `=`.
+    The hint shows *option* before a pair. Raises `CommandError` (usage) for a pair without `=`.
     """
     import json
 
@@ -46,12 +46,14 @@ def metadata_from(pairs: tuple[str, ...], *, option: str = "-m ") -> dict[str, A
 
 
 def names_or_tags(session: Session, names: tuple[str, ...], tags: tuple[str, ...]) -> list[str]:
-    """Return the jobs that are meant: those named, and those with one of the tags."""
+    """Return *names* and the names of the jobs with one of *tags*."""
     from luad.cli.project.source import all_jobs
 
     if not tags:
         if not names:
-            raise CommandError("which job?", code="usage", hint="luad list shows all")
+            raise CommandError(
+                "the name of a job is missing", code="usage", hint="luad list shows all"
+            )
         return list(names)
     wanted = set(words(tags))
     jobs = all_jobs(connect(session))["jobs"]
@@ -63,15 +65,15 @@ def names_or_tags(session: Session, names: tuple[str, ...], tags: tuple[str, ...
 
 @click.command("run", cls=Command)
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=job_names)
-@click.option("-m", "--metadata", multiple=True, metavar="K=V", help="For this run only")
+@click.option("-m", "--metadata", multiple=True, metavar="K=V", help="Metadata for this run only")
 @click.option(
     "--wait", is_flag=True, help="Until it has ended; exit as it did; Ctrl-C leaves it alone"
 )
 @click.option("-f", "--follow", is_flag=True, help="Show its log meanwhile")
 @click.option("--wait-timeout", metavar="DUR", help="Wait no longer (exit 7)")
-@click.option("--force", is_flag=True, help="Also while another run is open")
+@click.option("--force", is_flag=True, help="Start even while another run is open")
 @click.option("-t", "--tag", "tags", multiple=True, help="All jobs with this tag")
-@click.option("--revision", metavar="REV", help="Of a dynamic job: an earlier revision")
+@click.option("--revision", metavar="REV", help="Run an earlier revision of a dynamic job")
 @pass_session
 def run(
     session: Session,
@@ -85,7 +87,7 @@ def run(
     tags: tuple[str, ...],
     revision: str | None,
 ) -> int | None:
-    """Run a job now on the daemon, whatever its schedule says; prints the run's id.
+    """Run a job now on the daemon, independently of its schedule; prints the run's id.
 
     With --wait or -f the exit code is the run's: 0, 4 failed, 5 cancelled, 7 timed out.
     """
@@ -110,7 +112,7 @@ def run(
 
 @click.command("retry", cls=Command, rules=[Needs("--since", ("--failed",))])
 @click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=run_ids)
-@click.option("--failed", is_flag=True, help="Every failed run since --since; asks first")
+@click.option("--failed", is_flag=True, help="Every failed run since --since; asks you first")
 @click.option("--since", metavar="WHEN", default="1h", help="With --failed; default: 1h back")
 @click.option(
     "--wait", is_flag=True, help="Until it has ended; exit as it did; Ctrl-C leaves it alone"
@@ -128,16 +130,16 @@ def retry(
     follow: bool,
     wait_timeout: str | None,
 ) -> int | None:
-    """Run a failed run again, as a new run; RUN is an id, its beginning, @last or @last-failed."""
+    """Start a new run for a failed run; RUN is an id, its beginning, @last or @last-failed."""
     from luad.client import segment
 
     limit = None if wait_timeout is None else parse_duration(wait_timeout)
     chosen = [*runs, *(_failed_since(session, since) if failed else ())]
     if failed and not chosen:
-        session.out.say(f"nothing has failed since {since}")
+        session.out.say(f"no run has failed since {since}")
         return None
     if not chosen:
-        raise CommandError("which run?", code="usage", hint="luad retry @last-failed")
+        raise CommandError("the run is missing", code="usage", hint="luad retry @last-failed")
     if failed:
         session.confirm(f"Retry {plural(len(chosen), 'run')}?")
 
@@ -151,10 +153,10 @@ def retry(
 
 @click.command("cancel", cls=Command)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=run_ids)
-@click.option("--kill", is_flag=True, help="At once, without the grace period")
+@click.option("--kill", is_flag=True, help="Kill it at once, without the grace period")
 @pass_session
 def cancel(session: Session, *, runs: tuple[str, ...], kill: bool) -> None:
-    """Stop a running run; its output up to then is kept."""
+    """Stop a running run; its output stays."""
     from luad.client import segment
 
     client = connect(session)

@@ -1,6 +1,6 @@
-"""`luad schema`: the JSON Schemas, for editors; `luad openapi`: the API's document, for programs.
+"""`luad schema` prints the JSON Schemas; `luad openapi` prints the OpenAPI document.
 
-Room rule: copies what ships; knows nothing of its content.
+Rule: it copies the shipped schemas.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ NAMES: Final[tuple[Literal["job", "luad", "users"], ...]] = ("job", "luad", "use
 @click.argument("key", required=False)
 @click.option(
     "--write", "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-    help="Write all of them there (.luad, usually); refreshes older ones",
+    help="Write all schemas to DIR (usually .luad); replaces older ones",
 )  # fmt: skip
 @pass_session
 def schema(
     session: Session, *, name: Literal["job", "luad", "users"], key: str | None, folder: Path | None
 ) -> None:
-    """The JSON Schema of job files, settings or users files, as editors want it.
+    """Print the JSON Schema of job files, settings or users files, for editors.
 
-    With KEY (`luad schema job retry.max_attempts`) what that key means, in words.
+    With KEY, explain that key (`luad schema job retry.max_attempts`).
     """
     if key is not None:
         from luad.cli.terminal.key_docs import describe_key
@@ -54,7 +54,7 @@ def schema(
 @click.command("openapi", cls=Command)
 @pass_session
 def openapi(session: Session) -> None:
-    """The OpenAPI 3.1 document of the HTTP API of this luad; asks no daemon."""
+    """Print the OpenAPI 3.1 document of the HTTP API of this luad; needs no daemon."""
     from luad.api.routes.openapi import document
     from luad.api.routes.table import TABLE
 
@@ -62,7 +62,7 @@ def openapi(session: Session) -> None:
 
 
 def schema_text(name: Literal["job", "luad", "users"]) -> str:
-    """Return the schema of that *name* as the text of its file."""
+    """Return the schema *name* as the text of its file."""
     from luad.config.schema.validator import load_schema
 
     shipped = load_schema(name)
@@ -70,7 +70,7 @@ def schema_text(name: Literal["job", "luad", "users"]) -> str:
 
 
 def write_schemas(folder: Path) -> list[Path]:
-    """Write every schema into *folder*, whole or not at all; returns the paths."""
+    """Write every schema into *folder*, each atomically; return the paths."""
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,5 +88,5 @@ def write_schemas(folder: Path) -> list[Path]:
 
 
 def schema_path(folder: Path, name: str) -> Path:
-    """Return where the schema of that *name* is in *folder*."""
+    """Return the path of the schema *name* in *folder*."""
     return folder / f"{name}.schema.json"

@@ -1,6 +1,6 @@
-"""`luad serve`: flags to settings, then the daemon.
+"""`luad serve`: it turns options into settings and runs the daemon.
 
-Room rule: reads arguments and hands over; the daemon is made elsewhere.
+Rule: it reads arguments; `luad.daemon` does the rest.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
 
 
 @click.command("serve", cls=Command)
-@click.option(
-    "--jobs", "folders", multiple=True, metavar="DIR", help="A job folder; again for more"
-)
+@click.option("--jobs", "folders", multiple=True, metavar="DIR", help="A job folder; repeatable")
 @click.option(
     "--state", metavar="DIR", help="History, logs and lock; default: .luad beside the jobs"
 )
-@click.option("--users", multiple=True, metavar="DIR", help="A folder of users files")
-@click.option("--listen", metavar="HOST:PORT", help="TCP as well; default: the Unix socket alone")
+@click.option("--users", "people", multiple=True, metavar="DIR", help="A folder of users files")
+@click.option(
+    "--listen", metavar="HOST:PORT", help="Listen on TCP as well; default: only the Unix socket"
+)
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="Default: auto")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Default: info")
 @click.option("--no-reload", is_flag=True, help="Do not watch the job folders")
-@click.option("--drain", metavar="DUR", help="How long runs may go on at the end; default: 90s")
-@click.option("--strict", is_flag=True, help="Do not start while a job file is broken")
+@click.option("--drain", metavar="DUR", help="How long runs may continue at shutdown; default: 90s")
+@click.option("--strict", is_flag=True, help="Do not start if a job file is broken")
 @pass_session
 def serve(
     session: Session,
@@ -50,9 +50,9 @@ def serve(
     drain: str | None,
     strict: bool,
 ) -> int:
-    """Run the daemon, in the foreground, until SIGTERM or Ctrl-C.
+    """Run the daemon in the foreground until SIGTERM or Ctrl-C.
 
-    Flags win over LUAD_* variables, those over luad.yaml. Exit 78 when the settings are wrong.
+    Options override LUAD_* variables, and these override luad.yaml. Exit 78 if the settings are wrong.
     """
     chosen = _settings(
         session,
@@ -93,5 +93,5 @@ def _settings(session: Session, flags: dict[str, Any]) -> Settings:
 
 
 def _for_good(error: LuadError) -> CommandError:
-    """Make *error* one after which systemd does not try again."""
+    """Return *error* with the exit code after which systemd does not restart luad."""
     return CommandError(error.message, code=error.code, hint=error.hint, exit_code=ExitCode.CONFIG)

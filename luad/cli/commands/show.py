@@ -1,6 +1,6 @@
 """`luad show`: one job or one run in full.
 
-Room rule: shows; changes nothing.
+Rule: it shows jobs and runs, and changes nothing.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ FOREIGN: Final = re.compile(r"/site-packages/|/luad/|/lib/python3\.\d+/|^<")
     rules=[Apart("--yaml", "--json"), Apart("--yaml", "--log"), Apart("--yaml", "--traceback")],
 )
 @click.argument("what", metavar="NAME|RUN", shell_complete=jobs_and_runs)
-@click.option("--log", is_flag=True, help="Of a run: its log, the last lines")
+@click.option("--log", is_flag=True, help="Of a run: the last lines of its log")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Of a job: as a job file")
 @click.option(
     "--traceback", type=click.Choice(["full", "user", "none"]), default="user",
-    help="Frames to show; default: user, without luad's and the libraries'",
+    help="Frames to show; default: user, without those of luad and libraries",
 )  # fmt: skip
 @pass_session
 def show(session: Session, *, what: str, log: bool, as_yaml: bool, traceback: str) -> None:
-    """One job or one run in full. RUN is an id, its beginning, @last or @last-failed."""
+    """Show one job or one run in full. RUN is an id, its beginning, @last or @last-failed."""
     from luad.cli.project import source
     from luad.config.secrets import is_masked
 
@@ -82,17 +82,17 @@ def show(session: Session, *, what: str, log: bool, as_yaml: bool, traceback: st
         print(job_file(job), end="")
         env = job["definition"].get("env", {})
         if hidden := [name for name, value in env.items() if is_masked(value)]:
-            session.out.complain(f"luad shows no secrets: write the value of {', '.join(hidden)}")
+            session.out.complain(f"luad shows no secrets; insert the value of {', '.join(hidden)}")
         return
     _show_job(session, client, job, traceback)
 
 
 def job_file(job: Mapping[str, Any]) -> str:
-    """Return a job as a job file: what was declared, with the metadata as they are now."""
+    """Return a job as a job file: its definition with its current metadata."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """Quotes what could be a number in one YAML or another (`1e3`, `0o17`)."""
+        """Quotes texts that some YAML version reads as numbers (`1e3`, `0o17`)."""
 
         def ignore_aliases(self, data: Any) -> bool:  # a job file has none
             del data
@@ -105,13 +105,13 @@ def job_file(job: Mapping[str, Any]) -> str:
     Dumper.add_representer(str, write_text)
     Dumper.add_multi_representer(
         dict, yaml.SafeDumper.represent_dict
-    )  # an answer's are a class of their own
+    )  # the client answers with a subclass of dict
     document = {key: value for key, value in job["definition"].items() if key != "keep"}
     if job.get("metadata"):
         document["metadata"] = job["metadata"]
     first = ("name", "description", "handler", "schedule", "user")
     ordered = {key: document[key] for key in first if key in document}
-    # What is not printable may not stand in a job file; it has to be escaped.
+    # A job file may contain only printable characters, so escape the others.
     is_printable = json.dumps(document, ensure_ascii=False).isprintable()
     text: str = yaml.dump(
         {**ordered, **document},
@@ -153,9 +153,9 @@ def _show_run(
 
 
 def _attempt_words(run: Mapping[str, Any]) -> str:
-    """Return which attempt it is, of how many the job allows now.
+    """Return the number of the attempt, and of those that the job allows.
 
-    That is left out once the job is gone, and where an edit allows fewer than there were.
+    The second number is missing if the job is gone or an edit has lowered it below the first.
     """
     attempt, allowed = run.get("attempt") or 1, run.get("max_attempts") or 0
     return f"attempt {attempt} of {allowed}" if allowed >= attempt else f"attempt {attempt}"
@@ -168,7 +168,7 @@ def _creation(session: Session, made: Mapping[str, Any]) -> str:
 
 
 def _whom(client: Client, user: str | None) -> str:
-    """Name somebody with their channels."""
+    """Return the user with the names of the user's channels."""
     from luad.client import segment
 
     if user is None:
@@ -177,7 +177,7 @@ def _whom(client: Client, user: str | None) -> str:
         channels = client.get(f"/users/{segment(user)}")["channels"]
     except NotFoundError:
         return f"{user}   (no such user)"
-    except LuadError:  # a daemon that cannot say; the job is shown all the same
+    except LuadError:  # the daemon cannot answer; show the job without channels
         return user
     return f"{user}   by {', '.join(each['name'] for each in channels) or 'no channel'}"
 
@@ -225,25 +225,25 @@ def _result(run: Mapping[str, Any]) -> str:
 
 
 def _why_final(run: Mapping[str, Any]) -> str:
-    """Say why no attempt follows although the job allows one."""
+    """Return why no attempt follows although the job allows one."""
     is_final = run.get("retryable") is False and run.get("status") == "failed"
     has_more = (run.get("attempt") or 1) < (run.get("max_attempts") or 1)
-    return "a repetition would fail in the same way" if is_final and has_more else ""
+    return "another attempt would fail in the same way" if is_final and has_more else ""
 
 
 def _left_words(run: Mapping[str, Any]) -> str:
-    """Count what the handler left running when it ended."""
+    """Return the processes and tasks that the handler left running at its end."""
     processes, tasks = run.get("left_processes") or 0, run.get("left_tasks") or 0
     counts = [
         f"{processes} {'process' if processes == 1 else 'processes'}" if processes else "",
         f"{tasks} asyncio {'task' if tasks == 1 else 'tasks'}" if tasks else "",
     ]
     left = " and ".join(count for count in counts if count)
-    return f"{left}; luad ended what was left, and the log names it" if left else ""
+    return f"{left}; luad ended them, and the log names them" if left else ""
 
 
 def _attempts(run: Mapping[str, Any]) -> list[str]:
-    """One line for each attempt, when there was more than one."""
+    """Return one line for each attempt; none for a single attempt."""
     attempts = run.get("attempts") or ()
     if len(attempts) < 2:
         return []
@@ -282,7 +282,7 @@ def _job_fields(
     times = [
         show_when(parse_rfc3339(row["at"]) or 0, session.zone, session.now) for row in upcoming
     ]
-    stale = "   (broken now; this is its last good version)" if file.get("stale") else ""
+    stale = "   (now broken; this is its last good version)" if file.get("stale") else ""
     origin = f"{file.get('path')}:{file.get('line', 1)}   revision {job.get('revision')}{stale}"
     return {
         "id": "" if job.get("holds_name", True) else str(job["id"]),
@@ -308,7 +308,7 @@ def _job_fields(
 
 
 def _gone_words(session: Session, job: Mapping[str, Any]) -> str:
-    """Say since when only the history of a job is there."""
+    """Return since when a job is gone, so that only its history remains; empty for others."""
     if not job.get("gone_at"):
         return ""
     return f"{job['status']} since {_when(session, job['gone_at'])}; luad history {job['id']}"
@@ -320,7 +320,7 @@ def _timeout(job: Mapping[str, Any]) -> str:
 
 
 def _stats(job: Mapping[str, Any]) -> str:
-    """Sum up the last runs: how many were good, the middle and the longest duration."""
+    """Return how many of the last runs succeeded, with the 50th and 95th percentile of their duration."""
     ended = [run for run in job.get("recent_runs") or () if run.get("duration_ms") is not None]
     if not ended:
         return ""
@@ -356,7 +356,7 @@ def _error(session: Session, error: Mapping[str, Any] | None, traceback: str) ->
 
 
 def user_frames(traceback: str) -> list[str]:
-    """Keep the frames of the user's own code; all of them when there is no other."""
+    """Return the traceback without frames of luad and libraries; all of it if no other remains."""
     kept: list[str] = []
     is_kept = True
     for line in traceback.splitlines():

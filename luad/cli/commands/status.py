@@ -1,6 +1,6 @@
-"""`luad status`: is the daemon well.
+"""`luad status`: the state of the daemon.
 
-Room rule: shows; changes nothing.
+Rule: it shows the status and changes nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from luad.cli.terminal.output import Output
 
 LEAD: Final = 16
-"""Columns before the text of a field."""
+"""The columns before the text of a field."""
 
 
 @click.command("status", cls=Command)
-@click.option("--exit-status", is_flag=True, help="Exit 1 when it is degraded (down is always 11)")
+@click.option(
+    "--exit-status", is_flag=True, help="Exit 1 if the daemon is degraded (always 11 if it is down)"
+)
 @pass_session
 def status(session: Session, *, exit_status: bool) -> int | None:
-    """Is the daemon well: version, jobs, runs, last reload, store, problems."""
+    """Show the state of the daemon: version, jobs, runs, last reload, store, problems."""
     answer = connect(session, timeout=10).get("/status")
     is_well = answer.get("status") == "ok"
     if session.json:
@@ -63,7 +65,7 @@ def _show(session: Session, answer: Mapping[str, Any], *, is_well: bool) -> None
 
 
 def _field(out: Output, name: str, text: str, style: str) -> None:
-    """Write a field; on a terminal its text goes on below itself instead of below its name."""
+    """Write a field; on a terminal the text wraps below itself, not below its name."""
     first, *rest = out.wrapped(clean(text), 0, LEAD)
     out.line(f"  {out.paint(f'{name:<12}', style)}  {first}")
     for line in rest:

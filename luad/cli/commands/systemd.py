@@ -1,6 +1,6 @@
-"""`luad systemd print`: the unit and what belongs to it, for a machine without a checkout.
+"""`luad systemd print`: the systemd unit and its files, for a machine without a checkout.
 
-Room rule: copies what ships, with the path of this luad; installs nothing.
+Rule: it copies the shipped files with the path of this luad; it installs nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HIDDEN: Final = {
 @click.argument("action", type=click.Choice(ACTIONS), default="print")
 @click.option(
     "--out", "folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-    help="Write all files there; without it the unit alone is printed",
+    help="Write all files to DIR; default: print only the unit",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="With --out: overwrite files that differ")
 @pass_session
@@ -51,9 +51,11 @@ def systemd(session: Session, *, action: str, folder: Path | None, force: bool) 
     The unit names the program that runs this command. Each file says how it is installed.
     A file in DIR that differs stays as it is, and the exit status is 8; --force overwrites it.
     """
-    del action  # there is one
+    del action  # `print` is the only one
     if force and folder is None:
-        raise CommandError("--force has no meaning without --out", code="usage")
+        raise CommandError(
+            "--force has no meaning without --out", code="usage", hint="add --out DIR"
+        )
     program = program_path()
     for line in warnings_about(program, str(Path(sys.executable).resolve())):
         session.out.complain(line, "yellow")
@@ -84,7 +86,7 @@ def _tell(session: Session, written: list[str], kept: list[str]) -> None:
 
 
 def warnings_about(program: str, python: str) -> list[str]:
-    """Return a line for each of the two files that the sandbox of the unit hides."""
+    """Return a warning for each of the two files that the sandbox of the unit hides."""
     lines = []
     for path in dict.fromkeys((program, python)):
         setting = next((HIDDEN[each] for each in HIDDEN if path.startswith(f"/{each}/")), None)
@@ -105,8 +107,8 @@ def text_of(name: str, program: str) -> str:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise CommandError(
-            f"this luad came without {name}",
-            hint="install luad again, in a checkout of it: pip install .",
+            f"this installation of luad lacks {name}",
+            hint="install luad again from a checkout: pip install .",
         ) from error
     return text.replace(SHIPPED_PROGRAM, program)
 
@@ -118,7 +120,7 @@ def program_path() -> str:
 
 
 def _differs(path: Path, text: str) -> bool:
-    """Tell whether there is a file at *path* with another text."""
+    """Return True if *path* exists with another text."""
     try:
         return path.read_bytes() != text.encode()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,6 +1,6 @@
-"""`luad test`: run a job at once, here, without the daemon.
+"""`luad test`: run a job at once in this process, without the daemon.
 
-Room rule: finds the job and shows how its run went; `rehearse` runs it.
+Rule: it finds the job and shows the result; `luad.cli.rehearsal` runs it.
 """
 
 from __future__ import annotations
@@ -48,22 +48,26 @@ CODES: Final = {
 @click.command("test", cls=Command, rules=[Apart("--pdb", "--json")])
 @click.argument("what", metavar="NAME|MOD:FN|FILE", shell_complete=job_names)
 @click.option(
-    "-m", "--metadata", multiple=True, metavar="K=V", help="Over the job's; V may be JSON"
+    "-m",
+    "--metadata",
+    multiple=True,
+    metavar="K=V",
+    help="Overrides the job's metadata; V may be JSON",
 )
-@click.option("--metadata-file", metavar="FILE", help="A JSON object, over the job's metadata")
-@click.option("--at", metavar="TIME", help="What job.scheduled_for says; default: now")
-@click.option("--attempt", type=click.IntRange(1), default=1, help="What job.attempt says")
-@click.option("--no-timeout", is_flag=True, help="Let it take as long as it likes")
-@click.option("--repeat", type=click.IntRange(1), default=1, help="So many times")
-@click.option("--user", metavar="ID", help="Whom the job is for")
+@click.option("--metadata-file", metavar="FILE", help="A JSON object; overrides the job's metadata")
+@click.option("--at", metavar="TIME", help="The value of job.scheduled_for; default: now")
+@click.option("--attempt", type=click.IntRange(1), default=1, help="The value of job.attempt")
+@click.option("--no-timeout", is_flag=True, help="Without a time limit")
+@click.option("--repeat", type=click.IntRange(1), default=1, help="The number of calls")
+@click.option("--user", metavar="ID", help="The user of the job")
 @click.option(
     "--send",
     type=click.Choice(["capture", "log", "real"]),
     default="capture",
-    help="What becomes of messages; default: they are shown and go nowhere",
+    help="How messages are sent; default: capture, which only shows them",
 )
 @click.option("--persist", is_flag=True, help="Write changed metadata to the daemon")
-@click.option("--require-delivery", is_flag=True, help="Exit 6 when a message did not arrive")
+@click.option("--require-delivery", is_flag=True, help="Exit 6 if a message did not arrive")
 @click.option("--pdb", "must_debug", is_flag=True, help="Open the debugger where it failed")
 @pass_session
 def test(
@@ -82,10 +86,10 @@ def test(
     require_delivery: bool,
     must_debug: bool,
 ) -> int:
-    """Run a job at once, here, in this process, under its own time limit.
+    """Run a job at once, in this process, under its own time limit.
 
-    No daemon is needed, and nothing is remembered: messages go nowhere, changed metadata and jobs
-    that it makes are only shown. Exit 4 when it fails, 7 when it takes too long.
+    It needs no daemon and stores nothing: it only shows messages, changed metadata and created jobs.
+    Exit 4 if the handler fails, 7 if it exceeds the time limit.
     """
     from luad.cli.project import folders
     from luad.cli.project.refusal import refuse_untrusted
@@ -131,7 +135,7 @@ def test(
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """How a rehearsal is played: for whom there is, and what becomes of messages and metadata."""
+    """Options of a test run: known users, and what happens to messages and metadata."""
 
     session: Session
     settings: Settings
@@ -139,8 +143,8 @@ class Play:
     is_kept: bool
 
     def check_user(self, user_id: str) -> None:
-        """Raise `NotFoundError` for somebody whom the files do not know."""
-        known = [each.id for each in self.users()]
+        """Raise `NotFoundError` if no users file declares *user_id*."""
+        known = [each.id for each in self.people()]
         if user_id not in known:
             raise NotFoundError(
                 f"no user `{user_id}` in the files here",
@@ -148,9 +152,9 @@ class Play:
                 suggestions=close_to(user_id, known),
             )
 
-    def users(self) -> list[User]:
-        """Whom the files of the project know."""
-        from luad.config.users.user_file import UserCatalogue
+    def people(self) -> list[Person]:
+        """Return the users that the files of the project declare."""
+        from luad.config.users.user_file import PeopleCatalogue
         from luad.watcher import SnapshotReader
 
         folders = [each for each in self.settings.users if each.is_dir()]
@@ -159,13 +163,13 @@ class Play:
         return list(UserCatalogue().update(files).users.values())
 
     def rules(self) -> DynamicRules:
-        """Return what the settings allow jobs that are made at run time."""
+        """Return the rules of the settings for dynamic jobs."""
         from luad.daemon.wiring import dynamic_rules
 
         return dynamic_rules(self.settings)
 
     def carrier(self) -> Any:
-        """What carries messages to services."""
+        """Return the sender of messages; None without --send real."""
         if self.send != "real":
             return None
         from luad.cli.rehearsal.stand_in import RealCarrier
@@ -179,7 +183,7 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a rehearsal has left: messages, made jobs, metadata."""
+    """The messages, created jobs and metadata of one rehearsal."""
 
     sent: list[dict[str, Any]]
     created: list[dict[str, Any]]
@@ -187,7 +191,7 @@ class Left:
 
 
 def _persist(session: Session, job: Job, metadata: dict[str, Any]) -> None:
-    """Write what the handler changed, and nothing else: the daemon's metadata may be newer."""
+    """Write the changed keys to the daemon, and only these: its other metadata may be newer."""
     from luad.client import segment
 
     before = dict(job.metadata)
@@ -205,7 +209,7 @@ def _persist(session: Session, job: Job, metadata: dict[str, Any]) -> None:
     if removed:
         client.request("PATCH", path, removed, headers={"Content-Type": MERGE_PATCH})
     if not session.json:
-        session.out.say("  metadata are written to the daemon")
+        session.out.say("  wrote the metadata to the daemon")
 
 
 def _once(session: Session, job: Job, stage: Stage, play: Play) -> tuple[Rehearsal, Left]:
@@ -304,11 +308,11 @@ def _show(session: Session, ended: Rehearsal) -> None:
         out.line(f"  error     {error['type']}: {clean(error['message'])}")
 
 
-# --- which job ---------------------------------------------------------------------------------
+# --- the job -----------------------------------------------------------------------------------
 
 
 def _find(session: Session, chosen: Settings, what: str) -> Job:
-    """Return the job that *what* means; raises `NotFoundError`, or `Ended` after its problems."""
+    """Return the job that *what* names; raises `NotFoundError`, or `Ended` after printed problems."""
     if _is_file(what):
         return _from_job_file(session, chosen, Path(what))
     if ":" in what:
@@ -364,7 +368,7 @@ def _from_job_file(session: Session, chosen: Settings, path: Path) -> Job:
 
 
 def _stop_at(session: Session, problems: Sequence[Problem]) -> None:
-    """End the command when one of *problems* is an error, as `luad check` would."""
+    """Print *problems* and end the command if one of them is an error."""
     from luad.config.problems import render_full, render_json
     from luad.errors import Severity
 

@@ -1,6 +1,6 @@
-"""`luad token`: who may ask over TCP.
+"""`luad token`: the tokens for requests over TCP.
 
-Room rule: asks the daemon; a secret is printed once and kept nowhere.
+Rule: it prints a secret once and stores it nowhere.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _OF: Final = {
 @click.argument("name", required=False)
 @click.option(
     "--role", type=click.Choice(["viewer", "operator", "admin"]),
-    help="With create; default: viewer, who may look",
+    help="With create; default: viewer, which may only read",
 )  # fmt: skip
 @click.option(
     "--expires", metavar="DUR",
@@ -60,20 +60,22 @@ _OF: Final = {
 )  # fmt: skip
 @click.option(
     "--overlap", metavar="DUR",
-    help="With rotate: how long the secret before stays valid; default: not at all",
+    help="With rotate: how long the previous secret stays valid; default: 0s",
 )  # fmt: skip
 @click.option(
     "--made/--not-made", default=None,
-    help="With revoke: the tokens that it made as well, or not; default: ask",
+    help="With revoke: also the tokens that it created, or not; default: ask",
 )  # fmt: skip
 @pass_session
 def token(session: Session, /, *, action: str, name: str | None, **options: Any) -> None:
-    """Ways in over TCP: list, create NAME, rotate NAME, revoke NAME."""
+    """Manage tokens for TCP: list, create NAME, rotate NAME, revoke NAME."""
     _check(action, options)
     if action == "list":
         _list(session)
     elif name is None:
-        raise CommandError("which token?", code="usage", hint=f"luad token {action} NAME")
+        raise CommandError(
+            "the name of the token is missing", code="usage", hint=f"luad token {action} NAME"
+        )
     elif action == "revoke":
         _revoke(session, name, options["made"])
     elif action == "create":
@@ -84,12 +86,12 @@ def token(session: Session, /, *, action: str, name: str | None, **options: Any)
         _show_secret(session, made)
         if not session.json:
             until = _when(session, made["overlap_until"])
-            ends = f"is valid until {until}" if until else "is not valid any more"
-            session.out.say(f"The secret before {ends}.")
+            ends = f"is valid until {until}" if until else "is no longer valid"
+            session.out.say(f"The previous secret {ends}.")
 
 
 def _check(action: str, options: Mapping[str, Any]) -> None:
-    """Refuse an option that has no meaning for *action*."""
+    """Raise `CommandError` (usage) for an option that *action* does not take."""
     for option, actions in _OF.items():
         if options[option] is not None and action not in actions:
             detail = f"--{option} has no meaning for luad token {action}"
@@ -97,7 +99,7 @@ def _check(action: str, options: Mapping[str, Any]) -> None:
 
 
 def _times(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the durations that were said, as the daemon takes them."""
+    """Return the given durations as keys of the request."""
     said = {"expires_in": options["expires"], "overlap": options["overlap"]}
     found = {key: value for key, value in said.items() if value is not None}
     for each in found.values():
@@ -110,7 +112,7 @@ def _show_secret(session: Session, made: Mapping[str, Any]) -> None:
         session.out.json(made)
         return
     session.out.line(made["token"])
-    session.out.say("It is shown this once. Use it as $LUAD_TOKEN.")
+    session.out.say("luad shows it only now. Use it as $LUAD_TOKEN.")
     if "message" in made:
         session.out.say(made["message"])
 
@@ -126,7 +128,7 @@ def _list(session: Session) -> None:
         used = _when(session, each.get("last_used_at")) or "never"
         until = _when(session, each["expires_at"]) or "never"
         if old := _when(session, each.get("overlap_until"), is_future=True):
-            until += f"; the secret before: {old}"
+            until += f"; the previous secret: {old}"
         table.rows.append([Cell(each["name"], "bold"), each["role"], made, used, until])
     if table.rows:
         session.out.table(table)
@@ -141,10 +143,10 @@ def _revoke(session: Session, name: str, has_made: bool | None) -> None:
     if not session.yes:
         _keep_known(name, [each["name"] for each in tokens])
     session.confirm(f"Revoke the token {name}?")
-    if has_made is None and not session.yes:  # the terminal is there: it has just answered
+    if has_made is None and not session.yes:  # there is a terminal: the user has just answered
         made = _made_by(name, tokens)
         listed = ", ".join(map(clean, made))
-        has_made = bool(made) and _is_wanted(f"{name} has made {listed}. Revoke these as well?")
+        has_made = bool(made) and _is_wanted(f"{name} has created {listed}. Revoke these as well?")
     answer = client.request("DELETE", path, {"made": True} if has_made else None)
     if session.json:
         session.out.json(answer)
@@ -155,7 +157,7 @@ def _revoke(session: Session, name: str, has_made: bool | None) -> None:
 
 
 def _keep_known(name: str, known: list[str]) -> None:
-    """Refuse the name of a token that does not exist before anything is asked."""
+    """Raise `NotFoundError` for an unknown token, before the user must confirm."""
     if name not in known:
         near = close_to(name, known)
         raise NotFoundError(
@@ -169,7 +171,7 @@ def _is_wanted(question: str) -> bool:
 
 
 def _made_by(name: str, tokens: list[dict[str, Any]]) -> list[str]:
-    """Return the tokens that *name* made, and those that they made."""
+    """Return the tokens that *name* created, directly or by tokens that it created."""
     created = {each["name"]: each["created_at"] for each in tokens}
     found: list[str] = []
     waiting = [name] if name in created else []

@@ -1,6 +1,6 @@
-"""`luad users` and `luad send`: people, their channels, and messages to them.
+"""`luad users` and `luad send`: users, their channels, and messages to them.
 
-Room rule: asks the daemon; the one file that it may write is a new one in users.d.
+Rule: it sends requests to the daemon; it writes only new files in users.d.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from luad.cli.session import Session
 
 PATIENCE_SECONDS: Final = 120.0
-"""A channel may take a minute, and others come before it."""
+"""The time-out of a send: a channel may take a minute, and there may be several."""
 
 LOOK_SECONDS: Final = 2.0
-"""So long a daemon may take to answer where only a message depends on it."""
+"""The time-out of a request of which only the wording of a message depends."""
 
 ACTIONS: Final = ("list", "show", "add", "remove", "test", "inbox")
 FILE: Final = """\
@@ -66,10 +66,12 @@ channels:
 )
 @click.argument("action", type=click.Choice(ACTIONS), default="list")
 @click.argument("user", required=False, shell_complete=user_ids)
-@click.option("--name", default="", metavar="TEXT", help="With add: how people call them")
+@click.option("--name", default="", metavar="TEXT", help="With add: the full name")
 @click.option("--email", "emails", multiple=True, help="With add: a mail address")
 @click.option("--phone", "phones", multiple=True, help="With add: a telephone number")
-@click.option("--dynamic", is_flag=True, help="With add: in luad's store, not in users.d/")
+@click.option(
+    "--dynamic", is_flag=True, help="With add: store the user in the database, not in users.d/"
+)
 @click.option("-n", "count", type=click.IntRange(1, 500), default=20, help="With inbox: how many")
 @pass_session
 def users(
@@ -83,16 +85,18 @@ def users(
     dynamic: bool,
     count: int,
 ) -> int | None:
-    """People and their channels: list, show, add, remove, test (sends a message), inbox.
+    """Manage users and their channels: list, show, add, remove, test (sends a message), inbox.
 
-    add writes users.d/ID.yaml; with --dynamic, and on another machine, luad's store keeps them.
-    test sends by each channel, and exits 6 when one of them fails.
+    add writes users.d/ID.yaml; with --dynamic it stores the user in the database of the daemon.
+    test sends a message by each channel, and exits 6 if one of them fails.
     """
     if action == "list":
         _list(session)
         return None
     if user is None:
-        raise CommandError("which user?", code="usage", hint=f"luad users {action} ID")
+        raise CommandError(
+            "the id of the user is missing", code="usage", hint=f"luad users {action} ID"
+        )
     match action:
         case "show":
             _show(session, user)
@@ -128,7 +132,7 @@ def _list(session: Session) -> None:
     if table.rows:
         session.out.table(table)
     else:
-        session.out.say("nobody yet  (luad users add ID)")
+        session.out.say("no users yet  (luad users add ID)")
 
 
 def _home(user: Mapping[str, Any]) -> str:
@@ -184,20 +188,20 @@ def _add(
         if session.json:
             session.out.json(answer)
         else:
-            session.out.say(f"Added {user}; it is in luad's store")
+            session.out.say(f"Added {user} to the database of the daemon")
         return
     path = _write(session, body)
     if session.json:
         session.out.json({"created": path})
     else:
-        when = "luad reads it at once"
+        when = "the daemon reads it at once"
         if not _has_daemon(session):
-            when = "luad reads it when it starts; no daemon of this project runs now"
+            when = "luad serve will read it; no daemon of this project runs now"
         session.out.say(f"Created {path}; {when}")
 
 
 def _has_daemon(session: Session) -> bool:
-    """Tell whether a daemon runs that reads the users files here."""
+    """Return True if a running daemon reads the users files of this project."""
     from luad.cli.project.folders import project_here
     from luad.cli.project.target_daemon import is_named
 
@@ -220,13 +224,13 @@ def _write(session: Session, body: dict[str, Any]) -> str:
     is_at_hand = folders.settings_path(session) or any(each.is_dir() for each in chosen.jobs)
     if session.url is not None or not is_at_hand:
         raise CommandError(
-            "there is no project here whose users.d/ could take them",
+            "the working directory is not in a project, so it has no users.d/",
             code="usage",
-            hint="--dynamic adds them to luad's store; luad init makes a project",
+            hint="--dynamic adds the user to the database; luad init creates a project",
         )
     folder = chosen.users[0]
 
-    def as_yaml(value: Any) -> str:  # JSON is YAML, but for characters written as two escapes
+    def as_yaml(value: Any) -> str:  # JSON is YAML, except for characters that take two escapes
         return json.dumps(value, ensure_ascii=False)
 
     lines = [FILE.format(id=as_yaml(body["id"]), name=as_yaml(body.get("full_name", "")))]
@@ -243,7 +247,7 @@ def _write(session: Session, body: dict[str, Any]) -> str:
             file.write(text)
     except FileExistsError as error:
         hint = "edit it"
-        raise CommandError(f"{path} is there already", code="file_exists", hint=hint) from error
+        raise CommandError(f"{path} already exists", code="file_exists", hint=hint) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CommandError(f"cannot write {path}: {reason}") from error
@@ -254,9 +258,9 @@ def _remove(session: Session, user: str) -> None:
     client = connect(session)
     if file := client.get(_path(user)).get("file"):
         place = f"{file['path']}:{file['line']}"
-        hint = "delete the file, or their part of it"
+        hint = "delete the user from the file"
         raise CommandError(f"{user} comes from {place}", code="file_owned", hint=hint)
-    session.confirm(f"Remove {user}, and what is known of them?")
+    session.confirm(f"Remove {user} with the messages and settings of this user?")
     answer = client.delete(_path(user))
     if session.json:
         session.out.json(answer)
@@ -284,18 +288,23 @@ def _inbox(session: Session, user: str, count: int) -> None:
         for each in failed:
             session.out.line(f"  not by {each['channel']}: {clean(each['error'])}", "red")
     if not answer["messages"]:
-        session.out.say(f"nothing was sent to {user} yet")
+        session.out.say(f"no message was sent to {user} yet")
 
 
 @click.command("send", cls=Command)
 @click.argument("user", shell_complete=user_ids)
 @click.argument("texts", nargs=-1, metavar="TEXT...")
-@click.option("--title", metavar="TEXT", help="A line above it")
-@click.option("--channel", "channels", multiple=True, help="Only by this channel of theirs")
-@click.option("--image", "images", multiple=True, metavar="URL", help="A picture as well")
-@click.option("--file", "files", multiple=True, metavar="PATH|URL", help="A file as well")
-@click.option("--idempotency-key", metavar="KEY", help="Requests with the same one send once")
-@click.option("--require", type=click.Choice(["any", "all"]), default="any", help="Default: any")
+@click.option("--title", metavar="TEXT", help="A title above the text")
+@click.option("--channel", "channels", multiple=True, help="Only by this channel of the user")
+@click.option("--image", "images", multiple=True, metavar="URL", help="Also an image")
+@click.option("--file", "files", multiple=True, metavar="PATH|URL", help="Also a file")
+@click.option("--idempotency-key", metavar="KEY", help="Requests with the same key send once")
+@click.option(
+    "--require",
+    type=click.Choice(["any", "all"]),
+    default="any",
+    help="Which deliveries must succeed; default: any",
+)
 @pass_session
 def send(
     session: Session,
@@ -309,16 +318,16 @@ def send(
     idempotency_key: str | None,
     require: str,
 ) -> int:
-    """Send a message now, and show what became of it on every channel.
+    """Send a message now, and show its delivery on every channel.
 
-    Each TEXT is a message of its own. Exit 6 when one arrived nowhere, or with --require all when a
+    Each TEXT is a separate message. Exit 6 if no channel delivered one, or with --require all if any
     channel failed.
     """
     parts: list[Any] = [*texts]
     parts += [{"type": "image", "url": each} for each in images]
     parts += [_file(each) for each in files]
     if not parts:
-        raise CommandError("there is nothing to send", code="usage", hint='luad send ann "hello"')
+        raise CommandError("the message is empty", code="usage", hint='luad send ann "hello"')
     extra: dict[str, Any] = {"require": require}
     if title is not None:
         extra["title"] = title
@@ -328,7 +337,7 @@ def send(
 
 
 def _file(place: str) -> dict[str, str]:
-    """Return the part for a file; the daemon has another working directory, and maybe another disk."""
+    """Return the part for a file, with an absolute path for the daemon."""
     if "://" in place:
         return {"type": "file", "url": place, "name": place.rpartition("/")[2]}
     path = Path(place).absolute()

@@ -1,6 +1,6 @@
 """`luad version` and `luad help`.
 
-Room rule: says what is; needs neither files nor a daemon.
+Rule: it needs neither files nor a daemon.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _CODE: Final = re.compile(r"LU[0-9]+")
 WIDEST: Final = 80
-"""Columns of a help text, however wide the terminal is."""
+"""The largest width of a help text."""
 
 DEPENDENCIES: Final = (
     "PyYAML",
@@ -44,7 +44,7 @@ DEPENDENCIES: Final = (
 @click.command("version", cls=Command)
 @pass_session
 def version(session: Session) -> None:
-    """The versions of luad, of Python and of the libraries that luad needs; with -q luad's alone."""
+    """Show the versions of luad, Python and the libraries; with -q only that of luad."""
     found = {
         "luad": __version__,
         "python": platform.python_version(),
@@ -58,7 +58,7 @@ def version(session: Session) -> None:
     for name in DEPENDENCIES:
         try:
             libraries[name] = installed(name)
-        except PackageNotFoundError:  # copied rather than installed
+        except PackageNotFoundError:  # a copy without metadata of a package
             libraries[name] = "not installed"
     if session.json:
         session.out.json({**found, "libraries": libraries})
@@ -71,7 +71,7 @@ def version(session: Session) -> None:
 
 
 def fitted(text: str, width: int) -> str:
-    """Return *text* with its long lines of prose made to fit; what is indented stays as it is."""
+    """Return *text* with its long lines wrapped; indented lines stay as they are."""
     import textwrap
 
     width = min(width, WIDEST)
@@ -85,7 +85,7 @@ def fitted(text: str, width: int) -> str:
 
 
 def _show_code(out: Output, code: str) -> None:
-    """Show the page of a problem code."""
+    """Print the page of a problem code."""
     from luad.config.problem_pages import page_of
     from luad.config.problems import CODES
 
@@ -99,7 +99,7 @@ def _show_code(out: Output, code: str) -> None:
 def _show_codes(out: Output) -> None:
     from luad.config.problems import CODES
 
-    out.line("Problem codes (luad help CODE says what one means):")
+    out.line("Problem codes (luad help CODE explains one):")
     for code, name in CODES.items():
         out.line(f"  {code}  {name}")
 
@@ -108,7 +108,7 @@ def _show_codes(out: Output) -> None:
 @click.argument("topic", required=False)
 @click.pass_context
 def help_(ctx: click.Context, topic: str | None) -> None:
-    """Longer texts: luad help TOPIC; a command's name shows its options."""
+    """Show a help topic; with the name of a command, show its options."""
     from luad.cli.terminal.topics import TOPICS
     from luad.wire import example_date
 

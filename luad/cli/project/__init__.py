@@ -1,1 +1,1 @@
-"""The project around the working folder: files, settings, its daemon."""
+"""The project of the working directory: its files, its settings and its daemon."""

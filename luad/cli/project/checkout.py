@@ -1,9 +1,9 @@
-"""Checking another user's files as root, as containers of CI do: their owner is advice, and no error.
+"""Checks by root of files that belong to another user, as in containers of CI.
 
-A daemon of root would refuse such files. They are read all the same: their text runs nothing. Handlers
-are another matter, and are not imported (see `handlercheck`).
+A daemon of root would refuse such files. `luad check` reads them, because their text runs nothing, and
+warns of the owner. It does not import handlers of another user (`handler_check`).
 
-Room rule: reads folders of job files and of users files; everything else is as for the daemon.
+Rule: it reads folders of job files and of users files by the rules of the daemon, except for the owner.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OWNER: Final = frozenset({"LU031", "LU033", "LU042"})
 
 
 def is_of_another_user(problem: Problem) -> bool:
-    """Say whether root is told of nothing but an owner, which may be the daemon's user."""
+    """Return True if this process is root, and the problem is only the owner of a file."""
     return os.geteuid() == 0 and problem.code in _OWNER
 
 
@@ -41,9 +41,9 @@ def as_advice(problem: Problem) -> Problem:
 def read_folders(
     folders: Sequence[Path], chosen: Settings
 ) -> tuple[dict[str, FileVersion], tuple[Problem, ...]]:
-    """Return the files of *folders* as the daemon reads them, and what is wrong with the folders.
+    """Return the files of *folders* as the daemon reads them, and the problems of the folders.
 
-    For root, files and folders of another user are read as well, each with a warning.
+    Root also gets the files and folders of another user, each with a warning.
     """
     strict = _read(folders, chosen, permit_insecure=chosen.permit_insecure)
     files, problems = dict(strict.files), [*strict.problems]
@@ -59,7 +59,7 @@ def read_folders(
             files[path] = version
         elif known is None:
             files[path] = replace(version, data=b"", problem=problem)
-        # A folder that is another user's says it for all that is in it.
+        # The warning for a folder covers the files in it.
         if problem is not None and is_of_another_user(problem) and not warned & _above(path):
             problems.append(as_advice(replace(problem, path=path)))
     return files, tuple(problems)
@@ -69,7 +69,7 @@ def _above(path: str) -> set[str]:
     whole = os.path.realpath(path)
     found = set()
     while whole != "/":
-        whole = os.path.dirname(whole)  # noqa: PTH120 - the same
+        whole = os.path.dirname(whole)  # noqa: PTH120 - strings, as above
         found.add(whole)
     return found
 

@@ -1,6 +1,6 @@
-"""Commands whose program is not found on the run's PATH, as warnings at their place in the job file.
+"""Warnings for commands of which the program is not on the PATH of the run.
 
-Room rule: looks for programs, and starts none.
+Rule: it looks for programs and starts none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HELP: Final = "write the whole path of the program, or set PATH in `env` of the
 def command_problems(
     chosen: Settings, wanted: Iterable[Wanted], files: Mapping[str, FileVersion]
 ) -> Iterator[Problem]:
-    """Yield a warning for each command that would not find its program here."""
+    """Yield a warning, with its place in the file, for each command without its program."""
     folder = working_directory(chosen)
     for each in wanted:
         if each.job.handler != SHELL_HANDLER or each.origin is None:
@@ -55,7 +55,7 @@ def _mistake(job: Job, folder: Path) -> Mistake | None:
 
 
 def _path_of(job: Job) -> str | None:
-    """Return the PATH of the job's runs, as far as it is known here: the daemon may have another."""
+    """Return the PATH of the job's runs, else that of this process; the daemon may have another."""
     of_command: Any = job.metadata.get("env")
     if isinstance(of_command, dict) and isinstance(of_command.get("PATH"), str):
         return str(of_command["PATH"])

@@ -1,6 +1,6 @@
-"""What `luad check` looks at: settings, job files, users files, handlers.
+"""The problems that `luad check` finds in settings, job files, users files and handlers.
 
-Room rule: reads, and collects problems; shows none. `write_fixes` is the one place that writes.
+Rule: it collects problems and prints none. Only `write_fixes` writes files.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Examined:
-    """Everything that was found. *data*: the content of each file; *users*: those of users files."""
+    """The result of a check. *data* is the content of each file; *users* are those of the users files."""
 
     problems: tuple[Problem, ...]
     file_count: int
@@ -55,7 +55,7 @@ class Examined:
     users: Mapping[str, User] = field(default_factory=dict)
 
     def keep(self, select: Sequence[str], ignore: Sequence[str]) -> None:
-        """Drop the problems whose code does not begin like one of *select*, or does like *ignore*."""
+        """Keep the problems whose code begins with one of *select* and with none of *ignore*."""
         self.problems = tuple(
             each
             for each in self.problems
@@ -72,12 +72,15 @@ def examine(
     strict: bool = False,
     project: Project | None = None,
 ) -> Examined:
-    """Look at *paths*, or at the whole *project*; raises `CommandError` (usage) for what is not there."""
-    settings_path, job_paths, user_paths = (
+    """Return the problems of *paths*, or of the whole *project*.
+
+    Raises `CommandError` (usage) for a missing path.
+    """
+    settings_path, job_paths, people_paths = (
         (project.path, [], []) if project else _sort_out(session, paths)
     )
     if project and settings_path and not os.access(settings_path, os.R_OK):
-        settings_path = None  # the daemon reads it, and this user may not
+        settings_path = None  # only the daemon may read it
     problems: list[Problem] = []
     data: dict[str, bytes] = {}
     if settings_path is not None:
@@ -121,7 +124,7 @@ def examine(
 
 
 class _Jobs:
-    """All jobs of the files: those that load, and what can be known of those that do not."""
+    """The jobs of the files: the valid ones, and the readable keys of the others."""
 
     def __init__(
         self, chosen: Settings, files: Mapping[str, FileVersion], wanted: Mapping[str, Wanted]
@@ -136,29 +139,29 @@ class _Jobs:
         return [each for each, _ in self._jobs]
 
     def without(self, *keys: str) -> list[Wanted]:
-        """Return those of which none of *keys* is lost."""
+        """Return the jobs of which all *keys* could be read."""
         return [each for each, lost in self._jobs if not lost & set(keys)]
 
 
 def _by_file(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Return the problems of each file together and in order; the files as they came."""
+    """Return the problems grouped by file and sorted by place; files keep their order."""
     first: dict[str, int] = {}
     for number, each in enumerate(problems):
         first.setdefault(each.path, number)
     return tuple(sorted(problems, key=lambda each: (first[each.path], each.line, each.column)))
 
 
-def _users_of(chosen: Settings) -> Collection[str]:
-    """Return the ids of the users of the project, whatever is wrong with their files."""
-    files, _ = _user_files(chosen, (), is_project=True)
+def _people_of(chosen: Settings) -> Collection[str]:
+    """Return the ids of the users of the project, broken files included."""
+    files, _ = _people_files(chosen, (), is_project=True)
     found = check_users(files, chosen.max_file_size, services=apprise_services)
     return _ids(files, found.users)
 
 
-def _ids(files: Mapping[str, FileVersion], users: Mapping[str, User]) -> Collection[str]:
-    """Return the ids of *users*, and those that stand in *files* which do not load."""
-    good = {each.origin.path for each in users.values() if each.origin is not None}
-    found = dict.fromkeys(users)
+def _ids(files: Mapping[str, FileVersion], people: Mapping[str, Person]) -> Collection[str]:
+    """Return the ids of *users*, and those in broken *files*."""
+    good = {each.origin.path for each in people.values() if each.origin is not None}
+    found = dict.fromkeys(people)
     for path, file in files.items():
         if path not in good:
             found |= dict.fromkeys(named_users(path, file.data))
@@ -168,7 +171,7 @@ def _ids(files: Mapping[str, FileVersion], users: Mapping[str, User]) -> Collect
 def _unknown_in_settings(
     path: Path | None, data: Mapping[str, bytes], known: Collection[str]
 ) -> tuple[Problem, ...]:
-    """Return a warning for each user that luad.yaml would alert and that does not exist."""
+    """Return a warning for each unknown user in `alert` of luad.yaml."""
     if path is None:
         return ()
     content = data[str(path)]
@@ -193,7 +196,7 @@ def _about_handler_files(chosen: Settings) -> Iterator[Problem]:
 
 
 def is_in(path: Path, folders: Sequence[Path]) -> bool:
-    """Whether *path* is one of the *folders*, or a file of one."""
+    """Return True if *path* is one of the *folders*, or a file in one of them."""
     return _home(path) in [each.absolute() for each in folders]
 
 
@@ -204,7 +207,7 @@ def _home(path: Path) -> Path:
 def _user_files(
     chosen: Settings, paths: Sequence[Path], *, is_project: bool
 ) -> tuple[dict[str, FileVersion], tuple[Problem, ...]]:
-    """Read the users files: those named, or all of the project."""
+    """Return the users files of *paths*, or all of the project."""
     folders = [each for each in (chosen.users if is_project else paths) if each.is_dir()]
     files, problems = read_folders(folders, chosen)
     for path in paths:
@@ -215,7 +218,7 @@ def _user_files(
 
 
 def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list[Path], list[Path]]:
-    """Tell the settings file, files and folders of jobs, and those of users from each other."""
+    """Return the settings file, the job paths and the users paths of *paths*."""
     if not paths:
         return find_settings(session), [], []
     settings_path = None
@@ -224,7 +227,7 @@ def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list
     for text in paths:
         path = Path(text)
         if not path.exists():
-            raise CommandError(f"there is no file or folder {path}", code="usage")
+            raise CommandError(f"{path} does not exist", code="usage")
         if path.name == SETTINGS_NAME:
             settings_path = path
         elif is_in(path, user_folders) or _home(path).name == "users.d":
@@ -235,7 +238,7 @@ def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list
 
 
 def _settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Return the settings, without luad.yaml when that is broken: its problems are told anyway."""
+    """Return the settings, without luad.yaml if that is broken: the check reports it separately."""
     try:
         return settings_here(session, flags)
     except SettingsError as error:
@@ -245,9 +248,9 @@ def _settings(session: Session, flags: Mapping[str, Any] | None = None) -> Setti
 
 
 def _settings_for(session: Session, paths: Sequence[Path]) -> Settings:
-    """Return the settings of the project that *paths* belong to, which may be another than this.
+    """Return the settings of the project of *paths*, which may be another project.
 
-    Its handlers, and its luad.yaml, are those beside the job folder.
+    Its handlers and its luad.yaml are beside the job folder.
     """
     chosen = _settings(session)
     if not paths:
@@ -259,7 +262,7 @@ def _settings_for(session: Session, paths: Sequence[Path]) -> Settings:
 
 
 def _settings_trust(path: Path, chosen: Settings) -> Problem | None:
-    """Return what would keep the daemon from starting with a luad.yaml that is well in itself."""
+    """Return the problem of owner or mode with which the daemon refuses a valid luad.yaml."""
     from luad.daemon.ownership import permits_insecure
 
     found = None if permits_insecure(chosen) else path_problem(path, daemon_uid=os.geteuid())
@@ -272,7 +275,7 @@ def _job_files(
     folders = chosen.jobs if is_project else tuple(path for path in paths if path.is_dir())
     if is_project and not any(folder.is_dir() for folder in folders):
         raise CommandError(
-            f"nothing to check: there is no folder {folders[0]}",
+            f"nothing to check: the folder {folders[0]} does not exist",
             code="usage",
             hint="luad init makes a project; luad check PATH checks another place",
         )
@@ -285,7 +288,7 @@ def _job_files(
 
 
 def _one_file(path: Path, chosen: Settings) -> tuple[FileVersion, tuple[Problem, ...]]:
-    """Read a file that was named, whatever it is called; return advice about it as well."""
+    """Return the file at *path*, whatever its name, and the warning about its owner."""
     data = _read(path, chosen.max_file_size + 1)
     problem = None
     if not chosen.permit_insecure and path.is_file():
@@ -304,11 +307,11 @@ def _read(path: Path, limit: int = 1 << 20) -> bytes:
         raise CommandError(f"cannot read {path}: {reason}", code="usage") from error
 
 
-# --- mending -----------------------------------------------------------------------------------
+# --- fixes -------------------------------------------------------------------------------------
 
 
 def fixed_files(examined: Examined) -> dict[str, tuple[bytes, bytes]]:
-    """Return each file that a fix would change, as it is and as it would be."""
+    """Return each file that a fix changes, with its content before and after."""
     from luad.config.yaml.fix import apply_fixes
 
     found = {}
@@ -321,13 +324,13 @@ def fixed_files(examined: Examined) -> dict[str, tuple[bytes, bytes]]:
 
 
 def write_fixes(examined: Examined) -> list[str]:
-    """Mend the files; return the paths of those. A file that has changed meanwhile is left alone."""
+    """Fix the files and return their paths; a file that changed since the check is left as it is."""
     written = []
     for name, (before, after) in fixed_files(examined).items():
         path = Path(name)
         if _read(path) != before:
             continue
-        # Beside it and then over it, so that no reader ever sees half; links stay links.
+        # Write a new file and rename it over the old one, so that no reader sees half; links stay links.
         target = path.resolve()
         fresh = target.with_name(f".{target.name}.luad-fix")
         try:
@@ -342,7 +345,7 @@ def write_fixes(examined: Examined) -> list[str]:
 
 
 def changes_made(examined: Examined, written: Sequence[str]) -> Iterator[str]:
-    """Yield each change of the files *written*, with its place."""
+    """Yield a line for each change of the files *written*, with its place."""
     from luad.config.yaml.fix import mend
 
     for path in written:
@@ -352,7 +355,7 @@ def changes_made(examined: Examined, written: Sequence[str]) -> Iterator[str]:
 
 
 def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:
-    """Yield False once the places that are checked are watched, then True for every change."""
+    """Yield False once the watch is active, then True for every change."""
     from watchfiles import watch
 
     settings_path, job_paths, user_paths = _sort_out(session, paths)
@@ -365,7 +368,7 @@ def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:
         places.add(chosen.handlers_path)
     folders = [place for place in places if place.is_dir()]
     has_begun = False
-    # An empty answer after a time-out is the sign that the watch is in place.
+    # An empty answer after a time-out shows that the watch is active.
     for found in watch(*folders, debounce=200, rust_timeout=250, yield_on_timeout=True):
         if found or not has_begun:
             yield bool(found)

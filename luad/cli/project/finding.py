@@ -1,6 +1,6 @@
 """One line of `luad doctor`.
 
-Room rule: a value, and two short ways to make it.
+Rule: a value, and short ways to make it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line. *is_ok* None: worth knowing, neither good nor bad."""
+    """One line of the report. *is_ok* is None for a note, which is not a verdict."""
 
     name: str
     is_ok: bool | None
@@ -19,15 +19,15 @@ class Finding:
 
 
 def good(name: str, detail: str) -> Finding:
-    """Return a line that says that something is well."""
+    """Return a line for a passed check."""
     return Finding(name, is_ok=True, detail=detail)
 
 
 def fail(name: str, detail: str, fix: str) -> Finding:
-    """Return a line that says what is wrong, and what to do."""
+    """Return a line for a failed check, with the *fix*."""
     return Finding(name, is_ok=False, detail=detail, fix=fix)
 
 
 def note(name: str, detail: str, fix: str = "") -> Finding:
-    """Return a line that is worth knowing."""
+    """Return a line without a verdict."""
     return Finding(name, is_ok=None, detail=detail, fix=fix)

@@ -1,6 +1,6 @@
-"""The project one stands in: its luad.yaml, its job folders, its files.
+"""The project of the working directory: its luad.yaml, job folders and files.
 
-Room rule: opens files and hands their bytes on; what they mean is `config`'s business.
+Rule: it opens files and passes their bytes to `luad.config`, which parses them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from luad.watcher import FileVersion, Snapshot
 
 MOVES_SOCKET: Final = re.compile(rb"^socket\s*:", re.MULTILINE)
-"""Without this key luad.yaml need not be read for a client: YAML costs 50 ms."""
+"""Only with this key a client must parse luad.yaml, which costs 50 ms."""
 
 
 def settings_path(session: Session, jobs: Sequence[str] = ()) -> Path | None:
-    """Find luad.yaml: the one named, the one here, the one beside the job folder, that of the project
-    that the working folder is in, the system's."""
+    """Return the path of luad.yaml, or None.
+
+    The order: the named file, the working directory, the parent of the job folder, the project around the
+    working directory, the system.
+    """
     if named := _named_settings(session):
         return named
     places = [Path(), *(Path(folder).parent for folder in jobs[:1])]
@@ -60,13 +63,13 @@ def _named_settings(session: Session) -> Path | None:
 
 
 def project_here(session: Session) -> Project | None:
-    """Return the project that this command is about, None when it stands in none."""
+    """Return the project of the named settings or of the working directory; None outside of projects."""
     named = _named_settings(session)
     return find_project() if named is None else project_of(named)
 
 
 def settings_file(session: Session, jobs: Sequence[str] = ()) -> SettingsFile | None:
-    """Read luad.yaml, None when there is none. Raises `CommandError` when it cannot be read."""
+    """Return the content of luad.yaml, or None. Raises `CommandError` if it cannot be read."""
     path = settings_path(session, jobs)
     if path is None:
         return None
@@ -80,7 +83,7 @@ def settings_file(session: Session, jobs: Sequence[str] = ()) -> SettingsFile | 
 
 
 def settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Return the settings in force here; raises `SettingsError`, or `CommandError` (settings)."""
+    """Return the settings of this project; raises `SettingsError` or `CommandError` (settings)."""
     from luad.config.settings.daemon_settings import load_settings
 
     chosen = dict(flags or {})
@@ -96,10 +99,10 @@ def settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settin
 
 
 def _own_socket(file: SettingsFile | None, jobs: Sequence[str]) -> Path | None:
-    """Return where the daemon of a project listens; None where there is no project.
+    """Return the socket of the project's daemon; None without a project.
 
-    Under systemd the runtime folder of the service is the place. Job folders that were named on the
-    command line make no project: a client could not find it.
+    Under systemd the daemon listens in the runtime directory of the service. Job folders on the command line
+    are not a project, because a client could not find it.
     """
     if os.environ.get("RUNTIME_DIRECTORY"):
         return None
@@ -113,18 +116,18 @@ def _own_socket(file: SettingsFile | None, jobs: Sequence[str]) -> Path | None:
 
 
 def default_timezone(session: Session) -> str:
-    """Return the zone of schedules that name none; cheap where there is no luad.yaml."""
+    """Return the zone of schedules without one; reads the settings only if they exist."""
     if settings_path(session) is None and not os.environ.get("LUAD_TIMEZONE"):
         return "UTC"
     return settings(session).timezone
 
 
 def nearby_socket(session: Session) -> Path | None:
-    """Return the socket that a daemon of this very project has; None outside of projects."""
+    """Return the socket of this project's daemon; None outside of projects."""
     project = project_here(session)
     if project is None:
         return None
-    # A broken luad.yaml must not keep anybody from a daemon that runs.
+    # A broken luad.yaml must not hide a running daemon.
     with suppress(OSError, LuadError):
         if project.settings is not None and MOVES_SOCKET.search(project.settings.read_bytes()):
             return settings(session).socket.absolute()
@@ -132,10 +135,9 @@ def nearby_socket(session: Session) -> Path | None:
 
 
 def state_folders(session: Session) -> list[Path]:
-    """Return the state folder that the settings here name, if they can be read and may be trusted.
+    """Return the state folder of the settings here, unless they are unreadable or not trusted.
 
-    Another user that could write these settings could name a folder of its own there, and so could pose
-    as a daemon.
+    Another user that may write the settings could name its own folder there, and answer as a daemon.
     """
     with suppress(OSError, LuadError):
         path = settings_path(session)
@@ -148,7 +150,7 @@ def state_folders(session: Session) -> list[Path]:
 
 
 def _is_named(chosen: Settings) -> bool:
-    """Say whether the state folder is not just the one beside the job folder."""
+    """Return True if the state folder was chosen, rather than the default beside the job folder."""
     return "state_dir" in chosen.sources or bool(os.environ.get("STATE_DIRECTORY"))
 
 
@@ -158,7 +160,7 @@ def _is_safe(jobs: Path) -> bool:
 
 
 def snapshot(chosen: Settings) -> Snapshot:
-    """Read the job folders of *chosen* as the daemon does. A folder that is missing is empty."""
+    """Return the files of the job folders as the daemon reads them; a missing folder is empty."""
     from luad.clock import wall_ms
     from luad.watcher import SnapshotReader
 
@@ -172,14 +174,14 @@ def snapshot(chosen: Settings) -> Snapshot:
 def load(
     chosen: Settings, files: Mapping[str, FileVersion], problems: Sequence[Problem] = ()
 ) -> Loaded:
-    """Parse *files* as the daemon does; *problems* of the folders come first."""
+    """Return the jobs of *files* as the daemon parses them; the *problems* of the folders come first."""
     import gc
     from dataclasses import replace
 
     from luad.clock import wall_ms
     from luad.config.jobs.catalogue import Catalogue
 
-    gc.disable()  # many objects are made and none is garbage; the process is short
+    gc.disable()  # parsing makes many objects and no garbage; the process is short
     try:
         loaded = Catalogue(chosen).update(files, now=wall_ms())
     finally:

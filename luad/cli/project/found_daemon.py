@@ -1,6 +1,6 @@
-"""The daemon that `luad doctor` found: its settings and folders, and what it says of itself.
+"""The daemon that `luad doctor` checks: its status, settings and folders.
 
-Room rule: asks the daemon once and reads its settings file; changes nothing.
+Rule: it asks the daemon once and reads its settings file; it changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Settings, and the file that they come from; it may be another project than this folder's."""
+    """Settings and their file; they may belong to another project than the working directory."""
 
     settings: Settings
     path: Path | None
@@ -33,9 +33,9 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The daemon's answer. *status* is None when none answered, and then *about* says why.
+    """The status of the daemon. *status* is None if no daemon answered; *about* says why.
 
-    *is_remote*: it was reached by a URL, and its files may be on another machine.
+    *is_remote*: a URL names the daemon, so its files may be on another machine.
     """
 
     status: Mapping[str, Any] | None
@@ -44,13 +44,13 @@ class Found:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the daemon runs as another user, whose files are not judged as this user's."""
+        """True if the daemon runs as another user; the owners of its files are not checked here."""
         uid = (self.status or {}).get("uid")
         return uid is not None and uid != os.geteuid()
 
 
 def look(session: Session) -> Found:
-    """Ask the daemon how it is."""
+    """Return the daemon that answers, or the reason why none does."""
     from luad.cli.project.target_daemon import connect, other_daemon
 
     try:
@@ -77,11 +77,11 @@ def _about(status: Mapping[str, Any], stranger: str | None) -> Finding:
     return Finding("daemon", is_ok, f"{status.get('status')}, pid {status.get('pid')}", fix)
 
 
-# --- its settings ------------------------------------------------------------------------------
+# --- settings ----------------------------------------------------------------------------------
 
 
 def settings_place(session: Session, status: Mapping[str, Any]) -> Path | None:
-    """Return the settings file of the daemon; an older luad does not name it."""
+    """Return the settings file of the daemon; the status of an older luad does not contain it."""
     if session.config:
         return Path(session.config)
     if "settings_file" in status:
@@ -92,7 +92,7 @@ def settings_place(session: Session, status: Mapping[str, Any]) -> Path | None:
 
 
 def settings_of(status: Mapping[str, Any], path: Path | None) -> Settings | None:
-    """Return the settings of the daemon as far as this user may know them; None when it tells none.
+    """Return the settings of the daemon by its status and its file; None if the status has too little.
 
     Raises `SettingsError`.
     """
@@ -113,7 +113,7 @@ def settings_of(status: Mapping[str, Any], path: Path | None) -> Settings | None
         "timezone": status.get("timezone"),
     }
     chosen = load_settings(flags, {}, _read(path), uid=uid, own_socket=own)
-    if uid != os.geteuid():  # whether its user may trust the files, only the daemon can judge
+    if uid != os.geteuid():  # only the daemon can judge whether its user trusts the files
         return replace(chosen, permit_insecure=True)
     return chosen
 
@@ -127,7 +127,7 @@ def state_folder(status: Mapping[str, Any]) -> Path | None:
 
 
 def _read(path: Path | None) -> SettingsFile | None:
-    """Read the file; None when this user may not, and the folders that the daemon names are enough."""
+    """Return the settings file; None if this user cannot read it: the status names the folders."""
     from luad.config.settings.daemon_settings import SettingsFile
 
     try:
@@ -136,11 +136,11 @@ def _read(path: Path | None) -> SettingsFile | None:
         return None
 
 
-# --- what it says of itself --------------------------------------------------------------------
+# --- checks by its status ----------------------------------------------------------------------
 
 
 def places(found: Found) -> Finding:
-    """Say whether the daemon trusts the places that it takes its orders from."""
+    """Return whether the daemon trusts its handlers, state and settings."""
     told = _permissions(found.status or {})
     if told:
         first = f"{told[0].get('filename') or told[0].get('path')}: {told[0].get('message')}"
@@ -154,7 +154,7 @@ def _permissions(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def state(found: Found, folder: Path) -> Finding:
-    """Say whether the daemon can keep its history."""
+    """Return whether the daemon can write its state folder."""
     status = found.status or {}
     if not (status.get("store") or {}).get("writable", True):
         fix = f"luad status says why; df -h {folder}; ls -ld {folder}"
@@ -168,7 +168,7 @@ def state(found: Found, folder: Path) -> Finding:
 
 
 def listening(status: Mapping[str, Any], chosen: Settings) -> Iterator[Finding]:
-    """Say where the daemon listens on TCP, and whether its settings say otherwise."""
+    """Return where the daemon listens on TCP, and whether its settings differ."""
     if address := status["listen"]:
         yield good("listen", f"the daemon listens on {address}")
     elif chosen.listen is not None:
@@ -177,7 +177,7 @@ def listening(status: Mapping[str, Any], chosen: Settings) -> Iterator[Finding]:
 
 
 def packages(found: Found) -> Iterator[Finding]:
-    """Say whether commands look for packages where the daemon's runs do."""
+    """Return a note if this command runs with another Python than the daemon's runs."""
     theirs = (found.status or {}).get("python")
     if theirs and theirs != sys.executable:
         detail = f"the daemon's runs use {theirs}, luad check and luad test use {sys.executable}"
@@ -185,7 +185,7 @@ def packages(found: Found) -> Iterator[Finding]:
 
 
 def processes(found: Found) -> Iterator[Finding]:
-    """Name the processes that outlived a run whose keeper was killed."""
+    """Return the processes that outlived a run after its keeper was killed."""
     told = (found.status or {}).get("orphan_processes")
     if not told:
         return

@@ -1,6 +1,6 @@
-"""Handlers that cannot be imported or called, as problems at their place in the job file.
+"""Problems for handlers that cannot be imported or called, at their place in the job file.
 
-Room rule: the import itself happens in a process of `runner.imports`; this one only says where.
+Rule: a process of `runner.import_check` imports the handlers; this process does not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class _Use(NamedTuple):
-    """A job that names a handler. It may stand in a file whose other parts are wrong."""
+    """A job that names a handler. Other parts of its file may be broken."""
 
     handler: str
     metadata: JSON
@@ -44,10 +44,10 @@ class _Use(NamedTuple):
 def handler_problems(
     chosen: Settings, wanted: Iterable[Wanted], files: Mapping[str, FileVersion]
 ) -> tuple[Problem, ...]:
-    """Import the handlers of all *wanted* jobs, which stand in *files*; return what is wrong.
+    """Return the problems that the import of the handlers of the *wanted* jobs finds.
 
-    A module that others may write is not imported, which is a warning: the daemon of another user may
-    trust it. Raises `CommandError` when no process can be started for it.
+    A module that another user may write is not imported. That is a warning, because the daemon of another
+    user may trust it. Raises `CommandError` if the process for the import cannot start.
     """
     uses = [
         _Use(each.job.handler, each.job.metadata, each.job.name, each.origin)
@@ -72,14 +72,14 @@ def handler_problems(
         )
     except OSError as error:
         raise CommandError(
-            f"the handlers cannot be imported for a look: {error.strerror or error}",
-            hint="--no-import leaves them out",
+            f"the handlers cannot be imported for the check: {error.strerror or error}",
+            hint="--no-import omits them",
         ) from error
     return tuple(_problems(uses, checked, metadata, files))
 
 
 def _distinct(metadata: Iterable[JSON]) -> dict[str, JSON]:
-    """Return the values by their JSON, each once: many jobs of a handler may say the same."""
+    """Return the distinct values by their JSON; many jobs of a handler may share one."""
     return {_key(each): each for each in metadata}
 
 
@@ -105,14 +105,14 @@ def _problems(
             data = files[each.origin.path].data
             located = place_in(mistakes, each.origin, data, each.job)
             if isinstance(found, ImportProblem) and found.code == "LU306":
-                # A command that was cut short would be another command.
+                # A shortened command would be another command.
                 whole = one_line(found.help, len(found.help) + 1)
                 located = tuple(replace(one, help=whole) for one in located)
             yield from located
 
 
 def _about_metadata(found: MetadataMistake, use: _Use) -> Mistake:
-    """Show a missing key at the key `metadata`; at the handler where the job has no metadata."""
+    """Return the mistake; a missing key is shown at `metadata`, or at the handler without metadata."""
     path: Path = ("metadata", *found.path)
     if found.is_missing or not found.path:
         path = path[:-1] if found.is_missing else path
@@ -124,7 +124,7 @@ def _about_metadata(found: MetadataMistake, use: _Use) -> Mistake:
 
 
 def _mistake(handler: str, found: ImportProblem) -> Mistake:
-    """Underline the half of the handler that is wrong, and name the user's own line."""
+    """Return the mistake: it underlines the wrong half of the handler and names the user's line."""
     module_end = handler.find(":") if ":" in handler else len(handler)
     is_function = found.code in {"LU301", "LU303"} and module_end < len(handler)
     within = (module_end + 1, len(handler)) if is_function else (0, module_end)
@@ -133,20 +133,20 @@ def _mistake(handler: str, found: ImportProblem) -> Mistake:
     text = "  ".join(part for part in parts if part)
     is_warning = found.code == "LU306"
     message = found.message
-    if found.code in {"LU304", "LU310"}:  # LU306 has commands, which must work from anywhere
+    if found.code in {"LU304", "LU310"}:  # LU306 has commands, which must work in any directory
         message, text = _from_here(message), _from_here(text)
     return Mistake(("handler",), found.code, message, text, within=within, is_warning=is_warning)
 
 
 def _from_here(text: str) -> str:
-    """Return *text* with the paths below the working directory as they are seen from it."""
+    """Return *text* with the paths below the working directory relative to it."""
     return text.replace(f"{pathlib.Path.cwd()}{os.sep}", "")
 
 
 def _shown(place: str) -> str:
-    """A place in a file, from here where that is shorter."""
+    """Return a place in a file, relative to the working directory if it is below that."""
     path, _, line = place.rpartition(":")
-    if not os.path.isabs(path):  # noqa: PTH117 - `<string>` is no path at all
+    if not os.path.isabs(path):  # noqa: PTH117 - `<string>` is not a path
         return place
     near = os.path.relpath(path)
     return place if near.startswith("..") else f"{pathlib.Path(near)}:{line}"

@@ -1,7 +1,9 @@
-"""Which of two files a job name belongs to: the one that the daemon has in force.
+"""The owner of a job name that two files declare: the file that the daemon has installed.
 
-Without a daemon that is the one which the store remembers, for so the next start will decide; without
-either, the first by path. Room rule: asked only where two files name one job.
+Without a daemon the database decides, as at the next start of the daemon. Without either, the first path
+owns the name.
+
+Rule: it asks the daemon only if two files declare one name.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _PATIENCE_S: Final = 2
 def load_as_the_daemon(
     session: Session, chosen: Settings, files: Mapping[str, FileVersion], loaded: Loaded
 ) -> Loaded:
-    """Return *loaded*, made anew where the daemon decides otherwise for a name that two files have."""
+    """Return *loaded* with the owner that the daemon has chosen for each name of two files."""
     names = sorted({each.job for each in loaded.problems if each.code == _CLASH and each.job})
     if not names:
         return loaded
@@ -56,7 +58,7 @@ def load_as_the_daemon(
 
 
 def _from_daemon(session: Session, names: Iterable[str]) -> dict[str, str] | None:
-    """The file of each job as the daemon has it; None when no daemon answers."""
+    """Return the installed file of each job; None if no daemon answers."""
     found: dict[str, str] = {}
     try:
         client = connect(session, timeout=_PATIENCE_S)
@@ -74,7 +76,7 @@ def _from_daemon(session: Session, names: Iterable[str]) -> dict[str, str] | Non
 def _wanted_of(
     chosen: Settings, files: Mapping[str, FileVersion], holders: Mapping[str, str]
 ) -> dict[str, Wanted]:
-    """The jobs in force, as the files that hold their names say them now."""
+    """Return the installed jobs as their files declare them now."""
     from luad.config.jobs.job_file import load_file
 
     found: dict[str, Wanted] = {}
@@ -88,7 +90,7 @@ def _wanted_of(
 
 
 def _shown_here(holder: str, files: Mapping[str, FileVersion]) -> str | None:
-    """The key in *files* of what the daemon calls *holder*: it may stand in another folder."""
+    """Return the key in *files* of the daemon's path *holder*; its working directory may differ."""
     place = os.path.realpath(holder)
     for path in files:
         if os.path.realpath(path) == place:

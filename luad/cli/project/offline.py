@@ -1,6 +1,6 @@
-"""`list` and `next` from the job files, when there is no daemon to ask.
+"""`luad list` and `luad next` from the job files, without a daemon.
 
-Room rule: says what the files ask for; what has run, only the daemon knows.
+Rule: it shows what the files declare; only the daemon knows the runs.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def jobs_from_files(
     session: Session, *, without_daemon: UnavailableError | None = None
 ) -> dict[str, Any]:
-    """Return what `GET /v1/jobs` would, as far as the files tell; says so on stderr.
+    """Return the answer of `GET /v1/jobs` as far as the files allow; notes it on stderr.
 
-    *without_daemon* is why it was not asked; raised when there are no files here either.
+    *without_daemon* is the reason why no daemon answered. It is raised if there are no job files either.
     """
     _, loaded = _load(session, without_daemon)
     jobs = [_view(each, session.now) for each in _in_order(loaded)]
@@ -51,7 +51,7 @@ def next_from_files(
     per_job: bool = False,
     without_daemon: UnavailableError | None = None,
 ) -> list[dict[str, Any]]:
-    """Return what `GET /v1/schedule` would, as far as the files tell; says so on stderr."""
+    """Return the rows of `GET /v1/schedule` as far as the files allow; notes it on stderr."""
     _, loaded = _load(session, without_daemon)
     jobs = [each.job for each in _in_order(loaded)]
     chosen = [_named(name, jobs) for name in names] or jobs
@@ -116,15 +116,12 @@ def _view(wanted: Wanted, now: Instant) -> dict[str, Any]:
 
 
 def is_floating(job: Job) -> bool:
-    """Whether only the daemon can know when *job* is due, because it saw the file first then."""
+    """Return True for an interval without `start_at`: it counts from its installation."""
     return isinstance(job.schedule, Interval) and job.schedule.start_at is None
 
 
 def fire_times(job: Job, start: Instant, end: Instant | None, count: int) -> Iterator[Instant]:
-    """Yield up to *count* fire times after *start*.
-
-    There are none for a job that `is_floating`.
-    """
+    """Yield up to *count* fire times after *start*; none for a job that `is_floating`."""
     schedule = job.schedule
     if is_floating(job):
         return

@@ -1,8 +1,8 @@
-"""Refusing to run, in this very process, code or orders that another user could have written.
+"""Refusal of handlers, job files and settings that another user may write.
 
-The daemon refuses them as well. Here it matters the more: `luad test` may be typed by root.
+The daemon refuses them as well. `luad test` must refuse them because root may call it.
 
-Room rule: looks at files, imports nothing, and raises.
+Rule: it inspects files, imports none, and raises.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PERMIT: Final = "`LUAD_PERMIT_INSECURE=yes luad test ...` runs it all the same"
 
 
 def refuse_untrusted(chosen: Settings, handler: str, job_file: Path | None = None) -> None:
-    """Raise `CommandError` when others may write luad.yaml, *job_file* or the module of *handler*."""
+    """Raise `CommandError` if another user may write luad.yaml, *job_file* or the module of *handler*."""
     if permits_insecure(chosen):
         return
     files = [Path(each) for each in settings_files(chosen)]
@@ -38,7 +38,7 @@ def refuse_untrusted(chosen: Settings, handler: str, job_file: Path | None = Non
 
 
 def refuse_unread(name: str, problems: Iterable[Problem]) -> None:
-    """Raise `CommandError` when the job *name* may stand in a file or folder that was not read."""
+    """Raise `CommandError` if the job *name* may be in a file or folder that luad did not read."""
     for each in problems:
         if each.code.startswith(_NOT_TRUSTED) and each.help.startswith("run: "):
             raise _refusal(f"`{name}` is not found in the files that can be trusted", each)
@@ -49,7 +49,7 @@ def _refusal(what: str, problem: Problem) -> CommandError:
 
 
 def _module_files(module: str, root: Path) -> Iterator[Path]:
-    """Yield the files below *root* that importing *module* would run."""
+    """Yield the files below *root* that the import of *module* would run."""
     parts = module.split(".")
     if not all(part.isidentifier() for part in parts):
         return

@@ -1,6 +1,6 @@
-"""Jobs and runs from the daemon, whole and resolved.
+"""Jobs and runs from the daemon, by name, id or prefix.
 
-Room rule: asks the daemon, follows its pages, and returns its JSON as it is.
+Rule: it follows the pages of an answer, and returns the JSON unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RUN_ID: Final = re.compile(r"run_[0-9A-HJKMNP-TV-Z]*")
 def all_jobs(
     client: Client, *, with_dynamic: bool = True, user: str | None = None
 ) -> dict[str, Any]:
-    """Fetch every job (of *user*), page by page; the answer has the shape of one page."""
+    """Return every job (of *user*) in the shape of one page of the answer."""
     query = {"include_dynamic": with_dynamic or None, "user": user}
     answer = client.get("/jobs", **query)
     jobs = list(answer["jobs"])
@@ -31,20 +31,17 @@ def all_jobs(
 
 
 def job(client: Client, name: str) -> dict[str, Any]:
-    """Fetch the job that *name* (or a unique prefix, or an id) names; raises `NotFoundError`."""
+    """Return the job with this name, unique prefix or id; raises `NotFoundError`."""
     found: dict[str, Any] = client.get(f"/jobs/{segment(name)}")
     return found
 
 
 def is_run(text: str) -> bool:
-    """Whether *text* can only mean a run: an id, the beginning of one, or `@last`."""
+    """Return True if *text* can only name a run: an id, a prefix of one, or `@last`."""
     return text.startswith("@") or RUN_ID.fullmatch(text) is not None
 
 
 def run(client: Client, text: str) -> dict[str, Any]:
-    """Fetch the run that *text* names: an id, a unique prefix, `@last` or `@last-failed`.
-
-    Raises `NotFoundError`.
-    """
+    """Return the run with this id or unique prefix, `@last` or `@last-failed`; raises `NotFoundError`."""
     found: dict[str, Any] = client.get(f"/runs/{segment(text)}")
     return found

@@ -1,6 +1,6 @@
-"""Told by `luad check --strict` alone: what a job asks for on purpose, and a reader should know.
+"""The warnings that only `luad check --strict` gives.
 
-Room rule: the daemon says none of it, because the author has written it.
+Rule: the daemon gives none of them, because the author of the file chose these values.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Which daemon a command acts on, and whether it is that of the project the command stands in.
+"""The daemon that a command uses, and a check that it is the daemon of this project.
 
-Room rule: asks where the daemon listens and what it serves; changes nothing.
+Rule: it asks where the daemon listens and which folders it serves; it changes nothing.
 """
 
 from __future__ import annotations
@@ -44,14 +44,17 @@ def connect(session: Session, timeout: float = 30, *, is_quiet: bool = False) ->
 
 
 def is_named(session: Session) -> bool:
-    """Say whether the command names its daemon: by option or by environment."""
+    """Return True if the user named the daemon by an option or the environment."""
     return bool(
         session.socket or session.url or os.environ.get("LUAD_SOCKET") or os.environ.get("LUAD_URL")
     )
 
 
 class Guard:
-    """Stands before the requests of one command. It looks once, and once more before a change."""
+    """Checks, before the requests of one command, that the daemon belongs to this project.
+
+    It asks the daemon once.
+    """
 
     def __init__(self, session: Session, client: Client) -> None:
         self._session = session
@@ -62,7 +65,7 @@ class Guard:
         self._stranger: str | None = None
 
     def before(self, *, changes: bool) -> None:
-        """Say that the daemon is another project's; raises `CommandError` before a change of it."""
+        """Note that the daemon is another project's; raises `CommandError` before a change."""
         if self._is_looking:
             return
         if not self._has_looked:
@@ -81,16 +84,16 @@ class Guard:
             )
 
     def after_change(self) -> None:
-        """Name the daemon that was acted on, once."""
+        """Print the address of the changed daemon, once."""
         if not self._has_told and not self._session.json:
             self._session.out.say(f"on the daemon at {self._client.address}", "dim")
         self._has_told = True
 
 
 def other_daemon(session: Session, client: Client) -> str | None:
-    """Say that the daemon which answers serves other folders than those of this project.
+    """Return a message if the daemon serves other folders than those of this project.
 
-    None when it is this project's, when the command stands in no project, or when it names the daemon.
+    None if it is the daemon of this project, outside of projects, and if the user named the daemon.
     """
     if is_named(session):
         return None

@@ -1,8 +1,8 @@
-"""Everything of an older luad that this one refuses: files, stored jobs and tokens.
+"""The files, stored jobs and tokens of an older luad that this version refuses.
 
-For an administrator who has installed a new luad beside the daemon that runs, and looks before the restart.
+An administrator installs the new luad beside the running daemon, and checks before the restart.
 
-Room rule: reads; changes nothing.
+Rule: it reads and changes nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TOKEN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def refusals(session: Session, project: Project) -> Iterator[Finding]:
-    """Yield what an upgrade of the state would refuse; nothing when the state is of this version."""
+    """Yield each refusal of an upgrade; nothing if the database has the schema of this version."""
     chosen = project.settings
     database = _state_folder(chosen) / DATABASE
     if not _is_there(database):
@@ -58,7 +58,7 @@ def refusals(session: Session, project: Project) -> Iterator[Finding]:
 
 
 def _state_folder(chosen: Settings) -> Path:
-    """Return the state folder of *chosen*; the service's where that one holds no database."""
+    """Return the state folder of *chosen*, or that of the service if only the service has a database."""
     system = Path(SYSTEM_STATE)
     if not _is_there(chosen.state_dir / DATABASE) and _is_there(system / DATABASE):
         return system
@@ -94,7 +94,7 @@ def _files(session: Session, project: Project) -> Iterator[Finding]:
 
 
 def _jobs(kept: Kept, chosen: Settings) -> Iterator[Finding]:
-    """Judge the dynamic jobs; what a file declares is judged by the file."""
+    """Yield the refused dynamic jobs; `_files` covers static jobs."""
     from luad.config.jobs.stored_jobs import job_from_store
     from luad.daemon.wiring import dynamic_rules
 
@@ -119,7 +119,7 @@ def _jobs(kept: Kept, chosen: Settings) -> Iterator[Finding]:
 
 
 def _declared(chosen: Settings) -> dict[str, str]:
-    """Return the file of each job that files declare, by name."""
+    """Return the file of each static job, by name."""
     from luad.cli.project.folders import load, snapshot
 
     with suppress(LuadError):

@@ -1,6 +1,6 @@
-"""Variables of the environment that look like luad's, and are not.
+"""Warnings for misspelt variables of the environment.
 
-Room rule: compares names; reads no value.
+Rule: it compares names and reads no value.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ OTHERS: Final = (
     "ATTEMPT",
     "SCHEDULED_FOR",
 )
-"""What luad reads or sets besides the settings."""
+"""The variables that luad reads or sets besides the settings."""
 
 
 def slips(names: Iterable[str]) -> list[str]:
-    """Return a warning for each of *names* that is close to a variable that luad reads."""
+    """Return a warning for each of *names* that is similar to a variable of luad."""
     known = [*(each.removeprefix(PREFIX) for each in VARIABLES), *OTHERS]
     lines = []
     for name in sorted(names):

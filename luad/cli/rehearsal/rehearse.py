@@ -1,6 +1,6 @@
-"""Calling a handler in this very process, under its job's time limit.
+"""A call of a handler in this process, under the time limit of its job.
 
-Room rule: runs one handler once and returns how that ended; says nothing itself.
+Rule: it calls one handler once and returns the result; it prints nothing.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 RUN_ID: Final = "run_test"
 RESULT_LIMIT: Final = 256 << 10
 BLOCKED: Final = re.compile(r"^Executing <.* took ([\d.]+) seconds$", re.DOTALL)
-"""What asyncio's debug mode says of a task that kept its loop from everything else."""
+"""The message of asyncio's debug mode for a task that blocked its event loop."""
 
 GRACE_SECONDS: Final = 10.0
-"""Between the request to stop and the end of the whole process."""
+"""The time between the request to stop and the end of the process."""
 
 
 @dataclass(slots=True)
 class Rehearsal:
-    """How a call ended. *status*: completed, failed, timed_out or cancelled."""
+    """The end of a call. *status*: completed, failed, timed_out or cancelled."""
 
     status: str
     duration_ms: int
@@ -50,13 +50,13 @@ class Rehearsal:
 
     @property
     def result(self) -> Any:
-        """What the handler returned."""
+        """The value that the handler returned."""
         text = self.outcome.result_json
         return None if text is None else json.loads(text)
 
     @property
     def error(self) -> dict[str, str] | None:
-        """What went wrong, with the keys that runs have."""
+        """The error with the keys of a run's error; None without one."""
         failure = self.outcome.failure
         if failure is not None:
             message = failure.message
@@ -72,7 +72,7 @@ class Rehearsal:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a rehearsal pretends: the instant, the attempt; and where modules are looked for."""
+    """The values of one call: the instant, the attempt, the path of handlers, the time limit."""
 
     scheduled_for: Instant
     attempt: int
@@ -84,7 +84,7 @@ class Stage:
 
 
 def rehearse(job: Job, stage: Stage, on_line: Callable[[dict[str, Any]], None]) -> Rehearsal:
-    """Call the handler of *job* once. *on_line* gets every log record as it comes."""
+    """Return the end of one call of the job's handler; *on_line* gets each log record at once."""
     started, began = wall_ms(), elapsed_ms()
     context = Context(
         name=job.name,
@@ -135,16 +135,16 @@ def _status(outcome: Outcome) -> str:
 
 
 def _debug(error: BaseException) -> None:
-    import pdb  # noqa: T100 - it is what --pdb asks for
+    import pdb  # noqa: T100 - the option --pdb
 
     pdb.post_mortem(error.__traceback__)
 
 
 @contextmanager
 def _world(job: Job, stage: Stage) -> Iterator[None]:
-    """Set environment, directory and arguments as those of a run.
+    """Set the environment, directory and arguments of a run during the block.
 
-    asyncio's debug mode, besides, tells of handlers that block their own loop.
+    asyncio's debug mode is on, because it reports handlers that block their event loop.
     """
     around = stage.surroundings
     environ, folder, argv = dict(os.environ), Path.cwd(), sys.argv
@@ -189,7 +189,7 @@ def _time_limit(timeout_ms: int | None, interrupt: Interrupt) -> Iterator[None]:
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Send what the handler, and whatever it starts, prints to stderr: stdout is for the JSON."""
+    """Redirect the output of the handler and its processes to stderr; stdout is for the JSON."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -1,6 +1,6 @@
-"""The environment and the directory of a run, as the daemon would give them, for `luad test`.
+"""The environment and the directory of a run, for `luad test`.
 
-Room rule: the daemon's own filter decides; where a daemon of this project runs here, its directory does, too.
+Rule: the filter of the daemon selects the variables. A running daemon of this project sets the directory.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ if TYPE_CHECKING:
     from luad.core.model import Job
 
 _OF_SHELLS: Final = frozenset({"_", "SHLVL", "PWD", "OLDPWD"})
-"""What a shell writes for itself; no run misses it."""
+"""Variables that a shell sets for itself; runs do not need them."""
 
 _SHOWN: Final = 3
-"""So many variables are named without -v."""
+"""The number of variables that are named without -v."""
 
 _TIMEOUT_S: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a run finds around it. *left_out* are the names of the caller's variables that it does not see.
+    """The environment, directory and socket of a run.
 
-    *differing* are those that the daemon has with another value, or that only one of the two has.
+    *left_out* are the variables of this process that a run does not get. *differing* are those that the
+    daemon lacks or has with another value.
     """
 
     environ: dict[str, str]
@@ -47,7 +48,7 @@ class Surroundings:
     has_moved: bool = False
 
     def tell(self, session: Session) -> None:
-        """Say what differs from the place where the command was typed."""
+        """Print the differences to the environment and directory of this process."""
         out = session.out
         if self.left_out:
             is_long = len(self.left_out) > _SHOWN and not session.verbose
@@ -64,7 +65,7 @@ class Surroundings:
             out.say(f"  directory    {self.folder}, as for the running daemon")
 
     def view(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the differences as JSON."""
         return {
             "working_directory": str(self.folder),
             "environment": {"not_passed": list(self.left_out), "differing": list(self.differing)},
@@ -72,7 +73,7 @@ class Surroundings:
 
 
 def surroundings(session: Session, chosen: Settings, job: Job) -> Surroundings:
-    """Return what a run of *job* would find around it."""
+    """Return the environment that a run of *job* gets."""
     environ = passed_environment(os.environ, chosen.pass_env)
     own = own_environment(job).keys() | run_variables(job.name, "", 1, 0, "-").keys()
     left_out = sorted(os.environ.keys() - environ.keys() - own - _OF_SHELLS)
@@ -96,32 +97,32 @@ def surroundings(session: Session, chosen: Settings, job: Job) -> Surroundings:
 
 
 def _daemon_of(session: Session) -> int | None:
-    """Return the process of the daemon that runs this project's jobs here; None where none is known.
+    """Return the pid of this project's daemon on this machine; None without one.
 
-    Nothing is asked of it: the kernel says which process listens.
+    The kernel names the process that listens on the socket; the daemon gets no request.
     """
     from luad.cli.project.folders import project_here
     from luad.cli.project.target_daemon import is_named
 
     if session.url or os.environ.get("LUAD_URL"):
-        return None  # on another machine, it may be
+        return None  # it may run on another machine
     with suppress(LuadError, OSError):
         place = connect(session, _TIMEOUT_S, is_quiet=True).locate()
         if place is None:
             return None
         if not (place.is_project or is_named(session) or project_here(session) is None):
-            return None  # the system's daemon, which runs other jobs
+            return None  # the daemon of the system, which runs other jobs
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(_TIMEOUT_S)
             probe.connect(str(place.path))
             pid = peer_credentials(probe)[0]
         is_luad = pid > 0 and b"luad" in Path("/proc", str(pid), "cmdline").read_bytes()
-        return pid if is_luad else None  # systemd may listen in its place
+        return pid if is_luad else None  # systemd may listen instead of it
     return None
 
 
 def _environ_of(pid: int) -> dict[str, str] | None:
-    """Return the environment that a daemon was started with; None where that cannot be read."""
+    """Return the environment at the start of a daemon; None if it cannot be read."""
     try:
         data = Path("/proc", str(pid), "environ").read_bytes()
     except OSError:

@@ -1,6 +1,6 @@
-"""What `luad test` puts in luad's place: it takes what the handler asks for, and remembers it.
+"""The stand-in for the daemon in `luad test`: it answers the SDK and records the requests.
 
-Room rule: made on the first request; a handler that asks for nothing does not pay for it.
+Rule: the first request creates it, so that a handler without requests stays fast.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 
 class Stand:
-    """A luad for one rehearsal of *job*, with *users*; the SDK's link. *carrier* sends messages, or
-    pretends to. *rules* say which jobs may be made at run time."""
+    """The link of the SDK in one rehearsal of *job*.
+
+    *carrier* sends messages; without one they are only recorded. *rules* say which dynamic jobs are allowed.
+    """
 
     def __init__(
         self,
@@ -40,7 +42,7 @@ class Stand:
         self._host: Host | None = None
 
     def call(self, ask: Ask) -> Any:
-        """Answer a request of the handler."""
+        """Return the answer to a request of the handler."""
         return self._there().ask(ask)
 
     def _there(self) -> Host:
@@ -59,10 +61,10 @@ class Stand:
             )
         return self._host
 
-    # --- afterwards ---
+    # --- after the call ---
 
     def sent(self) -> list[dict[str, Any]]:
-        """The messages, oldest first, each with what became of it."""
+        """Return the messages with their deliveries, oldest first."""
         if self._host is None:
             return []
         from luad.api.json.views import message_view
@@ -70,7 +72,7 @@ class Stand:
         return [message_view(*each) for each in self._host.messages()]
 
     def created(self) -> list[dict[str, Any]]:
-        """The jobs that the handler has made."""
+        """Return the jobs that the handler has created."""
         if self._host is None:
             return []
         query = {"include_dynamic": True, "source": "api"}
@@ -78,20 +80,20 @@ class Stand:
         return jobs
 
     def metadata(self) -> Mapping[str, Any]:
-        """The job's metadata as they are now."""
+        """Return the job's metadata as they are now."""
         if self._host is None:
             return dict(self._job.metadata)
         found: dict[str, Any] = self._host.ask(Ask("GET", f"/jobs/{self._job.name}/metadata"))
         return found
 
     def close(self) -> None:
-        """Forget everything."""
+        """Discard the recorded state."""
         if self._host is not None:
             self._host.close()
 
 
 class RealCarrier:
-    """Sends for real, by luad's own sender, one message after the other."""
+    """Sends messages to their services, one after the other."""
 
     def __init__(self, *, allow_private: bool, permit_insecure: bool) -> None:
         from luad.messenger.sender import Sender
@@ -99,5 +101,5 @@ class RealCarrier:
         self._sender = Sender(allow_private=allow_private, permit_insecure=permit_insecure)
 
     async def deliver(self, message: Any, channel: Any) -> Any:
-        """Send a message."""
+        """Return the outcome of one delivery."""
         return await self._sender.deliver(message, channel)

@@ -1,1 +1,1 @@
-"""Output for people: text, tables, times, help topics, progress."""
+"""Output for users: text, tables, times, help topics, progress."""

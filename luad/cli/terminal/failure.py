@@ -1,6 +1,6 @@
-"""How a command fails: the table of exit codes, and one way to say what is wrong.
+"""The exit codes, and errors as text and as JSON.
 
-Room rule: turns errors into words and numbers; decides nothing else.
+Rule: it turns errors into text and numbers, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What the exit code of every command means; scripts rely on the numbers."""
+    """The exit codes of all commands; scripts rely on the numbers."""
 
     OK = 0
     ERROR = 1  # unclassified; also: `check` found errors
@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
     AUTH = 9
     FORBIDDEN = 10
     UNAVAILABLE = 11
-    CONFIG = 78  # EX_CONFIG, only `serve`: systemd does not try again
+    CONFIG = 78  # EX_CONFIG, only `serve`: systemd does not restart it
     INTERRUPTED = 130  # 128 + SIGINT
     BROKEN_PIPE = 141  # 128 + SIGPIPE, as for programs that do not catch it
 
@@ -83,10 +83,10 @@ STATUSES: Final[dict[int, int]] = {
 
 
 class CommandError(LuadError):
-    """A command cannot do what it was asked, for the reason *code*.
+    """The error of a command; *code* is the reason.
 
-    *body* holds lines that are shown below the message as they are (an excerpt with a caret);
-    *exit_code* replaces the one that goes with *code*.
+    *body* holds lines that follow the message unchanged (an excerpt with a caret). *exit_code* replaces the
+    exit code of *code*.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class CommandError(LuadError):
         self.body = tuple(body)
 
 
-class Ended(Exception):  # noqa: N818 - the end of a command is no error
-    """Leave the command with this exit code; everything has been said."""
+class Ended(Exception):  # noqa: N818 - the end of a command is not an error
+    """Ends the command with this exit code; the command has printed its errors already."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -113,7 +113,7 @@ class Ended(Exception):  # noqa: N818 - the end of a command is no error
 
 
 def exit_code_of(error: LuadError) -> int:
-    """Return the exit code for *error*: by its code, else by the code of its class."""
+    """Return the exit code of *error*: that of its code, else that of its class."""
     if isinstance(error, CommandError) and error.exit_code is not None:
         return error.exit_code
     named = EXIT_CODES.get(error.code)
@@ -124,7 +124,7 @@ def exit_code_of(error: LuadError) -> int:
 
 
 def as_text(error: LuadError) -> list[str]:
-    """Return the lines that people read: `error[code]: message`, excerpt, mistakes, hint."""
+    """Return the lines for users: `error[code]: message`, excerpt, details, hint."""
     lines = [f"error[{error.code}]: {error.message}"]
     lines += [f"  {line}" for line in getattr(error, "body", ())]
     errors = getattr(error, "errors", ())
@@ -132,7 +132,7 @@ def as_text(error: LuadError) -> list[str]:
         where = str(item.get("pointer") or item.get("parameter") or "")
         where = where.removeprefix("#/").replace("/", ".")
         detail = str(item.get("detail", ""))
-        if len(errors) == 1 and error.message.endswith(detail):  # said already
+        if len(errors) == 1 and error.message.endswith(detail):  # the message has it already
             lines += [f"  at {where}"] if where else []
         else:
             lines.append(f"  {where + ': ' if where else ''}{detail}")
@@ -145,7 +145,7 @@ def as_text(error: LuadError) -> list[str]:
 
 
 def as_problem(error: LuadError) -> dict[str, Any]:
-    """Return the RFC 9457 object that programs read."""
+    """Return the RFC 9457 object for programs."""
     code = error.code
     status = 422 if code in {"schedule", "settings"} else STATUSES.get(exit_code_of(error), 500)
     problem: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""`luad schema NAME KEY`: what a key means, in words.
+"""The text of `luad schema NAME KEY`, which explains one key.
 
-Room rule: reads the schemas that ship; the words are theirs.
+Rule: the text comes from the shipped schemas.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ FILLED_IN: Final = (
     )
     | frozenset(("certificate", "key", "name", "url"))
 )
-"""Keys whose default in the schema is only what an editor fills in: left out, they mean something else."""
+"""Keys whose default in the schema is only for editors: an absent key means something else."""
 
 
 def describe_key(root: Schema, key: str) -> list[str]:
@@ -80,7 +80,7 @@ def describe_key(root: Schema, key: str) -> list[str]:
 
 
 def _up_to_date(line: str) -> str:
-    """Put a date that lies ahead in the place of the schema's own."""
+    """Replace the date of the schema by one in the future."""
     return line.replace("2026-12-25", example_date())
 
 
@@ -103,7 +103,7 @@ def _body(root: Schema, schema: Schema, *, has_default: bool) -> Iterator[str]:
 
 
 def _resolved(root: Schema, schema: Schema) -> Schema:
-    """Return *schema* with what it refers to; its own words win."""
+    """Return *schema* merged over the schema that it refers to."""
     reference = schema.get("$ref")
     if reference is None:
         return schema
@@ -112,7 +112,7 @@ def _resolved(root: Schema, schema: Schema) -> Schema:
 
 
 def _members(root: Schema, schema: Schema) -> dict[str, Schema]:
-    """Return the keys that an object of *schema* may have, in each of its forms and in each item."""
+    """Return the keys that an object of *schema* may have, in any of its forms and items."""
     found: dict[str, list[Schema]] = {}
     for name, member in _each_member(root, schema):
         found.setdefault(name, []).append(_resolved(root, member))
@@ -133,7 +133,7 @@ def _forms(whole: Schema) -> tuple[Schema, ...]:
 
 
 def _required(root: Schema, schema: Schema) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the keys that each form of an object must have, and those that some form must."""
+    """Return the keys that all forms of an object require, and those that some form requires."""
     whole = _resolved(root, schema)
     own = frozenset(whole.get("required", ()))
     forms = [_required(root, form) for form in _forms(whole)]
@@ -146,7 +146,7 @@ def _required(root: Schema, schema: Schema) -> tuple[frozenset[str], frozenset[s
 
 
 def _joined(forms: list[Schema]) -> Schema:
-    """Return one schema for a key that several forms have: `type` is a constant of each of them."""
+    """Return one schema for a key of several forms, such as `type`, a constant in each of them."""
     first, words = forms[0], [each["const"] for each in forms if "const" in each]
     if len(words) < 2:
         return first

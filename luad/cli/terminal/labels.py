@@ -1,6 +1,6 @@
-"""The words, glyphs and small drawings for jobs and runs.
+"""The texts, glyphs and strips of jobs and runs.
 
-Room rule: turns values of the daemon's JSON into text; asks nobody for anything.
+Rule: it turns values of the daemon's JSON into text; it sends no request.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 BAR_STEPS: Final = (2, 10, 60, 90, 600, 1800, 7200)
-"""Seconds from which on a run gets the next higher bar; the same for every job, so that bars of
-different jobs can be compared."""
+"""The seconds from which a run gets the next higher bar, the same for every job.
+
+So users can compare the bars of different jobs."""
 
 GLYPHS: Final = {
     "ok": ("✓", "green"),
@@ -53,7 +54,7 @@ STATES: Final = tuple(RUN_GLYPHS)
 
 
 def condition(job: Mapping[str, Any]) -> str:
-    """Return the one word that matters most about *job*; a key of GLYPHS."""
+    """Return the most important condition of *job*; a key of GLYPHS."""
     if job.get("gone_at"):
         return str(job.get("status"))
     if job.get("status") == "paused":
@@ -71,14 +72,14 @@ def condition(job: Mapping[str, Any]) -> str:
 
 
 def _end_of(job: Mapping[str, Any]) -> str:
-    """Return how a job that is over has ended: `completed` only if it has run."""
+    """Return how a completed job has ended; `completed` only if it has run."""
     end = job.get("last_run") or _never_ran(job) or {}
     state = str(end.get("status"))
     return state if state in {"missed", "skipped", "cancelled"} else "completed"
 
 
 def _never_ran(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the row that says why *job*, which is over, has never run; None if there is none."""
+    """Return the row with the reason why a completed *job* has never run, or None."""
     recent = job.get("recent_runs") or ()
     if job.get("status") != "completed" or job.get("last_run") or not recent:
         return None
@@ -87,7 +88,7 @@ def _never_ran(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def condition_words(job: Mapping[str, Any]) -> str:
-    """Return the condition of *job*, with the reason if it has never run: `missed (past)`."""
+    """Return the condition of *job*, with the reason if it has never run, such as `missed (past)`."""
     never = _never_ran(job)
     word = condition(job)
     if never is not None and never.get("status") == word:
@@ -96,12 +97,12 @@ def condition_words(job: Mapping[str, Any]) -> str:
 
 
 def is_stale(job: Mapping[str, Any]) -> bool:
-    """Whether the file of *job* is broken now, so that its last good version is in force."""
+    """Return True if the file of *job* is broken and its last good version is installed."""
     return bool((job.get("file") or {}).get("stale")) or job.get("health") == "stale"
 
 
 def has_condition(job: Mapping[str, Any], wanted: Iterable[str]) -> bool:
-    """Whether one of the *wanted* words (status, health or condition) is true of *job*."""
+    """Return True if *job* has one of the *wanted* statuses, healths or conditions."""
     true_words = {condition(job), str(job.get("status")), str(job.get("health"))}
     true_words.update({"running"} if job.get("running") else ())
     true_words.update({"stale"} if is_stale(job) else ())
@@ -109,7 +110,7 @@ def has_condition(job: Mapping[str, Any], wanted: Iterable[str]) -> bool:
 
 
 def strip(runs: Sequence[Mapping[str, Any]], length: int) -> str:
-    """Draw the last *length* runs, oldest first: a bar a run, as high as it took long."""
+    """Return the strip of the last *length* runs, oldest first; a longer run has a higher bar."""
     return "".join(_bar(run) for run in runs[-length:]) if length > 0 else ""
 
 
@@ -126,7 +127,7 @@ def _bar(run: Mapping[str, Any]) -> str:
 
 
 def last_words(job: Mapping[str, Any], now: Instant) -> tuple[str, str]:
-    """Return when the last run of *job* was, and how long it took or has been taking."""
+    """Return when the last run of *job* was, and how long it took so far."""
     last = job.get("last_run")
     if not last:
         never = _never_ran(job)
@@ -141,7 +142,7 @@ def last_words(job: Mapping[str, Any], now: Instant) -> tuple[str, str]:
 
 
 def next_words(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
-    """Return when *job* fires next, or why it does not."""
+    """Return when *job* fires next, or the reason why it does not."""
     pause = job.get("pause")
     if pause or job.get("status") == "paused":
         return pause_words(pause or {}, now, zone)
@@ -154,7 +155,7 @@ def next_words(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str
 
 
 def pause_words(pause: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
-    """Say that a job is paused, why, by whom and until when."""
+    """Return the reason, the author and the end of a pause, such as `paused (ann) until 17:00:00`."""
     text = "paused"
     if pause.get("reason"):
         text += f': "{pause["reason"]}"'
@@ -167,9 +168,9 @@ def pause_words(pause: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> 
 def schedule_words(
     job: Mapping[str, Any], now: Instant, zone: tzinfo | None, *, has_zone: bool = False
 ) -> str:
-    """Return the schedule in words, with its zone where that differs from the reader's.
+    """Return the schedule in words, with its zone if that differs from *zone*.
 
-    *has_zone*: with its zone in any case.
+    *has_zone* adds the zone in any case.
     """
     text = str(job.get("schedule_text") or "")
     name = job.get("timezone") or (job.get("schedule") or {}).get("timezone")
@@ -178,7 +179,7 @@ def schedule_words(
 
         try:
             theirs = to_datetime(now, ZoneInfo(name)).utcoffset()
-        except (ValueError, OSError):  # a zone that only the daemon's machine knows
+        except (ValueError, OSError):  # only the daemon's machine has this zone
             theirs = None
         is_other = theirs != to_datetime(now, zone).utcoffset() and not text.startswith("every")
         if has_zone or is_other:
@@ -189,7 +190,7 @@ def schedule_words(
 
 
 def short_when(instant: Instant, zone: tzinfo | None, now: Instant) -> str:
-    """Write *instant* for a narrow column: the time today, else with the day."""
+    """Return *instant* for a narrow column: the time today, else with the day."""
     moment, today = to_datetime(instant, zone), to_datetime(now, zone)
     if moment.date() == today.date():
         return f"{moment:%H:%M:%S}"
@@ -199,7 +200,7 @@ def short_when(instant: Instant, zone: tzinfo | None, now: Instant) -> str:
 
 
 def state_word(run: Mapping[str, Any]) -> str:
-    """Return the state of *run* as people say it: `timed out`, `skipped (overlap) x12`."""
+    """Return the state of *run* for users: `timed out`, `skipped (overlap) x12`."""
     text = str(run.get("status")).replace("_", " ")
     if run.get("status") in {"skipped", "missed", "cancelled"} and run.get("reason"):
         text += f" ({run['reason']})"
@@ -209,13 +210,13 @@ def state_word(run: Mapping[str, Any]) -> str:
 
 
 def state_cell(run: Mapping[str, Any]) -> Cell:
-    """Return the state of *run* as a glyph and a word."""
+    """Return the state of *run* with its glyph."""
     glyph, style = RUN_GLYPHS.get(str(run.get("status")), ("·", ""))
     return Cell(f"{glyph} {state_word(run)}", style)
 
 
 def error_words(run: Mapping[str, Any]) -> str:
-    """Return what went wrong with *run*, in one line; empty when nothing did."""
+    """Return the error of *run* in one line; empty without an error."""
     if error := run.get("error"):
         message = str(error.get("message") or "").strip().split("\n")[0]
         return f"{error.get('type')}: {message}" if error.get("type") else message
@@ -227,12 +228,12 @@ def error_words(run: Mapping[str, Any]) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Write a count with its noun: `1 job`, `12 jobs`."""
+    """Return a count with its noun: `1 job`, `12 jobs`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def start_delay(run: Mapping[str, Any]) -> str:
-    """Return how late *run* started, as `+0.04 s`; empty when it never did."""
+    """Return how late *run* started, as `+0.04 s`; empty if it never started."""
     delay = run.get("start_delay_ms")
     if delay is None:
         return ""

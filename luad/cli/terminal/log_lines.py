@@ -20,7 +20,7 @@ LEVEL_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "red", "
 
 
 class LinePrinter:
-    """Writes lines of a log, with a rule between the runs they come from."""
+    """Writes lines of a log, with a heading for each run."""
 
     def __init__(
         self, out: Output, zone: tzinfo | None, *, has_prefix: bool, is_raw: bool = False
@@ -32,7 +32,7 @@ class LinePrinter:
         self._run: str | None = None
 
     def write(self, line: dict[str, Any]) -> None:
-        """Write one line of the daemon's JSON."""
+        """Write one line of a log in the daemon's JSON."""
         out = self._out
         if out.is_json:
             out.json_line(line)
@@ -50,10 +50,10 @@ class LinePrinter:
         out.line(message, style)
         for more in str(line.get("exception") or "").splitlines():
             out.line(f"    {clean(more) if out.is_terminal else more}", style)
-        sys.stdout.flush()  # who follows through a pipe wants the line now
+        sys.stdout.flush()  # a reader at the other end of a pipe needs the line at once
 
     def _rule(self, line: dict[str, Any]) -> None:
-        """Say once per run whose lines follow; on stderr, because it is no line of the log."""
+        """Print the heading of a new run; on stderr, because it is not a line of the log."""
         run = line.get("run_id")
         if run != self._run and run is not None:
             self._run = run

@@ -1,6 +1,6 @@
-"""What a command writes: data on stdout, talk on stderr, colour, glyphs and tables.
+"""The output of a command: data on stdout, notes on stderr, colour, glyphs and tables.
 
-Room rule: knows terminals and text, not jobs; imports little, because every command waits for it.
+Rule: it knows terminals and text, not jobs. It imports little, because every command imports it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ UNICODE_TO_ASCII: Final = str.maketrans(
     }
 )  # fmt: skip
 LEAST_WIDTH: Final = 8
-"""A column that would have to be narrower than this is left out instead."""
+"""A column that has no room for so many characters is left out."""
 
 _CONTROLS: Final = tuple(code for code in (*range(32), *range(127, 160)) if code != 9)
 _TURNING: Final = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
 CONTROL: Final = {code: f"\\x{code:02x}" for code in _CONTROLS} | {
     code: f"\\u{code:04x}" for code in _TURNING
 }
-"""What steers a terminal, ends a line, or shows text in another order than it is written."""
+"""Characters that control a terminal, end a line, or change the direction of text."""
 
 _CODE: Final = "|".join(map(str, STYLES.values()))
 _OWN: Final = re.compile(rf"(\x1b\[(?:0|(?:{_CODE})(?:;(?:{_CODE}))*)m|\n)")
-"""What `_paint` adds, and the ends of lines; all else of that kind came from outside, and may hide text."""
+"""The escape sequences of `_paint`, and the ends of lines. All others come from jobs and may hide text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,11 @@ class Cell:
 class Table:
     """Rows below headers.
 
-    *right*: columns that are aligned right; *flexible*: those that give way, in this order, when the
-    terminal is too narrow, the last of them only when nothing else is left; *whole*: those that are of
-    no use when they are cut, and are left out instead; *late*: those whose end matters more than their
-    beginning; *least*: the columns that a text needs to be understood, where that is more than usual.
+    - *right*: the columns that are aligned right;
+    - *flexible*: the columns that shrink, in this order, if the terminal is too narrow;
+    - *whole*: the columns that are left out rather than cut;
+    - *late*: the columns of which the end stays if they are cut;
+    - *least*: the width that a column needs, if that is not the usual one.
     """
 
     headers: Sequence[str]
@@ -68,7 +69,7 @@ class Table:
     least: Mapping[str, int] = field(default_factory=dict)
 
     def cells(self) -> list[list[Cell]]:
-        """Return every row as cells, fit for one line of a terminal each."""
+        """Return every row as cells without control characters."""
         return [
             [
                 Cell(clean(cell.text), cell.style) if isinstance(cell, Cell) else Cell(clean(cell))
@@ -79,25 +80,25 @@ class Table:
 
 
 def clean(text: str) -> str:
-    """Make control characters visible: what a job wrote must not steer the terminal."""
+    """Return *text* with visible control characters: the output of a job must not control the terminal."""
     return text if text.isprintable() else text.translate(CONTROL)
 
 
 def tamed(text: str) -> str:
-    """Return *text*, which may be painted, without anything else that steers a terminal."""
+    """Return the coloured *text* with its other control characters visible."""
     return "".join(
         part if number % 2 else clean(part) for number, part in enumerate(_OWN.split(text))
     )
 
 
 def is_utf8(environ: Mapping[str, str]) -> bool:
-    """Whether the locale of *environ* can show more than ASCII."""
+    """Return True if the locale of *environ* has UTF-8."""
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     return "utf-8" in locale.lower() or "utf8" in locale.lower()
 
 
 def wants_colour(choice: str, environ: Mapping[str, str], stream: TextIO) -> bool:
-    """Decide on colour: the option, then NO_COLOR, then FORCE_COLOR, then: is it a terminal."""
+    """Return True if *stream* gets colour: by the option, NO_COLOR, FORCE_COLOR, or as a terminal."""
     if choice != "auto":
         return choice == "always"
     if environ.get("NO_COLOR"):
@@ -122,7 +123,7 @@ class Output:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal."""
+        """The columns of the terminal."""
         return shutil.get_terminal_size().columns
 
     def plain(self, text: str) -> str:
@@ -130,9 +131,9 @@ class Output:
         return text if self.is_unicode else text.translate(UNICODE_TO_ASCII)
 
     def wrapped(self, text: str, indent: int, lead: int = 0) -> list[str]:
-        """Return *text* as lines that fit the terminal beside *lead* columns; elsewhere as one line.
+        """Return *text* as lines that fit the terminal after *lead* columns; elsewhere as one line.
 
-        Lines after the first begin with *indent* blanks. A word is never divided: paths stay whole.
+        Lines after the first begin with *indent* blanks. Words stay whole, so that paths can be copied.
         """
         if not self.is_terminal or columns_of(text) <= self.width - lead:
             return [text]
@@ -148,17 +149,17 @@ class Output:
         ) or [text]
 
     def paint(self, text: str, style: str) -> str:
-        """Colour *text* for stdout, if it is to have colour."""
+        """Return *text* in colour if stdout has colour."""
         return _paint(text, style) if self.has_colour else text
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line of data."""
-        if self.is_terminal:  # a pipe gets what was said, to the byte
+        if self.is_terminal:  # a pipe gets the unchanged bytes
             text = tamed(text)
         print(self.paint(self.plain(text), style), flush=self.is_terminal)
 
     def json(self, value: Any) -> None:
-        """Write the one JSON document of the command; indented for people, compact for pipes."""
+        """Write the JSON document of the command; indented on a terminal, compact in a pipe."""
         indent = 2 if self.is_terminal else None
         is_utf8_stream = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
         text = json.dumps(value, indent=indent, ensure_ascii=not is_utf8_stream)
@@ -167,21 +168,21 @@ class Output:
         print(text)
 
     def json_line(self, value: Any) -> None:
-        """Write one document of a stream (NDJSON) at once."""
+        """Write one document of a stream (NDJSON), and flush."""
         print(json.dumps(value, separators=(",", ":")), flush=True)
 
     def say(self, text: str, style: str = "") -> None:
-        """Say something about the work; nothing in quiet mode."""
+        """Write a note to stderr, unless the user asked for quiet."""
         if not self.is_quiet:
             self.complain(text, style)
 
     def complain(self, text: str, style: str = "") -> None:
-        """Say something that quiet mode does not hide."""
+        """Write a line to stderr, in quiet mode as well."""
         text = self.plain(tamed(text) if sys.stderr.isatty() else text)
         print(_paint(text, style) if self.has_colour_on_stderr else text, file=sys.stderr)
 
     def table(self, table: Table) -> None:
-        """Write a table: fitted to a terminal, in full anywhere else."""
+        """Write a table; it fits the terminal, and is complete in a pipe."""
         head = [Cell(header, "bold") for header in table.headers]
         rows = [
             [Cell(self.plain(cell.text), cell.style) for cell in row]
@@ -205,7 +206,7 @@ class Output:
             print("  ".join(parts).rstrip())
 
     def _narrow(self, rows: Sequence[Sequence[Cell]], widths: list[int], table: Table) -> None:
-        """Fit *widths* to the terminal. What rows are about is cut only as long as they differ."""
+        """Fit *widths* to the terminal. The last flexible column is cut only while its texts differ."""
         if not table.flexible:
             return
         key = list(table.headers).index(table.flexible[-1])
@@ -215,18 +216,18 @@ class Output:
             least += 1
         _narrow(widths, table, self.width, least)
         if self._is_ambiguous(rows, key, widths[key], is_inner=True):
-            widths[key] = whole  # the terminal breaks the row, and nothing of it is lost
+            widths[key] = whole  # the terminal wraps the row, and no text is lost
 
     def _is_ambiguous(
         self, rows: Sequence[Sequence[Cell]], place: int, width: int, *, is_inner: bool = False
     ) -> bool:
-        """Whether different texts of a column would look alike once they were cut."""
+        """Return True if different texts of a column would be equal after the cut."""
         texts = {row[place].text for row in rows}
         shown = {self._fit(text, width, is_late=False, is_inner=is_inner) for text in texts}
         return len(shown) < len(texts)
 
     def _fit(self, text: str, width: int, *, is_late: bool, is_inner: bool = False) -> str:
-        """Cut *text* to *width* columns, with a sign that it was cut; *is_inner*: in its middle."""
+        """Return *text* cut to *width* columns, with a mark; *is_inner* cuts its middle."""
         if columns_of(text) <= width:
             return text
         mark = self.plain("…")[:1]
@@ -243,7 +244,7 @@ class Output:
 
 
 def columns_of(text: str) -> int:
-    """Count the columns that *text* takes on a terminal: wide characters take two, accents none."""
+    """Return the terminal columns of *text*: wide characters take two, combining accents none."""
     if text.isascii():
         return len(text)
     return sum(
@@ -253,10 +254,10 @@ def columns_of(text: str) -> int:
 
 
 def _narrow(widths: list[int], table: Table, available: int, least_of_key: int) -> None:
-    """Take from the flexible columns, in their order, what the terminal lacks.
+    """Shrink the flexible columns, in their order, until the row fits the terminal.
 
-    A column of width 0 is left out. What a row is about stands in the last flexible column, which
-    keeps twice the least width as long as there are others.
+    A column of width 0 is left out. The last flexible column names the row; it keeps twice the least width
+    while others can shrink.
     """
     places = [list(table.headers).index(name) for name in table.flexible]
     least = list(widths)
@@ -279,7 +280,7 @@ def _narrow(widths: list[int], table: Table, available: int, least_of_key: int) 
 
 
 def _total(widths: Sequence[int]) -> int:
-    """Count the columns of a row, with the gaps between what is not left out."""
+    """Return the width of a row with the gaps between its visible columns."""
     return sum(widths) + 2 * (sum(map(bool, widths)) - 1)
 
 

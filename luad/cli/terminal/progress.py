@@ -1,6 +1,6 @@
-"""A sign of life on standard error while something takes longer than a second.
+"""A progress line on standard error for work that takes longer than a second.
 
-Room rule: knows terminals and time, not jobs. Without a terminal, with --json and with -q it is silent.
+Rule: it knows terminals and time, not jobs. It writes nothing without a terminal, with --json and with -q.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS: Final = 1.0
 _ERASE: Final = "\r\x1b[K"
 _is_busy = threading.Lock()
-"""One sign at a time: what is asked of the daemon during a longer task is a part of that task."""
+"""Held while a progress line is shown: a request during a longer task shows no line of its own."""
 
 
 class LiveLine:
-    """A line at the bottom of the terminal that is written again and again."""
+    """The last line of the terminal, which each call overwrites."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
@@ -33,7 +33,7 @@ class LiveLine:
         self._text = ""
 
     def show(self, text: str) -> None:
-        """Put *text* in the place of what the line says; an empty one takes the line away."""
+        """Replace the text of the line by *text*; an empty one clears the line."""
         if not self.is_shown or text == self._text:
             return
         self._text = text
@@ -45,7 +45,7 @@ class LiveLine:
 
 @contextmanager
 def busy(out: Output, text: str | Callable[[], str]) -> Iterator[None]:
-    """Say on a terminal what goes on in the block, and since when, once it takes over a second."""
+    """Show *text* and the elapsed seconds during the block, once it takes over a second."""
     line = LiveLine(out)
     if not line.is_shown or not _is_busy.acquire(blocking=False):
         yield

@@ -1,6 +1,6 @@
 """The files that `luad init` and `luad new` write.
 
-Room rule: texts only.
+Rule: it holds texts and no code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SETTINGS: Final = """\
 #
 # The settings of the daemon. Every key has a default; `luad schema luad` describes all of them.
 
-# The zone of schedules that name none.
+# The zone of schedules that name no zone.
 timezone: UTC
 
 # The directory in which runs start: the folder of this file.
@@ -38,7 +38,7 @@ HELLO_HANDLER: Final = '''\
 
 
 def run(job):
-    """Say hello. What is returned is the result of the run, as JSON."""
+    """Say hello. The returned value is the result of the run, as JSON."""
     job.log.info("%s from %s", job.metadata.get("greeting", "Hello"), job.name)
     return {"attempt": job.attempt}
 '''
@@ -54,7 +54,7 @@ STUB: Final = '''\
 
 
 def {function}(job):
-    """Do the work of the job `{name}`. What is returned is the result of the run, as JSON."""
+    """Do the work of the job `{name}`. The returned value is the result of the run, as JSON."""
     job.log.info("running %s", job.name)
     return {{"done": True}}
 '''
@@ -64,7 +64,7 @@ MODULE_HEAD: Final = '"""Handlers of this project."""\n'
 ME: Final = """\
 # yaml-language-server: $schema=../.luad/users.schema.json
 #
-# You. `luad send me hello` tries your channels, `luad users inbox me` reads what was sent.
+# You, as a user. `luad send me hello` tests your channels; `luad users inbox me` shows the messages.
 
 id: me
 full_name: Me
@@ -77,15 +77,15 @@ channels:
 """
 
 UNIT: Final = """\
-# luad for the project {name}, as a service of one's own user:
+# luad for the project {name}, as a service of your user:
 #   systemctl --user enable {folder}/luad.service
 #   systemctl --user start luad
-# It ends at logout, unless  loginctl enable-linger  was said once. As a service of the machine luad has
-# a user of its own and a sandbox; that unit comes with luad's sources.
+# It ends at logout, unless you have called  loginctl enable-linger  once. As a service of the machine luad
+# has its own user and a sandbox:  luad systemd print  prints that unit.
 
 [Unit]
 Description=luad jobs of {name}
-# No limit of starts: trouble that lasts longer must not keep luad down for good.
+# No limit of starts: a long failure must not stop luad for good.
 StartLimitIntervalSec=0
 
 [Service]
@@ -94,17 +94,17 @@ Type=notify
 NotifyAccess=main
 WorkingDirectory={folder}
 ExecStart="{python}" -m luad serve
-# Fails when a file is broken; luad runs on with the last good version of it.
+# Fails if a file is broken; luad continues with its last good version.
 ExecReload="{python}" -m luad reload
-# Always: a stray SIGTERM, as a handler may send, ends luad in order and with 0.
+# Always: after a SIGTERM from a handler luad ends with exit code 0.
 Restart=always
 RestartSec=5
-# Settings that cannot be meant so: starting again would not help.
+# The settings are wrong: a restart would not help.
 RestartPreventExitStatus=78
 WatchdogSec=30
 # Longer than the drain (90 s), in which runs may finish.
 TimeoutStopSec=120
-# TERM for the daemon only: it ends its runs itself. Whatever is left afterwards is killed.
+# TERM for the daemon only: it ends its runs itself. systemd kills the remaining processes.
 KillMode=mixed
 OOMPolicy=continue
 

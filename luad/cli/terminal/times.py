@@ -1,6 +1,6 @@
-"""Times and durations, as people write and read them.
+"""Times and durations as users write and read them.
 
-Room rule: pure; the instant "now" and the zone are arguments. A zone of None is the machine's own.
+Rule: it is pure; the instant "now" and the zone are arguments. A zone of None is the machine's zone.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from luad.cli.terminal.failure import CommandError
 from luad.core.model import DAY, HOUR, MINUTE, SECOND, Instant
 from luad.wire import example_date, format_instant, parse_duration_ms
 
-UTC: Final = timezone.utc  # noqa: UP017 - one name for it in this room
+UTC: Final = timezone.utc  # noqa: UP017 - the one name for it in this package
 CLOCK_TIME: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
 def to_datetime(instant: Instant, zone: tzinfo | None) -> datetime:
-    """Show *instant* in *zone*; the result is aware and knows its abbreviation."""
+    """Return *instant* as an aware datetime in *zone*."""
     moment = datetime.fromtimestamp(instant // 1000, UTC) + timedelta(milliseconds=instant % 1000)
     return moment.astimezone(zone)
 
 
 def to_instant(moment: datetime, zone: tzinfo | None) -> Instant:
-    """Read *moment*, in *zone* when it has none of its own."""
+    """Return *moment* as an instant; a naive one is in *zone*."""
     if moment.tzinfo is None and zone is not None:
         moment = moment.replace(tzinfo=zone)
     return int(moment.timestamp() * 1000 + 0.5)
 
 
 def parse_rfc3339(text: str | None) -> Instant | None:
-    """Read a time of the daemon's JSON; None stays None."""
+    """Return the instant of a time in the daemon's JSON; None stays None."""
     return None if text is None else to_instant(datetime.fromisoformat(text), UTC)
 
 
 def rfc3339(instant: Instant, zone: tzinfo | None = UTC) -> str:
-    """Write *instant* for programs: with the offset of *zone*, `Z` for UTC."""
+    """Return *instant* for programs, with the offset of *zone*, `Z` for UTC."""
     if zone is UTC:
         return format_instant(instant)
     spec = "milliseconds" if instant % SECOND else "seconds"
@@ -44,22 +44,22 @@ def rfc3339(instant: Instant, zone: tzinfo | None = UTC) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Read `90`, `90s`, `10m`, `1h30m`, `2d`, `1w` as milliseconds; raises `CommandError` (usage)."""
+    """Return the milliseconds of `90`, `90s`, `10m`, `1h30m`, `2d`, `1w`; raises `CommandError` (usage)."""
     try:
         return parse_duration_ms(text)
     except ValueError as error:
         raise CommandError(
-            f"`{text}` is no duration",
+            f"`{text}` is not a duration",
             code="usage",
             hint="write it like  90s  10m  1h30m  2d  1w",
         ) from error
 
 
 def parse_when(text: str, zone: tzinfo | None, now: Instant, *, direction: int = 1) -> Instant:
-    """Read a time (`2026-12-25T09:00`, `2026-12-25`, `09:00`, `now`) or a duration.
+    """Return the instant of a time (`2026-12-25T09:00`, `2026-12-25`, `09:00`, `now`) or a duration.
 
-    A duration counts from *now*: forward, or back when *direction* is -1. A clock time means
-    today. What has no offset is read in *zone*. Raises `CommandError` (usage) when *text* is neither.
+    A duration counts from *now*: forward, or back if *direction* is -1. A clock time means today. A time
+    without an offset is in *zone*. Raises `CommandError` (usage) if *text* is neither.
     """
     if text == "now":
         return now
@@ -72,7 +72,7 @@ def parse_when(text: str, zone: tzinfo | None, now: Instant, *, direction: int =
             moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise CommandError(
-            f"`{text}` is no time: {error}",
+            f"`{text}` is not a time: {error}",
             code="usage",
             hint=f"write it like  {example_date()}T09:00  {example_date()}T09:00:00Z  09:00"
             "  or a duration  2h",
@@ -90,14 +90,14 @@ def parse_when(text: str, zone: tzinfo | None, now: Instant, *, direction: int =
 
 
 def show_when(instant: Instant, zone: tzinfo | None, now: Instant) -> str:
-    """Write *instant* in full, `Sun 22 Nov 09:35:00 GMT`; with the year when it is not this one."""
+    """Return *instant* as `Sun 22 Nov 09:35:00 GMT`, with the year unless it is this year."""
     moment = to_datetime(instant, zone)
     year = "" if moment.year == to_datetime(now, zone).year else f" {moment.year}"
     return f"{moment:%a} {moment.day} {moment:%b}{year} {moment:%H:%M:%S} {moment:%Z}".rstrip()
 
 
 def show_span(duration_ms: int) -> str:
-    """Write a length of time in its largest unit, for a column: `3 min`, `16 h`, `6 d`."""
+    """Return a duration in its largest unit, for a column: `3 min`, `16 h`, `6 d`."""
     seconds = abs(duration_ms) / SECOND
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -109,7 +109,7 @@ def show_span(duration_ms: int) -> str:
 
 
 def show_left(instant: Instant, now: Instant) -> str:
-    """Write the distance from now: `in 11 min`, `4 min ago`, `now`."""
+    """Return the time from now to *instant*: `in 11 min`, `4 min ago`, `now`."""
     span = show_span(instant - now)
     if span == "0 s":
         return "now"
@@ -117,7 +117,7 @@ def show_left(instant: Instant, now: Instant) -> str:
 
 
 def show_exact(duration_ms: int) -> str:
-    """Write a length of time in two units, for a sentence: `4 d 14 h`, `1 h 30 min`, `20 s`."""
+    """Return a duration in two units, for a sentence: `4 d 14 h`, `1 h 30 min`, `20 s`."""
     rest = abs(duration_ms)
     parts: list[str] = []
     for name, unit in (("d", DAY), ("h", HOUR), ("min", MINUTE), ("s", SECOND)):
@@ -130,7 +130,7 @@ def show_exact(duration_ms: int) -> str:
 
 
 def show_took(duration_ms: int | None) -> str:
-    """Write how long a run took: `12 ms`, `0.8 s`, `41 s`, `2 min`."""
+    """Return the duration of a run: `12 ms`, `0.8 s`, `41 s`, `2 min`."""
     if duration_ms is None:
         return ""
     if duration_ms < 100:

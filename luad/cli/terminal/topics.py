@@ -1,6 +1,6 @@
 """The texts of `luad help TOPIC`.
 
-Room rule: words only. The first line of a text is what the list of topics shows.
+Rule: it holds texts and no code. The list of topics shows the first line of each text.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from typing import Final
 
 TOPICS: Final = {
     "exit-codes": """
-What the exit codes mean
+The meaning of the exit codes
 
    0  ok
-   1  error            all else; check found errors; reload kept a broken file
-   2  usage            bad arguments, or it needs --yes
-   3  not_found        no such job, run or user
+   1  error            other errors; check found errors; reload found a broken file
+   2  usage            wrong arguments, or --yes is missing
+   3  not_found        the job, run or user does not exist
    4  run_failed       test, run --wait, retry --wait: the run failed
-   5  run_cancelled    it was cancelled
+   5  run_cancelled    test, run --wait, retry --wait: the run was cancelled
    6  delivery_failed  send, users test: a message did not arrive
-   7  timeout          the job's time limit, or --wait-timeout
-   8  conflict         it runs already, the name is taken, a file owns it
-   9  auth             no token, or a bad one
-  10  forbidden        the token may not do that
-  11  unavailable      the daemon cannot be reached
-  78  config           serve: the settings are wrong, trying again will not help
+   7  timeout          the time limit of the job, or --wait-timeout, has passed
+   8  conflict         the job runs already, its name is taken, or a file declares it
+   9  auth             the token is missing or not valid
+  10  forbidden        the role of the token does not allow the request
+  11  unavailable      the daemon does not answer
+  78  config           serve: the settings are wrong, and a restart does not help
  130  interrupted      Ctrl-C
 """,
     "schedule": """
@@ -34,49 +34,50 @@ Cron lines, intervals, single instants
   schedule: {type: once, execute_at: DATET09:00:00Z}
 
 A cron line has five fields (minute hour day month weekday), or six with seconds first, or is one
-of @hourly @daily @weekly @monthly @yearly. When day and weekday are both set, either is enough.
-Where the clocks change, a job at a fixed time runs once; one with * in minute or hour follows real
-time. `luad explain EXPR --tz ZONE` shows the next times of any of them.
+of @hourly @daily @weekly @monthly @yearly. If day and weekday are both set, a match of either is
+enough. When the clocks change, a job at a fixed time runs once; a job with * in minute or hour
+follows elapsed time. `luad explain EXPR --tz ZONE` shows the next times of a schedule.
 """,
     "times": """
-How times and durations are written and shown
+The form of times and durations
 
 Durations: 90 (seconds), 90s, 10m, 1h30m, 2d, 1w. Times: DATET09:00, with Z or an offset, a date,
-09:00 (today), now. A time without an offset is read in the zone in which times are shown: the
-machine's, or that of --utc or --tz. JSON always has UTC.
+09:00 (today), now. luad reads and shows a time without an offset in the zone of --utc or --tz,
+or else in that of the machine. JSON always has UTC.
 """,
     "dynamic": """
-Jobs that are made at run time
+Dynamic jobs, which are created at run time
 
   luad create --handler crm:follow_up --in 48h --user ann -m ticket=T-812
   luad remind ann "stand-up" --in 10m
 
-Such a job lives in luad's store. It is like any other: list -a, show, history, run, pause. One that
-is due once leaves the list after its success, and its history stays; --keep keeps it. What it may
-call is in `dynamic.handlers` of luad.yaml. `luad show NAME --yaml` writes it as a job file, and
-`luad create --from FILE` makes jobs of files.
+luad stores a dynamic job in its database. All commands work with it: list -a, show, history, run,
+pause. A job that is due once leaves the list after its success, and its history stays; --keep
+keeps the job. `dynamic.handlers` of luad.yaml lists the handlers that it may name.
+`luad show NAME --yaml` writes it as a job file; `luad create --from FILE` creates jobs from files.
 """,
     "people": """
-People, their channels, and messages
+Users, their channels, and messages
 
-Somebody is a file in users.d/ (luad users add ID), or is kept in the store (with --dynamic). Their
-channels say where messages go: inbox (luad users inbox ID), log, webhook, and with Apprise
-(pip install apprise) all services that it knows. `luad users test ID` tries all of them, `luad send ID TEXT` sends. An address
-with a secret in it is written as "${VARIABLE}", file:/path or credential:NAME, never in clear.
+A user is a file in users.d/ (luad users add ID), or a row of the database (with --dynamic). The
+channels of a user say where messages go: inbox (luad users inbox ID), log, webhook, and with Apprise
+(pip install apprise) every service that Apprise supports. `luad users test ID` tests all channels,
+`luad send ID TEXT` sends a message. Write an address that contains a secret as "${VARIABLE}",
+file:/path or credential:NAME.
 """,
     "runs": """
-Naming jobs and runs
+The names of jobs and runs
 
-A job is named by its name or a unique beginning of it. A run is named by its id, a unique beginning
-of it, @last (the latest run of all) or @last-failed.
+Name a job by its name or a unique beginning of it. Name a run by its id, a unique beginning of it,
+@last (the latest run of all jobs) or @last-failed.
 
 A run is queued, running or retrying, and ends as succeeded, failed, timed_out, cancelled or lost
-(luad did not see its end, or a stop of luad had to end it: reason stopped).
-What never ran has its row too: skipped (overlap, paused, coalesced, removed, draining) or missed
-(downtime, clock, overload, past).
+(luad did not see its end, or a stop of luad ended it: reason stopped).
+An occurrence that did not run has a row as well: skipped (overlap, paused, coalesced, removed,
+draining) or missed (downtime, clock, overload, past).
 """,
     "environment": """
-Variables that luad reads
+Variables of the environment that luad reads
 
   LUAD_SOCKET   the daemon's socket (--socket)
   LUAD_URL      the daemon's URL instead (--url), with LUAD_TOKEN
