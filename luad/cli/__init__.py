@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from luad import __version__
-from luad.cli.base import Entry, Group
+from luad.cli.base import CommandEntry, Group
 from luad.cli.session import Session
 from luad.cli.terminal.failure import (
     CommandError,
-    Ended,
+    EarlyExit,
     ExitCode,
     as_problem,
     as_text,
@@ -37,48 +37,60 @@ START, LOOK, ACT, USERS, MORE = (
 )
 
 COMMANDS = {
-    "init": Entry(
+    "init": CommandEntry(
         "init", "init", "Create a project: luad.yaml, jobs.d/, handlers/, an example", START
     ),
-    "new": Entry("init", "new", "Write one job file (and a handler stub)", START),
-    "check": Entry("check", "check", "Check job and users files, with places and fixes", START),
-    "test": Entry("test", "test", "Run a job at once in this process; sends nothing", START),
-    "serve": Entry("serve", "serve", "Run the daemon", START),
-    "list": Entry("list_jobs", "list_", "Show jobs: status, schedule, last runs, next run", LOOK),
-    "next": Entry("next_runs", "next_", "Show the next fire times", LOOK),
-    "show": Entry("show", "show", "Show one job or run in full", LOOK),
-    "history": Entry("history", "history", "Show runs, newest first", LOOK),
-    "logs": Entry("logs", "logs", "Show logs of a job or run; -f follows", LOOK),
-    "revisions": Entry("revisions", "revisions", "Show the definitions that a job has had", LOOK),
-    "status": Entry("status", "status", "Show the state of the daemon", LOOK),
-    "explain": Entry("explain", "explain", "Explain a cron expression, with its next times", LOOK),
-    "run": Entry("run", "run", "Run a job now on the daemon", ACT),
-    "retry": Entry("run", "retry", "Run a failed run again", ACT),
-    "cancel": Entry("run", "cancel", "Stop a running run", ACT),
-    "pause": Entry("pause", "pause", "Stop scheduling a job", ACT),
-    "resume": Entry("pause", "resume", "Schedule a paused job again", ACT),
-    "restore": Entry("revisions", "restore", "Restore an earlier revision of a dynamic job", ACT),
-    "reload": Entry("reload", "reload", "Read the job files again now", ACT),
-    "create": Entry("create", "create", "Create a dynamic job", USERS),
-    "edit": Entry("edit", "edit", "Change a dynamic job", USERS),
-    "snooze": Entry("edit", "snooze", "Postpone a job", USERS),
-    "delete": Entry("create", "delete", "Delete a dynamic job", USERS),
-    "remind": Entry("create", "remind", "Send a user a message later", USERS),
-    "metadata": Entry("create", "metadata", "Show or change the metadata of a job", USERS),
-    "users": Entry("users", "users", "Manage users and their channels", USERS),
-    "send": Entry("users", "send", "Send a message now", USERS),
-    "token": Entry("token", "token", "Manage tokens for TCP", MORE),
-    "schema": Entry("schema", "schema", "Print the JSON Schemas, or explain a key", MORE),
-    "openapi": Entry("schema", "openapi", "Print the OpenAPI document of the HTTP API", MORE),
-    "systemd": Entry("systemd", "systemd", "Print the systemd unit and its files", MORE),
-    "completion": Entry(
+    "new": CommandEntry("init", "new", "Write one job file (and a handler stub)", START),
+    "check": CommandEntry(
+        "check", "check", "Check job and users files, with places and fixes", START
+    ),
+    "test": CommandEntry("test", "test", "Run a job at once in this process; sends nothing", START),
+    "serve": CommandEntry("serve", "serve", "Run the daemon", START),
+    "list": CommandEntry(
+        "list_jobs", "list_", "Show jobs: status, schedule, last runs, next run", LOOK
+    ),
+    "next": CommandEntry("next_runs", "next_", "Show the next fire times", LOOK),
+    "show": CommandEntry("show", "show", "Show one job or run in full", LOOK),
+    "history": CommandEntry("history", "history", "Show runs, newest first", LOOK),
+    "logs": CommandEntry("logs", "logs", "Show logs of a job or run; -f follows", LOOK),
+    "revisions": CommandEntry(
+        "revisions", "revisions", "Show the definitions that a job has had", LOOK
+    ),
+    "status": CommandEntry("status", "status", "Show the state of the daemon", LOOK),
+    "explain": CommandEntry(
+        "explain", "explain", "Explain a cron expression, with its next times", LOOK
+    ),
+    "run": CommandEntry("run", "run", "Run a job now on the daemon", ACT),
+    "retry": CommandEntry("run", "retry", "Run a failed run again", ACT),
+    "cancel": CommandEntry("run", "cancel", "Stop a running run", ACT),
+    "pause": CommandEntry("pause", "pause", "Stop scheduling a job", ACT),
+    "resume": CommandEntry("pause", "resume", "Schedule a paused job again", ACT),
+    "restore": CommandEntry(
+        "revisions", "restore", "Restore an earlier revision of a dynamic job", ACT
+    ),
+    "reload": CommandEntry("reload", "reload", "Read the job files again now", ACT),
+    "create": CommandEntry("create", "create", "Create a dynamic job", USERS),
+    "edit": CommandEntry("edit", "edit", "Change a dynamic job", USERS),
+    "snooze": CommandEntry("edit", "snooze", "Postpone a job", USERS),
+    "delete": CommandEntry("create", "delete", "Delete a dynamic job", USERS),
+    "remind": CommandEntry("create", "remind", "Send a user a message later", USERS),
+    "metadata": CommandEntry("create", "metadata", "Show or change the metadata of a job", USERS),
+    "users": CommandEntry("users", "users", "Manage users and their channels", USERS),
+    "send": CommandEntry("users", "send", "Send a message now", USERS),
+    "token": CommandEntry("token", "token", "Manage tokens for TCP", MORE),
+    "schema": CommandEntry("schema", "schema", "Print the JSON Schemas, or explain a key", MORE),
+    "openapi": CommandEntry(
+        "schema", "openapi", "Print the OpenAPI document of the HTTP API", MORE
+    ),
+    "systemd": CommandEntry("systemd", "systemd", "Print the systemd unit and its files", MORE),
+    "completion": CommandEntry(
         "completion", "completion", "Print a completion script for the shell", MORE
     ),
-    "doctor": Entry("doctor", "doctor", "Check luad on this machine", MORE),
-    "version": Entry(
+    "doctor": CommandEntry("doctor", "doctor", "Check luad on this machine", MORE),
+    "version": CommandEntry(
         "version", "version", "Show the versions of luad, Python and the libraries", MORE
     ),
-    "help": Entry("version", "help_", "Show a help topic: luad help TOPIC", MORE),
+    "help": CommandEntry("version", "help_", "Show a help topic: luad help TOPIC", MORE),
 }
 _USUAL = {"LUAD_SOCKET", "LUAD_URL", "LUAD_TOKEN", "LUAD_CONFIG", "LUAD_STATE_DIR"}
 """Frequent variables of luad. They are known without an import of the settings."""
@@ -156,7 +168,7 @@ def _invoke(args: list[str]) -> int:
             code = ctx.command.invoke(ctx)
     except click.exceptions.Exit as end:
         return end.exit_code
-    except Ended as end:
+    except EarlyExit as end:
         return end.code
     except (KeyboardInterrupt, click.Abort):
         print(file=sys.stderr)
@@ -176,10 +188,10 @@ def _warn_of_variables(session: Session) -> None:
     """Warn of each variable of the environment that is a misspelling of one that luad reads."""
     names = [name for name in os.environ if name.startswith("LUAD_") and name not in _USUAL]
     if names:
-        from luad.cli.project.variables import slips
+        from luad.cli.project.variables import misspelt_variables
 
-        for line in slips(names):
-            session.out.complain(line, "yellow")
+        for line in misspelt_variables(names):
+            session.out.warn(line, "yellow")
 
 
 def _report(error: LuadError, session: Session, args: list[str]) -> int:
@@ -190,9 +202,9 @@ def _report(error: LuadError, session: Session, args: list[str]) -> int:
         print(json.dumps(as_problem(error)), file=sys.stderr)
     else:
         first, *rest = as_text(error)
-        session.out.complain(first, "red")
+        session.out.warn(first, "red")
         for line in rest:
-            session.out.complain(line)
+            session.out.warn(line)
     return exit_code_of(error)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from luad.cli.option_conflicts import ALWAYS
+from luad.cli.option_conflicts import GLOBAL_RULES
 from luad.cli.session import Session
 from luad.cli.terminal.failure import CommandError
 from luad.suggestions import close_to
@@ -25,7 +25,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 pass_session = click.make_pass_decorator(Session)
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """The module of a command below `luad.cli.commands`, its name there, and one line about it."""
 
     module: str
@@ -81,7 +81,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, or raise `CommandError` (usage) if its options contradict each other."""
-        for rule in (*ALWAYS, *self.rules):
+        for rule in (*GLOBAL_RULES, *self.rules):
             rule.check(ctx)
         return super().invoke(ctx)
 
@@ -90,7 +90,7 @@ class Group(click.Group):
     """The commands of luad; each is imported when it is called."""
 
     def __init__(
-        self, entries: Mapping[str, Entry], aliases: Mapping[str, str], **attributes: Any
+        self, entries: Mapping[str, CommandEntry], aliases: Mapping[str, str], **attributes: Any
     ) -> None:
         super().__init__(
             "luad",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from luad.client import Client
 
-PATIENCE_SECONDS: Final = 0.1
+TIMEOUT_SECONDS: Final = 0.1
 MANY: Final = 200
 
 
@@ -63,4 +63,4 @@ def _client(ctx: click.Context) -> Client:
     from luad.cli.project.target_daemon import connect
     from luad.cli.session import Session
 
-    return connect(ctx.ensure_object(Session), timeout=PATIENCE_SECONDS, is_quiet=True)
+    return connect(ctx.ensure_object(Session), timeout=TIMEOUT_SECONDS, is_quiet=True)

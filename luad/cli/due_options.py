@@ -28,18 +28,18 @@ WHEN: Final = {"wait": "--in", "at": "--at", "every": "--every", "cron": "--cron
 _CLOCK: Final = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)
 
 
-def schedule_of(session: Session, client: Client, said: dict[str, Any]) -> dict[str, Any]:
+def schedule_of(session: Session, client: Client, options: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of the request that say when the job is due. Raises `CommandError` (usage)."""
-    given = [key for key in WHEN if said.get(key) is not None]
+    given = [key for key in WHEN if options.get(key) is not None]
     flags = " and ".join(WHEN[key] for key in given)
     if len(given) != 1:
         raise CommandError(
             f"{flags} exclude each other" if given else "no option says when the job is due",
             code="usage",
-            hint="use one of " + ", ".join(flag for key, flag in WHEN.items() if key in said),
+            hint="use one of " + ", ".join(flag for key, flag in WHEN.items() if key in options),
         )
-    kind, zone = given[0], said.get("timezone")
-    text: str = said[kind]
+    kind, zone = given[0], options.get("timezone")
+    text: str = options[kind]
     delay = _delay(text) if kind == "wait" else None
     if zone is not None and (kind == "every" or delay is not None):
         raise CommandError(f"{flags} has no time zone", code="usage", hint="omit --timezone")
@@ -50,7 +50,7 @@ def schedule_of(session: Session, client: Client, said: dict[str, Any]) -> dict[
     if kind == "cron":
         rule = {"type": "cron", "expression": text}
         return {"schedule": rule if zone is None else {**rule, "timezone": zone}}
-    return {"schedule": _once(session, client, text, zone, said.get("user"))}
+    return {"schedule": _once(session, client, text, zone, options.get("user"))}
 
 
 def _delay(text: str) -> str | float | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class Exclusive:
     """Two options (or arguments) that exclude each other."""
 
     one: str
@@ -32,7 +32,7 @@ class Apart:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class Requires:
     """An option that has an effect only with one of *others*."""
 
     option: str
@@ -47,7 +47,7 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
-class Of:
+class OnlyFor:
     """An option or argument that only some *actions* of a command take."""
 
     option: str
@@ -62,18 +62,18 @@ class Of:
             raise CommandError(message, code="usage", hint=hint)
 
 
-Rule = Apart | Needs | Of
+Rule = Exclusive | Requires | OnlyFor
 
-ALWAYS = (Apart("--utc", "--tz"), Apart("--socket", "--url"))
+GLOBAL_RULES = (Exclusive("--utc", "--tz"), Exclusive("--socket", "--url"))
 """The rules for the global options."""
 
 
 def is_given(ctx: click.Context, option: str) -> bool:
     """Return True if *option* is on the command line, before or after the command's name."""
-    return any(_stands_there(where, param) for where, param in _named(ctx, option))
+    return any(_is_set(where, param) for where, param in _named(ctx, option))
 
 
-def _stands_there(where: click.Context, param: click.Parameter) -> bool:
+def _is_set(where: click.Context, param: click.Parameter) -> bool:
     name = str(param.name)
     if isinstance(param, click.Argument):
         return where.params.get(name) not in {None, ()}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, ExitCode
-from luad.cli.terminal.labels import OPEN, RUN_GLYPHS, error_words, state_word
+from luad.cli.terminal.labels import OPEN, RUN_GLYPHS, error_text, state_text
 from luad.cli.terminal.progress import LiveLine
 from luad.cli.terminal.times import parse_rfc3339, show_exact, show_took, to_datetime
 from luad.client import segment
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from luad.client import Client
     from luad.core.model import Instant
 
-FIRST_LOOK_SECONDS: Final = 0.02
-LAST_LOOK_SECONDS: Final = 0.5
+FIRST_POLL_SECONDS: Final = 0.02
+LAST_POLL_SECONDS: Final = 0.5
 _CTRL_C: Final = "Ctrl-C leaves the run alone"
 
 RUN_EXIT_CODES: Final = {
@@ -43,7 +43,7 @@ RUN_EXIT_CODES: Final = {
 }
 
 
-class Watcher:
+class RunWatcher:
     """Writes the progress of a run to standard error: its attempts, and when the next one starts.
 
     On a terminal the last line shows what the command waits for. Elsewhere each change is one line.
@@ -54,25 +54,25 @@ class Watcher:
         self._line = LiveLine(session.out)
         self._is_live = is_live and self._line.is_shown
         self._started = monotonic_us()
-        self._told: tuple[str, int] | None = None
-        self._has_told_of_ctrl_c = False
+        self._shown: tuple[str, int] | None = None
+        self._has_explained_ctrl_c = False
 
     def look(self, run: dict[str, Any]) -> None:
         """Write what has changed of *run*."""
         if self._session.json:
             return
         now = (run["status"], run.get("attempt") or 1)
-        if now != self._told:
-            self._told = now
+        if now != self._shown:
+            self._shown = now
             if text := self._news(run):
                 self.end()
-                self._session.out.say(text, RUN_GLYPHS[run["status"]][1])
+                self._session.out.info(text, RUN_GLYPHS[run["status"]][1])
         waited = (monotonic_us() - self._started) // 1_000_000
         if waited < 1 or run["status"] not in OPEN:
             return
-        if not self._has_told_of_ctrl_c and not self._is_live:
-            self._session.out.say(f"{_state(run)}; {_CTRL_C}", "dim")
-        self._has_told_of_ctrl_c = True
+        if not self._has_explained_ctrl_c and not self._is_live:
+            self._session.out.info(f"{_state(run)}; {_CTRL_C}", "dim")
+        self._has_explained_ctrl_c = True
         if self._is_live:
             self._line.show(f"{_state(run)}{_left(run)}, {waited} s   ({_CTRL_C})")
 
@@ -84,7 +84,7 @@ class Watcher:
         """Return the line about a waiting retry or a new attempt; empty for other states."""
         attempt, at = run.get("attempt") or 1, parse_rfc3339(run.get("retry_at"))
         if run["status"] == "retrying":
-            error = f": {error_words(run)}" if error_words(run) else ""
+            error = f": {error_text(run)}" if error_text(run) else ""
             when = "" if at is None else f" at {_clock(self._session, at)} (in {_until(at)})"
             return f"{run['job']}: attempt {_of(run, attempt)} failed{error}; the next one starts{when}"
         if run["status"] == "running" and attempt > 1:
@@ -120,14 +120,14 @@ def _clock(session: Session, at: Instant) -> str:
     return f"{to_datetime(at, session.zone):%H:%M:%S %Z}".rstrip()
 
 
-def wait_for(client: Client, run: dict[str, Any], watcher: Watcher) -> dict[str, Any]:
+def wait_for(client: Client, run: dict[str, Any], watcher: RunWatcher) -> dict[str, Any]:
     """Return *run* once it has ended; polls at growing intervals, up to half a second."""
-    pause = FIRST_LOOK_SECONDS
+    pause = FIRST_POLL_SECONDS
     try:
         while run["status"] in OPEN:
             watcher.look(run)
             time.sleep(pause)
-            pause = min(pause * 1.5, LAST_LOOK_SECONDS)
+            pause = min(pause * 1.5, LAST_POLL_SECONDS)
             run = client.get(f"/runs/{segment(run['id'])}")
     finally:
         watcher.end()
@@ -140,7 +140,7 @@ def follow(session: Session, client: Client, run: dict[str, Any]) -> dict[str, A
 
     # With --json only the run itself goes to stdout.
     printer = None if session.json else LinePrinter(session.out, session.zone, has_prefix=False)
-    watcher = Watcher(session, is_live=False)
+    watcher = RunWatcher(session, is_live=False)
     with _watching(session, run, watcher):
         for line in client.stream(f"/runs/{segment(run['id'])}/log", follow=True):
             if printer is not None:
@@ -149,14 +149,14 @@ def follow(session: Session, client: Client, run: dict[str, Any]) -> dict[str, A
 
 
 @contextmanager
-def _watching(session: Session, run: dict[str, Any], watcher: Watcher) -> Iterator[None]:
+def _watching(session: Session, run: dict[str, Any], watcher: RunWatcher) -> Iterator[None]:
     """Poll *run* in a second thread during the block, while the block reads the log."""
     is_over = threading.Event()
     client = connect(session, is_quiet=True)
 
     def watch() -> None:
         with suppress(LuadError):  # the stream of the log reports the same error
-            while not is_over.wait(LAST_LOOK_SECONDS):
+            while not is_over.wait(LAST_POLL_SECONDS):
                 watcher.look(client.get(f"/runs/{segment(run['id'])}"))
 
     thread = threading.Thread(target=watch, name="watch", daemon=True)
@@ -169,7 +169,7 @@ def _watching(session: Session, run: dict[str, Any], watcher: Watcher) -> Iterat
 
 
 @contextmanager
-def left_alone(session: Session, runs: Sequence[dict[str, Any]]) -> Iterator[None]:
+def explained_interrupt(session: Session, runs: Sequence[dict[str, Any]]) -> Iterator[None]:
     """On Ctrl-C in the block, say that the runs go on, and how to see or stop them."""
     try:
         yield
@@ -177,7 +177,7 @@ def left_alone(session: Session, runs: Sequence[dict[str, Any]]) -> Iterator[Non
         for run in runs:
             if run["status"] in OPEN and not session.json:
                 name = run["id"]
-                session.out.say(
+                session.out.info(
                     f"\n{run['job']} goes on: luad logs -f {name}; luad cancel {name} stops it"
                 )
         raise
@@ -206,11 +206,11 @@ def time_limit(limit_ms: int | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def conclude(session: Session, run: dict[str, Any]) -> int:
+def show_end(session: Session, run: dict[str, Any]) -> int:
     """Write to stderr how *run* ended; return its exit code."""
     glyph, style = RUN_GLYPHS.get(run["status"], ("·", ""))
     took = f" after {show_took(run['duration_ms'])}" if run.get("duration_ms") is not None else ""
-    error = f": {error_words(run)}" if error_words(run) else ""
+    error = f": {error_text(run)}" if error_text(run) else ""
     if not session.json:
-        session.out.say(f"{glyph} {run['job']} {state_word(run)}{took}{error}", style)
+        session.out.info(f"{glyph} {run['job']} {state_text(run)}{took}{error}", style)
     return RUN_EXIT_CODES.get(run["status"], ExitCode.ERROR)

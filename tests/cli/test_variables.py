@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from luad.cli.project.variables import slips
-from luad.config.settings.setting_keys import VARIABLES
+from luad.cli.project.variables import misspelt_variables
+from luad.config.settings.daemon_settings import VARIABLES
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_misspelt_variable_is_a_warning(
 
 
 def test_variables_that_luad_reads_and_foreign_ones_are_no_warning() -> None:
-    assert slips([*VARIABLES, "LUAD_RUN_ID", "LUAD_TOKEN", "LUAD_GREENHOUSE"]) == []
+    assert misspelt_variables([*VARIABLES, "LUAD_RUN_ID", "LUAD_TOKEN", "LUAD_GREENHOUSE"]) == []
 
 
 def test_the_hint_of_metadata_is_of_that_command(luad: Any, peer: Any) -> None:

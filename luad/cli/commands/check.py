@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from luad.cli.base import Command, pass_session, words
-from luad.cli.option_conflicts import Apart
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.terminal.failure import CommandError, ExitCode
 from luad.cli.terminal.labels import plural
-from luad.cli.terminal.progress import busy
+from luad.cli.terminal.progress import progress
 from luad.errors import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from luad.cli.project.examine import Examined
+    from luad.cli.project.examine import CheckResult
     from luad.cli.session import Session
     from luad.errors import Problem
 
@@ -32,7 +32,11 @@ HEADLINE: Final = re.compile(r"^LU\d+", re.MULTILINE)
 @click.command(
     "check",
     cls=Command,
-    rules=[Apart("--fix", "--diff"), Apart("--diff", "--format"), Apart("--diff", "--json")],
+    rules=[
+        Exclusive("--fix", "--diff"),
+        Exclusive("--diff", "--format"),
+        Exclusive("--diff", "--json"),
+    ],
 )
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option(
@@ -76,7 +80,7 @@ def check(
         raise click.UsageError(f"--format {style} and --json exclude each other")
 
     def once() -> int:
-        with busy(
+        with progress(
             session.out, "checking" if no_import else "checking files and importing handlers"
         ):
             examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
@@ -85,12 +89,12 @@ def check(
             return _show_fixes(session, examined)
         if fix and (written := examine.write_fixes(examined)):
             for change in examine.changes_made(examined, written):
-                session.out.say(change)
-            session.out.say(f"fixed {plural(len(written), 'file')}", "green")
+                session.out.info(change)
+            session.out.info(f"fixed {plural(len(written), 'file')}", "green")
             examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
             examined.keep(_codes(select), _codes(ignore))
         _show(session, examined, style or ("json" if session.json else "full"))
-        return _verdict(examined.problems, strict=strict)
+        return _exit_code(examined.problems, strict=strict)
 
     code = once()
     if watch:
@@ -98,7 +102,7 @@ def check(
             if has_changed:
                 code = once()
             else:
-                session.out.say("waiting for changes; Ctrl-C ends it", "dim")
+                session.out.info("waiting for changes; Ctrl-C ends it", "dim")
     return code
 
 
@@ -112,12 +116,12 @@ def _codes(values: Sequence[str]) -> tuple[str, ...]:
     return codes
 
 
-def _verdict(problems: Sequence[Problem], *, strict: bool) -> int:
+def _exit_code(problems: Sequence[Problem], *, strict: bool) -> int:
     is_bad = any(strict or each.severity is Severity.ERROR for each in problems)
     return ExitCode.ERROR if is_bad else ExitCode.OK
 
 
-def _show(session: Session, examined: Examined, style: str) -> None:
+def _show(session: Session, examined: CheckResult, style: str) -> None:
     from luad import __version__
     from luad.config import problems as render
 
@@ -137,11 +141,11 @@ def _show(session: Session, examined: Examined, style: str) -> None:
     sys.stdout.flush()
     if style in {"full", "concise"}:
         if problems and style == "full":
-            out.say("")
-        out.say(_summary(examined), "" if problems else "green")
+            out.info("")
+        out.info(_summary(examined), "" if problems else "green")
 
 
-def _summary(examined: Examined) -> str:
+def _summary(examined: CheckResult) -> str:
     problems = examined.problems
     errors = [each for each in problems if each.severity is Severity.ERROR]
     broken = {each.path for each in errors}
@@ -156,7 +160,7 @@ def _summary(examined: Examined) -> str:
     return f"{text}  {fixable} fixable with --fix." if fixable else text
 
 
-def _show_fixes(session: Session, examined: Examined) -> int:
+def _show_fixes(session: Session, examined: CheckResult) -> int:
     """Print the changes that --fix would make; return exit code 1 if there are any, as formatters do."""
     from difflib import unified_diff
 

@@ -34,4 +34,4 @@ def completion(session: Session, *, shell: str) -> None:
     script = kind(command_group(), {}, "luad", "_LUAD_COMPLETE")
     print(script.source_template % script.source_vars())
     if session.out.is_terminal:
-        session.out.say(f"to use it:\n{HOW[shell]}")
+        session.out.info(f"to use it:\n{HOW[shell]}")

@@ -13,7 +13,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.commands.run import metadata_from
 from luad.cli.complete import job_names, user_ids
 from luad.cli.due_options import schedule_of
-from luad.cli.option_conflicts import Apart, Needs
+from luad.cli.option_conflicts import Exclusive, Requires
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.times import parse_duration, parse_rfc3339
@@ -38,9 +38,9 @@ RETRY: Final = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 
     "create",
     cls=Command,
     rules=[
-        Needs("--backoff", ("--max-attempts",)),
-        Apart("--keep", "--every"),
-        Apart("--keep", "--cron"),
+        Requires("--backoff", ("--max-attempts",)),
+        Exclusive("--keep", "--every"),
+        Exclusive("--keep", "--cron"),
     ],
 )
 @click.argument("name", required=False)
@@ -66,7 +66,9 @@ RETRY: Final = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 
 @click.option("--idempotency-key", metavar="KEY", help="Requests with the same key create one job")
 @click.option("--from", "source", metavar="FILE|-", help="Jobs as in a job file, YAML or JSON")
 @pass_session
-def create(session: Session, /, *, source: str | None, if_exists: str, **said: Any) -> int | None:
+def create(
+    session: Session, /, *, source: str | None, if_exists: str, **options: Any
+) -> int | None:
     """Create a dynamic job; prints when it runs.
 
     luad stores it until you delete it; a job that is due once leaves the list after its success.
@@ -74,28 +76,28 @@ def create(session: Session, /, *, source: str | None, if_exists: str, **said: A
     if source is not None:
         from luad.cli.commands.create_batch import create_from
 
-        if any(said.values()):
+        if any(options.values()):
             hint = "only --if-exists goes with it; the file has everything else"
             raise CommandError("--from excludes the other options", code="usage", hint=hint)
         return create_from(session, source, if_exists)
-    if said["handler"] is None:
+    if options["handler"] is None:
         raise CommandError("the handler is missing", code="usage", hint="--handler module:function")
     client = connect(session)
-    body = {"handler": said["handler"], "if_exists": if_exists}
-    body |= schedule_of(session, client, said)
+    body = {"handler": options["handler"], "if_exists": if_exists}
+    body |= schedule_of(session, client, options)
     given = {
-        "name": said["name"],
-        "user": said["user"],
-        "timeout": said["timeout"],
-        "metadata": {**_from_file(said["metadata_file"]), **metadata_from(said["metadata"])},
-        "retry": _retry(said["max_attempts"], said["backoff"]),
-        "tags": list(said["tags"]),
-        "keep": said["keep"],
+        "name": options["name"],
+        "user": options["user"],
+        "timeout": options["timeout"],
+        "metadata": {**_from_file(options["metadata_file"]), **metadata_from(options["metadata"])},
+        "retry": _retry(options["max_attempts"], options["backoff"]),
+        "tags": list(options["tags"]),
+        "keep": options["keep"],
     }
     body |= {key: value for key, value in given.items() if value not in (None, {}, [], False)}
-    if said["inactive"]:
+    if options["inactive"]:
         body["activate"] = False
-    _create(session, client, body, said["idempotency_key"])
+    _create(session, client, body, options["idempotency_key"])
     return None
 
 
@@ -146,17 +148,17 @@ def checked_key(key: str) -> str:
 @click.option("--timezone", metavar="ZONE", help="The zone of --at and --cron; default: the user's")
 @click.option("--title", metavar="TEXT", help="A title above the text")
 @pass_session
-def remind(session: Session, /, *, user: str, text: str, title: str | None, **said: Any) -> None:
+def remind(session: Session, /, *, user: str, text: str, title: str | None, **options: Any) -> None:
     """Send a user a message later, once or repeatedly; it needs no handler of yours."""
     if not text.strip():
         hint = 'luad remind ann "stand-up" --in 10m'
         raise CommandError("the text is empty", code="usage", hint=hint)
     client = connect(session)
-    when = schedule_of(session, client, {**said, "user": user})
+    when = schedule_of(session, client, {**options, "user": user})
     at = parse_rfc3339(when.get("schedule", {}).get("execute_at"))
     if at is not None and at <= session.now:
         hint = "use a time in the future, such as --at 09:30, or --in 10m"
-        raise CommandError(f"{said['at'] or said['wait']} is past", code="usage", hint=hint)
+        raise CommandError(f"{options['at'] or options['wait']} is past", code="usage", hint=hint)
     metadata = {"text": text} if title is None else {"text": text, "title": title}
     body = {"handler": MESSAGE_HANDLER, "user": user, "metadata": metadata, "retry": RETRY}
     _create(session, client, {**body, **when})
@@ -211,7 +213,7 @@ def delete(session: Session, *, names: tuple[str, ...]) -> None:
         session.out.json({"results": answers})
         return
     for answer in answers:
-        session.out.say(answer["message"])
+        session.out.info(answer["message"])
 
 
 @click.command("metadata", cls=Command)

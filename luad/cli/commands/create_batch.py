@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.cli.project.target_daemon import connect
-from luad.cli.terminal.failure import CommandError, Ended, ExitCode, as_text, exit_code_of
+from luad.cli.terminal.failure import CommandError, EarlyExit, ExitCode, as_text, exit_code_of
 from luad.cli.terminal.labels import plural
-from luad.cli.terminal.progress import busy
-from luad.errors import error_from_problem
+from luad.cli.terminal.progress import progress
+from luad.client import error_from_problem
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
@@ -23,7 +23,7 @@ STDIN: Final = "-"
 AT_ONCE: Final = 1_000
 """Jobs in one request: below the limit of the daemon, and it can answer others in between."""
 
-PATIENCE_SECONDS: Final = 120.0
+TIMEOUT_SECONDS: Final = 120.0
 MAX_BYTES: Final = 64 << 20
 MAX_SHOWN: Final = 20
 
@@ -36,9 +36,9 @@ def create_from(session: Session, source: str, if_exists: str) -> int:
     ]
     if not bodies:
         raise CommandError(f"{source} contains no jobs", code="usage")
-    client = connect(session, PATIENCE_SECONDS)
+    client = connect(session, TIMEOUT_SECONDS)
     results: list[dict[str, Any]] = []
-    with busy(session.out, lambda: f"created {len(results)} of {plural(len(bodies), 'job')}"):
+    with progress(session.out, lambda: f"created {len(results)} of {plural(len(bodies), 'job')}"):
         for start in range(0, len(bodies), AT_ONCE):
             part = bodies[start : start + AT_ONCE]
             results += client.post("/jobs:batch", {"action": "create", "jobs": part})["results"]
@@ -54,18 +54,18 @@ def _tell(session: Session, results: list[dict[str, Any]]) -> None:
     refused = [(number, each) for number, each in enumerate(results, 1) if not each["ok"]]
     for number, each in refused[:MAX_SHOWN]:
         first, *rest = as_text(_error(each))
-        session.out.complain(f"{each['job'] or f'job {number}'}: {first}", "red")
+        session.out.warn(f"{each['job'] or f'job {number}'}: {first}", "red")
         for line in rest:
-            session.out.complain(line)
+            session.out.warn(line)
     if len(refused) > MAX_SHOWN:
-        session.out.complain(f"and {len(refused) - MAX_SHOWN} more  (--json has all)")
+        session.out.warn(f"and {len(refused) - MAX_SHOWN} more  (--json has all)")
     made = [each for each in results if each["ok"] and each["status"] == 201]
     kept = len(results) - len(refused) - len(made)
     text = f"Created {plural(len(made), 'job')}"
     if 0 < len(made) <= MAX_SHOWN:
         text += ": " + ", ".join(each["job"] for each in made)
     text += f"; {kept} existed already" if kept else ""
-    session.out.say(text + (f"; {len(refused)} refused" if refused else ""))
+    session.out.info(text + (f"; {len(refused)} refused" if refused else ""))
 
 
 def _error(result: dict[str, Any]) -> Any:
@@ -96,8 +96,8 @@ def documents(session: Session, source: str) -> list[Any]:
     problems = [problem for each in found for problem in each.problems]
     if problems:
         text = render_full(with_excerpts(problems[: limits.max_problems], data))
-        session.out.complain(text.rstrip())
-        raise Ended(ExitCode.USAGE)
+        session.out.warn(text.rstrip())
+        raise EarlyExit(ExitCode.USAGE)
     return [each.value for each in found]
 
 

@@ -19,14 +19,14 @@ from luad.cli.project.finding import Finding, fail, good, note
 from luad.cli.terminal.failure import ExitCode
 from luad.cli.terminal.labels import plural
 from luad.cli.terminal.output import clean
-from luad.cli.terminal.progress import busy
+from luad.cli.terminal.progress import progress
 from luad.clock import machine_zone
 from luad.errors import LuadError, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from luad.cli.project.examine import Examined
+    from luad.cli.project.examine import CheckResult
     from luad.cli.session import Session
     from luad.config.settings.daemon_settings import Settings
     from luad.core.messaging import User
@@ -53,7 +53,7 @@ def doctor(session: Session, *, no_import: bool) -> int | None:
     It checks the state, folders and users of the running daemon; without one, those of the working
     directory. Exit 1 if a check failed. A daemon that does not run is not a failure.
     """
-    with busy(session.out, "checking"):
+    with progress(session.out, "checking"):
         findings = list(_findings(session, with_handlers=not no_import))
     is_well = all(each.is_ok is not False for each in findings)
     if session.json:
@@ -78,28 +78,28 @@ def _findings(session: Session, *, with_handlers: bool) -> Iterator[Finding]:
     yield _libraries()
     yield _zones()
     yield _clock()
-    theirs = found_daemon.look(session)
-    if theirs.is_remote:
+    daemon = found_daemon.find_daemon(session)
+    if daemon.is_remote:
         detail = "not checked: a URL names the daemon"
         yield note("files", detail, "luad doctor on the machine of the daemon")
         path, chosen = None, None
     else:
-        path, chosen = yield from _settings(session, theirs)
+        path, chosen = yield from _settings(session, daemon)
     if chosen is not None:
-        yield _timezone(theirs, chosen)
-        project = found_daemon.Project(chosen, path)
-        yield from _files(session, project, theirs, with_handlers=with_handlers)
-        yield found_daemon.places(theirs) if theirs.is_foreign else _places(chosen)
-        yield found_daemon.state(theirs, chosen.state_dir) if theirs.status else _state(chosen)
-        if theirs.status and "listen" in theirs.status:
-            yield from found_daemon.listening(theirs.status, chosen)
+        yield _timezone(daemon, chosen)
+        project = found_daemon.ProjectSettings(chosen, path)
+        yield from _files(session, project, daemon, with_handlers=with_handlers)
+        yield found_daemon.places(daemon) if daemon.is_foreign else _places(chosen)
+        yield found_daemon.state(daemon, chosen.state_dir) if daemon.status else _state(chosen)
+        if daemon.status and "listen" in daemon.status:
+            yield from found_daemon.listening(daemon.status, chosen)
         else:
-            yield from _port(chosen, is_running=theirs.about.is_ok is not None)
+            yield from _port(chosen, is_running=daemon.about.is_ok is not None)
         yield from _schema_copy(chosen)
         yield from _upgrade(session, project)
-    yield from found_daemon.packages(theirs)
-    yield from found_daemon.processes(theirs)
-    yield theirs.about
+    yield from found_daemon.packages(daemon)
+    yield from found_daemon.processes(daemon)
+    yield daemon.about
 
 
 def _python() -> Finding:
@@ -144,17 +144,17 @@ def _clock() -> Finding:
 
 
 def _settings(
-    session: Session, theirs: found_daemon.Found
+    session: Session, daemon: found_daemon.FoundDaemon
 ) -> Generator[Finding, None, tuple[Path | None, Settings | None]]:
     """Return the settings of the daemon; without one those of the working directory."""
     from luad.cli.project import folders
 
     chosen, path, whose = None, None, ""
     try:
-        if theirs.status is not None:
-            path = found_daemon.settings_place(session, theirs.status)
-            chosen = found_daemon.settings_of(theirs.status, path)
-            whose = f", of the daemon (pid {theirs.status.get('pid')})"
+        if daemon.status is not None:
+            path = found_daemon.settings_place(session, daemon.status)
+            chosen = found_daemon.settings_of(daemon.status, path)
+            whose = f", of the daemon (pid {daemon.status.get('pid')})"
         if chosen is None:
             path, chosen, whose = folders.settings_path(session), folders.settings(session), ""
     except LuadError as error:
@@ -164,17 +164,17 @@ def _settings(
     return path, chosen
 
 
-def _timezone(theirs: found_daemon.Found, chosen: Settings) -> Finding:
+def _timezone(daemon: found_daemon.FoundDaemon, chosen: Settings) -> Finding:
     """Return the zone of schedules without one, and that of the machine."""
-    machine = (theirs.status or {}).get("machine_timezone") or machine_zone() or "not named"
+    machine = (daemon.status or {}).get("machine_timezone") or machine_zone() or "not named"
     detail = f"schedules without a zone use {chosen.timezone}; the machine's zone is {machine}"
     return Finding("time zone", None if machine != chosen.timezone else True, detail)
 
 
 def _files(
     session: Session,
-    project: found_daemon.Project,
-    theirs: found_daemon.Found,
+    project: found_daemon.ProjectSettings,
+    daemon: found_daemon.FoundDaemon,
     *,
     with_handlers: bool,
 ) -> Iterator[Finding]:
@@ -182,13 +182,13 @@ def _files(
 
     chosen = project.settings
     hidden = [each for each in (*chosen.jobs, *chosen.users) if _is_hidden(each)]
-    if hidden and theirs.status:
-        told = plural(len(theirs.status.get("problems") or ()), "problem")
-        detail = f"you may not read {hidden[0]}; the daemon reports {told}"
+    if hidden and daemon.status:
+        of_group = plural(len(daemon.status.get("problems") or ()), "problem")
+        detail = f"you may not read {hidden[0]}; the daemon reports {of_group}"
         yield note("job files", detail, "sudo luad doctor")
         return
-    if theirs.is_foreign and with_handlers:
-        yield note("handlers", "not imported: the daemon runs as another user", _as_daemon(theirs))
+    if daemon.is_foreign and with_handlers:
+        yield note("handlers", "not imported: the daemon runs as another user", _as_daemon(daemon))
         with_handlers = False
     try:
         examined = examine(session, (), with_handlers=with_handlers, project=project)
@@ -196,7 +196,7 @@ def _files(
         yield fail("job files", error.message, error.hint)
         return
     groups = ["job files", "users files"]
-    if not theirs.is_foreign:  # only the daemon can judge the owners of another user's files
+    if not daemon.is_foreign:  # only the daemon can judge the owners of another user's files
         groups.insert(0, "permissions")
     if with_handlers:
         groups.append("handlers")
@@ -205,7 +205,7 @@ def _files(
     yield _channels(examined.users.values())
 
 
-def _group(name: str, examined: Examined, chosen: Settings) -> Finding:
+def _group(name: str, examined: CheckResult, chosen: Settings) -> Finding:
     """Return one line about the problems of one group."""
     from luad.cli.project.examine import is_in
 
@@ -216,19 +216,19 @@ def _group(name: str, examined: Examined, chosen: Settings) -> Finding:
             return "users files"
         return "handlers" if problem.code.startswith("LU3") else "job files"
 
-    told = [each for each in examined.problems if group_of(each) == name]
-    errors = [each for each in told if each.severity is Severity.ERROR]
+    of_group = [each for each in examined.problems if group_of(each) == name]
+    errors = [each for each in of_group if each.severity is Severity.ERROR]
     if errors:
         first = f"{errors[0].path}: {errors[0].message}"
         fix = errors[0].help if len(errors) == 1 and errors[0].help else "luad check shows all"
         return fail(name, f"{plural(len(errors), 'problem')}; {first}", fix)
-    if notes := [each for each in told if each.code in _NOT_TRUSTED]:
+    if notes := [each for each in of_group if each.code in _NOT_TRUSTED]:
         first = f"{notes[0].path}: {notes[0].message}"
         return note(name, f"{plural(len(notes), 'warning')}; {first}", notes[0].help)
     return good(name, f"{plural(examined.file_count, 'file')}, no problems")
 
 
-def _channels(people: Iterable[Person]) -> Finding:
+def _channels(users: Iterable[Person]) -> Finding:
     """Return whether the packages for the channels of users files are installed."""
     from importlib.util import find_spec
 
@@ -289,7 +289,7 @@ def _state(chosen: Settings) -> Finding:
     return fail("state", f"{folder} cannot be written", fix)
 
 
-def _upgrade(session: Session, project: found_daemon.Project) -> Iterator[Finding]:
+def _upgrade(session: Session, project: found_daemon.ProjectSettings) -> Iterator[Finding]:
     """Yield each refusal of an upgrade from the luad of the database."""
     from luad.cli.project.upgrade_refusals import refusals
 
@@ -326,10 +326,10 @@ def _is_hidden(folder: Path) -> bool:
         return True
 
 
-def _as_daemon(theirs: found_daemon.Found) -> str:
+def _as_daemon(daemon: found_daemon.FoundDaemon) -> str:
     import pwd
 
-    uid = (theirs.status or {})["uid"]
+    uid = (daemon.status or {})["uid"]
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:

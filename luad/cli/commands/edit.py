@@ -54,8 +54,8 @@ def snooze(session: Session, *, name: str, until: str) -> None:
     if _is_delay(until):
         when = schedule_of(session, client, {"wait": until})
     else:
-        said = {"at": until, "timezone": zone, "user": job.get("user_id")}
-        when = schedule_of(session, client, said)
+        options = {"at": until, "timezone": zone, "user": job.get("user_id")}
+        when = schedule_of(session, client, options)
     if job["schedule"]["type"] == "once":
         job = client.patch(path, when)
     else:
@@ -87,7 +87,7 @@ def _is_delay(text: str) -> bool:
 @click.option("--description", metavar="TEXT", help="One line about it")
 @click.option("-t", "--tag", "tags", multiple=True, help="Replace its tags by these")
 @pass_session
-def edit(session: Session, /, *, name: str, **said: Any) -> None:
+def edit(session: Session, /, *, name: str, **options: Any) -> None:
     """Change a dynamic job: with options, or without any in $VISUAL or $EDITOR.
 
     To change a static job, edit its file.
@@ -104,8 +104,8 @@ def edit(session: Session, /, *, name: str, **said: Any) -> None:
             hint="edit the file; luad reloads it",
         )
     path = f"/jobs/{segment(job['id'])}"
-    if any(value not in (None, ()) for value in said.values()):
-        body, metadata = _from_options(session, client, said, job)
+    if any(value not in (None, ()) for value in options.values()):
+        body, metadata = _from_options(session, client, options, job)
         job = client.patch(path, body) if body else job
         if metadata:
             client.patch(f"{path}/metadata", metadata)
@@ -115,19 +115,21 @@ def edit(session: Session, /, *, name: str, **said: Any) -> None:
 
 
 def _from_options(
-    session: Session, client: Client, said: dict[str, Any], job: Mapping[str, Any]
+    session: Session, client: Client, options: dict[str, Any], job: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     keys = ("handler", "user", "timeout", "description")
-    body = {key: said[key] for key in keys if said[key] is not None}
-    if said["timeout"] not in (None, "none"):
-        parse_duration(said["timeout"])
-    if said["tags"]:
-        body["tags"] = list(said["tags"])
-    if any(said[key] is not None for key in WHEN):
-        body |= schedule_of(session, client, {**said, "user": said["user"] or job.get("user_id")})
-    elif said["timezone"] is not None:
-        body["schedule"] = {"timezone": said["timezone"]}
-    return body, metadata_from(said["metadata"])
+    body = {key: options[key] for key in keys if options[key] is not None}
+    if options["timeout"] not in (None, "none"):
+        parse_duration(options["timeout"])
+    if options["tags"]:
+        body["tags"] = list(options["tags"])
+    if any(options[key] is not None for key in WHEN):
+        body |= schedule_of(
+            session, client, {**options, "user": options["user"] or job.get("user_id")}
+        )
+    elif options["timezone"] is not None:
+        body["schedule"] = {"timezone": options["timezone"]}
+    return body, metadata_from(options["metadata"])
 
 
 def _edit_file(session: Session, client: Client, job: Mapping[str, Any], path: str) -> None:
@@ -150,11 +152,11 @@ def _edit_file(session: Session, client: Client, job: Mapping[str, Any], path: s
     try:
         changed = _send(client, job, before, _document(session, file), path)
     except Exception:
-        session.out.complain(f"your text is still in {file}")
+        session.out.warn(f"your text is still in {file}")
         raise
     shutil.rmtree(folder)
     if changed is None:
-        session.out.say(f"{job['name']} is unchanged")
+        session.out.info(f"{job['name']} is unchanged")
     else:
         _tell(session, "Changed", changed)
 

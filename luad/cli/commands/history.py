@@ -12,12 +12,12 @@ import click
 
 from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import job_names, user_ids
-from luad.cli.option_conflicts import Apart
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import ExitCode
-from luad.cli.terminal.labels import BAD, STATES, error_words, short_when, state_cell
+from luad.cli.terminal.labels import BAD, STATES, error_text, short_when, state_cell
 from luad.cli.terminal.output import Cell, Table
-from luad.cli.terminal.progress import busy
+from luad.cli.terminal.progress import progress
 from luad.cli.terminal.times import parse_rfc3339, parse_when, rfc3339, show_took
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ COLUMNS: Final = (
 TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup", "resume"]
 
 
-@click.command("history", cls=Command, rules=[Apart("--csv", "--json"), Apart("--all", "-n")])
+@click.command(
+    "history", cls=Command, rules=[Exclusive("--csv", "--json"), Exclusive("--all", "-n")]
+)
 @click.argument("name", required=False, shell_complete=job_names)
 @click.option("--status", "states", multiple=True, help=f"Only these: {' '.join(STATES)}")
 @click.option("--failed", is_flag=True, help="Only failed, timed out and lost runs")
@@ -130,7 +132,7 @@ def _pages(
 def _show(session: Session, pages: Iterator[dict[str, Any]], *, is_filtered: bool) -> bool:
     """Print all *pages* as one answer; return True if a run failed."""
     answer: dict[str, Any] = {"runs": []}
-    with busy(session.out, lambda: f"read {len(answer['runs'])} runs"):
+    with progress(session.out, lambda: f"read {len(answer['runs'])} runs"):
         for page in pages:
             runs = [*answer["runs"], *page["runs"]] if answer["runs"] else page["runs"]
             answer = {**page, "runs": runs}
@@ -140,9 +142,9 @@ def _show(session: Session, pages: Iterator[dict[str, Any]], *, is_filtered: boo
     elif runs:
         session.out.table(run_table(session, runs))
         if answer.get("next_cursor"):
-            session.out.say(f"older runs: --cursor {answer['next_cursor']}, or --all", "dim")
+            session.out.info(f"older runs: --cursor {answer['next_cursor']}, or --all", "dim")
     else:
-        session.out.say("no such runs" if is_filtered else "no runs yet")
+        session.out.info("no such runs" if is_filtered else "no runs yet")
     return any(run["status"] in BAD for run in runs)
 
 
@@ -155,7 +157,7 @@ def _write_csv(pages: Iterator[dict[str, Any]]) -> bool:
     is_bad = False
     for page in pages:
         for run in page["runs"]:
-            writer.writerow([*(run.get(column) for column in COLUMNS), error_words(run)])
+            writer.writerow([*(run.get(column) for column in COLUMNS), error_text(run)])
             is_bad |= run["status"] in BAD
     return is_bad
 
@@ -166,8 +168,8 @@ def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
         ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "SENT", "ERROR"],
         right=frozenset({"TOOK"}),
         flexible=("ERROR", "SENT", "TRIGGER", "RUN", "TOOK", "STATUS", "JOB"),
-        whole=frozenset({"RUN", "TOOK", "SENT", "TRIGGER"}),
-        least={"STATUS": 18, "ERROR": 20},
+        uncut=frozenset({"RUN", "TOOK", "SENT", "TRIGGER"}),
+        min_widths={"STATUS": 18, "ERROR": 20},
     )
     for run in runs:
         at = parse_rfc3339(run.get("started_at") or run.get("scheduled_for"))
@@ -189,7 +191,7 @@ def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
 def _error_cell(run: dict[str, Any]) -> Cell:
     if run.get("result_omitted"):
         return Cell("result left out", "yellow")
-    return Cell(error_words(run), "red")
+    return Cell(error_text(run), "red")
 
 
 def _resumed(run: dict[str, Any]) -> Cell | None:

@@ -17,7 +17,7 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import user_ids
-from luad.cli.option_conflicts import Apart
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.terminal import templates
 from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.times import parse_duration, parse_when, rfc3339, show_when
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
-@click.command("init", cls=Command, rules=[Apart("--minimal", "--no-example")])
+@click.command("init", cls=Command, rules=[Exclusive("--minimal", "--no-example")])
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @click.option("--minimal", is_flag=True, help="Only luad.yaml and the empty folders")
 @click.option("--no-example", is_flag=True, help="Without the job hello")
@@ -54,26 +54,26 @@ def init(session: Session, *, folder: Path, minimal: bool, no_example: bool, sys
         session.out.json({"folder": root, "created": created, "kept": kept, "inside": inside})
         return
     out = session.out
-    out.say(
+    out.info(
         f"Created {folder.resolve()}"
         if created
         else f"{folder.resolve()} has all the files already"
     )
     if created:
-        out.say("  " + "  ".join(created), "green")
+        out.info("  " + "  ".join(created), "green")
     if "luad.yaml" in created:
         _tell_nested(session, around)
     if kept and created:
-        out.say("  not overwritten: " + "  ".join(kept))
+        out.info("  not overwritten: " + "  ".join(kept))
     if systemd:
         unit = folder.resolve() / "luad.service"
-        out.say(
+        out.info(
             f"Run it at every login:\n  systemctl --user enable {shlex.quote(str(unit))}\n"
             "Run it now:\n  systemctl --user start luad"
         )
     if "jobs.d/hello.yaml" in files:
         at = "" if folder == Path() else f"   (in {folder})"
-        out.say(
+        out.info(
             f"Next:{at}\n  luad test hello      run it once, here\n"
             "  luad check           check the files\n  luad serve           start the daemon"
         )
@@ -100,7 +100,7 @@ def _files_of(folder: Path, *, minimal: bool, no_example: bool, systemd: bool) -
 
 def _tell_nested(session: Session, around: Path | None) -> None:
     if around is not None:
-        session.out.say(
+        session.out.info(
             f"note: this folder is inside the project {around}, and is a separate project now:\n"
             f"  a daemon started in {around} does not run its jobs",
             "yellow",
@@ -125,7 +125,7 @@ def _unit(folder: Path) -> str:
 
 
 @click.command(
-    "new", cls=Command, rules=[Apart("--stdout", "--json"), Apart("--timezone", "--every")]
+    "new", cls=Command, rules=[Exclusive("--stdout", "--json"), Exclusive("--timezone", "--every")]
 )
 @click.argument("name")
 @click.option("--cron", metavar="EXPR", help="By a cron line")
@@ -267,15 +267,15 @@ def _tell(session: Session, path: Path, stub: Path | None, job: Job) -> None:
         session.out.json({"name": job.name, "written": written, "next": upcoming})
         return
     out = session.out
-    out.say(f"wrote {path}" + (f" and {stub}" if stub else ""), "green")
+    out.info(f"wrote {path}" + (f" and {stub}" if stub else ""), "green")
     for number, at in enumerate(times):
         lead = "next: " if number == 0 else "      "
-        out.say(lead + show_when(at, session.zone, session.now))
+        out.info(lead + show_when(at, session.zone, session.now))
     if is_floating(job):
-        out.say(
+        out.info(
             f"next: {describe_schedule(job.schedule)}, counted from the moment when luad serve loads the file"
         )
-    out.say(f"test it:  luad test {job.name}")
+    out.info(f"test it:  luad test {job.name}")
 
 
 def _make_folder(folder: Path) -> None:

@@ -12,17 +12,17 @@ import click
 
 from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import user_ids
-from luad.cli.option_conflicts import Apart
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.labels import (
     GLYPHS,
     condition,
     has_condition,
     is_stale,
-    last_words,
-    next_words,
+    last_run_text,
+    next_run_text,
     plural,
-    schedule_words,
+    schedule_text_of,
     strip,
 )
 from luad.cli.terminal.output import Cell, Table
@@ -52,9 +52,9 @@ FAR: Final = 1 << 62
     "list",
     cls=Command,
     rules=[
-        Apart("--offline", "--url"),
-        Apart("--offline", "--socket"),
-        Apart("--offline", "--all"),
+        Exclusive("--offline", "--url"),
+        Exclusive("--offline", "--socket"),
+        Exclusive("--offline", "--all"),
     ],
 )
 @click.option("-a", "--all", "is_all", is_flag=True, help="Dynamic jobs as well")
@@ -104,7 +104,7 @@ def list_(
             is_chosen = bool(tags or user or conditions)
             _show(session, answer, length, is_chosen=is_chosen)
             for line in _unknown_tags(words(tags), jobs):
-                session.out.complain(line)
+                session.out.warn(line)
         if not watch:
             return
         time.sleep(REFRESH_SECONDS)
@@ -186,33 +186,33 @@ def _show(
         ["", "JOB", "SCHEDULE", strip_header, "LAST", "TOOK", "NEXT"],
         right=frozenset({"TOOK"}),
         flexible=(strip_header, "SCHEDULE", "TOOK", "NEXT", "LAST", "JOB"),
-        whole=frozenset({"TOOK"}),
-        late=frozenset({strip_header}),
-        least={"SCHEDULE": 16, "LAST": 20, "NEXT": 14},
+        uncut=frozenset({"TOOK"}),
+        keep_end=frozenset({strip_header}),
+        min_widths={"SCHEDULE": 16, "LAST": 20, "NEXT": 14},
     )
     for job in jobs:
         glyph, style = GLYPHS[condition(job)]
-        when, took = last_words(job, now)
+        when, took = last_run_text(job, now)
         table.rows.append(
             [
                 Cell(glyph, style),
                 Cell(job["name"], "bold"),
-                schedule_words(job, now, zone),
+                schedule_text_of(job, now, zone),
                 Cell(strip(job.get("recent_runs") or (), length), style),
                 when,
                 took,
-                next_words(job, now, zone),
+                next_run_text(job, now, zone),
             ]
         )
     if jobs:
         out.table(table)
     elif not (is_chosen or answer.get("hidden_dynamic") or answer.get("broken_files")):
-        out.say(NO_JOBS)
+        out.info(NO_JOBS)
         return
-    out.say(_summary(answer, jobs) + f"  Times: {zone_name(zone, now)}", "dim")
+    out.info(_summary(answer, jobs) + f"  Times: {zone_name(zone, now)}", "dim")
     stale = {job["file"]["path"] for job in jobs if is_stale(job) and job.get("file")}
     for path in sorted(stale):
-        out.complain(
+        out.warn(
             f"warning: {path} is broken; its last good version stays installed  (luad check)",
             "yellow",
         )
@@ -220,9 +220,9 @@ def _show(
         return  # the note about the missing daemon counts the errors
     others = [path for path in answer.get("broken_files") or () if path not in stale]
     for path in others[:MAX_WARNINGS]:
-        out.complain(f"warning: {path} has an error  (luad status shows it)", "yellow")
+        out.warn(f"warning: {path} has an error  (luad status shows it)", "yellow")
     if len(others) > MAX_WARNINGS:
-        out.complain(f"warning: {len(others) - MAX_WARNINGS} more files have errors", "yellow")
+        out.warn(f"warning: {len(others) - MAX_WARNINGS} more files have errors", "yellow")
 
 
 def _summary(answer: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> str:

@@ -13,7 +13,7 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import jobs_and_runs
-from luad.cli.option_conflicts import Apart
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.log_lines import LinePrinter
 from luad.cli.terminal.times import parse_when, rfc3339
@@ -35,7 +35,11 @@ LAST_WAIT_SECONDS: Final = 5.0
 @click.command(
     "logs",
     cls=Command,
-    rules=[Apart("--failed", "--follow"), Apart("--raw", "--json"), Apart("--no-prefix", "--json")],
+    rules=[
+        Exclusive("--failed", "--follow"),
+        Exclusive("--raw", "--json"),
+        Exclusive("--no-prefix", "--json"),
+    ],
 )
 @click.argument("what", metavar="[NAME|RUN]", required=False, shell_complete=jobs_and_runs)
 @click.option("-f", "--follow", is_flag=True, help="Follow the log until Ctrl-C")
@@ -85,7 +89,7 @@ def logs(
             printer.write(line)
             count += 1
     if not count:
-        session.out.say("no such lines" if level or pattern or since else "no lines", "dim")
+        session.out.info("no such lines" if level or pattern or since else "no lines", "dim")
 
 
 def _address(what: str | None) -> tuple[str, dict[str, Any]]:
@@ -162,7 +166,7 @@ def _follow(
         try:
             for line in client.stream(path, follow=True, **query):
                 if wait:
-                    session.out.say("connected again", "dim")
+                    session.out.info("connected again", "dim")
                     wait = 0.0
                 if once.is_new(line):
                     yield line
@@ -174,7 +178,7 @@ def _follow(
                 raise
             reason = error.message
         if not wait:
-            session.out.say(f"{reason}; waiting for the daemon", "dim")
+            session.out.info(f"{reason}; waiting for the daemon", "dim")
         wait = min(2 * wait or FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS)
         time.sleep(wait)
         if once.last_ts is not None:

@@ -14,7 +14,7 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import job_names
-from luad.cli.option_conflicts import Apart
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.output import Cell, Table
 from luad.cli.terminal.times import (
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     "next",
     cls=Command,
     rules=[
-        Apart("--per-job", "--group-by"),
-        Apart("--group-by", "--json"),
-        Apart("--offline", "--url"),
-        Apart("--offline", "--socket"),
+        Exclusive("--per-job", "--group-by"),
+        Exclusive("--group-by", "--json"),
+        Exclusive("--offline", "--url"),
+        Exclusive("--offline", "--socket"),
     ],
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=job_names)
@@ -79,7 +79,7 @@ def next_(
     if session.json:
         session.out.json({"next": rows})
     elif not rows:
-        session.out.say("no job fires" + (" in that time" if until else ""))
+        session.out.info("no job fires" + (" in that time" if until else ""))
     else:
         _show(session, rows, group_by)
 
@@ -126,7 +126,7 @@ def _from_daemon(
         include_paused=is_all or None,
     )
     if answer.get("is_complete") is False and not session.json:
-        session.out.complain(
+        session.out.warn(
             "warning: the daemon had no time to check every job; some times may be missing"
         )
     rows: list[dict[str, Any]] = answer["next"]
@@ -217,7 +217,7 @@ def _show(session: Session, rows: Sequence[dict[str, Any]], group_by: str | None
 
 def _table(session: Session, rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(
-        ["WHEN", "LEFT", "JOB", "NOTE"], flexible=("NOTE", "LEFT", "JOB"), whole=frozenset({"LEFT"})
+        ["WHEN", "LEFT", "JOB", "NOTE"], flexible=("NOTE", "LEFT", "JOB"), uncut=frozenset({"LEFT"})
     )
     for row in rows:
         at = parse_rfc3339(row["at"]) or 0

@@ -12,16 +12,18 @@ import click
 from luad.cli.base import Command, pass_session
 from luad.cli.commands.run import names_or_tags
 from luad.cli.complete import job_names
-from luad.cli.option_conflicts import Apart
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.project.target_daemon import connect
-from luad.cli.terminal.labels import next_words, pause_words, plural
+from luad.cli.terminal.labels import next_run_text, pause_text, plural
 from luad.cli.terminal.times import parse_rfc3339, parse_when, rfc3339, show_when
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
 
 
-@click.command("pause", cls=Command, rules=[Apart("--all", "names"), Apart("--all", "--tag")])
+@click.command(
+    "pause", cls=Command, rules=[Exclusive("--all", "names"), Exclusive("--all", "--tag")]
+)
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=job_names)
 @click.option("--reason", default="", metavar="TEXT", help="The reason, which list and show print")
 @click.option("--until", metavar="WHEN", help="A time, or a duration from now")
@@ -47,8 +49,8 @@ def pause(
         body["until"] = rfc3339(end)
     chosen = _chosen(session, names, tags, is_all=is_all, question="Pause all")
     for job in _post(session, chosen, "deactivate", body):
-        words = pause_words(job.get("pause") or {}, session.now, session.zone)
-        session.out.say(f"{job['name']} is {words}")
+        words = pause_text(job.get("pause") or {}, session.now, session.zone)
+        session.out.info(f"{job['name']} is {words}")
 
 
 def _end(session: Session, until: str) -> int:
@@ -60,7 +62,9 @@ def _end(session: Session, until: str) -> int:
     return parse_rfc3339(read_by_daemon(connect(session), until, zone, None)) or 0
 
 
-@click.command("resume", cls=Command, rules=[Apart("--all", "names"), Apart("--all", "--tag")])
+@click.command(
+    "resume", cls=Command, rules=[Exclusive("--all", "names"), Exclusive("--all", "--tag")]
+)
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=job_names)
 @click.option(
     "--catch-up", type=click.Choice(["none", "one", "all"]), default="none",
@@ -82,8 +86,8 @@ def resume(
     for job in _post(session, chosen, "activate", {"catch_up": catch_up}):
         missed = job.get("skipped_while_paused")
         skipped = f"; {plural(missed, 'occurrence')} skipped meanwhile" if missed else ""
-        words = next_words(job, session.now, session.zone)
-        session.out.say(f"{job['name']} is active; next run {words}{skipped}")
+        words = next_run_text(job, session.now, session.zone)
+        session.out.info(f"{job['name']} is active; next run {words}{skipped}")
 
 
 def _chosen(

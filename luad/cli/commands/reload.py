@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from luad.cli.base import Command, pass_session
-from luad.cli.commands.status import _problem_words
+from luad.cli.commands.status import _problem_text
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import ExitCode
 from luad.cli.terminal.labels import plural
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
 
-PATIENCE_SECONDS: Final = 60.0
+TIMEOUT_SECONDS: Final = 60.0
 """The time-out of the request: ten thousand files take seconds; systemd gives a reload 90 s."""
 
 
@@ -32,7 +32,7 @@ def reload(session: Session, *, check_only: bool) -> int | None:
 
     Exit 1 if a file is broken, so that its last good version stays installed.
     """
-    client = connect(session, timeout=PATIENCE_SECONDS)
+    client = connect(session, timeout=TIMEOUT_SECONDS)
     answer = client.post("/config/reload", {"check_only": check_only})
     if session.json:
         session.out.json(answer)
@@ -56,19 +56,19 @@ def _show(session: Session, answer: Mapping[str, Any], *, check_only: bool) -> N
     for name in answer.get("removed") or ():
         out.line(f"- {name}", "red")
     for item in answer.get("stale") or ():
-        out.line(f"! {_stale_words(item, answer.get('problems') or ())}", "yellow")
+        out.line(f"! {_stale_text(item, answer.get('problems') or ())}", "yellow")
     for problem in answer.get("problems") or ():
-        out.complain(f"{'error' if _is_error(problem) else 'warning'}: {_problem_words(problem)}")
+        out.warn(f"{'error' if _is_error(problem) else 'warning'}: {_problem_text(problem)}")
         if problem.get("help"):
-            out.complain(f"  help: {problem['help']}")
+            out.warn(f"  help: {problem['help']}")
     counts = {word: len(answer.get(word) or ()) for word in ("added", "replaced", "removed")}
     counts["kept"] = answer.get("kept") or 0
     changed = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no jobs"
     stale = answer.get("stale") or ()
     broken = f"; {plural(len(stale), 'broken file')} kept as before" if stale else ""
-    out.say(f"{'would be: ' if check_only else ''}{changed}{broken}", "dim")
+    out.info(f"{'would be: ' if check_only else ''}{changed}{broken}", "dim")
 
 
-def _stale_words(path: str, problems: Iterable[Mapping[str, Any]]) -> str:
+def _stale_text(path: str, problems: Iterable[Mapping[str, Any]]) -> str:
     errors = sum(_is_error(each) and each.get("filename") == path for each in problems)
     return f"{path} ({plural(errors, 'error')}, kept as before)"

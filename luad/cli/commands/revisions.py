@@ -43,16 +43,16 @@ def revisions(session: Session, *, name: str, diff: bool) -> None:
         for each in answer["revisions"]:
             _show_difference(session, each)
     if answer.get("reason"):
-        out.say(f"none can be restored: {answer['reason']}", "yellow")
+        out.info(f"none can be restored: {answer['reason']}", "yellow")
     elif len(answer["revisions"]) > 1:
-        out.say(f"luad restore {name} REVISION restores one", "dim")
+        out.info(f"luad restore {name} REVISION restores one", "dim")
 
 
 def _table(session: Session, rows: list[Mapping[str, Any]]) -> Table:
     table = Table(
         ["REVISION", "FIRST SEEN", "IN FORCE FROM", "CHANGED SINCE"],
         flexible=("CHANGED SINCE",),
-        whole=frozenset({"REVISION"}),
+        uncut=frozenset({"REVISION"}),
     )
     for row in rows:
         changed = ", ".join(each["key"] for each in row["difference"])

@@ -11,7 +11,7 @@ import click
 
 from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import job_names, run_ids
-from luad.cli.option_conflicts import Needs
+from luad.cli.option_conflicts import Requires
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, ExitCode
 from luad.cli.terminal.labels import plural
@@ -110,7 +110,7 @@ def run(
     return _start_all(session, chosen, start, is_waiting=wait, is_following=follow, limit=limit)
 
 
-@click.command("retry", cls=Command, rules=[Needs("--since", ("--failed",))])
+@click.command("retry", cls=Command, rules=[Requires("--since", ("--failed",))])
 @click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=run_ids)
 @click.option("--failed", is_flag=True, help="Every failed run since --since; asks you first")
 @click.option("--since", metavar="WHEN", default="1h", help="With --failed; default: 1h back")
@@ -136,7 +136,7 @@ def retry(
     limit = None if wait_timeout is None else parse_duration(wait_timeout)
     chosen = [*runs, *(_failed_since(session, since) if failed else ())]
     if failed and not chosen:
-        session.out.say(f"no run has failed since {since}")
+        session.out.info(f"no run has failed since {since}")
         return None
     if not chosen:
         raise CommandError("the run is missing", code="usage", hint="luad retry @last-failed")
@@ -164,7 +164,7 @@ def cancel(session: Session, *, runs: tuple[str, ...], kill: bool) -> None:
     for text in runs:
         answers.append(client.post(f"/runs/{segment(text)}/cancel", {"kill": kill}))
         if not session.json:
-            session.out.say(f"stopping {answers[-1]['id']}" + (" at once" if kill else ""))
+            session.out.info(f"stopping {answers[-1]['id']}" + (" at once" if kill else ""))
     if session.json:
         session.out.json({"runs": answers})
 
@@ -193,12 +193,12 @@ def _start_all(
             session.out.line(item["id"])
     code: int = ExitCode.OK
     if is_waiting or is_following or limit is not None:
-        with run_watch.time_limit(limit), run_watch.left_alone(session, started):
+        with run_watch.time_limit(limit), run_watch.explained_interrupt(session, started):
             for number, item in enumerate(started):
                 look = run_watch.follow(session, client, item) if is_following else item
-                ended = run_watch.wait_for(client, look, run_watch.Watcher(session))
+                ended = run_watch.wait_for(client, look, run_watch.RunWatcher(session))
                 started[number] = ended
-                code = code or run_watch.conclude(session, ended)
+                code = code or run_watch.show_end(session, ended)
     if session.json:
         session.out.json(started[0] if len(started) == 1 else {"runs": started})
     return code

@@ -12,14 +12,14 @@ from typing import Final, Literal
 import click
 
 from luad.cli.base import Command, pass_session
-from luad.cli.option_conflicts import Apart
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.session import Session
 from luad.cli.terminal.failure import CommandError
 
 NAMES: Final[tuple[Literal["job", "luad", "users"], ...]] = ("job", "luad", "users")
 
 
-@click.command("schema", cls=Command, rules=[Apart("--write", "key")])
+@click.command("schema", cls=Command, rules=[Exclusive("--write", "key")])
 @click.argument("name", type=click.Choice(NAMES), default="job")
 @click.argument("key", required=False)
 @click.option(
@@ -48,7 +48,7 @@ def schema(
     if session.json:
         session.out.json({"written": written})
     else:
-        session.out.say("wrote " + "  ".join(written))
+        session.out.info("wrote " + "  ".join(written))
 
 
 @click.command("openapi", cls=Command)

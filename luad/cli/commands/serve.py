@@ -27,7 +27,7 @@ LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
 @click.option(
     "--state", metavar="DIR", help="History, logs and lock; default: .luad beside the jobs"
 )
-@click.option("--users", "people", multiple=True, metavar="DIR", help="A folder of users files")
+@click.option("--users", "users", multiple=True, metavar="DIR", help="A folder of users files")
 @click.option(
     "--listen", metavar="HOST:PORT", help="Listen on TCP as well; default: only the Unix socket"
 )
@@ -86,7 +86,7 @@ def _settings(session: Session, flags: dict[str, Any]) -> Settings:
         return settings(session, flags)
     except SettingsError as error:
         if error.problems and not session.json:
-            session.out.complain(render_full(error.problems))
+            session.out.warn(render_full(error.problems))
         raise _for_good(error) from error
     except CommandError as error:
         raise _for_good(error) from error

@@ -13,19 +13,19 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.complete import jobs_and_runs
-from luad.cli.option_conflicts import Apart
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.labels import (
     GLYPHS,
     RUN_GLYPHS,
     condition,
-    condition_words,
-    error_words,
-    pause_words,
-    schedule_words,
+    condition_text,
+    error_text,
+    pause_text,
+    schedule_text_of,
     start_delay,
-    state_word,
+    state_text,
 )
 from luad.cli.terminal.output import clean
 from luad.cli.terminal.times import parse_rfc3339, show_left, show_took, show_when
@@ -41,13 +41,17 @@ NEXT_COUNT: Final = 5
 TEXT_TAG: Final = "tag:yaml.org,2002:str"
 TAIL: Final = 20
 FRAME: Final = re.compile(r'  File "(?P<path>[^"]*)", line \d+')
-FOREIGN: Final = re.compile(r"/site-packages/|/luad/|/lib/python3\.\d+/|^<")
+LIBRARY_FRAME: Final = re.compile(r"/site-packages/|/luad/|/lib/python3\.\d+/|^<")
 
 
 @click.command(
     "show",
     cls=Command,
-    rules=[Apart("--yaml", "--json"), Apart("--yaml", "--log"), Apart("--yaml", "--traceback")],
+    rules=[
+        Exclusive("--yaml", "--json"),
+        Exclusive("--yaml", "--log"),
+        Exclusive("--yaml", "--traceback"),
+    ],
 )
 @click.argument("what", metavar="NAME|RUN", shell_complete=jobs_and_runs)
 @click.option("--log", is_flag=True, help="Of a run: the last lines of its log")
@@ -82,7 +86,7 @@ def show(session: Session, *, what: str, log: bool, as_yaml: bool, traceback: st
         print(job_file(job), end="")
         env = job["definition"].get("env", {})
         if hidden := [name for name, value in env.items() if is_masked(value)]:
-            session.out.complain(f"luad shows no secrets; insert the value of {', '.join(hidden)}")
+            session.out.warn(f"luad shows no secrets; insert the value of {', '.join(hidden)}")
         return
     _show_job(session, client, job, traceback)
 
@@ -138,8 +142,8 @@ def _show_run(
     out = session.out
     glyph, style = RUN_GLYPHS.get(run["status"], ("·", ""))
     took = f" after {show_took(run['duration_ms'])}" if run.get("duration_ms") is not None else ""
-    tries = f"   {_attempt_words(run)}"
-    out.line(f"{glyph} {run['id']}  {run['job']}   {state_word(run)}{took}{tries}", style)
+    tries = f"   {_attempt_text(run)}"
+    out.line(f"{glyph} {run['id']}  {run['job']}   {state_text(run)}{took}{tries}", style)
     _fields(session, _run_fields(session, run))
     _error(session, run.get("error"), traceback)
     if log:
@@ -152,7 +156,7 @@ def _show_run(
         _fields(session, {"log": f"luad logs {run['id']}"})
 
 
-def _attempt_words(run: Mapping[str, Any]) -> str:
+def _attempt_text(run: Mapping[str, Any]) -> str:
     """Return the number of the attempt, and of those that the job allows.
 
     The second number is missing if the job is gone or an edit has lowered it below the first.
@@ -167,7 +171,7 @@ def _creation(session: Session, made: Mapping[str, Any]) -> str:
     return f"{_when(session, made.get('at')) or 'at run time'}{by}{run}"
 
 
-def _whom(client: Client, user: str | None) -> str:
+def _user_text(client: Client, user: str | None) -> str:
     """Return the user with the names of the user's channels."""
     from luad.client import segment
 
@@ -211,10 +215,10 @@ def _run_fields(session: Session, run: Mapping[str, Any]) -> dict[str, str]:
         "sent": ("\n" + " " * 16).join(_deliveries(run)),
         "resumed by": ("\n" + " " * 16).join(run.get("resumed_by") or ()),
         "made": " ".join(run.get("created_jobs") or ()),
-        "error": error_words(run),
+        "error": error_text(run),
         "not retried": _why_final(run),
         "dropped": f"{dropped} bytes of output" if dropped else "",
-        "left running": _left_words(run),
+        "left running": _left_text(run),
     }
 
 
@@ -231,7 +235,7 @@ def _why_final(run: Mapping[str, Any]) -> str:
     return "another attempt would fail in the same way" if is_final and has_more else ""
 
 
-def _left_words(run: Mapping[str, Any]) -> str:
+def _left_text(run: Mapping[str, Any]) -> str:
     """Return the processes and tasks that the handler left running at its end."""
     processes, tasks = run.get("left_processes") or 0, run.get("left_tasks") or 0
     counts = [
@@ -249,7 +253,7 @@ def _attempts(run: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"{each['attempt']}  {each.get('ended') or 'open'} after"
-        f" {show_took(each.get('duration_ms')) or '?'}  {error_words({**each, 'status': 'failed'})}"
+        f" {show_took(each.get('duration_ms')) or '?'}  {error_text({**each, 'status': 'failed'})}"
         for each in attempts
     ]
 
@@ -264,17 +268,17 @@ def _show_job(session: Session, client: Client, job: dict[str, Any], traceback: 
         session.out.json({**job, "next": upcoming, "last_failure": last})
         return
     glyph, style = GLYPHS[condition(job)]
-    session.out.line(f"{glyph} {job['name']}   {condition_words(job)}", style)
-    whom = _whom(client, job.get("user_id"))
-    _fields(session, _job_fields(session, job, upcoming, whom))
+    session.out.line(f"{glyph} {job['name']}   {condition_text(job)}", style)
+    user = _user_text(client, job.get("user_id"))
+    _fields(session, _job_fields(session, job, upcoming, user))
     if failed:
         at = _when(session, failed[0].get("completed_at"))
-        _fields(session, {"last failure": f"{at}   {failed[0]['id']}   {error_words(failed[0])}"})
+        _fields(session, {"last failure": f"{at}   {failed[0]['id']}   {error_text(failed[0])}"})
         _error(session, failed[0].get("error"), traceback)
 
 
 def _job_fields(
-    session: Session, job: Mapping[str, Any], upcoming: list[dict[str, Any]], whom: str
+    session: Session, job: Mapping[str, Any], upcoming: list[dict[str, Any]], user: str
 ) -> dict[str, str]:
     file = job.get("file") or {}
     pause = job.get("pause")
@@ -286,15 +290,15 @@ def _job_fields(
     origin = f"{file.get('path')}:{file.get('line', 1)}   revision {job.get('revision')}{stale}"
     return {
         "id": "" if job.get("holds_name", True) else str(job["id"]),
-        "gone": _gone_words(session, job),
+        "gone": _gone_text(session, job),
         "about": job.get("description") or "",
         "handler": job.get("handler") or "",
-        "schedule": schedule_words(job, session.now, session.zone, has_zone=True),
-        "for": whom,
+        "schedule": schedule_text_of(job, session.now, session.zone, has_zone=True),
+        "for": user,
         "file": origin if file else "",
         "made": "" if file else _creation(session, job.get("creation") or {}),
         "alert": f"sent because of: {job['alert']['cause']}" if job.get("alert") else "",
-        "paused": pause_words(pause, session.now, session.zone) if pause else "",
+        "paused": pause_text(pause, session.now, session.zone) if pause else "",
         "next": ("\n" + " " * 16).join(times),
         "last 20": _stats(job),
         "policy": f"overlap {job.get('overlap')}   catch-up {job.get('catch_up')}"
@@ -307,7 +311,7 @@ def _job_fields(
     }
 
 
-def _gone_words(session: Session, job: Mapping[str, Any]) -> str:
+def _gone_text(session: Session, job: Mapping[str, Any]) -> str:
     """Return since when a job is gone, so that only its history remains; empty for others."""
     if not job.get("gone_at"):
         return ""
@@ -361,7 +365,7 @@ def user_frames(traceback: str) -> list[str]:
     is_kept = True
     for line in traceback.splitlines():
         if frame := FRAME.match(line):
-            is_kept = FOREIGN.search(frame["path"]) is None
+            is_kept = LIBRARY_FRAME.search(frame["path"]) is None
         elif not line.startswith("    "):
             is_kept = True
         if is_kept:

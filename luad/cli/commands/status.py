@@ -57,7 +57,7 @@ def _show(session: Session, answer: Mapping[str, Any], *, is_well: bool) -> None
         text = f"{each['job']}: {each['reason']}  (luad resume {each['job']})"
         _field(out, "paused", text, "yellow")
     for problem in answer.get("problems") or ():
-        text = problem if isinstance(problem, str) else _problem_words(problem)
+        text = problem if isinstance(problem, str) else _problem_text(problem)
         _field(out, "problem", text, "yellow")
         help_text = "" if isinstance(problem, str) else problem.get("help")
         if help_text:
@@ -87,7 +87,7 @@ def _fields(session: Session, answer: Mapping[str, Any]) -> dict[str, str]:
         "jobs": f"{jobs.get('total', 0)}: {', '.join(notable)}" if notable else "none",
         "runs": f"{runs.get('running', 0)} running, {runs.get('queued', 0)} queued"
         f"   (at most {answer.get('max_concurrent_runs')} at once)",
-        "last reload": _reload_words(session, reload),
+        "last reload": _reload_text(session, reload),
         "store": f"{store.get('path')}   {size:.1f} MB   {store.get('runs', 0)} runs{writable}",
         "loop lag": "" if lag is None else f"{lag:g} ms",
         "socket": str(answer.get("socket") or ""),
@@ -97,7 +97,7 @@ def _fields(session: Session, answer: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _reload_words(session: Session, reload: Mapping[str, Any]) -> str:
+def _reload_text(session: Session, reload: Mapping[str, Any]) -> str:
     at = parse_rfc3339(reload.get("at"))
     if at is None:
         return "none yet"
@@ -107,7 +107,7 @@ def _reload_words(session: Session, reload: Mapping[str, Any]) -> str:
     return f"{when}   {plural(reload.get('files') or 0, 'file')}   {result}"
 
 
-def _problem_words(problem: Mapping[str, Any]) -> str:
+def _problem_text(problem: Mapping[str, Any]) -> str:
     place = problem.get("filename") or problem.get("path") or ""
     location = problem.get("location") or {}
     line = location.get("row") or problem.get("line")

@@ -58,7 +58,7 @@ def systemd(session: Session, *, action: str, folder: Path | None, force: bool) 
         )
     program = program_path()
     for line in warnings_about(program, str(Path(sys.executable).resolve())):
-        session.out.complain(line, "yellow")
+        session.out.warn(line, "yellow")
     if folder is None:
         print(text_of("luad.service", program), end="")
         return ExitCode.OK
@@ -76,13 +76,13 @@ def systemd(session: Session, *, action: str, folder: Path | None, force: bool) 
 
 def _tell(session: Session, written: list[str], kept: list[str]) -> None:
     for each in kept:
-        session.out.complain(
+        session.out.warn(
             f"kept {each}: it differs from the file of this luad  (--force overwrites it)", "yellow"
         )
     if session.json:
         session.out.json({"written": written, "kept": kept})
     elif written:
-        session.out.say("wrote " + "  ".join(written))
+        session.out.info("wrote " + "  ".join(written))
 
 
 def warnings_about(program: str, python: str) -> list[str]:

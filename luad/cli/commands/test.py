@@ -17,9 +17,9 @@ from luad.cli.base import Command, pass_session
 from luad.cli.commands.run import metadata_from
 from luad.cli.commands.show import user_frames
 from luad.cli.complete import job_names
-from luad.cli.option_conflicts import Apart
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.project.target_daemon import connect
-from luad.cli.terminal.failure import CommandError, Ended, ExitCode
+from luad.cli.terminal.failure import CommandError, EarlyExit, ExitCode
 from luad.cli.terminal.output import clean
 from luad.cli.terminal.times import parse_when, show_took, to_datetime
 from luad.core.model import Interval, Job
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from luad.api.service import DynamicRules
-    from luad.cli.rehearsal.rehearse import Rehearsal, Stage
+    from luad.cli.rehearsal.rehearse import Rehearsal, RunParameters
+    from luad.cli.rehearsal.stand_in import RehearsalEffects
     from luad.cli.session import Session
     from luad.config.settings.daemon_settings import Settings
     from luad.core.messaging import User
@@ -45,7 +46,7 @@ CODES: Final = {
 }
 
 
-@click.command("test", cls=Command, rules=[Apart("--pdb", "--json")])
+@click.command("test", cls=Command, rules=[Exclusive("--pdb", "--json")])
 @click.argument("what", metavar="NAME|MOD:FN|FILE", shell_complete=job_names)
 @click.option(
     "-m",
@@ -93,8 +94,8 @@ def test(
     """
     from luad.cli.project import folders
     from luad.cli.project.refusal import refuse_untrusted
-    from luad.cli.rehearsal.rehearse import Stage
-    from luad.cli.rehearsal.run_environment import surroundings
+    from luad.cli.rehearsal.rehearse import RunParameters
+    from luad.cli.rehearsal.run_environment import run_environment_of
     from luad.daemon.ownership import permits_insecure
     from luad.runner.loading import prepare_imports
 
@@ -104,28 +105,34 @@ def test(
     extra = {**_from_file(metadata_file), **metadata_from(metadata)}
     job = replace(job, metadata={**job.metadata, **extra})
     folder = str(chosen.handlers_path.absolute())
-    around = surroundings(session, chosen, job)
+    around = run_environment_of(session, chosen, job)
     prepare_imports([folder], permit_insecure=permits_insecure(chosen))
-    stage = Stage(
+    parameters = RunParameters(
         scheduled_for=session.now if at is None else parse_when(at, session.zone, session.now),
         attempt=attempt,
         handlers_path=[folder],
         timeout_ms=None if no_timeout or must_debug else job.timeout_ms,
-        surroundings=around,
+        environment=around,
         must_debug=must_debug,
         user=user,
     )
-    play = Play(session, chosen, send, is_kept=persist)
+    options = RehearsalOptions(session, chosen, send, is_kept=persist)
     if user is not None:
-        play.check_user(user)
+        options.check_user(user)
     if not session.json:
-        around.tell(session)
-    ended = [_once(session, job, stage, play) for _ in range(repeat)]
+        around.show(session)
+    ended = [_once(session, job, parameters, options) for _ in range(repeat)]
     if session.json:
         views = [_view(job, *each) | around.view() for each in ended]
         session.out.json(views[0] if repeat == 1 else {"runs": views})
     if persist:
         _persist(session, job, ended[-1][1].metadata)
+    return _exit_code(ended, require_delivery=require_delivery)
+
+
+def _exit_code(
+    ended: Sequence[tuple[Rehearsal, RehearsalEffects]], *, require_delivery: bool
+) -> int:
     code = next((CODES[each.status] for each, _ in ended if CODES[each.status]), ExitCode.OK)
     is_lost = any(
         not each["ok"] for _, left in ended for one in left.sent for each in one["deliveries"]
@@ -134,7 +141,7 @@ def test(
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class RehearsalOptions:
     """Options of a test run: known users, and what happens to messages and metadata."""
 
     session: Session
@@ -144,7 +151,7 @@ class Play:
 
     def check_user(self, user_id: str) -> None:
         """Raise `NotFoundError` if no users file declares *user_id*."""
-        known = [each.id for each in self.people()]
+        known = [each.id for each in self.users()]
         if user_id not in known:
             raise NotFoundError(
                 f"no user `{user_id}` in the files here",
@@ -152,7 +159,7 @@ class Play:
                 suggestions=close_to(user_id, known),
             )
 
-    def people(self) -> list[Person]:
+    def users(self) -> list[Person]:
         """Return the users that the files of the project declare."""
         from luad.config.users.user_file import PeopleCatalogue
         from luad.watcher import SnapshotReader
@@ -168,26 +175,17 @@ class Play:
 
         return dynamic_rules(self.settings)
 
-    def carrier(self) -> Any:
+    def sender(self) -> Any:
         """Return the sender of messages; None without --send real."""
         if self.send != "real":
             return None
-        from luad.cli.rehearsal.stand_in import RealCarrier
+        from luad.cli.rehearsal.stand_in import RealSender
         from luad.daemon.ownership import permits_insecure
 
-        return RealCarrier(
+        return RealSender(
             allow_private=self.settings.webhooks_allow_private,
             permit_insecure=permits_insecure(self.settings),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """The messages, created jobs and metadata of one rehearsal."""
-
-    sent: list[dict[str, Any]]
-    created: list[dict[str, Any]]
-    metadata: dict[str, Any]
 
 
 def _persist(session: Session, job: Job, metadata: dict[str, Any]) -> None:
@@ -209,16 +207,18 @@ def _persist(session: Session, job: Job, metadata: dict[str, Any]) -> None:
     if removed:
         client.request("PATCH", path, removed, headers={"Content-Type": MERGE_PATCH})
     if not session.json:
-        session.out.say("  wrote the metadata to the daemon")
+        session.out.info("  wrote the metadata to the daemon")
 
 
-def _once(session: Session, job: Job, stage: Stage, play: Play) -> tuple[Rehearsal, Left]:
+def _once(
+    session: Session, job: Job, parameters: RunParameters, options: RehearsalOptions
+) -> tuple[Rehearsal, RehearsalEffects]:
     from luad.cli.rehearsal.rehearse import rehearse, stdout_to_stderr
-    from luad.cli.rehearsal.stand_in import Stand
+    from luad.cli.rehearsal.stand_in import StandIn
     from luad.sdk.link import set_link
 
     if not session.json:
-        whom = f"   for {stage.user or job.user}" if stage.user or job.user else ""
+        whom = f"   for {parameters.user or job.user}" if parameters.user or job.user else ""
         session.out.line(f"▶ {job.name}   {job.handler}{whom}", "bold")
 
     def on_line(line: dict[str, Any]) -> None:
@@ -231,28 +231,32 @@ def _once(session: Session, job: Job, stage: Stage, play: Play) -> tuple[Rehears
         for more in str(line.get("exception") or "").splitlines():
             session.out.line(f"    {clean(more)}", style)
 
-    stand = Stand(job, play.users(), stage.scheduled_for, play.carrier(), play.rules())
-    before = set_link(stand)
+    stand_in = StandIn(
+        job, options.users(), parameters.scheduled_for, options.sender(), options.rules()
+    )
+    before = set_link(stand_in)
     try:
         with stdout_to_stderr() if session.json else nullcontext():
-            ended = rehearse(job, stage, on_line)
-        left = Left(stand.sent(), stand.created(), dict(stand.metadata()))
+            ended = rehearse(job, parameters, on_line)
+        left = stand_in.effects()
     finally:
         set_link(before)
-        stand.close()
+        stand_in.close()
     if not session.json:
-        _show_left(session, job, left, play)
+        _show_left(session, job, left, options)
         _show(session, ended)
     return ended, left
 
 
-def _show_left(session: Session, job: Job, left: Left, play: Play) -> None:
+def _show_left(
+    session: Session, job: Job, left: RehearsalEffects, options: RehearsalOptions
+) -> None:
     from luad.config.users.message_bodies import plain_text
 
     out = session.out
     for message in left.sent:
         channels = ", ".join(each["channel"] for each in message["deliveries"])
-        verb = "sent" if play.send == "real" else "would send"
+        verb = "sent" if options.send == "real" else "would send"
         out.line(f"  → {verb} to {message['user_id']} ({channels})", "cyan")
         if message["title"]:
             out.line(f"      {clean(message['title'])}", "bold")
@@ -268,11 +272,11 @@ def _show_left(session: Session, job: Job, left: Left, play: Play) -> None:
         old, new = before.get(key), left.metadata.get(key)
         if old != new:
             change = f"{json.dumps(old)} → {json.dumps(new)}"
-            fate = "" if play.is_kept else "    (not saved; --persist keeps it)"
+            fate = "" if options.is_kept else "    (not saved; --persist keeps it)"
             out.line(f"  metadata  {key}: {change}{fate}")
 
 
-def _view(job: Job, ended: Rehearsal, left: Left) -> dict[str, Any]:
+def _view(job: Job, ended: Rehearsal, left: RehearsalEffects) -> dict[str, Any]:
     return {
         "job": job.name,
         "handler": job.handler,
@@ -312,7 +316,7 @@ def _show(session: Session, ended: Rehearsal) -> None:
 
 
 def _find(session: Session, chosen: Settings, what: str) -> Job:
-    """Return the job that *what* names; raises `NotFoundError`, or `Ended` after printed problems."""
+    """Return the job that *what* names; raises `NotFoundError`, or `EarlyExit` after printed problems."""
     if _is_file(what):
         return _from_job_file(session, chosen, Path(what))
     if ":" in what:
@@ -378,8 +382,8 @@ def _stop_at(session: Session, problems: Sequence[Problem]) -> None:
     if session.json:
         print(render_json(errors))
     else:
-        session.out.complain(render_full(errors))
-    raise Ended(ExitCode.ERROR)
+        session.out.warn(render_full(errors))
+    raise EarlyExit(ExitCode.ERROR)
 
 
 def _from_file(name: str | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from luad.cli.base import Command, pass_session
-from luad.cli.option_conflicts import Of
+from luad.cli.option_conflicts import OnlyFor
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.output import Cell, Table, clean
@@ -38,7 +38,7 @@ _OF: Final = {
     "token",
     cls=Command,
     rules=[
-        Of(
+        OnlyFor(
             "name",
             (
                 "create",
@@ -87,7 +87,7 @@ def token(session: Session, /, *, action: str, name: str | None, **options: Any)
         if not session.json:
             until = _when(session, made["overlap_until"])
             ends = f"is valid until {until}" if until else "is no longer valid"
-            session.out.say(f"The previous secret {ends}.")
+            session.out.info(f"The previous secret {ends}.")
 
 
 def _check(action: str, options: Mapping[str, Any]) -> None:
@@ -100,8 +100,8 @@ def _check(action: str, options: Mapping[str, Any]) -> None:
 
 def _times(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given durations as keys of the request."""
-    said = {"expires_in": options["expires"], "overlap": options["overlap"]}
-    found = {key: value for key, value in said.items() if value is not None}
+    keys = {"expires_in": options["expires"], "overlap": options["overlap"]}
+    found = {key: value for key, value in keys.items() if value is not None}
     for each in found.values():
         parse_duration(each)
     return found
@@ -112,9 +112,9 @@ def _show_secret(session: Session, made: Mapping[str, Any]) -> None:
         session.out.json(made)
         return
     session.out.line(made["token"])
-    session.out.say("luad shows it only now. Use it as $LUAD_TOKEN.")
+    session.out.info("luad shows it only now. Use it as $LUAD_TOKEN.")
     if "message" in made:
-        session.out.say(made["message"])
+        session.out.info(made["message"])
 
 
 def _list(session: Session) -> None:
@@ -133,7 +133,7 @@ def _list(session: Session) -> None:
     if table.rows:
         session.out.table(table)
     else:
-        session.out.say("no tokens yet  (luad token create NAME)")
+        session.out.info("no tokens yet  (luad token create NAME)")
 
 
 def _revoke(session: Session, name: str, has_made: bool | None) -> None:
@@ -151,9 +151,9 @@ def _revoke(session: Session, name: str, has_made: bool | None) -> None:
     if session.json:
         session.out.json(answer)
     else:
-        session.out.say(answer["message"])
+        session.out.info(answer["message"])
         for each in answer.get("made", ()):
-            session.out.say(f"  luad token revoke {each}")
+            session.out.info(f"  luad token revoke {each}")
 
 
 def _keep_known(name: str, known: list[str]) -> None:

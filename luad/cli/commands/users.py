@@ -13,7 +13,7 @@ import click
 from luad.cli.base import Command, pass_session
 from luad.cli.commands.create import checked_key
 from luad.cli.complete import user_ids
-from luad.cli.option_conflicts import Of
+from luad.cli.option_conflicts import OnlyFor
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, ExitCode
 from luad.cli.terminal.output import Cell, Table, clean
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
 
-PATIENCE_SECONDS: Final = 120.0
+TIMEOUT_SECONDS: Final = 120.0
 """The time-out of a send: a channel may take a minute, and there may be several."""
 
-LOOK_SECONDS: Final = 2.0
+PROBE_SECONDS: Final = 2.0
 """The time-out of a request of which only the wording of a message depends."""
 
 ACTIONS: Final = ("list", "show", "add", "remove", "test", "inbox")
@@ -47,12 +47,12 @@ channels:
     "users",
     cls=Command,
     rules=[
-        Of("--name", ("add",)),
-        Of("--email", ("add",)),
-        Of("--phone", ("add",)),
-        Of("--dynamic", ("add",)),
-        Of("-n", ("inbox",)),
-        Of(
+        OnlyFor("--name", ("add",)),
+        OnlyFor("--email", ("add",)),
+        OnlyFor("--phone", ("add",)),
+        OnlyFor("--dynamic", ("add",)),
+        OnlyFor("-n", ("inbox",)),
+        OnlyFor(
             "user",
             (
                 "show",
@@ -127,15 +127,15 @@ def _list(session: Session) -> None:
     for each in answer["users"]:
         channels = ", ".join(channel["name"] for channel in each["channels"])
         table.rows.append(
-            [Cell(each["id"], "bold"), clean(each["full_name"]), channels, _home(each)]
+            [Cell(each["id"], "bold"), clean(each["full_name"]), channels, _origin(each)]
         )
     if table.rows:
         session.out.table(table)
     else:
-        session.out.say("no users yet  (luad users add ID)")
+        session.out.info("no users yet  (luad users add ID)")
 
 
-def _home(user: Mapping[str, Any]) -> str:
+def _origin(user: Mapping[str, Any]) -> str:
     file = user.get("file")
     if file is None:
         return "added at run time"
@@ -152,7 +152,7 @@ def _show(session: Session, user: str) -> None:
     out = session.out
     out.line(f"{found['id']}  {clean(found['full_name'])}", "bold")
     fields = {
-        "from": _home(found),
+        "from": _origin(found),
         "emails": ", ".join(found["emails"]),
         "phones": ", ".join(found["phones"]),
         "timezone": found["timezone"],
@@ -188,7 +188,7 @@ def _add(
         if session.json:
             session.out.json(answer)
         else:
-            session.out.say(f"Added {user} to the database of the daemon")
+            session.out.info(f"Added {user} to the database of the daemon")
         return
     path = _write(session, body)
     if session.json:
@@ -197,21 +197,21 @@ def _add(
         when = "the daemon reads it at once"
         if not _has_daemon(session):
             when = "luad serve will read it; no daemon of this project runs now"
-        session.out.say(f"Created {path}; {when}")
+        session.out.info(f"Created {path}; {when}")
 
 
 def _has_daemon(session: Session) -> bool:
     """Return True if a running daemon reads the users files of this project."""
     from luad.cli.project.folders import project_here
-    from luad.cli.project.target_daemon import is_named
+    from luad.cli.project.target_daemon import is_daemon_named
 
     try:
-        place = connect(session, LOOK_SECONDS, is_quiet=True).locate()
+        place = connect(session, PROBE_SECONDS, is_quiet=True).locate()
     except (LuadError, OSError):
         return False
     if place is None:
         return False
-    return place.is_project or is_named(session) or project_here(session) is None
+    return place.is_project or is_daemon_named(session) or project_here(session) is None
 
 
 def _write(session: Session, body: dict[str, Any]) -> str:
@@ -265,7 +265,7 @@ def _remove(session: Session, user: str) -> None:
     if session.json:
         session.out.json(answer)
     else:
-        session.out.say(answer["message"])
+        session.out.info(answer["message"])
 
 
 def _inbox(session: Session, user: str, count: int) -> None:
@@ -288,7 +288,7 @@ def _inbox(session: Session, user: str, count: int) -> None:
         for each in failed:
             session.out.line(f"  not by {each['channel']}: {clean(each['error'])}", "red")
     if not answer["messages"]:
-        session.out.say(f"no message was sent to {user} yet")
+        session.out.info(f"no message was sent to {user} yet")
 
 
 @click.command("send", cls=Command)
@@ -347,21 +347,21 @@ def _file(place: str) -> dict[str, str]:
 def _send(
     session: Session, user: str, parts: list[Any], extra: dict[str, Any], key: str | None = None
 ) -> int:
-    client = connect(session, PATIENCE_SECONDS)
+    client = connect(session, TIMEOUT_SECONDS)
     headers = {} if key is None else {"Idempotency-Key": f'"{checked_key(key)}"'}
     body = {"messages": parts, **extra}
     answer = client.request("POST", f"{_path(user)}/send", body, headers=headers)
     if session.json:
         session.out.json(answer)
     elif not answer["deliveries"]:
-        session.out.complain(f"{user} has no channel  (luad users show {user})")
+        session.out.warn(f"{user} has no channel  (luad users show {user})")
     else:
         for each in answer["deliveries"]:
             glyph, style = ("✓", "green") if each["ok"] else ("✗", "red")
-            told = clean(each["error"] or each["answer"])
+            text = clean(each["error"] or each["answer"])
             degraded = "  (as a link)" if each["degraded"] else ""
             took = show_took(each["elapsed_ms"])
             number = f"{each['index'] + 1}: " if len(parts) > 1 else ""
-            line = f"{glyph} {number}{each['channel']:<11} {each['status']:<10}{took:>8}  {told}{degraded}"
+            line = f"{glyph} {number}{each['channel']:<11} {each['status']:<10}{took:>8}  {text}{degraded}"
             session.out.line(line.rstrip(), style)
     return ExitCode.OK if answer["ok"] else ExitCode.DELIVERY_FAILED

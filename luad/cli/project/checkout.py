@@ -47,8 +47,8 @@ def read_folders(
     """
     strict = _read(folders, chosen, permit_insecure=chosen.permit_insecure)
     files, problems = dict(strict.files), [*strict.problems]
-    told = [each.problem for each in files.values() if each.problem is not None]
-    if not any(map(is_of_another_user, (*problems, *told))):
+    of_files = [each.problem for each in files.values() if each.problem is not None]
+    if not any(map(is_of_another_user, (*problems, *of_files))):
         return files, tuple(problems)
     problems = [as_advice(each) if is_of_another_user(each) else each for each in problems]
     warned = {each.path for each in problems}

@@ -15,7 +15,7 @@ from luad.cli.project.command_check import command_problems
 from luad.cli.project.folders import load
 from luad.cli.project.folders import settings as settings_here
 from luad.cli.project.folders import settings_path as find_settings
-from luad.cli.project.name_claims import load_as_the_daemon
+from luad.cli.project.name_claims import load_like_daemon
 from luad.cli.terminal.failure import CommandError
 from luad.config.jobs.handler_names import file_problems, reserved_handlers
 from luad.config.jobs.partial_jobs import known_jobs
@@ -35,9 +35,9 @@ from luad.trust import path_problem
 from luad.watcher import FileVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from luad.cli.project.found_daemon import Project
+    from luad.cli.project.found_daemon import ProjectSettings
     from luad.cli.session import Session
     from luad.config.settings.daemon_settings import Settings
     from luad.core.messaging import User
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Examined:
+class CheckResult:
     """The result of a check. *data* is the content of each file; *users* are those of the users files."""
 
     problems: tuple[Problem, ...]
     file_count: int
     data: Mapping[str, bytes] = field(default_factory=dict)
-    users: Mapping[str, User] = field(default_factory=dict)
+    users: Mapping[str, Person] = field(default_factory=dict)
 
     def keep(self, select: Sequence[str], ignore: Sequence[str]) -> None:
         """Keep the problems whose code begins with one of *select* and with none of *ignore*."""
@@ -70,13 +70,13 @@ def examine(
     *,
     with_handlers: bool,
     strict: bool = False,
-    project: Project | None = None,
-) -> Examined:
+    project: ProjectSettings | None = None,
+) -> CheckResult:
     """Return the problems of *paths*, or of the whole *project*.
 
     Raises `CommandError` (usage) for a missing path.
     """
-    settings_path, job_paths, people_paths = (
+    settings_path, job_paths, users_paths = (
         (project.path, [], []) if project else _sort_out(session, paths)
     )
     if project and settings_path and not os.access(settings_path, os.R_OK):
@@ -91,36 +91,30 @@ def examine(
         problems.append(found)
     files, folder_problems = _job_files(chosen, job_paths, is_project=not paths)
     loaded = load(chosen, files, folder_problems)
-    loaded = load_as_the_daemon(session, chosen, files, loaded)
+    loaded = load_like_daemon(session, chosen, files, loaded)
     problems += loaded.problems
-    user_files, user_problems = _user_files(chosen, user_paths, is_project=not paths)
-    problems += user_problems
-    users = check_users(user_files, chosen.max_file_size, services=apprise_services)
+    users_files, users_problems = _users_files(chosen, users_paths, is_project=not paths)
+    problems += users_problems
+    users = check_users(users_files, chosen.max_file_size, services=apprise_services)
     problems += users.problems
     jobs = _Jobs(chosen, files, loaded.wanted)
-    if not paths or (job_paths and not user_paths):
-        known = _ids(user_files, users.users) if not paths else _users_of(chosen)
+    if not paths or (job_paths and not users_paths):
+        known = _ids(users_files, users.people) if not paths else _users_of(chosen)
         problems += unknown_users(jobs.all(), known, files)
         problems += _unknown_in_settings(settings_path, data, known)
-    with_command = jobs.without("handler", "metadata", "env", "env.PATH")
-    problems += command_problems(chosen, with_command, files)
+    problems += command_problems(
+        chosen, jobs.without("handler", "metadata", "env", "env.PATH"), files
+    )
     if not paths:
         problems += _about_handler_files(chosen)
-    with_handler = jobs.without("handler")
-    if not with_handlers:
-        by_place = {str(each.origin): each for each in with_handler}
-        problems += reserved_handlers(by_place, chosen.handlers_path)
-    else:
-        from luad.cli.project.handler_check import handler_problems
-
-        problems += handler_problems(chosen, with_handler, files)
+    problems += _handler_problems(chosen, jobs, files, with_import=with_handlers)
     if strict:
         from luad.cli.project.strict_check import strict_problems
 
         problems += strict_problems(jobs.all(), files)
-    data |= {path: each.data for path, each in (*files.items(), *user_files.items())}
-    count = len(files) + len(user_files) + (settings_path is not None)
-    return Examined(_by_file(problems), count, data, users.users)
+    data |= {path: each.data for path, each in (*files.items(), *users_files.items())}
+    count = len(files) + len(users_files) + (settings_path is not None)
+    return CheckResult(_by_file(problems), count, data, users.people)
 
 
 class _Jobs:
@@ -143,6 +137,18 @@ class _Jobs:
         return [each for each, lost in self._jobs if not lost & set(keys)]
 
 
+def _handler_problems(
+    chosen: Settings, jobs: _Jobs, files: Mapping[str, FileVersion], *, with_import: bool
+) -> Iterable[Problem]:
+    with_handler = jobs.without("handler")
+    if not with_import:
+        by_place = {str(each.origin): each for each in with_handler}
+        return reserved_handlers(by_place, chosen.handlers_path)
+    from luad.cli.project.handler_check import handler_problems
+
+    return handler_problems(chosen, with_handler, files)
+
+
 def _by_file(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     """Return the problems grouped by file and sorted by place; files keep their order."""
     first: dict[str, int] = {}
@@ -151,17 +157,17 @@ def _by_file(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda each: (first[each.path], each.line, each.column)))
 
 
-def _people_of(chosen: Settings) -> Collection[str]:
+def _users_of(chosen: Settings) -> Collection[str]:
     """Return the ids of the users of the project, broken files included."""
-    files, _ = _people_files(chosen, (), is_project=True)
+    files, _ = _users_files(chosen, (), is_project=True)
     found = check_users(files, chosen.max_file_size, services=apprise_services)
     return _ids(files, found.users)
 
 
-def _ids(files: Mapping[str, FileVersion], people: Mapping[str, Person]) -> Collection[str]:
+def _ids(files: Mapping[str, FileVersion], users: Mapping[str, Person]) -> Collection[str]:
     """Return the ids of *users*, and those in broken *files*."""
-    good = {each.origin.path for each in people.values() if each.origin is not None}
-    found = dict.fromkeys(people)
+    good = {each.origin.path for each in users.values() if each.origin is not None}
+    found = dict.fromkeys(users)
     for path, file in files.items():
         if path not in good:
             found |= dict.fromkeys(named_users(path, file.data))
@@ -197,14 +203,14 @@ def _about_handler_files(chosen: Settings) -> Iterator[Problem]:
 
 def is_in(path: Path, folders: Sequence[Path]) -> bool:
     """Return True if *path* is one of the *folders*, or a file in one of them."""
-    return _home(path) in [each.absolute() for each in folders]
+    return _folder(path) in [each.absolute() for each in folders]
 
 
-def _home(path: Path) -> Path:
+def _folder(path: Path) -> Path:
     return (path if path.is_dir() else path.parent).absolute()
 
 
-def _user_files(
+def _users_files(
     chosen: Settings, paths: Sequence[Path], *, is_project: bool
 ) -> tuple[dict[str, FileVersion], tuple[Problem, ...]]:
     """Return the users files of *paths*, or all of the project."""
@@ -222,19 +228,19 @@ def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list
     if not paths:
         return find_settings(session), [], []
     settings_path = None
-    job_paths, user_paths = [], []
-    user_folders = _settings(session).users
+    job_paths, users_paths = [], []
+    users_folders = _settings(session).users
     for text in paths:
         path = Path(text)
         if not path.exists():
             raise CommandError(f"{path} does not exist", code="usage")
         if path.name == SETTINGS_NAME:
             settings_path = path
-        elif is_in(path, user_folders) or _home(path).name == "users.d":
-            user_paths.append(path)
+        elif is_in(path, users_folders) or _folder(path).name == "users.d":
+            users_paths.append(path)
         else:
             job_paths.append(path)
-    return settings_path, job_paths, user_paths
+    return settings_path, job_paths, users_paths
 
 
 def _settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -310,7 +316,7 @@ def _read(path: Path, limit: int = 1 << 20) -> bytes:
 # --- fixes -------------------------------------------------------------------------------------
 
 
-def fixed_files(examined: Examined) -> dict[str, tuple[bytes, bytes]]:
+def fixed_files(examined: CheckResult) -> dict[str, tuple[bytes, bytes]]:
     """Return each file that a fix changes, with its content before and after."""
     from luad.config.yaml.fix import apply_fixes
 
@@ -323,7 +329,7 @@ def fixed_files(examined: Examined) -> dict[str, tuple[bytes, bytes]]:
     return found
 
 
-def write_fixes(examined: Examined) -> list[str]:
+def write_fixes(examined: CheckResult) -> list[str]:
     """Fix the files and return their paths; a file that changed since the check is left as it is."""
     written = []
     for name, (before, after) in fixed_files(examined).items():
@@ -344,7 +350,7 @@ def write_fixes(examined: Examined) -> list[str]:
     return written
 
 
-def changes_made(examined: Examined, written: Sequence[str]) -> Iterator[str]:
+def changes_made(examined: CheckResult, written: Sequence[str]) -> Iterator[str]:
     """Yield a line for each change of the files *written*, with its place."""
     from luad.config.yaml.fix import mend
 
@@ -358,9 +364,9 @@ def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:
     """Yield False once the watch is active, then True for every change."""
     from watchfiles import watch
 
-    settings_path, job_paths, user_paths = _sort_out(session, paths)
+    settings_path, job_paths, users_paths = _sort_out(session, paths)
     chosen = _settings(session)
-    named = [*job_paths, *user_paths] or [*chosen.jobs, *chosen.users]
+    named = [*job_paths, *users_paths] or [*chosen.jobs, *chosen.users]
     places = {path if path.is_dir() else path.parent for path in named}
     if settings_path is not None:
         places.add(settings_path.parent)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
+class ProjectSettings:
     """Settings and their file; they may belong to another project than the working directory."""
 
     settings: Settings
@@ -32,7 +32,7 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundDaemon:
     """The status of the daemon. *status* is None if no daemon answered; *about* says why.
 
     *is_remote*: a URL names the daemon, so its files may be on another machine.
@@ -49,25 +49,25 @@ class Found:
         return uid is not None and uid != os.geteuid()
 
 
-def look(session: Session) -> Found:
+def find_daemon(session: Session) -> FoundDaemon:
     """Return the daemon that answers, or the reason why none does."""
-    from luad.cli.project.target_daemon import connect, other_daemon
+    from luad.cli.project.target_daemon import connect, project_mismatch
 
     try:
         client = connect(session, timeout=5, is_quiet=True)
         status = client.get("/status")
-        stranger = other_daemon(session, client)
+        mismatch = project_mismatch(session, client)
         is_remote = client.locate() is None
     except UnavailableError as error:
-        return Found(None, note("daemon", error.message, error.hint))
+        return FoundDaemon(None, note("daemon", error.message, error.hint))
     except LuadError as error:
-        return Found(None, fail("daemon", error.message, error.hint))
-    return Found(status, _about(status, stranger), is_remote)
+        return FoundDaemon(None, fail("daemon", error.message, error.hint))
+    return FoundDaemon(status, _about(status, mismatch), is_remote)
 
 
-def _about(status: Mapping[str, Any], stranger: str | None) -> Finding:
-    if stranger is not None:
-        return fail("daemon", stranger, "luad serve starts this project's own")
+def _about(status: Mapping[str, Any], mismatch: str | None) -> Finding:
+    if mismatch is not None:
+        return fail("daemon", mismatch, "luad serve starts this project's own")
     theirs = status.get("version")
     if theirs != __version__:
         fix = "restart it: systemctl restart luad"
@@ -139,12 +139,14 @@ def _read(path: Path | None) -> SettingsFile | None:
 # --- checks by its status ----------------------------------------------------------------------
 
 
-def places(found: Found) -> Finding:
+def places(found: FoundDaemon) -> Finding:
     """Return whether the daemon trusts its handlers, state and settings."""
-    told = _permissions(found.status or {})
-    if told:
-        first = f"{told[0].get('filename') or told[0].get('path')}: {told[0].get('message')}"
-        return fail("places", f"the daemon does not trust: {first}", str(told[0].get("help") or ""))
+    listed = _permissions(found.status or {})
+    if listed:
+        first = f"{listed[0].get('filename') or listed[0].get('path')}: {listed[0].get('message')}"
+        return fail(
+            "places", f"the daemon does not trust: {first}", str(listed[0].get("help") or "")
+        )
     return good("places", "the daemon trusts its handlers, state and settings")
 
 
@@ -153,7 +155,7 @@ def _permissions(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [each for each in problems if str(each.get("code")).startswith(("LU03", "LU04"))]
 
 
-def state(found: Found, folder: Path) -> Finding:
+def state(found: FoundDaemon, folder: Path) -> Finding:
     """Return whether the daemon can write its state folder."""
     status = found.status or {}
     if not (status.get("store") or {}).get("writable", True):
@@ -176,7 +178,7 @@ def listening(status: Mapping[str, Any], chosen: Settings) -> Iterator[Finding]:
         yield note("listen", f"{chosen.listen} is set, and the daemon does not listen there", fix)
 
 
-def packages(found: Found) -> Iterator[Finding]:
+def packages(found: FoundDaemon) -> Iterator[Finding]:
     """Return a note if this command runs with another Python than the daemon's runs."""
     theirs = (found.status or {}).get("python")
     if theirs and theirs != sys.executable:
@@ -184,18 +186,18 @@ def packages(found: Found) -> Iterator[Finding]:
         yield note("packages", detail, f"{theirs} -m luad check")
 
 
-def processes(found: Found) -> Iterator[Finding]:
+def processes(found: FoundDaemon) -> Iterator[Finding]:
     """Return the processes that outlived a run after its keeper was killed."""
-    told = (found.status or {}).get("orphan_processes")
-    if not told:
+    listed = (found.status or {}).get("orphan_processes")
+    if not listed:
         return
-    if not told["count"]:
+    if not listed["count"]:
         yield good("processes", "no process has outlived its run")
         return
-    alive = [each for each in told["latest"] if each["alive"]]
-    ended = [each for each in told["latest"] if not each["alive"]]
+    alive = [each for each in listed["latest"] if each["alive"]]
+    ended = [each for each in listed["latest"] if not each["alive"]]
     if ended:
-        count = told["count"] - len(alive)
+        count = listed["count"] - len(alive)
         some = "1 process" if count == 1 else f"{count} processes"
         detail = (
             f"luad ended {some} that had outlived a killed keeper"

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _CLASH: Final = "LU401"
 _MOST_ASKED: Final = 50
-_PATIENCE_S: Final = 2
+_TIMEOUT_S: Final = 2
 
 
-def load_as_the_daemon(
+def load_like_daemon(
     session: Session, chosen: Settings, files: Mapping[str, FileVersion], loaded: Loaded
 ) -> Loaded:
     """Return *loaded* with the owner that the daemon has chosen for each name of two files."""
@@ -61,7 +61,7 @@ def _from_daemon(session: Session, names: Iterable[str]) -> dict[str, str] | Non
     """Return the installed file of each job; None if no daemon answers."""
     found: dict[str, str] = {}
     try:
-        client = connect(session, timeout=_PATIENCE_S)
+        client = connect(session, timeout=_TIMEOUT_S)
         client.get("/status")
     except (LuadError, OSError):
         return None

@@ -64,7 +64,7 @@ def next_from_files(
     rows.sort(key=lambda row: (row[0], row[1].name))
     floating = [job.name for job in chosen if is_floating(job) and (job.enabled or is_all or names)]
     if floating and not session.json:
-        session.out.complain(
+        session.out.warn(
             f"not among them: {', '.join(floating)}; the first run is counted from when the daemon "
             "sees the file (`start_at` fixes it)",
             "yellow",
@@ -83,14 +83,14 @@ def _load(session: Session, without_daemon: UnavailableError | None) -> tuple[Se
     folders = " ".join(str(folder) for folder in chosen.jobs)
     if not session.json:
         why = "" if without_daemon is None else f"{without_daemon.message}; "
-        session.out.complain(f"{why}this is what {folders} says", "yellow")
+        session.out.warn(f"{why}this is what {folders} says", "yellow")
         errors = [each for each in loaded.problems if each.severity is Severity.ERROR]
         if errors:
             files = len({problem.path for problem in errors})
             text = (
                 f"warning: {plural(len(errors), 'error')} in {plural(files, 'file')}  (luad check)"
             )
-            session.out.complain(text, "yellow")
+            session.out.warn(text, "yellow")
     return chosen, loaded
 
 

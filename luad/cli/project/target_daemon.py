@@ -27,30 +27,30 @@ def connect(session: Session, timeout: float = 30, *, is_quiet: bool = False) ->
     user named it. *is_quiet*: it does neither.
     """
     from luad.cli.project.folders import nearby_socket, state_folders
-    from luad.cli.terminal.progress import busy
+    from luad.cli.terminal.progress import progress
     from luad.client import Client
 
     client = Client(
         None if session.socket is None else Path(session.socket),
         session.url,
         timeout=timeout,
-        nearby=None if is_named(session) else nearby_socket(session),
+        nearby=None if is_daemon_named(session) else nearby_socket(session),
         state_dirs=lambda: state_folders(session),
     )
-    client.waiting = lambda: busy(session.out, "waiting for the daemon")
+    client.waiting = lambda: progress(session.out, "waiting for the daemon")
     if not is_quiet:
-        client.hooks = Guard(session, client)
+        client.guard = ProjectCheck(session, client)
     return client
 
 
-def is_named(session: Session) -> bool:
+def is_daemon_named(session: Session) -> bool:
     """Return True if the user named the daemon by an option or the environment."""
     return bool(
         session.socket or session.url or os.environ.get("LUAD_SOCKET") or os.environ.get("LUAD_URL")
     )
 
 
-class Guard:
+class ProjectCheck:
     """Checks, before the requests of one command, that the daemon belongs to this project.
 
     It asks the daemon once.
@@ -61,8 +61,8 @@ class Guard:
         self._client = client
         self._is_looking = False
         self._has_looked = False
-        self._has_told = False
-        self._stranger: str | None = None
+        self._has_named_daemon = False
+        self._mismatch: str | None = None
 
     def before(self, *, changes: bool) -> None:
         """Note that the daemon is another project's; raises `CommandError` before a change."""
@@ -71,31 +71,31 @@ class Guard:
         if not self._has_looked:
             self._has_looked = self._is_looking = True
             try:
-                self._stranger = other_daemon(self._session, self._client)
+                self._mismatch = project_mismatch(self._session, self._client)
             finally:
                 self._is_looking = False
-            if self._stranger and not changes:
-                self._session.out.say(f"note: {self._stranger}", "yellow")
-        if changes and self._stranger:
+            if self._mismatch and not changes:
+                self._session.out.info(f"note: {self._mismatch}", "yellow")
+        if changes and self._mismatch:
             raise CommandError(
-                self._stranger,
+                self._mismatch,
                 code="conflict",
                 hint="luad serve starts this project's own; to act on that one, name it: --socket",
             )
 
     def after_change(self) -> None:
         """Print the address of the changed daemon, once."""
-        if not self._has_told and not self._session.json:
-            self._session.out.say(f"on the daemon at {self._client.address}", "dim")
-        self._has_told = True
+        if not self._has_named_daemon and not self._session.json:
+            self._session.out.info(f"on the daemon at {self._client.address}", "dim")
+        self._has_named_daemon = True
 
 
-def other_daemon(session: Session, client: Client) -> str | None:
+def project_mismatch(session: Session, client: Client) -> str | None:
     """Return a message if the daemon serves other folders than those of this project.
 
     None if it is the daemon of this project, outside of projects, and if the user named the daemon.
     """
-    if is_named(session):
+    if is_daemon_named(session):
         return None
     from luad.cli.project.folders import project_here
 

@@ -23,7 +23,7 @@ from luad.wire import SYSTEM_STATE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from luad.cli.project.found_daemon import Project
+    from luad.cli.project.found_daemon import ProjectSettings
     from luad.cli.session import Session
     from luad.config.settings.daemon_settings import Settings
 
@@ -31,7 +31,7 @@ ROLES: Final = ("viewer", "operator", "admin")
 _TOKEN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-def refusals(session: Session, project: Project) -> Iterator[Finding]:
+def refusals(session: Session, project: ProjectSettings) -> Iterator[Finding]:
     """Yield each refusal of an upgrade; nothing if the database has the schema of this version."""
     chosen = project.settings
     database = _state_folder(chosen) / DATABASE
@@ -76,7 +76,7 @@ def _refused(what: str, why: str, fix: str) -> Finding:
     return Finding("refused", is_ok=False, detail=f"{what}: {why}", fix=fix)
 
 
-def _files(session: Session, project: Project) -> Iterator[Finding]:
+def _files(session: Session, project: ProjectSettings) -> Iterator[Finding]:
     from luad.cli.project.checkout import is_of_another_user
     from luad.cli.project.examine import examine
     from luad.daemon.ownership import Places

@@ -30,7 +30,7 @@ OTHERS: Final = (
 """The variables that luad reads or sets besides the settings."""
 
 
-def slips(names: Iterable[str]) -> list[str]:
+def misspelt_variables(names: Iterable[str]) -> list[str]:
     """Return a warning for each of *names* that is similar to a variable of luad."""
     known = [*(each.removeprefix(PREFIX) for each in VARIABLES), *OTHERS]
     lines = []

@@ -26,7 +26,7 @@ from luad.sdk.job import Job as Context
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from luad.cli.rehearsal.run_environment import Surroundings
+    from luad.cli.rehearsal.run_environment import RunEnvironment
     from luad.core.model import Instant, Job
     from luad.runner.outcome import Outcome
 
@@ -71,34 +71,36 @@ class Rehearsal:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class RunParameters:
     """The values of one call: the instant, the attempt, the path of handlers, the time limit."""
 
     scheduled_for: Instant
     attempt: int
     handlers_path: Sequence[str]
     timeout_ms: int | None
-    surroundings: Surroundings
+    environment: RunEnvironment
     must_debug: bool = False
     user: str | None = None
 
 
-def rehearse(job: Job, stage: Stage, on_line: Callable[[dict[str, Any]], None]) -> Rehearsal:
+def rehearse(
+    job: Job, parameters: RunParameters, on_line: Callable[[dict[str, Any]], None]
+) -> Rehearsal:
     """Return the end of one call of the job's handler; *on_line* gets each log record at once."""
     started, began = wall_ms(), elapsed_ms()
     context = Context(
         name=job.name,
         run_id=RUN_ID,
-        scheduled_for_ms=stage.scheduled_for,
+        scheduled_for_ms=parameters.scheduled_for,
         started_at_ms=started,
-        deadline_ms=None if stage.timeout_ms is None else started + stage.timeout_ms,
+        deadline_ms=None if parameters.timeout_ms is None else started + parameters.timeout_ms,
         description=job.description,
         metadata=dict(job.metadata),
-        attempt=stage.attempt,
-        max_attempts=max(job.retry.max_attempts, stage.attempt),
+        attempt=parameters.attempt,
+        max_attempts=max(job.retry.max_attempts, parameters.attempt),
         revision=job.revision,
         tags=job.tags,
-        user_id=stage.user or job.user,
+        user_id=parameters.user or job.user,
     )
     interrupt = Interrupt()
     lines: list[dict[str, Any]] = []
@@ -111,16 +113,16 @@ def rehearse(job: Job, stage: Stage, on_line: Callable[[dict[str, Any]], None]) 
 
     with (
         records_to(RecordHandler(take), job.log_level),
-        _world(job, stage),
-        _time_limit(stage.timeout_ms, interrupt),
+        _run_environment(job, parameters),
+        _time_limit(parameters.timeout_ms, interrupt),
     ):
         outcome = execute(
             context,
             job.handler,
             interrupt,
-            handlers_path=stage.handlers_path,
+            handlers_path=parameters.handlers_path,
             result_limit=RESULT_LIMIT,
-            on_error=_debug if stage.must_debug else None,
+            on_error=_debug if parameters.must_debug else None,
         )
     return Rehearsal(_status(outcome), elapsed_ms() - began, outcome, lines)
 
@@ -141,17 +143,19 @@ def _debug(error: BaseException) -> None:
 
 
 @contextmanager
-def _world(job: Job, stage: Stage) -> Iterator[None]:
+def _run_environment(job: Job, parameters: RunParameters) -> Iterator[None]:
     """Set the environment, directory and arguments of a run during the block.
 
     asyncio's debug mode is on, because it reports handlers that block their event loop.
     """
-    around = stage.surroundings
+    around = parameters.environment
     environ, folder, argv = dict(os.environ), Path.cwd(), sys.argv
     os.environ.clear()
     os.environ.update({"PYTHONASYNCIODEBUG": "1", **around.environ, **own_environment(job)})
     os.environ.update(
-        run_variables(job.name, RUN_ID, stage.attempt, stage.scheduled_for, str(around.socket))
+        run_variables(
+            job.name, RUN_ID, parameters.attempt, parameters.scheduled_for, str(around.socket)
+        )
     )
     time.tzset()
     os.chdir(around.folder)

@@ -33,7 +33,7 @@ _TIMEOUT_S: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RunEnvironment:
     """The environment, directory and socket of a run.
 
     *left_out* are the variables of this process that a run does not get. *differing* are those that the
@@ -47,7 +47,7 @@ class Surroundings:
     differing: tuple[str, ...] = ()
     has_moved: bool = False
 
-    def tell(self, session: Session) -> None:
+    def show(self, session: Session) -> None:
         """Print the differences to the environment and directory of this process."""
         out = session.out
         if self.left_out:
@@ -57,12 +57,12 @@ class Surroundings:
             if is_long:
                 names += f" and {len(self.left_out) - _SHOWN} more variables"
                 more = f"-v names all; {more}"
-            out.say(f"  environment  not passed on: {names}  ({more})")
+            out.info(f"  environment  not passed on: {names}  ({more})")
         if self.differing:
             names = ", ".join(self.differing)
-            out.say(f"  environment  the running daemon has another value of: {names}", "yellow")
+            out.info(f"  environment  the running daemon has another value of: {names}", "yellow")
         if self.has_moved:
-            out.say(f"  directory    {self.folder}, as for the running daemon")
+            out.info(f"  directory    {self.folder}, as for the running daemon")
 
     def view(self) -> dict[str, Any]:
         """Return the differences as JSON."""
@@ -72,7 +72,7 @@ class Surroundings:
         }
 
 
-def surroundings(session: Session, chosen: Settings, job: Job) -> Surroundings:
+def run_environment_of(session: Session, chosen: Settings, job: Job) -> RunEnvironment:
     """Return the environment that a run of *job* gets."""
     environ = passed_environment(os.environ, chosen.pass_env)
     own = own_environment(job).keys() | run_variables(job.name, "", 1, 0, "-").keys()
@@ -93,7 +93,7 @@ def surroundings(session: Session, chosen: Settings, job: Job) -> Surroundings:
             folder = there if has_moved else folder
     socket_path = chosen.socket.absolute()
     names_left = tuple(left_out)
-    return Surroundings(environ, folder, socket_path, names_left, tuple(differing), has_moved)
+    return RunEnvironment(environ, folder, socket_path, names_left, tuple(differing), has_moved)
 
 
 def _daemon_of(session: Session) -> int | None:
@@ -102,7 +102,7 @@ def _daemon_of(session: Session) -> int | None:
     The kernel names the process that listens on the socket; the daemon gets no request.
     """
     from luad.cli.project.folders import project_here
-    from luad.cli.project.target_daemon import is_named
+    from luad.cli.project.target_daemon import is_daemon_named
 
     if session.url or os.environ.get("LUAD_URL"):
         return None  # it may run on another machine
@@ -110,7 +110,7 @@ def _daemon_of(session: Session) -> int | None:
         place = connect(session, _TIMEOUT_S, is_quiet=True).locate()
         if place is None:
             return None
-        if not (place.is_project or is_named(session) or project_here(session) is None):
+        if not (place.is_project or is_daemon_named(session) or project_here(session) is None):
             return None  # the daemon of the system, which runs other jobs
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(_TIMEOUT_S)

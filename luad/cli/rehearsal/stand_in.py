@@ -5,6 +5,7 @@ Rule: the first request creates it, so that a handler without requests stays fas
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from luad.core.model import Origin, Wanted
@@ -20,24 +21,33 @@ if TYPE_CHECKING:
     from luad.testing.host import Host
 
 
-class Stand:
+@dataclass(frozen=True, slots=True)
+class RehearsalEffects:
+    """The messages, created jobs and metadata of one rehearsal."""
+
+    sent: list[dict[str, Any]]
+    created: list[dict[str, Any]]
+    metadata: dict[str, Any]
+
+
+class StandIn:
     """The link of the SDK in one rehearsal of *job*.
 
-    *carrier* sends messages; without one they are only recorded. *rules* say which dynamic jobs are allowed.
+    *sender* sends messages; without one they are only recorded. *rules* say which dynamic jobs are allowed.
     """
 
     def __init__(
         self,
         job: Job,
-        users: Sequence[User],
+        users: Sequence[Person],
         now: Instant,
-        carrier: Carrier | None,
+        sender: Carrier | None,
         rules: DynamicRules,
     ) -> None:
         self._job = job
         self._users = users
         self._now = now
-        self._carrier = carrier
+        self._sender = sender
         self._rules = rules
         self._host: Host | None = None
 
@@ -55,7 +65,7 @@ class Stand:
                 self._now,
                 people=definitions,
                 wanted=wanted,
-                carrier=self._carrier,
+                carrier=self._sender,
                 is_idle=True,
                 dynamic=self._rules,
             )
@@ -63,7 +73,11 @@ class Stand:
 
     # --- after the call ---
 
-    def sent(self) -> list[dict[str, Any]]:
+    def effects(self) -> RehearsalEffects:
+        """Return the recorded messages, created jobs and metadata."""
+        return RehearsalEffects(self._sent(), self._created(), dict(self._metadata()))
+
+    def _sent(self) -> list[dict[str, Any]]:
         """Return the messages with their deliveries, oldest first."""
         if self._host is None:
             return []
@@ -71,7 +85,7 @@ class Stand:
 
         return [message_view(*each) for each in self._host.messages()]
 
-    def created(self) -> list[dict[str, Any]]:
+    def _created(self) -> list[dict[str, Any]]:
         """Return the jobs that the handler has created."""
         if self._host is None:
             return []
@@ -79,7 +93,7 @@ class Stand:
         jobs: list[dict[str, Any]] = self._host.ask(Ask("GET", "/jobs", query=query))["jobs"]
         return jobs
 
-    def metadata(self) -> Mapping[str, Any]:
+    def _metadata(self) -> Mapping[str, Any]:
         """Return the job's metadata as they are now."""
         if self._host is None:
             return dict(self._job.metadata)
@@ -92,7 +106,7 @@ class Stand:
             self._host.close()
 
 
-class RealCarrier:
+class RealSender:
     """Sends messages to their services, one after the other."""
 
     def __init__(self, *, allow_private: bool, permit_insecure: bool) -> None:

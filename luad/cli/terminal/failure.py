@@ -104,7 +104,7 @@ class CommandError(LuadError):
         self.body = tuple(body)
 
 
-class Ended(Exception):  # noqa: N818 - the end of a command is not an error
+class EarlyExit(Exception):  # noqa: N818 - the end of a command is not an error
     """Ends the command with this exit code; the command has printed its errors already."""
 
     def __init__(self, code: int) -> None:

@@ -87,12 +87,12 @@ def _never_ran(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return newest if newest.get("status") in {"missed", "skipped"} else None
 
 
-def condition_words(job: Mapping[str, Any]) -> str:
+def condition_text(job: Mapping[str, Any]) -> str:
     """Return the condition of *job*, with the reason if it has never run, such as `missed (past)`."""
     never = _never_ran(job)
     word = condition(job)
     if never is not None and never.get("status") == word:
-        return state_word(never)
+        return state_text(never)
     return word.replace("_", " ")
 
 
@@ -126,26 +126,26 @@ def _bar(run: Mapping[str, Any]) -> str:
     return BARS[sum(seconds >= step for step in BAR_STEPS)]
 
 
-def last_words(job: Mapping[str, Any], now: Instant) -> tuple[str, str]:
+def last_run_text(job: Mapping[str, Any], now: Instant) -> tuple[str, str]:
     """Return when the last run of *job* was, and how long it took so far."""
     last = job.get("last_run")
     if not last:
         never = _never_ran(job)
-        return "never" if never is None else state_word(never), ""
+        return "never" if never is None else state_text(never), ""
     started = parse_rfc3339(last.get("started_at"))
     if last.get("status") in OPEN or last.get("completed_at") is None:
         so_far = "" if started is None else show_took(max(0, now - started))
         return str(last.get("status")).replace("_", " "), so_far
     when = show_left(parse_rfc3339(last["completed_at"]) or now, now)
-    bad = "" if last.get("status") == "succeeded" else f"{state_word(last)} "
+    bad = "" if last.get("status") == "succeeded" else f"{state_text(last)} "
     return bad + when, show_took(last.get("duration_ms"))
 
 
-def next_words(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
+def next_run_text(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
     """Return when *job* fires next, or the reason why it does not."""
     pause = job.get("pause")
     if pause or job.get("status") == "paused":
-        return pause_words(pause or {}, now, zone)
+        return pause_text(pause or {}, now, zone)
     if job.get("status") == "completed":
         return _end_of(job)
     if job.get("enabled") is False:
@@ -154,7 +154,7 @@ def next_words(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str
     return "-" if at is None else show_left(at, now)
 
 
-def pause_words(pause: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
+def pause_text(pause: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
     """Return the reason, the author and the end of a pause, such as `paused (ann) until 17:00:00`."""
     text = "paused"
     if pause.get("reason"):
@@ -165,7 +165,7 @@ def pause_words(pause: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> 
     return text if until is None else f"{text} until {short_when(until, zone, now)}"
 
 
-def schedule_words(
+def schedule_text_of(
     job: Mapping[str, Any], now: Instant, zone: tzinfo | None, *, has_zone: bool = False
 ) -> str:
     """Return the schedule in words, with its zone if that differs from *zone*.
@@ -199,7 +199,7 @@ def short_when(instant: Instant, zone: tzinfo | None, now: Instant) -> str:
     return f"{moment.day} {moment:%b} {moment.year}"
 
 
-def state_word(run: Mapping[str, Any]) -> str:
+def state_text(run: Mapping[str, Any]) -> str:
     """Return the state of *run* for users: `timed out`, `skipped (overlap) x12`."""
     text = str(run.get("status")).replace("_", " ")
     if run.get("status") in {"skipped", "missed", "cancelled"} and run.get("reason"):
@@ -212,10 +212,10 @@ def state_word(run: Mapping[str, Any]) -> str:
 def state_cell(run: Mapping[str, Any]) -> Cell:
     """Return the state of *run* with its glyph."""
     glyph, style = RUN_GLYPHS.get(str(run.get("status")), ("·", ""))
-    return Cell(f"{glyph} {state_word(run)}", style)
+    return Cell(f"{glyph} {state_text(run)}", style)
 
 
-def error_words(run: Mapping[str, Any]) -> str:
+def error_text(run: Mapping[str, Any]) -> str:
     """Return the error of *run* in one line; empty without an error."""
     if error := run.get("error"):
         message = str(error.get("message") or "").strip().split("\n")[0]

@@ -57,7 +57,7 @@ class LinePrinter:
         run = line.get("run_id")
         if run != self._run and run is not None:
             self._run = run
-            self._out.say(f"── {line.get('job') or ''} {run}", "dim")
+            self._out.info(f"── {line.get('job') or ''} {run}", "dim")
 
     def _prefix(self, line: dict[str, Any]) -> str:
         at = parse_rfc3339(line.get("ts"))

@@ -30,14 +30,21 @@ LEAST_WIDTH: Final = 8
 """A column that has no room for so many characters is left out."""
 
 _CONTROLS: Final = tuple(code for code in (*range(32), *range(127, 160)) if code != 9)
-_TURNING: Final = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+_DIRECTIONAL: Final = (
+    0x061C,
+    0x200E,
+    0x200F,
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+    0xFEFF,
+)
 CONTROL: Final = {code: f"\\x{code:02x}" for code in _CONTROLS} | {
-    code: f"\\u{code:04x}" for code in _TURNING
+    code: f"\\u{code:04x}" for code in _DIRECTIONAL
 }
 """Characters that control a terminal, end a line, or change the direction of text."""
 
 _CODE: Final = "|".join(map(str, STYLES.values()))
-_OWN: Final = re.compile(rf"(\x1b\[(?:0|(?:{_CODE})(?:;(?:{_CODE}))*)m|\n)")
+_PAINTED: Final = re.compile(rf"(\x1b\[(?:0|(?:{_CODE})(?:;(?:{_CODE}))*)m|\n)")
 """The escape sequences of `_paint`, and the ends of lines. All others come from jobs and may hide text."""
 
 
@@ -55,18 +62,18 @@ class Table:
 
     - *right*: the columns that are aligned right;
     - *flexible*: the columns that shrink, in this order, if the terminal is too narrow;
-    - *whole*: the columns that are left out rather than cut;
-    - *late*: the columns of which the end stays if they are cut;
-    - *least*: the width that a column needs, if that is not the usual one.
+    - *uncut*: the columns that are left out rather than cut;
+    - *keep_end*: the columns of which the end stays if they are cut;
+    - *min_widths*: the width that a column needs, if that is not the usual one.
     """
 
     headers: Sequence[str]
     rows: list[list[Cell | str]] = field(default_factory=list)
     right: frozenset[str] = frozenset()
     flexible: tuple[str, ...] = ()
-    whole: frozenset[str] = frozenset()
-    late: frozenset[str] = frozenset()
-    least: Mapping[str, int] = field(default_factory=dict)
+    uncut: frozenset[str] = frozenset()
+    keep_end: frozenset[str] = frozenset()
+    min_widths: Mapping[str, int] = field(default_factory=dict)
 
     def cells(self) -> list[list[Cell]]:
         """Return every row as cells without control characters."""
@@ -84,10 +91,10 @@ def clean(text: str) -> str:
     return text if text.isprintable() else text.translate(CONTROL)
 
 
-def tamed(text: str) -> str:
+def clean_painted(text: str) -> str:
     """Return the coloured *text* with its other control characters visible."""
     return "".join(
-        part if number % 2 else clean(part) for number, part in enumerate(_OWN.split(text))
+        part if number % 2 else clean(part) for number, part in enumerate(_PAINTED.split(text))
     )
 
 
@@ -155,7 +162,7 @@ class Output:
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line of data."""
         if self.is_terminal:  # a pipe gets the unchanged bytes
-            text = tamed(text)
+            text = clean_painted(text)
         print(self.paint(self.plain(text), style), flush=self.is_terminal)
 
     def json(self, value: Any) -> None:
@@ -163,7 +170,7 @@ class Output:
         indent = 2 if self.is_terminal else None
         is_utf8_stream = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
         text = json.dumps(value, indent=indent, ensure_ascii=not is_utf8_stream)
-        if self.is_terminal and tamed(text) != text:
+        if self.is_terminal and clean_painted(text) != text:
             text = json.dumps(value, indent=indent)
         print(text)
 
@@ -171,14 +178,14 @@ class Output:
         """Write one document of a stream (NDJSON), and flush."""
         print(json.dumps(value, separators=(",", ":")), flush=True)
 
-    def say(self, text: str, style: str = "") -> None:
+    def info(self, text: str, style: str = "") -> None:
         """Write a note to stderr, unless the user asked for quiet."""
         if not self.is_quiet:
-            self.complain(text, style)
+            self.warn(text, style)
 
-    def complain(self, text: str, style: str = "") -> None:
+    def warn(self, text: str, style: str = "") -> None:
         """Write a line to stderr, in quiet mode as well."""
-        text = self.plain(tamed(text) if sys.stderr.isatty() else text)
+        text = self.plain(clean_painted(text) if sys.stderr.isatty() else text)
         print(_paint(text, style) if self.has_colour_on_stderr else text, file=sys.stderr)
 
     def table(self, table: Table) -> None:
@@ -198,7 +205,7 @@ class Output:
                 if not width:
                     continue
                 text = self._fit(
-                    cell.text, width, is_late=header in table.late, is_inner=i in alike
+                    cell.text, width, keep_end=header in table.keep_end, is_inner=i in alike
                 )
                 padding = " " * (width - columns_of(text))
                 painted = self.paint(text, cell.style)
@@ -223,21 +230,21 @@ class Output:
     ) -> bool:
         """Return True if different texts of a column would be equal after the cut."""
         texts = {row[place].text for row in rows}
-        shown = {self._fit(text, width, is_late=False, is_inner=is_inner) for text in texts}
+        shown = {self._fit(text, width, keep_end=False, is_inner=is_inner) for text in texts}
         return len(shown) < len(texts)
 
-    def _fit(self, text: str, width: int, *, is_late: bool, is_inner: bool = False) -> str:
+    def _fit(self, text: str, width: int, *, keep_end: bool, is_inner: bool = False) -> str:
         """Return *text* cut to *width* columns, with a mark; *is_inner* cuts its middle."""
         if columns_of(text) <= width:
             return text
         mark = self.plain("…")[:1]
-        if is_late:
+        if keep_end:
             return text[-width:] if width else ""
         if is_inner and width > LEAST_WIDTH // 2:
             tail = text[-(width // 2) :]
             while columns_of(tail) > width // 2:
                 tail = tail[1:]
-            return self._fit(text, width - columns_of(tail), is_late=False) + tail
+            return self._fit(text, width - columns_of(tail), keep_end=False) + tail
         while text and columns_of(text) > width - 1:
             text = text[:-1]
         return text + mark if width else ""
@@ -262,9 +269,9 @@ def _narrow(widths: list[int], table: Table, available: int, least_of_key: int) 
     places = [list(table.headers).index(name) for name in table.flexible]
     least = list(widths)
     for place in places:
-        if table.headers[place] not in table.whole:
+        if table.headers[place] not in table.uncut:
             usual = LEAST_WIDTH if place != places[-1] else least_of_key
-            wanted = table.least.get(table.headers[place], usual)
+            wanted = table.min_widths.get(table.headers[place], usual)
             least[place] = min(widths[place], wanted)
     for place in places[:-1]:
         if _total(least) <= available:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from luad.cli.terminal.output import Output
 
-PATIENCE_SECONDS: Final = 1.0
+TIMEOUT_SECONDS: Final = 1.0
 _ERASE: Final = "\r\x1b[K"
-_is_busy = threading.Lock()
+_shown_line = threading.Lock()
 """Held while a progress line is shown: a request during a longer task shows no line of its own."""
 
 
@@ -44,26 +44,26 @@ class LiveLine:
 
 
 @contextmanager
-def busy(out: Output, text: str | Callable[[], str]) -> Iterator[None]:
+def progress(out: Output, text: str | Callable[[], str]) -> Iterator[None]:
     """Show *text* and the elapsed seconds during the block, once it takes over a second."""
     line = LiveLine(out)
-    if not line.is_shown or not _is_busy.acquire(blocking=False):
+    if not line.is_shown or not _shown_line.acquire(blocking=False):
         yield
         return
     is_over = threading.Event()
     started = monotonic_us()
 
-    def tell() -> None:
-        while not is_over.wait(PATIENCE_SECONDS):
+    def write_line() -> None:
+        while not is_over.wait(TIMEOUT_SECONDS):
             seconds = (monotonic_us() - started) // 1_000_000
             line.show(f"{text if isinstance(text, str) else text()} ... {seconds} s")
 
-    teller = threading.Thread(target=tell, name="progress", daemon=True)
-    teller.start()
+    writer = threading.Thread(target=write_line, name="progress", daemon=True)
+    writer.start()
     try:
         yield
     finally:
         is_over.set()
-        teller.join()
+        writer.join()
         line.show("")
-        _is_busy.release()
+        _shown_line.release()
