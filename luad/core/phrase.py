@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from difflib import get_close_matches
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from luad.core.model import DAY, HOUR, MINUTE, SECOND, Instant
+from luad.suggestions import close_to
 
 LONGEST: Final = 64
 """Characters of the longest text that is read."""
@@ -259,12 +259,12 @@ def _next_day(here: datetime) -> str:
 
 
 def _advice(words: str, first: str, rest: str) -> str:
-    close = get_close_matches(first, _WORDS, n=1, cutoff=0.6)
+    close = close_to(first, _WORDS)
     if close and rest:
         return f"write  {close[0]} {_near_time(rest.removeprefix('at '))}"
     number = re.search(r"\d{1,6}", words)
     for word in re.findall(r"[a-z]+", words):
-        unit = get_close_matches(word, [each for each in _UNITS if len(each) > 3], n=1, cutoff=0.7)
+        unit = close_to(word, [each for each in _UNITS if len(each) > 3])
         if unit and number:
             return f"write  in {number[0]} {unit[0]}"
     return f"write one like  {EXAMPLES}"

@@ -8,7 +8,6 @@ Rule: pure; a value in, a job out, or `ValidationError`.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -25,13 +24,13 @@ from luad.config.yaml.marks import NO_MARKS, Path
 from luad.config.yaml.text import one_line
 from luad.core.model import JSON, METADATA_LIMIT, Job
 from luad.errors import ValidationError
+from luad.suggestions import close_to
 
 _MAX_DEPTH: Final = 64  # as in files
 _MAX_ERRORS: Final = 100
 _MAX_POINTER: Final = 512
 _MAX_HINT: Final = 400  # a list of all keys
 _MAX_WHOLE: Final = 1 << 64
-_NEAR: Final = 0.7
 
 
 def job_from_body(body: Mapping[str, JSON], *, timezone: str, also: Collection[str] = ()) -> Job:
@@ -83,7 +82,7 @@ def _called_by_its_name(mistake: Mistake, also: Collection[str]) -> Mistake:
         return replace(mistake, code="LU105", help=f"the key is `{word}`")
     if (meant := find_foreign("", key, None, frozenset(also))) is not None and meant.key:
         return replace(mistake, code="LU105", help=f"the key is `{meant.key}`")
-    near = difflib.get_close_matches(key[:64], also, n=1, cutoff=_NEAR)
+    near = close_to(key, also)
     if near and not mistake.rename:
         return replace(mistake, help=f"did you mean `{near[0]}`?")
     if mistake.help.startswith(KEYS_HERE):

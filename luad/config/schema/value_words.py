@@ -1,11 +1,10 @@
-"""The names of values and types in messages, and advice for wrong values.
+"""How values and types are called in messages, and what to write instead of a wrong one.
 
-Rule: pure; texts about values, not about files.
+Room rule: pure; text about values, nothing about files.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import Any, Final
 from luad.config.schema.foreign_words import alias_of
 from luad.config.yaml.marks import Path
 from luad.core.model import JSON
+from luad.suggestions import close_to
 from luad.wire import example_instant
 
 KIND_KEYS: Final[dict[str, tuple[str, ...]]] = {
@@ -21,7 +21,7 @@ KIND_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "interval": ("seconds", "every", "start_at"),
     "once": ("execute_at",),
 }
-"""The types of schedules in the order of the schema's branches, and the keys of only one type."""
+"""The types of schedules in the order of the schema's branches, and the keys that only they have."""
 
 _TYPES: Final = {
     "object": "a mapping of keys",
@@ -60,14 +60,13 @@ _SPELT: Final = re.compile(
     r"([0-9]+(?:\.[0-9]+)?)\s*(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)\.?",
     re.ASCII | re.IGNORECASE,
 )
-_NEAR: Final = 0.7  # the similarity of a suggested word
 _SLUG: Final = re.compile(r"[^a-z0-9._-]+")
 
 
 def infer_kind(schedule: JSON) -> str:
-    """Return the type that a schedule without one probably has."""
+    """Return the type that a schedule without one seems to mean."""
     if isinstance(schedule, dict):
-        # luad's words first: `{every: 5m, at: ...}` is an interval.
+        # The words of luad first: `{every: 5m, at: ...}` is an interval.
         for named in (set(schedule), {alias_of("schedule", key) for key in schedule}):
             for kind, keys in KIND_KEYS.items():
                 if named & set(keys):
@@ -76,12 +75,12 @@ def infer_kind(schedule: JSON) -> str:
 
 
 def describe_type(wanted: list[str]) -> str:
-    """Return the types as words: ``a number or text``."""
+    """``a number or text``."""
     return " or ".join(_TYPES.get(each, each) for each in wanted)
 
 
 def describe_value(value: JSON) -> str:
-    """Return a value for a message: short, and in the spelling of YAML."""
+    """A value as a message names it: short, and in the spelling of YAML."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -98,25 +97,25 @@ def describe_value(value: JSON) -> str:
 
 
 def first_twice(value: list[JSON]) -> str:
-    """Return the first entry that occurs twice, in one pass, because a list may be long."""
+    """Return the first entry that comes again, in one pass: a list may be long."""
     counts = Counter(map(repr, value))
     again = (str(each) for each in value if counts[repr(each)] > 1)
     return next(again, str(value[0]))  # equal, but written in two ways: 1 and 1.0
 
 
 def choices(words: JSON, value: JSON) -> str:
-    """Return the advice for *value*, where only *words* are allowed."""
+    """Return what to write instead of *value*, where *words* are all that may stand there."""
     if not isinstance(words, list):
         return ""
     listed = [str(word) for word in words]
-    near = difflib.get_close_matches(str(value).lower()[:64], listed, n=1, cutoff=_NEAR)
+    near = close_to(str(value).lower(), listed)
     if near:
         return f"did you mean `{near[0]}`?"
     return f"one of: {', '.join(listed)}"
 
 
 def example_line(key: str, schema: dict[str, Any], *, is_value_only: bool = False) -> str:
-    """Return a valid line for *key*. *schema* is the container's, or the value's own."""
+    """A line that could stand there. *schema* is the container's, or the value's own."""
     if key == "execute_at":
         return f"execute_at: {example_instant()}"
     if key in _EXAMPLES:
@@ -130,7 +129,7 @@ def example_line(key: str, schema: dict[str, Any], *, is_value_only: bool = Fals
 
 
 def help_for_text(text: str) -> str:
-    """Return the advice for a text that YAML 1.1 reads as another type; empty for other texts."""
+    """What YAML 1.1 would have made of a text that 1.2 leaves alone; empty for plain words."""
     if text.lower() in _BOOLEANS:
         return f"`{text}` is text in YAML 1.2: write {_BOOLEANS[text.lower()]}"
     if _OCTAL.fullmatch(text):
@@ -143,12 +142,12 @@ def help_for_text(text: str) -> str:
     if _ODD_FLOAT.fullmatch(text):
         return "a number must be finite"
     if _SIXTIES.fullmatch(text):
-        return "a number cannot contain `:`"
+        return "`:` makes no number"
     return ""
 
 
 def help_for_type(path: Path, value: JSON, wanted: list[str]) -> str:
-    """Return the advice for *value*, where *wanted* are types or the title of a schema."""
+    """What to write instead of *value*, where *wanted* are types or the title of a schema."""
     if path == ("timeout",) and str(value).strip().lower() in _ENDLESS:
         return "for no limit write  timeout: none"
     if wanted in (["number"], ["integer"], ["boolean"]) and isinstance(value, str | int):
@@ -164,7 +163,7 @@ def help_for_type(path: Path, value: JSON, wanted: list[str]) -> str:
     if wanted == ["datetime"]:
         return f"write  {path[-1]}: {example_instant()}"
     if not path and isinstance(value, list):
-        return "write each job as a document; separate two with a line `---`"
+        return "each job is a document of its own; a line `---` stands between two"
     if wanted == ["array"]:
         return "write a list: [a, b]"
     return ""
@@ -223,9 +222,9 @@ def _help_for_string(path: Path, text: str, wanted: list[str]) -> str:
 
 
 def _help_for_schedule(text: str) -> str:
-    """Return the advice for a schedule in words: `hourly`, `every 5 minutes`."""
-    from luad.core.cron.cronline import read_line  # noqa: PLC0415 - only for a mistake
-    from luad.core.cron.search import CronError  # noqa: PLC0415 - as above
+    """What a schedule in other words is here: `hourly`, `every 5 minutes`."""
+    from luad.core.cron.cronline import read_line  # noqa: PLC0415 - only once something is wrong
+    from luad.core.cron.search import CronError  # noqa: PLC0415 - the same
 
     try:
         read_line(text[:256])
@@ -245,5 +244,5 @@ def _help_for_duration(text: str) -> str:
     clock = _SIXTIES.fullmatch(text[:16])
     if clock and clock[3] is None:
         first, second = int(clock[1]), int(clock[2])
-        return f"write {first}h{second}m or {first}m{second}s: `:` is ambiguous"
+        return f"write {first}h{second}m or {first}m{second}s: `:` could mean either"
     return help_for_text(text) or _DURATION_HELP

@@ -16,12 +16,13 @@ luad's reading, where cron programs differ:
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+from luad.suggestions import close_to
 
 LAST: Final = -1
 """The ordinal of the last weekday of a month, beside the ordinals 1-5."""
@@ -299,7 +300,7 @@ class FieldReader:
         elif kind is _WEEKDAY and (match := re.fullmatch(r"([0-7]|[A-Z]{3})?[L#]L?", upper)):
             day = {**dict(zip("01234567", range(8), strict=True)), **kind.names}.get(match[1], 5)
             hint = f"for the last one of a month write `L{day}`"
-        elif near := difflib.get_close_matches(upper, kind.names, n=1, cutoff=0.5):
+        elif near := close_to(upper, kind.names):
             hint = f"did you mean `{near[0]}`?"
         elif upper in {*MONTHS, *WEEKDAYS}:
             message = f"`{item}` is a {'month' if upper in MONTHS else 'day of week'}"

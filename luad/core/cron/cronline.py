@@ -6,7 +6,6 @@ separated by spaces only. `cronfield` reads the fields.
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Final
 
 from luad.core.cron.cronfield import KINDS, CronError, FieldReader, Kind, Passing, read_field
 from luad.core.cron.cronhints import foreign_line
+from luad.suggestions import close_to
 
 MAX_LENGTH: Final = 256
 """The longest expression, in characters, so that reading takes milliseconds at most."""
@@ -174,7 +174,7 @@ def _alias(expression: str, alias: str) -> str:
     if alias.lower() == "@reboot":
         hint = "luad runs jobs by time; for something at start-up use a systemd unit"
         raise CronError("`@reboot` names no time", *where, hint=hint)
-    near = difflib.get_close_matches(alias.lower(), ALIASES, n=1)
+    near = close_to(alias.lower(), ALIASES)
     hint = f"did you mean `{near[0]}`?" if near else f"known: {' '.join(ALIASES)}"
     raise CronError(f"unknown alias `{alias}`", *where, hint=hint)
 

@@ -6,7 +6,6 @@ the module reads nothing else of the machine.
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Final, NamedTuple
 
 from luad.core.cron.zonehints import help_for, places_of
 from luad.core.model import Instant
+from luad.suggestions import close_to
 
 BEGIN: Final[Instant] = -62_135_000_000_000
 """Early in the year 1: the first instant of a search."""
@@ -143,7 +143,7 @@ def _suggestions(name: str) -> tuple[str, ...]:
     if wanted in known:
         return (known[wanted],)
     cities = [known[full] for full in known if full.rpartition("/")[2] == wanted and "/" in full]
-    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.75)
+    near = close_to(wanted, known, 3)
     return tuple(dict.fromkeys([*cities, *(known[full] for full in near)]))[:3]
 
 
