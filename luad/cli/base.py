@@ -129,11 +129,11 @@ class Group(click.Group):
 
         meant = command_meant(name)
         if meant in self.entries:
-            message = f"there is no command `{name}`; luad calls it `{meant}`"
+            message = f"`{name}` is not a command; luad calls it `{meant}`"
             raise CommandError(message, code="usage", hint=f"luad {meant} --help")
         near = close_to(name, [*self.entries, *self.aliases])
         hint = f"did you mean `luad {near[0]}`?" if near else "luad --help lists the commands"
-        raise CommandError(f"there is no command `{name}`", code="usage", hint=hint)
+        raise CommandError(f"`{name}` is not a command", code="usage", hint=hint)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in sections, then the global options."""

@@ -155,7 +155,7 @@ def test_check_names_what_it_has_mended(luad: Any, shop: Path) -> None:
     (shop / "jobs.d/a.yaml").write_text("name: a\nhandler: m:f\nschedule: */5 * * * *\n")
     said = luad("check", "--fix", "--no-import").err
     change = '`*/5 * * * *` -> `{type: cron, expression: "*/5 * * * *"}`'
-    assert said.startswith(f"jobs.d/a.yaml:3:11: {change}\nmended 1 file\n")
+    assert said.startswith(f"jobs.d/a.yaml:3:11: {change}\nfixed 1 file\n")
 
 
 def test_the_paths_of_a_handler_are_seen_from_here(luad: Any, shop: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_local_time_is_read_in_the_zone_of_the_machine_and_shown_in_it(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([], "which handler?"),
+        ([], "the handler is missing"),
         (["--handler", "a:b"], "nothing says when"),
         (["--handler", "a:b", "--in", "1h", "--every", "1h"], "--in and --every exclude"),
         (["--handler", "a:b", "--every", "1h", "--timezone", "UTC"], "--every has no time zone"),
@@ -113,7 +113,7 @@ def test_a_local_time_is_read_in_the_zone_of_the_machine_and_shown_in_it(
         (["--handler", "a:b", "--in", "1h", "-m", "x"], "`x` has no `=`"),
         (["--handler", "a:b", "--in", "1h", "--metadata-file", "none.json"], "cannot read none"),
         (["--handler", "a:b", "--in", "1h", "--idempotency-key", 'a"b'], "cannot be a key"),
-        (["--from", "jobs.yaml", "--user", "ann"], "--from says it all"),
+        (["--from", "jobs.yaml", "--user", "ann"], "--from excludes the other options"),
         (["--from", "none.yaml"], "cannot read none.yaml"),
     ],
 )
@@ -135,7 +135,7 @@ def test_metadata_come_from_a_file_with_single_ones_over_it(
     assert luad(*args, "-m", "b=3").code == 0
     assert made.asked[0].body["metadata"] == {"a": 1, "b": 3}
     (tmp_path / "m.json").write_text("[1]")
-    assert "m.json holds no JSON object" in luad(*args).err
+    assert "m.json is not a JSON object" in luad(*args).err
 
 
 def test_every_mistake_of_a_job_is_told_once_with_its_place(luad: Any, peer: Any) -> None:
@@ -219,7 +219,7 @@ def test_many_jobs_come_from_yaml_or_json(luad: Any, peer: Any, tmp_path: Path, 
         "action": "create",
         "jobs": [{"if_exists": "error", "name": name, "handler": "x:y"} for name in "ab"],
     }
-    assert "; 2 were there" in luad("create", "--from", "jobs", "--if-exists", "keep").err
+    assert "; 2 existed already" in luad("create", "--from", "jobs", "--if-exists", "keep").err
 
 
 def test_each_refused_job_is_told_and_decides_the_exit_code(
@@ -254,7 +254,7 @@ def test_broken_yaml_is_shown_with_its_place(luad: Any, peer: Any, tmp_path: Pat
     assert result.code == 2
     assert "--> jobs.yaml:2:1" in result.err
     (tmp_path / "jobs.yaml").write_text("# nobody\n")
-    assert "there is no job in jobs.yaml" in luad("create", "--from", "jobs.yaml").err
+    assert "jobs.yaml contains no jobs" in luad("create", "--from", "jobs.yaml").err
     assert peer.asked == []
 
 
@@ -338,7 +338,7 @@ def test_a_reminder_comes_again_and_again(
 def test_a_reminder_of_nothing_is_refused(luad: Any, made: Any) -> None:
     result = luad("remind", "ann", " ", "--in", "10m")
     assert (result.code, made.asked) == (2, [])
-    assert "there is nothing to say" in result.err
+    assert "the text is empty" in result.err
 
 
 def test_a_reminder_of_yesterday_is_refused(luad: Any, made: Any) -> None:

@@ -88,7 +88,7 @@ def test_a_change_of_the_clocks_is_marked(luad: Any) -> None:
 def test_what_has_passed_is_said(luad: Any) -> None:
     found = luad("explain", "2020-01-01T00:00:00Z", "--json").json
     assert found["next"] == []
-    assert found["notes"] == ["that is in the past"]
+    assert found["notes"] == ["this time is in the past"]
 
 
 def test_a_foreign_zone_has_utc_beside_it_and_each_time_its_distance(luad: Any) -> None:

@@ -162,9 +162,9 @@ def test_list_names_broken_files_that_have_no_job(luad: Any, peer: Any) -> None:
     broken = [f"jobs.d/{number}.yaml" for number in range(7)]
     peer.answers["GET /jobs"] = {**page(), "broken_files": broken}
     result = luad("list")
-    assert result.err.count(" has an error  (luad status tells it)") == 5
+    assert result.err.count(" has an error  (luad status shows it)") == 5
     assert "warning: jobs.d/0.yaml has an error" in result.err
-    assert "warning: so are 2 more" in result.err
+    assert "warning: 2 more files have errors" in result.err
 
 
 @pytest.mark.usefixtures("jobs")
@@ -197,7 +197,7 @@ def test_list_filters_and_sorts(luad: Any, args: list[str], names: list[str]) ->
 def test_list_refuses_a_status_that_does_not_exist(luad: Any) -> None:
     result = luad("list", "--status", "broken")
     assert result.code == 2
-    assert "it is one of ok, failing" in result.err
+    assert "is not one of ok, failing" in result.err
 
 
 def test_list_reads_every_page(luad: Any, peer: Any) -> None:
@@ -249,7 +249,7 @@ def test_next_of_named_jobs_and_in_a_span(luad: Any, peer: Any) -> None:
     peer.answers["GET /schedule"] = {"next": []}
     result = luad("next", "nig", "--from", "2027-01-01T00:00Z", "--until", "2027-01-02", "--utc")
     assert result.code == 0
-    assert "nothing fires in that time" in result.err
+    assert "no job fires in that time" in result.err
     assert peer.asked[-1].query["from"] == "2027-01-01T00:00:00Z"
     assert peer.asked[-1].query["until"] == "2027-01-02T00:00:00Z"
 
@@ -389,7 +389,7 @@ def test_a_run_without_its_result_is_marked(luad: Any, peer: Any) -> None:
 def test_a_run_that_is_not_tried_again_says_why(luad: Any, peer: Any) -> None:
     run = make_run(attempt=1, retryable=False)
     peer.answers[f"GET /runs/{RUN}"] = run
-    assert "a repetition would fail in the same way" in luad("show", RUN).out
+    assert "another attempt would fail in the same way" in luad("show", RUN).out
     peer.answers[f"GET /runs/{RUN}"] = make_run(retryable=True)
     assert "repetition" not in luad("show", RUN).out
 

@@ -51,7 +51,7 @@ def test_init_in_a_project_says_that_it_makes_another(
     place.touch() if place.suffix else place.mkdir()
     first = luad("init", "shop")
     assert first.code == 0
-    assert f"note: this folder lies in the project {tmp_path}" in first.err
+    assert f"note: this folder is inside the project {tmp_path}" in first.err
     assert "note:" not in luad("init", "shop").err, "it was there already"
     assert luad("init", "shop", "--json").json["inside"] == str(tmp_path)
 
@@ -114,7 +114,7 @@ def test_new_does_not_shadow_the_standard_library(luad: Any) -> None:
 
 
 def test_new_says_from_when_an_interval_counts(luad: Any) -> None:
-    assert "every 5m, counted from when luad serve sees" in luad("new", "tick", "--every", "5m").err
+    assert "every 5m, counted from the moment when luad serve loads" in luad("new", "tick", "--every", "5m").err
 
 
 def test_new_to_stdout_writes_nothing(luad: Any, tmp_path: Path) -> None:

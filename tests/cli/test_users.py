@@ -49,7 +49,7 @@ def test_users_are_listed_and_shown(luad: Any, peer: Any) -> None:
     peer.answers["GET /users"] = (200, {"users": [stale]})
     assert luad("users").lines[1].endswith("users.d/ann.yaml:3  (stale)")
     peer.answers["GET /users"] = (200, {"users": []})
-    assert "nobody yet" in luad("users").err
+    assert "no users yet" in luad("users").err
 
 
 def test_a_user_who_is_not_there(luad: Any, peer: Any) -> None:
@@ -65,14 +65,14 @@ def test_a_user_who_is_not_there(luad: Any, peer: Any) -> None:
 def test_adding_somebody_writes_a_file_that_checks(luad: Any, project: Path, peer: Any) -> None:
     name = "Ann 😀 \"A\" \\ 'B': #1"
     result = luad("users", "add", "ann", "--name", name, "--email", "a@b.org", "--phone", "+44 1")
-    assert (result.code, result.err) == (0, "Created users.d/ann.yaml; luad reads it at once\n")
+    assert (result.code, result.err) == (0, "Created users.d/ann.yaml; the daemon reads it at once\n")
     assert peer.asked == []
     text = (project / "users.d/ann.yaml").read_text()
     assert text.startswith("# yaml-language-server: $schema=../.luad/users.schema.json\n")
     assert luad("check", "users.d", "--strict").code == 0
     again = luad("users", "add", "ann")
     assert again.code == 8
-    assert again.err.startswith("error[file_exists]: users.d/ann.yaml is there already\n")
+    assert again.err.startswith("error[file_exists]: users.d/ann.yaml already exists\n")
     assert (project / "users.d/ann.yaml").read_text() == text
 
 
@@ -83,7 +83,7 @@ def test_add_without_a_daemon_says_when_the_file_is_read(
     peer.socket.unlink()
     result = luad("users", "add", "ben")
     assert result.code == 0
-    assert "luad reads it when it starts; no daemon of this project runs now" in result.err
+    assert "luad serve will read it; no daemon of this project runs now" in result.err
 
 
 @pytest.mark.parametrize("bad", ["a/b", "../x", "a b", "", "x" * 300])
@@ -105,7 +105,7 @@ def test_adding_somebody_where_no_project_is(luad: Any, tmp_path: Path) -> None:
 def test_adding_somebody_to_the_store(luad: Any, peer: Any) -> None:
     peer.answers["POST /users"] = (201, BOB)
     result = luad("users", "add", "bob", "--dynamic", "--email", "b@x.org")
-    assert result.err == "Added bob; it is in luad's store\n"
+    assert result.err == "Added bob to the database of the daemon\n"
     assert peer.asked[0].body == {"id": "bob", "emails": ["b@x.org"]}
 
 
@@ -133,7 +133,7 @@ def test_the_inbox_shows_what_was_sent_oldest_first(luad: Any, peer: Any) -> Non
     assert result.lines[-1] == "  not by tgram: timed out"
     assert "\x1b[2J" not in result.out
     peer.answers["GET /users/ann/messages"] = (200, {"messages": []})
-    assert "nothing was sent to ann yet" in luad("users", "inbox", "ann").err
+    assert "no message was sent to ann yet" in luad("users", "inbox", "ann").err
 
 
 # --- send ---
@@ -251,7 +251,7 @@ def test_a_token_is_rotated(luad: Any, peer: Any) -> None:
     )
     result = luad("token", "rotate", "ci", "--overlap", "1d")
     assert result.out == "luad_new\n"
-    assert "The secret before is valid until" in result.err
+    assert "The previous secret is valid until" in result.err
     assert peer.asked[0].body == {"overlap": "1d"}
     luad("token", "rotate", "ci", "--expires", "30d")
     assert peer.asked[1].body == {"expires_in": "30d"}

@@ -47,7 +47,7 @@ def test_the_hint_of_metadata_is_of_that_command(luad: Any, peer: Any) -> None:
 def test_list_names_a_tag_that_no_job_has(luad: Any, peer: Any, tag: str, words: str) -> None:
     jobs = [{"name": each, "tags": [each], "status": "active"} for each in ("money", "night")]
     peer.answers["GET /jobs"] = {"jobs": jobs, "hidden_dynamic": 0, "next_cursor": None}
-    assert f"no job of these has the tag `{tag}`  ({words})" in luad("list", "-t", tag).err
+    assert f"no job here has the tag `{tag}`  ({words})" in luad("list", "-t", tag).err
     assert "has the tag" not in luad("list", "-t", "night").err
 
 

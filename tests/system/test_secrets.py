@@ -342,7 +342,7 @@ def test_the_value_of_a_variable_that_tells_is_masked_and_the_mask_is_not_taken_
     leak = json.loads(told["found"]["answers"]["/v1/jobs/leak"])["definition"]
     assert leak["env"] == {"API_KEY": "***", "REGION": "emea"}
     exported = told["found"]["printed"]["show made --yaml"].decode()
-    assert "luad shows no secrets: write the value of API_KEY" in exported
+    assert "luad shows no secrets; insert the value of API_KEY" in exported
     (problem,) = load_file(
         "made.yaml", exported.partition("luad shows")[0].encode(), settings=Settings()
     ).problems

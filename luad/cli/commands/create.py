@@ -205,8 +205,8 @@ def delete(session: Session, *, names: tuple[str, ...]) -> None:
     for job_id, job in jobs.items():
         try:
             answer = client.delete(f"/jobs/{segment(job_id)}")
-        except NotFoundError:  # it has run and left since, or somebody else was faster
-            message = f"{job['name']} was gone already"
+        except NotFoundError:  # it has run and left, or another client has deleted it
+            message = f"{job['name']} was deleted already"
             answer = {"deleted": False, "deactivated": False, "message": message}
         answers.append({"job": job["name"], **answer})
     if session.json:
@@ -219,10 +219,10 @@ def delete(session: Session, *, names: tuple[str, ...]) -> None:
 @click.command("metadata", cls=Command)
 @click.argument("name", shell_complete=job_names)
 @click.argument("pairs", nargs=-1, metavar="[K=V]...")
-@click.option("--replace", is_flag=True, help="Leave nothing else")
+@click.option("--replace", is_flag=True, help="Replace all metadata by these")
 @pass_session
 def metadata(session: Session, *, name: str, pairs: tuple[str, ...], replace: bool) -> None:
-    """Show a job's metadata, or set keys of it; V may be JSON."""
+    """Show the metadata of a job, or set keys of it; V may be JSON."""
     from luad.cli.project import source
     from luad.client import segment
 

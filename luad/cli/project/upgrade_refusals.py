@@ -41,7 +41,7 @@ def refusals(session: Session, project: ProjectSettings) -> Iterator[Finding]:
     if kept is None:
         fix = "run luad doctor as root, or as the user of the daemon"
         yield Finding(
-            "upgrade", None, f"{database} cannot be read, so its jobs were not judged", fix
+            "upgrade", None, f"{database} cannot be read, so its jobs were not checked", fix
         )
         return
     if kept.version == HEAD:
@@ -51,7 +51,7 @@ def refusals(session: Session, project: ProjectSettings) -> Iterator[Finding]:
     what = f"{database} is of an older luad (schema {int(kept.version)}, this one has {int(HEAD)})"
     if found:
         detail = f"{what}; this luad refuses {plural(len(found), 'thing')} of it"
-        yield Finding("upgrade", False, detail, "mend them before the restart; see the lines above")
+        yield Finding("upgrade", False, detail, "fix them before the restart; see the lines above")
     else:
         jobs, tokens = plural(len(kept.jobs), "stored job"), plural(len(kept.tokens), "token")
         yield Finding("upgrade", True, f"{what}; nothing is refused of its files, {jobs}, {tokens}")
@@ -139,5 +139,5 @@ def _wrong_with(token: StoredThing) -> str:
     if token.text not in ROLES:
         return f"its role `{token.text}` does not exist"
     if not _TOKEN_NAME.fullmatch(token.name):
-        return "no token can have such a name any more"
+        return "the name of a token may no longer have this form"
     return ""
