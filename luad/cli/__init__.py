@@ -227,7 +227,7 @@ def _from_click(error: click.ClickException) -> CommandError:
 
 def _near_option(error: click.ClickException) -> str:
     """Return the option that the user misspelt; click also offers options that only share the dashes."""
-    from luad.suggestions import is_slip
+    from luad.suggestions import is_typo
 
     given = str(getattr(error, "option_name", "")).lstrip("-")
     near = getattr(error, "possibilities", None) or ()

@@ -65,7 +65,10 @@ def test_a_job_is_made_shown_exported_and_made_again(live: LiveDaemon) -> None:
     assert live.luad("show", "report", "--yaml").stdout == text
     taken = live.luad("create", "--from", str(path), check=False)
     assert (taken.returncode, "name_taken" in taken.stderr) == (8, True)
-    assert "1 existed already" in live.luad("create", "--from", str(path), "--if-exists", "keep").stderr
+    assert (
+        "1 existed already"
+        in live.luad("create", "--from", str(path), "--if-exists", "keep").stderr
+    )
     live.luad("metadata", "report", 'n={"deep": true}')
     assert "deep: true" in live.luad("show", "report", "--yaml").stdout
     live.luad("delete", "report", "--yes")

@@ -114,7 +114,10 @@ def test_new_does_not_shadow_the_standard_library(luad: Any) -> None:
 
 
 def test_new_says_from_when_an_interval_counts(luad: Any) -> None:
-    assert "every 5m, counted from the moment when luad serve loads" in luad("new", "tick", "--every", "5m").err
+    assert (
+        "every 5m, counted from the moment when luad serve loads"
+        in luad("new", "tick", "--every", "5m").err
+    )
 
 
 def test_new_to_stdout_writes_nothing(luad: Any, tmp_path: Path) -> None:

@@ -65,7 +65,10 @@ def test_a_user_who_is_not_there(luad: Any, peer: Any) -> None:
 def test_adding_somebody_writes_a_file_that_checks(luad: Any, project: Path, peer: Any) -> None:
     name = "Ann 😀 \"A\" \\ 'B': #1"
     result = luad("users", "add", "ann", "--name", name, "--email", "a@b.org", "--phone", "+44 1")
-    assert (result.code, result.err) == (0, "Created users.d/ann.yaml; the daemon reads it at once\n")
+    assert (result.code, result.err) == (
+        0,
+        "Created users.d/ann.yaml; the daemon reads it at once\n",
+    )
     assert peer.asked == []
     text = (project / "users.d/ann.yaml").read_text()
     assert text.startswith("# yaml-language-server: $schema=../.luad/users.schema.json\n")

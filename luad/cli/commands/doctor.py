@@ -228,7 +228,7 @@ def _group(name: str, examined: CheckResult, chosen: Settings) -> Finding:
     return good(name, f"{plural(examined.file_count, 'file')}, no problems")
 
 
-def _channels(users: Iterable[Person]) -> Finding:
+def _channels(users: Iterable[User]) -> Finding:
     """Return whether the packages for the channels of users files are installed."""
     from importlib.util import find_spec
 

@@ -159,9 +159,9 @@ class RehearsalOptions:
                 suggestions=close_to(user_id, known),
             )
 
-    def users(self) -> list[Person]:
+    def users(self) -> list[User]:
         """Return the users that the files of the project declare."""
-        from luad.config.users.user_file import PeopleCatalogue
+        from luad.config.users.user_file import UserCatalogue
         from luad.watcher import SnapshotReader
 
         folders = [each for each in self.settings.users if each.is_dir()]

@@ -52,7 +52,7 @@ class CheckResult:
     problems: tuple[Problem, ...]
     file_count: int
     data: Mapping[str, bytes] = field(default_factory=dict)
-    users: Mapping[str, Person] = field(default_factory=dict)
+    users: Mapping[str, User] = field(default_factory=dict)
 
     def keep(self, select: Sequence[str], ignore: Sequence[str]) -> None:
         """Keep the problems whose code begins with one of *select* and with none of *ignore*."""
@@ -99,7 +99,7 @@ def examine(
     problems += users.problems
     jobs = _Jobs(chosen, files, loaded.wanted)
     if not paths or (job_paths and not users_paths):
-        known = _ids(users_files, users.people) if not paths else _users_of(chosen)
+        known = _ids(users_files, users.users) if not paths else _users_of(chosen)
         problems += unknown_users(jobs.all(), known, files)
         problems += _unknown_in_settings(settings_path, data, known)
     problems += command_problems(
@@ -114,7 +114,7 @@ def examine(
         problems += strict_problems(jobs.all(), files)
     data |= {path: each.data for path, each in (*files.items(), *users_files.items())}
     count = len(files) + len(users_files) + (settings_path is not None)
-    return CheckResult(_by_file(problems), count, data, users.people)
+    return CheckResult(_by_file(problems), count, data, users.users)
 
 
 class _Jobs:
@@ -164,7 +164,7 @@ def _users_of(chosen: Settings) -> Collection[str]:
     return _ids(files, found.users)
 
 
-def _ids(files: Mapping[str, FileVersion], users: Mapping[str, Person]) -> Collection[str]:
+def _ids(files: Mapping[str, FileVersion], users: Mapping[str, User]) -> Collection[str]:
     """Return the ids of *users*, and those in broken *files*."""
     good = {each.origin.path for each in users.values() if each.origin is not None}
     found = dict.fromkeys(users)

@@ -39,7 +39,7 @@ def connect(session: Session, timeout: float = 30, *, is_quiet: bool = False) ->
     )
     client.waiting = lambda: progress(session.out, "waiting for the daemon")
     if not is_quiet:
-        client.guard = ProjectCheck(session, client)
+        client.hooks = ProjectCheck(session, client)
     return client
 
 

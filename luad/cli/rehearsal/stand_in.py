@@ -39,7 +39,7 @@ class StandIn:
     def __init__(
         self,
         job: Job,
-        users: Sequence[Person],
+        users: Sequence[User],
         now: Instant,
         sender: Carrier | None,
         rules: DynamicRules,
