@@ -395,7 +395,7 @@ def test_a_job_of_a_file_is_not_deleted_and_neither_are_those_beside_it(
 def test_a_job_that_leaves_meanwhile_is_no_error(luad: Any, peer: Any) -> None:
     peer.answers["GET /jobs/a"] = JOB
     result = luad("delete", "a", "--yes")
-    assert (result.code, result.err) == (0, "follow-up-4h2m was gone already\n")
+    assert (result.code, result.err) == (0, "follow-up-4h2m was deleted already\n")
 
 
 # --- metadata ---

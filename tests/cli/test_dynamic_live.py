@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
-
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 
 pytestmark = pytest.mark.slow
 HANDLERS = """\

@@ -53,7 +53,7 @@ def test_an_unknown_command_gets_the_nearest_one(luad: Any) -> None:
     result = luad("histroy")
     assert (result.code, result.out) == (ExitCode.USAGE, "")
     assert result.err == (
-        "error[usage]: there is no command `histroy`\n  hint: did you mean `luad history`?\n"
+        "error[usage]: `histroy` is not a command\n  hint: did you mean `luad history`?\n"
     )
 
 
@@ -225,5 +225,5 @@ def test_the_start_imports_nothing_that_only_the_daemon_needs() -> None:
 def test_commands_of_other_schedulers_are_translated(luad: Any, word: str, meant: str) -> None:
     result = luad(word)
     assert result.code == 2
-    assert f"there is no command `{word}`; luad calls it `{meant}`" in result.err
+    assert f"`{word}` is not a command; luad calls it `{meant}`" in result.err
     assert f"luad {meant} --help" in result.err

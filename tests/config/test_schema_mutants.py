@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import copy
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import pytest
+from support.schema_verdicts import told
 
 from luad.config.schema.validator import SchemaName, load_schema, obeys
 from luad.config.schema.violations import _validator
 from luad.config.yaml.reader import Limits, parse_yaml
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from verdicts import told
 
 Place: TypeAlias = tuple[str | int, ...]
 

@@ -5,15 +5,11 @@ A runner joins by a line in `RUNNERS`: a function from a folder to a started run
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "runner"))
-
-from runner_harness import Harness, config
+from support.runner_harness import Harness, config
 
 from luad.core.model import EndKind
 

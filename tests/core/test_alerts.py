@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from bench import START, Bench, make_job
+from support.engine_bench import START, Bench, make_job
 
 from luad.core.events import AddMessage, AttemptEnded, AttemptStarted, ConfigLoaded, Deliver
 from luad.core.model import (

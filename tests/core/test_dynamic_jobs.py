@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 import pytest
-from bench import START, Bench, make_job
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.engine_bench import START, Bench, make_job
 
 from luad.core.dynamic_jobs import merge_patch
 from luad.core.events import (

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import Literal
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 import pytest
-from bench import START, Bench, make_job
+from support.engine_bench import START, Bench, make_job
 
 from luad.core.engine import Engine
 from luad.core.events import (

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from bench import START, Bench, make_job
+from support.engine_bench import START, Bench, make_job
 
 from luad.core.events import (
     AddMessage,

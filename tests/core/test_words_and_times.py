@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import random  # noqa: TID251 - a test may throw dice, with a seed
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
+from support.phrase_model import Day, Read, read_sentence, read_short
 
 from luad.core.cron.crontext import describe_shortly
 from luad.core.cron.search import CronError, CronRule, compile_cron, describe
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from sentences import Day, Read, read_sentence, read_short
 
 LENGTHS = {1: (31,), 2: (28, 29), 4: (30,), 6: (30,), 9: (30,), 11: (30,)}
 DAYS: list[tuple[Day, int]] = [

@@ -20,11 +20,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
 
-from attack import assert_every_second_has_its_row
 from checker import violations
 from history import Settled, Stopped
-from live import LiveDaemon
 from stored import history_of, settled_in
+from support.attack import assert_every_second_has_its_row
+from support.live_daemon import LiveDaemon
 
 from luad.client import Client
 from luad.clock import wall_ms

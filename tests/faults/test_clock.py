@@ -19,8 +19,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
 
-from live import LiveDaemon
 from support.cost import turn_s
+from support.live_daemon import LiveDaemon
 
 from luad.client import Client
 from luad.clock import wall_ms

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_harness import Finished, Harness, config, is_gone
+from support.runner_harness import Finished, Harness, config, is_gone
 
 from luad.core.model import DAY, EndKind, Limits
 

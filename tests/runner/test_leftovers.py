@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from runner_harness import Harness, config, is_gone
+from support.runner_harness import Harness, config, is_gone
 
 from luad.core.model import EndKind
 

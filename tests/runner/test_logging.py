@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from runner_harness import Harness
+from support.runner_harness import Harness
 
 from luad.testing import run_job_sync
 

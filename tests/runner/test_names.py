@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from runner_harness import Harness, config
+from support.runner_harness import Harness, config
 
 from luad.config.jobs.reserved_names import OWN_PACKAGES, reserved_files
 from luad.core.model import EndKind

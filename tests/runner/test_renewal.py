@@ -10,7 +10,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from runner_harness import Harness, config
+from support.runner_harness import Harness, config
 
 from luad.core.model import EndKind
 from luad.runner.import_check import HandlerInfo, check_handlers

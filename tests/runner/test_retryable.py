@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_harness import Harness, config
+from support.runner_harness import Harness, config
 
 from luad.core.model import EndKind
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from runner_harness import HANDLERS, Harness
+from support.runner_harness import HANDLERS, Harness
 
 from luad.core.model import EndKind
 from luad.runner.capture import Output

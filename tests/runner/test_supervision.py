@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runner_harness import HANDLERS, Harness, config, is_gone
+from support.runner_harness import HANDLERS, Harness, config, is_gone
 
 from luad.core.model import EndKind
 from luad.errors import UnavailableError
@@ -213,7 +213,7 @@ _DAEMON = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from runner_harness import Harness, config
+from support.runner_harness import Harness, config
 
 async def main():
     harness = Harness(config(Path({state!r}), kill_grace_ms=60_000))
@@ -231,7 +231,7 @@ asyncio.run(main())
 @pytest.fixture
 def orphan(tmp_path: Path, request: pytest.FixtureRequest) -> int:
     """A run whose daemon was killed; the pid of its process."""
-    here, state = str(Path(__file__).parent), str(tmp_path)
+    here, state = str(Path(__file__).parents[1]), str(tmp_path)
     program = _DAEMON.format(here=here, state=state, handler=request.param)
     daemon = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert daemon.stdout is not None

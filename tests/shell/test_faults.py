@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from named import PROJECT, exists
+from support.named_tests import PROJECT, exists
 
 PAGE = PROJECT / "docs/explanation/faults.md"
 SHOWN = Path(__file__).parent / "faults.toml"

@@ -7,11 +7,11 @@ import grp
 import os
 import pwd
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.access_lists import grant
 
 from luad.trust import (
     folder_problem,
@@ -21,10 +21,6 @@ from luad.trust import (
 )
 from luad.trust.acl import parse
 from luad.watcher import SnapshotReader
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from access_lists import grant
 
 NOBODY = 65_534
 STRANGE_GID = 54_321

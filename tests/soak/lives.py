@@ -20,7 +20,7 @@ from verdict import Sample
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "system"))
 
-from live import LiveDaemon, children_of
+from support.live_daemon import LiveDaemon, children_of
 
 PACE_S = 0.05  # between two edits; the reload itself takes longer
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "system"))
 
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 
 HANDLERS = """
 import os, sys, time

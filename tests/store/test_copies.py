@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-
-from old_state import unpack
+from support.old_state import unpack
 
 from luad.clock import SystemClock
 from luad.core.events import Log

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-
-from old_state import unpack
+from support.old_state import unpack
 
 from luad.clock import SystemClock
 from luad.core.events import Restored

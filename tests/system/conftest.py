@@ -5,15 +5,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from installed import installed_luad
+from support.installed_luad import installed_luad
 
 
 def missing() -> list[str]:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +16,8 @@ from pathlib import Path
 from time import monotonic, sleep  # noqa: TID251 - writers that pause do so in real time
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import besieged, job
-from live import PATIENCE_S, LiveDaemon
+from support.attack import besieged, job
+from support.live_daemon import PATIENCE_S, LiveDaemon
 
 DROPPINGS = (".x.yaml.swp", "x.yaml~", "#x.yaml#", ".#x.yaml", "4913", "x.yaml.tmp", "_x.yaml",
              "x.yaml.bak", "x.yaml.rpmsave", "x.yaml.dpkg-new", ".x.yaml.draft", "x.yaml.swx")  # fmt: skip

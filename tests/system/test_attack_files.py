@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import random  # noqa: TID251 - edits in no order; the seed is fixed
 import shutil
-import sys
 from contextlib import suppress
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_on_time, besieged, job
-from live import LiveDaemon
+from support.attack import assert_on_time, besieged, job
+from support.live_daemon import LiveDaemon
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 LATE_MS = 1_500

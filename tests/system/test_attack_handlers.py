@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_every_second_has_its_row, assert_on_time, besieged, job
+from support.attack import assert_every_second_has_its_row, assert_on_time, besieged, job
 
 BAD = """
 import ctypes, os, resource, signal, sys, threading, time

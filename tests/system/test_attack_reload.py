@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import random  # noqa: TID251 - moments in no order; the seed is fixed
 import signal
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep  # noqa: TID251 - real moments are what this is about
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_every_second_has_its_row, assert_on_time, besieged, job
+from support.attack import assert_every_second_has_its_row, assert_on_time, besieged, job
 
 LATE_MS = 1_500
 

@@ -6,16 +6,13 @@ import os
 import random  # noqa: TID251 - garbage; the seed is fixed
 import socket
 import struct
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_on_time, besieged, job
-from live import LiveDaemon
+from support.attack import assert_on_time, besieged, job
 from support.cost import turn_s
+from support.live_daemon import LiveDaemon
 
 TALK = """
 def talk(job):

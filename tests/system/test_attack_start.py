@@ -9,11 +9,8 @@ from pathlib import Path
 from time import monotonic  # noqa: TID251 - a test's patience is real time
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_every_second_has_its_row, besieged, job
-from live import PATIENCE_S, LiveDaemon
+from support.attack import assert_every_second_has_its_row, besieged, job
+from support.live_daemon import PATIENCE_S, LiveDaemon
 
 STRANGE = {
     "TZ": ":::/../etc/passwd",

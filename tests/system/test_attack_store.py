@@ -7,7 +7,6 @@ import resource
 import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -15,11 +14,8 @@ from pathlib import Path
 from time import monotonic, sleep  # noqa: TID251 - a test's patience is real time
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_every_second_has_its_row, besieged, job
-from live import PATIENCE_S, LiveDaemon
+from support.attack import assert_every_second_has_its_row, besieged, job
+from support.live_daemon import PATIENCE_S, LiveDaemon
 
 from luad.client import Client
 

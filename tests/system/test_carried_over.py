@@ -7,18 +7,13 @@ it has become here.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from carried import STATIC, ask, carried_daemon, cli, once, wait_for_run, wait_until
-from live import LiveDaemon
+from support.carried_over import STATIC, ask, carried_daemon, cli, once, wait_for_run, wait_until
+from support.live_daemon import LiveDaemon
 
 from luad.clock import wall_ms
 from luad.errors import RefusedError

@@ -6,18 +6,13 @@ it has become here.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from carried import ask, carried_daemon, once, wait_for_run, wait_until
-from live import LiveDaemon
+from support.carried_over import ask, carried_daemon, once, wait_for_run, wait_until
+from support.live_daemon import LiveDaemon
 
 from luad.errors import LuadError
 from luad.sync import HandlerNotImportable, Jobs, NameTaken, ValidationError

@@ -7,7 +7,6 @@ it has become here.
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,11 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from carried import STATIC, ask, carried_daemon, cli, once
-from live import LiveDaemon
+from support.carried_over import STATIC, ask, carried_daemon, cli, once
+from support.live_daemon import LiveDaemon
 
 from luad.sdk.values import SentMessage
 from luad.sync import Jobs, Text, User

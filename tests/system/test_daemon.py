@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon, children_of
+from support.live_daemon import LiveDaemon, children_of
 
 TICK = """\
 name: {name}

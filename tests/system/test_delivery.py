@@ -12,12 +12,9 @@ from time import monotonic, sleep  # noqa: TID251 - a test's patience is real ti
 from typing import Any
 
 import pytest
+from support.live_daemon import PATIENCE_S, LiveDaemon
 
 from luad.testing import run_job_sync
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import PATIENCE_S, LiveDaemon
 
 PAGE = Path(__file__).parents[2] / "docs/explanation/delivery.md"
 HANDLERS = """

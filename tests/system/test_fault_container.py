@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,11 +13,8 @@ from time import monotonic, sleep  # noqa: TID251 - a test's patience is real ti
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import WitnessedDaemon, assert_every_second_has_its_row, besieged, job
-from live import PATIENCE_S, LiveDaemon, children_of
+from support.attack import WitnessedDaemon, assert_every_second_has_its_row, besieged, job
+from support.live_daemon import PATIENCE_S, LiveDaemon, children_of
 
 from luad.runner.processes import read_stat
 

@@ -7,10 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 
 pytestmark = pytest.mark.slow
 

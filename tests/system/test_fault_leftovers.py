@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon, children_of
+from support.live_daemon import LiveDaemon, children_of
 
 from luad.runner.processes import read_stat
 

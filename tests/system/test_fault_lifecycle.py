@@ -7,18 +7,14 @@ import resource
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic  # noqa: TID251 - a test's patience is real time
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_every_second_has_its_row, assert_on_time, besieged, job
-from live import PATIENCE_S, LiveDaemon
+from support.attack import assert_every_second_has_its_row, assert_on_time, besieged, job
+from support.live_daemon import PATIENCE_S, LiveDaemon
 
 from luad.client import Client
 from luad.errors import LuadError, RefusedError

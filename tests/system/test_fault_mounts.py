@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_every_second_has_its_row, besieged, job
+from support.attack import assert_every_second_has_its_row, besieged, job
 
 from luad.clock import wall_ms
 

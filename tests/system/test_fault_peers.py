@@ -12,10 +12,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import besieged
-from live import LiveDaemon
+from support.attack import besieged
+from support.live_daemon import LiveDaemon
 
 ASK = """
 import os, socket, sys

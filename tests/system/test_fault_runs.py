@@ -4,17 +4,13 @@ table of faults."""
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_every_second_has_its_row, assert_on_time, besieged, job
-from live import LiveDaemon
+from support.attack import assert_every_second_has_its_row, assert_on_time, besieged, job
+from support.live_daemon import LiveDaemon
 
 HANDLERS = """
 import os, signal, time

@@ -6,17 +6,13 @@ import errno
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_every_second_has_its_row, besieged, job
-from live import LiveDaemon, children_of
+from support.attack import assert_every_second_has_its_row, besieged, job
+from support.live_daemon import LiveDaemon, children_of
 
 pytestmark = pytest.mark.needs("strace")
 

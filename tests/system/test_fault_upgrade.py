@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import assert_every_second_has_its_row, besieged, job
+from support.attack import assert_every_second_has_its_row, besieged, job
 
 import luad
 

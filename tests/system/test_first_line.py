@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from terminal import Terminal
+from support.pseudo_terminal import Terminal
 
 pytestmark = pytest.mark.slow
 

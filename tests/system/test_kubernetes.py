@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 
 pytestmark = pytest.mark.slow
 PAGE = Path(__file__).parents[2] / "docs/how-to/kubernetes.md"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 
 JOB = 'name: {name}\nhandler: {handler}\nschedule: {{type: cron, expression: "0 0 1 1 *"}}\n'
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 
 JOB = """\
 name: {name}

@@ -9,13 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / "shell"))
-
-from access_lists import grant
-from attack import besieged, job
-from live import LiveDaemon
+from support.access_lists import grant
+from support.attack import besieged, job
+from support.live_daemon import LiveDaemon
 
 NOBODY = 65_534
 ACTS = "from pathlib import Path\nPath({mark!r}).touch()\ndef note(job): ...\n"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 
 HANDLER = "def bad(job):\n    raise RuntimeError('no')\n\n\ndef good(job):\n    return 1\n"
 CREATE = ("--handler", "m:bad", "--in", "0s", "--user", "me")

@@ -8,10 +8,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 
 PROJECT = Path(__file__).parents[2]
 JOB = 'name: late\nhandler: installed_late:run\nschedule: {type: cron, expression: "0 0 1 1 *"}\n'

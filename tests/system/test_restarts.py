@@ -8,16 +8,12 @@ import select
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 
 from luad.runner.processes import read_stat
 

@@ -12,7 +12,6 @@ import re
 import resource
 import socket
 import sqlite3
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,14 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.live_daemon import LiveDaemon, children_of
 
 from luad.api.routes.table import TABLE
 from luad.config.jobs.job_file import load_file
 from luad.config.settings.daemon_settings import Settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon, children_of
 
 CANARY = re.compile(rb"canary-[a-z]+-[0-9]+")
 ROADS = (

@@ -14,11 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from attack import besieged, job
-from live import LiveDaemon
+from support.attack import besieged, job
+from support.live_daemon import LiveDaemon
 
 STRANGER = 65_534
 ASK = """

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import libfaketime
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-
-from live import LiveDaemon
-from old_state import unpack
+from support.live_daemon import LiveDaemon
+from support.old_state import unpack
 
 from luad.client import Client
 from luad.clock import wall_ms

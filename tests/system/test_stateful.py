@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random  # noqa: TID251 - the world is made of dice; the seed is the test
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -19,11 +18,8 @@ from time import sleep
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon
-from truth import Thing, Truth
+from support.live_daemon import LiveDaemon
+from support.stateful_model import Thing, Truth
 
 from luad.client import Client
 from luad.clock import wall_ms

@@ -5,17 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from time import monotonic  # noqa: TID251 - a test's patience is real time
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import PATIENCE_S, LiveDaemon
+from support.live_daemon import PATIENCE_S, LiveDaemon
 
 JOB = "name: tidy\nhandler: h:tick\nschedule: {type: interval, seconds: 3600}\n"
 SHELL = """

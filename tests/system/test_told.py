@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 
 CLASH = "name: clash\nhandler: app:work\nschedule: {type: interval, every: 1h}\n"
 TOLD = "duplicate job name `clash`: the dynamic job "

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import LiveDaemon
-from terminal import Terminal
+from support.live_daemon import LiveDaemon
+from support.pseudo_terminal import Terminal
 
 pytestmark = pytest.mark.slow
 

@@ -10,14 +10,11 @@ from pathlib import Path
 from time import monotonic, sleep  # noqa: TID251 - a test's patience is real time
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon
-
 import luad.sdk.link as sdk_link
 from luad.client import Client
 from luad.sdk.ask import Ask
 from luad.sync import Jobs, NotFound
+from support.live_daemon import LiveDaemon
 
 HANDLERS = """
 import asyncio

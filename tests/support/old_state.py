@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path
 from typing import Any, Final
 
-FOLDER: Final = Path(__file__).parent / "state-0.1.0"
+FOLDER: Final = Path(__file__).parents[1] / "data" / "state-0.1.0"
 
 
 def unpack(folder: Path) -> dict[str, Any]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import LiveDaemon
+from support.live_daemon import LiveDaemon
 from support.witness import Witness, worst_delay_ms
 
 TIMES_AS_LATE = 5

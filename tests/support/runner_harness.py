@@ -17,7 +17,7 @@ from luad.runner.processes import read_stat
 from luad.runner.runner import Runner
 from luad.runner.spec import RunnerConfig
 
-HANDLERS = Path(__file__).parent / "handlers_pkg"
+HANDLERS = Path(__file__).parents[1] / "runner" / "handlers_pkg"
 Key = tuple[str, int]
 
 
