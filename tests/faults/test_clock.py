@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from importlib import resources
@@ -16,9 +15,6 @@ from pathlib import Path
 
 import libfaketime
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
-
 from support.cost import turn_s
 from support.live_daemon import LiveDaemon
 

@@ -18,7 +18,7 @@ from typing import Any
 from scene import Scene
 from verdict import Sample
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "system"))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a command as well
 
 from support.live_daemon import LiveDaemon, children_of
 

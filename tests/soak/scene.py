@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "system"))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a command as well
 
 from support.live_daemon import LiveDaemon
 
