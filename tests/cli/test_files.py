@@ -212,7 +212,7 @@ def test_check_watch_looks_again_when_a_file_changes(shop: Path) -> None:
     assert process.stderr is not None
     assert process.stdout is not None
     assert "no problems" in process.stderr.readline()
-    while "watching" not in process.stderr.readline():
+    while "waiting for changes" not in process.stderr.readline():
         assert process.poll() is None
     (shop / "jobs.d/broken.yaml").write_text(BROKEN)
     assert "broken.yaml:3:1: LU102" in process.stdout.readline()

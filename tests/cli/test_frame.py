@@ -162,7 +162,7 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path, peer: Any, lines: Any) -
             ["env", "--default-signal=INT", sys.executable, "-m", "luad", "logs", "-f"],
             stderr=err,
         )
-        while "waiting for it" not in said.read_text():  # it follows, and has begun to wait
+        while "waiting for the daemon" not in said.read_text():  # it follows, and has begun to wait
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == ExitCode.INTERRUPTED

@@ -494,7 +494,7 @@ def test_logs_follow_a_job_over_a_restart_of_the_daemon(luad: Any, peer: Any, li
     result = luad("logs", "-f", "billing", "--raw")
     assert result.code == 10
     assert result.lines == ["line 1", "line 2", "line 3"]
-    assert result.err.count("waiting for it") == 2
+    assert result.err.count("waiting for the daemon") == 2
     assert result.err.count("connected again") == 1
     assert [asked.query.get("since") for asked in peer.asked if asked.path == "/logs"] == [
         None, "2026-11-22T09:00:02.5Z", "2026-11-22T09:00:03.5Z",

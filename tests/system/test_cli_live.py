@@ -210,7 +210,7 @@ def test_logs_are_followed_over_a_restart_of_the_daemon(live: Live) -> None:
         while following.stdout.readline() != "hello before\n":
             assert following.poll() is None
         assert live.stop() == 0
-        assert "waiting for it" in following.stderr.readline()
+        assert "waiting for the daemon" in following.stderr.readline()
         live.start()
         assert live.luad("run", "work", "--wait", "-m", "who=after")[0] == 0
         assert following.stdout.readline() == "hello after\n"
