@@ -155,5 +155,5 @@ def test_the_files_of_a_daemon_behind_a_url_are_not_looked_for_here(
         finally:
             server.shutdown()
             thread.join()
-    assert "reached by a URL" in found["files"]["detail"]
+    assert "a URL names the daemon" in found["files"]["detail"]
     assert not {"settings", "state", "job files", "listen"} & found.keys(), theirs

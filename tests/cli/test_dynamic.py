@@ -106,13 +106,16 @@ def test_a_local_time_is_read_in_the_zone_of_the_machine_and_shown_in_it(
     ("args", "said"),
     [
         ([], "the handler is missing"),
-        (["--handler", "a:b"], "nothing says when"),
+        (["--handler", "a:b"], "no option says when"),
         (["--handler", "a:b", "--in", "1h", "--every", "1h"], "--in and --every exclude"),
         (["--handler", "a:b", "--every", "1h", "--timezone", "UTC"], "--every has no time zone"),
         (["--handler", "a:b", "--at", "09:00", "--timezone", "Europe/Londn"], "Europe/Londn"),
         (["--handler", "a:b", "--in", "1h", "-m", "x"], "`x` has no `=`"),
         (["--handler", "a:b", "--in", "1h", "--metadata-file", "none.json"], "cannot read none"),
-        (["--handler", "a:b", "--in", "1h", "--idempotency-key", 'a"b'], "cannot be a key"),
+        (
+            ["--handler", "a:b", "--in", "1h", "--idempotency-key", 'a"b'],
+            "is not an idempotency key",
+        ),
         (["--from", "jobs.yaml", "--user", "ann"], "--from excludes the other options"),
         (["--from", "none.yaml"], "cannot read none.yaml"),
     ],

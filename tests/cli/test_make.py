@@ -40,7 +40,7 @@ def test_init_never_overwrites(luad: Any, tmp_path: Path) -> None:
     assert found["kept"] == ["luad.yaml"]
     assert (tmp_path / "luad.yaml").read_text() == "timezone: Asia/Tokyo\n"
     assert luad("init", "--json").json["created"] == []
-    assert "has it all already" in luad("init").err
+    assert "has all the files already" in luad("init").err
 
 
 @pytest.mark.parametrize("outer", ["luad.yaml", "jobs.d"])
@@ -243,7 +243,7 @@ def test_doctor_looks_at_people_and_the_port(
         assert f"✗ fail  listen       cannot listen on 127.0.0.1:{port}" in luad("doctor").out
         peer.answers["GET /status"] = {"status": "ok", "version": __version__, "pid": 1}
         monkeypatch.setenv("LUAD_SOCKET", str(peer.socket))
-        assert f"· note  listen       127.0.0.1:{port} is taken" in luad("doctor").out
+        assert f"· note  listen       127.0.0.1:{port} is in use" in luad("doctor").out
     assert f"✓ ok    listen       127.0.0.1:{port} is free" in luad("doctor").out
     assert "✓ ok    channels     2 channels" in luad("doctor").out
     (tmp_path / "users.d/ann.yaml").write_text("id: ann\nchannels: 7\n")

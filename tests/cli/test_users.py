@@ -101,7 +101,7 @@ def test_an_id_that_cannot_be_one_writes_nothing(luad: Any, project: Path, bad: 
 def test_adding_somebody_where_no_project_is(luad: Any, tmp_path: Path) -> None:
     result = luad("users", "add", "ann")
     assert result.code == 2
-    assert "--dynamic adds them to luad's store" in result.err
+    assert "--dynamic adds the user to the database" in result.err
     assert not (tmp_path / "users.d").exists()
 
 
@@ -198,7 +198,7 @@ def test_a_token_is_printed_once_alone_on_stdout(luad: Any, peer: Any) -> None:
     peer.answers["POST /tokens"] = (201, {"name": "ci", "token": "luad_secret"})
     result = luad("token", "create", "ci", "--role", "operator", "--expires", "90d")
     assert result.out == "luad_secret\n"
-    assert "shown this once" in result.err
+    assert "luad shows it only now" in result.err
     assert peer.asked[0].body == {"name": "ci", "role": "operator", "expires_in": "90d"}
     luad("token", "create", "ci")
     assert peer.asked[1].body == {"name": "ci", "role": "viewer"}
@@ -243,7 +243,7 @@ def test_a_token_is_listed_with_its_creator_last_use_and_expiry(luad: Any, peer:
     )  # fmt: skip
     result = luad("token", "--utc")
     assert result.lines[0].split() == ["TOKEN", "ROLE", "MADE", "LAST", "USE", "EXPIRES"]
-    for word in ("by token ann", "10:00", "the secret before: "):
+    for word in ("by token ann", "10:00", "the previous secret: "):
         assert word in result.lines[1]
 
 

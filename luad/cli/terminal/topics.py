@@ -12,18 +12,18 @@ TOPICS: Final = {
 The meaning of the exit codes
 
    0  ok
-   1  error            other errors; check found errors; reload found a broken file
+   1  error            other errors; check or reload found a broken file
    2  usage            wrong arguments, or --yes is missing
    3  not_found        the job, run or user does not exist
    4  run_failed       test, run --wait, retry --wait: the run failed
    5  run_cancelled    test, run --wait, retry --wait: the run was cancelled
    6  delivery_failed  send, users test: a message did not arrive
    7  timeout          the time limit of the job, or --wait-timeout, has passed
-   8  conflict         the job runs already, its name is taken, or a file declares it
+   8  conflict         it runs already, the name is taken, a file declares it
    9  auth             the token is missing or not valid
   10  forbidden        the role of the token does not allow the request
   11  unavailable      the daemon does not answer
-  78  config           serve: the settings are wrong, and a restart does not help
+  78  config           serve: the settings are wrong; do not restart
  130  interrupted      Ctrl-C
 """,
     "schedule": """

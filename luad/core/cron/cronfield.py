@@ -300,7 +300,7 @@ class FieldReader:
         elif kind is _WEEKDAY and (match := re.fullmatch(r"([0-7]|[A-Z]{3})?[L#]L?", upper)):
             day = {**dict(zip("01234567", range(8), strict=True)), **kind.names}.get(match[1], 5)
             hint = f"for the last one of a month write `L{day}`"
-        elif near := close_to(upper, kind.names):
+        elif near := close_to(upper[:4], kind.names):  # `JANUARY` as well
             hint = f"did you mean `{near[0]}`?"
         elif upper in {*MONTHS, *WEEKDAYS}:
             message = f"`{item}` is a {'month' if upper in MONTHS else 'day of week'}"
