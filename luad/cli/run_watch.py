@@ -32,6 +32,9 @@ FIRST_POLL_SECONDS: Final = 0.02
 LAST_POLL_SECONDS: Final = 0.5
 _CTRL_C: Final = "Ctrl-C leaves the run alone"
 
+_interrupts: Final[list[int]] = []
+"""Each Ctrl-C during `explained_interrupt`; Python drops a KeyboardInterrupt of a finalizer."""
+
 RUN_EXIT_CODES: Final = {
     "succeeded": ExitCode.OK,
     "failed": ExitCode.RUN_FAILED,
@@ -126,6 +129,8 @@ def wait_for(client: Client, run: dict[str, Any], watcher: RunWatcher) -> dict[s
     try:
         while run["status"] in OPEN:
             watcher.look(run)
+            if _interrupts:
+                raise KeyboardInterrupt
             time.sleep(pause)
             pause = min(pause * 1.5, LAST_POLL_SECONDS)
             run = client.get(f"/runs/{segment(run['id'])}")
@@ -171,6 +176,10 @@ def _watching(session: Session, run: dict[str, Any], watcher: RunWatcher) -> Ite
 @contextmanager
 def explained_interrupt(session: Session, runs: Sequence[dict[str, Any]]) -> Iterator[None]:
     """On Ctrl-C in the block, say that the runs go on, and how to see or stop them."""
+    before = signal.getsignal(signal.SIGINT)
+    _interrupts.clear()
+    if before is signal.default_int_handler:  # a command in the background ignores Ctrl-C
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     except KeyboardInterrupt:
@@ -181,6 +190,13 @@ def explained_interrupt(session: Session, runs: Sequence[dict[str, Any]]) -> Ite
                     f"\n{run['job']} goes on: luad logs -f {name}; luad cancel {name} stops it"
                 )
         raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(*_: object) -> None:
+    _interrupts.append(signal.SIGINT)
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, EarlyExit, ExitCode, as_text, exit_code_of
 from luad.cli.terminal.labels import plural
 from luad.cli.terminal.progress import progress
-from luad.client import error_from_problem
+from luad.errors import error_from_problem
 
 if TYPE_CHECKING:
     from luad.cli.session import Session

@@ -1,6 +1,6 @@
-"""How values and types are called in messages, and what to write instead of a wrong one.
+"""The names of values and types in messages, and advice for wrong values.
 
-Room rule: pure; text about values, nothing about files.
+Rule: pure; texts about values, not about files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KIND_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "interval": ("seconds", "every", "start_at"),
     "once": ("execute_at",),
 }
-"""The types of schedules in the order of the schema's branches, and the keys that only they have."""
+"""The types of schedules in the order of the schema's branches, and the keys of only one type."""
 
 _TYPES: Final = {
     "object": "a mapping of keys",
@@ -64,9 +64,9 @@ _SLUG: Final = re.compile(r"[^a-z0-9._-]+")
 
 
 def infer_kind(schedule: JSON) -> str:
-    """Return the type that a schedule without one seems to mean."""
+    """Return the type that a schedule without one probably has."""
     if isinstance(schedule, dict):
-        # The words of luad first: `{every: 5m, at: ...}` is an interval.
+        # luad's words first: `{every: 5m, at: ...}` is an interval.
         for named in (set(schedule), {alias_of("schedule", key) for key in schedule}):
             for kind, keys in KIND_KEYS.items():
                 if named & set(keys):
@@ -75,12 +75,12 @@ def infer_kind(schedule: JSON) -> str:
 
 
 def describe_type(wanted: list[str]) -> str:
-    """``a number or text``."""
+    """Return the types as words: ``a number or text``."""
     return " or ".join(_TYPES.get(each, each) for each in wanted)
 
 
 def describe_value(value: JSON) -> str:
-    """A value as a message names it: short, and in the spelling of YAML."""
+    """Return a value for a message: short, and in the spelling of YAML."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -97,14 +97,14 @@ def describe_value(value: JSON) -> str:
 
 
 def first_twice(value: list[JSON]) -> str:
-    """Return the first entry that comes again, in one pass: a list may be long."""
+    """Return the first entry that occurs twice, in one pass, because a list may be long."""
     counts = Counter(map(repr, value))
     again = (str(each) for each in value if counts[repr(each)] > 1)
     return next(again, str(value[0]))  # equal, but written in two ways: 1 and 1.0
 
 
 def choices(words: JSON, value: JSON) -> str:
-    """Return what to write instead of *value*, where *words* are all that may stand there."""
+    """Return the advice for *value*, where only *words* are allowed."""
     if not isinstance(words, list):
         return ""
     listed = [str(word) for word in words]
@@ -115,7 +115,7 @@ def choices(words: JSON, value: JSON) -> str:
 
 
 def example_line(key: str, schema: dict[str, Any], *, is_value_only: bool = False) -> str:
-    """A line that could stand there. *schema* is the container's, or the value's own."""
+    """Return a valid line for *key*. *schema* is the container's, or the value's own."""
     if key == "execute_at":
         return f"execute_at: {example_instant()}"
     if key in _EXAMPLES:
@@ -129,7 +129,7 @@ def example_line(key: str, schema: dict[str, Any], *, is_value_only: bool = Fals
 
 
 def help_for_text(text: str) -> str:
-    """What YAML 1.1 would have made of a text that 1.2 leaves alone; empty for plain words."""
+    """Return the advice for a text that YAML 1.1 reads as another type; empty for other texts."""
     if text.lower() in _BOOLEANS:
         return f"`{text}` is text in YAML 1.2: write {_BOOLEANS[text.lower()]}"
     if _OCTAL.fullmatch(text):
@@ -142,12 +142,12 @@ def help_for_text(text: str) -> str:
     if _ODD_FLOAT.fullmatch(text):
         return "a number must be finite"
     if _SIXTIES.fullmatch(text):
-        return "`:` makes no number"
+        return "a number cannot contain `:`"
     return ""
 
 
 def help_for_type(path: Path, value: JSON, wanted: list[str]) -> str:
-    """What to write instead of *value*, where *wanted* are types or the title of a schema."""
+    """Return the advice for *value*, where *wanted* are types or the title of a schema."""
     if path == ("timeout",) and str(value).strip().lower() in _ENDLESS:
         return "for no limit write  timeout: none"
     if wanted in (["number"], ["integer"], ["boolean"]) and isinstance(value, str | int):
@@ -163,7 +163,7 @@ def help_for_type(path: Path, value: JSON, wanted: list[str]) -> str:
     if wanted == ["datetime"]:
         return f"write  {path[-1]}: {example_instant()}"
     if not path and isinstance(value, list):
-        return "each job is a document of its own; a line `---` stands between two"
+        return "write each job as a document; separate two with a line `---`"
     if wanted == ["array"]:
         return "write a list: [a, b]"
     return ""
@@ -222,9 +222,9 @@ def _help_for_string(path: Path, text: str, wanted: list[str]) -> str:
 
 
 def _help_for_schedule(text: str) -> str:
-    """What a schedule in other words is here: `hourly`, `every 5 minutes`."""
-    from luad.core.cron.cronline import read_line  # noqa: PLC0415 - only once something is wrong
-    from luad.core.cron.search import CronError  # noqa: PLC0415 - the same
+    """Return the advice for a schedule in words: `hourly`, `every 5 minutes`."""
+    from luad.core.cron.cronline import read_line  # noqa: PLC0415 - only for a mistake
+    from luad.core.cron.search import CronError  # noqa: PLC0415 - as above
 
     try:
         read_line(text[:256])
@@ -244,5 +244,5 @@ def _help_for_duration(text: str) -> str:
     clock = _SIXTIES.fullmatch(text[:16])
     if clock and clock[3] is None:
         first, second = int(clock[1]), int(clock[2])
-        return f"write {first}h{second}m or {first}m{second}s: `:` could mean either"
+        return f"write {first}h{second}m or {first}m{second}s: `:` is ambiguous"
     return help_for_text(text) or _DURATION_HELP

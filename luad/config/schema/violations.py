@@ -1,9 +1,9 @@
-"""Why a document does not obey its schema: one mistake each, in words, with what to write instead.
+"""The reasons why a document does not obey its schema, in words, with advice.
 
-`jsonschema` finds the errors; here they become sentences. Called only when `schema.obeys` said no:
-importing jsonschema costs more than reading a thousand good files.
+`jsonschema` finds the errors, and this module turns them into sentences. It is used only after
+`obeys` returned false: importing jsonschema costs more than reading a thousand valid files.
 
-Room rule: pure; a value in, mistakes out. Where they stand in a file is added by the caller.
+Rule: pure; a value in, mistakes out. The caller adds the places in the file.
 """
 
 from __future__ import annotations
@@ -33,18 +33,17 @@ from luad.core.model import JSON
 from luad.suggestions import close_to
 
 KEYS_HERE: Final = "the keys here: "
-_MAX_ERRORS: Final = 100  # of one document; nobody mends more in one go
-_MAX_KEYS: Final = 300  # at the top level; beyond it, this is not one of our documents
+_MAX_ERRORS: Final = 100  # of one document; more would not help
+_MAX_KEYS: Final = 300  # at the top level; a document with more is not one of luad's
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Something wrong at *path*: with its last key when *is_key*, else with the value there.
+    """A mistake at *path*: of its last key if *is_key*, else of the value there.
 
-    *rename* is the key that can safely be written in its place, *settles* the key that is not
-    missing any more once that is done; *kind* is the schedule's type, where it must be written
-    beside that key. *within*: offsets into the text of the value, where only a
-    part of it is wrong; *note* says what that part is.
+    *rename* is the key that can safely replace it. *settles* is the key that is no longer missing
+    with that change. *kind* is the schedule's type, if it must be written as well. *within* are
+    offsets into the text of the value, if only a part is wrong; *note* describes that part.
     """
 
     path: Path
@@ -61,13 +60,13 @@ class Mistake:
 
 
 def find_mistakes(value: JSON, name: SchemaName, marks: Marks | None = None) -> list[Mistake]:
-    """Return the mistakes of *value*, one per place; empty when it obeys the schema.
+    """Return the mistakes of *value*, one per place; empty if it obeys the schema.
 
-    *marks* tell how a scalar is written, which makes better advice on quotes.
+    *marks* know how a scalar is written, which improves the advice on quotes.
     """
     found: list[Mistake] = []
     if isinstance(value, dict) and len(value) > _MAX_KEYS:
-        message = f"{len(value)} keys at the top level; no document has so many"
+        message = f"{len(value)} keys at the top level; at most {_MAX_KEYS}"
         return [Mistake((), "LU007", message)]
     if isinstance(value, dict):
         found = list(_oversized(value, name))
@@ -78,7 +77,7 @@ def find_mistakes(value: JSON, name: SchemaName, marks: Marks | None = None) -> 
 
 
 class _Root(NamedTuple):
-    """The document that is judged, and by which schema."""
+    """The document, and the name of its schema."""
 
     value: JSON
     name: SchemaName
@@ -89,7 +88,7 @@ _NOUNS: Final[dict[SchemaName, str]] = {"job": "a job", "luad": "luad.yaml", "us
 
 @cache
 def _validator(name: SchemaName) -> Any:
-    import jsonschema  # noqa: PLC0415 - costs 75 ms, and most starts need none of it
+    import jsonschema  # noqa: PLC0415 - it costs 75 ms, and most starts do not need it
 
     def pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[Any]:
         if isinstance(instance, str) and not anchored(pattern).match(instance):
@@ -108,13 +107,13 @@ def _errors(value: JSON, name: SchemaName) -> list[Any]:
             if len(errors) == _MAX_ERRORS:
                 break
     except (RecursionError, ValueError, OverflowError):
-        # A value that no file can hold (the reader's limits are narrower), but an API body might.
-        assert errors or not isinstance(value, dict), "the reader's limits keep this from happening"
+        # Possible in an API body, but not in a file: the limits of the reader are narrower.
+        assert errors or not isinstance(value, dict), "the limits of the reader prevent this"
     return errors
 
 
 def _oversized(value: dict[str, JSON], name: SchemaName) -> Iterator[Mistake]:
-    """Tell of huge lists and mappings first: jsonschema would look at each of their entries."""
+    """Yield mistakes for huge lists and mappings first, because jsonschema checks each entry."""
     for key, schema in load_schema(name)["properties"].items():
         each = value.get(key)
         limit = schema.get("maxItems", schema.get("maxProperties"))
@@ -123,7 +122,7 @@ def _oversized(value: dict[str, JSON], name: SchemaName) -> Iterator[Mistake]:
 
 
 def _one_per_mistake(found: Iterable[Mistake]) -> list[Mistake]:
-    """Keep the first of each place, and drop "missing" where a misspelt key explains it."""
+    """Return the first mistake of each place, without "missing" where a misspelt key explains it."""
     kept: dict[tuple[Path, bool], Mistake] = {}
     for mistake in sorted(found, key=lambda each: _RANK.get(each.code, 5)):
         kept.setdefault((mistake.path, mistake.is_key or mistake.code == "LU101"), mistake)
@@ -131,7 +130,7 @@ def _one_per_mistake(found: Iterable[Mistake]) -> list[Mistake]:
     if any(each.kind for each in kept.values()):
         settled.add(("schedule", "type"))
     if ("schedule", "type") in {each.path for each in kept.values() if each.code == "LU101"}:
-        settled.add(("schedule", "expression"))  # which key is missing depends on the type
+        settled.add(("schedule", "expression"))  # the missing key depends on the type
     if ("retry", "max_attempts") in settled or ("max_attempts",) in settled:
         settled.add(("retry",))
     return [
@@ -145,7 +144,7 @@ _RANK: Final = {"LU106": 0, "LU006": 1, "LU103": 2, "LU105": 2, "LU102": 3, "LU1
 
 
 def _alternatives(path: Path) -> tuple[Path, ...]:
-    """The keys that make up for a missing one."""
+    """Return the keys that replace a missing one."""
     if path[-1:] == ("every",):
         return path, (*path[:-1], "seconds")
     return (path,)
@@ -189,12 +188,12 @@ def _unknown_keys(path: Path, error: Any, root: _Root) -> Iterator[Mistake]:
     for key in islice(strange, _MAX_ERRORS):
         found = _unknown_key(path, key, error.instance[key], keys, taken, root)
         mistake = _with_kind(found, error.instance)
-        taken.add(mistake.rename)  # a second slip for the same key is not mended the same way
+        taken.add(mistake.rename)  # a second misspelling of the same key gets no rename
         yield mistake
 
 
 def _with_kind(mistake: Mistake, schedule: dict[str, JSON]) -> Mistake:
-    """Add the type of a schedule that has none, where the one key of it that is misspelt tells."""
+    """Add the type of a schedule without one, if its single misspelt key determines it."""
     if len(mistake.path) != 2 or mistake.path[0] != "schedule" or "type" in schedule:
         return mistake
     kind = next((kind for kind, its in KIND_KEYS.items() if mistake.rename in its), "")
@@ -232,7 +231,7 @@ def _unknown_key(
 def _where_it_belongs(path: Path, key: str, keys: frozenset[str], root: _Root) -> str:
     if not path and key == f"{root.name.removesuffix('s')}s":
         noun = _NOUNS[root.name].removeprefix("a ")
-        return f"each {noun} is a document of its own; a line `---` stands between two"
+        return f"write each {noun} as a document; separate two with a line `---`"
     schema, word = load_schema(root.name), snake_case(key)
     if path and word in schema["properties"]:
         return f"`{word}` belongs at the top level: indent it less"
@@ -259,7 +258,7 @@ def _missing_keys(path: Path, error: Any, root: _Root) -> Iterator[Mistake]:
 def _branch_mistakes(path: Path, error: Any, root: _Root, marks: Marks | None) -> Iterator[Mistake]:
     value = error.instance
     if not isinstance(value, dict):
-        return  # the wrong type is told by itself
+        return  # the wrong type is reported separately
     if all(each.keys() == {"required"} for each in error.validator_value):
         yield from _choice_mistakes(path, value, root)
         return
@@ -278,7 +277,7 @@ def _branch_mistakes(path: Path, error: Any, root: _Root, marks: Marks | None) -
 
 def _choice_mistakes(path: Path, value: dict[str, JSON], root: _Root) -> Iterator[Mistake]:
     if "every" in value and "seconds" in value:
-        yield Mistake((*path, "seconds"), "LU107", "`every` and `seconds` both give the distance",
+        yield Mistake((*path, "seconds"), "LU107", "`every` and `seconds` exclude each other",
                       "keep one of them", is_key=True)  # fmt: skip
     else:
         yield Mistake((*path, "every"), "LU101", f"missing key `every`{_inside(path, root, ' ')}",
@@ -341,7 +340,7 @@ def _bad_value(path: Path, error: Any, root: _Root, marks: Marks | None) -> Mist
         case "maximum":
             return Mistake(path, "LU104", f"{field} must be at most {limit}, not {shown}")
         case "minLength" if value and _last_key(path) in {"execute_at", "start_at"}:
-            return Mistake(path, "LU206", f"{field} is no date and time: {shown}",
+            return Mistake(path, "LU206", f"{field} is not a date and time: {shown}",
                            f"write  {example_line(_last_key(path), error.schema, is_value_only=True)}")  # fmt: skip
         case "minLength" | "minItems":
             return Mistake(path, "LU104", f"{field} is empty",
@@ -354,7 +353,7 @@ def _bad_value(path: Path, error: Any, root: _Root, marks: Marks | None) -> Mist
             return _too_many(path, field, value, limit)
     is_plain = marks is not None and marks.value(path).style == "plain"
     code = "LU006" if is_plain and help_for_text(str(value)) else "LU104"
-    noun = {"Duration": "no duration", "Size": "no size"}.get(title)
+    noun = {"Duration": "not a duration", "Size": "not a size"}.get(title)
     message = f"{field} cannot be {shown}" if noun is None else f"{field} is {noun}: {shown}"
     return Mistake(path, code, message, help_for_type(path, value, [title]))
 
@@ -367,7 +366,7 @@ def _too_many(path: Path, field: str, value: list[JSON] | dict[str, JSON], limit
 
 
 def _field(path: Path, root: _Root) -> str:
-    """```max_attempts` in `retry```, or what stands for the whole document."""
+    """Return the name of a place: ```max_attempts` in `retry```, or the document's noun."""
     if not path:
         return _NOUNS[root.name]
     if isinstance(path[-1], int):
@@ -376,7 +375,7 @@ def _field(path: Path, root: _Root) -> str:
 
 
 def _inside(path: Path, root: _Root, lead: str = "") -> str:
-    """``in `schedule` (type: cron)``; empty at the top level."""
+    """Return ``in `schedule` (type: cron)``; empty at the top level."""
     if not path:
         return ""
     if isinstance(path[-1], int):
