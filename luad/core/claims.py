@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from luad.core import alerts
-from luad.core.events import ExtendSkip, RecordSkip
+from luad.core.events import ExtendSkip, RecordSkip, logged
 from luad.core.ids import make_id
 from luad.core.model import Instant, Job, Occurrence, Reason, Run, RunState, Skip, Trigger
 from luad.core.policy import ON_TIME_MS, Due, Start, skip_range, when_due
@@ -125,7 +125,11 @@ class Claims:
         self._state.out.append(
             RecordSkip(row_id, name, entry.job_id, entry.job.revision, skip, now)
         )
-        fields = {"scheduled_for": skip.last, "reason": skip.reason.value, "count": skip.count}
+        fields = {
+            "scheduled_for": logged(skip.last),
+            "reason": skip.reason.value,
+            "count": skip.count,
+        }
         is_missed = skip.state is RunState.MISSED
         level = "warning" if is_missed else "info"
         self._state.log(f"run.{skip.state}", level=level, job=name, run_id=row_id, **fields)

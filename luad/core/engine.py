@@ -24,6 +24,7 @@ from luad.core.events import (
     Restored,
     StoredJob,
     Ticked,
+    logged,
 )
 from luad.core.installed import JobStatus
 from luad.core.jobset import JobSet
@@ -82,7 +83,7 @@ class Engine:
             before.last_seen, now.wall
         )
         if is_behind:
-            self._state.log("clock.behind", level="warning", last_seen=before.last_seen)
+            self._state.log("clock.behind", level="warning", last_seen=logged(before.last_seen))
         for row, job in stored:
             progress = row.progress
             entry = Entry(

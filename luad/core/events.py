@@ -284,6 +284,17 @@ class Reply:
     hint: str = ""
 
 
+class LoggedInstant(int):
+    """An instant among the fields of a `Log`; the log shows it as RFC 3339."""
+
+    __slots__ = ()
+
+
+def logged(at: Instant | None) -> LoggedInstant | None:
+    """Return *at* as a field of a `Log`."""
+    return None if at is None else LoggedInstant(at)
+
+
 @dataclass(frozen=True, slots=True)
 class Log:
     """One log line about a decision: a dotted event name and fields."""
@@ -294,13 +305,24 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseOutput:
+    """Log the output of a run that the daemon held back until the log announced the run.
+
+    *is_last*: the run is over, and the line that says so comes next.
+    """
+
+    run_id: str
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Deliver:
     """Deliver a stored message to its user."""
 
     message: Message
 
 
-Action: TypeAlias = StartAttempt | StopAttempt | Deliver | Reply | Log
+Action: TypeAlias = StartAttempt | StopAttempt | Deliver | Reply | ReleaseOutput | Log
 Effect: TypeAlias = Record | Action
 
 

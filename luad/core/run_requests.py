@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from luad.core import alerts
 from luad.core.claims import Claims
-from luad.core.events import RememberKey, Reply
+from luad.core.events import RememberKey, Reply, logged
 from luad.core.installed import JobStatus, Pause
 from luad.core.jobset import JobSet
 from luad.core.model import (
@@ -152,7 +152,11 @@ class RunRequests:
             self._state.timetable.set_alarm(alarm, pause.until)
         name = entry.job.name
         self._state.log(
-            "job.paused", job=name, reason=pause.reason, author=pause.author, until=pause.until
+            "job.paused",
+            job=name,
+            reason=pause.reason,
+            author=pause.author,
+            until=logged(pause.until),
         )
 
     def resume(self, event: ResumeRequested, now: Instant) -> None:

@@ -16,9 +16,11 @@ from luad.core.events import (
     ClaimRun,
     Effect,
     Log,
+    ReleaseOutput,
     SaveRun,
     StartAttempt,
     StopAttempt,
+    logged,
 )
 from luad.core.lifecycle import RunEvent, step
 from luad.core.model import Ending, EndKind, Instant, Job, Reason, Run, RunError, RunState
@@ -127,6 +129,7 @@ class OpenRuns:
         if run.attempt == 1:
             fields["late_ms"] = event.at - run.fire_at
         self._log("run.started", run, **fields)
+        self._out.append(ReleaseOutput(run.id))
 
     def ended(self, event: AttemptEnded, timetable: Timetable) -> Run | None:
         """Save the end of an attempt; return the run if it is over, None otherwise."""
@@ -171,7 +174,7 @@ class OpenRuns:
         self._save(run)
         self.slots.free(run.id, run.job_name)
         timetable.set_alarm(Alarm("retry", run.id), retry_at)
-        self._log("run.retrying", run, "warning", retry_at=retry_at, **_why(ending))
+        self._log("run.retrying", run, "warning", retry_at=logged(retry_at), **_why(ending))
 
     def _requeue(self, run: Run) -> None:
         """Queue a run again whose process did not start; the next daemon starts it."""
@@ -186,7 +189,7 @@ class OpenRuns:
         run = self._runs.get(run_id)
         if run is not None:
             self._forget(run)
-            self._log("run.refused", run, scheduled_for=run.scheduled_for)
+            self._log("run.refused", run, scheduled_for=logged(run.scheduled_for))
         return run is not None
 
     # --- stopping ---
@@ -279,6 +282,7 @@ class OpenRuns:
             fields["reason"] = run.reason.value
         if run.ending is not None:
             fields |= _why(run.ending)
+        self._out.append(ReleaseOutput(run.id, is_last=True))
         self._log("run.ended", run, level, **fields)
         self._forget(run)
 

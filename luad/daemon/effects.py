@@ -1,14 +1,21 @@
-"""Carries out the engine's deeds.
+"""Carries out the effects of the engine that are not records.
 
-Room rule: nothing here decides, blocks or raises.
+Rule: nothing here decides, blocks or raises.
 """
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from luad.core.events import Deliver, Log, Reply, StartAttempt, StopAttempt
+from luad.core.events import (
+    Deliver,
+    Log,
+    LoggedInstant,
+    ReleaseOutput,
+    Reply,
+    StartAttempt,
+    StopAttempt,
+)
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
@@ -16,40 +23,35 @@ if TYPE_CHECKING:
 
     from luad.core.messaging import Message
     from luad.daemon.masking import Secrets
+    from luad.daemon.replies import Replies
     from luad.daemon.run_output import LineOrder
     from luad.logs import Logging
     from luad.runner.runner import Runner
 
-_INSTANTS: Final = frozenset({"scheduled_for", "retry_at", "until", "last_seen"})
-
 
 class DaemonHands:
-    """The runner starts and stops, futures answer, the log is written. *bind* adds to an attempt what
-    its handler is bound to."""
+    """Implements `luad.daemon.loop.Hands` with the runner, the log and the waiting requests.
+
+    *bind* adds to an attempt the rules that its handler is bound to.
+    """
 
     def __init__(
         self,
         runner: Runner,
         logs: Logging,
         order: LineOrder,
+        replies: Replies,
         deliver: Callable[[Message], None],
         secrets: Secrets,
-        bind: Callable[[StartAttempt], StartAttempt] = lambda action: action,
+        bind: Callable[[StartAttempt], StartAttempt],
     ) -> None:
         self._bind = bind
         self._runner = runner
         self._secrets = secrets
         self._logs = logs
         self._order = order
+        self._replies = replies
         self._deliver = deliver
-        self._waiting: dict[str, asyncio.Future[Reply]] = {}
-
-    def expect_reply(self, request_id: str) -> asyncio.Future[Reply]:
-        """Return a future for the answer to a request that is about to be handed in."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = future
-        future.add_done_callback(lambda _: self._waiting.pop(request_id, None))
-        return future
 
     def start(self, action: StartAttempt) -> None:
         """Start the process of an attempt."""
@@ -61,24 +63,21 @@ class DaemonHands:
         self._runner.stop(action.run_id, action.attempt, kill=action.kill)
 
     def deliver(self, action: Deliver) -> None:
-        """Bring a message to its user; the outcome is in the store, and in the log."""
+        """Send a message to its user; the store and the log tell the outcome."""
         self._deliver(action.message)
 
     def reply(self, action: Reply) -> None:
-        """Answer a request; one whose asker has gone is fine."""
-        future = self._waiting.get(action.request_id)
-        if future is not None and not future.done():
-            future.set_result(action)
+        """Answer a request."""
+        self._replies.answer(action)
+
+    def release_output(self, action: ReleaseOutput) -> None:
+        """Log the output of a run that waited for the line that announces the run."""
+        self._order.release(action.run_id, is_last=action.is_last)
 
     def log(self, action: Log) -> None:
-        """Write a line; instants are shown as people read them."""
+        """Write a line to the daemon's log, with its instants as RFC 3339."""
         fields = {
-            name: format_instant(value) if name in _INSTANTS and value is not None else value
+            name: format_instant(value) if isinstance(value, LoggedInstant) else value
             for name, value in action.fields.items()
         }
-        run_id = str(fields.get("run_id", ""))
-        if action.event == "run.ended":
-            self._order.note(action.event, run_id)
         self._logs.emit(action.level, action.event, fields)
-        if action.event == "run.started":
-            self._order.note(action.event, run_id)

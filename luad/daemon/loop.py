@@ -1,7 +1,7 @@
 """The one loop that owns the engine.
 
 A turn takes every event that waits, asks the engine once, stores all records of the answer in one
-transaction, and only then carries out the deeds. Claim, then start, is the order of three lines here.
+transaction, and only then carries out the actions. Claim, then start, is the order of three lines here.
 While the store cannot be written the loop stays on the second of them: nothing new starts, no time is
 handled, and what has ended meanwhile waits in memory.
 
@@ -25,6 +25,7 @@ from luad.core.events import (
     Event,
     Log,
     Record,
+    ReleaseOutput,
     Reply,
     StartAttempt,
     StopAttempt,
@@ -46,7 +47,7 @@ class Recorder(Protocol):
 
 
 class Hands(Protocol):
-    """What carries out deeds; none of these may block or raise."""
+    """What carries out actions; none of these may block or raise."""
 
     def start(self, action: StartAttempt) -> None:
         """Start the process of an attempt."""
@@ -62,6 +63,10 @@ class Hands(Protocol):
 
     def reply(self, action: Reply) -> None:
         """Answer a request."""
+        ...
+
+    def release_output(self, action: ReleaseOutput) -> None:
+        """Log the output of a run that was held back."""
         ...
 
     def log(self, action: Log) -> None:
@@ -191,6 +196,8 @@ class Loop:
                 self._hands.deliver(action)
             case Reply():
                 self._hands.reply(action)
+            case ReleaseOutput():
+                self._hands.release_output(action)
             case Log():
                 self._hands.log(action)
 
@@ -206,7 +213,7 @@ def split(effects: Sequence[Effect]) -> tuple[list[Record], list[Action]]:
     records: list[Record] = []
     actions: list[Action] = []
     for effect in effects:
-        if isinstance(effect, (StartAttempt, StopAttempt, Deliver, Reply, Log)):
+        if isinstance(effect, (StartAttempt, StopAttempt, Deliver, Reply, ReleaseOutput, Log)):
             actions.append(effect)
         else:
             records.append(effect)

@@ -5,10 +5,13 @@ Room rule: start-up is the same road as everything else: what is found here beco
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from luad.api.creation_rules import is_too_fast
+from luad.config.jobs.stored_jobs import job_from_store
 from luad.core.events import AttemptEnded, Event, RemoveJob, Restored, StoredJob
 from luad.core.model import SECOND, Ending, EndKind, Instant, Job, RunError, RunState
 from luad.daemon import run_rules
@@ -16,12 +19,12 @@ from luad.errors import Problem, Severity
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from luad.api.service import DynamicRules
+    from luad.config.jobs.catalogue import Catalogue
     from luad.core.engine import Engine
-    from luad.core.model import Creation, Origin, ProcessIdentity, Wanted
+    from luad.core.model import Creation, Now, Origin, ProcessIdentity, Wanted
     from luad.core.state import Entry
     from luad.logs import Logging
     from luad.store import Store
@@ -106,6 +109,43 @@ def jobs_in_force(
         elif stored.creation is not None:
             stored = run_rules.resumed(stored)
         yield stored, job
+
+
+def take_over(
+    store: Store,
+    engine: Engine,
+    catalogue: Catalogue,
+    rules: DynamicRules,
+    left_out: LeftOut,
+    logs: Logging,
+    now: Now,
+) -> Restored:
+    """Restore *engine* and *catalogue* from *store*; return what was restored, without the jobs."""
+    restored = store.restore()
+    waiting = deque(restored.jobs)
+    restored = replace(restored, jobs=())
+    static: list[tuple[StoredJob, Job]] = []
+
+    def decode(stored: StoredJob) -> Job:
+        must_match = stored.creation is None
+        return job_from_store(stored.definition, stored.revision, must_match=must_match)
+
+    def jobs() -> Iterator[tuple[StoredJob, Job]]:
+        found = jobs_in_force(
+            waiting, decode, rules.allows, logs, left_out, why=rules.reason, now=now.wall
+        )
+        for stored, job in found:
+            if stored.origin is not None:
+                static.append((stored, job))
+            yield stored, job
+
+    pinned = {
+        run_id: job_from_store(definition, revision)
+        for run_id, revision, definition in restored.pinned
+    }
+    engine.restore(jobs(), restored, now, pinned)
+    catalogue.seed(static)
+    return restored
 
 
 def _unreadable(name: str, error: ValueError) -> Problem:

@@ -30,31 +30,31 @@ AppendLogs = Callable[[str, Sequence[Line]], Any]
 
 
 class LineOrder:
-    """Lets the lines of a run be logged after the line that says it was started.
+    """Holds the output of a run back until the line `run.started` is logged.
 
-    Output arrives at once, `run.started` only when its record is durable, some milliseconds later.
+    Output arrives at once. The engine announces a run only when its record is durable, some
+    milliseconds later, and then releases the output by the effect `ReleaseOutput`.
     """
 
     def __init__(self, write: Callable[[str, str, Sequence[Line]], None]) -> None:
         self._write = write
-        self._announced: set[str] = set()
+        self._released: set[str] = set()
         self._held: dict[str, list[tuple[str, Sequence[Line]]]] = {}
 
     def put(self, run_id: str, job_name: str, lines: Sequence[Line]) -> None:
-        """Log *lines* now, or once the run is announced."""
-        if run_id in self._announced:
+        """Log *lines* now, or when the output of the run is released."""
+        if run_id in self._released:
             self._write(run_id, job_name, lines)
         else:
             self._held.setdefault(run_id, []).append((job_name, lines))
 
-    def note(self, event: str, run_id: str) -> None:
-        """A line about the run itself was logged just now, or is about to be (`run.ended`)."""
-        if event in {"run.started", "run.ended"}:
-            self._announced.add(run_id)
-            for job_name, lines in self._held.pop(run_id, ()):
-                self._write(run_id, job_name, lines)
-        if event == "run.ended":
-            self._announced.discard(run_id)
+    def release(self, run_id: str, *, is_last: bool) -> None:
+        """Log the lines of a run that were held back; with *is_last*, the run is over."""
+        self._released.add(run_id)
+        for job_name, lines in self._held.pop(run_id, ()):
+            self._write(run_id, job_name, lines)
+        if is_last:
+            self._released.discard(run_id)
 
 
 class OutputPump:

@@ -16,7 +16,7 @@ from luad.core.model import Run, RunState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from luad.daemon.app import Daemon
+    from luad.daemon.condition import Parts
 
 LEAVE_AFTER_MS: Final = 3_000
 """After the last chance of what runs to end, and of a store to be written again."""
@@ -31,8 +31,8 @@ _MOST_NAMED: Final = 10
 class Stopping:
     """Waits for what runs, ends it in time, and says meanwhile what it waits for."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._hurry = asyncio.Event()
         self._logged_at: int | None = None
 
@@ -46,16 +46,16 @@ class Stopping:
         A store that cannot be written, or a process that cannot be killed, holds the stop up for a
         bounded time.
         """
-        daemon = self._daemon
-        settings = daemon.settings
+        parts = self._parts
+        settings = parts.settings
         grace_ms = settings.kill_grace_ms + LEAVE_AFTER_MS
-        daemon.notifier.extend_timeout((settings.drain_ms + grace_ms) * 1_000 + _EXTEND_US)
+        parts.notifier.extend_timeout((settings.drain_ms + grace_ms) * 1_000 + _EXTEND_US)
         await self._wait(settings.drain_ms, "running", self._hurry)
-        daemon.post(DrainRequested(is_impatient=True))
+        parts.loop.post(DrainRequested(is_impatient=True))
         self._logged_at = None
         await self._wait(grace_ms, "ending", asyncio.Event())
-        daemon.logs.emit("error", "daemon.left_undone", {"running": len(daemon.runner.running)})
-        daemon.loop.stop()
+        parts.logs.emit("error", "daemon.left_undone", {"running": len(parts.runner.running)})
+        parts.loop.stop()
 
     async def _wait(self, most_ms: int, phase: str, enough: asyncio.Event) -> None:
         """Wait for *most_ms*, or until *enough* is set."""
@@ -69,14 +69,14 @@ class Stopping:
             self._tell(phase, max(0, until - elapsed_ms()))
 
     def _tell(self, phase: str, left_ms: int) -> None:
-        runs = [run for run in self._daemon.engine.runs.all() if run.state is RunState.RUNNING]
+        runs = [run for run in self._parts.engine.runs.all() if run.state is RunState.RUNNING]
         if not runs:
             return
-        daemon, now = self._daemon, self._daemon.clock.now()
-        daemon.notifier.status(status_of(runs, phase, left_ms, now.wall))
+        parts, now = self._parts, self._parts.clock.now()
+        parts.notifier.status(status_of(runs, phase, left_ms, now.wall))
         if self._logged_at is None or now.elapsed - self._logged_at >= _LOG_MS:
             self._logged_at = now.elapsed
-            daemon.logs.emit("info", "daemon.waiting", fields_of(runs, phase, left_ms, now.wall))
+            parts.logs.emit("info", "daemon.waiting", fields_of(runs, phase, left_ms, now.wall))
 
 
 def fields_of(runs: Sequence[Run], phase: str, left_ms: int, now: int) -> dict[str, Any]:

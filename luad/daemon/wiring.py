@@ -5,19 +5,28 @@ Room rule: values in, values out; starts nothing.
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from luad.api.service import DynamicRules
 from luad.api.transport.tcp import ListenSpec
+from luad.config.jobs.handler_names import reserved_handlers
 from luad.config.settings.daemon_settings import working_directory
 from luad.core.state import Bounds
-from luad.daemon.ownership import permits_insecure
+from luad.daemon.ownership import Places, permits_insecure
+from luad.daemon.reloading import ConfigReader, UserReader
 from luad.messenger.sender import Sender
 from luad.runner.spec import RunnerConfig
-from luad.watcher import SnapshotReader
+from luad.watcher import FolderWatch, SnapshotReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from luad.clock import Clock
+    from luad.config.jobs.catalogue import Catalogue
     from luad.config.settings.daemon_settings import Settings
+    from luad.logs import Logging
 
 
 def bounds(settings: Settings) -> Bounds:
@@ -64,12 +73,37 @@ def job_snapshots(settings: Settings) -> SnapshotReader:
     )
 
 
+def config_reader(settings: Settings, catalogue: Catalogue, clock: Clock) -> ConfigReader:
+    """Return the reader of job and user files."""
+    return ConfigReader(
+        job_snapshots(settings),
+        catalogue,
+        clock,
+        UserReader(settings, lambda: user_snapshots(settings)),
+        Places(settings).problems,
+        partial(reserved_handlers, folder=settings.handlers_path),
+    )
+
+
 def user_snapshots(settings: Settings) -> SnapshotReader:
     """Reads the folders of people that are there: nobody has to have one."""
     folders = [each for each in settings.users if each.is_dir()]
     return SnapshotReader(
         folders, settings.settle_ms, settings.max_file_size, permits_insecure(settings)
     )
+
+
+def folder_watch(settings: Settings, on_change: Callable[[], None], logs: Logging) -> FolderWatch:
+    """Return a watch of the job and user folders; it calls *on_change* on the running loop."""
+    loop = asyncio.get_running_loop()
+
+    def announce() -> None:  # in the thread of the watch
+        loop.call_soon_threadsafe(on_change)
+
+    def on_trouble(message: str) -> None:
+        logs.emit("warning", "watch.degraded", {"message": message})
+
+    return FolderWatch((*settings.jobs, *settings.users), announce, on_trouble)
 
 
 def sender(settings: Settings) -> Sender:

@@ -33,7 +33,7 @@ from luad.core.events import (
     DrainRequested,
     Event,
     Log,
-    Record,
+    ReleaseOutput,
     Reply,
     StartAttempt,
     StopAttempt,
@@ -42,8 +42,10 @@ from luad.core.events import (
 from luad.core.model import Instant, ProcessIdentity, Wanted
 from luad.daemon.delivery import Carrier, PostOffice
 from luad.daemon.loop import Loop
+from luad.daemon.recorder import StoreRecorder
+from luad.daemon.replies import Replies
 from luad.daemon.run_output import omission_line
-from luad.daemon.service import DaemonService
+from luad.daemon.service import EngineService
 from luad.daemon.user_directory import Directory
 from luad.errors import error_from_problem
 from luad.live.event_ring import EventRing
@@ -79,7 +81,7 @@ class Captured:
         return Outcome(answer=f"captured; it would go to {channel.kind.value}")
 
 
-class Host:
+class Host(EngineService):
     """One luad, with its state in a temporary folder. A context.
 
     *now* is the first time of its clock. *people* are definitions as in `users.d`, *wanted* jobs as in files.
@@ -113,14 +115,14 @@ class Host:
         self.office = PostOffice(
             self.store, self.directory, carrier or Captured(), self.clock, self.log
         )
-        self.mail: Post = self.office
+        self.post: Post = self.office
+        self.replies = Replies()
         self.dynamic = dynamic or DynamicRules(
             ("*",), Path(self._folder.name), timezone, Dynamic().min_interval_ms
         )
         self.lines: list[Log] = []
         self._is_idle = is_idle
         self._alarm: VirtualAlarm | None = None
-        self._waiting: dict[str, asyncio.Future[Reply]] = {}
         self._deliveries: set[asyncio.Future[Any]] = set()
         self._open: dict[tuple[str, int], ThreadInterrupt] = {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="luad-test-handler")
@@ -137,21 +139,20 @@ class Host:
     async def _start(
         self, people: Sequence[Mapping[str, Any]], wanted: Mapping[str, Wanted]
     ) -> None:
-        service = DaemonService(self)
-        restore = RestoreTask(service)
-        self._app = build_app(service, restore)
+        restore = RestoreTask(self)
+        self._app = build_app(self, restore)
         restore.start()
         self._restore = restore
-        self._work = Loop(
+        self.loop = Loop(
             self.engine,
             self.clock,
-            self,
+            StoreRecorder(self.store, self.recent_runs, self.followers, self.ring),
             self,
             on_turn=lambda: None,
             on_store=lambda _fault: None,
             make_alarm=self._make_alarm,
         )
-        self._turning = asyncio.create_task(self._work.run(lambda: False))
+        self._turning = asyncio.create_task(self.loop.run(lambda: False))
         for definition in people:
             await self.directory.add(definition, if_exists="replace")
         await self._settle(ConfigLoaded(dict(wanted), request_id="load"), "load")
@@ -161,8 +162,8 @@ class Host:
         return self._alarm
 
     async def _settle(self, event: Event, request_id: str) -> None:
-        reply = self.expect_reply(request_id)
-        self.post(event)
+        reply = self.replies.expect(request_id)
+        self.loop.post(event)
         await reply
 
     def close(self) -> None:
@@ -179,12 +180,12 @@ class Host:
         self._folder.cleanup()
 
     async def _drain(self) -> None:
-        self.post(DrainRequested())
+        self.loop.post(DrainRequested())
         await self._turn()
 
     async def _end(self) -> None:
         await self._turn()  # of what the handlers have reported
-        self._work.stop()
+        self.loop.stop()
         await self._turning
         await asyncio.gather(*self._deliveries, return_exceptions=True)
         await self._restore.stop()
@@ -256,8 +257,8 @@ class Host:
         self.call(self._turn())
 
     async def _turn(self) -> None:
-        self.post(Ticked())
-        while self._work.is_busy:  # noqa: ASYNC110 - a turn or two; the store answers in between
+        self.loop.post(Ticked())
+        while self.loop.is_busy:  # noqa: ASYNC110 - a turn or two; the store answers in between
             await asyncio.sleep(0)
 
     def _wait_for_runs(self) -> None:
@@ -268,15 +269,7 @@ class Host:
                 self._turned.wait_for(lambda: not self._open, 0.05)
             self.call(self._turn())
 
-    # --- what the loop needs: a store, and hands ---
-
-    async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
-        """Write the records, then pass them to the views of recent runs and events."""
-        refused = await self.store.apply(records)
-        for run_id in self.recent_runs.observe(records, refused):
-            self.followers.end_run(run_id)
-        self.ring.observe(records, refused)
-        return refused
+    # --- what the loop needs to carry out effects ---
 
     def start(self, action: StartAttempt) -> None:
         """Call the handler of an attempt after all earlier ones."""
@@ -300,9 +293,10 @@ class Host:
 
     def reply(self, action: Reply) -> None:
         """Answer a request."""
-        future = self._waiting.get(action.request_id)
-        if future is not None and not future.done():
-            future.set_result(action)
+        self.replies.answer(action)
+
+    def release_output(self, action: ReleaseOutput) -> None:
+        """Do nothing: the output of runs is not logged here."""
 
     def log(self, action: Log) -> None:
         """Record a log line."""
@@ -310,22 +304,11 @@ class Host:
 
     # --- what the service needs ---
 
-    def post(self, event: Event) -> None:
-        """Post an event to the engine."""
-        self._work.post(event)
-
-    def expect_reply(self, request_id: str) -> asyncio.Future[Reply]:
-        """Return a future for the reply to a request that the caller posts next."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = future
-        future.add_done_callback(lambda _: self._waiting.pop(request_id, None))
-        return future
-
     def problems(self) -> tuple[Problem, ...]:
         """Return no problems, because this luad has no files."""
         return ()
 
-    def describe(self) -> Mapping[str, Any]:
+    def status(self) -> Mapping[str, Any]:
         """Return the version."""
         return {"version": "test"}
 
@@ -371,7 +354,7 @@ class Host:
             self._turned.notify_all()
 
     def _tell(self, event: Event) -> None:
-        self._loop.call_soon_threadsafe(self.post, event)
+        self._loop.call_soon_threadsafe(self.loop.post, event)
 
 
 class HostLink:

@@ -48,6 +48,7 @@ from luad.core.events import (
     InstallJob,
     Log,
     Record,
+    ReleaseOutput,
     RemoveJob,
     Reply,
     SaveProgress,
@@ -371,6 +372,9 @@ class Machine:
             self.loop.post(AttemptEnded(action.run_id, action.attempt, ending))
             return
         self.processes.stop(action.run_id, action.attempt, self.steady)
+
+    def release_output(self, action: ReleaseOutput) -> None:
+        """Nothing is held back here."""
 
     def deliver(self, action: Deliver) -> None:
         self.burn()

@@ -1,0 +1,67 @@
+"""The facts that a daemon has observed about itself, and the objects that it is made of.
+
+Rule: values only; `luad.daemon.status` turns them into words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from luad.api.server import ApiServer
+    from luad.clock import Clock
+    from luad.config.settings.daemon_settings import Settings
+    from luad.core.engine import Engine
+    from luad.core.model import Instant, Now
+    from luad.daemon.background import Tasks
+    from luad.daemon.effects import DaemonHands
+    from luad.daemon.loop import Loop
+    from luad.daemon.loop_lag import Lag
+    from luad.daemon.reloading import Reading
+    from luad.daemon.retention_schedule import Forgetting
+    from luad.daemon.run_output import OutputPump
+    from luad.daemon.user_directory import Directory
+    from luad.logs import Logging
+    from luad.messenger.sender import Sender
+    from luad.notify import Notifier
+    from luad.runner.runner import Runner
+    from luad.store import Store
+
+
+@dataclass(slots=True)
+class Condition:
+    """The observed facts. *deliveries*: their number by kind of channel and state."""
+
+    started_at: Now
+    last_turn_at: Instant
+    is_ready: bool = False
+    reading: Reading | None = None
+    last_good_reload_at: Instant | None = None
+    store_fault: str | None = None
+    lock_fault: str | None = None
+    deliveries: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The objects of one running daemon. They are made once, when its event loop runs."""
+
+    settings: Settings
+    logs: Logging
+    store: Store
+    clock: Clock
+    notifier: Notifier
+    engine: Engine
+    directory: Directory
+    tasks: Tasks
+    lag: Lag
+    condition: Condition
+    runner: Runner
+    sender: Sender
+    pump: OutputPump
+    hands: DaemonHands
+    loop: Loop
+    retention: Forgetting
+    api: ApiServer

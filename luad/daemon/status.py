@@ -1,0 +1,235 @@
+"""The daemon in words: its status, its health, and its first lines.
+
+Rule: this module reads the parts of the daemon, and changes none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from luad import __version__
+from luad.api.service import Health
+from luad.clock import machine_zone, monotonic_us
+from luad.config.settings.daemon_settings import working_directory
+from luad.core.installed import JobStatus
+from luad.core.model import DAY
+from luad.core.names import is_over_for_a_day
+from luad.daemon.ownership import settings_files
+from luad.daemon.reaper import describe_orphans
+from luad.errors import Severity
+from luad.wire import format_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from luad.config.settings.daemon_settings import Settings
+    from luad.core.model import Instant
+    from luad.daemon.condition import Parts
+
+_JOBS_AT_ONCE: Final = 1_000  # in about a millisecond
+
+
+@dataclass(slots=True)
+class Survey:
+    """What all jobs together are like."""
+
+    count: int = 0
+    failing: int = 0
+    paused: int = 0
+    stale: set[str] = field(default_factory=set)
+    stale_count: int = 0
+    next_at: Instant | None = None
+    next_name: str = ""
+
+
+async def survey(parts: Parts) -> Survey:
+    """Look at all jobs, and let the loop breathe meanwhile: there may be very many."""
+    found = Survey()
+    for key, entry in tuple(parts.engine.entries.items()):
+        found.count += 1
+        if found.count % _JOBS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        if not is_over_for_a_day(entry.standing.over_at, parts.clock.now().wall):
+            found.failing += entry.consecutive_failures > 0
+        found.paused += entry.status is JobStatus.PAUSED
+        if entry.wanted.stale:
+            found.stale_count += 1
+            found.stale.add(entry.wanted.origin.path if entry.wanted.origin else "")
+        following = parts.engine.next_occurrence_of(key)
+        if following is not None and (found.next_at is None or following.fire_at < found.next_at):
+            found.next_at, found.next_name = following.fire_at, entry.job.name
+    return found
+
+
+async def status_line(parts: Parts) -> str:
+    """Return one line for `systemctl status`: jobs, failing, stale, broken files, next."""
+    found = await survey(parts)
+    words = [_count(found.count, "job")]
+    words += [
+        f"{number} {word}"
+        for number, word in ((found.failing, "failing"), (found.stale_count, "stale"))
+        if number
+    ]
+    if broken := broken_files(parts, found.stale):
+        words.append(_count(len(broken), "broken file"))
+    if found.paused:
+        words.append(f"{found.paused} paused")
+    if parts.condition.store_fault is not None:
+        words.append("store cannot be written")
+    if found.next_at is not None:
+        words.append(f"next {found.next_name} {format_instant(found.next_at)}")
+    return ", ".join(words)
+
+
+async def jobs_line(parts: Parts) -> str:
+    """Return the status line when systemd supervises the daemon; else an empty text."""
+    return await status_line(parts) if parts.notifier.is_supervised else ""
+
+
+def broken_files(parts: Parts, known: Collection[str] = ()) -> set[str]:
+    """Return the files with an error, without those whose last good version is in force (*known*)."""
+    problems = parts.condition.reading.problems if parts.condition.reading else ()
+    paths = {each.path for each in problems if each.severity is Severity.ERROR}
+    return paths.difference(known)
+
+
+async def greeting(parts: Parts) -> str:
+    """Return the first line on a terminal: how many jobs, what is next, what to type elsewhere."""
+    found = await survey(parts)
+    settings = parts.settings
+    where = "" if settings.sources.get("socket") != "flag" else f" --socket {settings.socket}"
+    if not found.count:
+        text = f"luad serves no jobs yet: {settings.jobs[0]} has none"
+        command = "luad new hello --every 1h"
+    else:
+        text, command = f"luad serves {_count(found.count, 'job')}", f"luad{where} list"
+        text += "; nothing is due"
+    if found.next_at is not None:
+        moment = datetime.fromtimestamp(found.next_at // 1_000, UTC).astimezone()
+        day = (
+            ""
+            if found.next_at - parts.clock.now().wall < DAY
+            else f"{moment:%a} {moment.day} {moment:%b} "
+        )
+        when = f"{day}{moment:%H:%M:%S %Z}".rstrip()
+        text = f"luad serves {_count(found.count, 'job')}; next: {found.next_name} at {when}"
+    if broken := broken_files(parts):
+        text += f"; {_count(len(broken), 'broken file')} (luad check)"
+    return f"{text}.  In another terminal: {command}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def introduction(parts: Parts) -> dict[str, Any]:
+    """Return the fields of the first line: every decision that was taken at the start."""
+    settings = parts.settings
+    reading = parts.condition.reading
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "jobs": len(parts.engine.entries),
+        "files": reading.file_count if reading else 0,
+        "problems": reading.error_count if reading else 0,
+        "jobs_dirs": [str(folder.absolute()) for folder in settings.jobs],
+        "handlers_path": str(settings.handlers_path.absolute()),
+        "state_dir": str(settings.state_dir.absolute()),
+        "socket": str(settings.socket),
+        "timezone": settings.timezone,
+        "machine_timezone": machine_zone(),
+        "took_ms": parts.clock.now().elapsed - parts.condition.started_at.elapsed,
+    }
+
+
+def _places(settings: Settings) -> dict[str, Any]:
+    """Return the user of the daemon, and the files and folders that it reads beside the job files."""
+    files = settings_files(settings)
+    return {
+        "uid": os.geteuid(),
+        "settings_file": str(Path(files[0]).absolute()) if files else None,
+        "users_dirs": [str(folder.absolute()) for folder in settings.users],
+        "handlers_path": str(settings.handlers_path.absolute()),
+        "working_directory": str(working_directory(settings)),
+    }
+
+
+def describe(parts: Parts) -> dict[str, Any]:
+    """Return what `GET /v1/status` says of the daemon itself."""
+    reading = parts.condition.reading
+    runs = parts.engine.runs
+    now = parts.clock.now()
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "python": sys.executable,
+        "started_at": format_instant(parts.condition.started_at.wall),
+        "uptime_seconds": (now.elapsed - parts.condition.started_at.elapsed) // 1_000,
+        "socket": str(parts.settings.socket),
+        "listen": parts.api.tcp_address,
+        "state_dir": str(parts.settings.state_dir.absolute()),
+        "jobs_dirs": [str(folder.absolute()) for folder in parts.settings.jobs],
+        **_places(parts.settings),
+        "timezone": parts.settings.timezone,
+        "machine_timezone": machine_zone(),
+        "runs": {
+            "running": runs.slots.taken_count,
+            "queued": len(runs.all()) - runs.slots.taken_count,
+        },
+        "max_concurrent_runs": runs.slots.capacity,
+        "last_reload": {
+            "at": format_instant(reading.at),
+            "ok": reading.error_count == 0,
+            "files": reading.file_count,
+            "problems": len(reading.problems),
+            "last_success_at": format_instant(parts.condition.last_good_reload_at)
+            if parts.condition.last_good_reload_at is not None
+            else None,
+        }
+        if reading
+        else None,
+        "store": {
+            "path": str(parts.store.path),
+            "size_bytes": parts.store.size_bytes(),
+            "writable": parts.condition.store_fault is None,
+        },
+        "last_tick_at": format_instant(parts.condition.last_turn_at),
+        "event_loop_lag_ms": round(parts.lag.worst_ms(monotonic_us()), 1),
+        "draining": parts.engine.is_draining,
+        "systemd": parts.notifier.is_supervised,
+        "people": len(parts.directory.all()),
+        "deliveries": [
+            {"channel": channel, "status": state, "count": count}
+            for (channel, state), count in sorted(parts.condition.deliveries.items())
+        ],
+        "orphan_processes": describe_orphans(
+            parts.runner.orphans, parts.runner.own_pids() | {parts.sender.pid or 0}
+        ),
+        "dropped_log_lines": parts.logs.dropped + parts.pump.dropped,
+    }
+
+
+def health(parts: Parts) -> Health:
+    """Return whether the daemon is ready, and the faults that keep it from its work."""
+    return Health(parts.condition.is_ready, tuple(_faults(parts)))
+
+
+def _faults(parts: Parts) -> list[str]:
+    found = []
+    condition = parts.condition
+    if condition.store_fault is not None:
+        found.append(f"the store cannot be written: {condition.store_fault}")
+    if fault := parts.runner.fault:
+        found.append(fault)
+    if not parts.store.check_identity():
+        found.append(f"{parts.store.path} was deleted or replaced under the running daemon")
+    others = (condition.lock_fault, parts.api.fault, parts.retention.fault)
+    found += (fault for fault in others if fault)
+    found += (f"{name} has ended; restart luad" for name in sorted(parts.tasks.ended))
+    return found
