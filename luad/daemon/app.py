@@ -21,24 +21,24 @@ from luad.config.settings.daemon_settings import Settings
 from luad.core.engine import Engine
 from luad.core.events import ConfigLoaded, DrainRequested, Event, Log
 from luad.daemon import run_rules, signals, status, wiring
-from luad.daemon.background import Tasks
+from luad.daemon.background import BackgroundTasks
 from luad.daemon.condition import Condition, Parts
 from luad.daemon.configuration import Configuration
-from luad.daemon.delivery import PostOffice
-from luad.daemon.effects import DaemonHands
-from luad.daemon.file_problems import Mistakes
+from luad.daemon.delivery import MessageDelivery
+from luad.daemon.effects import DaemonEffects
+from luad.daemon.file_problems import FileProblems
 from luad.daemon.loop import Loop
-from luad.daemon.loop_lag import Lag
+from luad.daemon.loop_lag import LoopLag
 from luad.daemon.maintenance import Maintenance
-from luad.daemon.masking import Secrets
+from luad.daemon.masking import SecretMask
 from luad.daemon.recorder import StoreRecorder
 from luad.daemon.recovery import lost_attempts, take_over
 from luad.daemon.replies import Replies
-from luad.daemon.retention_schedule import Forgetting
+from luad.daemon.retention_schedule import RetentionSchedule
 from luad.daemon.run_output import OutputPump, RunReports
 from luad.daemon.service import EngineService
-from luad.daemon.shutdown import Stopping
-from luad.daemon.user_directory import Directory
+from luad.daemon.shutdown import Shutdown
+from luad.daemon.user_directory import UserDirectory
 from luad.errors import Problem, StoreUnavailableError
 from luad.live.event_ring import EventRing
 from luad.live.log_followers import LogFollowers
@@ -72,13 +72,15 @@ class Daemon(EngineService):
         self.dynamic = wiring.dynamic_rules(settings)
         self._settings = settings
         self._notifier = Notifier(os.environ)
-        self._secrets = Secrets(logs.redactor, os.environ)
-        self._directory = Directory(store, clock, self._secrets.note_users)
+        self._secrets = SecretMask(logs.redactor, os.environ)
+        self._directory = UserDirectory(store, clock, self._secrets.note_users)
         self.users: Users = self._directory
-        self._mistakes = Mistakes(self.engine, self._directory, logs, settings.handlers_path)
+        self._file_problems = FileProblems(
+            self.engine, self._directory, logs, settings.handlers_path
+        )
         started_at = clock.now()
         self._condition = Condition(started_at, started_at.wall)
-        self._tasks = Tasks(logs)
+        self._tasks = BackgroundTasks(logs)
         self._first_turn = asyncio.Event()
         self._signals = 0
         self._watchdog_due = 0
@@ -91,31 +93,31 @@ class Daemon(EngineService):
             wiring.sender(settings),
         )
         runner = self._make_runner(pump)
-        self._office = PostOffice(
-            self.store, self._directory, sender, clock, self._hands.log, self._count_delivery
+        self._delivery = MessageDelivery(
+            self.store, self._directory, sender, clock, self._effects.log, self._count_delivery
         )
-        self.post: Post = self._office
+        self.post: Post = self._delivery
         recorder = StoreRecorder(self.store, self.recent_runs, self.followers, self.ring)
         self.loop = Loop(
             self.engine,
             clock,
             recorder,
-            self._hands,
+            self._effects,
             on_turn=self._on_turn,
             on_store=self._on_store,
         )
         self._parts = self._make_parts(runner, sender, pump)
         self._maintenance = Maintenance(self._parts)
-        self._stopping = Stopping(self._parts)
+        self._shutdown = Shutdown(self._parts)
         self._catalogue = Catalogue(settings)
         self._configuration = Configuration(
             self._parts,
             wiring.config_reader(settings, self._catalogue, clock),
-            self._mistakes,
+            self._file_problems,
             self.replies,
             self._maintenance.renew_spawner,
         )
-        self._watch = wiring.folder_watch(settings, self._configuration.reloader.wish, self.logs)
+        self._watch = wiring.folder_watch(settings, self._configuration.reloader.request, self.logs)
 
     def _make_runner(self, pump: OutputPump) -> Runner:
         """Return the runner; its reports go to *pump* and to the loop, which is made later."""
@@ -125,12 +127,12 @@ class Daemon(EngineService):
             emit=reports.take_event,
             on_lines=reports.take_lines,
         )
-        self._hands = DaemonHands(
+        self._effects = DaemonEffects(
             runner,
             self.logs,
             reports.order,
             self.replies,
-            lambda message: self._tasks.start(self._office.deliver(message), "alert"),
+            lambda message: self._tasks.start(self._delivery.deliver(message), "alert"),
             self._secrets,
             lambda action: run_rules.bind(action, self.engine.find, self.dynamic),
         )
@@ -154,14 +156,14 @@ class Daemon(EngineService):
             self.engine,
             self._directory,
             self._tasks,
-            Lag(),
+            LoopLag(),
             self._condition,
             runner,
             sender,
             pump,
-            self._hands,
+            self._effects,
             self.loop,
-            Forgetting(self.store, self.clock, keep, self.loop.post, self.logs),
+            RetentionSchedule(self.store, self.clock, keep, self.loop.post, self.logs),
             api,
         )
 
@@ -175,7 +177,7 @@ class Daemon(EngineService):
         self._compose()
         spawner = asyncio.create_task(self._parts.runner.start())
         self._starting = asyncio.create_task(self._prepare(spawner))
-        signals.mind(self._on_stop_signal, self._on_hangup)
+        signals.handle(self._on_stop_signal, self._on_hangup)
         try:
             self._report_quarantine()
             if self._settings.watch:
@@ -199,12 +201,12 @@ class Daemon(EngineService):
             self.engine,
             self._catalogue,
             self.dynamic,
-            self._mistakes.left_out,
+            self._file_problems.left_out,
             logs,
             self.clock.now(),
         )
-        self._mistakes.note_fast_jobs(self.dynamic)
-        self._mistakes.bad_rows = self._directory.restore()
+        self._file_problems.note_fast_jobs(self.dynamic)
+        self._file_problems.bad_rows = self._directory.restore()
         now = self.clock.now()
         reading = await self._configuration.read()
         if self._settings.strict and reading.error_count:
@@ -247,10 +249,10 @@ class Daemon(EngineService):
         start(parts.pump.run(), "pump")
         rescan_s = self._settings.rescan_ms / 1_000 if self._settings.watch else None
         start(self._configuration.reloader.run(rescan_s), "reloader")
-        start(self._office.start(), "mail")
+        start(self._delivery.start(), "mail")
         start(self._maintenance.run(), "beat")
         start(parts.lag.measure(), "lag")
-        start(self._mistakes.gone.run(), "gone")
+        start(self._file_problems.missing.run(), "gone")
         start(parts.retention.run(), "retention")
         gc.freeze()  # what was loaded stays: no collection needs to look at it
         gc.enable()
@@ -303,7 +305,7 @@ class Daemon(EngineService):
 
     def _on_hangup(self) -> None:
         if not self._condition.is_ready:
-            self._configuration.reloader.wish()  # the files are being read, or were read a moment ago
+            self._configuration.reloader.request()  # the files are being read, or were read a moment ago
             return
         self._tasks.start(self._configuration.reload(), "reload")
 
@@ -314,9 +316,9 @@ class Daemon(EngineService):
         if self._signals == 1:
             self._starting.cancel()  # no matter once that is done
             self.loop.post(DrainRequested())
-            self._tasks.start(self._stopping.run(), "drain")
+            self._tasks.start(self._shutdown.run(), "drain")
         elif self._signals == 2:
-            self._stopping.hurry()
+            self._shutdown.hurry()
         else:
             self._parts.runner.kill_all()  # else closing the runner would grant them their grace
             self.loop.stop()
@@ -336,11 +338,13 @@ class Daemon(EngineService):
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems of the files, of duplicate names and ids, and of the store."""
-        return self._mistakes.all(self._condition.reading)
+        return self._file_problems.all(self._condition.reading)
 
     async def delete_left_out(self, name_or_id: str) -> bool:
         """Delete a stored job that is not in force; False when no such job has that name or id."""
-        return await self._mistakes.left_out.delete(name_or_id, self.store, self.clock.now().wall)
+        return await self._file_problems.left_out.delete(
+            name_or_id, self.store, self.clock.now().wall
+        )
 
     def status(self) -> Mapping[str, Any]:
         """Return what `GET /v1/status` says of the daemon."""
@@ -352,7 +356,7 @@ class Daemon(EngineService):
 
     def log(self, line: Log) -> None:
         """Write a line to the daemon's log."""
-        self._hands.log(line)
+        self._effects.log(line)
 
     async def reload(self, *, check_only: bool) -> ReloadResult:
         """Read the files now; with *check_only*, only return what would change."""

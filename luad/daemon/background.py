@@ -14,7 +14,7 @@ from luad.logs import Logging
 _STANDING: Final = frozenset({"pump", "reloader", "beat", "gone", "lag", "retention"})
 
 
-class Tasks:
+class BackgroundTasks:
     """The tasks of one daemon. *ended*: the names of those that should not have."""
 
     def __init__(self, logs: Logging) -> None:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from luad.config.settings.daemon_settings import Settings
     from luad.core.engine import Engine
     from luad.core.model import Instant, Now
-    from luad.daemon.background import Tasks
-    from luad.daemon.effects import DaemonHands
+    from luad.daemon.background import BackgroundTasks
+    from luad.daemon.effects import DaemonEffects
     from luad.daemon.loop import Loop
-    from luad.daemon.loop_lag import Lag
+    from luad.daemon.loop_lag import LoopLag
     from luad.daemon.reloading import Reading
-    from luad.daemon.retention_schedule import Forgetting
+    from luad.daemon.retention_schedule import RetentionSchedule
     from luad.daemon.run_output import OutputPump
-    from luad.daemon.user_directory import Directory
+    from luad.daemon.user_directory import UserDirectory
     from luad.logs import Logging
     from luad.messenger.sender import Sender
     from luad.notify import Notifier
@@ -54,14 +54,14 @@ class Parts:
     clock: Clock
     notifier: Notifier
     engine: Engine
-    directory: Directory
-    tasks: Tasks
-    lag: Lag
+    directory: UserDirectory
+    tasks: BackgroundTasks
+    lag: LoopLag
     condition: Condition
     runner: Runner
     sender: Sender
     pump: OutputPump
-    hands: DaemonHands
+    effects: DaemonEffects
     loop: Loop
-    retention: Forgetting
+    retention: RetentionSchedule
     api: ApiServer

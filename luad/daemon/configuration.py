@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from luad.core.events import Reply
     from luad.daemon.condition import Parts
-    from luad.daemon.file_problems import Mistakes
+    from luad.daemon.file_problems import FileProblems
     from luad.daemon.reloading import ConfigReader, Reading
     from luad.daemon.replies import Replies
     from luad.errors import Problem
@@ -34,13 +34,13 @@ class Configuration:
         self,
         parts: Parts,
         reader: ConfigReader,
-        mistakes: Mistakes,
+        file_problems: FileProblems,
         replies: Replies,
         renew_spawner: Callable[[], Awaitable[None]],
     ) -> None:
         self._parts = parts
         self._reader = reader
-        self._mistakes = mistakes
+        self._file_problems = file_problems
         self._replies = replies
         self._renew_spawner = renew_spawner
         self.reloader = Reloader(
@@ -61,9 +61,9 @@ class Configuration:
         parts = self._parts
         if check_only:
             snapshots = wiring.job_snapshots(parts.settings)
-            reading = await asyncio.to_thread(self._reader.aside, snapshots)
+            reading = await asyncio.to_thread(self._reader.dry_run, snapshots)
             plan = parts.engine.plan(reading.loaded.wanted)
-            return _result(plan, reading, self._mistakes.aside(reading))
+            return _result(plan, reading, self._file_problems.of_dry_run(reading))
         parts.notifier.reloading(monotonic_us(), "reading jobs")
         line = ""
         renewing = asyncio.ensure_future(self._renew_spawner())
@@ -77,7 +77,7 @@ class Configuration:
             await asyncio.gather(renewing, return_exceptions=True)
             parts.notifier.ready(line)
         assert isinstance(plan, Plan)
-        return _result(plan, reading, self._mistakes.of_files(reading))
+        return _result(plan, reading, self._file_problems.of_files(reading))
 
     def _apply(self, reading: Reading) -> asyncio.Future[Reply]:
         self._note(reading)
@@ -94,7 +94,7 @@ class Configuration:
         condition.reading = reading
         if not reading.error_count:
             condition.last_good_reload_at = reading.at
-        self._mistakes.tell(reading)
+        self._file_problems.log_new(reading)
 
 
 def _result(plan: Plan, reading: Reading, problems: tuple[Problem, ...]) -> ReloadResult:

@@ -32,7 +32,7 @@ NOT_TRIED: Final = "not tried: the message before it got no answer"
 _INBOX: Final = Channel("inbox", ChannelKind.INBOX)
 
 
-class Carrier(Protocol):
+class MessageSender(Protocol):
     """What carries messages to services."""
 
     async def deliver(self, message: Message, channel: Channel) -> Outcome:
@@ -40,7 +40,7 @@ class Carrier(Protocol):
         ...
 
 
-class PostOffice:
+class MessageDelivery:
     """Implements `luad.api.service.Post`. *on_outcome* gets kind of channel and state of every
     delivery; *sleep* passes the seconds between attempts to deliver an alert."""
 
@@ -48,7 +48,7 @@ class PostOffice:
         self,
         store: Store,
         users: Users,
-        carrier: Carrier,
+        sender: MessageSender,
         clock: Clock,
         log: Callable[[Log], None],
         on_outcome: Callable[[str, str], None] = lambda _channel, _state: None,
@@ -56,7 +56,7 @@ class PostOffice:
     ) -> None:
         self._store = store
         self._users = users
-        self._carrier = carrier
+        self._sender = sender
         self._clock = clock
         self._log = log
         self._on_outcome = on_outcome
@@ -111,7 +111,7 @@ class PostOffice:
             [each for each in ended if each.state is not DeliveryState.REPEATED]
         )
         for delivery in ended:
-            self._tell(known[delivery.channel], delivery, of_id[delivery.message_id])
+            self._report(known[delivery.channel], delivery, of_id[delivery.message_id])
         order = {message.id: number for number, message in enumerate(messages)}
         return sorted(ended, key=lambda each: order[each.message_id])
 
@@ -143,10 +143,10 @@ class PostOffice:
                 self._log(_line(message))
                 return self._ended(delivery), False
             case ChannelKind.WEBHOOK | ChannelKind.APPRISE:
-                told = await self._carrier.deliver(message, channel)
-                ended = self._ended(delivery, told.error)
-                answered = replace(ended, answer=told.answer, is_degraded=told.is_degraded)
-                return answered, told.is_silent
+                outcome = await self._sender.deliver(message, channel)
+                ended = self._ended(delivery, outcome.error)
+                answered = replace(ended, answer=outcome.answer, is_degraded=outcome.is_degraded)
+                return answered, outcome.is_silent
             case _ as unreachable:
                 assert_never(unreachable)
 
@@ -154,7 +154,7 @@ class PostOffice:
         state = DeliveryState.FAILED if error else DeliveryState.DELIVERED
         return replace(delivery, state=state, ended_at=self._clock.now().wall, error=error)
 
-    def _tell(self, channel: Channel, delivery: Delivery, message: Message) -> None:
+    def _report(self, channel: Channel, delivery: Delivery, message: Message) -> None:
         self._on_outcome(channel.kind.value, delivery.state.value)
         fields = _fields(message, delivery)
         match delivery.state:
@@ -196,7 +196,7 @@ class PostOffice:
         ended = [delivery for delivery, _ in carried]
         await self._store.messages.end(ended)
         for (channel, _), delivery in zip(pairs, ended, strict=True):
-            self._tell(channel, delivery, message)
+            self._report(channel, delivery, message)
         return ended
 
 

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from luad.core.messaging import Message
-    from luad.daemon.masking import Secrets
+    from luad.daemon.masking import SecretMask
     from luad.daemon.replies import Replies
     from luad.daemon.run_output import LineOrder
     from luad.logs import Logging
     from luad.runner.runner import Runner
 
 
-class DaemonHands:
-    """Implements `luad.daemon.loop.Hands` with the runner, the log and the waiting requests.
+class DaemonEffects:
+    """Implements `luad.daemon.loop.Effects` with the runner, the log and the waiting requests.
 
     *bind* adds to an attempt the rules that its handler is bound to.
     """
@@ -42,7 +42,7 @@ class DaemonHands:
         order: LineOrder,
         replies: Replies,
         deliver: Callable[[Message], None],
-        secrets: Secrets,
+        secrets: SecretMask,
         bind: Callable[[StartAttempt], StartAttempt],
     ) -> None:
         self._bind = bind

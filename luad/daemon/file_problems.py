@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from luad.daemon.missing_references import Gone
-from luad.daemon.recovery import LeftOut, displaced_jobs, fast_jobs
+from luad.daemon.missing_references import MissingReferences
+from luad.daemon.recovery import LeftOutJobs, displaced_jobs, fast_jobs
 from luad.daemon.reloading import Reading, log_fields
 
 if TYPE_CHECKING:
@@ -16,48 +16,48 @@ if TYPE_CHECKING:
 
     from luad.api.service import DynamicRules
     from luad.core.engine import Engine
-    from luad.daemon.user_directory import Directory
+    from luad.daemon.user_directory import UserDirectory
     from luad.errors import Problem
     from luad.logs import Logging
 
 
-_MOST_TOLD: Final = 100
+_MOST_LOGGED: Final = 100
 
 
-class Mistakes:
+class FileProblems:
     """Of one daemon. *left_out*: stored jobs not in force; *bad_rows*: stored people that make no sense."""
 
     def __init__(
-        self, engine: Engine, directory: Directory, logs: Logging, handlers_path: Path
+        self, engine: Engine, directory: UserDirectory, logs: Logging, handlers_path: Path
     ) -> None:
-        self.left_out = LeftOut()
-        self.gone = Gone(engine, directory, logs, handlers_path)
+        self.left_out = LeftOutJobs()
+        self.missing = MissingReferences(engine, directory, logs, handlers_path)
         self.bad_rows: tuple[Problem, ...] = ()
         self._rules: DynamicRules | None = None
         self._fast: tuple[str, ...] = ()
         self._engine = engine
         self._directory = directory
         self._logs = logs
-        self._told: frozenset[Problem] = frozenset()
+        self._logged: frozenset[Problem] = frozenset()
 
     def note_fast_jobs(self, rules: DynamicRules) -> None:
         """Write down which restored dynamic jobs are due more often than new ones may be."""
         self._rules = rules
-        found = fast_jobs(self._engine, rules, tuple(self._engine.entries))[:_MOST_TOLD]
+        found = fast_jobs(self._engine, rules, tuple(self._engine.entries))[:_MOST_LOGGED]
         self._fast = tuple(each.job for each in found)
         for problem in found:
             self._logs.emit("warning", "config.problem", log_fields(problem))
 
-    def tell(self, reading: Reading) -> None:
+    def log_new(self, reading: Reading) -> None:
         """Write down what is wrong with *reading* and was not so with the one before."""
-        found = self.aside(reading)
+        found = self.of_dry_run(reading)
         for problem in found:
-            if problem not in self._told:
+            if problem not in self._logged:
                 self._logs.emit(problem.severity.value, "config.problem", log_fields(problem))
-        self._told = frozenset(found)
-        self.gone.wish()
+        self._logged = frozenset(found)
+        self.missing.request()
 
-    def aside(self, reading: Reading) -> tuple[Problem, ...]:
+    def of_dry_run(self, reading: Reading) -> tuple[Problem, ...]:
         """What is wrong with *reading*, be it in force or not."""
         wanted = reading.loaded.wanted
         displaced = displaced_jobs(self._engine, wanted, wanted)
@@ -75,7 +75,7 @@ class Mistakes:
 
     def all(self, reading: Reading | None) -> tuple[Problem, ...]:
         """The same, and what is wrong with the store."""
-        found = (*self.of_files(reading), *self.gone.problems)
+        found = (*self.of_files(reading), *self.missing.problems)
         fast = fast_jobs(self._engine, self._rules, self._fast) if self._rules else ()
         left_out = self.left_out.problems(self._engine.find)
         return (*found, *left_out, *self.bad_rows, *fast)

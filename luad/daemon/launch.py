@@ -15,7 +15,7 @@ from luad.clock import SystemClock
 from luad.config.settings.daemon_settings import Settings
 from luad.core.events import Log
 from luad.daemon.app import Daemon
-from luad.daemon.ownership import check_places
+from luad.daemon.ownership import check_trust
 from luad.errors import UnavailableError
 from luad.logs import Logging, configure
 from luad.notify import Notifier
@@ -27,7 +27,7 @@ _PATIENCE_US: Final = 300_000_000
 
 def run_daemon(settings: Settings) -> int:
     """Run until told to stop. Raises `LuadError` when it cannot start at all."""
-    check_places(settings)
+    check_trust(settings)
     try:
         return _live_once(settings)
     except RuntimeError as error:

@@ -46,7 +46,7 @@ class Recorder(Protocol):
         ...
 
 
-class Hands(Protocol):
+class Effects(Protocol):
     """What carries out actions; none of these may block or raise."""
 
     def start(self, action: StartAttempt) -> None:
@@ -96,7 +96,7 @@ class Loop:
         engine: Engine,
         clock: Clock,
         recorder: Recorder,
-        hands: Hands,
+        effects: Effects,
         *,
         on_turn: Callable[[], None],
         on_store: Callable[[str | None], None],
@@ -105,7 +105,7 @@ class Loop:
         self._engine = engine
         self._clock = clock
         self._recorder = recorder
-        self._hands = hands
+        self._effects = effects
         self._on_turn = on_turn
         self._on_store = on_store
         self._inbox: list[Event] = []
@@ -189,17 +189,17 @@ class Loop:
         match action:
             case StartAttempt():
                 if action.run.id not in refused:
-                    self._hands.start(action)
+                    self._effects.start(action)
             case StopAttempt():
-                self._hands.stop(action)
+                self._effects.stop(action)
             case Deliver():
-                self._hands.deliver(action)
+                self._effects.deliver(action)
             case Reply():
-                self._hands.reply(action)
+                self._effects.reply(action)
             case ReleaseOutput():
-                self._hands.release_output(action)
+                self._effects.release_output(action)
             case Log():
-                self._hands.log(action)
+                self._effects.log(action)
 
     def _set_alarm(self, at: Instant | None) -> None:
         if self._inbox:

@@ -15,7 +15,7 @@ SAMPLE_S: Final = 0.5
 WINDOW_US: Final = 60_000_000
 
 
-class Lag:
+class LoopLag:
     """Lags of the last minute; each sample is kept until a later one is at least as large."""
 
     def __init__(self) -> None:

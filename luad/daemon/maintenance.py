@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from luad.core.events import Ticked
-from luad.daemon.reaper import Orphans
+from luad.daemon.reaper import ZombieReaper
 from luad.daemon.status import status_line
 from luad.runner.site_packages import site_marks
 from luad.store.state_folder import LOCK
@@ -32,12 +32,12 @@ class Maintenance:
         parts = self._parts
         period_s = min(_BEAT_S, (parts.notifier.watchdog_interval_s or 2 * _BEAT_S) / 2)
         shown = ""
-        orphans = Orphans()
+        reaper = ZombieReaper()
         while True:
             await asyncio.sleep(period_s)
             parts.loop.post(Ticked())
             parts.store.note_alive(parts.clock.now().wall)
-            orphans.collect()
+            reaper.reap()
             await self._restore_files()
             if parts.engine.is_draining:
                 continue  # the shutdown sets the status line then
@@ -70,7 +70,7 @@ class Maintenance:
         """Restore the socket and the lock file where they were deleted, and log it."""
         parts, condition = self._parts, self._parts.condition
         if line := await parts.api.look_after_socket():
-            parts.hands.log(line)
+            parts.effects.log(line)
         lock = str(parts.store.path.parent / LOCK)
         match parts.store.keep_lock():
             case True:

@@ -35,7 +35,7 @@ _LEAST_REFERRED: Final = 8
 """A variable that a channel refers to may be a host or a user as well; short ones are not hidden."""
 
 
-class Secrets:
+class SecretMask:
     """Adds what *environ* holds to *redactor*, and takes that, and a run's own, out of its words."""
 
     def __init__(self, redactor: Redactor, environ: Mapping[str, str]) -> None:
@@ -72,13 +72,13 @@ class Secrets:
         """An attempt is over."""
         self._of_run.pop(run_id, None)
 
-    def hide_in_line(self, run_id: str, line: dict[str, Any]) -> None:
+    def mask_line(self, run_id: str, line: dict[str, Any]) -> None:
         """Mask what a handler has printed or logged."""
         for key in _TEXTS:
             if key in line:
                 line[key] = self._mask(run_id, line[key])
 
-    def hide_in_ending(self, run_id: str, ending: Ending) -> Ending:
+    def mask_ending(self, run_id: str, ending: Ending) -> Ending:
         """Mask what a handler has raised or returned."""
         error, result = ending.error, ending.result_json
         if error is not None:

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from luad.core.engine import Engine
-    from luad.daemon.user_directory import Directory
+    from luad.daemon.user_directory import UserDirectory
     from luad.logs import Logging
 
 _EVERY_S: Final = 10.0
-_LOOKED_AT_ONCE: Final = 1_000  # jobs, in about a millisecond
-_MOST_TOLD: Final = 100
+_JOBS_AT_ONCE: Final = 1_000  # jobs, in about a millisecond
+_MOST_LOGGED: Final = 100
 
 
-class Gone:
+class MissingReferences:
     """What the jobs of one daemon name and is not there."""
 
     def __init__(
-        self, engine: Engine, directory: Directory, logs: Logging, handlers_path: Path
+        self, engine: Engine, directory: UserDirectory, logs: Logging, handlers_path: Path
     ) -> None:
         self.problems: tuple[Problem, ...] = ()
         self._directory = directory
@@ -45,19 +45,19 @@ class Gone:
         self._handlers_path = handlers_path
         self._logs = logs
         self._seen: set[str] = set()  # the handlers whose module has been there
-        self._wish = asyncio.Event()
+        self._requested = asyncio.Event()
 
-    def wish(self) -> None:
+    def request(self) -> None:
         """Files or users have changed: look soon."""
-        self._wish.set()
+        self._requested.set()
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
             await self.look()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wish.wait(), _EVERY_S)
-            self._wish.clear()
+                await asyncio.wait_for(self._requested.wait(), _EVERY_S)
+            self._requested.clear()
 
     async def look(self) -> None:
         """Look once, and log what was not there before."""
@@ -68,7 +68,7 @@ class Gone:
         )
         found = [
             _no_module(name, modules[name], by_handler[name], was_there=name in self._seen)
-            for name in sorted(modules)[:_MOST_TOLD]
+            for name in sorted(modules)[:_MOST_LOGGED]
         ]
         found = await asyncio.to_thread(lambda: [_at_handler(each) for each in found])
         known = self._directory.ids()
@@ -77,9 +77,9 @@ class Gone:
             for user, jobs in sorted(by_user.items())
             if user not in known
         ]
-        told, self.problems = self.problems, tuple(found[:_MOST_TOLD])
+        before, self.problems = self.problems, tuple(found[:_MOST_LOGGED])
         for problem in self.problems:
-            if problem not in told:
+            if problem not in before:
                 self._logs.emit("warning", "config.problem", log_fields(problem))
 
     async def _names(self) -> tuple[dict[str, _Jobs], dict[str, _Jobs]]:
@@ -87,7 +87,7 @@ class Gone:
         by_handler: dict[str, _Jobs] = {}
         by_user: dict[str, _Jobs] = {}
         for number, (name, entry) in enumerate(tuple(self._engine.entries.items())):
-            if number % _LOOKED_AT_ONCE == _LOOKED_AT_ONCE - 1:
+            if number % _JOBS_AT_ONCE == _JOBS_AT_ONCE - 1:
                 await asyncio.sleep(0)
             if entry.makes_room:  # it is over: nothing of it runs by itself
                 continue

@@ -26,14 +26,14 @@ _STATE: Final = ("luad.db", "luad.db-wal", "luad.db-shm", "code-cache")
 """What luad reads back from its state folder, and acts on."""
 
 
-def check_places(settings: Settings) -> None:
+def check_trust(settings: Settings) -> None:
     """Raise `SettingsError` for the first place that others may write to, or that is not there."""
     folder = working_directory(settings)
     if not folder.is_dir():
         raise SettingsError(
             f"working_directory {folder} is not a folder", hint=f"run: mkdir -p {folder}"
         )
-    for what, problem in Places(settings).found():
+    for what, problem in TrustCheck(settings).found():
         raise SettingsError(
             f"{what} cannot be trusted: {problem.message}",
             hint=f"{problem.help}   (luad acts on what stands there)",
@@ -49,7 +49,7 @@ def permits_insecure(settings: Settings) -> bool:
     return path_problem(source, daemon_uid=os.geteuid()) is None
 
 
-class Places:
+class TrustCheck:
     """Judges the places of *settings*, again and again."""
 
     def __init__(self, settings: Settings) -> None:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from luad.runner.leftovers import OrphanLog
 
 
-class Orphans:
+class ZombieReaper:
     """To be asked now and then."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
 
-    def collect(self) -> int:
+    def reap(self) -> int:
         """Take leave of everyone who was dead the last time already; return how many those were."""
         dead = zombies_below(os.getpid())
         forgotten = dead & self._seen

@@ -35,7 +35,7 @@ PLACE: Final = "the store"
 _LOST: Final = RunError("Lost", "luad was stopped while this ran; nobody saw how it ended")
 
 
-class LeftOut:
+class LeftOutJobs:
     """The dynamic jobs of the store that are not in force, and why; until somebody deletes them."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ def jobs_in_force(
     decode: Callable[[StoredJob], Job],
     allows: Callable[[str], bool],
     logs: Logging,
-    left_out: LeftOut,
+    left_out: LeftOutJobs,
     *,
     why: Callable[[str], str] = lambda _: "",
     now: Instant = 0,
@@ -116,7 +116,7 @@ def take_over(
     engine: Engine,
     catalogue: Catalogue,
     rules: DynamicRules,
-    left_out: LeftOut,
+    left_out: LeftOutJobs,
     logs: Logging,
     now: Now,
 ) -> Restored:

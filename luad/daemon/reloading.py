@@ -107,7 +107,7 @@ class ConfigReader:
         self._serial = 0
         self._lock = threading.Lock()
 
-    def aside(self, snapshots: SnapshotReader) -> Reading:
+    def dry_run(self, snapshots: SnapshotReader) -> Reading:
         """Read as whoever asks for a reload would, without any consequence; from any thread."""
         with self._lock:
             catalogue, users = self._catalogue.copy(), self._users.copy()
@@ -166,14 +166,14 @@ class Reloader:
         self._reader = reader
         self._apply = apply
         self._on_failure = on_failure
-        self._wish = asyncio.Event()
+        self._requested = asyncio.Event()
         self._asking: list[asyncio.Future[tuple[Reading, Answer]]] = []
         self._must_settle = False
         self._recheck: asyncio.TimerHandle | None = None
 
-    def wish(self) -> None:
+    def request(self) -> None:
         """Something may have changed."""
-        self._wish.set()
+        self._requested.set()
 
     def ask(self) -> asyncio.Future[tuple[Reading, Answer]]:
         """Read and apply now, whether there is news or not."""
@@ -181,7 +181,7 @@ class Reloader:
         future = asyncio.get_running_loop().create_future()
         self._asking.append(future)
         self._must_settle = True
-        self._wish.set()
+        self._requested.set()
         return future
 
     async def run(self, rescan_s: float | None) -> None:
@@ -189,8 +189,8 @@ class Reloader:
         patience_s = None if rescan_s is None else max(_MIN_RESCAN_S, rescan_s)
         while True:
             with contextlib.suppress(TimeoutError):  # a notification may have been lost
-                await asyncio.wait_for(self._wish.wait(), patience_s)
-            self._wish.clear()
+                await asyncio.wait_for(self._requested.wait(), patience_s)
+            self._requested.clear()
             asking, self._asking = self._asking, []
             is_settled, self._must_settle = self._must_settle, False
             try:
@@ -220,7 +220,7 @@ class Reloader:
             self._recheck = None
         if reading.recheck_in_ms is not None:
             delay_s = max(_MIN_RECHECK_S, reading.recheck_in_ms / 1_000)
-            self._recheck = asyncio.get_running_loop().call_later(delay_s, self._wish.set)
+            self._recheck = asyncio.get_running_loop().call_later(delay_s, self._requested.set)
 
 
 def log_fields(problem: Problem) -> dict[str, str]:

@@ -23,7 +23,7 @@ _BETWEEN_SLICES_S: Final = 0.05
 _PERSISTS: Final = 2
 
 
-class Forgetting:
+class RetentionSchedule:
     """Forgets history that is older or more than *keep*, now and then and slice by slice.
 
     *fault* says what keeps it from that for longer than one pass.

@@ -18,7 +18,7 @@ from luad.errors import LuadError
 
 if TYPE_CHECKING:
     from luad.core.engine import Engine
-    from luad.daemon.masking import Secrets
+    from luad.daemon.masking import SecretMask
     from luad.logs import Logging
 
 _MAX_WAITING_LINES: Final = 200_000
@@ -153,7 +153,7 @@ class RunReports:
         logs: Logging,
         pump: OutputPump,
         post: Callable[[Event], None],
-        secrets: Secrets,
+        secrets: SecretMask,
     ) -> None:
         self._engine = engine
         self._secrets = secrets
@@ -165,7 +165,7 @@ class RunReports:
     def take_event(self, event: AttemptStarted | AttemptEnded) -> None:
         """Put an error at the end of the run's own log as well, then tell the engine."""
         if isinstance(event, AttemptEnded):
-            event = replace(event, ending=self._secrets.hide_in_ending(event.run_id, event.ending))
+            event = replace(event, ending=self._secrets.mask_ending(event.run_id, event.ending))
             self._secrets.forget(event.run_id)
         run = self._engine.runs.get(event.run_id)
         if run is not None and isinstance(event, AttemptEnded):
@@ -184,7 +184,7 @@ class RunReports:
         """Pass on lines of an attempt."""
         for line in lines:
             line["attempt"] = attempt
-            self._secrets.hide_in_line(run_id, line)
+            self._secrets.mask_line(run_id, line)
         self.order.put(run_id, job_name, lines)
         self._pump.put(run_id, job_name, lines)
 

@@ -28,7 +28,7 @@ _LOG_MS: Final = 15_000
 _MOST_NAMED: Final = 10
 
 
-class Stopping:
+class Shutdown:
     """Waits for what runs, ends it in time, and says meanwhile what it waits for."""
 
     def __init__(self, parts: Parts) -> None:

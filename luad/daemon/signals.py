@@ -13,7 +13,7 @@ from typing import Final
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def mind(on_stop: Callable[[], None], on_hangup: Callable[[], None]) -> None:
+def handle(on_stop: Callable[[], None], on_hangup: Callable[[], None]) -> None:
     """Have signals handled on the running loop; what others end a process with does nothing."""
     loop = asyncio.get_running_loop()
     for signum in _STOPS:

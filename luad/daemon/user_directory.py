@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _NO_DIGIT: Final = re.compile(r"\D+")
 
 
-class Directory:
+class UserDirectory:
     """Implements `luad.api.service.People`. *tell* is told who there is, whenever that changes."""
 
     def __init__(

@@ -14,7 +14,7 @@ from luad.api.transport.tcp import ListenSpec
 from luad.config.jobs.handler_names import reserved_handlers
 from luad.config.settings.daemon_settings import working_directory
 from luad.core.state import Bounds
-from luad.daemon.ownership import Places, permits_insecure
+from luad.daemon.ownership import TrustCheck, permits_insecure
 from luad.daemon.reloading import ConfigReader, UserReader
 from luad.messenger.sender import Sender
 from luad.runner.spec import RunnerConfig
@@ -80,7 +80,7 @@ def config_reader(settings: Settings, catalogue: Catalogue, clock: Clock) -> Con
         catalogue,
         clock,
         UserReader(settings, lambda: user_snapshots(settings)),
-        Places(settings).problems,
+        TrustCheck(settings).problems,
         partial(reserved_handlers, folder=settings.handlers_path),
     )
 

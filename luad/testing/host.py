@@ -40,13 +40,13 @@ from luad.core.events import (
     Ticked,
 )
 from luad.core.model import Instant, ProcessIdentity, Wanted
-from luad.daemon.delivery import Carrier, PostOffice
+from luad.daemon.delivery import MessageDelivery, MessageSender
 from luad.daemon.loop import Loop
 from luad.daemon.recorder import StoreRecorder
 from luad.daemon.replies import Replies
 from luad.daemon.run_output import omission_line
 from luad.daemon.service import EngineService
-from luad.daemon.user_directory import Directory
+from luad.daemon.user_directory import UserDirectory
 from luad.errors import error_from_problem
 from luad.live.event_ring import EventRing
 from luad.live.log_followers import LogFollowers
@@ -95,7 +95,7 @@ class Host(EngineService):
         *,
         people: Sequence[Mapping[str, Any]] = (),
         wanted: Mapping[str, Wanted] | None = None,
-        carrier: Carrier | None = None,
+        sender: MessageSender | None = None,
         timezone: str = "UTC",
         is_idle: bool = False,
         dynamic: DynamicRules | None = None,
@@ -110,12 +110,12 @@ class Host(EngineService):
         self.followers = LogFollowers()
         self.ring = EventRing("test")
         self.engine = Engine(64, self.clock.now())
-        self.directory = Directory(self.store, self.clock)
+        self.directory = UserDirectory(self.store, self.clock)
         self.users: Users = self.directory
-        self.office = PostOffice(
-            self.store, self.directory, carrier or Captured(), self.clock, self.log
+        self.delivery = MessageDelivery(
+            self.store, self.directory, sender or Captured(), self.clock, self.log
         )
-        self.post: Post = self.office
+        self.post: Post = self.delivery
         self.replies = Replies()
         self.dynamic = dynamic or DynamicRules(
             ("*",), Path(self._folder.name), timezone, Dynamic().min_interval_ms
@@ -287,7 +287,7 @@ class Host(EngineService):
 
     def deliver(self, action: Deliver) -> None:
         """Deliver a message to its user."""
-        task = asyncio.ensure_future(self.office.deliver(action.message))
+        task = asyncio.ensure_future(self.delivery.deliver(action.message))
         self._deliveries.add(task)
         task.add_done_callback(self._deliveries.discard)
 

@@ -48,8 +48,8 @@ from luad.core.model import (
     Wanted,
 )
 from luad.core.requests import Request
-from luad.daemon.delivery import PostOffice
-from luad.daemon.user_directory import Directory
+from luad.daemon.delivery import MessageDelivery
+from luad.daemon.user_directory import UserDirectory
 from luad.errors import Problem
 from luad.live.event_ring import EventRing
 from luad.live.job_state import JobStateView
@@ -98,8 +98,8 @@ class Daemon:
         self.answer_request: Callable[[Request], Any] | None = None
         self.request_count = 0
         self.ring = EventRing("boot")
-        self.users = Directory(self.store, self.clock)
-        self.post = PostOffice(self.store, self.users, Nowhere(), self.clock, self.log)
+        self.users = UserDirectory(self.store, self.clock)
+        self.post = MessageDelivery(self.store, self.users, Nowhere(), self.clock, self.log)
         self.dynamic = DynamicRules(("*",), folder)
 
     # --- the service ---

@@ -18,8 +18,8 @@ from luad.config.users.user_file import LoadedUsers
 from luad.core.events import AddMessage, Log
 from luad.core.messaging import Channel, ChannelKind, DeliveryState, Message, User
 from luad.core.model import Now
-from luad.daemon.delivery import ALERT_DELAYS_S, NOT_TRIED, PostOffice
-from luad.daemon.user_directory import Directory
+from luad.daemon.delivery import ALERT_DELAYS_S, NOT_TRIED, MessageDelivery
+from luad.daemon.user_directory import UserDirectory
 from luad.errors import NotFoundError
 from luad.messenger.sender import Sender
 from luad.store import Store
@@ -44,8 +44,8 @@ class House:
         self.slept: list[float] = []
         self.on_sleep: Any = lambda: None
         self.store = store
-        self.directory = Directory(store, HandClock())
-        self.office = PostOffice(
+        self.directory = UserDirectory(store, HandClock())
+        self.office = MessageDelivery(
             store,
             self.directory,
             sender,

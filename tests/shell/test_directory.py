@@ -11,7 +11,7 @@ import pytest
 
 from luad.clock import SystemClock
 from luad.config.users.user_file import LoadedUsers, load_users
-from luad.daemon.user_directory import Directory
+from luad.daemon.user_directory import UserDirectory
 from luad.errors import ConflictError, NotFoundError, Severity, ValidationError
 from luad.store import Store
 
@@ -24,8 +24,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def directory(store: Store, data: bytes = b"") -> Directory:
-    made = Directory(store, SystemClock())
+def directory(store: Store, data: bytes = b"") -> UserDirectory:
+    made = UserDirectory(store, SystemClock())
     users = load_users("users.d/a.yaml", data).users
     made.restore()
     made.load(LoadedUsers({each.id: each for each in users}))
@@ -122,7 +122,7 @@ async def test_an_id_that_a_file_takes_later_is_a_problem_that_names_both(store:
 
 async def test_whom_no_schema_takes_any_more_is_told_and_not_lost(store: Store) -> None:
     await store.users.save("old", {"id": "old", "colour": "red"}, "x", 0)
-    users = Directory(store, SystemClock())
+    users = UserDirectory(store, SystemClock())
     (problem,) = users.restore()
     assert problem.code == "LU607"
     assert users.get("old") is None

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from luad.core.events import Log, ReleaseOutput, Reply, logged
-from luad.daemon.effects import DaemonHands
+from luad.daemon.effects import DaemonEffects
 from luad.daemon.replies import Replies
 from luad.daemon.run_output import LineOrder
 
@@ -21,9 +21,9 @@ class Lines:
         self.lines.append((event, fields))
 
 
-def hands(log: Any, order: Any = None, replies: Any = None) -> DaemonHands:
+def hands(log: Any, order: Any = None, replies: Any = None) -> DaemonEffects:
     nothing: Any = None
-    return DaemonHands(nothing, log, order, replies, nothing, nothing, nothing)
+    return DaemonEffects(nothing, log, order, replies, nothing, nothing, nothing)
 
 
 def test_an_instant_is_logged_as_a_date_whatever_its_field_is_called() -> None:
@@ -62,7 +62,7 @@ def test_a_run_that_is_over_leaves_nothing_behind() -> None:
 async def test_a_reply_reaches_its_request_and_one_without_a_request_is_dropped() -> None:
     replies = Replies()
     waiting = replies.expect("req_1")
-    carrier = hands(Lines(), replies=replies)
-    carrier.reply(Reply("req_2"))
-    carrier.reply(Reply("req_1", value=1))
+    sender = hands(Lines(), replies=replies)
+    sender.reply(Reply("req_2"))
+    sender.reply(Reply("req_1", value=1))
     assert (await asyncio.wait_for(waiting, 1)).value == 1

@@ -15,7 +15,7 @@ from luad.clock import SystemClock
 from luad.config.settings.daemon_settings import Retention
 from luad.core.events import ClaimRun, ForgetCompleted
 from luad.core.model import DAY, Run, RunState, Trigger
-from luad.daemon.retention_schedule import Forgetting
+from luad.daemon.retention_schedule import RetentionSchedule
 from luad.store import Store
 
 _, MOST = resource.getrlimit(resource.RLIMIT_NPROC)
@@ -40,7 +40,7 @@ async def main():
                for n in range(1, 6)]
         await store.apply([ClaimRun(run) for run in old])
         keep = Retention()
-        forgetting = Forgetting(store, SystemClock(), keep, posted.append, Lines())
+        forgetting = RetentionSchedule(store, SystemClock(), keep, posted.append, Lines())
         for count in (0, 0, MOST):
             allow_threads(count)
             await forgetting.once()

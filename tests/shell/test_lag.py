@@ -8,13 +8,13 @@ from contextlib import suppress
 from support.cost import turns
 
 from luad.clock import monotonic_us
-from luad.daemon.loop_lag import SAMPLE_S, Lag
+from luad.daemon.loop_lag import SAMPLE_S, LoopLag
 
 SECOND_US = 1_000_000
 
 
 def test_the_worst_lag_of_the_last_minute_is_kept_and_no_older_one() -> None:
-    lag = Lag()
+    lag = LoopLag()
     assert lag.worst_ms(0) == 0
     for second, lag_ms in ((0, 3.0), (1, 900.0), (2, 5.0), (30, 40.0), (31, 7.0)):
         lag.note(second * SECOND_US, lag_ms)
@@ -25,7 +25,7 @@ def test_the_worst_lag_of_the_last_minute_is_kept_and_no_older_one() -> None:
 
 
 async def test_a_loop_that_is_held_shows_it() -> None:
-    lag = Lag()
+    lag = LoopLag()
     task = asyncio.create_task(lag.measure())
     await asyncio.sleep(SAMPLE_S / 2)
     began = monotonic_us()

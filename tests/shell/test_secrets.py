@@ -10,7 +10,7 @@ import pytest
 
 from luad.config.users.user_file import load_users
 from luad.core.model import Ending, EndKind, RunError
-from luad.daemon.masking import Secrets
+from luad.daemon.masking import SecretMask
 from luad.logs.redact import Redactor
 
 
@@ -29,14 +29,14 @@ def test_variables_that_tell_and_credentials_are_secrets_and_the_way_to_a_file_i
         "MODE": "production",
     }
     redactor = Redactor()
-    Secrets(redactor, environ)
+    SecretMask(redactor, environ)
     text = f"hunter22 s3cret-one {tmp_path}/smtp production"
     assert redactor.mask(text) == f"*** *** {tmp_path}/smtp production"
 
 
 def test_what_a_channel_refers_to_is_a_secret_once_somebody_has_that_channel() -> None:
     redactor = Redactor()
-    secrets = Secrets(redactor, {"HOOK": "abcdefgh", "HOST": "local"})
+    secrets = SecretMask(redactor, {"HOOK": "abcdefgh", "HOST": "local"})
     assert redactor.mask("abcdefgh") == "abcdefgh"
     file = b'id: ann\nchannels: [{type: webhook, url: "https://${HOST}.example/${HOOK}/${GONE}"}]\n'
     secrets.note_users(load_users("a.yaml", file).users)
@@ -44,12 +44,12 @@ def test_what_a_channel_refers_to_is_a_secret_once_somebody_has_that_channel() -
 
 
 def test_an_ending_keeps_what_is_no_secret_as_it_was() -> None:
-    secrets = Secrets(Redactor(), {"API_TOKEN": "s3cret-one"})
+    secrets = SecretMask(Redactor(), {"API_TOKEN": "s3cret-one"})
     plain = Ending(EndKind.RETURNED, 0, result_json='{"a":  [1, "b"]}')
-    assert secrets.hide_in_ending("run_1", plain) is plain
+    assert secrets.mask_ending("run_1", plain) is plain
     error = RunError("ValueError", "s3cret-one", "at s3cret-one")
     ending = Ending(EndKind.RAISED, 0, error=error, result_json='["s3cret-one", "ä"]')
-    hidden = secrets.hide_in_ending("run_1", ending)
+    hidden = secrets.mask_ending("run_1", ending)
     assert hidden.error == RunError("ValueError", "***", "at ***")
     assert hidden.result_json == '["***", "ä"]'
 
@@ -58,27 +58,27 @@ def test_an_ending_keeps_what_is_no_secret_as_it_was() -> None:
     "secret", ["s3cret-one", "pässwört", 'quo"te\\d', "two\nlines", "12345678"]
 )
 def test_a_secret_is_found_in_a_result_however_json_writes_it(secret: str) -> None:
-    secrets = Secrets(Redactor(), {"API_TOKEN": secret})
+    secrets = SecretMask(Redactor(), {"API_TOKEN": secret})
     value = {"a": [f"x{secret}x"], secret: int(secret) if secret.isdigit() else None}
     ending = Ending(EndKind.RETURNED, 0, result_json=json.dumps(value, ensure_ascii=False))
-    hidden = secrets.hide_in_ending("run_1", ending).result_json
+    hidden = secrets.mask_ending("run_1", ending).result_json
     assert hidden is not None
     expected = {"a": ["x***x"], "***": "***" if secret.isdigit() else None}
     assert json.loads(hidden) == expected
 
 
 def test_the_type_of_an_error_is_masked_too() -> None:
-    secrets = Secrets(Redactor(), {"API_TOKEN": "s3cret_one"})
+    secrets = SecretMask(Redactor(), {"API_TOKEN": "s3cret_one"})
     ending = Ending(EndKind.RAISED, 0, error=RunError("Errors3cret_one", "no"))
-    hidden = secrets.hide_in_ending("run_1", ending).error
+    hidden = secrets.mask_ending("run_1", ending).error
     assert hidden == RunError("Error***", "no")
 
 
 def test_the_forms_of_a_secret_are_masked_in_lines_and_results() -> None:
-    secrets = Secrets(Redactor(), {"API_TOKEN": 'pa"ss/w+rd'})
+    secrets = SecretMask(Redactor(), {"API_TOKEN": 'pa"ss/w+rd'})
     line = {"message": "GET /?t=pa%22ss%2Fw%2Brd", "exception": repr("pa\"ss/w+rd'")}
-    secrets.hide_in_line("run_1", line)
+    secrets.mask_line("run_1", line)
     assert line == {"message": "GET /?t=***", "exception": "'***\\''"}
     ending = Ending(EndKind.RETURNED, 0, result_json=json.dumps({"a": json.dumps('pa"ss/w+rd')}))
-    hidden = secrets.hide_in_ending("run_1", ending).result_json
+    hidden = secrets.mask_ending("run_1", ending).result_json
     assert hidden == json.dumps({"a": '"***"'})

@@ -266,9 +266,9 @@ def _port(chosen: Settings, *, is_running: bool) -> Iterator[Finding]:
 def _places(chosen: Settings) -> Finding:
     """Return whether a daemon of this user would trust its handlers, state and settings."""
     from luad.cli.project.checkout import is_of_another_user
-    from luad.daemon.ownership import Places
+    from luad.daemon.ownership import TrustCheck
 
-    found = list(Places(chosen).found())
+    found = list(TrustCheck(chosen).found())
     if not found:
         return good("places", "no other user can write handlers, state and settings")
     errors = [each for each in found if not is_of_another_user(each[1])]

@@ -79,14 +79,14 @@ def _refused(what: str, why: str, fix: str) -> Finding:
 def _files(session: Session, project: ProjectSettings) -> Iterator[Finding]:
     from luad.cli.project.checkout import is_of_another_user
     from luad.cli.project.examine import examine
-    from luad.daemon.ownership import Places
+    from luad.daemon.ownership import TrustCheck
 
     with suppress(LuadError):
         for problem in examine(session, (), with_handlers=False, project=project).problems:
             if problem.severity is Severity.ERROR:
                 place = f"{problem.path}:{problem.line}" if problem.line else problem.path
                 yield _refused(place, f"{problem.message} ({problem.code})", problem.help)
-    for what, problem in Places(project.settings).found():
+    for what, problem in TrustCheck(project.settings).found():
         if not is_of_another_user(problem):
             yield _refused(
                 f"{what} {problem.path}", f"{problem.message} ({problem.code})", problem.help

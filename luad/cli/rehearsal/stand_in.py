@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from luad.api.service import DynamicRules
     from luad.core.messaging import User
     from luad.core.model import Instant, Job
-    from luad.daemon.delivery import Carrier
+    from luad.daemon.delivery import MessageSender
     from luad.testing.host import Host
 
 
@@ -41,7 +41,7 @@ class StandIn:
         job: Job,
         users: Sequence[User],
         now: Instant,
-        sender: Carrier | None,
+        sender: MessageSender | None,
         rules: DynamicRules,
     ) -> None:
         self._job = job
@@ -65,7 +65,7 @@ class StandIn:
                 self._now,
                 people=definitions,
                 wanted=wanted,
-                carrier=self._sender,
+                sender=self._sender,
                 is_idle=True,
                 dynamic=self._rules,
             )
