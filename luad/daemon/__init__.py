@@ -1,7 +1,7 @@
 """The daemon: wiring, the one loop, carrying out effects, shutting down.
 
-Room rule: no rule of scheduling lives here. What happens becomes an event, what is decided becomes a
-record and then a deed.
+Rule: this package holds no rule of scheduling. It turns what happens into events for the engine, stores the
+records of the engine, and then carries out its other effects.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ __all__ = ["main"]
 
 
 def main(settings: Settings) -> int:
-    """Run the daemon until it is told to stop; return the exit code of the process.
+    """Run the daemon until a signal stops it; return the exit code of the process.
 
-    Raises `LuadError` when it cannot start at all.
+    Raises `LuadError` when the daemon cannot start.
     """
-    _heed_orders_to_stop()
-    # Whoever has just changed a file need not wait until luad can be told so: it reads them anyway.
+    _heed_stop_signals()
+    # A SIGHUP before the daemon is ready is ignored: the daemon reads the files at its start anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _leave_no_core()
     _adopt_orphans()
-    gc.disable()  # importing and loading make no garbage; the daemon switches it on once it is ready
+    gc.disable()  # importing and loading make no garbage; the daemon enables it once it is ready
     from luad.daemon.launch import run_daemon  # noqa: PLC0415 - the command line reads settings without it
 
     return run_daemon(settings)
 
 
-def _heed_orders_to_stop() -> None:
-    """Make SIGTERM and SIGINT end the start, also where the parent has them ignored.
+def _heed_stop_signals() -> None:
+    """Make SIGTERM and SIGINT end the start, even if the parent process ignores them.
 
     The kernel delivers to PID 1 only signals that have a handler.
     """
@@ -50,7 +50,7 @@ def _heed_orders_to_stop() -> None:
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of what loses both its keeper and its spawner: so it can be found and named."""
+    """Become the parent of processes that lose both keeper and spawner, so that luad can report them."""
     from luad.runner import prctl  # noqa: PLC0415 - the command line has no use for ctypes
 
     with suppress(OSError):
@@ -58,9 +58,9 @@ def _adopt_orphans() -> None:
 
 
 def _leave_no_core() -> None:
-    """A file with the memory of whoever crashes, luad or one of its runs, would hold every secret it knew.
+    """Disable core dumps of luad and its runs: such a file would hold every secret of the process.
 
-    A handler that wants one for itself may raise the limit again.
+    A handler may raise the limit again for itself.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

@@ -1,6 +1,6 @@
 """Wakes the loop at an instant of the wall clock.
 
-Room rule: waits; what is due is somebody else's question.
+Rule: this module waits; the engine decides which jobs are due.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from luad.core.model import Instant
 
 
 class Alarm:
-    """Calls *ring* on the running loop once the wall clock has reached an instant, or was stepped.
+    """Calls *ring* on the running loop when the wall clock reaches an instant, or is stepped.
 
-    Linux's timerfd wakes within a tenth of a millisecond (an event loop's own timers round up to a
-    whole one) and notices at once when the clock is set. Without it the loop's timers serve, and a step
-    is noticed within `MAX_SLEEP_MS`.
+    Linux's timerfd wakes within a tenth of a millisecond (the timers of an event loop round up to a
+    whole one) and reports at once that the clock was set. Without timerfd, the timers of the loop are
+    used, and a step is noticed within `MAX_SLEEP_MS`.
     """
 
     MAX_SLEEP_MS = 30_000
@@ -37,7 +37,7 @@ class Alarm:
             self._loop.add_reader(self._timer.fd, self._read_timer)
 
     def set(self, at: Instant | None) -> None:
-        """Ring at *at*, or in `MAX_SLEEP_MS`, whichever comes first."""
+        """Ring at *at*, or after `MAX_SLEEP_MS` if that is sooner."""
         now = wall_ms()
         latest = now + self.MAX_SLEEP_MS
         at = latest if at is None else min(max(at, 0), latest)
@@ -55,7 +55,7 @@ class Alarm:
             self._handle = self._loop.call_later((at - now) / 1_000, self._ring)
 
     def close(self) -> None:
-        """Ring no more."""
+        """Cancel the alarm, and release the timer."""
         if self._handle is not None:
             self._handle.cancel()
         if self._timer is not None:
@@ -71,9 +71,9 @@ class Alarm:
 
 
 class _TimerFd:
-    """A CLOCK_REALTIME timerfd that is absolute and cancelled when the clock is set.
+    """An absolute timerfd of CLOCK_REALTIME, which is cancelled when the clock is set.
 
-    `os.timerfd_create` is Python 3.13's; 3.11 and 3.12 call the C library.
+    `os.timerfd_create` needs Python 3.13; this class calls the C library for 3.11 and 3.12.
     """
 
     _NONBLOCK, _CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
@@ -93,7 +93,7 @@ class _TimerFd:
 
     @classmethod
     def make(cls) -> _TimerFd | None:
-        """Return a timer, or None where the system has none."""
+        """Return a timer; None if the C library has no timerfd."""
         libc = ctypes.CDLL(None, use_errno=True)
         if not hasattr(libc, "timerfd_create"):
             return None
@@ -101,7 +101,7 @@ class _TimerFd:
         return cls(libc, fd) if fd >= 0 else None
 
     def set(self, at: Instant) -> bool:
-        """Go off at *at*; False when the clock was set since the last time, which nobody has read."""
+        """Arm the timer for *at*; False when the clock was set since the last read of the timer."""
         seconds, ms = divmod(at, 1_000)
         spec = self._ITimerSpec(0, 0, seconds, ms * 1_000_000)
         flags = self._ABSTIME | self._CANCEL_ON_SET
@@ -112,7 +112,7 @@ class _TimerFd:
         raise OSError(ctypes.get_errno(), "timerfd_settime")
 
     def clear(self) -> None:
-        # ECANCELED says that the clock was set, EAGAIN that somebody was quicker.
+        # ECANCELED: the clock was set. EAGAIN: the timer was read already.
         with contextlib.suppress(BlockingIOError, OSError):
             os.read(self.fd, 8)
 

@@ -1,7 +1,7 @@
-"""The whole daemon: the order in which it makes, starts and stops its parts.
+"""The daemon: makes, starts and stops its parts.
 
-Rule: wiring only. Start-up is: lock and store, watch, files, what the previous daemon left, first turn,
-socket, READY. Shutting down is the same backwards.
+Rule: wiring only. The start is: lock and store, watch, jobs of the previous daemon, files, first turn, socket,
+READY. The shutdown is the reverse.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from luad.store import Store
 
 EXIT_OK: Final = 0
 EXIT_ERROR: Final = 1
-EXIT_CONFIG: Final = 78  # sysexits.h; systemd is told not to restart after it
+EXIT_CONFIG: Final = 78  # sysexits.h; the unit file tells systemd not to restart after it
 _PREVIOUS_RUNS_S: Final = 20
 _FLUSH_S: Final = 2.0
 
@@ -189,12 +189,12 @@ class Daemon(EngineService):
         except asyncio.CancelledError:
             if not self._signals:
                 raise
-            return EXIT_OK  # told to stop before it had begun
+            return EXIT_OK  # a signal to stop came during the start
         finally:
             await self._stop(spawner)
 
     async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
-        """Gather what the first turn needs; None when the files are not fit to start with."""
+        """Return the events of the first turn; None if `--strict` refuses the files."""
         parts, logs = self._parts, self.logs
         restored = take_over(
             self.store,
@@ -213,8 +213,8 @@ class Daemon(EngineService):
             fields = {"problems": reading.error_count, "why": "--strict"}
             logs.emit("error", "daemon.refused", fields)
             return None
-        parts.api.listen()  # whoever cannot be asked shall not start runs either
-        await asyncio.shield(spawner)  # its end belongs to `_stop`
+        parts.api.listen()  # a daemon that cannot listen must not start runs
+        await asyncio.shield(spawner)  # `_stop` awaits it too
         if not await parts.runner.wait_for_previous(_PREVIOUS_RUNS_S * 1_000):
             logs.emit("warning", "recovery.survivors", {"waited_s": _PREVIOUS_RUNS_S})
         lost = await asyncio.to_thread(lost_attempts, restored, now.wall, end_run, logs)
@@ -239,8 +239,8 @@ class Daemon(EngineService):
             self.logs.emit("error", "daemon.gave_up", {"error": error.message})
             return EXIT_ERROR
         except MemoryError:
-            # What a turn has decided halfway cannot be trusted; what is in the store can. Start again.
-            self.logs.emit("error", "daemon.gave_up", {"error": "there is no memory left"})
+            # An interrupted turn leaves the engine undefined, but the store is sound: systemd restarts luad.
+            self.logs.emit("error", "daemon.gave_up", {"error": "luad has run out of memory"})
             return EXIT_ERROR
         return EXIT_OK
 
@@ -254,19 +254,19 @@ class Daemon(EngineService):
         start(parts.lag.measure(), "lag")
         start(self._file_problems.missing.run(), "gone")
         start(parts.retention.run(), "retention")
-        gc.freeze()  # what was loaded stays: no collection needs to look at it
+        gc.freeze()  # the loaded objects stay: collections may skip them
         gc.enable()
         self._condition.is_ready = True
         self._notifier.ready(status_line)
         self.logs.emit("info", "daemon.ready", status.introduction(parts))
 
     async def _stop(self, spawner: asyncio.Task[None]) -> None:
-        """Undo what `run` did, backwards; a part that fails keeps no other from its end."""
+        """Stop all parts in reverse order; the failure of one part does not keep the others running."""
         parts = self._parts
         self._condition.is_ready = False
         self._notifier.stopping()
         self._tasks.cancel(but="pump")
-        self._starting.cancel()  # it may have failed while something else did
+        self._starting.cancel()  # it may still be running
         await asyncio.gather(self._starting, return_exceptions=True)
         await self._try("api", parts.api.stop())
         await self._try("watch", asyncio.to_thread(self._watch.close))
@@ -282,7 +282,7 @@ class Daemon(EngineService):
     async def _try(self, part: str, work: Awaitable[None]) -> None:
         try:
             await work
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other parts still have to end
+        except Exception as error:  # noqa: BLE001 - the other parts must still be stopped
             fields = {"part": part, "error": f"{type(error).__name__}: {error}"}
             self.logs.emit("error", "daemon.stop_failed", fields)
 
@@ -305,22 +305,22 @@ class Daemon(EngineService):
 
     def _on_hangup(self) -> None:
         if not self._condition.is_ready:
-            self._configuration.reloader.request()  # the files are being read, or were read a moment ago
+            self._configuration.reloader.request()  # the start is reading the files, or has just read them
             return
         self._tasks.start(self._configuration.reload(), "reload")
 
     def _on_stop_signal(self) -> None:
-        """First: drain. Second: end what runs. Third: leave, whatever is left undone."""
+        """Drain at the first signal, end the runs at the second, and exit at the third."""
         self._signals += 1
         self._notifier.stopping("draining")
         if self._signals == 1:
-            self._starting.cancel()  # no matter once that is done
+            self._starting.cancel()  # has no effect once the start is done
             self.loop.post(DrainRequested())
             self._tasks.start(self._shutdown.run(), "drain")
         elif self._signals == 2:
             self._shutdown.hurry()
         else:
-            self._parts.runner.kill_all()  # else closing the runner would grant them their grace
+            self._parts.runner.kill_all()  # else closing the runner would wait for the kill grace
             self.loop.stop()
 
     def _is_over(self) -> bool:

@@ -1,6 +1,6 @@
-"""What goes on beside the loop: tasks that may fail without taking the daemon with them.
+"""Background tasks, which may fail without ending the daemon.
 
-Room rule: a failure is told, and remembered when the task was to stand as long as the daemon does.
+Rule: each failure is logged; the failure of a permanent task is also a fault of the daemon.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from luad.logs import Logging
 
-_STANDING: Final = frozenset({"pump", "reloader", "beat", "gone", "lag", "retention"})
+_PERMANENT: Final = frozenset({"pump", "reloader", "beat", "gone", "lag", "retention"})
 
 
 class BackgroundTasks:
-    """The tasks of one daemon. *ended*: the names of those that should not have."""
+    """The background tasks of one daemon. *ended*: names of permanent tasks that have failed."""
 
     def __init__(self, logs: Logging) -> None:
         self.ended: set[str] = set()
@@ -23,7 +23,7 @@ class BackgroundTasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        """Let *work* go on beside the loop; if it fails, the daemon goes on and says so."""
+        """Start *work* as a task of that name; a failure is logged, and the daemon goes on."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
@@ -32,21 +32,21 @@ class BackgroundTasks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.note_failure(task.get_name(), error)
-            if task.get_name() in _STANDING:
+            if task.get_name() in _PERMANENT:
                 self.ended.add(task.get_name())
 
     def note_failure(self, name: str, error: BaseException) -> None:
-        """Tell that a part has failed."""
+        """Log the failure of a task."""
         fields = {"task": name, "error": f"{type(error).__name__}: {error}"}
         self._logs.emit("error", "daemon.task_failed", fields)
 
     def cancel(self, *, but: str = "") -> None:
-        """Ask all to end, *but* the one of that name."""
+        """Cancel all tasks except those named *but*."""
         for task in self._tasks:
             if task.get_name() != but:
                 task.cancel()
 
     async def end(self) -> None:
-        """Ask all to end, and wait until they have."""
+        """Cancel all tasks, and wait until they have ended."""
         self.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,6 +1,6 @@
 """Brings jobs and users of the files into force, and answers requests to reload them.
 
-Rule: readings come from `luad.daemon.reloading`; the engine decides what is installed.
+Rule: readings come from `luad.daemon.reloading`; the engine decides which jobs are installed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Configuration:
-    """The files of one daemon. *renew_spawner* is awaited at each reload that a client asked for."""
+    """The files of one daemon. Each requested reload also awaits *renew_spawner*."""
 
     def __init__(
         self,
@@ -54,9 +54,9 @@ class Configuration:
         return reading
 
     async def reload(self, *, check_only: bool = False) -> ReloadResult:
-        """Read the folders now; return once what they ask for is in force and durable.
+        """Read the folders now; return the changes once they are in force and durable.
 
-        With *check_only* nothing changes, and the result says what would.
+        With *check_only* nothing changes, and the result holds what would change.
         """
         parts = self._parts
         if check_only:

@@ -1,7 +1,7 @@
-"""The post office: writes messages down, has them carried, and writes down what became of them.
+"""Delivers messages: stores them, sends them through their channels, and stores the outcomes.
 
-Room rule: a message is a row before anything is sent. What cannot be carried is an outcome, never an
-exception; only a message to nobody, or by a channel that there is not, is refused.
+Rule: a message is a row before anything is sent. A failed delivery is an outcome, never an exception; only an
+unknown user or channel raises an exception.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from luad.store import Store
 
 ALERT_DELAYS_S: Final = (5.0, 30.0, 120.0)
-"""Between the attempts to deliver an alert: nobody else tries again."""
+"""The pauses between the attempts to deliver an alert. Senders of other messages try again themselves."""
 
 NOT_TRIED: Final = "not tried: the message before it got no answer"
 
@@ -33,16 +33,19 @@ _INBOX: Final = Channel("inbox", ChannelKind.INBOX)
 
 
 class MessageSender(Protocol):
-    """What carries messages to services."""
+    """Sends messages to services."""
 
     async def deliver(self, message: Message, channel: Channel) -> Outcome:
-        """Send *message* by *channel*, and say what became of it within its time limit."""
+        """Send *message* through *channel*; return the outcome within the channel's time limit."""
         ...
 
 
 class MessageDelivery:
-    """Implements `luad.api.service.Post`. *on_outcome* gets kind of channel and state of every
-    delivery; *sleep* passes the seconds between attempts to deliver an alert."""
+    """Implements `luad.api.service.Post`.
+
+    *on_outcome* gets the kind of channel and the state of each delivery. *sleep* waits between
+    attempts to deliver an alert.
+    """
 
     def __init__(
         self,
@@ -61,10 +64,10 @@ class MessageDelivery:
         self._log = log
         self._on_outcome = on_outcome
         self._sleep = sleep
-        self._alerts: set[str] = set()  # ids of those under way
+        self._alerts: set[str] = set()  # ids of the alerts that are being delivered
 
     async def start(self) -> None:
-        """Take up what an earlier daemon has left: half-sent messages, and alerts nobody has sent."""
+        """Fail the deliveries that the previous daemon left half-done, and send its unsent alerts."""
         count = await self._store.messages.fail_interrupted(self._clock.now().wall)
         if count:
             self._log(Log("message.interrupted", {"count": count}, "warning"))
@@ -72,9 +75,11 @@ class MessageDelivery:
         await asyncio.gather(*(self._take_up(message) for message in waiting))
 
     async def _take_up(self, message: Message) -> None:
-        """Deliver an alert that an earlier daemon has left; what it had begun with a channel that there
-        is not any more has failed, or every start would take it up again. Somebody who is not known now
-        may be so once their file is mended: for them it waits."""
+        """Deliver an alert of the previous daemon, and fail its deliveries through removed channels.
+
+        Otherwise the alert would be retried at every start. The alert of an unknown user is kept:
+        the user's file may only be broken.
+        """
         await self.deliver(message)
         user = self._users.get(message.user)
         if user is None:
@@ -88,7 +93,7 @@ class MessageDelivery:
                 self._log(Log("message.failed", _fields(message, delivery), "warning"))
 
     async def send(self, messages: Sequence[Message]) -> Sequence[Delivery]:
-        """Store *messages*, try every channel of theirs once, and return what became of each."""
+        """Store *messages*, try each of their channels once, and return the deliveries."""
         user = self._users.get(messages[0].user)
         if user is None:
             near = close_to(messages[0].user, [each.id for each in self._users.all()])
@@ -104,7 +109,7 @@ class MessageDelivery:
             by_channel.setdefault(delivery.channel, []).append(pair)
         known = {each.name: each for found in channels.values() for each in found}
         done = await asyncio.gather(
-            *(self._carry_all(known[name], pairs) for name, pairs in by_channel.items())
+            *(self._send_all(known[name], pairs) for name, pairs in by_channel.items())
         )
         ended = [delivery for part in done for delivery in part]
         await self._store.messages.end(
@@ -115,11 +120,13 @@ class MessageDelivery:
         order = {message.id: number for number, message in enumerate(messages)}
         return sorted(ended, key=lambda each: order[each.message_id])
 
-    async def _carry_all(
+    async def _send_all(
         self, channel: Channel, pairs: Sequence[tuple[Delivery, Message]]
     ) -> list[Delivery]:
-        """Carry messages by one channel, in their order; after one that was met with silence the others
-        are not tried, so that all of it takes little longer than that one."""
+        """Send messages through one channel in order, until one of them gets no answer.
+
+        The others are then not tried, so that the whole takes little longer than one time-out.
+        """
         ended: list[Delivery] = []
         is_silent = False
         for delivery, message in pairs:
@@ -128,14 +135,14 @@ class MessageDelivery:
             elif is_silent:
                 ended.append(self._ended(delivery, NOT_TRIED))
             else:
-                carried, is_silent = await self._carry(channel, delivery, message)
-                ended.append(carried)
+                sent, is_silent = await self._send(channel, delivery, message)
+                ended.append(sent)
         return ended
 
-    async def _carry(
+    async def _send(
         self, channel: Channel, delivery: Delivery, message: Message
     ) -> tuple[Delivery, bool]:
-        """Carry one message; return what became of it, and whether it met with silence."""
+        """Send one message; return its delivery, and whether the service gave no answer."""
         match channel.kind:
             case ChannelKind.INBOX:
                 return self._ended(delivery), False  # the row is the message
@@ -168,10 +175,9 @@ class MessageDelivery:
     # --- alerts ---
 
     async def deliver(self, message: Message) -> None:
-        """Bring an alert to somebody, with some patience for each channel that failed; what becomes of
-        it stands in the log."""
+        """Send an alert, and retry the channels that failed; the log shows the outcome."""
         if message.id in self._alerts:
-            return  # at start, what was posted a moment ago is among what is found undelivered
+            return  # at the start, an alert posted a moment ago is also found undelivered
         self._alerts.add(message.id)
         try:
             failed = _failed(await self.send([message]))
@@ -190,10 +196,10 @@ class MessageDelivery:
         user = self._users.get(message.user)
         known = {each.name: each for each in user.channels} if user else {}
         pairs = [(known[each.channel], each) for each in failed if each.channel in known]
-        carried = await asyncio.gather(
-            *(self._carry(channel, delivery, message) for channel, delivery in pairs)
+        sent = await asyncio.gather(
+            *(self._send(channel, delivery, message) for channel, delivery in pairs)
         )
-        ended = [delivery for delivery, _ in carried]
+        ended = [delivery for delivery, _ in sent]
         await self._store.messages.end(ended)
         for (channel, _), delivery in zip(pairs, ended, strict=True):
             self._report(channel, delivery, message)

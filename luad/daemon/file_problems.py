@@ -1,6 +1,6 @@
-"""What is wrong with files and stored rows, as people are told: in the log once, in `luad status` while it is so.
+"""The problems of files and stored rows: the log shows each once, `luad status` as long as it exists.
 
-Room rule: collects what others have found; finds nothing itself.
+Rule: this module collects problems that other modules have found.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _MOST_LOGGED: Final = 100
 
 
 class FileProblems:
-    """Of one daemon. *left_out*: stored jobs not in force; *bad_rows*: stored people that make no sense."""
+    """The problems of one daemon.
+
+    *left_out*: stored jobs that are not in force. *bad_rows*: stored users that cannot be read.
+    """
 
     def __init__(
         self, engine: Engine, directory: UserDirectory, logs: Logging, handlers_path: Path
@@ -41,7 +44,7 @@ class FileProblems:
         self._logged: frozenset[Problem] = frozenset()
 
     def note_fast_jobs(self, rules: DynamicRules) -> None:
-        """Write down which restored dynamic jobs are due more often than new ones may be."""
+        """Log the restored dynamic jobs that are due more often than *rules* allow new jobs to be."""
         self._rules = rules
         found = fast_jobs(self._engine, rules, tuple(self._engine.entries))[:_MOST_LOGGED]
         self._fast = tuple(each.job for each in found)
@@ -49,7 +52,7 @@ class FileProblems:
             self._logs.emit("warning", "config.problem", log_fields(problem))
 
     def log_new(self, reading: Reading) -> None:
-        """Write down what is wrong with *reading* and was not so with the one before."""
+        """Log the problems of *reading* that the previous reading did not have."""
         found = self.of_dry_run(reading)
         for problem in found:
             if problem not in self._logged:
@@ -58,13 +61,13 @@ class FileProblems:
         self.missing.request()
 
     def of_dry_run(self, reading: Reading) -> tuple[Problem, ...]:
-        """What is wrong with *reading*, be it in force or not."""
+        """Return the problems of *reading*, which need not be in force."""
         wanted = reading.loaded.wanted
         displaced = displaced_jobs(self._engine, wanted, wanted)
         return (*reading.problems, *displaced, *reading.users.problems)
 
     def of_files(self, reading: Reading | None) -> tuple[Problem, ...]:
-        """What is wrong with the files, which *reading* was the last of, and with what they name."""
+        """Return the problems of the last *reading*, plus duplicate names and unknown users."""
         entries = self._engine.entries
         wanted = reading.loaded.wanted if reading else {}
         return (
@@ -74,7 +77,7 @@ class FileProblems:
         )
 
     def all(self, reading: Reading | None) -> tuple[Problem, ...]:
-        """The same, and what is wrong with the store."""
+        """Return the problems of files, of missing references, and of the store."""
         found = (*self.of_files(reading), *self.missing.problems)
         fast = fast_jobs(self._engine, self._rules, self._fast) if self._rules else ()
         left_out = self.left_out.problems(self._engine.find)

@@ -1,6 +1,6 @@
-"""A daemon's process: its log, its store, its event loop, and what ends it before it has begun.
+"""The process of a daemon: opens its log, its store and its event loop, and closes them again.
 
-Room rule: opens what has to be closed again; knows no job.
+Rule: this module knows no job.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from luad.notify import Notifier
 from luad.store import Store
 
 _PATIENCE_US: Final = 300_000_000
-"""How much longer systemd waits after each word of a migration: a commit says nothing while it writes."""
+"""How much longer systemd waits after each report of a migration; a long commit sends none."""
 
 
 def run_daemon(settings: Settings) -> int:
-    """Run until told to stop. Raises `LuadError` when it cannot start at all."""
+    """Run a daemon until a signal stops it. Raises `LuadError` when it cannot start."""
     check_trust(settings)
     try:
         return _live_once(settings)
@@ -34,14 +34,14 @@ def run_daemon(settings: Settings) -> int:
         if "start new thread" not in str(error):
             raise
         raise UnavailableError(
-            "the machine gives luad no more threads",
+            "the machine does not give luad another thread",
             hint="allow it more processes: TasksMax= in its unit, `ulimit -u` in a shell",
         ) from error
     except OSError as error:
         if error.errno not in {errno.EMFILE, errno.ENFILE}:
             raise
         raise UnavailableError(
-            "the machine gives luad no more open files",
+            "luad cannot open another file",
             hint="allow it more: LimitNOFILE= in its unit, `ulimit -n` in a shell",
         ) from error
 
@@ -68,7 +68,7 @@ def _open_store(settings: Settings, logs: Logging, clock: SystemClock) -> Store:
 
 
 def _reporter(logs: Logging, notifier: Notifier) -> Callable[[Log], None]:
-    """Return a function that tells the log and systemd how a migration goes on; systemd waits for it."""
+    """Return a function that reports a migration to the log, and to systemd, which then waits longer."""
 
     def report(line: Log) -> None:
         logs.emit(line.level, line.event, line.fields)

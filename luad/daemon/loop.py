@@ -1,11 +1,10 @@
 """The one loop that owns the engine.
 
-A turn takes every event that waits, asks the engine once, stores all records of the answer in one
-transaction, and only then carries out the actions. Claim, then start, is the order of three lines here.
-While the store cannot be written the loop stays on the second of them: nothing new starts, no time is
-handled, and what has ended meanwhile waits in memory.
+A turn takes all waiting events, calls the engine once, stores all records in one transaction, and only then
+carries out the other effects. So a run is claimed before it starts. While the store cannot be written, the loop
+stays in that transaction: nothing new starts, no time is handled, and reports of ended runs wait in memory.
 
-Room rule: the only caller of `Engine.handle`.
+Rule: this module is the only caller of `Engine.handle`.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _LONGEST_RETRY_S: Final = 5.0
 
 
 class Recorder(Protocol):
-    """The part of the store that the loop needs."""
+    """Makes records durable."""
 
     async def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
         """Write the records in one durable transaction; return the ids of refused claims."""
@@ -47,7 +46,7 @@ class Recorder(Protocol):
 
 
 class Effects(Protocol):
-    """What carries out actions; none of these may block or raise."""
+    """Carries out the effects that are not records. No method may block or raise."""
 
     def start(self, action: StartAttempt) -> None:
         """Start the process of an attempt."""
@@ -58,7 +57,7 @@ class Effects(Protocol):
         ...
 
     def deliver(self, action: Deliver) -> None:
-        """Bring a message to its user."""
+        """Send a message to its user."""
         ...
 
     def reply(self, action: Reply) -> None:
@@ -75,21 +74,24 @@ class Effects(Protocol):
 
 
 class Wakes(Protocol):
-    """What wakes the loop at an instant of the wall clock."""
+    """Wakes the loop at an instant of the wall clock."""
 
     def set(self, at: Instant | None) -> None:
-        """Ring at *at*; None means whenever it likes."""
+        """Ring at *at*; None sets no instant."""
         ...
 
     def close(self) -> None:
-        """Ring no more."""
+        """Cancel the alarm."""
         ...
 
 
 class Loop:
-    """Feeds the engine. *on_turn* is called after every turn, for the watchdog and the status line;
-    *on_store* with an error message when the store fails, and with None once it is well again.
-    *make_alarm* gets what the alarm is to call: where time is not the machine's, it is another one."""
+    """Feeds events to the engine and carries out its effects.
+
+    *on_turn* is called after every turn, for the watchdog and the status line. *on_store* is called
+    with an error message when the store fails, and with None once it works again. *make_alarm* gets
+    the function that the alarm calls; tests pass an alarm of virtual time.
+    """
 
     def __init__(
         self,
@@ -116,16 +118,16 @@ class Loop:
 
     @property
     def is_busy(self) -> bool:
-        """Something has been handed in and is not done yet."""
+        """True while an event waits or is being handled."""
         return bool(self._inbox) or self._is_turning
 
     def post(self, event: Event) -> None:
-        """Hand in an event, from the thread of the event loop."""
+        """Add an event for the next turn; call this on the event loop."""
         self._inbox.append(event)
         self._work.set()
 
     async def run(self, is_over: Callable[[], bool]) -> None:
-        """Turn until *is_over* says so after a turn, or until `stop`."""
+        """Turn until *is_over* is true after a turn, or until `stop`."""
         while not self._is_stopped:
             await self._work.wait()
             self._work.clear()
@@ -138,7 +140,7 @@ class Loop:
         self._alarm.close()
 
     def stop(self) -> None:
-        """Leave `run` after the turn at hand, even while the store cannot be written."""
+        """End `run` after the present turn, even while the store cannot be written."""
         self._is_stopped = True
         self._work.set()
 
@@ -154,19 +156,17 @@ class Loop:
         self._on_turn()
 
     async def _store(self, records: list[Record]) -> tuple[str, ...]:
-        """Write until it is written: what was decided is neither forgotten nor done beforehand."""
+        """Write *records*, again and again until the store accepts them."""
         if not records:
             return ()
         delay_s = 0.0
-        while (
-            True
-        ):  # at least once: a store that can be written keeps what the last turn has decided
+        while True:  # at least one attempt, even after `stop`
             try:
                 refused = await self._recorder.apply(records)
             except StoreUnavailableError as error:
                 self._on_store(error.message)
                 delay_s = min(max(_FIRST_RETRY_S, 2 * delay_s), _LONGEST_RETRY_S)
-                self._on_turn()  # the loop is well, though it can do nothing
+                self._on_turn()  # the watchdog must not restart a loop that only waits for the store
                 await self._pause(delay_s)
                 if self._is_stopped:
                     message = "stopped while the store could not be written"
@@ -209,7 +209,7 @@ class Loop:
 
 
 def split(effects: Sequence[Effect]) -> tuple[list[Record], list[Action]]:
-    """Tell what is to be remembered from what is to be done, each in order."""
+    """Return the records, and the other effects, each in order."""
     records: list[Record] = []
     actions: list[Action] = []
     for effect in effects:

@@ -28,7 +28,7 @@ class Maintenance:
         self._marks = self._marks_before = site_marks()
 
     async def run(self) -> None:
-        """Work at every heartbeat until cancelled; each beat makes the loop turn, which feeds the watchdog."""
+        """Work at every heartbeat until cancelled. Each beat makes the loop turn, for the watchdog."""
         parts = self._parts
         period_s = min(_BEAT_S, (parts.notifier.watchdog_interval_s or 2 * _BEAT_S) / 2)
         shown = ""

@@ -1,11 +1,10 @@
-"""What luad knows to be secret, taken out of what handlers say before anybody sees or stores it.
+"""Masks known secrets in the output and results of handlers, before they are stored or shown.
 
-Known are the variables of luad's own environment that have a telling name or that a channel refers to,
-and systemd's credentials; of a run besides, the values in its job's `env` that have a telling name. The
-daemon's own lines are rid of the first by the log itself.
+Known secrets are systemd's credentials, and variables of luad's environment whose name suggests a secret or
+that a channel refers to. For a run, values of its job's `env` with such a name are added. The log masks the
+daemon's own lines.
 
-Room rule: knows values, writes nothing. What stands in a file that a channel refers to is not read here:
-the sender alone has it.
+Rule: this module does not read the files that channels refer to; only the sender reads them.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ _REFERENCE: Final = re.compile(r"\$\{(\w+)\}")
 _TEXTS: Final = ("message", "logger", "exception", "stack", "extras")
 _MOST_BYTES: Final = 16 * 1024
 _LEAST_REFERRED: Final = 8
-"""A variable that a channel refers to may be a host or a user as well; short ones are not hidden."""
+"""A variable that a channel refers to may also be a host or a user name; shorter values are not masked."""
 
 
 class SecretMask:
-    """Adds what *environ* holds to *redactor*, and takes that, and a run's own, out of its words."""
+    """Adds the secrets of *environ* to *redactor*; masks them, and those of each run, in its output."""
 
     def __init__(self, redactor: Redactor, environ: Mapping[str, str]) -> None:
         self._redactor = redactor
@@ -44,11 +43,11 @@ class SecretMask:
         self._of_run: dict[str, Redactor] = {}
         self._referred: set[str] = set()
         for value in (*secret_values(environ.items()), *_credentials(environ)):
-            if not os.path.exists(value):  # noqa: PTH110 - the way to a key is no secret, and fails for no text
+            if not os.path.exists(value):  # noqa: PTH110 - the path of a key is not a secret, and this never raises
                 redactor.add(value)
 
     def note_users(self, users: Iterable[User]) -> None:
-        """Learn which variables their channels refer to."""
+        """Add the variables that the channels of *users* refer to."""
         texts = (
             text
             for user in users
@@ -63,23 +62,23 @@ class SecretMask:
         self._referred |= found
 
     def note_start(self, start: StartAttempt) -> None:
-        """Learn what the handler of an attempt is about to be given."""
+        """Add the secrets that the handler of an attempt gets in its environment."""
         own = secret_values(start.job.env)
         if own:
             self._of_run[start.run.id] = Redactor(own)
 
     def forget(self, run_id: str) -> None:
-        """An attempt is over."""
+        """Remove the secrets of an attempt that is over."""
         self._of_run.pop(run_id, None)
 
     def mask_line(self, run_id: str, line: dict[str, Any]) -> None:
-        """Mask what a handler has printed or logged."""
+        """Mask secrets in a line that a handler has printed or logged."""
         for key in _TEXTS:
             if key in line:
                 line[key] = self._mask(run_id, line[key])
 
     def mask_ending(self, run_id: str, ending: Ending) -> Ending:
-        """Mask what a handler has raised or returned."""
+        """Return *ending* with masked error, result and reason."""
         error, result = ending.error, ending.result_json
         if error is not None:
             error = replace(
@@ -98,7 +97,7 @@ class SecretMask:
         return replace(ending, error=error, result_json=result, result_omitted=omitted)
 
     def _may_stand_in(self, run_id: str, text: str) -> bool:
-        """Quick, for a result may be long, and the loop waits."""
+        """Return a quick estimate: a result may be long, and the loop waits."""
         own = self._of_run.get(run_id)
         is_own = own is not None and own.occurs_in_json(text)
         return is_own or self._redactor.occurs_in_json(text)
@@ -109,14 +108,14 @@ class SecretMask:
 
 
 def _credentials(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what systemd has put where only this service can read it."""
+    """Yield the credentials that systemd has stored for this service."""
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         return
     with suppress(OSError):
         for path in sorted(Path(folder).iterdir()):
             with suppress(OSError, ValueError):
-                # Not blocking, for a named pipe would wait for its writer.
+                # Without O_NONBLOCK, opening a named pipe would wait for its writer.
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
                 with os.fdopen(descriptor, encoding="utf-8") as file:
                     value = file.read(_MOST_BYTES).strip()

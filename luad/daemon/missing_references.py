@@ -1,7 +1,7 @@
-"""Jobs whose user or handler module has gone, dynamic jobs that still wait included.
+"""Finds jobs whose user or handler module is missing, waiting dynamic jobs included.
 
-Room rule: looks now and then, and after each reading of the files; `luad status` shows what was found
-last. There may be very many jobs, so the loop breathes meanwhile, and the disk is asked in a thread.
+Rule: a scan runs every ten seconds and after each reading of the files; `luad status` shows the last result.
+There may be very many jobs, so a scan yields to the loop, and reads the disk in a thread.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOST_LOGGED: Final = 100
 
 
 class MissingReferences:
-    """What the jobs of one daemon name and is not there."""
+    """The users and modules that jobs of one daemon name, and that do not exist."""
 
     def __init__(
         self, engine: Engine, directory: UserDirectory, logs: Logging, handlers_path: Path
@@ -44,15 +44,15 @@ class MissingReferences:
         self._engine = engine
         self._handlers_path = handlers_path
         self._logs = logs
-        self._seen: set[str] = set()  # the handlers whose module has been there
+        self._seen: set[str] = set()  # handlers whose module existed at an earlier scan
         self._requested = asyncio.Event()
 
     def request(self) -> None:
-        """Files or users have changed: look soon."""
+        """Ask for a scan soon, because files or users have changed."""
         self._requested.set()
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Scan again and again, until cancelled."""
         while True:
             await self.look()
             with suppress(TimeoutError):
@@ -60,7 +60,7 @@ class MissingReferences:
             self._requested.clear()
 
     async def look(self) -> None:
-        """Look once, and log what was not there before."""
+        """Scan once, and log the problems that the previous scan did not find."""
         by_handler, by_user = await self._names()
         modules = await asyncio.to_thread(self._missing, list(by_handler))
         self._seen = (self._seen | by_handler.keys()) - modules.keys() | (
@@ -83,13 +83,16 @@ class MissingReferences:
                 self._logs.emit("warning", "config.problem", log_fields(problem))
 
     async def _names(self) -> tuple[dict[str, _Jobs], dict[str, _Jobs]]:
-        """The jobs by handler; the dynamic ones by user. Those of files are told with the files."""
+        """Return the jobs by handler, and the dynamic jobs by user.
+
+        Unknown users of static jobs are problems of the files.
+        """
         by_handler: dict[str, _Jobs] = {}
         by_user: dict[str, _Jobs] = {}
         for number, (name, entry) in enumerate(tuple(self._engine.entries.items())):
             if number % _JOBS_AT_ONCE == _JOBS_AT_ONCE - 1:
                 await asyncio.sleep(0)
-            if entry.makes_room:  # it is over: nothing of it runs by itself
+            if entry.makes_room:  # it is over: its schedule starts no run
                 continue
             job, origin = entry.wanted.job, entry.wanted.origin
             by_handler.setdefault(job.handler, _Jobs()).add(name, origin)
@@ -106,7 +109,7 @@ class MissingReferences:
 
 
 class _Jobs:
-    """Some jobs: how many, the first, and the first that stands in a file."""
+    """A group of jobs: their number, and one example, which is from a file if any job is."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -130,7 +133,7 @@ class _Jobs:
 
 
 def _at_handler(problem: Problem) -> Problem:
-    """Return *problem* at the key `handler` of its job, where the file can be read and has it."""
+    """Return *problem* placed at the key `handler` of its job, if the file can be read and has it."""
     if not problem.line:
         return problem
     origin = Origin(problem.path, problem.line)
@@ -152,7 +155,7 @@ def _at_handler(problem: Problem) -> Problem:
 
 
 def _no_module(handler: str, module: str, jobs: _Jobs, *, was_there: bool) -> Problem:
-    if jobs.origin is not None and not was_there:  # as `luad check` says it
+    if jobs.origin is not None and not was_there:  # in the words of `luad check`
         message = f"there is no module `{module}`; {jobs} cannot run `{handler}`"
         hint = "put it into the folder of handlers_path, or change the job's `handler`"
         if ":" not in handler:

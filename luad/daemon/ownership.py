@@ -1,10 +1,10 @@
-"""Whether the places that luad takes its orders from are root's and its own alone.
+"""Checks that only luad's user and root can write to its handlers, state folder and settings.
 
-A file among the handlers runs as luad, and the state folder and luad.yaml decide what runs. The rule is that
-of job files (`luad.trust`). It is asked at the start, which it stops, and again at each scan of the job files,
-where it is a problem like those of files; each import asks once more.
+A handler runs as luad's user, and the state folder and luad.yaml decide which handlers run. The rule is that of
+job files (`luad.trust`). A violation prevents the start; at each later scan of the job files it is a problem
+like theirs. Each import of a handler checks again.
 
-Room rule: looks, and refuses; changes nothing.
+Rule: this module checks and refuses; it changes nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from luad.errors import Problem
 
 _STATE: Final = ("luad.db", "luad.db-wal", "luad.db-shm", "code-cache")
-"""What luad reads back from its state folder, and acts on."""
+"""The files of the state folder that luad reads and acts on."""
 
 
 def check_trust(settings: Settings) -> None:
-    """Raise `SettingsError` for the first place that others may write to, or that is not there."""
+    """Raise `SettingsError` for the first path that other users may write to, or that is missing."""
     folder = working_directory(settings)
     if not folder.is_dir():
         raise SettingsError(
@@ -36,13 +36,13 @@ def check_trust(settings: Settings) -> None:
     for what, problem in TrustCheck(settings).found():
         raise SettingsError(
             f"{what} cannot be trusted: {problem.message}",
-            hint=f"{problem.help}   (luad acts on what stands there)",
+            hint=f"{problem.help}   (luad acts on its contents)",
             problems=(problem,),
         )
 
 
 def permits_insecure(settings: Settings) -> bool:
-    """Say whether `permit_insecure` holds: a luad.yaml that others may write cannot grant it."""
+    """Return whether `permit_insecure` is in force; a luad.yaml that others may write cannot set it."""
     source = settings.sources.get("permit_insecure", "")
     if not settings.permit_insecure or not _is_file(source):
         return settings.permit_insecure
@@ -50,14 +50,14 @@ def permits_insecure(settings: Settings) -> bool:
 
 
 class TrustCheck:
-    """Judges the places of *settings*, again and again."""
+    """Checks the files and folders that *settings* name, as often as it is asked."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._handlers = CodeTree(str(settings.handlers_path.absolute()))
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return what is wrong with them now, each as a problem of that file."""
+        """Return the present problems, each as a problem of that file or folder."""
         forget_accounts()
         return tuple(
             replace(problem, message=f"{what} cannot be trusted: {problem.message}")
@@ -65,7 +65,7 @@ class TrustCheck:
         )
 
     def found(self) -> Iterator[tuple[str, Problem]]:
-        """Yield what each of them is, and what is wrong with it."""
+        """Yield the kind of each untrusted file or folder, and its problem."""
         settings, user = self._settings, os.geteuid()
         if permits_insecure(settings):
             return
@@ -88,13 +88,13 @@ def _of_handlers(folder: Path, user: int) -> Problem | None:
         or folder_problem(there, daemon_uid=user, may_be_sticky=True)
     ):
         return found
-    # A folder like /tmp: as it should be, but another user could make the handlers' there first.
+    # A folder like /tmp is sound itself, but another user could create the handlers folder first.
     return replace(found, help=f"run: mkdir -p -m 755 {folder}")
 
 
 def _of_state(folder: Path, user: int) -> Problem | None:
     there = _existing(folder)
-    is_made_now = there != folder  # by luad, whose it is then
+    is_made_now = there != folder  # luad creates it, and owns it
     found = folder_problem(there, daemon_uid=user, may_be_sticky=is_made_now)
     for name in _STATE if found is None and not is_made_now else ():
         found = found or path_problem(folder / name, daemon_uid=user)
@@ -102,8 +102,8 @@ def _of_state(folder: Path, user: int) -> Problem | None:
 
 
 def _existing(folder: Path) -> Path:
-    """Return the folder, or where it would be made."""
-    # Not Path.exists, which raises where luad may not look; making the folder will say so.
+    """Return *folder*, or its nearest parent that exists."""
+    # Path.exists raises where luad may not look; the creation of the folder reports that better.
     return next(each for each in (folder, *folder.parents) if os.path.exists(each))  # noqa: PTH110
 
 

@@ -1,9 +1,10 @@
-"""Collects the dead that nobody else will.
+"""Reaps zombies that no other part of luad waits for, and describes orphan processes.
 
-As the first process of a container luad becomes the parent of whoever has lost his own: of runs whose
-spawner was killed, and of what was started beside luad. Such a process stays a zombie until its parent
-asks for its end. Room rule: takes only what luad's own rooms have left alone from one look to the next;
-they ask for the ends of their children at once.
+As process 1 of a container, luad becomes the parent of each process whose own parent has died: of runs whose
+spawner was killed, and of processes started beside luad. Such a process stays a zombie until luad reaps it.
+
+Rule: only a zombie that two calls in a row have found is reaped. The packages of luad reap their own children
+at once.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class ZombieReaper:
-    """To be asked now and then."""
+    """Reaps zombies at each call of `reap`."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
 
     def reap(self) -> int:
-        """Take leave of everyone who was dead the last time already; return how many those were."""
+        """Reap the children that were zombies at the previous call; return their number."""
         dead = zombies_below(os.getpid())
         forgotten = dead & self._seen
         for pid, _start_ticks in forgotten:
@@ -39,7 +40,7 @@ class ZombieReaper:
 
 
 def describe_orphans(log: OrphanLog, ours: Collection[int]) -> dict[str, Any]:
-    """What `GET /v1/status` says of processes that outlived their run.
+    """Return the part of `GET /v1/status` about processes that outlived their run.
 
     Two kinds: those that luad ended when their keeper had died and that had no sign of their run
     (*log*), and living children of this process that are not in *ours*. luad leaves the latter

@@ -1,6 +1,6 @@
-"""What the previous daemon left: its jobs, and runs whose end nobody saw.
+"""Restores the jobs of the previous daemon, and ends the runs that it left running.
 
-Room rule: start-up is the same road as everything else: what is found here becomes events.
+Rule: the findings become events for the engine, as everything else does.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from luad.store import Store
 
 PLACE: Final = "the store"
-"""Where a problem is that no file has."""
+"""The place of a problem that is not in a file."""
 
-_LOST: Final = RunError("Lost", "luad was stopped while this ran; nobody saw how it ended")
+_LOST: Final = RunError("Lost", "luad was stopped while this ran; its end is unknown")
 
 
 class LeftOutJobs:
-    """The dynamic jobs of the store that are not in force, and why; until somebody deletes them."""
+    """The stored dynamic jobs that are not in force, with their problems, until a client deletes them."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Problem] = {}
@@ -47,11 +47,11 @@ class LeftOutJobs:
         self._jobs[stored.job_id] = problem
 
     def add_paused(self, stored: StoredJob, problem: Problem) -> None:
-        """Note that *stored* is in force, but paused, for its handler is not allowed."""
+        """Note that *stored* is in force but paused, because its handler is not allowed."""
         self._paused[stored.job_id] = problem
 
     def problems(self, find: Callable[[str], Entry | None]) -> tuple[Problem, ...]:
-        """Say why each of them is not, and why those are paused that *find* still finds so."""
+        """Return the problems of the left-out jobs, and of those that are still paused."""
         paused = (
             problem
             for job_id, problem in self._paused.items()
@@ -60,7 +60,7 @@ class LeftOutJobs:
         return (*self._jobs.values(), *paused)
 
     async def delete(self, name_or_id: str, store: Store, now: Instant) -> bool:
-        """Delete what is called so from the store; False when nothing is."""
+        """Delete the left-out jobs of that name or id; False if there is none."""
         meant = [
             RemoveJob(job_id, problem.job or "", now)
             for job_id, problem in self._jobs.items()
@@ -84,20 +84,20 @@ def jobs_in_force(
     why: Callable[[str], str] = lambda _: "",
     now: Instant = 0,
 ) -> Iterator[tuple[StoredJob, Job]]:
-    """Turn stored definitions into jobs again; one that cannot be is left out, loudly.
+    """Yield the stored jobs that can be decoded; log the others.
 
-    It is added to *left_out*, stays in the store, and is looked at again at the next start. A dynamic
-    job whose handler the settings do not allow (*allows*, *why* not) is in force, but paused. *waiting*
-    gets empty on the way: of a hundred thousand rows none is kept longer than it takes.
+    A dynamic job that cannot be decoded is added to *left_out*, stays in the store, and is tried again
+    at the next start. A dynamic job whose handler is not allowed (*allows*, *why* not) is in force but
+    paused. *waiting* is emptied on the way, so that no row stays in memory longer than needed.
     """
-    may = cache(allows)  # few handlers serve very many jobs, and each look asks the disk
+    may = cache(allows)  # many jobs share few handlers, and each check reads the disk
     while waiting:
         stored = waiting.popleft()
         try:
             job = decode(stored)
         except ValueError as error:
             logs.emit("error", "job.unreadable", {"job": stored.name, "error": str(error)})
-            if stored.creation is not None:  # what a file says, it says anew
+            if stored.creation is not None:  # a static job is read from its file again
                 left_out.add(stored, _unreadable(stored.name, error))
             continue
         if stored.creation is not None and not may(job.handler):
@@ -166,7 +166,7 @@ def lost_attempts(
     kill_survivor: Callable[[str, ProcessIdentity | None], object],
     logs: Logging,
 ) -> list[Event]:
-    """End the runs that were running when the previous daemon ended, processes included."""
+    """Return the ends of runs that the previous daemon left running; kill their processes."""
     events: list[Event] = []
     for run in restored.open_runs:
         if run.state is not RunState.RUNNING:
@@ -183,7 +183,7 @@ def lost_attempts(
 def displaced_jobs(
     engine: Engine, wanted: Mapping[str, Wanted], names: Iterable[str]
 ) -> list[Problem]:
-    """Return a warning for each dynamic job that has one of *names*, which *wanted* declares too."""
+    """Return a warning for each dynamic job with one of *names* that *wanted* also declares."""
     return [
         _displaced(entry, made, origin)
         for name in names
@@ -196,7 +196,7 @@ def displaced_jobs(
 
 
 def fast_jobs(engine: Engine, rules: DynamicRules, names: Iterable[str]) -> list[Problem]:
-    """Return a warning for each dynamic job among *names* that is due more often than a new one may be."""
+    """Return a warning for each dynamic job of *names* that is due more often than *rules* allow."""
     least = f"{rules.min_interval_ms / SECOND:g} s"
     return [
         Problem(
@@ -224,8 +224,8 @@ def _displaced(entry: Entry, made: Creation, origin: Origin) -> Problem:
         1,
         "LU402",
         f"duplicate job name `{entry.job.name}`: the dynamic job {entry.job_id}, made{by} at "
-        f"{format_instant(made.at)}, has it too; that one is paused, the file's job is in force",
-        f"rename this one, and the dynamic job goes on; or remove that: luad delete {entry.job_id}",
+        f"{format_instant(made.at)}, has it too; the dynamic job is paused, the job of the file is in force",
+        f"rename the job of the file, or delete the dynamic job: luad delete {entry.job_id}",
         severity=Severity.WARNING,
         job=entry.job.name,
     )

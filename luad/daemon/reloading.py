@@ -1,9 +1,9 @@
-"""From "the folder changed" to the set of jobs that the files ask for.
+"""Reads job and user files after a change, and merges requests to do so.
 
-A notification, SIGHUP and `luad reload` end in the same place; while one reading is under way, any number
-of further ones are merged into the next.
+A notification of the kernel, SIGHUP and `luad reload` all request a reading. Requests that arrive during a
+reading are merged into the next one.
 
-Room rule: reads (in a thread) and compares; what is installed is the engine's business.
+Rule: this module reads (in a thread) and compares; the engine decides which jobs are installed.
 """
 
 from __future__ import annotations
@@ -43,19 +43,21 @@ class Reading:
     file_count: int
     recheck_in_ms: int | None
     is_news: bool
-    """Something is different from the reading before: a job, a place, a problem."""
+    """True if a job, a place or a problem differs from the previous reading."""
     serial: int
     users: LoadedUsers
 
     @property
     def error_count(self) -> int:
-        """How many problems keep a file from loading."""
+        """The number of problems that are errors."""
         return sum(each.severity is Severity.ERROR for each in self.problems)
 
 
 class UserReader:
-    """Reads the folders of people; remembers the last good version of every file. Nobody has to have
-    such a folder, so they are looked for anew each time."""
+    """Reads the user folders, and keeps the last good version of every file.
+
+    A user folder need not exist, so each reading looks for the folders again.
+    """
 
     def __init__(self, settings: Settings, make_snapshots: Callable[[], SnapshotReader]) -> None:
         self._settings = settings
@@ -64,13 +66,13 @@ class UserReader:
         self._catalogue = UserCatalogue(settings.max_file_size)
 
     def copy(self) -> UserReader:
-        """Return a reader that goes on from here by itself, to read without consequences."""
+        """Return an independent copy, for a dry run."""
         twin = UserReader(self._settings, self._make_snapshots)
         twin._catalogue = self._catalogue.copy()
         return twin
 
     def read(self, now: Instant, *, is_settled: bool) -> tuple[LoadedUsers, int | None]:
-        """Return who there is, and when to look again for what has not settled."""
+        """Return the users, and the milliseconds after which files that still change are read again."""
         there = [each for each in self._settings.users if each.is_dir()]
         if there != list(self._snapshots.folders):
             self._snapshots = self._make_snapshots()
@@ -82,10 +84,10 @@ class UserReader:
 
 
 class ConfigReader:
-    """Reads the folders into jobs and problems; remembers the last good version of every file.
+    """Reads the folders into jobs and problems, and keeps the last good version of every file.
 
-    *places* says what is wrong with the other places that luad takes its orders from, *names* which
-    jobs name a handler file that is never imported.
+    *places* returns the problems of settings, handlers and state folder. *names* returns a problem for
+    each job that names a handler file that is never imported.
     """
 
     def __init__(
@@ -108,21 +110,21 @@ class ConfigReader:
         self._lock = threading.Lock()
 
     def dry_run(self, snapshots: SnapshotReader) -> Reading:
-        """Read as whoever asks for a reload would, without any consequence; from any thread."""
+        """Return what a requested reload would read, and change nothing; callable in any thread."""
         with self._lock:
             catalogue, users = self._catalogue.copy(), self._users.copy()
         reader = ConfigReader(snapshots, catalogue, self._clock, users, self._places, self._names)
         return reader.read(is_settled=True)
 
     def read(self, *, is_settled: bool = False) -> Reading:
-        """Read now. *is_settled*: somebody asked for it, so believe everything at once."""
+        """Read now. *is_settled*: accept files even if they changed a moment ago."""
         with self._lock:
             return self._read(is_settled=is_settled)
 
     def _read(self, *, is_settled: bool) -> Reading:
         now = self._clock.now().wall
         must_collect = gc.isenabled()
-        gc.disable()  # a load makes many objects and no garbage; collecting meanwhile doubles its time
+        gc.disable()  # a load makes many objects but no garbage; collection would double its time
         try:
             snapshot: Snapshot = self._snapshots.read(now, is_settled=is_settled)
             loaded = self._catalogue.update(
@@ -151,10 +153,10 @@ class ConfigReader:
 
 
 class Reloader:
-    """Merges all wishes for a reload into readings, one at a time.
+    """Merges all requests for a reload into readings, one at a time.
 
-    *apply* gets every reading that is news or was asked for, and returns a future for the answer.
-    *on_failure* gets what no reading should raise; whoever asked gets it as well.
+    *apply* gets each reading that is new or was asked for, and returns a future for the engine's reply.
+    *on_failure* gets each unexpected exception; the clients that asked get it as well.
     """
 
     def __init__(
@@ -172,11 +174,11 @@ class Reloader:
         self._recheck: asyncio.TimerHandle | None = None
 
     def request(self) -> None:
-        """Something may have changed."""
+        """Ask for a reading soon, because a file may have changed."""
         self._requested.set()
 
     def ask(self) -> asyncio.Future[tuple[Reading, Answer]]:
-        """Read and apply now, whether there is news or not."""
+        """Read and apply now, even if nothing has changed; return a future for both results."""
         future: asyncio.Future[tuple[Reading, Answer]]
         future = asyncio.get_running_loop().create_future()
         self._asking.append(future)
@@ -185,7 +187,7 @@ class Reloader:
         return future
 
     async def run(self, rescan_s: float | None) -> None:
-        """Serve wishes until cancelled; without any, look every *rescan_s* seconds, None for never."""
+        """Serve requests until cancelled; read at least every *rescan_s* seconds, None for never."""
         patience_s = None if rescan_s is None else max(_MIN_RESCAN_S, rescan_s)
         while True:
             with contextlib.suppress(TimeoutError):  # a notification may have been lost
@@ -214,7 +216,7 @@ class Reloader:
                 future.set_result((reading, answer))
 
     def recheck_after(self, reading: Reading) -> None:
-        """Read again once what has not settled yet had its time."""
+        """Schedule another reading, for files that had just changed at *reading*."""
         if self._recheck is not None:
             self._recheck.cancel()
             self._recheck = None

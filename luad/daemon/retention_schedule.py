@@ -1,7 +1,6 @@
-"""Retention: when history is forgotten, and what becomes of a pass that failed.
+"""Schedules retention: removes old history every ten minutes, and reports failures.
 
-Room rule: a pass that fails, for whatever reason, is told and costs that pass. The next one comes at
-its time; a second failure in a row is something that somebody has to look at.
+Rule: a failed pass is logged, and the next one comes at its time. Two failures in a row are a fault of the daemon.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ _PERSISTS: Final = 2
 
 
 class RetentionSchedule:
-    """Forgets history that is older or more than *keep*, now and then and slice by slice.
+    """Removes history beyond the limits of *keep*, slice by slice.
 
-    *fault* says what keeps it from that for longer than one pass.
+    *fault* is the reason why passes fail, once two in a row have failed.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class RetentionSchedule:
         self._failed = 0
 
     async def run(self) -> None:
-        """Forget for as long as the daemon lives."""
+        """Run passes until cancelled."""
         delay_s = _FIRST_S
         while True:
             await asyncio.sleep(delay_s)
@@ -54,14 +53,14 @@ class RetentionSchedule:
             await self.once()
 
     async def once(self) -> None:
-        """Go over the history once."""
+        """Run one pass over the history."""
         try:
             self._post(ForgetCompleted(self._clock.now().wall - self._keep.history_ms))
             is_done = await self._slice()
             while not is_done:
                 await asyncio.sleep(_BETWEEN_SLICES_S)
                 is_done = await self._slice()
-        except Exception as error:  # noqa: BLE001 - a history that grows until a restart is worse
+        except Exception as error:  # noqa: BLE001 - else the history would grow until a restart
             why = error.message if isinstance(error, LuadError) else _in_words(error)
             self._logs.emit("warning", "store.retention_failed", {"error": why})
             self._failed += 1

@@ -1,7 +1,7 @@
-"""What handlers write: to the log, to the store, and to whoever follows.
+"""Passes the output of handlers to the log, to the store, and to log followers.
 
-Room rule: never blocks and never raises into the runner. What the store cannot take now is kept up to a
-bound and counted beyond it.
+Rule: nothing here blocks, or raises into the runner. Lines that the store cannot take yet wait up to a limit;
+beyond it they are dropped and counted.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class LineOrder:
 
 
 class OutputPump:
-    """Writes lines to the store, in order, in a task of its own.
+    """Writes lines to the store, in order, in a background task.
 
-    Runs take precedence over lines: the store's writer sees to that. *append* is the store's
-    `append_logs`; *publish* hands lines to those who follow.
+    The store's writer prefers records of runs to lines. *append* is the store's `append_logs`;
+    *publish* hands lines to the log followers.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class OutputPump:
         self.dropped = 0
 
     def put(self, run_id: str, job_name: str, lines: Sequence[Line]) -> None:
-        """Take lines of a run in."""
+        """Queue lines of a run."""
         self._publish(run_id, job_name, lines)
-        room = _MAX_WAITING_LINES - len(self._waiting)
-        self.dropped += max(0, len(lines) - room)
-        self._waiting.extend((run_id, line) for line in lines[: max(0, room)])
+        free = max(0, _MAX_WAITING_LINES - len(self._waiting))
+        self.dropped += max(0, len(lines) - free)
+        self._waiting.extend((run_id, line) for line in lines[:free])
         self._is_idle.clear()
         self._work.set()
 
@@ -94,7 +94,7 @@ class OutputPump:
             self._is_idle.set()
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until everything is written, or for *timeout_s*."""
+        """Wait until every line is written, at most *timeout_s*."""
         try:
             await asyncio.wait_for(self._is_idle.wait(), timeout_s)
         except TimeoutError:
@@ -117,7 +117,7 @@ class OutputPump:
 
 
 def error_line(error: RunError, at: Instant, attempt: int) -> Line:
-    """Return what went wrong as the last line of a run's own log."""
+    """Return *error* as the last line of the run's log."""
     line: Line = {
         "ts": at,
         "stream": "system",
@@ -132,7 +132,7 @@ def error_line(error: RunError, at: Instant, attempt: int) -> Line:
 
 
 def omission_line(omitted: str, at: Instant, attempt: int) -> Line:
-    """Return the line of a run's own log that says why its result was left out."""
+    """Return the line of the run's log that says why its result was left out."""
     return {
         "ts": at,
         "stream": "system",
@@ -144,8 +144,11 @@ def omission_line(omitted: str, at: Instant, attempt: int) -> Line:
 
 
 class RunReports:
-    """What runs say, on its way to the log, the store, whoever follows, and the engine; no secret
-    goes along. *order* is told which lines about a run have been logged."""
+    """Passes reports and output of runs on, with masked secrets.
+
+    Output goes to the log, the store and the log followers, reports go to the engine. *order* holds
+    output back until the engine releases it.
+    """
 
     def __init__(
         self,
@@ -163,7 +166,7 @@ class RunReports:
         self.order = LineOrder(self.write)
 
     def take_event(self, event: AttemptStarted | AttemptEnded) -> None:
-        """Put an error at the end of the run's own log as well, then tell the engine."""
+        """Append the error of an attempt to the run's log, and post the report to the engine."""
         if isinstance(event, AttemptEnded):
             event = replace(event, ending=self._secrets.mask_ending(event.run_id, event.ending))
             self._secrets.forget(event.run_id)

@@ -1,6 +1,6 @@
-"""Which rules a run is started under: a job made at run time, or metadata sent over TCP, are bound to more.
+"""Applies the settings' rules for handlers: dynamic jobs, and jobs changed over TCP, may use fewer of them.
 
-Room rule: looks at the engine's state and at the settings' rules; changes nothing.
+Rule: this module reads the engine's state and the settings; it changes neither.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOT_ALLOWED = "its handler is not allowed: "
 def bind(
     action: StartAttempt, find: Callable[[str], Entry | None], rules: DynamicRules
 ) -> StartAttempt:
-    """Return *action* with what its handler is bound to; a job that is not there any more is bound."""
+    """Return *action* with the rules for its handler; a removed job counts as dynamic."""
     entry, handler = find(action.run.job_id), action.job.handler
     is_known = entry is not None and entry.job_id == action.run.job_id
     is_dynamic = not is_known or entry is None or entry.wanted.is_dynamic
@@ -44,7 +44,7 @@ def bind(
 
 
 def paused(stored: StoredJob, reason: str, now: Instant) -> StoredJob:
-    """Return a stored job, paused for its handler; the pause of a user stays as it is, but without an end."""
+    """Return *stored*, paused because of its handler; a user's pause is kept, without its end."""
     was = stored.progress.pause
     if was is not None and not is_ours(was):
         pause = replace(was, until=None)
@@ -54,7 +54,7 @@ def paused(stored: StoredJob, reason: str, now: Instant) -> StoredJob:
 
 
 def resumed(stored: StoredJob) -> StoredJob:
-    """Return a stored job whose handler is allowed: without the pause that only this had caused."""
+    """Return *stored*, whose handler is allowed, without the pause that luad had set."""
     was = stored.progress.pause
     if was is None or not is_ours(was):
         return stored
@@ -62,7 +62,7 @@ def resumed(stored: StoredJob) -> StoredJob:
 
 
 def is_ours(pause: Pause) -> bool:
-    """Say whether a job was paused for its handler, and not by a user."""
+    """Return whether luad paused the job because of its handler."""
     return pause.author == AUTHOR and pause.reason.startswith(_NOT_ALLOWED)
 
 

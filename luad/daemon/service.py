@@ -37,11 +37,11 @@ class EngineService:
     replies: Replies
 
     def new_request_id(self) -> str:
-        """Return a name for a request that no other ever had."""
+        """Return a new unique id for a request."""
         return f"req_{uuid.uuid4().hex}"
 
     async def request(self, event: Request) -> Reply:
-        """Hand *event* to the engine; return its answer once the records of it are durable."""
+        """Post *event* to the engine; return its reply once its records are durable."""
         reply = self.replies.expect(event.request_id)
         self.loop.post(event)
         try:
@@ -52,28 +52,28 @@ class EngineService:
                 hint="it is carried out once the store can be written; see luad status",
             ) from None
 
-    # --- looking ---
+    # --- the engine's state ---
 
     def jobs(self) -> Sequence[JobStateView]:
-        """Every installed job, in order of names."""
+        """Return all installed jobs, in order of names."""
         entries = self.engine.entries
         if not self.engine.nameless:
             return [self._view(entries[name]) for name in sorted(entries)]
         return [self._view(each) for each in sorted(entries.values(), key=_place)]
 
     def names(self) -> Collection[str]:
-        """The names of all installed jobs, in no order."""
+        """Return the names of all installed jobs, in no order."""
         entries = self.engine.entries
         if not self.engine.nameless:
             return entries.keys()
         return [key for key, entry in entries.items() if entry.standing.holds_name]
 
     def keys(self) -> Collection[str]:
-        """The names of all installed jobs, and the ids of those that do not hold their name."""
+        """Return the names of all installed jobs; for a job that does not hold its name, its id."""
         return self.engine.entries.keys()
 
     def job(self, name_or_id: str) -> JobStateView | None:
-        """One installed job, by its whole name or id."""
+        """Return the installed job of that exact name or id."""
         entry = self.engine.find(name_or_id)
         return self._view(entry) if entry else None
 
@@ -107,7 +107,7 @@ class EngineService:
         )
 
     def open_run(self, run_id: str) -> Run | None:
-        """The run of that id, while it goes on."""
+        """Return the open run of that id."""
         return self.engine.runs.get(run_id)
 
 

@@ -1,6 +1,6 @@
-"""The end of a daemon: how long it waits for runs, and for which ones.
+"""The shutdown of a daemon: waits for its runs, and reports which ones it waits for.
 
-Room rule: tells and asks; the engine decides what becomes of a run.
+Rule: this module posts events; the engine decides the end of each run.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from luad.daemon.condition import Parts
 
 LEAVE_AFTER_MS: Final = 3_000
-"""After the last chance of what runs to end, and of a store to be written again."""
+"""Time beyond the kill grace: for runs to end, and for the store to accept a write again."""
 
 _EXTEND_US: Final = 30_000_000
-_FIRST_LOOK_MS: Final = 100  # most daemons have nothing to wait for, and are gone by then
+_FIRST_LOOK_MS: Final = 100  # most daemons have no runs, and have ended by then
 _STATUS_MS: Final = 1_000
 _LOG_MS: Final = 15_000
 _MOST_NAMED: Final = 10
 
 
 class Shutdown:
-    """Waits for what runs, ends it in time, and says meanwhile what it waits for."""
+    """Waits for runs, ends them in time, and reports what it waits for."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -37,14 +37,14 @@ class Shutdown:
         self._logged_at: int | None = None
 
     def hurry(self) -> None:
-        """End what runs now."""
+        """End the running runs now."""
         self._hurry.set()
 
     async def run(self) -> None:
-        """Give what runs the time that the settings allow, then end it, and in the end leave.
+        """Wait for runs as long as the settings allow, then end them, then stop the loop.
 
-        A store that cannot be written, or a process that cannot be killed, holds the stop up for a
-        bounded time.
+        A store that cannot be written, or a process that cannot be killed, delays this for a limited
+        time only.
         """
         parts = self._parts
         settings = parts.settings
@@ -66,9 +66,9 @@ class Shutdown:
                 async with asyncio.timeout(min(pause_ms, left_ms) / 1_000):
                     await enough.wait()
             pause_ms = _STATUS_MS
-            self._tell(phase, max(0, until - elapsed_ms()))
+            self._report(phase, max(0, until - elapsed_ms()))
 
-    def _tell(self, phase: str, left_ms: int) -> None:
+    def _report(self, phase: str, left_ms: int) -> None:
         runs = [run for run in self._parts.engine.runs.all() if run.state is RunState.RUNNING]
         if not runs:
             return
@@ -80,7 +80,7 @@ class Shutdown:
 
 
 def fields_of(runs: Sequence[Run], phase: str, left_ms: int, now: int) -> dict[str, Any]:
-    """Return the fields of the log line: which runs the stop waits for, and for how long at most."""
+    """Return the fields of the log line: the runs that are waited for, and the time left."""
     named = [
         {"job": run.job_name, "run_id": run.id, "running_s": _age_s(run, now)}
         for run in runs[:_MOST_NAMED]
@@ -89,7 +89,7 @@ def fields_of(runs: Sequence[Run], phase: str, left_ms: int, now: int) -> dict[s
 
 
 def status_of(runs: Sequence[Run], phase: str, left_ms: int, now: int) -> str:
-    """Return the same for `systemctl status`, as one line."""
+    """Return the same facts as one line for `systemctl status`."""
     names = ", ".join(
         f"{run.job_name} {run.id} (for {_age_s(run, now)} s)" for run in runs[:_MOST_NAMED]
     )

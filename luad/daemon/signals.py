@@ -14,7 +14,7 @@ _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def handle(on_stop: Callable[[], None], on_hangup: Callable[[], None]) -> None:
-    """Have signals handled on the running loop; what others end a process with does nothing."""
+    """Call *on_stop* and *on_hangup* on the running loop; ignore SIGUSR1 and SIGUSR2."""
     loop = asyncio.get_running_loop()
     for signum in _STOPS:
         loop.add_signal_handler(signum, on_stop)
@@ -24,8 +24,10 @@ def handle(on_stop: Callable[[], None], on_hangup: Callable[[], None]) -> None:
 
 
 def ignore_further() -> None:
-    """Ignore every further order to stop: the stop is nearly done, and its exit code is 0."""
+    """Ignore further signals to stop: the shutdown is nearly done, and its exit code is 0."""
     loop = asyncio.get_running_loop()
     for signum in (*_STOPS, signal.SIGHUP):
-        loop.remove_signal_handler(signum)  # else the closing loop restores the default: to die
+        loop.remove_signal_handler(
+            signum
+        )  # else the closing loop would restore the default action, which ends the process
         signal.signal(signum, signal.SIG_IGN)

@@ -37,7 +37,7 @@ _JOBS_AT_ONCE: Final = 1_000  # in about a millisecond
 
 @dataclass(slots=True)
 class Survey:
-    """What all jobs together are like."""
+    """Counts over all jobs, and the next occurrence."""
 
     count: int = 0
     failing: int = 0
@@ -49,7 +49,7 @@ class Survey:
 
 
 async def survey(parts: Parts) -> Survey:
-    """Look at all jobs, and let the loop breathe meanwhile: there may be very many."""
+    """Count over all jobs, and yield to the loop on the way: there may be very many jobs."""
     found = Survey()
     for key, entry in tuple(parts.engine.entries.items()):
         found.count += 1
@@ -93,14 +93,14 @@ async def jobs_line(parts: Parts) -> str:
 
 
 def broken_files(parts: Parts, known: Collection[str] = ()) -> set[str]:
-    """Return the files with an error, without those whose last good version is in force (*known*)."""
+    """Return the files with an error, except *known* ones, whose last good version is in force."""
     problems = parts.condition.reading.problems if parts.condition.reading else ()
     paths = {each.path for each in problems if each.severity is Severity.ERROR}
     return paths.difference(known)
 
 
 async def greeting(parts: Parts) -> str:
-    """Return the first line on a terminal: how many jobs, what is next, what to type elsewhere."""
+    """Return the first line on a terminal: the number of jobs, the next run, a command to try."""
     found = await survey(parts)
     settings = parts.settings
     where = "" if settings.sources.get("socket") != "flag" else f" --socket {settings.socket}"
@@ -129,7 +129,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def introduction(parts: Parts) -> dict[str, Any]:
-    """Return the fields of the first line: every decision that was taken at the start."""
+    """Return the fields of `daemon.ready`: the settings and counts at the start."""
     settings = parts.settings
     reading = parts.condition.reading
     return {
@@ -149,7 +149,7 @@ def introduction(parts: Parts) -> dict[str, Any]:
 
 
 def _places(settings: Settings) -> dict[str, Any]:
-    """Return the user of the daemon, and the files and folders that it reads beside the job files."""
+    """Return the daemon's user id, and the files and folders that it reads besides the job files."""
     files = settings_files(settings)
     return {
         "uid": os.geteuid(),

@@ -1,6 +1,6 @@
-"""Who there is: people from files, and those added at run time.
+"""The users of a daemon: users from files, and users added at run time.
 
-Room rule: answers from memory; what is added at run time is stored before it counts.
+Rule: answers come from memory; a user added at run time is stored first.
 """
 
 from __future__ import annotations
@@ -26,27 +26,25 @@ _NO_DIGIT: Final = re.compile(r"\D+")
 
 
 class UserDirectory:
-    """Implements `luad.api.service.People`. *tell* is told who there is, whenever that changes."""
+    """Implements `luad.api.service.Users`. *on_change* gets all users whenever they change."""
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
-        tell: Callable[[Collection[User]], None] = lambda _: None,
+        on_change: Callable[[Collection[User]], None] = lambda _: None,
     ) -> None:
-        self._tell = tell
+        self._on_change = on_change
         self._store = store
         self._clock = clock
         self._static: Mapping[str, User] = {}
         self._dynamic: dict[str, User] = {}
         self._file_problems: tuple[Problem, ...] = ()
         self._all: dict[str, User] = {}
-        self._writing = (
-            asyncio.Lock()
-        )  # what is judged by who there is must be stored before others
+        self._writing = asyncio.Lock()  # a change is checked and stored before the next one
 
     def restore(self) -> tuple[Problem, ...]:
-        """Take in those whom the store remembers; return what is wrong with them."""
+        """Load the stored users; return the problems of those that cannot be read."""
         problems = []
         for user_id, definition in self._store.users.all():
             try:
@@ -57,20 +55,20 @@ class UserDirectory:
         return tuple(problems)
 
     def load(self, loaded: LoadedUsers) -> None:
-        """Take in what the files say now."""
+        """Replace the users from files."""
         self._static, self._file_problems = loaded.users, loaded.problems
         self._merge()
 
     def _merge(self) -> None:
         self._all = dict(sorted({**self._dynamic, **self._static}.items()))
-        self._tell(self._all.values())
+        self._on_change(self._all.values())
 
     def problems(self, entries: Mapping[str, Entry] | None = None) -> tuple[Problem, ...]:
-        """Say what is wrong: with the files, with ids that two have, with jobs for nobody."""
+        """Return the problems: of the files, duplicate ids, and jobs of unknown users."""
         found = list(self._file_problems)
         for user_id in self._dynamic.keys() & self._static.keys():
             origin = self._static[user_id].origin
-            assert origin is not None, "a static person stands in a file"
+            assert origin is not None, "a static user comes from a file"
             message = (
                 f"the user `{user_id}` was added at run time too; the one of the file is in force"
             )
@@ -89,15 +87,15 @@ class UserDirectory:
         return self._all.keys()
 
     def all(self) -> Sequence[User]:
-        """Everybody, in order of ids."""
+        """Return all users, in order of ids."""
         return tuple(self._all.values())
 
     def get(self, user_id: str) -> User | None:
-        """One of them, by the whole id."""
+        """Return the user of that exact id."""
         return self._all.get(user_id)
 
     def find(self, *, email: str | None = None, phone: str | None = None) -> User | None:
-        """One of them, by an address (case does not count) or a number (only digits count)."""
+        """Return the user with that address (case is ignored) or number (only digits count)."""
         digits = _digits(phone or "")
         for user in self._all.values():
             if email is not None and email.lower() in map(str.lower, user.emails):
@@ -109,7 +107,7 @@ class UserDirectory:
     async def add(
         self, definition: Mapping[str, JSON], *, if_exists: Literal["error", "keep", "replace"]
     ) -> User:
-        """Add somebody at run time, durably. Raises `ValidationError`, `ConflictError`."""
+        """Add a user at run time, durably. Raises `ValidationError`, `ConflictError`."""
         user = user_from_body(definition)
         async with self._writing:
             return await self._add(user, if_exists)
@@ -122,14 +120,14 @@ class UserDirectory:
             return old
         if old is not None and if_exists == "error":
             raise ConflictError(
-                f"there is a user `{user.id}` already",
-                hint="choose another id, or say if_exists: replace or keep",
+                f"the user `{user.id}` already exists",
+                hint="choose another id, or set if_exists to replace or keep",
                 code="name_taken",
             )
         return await self._save(user)
 
     async def change(self, user_id: str, values: Mapping[str, JSON]) -> User:
-        """Merge *values* into the definition of somebody added at run time."""
+        """Merge *values* into the definition of a user added at run time."""
         async with self._writing:
             old = self._own(user_id)
             if values.get("id", user_id) != user_id:
@@ -138,7 +136,7 @@ class UserDirectory:
             return await self._save(user_from_body(merge_patch(old.definition, values)))
 
     async def remove(self, user_id: str) -> None:
-        """Remove somebody added at run time, their data too."""
+        """Remove a user added at run time, with the user's data."""
         async with self._writing:
             if user_id not in self._dynamic:  # where a file has the id too, the file's user stays
                 self._own(user_id)
@@ -163,7 +161,7 @@ class UserDirectory:
 
 
 def _file_owned(user: User) -> ConflictError:
-    assert user.origin is not None, "only a static person is owned by a file"
+    assert user.origin is not None, "only a static user comes from a file"
     place = f"{user.origin.path}:{user.origin.line}"
     message = f"{user.id} comes from {place}"
     return ConflictError(message, hint="change the file", code="file_owned")

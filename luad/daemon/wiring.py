@@ -1,6 +1,6 @@
-"""The settings, in the words of the rooms that need them.
+"""Translates the settings into the configuration of each package.
 
-Room rule: values in, values out; starts nothing.
+Rule: this module starts nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def bounds(settings: Settings) -> Bounds:
-    """What the engine is held to."""
+    """Return the limits of the engine."""
     return Bounds(
         settings.max_concurrent_runs,
         settings.dynamic.max_jobs,
@@ -40,7 +40,7 @@ def bounds(settings: Settings) -> Bounds:
 
 
 def dynamic_rules(settings: Settings) -> DynamicRules:
-    """What jobs may be made at run time."""
+    """Return the rules for dynamic jobs."""
     dynamic = settings.dynamic
     return DynamicRules(
         dynamic.handlers,
@@ -52,11 +52,11 @@ def dynamic_rules(settings: Settings) -> DynamicRules:
 
 
 def runner_config(settings: Settings) -> RunnerConfig:
-    """How runs are started."""
+    """Return the configuration of the runner."""
     return RunnerConfig(
         handlers_path=(settings.handlers_path.absolute(),),
         state_dir=settings.state_dir.absolute(),
-        socket_path=settings.socket.absolute(),  # a handler may change its folder
+        socket_path=settings.socket.absolute(),  # a handler may change its working directory
         cwd=working_directory(settings),
         kill_grace_ms=settings.kill_grace_ms,
         output_limit_bytes=settings.output_limit,
@@ -67,7 +67,7 @@ def runner_config(settings: Settings) -> RunnerConfig:
 
 
 def job_snapshots(settings: Settings) -> SnapshotReader:
-    """Reads the job folders."""
+    """Return a reader of the job folders."""
     return SnapshotReader(
         settings.jobs, settings.settle_ms, settings.max_file_size, permits_insecure(settings)
     )
@@ -86,7 +86,7 @@ def config_reader(settings: Settings, catalogue: Catalogue, clock: Clock) -> Con
 
 
 def user_snapshots(settings: Settings) -> SnapshotReader:
-    """Reads the folders of people that are there: nobody has to have one."""
+    """Return a reader of the user folders that exist."""
     folders = [each for each in settings.users if each.is_dir()]
     return SnapshotReader(
         folders, settings.settle_ms, settings.max_file_size, permits_insecure(settings)
@@ -107,14 +107,14 @@ def folder_watch(settings: Settings, on_change: Callable[[], None], logs: Loggin
 
 
 def sender(settings: Settings) -> Sender:
-    """Return what sends messages to services."""
+    """Return the sender of messages to services."""
     return Sender(
         allow_private=settings.webhooks_allow_private, permit_insecure=permits_insecure(settings)
     )
 
 
 def listen_spec(settings: Settings) -> ListenSpec | None:
-    """Where to listen on TCP, if anywhere."""
+    """Return the TCP address and its rules; None without one."""
     if settings.listen is None:
         return None
     return ListenSpec(
