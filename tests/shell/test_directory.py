@@ -67,7 +67,7 @@ async def test_who_is_there_already_is_kept_replaced_or_refused(store: Store) ->
     assert kept.full_name == "One"
     replaced = await users.add({"id": "cy", "full_name": "Two"}, if_exists="replace")
     assert replaced.full_name == "Two"
-    with pytest.raises(ConflictError, match="a user `cy` already"):
+    with pytest.raises(ConflictError, match="the user `cy` already exists"):
         await users.add({"id": "cy"}, if_exists="error")
 
 
