@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from luad.api.server import ApiServer
@@ -37,7 +38,7 @@ from luad.daemon.replies import Replies
 from luad.daemon.retention_schedule import RetentionSchedule
 from luad.daemon.run_output import OutputPump, RunReports
 from luad.daemon.service import EngineService
-from luad.daemon.shutdown import Shutdown
+from luad.daemon.shutdown import Shutdown, stop_part
 from luad.daemon.user_directory import UserDirectory
 from luad.errors import Problem, StoreUnavailableError
 from luad.live.event_ring import EventRing
@@ -262,29 +263,22 @@ class Daemon(EngineService):
 
     async def _stop(self, spawner: asyncio.Task[None]) -> None:
         """Stop all parts in reverse order; the failure of one part does not keep the others running."""
-        parts = self._parts
+        parts, stop = self._parts, partial(stop_part, self.logs)
         self._condition.is_ready = False
         self._notifier.stopping()
         self._tasks.cancel(but="pump")
         self._starting.cancel()  # it may still be running
         await asyncio.gather(self._starting, return_exceptions=True)
-        await self._try("api", parts.api.stop())
-        await self._try("watch", asyncio.to_thread(self._watch.close))
-        await self._try("spawner", spawner)
-        await self._try("runner", parts.runner.close())
-        await self._try("sender", parts.sender.close())
-        await self._try("output", parts.pump.flush(_FLUSH_S))
+        await stop("api", parts.api.stop())
+        await stop("watch", asyncio.to_thread(self._watch.close))
+        await stop("spawner", spawner)
+        await stop("runner", parts.runner.close())
+        await stop("sender", parts.sender.close())
+        await stop("output", parts.pump.flush(_FLUSH_S))
         await self._tasks.end()
         self.logs.emit("info", "daemon.stopped", {"dropped_lines": parts.pump.dropped})
         self._notifier.close()
         signals.ignore_further()
-
-    async def _try(self, part: str, work: Awaitable[None]) -> None:
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 - the other parts must still be stopped
-            fields = {"part": part, "error": f"{type(error).__name__}: {error}"}
-            self.logs.emit("error", "daemon.stop_failed", fields)
 
     # --- what happens to the daemon ---
 

@@ -156,7 +156,7 @@ def _at_handler(problem: Problem) -> Problem:
 
 def _no_module(handler: str, module: str, jobs: _Jobs, *, was_there: bool) -> Problem:
     if jobs.origin is not None and not was_there:  # in the words of `luad check`
-        message = f"there is no module `{module}`; {jobs} cannot run `{handler}`"
+        message = f"the module `{module}` does not exist; {jobs} cannot run `{handler}`"
         hint = "put it into the folder of handlers_path, or change the job's `handler`"
         if ":" not in handler:
             message = f"no installed package has the entry point `{handler}`; {jobs} cannot run"
@@ -173,7 +173,7 @@ def _no_module(handler: str, module: str, jobs: _Jobs, *, was_there: bool) -> Pr
 
 def _no_user(user: str, jobs: _Jobs, known: Collection[str]) -> Problem:
     verb = "waits" if jobs.count == 1 else "wait"
-    message = f"{jobs} {verb} for the user `{user}`, and there is no such user"
+    message = f"{jobs} {verb} for `{user}`, a user that does not exist"
     near = close_to(user, known)
     hint = f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml"
     return jobs.problem("LU404", message, f"{hint}; or  luad delete {jobs.name}")

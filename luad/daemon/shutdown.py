@@ -14,9 +14,10 @@ from luad.core.events import DrainRequested
 from luad.core.model import Run, RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from luad.daemon.condition import Parts
+    from luad.logs import Logging
 
 LEAVE_AFTER_MS: Final = 3_000
 """Time beyond the kill grace: for runs to end, and for the store to accept a write again."""
@@ -77,6 +78,15 @@ class Shutdown:
         if self._logged_at is None or now.elapsed - self._logged_at >= _LOG_MS:
             self._logged_at = now.elapsed
             parts.logs.emit("info", "daemon.waiting", fields_of(runs, phase, left_ms, now.wall))
+
+
+async def stop_part(logs: Logging, part: str, work: Awaitable[None]) -> None:
+    """Await the stop of one part of the daemon; log a failure, so that the other parts are stopped too."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - the other parts must still be stopped
+        fields = {"part": part, "error": f"{type(error).__name__}: {error}"}
+        logs.emit("error", "daemon.stop_failed", fields)
 
 
 def fields_of(runs: Sequence[Run], phase: str, left_ms: int, now: int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from luad.config.settings.daemon_settings import Settings
     from luad.core.model import Instant
-    from luad.daemon.condition import Parts
+    from luad.daemon.condition import Condition, Parts
 
 _JOBS_AT_ONCE: Final = 1_000  # in about a millisecond
 
@@ -160,9 +160,22 @@ def _places(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _last_reload(condition: Condition) -> dict[str, Any] | None:
+    """Return the facts of the last reading of the files."""
+    reading, succeeded_at = condition.reading, condition.last_good_reload_at
+    if reading is None:
+        return None
+    return {
+        "at": format_instant(reading.at),
+        "ok": reading.error_count == 0,
+        "files": reading.file_count,
+        "problems": len(reading.problems),
+        "last_success_at": None if succeeded_at is None else format_instant(succeeded_at),
+    }
+
+
 def describe(parts: Parts) -> dict[str, Any]:
-    """Return what `GET /v1/status` says of the daemon itself."""
-    reading = parts.condition.reading
+    """Return the part of `GET /v1/status` about the daemon itself."""
     runs = parts.engine.runs
     now = parts.clock.now()
     return {
@@ -183,17 +196,7 @@ def describe(parts: Parts) -> dict[str, Any]:
             "queued": len(runs.all()) - runs.slots.taken_count,
         },
         "max_concurrent_runs": runs.slots.capacity,
-        "last_reload": {
-            "at": format_instant(reading.at),
-            "ok": reading.error_count == 0,
-            "files": reading.file_count,
-            "problems": len(reading.problems),
-            "last_success_at": format_instant(parts.condition.last_good_reload_at)
-            if parts.condition.last_good_reload_at is not None
-            else None,
-        }
-        if reading
-        else None,
+        "last_reload": _last_reload(parts.condition),
         "store": {
             "path": str(parts.store.path),
             "size_bytes": parts.store.size_bytes(),

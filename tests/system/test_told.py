@@ -152,7 +152,7 @@ def test_a_module_that_was_never_there_is_told_as_by_check(live: LiveDaemon) -> 
     with live:
         line = live.wait_for("config.problem")
         assert line["code"] == "LU304"
-        assert "there is no module `lacking`; the job `lost`" in line["message"]
+        assert "the module `lacking` does not exist; the job `lost`" in line["message"]
         status = live.luad("status").stdout
         assert "LU304" in status
         assert "lost.yaml:4:10" in status
