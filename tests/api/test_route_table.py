@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from luad.api.auth.roles import Role
+from luad.api.http.api_problems import ApiError
+from luad.api.routes.endpoint import Endpoint
 from luad.api.routes.openapi import document
 from luad.api.routes.table import TABLE, roles_for
 
@@ -81,6 +85,23 @@ async def test_a_remote_batch_refuses_each_item_with_an_environment(far: Any) ->
     body = {"action": "create", "jobs": items}
     status, answer = await far.ask("POST", "/v1/jobs:batch", "root", body)
     assert (status, answer["results"][0]["error"]["code"]) == (200, "forbidden")
+
+
+async def test_a_row_refuses_all_tokens_and_all_remote_clients_that_it_does_not_name() -> None:
+    async def answer(_: Request) -> Response:
+        return Response()
+
+    row = Endpoint("GET", "/v1/forgotten", "Forgotten", answer)
+    assert not row.roles
+    scope = {"type": "http", "headers": [], "query_string": b"", "state": {"is_tcp": True}}
+    with pytest.raises(ApiError) as refused:
+        await row._answer(Request(scope))
+    assert refused.value.code == "forbidden"
+    assert (await row._answer(Request({**scope, "state": {}}))).status_code == 200
+
+
+def test_each_row_names_roles_and_a_remote_rule() -> None:
+    assert [row.path for row in TABLE if not row.roles or row.remote is None] == []
 
 
 if __name__ == "__main__":

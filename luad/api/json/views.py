@@ -25,6 +25,7 @@ from luad.core.model import (
     Once,
     Retry,
     Run,
+    RunError,
     RunState,
     Schedule,
 )
@@ -267,9 +268,7 @@ def run_view(
         "retryable": ending is None or ending.is_retryable,
         "exit_code": None if ending is None else ending.exit_code,
         "signal": None if ending is None else ending.signal,
-        "error": None
-        if error is None
-        else {"type": error.type, "message": error.message, "traceback": error.traceback},
+        "error": None if error is None else _error_view(error),
         "dropped_bytes": 0 if ending is None else ending.dropped_bytes,
         "left_processes": 0 if ending is None else ending.left_processes,
         "left_tasks": 0 if ending is None else ending.left_tasks,
@@ -277,6 +276,10 @@ def run_view(
         "retry_at": instant(run.retry_at),
         "pid": None if run.identity is None else run.identity.pid,
     }
+
+
+def _error_view(error: RunError) -> dict[str, Any]:
+    return {"type": error.type, "message": error.message, "traceback": error.traceback}
 
 
 def result_value(text: str | None) -> Any:
