@@ -152,7 +152,7 @@ async def test_the_lines_of_one_tokens_refusals_are_bounded(far: Any) -> None:
 
 # --- the page for fail2ban ---------------------------------------------------------------------
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-denials-out.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-strangers-out.md"
 
 
 def rendered(renderer: Any, **fields: Any) -> str:
