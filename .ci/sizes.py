@@ -23,7 +23,7 @@ GOALS = {
 LIMITS = {
     "noqa per 1,000 lines": 3.6,
     "Any per 1,000 lines": 19,
-    "long functions": 6,
+    "long functions": 5,
     "long files": 2,
 }
 NOQA = re.compile(r"#\s*noqa")
