@@ -23,8 +23,8 @@ GOALS = {
 LIMITS = {
     "noqa per 1,000 lines": 3.6,
     "Any per 1,000 lines": 19,
-    "long functions": 5,
-    "long files": 2,
+    "long functions": 3,
+    "long files": 1,
 }
 NOQA = re.compile(r"#\s*noqa")
 
