@@ -11,6 +11,7 @@ from luad.store.query_types import (
     Revision,
     RunFilter,
     RunRow,
+    StoreStats,
 )
 from luad.store.sqlite.faults import StoreCorruptError, StoreReplacedError
 from luad.store.store import Store
@@ -26,4 +27,5 @@ __all__ = [
     "Store",
     "StoreCorruptError",
     "StoreReplacedError",
+    "StoreStats",
 ]
