@@ -41,68 +41,68 @@ async def run_log(request: Request) -> Response:
     """`GET /runs/{run}/log`: the lines of one run; with `follow` until it has ended."""
     context = context_of(request)
     query = query_of(request)
-    lines_wanted = LineFilter(request, query, is_one_run=True)
+    line_filter = LineFilter(request, query, is_one_run=True)
     row = await context.find_run(request.path_params["run"])
-    if lines_wanted.is_following:
-        pieces = _follow_run(context, row.run.id, row.run.job_name, lines_wanted)
-        return FollowResponse(context, pieces, MEDIA[lines_wanted.format])
-    lines = await _lines_of_run(context, row.run.id, row.run.job_name, lines_wanted)
-    return StreamResponse(_portions(lines, lines_wanted), MEDIA[lines_wanted.format])
+    if line_filter.is_following:
+        pieces = _follow_run(context, row.run.id, row.run.job_name, line_filter)
+        return FollowResponse(context, pieces, MEDIA[line_filter.format])
+    lines = await _lines_of_run(context, row.run.id, row.run.job_name, line_filter)
+    return StreamResponse(_portions(lines, line_filter), MEDIA[line_filter.format])
 
 
 async def all_logs(request: Request) -> Response:
     """`GET /logs`: the latest lines of all runs, or of one job's; with `follow` without end."""
     context = context_of(request)
     query = query_of(request)
-    lines_wanted = LineFilter(request, query, is_one_run=False)
+    line_filter = LineFilter(request, query, is_one_run=False)
     name = query.text("job")
     whose = RunFilter() if name is None else await context.history_of(name)
-    if lines_wanted.is_following:
-        pieces = _follow_all(context, whose, lines_wanted)
-        return FollowResponse(context, pieces, MEDIA[lines_wanted.format])
-    if lines_wanted.tail < 0 and lines_wanted.since is None:
-        lines_wanted.tail = _DEFAULT_TAIL
-    found = await _lines_of_all(context, whose, lines_wanted)
-    lines = await _beside(context, lines_wanted, lambda: lines_wanted.last(found))
-    return StreamResponse(_portions(lines, lines_wanted), MEDIA[lines_wanted.format])
+    if line_filter.is_following:
+        pieces = _follow_all(context, whose, line_filter)
+        return FollowResponse(context, pieces, MEDIA[line_filter.format])
+    if line_filter.tail < 0 and line_filter.since is None:
+        line_filter.tail = _DEFAULT_TAIL
+    found = await _lines_of_all(context, whose, line_filter)
+    lines = await _beside(context, line_filter, lambda: line_filter.last(found))
+    return StreamResponse(_portions(lines, line_filter), MEDIA[line_filter.format])
 
 
 # --- what is stored ----------------------------------------------------------------------------
 
 
 async def _lines_of_run(
-    context: Context, run_id: str, job: str, lines_wanted: LineFilter
+    context: Context, run_id: str, job: str, line_filter: LineFilter
 ) -> list[RunLine]:
-    stored = await _stored(context, run_id, job, lines_wanted)
+    stored = await _stored(context, run_id, job, line_filter)
     live = context.service.followers.tail(run_id)
     return await _beside(
-        context, lines_wanted, lambda: lines_wanted.last(stored + _unseen(stored, live))
+        context, line_filter, lambda: line_filter.last(stored + _unseen(stored, live))
     )
 
 
-async def _beside(context: Context, lines_wanted: LineFilter, work: Callable[[], T]) -> T:
+async def _beside(context: Context, line_filter: LineFilter, work: Callable[[], T]) -> T:
     """Do *work* with many lines in a thread beside the loop."""
-    return await context.pool.run(lambda _: work(), is_far=lines_wanted.is_far)
+    return await context.pool.run(lambda _: work(), is_far=line_filter.is_far)
 
 
 async def _stored(
-    context: Context, run_id: str, job: str, lines_wanted: LineFilter
+    context: Context, run_id: str, job: str, line_filter: LineFilter
 ) -> list[RunLine]:
     # Not by level, and not too few: what is live must find its place in what is stored.
-    is_sifted = lines_wanted.level is not None or lines_wanted.since is not None
-    is_whole = lines_wanted.tail < 0 or is_sifted or lines_wanted.must_count
-    tail = None if is_whole else max(lines_wanted.tail, TAIL_LINES)
+    is_sifted = line_filter.level is not None or line_filter.since is not None
+    is_whole = line_filter.tail < 0 or is_sifted or line_filter.must_count
+    tail = None if is_whole else max(line_filter.tail, TAIL_LINES)
     lines = await context.service.store.read_logs(run_id, tail=tail)
     return await _beside(
-        context, lines_wanted, lambda: [RunLine(run_id, job, each.line) for each in lines]
+        context, line_filter, lambda: [RunLine(run_id, job, each.line) for each in lines]
     )
 
 
 async def _lines_of_all(
-    context: Context, whose: RunFilter, lines_wanted: LineFilter
+    context: Context, whose: RunFilter, line_filter: LineFilter
 ) -> list[RunLine]:
     job = whose.job
-    tail = MAX_TAIL if lines_wanted.since is not None else max(lines_wanted.tail, QUEUE_LINES)
+    tail = MAX_TAIL if line_filter.since is not None else max(line_filter.tail, QUEUE_LINES)
     found = await context.service.store.read_runs_logs(whose, tail=tail)
     names: dict[str, str] = {}
     for each in found:
@@ -121,7 +121,7 @@ def _unseen(stored: Sequence[RunLine], live: Sequence[RunLine]) -> list[RunLine]
 
 
 async def _follow_run(
-    context: Context, run_id: str, job: str, lines_wanted: LineFilter
+    context: Context, run_id: str, job: str, line_filter: LineFilter
 ) -> AsyncGenerator[bytes, None]:
     followers = context.service.followers
     with followers.subscribe(run_id, has_tails=True) as subscription:
@@ -129,41 +129,41 @@ async def _follow_run(
         row = await context.service.store.run(run_id)
         if views.is_over(row.run.state):
             async for piece in _portions(
-                await _lines_of_run(context, run_id, job, lines_wanted), lines_wanted
+                await _lines_of_run(context, run_id, job, line_filter), line_filter
             ):
                 yield piece
-            yield lines_wanted.end()
+            yield line_filter.end()
             return
-        stored = await _stored(context, run_id, job, lines_wanted)
+        stored = await _stored(context, run_id, job, line_filter)
         shown = await _beside(
-            context, lines_wanted, partial(_beginning, stored, subscription.take(), lines_wanted)
+            context, line_filter, partial(_beginning, stored, subscription.take(), line_filter)
         )
-        async for piece in _portions(shown, lines_wanted):
+        async for piece in _portions(shown, line_filter):
             yield piece
-        async for piece in _live(subscription, lines_wanted):
+        async for piece in _live(subscription, line_filter):
             yield piece
         if not followers.is_closed:  # else it is luad that ends
-            yield lines_wanted.end()
+            yield line_filter.end()
 
 
 async def _follow_all(
-    context: Context, whose: RunFilter, lines_wanted: LineFilter
+    context: Context, whose: RunFilter, line_filter: LineFilter
 ) -> AsyncGenerator[bytes, None]:
     followers, job = context.service.followers, whose.job
-    is_looking_back = lines_wanted.tail > 0 or lines_wanted.since is not None
+    is_looking_back = line_filter.tail > 0 or line_filter.since is not None
     with followers.subscribe(None, job, has_tails=is_looking_back) as subscription:
-        stored = await _lines_of_all(context, whose, lines_wanted) if is_looking_back else []
+        stored = await _lines_of_all(context, whose, line_filter) if is_looking_back else []
         shown = await _beside(
-            context, lines_wanted, partial(_beginning, stored, subscription.take(), lines_wanted)
+            context, line_filter, partial(_beginning, stored, subscription.take(), line_filter)
         )
-        async for piece in _portions(shown, lines_wanted):
+        async for piece in _portions(shown, line_filter):
             yield piece
-        async for piece in _live(subscription, lines_wanted):
+        async for piece in _live(subscription, line_filter):
             yield piece
 
 
 def _beginning(
-    stored: list[RunLine], taken: list[RunLine | Lost], lines_wanted: LineFilter
+    stored: list[RunLine], taken: list[RunLine | Lost], line_filter: LineFilter
 ) -> list[RunLine | Lost]:
     """Return the stored lines, and after them what has come meanwhile and is not among them."""
     live: dict[str, list[RunLine]] = {}
@@ -175,26 +175,24 @@ def _beginning(
         if line.run_id in known:
             known[line.run_id].append(line)
     fresh = [line for run_id, lines in live.items() for line in _unseen(known[run_id], lines)]
-    return [*lines_wanted.last(stored + fresh), *(each for each in taken if isinstance(each, Lost))]
+    return [*line_filter.last(stored + fresh), *(each for each in taken if isinstance(each, Lost))]
 
 
-async def _live(
-    subscription: Subscription, lines_wanted: LineFilter
-) -> AsyncGenerator[bytes, None]:
+async def _live(subscription: Subscription, line_filter: LineFilter) -> AsyncGenerator[bytes, None]:
     while True:
         is_news = await subscription.wait(_SILENCE_S)
         is_over = subscription.is_over
         if not is_news:
             yield b"\n"
-        async for piece in _portions(subscription.take(), lines_wanted):
+        async for piece in _portions(subscription.take(), line_filter):
             yield piece
         if is_over:
             return
 
 
 async def _portions(
-    lines: Sequence[RunLine | Lost], lines_wanted: LineFilter
+    lines: Sequence[RunLine | Lost], line_filter: LineFilter
 ) -> AsyncGenerator[bytes, None]:
     for start in range(0, len(lines), _PORTION):
-        if piece := lines_wanted.render(lines[start : start + _PORTION]):
+        if piece := line_filter.render(lines[start : start + _PORTION]):
             yield piece
