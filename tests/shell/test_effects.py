@@ -21,7 +21,7 @@ class Lines:
         self.lines.append((event, fields))
 
 
-def hands(log: Any, order: Any = None, replies: Any = None) -> DaemonEffects:
+def effects(log: Any, order: Any = None, replies: Any = None) -> DaemonEffects:
     nothing: Any = None
     return DaemonEffects(nothing, log, order, replies, nothing, nothing, nothing)
 
@@ -29,7 +29,7 @@ def hands(log: Any, order: Any = None, replies: Any = None) -> DaemonEffects:
 def test_an_instant_is_logged_as_a_date_whatever_its_field_is_called() -> None:
     log = Lines()
     fields = {"some_time": logged(0), "until": logged(None), "count": 1_000}
-    hands(log).log(Log("job.paused", fields))
+    effects(log).log(Log("job.paused", fields))
     shown = {"some_time": "1970-01-01T00:00:00Z", "until": None, "count": 1_000}
     assert log.lines == [("job.paused", shown)]
 
@@ -42,7 +42,7 @@ def test_output_waits_until_the_engine_releases_it_and_is_logged_at_once_afterwa
     order.put("run_1", "a", [{"message": "early"}])
     order.put("run_2", "b", [{"message": "of another run"}])
     assert written == []
-    hands(Lines(), order).release_output(ReleaseOutput("run_1"))
+    effects(Lines(), order).release_output(ReleaseOutput("run_1"))
     order.put("run_1", "a", [{"message": "late"}])
     assert written == ["early", "late"]
 
@@ -53,7 +53,7 @@ def test_a_run_that_is_over_leaves_nothing_behind() -> None:
         lambda _run_id, _job, lines: written.extend(each["message"] for each in lines)
     )
     order.put("run_1", "a", [{"message": "only"}])
-    hands(Lines(), order).release_output(ReleaseOutput("run_1", is_last=True))
+    effects(Lines(), order).release_output(ReleaseOutput("run_1", is_last=True))
     assert written == ["only"]
     order.put("run_1", "a", [{"message": "of another life"}])
     assert written == ["only"]
@@ -62,7 +62,7 @@ def test_a_run_that_is_over_leaves_nothing_behind() -> None:
 async def test_a_reply_reaches_its_request_and_one_without_a_request_is_dropped() -> None:
     replies = Replies()
     waiting = replies.expect("req_1")
-    sender = hands(Lines(), replies=replies)
+    sender = effects(Lines(), replies=replies)
     sender.reply(Reply("req_2"))
     sender.reply(Reply("req_1", value=1))
     assert (await asyncio.wait_for(waiting, 1)).value == 1
