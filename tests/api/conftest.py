@@ -29,8 +29,10 @@ from luad.core.events import (
     ConfigLoaded,
     Event,
     Log,
+    ReleaseOutput,
     Reply,
     StartAttempt,
+    StopAttempt,
     Ticked,
 )
 from luad.core.messaging import Channel, Message
@@ -60,7 +62,7 @@ from luad.store import Store
 from luad.store.api_access import Token
 
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
-DEEDS = (StartAttempt, Reply, Log)
+DEEDS = (StartAttempt, StopAttempt, ReleaseOutput, Reply, Log)
 
 
 class HandClock:
@@ -185,7 +187,6 @@ class Daemon:
     async def turn(self, *events: Event) -> list[Any]:
         effects = self.engine.handle(events, self.clock.now())
         records = [each for each in effects if not isinstance(each, DEEDS)]
-        records = [each for each in records if type(each).__name__ != "StopAttempt"]
         refused = await self.store.apply(records)
         for run_id in self.recent_runs.observe(records, refused):
             self.followers.end_run(run_id)
