@@ -135,7 +135,7 @@ async def test_a_key_whose_job_has_run_and_left_is_answered_so_that_clients_can_
     job = Job.from_view(again.json)
     assert (again.status, job.id) == (201, made.json["id"])
     assert (job.summary, job.active, job.next_run_at) == ("Has run already.", False, None)
-    with pytest.raises(AttributeError, match="has left"):
+    with pytest.raises(AttributeError, match="no longer exists"):
         _ = job.handler
 
 
