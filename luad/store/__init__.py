@@ -11,7 +11,6 @@ from luad.store.query_types import (
     Revision,
     RunFilter,
     RunRow,
-    StoreStats,
 )
 from luad.store.sqlite.faults import StoreCorruptError, StoreReplacedError
 from luad.store.store import Store
@@ -27,5 +26,4 @@ __all__ = [
     "Store",
     "StoreCorruptError",
     "StoreReplacedError",
-    "StoreStats",
 ]

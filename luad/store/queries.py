@@ -364,11 +364,6 @@ def run_count(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(runs)).scalar_one()
 
 
-def job_count(connection: Connection) -> int:
-    """Return how many jobs are installed."""
-    return connection.execute(select(func.count()).select_from(jobs)).scalar_one()
-
-
 def _parts(ids: Iterable[str]) -> Iterable[Sequence[str]]:
     rest = iter(ids)
     while part := list(islice(rest, _AT_ONCE)):

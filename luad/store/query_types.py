@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from luad.core.installed import JobStatus
@@ -150,19 +149,3 @@ class Retention:
     history_ms: int
     runs_per_job: int
     logs_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStats:
-    """The numbers of the store for `luad status`.
-
-    *last_error*: the error of the last failed write; empty once a write has succeeded again.
-    """
-
-    path: Path
-    size_bytes: int
-    jobs: int
-    runs: int
-    open_runs: int
-    is_writable: bool
-    last_error: str

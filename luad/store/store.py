@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from luad.clock import Clock
 from luad.core.events import Record, Restored
-from luad.core.model import JSON, OPEN_STATES, SECOND, Instant, RunState
+from luad.core.model import JSON, SECOND, Instant, RunState
 from luad.errors import StoreUnavailableError
 from luad.store import gone_rows, log_chunks, queries, record_writes, retention
 from luad.store.api_access import Access
@@ -30,7 +30,6 @@ from luad.store.query_types import (
     Revision,
     RunFilter,
     RunRow,
-    StoreStats,
 )
 from luad.store.resumed_runs import resumed_by
 from luad.store.sqlite.checkpoints import Checkpoints
@@ -351,21 +350,6 @@ class Store:
     def size_bytes(self) -> int:
         """Return the size on disk in bytes, with the WAL."""
         return size_of(self.path)
-
-    async def stats(self) -> StoreStats:
-        """Return the numbers of the store for `luad status`."""
-        numbers, jobs = await self._transactions.read(
-            lambda connection: (queries.counts(connection), queries.job_count(connection))
-        )
-        return StoreStats(
-            path=self.path,
-            size_bytes=self.size_bytes(),
-            jobs=jobs,
-            runs=sum(numbers.values()),
-            open_runs=sum(numbers[state] for state in OPEN_STATES),
-            is_writable=self.is_writable,
-            last_error=self.last_error,
-        )
 
     @property
     def is_writable(self) -> bool:

@@ -699,10 +699,8 @@ async def test_numbers(store: Store) -> None:
     counts = await store.counts()
     assert counts.keys() == set(RunState)
     assert (counts[RunState.QUEUED], counts[RunState.SUCCEEDED]) == (4, 1)
-    stats = await store.stats()
-    assert (stats.jobs, stats.runs, stats.open_runs) == (1, 5, 4)
-    assert (stats.is_writable, stats.last_error) == (True, "")
-    assert stats.size_bytes > 0
+    assert (store.is_writable, store.last_error) == (True, "")
+    assert store.size_bytes() > 0
 
 
 async def test_a_count_that_took_long_serves_for_a_while(store: Store, clock: HandClock) -> None:

@@ -197,7 +197,7 @@ async def still_works(store: Store, claim: Callable[..., ClaimRun]) -> None:
     for _ in range(10):
         _, cursor = await store.runs(RunFilter(), cursor=cursor)
     await store.recent_runs(["job_backup"], 20)
-    await store.stats()
+    await store.counts()
     limits = {"history_ms": 30 * DAY, "runs_per_job": 1_000, "logs_ms": 14 * DAY}
     while not (await store.prune(2_000_000_000_000, **limits)).is_done:
         pass
