@@ -21,10 +21,10 @@ GOALS = {
     "long files": 0,
 }
 LIMITS = {
-    "noqa per 1,000 lines": 3.6,
-    "Any per 1,000 lines": 19,
-    "long functions": 3,
-    "long files": 1,
+    "noqa per 1,000 lines": 3.5,
+    "Any per 1,000 lines": 18.3,
+    "long functions": 0,
+    "long files": 0,
 }
 NOQA = re.compile(r"#\s*noqa")
 

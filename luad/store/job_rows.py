@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from luad.core.events import InstallJob, RemoveJob, SaveProgress, SaveStanding, StoredJob
 from luad.core.installed import IN_FORCE, NO_ALERT, NO_OVERLAY, AlertState, Overlay, Pause, Standing
-from luad.core.model import JSON, Creation, Origin
+from luad.core.model import JSON, Creation, Instant, Origin
 from luad.store.columns import to_int, to_int_or_none, to_json, to_text, to_text_or_none
 from luad.store.tables import jobs
 
@@ -188,11 +188,7 @@ def read_job(row: Iterable[Any]) -> StoredJob:
     if paused_at is not None:
         pause = Pause(paused_at, pause_reason, pause_author, paused_until, pause_revision or "")
     progress = SaveProgress(
-        job_id,
-        grid_at,
-        handled_until,
-        failures,
-        pause,
+        *(job_id, grid_at, handled_until, failures, pause),
         NO_OVERLAY if overlay is None else _read_overlay(overlay),
         NO_ALERT if alert is None else _read_alert(alert),
         stops or 0,
@@ -203,13 +199,14 @@ def read_job(row: Iterable[Any]) -> StoredJob:
         creation = Creation(created_at, sys.intern(created_by or ""), created_by_run)
     standing = IN_FORCE
     if over_at is not None or not holds_name:
-        displaced = None
-        if displaced_at is not None:
-            displaced = Pause(displaced_at, displaced_reason or "", _BY_LUAD)
-        standing = Standing(bool(holds_name), over_at, displaced)
+        standing = Standing(bool(holds_name), over_at, _displaced(displaced_at, displaced_reason))
     return StoredJob(
         job_id, name, definition, revision, origin, installed_at, progress, creation, standing
     )
+
+
+def _displaced(at: Instant | None, reason: str | None) -> Pause | None:
+    return None if at is None else Pause(at, reason or "", _BY_LUAD)
 
 
 def _read_overlay(text: str) -> Overlay:

@@ -151,7 +151,7 @@ def test_schema_tells_what_a_key_means(luad: Any) -> None:
     ("args", "said"),
     [
         (["job", "timout"], "did you mean `timeout`?"),
-        (["job", "retry.attempts"], "there is no key `attempts` in `retry`"),
+        (["job", "retry.attempts"], "the key `attempts` does not exist in `retry`"),
         (["job", "handler.x"], "`handler` has no keys"),
         (["users", "zzz"], "it has: "),
     ],

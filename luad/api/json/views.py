@@ -44,8 +44,7 @@ ARRIVED: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.REPEATED})
 
 
 def instant(at: Instant | None) -> str | None:
-    """RFC 3339 in UTC; None stays None. The same as `format_instant`, in a third of the time: a list
-    of jobs is mostly instants."""
+    """Return *at* as RFC 3339 in UTC, like `format_instant`, in a third of the time."""
     if at is None:
         return None
     minute, rest = divmod(at, MINUTE)

@@ -104,18 +104,11 @@ def test(
     refuse_untrusted(chosen, job.handler, Path(what) if _is_file(what) else None)
     extra = {**_from_file(metadata_file), **metadata_from(metadata)}
     job = replace(job, metadata={**job.metadata, **extra})
-    folder = str(chosen.handlers_path.absolute())
-    around = run_environment_of(session, chosen, job)
+    around, folder = run_environment_of(session, chosen, job), str(chosen.handlers_path.absolute())
     prepare_imports([folder], permit_insecure=permits_insecure(chosen))
-    parameters = RunParameters(
-        scheduled_for=session.now if at is None else parse_when(at, session.zone, session.now),
-        attempt=attempt,
-        handlers_path=[folder],
-        timeout_ms=None if no_timeout or must_debug else job.timeout_ms,
-        environment=around,
-        must_debug=must_debug,
-        user=user,
-    )
+    due = session.now if at is None else parse_when(at, session.zone, session.now)
+    timeout_ms = None if no_timeout or must_debug else job.timeout_ms
+    parameters = RunParameters(due, attempt, [folder], timeout_ms, around, must_debug, user)
     options = RehearsalOptions(session, chosen, send, is_kept=persist)
     if user is not None:
         options.check_user(user)

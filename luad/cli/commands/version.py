@@ -92,7 +92,7 @@ def _show_code(out: Output, code: str) -> None:
     if code not in CODES:
         near = close_to(code, list(CODES))
         hint = f"did you mean `luad help {near[0]}`?" if near else "luad help codes lists them"
-        raise CommandError(f"there is no problem code `{code}`", code="not_found", hint=hint)
+        raise CommandError(f"`{code}` is not a problem code", code="not_found", hint=hint)
     out.line(fitted(page_of(code, CODES[code]), out.width))
 
 
@@ -135,6 +135,6 @@ def help_(ctx: click.Context, topic: str | None) -> None:
     if command is None:
         near = close_to(topic, [*TOPICS, *root.command.list_commands(root)])
         hint = f"did you mean `luad help {near[0]}`?" if near else "luad help lists the topics"
-        raise CommandError(f"there is no topic `{topic}`", code="not_found", hint=hint)
+        raise CommandError(f"`{topic}` is not a help topic", code="not_found", hint=hint)
     with command.make_context(topic, [], parent=root, resilient_parsing=True) as inner:
         out.line(command.get_help(inner))

@@ -113,8 +113,7 @@ def examine(
 
         problems += strict_problems(jobs.all(), files)
     data |= {path: each.data for path, each in (*files.items(), *users_files.items())}
-    count = len(files) + len(users_files) + (settings_path is not None)
-    return CheckResult(_by_file(problems), count, data, users.users)
+    return CheckResult(_by_file(problems), len(data), data, users.users)
 
 
 class _Jobs:

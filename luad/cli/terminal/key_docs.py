@@ -69,7 +69,9 @@ def describe_key(root: Schema, key: str) -> list[str]:
             hint = f"did you mean `{near[0]}`?" if near else f"it has: {', '.join(members)}"
             if not members:
                 hint = f"`{'.'.join(seen)}` has no keys"
-            raise CommandError(f"there is no key `{part}`{place}", code="not_found", hint=hint)
+            raise CommandError(
+                f"the key `{part}` does not exist{place}", code="not_found", hint=hint
+            )
         found = members[part]
         is_required, is_needed_somewhere = part in each_form, part in some_form
         seen.append(part)
