@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from luad.cli.run_watch import Watcher, left_alone, wait_for
+from luad.cli.run_watch import RunWatcher, explained_interrupt, wait_for
 from luad.cli.session import Session
 
 RUN = {"id": "run_1", "job": "a", "status": "running"}
@@ -48,8 +48,8 @@ def test_ctrl_c_ends_the_wait_at_any_moment(
 ) -> None:
     session = Session()
     client: Any = Client(moment, is_dropped=is_dropped)
-    with pytest.raises(KeyboardInterrupt), left_alone(session, [RUN]):
-        wait_for(client, RUN, Watcher(session))
+    with pytest.raises(KeyboardInterrupt), explained_interrupt(session, [RUN]):
+        wait_for(client, RUN, RunWatcher(session))
     assert "a goes on: luad logs -f run_1; luad cancel run_1 stops it" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -57,7 +57,7 @@ def test_ctrl_c_ends_the_wait_at_any_moment(
 def test_a_command_in_the_background_goes_on_ignoring_ctrl_c() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with left_alone(Session(), [RUN]):
+        with explained_interrupt(Session(), [RUN]):
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:

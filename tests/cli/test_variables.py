@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from luad.cli.project.variables import misspelt_variables
-from luad.config.settings.daemon_settings import VARIABLES
+from luad.config.settings.setting_keys import VARIABLES
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,9 @@ def assert_on_time(daemon: WitnessedDaemon, most_ms: int, name: str = "tick") ->
         "SELECT state, started_at - scheduled_for FROM runs WHERE job_name = ?", name
     )
     bound_ms = daemon.bound_ms(most_ms)
-    allowed = {"succeeded", "running", "queued"} | ({"skipped"} if daemon.is_busy() else set())
+    latest_ms = max(late for _, late in rows if late is not None)
+    # A run that starts a second late is still running when the next is due: that one is skipped.
+    may_skip = daemon.is_busy() or latest_ms >= 1_000
+    allowed = {"succeeded", "running", "queued"} | ({"skipped"} if may_skip else set())
     assert {state for state, _ in rows} <= allowed, rows
-    assert max(late for _, late in rows if late is not None) <= bound_ms, (bound_ms, rows)
+    assert latest_ms <= bound_ms, (bound_ms, rows)

@@ -136,7 +136,7 @@ def test_revisions_of_a_file_are_shown_with_the_reason(live: LiveDaemon) -> None
     assert shown["can_restore"] is False
     assert f"{live.jobs}/filed.yaml:1 declares the job" in shown["reason"]
     assert [each["key"] for each in shown["revisions"][1]["difference"]] == ["handler"]
-    assert "they can only be read" in live.luad("revisions", "filed").stderr
+    assert "none can be restored" in live.luad("revisions", "filed").stderr
     refused = live.luad("restore", "filed", first, check=False)
     assert (refused.returncode, "file_owned" in refused.stderr) == (8, True)
     refused = live.luad("run", "filed", "--revision", first, check=False)
