@@ -10,7 +10,6 @@ import gc
 import os
 import resource
 import signal
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -39,10 +38,11 @@ def main(settings: Settings) -> int:
 def _heed_stop_signals() -> None:
     """Make SIGTERM and SIGINT end the start, even if the parent process ignores them.
 
-    The kernel delivers to PID 1 only signals that have a handler.
+    The kernel delivers to PID 1 only signals that have a handler. An import may swallow an exception of
+    such a handler, so it ends the process at once, as the default action does.
     """
     if os.getpid() == 1:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     elif signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
