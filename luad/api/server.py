@@ -236,7 +236,7 @@ class ApiServer:
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """Stop all answers within little more than *timeout_s*. A second call does nothing."""
         if self._listener is not None:
-            self._listener.withdraw()  # first of all: nobody shall find it and wait
+            self._listener.withdraw()  # first, so that no client connects and waits
         if self._server is not None:
             self._server.close()
         elif self._listener is not None:

@@ -37,7 +37,7 @@ class Outcome:
     """The outcome of a handler's call.
 
     ``exited`` is `SystemExit` with *exit_code*; ``interrupted`` means that a stop ended the handler.
-    *result_omitted* is the reason why there is no result. *is_retryable* is false for a failure that
+    *result_omitted* is the reason why the result is missing. *is_retryable* is false for a failure that
     a retry cannot cure. *left_tasks* names the asyncio tasks that an async handler left running.
     """
 

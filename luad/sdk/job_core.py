@@ -283,7 +283,7 @@ class JobCore(Guarded):
     def _trigger(
         self, metadata: Mapping[str, Any] | None, revision: str | None, *, force: bool
     ) -> Steps[Run]:
-        from luad.sdk.values import Run  # noqa: PLC0415 - only whoever asks pays
+        from luad.sdk.values import Run  # noqa: PLC0415 - imported only when it is used
 
         body: dict[str, Any] = {"force": force}
         if revision is not None:
@@ -317,7 +317,7 @@ class JobCore(Guarded):
         self._take((yield Ask("POST", f"{self._path}/activate", {"catch_up": catch_up})))
 
     def _delete(self) -> Steps[None]:
-        from luad.sdk.exceptions import FileOwned  # noqa: PLC0415 - only whoever asks pays
+        from luad.sdk.exceptions import FileOwned  # noqa: PLC0415 - imported only when it is used
 
         try:
             yield Ask("DELETE", self._path)
@@ -338,7 +338,7 @@ class JobCore(Guarded):
         )
 
     def _revisions(self) -> Steps[list[Revision]]:
-        from luad.sdk.values import Revision  # noqa: PLC0415 - only whoever asks pays
+        from luad.sdk.values import Revision  # noqa: PLC0415 - imported only when it is used
 
         answer = yield Ask("GET", f"{self._path}/revisions")
         return [Revision(each) for each in answer["revisions"]]
@@ -348,7 +348,7 @@ class JobCore(Guarded):
         self._take((yield Ask("POST", f"{self._path}/restore", {"revision": wanted})))
 
     def _runs(self, limit: int, offset: int, status: str | None) -> Steps[list[Run]]:
-        from luad.sdk.values import Run  # noqa: PLC0415 - only whoever asks pays
+        from luad.sdk.values import Run  # noqa: PLC0415 - imported only when it is used
 
         query = {"limit": limit, "offset": offset or None, "status": status}
         answer = yield Ask("GET", f"{self._path}/runs", query=query)

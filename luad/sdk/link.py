@@ -89,7 +89,7 @@ def _call(ask: Ask) -> Any:
 
 def run(steps: Steps[T]) -> T:
     """Send the requests of *steps*, wait for each answer, and return the value."""
-    from luad.sdk.exceptions import translated  # noqa: PLC0415 - only whoever asks pays
+    from luad.sdk.exceptions import translated  # noqa: PLC0415 - imported only when it is used
 
     try:
         ask = next(steps)

@@ -55,7 +55,7 @@ jobs: Final = Table(
     Column("paused_until", BigInteger),
     Column("pause_reason", Text),
     Column("pause_author", Text),
-    # of a dynamic job: when, by whom and in which run it was made
+    # of a dynamic job: when it was created, its author, and the run that created it
     Column("created_at", BigInteger),
     Column("created_by", Text),
     Column("created_by_run", Text),
@@ -102,8 +102,8 @@ runs: Final = Table(
     Column("revision", Text, nullable=False),
     Column("trigger", Text, nullable=False),
     Column("scheduled_for", BigInteger, nullable=False),
-    # The occurrence that this row stands for; NULL where nobody is kept from a second row: runs
-    # by hand and repeated ones. NULLs are distinct in the unique index.
+    # The occurrence of this row. NULL for runs by hand and repeated runs, which may have several
+    # rows: NULLs are distinct in the unique index.
     Column("occurrence", BigInteger),
     Column("fire_at", BigInteger, nullable=False),
     Column("claimed_at", BigInteger, nullable=False),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from luad.api.auth.denials import MOST_ADDRESSES, MOST_LINES, MOST_WRONG, Denials
+from luad.api.auth.token_cache import TokenCache
 from luad.logs.redact import Redactor
 from luad.logs.render import ConsoleLines, JsonLines
 
@@ -241,14 +242,24 @@ async def test_a_stream_ends_with_its_token(far: Any, kit: Any, path: str, why: 
 
 
 @pytest.mark.slow
-async def test_a_stream_of_a_valid_token_goes_on(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_of_a_valid_token_goes_on(
+    far: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("luad.api.routes.follow_response.LOOK_S", 0.01)
+    looks, valid = [], TokenCache.valid
+
+    async def counted(tokens: TokenCache, digest: str) -> Any:
+        looks.append(digest)
+        return await valid(tokens, digest)
+
+    monkeypatch.setattr(TokenCache, "valid", counted)
     await far.make_token("ann")
     sock = await asyncio.to_thread(far.raw, far.head("/v1/events", "ann"))
     found = b""
     while b"retry" not in found:
         found += await asyncio.to_thread(sock.recv, 65_536)
-    await asyncio.sleep(1)
+    seen = len(looks)
+    await kit.until(lambda: len(looks) >= seen + 20)
     far.daemon.ring.publish("job.changed", {"id": "the last"})
     while b"the last" not in found:
         piece = await asyncio.to_thread(sock.recv, 65_536)

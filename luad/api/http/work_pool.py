@@ -89,7 +89,7 @@ class WorkPool:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._next()  # its turn has come, and nobody takes it
+                self._next()  # this request has the turn, and does not use it
             raise
 
     def _over(self, loop: asyncio.AbstractEventLoop, _: Future[T]) -> None:

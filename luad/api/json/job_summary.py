@@ -28,36 +28,36 @@ _ENOUGH: Final = 2
 def summarize(state: JobStateView, now: Instant | None = None) -> str:
     """Return the sentence. With *now* it also says how long it is until then."""
     job = state.job
-    whom = f", for {job.user}" if job.user else ""
+    addressee = f", for {job.user}" if job.user else ""
     if state.gone_at is not None:
-        return f"Is {state.status.value} since {moment(state.gone_at)}{whom}."
+        return f"Is {state.status.value} since {moment(state.gone_at)}{addressee}."
     if state.status is JobStatus.PAUSED:
-        return _paused(state, whom)
+        return _paused(state, addressee)
     at = state.next_fire_at
     if state.status is JobStatus.COMPLETED or at is None:
         if state.running or state.queued:
-            return f"Is running for the last time{whom}."
-        return f"Is over, and will not run again{whom}."
+            return f"Is running for the last time{addressee}."
+        return f"Is over, and will not run again{addressee}."
     wait = "" if now is None else f", {_in_words(at - now)}"
     when = _moment(at, _zone_of(job.schedule))
     if isinstance(job.schedule, Once):
         if now is not None and is_too_late(job, now - at):
-            return f"Was due once on {when}{whom}: that is past, and it will not run."
-        return f"Runs once on {when}{wait}{whom}."
-    return f"Runs {_rule(job.schedule)}, next on {when}{wait}{whom}."
+            return f"Was due once on {when}{addressee}: that is past, and it will not run."
+        return f"Runs once on {when}{wait}{addressee}."
+    return f"Runs {_rule(job.schedule)}, next on {when}{wait}{addressee}."
 
 
-def _paused(state: JobStateView, whom: str) -> str:
+def _paused(state: JobStateView, addressee: str) -> str:
     pause = state.pause
     if pause is None:  # its definition says so
-        return f"Not enabled{whom}."
+        return f"Not enabled{addressee}."
     until = (
         ""
         if pause.until is None
         else f" until {_moment(pause.until, _zone_of(state.job.schedule))}"
     )
     reason = f": {pause.reason.rstrip('.')}" if pause.reason else ""
-    return f"Paused{until}{reason}{whom}."
+    return f"Paused{until}{reason}{addressee}."
 
 
 def _zone_of(schedule: Schedule) -> str:

@@ -97,7 +97,7 @@ class LineFilter:
             return f"data: {_as_json(item)}\n\n"
         if isinstance(item, RunLine):
             self._place += 1
-        elif self.level is None and self.since is None:  # else nobody knows how many were wanted
+        elif self.level is None and self.since is None:  # a filter hides how many of them match
             self._place += item.count
         return f"id: {self._place}\ndata: {_as_json(item)}\n\n"
 

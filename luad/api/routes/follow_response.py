@@ -25,9 +25,11 @@ LOOK_S: Final = 1.0
 
 
 class FollowResponse(StreamResponse):
-    """A stream without an end of its own. It has a place as long as it lasts: the streams of one token
-    have a share, and those of the Unix socket places apart. When the token is not valid any more, the
-    connection is cut: an orderly end would say that everything was sent."""
+    """A stream that ends only with its client or its token.
+
+    The number of open streams is limited: for each token, for TCP and for the Unix socket. When the token
+    is no longer valid, luad cuts the connection: an orderly end would say that luad sent everything.
+    """
 
     def __init__(
         self,
@@ -40,14 +42,14 @@ class FollowResponse(StreamResponse):
         self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, as ASGI has it. Raises `ApiError` (overloaded) when there is no place."""
+        """Send the stream. Raises `ApiError` (overloaded) when too many streams are open."""
         state = scope["state"]
         shares = self._context.far_streams if state.get("is_tcp") else self._context.near_streams
         owner: str = state.get("actor", "")
         if not shares.take(owner):
             await self.pieces.aclose()
             raise _too_many(shares, owner)
-        # A client that does not keep up misses some and is told so; it is not hung up on.
+        # A client that reads too slowly loses lines, and the stream says so. It stays connected.
         state["is_stream"] = True
         try:
             await super().__call__(scope, receive, send)
@@ -55,7 +57,7 @@ class FollowResponse(StreamResponse):
             shares.give_back(owner)
 
     def watch(self, scope: Scope) -> Coroutine[None, None, None] | None:
-        """Return what ends when the token of the request is not valid any more."""
+        """Return a coroutine that ends once the token of the request is no longer valid."""
         digest = scope["state"].get("digest")
         return None if digest is None else self._watch(digest, scope)
 
@@ -72,9 +74,9 @@ class FollowResponse(StreamResponse):
 def _too_many(shares: Shares, owner: str) -> ApiError:
     if shares.of(owner) >= shares.share:
         detail = (
-            f"{owner or 'this socket'} has {shares.share} streams open, which is all it may have"
+            f"{owner or 'this socket'} has {shares.share} streams open, the most that it may have"
         )
     else:
-        detail = f"{shares.most} streams are open, which is all there may be"
+        detail = f"{shares.most} streams are open, the most that luad allows"
     hint = "end one of them, such as a luad logs -f"
     return ApiError("overloaded", detail, hint=hint, headers={"retry-after": "5"})

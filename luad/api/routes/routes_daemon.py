@@ -229,7 +229,7 @@ async def healthz(request: Request) -> Response:
     status = "failing" if faults else "degraded" if errors else "ok"
     # Nothing is stale without a problem; with 10,000 jobs, looking takes the loop 50 ms a probe.
     may_be_stale = bool(context.service.problems())
-    if is_remote(request):  # whoever asks without a token is told no path
+    if is_remote(request):  # a client without a token gets no path
         return json_response({"status": status}, 503 if faults else 200)
     body = {
         "status": status,

@@ -174,7 +174,7 @@ def draft_of(context: Context, body: Mapping[str, Any], maker: Creator) -> Draft
             raise wrong_member("user_id", "`user` says the same", "write one of the two")
         document["user"] = body["user_id"]
     if document.get("user", "") is None:
-        del document["user"]  # for nobody
+        del document["user"]  # the job has no user
     if "in" in body:
         document["schedule"] = _in(body, now)
     if "name" not in document:

@@ -211,8 +211,9 @@ def _once(
     from luad.sdk.link import set_link
 
     if not session.json:
-        whom = f"   for {parameters.user or job.user}" if parameters.user or job.user else ""
-        session.out.line(f"▶ {job.name}   {job.handler}{whom}", "bold")
+        user = parameters.user or job.user
+        addressee = f"   for {user}" if user else ""
+        session.out.line(f"▶ {job.name}   {job.handler}{addressee}", "bold")
 
     def on_line(line: dict[str, Any]) -> None:
         if session.json:
