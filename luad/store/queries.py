@@ -7,7 +7,7 @@ For a filter with several values, each value is a walk of its own, and the walks
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    null,
     or_,
     select,
     text,
@@ -42,6 +43,14 @@ _AT_ONCE: Final = 500  # parameters in one statement
 _WALKS: Final = 32  # above this number of walks, a sort is cheaper
 _NEWEST: Final = (runs.c.claimed_at.desc(), runs.c.id.desc())
 _newest: Final = runs.alias("newest")
+_LONG: Final = {
+    "metadata": ("metadata_json",),
+    "result": ("result_json",),
+    "error": ("error_type", "error_message"),
+    "traceback": ("error_traceback",),
+}
+"""Columns that may be long, by the member of a run that they hold."""
+
 _failed_to_send: Final = (
     select(messages.c.run_id)
     .join(deliveries, deliveries.c.message_id == messages.c.id)
@@ -82,18 +91,24 @@ def restored(connection: Connection) -> Restored:
 
 
 def page(
-    connection: Connection, wanted: RunFilter, limit: int, cursor: str | None, offset: int = 0
+    connection: Connection,
+    wanted: RunFilter,
+    limit: int,
+    cursor: str | None,
+    offset: int = 0,
+    without: Collection[str] = (),
 ) -> tuple[list[RunRow], str | None]:
     """Return up to *limit* rows, newest first, and the cursor of the next page, if there is one.
 
-    It skips *offset* rows first. Raises UsageError for a text that is not a cursor.
+    It does not read the columns *without*, keys of `_LONG`. It skips *offset* rows first. Raises UsageError for a text that is not a cursor.
     """
     assert limit > 0
     last = offset + limit
     filters = _filters(wanted, cursor)
     found: list[Any] = []
     for index, walk in _walks(connection, wanted):
-        query = select(runs).where(walk, *filters).order_by(*_NEWEST).limit(last + 1)
+        query = select(*_columns(without)).select_from(runs).where(walk, *filters)
+        query = query.order_by(*_NEWEST).limit(last + 1)
         if index:
             query = query.with_hint(runs, f"INDEXED BY {index}", "sqlite")
         found += connection.execute(query)
@@ -102,6 +117,11 @@ def page(
     return rows, make_cursor((rows[-1].run.claimed_at, rows[-1].run.id)) if len(
         found
     ) > last else None
+
+
+def _columns(without: Collection[str]) -> list[ColumnElement[Any]]:
+    left_out = {name for key in without for name in _LONG[key]}
+    return [null().label(each.name) if each.name in left_out else each for each in runs.c]
 
 
 def count_rows(connection: Connection, wanted: RunFilter, most: int) -> int:

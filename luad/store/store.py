@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -237,14 +237,17 @@ class Store:
         limit: int = 50,
         cursor: str | None = None,
         offset: int = 0,
+        without: Collection[str] = (),
     ) -> tuple[list[RunRow], str | None]:
         """Return a page of the history, newest first, and the cursor of the next page, if any.
 
-        A cursor stays valid while rows come and go; *offset*, a number of rows to skip, does not. Raises UsageError for
+        *without*: of `metadata`, `result`, `error`, `traceback`, those that are not read. A cursor stays valid while rows come and go; *offset*, a number of rows to skip, does not. Raises UsageError for
         a text that is not a cursor.
         """
         return await self._transactions.read(
-            lambda connection: queries.page(connection, cleaned(wanted), limit, cursor, offset)
+            lambda connection: queries.page(
+                connection, cleaned(wanted), limit, cursor, offset, without
+            )
         )
 
     async def count_runs(self, wanted: RunFilter, most: int) -> int:

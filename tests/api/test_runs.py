@@ -320,3 +320,34 @@ async def test_an_answer_is_not_hindered_by_a_client_that_leaves(
     daemon.answer_request = None
     assert (await api.get("/v1/runs")).status == 200
     assert [each for each in daemon.said if each.event == "api.failed"] == []
+
+
+async def test_fields_leave_only_these_members_of_each_run(api: Any, daemon: Any, kit: Any) -> None:
+    await daemon.install(kit.make_job(metadata={"a": 1}))
+    await daemon.pass_time(QUARTER)
+    run_id = await daemon.begin()
+    error = RunError("KeyError", "'x'", "Traceback …")
+    await daemon.end(EndKind.RAISED, error=error, result_json='{"moved": 3}')
+    for path in ("/v1/runs", "/v1/jobs/tidy/runs"):
+        (run,) = (await api.get(f"{path}?fields=id,status,error.message")).json["runs"]
+        assert run == {"id": run_id, "status": "failed", "error": {"message": "'x'"}}
+        (run,) = (await api.get(f"{path}?fields=result,error")).json["runs"]
+        assert run["result"] == {"moved": 3}
+        assert run["error"] == {"type": "KeyError", "message": "'x'", "traceback": "Traceback …"}
+        refused = await api.get(f"{path}?fields=id,stauts")
+        assert (refused.status, refused.json["hint"]) == (422, "did you mean `status`?")
+
+
+async def test_long_members_are_not_read_where_they_are_not_asked_for(
+    daemon: Any, kit: Any
+) -> None:
+    await daemon.install(kit.make_job())
+    await daemon.pass_time(QUARTER)
+    await daemon.begin()
+    error = RunError("KeyError", "'x'", "Traceback …")
+    await daemon.end(EndKind.RAISED, error=error, result_json='{"moved": 3}')
+    without = ("metadata", "result", "error", "traceback")
+    (row,), _ = await daemon.store.runs(without=without)
+    assert (row.run.metadata, row.run.ending.result_json, row.run.ending.error) == (None,) * 3
+    (row,), _ = await daemon.store.runs(without=("traceback",))
+    assert row.run.ending.error == RunError("KeyError", "'x'", "")

@@ -1,7 +1,7 @@
 """The admission of requests over TCP, and the roles of tokens.
 
 A client of the Unix socket is an admin: the mode of the file decides. Over TCP a request needs a token
-and a known Host; luad refuses a web page of another origin.
+and a known Host; luad refuses a web page of another origin (scheme, name and port).
 
 Rule: a role that the row of a route does not name is refused.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.auth.denials import Denials
 from luad.api.auth.token_cache import USE_NOTED_MS, TokenCache
+from luad.api.auth.web_origin import is_same_origin, scheme_of
 from luad.api.http.api_problems import ApiError
 from luad.api.transport import connection_limits
 from luad.api.transport.client_addresses import (
@@ -120,7 +121,7 @@ class Admission:
         client = client_of(peer, scope["headers"], self.proxies)
         state["client"], state["group"] = str(client or ""), group_of(client)
         self._check_client(peer)
-        self._check_host(headers)
+        self._check_host(scope, headers, peer)
         header = headers.get("authorization", "")
         if roles is None or not header:
             self._take_place(state, peer, is_known=False)
@@ -173,7 +174,9 @@ class Admission:
                 hint="use the proxy, and revoke the token that you have just sent",
             )
 
-    def _check_host(self, headers: Mapping[str, str]) -> None:
+    def _check_host(
+        self, scope: Mapping[str, Any], headers: Mapping[str, str], peer: Address | None
+    ) -> None:
         host = _name_of(headers.get("host", ""))
         if host not in self.hosts:
             raise ApiError(
@@ -182,8 +185,9 @@ class Admission:
                 hint="allowed_hosts in luad.yaml names more",
             )
         origin = headers.get("origin")
-        if origin is not None and _name_of(origin.partition("://")[2]) != host:
-            raise ApiError("forbidden", "requests from web pages of other hosts are not answered")
+        scheme = scheme_of(scope.get("scheme", "http"), peer, headers, self.proxies)
+        if origin is not None and not is_same_origin(origin, scheme, headers.get("host", "")):
+            raise ApiError("forbidden", "requests from web pages of other origins are not answered")
 
     async def _token(self, header: str, group: str) -> tuple[str, Token]:
         kind, _, secret = header.partition(" ")

@@ -37,6 +37,7 @@ _LIMIT: Final = _number("limit", 1, MAX_LIMIT)
 _CURSOR: Final = Parameter("cursor", WORD)
 _OFFSET: Final = _number("offset", 0, MAX_OFFSET)
 _COUNT: Final = Parameter("count", FLAG)
+_FIELDS: Final = Parameter("fields", {"type": "string", "maxLength": 1_000})
 _JOB: Final = Parameter("job", WORD)
 _FROM: Final = Parameter("from", _INSTANT)
 _SINCE: Final = Parameter("since", _INSTANT)
@@ -56,7 +57,7 @@ EXACT: Final = (Parameter("exact", FLAG),)
 RUNS_OF_JOB: Final = (
     *_words("status", "trigger", "user", "q"),
     Parameter("delivery", {"enum": ["ok", "failed"]}),
-    *(_SINCE, _UNTIL, _COUNT, _OFFSET, *PAGE),
+    *(_SINCE, _UNTIL, _COUNT, _FIELDS, _OFFSET, *PAGE),
 )
 RUNS: Final = (_JOB, *RUNS_OF_JOB)
 _LINES: Final = (

@@ -59,6 +59,16 @@ def _part(members: Schema) -> Schema:
     return _object({"id": TEXT}, optional=members)
 
 
+def _loose(members: Schema) -> Schema:
+    """Return *members* of which those that are objects may lack any of their own members."""
+    return {
+        name: {"anyOf": [{**each, "required": []} for each in schema["anyOf"]]}
+        if "anyOf" in schema
+        else schema
+        for name, schema in members.items()
+    }
+
+
 def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -131,7 +141,7 @@ _RUN: Final[Schema] = {
     "error": _or_null(_object(_ERROR, {"traceback": _MAY_TEXT})),
     "retry_at": _MAY_INSTANT,
 }
-_LISTED_RUN: Final[Schema] = {
+LISTED_RUN: Final[Schema] = {
     **_RUN,
     "resumed_by": _TEXTS,
     "sent": _or_null(_object(_all("delivered total", WHOLE))),
@@ -170,9 +180,10 @@ _FILE_PROBLEM: Final = _object(
     _all("location end_location", _object(_all("row column", WHOLE))),
     {"job": _MAY_TEXT, "fix": _or_null(FREE), "fixable": FLAG},
 )
+_ROLE: Final = _one_of(("viewer", "operator", "admin"))
 _TOKEN: Final[Schema] = {
     **_all("name created_by", TEXT),
-    "role": _one_of(("viewer", "operator", "admin")),
+    "role": _ROLE,
     "created_at": INSTANT,
     **_all("expires_at last_used_at rotated_at overlap_until", _MAY_INSTANT),
 }
@@ -204,9 +215,9 @@ ANSWERS: Final[Schema] = {
     "BatchResult": _object({"results": _list(_OUTCOME)}, _all("count remaining", WHOLE)),
     "Revisions": _object({"revisions": _list(_REVISION), "can_restore": FLAG, "reason": _MAY_TEXT}),
     "StartedRun": _part(_RUN),
-    "ListedRun": _object(_LISTED_RUN),
+    "ListedRun": _object(optional=_loose(LISTED_RUN)),  # `fields` leaves members out
     "Run": _object(
-        _LISTED_RUN, {"attempts": _list(_ATTEMPT), "created_jobs": _list(ANY)}, _DELIVERIES
+        LISTED_RUN, {"attempts": _list(_ATTEMPT), "created_jobs": _list(ANY)}, _DELIVERIES
     ),
     "Runs": _object(
         {"runs": _list(_ref("ListedRun"))},
@@ -236,11 +247,17 @@ ANSWERS: Final[Schema] = {
         _all("added removed", _TEXTS), {"replaced": _CHANGES, "kept": WHOLE}, _FILES
     ),
     "Status": _object(
-        {"status": TEXT, "problems": _list(ANY), "self_deleted": _list(FREE)},
+        {"status": TEXT, "server_time": INSTANT, "problems": _list(ANY)},
+        {"self_deleted": _list(FREE)},
         _all("jobs runs store", FREE),
     ),
     "Health": _object({"status": TEXT}, optional=_all("faults stale broken_files", _TEXTS)),
     "Readiness": _object({"ready": FLAG}),
+    "Caller": _object(
+        _all("name via", TEXT),
+        {"role": _ROLE, "server_time": INSTANT, "uid": _MAY_WHOLE},
+        {"token": _MAY_TEXT, "expires_at": _MAY_INSTANT},
+    ),
     "Tokens": _object({"tokens": _list(_object(_TOKEN))}),
     "NewSecret": _object(_TOKEN, {"token": TEXT}, optional={"message": TEXT}),
     "RevokedTokens": _object(_DELETED, _all("revoked made", _TEXTS)),

@@ -193,6 +193,7 @@ async def show_status(request: Request) -> Response:
     def work(_: Budget | None) -> dict[str, Any]:
         return {
             "status": "degraded" if faults or errors else "ok",
+            "server_time": views.instant(now),
             "jobs": views.job_counts(states, lasts, now),
             "runs": {
                 "running": sum(len(state.running) for state in states),

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from luad.api.context import context_of, json_response, link_header
 from luad.api.http.api_problems import ApiError, from_luad_error
+from luad.api.http.request_input import unknown_words
 from luad.api.http.streams import StreamResponse, rows_of
 from luad.api.json import views
+from luad.api.json.answer_schemas import LISTED_RUN
+from luad.api.json.members import chosen, names_of
 from luad.api.routes.endpoint import query_of, read_body
 from luad.api.routes.routes_jobs import recalled_run
 from luad.core.lifecycle import duration_ms
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
     from luad.store.query_types import Attempt, RunRow
 
 MOST_COUNTED: Final = 10_000
+_LONG: Final = ("metadata", "result", "error")
+"""Members that may be long; they are not read where `fields` leaves them out."""
+
+_MEMBERS: Final = frozenset(names_of(LISTED_RUN))
 
 
 class Arrival(StrEnum):
@@ -69,9 +76,14 @@ async def _page(request: Request, context: Context, query: Query, whose: RunFilt
         q=query.text("q"),
         has_arrived=_has_arrived(query),
     )
+    fields = _fields(query)
     try:
         rows, cursor = await context.service.store.runs(
-            wanted, limit=query.limit(), cursor=query.text("cursor"), offset=query.offset()
+            wanted,
+            limit=query.limit(),
+            cursor=query.text("cursor"),
+            offset=query.offset(),
+            without=_not_wanted(fields),
         )
     except LuadError as error:
         raise from_luad_error(error) from error
@@ -83,10 +95,26 @@ async def _page(request: Request, context: Context, query: Query, whose: RunFilt
 
     def show(row: RunRow) -> str:
         more = {"resumed_by": resumed.get(row.run.id, []), "sent": _sent(sent.get(row.run.id))}
-        return encode_text({**context.run_view(row), **more})
+        return encode_text(chosen({**context.run_view(row), **more}, fields))
 
     pieces = rows_of('{"runs":[', rows, show, end + "}")
     return StreamResponse(pieces, "application/json", link_header(request, cursor))
+
+
+def _fields(query: Query) -> frozenset[str]:
+    """Return the members of a run that are asked for; none for all of them."""
+    fields = query.words("fields")
+    unknown_words("fields", fields, _MEMBERS)
+    return fields
+
+
+def _not_wanted(fields: frozenset[str]) -> list[str]:
+    """Return the long members that *fields* leave out."""
+    if not fields:
+        return []
+    whole = {each.partition(".")[0] for each in fields}
+    has_traceback = not fields.isdisjoint(("error", "error.traceback"))
+    return [each for each in _LONG if each not in whole] + ["traceback"] * (not has_traceback)
 
 
 async def _total(context: Context, wanted: RunFilter) -> int | str:
