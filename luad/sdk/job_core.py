@@ -1,4 +1,4 @@
-"""The core of a job: its values, the requests of its methods, and the running job.
+"""The core of a job: its values, and the requests of its methods.
 
 Rule: cheap to import, because every handler's process pays for it.
 """
@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from luad.sdk.ask import Ask
 from luad.sdk.link import segment
 from luad.sdk.readonly import ReadOnlyDict, freeze, thaw
+from luad.sdk.running import running_job, set_current_job
 from luad.sdk.translating import Guarded
 
 TYPE_CHECKING = False  # `typing` and `logging` cost 20 ms, which every handler would pay
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from luad.sdk.values import Revision, Run
 
     J = TypeVar("J", bound="JobCore")
+
+__all__ = ["Cancelled", "JobCore", "mark_cancelled", "running_job", "set_current_job"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -322,7 +325,7 @@ class JobCore(Guarded):
         try:
             yield Ask("DELETE", self._path)
         except FileOwned:
-            own = _current
+            own = running_job()
             if own is None or not own.run_id or own.id != self.id:
                 raise
         else:
@@ -366,23 +369,9 @@ class JobCore(Guarded):
         return self.user_id
 
 
-_current: JobCore | None = None
-
-
-def set_current_job(job: JobCore | None) -> None:
-    """Set the running job. The runner calls this, not handlers."""
-    global _current  # noqa: PLW0603 - a process runs one job at a time, by design
-    _current = job
-
-
 def mark_cancelled(job: JobCore) -> None:
     """Mark *job* as being stopped. The runner calls this, not handlers."""
     job._is_cancelled = True  # noqa: SLF001 - read-only to handlers, written here
-
-
-def running_job() -> JobCore | None:
-    """Return the job whose handler is running in this process, or None."""
-    return _current
 
 
 def _not_shown(message: str) -> AttributeError:

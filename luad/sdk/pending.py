@@ -2,7 +2,8 @@
 
 `awaited` turns an ``async def`` into such a call. It returns a `Pending`, which asyncio accepts
 like a coroutine. Any other use raises `NotAwaited` at once, and so does a call whose value is
-discarded. `end_run` returns an error for the calls of a run that nothing has awaited.
+discarded. `end_run` returns an error for the calls of a run that nothing has awaited. A process that
+executes several runs at once has `Calls` for each of them.
 
 Rule: cheap to import, because every handler's process pays for it.
 """
@@ -25,29 +26,55 @@ if TYPE_CHECKING:
 
 _serial = 0
 
-_open: dict[int, tuple[str, str]] | None = None
-"""The calls of the current run that nothing has awaited yet: name and place."""
 
-_is_over = False
+class Calls:
+    """The calls of one run that nothing has awaited yet: name and place, by serial number."""
+
+    __slots__ = ("is_over", "open")
+
+    def __init__(self) -> None:
+        self.open: dict[int, tuple[str, str]] = {}
+        self.is_over = (
+            False  # the handler has returned: a call that is cancelled later was not awaited
+        )
+
+    def error(self) -> NotAwaited | None:
+        """Return the error if a call was not awaited."""
+        calls = list(self.open.values())
+        return _error(*calls[0], others=len(calls) - 1) if calls else None
+
+
+_calls: Calls | None = None
+_find: Callable[[], Calls | None] | None = None
+
+
+def find_calls_by(find: Callable[[], Calls | None] | None) -> None:
+    """Let *find* return the calls of the current run, where a process has several; None undoes it."""
+    global _find  # noqa: PLW0603 - set once, by the runner
+    _find = find
+
+
+def _current_calls() -> Calls | None:
+    return _calls if _find is None else _find()
 
 
 def begin_run() -> None:
     """Start to record calls that nothing awaits."""
-    global _open, _is_over
-    _open, _is_over = {}, False
+    global _calls  # noqa: PLW0603 - the run of a process of its own
+    _calls = Calls()
 
 
 def close_run() -> None:
-    """Record that the handler has returned. A call that is cancelled later was not awaited."""
-    global _is_over  # noqa: PLW0603 - as above
-    _is_over = True
+    """Record that the handler has returned."""
+    if _calls is not None:
+        _calls.is_over = True
 
 
 def end_run() -> NotAwaited | None:
     """Return the error if a call of the run was not awaited, and stop recording."""
-    global _open
-    calls, _open = list((_open or {}).values()), None
-    return _error(*calls[0], others=len(calls) - 1) if calls else None
+    global _calls
+    calls, _calls = _calls, None
+    return None if calls is None else calls.error()
 
 
 def _error(call: str, place: str, others: int = 0) -> NotAwaited:
@@ -69,9 +96,9 @@ class Pending:
     __slots__ = (
         "__weakref__",
         "_call",
+        "_calls",
         "_coroutine",
         "_is_begun",
-        "_is_noted",
         "_make",
         "_place",
         "_serial",
@@ -85,9 +112,9 @@ class Pending:
         self._is_begun = False
         global _serial  # noqa: PLW0603 - as above
         self._serial = _serial = _serial + 1
-        self._is_noted = _open is not None
-        if _open is not None:
-            _open[_serial] = call, place
+        self._calls = _current_calls()
+        if self._calls is not None:
+            self._calls.open[_serial] = call, place
 
     # --- as a coroutine ---
 
@@ -100,7 +127,7 @@ class Pending:
 
     def throw(self, *error: Any) -> Any:
         """Raise inside the coroutine. One that had not begun ends without any work."""
-        if _is_over and not self._is_begun:
+        if self._calls is not None and self._calls.is_over and not self._is_begun:
             self._is_begun = True  # asyncio ends this task because the handler has returned
             raise error[0]
         return self._begin().throw(*error)
@@ -116,8 +143,8 @@ class Pending:
     def _begin(self) -> Coroutine[Any, Any, Any]:
         if not self._is_begun:
             self._is_begun = True
-            if _open is not None:
-                _open.pop(self._serial, None)
+            if self._calls is not None:
+                self._calls.open.pop(self._serial, None)
         if self._coroutine is None:
             self._coroutine = self._make()
         return self._coroutine
@@ -126,9 +153,8 @@ class Pending:
         return f"<{self._call}(...), to be awaited>"
 
     def __del__(self) -> None:
-        if (
-            not self._is_begun and not self._is_noted and _open is None
-        ):  # a run reports it otherwise
+        is_outside = self._calls is None and _current_calls() is None  # a run reports it otherwise
+        if not self._is_begun and is_outside:
             import warnings  # noqa: PLC0415 - see the module's head
 
             text = f"{self._call}(...) was never awaited ({self._place})"
