@@ -87,7 +87,7 @@ def test_a_new_file_that_is_broken_has_nothing_to_keep() -> None:
     loaded = load(Catalogue(Settings()), a="name: [")
     assert not loaded.wanted
     assert loaded.stale == ()
-    assert loaded.broken_count == 1
+    assert loaded.file_count == 1
 
 
 def test_a_removed_file_takes_its_jobs_along_a_broken_one_does_not() -> None:
