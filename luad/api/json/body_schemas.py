@@ -19,6 +19,9 @@ def _object(required: tuple[str, ...] = (), **members: Any) -> dict[str, Any]:
     return {**schema, "required": list(required)} if required else schema
 
 
+_PART: Final = [{"type": "string"}, {"type": "object"}]
+"""A text or part of a message; a name or document of a job."""
+
 BODIES: Final[dict[str, Any]] = {
     "Object": {"type": "object"},
     "Empty": _object(),
@@ -48,7 +51,7 @@ BODIES: Final[dict[str, Any]] = {
     ),
     "Send": _object(
         ("messages",),
-        messages={"type": ["string", "object", "array"]},
+        messages={"anyOf": [*_PART, {"type": "array", "items": {"anyOf": _PART}}]},
         title={"type": "string", "maxLength": 500},
         channels={"type": "array", "items": {"type": "string"}, "minItems": 1},
         require={"enum": ["any", "all"]},
@@ -68,7 +71,7 @@ BODIES: Final[dict[str, Any]] = {
     "Batch": _object(
         ("action",),
         action={"enum": ["create", "delete", "pause", "resume", "trigger"]},
-        jobs={"type": "array", "maxItems": 10_000},
+        jobs={"type": "array", "items": {"anyOf": _PART}, "maxItems": 10_000},
         filter={"type": "object"},
         dry_run=FLAG,
         reason={"type": "string", "maxLength": 500},

@@ -6,6 +6,7 @@ Rule: pure; rows in, a document out.
 from __future__ import annotations
 
 import copy
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,7 +59,7 @@ def document(table: tuple[Endpoint, ...]) -> dict[str, Any]:
 
 def _operation(row: Endpoint) -> dict[str, Any]:
     method = row.method.lower()
-    name = row.path.title().replace("/", "").replace("{", "").replace("}", "")
+    name = re.sub(r"\W", "", row.path.title())
     operation: dict[str, Any] = {
         "operationId": f"{method}{name}",
         "summary": row.summary,
@@ -91,12 +92,16 @@ def _responses(row: Endpoint) -> dict[str, Any]:
     content = (
         _json(row.answer) if row.media == JSON else {each: {"schema": {}} for each in row.media}
     )
+    problem = {"application/problem+json": {"schema": _ref("Problem")}}
     responses: dict[str, Any] = {
-        str(status): {"description": row.summary, "content": content} for status in row.statuses
+        str(status): {
+            "description": row.summary,
+            "content": content if status < 400 else {**content, **problem},
+        }
+        for status in row.statuses
     }
     if "If-None-Match" in row.headers:
         responses["304"] = {"description": "The client has the current version"}
-    problem = {"application/problem+json": {"schema": _ref("Problem")}}
     return {**responses, "default": {"description": "The request failed", "content": problem}}
 
 
@@ -131,8 +136,12 @@ def _from_files() -> dict[str, Any]:
 
 
 def _moved(value: Any, title: str) -> Any:
-    """Return *value* with each reference to a definition renamed to its component."""
+    """Return *value* with each reference to a definition renamed to its component.
+
+    It has no `default`: that of a file's schema is text for editors, which a generated client would send.
+    """
     if isinstance(value, dict):
+        value.pop("default", None)
         for key, each in value.items():
             if key == "$ref" and isinstance(each, str):
                 value[key] = each.replace("#/$defs/", f"#/components/schemas/{title}.")
