@@ -13,6 +13,7 @@ from luad.core.model import Ending, EndKind, ProcessIdentity, RunError
 from luad.runner.frames import FrameBuffer, encode
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
 
     from luad.core.events import StartAttempt
@@ -32,6 +33,7 @@ class Attempt:
     link: SpawnerLink | None = None  # to the spawner of its keeper
     buffer: FrameBuffer = field(default_factory=FrameBuffer)
     outbox: bytearray = field(default_factory=bytearray)
+    is_writing: bool = False  # the loop watches for room in the channel
     tries: int = 0
     sent_ms: int = 0
     overdue_ms: int | None = None
@@ -55,6 +57,12 @@ class Attempt:
         except OSError:
             self.outbox.clear()  # the keeper is gone; the next read shows it
         return False
+
+    def stop_writing(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let *loop* no longer watch for room in the channel, if it does."""
+        if self.is_writing and self.channel is not None:
+            loop.remove_writer(self.channel.fileno())
+            self.is_writing = False
 
 
 def stop_frame(*, kill: bool) -> bytes:

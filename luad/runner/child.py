@@ -135,7 +135,6 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
     open_streams()
     control = Control(CONTROL)
     _reset_signals()
-    _records.send = control.send_record
     with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - for every run
         file.write(_OOM_SCORE)
     if _policy == os.SCHED_OTHER:
@@ -143,6 +142,13 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     gc.enable()
     spec, started_at = _receive_spec()
+    outcome = carry_out(spec, started_at, control)
+    _exit(outcome)
+
+
+def carry_out(spec: LaunchSpec, started_at: int, control: Control) -> Outcome:
+    """Run the handler of *spec* in this process, report its outcome to *control*, and return it."""
+    _records.send = control.send_record
     timeout_ms = spec["timeout_ms"]
     deadline = None if timeout_ms is None else started_at + timeout_ms
     job = Job(**spec["job"], started_at_ms=started_at, deadline_ms=deadline)
@@ -161,7 +167,13 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
     # The handler has ended: SIGTERM may end the process at once.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     control.send_outcome(outcome)
-    _exit(outcome)
+    return outcome
+
+
+def forget_run() -> None:
+    """Reset what `carry_out` has changed in this module's objects, after practice."""
+    _records.send = None
+    signal.signal(signal.SIGTERM, _interrupt.fire)
 
 
 def _execute(job: Job, spec: LaunchSpec) -> Outcome:

@@ -229,7 +229,7 @@ class Runner:
         attempt.sent_ms = elapsed_ms()
         attempt.outbox += spec
         self._launching.add(attempt)
-        asyncio.get_running_loop().add_reader(ours, self._on_readable, attempt)
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._on_readable, attempt)
         self._push_out(attempt)
         return True
 
@@ -238,9 +238,10 @@ class Runner:
         if channel is None:
             return
         if attempt.push_out():
-            loop.add_writer(channel, self._push_out, attempt)
+            loop.add_writer(channel.fileno(), self._push_out, attempt)
+            attempt.is_writing = True
         else:
-            loop.remove_writer(channel)
+            attempt.stop_writing(loop)
 
     # --- reports of keepers --------------------------------------------------------------------
 
@@ -352,8 +353,8 @@ class Runner:
         self._launching.discard(attempt)
         if attempt.channel is not None:
             loop = asyncio.get_running_loop()
-            loop.remove_reader(attempt.channel)
-            loop.remove_writer(attempt.channel)
+            loop.remove_reader(attempt.channel.fileno())
+            attempt.stop_writing(loop)
             attempt.channel.close()
             attempt.channel = None
 

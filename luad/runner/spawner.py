@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from luad.runner import child, prctl
 from luad.runner.frames import encode
 from luad.runner.leftovers import UNKNOWN, end_unknown_children
+from luad.runner.practice import practise
 from luad.runner.prefork import failed_frame, run_keeper
 from luad.runner.processes import children_of, read_stat
 
@@ -101,6 +102,7 @@ def _warm_up() -> None:
     """Do once what every run does, then exclude all objects from garbage collection."""
     child.warm_up()
     asyncio.run(asyncio.sleep(0))
+    practise()
     json.dumps(json.loads('{"a": [1.5, null]}'))
     gc.collect()
     gc.disable()

@@ -72,7 +72,7 @@ class SpawnerLink:
         ours.setblocking(False)
         self._socket = ours
         self._pidfd = os.pidfd_open(self._process.pid)
-        self._loop.add_reader(ours, self._on_readable)
+        self._loop.add_reader(ours.fileno(), self._on_readable)
         self._loop.add_reader(self._pidfd, self._on_exit)
 
     def send(self, channel: socket.socket) -> None:
@@ -145,7 +145,7 @@ class SpawnerLink:
 
     def _hang_up(self) -> None:
         if self._socket is not None:
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
         while self._sweeps:

@@ -68,9 +68,10 @@ def flush_files() -> None:
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         with suppress(BaseException):
             stream.flush()  # type: ignore[union-attr]
-    files = [each for each in gc.get_objects() if issubclass(type(each), io.IOBase)]
-    texts = [each for each in files if issubclass(type(each), io.TextIOWrapper)]
-    buffers = [each for each in files if issubclass(type(each), _BUFFERED)]
+    # `io.IOBase` would be an abstract base class, which takes a millisecond to answer about all objects.
+    objects = gc.get_objects()
+    texts = [each for each in objects if issubclass(type(each), io.TextIOWrapper)]
+    buffers = [each for each in objects if issubclass(type(each), _BUFFERED)]
     for file in (*texts, *buffers):
         with suppress(BaseException):
             if not file.closed:
