@@ -1,17 +1,26 @@
-"""Writes python-api.md from the docstrings; a test holds the page against them.
+"""Writes python-api.md from the docstrings, and the routes of http-api.md from the route table.
 
-python docs/reference/api.py
+`python docs/reference/api.py` rewrites the pages; with `--check` it changes nothing, and exits with 1 if
+one is out of date.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterable
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import luad
+from luad.api.auth.roles import Role
+from luad.api.json.answer_schemas import ANSWERS
+from luad.api.json.body_schemas import BODIES
+from luad.api.routes.endpoint import JSON, Endpoint
+from luad.api.routes.openapi import document
+from luad.api.routes.table import TABLE, roles_for
+from luad.config.schema.validator import load_schema
 from luad.sdk.job import JobCore
 from luad.sdk.keyword_types import Changes, Policies
 from luad.sdk.values import SentMessage
@@ -114,8 +123,76 @@ def _text(thing: Any, indent: int = 0) -> str:
     )
 
 
+ROUTES = Path(__file__).with_name("http-api.md")
+BEGIN, END = "<!-- routes -->\n", "<!-- end -->\n"
+THINGS = {
+    "Job": "[the job](#a-job)",
+    "ChangedJob": "[the job](#a-job)",
+    "Run": "[the run](#a-run)",
+    "StartedRun": "[the run](#a-run)",
+    "User": "the user, with `data`",
+    "Object": "an object",
+}
+"""Answers that are described elsewhere."""
+
+
+def routes_page() -> str:
+    """Return the page of the HTTP API with its table of routes made anew."""
+    before, _, rest = ROUTES.read_text(encoding="utf-8").partition(BEGIN)
+    rows = "".join(f"{row}\n" for row in route_rows())
+    return f"{before}{BEGIN}{rows}{END}{rest.partition(END)[2]}"
+
+
+def route_rows() -> list[str]:
+    """Return the lines of the table of routes."""
+    found = ["| route | does | role | query or body | answer |", "|---|---|---|---|---|"]
+    for row in TABLE:
+        known = roles_for(row.method, row.path)
+        role = "all" if known is None else next(each.value for each in Role if each in known)
+        cells = (f"`{row.method} {row.path}`", row.summary, role, _accepts(row), _answer(row))
+        found.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+    return found
+
+
+def _names(names: Iterable[str]) -> str:
+    return " ".join(f"`{name}`" for name in names)
+
+
+def _accepts(row: Endpoint) -> str:
+    headers = [each for each in row.headers if each != "Luad-Run"]
+    parts = [_names(each.name for each in row.query or ()), _body(row), _names(headers)]
+    return "; ".join(part for part in parts if part)
+
+
+def _body(row: Endpoint) -> str:
+    if row.body in {"NewJob", "NewUser"}:
+        name, page = ("job", "job-file") if row.body == "NewJob" else ("users", "users-file")
+        own = document(TABLE)["components"]["schemas"][row.body]["properties"]
+        return f"[a {name} document]({page}.md), {_names(key for key in own if key not in load_schema(name)['properties'])}"
+    if row.body == "Object":
+        return "a merge patch" if row.takes_merge_patch else "an object"
+    return _names(BODIES[row.body]["properties"]) if row.body else ""
+
+
+def _answer(row: Endpoint) -> str:
+    statuses = ", ".join(str(status) for status in row.statuses if row.statuses != (200,))
+    if row.media != JSON:
+        shape = _names(row.media)
+    else:
+        shape = THINGS.get(row.answer) or _names(ANSWERS[row.answer]["properties"])
+    return f"{statuses}: {shape}" if statuses else shape
+
+
+def main() -> int:
+    """Rewrite the pages, or compare them."""
+    pages = {PAGE: page(), ROUTES: routes_page()}
+    stale = [path for path, text in pages.items() if path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        if "--check" not in sys.argv:
+            path.write_text(pages[path], encoding="utf-8")
+        print(f"{path.name} is out of date" if "--check" in sys.argv else f"wrote {path.name}")
+    return int(bool(stale) and "--check" in sys.argv)
+
+
 if __name__ == "__main__":
-    if "--check" in sys.argv:
-        sys.exit(PAGE.read_text(encoding="utf-8") != page())
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE.name}")
+    sys.exit(main())

@@ -30,10 +30,12 @@ def test_the_reference_tables_are_what_the_schemas_say() -> None:
     assert done.returncode == 0, f"{done.stdout}: run python docs/reference/tables.py"
 
 
-def test_the_page_of_the_python_api_is_what_the_docstrings_say() -> None:
+def test_the_pages_of_both_apis_are_what_docstrings_and_the_route_table_say() -> None:
     script = PROJECT / "docs/reference/api.py"
-    done = subprocess.run([sys.executable, script, "--check"], check=False)
-    assert done.returncode == 0, "run python docs/reference/api.py"
+    done = subprocess.run(
+        [sys.executable, script, "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}: run python docs/reference/api.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))

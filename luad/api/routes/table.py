@@ -94,7 +94,7 @@ TABLE: Final = (
     Endpoint("POST", "/v1/config/reload", "Read the files now", routes_daemon.reload, OPERATORS, ALLOWED, body="Reload", answer="Reloaded"),
     Endpoint("POST", "/v1/config/check", "The problems of the files, and the plan", routes_daemon.check, VIEWERS, ALLOWED, body="Empty", answer="Reloaded"),
     Endpoint("GET", "/v1/status", "The state of the daemon", routes_daemon.show_status, VIEWERS, ALLOWED, parameters.NONE, answer="Status"),
-    Endpoint("GET", "/v1/whoami", "Who asks", routes_whoami.show_caller, VIEWERS, ALLOWED, parameters.NONE, answer="Caller"),
+    Endpoint("GET", "/v1/whoami", "The client that asks", routes_whoami.show_caller, VIEWERS, ALLOWED, parameters.NONE, answer="Caller"),
     Endpoint("GET", "/v1/healthz", "The health of the daemon", routes_daemon.healthz, VIEWERS, ALLOWED, answer="Health", statuses=_PROBE, is_public=True, alias="/healthz"),
     Endpoint("GET", "/v1/readyz", "The readiness of the daemon", routes_daemon.readyz, VIEWERS, ALLOWED, answer="Readiness", statuses=_PROBE, is_public=True, alias="/readyz"),
     Endpoint("GET", "/v1/metrics", "Metrics for Prometheus", routes_daemon.metrics, VIEWERS, ALLOWED, media=("text/plain",), alias="/metrics"),
