@@ -184,9 +184,13 @@ class ClaimRun:
 
 @dataclass(frozen=True, slots=True)
 class SaveRun:
-    """Save the state, attempt, identity and ending of a run; a terminal row never changes."""
+    """Save the state, attempt, identity and ending of a run; a terminal row never changes.
+
+    *is_start*: only the process is new, that is `identity` and `started_at`.
+    """
 
     run: Run
+    is_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)

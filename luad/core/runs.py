@@ -124,7 +124,7 @@ class OpenRuns:
         if run is None:
             return
         first_start = run.started_at if run.started_at is not None else event.at
-        self._save(replace(run, started_at=first_start, identity=event.identity))
+        self._save(replace(run, started_at=first_start, identity=event.identity), is_start=True)
         fields: dict[str, object] = {"pid": event.identity.pid, "trigger": run.trigger.value}
         if run.attempt == 1:
             fields["late_ms"] = event.at - run.fire_at
@@ -266,9 +266,9 @@ class OpenRuns:
             return None  # a late report of an attempt that is over
         return run
 
-    def _save(self, run: Run) -> None:
+    def _save(self, run: Run, *, is_start: bool = False) -> None:
         self._runs[run.id] = run
-        self._out.append(SaveRun(run))
+        self._out.append(SaveRun(run, is_start=is_start))
 
     def _close(self, run: Run) -> None:
         self._save(run)

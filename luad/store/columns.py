@@ -28,6 +28,7 @@ from luad.core.model import (
     Skip,
     Trigger,
 )
+from luad.store.prepared import Value, Values
 from luad.store.query_types import RunFilter, RunRow
 
 _MOST: Final = 2**63 - 1
@@ -106,76 +107,20 @@ def _finite(value: JSON) -> JSON:
 
 
 # --- runs --------------------------------------------------------------------------------------
+#
+# A row leaves out the columns without a value, and those whose value is what `read_run` takes NULL for.
 
-
-def claim_row(run: Run) -> dict[str, Any]:
-    """Return the row of a run that has just been claimed."""
-    scheduled_for = to_int(run.scheduled_for)
-    return {
-        "id": to_text(run.id),
-        "job_name": to_text(run.job_name),
-        "job_id": to_text(run.job_id),
-        "trigger": run.trigger.value,
-        "scheduled_for": scheduled_for,
-        "occurrence": scheduled_for if run.trigger in GUARDED else None,
-        "fire_at": to_int(run.fire_at),
-        "claimed_at": to_int(run.claimed_at),
-        "missed_count": to_int(run.missed_count),
-        "metadata_json": None if run.metadata is None else to_json(run.metadata),
-        "is_remote": run.is_remote or None,
-        "retry_of": to_text_or_none(run.retry_of),
-        "user_id": to_text_or_none(run.user),
-        "is_pinned": run.is_pinned or None,
-        **_changing(run),
-    }
-
-
-def save_row(run: Run) -> dict[str, Any]:
-    """Return the columns of `runs` that change in a run's life; `b_id` and `b_attempt` name the row."""
-    changing = _changing(run)
-    return {"b_id": to_text(run.id), "b_attempt": changing["attempt"], **changing}
-
-
-def _changing(run: Run) -> dict[str, Any]:
-    identity = run.identity
-    return {
-        "revision": to_text(run.revision),
-        "state": run.state.value,
-        "attempt": to_int(run.attempt),
-        "started_at": to_int_or_none(run.started_at),
-        "retry_at": to_int_or_none(run.retry_at),
-        "pid": None if identity is None else to_int(identity.pid),
-        "start_ticks": None if identity is None else to_int(identity.start_ticks),
-        "boot_id": None if identity is None else to_text(identity.boot_id),
-        "ended_at": to_int_or_none(run.ended_at),
-        "reason": None if run.reason is None else run.reason.value,
-        **_ending(run.ending),
-    }
-
-
-def _ending(ending: Ending | None) -> dict[str, Any]:
-    if ending is None:
-        return dict.fromkeys(_ENDING_COLUMNS)
-    error = ending.error
-    return {
-        "end_kind": ending.kind.value,
-        "end_at": to_int(ending.at),
-        "exit_code": to_int_or_none(ending.exit_code),
-        "signal": to_int_or_none(ending.signal),
-        "dropped_bytes": to_int(ending.dropped_bytes),
-        "error_type": None if error is None else to_text(error.type),
-        "error_message": None if error is None else to_text(error.message),
-        "error_traceback": None if error is None else to_text(error.traceback),
-        "result_json": to_text_or_none(ending.result_json),
-        "is_result_truncated": ending.is_result_truncated,
-        "result_omitted": to_text(ending.result_omitted) if ending.result_omitted else None,
-        "is_retryable": ending.is_retryable,
-        "left_processes": to_int(ending.left_processes),
-        "left_tasks": to_int(ending.left_tasks),
-    }
-
-
-_ENDING_COLUMNS: Final = (
+CHANGING: Final = (
+    "revision",
+    "state",
+    "attempt",
+    "started_at",
+    "retry_at",
+    "pid",
+    "start_ticks",
+    "boot_id",
+    "ended_at",
+    "reason",
     "end_kind",
     "end_at",
     "exit_code",
@@ -191,32 +136,141 @@ _ENDING_COLUMNS: Final = (
     "left_processes",
     "left_tasks",
 )
+"""The columns of `runs` that change in the life of a run."""
 
 
-def skip_row(record: RecordSkip) -> dict[str, Any]:
+def claim_row(run: Run) -> Values:
+    """Return the row of a run that has just been claimed."""
+    scheduled_for = to_int(run.scheduled_for)
+    row: dict[str, Value] = {
+        "id": to_text(run.id),
+        "job_name": to_text(run.job_name),
+        "job_id": to_text(run.job_id),
+        "trigger": str(run.trigger),
+        "scheduled_for": scheduled_for,
+        "fire_at": to_int(run.fire_at),
+        "claimed_at": to_int(run.claimed_at),
+        "missed_count": to_int(run.missed_count),
+    }
+    if run.trigger in GUARDED:
+        row["occurrence"] = scheduled_for
+    if run.user is not None:
+        row["user_id"] = to_text(run.user)
+    if run.metadata is not None:
+        row["metadata_json"] = to_json(run.metadata)
+    if run.is_remote:
+        row["is_remote"] = True
+    if run.retry_of is not None:
+        row["retry_of"] = to_text(run.retry_of)
+    if run.is_pinned:
+        row["is_pinned"] = True
+    _add_changing(row, run)
+    return row
+
+
+def save_row(run: Run) -> Values:
+    """Return the columns of `runs` that change in a run's life; `b_id` and `b_attempt` name the row."""
+    row: dict[str, Value] = {}
+    _add_changing(row, run)
+    row["b_id"] = to_text(run.id)
+    row["b_attempt"] = row["attempt"]
+    return row
+
+
+def process_row(run: Run) -> Values:
+    """Return the columns about the process of an attempt; `b_id` and `b_attempt` name the row."""
+    identity, started_at = run.identity, run.started_at
+    assert identity is not None, "a start is saved with its process"
+    assert started_at is not None, "a start is saved with its instant"
+    return {
+        "started_at": to_int(started_at),
+        "pid": to_int(identity.pid),
+        "start_ticks": to_int(identity.start_ticks),
+        "boot_id": to_text(identity.boot_id),
+        "b_id": to_text(run.id),
+        "b_attempt": to_int(run.attempt),
+    }
+
+
+def _add_changing(row: dict[str, Value], run: Run) -> None:
+    row["revision"] = to_text(run.revision)
+    row["state"] = str(run.state)
+    row["attempt"] = to_int(run.attempt)
+    if run.started_at is not None:
+        row["started_at"] = to_int(run.started_at)
+    if run.retry_at is not None:
+        row["retry_at"] = to_int(run.retry_at)
+    if run.identity is not None:
+        row["pid"] = to_int(run.identity.pid)
+        row["start_ticks"] = to_int(run.identity.start_ticks)
+        row["boot_id"] = to_text(run.identity.boot_id)
+    if run.ended_at is not None:
+        row["ended_at"] = to_int(run.ended_at)
+    if run.reason is not None:
+        row["reason"] = str(run.reason)
+    if run.ending is not None:
+        _add_ending(row, run.ending)
+
+
+def _add_ending(row: dict[str, Value], ending: Ending) -> None:
+    row["end_kind"] = str(ending.kind)
+    row["end_at"] = to_int(ending.at)
+    if ending.exit_code is not None:
+        row["exit_code"] = to_int(ending.exit_code)
+    if ending.signal is not None:
+        row["signal"] = to_int(ending.signal)
+    if ending.dropped_bytes:
+        row["dropped_bytes"] = to_int(ending.dropped_bytes)
+    if ending.error is not None:
+        row["error_type"] = to_text(ending.error.type)
+        row["error_message"] = to_text(ending.error.message)
+        row["error_traceback"] = to_text(ending.error.traceback)
+    if ending.result_json is not None:
+        row["result_json"] = to_text(ending.result_json)
+    _add_remarks(row, ending)
+
+
+def _add_remarks(row: dict[str, Value], ending: Ending) -> None:
+    if ending.is_result_truncated:
+        row["is_result_truncated"] = True
+    if ending.result_omitted:
+        row["result_omitted"] = to_text(ending.result_omitted)
+    if not ending.is_retryable:
+        row["is_retryable"] = False
+    if ending.left_processes:
+        row["left_processes"] = to_int(ending.left_processes)
+    if ending.left_tasks:
+        row["left_tasks"] = to_int(ending.left_tasks)
+
+
+def skip_row(record: RecordSkip) -> Values:
     """Return the row of occurrences that never became a run; its instant is the last of them."""
     at = to_int(record.at)
     last = to_int(record.skip.last)
-    return {
+    row: dict[str, Value] = {
         "id": to_text(record.row_id),
         "job_name": to_text(record.job_name),
         "job_id": to_text(record.job_id),
         "revision": to_text(record.revision),
-        "trigger": Trigger.SCHEDULE.value,
+        "trigger": str(Trigger.SCHEDULE),
         "scheduled_for": last,
         "occurrence": last,
         "fire_at": last,
         "claimed_at": at,
         "ended_at": at,
-        "state": record.skip.state.value,
-        "reason": record.skip.reason.value,
+        "state": str(record.skip.state),
+        "reason": str(record.skip.reason),
         "attempt": 1,
         "missed_count": 0,
-        **_counted(record.skip),
+        "skip_first": to_int(record.skip.first),
+        "skip_count": to_int(record.skip.count),
     }
+    if record.skip.is_count_capped:
+        row["is_skip_count_capped"] = True
+    return row
 
 
-def extend_row(row_id: str, skip: Skip) -> dict[str, Any]:
+def extend_row(row_id: str, skip: Skip) -> Values:
     """Return the columns of a skipped row that change; `b_id` names the row."""
     last = to_int(skip.last)
     return {
@@ -225,12 +279,6 @@ def extend_row(row_id: str, skip: Skip) -> dict[str, Any]:
         "scheduled_for": last,
         "occurrence": last,
         "fire_at": last,
-        **_counted(skip),
-    }
-
-
-def _counted(skip: Skip) -> dict[str, Any]:
-    return {
         "skip_first": to_int(skip.first),
         "skip_count": to_int(skip.count),
         "is_skip_count_capped": skip.is_count_capped,

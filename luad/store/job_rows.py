@@ -11,6 +11,7 @@ from luad.core.events import InstallJob, RemoveJob, SaveProgress, SaveStanding, 
 from luad.core.installed import IN_FORCE, NO_ALERT, NO_OVERLAY, AlertState, Overlay, Pause, Standing
 from luad.core.model import JSON, Creation, Instant, Origin
 from luad.store.columns import to_int, to_int_or_none, to_json, to_text, to_text_or_none
+from luad.store.prepared import Value, Values
 from luad.store.tables import jobs
 
 _BY_LUAD: Final = "luad"
@@ -93,23 +94,46 @@ def revision_row(job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def progress_row(record: SaveProgress) -> dict[str, Any]:
-    """Return the columns of `jobs` that change while a job is installed; `b_job_id` names the row."""
-    pause = record.pause
-    return {
-        "b_job_id": to_text(record.job_id),
+PROGRESS: Final = (
+    "grid_at",
+    "handled_until",
+    "consecutive_failures",
+    "paused_at",
+    "paused_until",
+    "pause_reason",
+    "pause_author",
+    "overlay_json",
+    "alert_json",
+    "pause_revision",
+    "consecutive_stops",
+)
+"""The columns of `jobs` that change while a job is installed."""
+
+
+def progress_row(record: SaveProgress) -> Values:
+    """Return the columns of `PROGRESS` that have a value; `b_job_id` names the row."""
+    row: dict[str, Value] = {
         "grid_at": to_int(record.grid_at),
         "handled_until": to_int(record.handled_until),
         "consecutive_failures": to_int(record.consecutive_failures),
-        "paused_at": None if pause is None else to_int(pause.at),
-        "paused_until": None if pause is None else to_int_or_none(pause.until),
-        "pause_reason": None if pause is None else to_text(pause.reason),
-        "pause_author": None if pause is None else to_text(pause.author),
-        "pause_revision": None if pause is None else to_text(pause.revision),
-        "overlay_json": _overlay_json(record.overlay),
-        "alert_json": _alert_json(record.alert),
-        "consecutive_stops": to_int(record.consecutive_stops) or None,
     }
+    pause, overlay, alert = record.pause, record.overlay, record.alert
+    if pause is not None:
+        row["paused_at"] = to_int(pause.at)
+        if pause.until is not None:
+            row["paused_until"] = to_int(pause.until)
+        row["pause_reason"] = to_text(pause.reason)
+        row["pause_author"] = to_text(pause.author)
+    if overlay is not NO_OVERLAY and overlay != NO_OVERLAY:
+        row["overlay_json"] = _overlay_json(overlay)
+    if alert is not NO_ALERT and alert != NO_ALERT:
+        row["alert_json"] = _alert_json(alert)
+    if pause is not None:
+        row["pause_revision"] = to_text(pause.revision)
+    if record.consecutive_stops:
+        row["consecutive_stops"] = to_int(record.consecutive_stops)
+    row["b_job_id"] = to_text(record.job_id)
+    return row
 
 
 def standing_row(record: SaveStanding) -> dict[str, Any]:
@@ -140,16 +164,12 @@ def gone_row(record: RemoveJob) -> dict[str, Any]:
     }
 
 
-def _overlay_json(overlay: Overlay) -> str | None:
-    if overlay == NO_OVERLAY:
-        return None
+def _overlay_json(overlay: Overlay) -> str:
     kept: dict[str, JSON] = {"values": overlay.values, "removed": list(overlay.removed)}
     return to_json(kept | {"remote": list(overlay.remote)} if overlay.remote else kept)
 
 
-def _alert_json(alert: AlertState) -> str | None:
-    if alert == NO_ALERT:
-        return None
+def _alert_json(alert: AlertState) -> str:
     return to_json([alert.cause, list(alert.failed_at), alert.succeeded_at])
 
 

@@ -6,11 +6,25 @@ kind, the order stays. Neighbours of the same class become one statement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Select, bindparam, delete, exists, or_, select, text, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Null,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from luad.core.events import (
@@ -28,6 +42,7 @@ from luad.core.events import (
 )
 from luad.core.model import OPEN_STATES, Instant, Run, RunState
 from luad.store import api_access, columns, job_rows, messages
+from luad.store.prepared import Names, Prepared, Values
 from luad.store.tables import attempts, jobs, meta, revisions, runs
 
 _OPEN: Final = sorted(state.value for state in OPEN_STATES)
@@ -97,13 +112,33 @@ _see_revision = _insert_revision.on_conflict_do_update(
 _note_gone = update(revisions).where(revisions.c.job_id == bindparam("b_job_id"))
 _remove = delete(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
 _save_standing = update(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
-_save_progress = update(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
-_insert_run = insert(runs).on_conflict_do_nothing()
-_save_run = update(runs).where(
-    runs.c.id == bindparam("b_id"),
-    runs.c.attempt <= bindparam("b_attempt"),
-    or_(*(runs.c.state == state for state in _OPEN)),  # IN does not go with executemany
-)
+# Its words are luad's own, and as parameters they would be two more for each row.
+_IS_OPEN: Final = text(f"runs.state IN ({', '.join(map(repr, _OPEN))})")
+
+
+def _bound(names: Names) -> dict[str, BindParameter[Any]]:
+    return {name: bindparam(name) for name in names}
+
+
+def _with_nulls(names: Names, all_names: Names) -> dict[str, BindParameter[Any] | Null]:
+    return {name: bindparam(name) if name in names else null() for name in all_names}
+
+
+def _progress_update(names: Names) -> Update:
+    found = update(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
+    return found.values(_with_nulls(names, job_rows.PROGRESS))
+
+
+def _open_run() -> Update:
+    return update(runs).where(
+        runs.c.id == bindparam("b_id"), runs.c.attempt <= bindparam("b_attempt"), _IS_OPEN
+    )
+
+
+_save_progress = Prepared(_progress_update)
+_insert_run = Prepared(lambda names: runs.insert().values(_bound(names)), "ON CONFLICT DO NOTHING")
+_save_run = Prepared(lambda names: _open_run().values(_with_nulls(names, columns.CHANGING)))
+_save_process = Prepared(lambda names: _open_run().values(_bound(names[:-2])))
 _other = runs.alias("other")
 _extend_skip = update(runs).where(
     runs.c.id == bindparam("b_id"),
@@ -115,7 +150,7 @@ _extend_skip = update(runs).where(
     ),
 )
 _known_ids = select(runs.c.id).where(runs.c.id.in_(bindparam("ids", expanding=True)))
-_open_ids = _known_ids.where(or_(*(runs.c.state == state for state in _OPEN)))
+_open_ids = _known_ids.where(_IS_OPEN)
 
 
 def _insert_attempt(*names: str) -> Insert:
@@ -199,7 +234,7 @@ def _save_standings(connection: Connection, group: Sequence[SaveStanding], _: In
 def _save_progresses(
     connection: Connection, group: Sequence[SaveProgress], _: Instant
 ) -> list[str]:
-    connection.execute(_save_progress, [job_rows.progress_row(each) for each in group])
+    _save_progress.execute_unordered(connection, map(job_rows.progress_row, group))
     return []
 
 
@@ -212,15 +247,13 @@ def _claim_runs(connection: Connection, group: Sequence[ClaimRun], _: Instant) -
 
 
 def _insert_runs(
-    connection: Connection, rows: list[dict[str, Any]], ids: list[str], ours: Select[Any]
+    connection: Connection, rows: list[Values], ids: list[str], ours: Select[Any]
 ) -> list[str]:
     """Insert *rows*; return the refused *ids* without those that *ours* finds."""
-    options = {"preserve_rowcount": True}
-    written = connection.execute(_insert_run, rows, execution_options=options).rowcount
-    if written == len(rows):
+    if _insert_run.execute(connection, rows) == len(rows):
         return []
     known: set[str] = set()
-    own_ids = [row["id"] for row in rows]
+    own_ids = [str(row["id"]) for row in rows]
     for start in range(0, len(own_ids), _IN_ONE_QUESTION):
         part = own_ids[start : start + _IN_ONE_QUESTION]
         known.update(connection.execute(ours, {"ids": part}).scalars())
@@ -228,7 +261,11 @@ def _insert_runs(
 
 
 def _save_runs(connection: Connection, group: Sequence[SaveRun], now: Instant) -> list[str]:
-    connection.execute(_save_run, [columns.save_row(each.run) for each in group])
+    for saves in _last_saves(group):
+        whole = [columns.save_row(each.run) for each in saves if not each.is_start]
+        _save_run.execute_unordered(connection, whole)
+        starts = [columns.process_row(each.run) for each in saves if each.is_start]
+        _save_process.execute_unordered(connection, starts)
     # Starts first: an attempt may start and end in the same batch.
     started = [row for row in (_started_attempt(each.run, now) for each in group) if row]
     if started:
@@ -237,6 +274,21 @@ def _save_runs(connection: Connection, group: Sequence[SaveRun], now: Instant) -
     if ended:
         connection.execute(_end_attempt, ended)
     return []
+
+
+def _last_saves(group: Sequence[SaveRun]) -> Iterator[Collection[SaveRun]]:
+    """Yield *group* in parts without two rows of one run: the start and the end of a short run are one update."""
+    latest: dict[str, SaveRun] = {}
+    for each in group:
+        run, before = each.run, latest.get(each.run.id)
+        if before is None:
+            latest[run.id] = each
+        elif before.run.state in OPEN_STATES and before.run.attempt <= run.attempt:
+            latest[run.id] = SaveRun(run, is_start=each.is_start and before.is_start)
+        else:  # the row decides which of the two it takes
+            yield latest.values()
+            latest = {run.id: each}
+    yield latest.values()
 
 
 def _record_skips(connection: Connection, group: Sequence[RecordSkip], _: Instant) -> list[str]:
@@ -287,7 +339,7 @@ _WRITERS: Final = cast(
 def _ended_attempt(run: Run) -> dict[str, Any] | None:
     """The row of an attempt that has just ended, when there was or will be another."""
     ending = run.ending
-    if ending is None:
+    if ending is None or (run.attempt == 1 and run.state is not RunState.RETRYING):
         return None
     is_over_now = run.state is RunState.RETRYING or (
         run.attempt > 1 and run.state not in OPEN_STATES and run.ended_at == ending.at
@@ -298,8 +350,8 @@ def _ended_attempt(run: Run) -> dict[str, Any] | None:
     return {
         "run_id": row["b_id"],
         "attempt": row["attempt"],
-        "started_at": row["started_at"] if run.attempt == 1 else None,
-        **{name: row[name] for name in _ABOUT_ATTEMPT},
+        "started_at": row.get("started_at") if run.attempt == 1 else None,
+        **{name: row.get(name) for name in _ABOUT_ATTEMPT},
         "ended_at": row["end_at"],
     }
 

@@ -14,12 +14,7 @@ MUTANTS: Final = (
         "The store accepts a second claim of an occurrence, for example after the clock went back.",
         ("I3",),
         "luad.store.columns:claim_row",
-        (
-            (
-                '"occurrence": scheduled_for if run.trigger in GUARDED else None,',
-                '"occurrence": None,',
-            ),
-        ),
+        (('row["occurrence"] = scheduled_for', "pass"),),
     ),
     Mutant(
         "starts-before-the-commit",
