@@ -25,6 +25,8 @@ from luad.sdk.pending import begin_run, close_run, end_run
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from luad.sdk.exceptions import NotAwaited
+
     HandlerCheck = Callable[[str, Callable[..., Any]], None]
 
 
@@ -108,15 +110,17 @@ def execute(
     except BaseException as error:  # noqa: BLE001 - an exception of the handler is its outcome
         if on_error is not None:
             on_error(error.error if isinstance(error, _NotStarted) else error)
-        outcome = _outcome_of(error, interrupt)
+        if isinstance(error, _NotStarted):
+            outcome = not_started(error.error)
+        else:
+            outcome = outcome_of(error, is_stopped=interrupt.is_fired)
     finally:
         set_current_job(None)
-    return _if_awaited(replace(outcome, left_tasks=interrupt.left_tasks))
+    return if_awaited(replace(outcome, left_tasks=interrupt.left_tasks), end_run())
 
 
-def _if_awaited(outcome: Outcome) -> Outcome:
+def if_awaited(outcome: Outcome, forgotten: NotAwaited | None) -> Outcome:
     """Return *outcome*, or a failure if the handler succeeded and did not await a call of luad."""
-    forgotten = end_run()
     is_success = outcome.kind == "returned" or (outcome.kind, outcome.exit_code) == ("exited", 0)
     if forgotten is None or not is_success:
         return outcome
@@ -179,14 +183,18 @@ def _job_for(function: Callable[..., Any], job: JobCore) -> JobCore:
     return job
 
 
-def _outcome_of(error: BaseException, interrupt: Interrupt) -> Outcome:
-    if isinstance(error, _NotStarted):
-        if isinstance(error.error, HandlerError):
-            failure = Failure("HandlerError", str(error.error))
-        else:
-            failure = describe(error.error)
-        return Outcome("not_started", failure=failure, is_retryable=_may_load_later(error.error))
-    if interrupt.is_fired and isinstance(error, Cancelled | asyncio.CancelledError):
+def not_started(error: BaseException) -> Outcome:
+    """Return the outcome of a handler that could not be called because of *error*."""
+    if isinstance(error, HandlerError):
+        failure = Failure("HandlerError", str(error))
+    else:
+        failure = describe(error)
+    return Outcome("not_started", failure=failure, is_retryable=_may_load_later(error))
+
+
+def outcome_of(error: BaseException, *, is_stopped: bool) -> Outcome:
+    """Return the outcome of a handler that raised *error*. *is_stopped*: luad has interrupted it."""
+    if is_stopped and isinstance(error, Cancelled | asyncio.CancelledError):
         where = traceback_of(error.__traceback__)
         return Outcome("interrupted", failure=Failure("Cancelled", "", where))
     if isinstance(error, SystemExit):

@@ -5,74 +5,31 @@ Rule: one handler at a time; this module knows neither store nor engine.
 
 from __future__ import annotations
 
-import ctypes
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.clock import elapsed_ms
 from luad.core.model import Ending, EndKind, Instant, RunError
 from luad.runner.basic_config import records_to
-from luad.runner.execution import Interrupt, execute
+from luad.runner.execution import execute
 from luad.runner.log_records import RecordHandler
 from luad.runner.outcome import Failure, Outcome
-from luad.sdk.job import Cancelled, JobCore
+from luad.runner.thread_interrupt import ThreadInterrupt
 from luad.testing.isolation import Threads, process_of_a_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from luad.core.model import Job
+    from luad.sdk.job import JobCore
 
 RESULT_LIMIT: Final = 256 << 10
-_STEPS_UNTIL_RAISED: Final = 1_000
-"""Python raises an exception for a thread at its next backward jump; a few jumps suffice."""
 _KINDS: Final = {
     "returned": EndKind.RETURNED,
     "raised": EndKind.RAISED,
     "not_started": EndKind.NOT_STARTED,
     "exited": EndKind.EXITED,
 }
-
-
-class ThreadInterrupt(Interrupt):
-    """Stops a handler that runs in another thread."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.thread_id = 0
-        self._has_raised = False
-        self._lock = threading.Lock()
-
-    def fire(self, *_signal: object) -> None:
-        """Cancel an async handler's task; raise `Cancelled` in a blocking one at its next step."""
-        if self._task is not None or self.is_fired:
-            super().fire()
-            return
-        self.is_fired = True
-        with self._lock:
-            if self._job is not None:
-                self._has_raised = True
-                self._raise_in_thread()
-
-    def close(self) -> None:
-        """Let later calls of `fire` only set `is_fired`. The handler's own thread calls this.
-
-        If an exception for a thread is set and withdrawn, CPython 3.11 still looks for it, and a profiler
-        or a coverage tool of the process hangs. So this method raises and catches it.
-        """
-        with suppress(Cancelled):
-            with self._lock:
-                super().close()
-            if self._has_raised:
-                self._raise_in_thread()
-                for _ in range(_STEPS_UNTIL_RAISED):
-                    pass
-
-    def _raise_in_thread(self) -> None:
-        if self.thread_id:
-            error = ctypes.py_object(Cancelled)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread_id), error)
 
 
 def call_handler(

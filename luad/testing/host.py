@@ -54,10 +54,11 @@ from luad.live.recent_runs import RecentRuns
 from luad.live.restore import RestoreTask
 from luad.messenger.sender import Outcome
 from luad.runner.spec import job_values, own_environment, run_variables
+from luad.runner.thread_interrupt import ThreadInterrupt
 from luad.sdk.job import JobCore
 from luad.store import Store
 from luad.testing.asgi import exchange
-from luad.testing.calls import ThreadInterrupt, call_handler, ending_of
+from luad.testing.calls import call_handler, ending_of
 from luad.testing.clock import VirtualAlarm, VirtualClock
 
 if TYPE_CHECKING:
