@@ -104,7 +104,7 @@ def end_run(
     """End the processes of the run *run_id* after its keeper has died; return those that ran.
 
     *handler* leads a session. A process that left the session is found by the ``LUAD_RUN_ID`` that it
-    inherited. A pidfd holds each process while it is checked, so no other process can be hit.
+    inherited, or by the mark of its shared process. A pidfd holds each process while it is checked, so no other process can be hit.
     """
     for identity in (handler, keeper):
         if identity is not None and identity.boot_id != boot_id():
@@ -112,12 +112,15 @@ def end_run(
     if keeper is not None:
         _wait_for_end(keeper)
     session, since = _session_of(handler)
+    marks = {f"LUAD_RUN_ID={run_id}".encode()}
+    if handler is not None:
+        marks.add(shared_mark(handler.pid, handler.start_ticks).encode())
 
     def belongs(pid: int) -> bool:
         stat = read_stat(pid)
         if stat is None or stat.state in "ZX" or stat.start_ticks < since:
             return False
-        return session in (stat.session, pid) or has_run_id(pid, run_id)
+        return session in (stat.session, pid) or _has_variable(pid, marks)
 
     def find() -> Iterable[int]:
         names = os.listdir("/proc")  # noqa: PTH208 - hundreds of entries
@@ -144,10 +147,14 @@ def end_unknown_children(known: Mapping[int, int]) -> list[Leftover]:
     return _end(find, belongs, is_identified=lambda _: False)
 
 
-def has_run_id(pid: int, run_id: str) -> bool:
-    """Return True if the process *pid* was started with the ``LUAD_RUN_ID`` of this run."""
+def shared_mark(pid: int, start_ticks: int) -> str:
+    """Return the variable that the processes started by a shared process inherit."""
+    return f"LUAD_SHARED_PROCESS={pid}.{start_ticks}"
+
+
+def _has_variable(pid: int, variables: set[bytes]) -> bool:
     with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - for every process
-        return f"LUAD_RUN_ID={run_id}".encode() in file.read().split(b"\0")
+        return not variables.isdisjoint(file.read().split(b"\0"))
     return False
 
 

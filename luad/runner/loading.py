@@ -21,7 +21,7 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from luad.config.jobs.reserved_names import is_reserved, reserved_file
 from luad.runner.calling import is_generator
@@ -67,17 +67,23 @@ class HandlerError(Exception):
 
 
 def prepare_imports(
-    handlers_path: Sequence[str], code_cache: str | None = None, *, permit_insecure: bool = False
+    handlers_path: Sequence[str],
+    code_cache: str | None = None,
+    *,
+    permit_insecure: bool = False,
+    before_read: Callable[[str], None] | None = None,
 ) -> None:
     """Set up imports: *handlers_path* comes first, and the working folder is not searched.
 
     Modules of the standard library and of luad come before, because a file with such a name would break
     other imports. *code_cache* is a folder for compiled code; None compiles every time. *permit_insecure*:
-    modules that other users may write are imported as well.
+    modules that other users may write are imported as well. *before_read* gets the path of each source
+    in the handlers' folders just before it is read.
     """
     roots = [os.path.abspath(path) for path in handlers_path]  # noqa: PTH100 - sys.path holds str
     sys.path[:] = roots + [path for path in sys.path if path and path not in roots]
     _TrustCheck.is_on = not permit_insecure
+    _FreshLoader.before_read = before_read
     sys.path_hooks.insert(0, _finder_hook(roots, code_cache))
     sys.meta_path.insert(0, HandlersFirst(roots))
     for path in [path for path in sys.path_importer_cache if is_below(path, roots)]:
@@ -289,10 +295,13 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
     """Loads source, or code that was compiled from exactly the same source."""
 
     cache: str | None = None
+    before_read: ClassVar[Callable[[str], None] | None] = None
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         _TrustCheck.check(fullname, path)
+        if (before_read := _FreshLoader.before_read) is not None:
+            before_read(path)
         source = self.get_data(path)
         if self.cache is None:
             return self._compile(source, path)
