@@ -70,6 +70,10 @@ def cleaned(wanted: RunFilter) -> RunFilter:
         until=to_int_or_none(wanted.until),
         user=to_text_or_none(wanted.user),
         q=to_text_or_none(wanted.q),
+        tags=frozenset(map(to_text, wanted.tags)),
+        not_jobs=frozenset(map(to_text, wanted.not_jobs)),
+        not_tags=frozenset(map(to_text, wanted.not_tags)),
+        min_duration_ms=to_int_or_none(wanted.min_duration_ms),
     )
 
 

@@ -15,8 +15,8 @@ from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, i
 
 from luad.core.model import JSON, Instant
 from luad.store.columns import to_int
-from luad.store.queries import page
 from luad.store.query_types import LogLine, RunFilter
+from luad.store.run_pages import page
 from luad.store.tables import run_logs, runs
 
 CHUNK_BYTES: Final = 64 * 1024

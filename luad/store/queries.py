@@ -1,13 +1,9 @@
-"""Queries of the history, each from one snapshot.
-
-Pages are bounded walks along an index: the cost of a page depends on its length, not on the number of rows.
-For a filter with several values, each value is a walk of its own, and the walks are merged.
-"""
+"""Queries of jobs and single runs, each from one snapshot."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -16,46 +12,25 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
-    exists,
     func,
     literal_column,
-    null,
-    or_,
     select,
-    text,
     true,
-    tuple_,
 )
 
 from luad.core.events import Restored
 from luad.core.lifecycle import BAD_STATES, NEVER_RAN
-from luad.core.messaging import DeliveryState
-from luad.core.model import OPEN_STATES, EndKind, Reason, RunState, Trigger
-from luad.cursors import make_cursor, read_row_cursor
+from luad.core.model import OPEN_STATES, EndKind, Reason, RunState
 from luad.errors import ConflictError, NotFoundError
 from luad.store import job_rows
 from luad.store.columns import read_error, read_run
 from luad.store.query_types import Attempt, RecentRun, Revision, RunFilter, RunRow
-from luad.store.tables import attempts, deliveries, jobs, messages, meta, revisions, runs
+from luad.store.run_pages import page
+from luad.store.tables import attempts, jobs, meta, revisions, runs
 
 _OPEN: Final = sorted(state.value for state in OPEN_STATES)
 _AT_ONCE: Final = 500  # parameters in one statement
-_WALKS: Final = 32  # above this number of walks, a sort is cheaper
-_NEWEST: Final = (runs.c.claimed_at.desc(), runs.c.id.desc())
 _newest: Final = runs.alias("newest")
-_LONG: Final = {
-    "metadata": ("metadata_json",),
-    "result": ("result_json",),
-    "error": ("error_type", "error_message"),
-    "traceback": ("error_traceback",),
-}
-"""Columns that may be long, by the member of a run that they hold."""
-
-_failed_to_send: Final = (
-    select(messages.c.run_id)
-    .join(deliveries, deliveries.c.message_id == messages.c.id)
-    .where(messages.c.run_id.is_not(None), deliveries.c.state == DeliveryState.FAILED.value)
-)
 
 
 # --- start-up ----------------------------------------------------------------------------------
@@ -85,130 +60,6 @@ def restored(connection: Connection) -> Restored:
         last_seen=None if seen is None else int(seen),
         pinned=tuple(map(tuple, connection.execute(_pinned))),
     )
-
-
-# --- pages -------------------------------------------------------------------------------------
-
-
-def page(
-    connection: Connection,
-    wanted: RunFilter,
-    limit: int,
-    cursor: str | None,
-    offset: int = 0,
-    without: Collection[str] = (),
-) -> tuple[list[RunRow], str | None]:
-    """Return up to *limit* rows, newest first, and the cursor of the next page, if there is one.
-
-    It does not read the columns *without*, keys of `_LONG`. It skips *offset* rows first. Raises UsageError for a text that is not a cursor.
-    """
-    assert limit > 0
-    last = offset + limit
-    filters = _filters(wanted, cursor)
-    found: list[Any] = []
-    for index, walk in _walks(connection, wanted):
-        query = select(*_columns(without)).select_from(runs).where(walk, *filters)
-        query = query.order_by(*_NEWEST).limit(last + 1)
-        if index:
-            query = query.with_hint(runs, f"INDEXED BY {index}", "sqlite")
-        found += connection.execute(query)
-    found.sort(key=lambda row: (row.claimed_at, row.id), reverse=True)
-    rows = [read_run(row) for row in found[offset:last]]
-    return rows, make_cursor((rows[-1].run.claimed_at, rows[-1].run.id)) if len(
-        found
-    ) > last else None
-
-
-def _columns(without: Collection[str]) -> list[ColumnElement[Any]]:
-    left_out = {name for key in without for name in _LONG[key]}
-    return [null().label(each.name) if each.name in left_out else each for each in runs.c]
-
-
-def count_rows(connection: Connection, wanted: RunFilter, most: int) -> int:
-    """Return the number of rows that match *wanted*, but at most *most*."""
-    filters, count = _filters(wanted, None), 0
-    for index, walk in _walks(connection, wanted):
-        query = select(runs.c.id).where(walk, *filters).limit(most - count)
-        if index:
-            query = query.with_hint(runs, f"INDEXED BY {index}", "sqlite")
-        found = connection.execute(select(func.count()).select_from(query.subquery()))
-        count += int(found.scalar_one())
-        if count >= most:
-            break
-    return count
-
-
-def _filters(wanted: RunFilter, cursor: str | None) -> list[ColumnElement[bool]]:
-    filters: list[ColumnElement[bool]] = []
-    if wanted.statuses:
-        filters.append(runs.c.state.in_(sorted(wanted.statuses)))
-    if wanted.triggers:
-        filters.append(runs.c.trigger.in_(sorted(wanted.triggers)))
-    if wanted.since is not None:
-        filters.append(runs.c.claimed_at >= wanted.since)
-    if wanted.until is not None:
-        filters.append(runs.c.claimed_at < wanted.until)
-    if wanted.user is not None:
-        filters.append(runs.c.user_id == wanted.user)
-    if wanted.q is not None:
-        filters.append(
-            or_(
-                runs.c.job_name.contains(wanted.q, autoescape=True),
-                runs.c.error_type.contains(wanted.q, autoescape=True),
-                runs.c.error_message.contains(wanted.q, autoescape=True),
-            )
-        )
-    if wanted.has_arrived is not None:
-        filters.append(_arrival(has_arrived=wanted.has_arrived))
-    if cursor is not None:
-        at, row_id = read_row_cursor(cursor)
-        # The first condition enters the index; the second one decides between equal instants.
-        place = tuple_(runs.c.claimed_at, runs.c.id) < tuple_(at, row_id)
-        filters += [runs.c.claimed_at <= at, place]
-    return filters
-
-
-def _arrival(*, has_arrived: bool) -> ColumnElement[bool]:
-    sent = exists().where(messages.c.run_id == runs.c.id)
-    lost = exists().where(
-        messages.c.run_id == runs.c.id,
-        deliveries.c.message_id == messages.c.id,
-        deliveries.c.state == DeliveryState.FAILED.value,
-    )
-    return and_(sent, ~lost) if has_arrived else lost
-
-
-def _walks(connection: Connection, wanted: RunFilter) -> list[tuple[str, ColumnElement[bool]]]:
-    """Return walks that together cover all rows of *wanted*: the index and condition of each."""
-    if wanted.job is not None or wanted.job_id is not None:
-        ids = _job_ids(connection, wanted)
-        if len(ids) > _WALKS:
-            return [("", runs.c.job_id.in_(ids))]
-        return [("runs_by_job", runs.c.job_id == each) for each in ids]
-    if wanted.triggers and Trigger.SCHEDULE not in wanted.triggers:
-        rare = text("trigger <> 'schedule'")  # word for word the index's own condition
-        return [
-            ("runs_by_rare_trigger", and_(runs.c.trigger == each.value, rare))
-            for each in sorted(wanted.triggers)
-        ]
-    if wanted.user is not None:
-        there = text("user_id IS NOT NULL")  # word for word the index's own condition
-        return [("runs_by_user", and_(runs.c.user_id == wanted.user, there))]
-    if wanted.has_arrived is False:
-        # Few messages fail: finding them costs less than checking the messages of every run.
-        return [("", runs.c.id.in_(_failed_to_send))]
-    if wanted.statuses:
-        return [("runs_by_state", runs.c.state == each.value) for each in sorted(wanted.statuses)]
-    return [("runs_by_time", literal_column("1") == literal_column("1"))]
-
-
-def _job_ids(connection: Connection, wanted: RunFilter) -> list[str]:
-    if wanted.job is None:
-        assert wanted.job_id is not None
-        return [wanted.job_id]
-    query = select(revisions.c.job_id).where(revisions.c.name == wanted.job).distinct()
-    ids = list(connection.execute(query).scalars())
-    return ids if wanted.job_id is None else [each for each in ids if each == wanted.job_id]
 
 
 # --- single runs -------------------------------------------------------------------------------

@@ -87,7 +87,9 @@ class RunFilter:
 
     *job* is a name (of all jobs that ever had it), *job_id* one job. *since* (inclusive) and *until*
     (exclusive) bound `claimed_at`. *user* is the job's user at the claim; *q* is part of the job's name or of
-    the error. *has_arrived*: all messages of the run have arrived, or at least one has not.
+    the error. *has_arrived*: all messages of the run have arrived, or at least one has not. *tags*: at least one
+    of the job's tags is among them; *not_jobs* and *not_tags* exclude. *min_duration_ms*: the run took, or until
+    *now* takes, at least so long.
     """
 
     job: str | None = None
@@ -99,6 +101,25 @@ class RunFilter:
     user: str | None = None
     q: str | None = None
     has_arrived: bool | None = None
+    reasons: frozenset[Reason] = frozenset()
+    tags: frozenset[str] = frozenset()
+    not_jobs: frozenset[str] = frozenset()
+    not_tags: frozenset[str] = frozenset()
+    min_duration_ms: int | None = None
+    now: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """A page of the history. *cursor*: of the next page; None at the end.
+
+    *is_complete*: the page ends because it is full, or because no more rows match. Otherwise the time for the
+    search was over, and *cursor* goes on with it.
+    """
+
+    rows: list[RunRow]
+    cursor: str | None = None
+    is_complete: bool = True
 
 
 class RecentRun(NamedTuple):

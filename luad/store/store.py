@@ -15,11 +15,12 @@ from luad.clock import Clock
 from luad.core.events import Record, Restored
 from luad.core.model import JSON, SECOND, Instant, RunState
 from luad.errors import StoreUnavailableError
-from luad.store import gone_rows, log_chunks, queries, record_writes, retention
+from luad.store import gone_rows, log_chunks, queries, record_writes, retention, run_pages
 from luad.store.api_access import Access
 from luad.store.columns import cleaned, to_text
 from luad.store.messages import Messages
 from luad.store.migration_progress import Report, say_nothing
+from luad.store.query_budget import QueryBudget
 from luad.store.query_types import (
     Attempt,
     GoneJob,
@@ -29,6 +30,7 @@ from luad.store.query_types import (
     Retention,
     Revision,
     RunFilter,
+    RunPage,
     RunRow,
 )
 from luad.store.resumed_runs import resumed_by
@@ -237,23 +239,44 @@ class Store:
         limit: int = 50,
         cursor: str | None = None,
         offset: int = 0,
-        without: Collection[str] = (),
     ) -> tuple[list[RunRow], str | None]:
         """Return a page of the history, newest first, and the cursor of the next page, if any.
 
-        *without*: of `metadata`, `result`, `error`, `traceback`, those that are not read. A cursor stays valid while rows come and go; *offset*, a number of rows to skip, does not. Raises UsageError for
+        A cursor stays valid while rows come and go; *offset*, a number of rows to skip, does not. Raises UsageError for
         a text that is not a cursor.
         """
         return await self._transactions.read(
-            lambda connection: queries.page(
-                connection, cleaned(wanted), limit, cursor, offset, without
+            lambda connection: run_pages.page(connection, cleaned(wanted), limit, cursor, offset)
+        )
+
+    async def search_runs(
+        self,
+        wanted: RunFilter,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        offset: int = 0,
+        without: Collection[str] = (),
+    ) -> RunPage:
+        """Return a page as `runs` does, or what was found of it in `query_budget.BUDGET_MS`.
+
+        *without*: of `metadata`, `result`, `error`, `traceback`, those that are not read.
+        """
+        return await self._transactions.read(
+            lambda connection: run_pages.search(
+                connection, cleaned(wanted), limit, cursor, offset, without, QueryBudget.begin()
             )
         )
 
-    async def count_runs(self, wanted: RunFilter, most: int) -> int:
-        """Return the number of rows that match *wanted*, but at most *most*."""
+    async def count_runs(self, wanted: RunFilter, most: int) -> tuple[int, bool]:
+        """Return the number of rows that match *wanted*, at most *most*, and whether it is all of them.
+
+        It counts for at most `query_budget.BUDGET_MS`.
+        """
         return await self._transactions.read(
-            lambda connection: queries.count_rows(connection, cleaned(wanted), most)
+            lambda connection: run_pages.count_rows(
+                connection, cleaned(wanted), most, QueryBudget.begin()
+            )
         )
 
     async def run(self, name: str, *, job: str | None = None) -> RunRow:

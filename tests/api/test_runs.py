@@ -6,9 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from support.long_history import fill
 
 from luad.core.model import EndKind, Overlap, Retry, RunError
 from luad.errors import StoreUnavailableError
+from luad.store.query_types import RunFilter
 
 RUN_KEYS = {
     "id",
@@ -248,7 +250,7 @@ async def test_a_store_that_fails_is_told_as_such(
     async def fail(*_: Any, **__: Any) -> Any:
         raise StoreUnavailableError("luad.db: the disk failed", hint="look at dmesg")
 
-    monkeypatch.setattr(daemon.store, "runs", fail)
+    monkeypatch.setattr(daemon.store, "search_runs", fail)
     answer = await api.get("/v1/runs")
     assert (answer.status, answer.json["code"]) == (503, "store_unavailable")
     assert answer.json["hint"] == "look at dmesg"
@@ -347,7 +349,43 @@ async def test_long_members_are_not_read_where_they_are_not_asked_for(
     error = RunError("KeyError", "'x'", "Traceback …")
     await daemon.end(EndKind.RAISED, error=error, result_json='{"moved": 3}')
     without = ("metadata", "result", "error", "traceback")
-    (row,), _ = await daemon.store.runs(without=without)
+    (row,) = (await daemon.store.search_runs(RunFilter(), without=without)).rows
     assert (row.run.metadata, row.run.ending.result_json, row.run.ending.error) == (None,) * 3
-    (row,), _ = await daemon.store.runs(without=("traceback",))
+    (row,) = (await daemon.store.search_runs(RunFilter(), without=("traceback",))).rows
     assert row.run.ending.error == RunError("KeyError", "'x'", "")
+
+
+async def test_runs_are_searched_by_reason_duration_and_what_is_left_out(
+    api: Any, daemon: Any, kit: Any
+) -> None:
+    await daemon.install(kit.make_job(), kit.make_job("other", tags=("noisy",)))
+    for _ in range(3):
+        await daemon.pass_time(QUARTER)
+    answer = (await api.get("/v1/runs?q=tidy")).json
+    assert (answer["is_complete"], answer["next_cursor"]) == (True, None)
+    for path, count in (
+        ("/v1/runs?not=other", len(answer["runs"])),
+        ("/v1/runs?reason=overlap", 4),
+        ("/v1/runs?reason=overlap&not=tidy", 2),
+        ("/v1/runs?min_duration=1h", 0),
+        ("/v1/runs?q=nothing", 0),
+    ):
+        assert len((await api.get(path)).json["runs"]) == count, path
+    refused = await api.get("/v1/runs?min_duration=soon")
+    assert (refused.status, refused.json["errors"][0]["parameter"]) == (422, "min_duration")
+
+
+async def test_a_search_that_is_out_of_time_says_so_and_goes_on(
+    api: Any, daemon: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(daemon.store, kit.NOON, 2_000)
+    monkeypatch.setattr("luad.store.query_budget.BUDGET_MS", 0)
+    path, pages, found = "/v1/runs?q=needle&count=1", [], []
+    while path:
+        answer = await api.get(path)
+        pages.append(answer.json["is_complete"])
+        found += [run["id"] for run in answer.json["runs"]]
+        link = answer.headers.get("link", "")
+        path = link[1 : link.index(">")] if answer.json["next_cursor"] else ""
+    assert (len(found), pages[0], pages[-1]) == (2, False, True)
+    assert (await api.get("/v1/runs?q=needle&count=1")).json["total"] == "0+"

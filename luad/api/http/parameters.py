@@ -54,11 +54,13 @@ JOBS: Final = (
     *PAGE,
 )
 EXACT: Final = (Parameter("exact", FLAG),)
-RUNS_OF_JOB: Final = (
-    *_words("status", "trigger", "user", "q"),
+RUN_FILTERS: Final = (
+    *_words("status", "reason", "trigger", "user", "q", "tag", "not"),
+    Parameter("min_duration", WORD),
     Parameter("delivery", {"enum": ["ok", "failed"]}),
-    *(_SINCE, _UNTIL, _COUNT, _FIELDS, _OFFSET, *PAGE),
+    *(_SINCE, _UNTIL),
 )
+RUNS_OF_JOB: Final = (*RUN_FILTERS, _COUNT, _FIELDS, _OFFSET, *PAGE)
 RUNS: Final = (_JOB, *RUNS_OF_JOB)
 _LINES: Final = (
     Parameter("follow", FLAG),

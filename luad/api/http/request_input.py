@@ -113,6 +113,16 @@ class Query:
             hint = "a + in a URL is written %2B" if " " in value else ""
             raise wrong_parameter(name, str(error), hint) from error
 
+    def duration_ms(self, name: str) -> int | None:
+        """A duration, such as `90s` or `10m`."""
+        value = self._values.get(name)
+        if not value:
+            return None
+        try:
+            return parse_duration_ms(value)
+        except ValueError as error:
+            raise wrong_parameter(name, str(error)) from error
+
     def choices(self, name: str, kind: type[E]) -> frozenset[E]:
         """Members of the enum *kind*, joined by commas; empty when the parameter is missing."""
         value = self._values.get(name)

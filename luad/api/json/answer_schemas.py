@@ -220,7 +220,7 @@ ANSWERS: Final[Schema] = {
         LISTED_RUN, {"attempts": _list(_ATTEMPT), "created_jobs": _list(ANY)}, _DELIVERIES
     ),
     "Runs": _object(
-        {"runs": _list(_ref("ListedRun"))},
+        {"runs": _list(_ref("ListedRun")), "is_complete": FLAG},
         _CURSOR,
         optional={"total": {"type": ["integer", "string"]}},
     ),

@@ -5,8 +5,6 @@ Rule: as in `routes_jobs`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from luad.api.context import context_of, json_response, link_header
@@ -18,12 +16,11 @@ from luad.api.json.answer_schemas import LISTED_RUN
 from luad.api.json.members import chosen, names_of
 from luad.api.routes.endpoint import query_of, read_body
 from luad.api.routes.routes_jobs import recalled_run
+from luad.api.routes.run_search import filter_of
 from luad.core.lifecycle import duration_ms
-from luad.core.model import RunState, Trigger
 from luad.core.requests import AnswerKey, CancelRequested, RetryRequested
 from luad.errors import LuadError
 from luad.json_text import encode_text
-from luad.store.query_types import RunFilter
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
     from luad.api.context import Context
     from luad.api.http.request_input import Query
     from luad.core.model import Run
-    from luad.store.query_types import Attempt, RunRow
+    from luad.store.query_types import Attempt, RunFilter, RunRow
 
 MOST_COUNTED: Final = 10_000
 _LONG: Final = ("metadata", "result", "error")
@@ -41,44 +38,26 @@ _LONG: Final = ("metadata", "result", "error")
 _MEMBERS: Final = frozenset(names_of(LISTED_RUN))
 
 
-class Arrival(StrEnum):
-    """The outcome of the messages of a run."""
-
-    OK = "ok"
-    FAILED = "failed"
-
-
 async def list_runs(request: Request) -> Response:
     """`GET /runs`: the history, newest first; what was skipped or missed included."""
     context = context_of(request)
     query = query_of(request)
-    name = query.text("job")
-    whose = RunFilter() if name is None else await context.history_of(name)
-    return await _page(request, context, query, whose)
+    wanted = await filter_of(context, query, query.text("job"), is_one=False)
+    return await _page(request, context, query, wanted)
 
 
 async def list_runs_of_job(request: Request) -> Response:
     """`GET /jobs/{job}/runs`: the history of one job."""
     context = context_of(request)
     query = query_of(request)
-    whose = await context.history_of(request.path_params["job"], is_one=True)
-    return await _page(request, context, query, whose)
+    wanted = await filter_of(context, query, request.path_params["job"], is_one=True)
+    return await _page(request, context, query, wanted)
 
 
-async def _page(request: Request, context: Context, query: Query, whose: RunFilter) -> Response:
-    wanted = replace(
-        whose,
-        statuses=query.choices("status", RunState),
-        triggers=query.choices("trigger", Trigger),
-        since=query.instant("since"),
-        until=query.instant("until"),
-        user=query.text("user"),
-        q=query.text("q"),
-        has_arrived=_has_arrived(query),
-    )
+async def _page(request: Request, context: Context, query: Query, wanted: RunFilter) -> Response:
     fields = _fields(query)
     try:
-        rows, cursor = await context.service.store.runs(
+        page = await context.service.store.search_runs(
             wanted,
             limit=query.limit(),
             cursor=query.text("cursor"),
@@ -87,9 +66,12 @@ async def _page(request: Request, context: Context, query: Query, whose: RunFilt
         )
     except LuadError as error:
         raise from_luad_error(error) from error
+    rows = page.rows
     sent = await context.service.store.messages.counts([row.run.id for row in rows])
     resumed = await context.service.store.resumed_by(rows)
-    end = f'],"next_cursor":{encode_text(cursor)}'
+    end = (
+        f'],"next_cursor":{encode_text(page.cursor)},"is_complete":{encode_text(page.is_complete)}'
+    )
     if query.flag("count"):
         end += f',"total":{encode_text(await _total(context, wanted))}'
 
@@ -98,7 +80,7 @@ async def _page(request: Request, context: Context, query: Query, whose: RunFilt
         return encode_text(chosen({**context.run_view(row), **more}, fields))
 
     pieces = rows_of('{"runs":[', rows, show, end + "}")
-    return StreamResponse(pieces, "application/json", link_header(request, cursor))
+    return StreamResponse(pieces, "application/json", link_header(request, page.cursor))
 
 
 def _fields(query: Query) -> frozenset[str]:
@@ -118,14 +100,9 @@ def _not_wanted(fields: frozenset[str]) -> list[str]:
 
 
 async def _total(context: Context, wanted: RunFilter) -> int | str:
-    """Count the rows; many are not counted to the end."""
-    count = await context.service.store.count_runs(wanted, MOST_COUNTED + 1)
-    return count if count <= MOST_COUNTED else f"{MOST_COUNTED}+"
-
-
-def _has_arrived(query: Query) -> bool | None:
-    wanted = query.choices("delivery", Arrival)
-    return Arrival.OK in wanted if len(wanted) == 1 else None
+    """Count the rows; many, or those that take long to find, are not counted to the end."""
+    count, is_all = await context.service.store.count_runs(wanted, MOST_COUNTED + 1)
+    return count if is_all else f"{min(count, MOST_COUNTED)}+"
 
 
 def _sent(counts: tuple[int, int] | None) -> dict[str, int] | None:
