@@ -27,6 +27,7 @@ from luad.api.http.api_problems import (
 )
 from luad.api.http.etags import tag_of_job
 from luad.api.http.idempotency import IdempotencyKeys
+from luad.api.http.kept_answers import KeptAnswers
 from luad.api.http.work_pool import WorkPool
 from luad.api.json import views
 from luad.api.json.job_summary import summarize
@@ -89,6 +90,7 @@ class Context:
     near_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, MAX_STREAMS))
     far_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, STREAMS_OF_A_TOKEN))
     far_readings: Shares = field(default_factory=lambda: Shares(1, 1))
+    kept: KeptAnswers[object] = field(default_factory=KeptAnswers)
     message_count: int = 0
     creations: CreationRate = field(default_factory=CreationRate)
     keys: IdempotencyKeys = field(init=False)

@@ -15,7 +15,15 @@ from luad.clock import Clock
 from luad.core.events import Record, Restored
 from luad.core.model import JSON, SECOND, Instant, RunState
 from luad.errors import StoreUnavailableError
-from luad.store import gone_rows, log_chunks, queries, record_writes, retention, run_pages
+from luad.store import (
+    gone_rows,
+    log_chunks,
+    queries,
+    record_writes,
+    retention,
+    run_pages,
+    run_stats,
+)
 from luad.store.api_access import Access
 from luad.store.columns import cleaned, to_text
 from luad.store.messages import Messages
@@ -276,6 +284,22 @@ class Store:
         return await self._transactions.read(
             lambda connection: run_pages.count_rows(
                 connection, cleaned(wanted), most, QueryBudget.begin()
+            )
+        )
+
+    async def stats_of_job(self, job_id: str, count: int) -> run_stats.JobStats:
+        """Return the numbers about the last *count* rows of a job."""
+        return await self._transactions.read(
+            lambda connection: run_stats.of_job(connection, to_text(job_id), count)
+        )
+
+    async def stats_since(
+        self, since: Instant, now: Instant, group: run_stats.Group
+    ) -> run_stats.HistoryStats:
+        """Return the numbers about all rows from *since* on that can be counted in the budget."""
+        return await self._transactions.read(
+            lambda connection: run_stats.of_history(
+                connection, since, now, group, QueryBudget.begin()
             )
         )
 

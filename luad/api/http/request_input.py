@@ -123,6 +123,18 @@ class Query:
         except ValueError as error:
             raise wrong_parameter(name, str(error)) from error
 
+    def span_ms(self, name: str, now: Instant, default: int) -> int:
+        """The time from an instant until *now*: a duration, or an RFC 3339 instant with an offset."""
+        value = self._values.get(name)
+        if not value:
+            return default
+        if "-" not in value:
+            return self.duration_ms(name) or 0
+        at = self.instant(name)
+        if at is None or at > now:
+            raise wrong_parameter(name, f"{echo(value)} is in the future")
+        return now - at
+
     def choices(self, name: str, kind: type[E]) -> frozenset[E]:
         """Members of the enum *kind*, joined by commas; empty when the parameter is missing."""
         value = self._values.get(name)

@@ -198,6 +198,11 @@ _REVISION: Final = _object(
     _all("first_seen_at last_installed_at", _MAY_INSTANT),
     {"difference": _list(_object({"key": TEXT, "then": ANY, "now": ANY}))},
 )
+_OUTCOMES: Final[Schema] = {
+    "runs": WHOLE,
+    "status": _object(dict.fromkeys(map(str, RunState), WHOLE)),
+    "success_rate": _or_null(NUMBER),
+}
 _CHANGES: Final = _list(_object({"name": TEXT, "changes": _TEXTS}))
 _DELETED: Final[Schema] = {"deleted": FLAG, "message": TEXT}
 _FILES: Final = {"problems": _list(_FILE_PROBLEM), "stale": _TEXTS}
@@ -223,6 +228,18 @@ ANSWERS: Final[Schema] = {
         {"runs": _list(_ref("ListedRun")), "is_complete": FLAG},
         _CURSOR,
         optional={"total": {"type": ["integer", "string"]}},
+    ),
+    "JobStats": _object(
+        _all("job job_id", TEXT),
+        _OUTCOMES,
+        {"since": _MAY_INSTANT},
+        _all("p50_ms p95_ms longest_ms mean_start_delay_ms", _MAY_WHOLE),
+    ),
+    "Stats": _object(
+        _all("since covered_since", INSTANT),
+        {"is_complete": FLAG, "by": _one_of(("status", "hour", "job"))},
+        {"total": _object(_OUTCOMES)},
+        {"rows": _list(_object({"at": _MAY_INSTANT}, _all("job job_id", _MAY_TEXT), _OUTCOMES))},
     ),
     "Delivery": _object(_DELIVERY),
     "Deliveries": _object(_DELIVERIES),

@@ -1,0 +1,160 @@
+"""Numbers about the history: of the last runs of a job, and of all runs since an instant.
+
+Rule: each counts at most the rows that its caller names, or those that a budget permits, the newest first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import BigInteger, Connection, cast, func, literal_column, select
+
+from luad.core.lifecycle import BAD_STATES
+from luad.core.model import HOUR, Instant, RunState
+from luad.store.query_budget import QueryBudget
+from luad.store.run_filters import NEWEST
+from luad.store.tables import runs
+
+USUAL: Final = 0.95
+"""The part of the successful runs that are not longer than the usual longest duration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The number of rows in each state."""
+
+    counts: Counter[RunState] = field(default_factory=Counter)
+
+    @property
+    def success_rate(self) -> float | None:
+        """The share of the runs that succeeded among those that succeeded or failed; None without any."""
+        good = self.counts[RunState.SUCCEEDED]
+        all_ended = good + sum(self.counts[state] for state in BAD_STATES)
+        return good / all_ended if all_ended else None
+
+
+@dataclass(frozen=True, slots=True)
+class JobStats:
+    """Numbers about the last rows of a job. *since*: the instant of the oldest one.
+
+    Durations in ms: *p50_ms* and *p95_ms* of those that succeeded, *longest_ms* of all that ended.
+    """
+
+    outcomes: Outcomes
+    since: Instant | None = None
+    p50_ms: int | None = None
+    p95_ms: int | None = None
+    longest_ms: int | None = None
+    mean_start_delay_ms: int | None = None
+
+
+class Group(StrEnum):
+    """The rows of statistics."""
+
+    STATUS = "status"
+    HOUR = "hour"
+    JOB = "job"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryStats:
+    """Numbers about all rows from *since* until now; *covered_since*: those that were counted.
+
+    *groups*: by the start of an hour, or by name and id of a job.
+    """
+
+    since: Instant
+    covered_since: Instant
+    total: Outcomes
+    groups: dict[Instant | tuple[str, str], Outcomes]
+
+    @property
+    def is_complete(self) -> bool:
+        """True if all rows were counted."""
+        return self.covered_since <= self.since
+
+
+def of_job(connection: Connection, job_id: str, count: int) -> JobStats:
+    """Return the numbers about the last *count* rows of a job."""
+    query = (
+        select(runs.c.state, runs.c.claimed_at, runs.c.fire_at, runs.c.started_at, runs.c.ended_at)
+        .where(runs.c.job_id == job_id)
+        .with_hint(runs, "INDEXED BY runs_by_job", "sqlite")
+        .order_by(*NEWEST)
+        .limit(count)
+    )
+    rows = connection.execute(query).all()
+    started = [row for row in rows if row.started_at is not None]
+    took = {row: row.ended_at - row.started_at for row in started if row.ended_at is not None}
+    good = sorted(ms for row, ms in took.items() if row.state == RunState.SUCCEEDED.value)
+    delays = [max(0, row.started_at - row.fire_at) for row in started]
+    return JobStats(
+        Outcomes(Counter(RunState(row.state) for row in rows)),
+        rows[-1].claimed_at if rows else None,
+        _quantile(good, 0.5),
+        _quantile(good, USUAL),
+        max(took.values(), default=None),
+        round(sum(delays) / len(delays)) if delays else None,
+    )
+
+
+def _quantile(ordered: list[int], part: float) -> int | None:
+    """Return the value at *part* of a sorted list, by the nearest rank; None for an empty one."""
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else None
+
+
+def of_history(
+    connection: Connection, since: Instant, now: Instant, group: Group, budget: QueryBudget
+) -> HistoryStats:
+    """Return the numbers about all rows from *since* on, counted from *now* back within *budget*."""
+    total, groups = Outcomes(), dict[Instant | tuple[str, str], Outcomes]()
+    end = now + 1
+    while True:
+        start = max(since, _start_of(connection, end, budget.portion))
+        for key, state, count in _count(connection, start, end, group):
+            total.counts[state] += count
+            if key is not None:
+                groups.setdefault(key, Outcomes()).counts[state] += count
+        end = start
+        if start <= since or budget.is_over():
+            return HistoryStats(since, start, total, groups)
+
+
+def _start_of(connection: Connection, end: Instant, portion: int) -> Instant:
+    """Return the instant of the row that is *portion* rows before *end*; a negative one if none is."""
+    query = (
+        select(runs.c.claimed_at)
+        .where(runs.c.claimed_at < end)
+        .with_hint(runs, "INDEXED BY runs_by_time", "sqlite")
+        .order_by(*NEWEST)
+        .limit(1)
+        .offset(portion)
+    )
+    at = connection.execute(query).scalar()
+    return -1 if at is None else at
+
+
+def _count(
+    connection: Connection, start: Instant, end: Instant, group: Group
+) -> list[tuple[Instant | tuple[str, str] | None, RunState, int]]:
+    """Return the group, the state and the number of the rows from *start* until before *end*."""
+    between = (runs.c.claimed_at >= start) & (runs.c.claimed_at < end)
+    if group is Group.JOB:
+        by_job = (runs.c.job_name, runs.c.job_id, runs.c.state)
+        query = select(*by_job, func.count()).where(between).group_by(*by_job)
+        query = query.with_hint(runs, "INDEXED BY runs_by_time", "sqlite")
+        rows = connection.execute(query)
+        return [((name, job_id), RunState(state), count) for name, job_id, state, count in rows]
+    # The index of states holds all that is needed, so no row of the table is read.
+    of_states = (runs.c.state.in_([state.value for state in RunState]), between)
+    query = select(runs.c.state, func.count()).where(*of_states).group_by(runs.c.state)
+    if group is Group.HOUR:
+        hour = cast(runs.c.claimed_at / literal_column(str(HOUR)), BigInteger).label("hour")
+        query = query.add_columns(hour).group_by(hour)
+    rows = connection.execute(query.with_hint(runs, "INDEXED BY runs_by_state", "sqlite"))
+    return [
+        (hour[0] * HOUR if hour else None, RunState(state), count) for state, count, *hour in rows
+    ]
