@@ -107,11 +107,11 @@ class Client:
             return without_password(self._url)
         return str((self._reached or self._places[0]).path)
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, **query: object) -> Any:
         """Return the JSON of *path*. Query values that are None are left out."""
         return self._exchange("GET", path, query, None)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
         """Post *body* as JSON and return the JSON of the answer; None if it is empty."""
         return self._exchange("POST", path, {}, {} if body is None else body)
 
@@ -119,9 +119,9 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Any = None,
+        body: object = None,
         *,
-        query: Mapping[str, Any] | None = None,
+        query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """Send a request and return the JSON of the answer; None if it is empty.
@@ -130,11 +130,11 @@ class Client:
         """
         return self._exchange(method, path, query or {}, body, headers)
 
-    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+    def patch(self, path: str, body: Mapping[str, object]) -> Any:
         """Patch *path* with *body*, and return the JSON of the answer."""
         return self.request("PATCH", path, body)
 
-    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+    def put(self, path: str, body: Mapping[str, object]) -> Any:
         """Replace *path* with *body*, and return the JSON of the answer."""
         return self.request("PUT", path, body)
 
@@ -142,7 +142,7 @@ class Client:
         """Delete *path*, and return the JSON of the answer."""
         return self.request("DELETE", path)
 
-    def stream(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+    def stream(self, path: str, **query: object) -> Iterator[dict[str, Any]]:
         """Yield the objects of an NDJSON answer as they arrive, without a limit of time.
 
         Raises `StreamBrokenError` if the daemon ends in the middle of the stream.
@@ -175,10 +175,10 @@ class Client:
         self,
         method: str,
         path: str,
-        query: Mapping[str, Any],
-        body: Any,
+        query: Mapping[str, object],
+        body: object,
         headers: Mapping[str, str] | None = None,
-    ) -> Any:
+    ) -> object:
         connection = self._connection()
         try:
             with self.waiting():
@@ -198,8 +198,8 @@ class Client:
         connection: http.client.HTTPConnection,
         method: str,
         path: str,
-        query: Mapping[str, Any],
-        body: Any,
+        query: Mapping[str, object],
+        body: object,
         extra: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
         if self.hooks is not None:
@@ -225,7 +225,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
 
-    def _decode(self, data: bytes) -> Any:
+    def _decode(self, data: bytes) -> object:
         try:
             found = self._parse(data) if data else None
         except ValueError as error:
@@ -316,14 +316,14 @@ class Client:
         raise error_from_problem(problem, response.status)
 
 
-def _changes(method: str, path: str, body: Any) -> bool:
+def _changes(method: str, path: str, body: object) -> bool:
     """Return True if a request may change something."""
     if method == "GET" or path in READING_POSTS:
         return False
     return not (isinstance(body, dict) and body.get("check_only"))
 
 
-def _query(query: Mapping[str, Any]) -> str:
+def _query(query: Mapping[str, object]) -> str:
     """Return a query string: None and False are left out, true is 1, lists are joined by commas."""
     pairs = []
     for key, value in query.items():

@@ -146,7 +146,7 @@ class RefusedError(LuadError):
         code: str,
         status: int,
         hint: str = "",
-        errors: Sequence[Mapping[str, Any]] = (),
+        errors: Sequence[Mapping[str, object]] = (),
     ) -> None:
         super().__init__(message, hint=hint)
         self.code = code

@@ -6,14 +6,14 @@ Rule: one encoder, made once, because `json.dumps` with options makes a new one 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Final
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 encode_text = _ENCODER.encode
 
 
-def encode(value: Any) -> bytes:
+def encode(value: object) -> bytes:
     """Return *value* as compact UTF-8 JSON.
 
     Lone surrogates, which a handler may print and UTF-8 cannot hold, become question marks.

@@ -71,7 +71,7 @@ class Answer(dict[str, Any]):
     Luad always sends the keys that a client reads, so a missing key means that another program answers.
     """
 
-    def __init__(self, content: Mapping[str, Any], address: str) -> None:
+    def __init__(self, content: Mapping[str, object], address: str) -> None:
         super().__init__(content)
         self._address = address
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.api.handler_rules import keep_handler
 from luad.api.http.api_problems import ApiError, close_to, comparable, did_you_mean, echo
@@ -84,7 +84,7 @@ def check_instant(job: Job, now: Instant) -> None:
     raise ValidationError(detail, hint=hint, errors=(item,))
 
 
-def in_the_zone_of_the_user(service: Service, document: dict[str, Any]) -> None:
+def in_the_zone_of_the_user(service: Service, document: dict[str, object]) -> None:
     """Put the time zone of the user into a schedule that names none: its civil times are meant there."""
     schedule, user = document.get("schedule"), document.get("user")
     if not isinstance(schedule, Mapping) or "timezone" in schedule:

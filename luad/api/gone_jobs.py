@@ -5,7 +5,7 @@ Rule: a job that is gone can be looked at, and nothing can be asked of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from luad.api.http.api_problems import ApiError
 from luad.api.json import views
@@ -66,7 +66,7 @@ def refusal(state: JobStateView) -> ApiError:
     )
 
 
-async def whole_gone_job(service: Service, state: JobStateView) -> dict[str, Any]:
+async def whole_gone_job(service: Service, state: JobStateView) -> dict[str, object]:
     """Return everything that the history shows of a job that is gone."""
     rows, _ = await service.store.runs(RunFilter(job_id=state.job_id), limit=STRIP)
     recent = [_cell(row) for row in reversed(rows)]
@@ -83,7 +83,7 @@ def _last(rows: list[RunRow]) -> LastRun | None:
     return LastRun(newest.id, newest.state, newest.started_at, newest.ended_at, ended)
 
 
-def _cell(row: RunRow) -> dict[str, Any]:
+def _cell(row: RunRow) -> dict[str, object]:
     run = row.run
     took = duration_ms(run.started_at, run.ended_at)
     return {"id": run.id, "status": RunState(run.state).value, "duration_ms": took}

@@ -6,7 +6,7 @@ Rule: what a file declares, the file decides: its revisions can only be read.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.api.creation_rules import check_job
 from luad.api.http.api_problems import ApiError, echo
@@ -24,7 +24,7 @@ _LEAST_PREFIX: Final = 4
 _MOST_LISTED: Final = 5
 
 
-def difference(then: Mapping[str, JSON], now: Mapping[str, JSON]) -> list[dict[str, Any]]:
+def difference(then: Mapping[str, JSON], now: Mapping[str, JSON]) -> list[dict[str, object]]:
     """Return each key that differs, with its value in the revision and in force."""
     keys = sorted({*then, *now})
     return [

@@ -34,7 +34,7 @@ class CommandEntry(NamedTuple):
     section: str
 
 
-def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+def _remember(ctx: click.Context, param: click.Parameter, value: object) -> None:
     """Store a global option. An absent option must not overwrite a given one."""
     if value is not None and value is not False and param.name is not None:
         setattr(ctx.ensure_object(Session), param.name, value)
@@ -79,7 +79,7 @@ class Command(click.Command):
             param for param in global_options(hidden=True) if not taken.intersection(param.opts)
         ]
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Run the command, or raise `CommandError` (usage) if its options contradict each other."""
         for rule in (*GLOBAL_RULES, *self.rules):
             rule.check(ctx)

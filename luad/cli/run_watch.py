@@ -106,7 +106,7 @@ def _state(run: dict[str, Any]) -> str:
             return f"{run['job']} is {state}"
 
 
-def _of(run: dict[str, Any], attempt: int) -> str:
+def _of(run: dict[str, object], attempt: int) -> str:
     return f"{attempt} of {run['max_attempts']}" if run.get("max_attempts") else str(attempt)
 
 
@@ -174,7 +174,7 @@ def _watching(session: Session, run: dict[str, Any], watcher: RunWatcher) -> Ite
 
 
 @contextmanager
-def explained_interrupt(session: Session, runs: Sequence[dict[str, Any]]) -> Iterator[None]:
+def explained_interrupt(session: Session, runs: Sequence[dict[str, object]]) -> Iterator[None]:
     """On Ctrl-C in the block, say that the runs go on, and how to see or stop them."""
     before = signal.getsignal(signal.SIGINT)
     _interrupts.clear()

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from luad.config.problem_pages import PAGES, url_of
 from luad.config.secrets import hiding, without_secrets
@@ -248,7 +248,7 @@ def _count(number: int, noun: str) -> str:
 # --- for programs ------------------------------------------------------------------------------
 
 
-def to_json(problem: Problem) -> dict[str, Any]:
+def to_json(problem: Problem) -> dict[str, object]:
     """Return a problem with the keys that ruff uses, which editors and CI understand."""
     location = {"row": problem.line, "column": problem.column}
     end_location = {
@@ -272,7 +272,7 @@ def to_json(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _fix_json(problem: Problem) -> dict[str, Any] | None:
+def _fix_json(problem: Problem) -> dict[str, object] | None:
     if problem.fix is None:
         return None
     first, end, content = problem.fix
@@ -320,7 +320,7 @@ def render_github(problems: Iterable[Problem]) -> str:
     return "".join(f"{to_github(problem)}\n" for problem in problems)
 
 
-def to_sarif(problems: Sequence[Problem], *, version: str = "") -> dict[str, Any]:
+def to_sarif(problems: Sequence[Problem], *, version: str = "") -> dict[str, object]:
     """Return a SARIF 2.1.0 log with one run."""
     codes = sorted({problem.code for problem in problems})
     driver = {
@@ -343,8 +343,8 @@ def to_sarif(problems: Sequence[Problem], *, version: str = "") -> dict[str, Any
     }
 
 
-def _sarif_result(problem: Problem) -> dict[str, Any]:
-    physical: dict[str, Any] = {"artifactLocation": {"uri": problem.path}}
+def _sarif_result(problem: Problem) -> dict[str, object]:
+    physical: dict[str, object] = {"artifactLocation": {"uri": problem.path}}
     if problem.line:
         physical["region"] = {
             "startLine": problem.line,
@@ -353,7 +353,7 @@ def _sarif_result(problem: Problem) -> dict[str, Any]:
             "endColumn": problem.end_column or problem.column + 1,
         }
     text = f"{problem.message} ({problem.help})" if problem.help else problem.message
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "ruleId": problem.code,
         "level": problem.severity.value,
         "message": {"text": text},

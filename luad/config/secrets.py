@@ -61,7 +61,7 @@ def is_telling(name: str) -> bool:
     return name != "PWD" and _TELLING.search(_HUMP.sub("_", name)) is not None
 
 
-def secret_values(env: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
+def secret_values(env: Iterable[tuple[str, object]]) -> tuple[str, ...]:
     """Return the values of *env* that are secrets by their names, and long enough."""
     return tuple(str(value) for name, value in env if is_telling(name) and is_worth(str(value)))
 
@@ -97,7 +97,7 @@ def is_masked(value: str) -> bool:
     return value == MASK or f":{MASK}@" in value
 
 
-def secrets_of(document: Any) -> frozenset[str]:
+def secrets_of(document: object) -> frozenset[str]:
     """Return the secrets in a job document, in any form of its environment."""
     if isinstance(document, str):
         return frozenset(filter(is_worth, _values_in(document)))
@@ -113,7 +113,7 @@ def secrets_of(document: Any) -> frozenset[str]:
     return frozenset(filter(is_worth, found))
 
 
-def _values_in(value: Any) -> Iterator[str]:
+def _values_in(value: object) -> Iterator[str]:
     """Yield the values under telling names: in mappings, lists, or lines of a `.env` file."""
     if isinstance(value, str):
         for line in value.splitlines():
@@ -130,7 +130,7 @@ def _values_in(value: Any) -> Iterator[str]:
             yield from _scalars(each) if is_telling(str(key)) else _values_in(each)
 
 
-def _scalars(value: Any) -> Iterator[str]:
+def _scalars(value: object) -> Iterator[str]:
     inner = (
         value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     )

@@ -71,7 +71,7 @@ class SecretMask:
         """Remove the secrets of an attempt that is over."""
         self._of_run.pop(run_id, None)
 
-    def mask_line(self, run_id: str, line: dict[str, Any]) -> None:
+    def mask_line(self, run_id: str, line: dict[str, object]) -> None:
         """Mask secrets in a line that a handler has printed or logged."""
         for key in _TEXTS:
             if key in line:
@@ -102,7 +102,7 @@ class SecretMask:
         is_own = own is not None and own.occurs_in_json(text)
         return is_own or self._redactor.occurs_in_json(text)
 
-    def _mask(self, run_id: str, value: Any) -> Any:
+    def _mask(self, run_id: str, value: object) -> Any:
         own = self._of_run.get(run_id)
         return self._redactor.mask_value(value if own is None else own.mask_value(value))
 

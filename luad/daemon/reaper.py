@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from luad.runner.leftovers import read_process
 from luad.runner.processes import children_of, zombies_below
@@ -39,7 +39,7 @@ class ZombieReaper:
         return len(forgotten)
 
 
-def describe_orphans(log: OrphanLog, ours: Collection[int]) -> dict[str, Any]:
+def describe_orphans(log: OrphanLog, ours: Collection[int]) -> dict[str, object]:
     """Return the part of `GET /v1/status` about processes that outlived their run.
 
     Two kinds: those that luad ended when their keeper had died and that had no sign of their run

@@ -182,7 +182,7 @@ class RunReports:
         self._post(event)
 
     def take_lines(
-        self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, Any]]
+        self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, object]]
     ) -> None:
         """Pass on lines of an attempt."""
         for line in lines:

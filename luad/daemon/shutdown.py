@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.clock import elapsed_ms
 from luad.core.events import DrainRequested
@@ -89,7 +89,7 @@ async def stop_part(logs: Logging, part: str, work: Awaitable[None]) -> None:
         logs.emit("error", "daemon.stop_failed", fields)
 
 
-def fields_of(runs: Sequence[Run], phase: str, left_ms: int, now: int) -> dict[str, Any]:
+def fields_of(runs: Sequence[Run], phase: str, left_ms: int, now: int) -> dict[str, object]:
     """Return the fields of the log line: the runs that are waited for, and the time left."""
     named = [
         {"job": run.job_name, "run_id": run.id, "running_s": _age_s(run, now)}

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad import __version__
 from luad.api.service import Health
@@ -128,7 +128,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def introduction(parts: Parts) -> dict[str, Any]:
+def introduction(parts: Parts) -> dict[str, object]:
     """Return the fields of `daemon.ready`: the settings and counts at the start."""
     settings = parts.settings
     reading = parts.condition.reading
@@ -148,7 +148,7 @@ def introduction(parts: Parts) -> dict[str, Any]:
     }
 
 
-def _places(settings: Settings) -> dict[str, Any]:
+def _places(settings: Settings) -> dict[str, object]:
     """Return the daemon's user id, and the files and folders that it reads besides the job files."""
     files = settings_files(settings)
     return {
@@ -160,7 +160,7 @@ def _places(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _last_reload(condition: Condition) -> dict[str, Any] | None:
+def _last_reload(condition: Condition) -> dict[str, object] | None:
     """Return the facts of the last reading of the files."""
     reading, succeeded_at = condition.reading, condition.last_good_reload_at
     if reading is None:
@@ -174,7 +174,7 @@ def _last_reload(condition: Condition) -> dict[str, Any] | None:
     }
 
 
-def describe(parts: Parts) -> dict[str, Any]:
+def describe(parts: Parts) -> dict[str, object]:
     """Return the part of `GET /v1/status` about the daemon itself."""
     runs = parts.engine.runs
     now = parts.clock.now()

@@ -31,7 +31,6 @@ from luad.sdk.params import params
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from luad.sync import Job
 
@@ -146,7 +145,7 @@ class _Folder:
     )
     | {"anyOf": [{"required": ["older_than"]}, {"required": ["keep"]}]}
 )
-def prune(job: Job) -> dict[str, Any]:
+def prune(job: Job) -> dict[str, object]:
     """Remove the files that the parameters select; return counts, bytes and the first paths.
 
     *selected* counts the files that match all parameters, *removed* those that were removed; with
@@ -282,7 +281,7 @@ def _unlink(path: str, descriptor: int, errors: list[str]) -> bool:
     return True
 
 
-def _said(result: dict[str, Any]) -> str:
+def _said(result: dict[str, object]) -> str:
     count, size = result["selected"], result["selected_bytes"]
     verb = "would be removed" if result["dry_run"] else "were to be removed"
     text = f"{result['matched']} files match in {result['path']}, {count} ({size} bytes) {verb}"

@@ -10,13 +10,11 @@ from luad.sdk.params import params
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
-    from typing import Any
-
     from luad.sdk import Job
 
 
 @params(schema("text", text={**TEXT, "examples": ["Your report is ready."]}, title=TEXT))
-async def send(job: Job) -> dict[str, Any]:
+async def send(job: Job) -> dict[str, object]:
     """Send `text`, with `title` if it is set, to the user of the job."""
     parameters = Parameters(job, "text", "title")
     text = parameters.text("text")

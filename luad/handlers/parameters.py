@@ -30,7 +30,7 @@ DURATION: dict[str, Any] = {
 }
 
 
-def whole(low: int, high: int) -> dict[str, Any]:
+def whole(low: int, high: int) -> dict[str, object]:
     """Return the schema of an optional whole number."""
     return {"type": ["integer", "null"], "minimum": low, "maximum": high}
 
@@ -66,7 +66,7 @@ class Parameters:
     def __contains__(self, key: str) -> bool:
         return self._values.get(key) is not None
 
-    def raw(self, key: str) -> Any:
+    def raw(self, key: str) -> object:
         """Return the unchecked value; None if the key is missing."""
         return self._values.get(key)
 
@@ -157,7 +157,7 @@ class Parameters:
         """Raise a ``ValueError`` that names *key*, for a mistake that a retry may not meet."""
         raise ValueError(f"metadata.{key}: {what}") from cause
 
-    def _get(self, key: str, default: Any, needed: str) -> Any:
+    def _get(self, key: str, default: object, needed: str) -> object:
         value = self._values.get(key)
         if value is None:
             value = default

@@ -191,7 +191,7 @@ def _failure_row(run: dict[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
     return _clock(run, zone), run["job"], run["status"].replace("_", " "), line, run["id"]
 
 
-def _ending(run: dict[str, Any]) -> str:
+def _ending(run: dict[str, object]) -> str:
     if run.get("signal"):
         return f"signal {run['signal']}"
     if run.get("exit_code") is not None:

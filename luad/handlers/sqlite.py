@@ -26,8 +26,6 @@ from luad.sdk.params import params
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
-    from typing import Any
-
     from luad.sync import Job
 
 BUSY_SECONDS = 30
@@ -47,7 +45,7 @@ class BackupError(RuntimeError):
         keep=whole(1, 1_000_000),
     )
 )
-def backup(job: Job) -> dict[str, Any]:
+def backup(job: Job) -> dict[str, object]:
     """Copy the database with SQLite's online backup, check the copy, keep the newest ``keep``.
 
     Writers continue during the copy if the database is in WAL mode, and wait otherwise. Raises

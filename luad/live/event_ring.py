@@ -63,7 +63,7 @@ class EventRing:
                 case SaveProgress(job_id):
                     self.publish("job.changed", {"id": job_id})
 
-    def publish(self, kind: str, data: Mapping[str, Any]) -> None:
+    def publish(self, kind: str, data: Mapping[str, object]) -> None:
         """Add an event, and wake the clients."""
         self._count += 1
         event = LiveEvent(self._count, kind, data)

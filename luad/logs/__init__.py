@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import structlog
 
@@ -71,7 +71,7 @@ class Logging:
         """The number of lines that were lost since the start."""
         return self._queue.dropped
 
-    def emit(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+    def emit(self, level: str, event: str, fields: Mapping[str, object]) -> None:
         """Log one line with fields of any name; never raises.
 
         A field with the name of one of the line's own keys gets an underscore after its name.
@@ -100,7 +100,7 @@ class Logging:
         self._start_buffer.release()
         self._queue.close(timeout_s)
 
-    def _log_library(self, fields: dict[str, Any], level: str) -> None:
+    def _log_library(self, fields: dict[str, object], level: str) -> None:
         self._start_buffer.put(self._renderer(None, level, fields))
 
 
@@ -145,7 +145,7 @@ def configure(
     return logs
 
 
-def get_logger(**fields: Any) -> FilteringBoundLogger:
+def get_logger(**fields: object) -> FilteringBoundLogger:
     """Return a logger with *fields* on every line; use it only after `configure`."""
     logger: FilteringBoundLogger = structlog.get_logger(**fields)
     return logger
@@ -199,7 +199,7 @@ def _callsite() -> Processor:
     )
 
 
-def _dropped(count: int) -> dict[str, Any]:
+def _dropped(count: int) -> dict[str, object]:
     return {"event": "log.dropped", "count": count}
 
 

@@ -6,7 +6,7 @@ Rule: replaces known values, and the password part of an address, in time linear
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from luad.config.secret_forms import Spellings, spellings_of
 from luad.config.secrets import MASK, without_passwords
@@ -51,7 +51,7 @@ class Redactor:
             return True
         return "://" in line and "@" in line
 
-    def mask_value(self, value: Any) -> Any:
+    def mask_value(self, value: object) -> object:
         """Return a JSON value with masked keys and texts, and without numbers that are secrets."""
         if isinstance(value, str):
             return self.mask(value)

@@ -60,7 +60,7 @@ class Renderer(ABC):
     def __init__(self, redactor: Redactor) -> None:
         self.redactor = redactor
 
-    def __call__(self, _logger: Any, level: str, fields: MutableMapping[str, Any], /) -> bytes:
+    def __call__(self, _logger: object, level: str, fields: MutableMapping[str, Any], /) -> bytes:
         """Return the line for any *fields*; the call changes them."""
         try:
             for key in _OWN_KEYS:
@@ -96,7 +96,7 @@ class JsonLines(Renderer):
             return self._render_with_care(head, fields)
         return line.encode("ascii") + b"\n"
 
-    def _render_with_care(self, head: dict[str, Any], fields: Mapping[str, Any]) -> bytes:
+    def _render_with_care(self, head: dict[str, object], fields: Mapping[str, object]) -> bytes:
         return _encode(_plain({**head, **fields}, self.redactor)).encode("ascii") + b"\n"
 
 
@@ -181,9 +181,9 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-def _plain(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+def _plain(fields: Mapping[str, object], redactor: Redactor) -> dict[str, object]:
     """Return the fields as JSON values of limited depth and length, without secrets."""
-    plain: dict[str, Any] = {}
+    plain: dict[str, object] = {}
     characters_left, left_out = LINE_LIMIT, 0
     for key, value in fields.items():
         if characters_left <= 0:
@@ -204,7 +204,7 @@ def _plain(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     return plain
 
 
-def _json_value(value: Any, depth: int) -> Any:
+def _json_value(value: object, depth: int) -> object:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -254,14 +254,14 @@ def _write_out_exception(fields: MutableMapping[str, Any]) -> None:
         fields["exception"] = f"<traceback that cannot be shown: {type(failure).__name__}>"
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
+def _pairs(values: Mapping[str, object]) -> str:
     """Return ``message``, then ``key=value`` for the other fields, quoted if necessary."""
     words = [printable(str(values["message"]))] if "message" in values else []
     words += [f"{printable(k)}={_word(v)}" for k, v in values.items() if k != "message"]
     return " ".join(words)
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     if type(value) is int:
         return str(value)
     if not isinstance(value, str):
@@ -272,7 +272,7 @@ def _word(value: Any) -> str:
     return printable(json.dumps(text, ensure_ascii=False))
 
 
-def _journal_message(event: str, values: Mapping[str, Any]) -> str:
+def _journal_message(event: str, values: Mapping[str, object]) -> str:
     if event == "run.output":  # only the handler's output; job and run are fields
         return printable(str(values.get("message", "")))
     pairs = _pairs({key: value for key, value in values.items() if key != "exception"})
@@ -286,7 +286,7 @@ def _journal_name(key: str) -> str:
     return f"LUAD_{name}"[:64]
 
 
-def _journal_entry(entry: Mapping[str, Any]) -> bytes:
+def _journal_entry(entry: Mapping[str, object]) -> bytes:
     """Return ``NAME=value`` lines; a value with newlines follows its length instead."""
     lines, blocks = [], []
     for name, value in entry.items():

@@ -31,7 +31,7 @@ class StdlibRoute(logging.Handler):
             message = record.getMessage()
         except Exception as error:  # noqa: BLE001 - a library may pass wrong arguments
             message = f"{record.msg!r} with wrong arguments: {error!r}"
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             "event": "library.message",
             "logger": record.name,
             "message": message,

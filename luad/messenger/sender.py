@@ -219,7 +219,7 @@ def _place(url: str) -> str:
     return url if not colon or not host or "$" in host else f"{scheme}://{host.lower()}"
 
 
-def wire(message: Message) -> dict[str, Any]:
+def wire(message: Message) -> dict[str, object]:
     """Return a message in the form that services get."""
     return {
         "id": message.id,

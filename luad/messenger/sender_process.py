@@ -36,7 +36,7 @@ class Order(TypedDict):
     message: dict[str, Any]
 
 
-def fulfil(order: Order, resolver: Resolver) -> dict[str, Any]:
+def fulfil(order: Order, resolver: Resolver) -> dict[str, object]:
     """Send one message by one channel, and return the outcome. Never raises."""
     try:
         answer, is_degraded = _send(order, resolver)
@@ -74,7 +74,7 @@ def _outcome(
     answer: tuple[str, ...] = (),
     is_degraded: bool = False,
     is_silent: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     return {
         "id": order["id"],
         "ok": not error,

@@ -93,6 +93,6 @@ def _with_content(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return {"type": "file", "name": file.name, "content": b64encode(file.data).decode()}
 
 
-def _without_path(part: Mapping[str, Any]) -> Mapping[str, Any]:
+def _without_path(part: Mapping[str, object]) -> Mapping[str, object]:
     name = part.get("name") or str(part["path"]).rpartition("/")[2]
     return {"type": "file", "name": name, "content": None}

@@ -23,7 +23,7 @@ class NotRunError(NotRetryable):
     """A handler returned a coroutine, task or generator instead of doing its work."""
 
 
-def called_function(function: Any) -> FunctionType | None:
+def called_function(function: object) -> FunctionType | None:
     """Return the Python function that runs when *function* is called; None if there is none."""
     for _ in range(_MOST_LAYERS):
         if isinstance(function, FunctionType):
@@ -39,9 +39,9 @@ def called_function(function: Any) -> FunctionType | None:
     return None
 
 
-def is_async(function: Callable[..., Any]) -> bool:
+def is_async(function: Callable[..., object]) -> bool:
     """Return True if *function*, and each function that it wraps, is a coroutine function."""
-    layer: Any = function
+    layer: object = function
     for _ in range(_MOST_LAYERS):
         called = called_function(layer)
         if called is None or not (
@@ -55,7 +55,7 @@ def is_async(function: Callable[..., Any]) -> bool:
     return False
 
 
-def is_generator(function: Callable[..., Any]) -> bool:
+def is_generator(function: Callable[..., object]) -> bool:
     """Return True if *function* contains `yield`, so that a call runs none of its code."""
     called = called_function(function)
     if called is None or called.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE:
@@ -87,5 +87,5 @@ def check_is_done(value: Any) -> None:
         )
 
 
-def _is_future(value: Any) -> bool:
+def _is_future(value: object) -> bool:
     return getattr(type(value), "_asyncio_future_blocking", None) is not None

@@ -208,7 +208,7 @@ def system_line(message: str, at: int, *, level: str = "info") -> Line:
     return {"ts": at, "stream": "system", "level": level, "logger": "luad", "message": message}
 
 
-def checked_record(value: Any) -> Line | None:
+def checked_record(value: object) -> Line | None:
     """Return *value* as a line; None if it is not one, because a handler can write anything."""
     if not isinstance(value, dict) or not isinstance(value.get("ts"), int):
         return None

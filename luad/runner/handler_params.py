@@ -40,7 +40,7 @@ class SchemaMistakeError(Exception):
     """A handler declares a JSON Schema that is not valid."""
 
 
-def obeys(schema: Any, value: Any) -> bool:
+def obeys(schema: object, value: object) -> bool:
     """Return True if *value* obeys *schema*. Raises `SchemaMistakeError`."""
     try:
         return _obeys(schema, value)
@@ -49,7 +49,7 @@ def obeys(schema: Any, value: Any) -> bool:
 
 
 def metadata_mistakes(
-    schema: Mapping[str, Any], metadata: Mapping[str, Any]
+    schema: Mapping[str, object], metadata: Mapping[str, object]
 ) -> list[MetadataMistake]:
     """Return the mistakes in *metadata*. Raises `SchemaMistakeError`."""
     found: list[MetadataMistake] = []
@@ -72,7 +72,7 @@ def _names(text: str, path: JSONPath) -> bool:
     return len(path) == 1 and f"`{path[0]}`" in text
 
 
-def refuse_bad_metadata(handler: str, function: object, metadata: Mapping[str, Any]) -> None:
+def refuse_bad_metadata(handler: str, function: object, metadata: Mapping[str, object]) -> None:
     """Raise `HandlerError` if *metadata* does not obey the schema of *function*.
 
     A key that only looks misspelt is refused only for handlers that ship with luad.
@@ -93,7 +93,7 @@ def refuse_bad_metadata(handler: str, function: object, metadata: Mapping[str, A
         raise HandlerError(Fault.BAD_METADATA, "; ".join(texts), hint=hint)
 
 
-def check_schema(schema: Mapping[str, Any]) -> None:
+def check_schema(schema: Mapping[str, object]) -> None:
     """Raise `SchemaMistakeError` if *schema* is not a valid JSON Schema."""
     import jsonschema  # noqa: PLC0415 - costs 75 ms, and no run needs it
 
@@ -111,7 +111,7 @@ class _UnsupportedKeywordError(Exception):
     """The schema has a keyword that only jsonschema supports."""
 
 
-def _obeys(schema: Any, value: Any) -> bool:
+def _obeys(schema: object, value: object) -> bool:
     if isinstance(schema, bool):
         return schema
     if not isinstance(schema, dict):
@@ -132,7 +132,7 @@ def _type(wanted: Any, value: Any, _schema: Any) -> bool:
     return any(_is_of(kind, value) for kind in kinds)
 
 
-def _is_of(kind: str, value: Any) -> bool:
+def _is_of(kind: str, value: object) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
     if isinstance(value, float) and kind == "integer":
@@ -168,11 +168,11 @@ def _additional(wanted: Any, value: Any, schema: Any) -> bool:
     )
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(one: object, other: object) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
@@ -310,8 +310,8 @@ def _field(path: JSONPath) -> str:
     return f"`{path[-1]}` in {_field(path[:-1])}"
 
 
-def _example(key: str, schema: Any) -> str:
-    examples: Iterable[Any] = schema.get("examples", ()) if isinstance(schema, dict) else ()
+def _example(key: str, schema: object) -> str:
+    examples: Iterable[object] = schema.get("examples", ()) if isinstance(schema, dict) else ()
     about = schema.get("description", "") if isinstance(schema, dict) else ""
     for each in examples:
         return f"write  {key}: {each}" + (f"  ({about})" if about else "")
@@ -325,7 +325,7 @@ def _kinds(wanted: Any) -> str:
     return describe_type([each for each in kinds if each != "null"] or ["null"])
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     from luad.config.schema.value_words import describe_value  # noqa: PLC0415 - only once something is wrong
 
     return describe_value(value)

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from luad.runner.calling import is_async
 from luad.runner.handler_hints import nearest_handler
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     sys.argv = [""]
     for module, handlers in request["groups"].items():
         _answer(answers, {"begin": module})
-        failed: dict[str, Any] | None = None
+        failed: dict[str, object] | None = None
         for handler in handlers:
             if failed is None:
                 found, is_import = _check(handler, roots, request["metadata"].get(handler, ()))
@@ -61,15 +61,15 @@ def main(arguments: list[str]) -> None:
     os._exit(0)
 
 
-def _answer(descriptor: int, frame: dict[str, Any]) -> None:
+def _answer(descriptor: int, frame: dict[str, object]) -> None:
     data = json.dumps(frame).encode() + b"\n"
     while data:
         data = data[os.write(descriptor, data) :]
 
 
 def _check(
-    handler: str, roots: list[str], metadata: Sequence[dict[str, Any]]
-) -> tuple[dict[str, Any], bool]:
+    handler: str, roots: list[str], metadata: Sequence[dict[str, object]]
+) -> tuple[dict[str, object], bool]:
     """Return the report on *handler*, and True if it applies to the whole module."""
     try:
         function = load_handler(handler, roots)
@@ -93,7 +93,7 @@ def _check(
 
 
 def _metadata_mistakes(
-    handler: str, function: object, metadata: Sequence[dict[str, Any]]
+    handler: str, function: object, metadata: Sequence[dict[str, object]]
 ) -> list[list[MetadataMistake]]:
     """Return the mistakes in each of *metadata*. Raises `HandlerError` for an invalid schema."""
     schema = declared_params(function)
@@ -109,7 +109,7 @@ def _metadata_mistakes(
 
 def _problem(
     code: str, message: str, hint: str, place: str = "", source: str = ""
-) -> dict[str, Any]:
+) -> dict[str, object]:
     return {
         "is_fine": False,
         "code": str(code),
@@ -120,7 +120,7 @@ def _problem(
     }
 
 
-def _import_failure(handler: str, error: BaseException, roots: list[str]) -> dict[str, Any]:
+def _import_failure(handler: str, error: BaseException, roots: list[str]) -> dict[str, object]:
     module = handler.partition(":")[0]
     failure = describe(error)
     message = failure.message

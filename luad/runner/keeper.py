@@ -213,7 +213,7 @@ class Keeper:
         for frame in self.buffer.feed(data):
             self.handle_request(frame)
 
-    def handle_request(self, frame: dict[str, Any]) -> None:
+    def handle_request(self, frame: dict[str, object]) -> None:
         """Carry out a request of the daemon."""
         if frame["t"] == "stop":
             self._stop("cancelled", 0 if frame["kill"] else self.spec["kill_grace_ms"])
@@ -276,7 +276,7 @@ class Keeper:
         for start in range(0, len(lines), _LINES_PER_FRAME):
             self._send({"t": "lines", "lines": lines[start : start + _LINES_PER_FRAME]})
 
-    def _send(self, frame: dict[str, Any]) -> None:
+    def _send(self, frame: dict[str, object]) -> None:
         self.outbox += encode(frame)
         self._push_out()
 
@@ -343,7 +343,7 @@ class Keeper:
             messages.append(tasks_message(tasks))
         self._send_lines([system_line(each, wall_ms(), level="warning") for each in messages])
 
-    def _ended_frame(self) -> dict[str, Any]:
+    def _ended_frame(self) -> dict[str, object]:
         assert self.status is not None, "a run is reported once its process has ended"
         facts = Facts(
             status=self.status,

@@ -9,7 +9,7 @@ import json
 import logging
 from contextlib import suppress
 from copy import copy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.runner.outcome import describe
 from luad.runner.result import depth_of, shorten
@@ -87,12 +87,12 @@ def _message(record: logging.LogRecord) -> str:
         return f"{record.msg!s} (its arguments do not match)"
 
 
-def _extras(record: logging.LogRecord) -> dict[str, Any]:
+def _extras(record: logging.LogRecord) -> dict[str, object]:
     given = [(key, value) for key, value in record.__dict__.items() if key not in _STANDARD]
     return {str(key): _plain(value) for key, value in given[:_MAX_EXTRAS]}
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     """Return *value* as JSON of limited size."""
     if value is None or isinstance(value, bool):
         return value

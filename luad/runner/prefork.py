@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from luad.runner import child, prctl
 from luad.runner.frames import CHUNK, FrameBuffer, encode
@@ -65,7 +65,7 @@ def _serve(assignments: socket.socket, wake_up: int) -> None:
     assignments.close()
     channel.sendall(encode({"t": "hello", "pid": os.getpid(), "ticks": stat and stat.start_ticks}))
     buffer = FrameBuffer()
-    frames: list[dict[str, Any]] = []
+    frames: list[dict[str, object]] = []
     while not frames and (data := channel.recv(CHUNK)):
         frames = buffer.feed(data)
     if not frames or _has_gone(channel):
@@ -109,7 +109,7 @@ def _fork_handler() -> Handler | OSError:
     return Handler(pid, stat.start_ticks if stat else 0, out_read, err_read, ours)
 
 
-def failed_frame(error: OSError) -> dict[str, Any]:
+def failed_frame(error: OSError) -> dict[str, object]:
     """Return the frame that reports that no process could be started."""
     return {"t": "failed", "error": [type(error).__name__, str(error), ""]}
 

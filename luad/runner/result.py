@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def to_json(value: object) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def read_json(data: bytes) -> Any:
+def read_json(data: bytes) -> object:
     """Return the value of *data*, which a handler has sent.
 
     Raises ValueError if it is not JSON, or so deep that code that walks it would exceed the stack.
@@ -126,7 +126,7 @@ def _reason(value: object, error: Exception) -> str:
         return f"the result cannot be written as JSON: {type_name(type(second))}"
 
 
-def _unsupported_parts(value: Any, path: str) -> Iterator[str]:
+def _unsupported_parts(value: object, path: str) -> Iterator[str]:
     """Yield a message for each part of *value* that JSON cannot express."""
     if isinstance(value, dict):
         for key, item in value.items():

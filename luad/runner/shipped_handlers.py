@@ -123,7 +123,7 @@ def _of_function(function: Any) -> Iterator[object]:
     yield from function.__dict__.values()
 
 
-def _of_type(kind: Any) -> Iterator[object]:
+def _of_type(kind: object) -> Iterator[object]:
     """Yield the objects that a class refers to, if it belongs to the user or to shipped handlers."""
     namespace = _NAMESPACE.__get__(kind)
     module = namespace.get("__module__")

@@ -109,7 +109,7 @@ def interpreter_environment(environ: Mapping[str, str], pass_env: Iterable[str])
     return {**python, "PYTHONCOERCECLOCALE": "0", **passed_environment(environ, pass_env)}
 
 
-def constant_part(config: RunnerConfig) -> dict[str, Any]:
+def constant_part(config: RunnerConfig) -> dict[str, object]:
     """Return the values that all specs share, made once to keep launches fast."""
     return {
         "cwd": str(config.cwd.absolute()),
@@ -148,7 +148,9 @@ def run_variables(
     return {**env, "LUAD_SOCKET": socket_path} if socket_path else env
 
 
-def build_spec(start: StartAttempt, constant: dict[str, Any], socket_path: str) -> dict[str, Any]:
+def build_spec(
+    start: StartAttempt, constant: dict[str, object], socket_path: str
+) -> dict[str, object]:
     """Return the `LaunchSpec` for one attempt. Times are milliseconds, sizes bytes."""
     job, run = start.job, start.run
     env = own_environment(job)
@@ -167,7 +169,7 @@ def build_spec(start: StartAttempt, constant: dict[str, Any], socket_path: str) 
     }
 
 
-def job_values(start: StartAttempt) -> dict[str, Any]:
+def job_values(start: StartAttempt) -> dict[str, object]:
     """Return the arguments of `luad.sdk.Job` that are known before the process starts."""
     job, run = start.job, start.run
     return {

@@ -42,7 +42,7 @@ class Facts:
     result: bytes
 
 
-def judge(facts: Facts, spec: LaunchSpec) -> dict[str, Any]:
+def judge(facts: Facts, spec: LaunchSpec) -> dict[str, object]:
     """Return the ``ended`` frame, without time and sizes."""
     is_signalled = os.WIFSIGNALED(facts.status)
     signum = os.WTERMSIG(facts.status) if is_signalled else None
@@ -68,12 +68,12 @@ def _kind(facts: Facts, signum: int | None) -> str:
     return str(reported) if reported in ("returned", "raised", "not_started") else seen
 
 
-def _result(facts: Facts, kind: str) -> dict[str, Any]:
+def _result(facts: Facts, kind: str) -> dict[str, object]:
     """Return the result, decoded and encoded again, because a handler can write anything."""
     omitted = facts.report.get("result_omitted")
     if not facts.report and facts.status == 0 and facts.cause is None:
         omitted = _NO_REPORT
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "result": None,
         "is_result_truncated": bool(facts.report.get("is_result_truncated")),
         "result_omitted": omitted[:_MAX_OMITTED] if isinstance(omitted, str) else "",

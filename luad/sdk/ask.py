@@ -26,9 +26,9 @@ class Ask:
         self,
         method: str,
         path: str,
-        body: Any = None,
+        body: object = None,
         *,
-        query: Mapping[str, Any] | None = None,
+        query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.method = method

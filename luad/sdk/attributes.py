@@ -27,7 +27,7 @@ _JOB: Final = {
 _MORE: Final = {"handler", "schedule", "description", "tags"}
 
 
-def refuse_assignment(thing: Any, kind: str, name: str, known: frozenset[str]) -> None:
+def refuse_assignment(thing: object, kind: str, name: str, known: frozenset[str]) -> None:
     """Raise `NoAttribute` if *name* is an attribute of luad or of another scheduler.
 
     The caller may use all other names. *known* are the attributes that instances have.
@@ -54,7 +54,7 @@ def refuse_assignment(thing: Any, kind: str, name: str, known: frozenset[str]) -
     )
 
 
-def _refuse_user(thing: Any, name: str) -> NoReturn:
+def _refuse_user(thing: object, name: str) -> NoReturn:
     method = f"{_lead(thing)}user.update({name}=...)"
     hint = f"call {method}, which writes it to user.data"
     meant = name_meant("user", name)
@@ -69,7 +69,7 @@ def _lead(thing: Any) -> str:
     return "" if thing._is_blocking else "await "  # noqa: SLF001 - the SDK among itself
 
 
-def missing(thing: Any, kind: str, name: str) -> AttributeError:
+def missing(thing: object, kind: str, name: str) -> AttributeError:
     """Return the error for an attribute that *thing*, a *kind*, does not have.
 
     If *name* is the word of another scheduler, the error names luad's word.

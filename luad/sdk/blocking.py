@@ -5,7 +5,7 @@ Rule: the steps are those of the other face; here each call waits for its answer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from luad.sdk.ask import MERGE_PATCH
 from luad.sdk.create import CURRENT, REQUIRED
@@ -40,22 +40,24 @@ class Job(JobCore):
         """Return the job's user. Raises `NoUser`, with a hint, if the job has none."""
         return run(user_steps(User, self._need_user()))
 
-    def update_metadata(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
+    def update_metadata(
+        self, mapping: Mapping[str, object] | None = None, /, **values: object
+    ) -> None:
         """Set keys of the metadata. luad merges, so writers of different keys do not overwrite each other."""
         run(self._write_metadata("PATCH", mapping or {}, values))
 
-    def patch_metadata(self, patch: Mapping[str, Any]) -> None:
+    def patch_metadata(self, patch: Mapping[str, object]) -> None:
         """Apply a merge patch (RFC 7396): None removes a key, and objects are merged recursively."""
         run(self._write_metadata("PATCH", patch, kind=MERGE_PATCH))
 
-    def replace_metadata(self, mapping: Mapping[str, Any]) -> None:
+    def replace_metadata(self, mapping: Mapping[str, object]) -> None:
         """Replace all metadata by *mapping*."""
         run(self._write_metadata("PUT", mapping))
 
     def trigger(
         self,
         *,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         force: bool = False,
         revision: str | None = None,
     ) -> Run:
@@ -147,11 +149,11 @@ class User(UserCore):
         """
         return run(get_user_steps(cls, id, email, phone))
 
-    def update(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
+    def update(self, mapping: Mapping[str, object] | None = None, /, **values: object) -> None:
         """Set keys of `data`. luad merges, so writers of different keys do not overwrite each other."""
         run(self._update(mapping, values))
 
-    def patch(self, patch: Mapping[str, Any]) -> None:
+    def patch(self, patch: Mapping[str, object]) -> None:
         """Apply a merge patch (RFC 7396) to `data`."""
         run(self._patch(patch))
 
@@ -192,19 +194,19 @@ class Jobs(metaclass=Translating):
     @staticmethod
     def create(
         *,
-        handler: str | Callable[..., Any] = REQUIRED,
+        handler: str | Callable[..., object] = REQUIRED,
         name: str | None = None,
         at: datetime | str | None = None,
         in_: timedelta | float | str | None = None,
         every: timedelta | float | str | None = None,
         cron: str | None = None,
-        schedule: Cron | Every | Once | Mapping[str, Any] | None = None,
+        schedule: Cron | Every | Once | Mapping[str, object] | None = None,
         timezone: str | None = None,
         description: str = "",
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         user: str | UserCore | None = CURRENT,
         timeout: timedelta | float | str | None = None,
-        retry: Retry | int | Mapping[str, Any] | None = None,
+        retry: Retry | int | Mapping[str, object] | None = None,
         tags: Sequence[str] = (),
         activate: bool = True,
         keep: bool = False,
@@ -221,12 +223,12 @@ class Jobs(metaclass=Translating):
         return run(get_steps(Job, id_or_name))
 
     @staticmethod
-    def get_all(*, include_dynamic: bool = False, **filters: Any) -> list[Job]:
+    def get_all(*, include_dynamic: bool = False, **filters: object) -> list[Job]:
         """Return the jobs that match *status*, *health*, *tag*, *user*, *source* and *q*, by name."""
         return list(Jobs.iter(include_dynamic=include_dynamic, **filters))
 
     @staticmethod
-    def iter(*, include_dynamic: bool = False, **filters: Any) -> Iterator[Job]:
+    def iter(*, include_dynamic: bool = False, **filters: object) -> Iterator[Job]:
         """Yield the jobs of `get_all`, page by page."""
         cursor: str | None = None
         wanted = {**checked_filters(filters), "include_dynamic": include_dynamic}

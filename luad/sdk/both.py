@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 class _Awaitable:
     """A value that is known already, and can be awaited."""
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, object]:
         yield from ()
         return self._value()
 
-    def _value(self) -> Any:
+    def _value(self) -> object:
         return self
 
 
 class _Ready(_Awaitable):
     """An awaitable that `asyncio.run` and tasks accept as a coroutine."""
 
-    def send(self, _: None) -> Any:
+    def send(self, _: None) -> object:
         raise StopIteration(self._value())
 
     def throw(self, *error: Any) -> Any:
@@ -47,7 +47,7 @@ class _Ready(_Awaitable):
 class _Nothing(_Ready):
     """The return value of methods without a result; false like None."""
 
-    def _value(self) -> Any:
+    def _value(self) -> object:
         return None
 
     def __bool__(self) -> bool:
@@ -73,7 +73,7 @@ class _Delivery(_Ready, Delivery):
     __module__, __qualname__ = "luad", "Delivery"
 
 
-def _ready(value: Any) -> Any:
+def _ready(value: object) -> object:
     """Return *value* in a form that can be awaited."""
     match value:
         case _Awaitable():
@@ -91,8 +91,8 @@ def _ready(value: Any) -> Any:
     return value
 
 
-def _both(plain: Callable[..., Any]) -> Callable[..., Any]:
-    def method(*args: Any, **kwargs: Any) -> Any:
+def _both(plain: Callable[..., object]) -> Callable[..., object]:
+    def method(*args: object, **kwargs: object) -> object:
         return _ready(plain(*args, **kwargs))
 
     method.__name__, method.__doc__ = plain.__name__, plain.__doc__

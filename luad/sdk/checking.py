@@ -65,7 +65,7 @@ def shown(value: object) -> str:
 # --- text --------------------------------------------------------------------------------------
 
 
-def checked_text(value: Any, place: str, hint: str) -> str:
+def checked_text(value: object, place: str, hint: str) -> str:
     """Return *value*, a text that is not empty. Raises `ValidationError` otherwise."""
     if not isinstance(value, str):
         refuse(place, f"{shown(value)} is not a text", hint)
@@ -77,7 +77,7 @@ def checked_text(value: Any, place: str, hint: str) -> str:
     return value
 
 
-def user_id_of(user: Any) -> str | None:
+def user_id_of(user: object) -> str | None:
     """Return the id of *user*, which is a `User`, an id, or None for no user."""
     if user is None:
         return None
@@ -100,7 +100,7 @@ def _check_characters(text: str, place: str) -> None:
         refuse(place, f"{shown(text)} contains half a surrogate pair", "send whole characters")
 
 
-def zone_text(value: Any) -> str | None:
+def zone_text(value: object) -> str | None:
     """Return the name of a time zone: *value* is a name, a `ZoneInfo`, or `datetime.UTC`."""
     if value is None or isinstance(value, str):
         return value
@@ -152,7 +152,7 @@ def spoken_delay(
         refuse(place, error.message, error.nearest, kind)
 
 
-def seconds(value: Any, place: str) -> int | float:
+def seconds(value: object, place: str) -> int | float:
     """Return a duration as a number of seconds."""
     return _seconds(parse_duration_ms(duration(value, place)))
 
@@ -165,7 +165,7 @@ def _seconds(duration_ms: int) -> int | float:
 # --- JSON --------------------------------------------------------------------------------------
 
 
-def json_object(value: Any, place: str) -> dict[str, Any]:
+def json_object(value: object, place: str) -> dict[str, Any]:
     """Return *value* as a dict of plain JSON. Raises `ValidationError` otherwise."""
     if not isinstance(value, Mapping):
         reason = f"a {type(value).__name__} is not an object"
@@ -174,7 +174,7 @@ def json_object(value: Any, place: str) -> dict[str, Any]:
     return copy
 
 
-def plain_json(value: Any, place: str, above: tuple[int, ...] = ()) -> Any:
+def plain_json(value: object, place: str, above: tuple[int, ...] = ()) -> Any:
     """Return a copy of *value* that is plain JSON.
 
     Raises `ValidationError`, with the place and a hint, for a value that JSON or luad does not

@@ -57,13 +57,13 @@ def refuse_foreign(
 
 
 def create_steps_body(
-    user: str | None, words: Mapping[str, Any], policies: Mapping[str, Any]
-) -> Steps[dict[str, Any]]:
+    user: str | None, words: Mapping[str, object], policies: Mapping[str, object]
+) -> Steps[dict[str, object]]:
     """Return the body of ``POST /v1/jobs``."""
     refuse_foreign("Jobs.create", policies, POLICIES, CREATABLE)
     if words["handler"] is REQUIRED:
         raise WrongCall("Jobs.create needs handler=: a function, or 'module:function'")
-    body: dict[str, Any] = {"handler": handler_name(words["handler"])}
+    body: dict[str, object] = {"handler": handler_name(words["handler"])}
     body |= {"if_exists": words["if_exists"]} | (yield from when_steps(words, user))
     for key in ("name", "metadata", "timeout", "retry"):
         if words[key] is not None:
@@ -80,7 +80,7 @@ def create_steps_body(
     return body | {key: _member(key, each) for key, each in policies.items() if each is not None}
 
 
-def change_steps(user: str | None, changes: Mapping[str, Any]) -> Steps[dict[str, Any]]:
+def change_steps(user: str | None, changes: Mapping[str, object]) -> Steps[dict[str, object]]:
     """Return the merge patch of ``PATCH /v1/jobs/{job}``. None resets a key to its default."""
     for key, method in (("metadata", "update_metadata"), ("activate", "resume"), ("name", "")):
         if key in changes:
@@ -90,7 +90,7 @@ def change_steps(user: str | None, changes: Mapping[str, Any]) -> Steps[dict[str
     if not changes:
         raise WrongCall("job.update has no keyword", hint="write a change, such as timeout='5m'")
     said = {key: each for key, each in changes.items() if key not in (*WHEN, "timezone")}
-    body: dict[str, Any] = {}
+    body: dict[str, object] = {}
     if "user" in said:
         user = said["user"] = user_id_of(said["user"])
     for key, each in said.items():
@@ -117,7 +117,7 @@ def _member(key: str, value: Any) -> Any:
     return plain_json(value, key)
 
 
-def _tags(tags: Any) -> list[Any]:
+def _tags(tags: object) -> list[Any]:
     # a text would count as a list of its letters
     if isinstance(tags, str):
         return [tags]
@@ -127,10 +127,10 @@ def _tags(tags: Any) -> list[Any]:
     return plain
 
 
-def _retry(retry: Retry | int | Mapping[str, Any]) -> dict[str, Any]:
+def _retry(retry: Retry | int | Mapping[str, object]) -> dict[str, object]:
     if isinstance(retry, int) and not isinstance(retry, bool):
         return {"max_attempts": plain_json(retry, "retry")}
-    said: Any = retry.to_dict() if isinstance(retry, Retry) else retry
+    said: object = retry.to_dict() if isinstance(retry, Retry) else retry
     if isinstance(said, Mapping):
         said = dict(said)
         for key in ("backoff_seconds", "max_backoff_seconds"):
@@ -169,7 +169,7 @@ def handler_name(handler: Any) -> str:
     return f"{str(module).removeprefix('handlers.')}:{path}"
 
 
-def _check_place(handler: Any, module: str, path: str) -> None:
+def _check_place(handler: object, module: str, path: str) -> None:
     outside = "move it to module level, and pass data with metadata={...}"
     if path.endswith("<lambda>"):
         _refuse_handler(f"{module}:{path}", "is a lambda, which has no name to import", outside)

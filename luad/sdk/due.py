@@ -67,7 +67,7 @@ def _refuse_zone(kind: str, zone: str | None) -> None:
         )
 
 
-def _schedule_steps(value: Any, user: str | None) -> Steps[dict[str, Any]]:
+def _schedule_steps(value: object, user: str | None) -> Steps[dict[str, object]]:
     """Return the JSON of a `Cron`, `Every` or `Once`, or of a dict as in a job file."""
     said = _said(value)
     zone = zone_text(said.get("timezone"))
@@ -85,11 +85,11 @@ def _schedule_steps(value: Any, user: str | None) -> Steps[dict[str, Any]]:
     return schedule
 
 
-def _said(value: Any) -> dict[str, Any]:
+def _said(value: object) -> dict[str, object]:
     """Return the members of a schedule, with the values of the caller."""
     match value:
         case Cron():
-            said: dict[str, Any] = {"type": "cron", "expression": value.expression}
+            said: dict[str, object] = {"type": "cron", "expression": value.expression}
             said["timezone"] = value.timezone
         case Every():
             is_text = isinstance(value.distance, str)
@@ -163,7 +163,7 @@ def _explain(phrase: str, zone: str | None, user: str | None, place: str) -> Ste
     return at
 
 
-def until_steps(value: Any, user: str | None, zone: str | None = None) -> Steps[Any]:
+def until_steps(value: object, user: str | None, zone: str | None = None) -> Steps[object]:
     """Return the end of a pause as the API reads it: a duration, or an instant with an offset."""
     if isinstance(value, str):
         if _is_duration(value):
@@ -179,7 +179,7 @@ def until_steps(value: Any, user: str | None, zone: str | None = None) -> Steps[
     return at
 
 
-def snooze_steps(path: str, until: Any) -> Steps[Any]:
+def snooze_steps(path: str, until: object) -> Steps[Any]:
     """Postpone the job at *path* until *until*; return its view.
 
     A `once` job gets another instant, in its own time zone. Any other job is paused.

@@ -24,7 +24,7 @@ TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler would pay
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
-    from typing import Any, Literal, Unpack
+    from typing import Literal, Unpack
 
     from luad.sdk.keyword_types import Changes
     from luad.sdk.user import User
@@ -60,18 +60,18 @@ class Job(JobCore):
 
     @awaited("job.update_metadata")
     async def update_metadata(
-        self, mapping: Mapping[str, Any] | None = None, /, **values: Any
+        self, mapping: Mapping[str, object] | None = None, /, **values: object
     ) -> None:
         """Set keys of the metadata. luad merges, so writers of different keys do not overwrite each other."""
         await run_async(self._write_metadata("PATCH", mapping or {}, values))
 
     @awaited("job.patch_metadata")
-    async def patch_metadata(self, patch: Mapping[str, Any]) -> None:
+    async def patch_metadata(self, patch: Mapping[str, object]) -> None:
         """Apply a merge patch (RFC 7396): None removes a key, and objects are merged recursively."""
         await run_async(self._write_metadata("PATCH", patch, kind=MERGE_PATCH))
 
     @awaited("job.replace_metadata")
-    async def replace_metadata(self, mapping: Mapping[str, Any]) -> None:
+    async def replace_metadata(self, mapping: Mapping[str, object]) -> None:
         """Replace all metadata by *mapping*."""
         await run_async(self._write_metadata("PUT", mapping))
 
@@ -79,7 +79,7 @@ class Job(JobCore):
     async def trigger(
         self,
         *,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         force: bool = False,
         revision: str | None = None,
     ) -> Run:

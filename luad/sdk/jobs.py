@@ -44,7 +44,7 @@ def create_steps(face: type[J], words: Mapping[str, Any]) -> Steps[J]:
     return face.from_view((yield Ask("POST", "/jobs", body, headers=headers)))
 
 
-def checked_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
+def checked_filters(filters: Mapping[str, object]) -> dict[str, object]:
     """Return the filters of `Jobs.get_all`. Raises `WrongCall` for one that it does not have."""
     refuse_foreign("Jobs.get_all", filters, _FILTERS, ("include_dynamic",))
     return {key: getattr(each, "id", each) for key, each in filters.items()}
@@ -58,7 +58,7 @@ def get_steps(face: type[J], id_or_name: str) -> Steps[J]:
 
 
 def page_steps(
-    face: type[J], cursor: str | None, filters: Mapping[str, Any]
+    face: type[J], cursor: str | None, filters: Mapping[str, object]
 ) -> Steps[tuple[list[J], str | None]]:
     """Fetch a page of jobs, and the cursor of the next page."""
     query = {**filters, "limit": _PAGE, "cursor": cursor}
@@ -73,19 +73,19 @@ class Jobs(metaclass=Translating):
     @awaited("Jobs.create")
     async def create(
         *,
-        handler: str | Callable[..., Any] = REQUIRED,
+        handler: str | Callable[..., object] = REQUIRED,
         name: str | None = None,
         at: datetime | str | None = None,
         in_: timedelta | float | str | None = None,
         every: timedelta | float | str | None = None,
         cron: str | None = None,
-        schedule: Cron | Every | Once | Mapping[str, Any] | None = None,
+        schedule: Cron | Every | Once | Mapping[str, object] | None = None,
         timezone: str | None = None,
         description: str = "",
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         user: str | UserCore | None = CURRENT,
         timeout: timedelta | float | str | None = None,  # noqa: ASYNC109 - the job's, not this call's
-        retry: Retry | int | Mapping[str, Any] | None = None,
+        retry: Retry | int | Mapping[str, object] | None = None,
         tags: Sequence[str] = (),
         activate: bool = True,
         keep: bool = False,
@@ -126,12 +126,12 @@ class Jobs(metaclass=Translating):
 
     @staticmethod
     @awaited("Jobs.get_all")
-    async def get_all(*, include_dynamic: bool = False, **filters: Any) -> list[Job]:
+    async def get_all(*, include_dynamic: bool = False, **filters: object) -> list[Job]:
         """Return the jobs that match *status*, *health*, *tag*, *user*, *source* and *q*, by name."""
         return [job async for job in Jobs.iter(include_dynamic=include_dynamic, **filters)]
 
     @staticmethod
-    async def iter(*, include_dynamic: bool = False, **filters: Any) -> AsyncIterator[Job]:
+    async def iter(*, include_dynamic: bool = False, **filters: object) -> AsyncIterator[Job]:
         """Yield the jobs of `get_all`, page by page."""
         cursor: str | None = None
         wanted = {**checked_filters(filters), "include_dynamic": include_dynamic}

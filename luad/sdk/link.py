@@ -80,7 +80,7 @@ def get_link() -> Link:
     return _link
 
 
-def _call(ask: Ask) -> Any:
+def _call(ask: Ask) -> object:
     from luad.sdk.checking import check_ask  # noqa: PLC0415 - see the module's head
 
     check_ask(ask)

@@ -28,7 +28,7 @@ _AT_THE_ROOT = frozenset(
 )
 
 
-def params(schema: Mapping[str, Any]) -> Callable[[Handler], Handler]:
+def params(schema: Mapping[str, object]) -> Callable[[Handler], Handler]:
     """Declare a JSON Schema for the metadata of the jobs of this handler.
 
     `luad check` reads it, and reports mistakes at their places in the job's file. A run with
@@ -44,10 +44,10 @@ def params(schema: Mapping[str, Any]) -> Callable[[Handler], Handler]:
     return declare
 
 
-def declared_params(handler: object) -> Mapping[str, Any] | None:
+def declared_params(handler: object) -> Mapping[str, object] | None:
     """Return the schema that `params` gave to *handler* or to the function that it wraps, or None."""
     for _ in range(_MOST_WRAPPERS):
-        schema: Mapping[str, Any] | None = getattr(handler, ATTRIBUTE, None)
+        schema: Mapping[str, object] | None = getattr(handler, ATTRIBUTE, None)
         if schema is not None:
             return schema
         # `functools.wraps` and `functools.partial`

@@ -25,7 +25,7 @@ def _refuse(*_args: object, **_kwargs: object) -> NoReturn:
     raise ReadOnly(_HINT)
 
 
-def freeze(value: Any) -> Any:
+def freeze(value: object) -> object:
     """Return a read-only copy of a JSON *value*, at all levels."""
     if isinstance(value, dict):
         return ReadOnlyDict({key: freeze(item) for key, item in value.items()})
@@ -34,7 +34,7 @@ def freeze(value: Any) -> Any:
     return value
 
 
-def thaw(value: Any) -> Any:
+def thaw(value: object) -> Any:
     """Return an ordinary copy of a JSON *value*, at all levels."""
     if isinstance(value, dict):
         return {key: thaw(item) for key, item in value.items()}

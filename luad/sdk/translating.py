@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every handler's process would pay
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 
 class Translating(type):
@@ -15,7 +15,7 @@ class Translating(type):
 
     if not TYPE_CHECKING:  # so that a type checker reports missing names
 
-        def __getattr__(cls, name: str) -> Any:
+        def __getattr__(cls, name: str) -> object:
             if name.startswith("_"):
                 raise AttributeError(name)
             from luad.sdk.attributes import missing  # noqa: PLC0415 - only for a message
@@ -32,7 +32,7 @@ class Guarded:
 
     if not TYPE_CHECKING:  # as above
 
-        def __setattr__(self, name: str, value: Any) -> None:
+        def __setattr__(self, name: str, value: object) -> None:
             if not name.startswith("_"):
                 from luad.sdk.attributes import refuse_assignment  # noqa: PLC0415 - as above
 
@@ -46,7 +46,7 @@ class Guarded:
                 refuse_assignment(self, self._kind, name, self._known)
             object.__delattr__(self, name)
 
-        def __getattr__(self, name: str) -> Any:
+        def __getattr__(self, name: str) -> object:
             if name.startswith("_") and not name.startswith("_lua"):
                 raise AttributeError(name)
             member = getattr(type(self), name, None)

@@ -6,7 +6,7 @@ Rule: as in `luad.sdk.job`: one core, two faces.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from luad.sdk.acting import acting_user, is_acting
 from luad.sdk.ask import Ask
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 U = TypeVar("U", bound=UserCore)
 
 
-def _way_to(value: Any) -> str:
+def _way_to(value: object) -> str:
     """Return the advice for *value*, which is not a text."""
     if isinstance(value, dict):
         for key in ("email", "phone", "id"):
@@ -97,12 +97,14 @@ class User(UserCore):
         return await run_async(get_steps(cls, id, email, phone))
 
     @awaited("user.update")
-    async def update(self, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> None:
+    async def update(
+        self, mapping: Mapping[str, object] | None = None, /, **values: object
+    ) -> None:
         """Set keys of `data`. luad merges, so writers of different keys do not overwrite each other."""
         await run_async(self._update(mapping, values))
 
     @awaited("user.patch")
-    async def patch(self, patch: Mapping[str, Any]) -> None:
+    async def patch(self, patch: Mapping[str, object]) -> None:
         """Apply a merge patch (RFC 7396) to `data`."""
         await run_async(self._patch(patch))
 

@@ -50,7 +50,7 @@ class UserCore(Guarded, metaclass=Translating):
         return self._data
 
     @data.setter
-    def data(self, values: Mapping[str, Any]) -> None:
+    def data(self, values: Mapping[str, object]) -> None:
         self._data = json_object(values, "data")
 
     @property
@@ -69,12 +69,14 @@ class UserCore(Guarded, metaclass=Translating):
     def _path(self) -> str:
         return f"/users/{segment(self.id, 'id')}"
 
-    def _update(self, mapping: Mapping[str, Any] | None, values: Mapping[str, Any]) -> Steps[None]:
+    def _update(
+        self, mapping: Mapping[str, object] | None, values: Mapping[str, object]
+    ) -> Steps[None]:
         given = {} if mapping is None else mapping
         written = {**json_object(given, "data"), **json_object(values, "data")}
         self._data = yield Ask("PATCH", f"{self._path}/data", written)
 
-    def _patch(self, patch: Mapping[str, Any]) -> Steps[None]:
+    def _patch(self, patch: Mapping[str, object]) -> Steps[None]:
         headers = {"Content-Type": MERGE_PATCH}
         body = json_object(patch, "data")
         self._data = yield Ask("PATCH", f"{self._path}/data", body, headers=headers)

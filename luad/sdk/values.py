@@ -139,7 +139,7 @@ class File:
         return {"type": "file", key: self.place, **_given(name=self.name)}
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def _given(**values: object) -> dict[str, object]:
     return {key: value for key, value in values.items() if value}
 
 
@@ -154,7 +154,7 @@ def part_of(value: Mapping[str, Any]) -> Text | Image | File:
             return Text(value["text"], value.get("format"))
 
 
-def parts_json(messages: Any) -> list[Any]:
+def parts_json(messages: object) -> list[object]:
     """Return a message as JSON: a text, a part, a dict, or a list of them."""
     items = messages if isinstance(messages, list | tuple) else [messages]
     return [each.to_dict() if isinstance(each, Text | Image | File) else each for each in items]
@@ -180,7 +180,7 @@ class _Read:
 
     if not TYPE_CHECKING:
 
-        def __setattr__(self, name: str, value: Any) -> None:
+        def __setattr__(self, name: str, value: object) -> None:
             if name in vars(self).get("_names", ()):
                 kind = type(self).__name__.strip("_").lower()
                 message = f"{kind}.{name} cannot be assigned: it is read-only"
@@ -287,7 +287,7 @@ class Profile(_Profile):
 
     if not TYPE_CHECKING:
 
-        def __setattr__(self, name: str, value: Any) -> None:
+        def __setattr__(self, name: str, value: object) -> None:
             del value
             hint = f"write {name} into users.d, or use luad users; user.update({name}=...) stores a value in user.data"
             raise NoAttribute(f"user.profile.{name} cannot be assigned", hint=hint)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
@@ -91,7 +91,7 @@ def _count_one(connection: Connection, actor: str, at: Instant, entry: Mapping[s
     known = connection.execute(select(audit.c.entry_json).where(audit.c.id == row_id)).scalar()
     count = int(json.loads(known)["not_kept"]) if known else 0
     kept = {key: entry[key] for key in ("via", "actor", "uid") if key in entry}
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "id": row_id,
         "at": to_int(at),
         "entry_json": to_json({**kept, "not_kept": count + 1}),

@@ -254,7 +254,7 @@ def _counts(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[i
     return counts
 
 
-def _message_row(message: Message) -> dict[str, Any]:
+def _message_row(message: Message) -> dict[str, object]:
     channels = message.channels
     return {
         "id": to_text(message.id),
@@ -288,7 +288,7 @@ def _read_message(row: Row[Any]) -> Message:
     )
 
 
-def _delivery_row(delivery: Delivery) -> dict[str, Any]:
+def _delivery_row(delivery: Delivery) -> dict[str, object]:
     return {
         "message_id": to_text(delivery.message_id),
         "channel": to_text(delivery.channel),

@@ -60,7 +60,7 @@ class Progress:
         took_ms = elapsed_ms() - self._begun_at
         self._report(Log("store.migrated", {**self._fields, "copy": str(copy), "took_ms": took_ms}))
 
-    def _go_on(self, step: str, more: dict[str, Any]) -> None:
+    def _go_on(self, step: str, more: dict[str, object]) -> None:
         now = elapsed_ms()
         if now - self._told_at < TELL_EVERY_MS:
             return

@@ -258,7 +258,7 @@ class Pass:
             .limit(size)
         )
         rows = connection.execute(query).all()
-        doomed: list[dict[str, Any]] = []
+        doomed: list[dict[str, object]] = []
         for row in rows:
             doomed.append({"b_run_id": row.run_id, "b_seq": row.seq})
             self._rows_left -= 1

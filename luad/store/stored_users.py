@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert
@@ -127,7 +127,7 @@ def _write_data(
             hint="get it again, then repeat the change with its new tag",
             code="precondition_failed",
         )
-    after: Any = dict(values)
+    after: object = dict(values)
     if mode == "merge":
         after = {**before, **values}
     elif mode == "patch":

@@ -6,7 +6,7 @@ Rule: a request in, an answer out; it knows ASGI, and of luad only `Peer`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlencode
 
 from luad.api.transport.unix_socket import Peer
@@ -42,7 +42,7 @@ async def exchange(
     fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     fields.append((b"host", b"localhost"))
     fields.append((b"content-length", str(len(body)).encode()))
-    scope: dict[str, Any] = {
+    scope: dict[str, object] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",

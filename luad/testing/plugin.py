@@ -137,7 +137,7 @@ class AsyncWorld:
         """Move the clock from one due instant to the next, and wait until all runs have ended."""
         await asyncio.to_thread(self._world.advance, distance)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._world, name)
 
 

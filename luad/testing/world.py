@@ -30,7 +30,7 @@ _LONG_MS = 30 * 86_400_000
 """The time that `run_job` waits at most for the next retry."""
 
 
-def fake_user(id: str = "ann", **profile: Any) -> dict[str, Any]:  # noqa: A002 - the key of a users file
+def fake_user(id: str = "ann", **profile: object) -> dict[str, object]:  # noqa: A002 - the key of a users file
     """Return a user for a test, with an inbox; *profile* has further keys of a users file."""
     return {"id": id, "channels": ["inbox"], **profile}
 
@@ -64,7 +64,7 @@ class World:
         self,
         now: datetime | str | None = None,
         *,
-        people: Sequence[Mapping[str, Any]] = (),
+        people: Sequence[Mapping[str, object]] = (),
     ) -> None:
         self.host = Host(_instant(now), people=people)
         self._before: Link | None = set_link(HostLink(self.host))
@@ -95,7 +95,7 @@ class World:
 
     # --- people ---
 
-    def add_user(self, user: str | Mapping[str, Any], **profile: Any) -> None:
+    def add_user(self, user: str | Mapping[str, object], **profile: object) -> None:
         """Add a user, given by an id or by a definition from `fake_user`."""
         definition = fake_user(user, **profile) if isinstance(user, str) else {**user, **profile}
         self.host.ask(Ask("POST", "/users", {**definition, "if_exists": "replace"}))
@@ -108,17 +108,17 @@ class World:
     # --- jobs ---
 
     @property
-    def created(self) -> list[dict[str, Any]]:
+    def created(self) -> list[dict[str, object]]:
         """The dynamic jobs, by name, as the API shows them."""
         query = {"include_dynamic": True, "source": "api"}
-        jobs: list[dict[str, Any]] = self.host.ask(Ask("GET", "/jobs", query=query))["jobs"]
+        jobs: list[dict[str, object]] = self.host.ask(Ask("GET", "/jobs", query=query))["jobs"]
         return jobs
 
     def runs(self, job: str | None = None) -> list[dict[str, Any]]:
         """Return the runs of all jobs, or of one, the oldest first."""
         return self._all("/runs", "runs", job=job)
 
-    def _all(self, path: str, kind: str, **query: Any) -> list[dict[str, Any]]:
+    def _all(self, path: str, kind: str, **query: object) -> list[dict[str, Any]]:
         """Return all rows of a list that the API returns in pages, the oldest first."""
         found: list[dict[str, Any]] = []
         wanted: dict[str, Any] = {**query, "limit": 500}
@@ -132,16 +132,16 @@ class World:
     def assert_created(
         self,
         *,
-        handler: str | Callable[..., Any] | None = None,
+        handler: str | Callable[..., object] | None = None,
         name: str | None = None,
         user: str | None = None,
         in_: timedelta | float | str | None = None,
         at: datetime | str | None = None,
         every: timedelta | float | str | None = None,
         cron: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         count: int | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, object]]:
         """Assert that a dynamic job matches (or that *count* match), and return the matching ones.
 
         An argument that is None matches any job; of *metadata*, only the given keys are compared.
@@ -216,14 +216,14 @@ def _instant(at: datetime | str | None) -> Instant:
 
 
 def run_job_sync(
-    handler: str | Callable[..., Any],
+    handler: str | Callable[..., object],
     *,
-    user: str | Mapping[str, Any] | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    user: str | Mapping[str, object] | None = None,
+    metadata: Mapping[str, object] | None = None,
     at: datetime | str | None = None,
     timeout: timedelta | float | str | None = None,
     retry: Retry | int | None = None,
-    people: Sequence[Mapping[str, Any]] = (),
+    people: Sequence[Mapping[str, object]] = (),
 ) -> JobResult:
     """Run *handler* once, as luad would, and return the result.
 
@@ -248,12 +248,12 @@ def run_job_sync(
 
 
 def _words(
-    handler: str | Callable[..., Any],
+    handler: str | Callable[..., object],
     now: Instant,
-    metadata: Mapping[str, Any] | None,
+    metadata: Mapping[str, object] | None,
     timeout: timedelta | float | str | None,
     retry: Retry | int | None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     return {
         "handler": handler,
         "name": "tested",

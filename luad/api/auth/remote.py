@@ -46,7 +46,7 @@ def is_remote(request: Request) -> bool:
     return bool(request.scope["state"].get("is_tcp"))
 
 
-def _check_metadata(rules: DynamicRules, job: Job, body: Mapping[str, Any]) -> None:
+def _check_metadata(rules: DynamicRules, job: Job, body: Mapping[str, object]) -> None:
     del body
     refusal = rules.refusal(job.handler)
     if refusal is not None:
@@ -57,12 +57,12 @@ def _check_metadata(rules: DynamicRules, job: Job, body: Mapping[str, Any]) -> N
         )
 
 
-def _check_given_metadata(rules: DynamicRules, job: Job, body: Mapping[str, Any]) -> None:
+def _check_given_metadata(rules: DynamicRules, job: Job, body: Mapping[str, object]) -> None:
     if body.get("metadata"):
         _check_metadata(rules, job, body)
 
 
-def _check_environment(body: Mapping[str, Any]) -> None:
+def _check_environment(body: Mapping[str, object]) -> None:
     if body.get("env"):
         raise ApiError(
             "forbidden",
@@ -71,7 +71,7 @@ def _check_environment(body: Mapping[str, Any]) -> None:
         )
 
 
-def _check_channels(body: Mapping[str, Any]) -> None:
+def _check_channels(body: Mapping[str, object]) -> None:
     channels = body.get("channels")
     text = json.dumps(channels)
     items = channels if isinstance(channels, list) else []
@@ -84,7 +84,7 @@ def _check_channels(body: Mapping[str, Any]) -> None:
         )
 
 
-def _check_parts(body: Mapping[str, Any]) -> None:
+def _check_parts(body: Mapping[str, object]) -> None:
     parts = body.get("messages")
     if any(isinstance(part, dict) and "path" in part for part in _listed(parts)):
         raise ApiError(
@@ -94,7 +94,7 @@ def _check_parts(body: Mapping[str, Any]) -> None:
         )
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
@@ -44,7 +44,7 @@ class IdempotencyKeys:
     async def once(
         self,
         request: Request,
-        body: Any,
+        body: object,
         work: Callable[[AnswerKey | None], Awaitable[Response]],
         recall: Callable[[Answer], Response | None],
     ) -> Response:
@@ -99,7 +99,7 @@ class IdempotencyKeys:
         if len(self._unsure) < _MOST_UNSURE:
             self._unsure[key.key] = self._service.clock.now().elapsed
 
-    async def _key(self, request: Request, text: str, body: Any) -> AnswerKey:
+    async def _key(self, request: Request, text: str, body: object) -> AnswerKey:
         word = text.strip().strip('"')
         if not word or len(word) > _LONGEST or not word.isprintable():
             raise ApiError(

@@ -31,7 +31,7 @@ def read_text(data: bytes) -> str:
         raise ApiError("bad_request", f"the body is not UTF-8: {error.reason}") from error
 
 
-def parse(text: str) -> Any:
+def parse(text: str) -> object:
     """Return the value of *text*. Raises `ApiError` (bad_request, validation)."""
     check_count(text)
     try:
@@ -69,7 +69,7 @@ def _count(text: str) -> int:
     return sum(map(text.count, ",[{"))
 
 
-def _members(text: str, key: str) -> Iterator[tuple[str, Any]]:
+def _members(text: str, key: str) -> Iterator[tuple[str, object]]:
     place = _after_space(text, 0)
     if text[place : place + 1] != "{":
         raise ApiError("validation", "the body is not an object", hint='send {"key": value}')
@@ -91,8 +91,8 @@ def _members(text: str, key: str) -> Iterator[tuple[str, Any]]:
         place = _expect(text, place, ",")
 
 
-def _items(text: str, place: int) -> tuple[list[Any], int]:
-    items: list[Any] = []
+def _items(text: str, place: int) -> tuple[list[object], int]:
+    items: list[object] = []
     place = _after_space(text, place + 1)
     if text[place : place + 1] == "]":
         return items, _after_space(text, place + 1)
@@ -140,7 +140,7 @@ def _after_space(text: str, place: int) -> int:
 # --- what the decoder calls --------------------------------------------------------------------
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return the object; a key that is there twice is an error, as in files."""
     found = dict(pairs)
     if len(found) < len(pairs):

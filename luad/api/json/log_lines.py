@@ -5,7 +5,7 @@ Rule: knows lines and the words of a request; reads no store and waits for nothi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.api.http.parameters import MAX_SKIPPED
 from luad.api.http.request_input import Query, wrong_parameter
@@ -113,7 +113,7 @@ class LineFilter:
         return offset if offset >= 0 else None
 
 
-def line_view(line: Line, run_id: str, job: str) -> dict[str, Any]:
+def line_view(line: Line, run_id: str, job: str) -> dict[str, object]:
     """Return a line as the API shows it: the keys that every line has first, then the handler's."""
     head = {
         "ts": _shown_ts(line),
@@ -150,7 +150,7 @@ def _gap_words(lost: Lost) -> str:
     return f"{lost.count} lines are left out here: this reader was too slow"
 
 
-def _shown_ts(line: Line) -> Any:
+def _shown_ts(line: Line) -> object:
     ts = line.get("ts")
     return format_instant(ts) if isinstance(ts, int) else ts
 

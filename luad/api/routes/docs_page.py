@@ -94,7 +94,7 @@ def _parameters(parameters: list[Mapping[str, Any]]) -> Iterator[str]:
     yield "</table>"
 
 
-def _schemas(schemas: Mapping[str, Any]) -> Iterator[str]:
+def _schemas(schemas: Mapping[str, object]) -> Iterator[str]:
     for name, schema in schemas.items():
         text = json.dumps(schema, indent=2, ensure_ascii=False)
         yield f"<h2 id={escape(name)}>{escape(name)}</h2><pre>{escape(text)}</pre>"

@@ -89,7 +89,7 @@ async def batch(request: Request) -> Response:
     return json_response({"results": results, "count": len(results), "remaining": remaining})
 
 
-def _items(values: Mapping[str, Any]) -> Sequence[Any]:
+def _items(values: Mapping[str, object]) -> Sequence[object]:
     items = values.get("jobs")
     if not isinstance(items, list) or len(items) > MAX_ITEMS:
         detail = f"this is a list of at most {MAX_ITEMS}"
@@ -98,9 +98,9 @@ def _items(values: Mapping[str, Any]) -> Sequence[Any]:
 
 
 async def _create(
-    request: Request, context: Context, items: Sequence[Any], maker: Creator, *, is_dry: bool
-) -> list[dict[str, Any]]:
-    results: list[dict[str, Any]] = []
+    request: Request, context: Context, items: Sequence[object], maker: Creator, *, is_dry: bool
+) -> list[dict[str, object]]:
+    results: list[dict[str, object]] = []
     wanted: list[NewJob] = []
     places: list[int] = []
     place = 0
@@ -129,11 +129,11 @@ async def _create(
 
 
 async def _judge(
-    request: Request, context: Context, items: Sequence[Any], maker: Creator
+    request: Request, context: Context, items: Sequence[object], maker: Creator
 ) -> list[NewJob | ApiError | LuadError]:
     """Return the jobs of the first *items*, or their errors; of at least one item."""
 
-    def draft(item: Any) -> Draft:
+    def draft(item: object) -> Draft:
         check_body(request, item)
         return draft_of(context, _object(item), maker)
 
@@ -174,13 +174,13 @@ def _tried(work: Callable[[], T]) -> T | ApiError | LuadError:
         return error
 
 
-def _object(item: Any) -> dict[str, Any]:
+def _object(item: object) -> dict[str, object]:
     if not isinstance(item, dict):
         raise ApiError("validation", "this is not an object")
     return item
 
 
-def _outcome(created: Created) -> dict[str, Any]:
+def _outcome(created: Created) -> dict[str, object]:
     if created.error is not None:
         error = ApiError(created.error, created.message, hint=created.hint)
         return _refusal(created.job_name, error)
@@ -189,9 +189,9 @@ def _outcome(created: Created) -> dict[str, Any]:
     return shown | creation_view(created)
 
 
-def _refusal(name: Any, error: ApiError | LuadError) -> dict[str, Any]:
+def _refusal(name: object, error: ApiError | LuadError) -> dict[str, object]:
     known = from_luad_error(error) if isinstance(error, LuadError) else error
-    shown: dict[str, Any] = {"code": known.code, "detail": known.detail}
+    shown: dict[str, object] = {"code": known.code, "detail": known.detail}
     if known.hint:
         shown["hint"] = known.hint
     if known.errors:
@@ -224,10 +224,12 @@ def _asker(
     return ask
 
 
-async def _act(context: Context, ask: Callable[[str], Asked] | None, name: Any) -> dict[str, Any]:
+async def _act(
+    context: Context, ask: Callable[[str], Asked] | None, name: object
+) -> dict[str, object]:
     try:
         state = await _find(context, name)
-        result: dict[str, Any] = {"job": state.job.name, "ok": True, "status": 200}
+        result: dict[str, object] = {"job": state.job.name, "ok": True, "status": 200}
         if ask is not None:
             asked = ask(state.key)
             if isinstance(asked, ResumeRequested | TriggerRequested):
@@ -251,13 +253,13 @@ async def _find(context: Context, name: Any) -> JobStateView:
     return state
 
 
-def _text(name: Any) -> str:
+def _text(name: object) -> str:
     if not isinstance(name, str):
         raise ApiError("validation", "this is not the name of a job")
     return name
 
 
-def _named(context: Context, values: Mapping[str, Any]) -> tuple[Sequence[Any], int]:
+def _named(context: Context, values: Mapping[str, object]) -> tuple[Sequence[object], int]:
     """Return which jobs are meant, and how many more than one request takes."""
     if "filter" not in values:
         if "jobs" not in values:

@@ -97,7 +97,7 @@ async def _made(context: Context, created: Created) -> Response:
     return await _shown(context, created.job_id, created.job_name, status, headers, more)
 
 
-def creation_view(created: Created) -> dict[str, Any]:
+def creation_view(created: Created) -> dict[str, object]:
     """Return what a creation answers beside the job: is it new, and which job had its name before."""
     return {"created": created.outcome == "created", "earlier_id": created.earlier_id or None}
 
@@ -108,7 +108,7 @@ async def _shown(
     name: str,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    more: Mapping[str, Any] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Response:
     state = context.service.job(job_id)
     if state is None:  # it has run, succeeded and left within this moment
@@ -129,7 +129,7 @@ def _recalled(context: Context, known: Answer) -> Response | None:
     return Response(whole_job(context, state), 201, media_type="application/json")
 
 
-def _that_left(job_id: str, name: str) -> dict[str, Any]:
+def _that_left(job_id: str, name: str) -> dict[str, object]:
     over = {"status": "completed", "active": False, "next_run_at": None}
     return {"id": job_id, "name": name, "dynamic": True, **over, "summary": "Has run already."}
 
@@ -148,7 +148,7 @@ def count_creations(request: Request, context: Context, maker: Creator, count: i
 
 
 async def new_job(
-    request: Request, context: Context, body: Mapping[str, Any], maker: Creator
+    request: Request, context: Context, body: Mapping[str, object], maker: Creator
 ) -> NewJob:
     """Return the job that *body* asks for. Raises `ApiError` or `ValidationError`."""
     draft = draft_of(context, body, maker)
@@ -194,7 +194,7 @@ def draft_of(context: Context, body: Mapping[str, Any], maker: Creator) -> Draft
     )
 
 
-def judged(context: Context, document: Mapping[str, Any]) -> Job:
+def judged(context: Context, document: Mapping[str, object]) -> Job:
     """Return the job of *document*, judged by the schema and the settings; for a thread of the pool.
 
     Raises `ApiError` or `ValidationError`.
@@ -221,7 +221,7 @@ def check_instant_of(context: Context, new: NewJob) -> None:
         check_instant(job, context.service.clock.now().wall)
 
 
-def _in(body: Mapping[str, Any], now: int) -> dict[str, str]:
+def _in(body: Mapping[str, object], now: int) -> dict[str, str]:
     if "schedule" in body:
         raise wrong_member("in", "`schedule` says when already", "write one of the two")
     try:
@@ -233,7 +233,7 @@ def _in(body: Mapping[str, Any], now: int) -> dict[str, str]:
     return {"type": "once", "execute_at": format_instant(now + wait_ms)}
 
 
-def _name_for(handler: Any) -> str:
+def _name_for(handler: object) -> str:
     """Return a unique name: the name of the function, and six random letters."""
     word = handler.rpartition(":")[2] if isinstance(handler, str) else "job"
     slug = _NO_NAME.sub("-", word.lower()).strip("-")[:40] or "job"
@@ -287,7 +287,7 @@ async def change_job(request: Request) -> Response:
     return await _shown(context, state.job_id, state.job.name)
 
 
-def _give_zone(context: Context, document: dict[str, Any], patch: Mapping[str, Any]) -> None:
+def _give_zone(context: Context, document: dict[str, object], patch: Mapping[str, object]) -> None:
     """Read a new schedule in the zone of the user; a stored cron line stays in the zone it has."""
     new, schedule = patch.get("schedule"), document.get("schedule")
     is_once = isinstance(schedule, Mapping) and schedule.get("type") == "once"
@@ -295,12 +295,12 @@ def _give_zone(context: Context, document: dict[str, Any], patch: Mapping[str, A
         in_the_zone_of_the_user(context.service, document)
 
 
-def _patched(definition: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+def _patched(definition: dict[str, object], patch: Mapping[str, object]) -> dict[str, object]:
     """Merge; but another type of schedule, or another way to say it, replaces the whole of it."""
     schedule = patch.get("schedule")
     if isinstance(schedule, dict) and "type" in schedule:
         definition.pop("schedule", None)
-    document: dict[str, Any] = merge_patch(definition, patch)
+    document: dict[str, object] = merge_patch(definition, patch)
     return document
 
 

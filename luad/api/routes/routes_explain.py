@@ -5,7 +5,7 @@ Rule: as in `routes_jobs`; nothing is remembered. It is computed beside the loop
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
@@ -85,9 +85,9 @@ async def _explain_phrase(request: Request, context: Context, body: Body) -> Res
     return Response(answer, media_type="application/json")
 
 
-def _moment_of(phrase: str, zone_name: str, now: Instant) -> dict[str, Any]:
+def _moment_of(phrase: str, zone_name: str, now: Instant) -> dict[str, object]:
     """Return the answer for a phrase; a phrase has at most `phrase.LONGEST` characters."""
-    answer: dict[str, Any] = {"text": None, "timezone": zone_name, "next": [], "notes": []}
+    answer: dict[str, object] = {"text": None, "timezone": zone_name, "next": [], "notes": []}
     try:
         zone = load_zone(zone_name)
         at, text = read_phrase(phrase, zone, now)
@@ -105,21 +105,21 @@ def _problem(pointer: str, detail: str, hint: str) -> dict[str, str]:
 
 
 def _explained(
-    document: dict[str, Any],
+    document: dict[str, object],
     zone: str,
     now: Instant,
     count: int,
     budget: Budget,
     *,
     is_short: bool,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the answer. Raises `ApiError` when the times cost more than *budget*."""
     try:
         rule = job_from_body(document, timezone=zone).schedule
     except ValidationError as error:
         errors = [_placed(each, is_short) for each in error.errors]
         return {"text": None, "next": [], "notes": [], "problems": errors}
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, object]] = []
     at = next_occurrence(rule, now, now)
     while at is not None and len(found) < count:
         found.append({"at": views.instant(at)})

@@ -207,7 +207,7 @@ def job_response(
     state: JobStateView,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    more: Mapping[str, Any] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Response:
     """Answer with a job and its entity tag, and with *more* members beside those of the job."""
     tagged = {**(headers or {}), "etag": context.job_tag(state)}
@@ -216,7 +216,7 @@ def job_response(
 
 
 def whole_job(
-    context: Context, state: JobStateView, more: Mapping[str, Any] | None = None
+    context: Context, state: JobStateView, more: Mapping[str, object] | None = None
 ) -> bytes:
     """Return all members of one job, and *more*, as JSON."""
     now = context.service.clock.now().wall

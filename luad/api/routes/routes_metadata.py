@@ -5,7 +5,7 @@ Rule: as in `routes_jobs`. Merging is the engine's: two writers of different key
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from luad.api.auth.remote import is_remote
 from luad.api.context import context_of, json_response
@@ -61,7 +61,7 @@ async def _write(request: Request, mode: Literal["merge", "patch", "replace"]) -
     return json_response(written, headers=headers)
 
 
-async def object_of(request: Request) -> dict[str, Any]:
+async def object_of(request: Request) -> dict[str, object]:
     """Read the JSON object of a body that is data: any keys, but nothing that could not be kept.
 
     Raises `ApiError`, `ValidationError`.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.api.auth.roles import Role
 from luad.api.auth.token_cache import new_secret
@@ -169,7 +169,7 @@ def _check_rotation(maker: Token | None, before: Token, wanted: Instant | None) 
         raise ApiError("forbidden", detail, hint=hint)
 
 
-def _token_view(token: Token) -> dict[str, Any]:
+def _token_view(token: Token) -> dict[str, object]:
     return {
         "name": token.name,
         "role": token.role,

@@ -134,7 +134,7 @@ def find_user(request: Request) -> User:
     return user
 
 
-def user_view(user: User) -> dict[str, Any]:
+def user_view(user: User) -> dict[str, object]:
     """Return a user as the API shows it, without the data."""
     origin = user.origin
     file = None
@@ -152,7 +152,7 @@ def user_view(user: User) -> dict[str, Any]:
     }
 
 
-def channel_view(channel: Channel) -> dict[str, Any]:
+def channel_view(channel: Channel) -> dict[str, object]:
     """Return a channel; of its address only the references and the scheme are shown."""
     return {"name": channel.name, "type": channel.kind.value, "url": masked(channel.url)}
 
@@ -210,7 +210,7 @@ async def _write_data(request: Request, mode: Literal["merge", "patch", "replace
     return _data_response(data)
 
 
-def _data_response(data: Mapping[str, Any]) -> Response:
+def _data_response(data: Mapping[str, object]) -> Response:
     return json_response(data, headers={"etag": f'"{version_of(data)}"'})
 
 
@@ -240,7 +240,7 @@ async def send(request: Request) -> Response:
 
 
 def _messages(
-    request: Request, context: Context, user: User, values: Mapping[str, Any], body: Body
+    request: Request, context: Context, user: User, values: Mapping[str, object], body: Body
 ) -> list[Message]:
     """Return a message for each part: what arrived of several is known one by one."""
     if "messages" not in values:
@@ -273,7 +273,7 @@ def _message_id(context: Context, now: Instant) -> str:
     return f"msg_{now:012x}{context.message_count:08x}{secrets.token_hex(6)}"
 
 
-def _channels(values: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _channels(values: Mapping[str, object]) -> tuple[str, ...] | None:
     wanted = values.get("channels")
     if wanted is None:
         return None

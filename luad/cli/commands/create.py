@@ -101,7 +101,7 @@ def create(
     return None
 
 
-def _from_file(name: str | None) -> dict[str, Any]:
+def _from_file(name: str | None) -> dict[str, object]:
     if name is None:
         return {}
     from luad.cli.commands.create_batch import one_object
@@ -109,8 +109,8 @@ def _from_file(name: str | None) -> dict[str, Any]:
     return one_object(name)
 
 
-def _retry(max_attempts: int | None, backoff: str | None) -> dict[str, Any]:
-    retry: dict[str, Any] = {} if max_attempts is None else {"max_attempts": max_attempts}
+def _retry(max_attempts: int | None, backoff: str | None) -> dict[str, object]:
+    retry: dict[str, object] = {} if max_attempts is None else {"max_attempts": max_attempts}
     if backoff is not None:
         seconds = parse_duration(backoff) / 1_000
         retry["backoff_seconds"] = int(seconds) if seconds.is_integer() else seconds
@@ -148,7 +148,9 @@ def checked_key(key: str) -> str:
 @click.option("--timezone", metavar="ZONE", help="The zone of --at and --cron; default: the user's")
 @click.option("--title", metavar="TEXT", help="A title above the text")
 @pass_session
-def remind(session: Session, /, *, user: str, text: str, title: str | None, **options: Any) -> None:
+def remind(
+    session: Session, /, *, user: str, text: str, title: str | None, **options: object
+) -> None:
     """Send a user a message later, once or repeatedly; it needs no handler of yours."""
     if not text.strip():
         hint = 'luad remind ann "stand-up" --in 10m'

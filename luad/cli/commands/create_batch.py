@@ -72,14 +72,14 @@ def _error(result: dict[str, Any]) -> Any:
     return error_from_problem(result["error"], result["status"])
 
 
-def _jobs(session: Session, source: str) -> list[Any]:
-    jobs: list[Any] = []
+def _jobs(session: Session, source: str) -> list[object]:
+    jobs: list[object] = []
     for value in documents(session, source):
         jobs += value if isinstance(value, list) else [value]
     return jobs
 
 
-def documents(session: Session, source: str) -> list[Any]:
+def documents(session: Session, source: str) -> list[object]:
     """Return the documents of *source*; prints the problems of its YAML and ends the command."""
     data = _read(source)
     if data.lstrip()[:1] in {b"[", b"{"}:
@@ -101,7 +101,7 @@ def documents(session: Session, source: str) -> list[Any]:
     return [each.value for each in found]
 
 
-def one_object(name: str) -> dict[str, Any]:
+def one_object(name: str) -> dict[str, object]:
     """Return the JSON object in the file *name*. Raises `CommandError` (usage)."""
     try:
         found = json.loads(_read(name))

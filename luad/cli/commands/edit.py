@@ -87,7 +87,7 @@ def _is_delay(text: str) -> bool:
 @click.option("--description", metavar="TEXT", help="One line about it")
 @click.option("-t", "--tag", "tags", multiple=True, help="Replace its tags by these")
 @pass_session
-def edit(session: Session, /, *, name: str, **options: Any) -> None:
+def edit(session: Session, /, *, name: str, **options: object) -> None:
     """Change a dynamic job: with options, or without any in $VISUAL or $EDITOR.
 
     To change a static job, edit its file.
@@ -115,7 +115,7 @@ def edit(session: Session, /, *, name: str, **options: Any) -> None:
 
 
 def _from_options(
-    session: Session, client: Client, options: dict[str, Any], job: Mapping[str, Any]
+    session: Session, client: Client, options: dict[str, Any], job: Mapping[str, object]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     keys = ("handler", "user", "timeout", "description")
     body = {key: options[key] for key in keys if options[key] is not None}
@@ -132,7 +132,7 @@ def _from_options(
     return body, metadata_from(options["metadata"])
 
 
-def _edit_file(session: Session, client: Client, job: Mapping[str, Any], path: str) -> None:
+def _edit_file(session: Session, client: Client, job: Mapping[str, object], path: str) -> None:
     """Open the job as a file in the editor, and send the changed keys."""
     from luad.cli.commands.show import job_file
 
@@ -174,7 +174,7 @@ def _document(session: Session, file: Path) -> dict[str, Any]:
 
 def _send(
     client: Client,
-    job: Mapping[str, Any],
+    job: Mapping[str, object],
     before: dict[str, Any],
     after: dict[str, Any],
     path: str,
@@ -196,9 +196,9 @@ def _send(
     return client.get(path)
 
 
-def _patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def _patch(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, object]:
     """Return the merge patch that turns *before* into *after*."""
-    patch: dict[str, Any] = {key: None for key in before if key not in after}
+    patch: dict[str, object] = {key: None for key in before if key not in after}
     for key, each in after.items():
         was = before.get(key)
         if key == "schedule":
@@ -212,7 +212,7 @@ def _patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
     return patch
 
 
-def _tell(session: Session, done: str, job: Mapping[str, Any]) -> None:
+def _tell(session: Session, done: str, job: Mapping[str, object]) -> None:
     if session.json:
         session.out.json(job)
         return

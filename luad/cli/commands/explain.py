@@ -6,7 +6,7 @@ Rule: it needs neither job files nor a daemon.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -117,7 +117,7 @@ def _details(schedule: Schedule) -> tuple[list[tuple[str, str, str]], list[str]]
 def _write_json(session: Session, found: Explained, zone: tzinfo) -> None:
     from luad.wire import format_in_zone, format_instant
 
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "expression": found.expression,
         "timezone": found.zone_name,
         "summary": found.summary,

@@ -188,7 +188,7 @@ def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _error_cell(run: dict[str, Any]) -> Cell:
+def _error_cell(run: dict[str, object]) -> Cell:
     if run.get("result_omitted"):
         return Cell("result left out", "yellow")
     return Cell(error_text(run), "red")

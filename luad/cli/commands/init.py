@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -176,10 +176,10 @@ def new(
 
 def _schedule(
     session: Session, cron: str | None, every: str | None, at: str | None, timezone: str | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     if sum(choice is not None for choice in (cron, every, at)) > 1:
         raise CommandError("--cron, --every and --at exclude each other", code="usage")
-    schedule: dict[str, Any]
+    schedule: dict[str, object]
     if every is not None:
         parse_duration(every)
         return {"type": "interval", "every": every}
@@ -203,7 +203,7 @@ def _instant(session: Session, at: str, timezone: str | None) -> int:
     return read_here(at, name, session.now)
 
 
-def _job_text(name: str, handler: str, schedule: dict[str, Any], user: str | None) -> str:
+def _job_text(name: str, handler: str, schedule: dict[str, object], user: str | None) -> str:
     # A JSON string is a valid YAML string, so JSON does the quoting.
     rows = [
         f"  {key}: {value if key == 'type' else json.dumps(value)}"

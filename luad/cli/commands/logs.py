@@ -92,7 +92,7 @@ def logs(
         session.out.info("no such lines" if level or pattern or since else "no lines", "dim")
 
 
-def _address(what: str | None) -> tuple[str, dict[str, Any]]:
+def _address(what: str | None) -> tuple[str, dict[str, object]]:
     """Return the path and the query of the request for the lines of *what*."""
     from luad.cli.project import source
     from luad.client import named, segment
@@ -111,7 +111,7 @@ def _sieve(pattern: str | None, level: str | None) -> Callable[[dict[str, Any]],
         raise click.UsageError(f"--grep: {error}") from error
     lowest = 0 if level is None else LEVELS.index(level)
 
-    def is_wanted(line: dict[str, Any]) -> bool:
+    def is_wanted(line: dict[str, object]) -> bool:
         name = str(line.get("level") or "info").lower()
         rank = LEVELS.index(name) if name in LEVELS else 1
         return rank >= lowest and (
@@ -153,8 +153,8 @@ class _Once:
 
 
 def _follow(
-    session: Session, client: Client, path: str, query: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+    session: Session, client: Client, path: str, query: dict[str, object]
+) -> Iterator[dict[str, object]]:
     """Yield lines until the run ends; without end for a job or all jobs.
 
     After a break the stream resumes at the last instant. Raises `UnavailableError` if no daemon answers at

@@ -42,7 +42,7 @@ def reload(session: Session, *, check_only: bool) -> int | None:
     return ExitCode.ERROR if is_broken else None
 
 
-def _is_error(problem: Mapping[str, Any]) -> bool:
+def _is_error(problem: Mapping[str, object]) -> bool:
     return str(problem.get("severity", "error")) == "error"
 
 
@@ -69,6 +69,6 @@ def _show(session: Session, answer: Mapping[str, Any], *, check_only: bool) -> N
     out.info(f"{'would be: ' if check_only else ''}{changed}{broken}", "dim")
 
 
-def _stale_text(path: str, problems: Iterable[Mapping[str, Any]]) -> str:
+def _stale_text(path: str, problems: Iterable[Mapping[str, object]]) -> str:
     errors = sum(_is_error(each) and each.get("filename") == path for each in problems)
     return f"{path} ({plural(errors, 'error')}, kept as before)"

@@ -5,7 +5,7 @@ Rule: it reads arguments; `luad.daemon` does the rest.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -77,7 +77,7 @@ def serve(
         raise _for_good(error) from error
 
 
-def _settings(session: Session, flags: dict[str, Any]) -> Settings:
+def _settings(session: Session, flags: dict[str, object]) -> Settings:
     from luad.cli.project.folders import settings
     from luad.config.problems import render_full
     from luad.config.settings.daemon_settings import SettingsError

@@ -98,7 +98,7 @@ def job_file(job: Mapping[str, Any]) -> str:
     class Dumper(yaml.SafeDumper):
         """Quotes texts that some YAML version reads as numbers (`1e3`, `0o17`)."""
 
-        def ignore_aliases(self, data: Any) -> bool:  # a job file has none
+        def ignore_aliases(self, data: object) -> bool:  # a job file has none
             del data
             return True
 
@@ -222,7 +222,7 @@ def _run_fields(session: Session, run: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _result(run: Mapping[str, Any]) -> str:
+def _result(run: Mapping[str, object]) -> str:
     if run.get("result_omitted"):
         return f"left out: {run['result_omitted']}"
     return "" if run.get("result") is None else json.dumps(run["result"])
@@ -235,7 +235,7 @@ def _why_final(run: Mapping[str, Any]) -> str:
     return "another attempt would fail in the same way" if is_final and has_more else ""
 
 
-def _left_text(run: Mapping[str, Any]) -> str:
+def _left_text(run: Mapping[str, object]) -> str:
     """Return the processes and tasks that the handler left running at its end."""
     processes, tasks = run.get("left_processes") or 0, run.get("left_tasks") or 0
     counts = [
@@ -318,7 +318,7 @@ def _gone_text(session: Session, job: Mapping[str, Any]) -> str:
     return f"{job['status']} since {_when(session, job['gone_at'])}; luad history {job['id']}"
 
 
-def _timeout(job: Mapping[str, Any]) -> str:
+def _timeout(job: Mapping[str, object]) -> str:
     limit = job.get("timeout_seconds")
     return "none" if limit is None else f"{limit} s"
 
@@ -350,7 +350,7 @@ def _when(session: Session, text: str | None) -> str:
     return f"{show_when(at, session.zone, session.now)} ({show_left(at, session.now)})"
 
 
-def _error(session: Session, error: Mapping[str, Any] | None, traceback: str) -> None:
+def _error(session: Session, error: Mapping[str, object] | None, traceback: str) -> None:
     if not error or traceback == "none" or not error.get("traceback"):
         return
     text = str(error["traceback"])

@@ -181,7 +181,7 @@ class RehearsalOptions:
         )
 
 
-def _persist(session: Session, job: Job, metadata: dict[str, Any]) -> None:
+def _persist(session: Session, job: Job, metadata: dict[str, object]) -> None:
     """Write the changed keys to the daemon, and only these: its other metadata may be newer."""
     from luad.client import segment
 
@@ -380,7 +380,7 @@ def _stop_at(session: Session, problems: Sequence[Problem]) -> None:
     raise EarlyExit(ExitCode.ERROR)
 
 
-def _from_file(name: str | None) -> dict[str, Any]:
+def _from_file(name: str | None) -> dict[str, object]:
     if name is None:
         return {}
     from luad.cli.commands.create_batch import one_object

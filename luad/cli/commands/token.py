@@ -90,7 +90,7 @@ def token(session: Session, /, *, action: str, name: str | None, **options: Any)
             session.out.info(f"The previous secret {ends}.")
 
 
-def _check(action: str, options: Mapping[str, Any]) -> None:
+def _check(action: str, options: Mapping[str, object]) -> None:
     """Raise `CommandError` (usage) for an option that *action* does not take."""
     for option, actions in _OF.items():
         if options[option] is not None and action not in actions:

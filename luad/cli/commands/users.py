@@ -176,7 +176,7 @@ def _add(
     *,
     is_dynamic: bool,
 ) -> None:
-    body: dict[str, Any] = {"id": user}
+    body: dict[str, object] = {"id": user}
     if name:
         body["full_name"] = name
     if emails:
@@ -230,7 +230,7 @@ def _write(session: Session, body: dict[str, Any]) -> str:
         )
     folder = chosen.users[0]
 
-    def as_yaml(value: Any) -> str:  # JSON is YAML, except for characters that take two escapes
+    def as_yaml(value: object) -> str:  # JSON is YAML, except for characters that take two escapes
         return json.dumps(value, ensure_ascii=False)
 
     lines = [FILE.format(id=as_yaml(body["id"]), name=as_yaml(body.get("full_name", "")))]
@@ -323,12 +323,12 @@ def send(
     Each TEXT is a separate message. Exit 6 if no channel delivered one, or with --require all if any
     channel failed.
     """
-    parts: list[Any] = [*texts]
+    parts: list[object] = [*texts]
     parts += [{"type": "image", "url": each} for each in images]
     parts += [_file(each) for each in files]
     if not parts:
         raise CommandError("the message is empty", code="usage", hint='luad send ann "hello"')
-    extra: dict[str, Any] = {"require": require}
+    extra: dict[str, object] = {"require": require}
     if title is not None:
         extra["title"] = title
     if channels:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.config.jobs.env_advice import SHELL_HANDLER
 from luad.config.schema.locate import place_in
@@ -56,7 +56,7 @@ def _mistake(job: Job, folder: Path) -> Mistake | None:
 
 def _path_of(job: Job) -> str | None:
     """Return the PATH of the job's runs, else that of this process; the daemon may have another."""
-    of_command: Any = job.metadata.get("env")
+    of_command: object = job.metadata.get("env")
     if isinstance(of_command, dict) and isinstance(of_command.get("PATH"), str):
         return str(of_command["PATH"])
     return dict(job.env).get("PATH", os.environ.get("PATH"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from luad.cli.project.checkout import as_advice, is_of_another_user, read_folders
 from luad.cli.project.command_check import command_problems
@@ -242,7 +242,7 @@ def _sort_out(session: Session, paths: Sequence[str]) -> tuple[Path | None, list
     return settings_path, job_paths, users_paths
 
 
-def _settings(session: Session, flags: Mapping[str, Any] | None = None) -> Settings:
+def _settings(session: Session, flags: Mapping[str, object] | None = None) -> Settings:
     """Return the settings, without luad.yaml if that is broken: the check reports it separately."""
     try:
         return settings_here(session, flags)

@@ -65,7 +65,7 @@ def find_daemon(session: Session) -> FoundDaemon:
     return FoundDaemon(status, _about(status, mismatch), is_remote)
 
 
-def _about(status: Mapping[str, Any], mismatch: str | None) -> Finding:
+def _about(status: Mapping[str, object], mismatch: str | None) -> Finding:
     if mismatch is not None:
         return fail("daemon", mismatch, "luad serve starts this project's own")
     theirs = status.get("version")
@@ -169,7 +169,7 @@ def state(found: FoundDaemon, folder: Path) -> Finding:
     return good("state", f"{folder} is written by the daemon, {free / 1e9:.1f} GB free")
 
 
-def listening(status: Mapping[str, Any], chosen: Settings) -> Iterator[Finding]:
+def listening(status: Mapping[str, object], chosen: Settings) -> Iterator[Finding]:
     """Return where the daemon listens on TCP, and whether its settings differ."""
     if address := status["listen"]:
         yield good("listen", f"the daemon listens on {address}")

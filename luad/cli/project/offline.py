@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def jobs_from_files(
     session: Session, *, without_daemon: UnavailableError | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the answer of `GET /v1/jobs` as far as the files allow; notes it on stderr.
 
     *without_daemon* is the reason why no daemon answered. It is raised if there are no job files either.
@@ -50,7 +50,7 @@ def next_from_files(
     is_all: bool,
     per_job: bool = False,
     without_daemon: UnavailableError | None = None,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return the rows of `GET /v1/schedule` as far as the files allow; notes it on stderr."""
     _, loaded = _load(session, without_daemon)
     jobs = [each.job for each in _in_order(loaded)]
@@ -133,7 +133,7 @@ def fire_times(job: Job, start: Instant, end: Instant | None, count: int) -> Ite
         at = next_occurrence(schedule, grid_at, at)
 
 
-def _row(at: Instant, job: Job) -> dict[str, Any]:
+def _row(at: Instant, job: Job) -> dict[str, object]:
     zone = "UTC" if isinstance(job.schedule, Interval) else job.schedule.timezone
     note = "once" if isinstance(job.schedule, Once) else ""
     return {"at": format_instant(at), "job": job.name, "timezone": zone, "note": note}

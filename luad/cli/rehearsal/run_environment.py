@@ -10,7 +10,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.cli.project.target_daemon import connect
 from luad.config.settings.daemon_settings import working_directory
@@ -64,7 +64,7 @@ class RunEnvironment:
         if self.has_moved:
             out.info(f"  directory    {self.folder}, as for the running daemon")
 
-    def view(self) -> dict[str, Any]:
+    def view(self) -> dict[str, object]:
         """Return the differences as JSON."""
         return {
             "working_directory": str(self.folder),

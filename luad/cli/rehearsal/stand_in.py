@@ -77,7 +77,7 @@ class StandIn:
         """Return the recorded messages, created jobs and metadata."""
         return RehearsalEffects(self._sent(), self._created(), dict(self._metadata()))
 
-    def _sent(self) -> list[dict[str, Any]]:
+    def _sent(self) -> list[dict[str, object]]:
         """Return the messages with their deliveries, oldest first."""
         if self._host is None:
             return []
@@ -85,19 +85,19 @@ class StandIn:
 
         return [message_view(*each) for each in self._host.messages()]
 
-    def _created(self) -> list[dict[str, Any]]:
+    def _created(self) -> list[dict[str, object]]:
         """Return the jobs that the handler has created."""
         if self._host is None:
             return []
         query = {"include_dynamic": True, "source": "api"}
-        jobs: list[dict[str, Any]] = self._host.ask(Ask("GET", "/jobs", query=query))["jobs"]
+        jobs: list[dict[str, object]] = self._host.ask(Ask("GET", "/jobs", query=query))["jobs"]
         return jobs
 
-    def _metadata(self) -> Mapping[str, Any]:
+    def _metadata(self) -> Mapping[str, object]:
         """Return the job's metadata as they are now."""
         if self._host is None:
             return dict(self._job.metadata)
-        found: dict[str, Any] = self._host.ask(Ask("GET", f"/jobs/{self._job.name}/metadata"))
+        found: dict[str, object] = self._host.ask(Ask("GET", f"/jobs/{self._job.name}/metadata"))
         return found
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ Rule: it turns errors into text and numbers, and nothing else.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.errors import LuadError
 
@@ -144,11 +144,11 @@ def as_text(error: LuadError) -> list[str]:
     return lines
 
 
-def as_problem(error: LuadError) -> dict[str, Any]:
+def as_problem(error: LuadError) -> dict[str, object]:
     """Return the RFC 9457 object for programs."""
     code = error.code
     status = 422 if code in {"schedule", "settings"} else STATUSES.get(exit_code_of(error), 500)
-    problem: dict[str, Any] = {
+    problem: dict[str, object] = {
         "type": f"/problems/{code.replace('_', '-')}",
         "title": code.replace("_", " ").capitalize(),
         "status": getattr(error, "status", status),

@@ -168,5 +168,5 @@ def _kind(root: Schema, schema: Schema) -> str:
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -53,7 +53,7 @@ BAD: Final = frozenset({"failed", "timed_out", "lost"})
 STATES: Final = tuple(RUN_GLYPHS)
 
 
-def condition(job: Mapping[str, Any]) -> str:
+def condition(job: Mapping[str, object]) -> str:
     """Return the most important condition of *job*; a key of GLYPHS."""
     if job.get("gone_at"):
         return str(job.get("status"))
@@ -87,7 +87,7 @@ def _never_ran(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return newest if newest.get("status") in {"missed", "skipped"} else None
 
 
-def condition_text(job: Mapping[str, Any]) -> str:
+def condition_text(job: Mapping[str, object]) -> str:
     """Return the condition of *job*, with the reason if it has never run, such as `missed (past)`."""
     never = _never_ran(job)
     word = condition(job)
@@ -101,7 +101,7 @@ def is_stale(job: Mapping[str, Any]) -> bool:
     return bool((job.get("file") or {}).get("stale")) or job.get("health") == "stale"
 
 
-def has_condition(job: Mapping[str, Any], wanted: Iterable[str]) -> bool:
+def has_condition(job: Mapping[str, object], wanted: Iterable[str]) -> bool:
     """Return True if *job* has one of the *wanted* statuses, healths or conditions."""
     true_words = {condition(job), str(job.get("status")), str(job.get("health"))}
     true_words.update({"running"} if job.get("running") else ())
@@ -109,7 +109,7 @@ def has_condition(job: Mapping[str, Any], wanted: Iterable[str]) -> bool:
     return not true_words.isdisjoint(wanted)
 
 
-def strip(runs: Sequence[Mapping[str, Any]], length: int) -> str:
+def strip(runs: Sequence[Mapping[str, object]], length: int) -> str:
     """Return the strip of the last *length* runs, oldest first; a longer run has a higher bar."""
     return "".join(_bar(run) for run in runs[-length:]) if length > 0 else ""
 
@@ -209,7 +209,7 @@ def state_text(run: Mapping[str, Any]) -> str:
     return text
 
 
-def state_cell(run: Mapping[str, Any]) -> Cell:
+def state_cell(run: Mapping[str, object]) -> Cell:
     """Return the state of *run* with its glyph."""
     glyph, style = RUN_GLYPHS.get(str(run.get("status")), ("·", ""))
     return Cell(f"{glyph} {state_text(run)}", style)

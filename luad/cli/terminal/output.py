@@ -12,7 +12,7 @@ import shutil
 import sys
 import unicodedata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -165,7 +165,7 @@ class Output:
             text = clean_painted(text)
         print(self.paint(self.plain(text), style), flush=self.is_terminal)
 
-    def json(self, value: Any) -> None:
+    def json(self, value: object) -> None:
         """Write the JSON document of the command; indented on a terminal, compact in a pipe."""
         indent = 2 if self.is_terminal else None
         is_utf8_stream = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
@@ -174,7 +174,7 @@ class Output:
             text = json.dumps(value, indent=indent)
         print(text)
 
-    def json_line(self, value: Any) -> None:
+    def json_line(self, value: object) -> None:
         """Write one document of a stream (NDJSON), and flush."""
         print(json.dumps(value, separators=(",", ":")), flush=True)
 

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from luad.config.jobs.job_builder import build_job
 from luad.config.jobs.partial_jobs import job_mistakes
@@ -108,7 +108,7 @@ def unfit(document: Mapping[str, JSON]) -> Iterator[Mistake]:
 
 
 def _unfit_values(document: Mapping[str, JSON]) -> Iterator[Mistake]:
-    waiting: list[tuple[Path, Any]] = [((), document)]
+    waiting: list[tuple[Path, object]] = [((), document)]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, str):
@@ -129,7 +129,7 @@ def _unfit_values(document: Mapping[str, JSON]) -> Iterator[Mistake]:
             )
 
 
-def _members(value: dict[str, Any] | list[Any]) -> Iterable[tuple[str | int, Any]]:
+def _members(value: dict[str, object] | list[object]) -> Iterable[tuple[str | int, object]]:
     return value.items() if isinstance(value, dict) else enumerate(value)
 
 

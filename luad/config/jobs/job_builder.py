@@ -128,7 +128,7 @@ def _schedule(value: Mapping[str, Any], timezone: str, mistakes: Mistakes) -> Sc
             return Once(at or 0, named)
 
 
-def _zone(name: str | None, mistakes: Mistakes) -> Any:
+def _zone(name: str | None, mistakes: Mistakes) -> object:
     """Return the zone; None without one, or for a wrong one, which is reported."""
     if name is None:
         return None
@@ -159,7 +159,7 @@ def _expression(text: str, mistakes: Mistakes) -> str:
     return expression
 
 
-def _distance(value: Mapping[str, Any], mistakes: Mistakes) -> int:
+def _distance(value: Mapping[str, object], mistakes: Mistakes) -> int:
     key = "every" if "every" in value else "seconds"
     every_ms = _duration(("schedule", key), value[key], mistakes)
     if every_ms is None:
@@ -206,7 +206,7 @@ Fields = dict[str, Any]
 _Convert = Callable[[Any, Fields, Mistakes], None]
 
 
-def _duration(path: Path, value: Any, mistakes: Mistakes) -> int | None:
+def _duration(path: Path, value: object, mistakes: Mistakes) -> int | None:
     try:
         return parse_duration_ms(value)
     except ValueError as error:
@@ -215,7 +215,7 @@ def _duration(path: Path, value: Any, mistakes: Mistakes) -> int | None:
 
 
 def _duration_field(key: str) -> _Convert:
-    def convert(value: Any, fields: Fields, mistakes: Mistakes) -> None:
+    def convert(value: object, fields: Fields, mistakes: Mistakes) -> None:
         duration_ms = _duration((key,), value, mistakes)
         if duration_ms is not None:
             fields[f"{key}_ms"] = duration_ms
@@ -223,7 +223,7 @@ def _duration_field(key: str) -> _Convert:
     return convert
 
 
-def _timeout(value: Any, fields: Fields, mistakes: Mistakes) -> None:
+def _timeout(value: object, fields: Fields, mistakes: Mistakes) -> None:
     if value == NO_TIMEOUT:
         fields["timeout_ms"] = None
         return
@@ -308,7 +308,7 @@ def _env(value: Mapping[str, str], fields: Fields, mistakes: Mistakes) -> None:
     fields["env"] = tuple(value.items())
 
 
-def _alert(value: Mapping[str, Any], fields: Fields, _mistakes: Mistakes) -> None:
+def _alert(value: Mapping[str, object], fields: Fields, _mistakes: Mistakes) -> None:
     fields["alert"] = build_alert(value)
 
 
@@ -324,8 +324,8 @@ def build_alert(value: Mapping[str, Any]) -> AlertPolicy:
     )
 
 
-def _put(key: str, make: Callable[[Any], Any]) -> _Convert:
-    def convert(value: Any, fields: Fields, _mistakes: Mistakes) -> None:
+def _put(key: str, make: Callable[[Any], object]) -> _Convert:
+    def convert(value: object, fields: Fields, _mistakes: Mistakes) -> None:
         fields[key] = make(value)
 
     return convert

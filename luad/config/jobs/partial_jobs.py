@@ -141,7 +141,7 @@ def _sound_parts(value: dict[str, Any], found: list[Mistake]) -> dict[str, Any]:
     return _STAND_INS | sound
 
 
-def _correct_schedule(schedule: dict[str, Any], key: str, mistake: Mistake) -> bool:
+def _correct_schedule(schedule: dict[str, object], key: str, mistake: Mistake) -> bool:
     """Correct or remove the mistake at *key*; return False if neither is possible."""
     if mistake.rename:
         schedule[mistake.rename] = schedule.get(key)

@@ -105,7 +105,7 @@ def _one_of_words(words: list[str]) -> Test:
     return lambda value: type(value) is str and value in allowed
 
 
-def _number(schema: dict[str, Any], *, is_whole: bool) -> Test:
+def _number(schema: dict[str, object], *, is_whole: bool) -> Test:
     low, high = schema.get("minimum", float("-inf")), schema.get("maximum", float("inf"))
 
     def test(value: JSON) -> bool:

@@ -90,7 +90,9 @@ _NOUNS: Final[dict[SchemaName, str]] = {"job": "a job", "luad": "luad.yaml", "us
 def _validator(name: SchemaName) -> Any:
     import jsonschema  # noqa: PLC0415 - it costs 75 ms, and most starts do not need it
 
-    def pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[Any]:
+    def pattern(
+        _validator: object, pattern: str, instance: object, _schema: object
+    ) -> Iterator[object]:
         if isinstance(instance, str) and not anchored(pattern).match(instance):
             yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 

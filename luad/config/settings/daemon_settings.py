@@ -106,7 +106,7 @@ class SettingsFile:
 
 
 def load_settings(
-    flags: Mapping[str, Any],
+    flags: Mapping[str, object],
     environ: Mapping[str, str],
     file: SettingsFile | None,
     *,
@@ -121,7 +121,7 @@ def load_settings(
     """
     known = {key.name: key for key in KEYS}
     assert flags.keys() <= known.keys(), f"no such setting: {flags.keys() - known.keys()}"
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     sources: dict[str, str] = {}
     for name, value in _from_file(file).items():
         values[name], sources[name] = known[name].read(value), str(file and file.path)
@@ -189,7 +189,7 @@ _FIELDS: Final = {
 }
 
 
-def _from_text(key: Key, value: Any, source: str) -> Any:
+def _from_text(key: Key, value: object, source: str) -> object:
     try:
         return key.read(value)
     except ZoneError as error:
@@ -216,7 +216,7 @@ def _from_file(file: SettingsFile | None) -> dict[str, Any]:
         )
     flat: dict[str, Any] = {}
     for key, value in document.items():
-        if key in _GROUPS:
+        if key in _GROUPS and isinstance(value, dict):
             flat.update({f"{key}_{inner}": each for inner, each in value.items()})
         else:
             flat[key] = value
@@ -228,7 +228,7 @@ def _from_file(file: SettingsFile | None) -> dict[str, Any]:
     return flat
 
 
-def check_settings(file: SettingsFile) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+def check_settings(file: SettingsFile) -> tuple[dict[str, object], tuple[Problem, ...]]:
     """Return the document of luad.yaml, and its problems."""
     from luad.config.settings.settings_check import read_settings  # noqa: PLC0415 - many installations have no file
 

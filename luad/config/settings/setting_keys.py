@@ -57,11 +57,11 @@ def _whole(value: Any) -> int:
     return number
 
 
-def _count_or_never(value: Any) -> int | None:
+def _count_or_never(value: object) -> int | None:
     return None if str(value) == "0" else _whole(value)
 
 
-def read_address(value: Any) -> Address | None:
+def read_address(value: object) -> Address | None:
     """Return the address of ``host:port``; None for ``none``, which flags and variables accept.
 
     Raises ``ValueError``.
@@ -79,7 +79,7 @@ _ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):([0-9]{1,
 _MAX_PORT: Final = 65_535
 
 
-def read_networks(value: Any) -> tuple[str, ...]:
+def read_networks(value: object) -> tuple[str, ...]:
     """Return addresses and networks, such as ``10.0.0.0/8``. Raises ``ValueError``."""
     words = _words(value)
     for word in words:
@@ -91,11 +91,11 @@ def read_networks(value: Any) -> tuple[str, ...]:
     return words
 
 
-def _causes(value: Any) -> tuple[AlertCause, ...]:
+def _causes(value: object) -> tuple[AlertCause, ...]:
     return tuple(AlertCause(_choice(*AlertCause)(word)) for word in _words(value))
 
 
-def _flag(value: Any) -> bool:
+def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
     if str(value).lower() in {"1", "true", "yes", "on"}:
@@ -105,13 +105,13 @@ def _flag(value: Any) -> bool:
     raise ValueError(f"{value!r} is neither true nor false")
 
 
-def _zone(value: Any) -> str:
+def _zone(value: object) -> str:
     load_zone(str(value))
     return str(value)
 
 
 def _choice(*words: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
+    def read(value: object) -> str:
         if value not in words:
             raise ValueError(f"{value!r} is not one of {', '.join(words)}")
         return str(value)

@@ -32,7 +32,7 @@ _PARSED: Final[tuple[tuple[tuple[tuple[str, ...], ...], Callable[[Any], Any]], .
 )
 
 
-def read_settings(path: str, data: bytes) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+def read_settings(path: str, data: bytes) -> tuple[dict[str, object], tuple[Problem, ...]]:
     """Return the document, empty if it has an error, and its problems."""
     documents = list(parse_yaml(data, path, Limits()))
     problems: list[Problem] = []
@@ -65,7 +65,7 @@ def _problems_of(document: Document) -> list[Problem]:
     return problems
 
 
-def _sound_parts(value: JSON, mistakes: list[Mistake]) -> dict[str, Any]:
+def _sound_parts(value: JSON, mistakes: list[Mistake]) -> dict[str, object]:
     """Return the parts of the document that obey the schema."""
     if not isinstance(value, dict):
         return {}
@@ -93,7 +93,7 @@ def _deeper_mistakes(value: dict[str, Any]) -> list[Mistake]:
     found: list[Mistake] = []
     for paths, parse in _PARSED:
         for path in paths:
-            inner: Any = value
+            inner: object = value
             for key in path:
                 inner = inner.get(key) if isinstance(inner, dict) else None
             try:

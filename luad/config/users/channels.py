@@ -123,13 +123,13 @@ def build_channel(
     )
 
 
-def _useless_keys(place: Path, kind: ChannelKind, item: Mapping[str, Any]) -> Iterator[Mistake]:
+def _useless_keys(place: Path, kind: ChannelKind, item: Mapping[str, object]) -> Iterator[Mistake]:
     for key in [each for each in item if each not in _USEFUL[kind] | {"type", "name"}]:
         message = f"`{key}` has no effect with `type: {kind.value}`"
         yield Mistake((*place, key), "LU504", message, "delete it", is_key=True, is_warning=True)
 
 
-def _timeout_ms(path: Path, value: Any, mistakes: list[Mistake]) -> int:
+def _timeout_ms(path: Path, value: object, mistakes: list[Mistake]) -> int:
     try:
         timeout_ms = parse_duration_ms(value)
     except ValueError as error:
@@ -285,7 +285,7 @@ def _in_clear(path: Path, name: str) -> Mistake:
     )
 
 
-def not_a_channel(item: Any, path: Path) -> Mistake:
+def not_a_channel(item: object, path: Path) -> Mistake:
     """Return the mistake of an *item* that is not a channel: its type or word is unknown."""
     word = item.get("type") if isinstance(item, dict) else item
     place = (*path, "type") if isinstance(item, dict) else path

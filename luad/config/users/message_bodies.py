@@ -6,7 +6,7 @@ Rule: pure; a value in, parts out, or `ValidationError`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from luad.core.messaging import Part
 from luad.errors import ValidationError
@@ -23,7 +23,7 @@ _KEYS: Final = {
 """The keys of each type, and whether they are required."""
 
 
-def parse_parts(value: Any) -> tuple[Part, ...]:
+def parse_parts(value: object) -> tuple[Part, ...]:
     """Return the parts of *value*: a text, a part, or a list of both.
 
     Raises `ValidationError` with all mistakes at once.
@@ -44,13 +44,13 @@ def parse_parts(value: Any) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _part(number: int, item: Any, errors: list[dict[str, str]]) -> Part:
+def _part(number: int, item: object, errors: list[dict[str, str]]) -> Part:
     if isinstance(item, str):
         item = {"type": "text", "text": item}
     if not isinstance(item, Mapping):
         errors.append(_error(f"/{number}", "this is neither a text nor an object"))
         return {}
-    part: dict[str, Any] = {_FOREIGN.get(str(key), str(key)): each for key, each in item.items()}
+    part: dict[str, object] = {_FOREIGN.get(str(key), str(key)): each for key, each in item.items()}
     kind = part.get("type", "text" if "text" in part else None)
     known = _KEYS.get(kind) if isinstance(kind, str) else None
     if known is None:
@@ -71,7 +71,7 @@ def _part(number: int, item: Any, errors: list[dict[str, str]]) -> Part:
     return {"type": kind, **{key: each for key, each in part.items() if key in known}}
 
 
-def _check_place(number: int, part: Mapping[str, Any], errors: list[dict[str, str]]) -> None:
+def _check_place(number: int, part: Mapping[str, object], errors: list[dict[str, str]]) -> None:
     """Check that the target of a part is an HTTP URL or an absolute path."""
     url, path = part.get("url"), part.get("path")
     if isinstance(url, str) and url and not url.lower().startswith(("http://", "https://")):
@@ -85,7 +85,7 @@ def _check_place(number: int, part: Mapping[str, Any], errors: list[dict[str, st
 
 
 def _check_member(
-    place: str, key: str, value: Any, known: Mapping[str, bool], errors: list[dict[str, str]]
+    place: str, key: str, value: object, known: Mapping[str, bool], errors: list[dict[str, str]]
 ) -> None:
     if key not in known:
         errors.append(_error(place, f"unknown key `{key[:40]}`", "known are " + ", ".join(known)))

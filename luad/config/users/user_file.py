@@ -214,7 +214,7 @@ def _same_id(user_id: str, place: str) -> Mistake:
 # --- secrets -----------------------------------------------------------------------------------
 
 
-def _secrets(value: Any) -> Iterator[str]:
+def _secrets(value: object) -> Iterator[str]:
     """Yield the texts of a document that may be secrets: addresses, and values of headers."""
     channels = value.get("channels") if isinstance(value, dict) else None
     for item in channels if isinstance(channels, list) else ():

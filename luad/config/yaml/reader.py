@@ -371,13 +371,13 @@ class _Builder:
             self.refuse(event, "LU003", "anchors are not used in luad's files",
                         "write the value out; text that starts with `&` must be quoted")  # fmt: skip
 
-    def refuse(self, event: Any, code: str, message: str, help_text: str = "") -> None:
+    def refuse(self, event: object, code: str, message: str, help_text: str = "") -> None:
         """Record a problem at the start of *event*."""
         self.problems.append(self._problem(event, code, message, help_text))
         if len(self.problems) >= self.limits.max_problems:
             self._stop(event, "so many problems that the rest of the file is not read")
 
-    def _stop(self, event: Any, message: str) -> None:
+    def _stop(self, event: object, message: str) -> None:
         raise _StoppedError(self._problem(event, "LU007", message, ""), self.problems)
 
     def _problem(self, event: Any, code: str, message: str, help_text: str) -> Problem:

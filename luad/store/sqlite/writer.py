@@ -168,7 +168,7 @@ class Writer:
                 task.future.set_result(result)
             self._after_commit()
 
-    def _transact(self, tasks: list[_Task], *, is_urgent: bool) -> list[Any]:
+    def _transact(self, tasks: list[_Task], *, is_urgent: bool) -> list[object]:
         with world_failures(self.path):
             if not self.is_same_file():
                 raise StoreReplacedError(
