@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,13 +22,12 @@ from luad.store import (
     record_writes,
     retention,
     run_pages,
-    run_stats,
 )
 from luad.store.api_access import Access
 from luad.store.columns import cleaned, to_text
+from luad.store.history import History
 from luad.store.messages import Messages
 from luad.store.migration_progress import Report, say_nothing
-from luad.store.query_budget import QueryBudget
 from luad.store.query_types import (
     Attempt,
     GoneJob,
@@ -38,7 +37,6 @@ from luad.store.query_types import (
     Retention,
     Revision,
     RunFilter,
-    RunPage,
     RunRow,
 )
 from luad.store.resumed_runs import resumed_by
@@ -93,6 +91,7 @@ class Store:
         self.messages: Final = Messages(self._transactions)
         self.users: Final = StoredUsers(self._transactions)
         self.access: Final = Access(self._transactions)
+        self.history: Final = History(self._transactions)
 
     # --- opening and closing ---
 
@@ -255,52 +254,6 @@ class Store:
         """
         return await self._transactions.read(
             lambda connection: run_pages.page(connection, cleaned(wanted), limit, cursor, offset)
-        )
-
-    async def search_runs(
-        self,
-        wanted: RunFilter,
-        *,
-        limit: int = 50,
-        cursor: str | None = None,
-        offset: int = 0,
-        without: Collection[str] = (),
-    ) -> RunPage:
-        """Return a page as `runs` does, or what was found of it in `query_budget.BUDGET_MS`.
-
-        *without*: of `metadata`, `result`, `error`, `traceback`, those that are not read.
-        """
-        return await self._transactions.read(
-            lambda connection: run_pages.search(
-                connection, cleaned(wanted), limit, cursor, offset, without, QueryBudget.begin()
-            )
-        )
-
-    async def count_runs(self, wanted: RunFilter, most: int) -> tuple[int, bool]:
-        """Return the number of rows that match *wanted*, at most *most*, and whether it is all of them.
-
-        It counts for at most `query_budget.BUDGET_MS`.
-        """
-        return await self._transactions.read(
-            lambda connection: run_pages.count_rows(
-                connection, cleaned(wanted), most, QueryBudget.begin()
-            )
-        )
-
-    async def stats_of_job(self, job_id: str, count: int) -> run_stats.JobStats:
-        """Return the numbers about the last *count* rows of a job."""
-        return await self._transactions.read(
-            lambda connection: run_stats.of_job(connection, to_text(job_id), count)
-        )
-
-    async def stats_since(
-        self, since: Instant, now: Instant, group: run_stats.Group
-    ) -> run_stats.HistoryStats:
-        """Return the numbers about all rows from *since* on that can be counted in the budget."""
-        return await self._transactions.read(
-            lambda connection: run_stats.of_history(
-                connection, since, now, group, QueryBudget.begin()
-            )
         )
 
     async def run(self, name: str, *, job: str | None = None) -> RunRow:

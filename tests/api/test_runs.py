@@ -250,7 +250,7 @@ async def test_a_store_that_fails_is_told_as_such(
     async def fail(*_: Any, **__: Any) -> Any:
         raise StoreUnavailableError("luad.db: the disk failed", hint="look at dmesg")
 
-    monkeypatch.setattr(daemon.store, "search_runs", fail)
+    monkeypatch.setattr(daemon.store.history, "search", fail)
     answer = await api.get("/v1/runs")
     assert (answer.status, answer.json["code"]) == (503, "store_unavailable")
     assert answer.json["hint"] == "look at dmesg"
@@ -349,9 +349,9 @@ async def test_long_members_are_not_read_where_they_are_not_asked_for(
     error = RunError("KeyError", "'x'", "Traceback …")
     await daemon.end(EndKind.RAISED, error=error, result_json='{"moved": 3}')
     without = ("metadata", "result", "error", "traceback")
-    (row,) = (await daemon.store.search_runs(RunFilter(), without=without)).rows
+    (row,) = (await daemon.store.history.search(RunFilter(), without=without)).rows
     assert (row.run.metadata, row.run.ending.result_json, row.run.ending.error) == (None,) * 3
-    (row,) = (await daemon.store.search_runs(RunFilter(), without=("traceback",))).rows
+    (row,) = (await daemon.store.history.search(RunFilter(), without=("traceback",))).rows
     assert row.run.ending.error == RunError("KeyError", "'x'", "")
 
 

@@ -34,7 +34,7 @@ def store(tmp_path_factory: Any) -> Iterator[Store]:
 
 async def test_the_numbers_of_a_job_cost_its_last_runs(store: Store) -> None:
     with counted(store) as steps:
-        found = await store.stats_of_job("job_07", 200)
+        found = await store.history.stats_of_job("job_07", 200)
     assert steps.count < 10_000
     assert found.outcomes.counts == {RunState.SUCCEEDED: 190, RunState.FAILED: 10}
     assert found.outcomes.success_rate == 0.95
@@ -44,7 +44,7 @@ async def test_the_numbers_of_a_job_cost_its_last_runs(store: Store) -> None:
 
 
 async def test_a_job_without_runs_has_no_numbers(store: Store) -> None:
-    found = await store.stats_of_job("job_of_nobody", 200)
+    found = await store.history.stats_of_job("job_of_nobody", 200)
     assert (found.since, found.p50_ms, found.longest_ms, found.outcomes.success_rate) == (None,) * 4
     assert found.outcomes.counts.total() == 0
 
@@ -59,17 +59,17 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_all_rows_are_counted_once_by_hour_and_by_job(store: Store) -> None:
     since = NOW - 86_400 * EVERY_MS
     with counted(store) as steps:
-        total = await store.stats_since(since, NOW, Group.STATUS)
+        total = await store.history.stats_since(since, NOW, Group.STATUS)
     assert (total.is_complete, total.covered_since) == (True, since)
     assert total.total.counts.total() == 86_400
     assert steps.count < 1_500_000, "a dozen steps for a row, which is only read in the index"
-    hours = await store.stats_since(since, NOW, Group.HOUR)
+    hours = await store.history.stats_since(since, NOW, Group.HOUR)
     assert (
         sum((each.counts for each in hours.groups.values()), start=type(total.total.counts)())
         == total.total.counts
     )
     assert {key % HOUR for key in hours.groups if isinstance(key, int)} == {0}
-    jobs = await store.stats_since(since, NOW, Group.JOB)
+    jobs = await store.history.stats_since(since, NOW, Group.JOB)
     assert {each.counts.total() for each in jobs.groups.values()} == {86_400 // JOBS}
     assert jobs.groups["job-07", "job_07"].counts[RunState.FAILED] == 86
 
@@ -79,7 +79,7 @@ async def test_a_count_that_is_out_of_time_says_how_far_it_got(
 ) -> None:
     monkeypatch.setattr(query_budget, "BUDGET_MS", 0)
     with counted(store) as steps:
-        found = await store.stats_since(FIRST, NOW, Group.JOB)
+        found = await store.history.stats_since(FIRST, NOW, Group.JOB)
     assert not found.is_complete
     assert found.covered_since == NOW - (query_budget.FIRST_PORTION + 1) * EVERY_MS
     assert found.total.counts.total() == query_budget.FIRST_PORTION + 1
@@ -95,6 +95,6 @@ async def test_rows_of_one_instant_are_counted_together(tmp_path: Path) -> None:
     fill(store, FIRST, 2_000)
     with closing(sqlite3.connect(store.path)) as connection, connection:
         connection.execute("UPDATE runs SET claimed_at = ?", (FIRST,))
-    found = await store.stats_since(FIRST - 1, NOW, Group.STATUS)
+    found = await store.history.stats_since(FIRST - 1, NOW, Group.STATUS)
     assert (found.is_complete, found.total.counts.total()) == (True, 2_000)
     store.close()

@@ -37,7 +37,7 @@ def store(tmp_path_factory: Any) -> Iterator[Store]:
 async def found(store: Store, wanted: RunFilter, limit: int = 50) -> list[Any]:
     rows, cursor = [], None
     while True:
-        page = await store.search_runs(wanted, limit=limit, cursor=cursor)
+        page = await store.history.search(wanted, limit=limit, cursor=cursor)
         rows += page.rows
         cursor = page.cursor
         if cursor is None:
@@ -60,7 +60,7 @@ async def found(store: Store, wanted: RunFilter, limit: int = 50) -> list[Any]:
 )
 async def test_a_page_costs_what_it_returns(store: Store, wanted: RunFilter) -> None:
     with counted(store) as steps:
-        page = await store.search_runs(wanted, limit=20)
+        page = await store.history.search(wanted, limit=20)
     assert (len(page.rows), page.is_complete) == (20, True)
     assert steps.count < PAGE_STEPS
 
@@ -94,20 +94,20 @@ async def test_a_search_that_finds_nothing_ends_with_its_budget(
 ) -> None:
     monkeypatch.setattr(query_budget, "BUDGET_MS", 0)
     with counted(store) as steps:
-        page = await store.search_runs(RunFilter(q="nothing has this text"))
+        page = await store.history.search(RunFilter(q="nothing has this text"))
     assert (page.rows, page.is_complete) == ([], False)
     assert page.cursor is not None
     assert steps.count < PAGE_STEPS
-    count, is_all = await store.count_runs(RunFilter(q="needle"), 1_000)
+    count, is_all = await store.history.count(RunFilter(q="needle"), 1_000)
     assert (count, is_all) == (0, False)
 
 
 async def test_a_count_is_exact_up_to_its_limit(store: Store) -> None:
-    assert await store.count_runs(RunFilter(statuses=frozenset({RunState.FAILED})), 1_000) == (
+    assert await store.history.count(RunFilter(statuses=frozenset({RunState.FAILED})), 1_000) == (
         100,
         True,
     )
-    assert await store.count_runs(RunFilter(), 10_000) == (10_000, False)
+    assert await store.history.count(RunFilter(), 10_000) == (10_000, False)
 
 
 async def test_a_name_that_many_jobs_had_is_searched_by_portions(store: Store) -> None:
@@ -122,6 +122,6 @@ async def test_a_name_that_many_jobs_had_is_searched_by_portions(store: Store) -
                 (f"job_{number:02}",),
             )
     with counted(store) as steps:
-        page = await store.search_runs(RunFilter(job="common"), limit=20)
+        page = await store.history.search(RunFilter(job="common"), limit=20)
     assert (len(page.rows), page.is_complete) == (20, True)
     assert steps.count < PAGE_STEPS

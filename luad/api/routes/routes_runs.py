@@ -57,7 +57,7 @@ async def list_runs_of_job(request: Request) -> Response:
 async def _page(request: Request, context: Context, query: Query, wanted: RunFilter) -> Response:
     fields = _fields(query)
     try:
-        page = await context.service.store.search_runs(
+        page = await context.service.store.history.search(
             wanted,
             limit=query.limit(),
             cursor=query.text("cursor"),
@@ -101,7 +101,7 @@ def _not_wanted(fields: frozenset[str]) -> list[str]:
 
 async def _total(context: Context, wanted: RunFilter) -> int | str:
     """Count the rows; many, or those that take long to find, are not counted to the end."""
-    count, is_all = await context.service.store.count_runs(wanted, MOST_COUNTED + 1)
+    count, is_all = await context.service.store.history.count(wanted, MOST_COUNTED + 1)
     return count if is_all else f"{min(count, MOST_COUNTED)}+"
 
 

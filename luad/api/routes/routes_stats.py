@@ -30,7 +30,7 @@ MOST_JOBS: Final = 200
 
 async def stats_of_job(context: Context, job_id: str, count: int = DEFAULT_RUNS) -> JobStats:
     """Return the numbers about the last *count* rows of a job, at most ten seconds old."""
-    work = context.service.store.stats_of_job(job_id, count)
+    work = context.service.store.history.stats_of_job(job_id, count)
     found = await context.kept.get(("job", job_id, count), work)
     assert isinstance(found, JobStats)
     return found
@@ -39,7 +39,7 @@ async def stats_of_job(context: Context, job_id: str, count: int = DEFAULT_RUNS)
 async def stats_since(context: Context, span_ms: int, group: Group) -> HistoryStats:
     """Return the numbers about all rows of the last *span_ms*, at most ten seconds old."""
     now = context.service.clock.now().wall
-    work = context.service.store.stats_since(now - span_ms, now, group)
+    work = context.service.store.history.stats_since(now - span_ms, now, group)
     found = await context.kept.get(("history", span_ms, group), work)
     assert isinstance(found, HistoryStats)
     return found
