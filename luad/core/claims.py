@@ -5,14 +5,13 @@ Rule: `policy` decides, and this module records the decision. No other module cl
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from luad.core import alerts
 from luad.core.events import ExtendSkip, RecordSkip, logged
 from luad.core.ids import make_id
 from luad.core.model import Instant, Job, Occurrence, Reason, Run, RunState, Skip, Trigger
 from luad.core.policy import ON_TIME_MS, Due, Start, skip_range, when_due
 from luad.core.state import Entry, State
+from luad.core.values import replace
 
 
 class Claims:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -28,6 +27,7 @@ from luad.core.requests import (
 from luad.core.schedule import duration_words, fire_at
 from luad.core.state import Entry, State, is_same_json
 from luad.core.timetable import Alarm
+from luad.core.values import replace
 
 _MOST_OVER: Final = 10_000
 """The number of `once` jobs that are over and stay installed, unless more dynamic jobs are allowed."""

@@ -9,7 +9,7 @@ transaction, and then carries out the actions: claim, then start.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
 from luad.core.installed import (
@@ -36,6 +36,7 @@ from luad.core.model import (
     Wanted,
 )
 from luad.core.requests import AnswerKey, Request
+from luad.core.values import dataclass
 
 # --- events: into the engine -------------------------------------------------------------------
 

@@ -6,11 +6,12 @@ Rule: frozen values only; the engine replaces them, nothing changes them in plac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final
 
 from luad.core.model import JSON, Instant
+from luad.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

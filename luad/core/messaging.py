@@ -6,11 +6,12 @@ Rule: frozen values only. No code here decides when or if luad sends a message.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
 from luad.core.model import SECOND, Instant, Origin
+from luad.core.values import dataclass
 
 Part: TypeAlias = Mapping[str, Any]
 """A piece of a message as JSON: ``{"type": "text", "text"}``, ``{"type": "image", "url", "alt"}`` or

@@ -9,9 +9,11 @@ is an ``int`` of milliseconds and says so with the suffix ``_ms``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
+
+from luad.core.values import dataclass
 
 Instant: TypeAlias = int
 """Milliseconds since the Unix epoch, UTC."""

@@ -6,12 +6,12 @@ the static job is removed. A `once` job that is over gives its name to the next 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from luad.core.installed import JobStatus, Pause, Standing
 from luad.core.model import DAY, Instant, Once, Origin, Reason, RunState
 from luad.core.state import Entry, State
+from luad.core.values import replace
 
 PAUSED_BY_LUAD: Final = "luad"
 

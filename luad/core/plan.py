@@ -6,9 +6,10 @@ Rule: compares values, and changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from luad.core.model import Job, Wanted
+from luad.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ Catch-up, for a job whose occurrences until `after` are handled::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -38,6 +37,7 @@ from luad.core.model import (
 )
 from luad.core.schedule import count_occurrences, fire_at, latest_occurrence, occurrences
 from luad.core.schedule import next_occurrence as next_nominal
+from luad.core.values import dataclass
 
 ON_TIME_MS: Final = MINUTE
 """An occurrence that is at most this late counts as on time."""

@@ -6,10 +6,10 @@ Rule: frozen values only; `run_requests` and `dynamic_jobs` answer them, each wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from luad.core.model import JSON, Instant, Job, Run, Trigger, Wanted
+from luad.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ Rule: each request gets exactly one `Reply`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from luad.core import alerts
 from luad.core.claims import Claims
 from luad.core.events import RememberKey, Reply, logged
@@ -34,6 +32,7 @@ from luad.core.requests import (
 from luad.core.schedule import occurrences
 from luad.core.state import Entry, State, lay_over
 from luad.core.timetable import Alarm
+from luad.core.values import replace
 
 
 class RunRequests:

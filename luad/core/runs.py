@@ -7,7 +7,6 @@ action that starts a run is in the same batch as its record, or in a later one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from luad.core.concurrency import Slots
 from luad.core.events import (
@@ -26,6 +25,7 @@ from luad.core.lifecycle import RunEvent, step
 from luad.core.model import Ending, EndKind, Instant, Job, Reason, Run, RunError, RunState
 from luad.core.policy import after_ending
 from luad.core.timetable import Alarm, Timetable
+from luad.core.values import replace
 
 
 class OpenRuns:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from hashlib import blake2b
 
 from luad.core.events import Effect, Log, SaveProgress, SaveStanding
@@ -38,6 +38,7 @@ from luad.core.model import (
 from luad.core.runs import OpenRuns
 from luad.core.schedule import next_occurrence
 from luad.core.timetable import Alarm, Timetable
+from luad.core.values import dataclass, replace
 
 
 @dataclass(slots=True)

@@ -7,10 +7,10 @@ the wheel exactly while it has a next occurrence. Decides nothing about lateness
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
 
 from luad.core.model import Instant, Job, Occurrence
 from luad.core.schedule import fire_at, next_occurrence, schedule_key
+from luad.core.values import dataclass
 from luad.core.wheel import Wheel
 
 
