@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from luad.json_text import JsonObject
+
 PREFIX: Final = "/v1"
 MAX_PATH_BYTES: Final = 107
 """The longest path that fits `sun_path` of a Unix socket address."""
@@ -142,7 +144,7 @@ class Client:
         """Delete *path*, and return the JSON of the answer."""
         return self.request("DELETE", path)
 
-    def stream(self, path: str, **query: object) -> Iterator[dict[str, Any]]:
+    def stream(self, path: str, **query: object) -> Iterator[JsonObject]:
         """Yield the objects of an NDJSON answer as they arrive, without a limit of time.
 
         Raises `StreamBrokenError` if the daemon ends in the middle of the stream.
@@ -158,7 +160,7 @@ class Client:
         finally:
             connection.close()
 
-    def _lines(self, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    def _lines(self, response: http.client.HTTPResponse) -> Iterator[JsonObject]:
         rest = b""
         try:
             # read1, because readline cannot tell a stream that was cut off from one that has ended.

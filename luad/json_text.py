@@ -1,4 +1,4 @@
-"""JSON text of the API's answers.
+"""JSON text of the API's answers, and the type of its objects.
 
 Rule: one encoder, made once, because `json.dumps` with options makes a new one for every call.
 """
@@ -6,7 +6,10 @@ Rule: one encoder, made once, because `json.dumps` with options makes a new one 
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final, TypeAlias
+
+JsonObject: TypeAlias = dict[str, Any]
+"""An object read from JSON or written to it; the types of its members are not checked."""
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 

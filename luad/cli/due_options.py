@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.times import parse_duration, parse_when, rfc3339
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
     from luad.client import Client
+    from luad.json_text import JsonObject
 
 WHEN: Final = {"wait": "--in", "at": "--at", "every": "--every", "cron": "--cron"}
 _CLOCK: Final = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)
 
 
-def schedule_of(session: Session, client: Client, options: dict[str, Any]) -> dict[str, Any]:
+def schedule_of(session: Session, client: Client, options: JsonObject) -> JsonObject:
     """Return the keys of the request that say when the job is due. Raises `CommandError` (usage)."""
     given = [key for key in WHEN if options.get(key) is not None]
     flags = " and ".join(WHEN[key] for key in given)
@@ -80,7 +81,7 @@ def _spoken(text: str) -> int | None:
 
 def _once(
     session: Session, client: Client, text: str, zone: str | None, user: str | None
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return a schedule of type `once`, with the zone in which *text* was read.
 
     The daemon shows its answer in that zone.

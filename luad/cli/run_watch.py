@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, ExitCode
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from luad.cli.session import Session
     from luad.client import Client
     from luad.core.model import Instant
+    from luad.json_text import JsonObject
 
 FIRST_POLL_SECONDS: Final = 0.02
 LAST_POLL_SECONDS: Final = 0.5
@@ -60,7 +61,7 @@ class RunWatcher:
         self._shown: tuple[str, int] | None = None
         self._has_explained_ctrl_c = False
 
-    def look(self, run: dict[str, Any]) -> None:
+    def look(self, run: JsonObject) -> None:
         """Write what has changed of *run*."""
         if self._session.json:
             return
@@ -83,7 +84,7 @@ class RunWatcher:
         """Clear the last line of the terminal."""
         self._line.show("")
 
-    def _news(self, run: dict[str, Any]) -> str:
+    def _news(self, run: JsonObject) -> str:
         """Return the line about a waiting retry or a new attempt; empty for other states."""
         attempt, at = run.get("attempt") or 1, parse_rfc3339(run.get("retry_at"))
         if run["status"] == "retrying":
@@ -95,7 +96,7 @@ class RunWatcher:
         return ""
 
 
-def _state(run: dict[str, Any]) -> str:
+def _state(run: JsonObject) -> str:
     attempt = run.get("attempt") or 1
     match run["status"]:
         case "retrying":
@@ -110,7 +111,7 @@ def _of(run: dict[str, object], attempt: int) -> str:
     return f"{attempt} of {run['max_attempts']}" if run.get("max_attempts") else str(attempt)
 
 
-def _left(run: dict[str, Any]) -> str:
+def _left(run: JsonObject) -> str:
     at = parse_rfc3339(run.get("retry_at")) if run["status"] == "retrying" else None
     return "" if at is None else f" in {_until(at)}"
 
@@ -123,7 +124,7 @@ def _clock(session: Session, at: Instant) -> str:
     return f"{to_datetime(at, session.zone):%H:%M:%S %Z}".rstrip()
 
 
-def wait_for(client: Client, run: dict[str, Any], watcher: RunWatcher) -> dict[str, Any]:
+def wait_for(client: Client, run: JsonObject, watcher: RunWatcher) -> JsonObject:
     """Return *run* once it has ended; polls at growing intervals, up to half a second."""
     pause = FIRST_POLL_SECONDS
     try:
@@ -139,7 +140,7 @@ def wait_for(client: Client, run: dict[str, Any], watcher: RunWatcher) -> dict[s
     return run
 
 
-def follow(session: Session, client: Client, run: dict[str, Any]) -> dict[str, Any]:
+def follow(session: Session, client: Client, run: JsonObject) -> JsonObject:
     """Write the log and the attempts of *run* as they come; return the run once it has ended."""
     from luad.cli.terminal.log_lines import LinePrinter
 
@@ -154,7 +155,7 @@ def follow(session: Session, client: Client, run: dict[str, Any]) -> dict[str, A
 
 
 @contextmanager
-def _watching(session: Session, run: dict[str, Any], watcher: RunWatcher) -> Iterator[None]:
+def _watching(session: Session, run: JsonObject, watcher: RunWatcher) -> Iterator[None]:
     """Poll *run* in a second thread during the block, while the block reads the log."""
     is_over = threading.Event()
     client = connect(session, is_quiet=True)
@@ -222,7 +223,7 @@ def time_limit(limit_ms: int | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def show_end(session: Session, run: dict[str, Any]) -> int:
+def show_end(session: Session, run: JsonObject) -> int:
     """Write to stderr how *run* ended; return its exit code."""
     glyph, style = RUN_GLYPHS.get(run["status"], ("·", ""))
     took = f" after {show_took(run['duration_ms'])}" if run.get("duration_ms") is not None else ""

@@ -283,7 +283,7 @@ def _sentences(error: Any) -> Iterator[MetadataMistake]:
 
 
 def _likely_typos(
-    schema: Mapping[str, Any], metadata: Mapping[str, Any]
+    schema: Mapping[str, Any], metadata: Mapping[str, object]
 ) -> Iterator[MetadataMistake]:
     """Yield a mistake for each key that looks like a misspelling of a key that is not given."""
     known = schema.get("properties", {})

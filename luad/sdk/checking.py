@@ -21,6 +21,7 @@ from luad.sdk.translating import Guarded
 from luad.wire import parse_duration_ms
 
 if TYPE_CHECKING:
+    from luad.json_text import JsonObject
     from luad.sdk.ask import Ask
 
 MAX_DEPTH: Final = 64  # as in files
@@ -165,12 +166,12 @@ def _seconds(duration_ms: int) -> int | float:
 # --- JSON --------------------------------------------------------------------------------------
 
 
-def json_object(value: object, place: str) -> dict[str, Any]:
+def json_object(value: object, place: str) -> JsonObject:
     """Return *value* as a dict of plain JSON. Raises `ValidationError` otherwise."""
     if not isinstance(value, Mapping):
         reason = f"a {type(value).__name__} is not an object"
         refuse(place, reason, f"pass a dict, such as {place}={{...}}")
-    copy: dict[str, Any] = plain_json(value, place)
+    copy: JsonObject = plain_json(value, place)
     return copy
 
 

@@ -22,6 +22,7 @@ from luad.sdk.values import Cron, Every, Once, instant_text
 from luad.wire import parse_duration_ms
 
 if TYPE_CHECKING:
+    from luad.json_text import JsonObject
     from luad.sdk.ask import Steps
 
 _CIVIL: Final = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?"
@@ -31,7 +32,7 @@ _MS: Final = 1_000
 _UNTIL: Final = "until"
 
 
-def when_steps(words: Mapping[str, Any], user: str | None) -> Steps[dict[str, Any]]:
+def when_steps(words: Mapping[str, Any], user: str | None) -> Steps[JsonObject]:
     """Return ``in`` or ``schedule`` of a request body. Raises `InvalidSchedule`."""
     zone = zone_text(words.get("timezone"))
     given = [key for key in WHEN if words.get(key) is not None]
@@ -152,7 +153,7 @@ def instant_steps(value: Any, zone: str | None, user: str | None, place: str) ->
 
 
 def _explain(phrase: str, zone: str | None, user: str | None, place: str) -> Steps[str]:
-    body: dict[str, Any] = {"phrase": phrase} | _zone(zone)
+    body: JsonObject = {"phrase": phrase} | _zone(zone)
     if user is not None:
         body["user"] = user
     answer = yield Ask("POST", "/explain", body)

@@ -5,11 +5,12 @@ Rule: values that become JSON, and JSON that becomes values; sends no request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from luad.json_text import JsonObject
 from luad.sdk.exceptions import InvalidSchedule, NoAttribute
 
 # --- schedules ---------------------------------------------------------------------------------
@@ -22,7 +23,7 @@ class Cron:
     expression: str
     timezone: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the schedule as JSON."""
         zone = {} if self.timezone is None else {"timezone": self.timezone}
         return {"type": "cron", "expression": self.expression, **zone}
@@ -35,7 +36,7 @@ class Every:
     distance: str | float | timedelta
     start_at: datetime | str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the schedule as JSON."""
         start = {} if self.start_at is None else {"start_at": instant_text(self.start_at)}
         distance = self.distance
@@ -52,7 +53,7 @@ class Once:
     at: datetime | str
     timezone: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the schedule as JSON."""
         zone = {} if self.timezone is None else {"timezone": self.timezone}
         at = instant_text(self.at, has_zone=self.timezone is not None)
@@ -87,7 +88,7 @@ class Retry:
     backoff_multiplier: float = 1
     max_backoff_seconds: float | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the policy as JSON."""
         values = {
             "max_attempts": self.max_attempts,
@@ -109,7 +110,7 @@ class Text:
     text: str
     format: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the part as JSON."""
         return {"type": "text", "text": self.text, **_given(format=self.format)}
 
@@ -121,7 +122,7 @@ class Image:
     url: str
     alt: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the part as JSON."""
         return {"type": "image", "url": self.url, **_given(alt=self.alt)}
 
@@ -133,7 +134,7 @@ class File:
     place: str
     name: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the part as JSON."""
         key = "url" if "://" in str(self.place) else "path"
         return {"type": "file", key: self.place, **_given(name=self.name)}
@@ -143,7 +144,7 @@ def _given(**values: object) -> dict[str, object]:
     return {key: value for key, value in values.items() if value}
 
 
-def part_of(value: Mapping[str, Any]) -> Text | Image | File:
+def part_of(value: JsonObject) -> Text | Image | File:
     """Return the part of its JSON."""
     match value.get("type"):
         case "image":
@@ -201,7 +202,7 @@ class Delivery(_Read):
 
     _method = "user.send(...) sends again"
 
-    def __init__(self, view: Mapping[str, Any]) -> None:
+    def __init__(self, view: JsonObject) -> None:
         self._view = view
         self.ok: bool = view["ok"]
         self.outcomes = tuple(_outcome(each) for each in view["deliveries"])
@@ -216,7 +217,7 @@ class Delivery(_Read):
     def __len__(self) -> int:
         return len(self.outcomes)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the answer of the API."""
         return dict(self._view)
 
@@ -225,7 +226,7 @@ class Delivery(_Read):
         return f"<Delivery {good}/{len(self.outcomes)}>"
 
 
-def _outcome(row: Mapping[str, Any]) -> Outcome:
+def _outcome(row: JsonObject) -> Outcome:
     elapsed = row.get("elapsed_ms")
     return Outcome(
         row["channel"],
@@ -253,14 +254,14 @@ class SentMessage:
     job: str | None
     run_id: str | None
     outcomes: tuple[Outcome, ...]
-    view: Mapping[str, Any] = field(repr=False, compare=False)
+    view: JsonObject = field(repr=False, compare=False)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the message, as the API shows it."""
         return dict(self.view)
 
 
-def sent_message(view: Mapping[str, Any]) -> SentMessage:
+def sent_message(view: JsonObject) -> SentMessage:
     """Return the message of its JSON."""
     return SentMessage(
         view["id"],
@@ -306,17 +307,17 @@ class Revision(_Read):
 
     _method = "job.restore(revision) puts one back"
 
-    def __init__(self, view: Mapping[str, Any]) -> None:
+    def __init__(self, view: JsonObject) -> None:
         self._view = view
         self.revision: str = view["revision"]
         self.first_seen_at: str = view["first_seen_at"]
         self.last_installed_at: str = view["last_installed_at"]
         self.is_current: bool = view["is_current"]
-        self.definition: Mapping[str, Any] = view["definition"]
-        self.difference: Sequence[Mapping[str, Any]] = view.get("difference", ())
+        self.definition: JsonObject = view["definition"]
+        self.difference: Sequence[JsonObject] = view.get("difference", ())
         self._close()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the revision as the API shows it."""
         return dict(self._view)
 
@@ -333,7 +334,7 @@ class Run(_Read):
 
     _method = "job.runs() shows the runs as they are now"
 
-    def __init__(self, view: Mapping[str, Any]) -> None:
+    def __init__(self, view: JsonObject) -> None:
         self._view = view
         self.id: str = view["id"]
         self.job: str | None = view.get("job")
@@ -344,10 +345,10 @@ class Run(_Read):
         self.started_at: str | None = view.get("started_at")
         self.completed_at: str | None = view.get("completed_at")
         self.result: Any = view.get("result")
-        self.error: Mapping[str, Any] | None = view.get("error")
+        self.error: JsonObject | None = view.get("error")
         self._close()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the run, as the API shows it."""
         return dict(self._view)
 

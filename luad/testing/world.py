@@ -23,6 +23,7 @@ from luad.wire import format_instant, parse_duration_ms, parse_instant
 
 if TYPE_CHECKING:
     from luad.core.model import Instant
+    from luad.json_text import JsonObject
     from luad.sdk.link import Link
     from luad.sdk.values import File, Image, Retry, Text
 
@@ -45,13 +46,13 @@ class JobResult:
 
     status: str
     result: Any
-    error: Mapping[str, Any] | None
+    error: JsonObject | None
     attempts: int
     sent: list[Text | Image | File]
-    metadata: dict[str, Any]
+    metadata: JsonObject
     created: list[str]
     is_deleted: bool
-    logs: list[dict[str, Any]] = field(repr=False)
+    logs: list[JsonObject] = field(repr=False)
 
 
 class World:
@@ -103,7 +104,9 @@ class World:
     def sent_to(self, user: str) -> list[Text | Image | File]:
         """Return the parts of all messages to *user*, in the order of sending."""
         path = f"/users/{segment(user, 'user')}/messages"
-        return [part_of(part) for each in self._all(path, "messages") for part in each["parts"]]
+        return [
+            part_of(dict(part)) for each in self._all(path, "messages") for part in each["parts"]
+        ]
 
     # --- jobs ---
 
@@ -114,14 +117,14 @@ class World:
         jobs: list[dict[str, object]] = self.host.ask(Ask("GET", "/jobs", query=query))["jobs"]
         return jobs
 
-    def runs(self, job: str | None = None) -> list[dict[str, Any]]:
+    def runs(self, job: str | None = None) -> list[JsonObject]:
         """Return the runs of all jobs, or of one, the oldest first."""
         return self._all("/runs", "runs", job=job)
 
-    def _all(self, path: str, kind: str, **query: object) -> list[dict[str, Any]]:
+    def _all(self, path: str, kind: str, **query: object) -> list[JsonObject]:
         """Return all rows of a list that the API returns in pages, the oldest first."""
-        found: list[dict[str, Any]] = []
-        wanted: dict[str, Any] = {**query, "limit": 500}
+        found: list[JsonObject] = []
+        wanted: JsonObject = {**query, "limit": 500}
         while True:
             answer = self.host.ask(Ask("GET", path, query=wanted))
             found += answer[kind]
@@ -169,9 +172,9 @@ class _Wanted:
     at: datetime | str | None
     every: timedelta | float | str | None
     cron: str | None
-    metadata: Mapping[str, Any] | None
+    metadata: Mapping[str, object] | None
 
-    def fits(self, job: Mapping[str, Any]) -> bool:
+    def fits(self, job: JsonObject) -> bool:
         schedule = job["schedule"]
         made = parse_instant(job["creation"]["at"])
         return (
@@ -192,7 +195,7 @@ class _Wanted:
         return ", ".join(f"{key}={value!r}" for key, value in said.items())
 
 
-def _due(schedule: Mapping[str, Any]) -> Instant | None:
+def _due(schedule: JsonObject) -> Instant | None:
     text = schedule.get("execute_at")
     return None if text is None else parse_instant(text)
 
@@ -274,10 +277,10 @@ def _words(
     }
 
 
-def _result(world: World, name: str, ran: Mapping[str, Any]) -> JobResult:
+def _result(world: World, name: str, ran: JsonObject) -> JobResult:
     full = world.host.ask(Ask("GET", f"/runs/{ran['id']}"))
     names = [each["name"] for each in world.created]
-    metadata: dict[str, Any] = {}
+    metadata: JsonObject = {}
     if name in names:
         metadata = dict(run(get_steps(JobCore, name)).metadata)
     lines = world.host.call(world.host.store.read_logs(ran["id"]))
@@ -287,7 +290,7 @@ def _result(world: World, name: str, ran: Mapping[str, Any]) -> JobResult:
         full["result"],
         full["error"],
         full["attempt"],
-        [part_of(part) for each in sent for part in each.message.parts],
+        [part_of(dict(part)) for each in sent for part in each.message.parts],
         metadata,
         full["created_jobs"],
         name not in names,

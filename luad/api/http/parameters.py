@@ -6,15 +6,17 @@ Rule: a bound stands here only; reading a value and describing it both take it f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
+
+from luad.json_text import JsonObject
 
 MAX_LIMIT: Final = 500
 MAX_OFFSET: Final = 10_000
 MAX_TAIL: Final = 10_000
 MAX_SKIPPED: Final = 10**12
-WORD: Final[dict[str, Any]] = {"type": "string", "maxLength": 200}
-FLAG: Final[dict[str, Any]] = {"type": "boolean"}
-_INSTANT: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
+WORD: Final[JsonObject] = {"type": "string", "maxLength": 200}
+FLAG: Final[JsonObject] = {"type": "boolean"}
+_INSTANT: Final[JsonObject] = {"type": "string", "format": "date-time"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -22,7 +24,7 @@ class Parameter:
     """A query parameter: its name, and the JSON Schema of its value."""
 
     name: str
-    schema: dict[str, Any]
+    schema: JsonObject
 
 
 def _number(name: str, low: int, high: int) -> Parameter:

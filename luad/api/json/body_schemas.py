@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-FLAG: Final[dict[str, Any]] = {"type": "boolean"}
+from luad.json_text import JsonObject
+
+FLAG: Final[JsonObject] = {"type": "boolean"}
 
 
-def _object(required: tuple[str, ...] = (), **members: Any) -> dict[str, Any]:
-    schema: dict[str, Any] = {
+def _object(required: tuple[str, ...] = (), **members: Any) -> JsonObject:
+    schema: JsonObject = {
         "type": "object",
         "additionalProperties": False,
         "properties": members,
@@ -22,7 +24,7 @@ def _object(required: tuple[str, ...] = (), **members: Any) -> dict[str, Any]:
 _PART: Final = [{"type": "string"}, {"type": "object"}]
 """A text or part of a message; a name or document of a job."""
 
-BODIES: Final[dict[str, Any]] = {
+BODIES: Final[JsonObject] = {
     "Object": {"type": "object"},
     "Empty": _object(),
     "Activate": _object(catch_up={"enum": ["none", "one", "all"]}),

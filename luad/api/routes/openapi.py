@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from luad.api.routes.endpoint import Endpoint
+    from luad.json_text import JsonObject
 
 PREFIX: Final = "/v1/"
 
@@ -34,9 +35,9 @@ _HEADERS: Final = {
 
 
 @cache
-def document(table: tuple[Endpoint, ...]) -> dict[str, Any]:
+def document(table: tuple[Endpoint, ...]) -> JsonObject:
     """Return the document of the rows under `/v1`; do not change it in place."""
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, JsonObject] = {}
     for row in table:
         if row.path.startswith(PREFIX):
             paths.setdefault(row.path, {})[row.method.lower()] = _operation(row)
@@ -57,10 +58,10 @@ def document(table: tuple[Endpoint, ...]) -> dict[str, Any]:
     }
 
 
-def _operation(row: Endpoint) -> dict[str, Any]:
+def _operation(row: Endpoint) -> JsonObject:
     method = row.method.lower()
     name = re.sub(r"\W", "", row.path.title())
-    operation: dict[str, Any] = {
+    operation: JsonObject = {
         "operationId": f"{method}{name}",
         "summary": row.summary,
         "parameters": list(_parameters(row)),
@@ -77,7 +78,7 @@ def _operation(row: Endpoint) -> dict[str, Any]:
     return operation
 
 
-def _parameters(row: Endpoint) -> Iterator[dict[str, Any]]:
+def _parameters(row: Endpoint) -> Iterator[JsonObject]:
     for part in row.path.split("/"):
         if part.startswith("{"):
             yield {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
@@ -88,12 +89,12 @@ def _parameters(row: Endpoint) -> Iterator[dict[str, Any]]:
         yield {"name": header, "in": "header", "description": about, "schema": WORD}
 
 
-def _responses(row: Endpoint) -> dict[str, Any]:
+def _responses(row: Endpoint) -> JsonObject:
     content = (
         _json(row.answer) if row.media == JSON else {each: {"schema": {}} for each in row.media}
     )
     problem = {"application/problem+json": {"schema": _ref("Problem")}}
-    responses: dict[str, Any] = {
+    responses: JsonObject = {
         str(status): {
             "description": row.summary,
             "content": content if status < 400 else {**content, **problem},
@@ -109,13 +110,13 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _json(name: str) -> dict[str, Any]:
+def _json(name: str) -> JsonObject:
     return {"application/json": {"schema": _ref(name)}}
 
 
-def _from_files() -> dict[str, Any]:
+def _from_files() -> JsonObject:
     """Return the schemas of job and users files, with the members that only bodies have."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for name, title in (("job", "NewJob"), ("users", "NewUser")):
         schema = _moved(copy.deepcopy(load_schema("job" if name == "job" else "users")), title)
         for key, each in schema.pop("$defs", {}).items():

@@ -20,10 +20,9 @@ from luad.cli.terminal.times import parse_duration, parse_rfc3339
 from luad.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from luad.cli.session import Session
     from luad.client import Client
+    from luad.json_text import JsonObject
 
 MESSAGE_HANDLER: Final = "luad.handlers.message:send"
 OK: Final = 200
@@ -117,7 +116,7 @@ def _retry(max_attempts: int | None, backoff: str | None) -> dict[str, object]:
     return retry
 
 
-def _create(session: Session, client: Client, body: dict[str, Any], key: str | None = None) -> None:
+def _create(session: Session, client: Client, body: JsonObject, key: str | None = None) -> None:
     headers = {} if key is None else {"Idempotency-Key": f'"{checked_key(key)}"'}
     job = client.request("POST", "/jobs", body, headers=headers)
     if session.json:
@@ -166,7 +165,7 @@ def remind(
     _create(session, client, {**body, **when})
 
 
-def _to_delete(client: Client, name: str) -> Mapping[str, Any]:
+def _to_delete(client: Client, name: str) -> JsonObject:
     from luad.cli.project import source
 
     try:

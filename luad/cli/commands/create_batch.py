@@ -18,6 +18,7 @@ from luad.errors import error_from_problem
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
+    from luad.json_text import JsonObject
 
 STDIN: Final = "-"
 AT_ONCE: Final = 1_000
@@ -37,7 +38,7 @@ def create_from(session: Session, source: str, if_exists: str) -> int:
     if not bodies:
         raise CommandError(f"{source} contains no jobs", code="usage")
     client = connect(session, TIMEOUT_SECONDS)
-    results: list[dict[str, Any]] = []
+    results: list[JsonObject] = []
     with progress(session.out, lambda: f"created {len(results)} of {plural(len(bodies), 'job')}"):
         for start in range(0, len(bodies), AT_ONCE):
             part = bodies[start : start + AT_ONCE]
@@ -50,7 +51,7 @@ def create_from(session: Session, source: str, if_exists: str) -> int:
     return codes.pop() if len(codes) == 1 else ExitCode.ERROR if codes else ExitCode.OK
 
 
-def _tell(session: Session, results: list[dict[str, Any]]) -> None:
+def _tell(session: Session, results: list[JsonObject]) -> None:
     refused = [(number, each) for number, each in enumerate(results, 1) if not each["ok"]]
     for number, each in refused[:MAX_SHOWN]:
         first, *rest = as_text(_error(each))
@@ -68,7 +69,7 @@ def _tell(session: Session, results: list[dict[str, Any]]) -> None:
     session.out.info(text + (f"; {len(refused)} refused" if refused else ""))
 
 
-def _error(result: dict[str, Any]) -> Any:
+def _error(result: JsonObject) -> Any:
     return error_from_problem(result["error"], result["status"])
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
     from luad.client import Client
+    from luad.json_text import JsonObject
 
 _ELSEWHERE: Final = ("name", "metadata")
 """Keys of a job file that the request to change a job does not accept."""
@@ -115,8 +116,8 @@ def edit(session: Session, /, *, name: str, **options: object) -> None:
 
 
 def _from_options(
-    session: Session, client: Client, options: dict[str, Any], job: Mapping[str, object]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    session: Session, client: Client, options: JsonObject, job: JsonObject
+) -> tuple[JsonObject, JsonObject]:
     keys = ("handler", "user", "timeout", "description")
     body = {key: options[key] for key in keys if options[key] is not None}
     if options["timeout"] not in (None, "none"):
@@ -132,7 +133,7 @@ def _from_options(
     return body, metadata_from(options["metadata"])
 
 
-def _edit_file(session: Session, client: Client, job: Mapping[str, object], path: str) -> None:
+def _edit_file(session: Session, client: Client, job: JsonObject, path: str) -> None:
     """Open the job as a file in the editor, and send the changed keys."""
     from luad.cli.commands.show import job_file
 
@@ -161,7 +162,7 @@ def _edit_file(session: Session, client: Client, job: Mapping[str, object], path
         _tell(session, "Changed", changed)
 
 
-def _document(session: Session, file: Path) -> dict[str, Any]:
+def _document(session: Session, file: Path) -> JsonObject:
     """Return the job that *file* declares."""
     from luad.cli.commands.create_batch import documents
 
@@ -174,9 +175,9 @@ def _document(session: Session, file: Path) -> dict[str, Any]:
 
 def _send(
     client: Client,
-    job: Mapping[str, object],
-    before: dict[str, Any],
-    after: dict[str, Any],
+    job: JsonObject,
+    before: JsonObject,
+    after: JsonObject,
     path: str,
 ) -> Any:
     """Send the keys that differ; return the changed job, or None if no key differs."""
@@ -212,7 +213,7 @@ def _patch(before: Mapping[str, object], after: Mapping[str, object]) -> dict[st
     return patch
 
 
-def _tell(session: Session, done: str, job: Mapping[str, object]) -> None:
+def _tell(session: Session, done: str, job: JsonObject) -> None:
     if session.json:
         session.out.json(job)
         return

@@ -6,7 +6,7 @@ Rule: it shows runs and changes nothing.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from luad.cli.session import Session
+    from luad.json_text import JsonObject
 
 SHORT_ID: Final = 17
 """The length of a short id: `run_`, ten characters of time and three random ones."""
@@ -114,8 +115,8 @@ def history(
 
 
 def _pages(
-    session: Session, query: dict[str, Any], cursor: str | None, count: int | None
-) -> Iterator[dict[str, Any]]:
+    session: Session, query: JsonObject, cursor: str | None, count: int | None
+) -> Iterator[JsonObject]:
     """Yield the pages of ``GET /v1/runs`` until *count* runs have come; None is all of them."""
     client = connect(session)
     while True:
@@ -129,9 +130,9 @@ def _pages(
             return
 
 
-def _show(session: Session, pages: Iterator[dict[str, Any]], *, is_filtered: bool) -> bool:
+def _show(session: Session, pages: Iterator[JsonObject], *, is_filtered: bool) -> bool:
     """Print all *pages* as one answer; return True if a run failed."""
-    answer: dict[str, Any] = {"runs": []}
+    answer: JsonObject = {"runs": []}
     with progress(session.out, lambda: f"read {len(answer['runs'])} runs"):
         for page in pages:
             runs = [*answer["runs"], *page["runs"]] if answer["runs"] else page["runs"]
@@ -148,7 +149,7 @@ def _show(session: Session, pages: Iterator[dict[str, Any]], *, is_filtered: boo
     return any(run["status"] in BAD for run in runs)
 
 
-def _write_csv(pages: Iterator[dict[str, Any]]) -> bool:
+def _write_csv(pages: Iterator[JsonObject]) -> bool:
     """Print each page as it comes; return True if a run failed."""
     import csv
 
@@ -162,7 +163,7 @@ def _write_csv(pages: Iterator[dict[str, Any]]) -> bool:
     return is_bad
 
 
-def run_table(session: Session, runs: Sequence[dict[str, Any]]) -> Table:
+def run_table(session: Session, runs: Sequence[JsonObject]) -> Table:
     """Return the table of *runs*; ids are short on a terminal."""
     table = Table(
         ["RUN", "JOB", "STATUS", "STARTED", "TOOK", "TRIGGER", "SENT", "ERROR"],
@@ -194,7 +195,7 @@ def _error_cell(run: dict[str, object]) -> Cell:
     return Cell(error_text(run), "red")
 
 
-def _resumed(run: dict[str, Any]) -> Cell | None:
+def _resumed(run: JsonObject) -> Cell | None:
     """Return the runs that a resume has started for a row of skips; None without any."""
     ids = [each[:SHORT_ID] for each in run.get("resumed_by") or ()]
     if not ids:
@@ -203,7 +204,7 @@ def _resumed(run: dict[str, Any]) -> Cell | None:
     return Cell(f"resumed by {' '.join(ids[:MOST_RESUMED])}{more}", "dim")
 
 
-def _sent(run: dict[str, Any]) -> str:
+def _sent(run: JsonObject) -> str:
     sent = run.get("sent")
     return f"{sent['delivered']}/{sent['total']}" if sent else ""
 

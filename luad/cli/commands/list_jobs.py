@@ -32,9 +32,10 @@ from luad.errors import UnavailableError
 from luad.suggestions import close_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from luad.cli.session import Session
+    from luad.json_text import JsonObject
 
 CONDITIONS: Final = (*GLYPHS, "active")
 REFRESH_SECONDS: Final = 2.0
@@ -111,7 +112,7 @@ def list_(
         session.now = wall_ms()
 
 
-def _unknown_tags(tags: list[str], jobs: list[dict[str, Any]]) -> list[str]:
+def _unknown_tags(tags: list[str], jobs: list[JsonObject]) -> list[str]:
     """Return a line for each of *tags* that no job has."""
     known = {tag for job in jobs for tag in job.get("tags") or ()}
     lines = []
@@ -125,9 +126,7 @@ def _unknown_tags(tags: list[str], jobs: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def fetch(
-    session: Session, *, is_all: bool, offline: bool, user: str | None = None
-) -> dict[str, Any]:
+def fetch(session: Session, *, is_all: bool, offline: bool, user: str | None = None) -> JsonObject:
     """Return the jobs from the daemon, or from the files with *offline* or without a daemon."""
     reason = None
     if not offline:
@@ -153,8 +152,8 @@ def _checked(conditions: list[str]) -> list[str]:
 
 def _filter(
     tags: list[str], user: str | None, conditions: list[str]
-) -> Callable[[Mapping[str, Any]], bool]:
-    def is_chosen(job: Mapping[str, Any]) -> bool:
+) -> Callable[[JsonObject], bool]:
+    def is_chosen(job: JsonObject) -> bool:
         has_tag = not tags or not set(tags).isdisjoint(job.get("tags") or ())
         is_theirs = user is None or job.get("user_id") == user
         return has_tag and is_theirs and (not conditions or has_condition(job, conditions))
@@ -162,12 +161,12 @@ def _filter(
     return is_chosen
 
 
-def _order(sort: str) -> Callable[[Mapping[str, Any]], Any]:
-    def last(job: Mapping[str, Any]) -> int:
+def _order(sort: str) -> Callable[[JsonObject], Any]:
+    def last(job: JsonObject) -> int:
         run = job.get("last_run") or {}
         return -(parse_rfc3339(run.get("started_at") or run.get("completed_at")) or 0)
 
-    keys: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    keys: dict[str, Callable[[JsonObject], Any]] = {
         "name": lambda job: job["name"],
         "next": lambda job: parse_rfc3339(job.get("next_run_at")) or FAR,
         "last": last,
@@ -176,9 +175,7 @@ def _order(sort: str) -> Callable[[Mapping[str, Any]], Any]:
     return lambda job: (keys[sort](job), job["name"])
 
 
-def _show(
-    session: Session, answer: Mapping[str, Any], length: int, *, is_chosen: bool = False
-) -> None:
+def _show(session: Session, answer: JsonObject, length: int, *, is_chosen: bool = False) -> None:
     jobs = answer["jobs"]
     now, zone, out = session.now, session.zone, session.out
     strip_header = f"LAST {length} RUNS"
@@ -225,7 +222,7 @@ def _show(
         out.warn(f"warning: {len(others) - MAX_WARNINGS} more files have errors", "yellow")
 
 
-def _summary(answer: Mapping[str, Any], jobs: list[Mapping[str, Any]]) -> str:
+def _summary(answer: JsonObject, jobs: list[JsonObject]) -> str:
     found = [condition(job) for job in jobs]
     notable = ("failing", "running", "paused", "stale")
     counts = [f"{found.count(word)} {word}" for word in notable if word in found]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
     from luad.client import Client
+    from luad.json_text import JsonObject
 
 LEVELS: Final = ["debug", "info", "warning", "error", "critical"]
 ALL_LOGS: Final = "/logs"
@@ -104,7 +105,7 @@ def _address(what: str | None) -> tuple[str, dict[str, object]]:
     return ALL_LOGS, {"job": named(what)}
 
 
-def _sieve(pattern: str | None, level: str | None) -> Callable[[dict[str, Any]], bool]:
+def _sieve(pattern: str | None, level: str | None) -> Callable[[JsonObject], bool]:
     try:
         regex = None if pattern is None else re.compile(pattern)
     except re.error as error:
@@ -121,7 +122,7 @@ def _sieve(pattern: str | None, level: str | None) -> Callable[[dict[str, Any]],
     return is_wanted
 
 
-def _of_failed_runs(client: Client, query: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
+def _of_failed_runs(client: Client, query: JsonObject, count: int) -> Iterator[JsonObject]:
     from luad.client import segment
 
     runs = client.get(
@@ -140,9 +141,9 @@ class _Once:
 
     def __init__(self) -> None:
         self.last_ts: str | None = None
-        self._lines: list[dict[str, Any]] = []
+        self._lines: list[JsonObject] = []
 
-    def is_new(self, line: dict[str, Any]) -> bool:
+    def is_new(self, line: JsonObject) -> bool:
         """Return True unless *line* repeats an earlier one of the same instant."""
         if line.get("ts") != self.last_ts:
             self.last_ts, self._lines = line.get("ts"), []

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
     from luad.client import Client
+    from luad.json_text import JsonObject
 
 
 @click.command(
@@ -86,7 +87,7 @@ def next_(
 
 def _fetch(
     session: Session, names: Sequence[str], *, offline: bool, **query: Any
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     reason = None
     if not offline:
         try:
@@ -109,7 +110,7 @@ def _from_daemon(
     count: int,
     is_all: bool,
     per_job: bool,
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     from luad.cli.project.source import job
 
     client = connect(session)
@@ -129,11 +130,11 @@ def _from_daemon(
         session.out.warn(
             "warning: the daemon had no time to check every job; some times may be missing"
         )
-    rows: list[dict[str, Any]] = answer["next"]
+    rows: list[JsonObject] = answer["next"]
     return [row for row in rows if not chosen or row["job"] in chosen][:count]
 
 
-def _next_of_each(client: Client, chosen: Sequence[str]) -> list[dict[str, Any]]:
+def _next_of_each(client: Client, chosen: Sequence[str]) -> list[JsonObject]:
     """Return the next fire time of each job from the list of jobs."""
     from luad.cli.project.source import all_jobs
 
@@ -158,11 +159,11 @@ def _one_per_job(
     end: int | None,
     count: int,
     is_all: bool,
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Return the first occurrence of each job, the earliest job first."""
     from luad.cli.project.source import all_jobs
 
-    rows: list[dict[str, Any]] = []
+    rows: list[JsonObject] = []
     for name in chosen or [each["name"] for each in all_jobs(client)["jobs"]]:
         answer = client.get(
             "/schedule",
@@ -175,7 +176,7 @@ def _one_per_job(
     return sorted(rows, key=lambda row: (row["at"], row["job"]))[:count]
 
 
-def _mark_clock_changes(rows: Sequence[dict[str, Any]], zone: tzinfo | None) -> None:
+def _mark_clock_changes(rows: Sequence[JsonObject], zone: tzinfo | None) -> None:
     """Add a note to each row after a clock change in the zone of the job or of the user."""
     seen: dict[str, timedelta | None] = {}
     for row in rows:
@@ -197,13 +198,13 @@ def _mark_clock_changes(rows: Sequence[dict[str, Any]], zone: tzinfo | None) -> 
         row["note"] = "; ".join(notes)
 
 
-def _show(session: Session, rows: Sequence[dict[str, Any]], group_by: str | None) -> None:
+def _show(session: Session, rows: Sequence[JsonObject], group_by: str | None) -> None:
     now, zone, out = session.now, session.zone, session.out
     if group_by is None:
         out.table(_table(session, rows))
         return
 
-    def heading(row: dict[str, Any]) -> str:
+    def heading(row: JsonObject) -> str:
         if group_by == "job":
             return str(row["job"])
         at = parse_rfc3339(row["at"]) or 0
@@ -215,7 +216,7 @@ def _show(session: Session, rows: Sequence[dict[str, Any]], group_by: str | None
         out.table(_table(session, list(group)))
 
 
-def _table(session: Session, rows: Sequence[dict[str, Any]]) -> Table:
+def _table(session: Session, rows: Sequence[JsonObject]) -> Table:
     table = Table(
         ["WHEN", "LEFT", "JOB", "NOTE"], flexible=("NOTE", "LEFT", "JOB"), uncut=frozenset({"LEFT"})
     )

@@ -5,7 +5,7 @@ Rule: it sends requests to the daemon and changes nothing itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +19,7 @@ from luad.cli.terminal.times import parse_rfc3339, parse_when, rfc3339, show_whe
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
+    from luad.json_text import JsonObject
 
 
 @click.command(
@@ -44,7 +45,7 @@ def pause(
     if end is not None and end <= session.now:
         moment = show_when(end, session.zone, session.now)
         raise click.UsageError(f"--until {until} is {moment}, which is in the past")
-    body: dict[str, Any] = {"reason": reason}
+    body: JsonObject = {"reason": reason}
     if end is not None:
         body["until"] = rfc3339(end)
     chosen = _chosen(session, names, tags, is_all=is_all, question="Pause all")
@@ -102,9 +103,7 @@ def _chosen(
     return jobs
 
 
-def _post(
-    session: Session, names: list[str], action: str, body: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _post(session: Session, names: list[str], action: str, body: JsonObject) -> list[JsonObject]:
     """Request *action* for each job; return the changed jobs (none with --json)."""
     from luad.client import segment
 

@@ -5,7 +5,7 @@ Rule: it sends a request to the daemon and changes nothing itself. systemd runs 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from luad.cli.session import Session
+    from luad.json_text import JsonObject
 
 TIMEOUT_SECONDS: Final = 60.0
 """The time-out of the request: ten thousand files take seconds; systemd gives a reload 90 s."""
@@ -46,7 +47,7 @@ def _is_error(problem: Mapping[str, object]) -> bool:
     return str(problem.get("severity", "error")) == "error"
 
 
-def _show(session: Session, answer: Mapping[str, Any], *, check_only: bool) -> None:
+def _show(session: Session, answer: JsonObject, *, check_only: bool) -> None:
     out = session.out
     for name in answer.get("added") or ():
         out.line(f"+ {name}", "green")

@@ -6,7 +6,7 @@ Rule: it sends requests to the daemon and changes nothing itself.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,9 +18,8 @@ from luad.cli.terminal.output import Cell, Table, clean
 from luad.cli.terminal.times import parse_rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from luad.cli.session import Session
+    from luad.json_text import JsonObject
 
 
 @click.command("revisions", cls=Command)
@@ -48,7 +47,7 @@ def revisions(session: Session, *, name: str, diff: bool) -> None:
         out.info(f"luad restore {name} REVISION restores one", "dim")
 
 
-def _table(session: Session, rows: list[Mapping[str, Any]]) -> Table:
+def _table(session: Session, rows: list[JsonObject]) -> Table:
     table = Table(
         ["REVISION", "FIRST SEEN", "IN FORCE FROM", "CHANGED SINCE"],
         flexible=("CHANGED SINCE",),
@@ -72,7 +71,7 @@ def _when(session: Session, text: str) -> str:
     return "" if at is None else short_when(at, session.zone, session.now)
 
 
-def _show_difference(session: Session, row: Mapping[str, Any]) -> None:
+def _show_difference(session: Session, row: JsonObject) -> None:
     if not row["difference"]:
         return
     out = session.out

@@ -5,7 +5,7 @@ Rule: it sends requests to the daemon and changes nothing itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
     from luad.client import Client
+    from luad.json_text import JsonObject
 
 
-def metadata_from(pairs: tuple[str, ...], *, option: str = "-m ") -> dict[str, Any]:
+def metadata_from(pairs: tuple[str, ...], *, option: str = "-m ") -> JsonObject:
     """Return the values of `K=V` pairs; V is JSON or else text.
 
     The hint shows *option* before a pair. Raises `CommandError` (usage) for a pair without `=`.
     """
     import json
 
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for pair in pairs:
         key, sign, text = pair.partition("=")
         if not sign or not key:
@@ -93,7 +94,7 @@ def run(
     """
     from luad.client import segment
 
-    body: dict[str, Any] = {"trigger": "manual"}
+    body: JsonObject = {"trigger": "manual"}
     if metadata:
         body["metadata"] = metadata_from(metadata)
     if force:
@@ -102,8 +103,8 @@ def run(
         body["revision"] = revision
     limit = None if wait_timeout is None else parse_duration(wait_timeout)
 
-    def start(client: Client, name: str) -> dict[str, Any]:
-        started: dict[str, Any] = client.post(f"/jobs/{segment(name)}/trigger", body)
+    def start(client: Client, name: str) -> JsonObject:
+        started: JsonObject = client.post(f"/jobs/{segment(name)}/trigger", body)
         return started
 
     chosen = names_or_tags(session, names, tags)
@@ -143,9 +144,9 @@ def retry(
     if failed:
         session.confirm(f"Retry {plural(len(chosen), 'run')}?")
 
-    def start(client: Client, text: str) -> dict[str, Any]:
+    def start(client: Client, text: str) -> JsonObject:
         path = f"/runs/{segment(text)}/retry"
-        started: dict[str, Any] = client.post(path, {})
+        started: JsonObject = client.post(path, {})
         return started
 
     return _start_all(session, chosen, start, is_waiting=wait, is_following=follow, limit=limit)
@@ -178,7 +179,7 @@ def _failed_since(session: Session, since: str) -> list[str]:
 def _start_all(
     session: Session,
     names: list[str],
-    start: Callable[[Client, str], dict[str, Any]],
+    start: Callable[[Client, str], JsonObject],
     *,
     is_waiting: bool,
     is_following: bool,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
     from luad.client import Client
+    from luad.json_text import JsonObject
 
 NEXT_COUNT: Final = 5
 TEXT_TAG: Final = "tag:yaml.org,2002:str"
@@ -91,7 +92,7 @@ def show(session: Session, *, what: str, log: bool, as_yaml: bool, traceback: st
     _show_job(session, client, job, traceback)
 
 
-def job_file(job: Mapping[str, Any]) -> str:
+def job_file(job: JsonObject) -> str:
     """Return a job as a job file: its definition with its current metadata."""
     import yaml
 
@@ -128,7 +129,7 @@ def job_file(job: Mapping[str, Any]) -> str:
 
 
 def _show_run(
-    session: Session, client: Client, run: dict[str, Any], *, log: bool, traceback: str
+    session: Session, client: Client, run: JsonObject, *, log: bool, traceback: str
 ) -> None:
     from luad.client import segment
 
@@ -156,7 +157,7 @@ def _show_run(
         _fields(session, {"log": f"luad logs {run['id']}"})
 
 
-def _attempt_text(run: Mapping[str, Any]) -> str:
+def _attempt_text(run: JsonObject) -> str:
     """Return the number of the attempt, and of those that the job allows.
 
     The second number is missing if the job is gone or an edit has lowered it below the first.
@@ -165,7 +166,7 @@ def _attempt_text(run: Mapping[str, Any]) -> str:
     return f"attempt {attempt} of {allowed}" if allowed >= attempt else f"attempt {attempt}"
 
 
-def _creation(session: Session, made: Mapping[str, Any]) -> str:
+def _creation(session: Session, made: JsonObject) -> str:
     by = f" by {made['author']}" if made.get("author") else ""
     run = f" in {made['run_id']}" if made.get("run_id") else ""
     return f"{_when(session, made.get('at')) or 'at run time'}{by}{run}"
@@ -186,7 +187,7 @@ def _user_text(client: Client, user: str | None) -> str:
     return f"{user}   by {', '.join(each['name'] for each in channels) or 'no channel'}"
 
 
-def _deliveries(run: Mapping[str, Any]) -> list[str]:
+def _deliveries(run: JsonObject) -> list[str]:
     return [
         f"{each['user_id']} by {each['channel']}: {each['status']}"
         + (f" ({each['error']})" if each["error"] else "")
@@ -194,7 +195,7 @@ def _deliveries(run: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _run_fields(session: Session, run: Mapping[str, Any]) -> dict[str, str]:
+def _run_fields(session: Session, run: JsonObject) -> dict[str, str]:
     timeline = [
         _when(session, run.get("scheduled_for")),
         f"started {start_delay(run)}" if run.get("started_at") else "",
@@ -228,7 +229,7 @@ def _result(run: Mapping[str, object]) -> str:
     return "" if run.get("result") is None else json.dumps(run["result"])
 
 
-def _why_final(run: Mapping[str, Any]) -> str:
+def _why_final(run: JsonObject) -> str:
     """Return why no attempt follows although the job allows one."""
     is_final = run.get("retryable") is False and run.get("status") == "failed"
     has_more = (run.get("attempt") or 1) < (run.get("max_attempts") or 1)
@@ -246,7 +247,7 @@ def _left_text(run: Mapping[str, object]) -> str:
     return f"{left}; luad ended them, and the log names them" if left else ""
 
 
-def _attempts(run: Mapping[str, Any]) -> list[str]:
+def _attempts(run: JsonObject) -> list[str]:
     """Return one line for each attempt; none for a single attempt."""
     attempts = run.get("attempts") or ()
     if len(attempts) < 2:
@@ -258,7 +259,7 @@ def _attempts(run: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _show_job(session: Session, client: Client, job: dict[str, Any], traceback: str) -> None:
+def _show_job(session: Session, client: Client, job: JsonObject, traceback: str) -> None:
     from luad.client import segment
 
     upcoming = client.get(f"/jobs/{segment(job['id'])}/next", n=NEXT_COUNT)["next"]
@@ -278,7 +279,7 @@ def _show_job(session: Session, client: Client, job: dict[str, Any], traceback: 
 
 
 def _job_fields(
-    session: Session, job: Mapping[str, Any], upcoming: list[dict[str, Any]], user: str
+    session: Session, job: JsonObject, upcoming: list[JsonObject], user: str
 ) -> dict[str, str]:
     file = job.get("file") or {}
     pause = job.get("pause")
@@ -311,7 +312,7 @@ def _job_fields(
     }
 
 
-def _gone_text(session: Session, job: Mapping[str, Any]) -> str:
+def _gone_text(session: Session, job: JsonObject) -> str:
     """Return since when a job is gone, so that only its history remains; empty for others."""
     if not job.get("gone_at"):
         return ""
@@ -323,7 +324,7 @@ def _timeout(job: Mapping[str, object]) -> str:
     return "none" if limit is None else f"{limit} s"
 
 
-def _stats(job: Mapping[str, Any]) -> str:
+def _stats(job: JsonObject) -> str:
     """Return how many of the last runs succeeded, with the 50th and 95th percentile of their duration."""
     ended = [run for run in job.get("recent_runs") or () if run.get("duration_ms") is not None]
     if not ended:

@@ -5,7 +5,7 @@ Rule: it shows the status and changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -17,10 +17,9 @@ from luad.cli.terminal.output import clean
 from luad.cli.terminal.times import parse_rfc3339, show_exact, show_left, show_when
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from luad.cli.session import Session
     from luad.cli.terminal.output import Output
+    from luad.json_text import JsonObject
 
 LEAD: Final = 16
 """The columns before the text of a field."""
@@ -42,7 +41,7 @@ def status(session: Session, *, exit_status: bool) -> int | None:
     return ExitCode.ERROR if exit_status and not is_well else None
 
 
-def _show(session: Session, answer: Mapping[str, Any], *, is_well: bool) -> None:
+def _show(session: Session, answer: JsonObject, *, is_well: bool) -> None:
     out = session.out
     glyph, style = ("✓", "green") if is_well else ("!", "yellow")
     uptime = show_exact(int((answer.get("uptime_seconds") or 0) * 1000))
@@ -72,7 +71,7 @@ def _field(out: Output, name: str, text: str, style: str) -> None:
         out.line(" " * LEAD + line)
 
 
-def _fields(session: Session, answer: Mapping[str, Any]) -> dict[str, str]:
+def _fields(session: Session, answer: JsonObject) -> dict[str, str]:
     jobs, runs = answer.get("jobs") or {}, answer.get("runs") or {}
     store, reload = answer.get("store") or {}, answer.get("last_reload") or {}
     notable = [
@@ -97,7 +96,7 @@ def _fields(session: Session, answer: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _reload_text(session: Session, reload: Mapping[str, Any]) -> str:
+def _reload_text(session: Session, reload: JsonObject) -> str:
     at = parse_rfc3339(reload.get("at"))
     if at is None:
         return "none yet"
@@ -107,7 +106,7 @@ def _reload_text(session: Session, reload: Mapping[str, Any]) -> str:
     return f"{when}   {plural(reload.get('files') or 0, 'file')}   {result}"
 
 
-def _problem_text(problem: Mapping[str, Any]) -> str:
+def _problem_text(problem: JsonObject) -> str:
     place = problem.get("filename") or problem.get("path") or ""
     location = problem.get("location") or {}
     line = location.get("row") or problem.get("line")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from luad.config.settings.daemon_settings import Settings
     from luad.core.messaging import User
     from luad.errors import Problem
+    from luad.json_text import JsonObject
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 CODES: Final = {
@@ -215,7 +216,7 @@ def _once(
         addressee = f"   for {user}" if user else ""
         session.out.line(f"▶ {job.name}   {job.handler}{addressee}", "bold")
 
-    def on_line(line: dict[str, Any]) -> None:
+    def on_line(line: JsonObject) -> None:
         if session.json:
             return
         moment = to_datetime(line["ts"], session.zone)
@@ -270,7 +271,7 @@ def _show_left(
             out.line(f"  metadata  {key}: {change}{fate}")
 
 
-def _view(job: Job, ended: Rehearsal, left: RehearsalEffects) -> dict[str, Any]:
+def _view(job: Job, ended: Rehearsal, left: RehearsalEffects) -> JsonObject:
     return {
         "job": job.name,
         "handler": job.handler,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from luad.cli.session import Session
+    from luad.json_text import JsonObject
 
 ACTIONS: Final = ("list", "create", "rotate", "revoke")
 _OF: Final = {
@@ -98,7 +99,7 @@ def _check(action: str, options: Mapping[str, object]) -> None:
             raise CommandError(detail, code="usage", hint=f"it belongs to {' and '.join(actions)}")
 
 
-def _times(options: Mapping[str, Any]) -> dict[str, Any]:
+def _times(options: JsonObject) -> JsonObject:
     """Return the given durations as keys of the request."""
     keys = {"expires_in": options["expires"], "overlap": options["overlap"]}
     found = {key: value for key, value in keys.items() if value is not None}
@@ -107,7 +108,7 @@ def _times(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _show_secret(session: Session, made: Mapping[str, Any]) -> None:
+def _show_secret(session: Session, made: JsonObject) -> None:
     if session.json:
         session.out.json(made)
         return
@@ -170,7 +171,7 @@ def _is_wanted(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _made_by(name: str, tokens: list[dict[str, Any]]) -> list[str]:
+def _made_by(name: str, tokens: list[JsonObject]) -> list[str]:
     """Return the tokens that *name* created, directly or by tokens that it created."""
     created = {each["name"]: each["created_at"] for each in tokens}
     found: list[str] = []

@@ -21,9 +21,8 @@ from luad.cli.terminal.times import parse_rfc3339, show_took, show_when
 from luad.errors import LuadError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from luad.cli.session import Session
+    from luad.json_text import JsonObject
 
 TIMEOUT_SECONDS: Final = 120.0
 """The time-out of a send: a channel may take a minute, and there may be several."""
@@ -135,7 +134,7 @@ def _list(session: Session) -> None:
         session.out.info("no users yet  (luad users add ID)")
 
 
-def _origin(user: Mapping[str, Any]) -> str:
+def _origin(user: JsonObject) -> str:
     file = user.get("file")
     if file is None:
         return "added at run time"
@@ -214,7 +213,7 @@ def _has_daemon(session: Session) -> bool:
     return place.is_project or is_daemon_named(session) or project_here(session) is None
 
 
-def _write(session: Session, body: dict[str, Any]) -> str:
+def _write(session: Session, body: JsonObject) -> str:
     import json
 
     from luad.cli.project import folders
@@ -345,7 +344,7 @@ def _file(place: str) -> dict[str, str]:
 
 
 def _send(
-    session: Session, user: str, parts: list[Any], extra: dict[str, Any], key: str | None = None
+    session: Session, user: str, parts: list[Any], extra: JsonObject, key: str | None = None
 ) -> int:
     client = connect(session, TIMEOUT_SECONDS)
     headers = {} if key is None else {"Idempotency-Key": f'"{checked_key(key)}"'}

@@ -9,7 +9,7 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from luad import __version__
 from luad.cli.project.finding import Finding, fail, good, note
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from luad.cli.session import Session
     from luad.config.settings.daemon_settings import Settings, SettingsFile
+    from luad.json_text import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class FoundDaemon:
     *is_remote*: a URL names the daemon, so its files may be on another machine.
     """
 
-    status: Mapping[str, Any] | None
+    status: JsonObject | None
     about: Finding
     is_remote: bool = False
 
@@ -80,7 +81,7 @@ def _about(status: Mapping[str, object], mismatch: str | None) -> Finding:
 # --- settings ----------------------------------------------------------------------------------
 
 
-def settings_place(session: Session, status: Mapping[str, Any]) -> Path | None:
+def settings_place(session: Session, status: JsonObject) -> Path | None:
     """Return the settings file of the daemon; the status of an older luad does not contain it."""
     if session.config:
         return Path(session.config)
@@ -91,7 +92,7 @@ def settings_place(session: Session, status: Mapping[str, Any]) -> Path | None:
     return beside if beside and os.path.exists(beside) else None  # noqa: PTH110 - never raises
 
 
-def settings_of(status: Mapping[str, Any], path: Path | None) -> Settings | None:
+def settings_of(status: JsonObject, path: Path | None) -> Settings | None:
     """Return the settings of the daemon by its status and its file; None if the status has too little.
 
     Raises `SettingsError`.
@@ -118,7 +119,7 @@ def settings_of(status: Mapping[str, Any], path: Path | None) -> Settings | None
     return chosen
 
 
-def state_folder(status: Mapping[str, Any]) -> Path | None:
+def state_folder(status: JsonObject) -> Path | None:
     """Return the folder that holds the daemon's database."""
     if folder := status.get("state_dir"):
         return Path(folder)
@@ -150,7 +151,7 @@ def places(found: FoundDaemon) -> Finding:
     return good("places", "the daemon trusts its handlers, state and settings")
 
 
-def _permissions(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _permissions(status: JsonObject) -> list[JsonObject]:
     problems = [each for each in status.get("problems") or () if not isinstance(each, str)]
     return [each for each in problems if str(each.get("code")).startswith(("LU03", "LU04"))]
 
@@ -211,7 +212,7 @@ def processes(found: FoundDaemon) -> Iterator[Finding]:
         yield note("processes", detail, f"kill {' '.join(str(each['pid']) for each in alive)}")
 
 
-def _names(listed: Iterable[Mapping[str, Any]]) -> str:
+def _names(listed: Iterable[JsonObject]) -> str:
     return ", ".join(
         f"{each['name']} (pid {each['pid']}{', ' + each['run_id'] if each['run_id'] else ''})"
         for each in listed

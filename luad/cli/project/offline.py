@@ -5,7 +5,7 @@ Rule: it shows what the files declare; only the daemon knows the runs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from luad.api.json.views import job_view
 from luad.cli.project.folders import load, settings, snapshot
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from luad.cli.session import Session
     from luad.config.jobs.catalogue import Loaded
     from luad.config.settings.daemon_settings import Settings
+    from luad.json_text import JsonObject
 
 
 def jobs_from_files(
@@ -98,7 +99,7 @@ def _in_order(loaded: Loaded) -> Iterator[Wanted]:
     return (loaded.wanted[name] for name in sorted(loaded.wanted))
 
 
-def _view(wanted: Wanted, now: Instant) -> dict[str, Any]:
+def _view(wanted: Wanted, now: Instant) -> JsonObject:
     job = wanted.job
     is_over = isinstance(job.schedule, Once) and job.schedule.execute_at <= now
     following = next(fire_times(job, now, None, 1), None) if job.enabled else None

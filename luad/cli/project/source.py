@@ -6,19 +6,18 @@ Rule: it follows the pages of an answer, and returns the JSON unchanged.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.client import segment
 
 if TYPE_CHECKING:
     from luad.client import Client
+    from luad.json_text import JsonObject
 
 RUN_ID: Final = re.compile(r"run_[0-9A-HJKMNP-TV-Z]*")
 
 
-def all_jobs(
-    client: Client, *, with_dynamic: bool = True, user: str | None = None
-) -> dict[str, Any]:
+def all_jobs(client: Client, *, with_dynamic: bool = True, user: str | None = None) -> JsonObject:
     """Return every job (of *user*) in the shape of one page of the answer."""
     query = {"include_dynamic": with_dynamic or None, "user": user}
     answer = client.get("/jobs", **query)
@@ -30,9 +29,9 @@ def all_jobs(
     return {**answer, "jobs": jobs}
 
 
-def job(client: Client, name: str) -> dict[str, Any]:
+def job(client: Client, name: str) -> JsonObject:
     """Return the job with this name, unique prefix or id; raises `NotFoundError`."""
-    found: dict[str, Any] = client.get(f"/jobs/{segment(name)}")
+    found: JsonObject = client.get(f"/jobs/{segment(name)}")
     return found
 
 
@@ -41,7 +40,7 @@ def is_run(text: str) -> bool:
     return text.startswith("@") or RUN_ID.fullmatch(text) is not None
 
 
-def run(client: Client, text: str) -> dict[str, Any]:
+def run(client: Client, text: str) -> JsonObject:
     """Return the run with this id or unique prefix, `@last` or `@last-failed`; raises `NotFoundError`."""
-    found: dict[str, Any] = client.get(f"/runs/{segment(text)}")
+    found: JsonObject = client.get(f"/runs/{segment(text)}")
     return found

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from luad.cli.rehearsal.run_environment import RunEnvironment
     from luad.core.model import Instant, Job
+    from luad.json_text import JsonObject
     from luad.runner.outcome import Outcome
 
 RUN_ID: Final = "run_test"
@@ -46,7 +47,7 @@ class Rehearsal:
     status: str
     duration_ms: int
     outcome: Outcome
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[JsonObject] = field(default_factory=list)
 
     @property
     def result(self) -> Any:
@@ -84,7 +85,7 @@ class RunParameters:
 
 
 def rehearse(
-    job: Job, parameters: RunParameters, on_line: Callable[[dict[str, Any]], None]
+    job: Job, parameters: RunParameters, on_line: Callable[[JsonObject], None]
 ) -> Rehearsal:
     """Return the end of one call of the job's handler; *on_line* gets each log record at once."""
     started, began = wall_ms(), elapsed_ms()
@@ -103,9 +104,9 @@ def rehearse(
         user_id=parameters.user or job.user,
     )
     interrupt = Interrupt()
-    lines: list[dict[str, Any]] = []
+    lines: list[JsonObject] = []
 
-    def take(line: dict[str, Any]) -> None:
+    def take(line: JsonObject) -> None:
         if line["logger"] == "asyncio" and (found := BLOCKED.search(line["message"])):
             line["message"] = f"the handler blocked its own event loop for {found[1]} s"
         lines.append(line)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from luad.core.messaging import User
     from luad.core.model import Instant, Job
     from luad.daemon.delivery import MessageSender
+    from luad.json_text import JsonObject
     from luad.testing.host import Host
 
 
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 class RehearsalEffects:
     """The messages, created jobs and metadata of one rehearsal."""
 
-    sent: list[dict[str, Any]]
-    created: list[dict[str, Any]]
-    metadata: dict[str, Any]
+    sent: list[JsonObject]
+    created: list[JsonObject]
+    metadata: JsonObject
 
 
 class StandIn:

@@ -6,14 +6,15 @@ Rule: the text comes from the shipped schemas.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from luad.cli.terminal.failure import CommandError
+from luad.json_text import JsonObject
 from luad.suggestions import close_to
 from luad.wire import example_date
 
-Schema = Mapping[str, Any]
+Schema = JsonObject
 LIMITS: Final = {
     "minimum": "at least {}",
     "exclusiveMinimum": "more than {}",

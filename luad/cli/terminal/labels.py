@@ -5,17 +5,18 @@ Rule: it turns values of the daemon's JSON into text; it sends no request.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.cli.terminal.output import Cell
 from luad.cli.terminal.times import parse_rfc3339, show_left, show_took, to_datetime
 from luad.core.model import MINUTE, SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import tzinfo
 
     from luad.core.model import Instant
+    from luad.json_text import JsonObject
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 BAR_STEPS: Final = (2, 10, 60, 90, 600, 1800, 7200)
@@ -53,7 +54,7 @@ BAD: Final = frozenset({"failed", "timed_out", "lost"})
 STATES: Final = tuple(RUN_GLYPHS)
 
 
-def condition(job: Mapping[str, object]) -> str:
+def condition(job: JsonObject) -> str:
     """Return the most important condition of *job*; a key of GLYPHS."""
     if job.get("gone_at"):
         return str(job.get("status"))
@@ -71,23 +72,23 @@ def condition(job: Mapping[str, object]) -> str:
     return health if health in GLYPHS else "ok"
 
 
-def _end_of(job: Mapping[str, Any]) -> str:
+def _end_of(job: JsonObject) -> str:
     """Return how a completed job has ended; `completed` only if it has run."""
     end = job.get("last_run") or _never_ran(job) or {}
     state = str(end.get("status"))
     return state if state in {"missed", "skipped", "cancelled"} else "completed"
 
 
-def _never_ran(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _never_ran(job: JsonObject) -> JsonObject | None:
     """Return the row with the reason why a completed *job* has never run, or None."""
     recent = job.get("recent_runs") or ()
     if job.get("status") != "completed" or job.get("last_run") or not recent:
         return None
-    newest: Mapping[str, Any] = recent[-1]
+    newest: JsonObject = recent[-1]
     return newest if newest.get("status") in {"missed", "skipped"} else None
 
 
-def condition_text(job: Mapping[str, object]) -> str:
+def condition_text(job: JsonObject) -> str:
     """Return the condition of *job*, with the reason if it has never run, such as `missed (past)`."""
     never = _never_ran(job)
     word = condition(job)
@@ -96,12 +97,12 @@ def condition_text(job: Mapping[str, object]) -> str:
     return word.replace("_", " ")
 
 
-def is_stale(job: Mapping[str, Any]) -> bool:
+def is_stale(job: JsonObject) -> bool:
     """Return True if the file of *job* is broken and its last good version is installed."""
     return bool((job.get("file") or {}).get("stale")) or job.get("health") == "stale"
 
 
-def has_condition(job: Mapping[str, object], wanted: Iterable[str]) -> bool:
+def has_condition(job: JsonObject, wanted: Iterable[str]) -> bool:
     """Return True if *job* has one of the *wanted* statuses, healths or conditions."""
     true_words = {condition(job), str(job.get("status")), str(job.get("health"))}
     true_words.update({"running"} if job.get("running") else ())
@@ -109,12 +110,12 @@ def has_condition(job: Mapping[str, object], wanted: Iterable[str]) -> bool:
     return not true_words.isdisjoint(wanted)
 
 
-def strip(runs: Sequence[Mapping[str, object]], length: int) -> str:
+def strip(runs: Sequence[JsonObject], length: int) -> str:
     """Return the strip of the last *length* runs, oldest first; a longer run has a higher bar."""
     return "".join(_bar(run) for run in runs[-length:]) if length > 0 else ""
 
 
-def _bar(run: Mapping[str, Any]) -> str:
+def _bar(run: JsonObject) -> str:
     state = run.get("status")
     if state in BAD:
         return "✗"
@@ -126,7 +127,7 @@ def _bar(run: Mapping[str, Any]) -> str:
     return BARS[sum(seconds >= step for step in BAR_STEPS)]
 
 
-def last_run_text(job: Mapping[str, Any], now: Instant) -> tuple[str, str]:
+def last_run_text(job: JsonObject, now: Instant) -> tuple[str, str]:
     """Return when the last run of *job* was, and how long it took so far."""
     last = job.get("last_run")
     if not last:
@@ -141,7 +142,7 @@ def last_run_text(job: Mapping[str, Any], now: Instant) -> tuple[str, str]:
     return bad + when, show_took(last.get("duration_ms"))
 
 
-def next_run_text(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
+def next_run_text(job: JsonObject, now: Instant, zone: tzinfo | None) -> str:
     """Return when *job* fires next, or the reason why it does not."""
     pause = job.get("pause")
     if pause or job.get("status") == "paused":
@@ -154,7 +155,7 @@ def next_run_text(job: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> 
     return "-" if at is None else show_left(at, now)
 
 
-def pause_text(pause: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> str:
+def pause_text(pause: JsonObject, now: Instant, zone: tzinfo | None) -> str:
     """Return the reason, the author and the end of a pause, such as `paused (ann) until 17:00:00`."""
     text = "paused"
     if pause.get("reason"):
@@ -166,7 +167,7 @@ def pause_text(pause: Mapping[str, Any], now: Instant, zone: tzinfo | None) -> s
 
 
 def schedule_text_of(
-    job: Mapping[str, Any], now: Instant, zone: tzinfo | None, *, has_zone: bool = False
+    job: JsonObject, now: Instant, zone: tzinfo | None, *, has_zone: bool = False
 ) -> str:
     """Return the schedule in words, with its zone if that differs from *zone*.
 
@@ -199,7 +200,7 @@ def short_when(instant: Instant, zone: tzinfo | None, now: Instant) -> str:
     return f"{moment.day} {moment:%b} {moment.year}"
 
 
-def state_text(run: Mapping[str, Any]) -> str:
+def state_text(run: JsonObject) -> str:
     """Return the state of *run* for users: `timed out`, `skipped (overlap) x12`."""
     text = str(run.get("status")).replace("_", " ")
     if run.get("status") in {"skipped", "missed", "cancelled"} and run.get("reason"):
@@ -209,13 +210,13 @@ def state_text(run: Mapping[str, Any]) -> str:
     return text
 
 
-def state_cell(run: Mapping[str, object]) -> Cell:
+def state_cell(run: JsonObject) -> Cell:
     """Return the state of *run* with its glyph."""
     glyph, style = RUN_GLYPHS.get(str(run.get("status")), ("·", ""))
     return Cell(f"{glyph} {state_text(run)}", style)
 
 
-def error_text(run: Mapping[str, Any]) -> str:
+def error_text(run: JsonObject) -> str:
     """Return the error of *run* in one line; empty without an error."""
     if error := run.get("error"):
         message = str(error.get("message") or "").strip().split("\n")[0]
@@ -232,7 +233,7 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def start_delay(run: Mapping[str, Any]) -> str:
+def start_delay(run: JsonObject) -> str:
     """Return how late *run* started, as `+0.04 s`; empty if it never started."""
     delay = run.get("start_delay_ms")
     if delay is None:

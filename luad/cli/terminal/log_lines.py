@@ -6,7 +6,7 @@ Rule: prints the lines it gets; asks the daemon for nothing.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from luad.cli.terminal.output import clean
 from luad.cli.terminal.times import parse_rfc3339, to_datetime
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from luad.cli.terminal.output import Output
+    from luad.json_text import JsonObject
 
 LEVEL_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
 
@@ -31,7 +32,7 @@ class LinePrinter:
         self._is_raw = is_raw
         self._run: str | None = None
 
-    def write(self, line: dict[str, Any]) -> None:
+    def write(self, line: JsonObject) -> None:
         """Write one line of a log in the daemon's JSON."""
         out = self._out
         if out.is_json:
@@ -52,14 +53,14 @@ class LinePrinter:
             out.line(f"    {clean(more) if out.is_terminal else more}", style)
         sys.stdout.flush()  # a reader at the other end of a pipe needs the line at once
 
-    def _rule(self, line: dict[str, Any]) -> None:
+    def _rule(self, line: JsonObject) -> None:
         """Print the heading of a new run; on stderr, because it is not a line of the log."""
         run = line.get("run_id")
         if run != self._run and run is not None:
             self._run = run
             self._out.info(f"── {line.get('job') or ''} {run}", "dim")
 
-    def _prefix(self, line: dict[str, Any]) -> str:
+    def _prefix(self, line: JsonObject) -> str:
         at = parse_rfc3339(line.get("ts"))
         moment = "" if at is None else f"{to_datetime(at, self._zone):%H:%M:%S.%f}"[:-3]
         level = str(line.get("level") or "info").upper()

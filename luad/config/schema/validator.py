@@ -14,9 +14,10 @@ import re
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from luad.core.model import JSON
+from luad.json_text import JsonObject
 
 SchemaName: TypeAlias = Literal["job", "luad", "users"]
 Test: TypeAlias = Callable[[JSON], bool]
@@ -36,13 +37,13 @@ _KEYWORDS: Final[dict[str, frozenset[str]]] = {
 
 
 @cache
-def load_schema(name: SchemaName) -> dict[str, Any]:
+def load_schema(name: SchemaName) -> JsonObject:
     """Return the shipped schema; do not change it in place."""
     package = resources.files("luad")
     found = package.joinpath("schemas", f"{name}.schema.json")
     if not found.is_file():  # in a checkout they are beside the package
         found = package.joinpath("..", "schemas", f"{name}.schema.json")
-    schema: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+    schema: JsonObject = json.loads(found.read_text(encoding="utf-8"))
     return schema
 
 
@@ -63,7 +64,7 @@ def anchored(pattern: str) -> re.Pattern[str]:
 # --- compiling ---------------------------------------------------------------------------------
 
 
-def _compile(schema: dict[str, Any], root: dict[str, Any]) -> Test:
+def _compile(schema: JsonObject, root: JsonObject) -> Test:
     keywords = schema.keys() - _ANNOTATIONS
     if "$ref" in keywords:
         assert keywords == {"$ref"}, f"beside $ref: {keywords}"
@@ -117,7 +118,7 @@ def _number(schema: dict[str, object], *, is_whole: bool) -> Test:
     return test
 
 
-def _string(schema: dict[str, Any]) -> Test:
+def _string(schema: JsonObject) -> Test:
     shortest, longest = schema.get("minLength", 0), schema.get("maxLength", float("inf"))
     match = anchored(schema["pattern"]).match if "pattern" in schema else None
 
@@ -129,7 +130,7 @@ def _string(schema: dict[str, Any]) -> Test:
     return test
 
 
-def _array(schema: dict[str, Any], root: dict[str, Any]) -> Test:
+def _array(schema: JsonObject, root: JsonObject) -> Test:
     item = _compile(schema["items"], root)
     fewest, most = schema.get("minItems", 0), schema.get("maxItems", float("inf"))
     is_unique = schema.get("uniqueItems", False)
@@ -147,13 +148,13 @@ def _array(schema: dict[str, Any], root: dict[str, Any]) -> Test:
     return test
 
 
-def _are_words(schema: dict[str, Any], root: dict[str, Any]) -> bool:
+def _are_words(schema: JsonObject, root: JsonObject) -> bool:
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
     return "enum" in schema or schema.get("type") == "string"
 
 
-def _object(schema: dict[str, Any], root: dict[str, Any]) -> Test:
+def _object(schema: JsonObject, root: JsonObject) -> Test:
     find = {key: _compile(each, root) for key, each in schema.get("properties", {}).items()}.get
     required = frozenset(schema.get("required", ()))
     other = _other_keys(schema, root)
@@ -172,7 +173,7 @@ def _object(schema: dict[str, Any], root: dict[str, Any]) -> Test:
     return test
 
 
-def _other_keys(schema: dict[str, Any], root: dict[str, Any]) -> Callable[[str, JSON], bool]:
+def _other_keys(schema: JsonObject, root: JsonObject) -> Callable[[str, JSON], bool]:
     """Return the test for keys that `properties` does not name."""
     if "oneOf" in schema and "properties" not in schema:
         return lambda _key, _item: True  # the branches test each key
@@ -186,7 +187,7 @@ def _other_keys(schema: dict[str, Any], root: dict[str, Any]) -> Callable[[str, 
     return lambda key, item: name(key) is not None and test(item)
 
 
-def _branches(schemas: list[dict[str, Any]], root: dict[str, Any]) -> Test:
+def _branches(schemas: list[JsonObject], root: JsonObject) -> Test:
     """Return the test for `oneOf`, whose branches differ by `type` or by a required key."""
     if all(each.keys() == {"required"} for each in schemas):
         choices = [frozenset(each["required"]) for each in schemas]

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from typing import Any, Final
+from typing import Final
 
 from luad.config.schema.foreign_words import alias_of
 from luad.config.yaml.marks import Path
 from luad.core.model import JSON
+from luad.json_text import JsonObject
 from luad.suggestions import close_to
 from luad.wire import example_instant
 
@@ -114,7 +115,7 @@ def choices(words: JSON, value: JSON) -> str:
     return f"one of: {', '.join(listed)}"
 
 
-def example_line(key: str, schema: dict[str, Any], *, is_value_only: bool = False) -> str:
+def example_line(key: str, schema: JsonObject, *, is_value_only: bool = False) -> str:
     """Return a valid line for *key*. *schema* is the container's, or the value's own."""
     if key == "execute_at":
         return f"execute_at: {example_instant()}"

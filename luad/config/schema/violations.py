@@ -30,6 +30,7 @@ from luad.config.schema.value_words import (
 from luad.config.yaml.marks import Marks, Path
 from luad.config.yaml.reader import STAND_IN
 from luad.core.model import JSON
+from luad.json_text import JsonObject
 from luad.suggestions import close_to
 
 KEYS_HERE: Final = "the keys here: "
@@ -183,7 +184,7 @@ def _is_about_a_name(error: Any) -> bool:
 
 
 def _unknown_keys(path: Path, error: Any, root: _Root) -> Iterator[Mistake]:
-    properties: dict[str, Any] = error.schema.get("properties", {})
+    properties: JsonObject = error.schema.get("properties", {})
     keys = frozenset(properties)
     taken = set(error.instance)
     strange = (key for key in error.instance if key not in keys and not key.startswith(STAND_IN))
