@@ -135,7 +135,7 @@ def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
     open_streams()
     control = Control(CONTROL)
     _reset_signals()
-    with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - for every run
+    with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:
         file.write(_OOM_SCORE)
     if _policy == os.SCHED_OTHER:
         with suppress(OSError):

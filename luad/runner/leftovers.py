@@ -73,7 +73,7 @@ def read_process(pid: int) -> Leftover | None:
     if stat is None or stat.state in "ZX":
         return None
     data = b""
-    with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - for every process of a run
+    with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
         data = file.read(4_096)
     text = " ".join(data.rstrip(b"\0").decode("utf-8", "replace").split("\0")).strip()
     if _FORKED in data:
@@ -123,7 +123,7 @@ def end_run(
         return session in (stat.session, pid) or _has_variable(pid, marks)
 
     def find() -> Iterable[int]:
-        names = os.listdir("/proc")  # noqa: PTH208 - hundreds of entries
+        names = os.listdir("/proc")
         return [int(name) for name in names if name.isdigit() and belongs(int(name))]
 
     return _end(find, belongs, is_identified=belongs)
@@ -153,7 +153,7 @@ def shared_mark(pid: int, start_ticks: int) -> str:
 
 
 def _has_variable(pid: int, variables: set[bytes]) -> bool:
-    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - for every process
+    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
         return not variables.isdisjoint(file.read().split(b"\0"))
     return False
 

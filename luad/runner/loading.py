@@ -80,7 +80,7 @@ def prepare_imports(
     modules that other users may write are imported as well. *before_read* gets the path of each source
     in the handlers' folders just before it is read.
     """
-    roots = [os.path.abspath(path) for path in handlers_path]  # noqa: PTH100 - sys.path holds str
+    roots = [os.path.abspath(path) for path in handlers_path]
     sys.path[:] = roots + [path for path in sys.path if path and path not in roots]
     _TrustCheck.is_on = not permit_insecure
     _FreshLoader.before_read = before_read
@@ -252,7 +252,7 @@ def _finder_hook(roots: Sequence[str], code_cache: str | None) -> Callable[[str]
     ]
 
     def hook(path: str) -> importlib.machinery.FileFinder:
-        if not is_below(path, roots) or not os.path.isdir(path):  # noqa: PTH112 - a str by protocol
+        if not is_below(path, roots) or not os.path.isdir(path):
             raise ImportError("not one of the handlers' folders", path=path)
         return HandlersFinder(path, *kinds)
 
@@ -308,7 +308,7 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
         # The hash also covers Python's own version of compiled code.
         key = importlib.util.source_hash(source)
         name = importlib.util.source_hash(os.fsencode(path)).hex()
-        file = os.path.join(self.cache, f"{name}.{sys.implementation.cache_tag}.code")  # noqa: PTH118 - on every import
+        file = os.path.join(self.cache, f"{name}.{sys.implementation.cache_tag}.code")
         with suppress(OSError, EOFError, ValueError, TypeError):
             stored = self.get_data(file)
             if stored.startswith(key) and _TrustCheck.trusts_cache(file):
@@ -327,8 +327,8 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
 def _write_whole(file: str, data: bytes) -> None:
     """Replace *file* atomically, so that a reader never sees a part of the content."""
     # The folder has mode 0700, because a user who can write here can run code as luad.
-    os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - plain os throughout
+    os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
     temporary = f"{file}.{os.getpid()}"
-    with open(temporary, "wb") as stream:  # noqa: PTH123 - the same
+    with open(temporary, "wb") as stream:
         stream.write(data)
-    os.replace(temporary, file)  # noqa: PTH105 - the same
+    os.replace(temporary, file)

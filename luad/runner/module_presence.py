@@ -23,7 +23,7 @@ def missing_module(handler: str, handlers_path: Sequence[str]) -> str:
         from importlib.metadata import entry_points  # noqa: PLC0415 - 37 ms, for few handlers
 
         return "" if entry_points(group=ENTRY_POINT_GROUP, name=handler) else handler
-    roots = [os.path.abspath(path) for path in handlers_path]  # noqa: PTH100 - sys.path holds str
+    roots = [os.path.abspath(path) for path in handlers_path]
     places: list[str] | None = roots + [path for path in sys.path if path]
     found = ""
     for part in handler.partition(":")[0].split("."):

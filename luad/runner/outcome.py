@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MAX_MESSAGE: Final = 4_096
 _MAX_TRACEBACK: Final = 16_384
 _PREVIEW: Final = 4_096  # of a result that is too long
-_OUR_FILES: Final = (os.path.dirname(__file__) + os.sep, "<frozen importlib", "<frozen runpy")  # noqa: PTH120 - compared with co_filename, which is a str
+_OUR_FILES: Final = (os.path.dirname(__file__) + os.sep, "<frozen importlib", "<frozen runpy")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ _SPEC: Final[dict[str, Any]] = {
 def practise() -> None:
     """Run the handler of ``practice_handlers``. An error does not matter: only the caches do."""
     text = json.dumps(_SPEC)
-    with suppress(Exception), open(os.devnull, "wb", buffering=0) as nowhere:  # noqa: PTH123 - unbuffered
+    with suppress(Exception), open(os.devnull, "wb", buffering=0) as nowhere:
         for _ in range(_TIMES):
             with _unchanged():
                 streams.open_streams()

@@ -36,7 +36,7 @@ class Stat:
 def read_stat(pid: int) -> Stat | None:
     """Return the current state of the process *pid*; None if it does not exist."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - twice for every run
+        with open(f"/proc/{pid}/stat", "rb") as file:
             data = file.read()
     except OSError:
         return None
@@ -109,7 +109,7 @@ def _kill_if(pid: int, identity: ProcessIdentity) -> bool:
 def session_members(session: int) -> list[int]:
     """Return the pids of all living processes in *session*."""
     members = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 - hundreds of entries
+    for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         stat = read_stat(int(name))
@@ -129,8 +129,8 @@ def children_of(pid: int) -> list[int]:
     """Return the pids of the children of *pid*, including zombies."""
     found: list[int] = []
     with suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - at the end of every run
-            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:  # noqa: PTH123 - the same
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
                 found += map(int, file.read().split())
     return found
 
@@ -139,10 +139,10 @@ def holders_of(path: Path) -> list[int]:
     """Return the pids of the visible processes that have the file *path* open."""
     found = []
     name = str(path.resolve())
-    for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - hundreds of entries
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
             folder = f"/proc/{pid}/fd"
-            if any(os.readlink(f"{folder}/{each}") == name for each in os.listdir(folder)):  # noqa: PTH115, PTH208 - the same
+            if any(os.readlink(f"{folder}/{each}") == name for each in os.listdir(folder)):
                 found.append(int(pid))
     return found
 

@@ -26,6 +26,6 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name != "NoJobError":
         raise AttributeError(f"module 'luad.sdk' has no attribute {name!r}")
-    from luad.sdk.exceptions import NoJobError  # noqa: PLC0415 - only its first use pays
+    from luad.sdk.exceptions import NoJobError
 
     return NoJobError

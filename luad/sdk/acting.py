@@ -29,7 +29,7 @@ class acting_for:  # noqa: N801 - a context, used like a function
     __slots__ = ("_tokens", "_user")
 
     def __init__(self, user: str | UserCore | None) -> None:
-        from luad.sdk.checking import user_id_of  # noqa: PLC0415 - only the caller pays
+        from luad.sdk.checking import user_id_of
 
         self._user = user_id_of(user)
         self._tokens: list[Token[tuple[str | None] | None]] = []
@@ -44,7 +44,7 @@ class acting_for:  # noqa: N801 - a context, used like a function
 
 def acting_user() -> str | None:
     """Return the id of the current user, or None."""
-    from luad.sdk.job_core import running_job  # noqa: PLC0415 - only the caller pays
+    from luad.sdk.job_core import running_job
 
     if (acting := _acting.get()) is not None:
         return acting[0]

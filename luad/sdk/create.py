@@ -47,7 +47,7 @@ def refuse_foreign(
     strange = [name for name in names if name not in known]
     if not strange:
         return
-    from luad.config.schema.foreign_words import keyword_meant  # noqa: PLC0415 - only for a message
+    from luad.config.schema.foreign_words import keyword_meant
 
     name = strange[0]
     meant = keyword_meant(name)

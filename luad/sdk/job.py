@@ -53,8 +53,8 @@ class Job(JobCore):
     @awaited("job.user")
     async def user(self) -> User:
         """Return the job's user. Raises `NoUser`, with a hint, if the job has none."""
-        from luad.sdk.user import User  # noqa: PLC0415 - only the caller pays
-        from luad.sdk.user_core import user_steps  # noqa: PLC0415 - as above
+        from luad.sdk.user import User
+        from luad.sdk.user_core import user_steps
 
         return await run_async(user_steps(User, self._need_user()))
 
@@ -168,7 +168,7 @@ def current_job() -> Job:
     """
     job = running_job()
     if job is None:
-        from luad.sdk.exceptions import NoJobError  # noqa: PLC0415 - only where it is missing
+        from luad.sdk.exceptions import NoJobError
 
         raise NoJobError(
             "no job is running in this process", hint="try the handler with `luad test NAME`"

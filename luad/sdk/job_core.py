@@ -207,7 +207,7 @@ class JobCore(Guarded):
     @property
     def log(self) -> Logger:
         """The logger ``luad.job.<name>``, whose records go into the log of the run."""
-        import logging  # noqa: PLC0415 - see the module's head
+        import logging
 
         logger = logging.getLogger(f"luad.job.{self.name}")
         # `logging.config.dictConfig` in a handler silences all loggers made before it.
@@ -274,7 +274,7 @@ class JobCore(Guarded):
     def _write_metadata(
         self, method: str, *values: Mapping[str, Any], kind: str = "application/json"
     ) -> Steps[None]:
-        from luad.sdk.checking import json_object  # noqa: PLC0415 - only the writer pays
+        from luad.sdk.checking import json_object
 
         body: dict[str, Any] = {}
         for each in values:
@@ -286,13 +286,13 @@ class JobCore(Guarded):
     def _trigger(
         self, metadata: Mapping[str, Any] | None, revision: str | None, *, force: bool
     ) -> Steps[Run]:
-        from luad.sdk.values import Run  # noqa: PLC0415 - imported only when it is used
+        from luad.sdk.values import Run
 
         body: dict[str, Any] = {"force": force}
         if revision is not None:
             body["revision"] = revision
         if metadata is not None:
-            from luad.sdk.checking import json_object  # noqa: PLC0415 - as above
+            from luad.sdk.checking import json_object
 
             body["metadata"] = json_object(metadata, "metadata")
         return Run((yield Ask("POST", f"{self._path}/trigger", body)))
@@ -300,19 +300,19 @@ class JobCore(Guarded):
     def _pause(self, reason: str | None, until: Any) -> Steps[None]:
         body: dict[str, Any] = {"reason": "" if reason is None else reason}
         if until is not None:
-            from luad.sdk.due import until_steps  # noqa: PLC0415 - only the caller pays
+            from luad.sdk.due import until_steps
 
             body["until"] = yield from until_steps(until, self.user_id)
         self._take((yield Ask("POST", f"{self._path}/deactivate", body)))
 
     def _update(self, changes: Mapping[str, Any]) -> Steps[None]:
-        from luad.sdk.create import change_steps  # noqa: PLC0415 - as above
+        from luad.sdk.create import change_steps
 
         body = yield from change_steps(self.user_id, changes)
         self._take((yield Ask("PATCH", self._path, body)))
 
     def _snooze(self, until: Any) -> Steps[None]:
-        from luad.sdk.due import snooze_steps  # noqa: PLC0415 - as above
+        from luad.sdk.due import snooze_steps
 
         self._take((yield from snooze_steps(self._path, until)))
 
@@ -320,7 +320,7 @@ class JobCore(Guarded):
         self._take((yield Ask("POST", f"{self._path}/activate", {"catch_up": catch_up})))
 
     def _delete(self) -> Steps[None]:
-        from luad.sdk.exceptions import FileOwned  # noqa: PLC0415 - imported only when it is used
+        from luad.sdk.exceptions import FileOwned
 
         try:
             yield Ask("DELETE", self._path)
@@ -341,7 +341,7 @@ class JobCore(Guarded):
         )
 
     def _revisions(self) -> Steps[list[Revision]]:
-        from luad.sdk.values import Revision  # noqa: PLC0415 - imported only when it is used
+        from luad.sdk.values import Revision
 
         answer = yield Ask("GET", f"{self._path}/revisions")
         return [Revision(each) for each in answer["revisions"]]
@@ -351,7 +351,7 @@ class JobCore(Guarded):
         self._take((yield Ask("POST", f"{self._path}/restore", {"revision": wanted})))
 
     def _runs(self, limit: int, offset: int, status: str | None) -> Steps[list[Run]]:
-        from luad.sdk.values import Run  # noqa: PLC0415 - imported only when it is used
+        from luad.sdk.values import Run
 
         query = {"limit": limit, "offset": offset or None, "status": status}
         answer = yield Ask("GET", f"{self._path}/runs", query=query)
@@ -359,7 +359,7 @@ class JobCore(Guarded):
 
     def _need_user(self) -> str:
         if self.user_id is None:
-            from luad.sdk.exceptions import NoUser  # noqa: PLC0415 - only where it is missing
+            from luad.sdk.exceptions import NoUser
 
             raise NoUser(
                 f"the job {self.name} has no user",
@@ -375,7 +375,7 @@ def mark_cancelled(job: JobCore) -> None:
 
 
 def _not_shown(message: str) -> AttributeError:
-    from luad.sdk.exceptions import NoAttribute  # noqa: PLC0415 - only where something is wrong
+    from luad.sdk.exceptions import NoAttribute
 
     return NoAttribute(message)
 

@@ -27,10 +27,10 @@ class ClientLink:
     """Sends requests over HTTP. In a handler, a header names the run."""
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
-        import os  # noqa: PLC0415 - see the module's head
+        import os
 
-        from luad.client import Client  # noqa: PLC0415
-        from luad.project_socket import find_project  # noqa: PLC0415
+        from luad.client import Client
+        from luad.project_socket import find_project
 
         run_id = os.environ.get("LUAD_RUN_ID")
         self._headers = {"Luad-Run": run_id} if run_id else {}
@@ -57,7 +57,7 @@ def connect(url: str, token: str | None = None) -> None:
     Without this call, the SDK uses `$LUAD_URL` and `$LUAD_TOKEN`, else the socket of the luad on
     this machine.
     """
-    from luad.sdk.checking import checked_text, header_text  # noqa: PLC0415 - see the module's head
+    from luad.sdk.checking import checked_text, header_text
 
     checked_text(url, "url", 'pass an address such as "http://127.0.0.1:5823"')
     if token is not None:
@@ -81,7 +81,7 @@ def get_link() -> Link:
 
 
 def _call(ask: Ask) -> object:
-    from luad.sdk.checking import check_ask  # noqa: PLC0415 - see the module's head
+    from luad.sdk.checking import check_ask
 
     check_ask(ask)
     return get_link().call(ask)
@@ -89,7 +89,7 @@ def _call(ask: Ask) -> object:
 
 def run(steps: Steps[T]) -> T:
     """Send the requests of *steps*, wait for each answer, and return the value."""
-    from luad.sdk.exceptions import translated  # noqa: PLC0415 - imported only when it is used
+    from luad.sdk.exceptions import translated
 
     try:
         ask = next(steps)
@@ -107,9 +107,9 @@ def run(steps: Steps[T]) -> T:
 
 async def run_async(steps: Steps[T]) -> T:
     """Do the same as `run`, without blocking other tasks."""
-    import asyncio  # noqa: PLC0415 - see the module's head
+    import asyncio
 
-    from luad.sdk.exceptions import translated  # noqa: PLC0415
+    from luad.sdk.exceptions import translated
 
     try:
         ask = next(steps)
@@ -131,8 +131,8 @@ def segment(text: str, what: str) -> str:
     Raises `ValidationError` if it is not a text, or empty: an empty segment would address all
     items, or none.
     """
-    from urllib.parse import quote  # noqa: PLC0415 - see the module's head
+    from urllib.parse import quote
 
-    from luad.sdk.checking import checked_text  # noqa: PLC0415 - as above
+    from luad.sdk.checking import checked_text
 
     return quote(checked_text(text, what, "pass a name or an id, as a text"), safe="")

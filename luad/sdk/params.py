@@ -75,6 +75,6 @@ def _check(schema: object) -> None:
 
 
 def _wrong(message: str) -> TypeError:
-    from luad.sdk.exceptions import WrongCall  # noqa: PLC0415 - only where it is needed
+    from luad.sdk.exceptions import WrongCall
 
     return WrongCall(message, hint="help(luad.params) has an example")

@@ -78,7 +78,7 @@ def end_run() -> NotAwaited | None:
 
 
 def _error(call: str, place: str, others: int = 0) -> NotAwaited:
-    from luad.sdk.exceptions import NotAwaited  # noqa: PLC0415 - only where something is wrong
+    from luad.sdk.exceptions import NotAwaited
 
     where = f" ({place})" if place else ""
     more = (
@@ -155,7 +155,7 @@ class Pending:
     def __del__(self) -> None:
         is_outside = self._calls is None and _current_calls() is None  # a run reports it otherwise
         if not self._is_begun and is_outside:
-            import warnings  # noqa: PLC0415 - see the module's head
+            import warnings
 
             text = f"{self._call}(...) was never awaited ({self._place})"
             warnings.warn(text, RuntimeWarning, stacklevel=2, source=self)
@@ -227,7 +227,7 @@ def _mark(function: Any) -> None:
 
 def _is_thrown_away(frame: FrameType, names: set[str]) -> bool:
     """Return whether *frame* calls one of *names* and certainly discards the value."""
-    import opcode  # noqa: PLC0415 - see the module's head
+    import opcode
 
     code, at = frame.f_code.co_code, frame.f_lasti + 2
     while at < len(code) and code[at] == 0:  # the cache entries after the call
@@ -243,7 +243,7 @@ def _called_attribute(frame: FrameType) -> str:
     A call and its function begin at the same position of the source. This distinguishes code that
     a C function calls (``list(map(...))``) from the caller of that function.
     """
-    import dis  # noqa: PLC0415 - see the module's head
+    import dis
 
     steps = [each for each in dis.get_instructions(frame.f_code) if each.offset <= frame.f_lasti]
     place = steps[-1].positions if steps else None

@@ -20,7 +20,7 @@ _HINT = (
 
 
 def _refuse(*_args: object, **_kwargs: object) -> NoReturn:
-    from luad.sdk.exceptions import ReadOnly  # noqa: PLC0415 - only where it is needed
+    from luad.sdk.exceptions import ReadOnly
 
     raise ReadOnly(_HINT)
 

@@ -18,7 +18,7 @@ class Translating(type):
         def __getattr__(cls, name: str) -> object:
             if name.startswith("_"):
                 raise AttributeError(name)
-            from luad.sdk.attributes import missing  # noqa: PLC0415 - only for a message
+            from luad.sdk.attributes import missing
 
             raise missing(cls, cls.__name__, name)
 
@@ -34,14 +34,14 @@ class Guarded:
 
         def __setattr__(self, name: str, value: object) -> None:
             if not name.startswith("_"):
-                from luad.sdk.attributes import refuse_assignment  # noqa: PLC0415 - as above
+                from luad.sdk.attributes import refuse_assignment
 
                 refuse_assignment(self, self._kind, name, self._known)
             object.__setattr__(self, name, value)
 
         def __delattr__(self, name: str) -> None:
             if not name.startswith("_"):
-                from luad.sdk.attributes import refuse_assignment  # noqa: PLC0415 - as above
+                from luad.sdk.attributes import refuse_assignment
 
                 refuse_assignment(self, self._kind, name, self._known)
             object.__delattr__(self, name)
@@ -52,6 +52,6 @@ class Guarded:
             member = getattr(type(self), name, None)
             if isinstance(member, property):  # its own AttributeError has called this method
                 return member.fget(self)
-            from luad.sdk.attributes import missing  # noqa: PLC0415 - as above
+            from luad.sdk.attributes import missing
 
             raise missing(self, self._kind, name)

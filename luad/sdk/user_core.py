@@ -128,7 +128,7 @@ class UserCore(Guarded, metaclass=Translating):
         job = running_job()
         if job is None or not job.id:
             return None
-        from hashlib import blake2b  # noqa: PLC0415 - only the caller pays
+        from hashlib import blake2b
 
         said = json.dumps([self.id, title, parts], sort_keys=True).encode()
         digest = blake2b(said, digest_size=12).hexdigest()
