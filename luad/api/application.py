@@ -169,7 +169,8 @@ class Guard:
         if run := self._asking_run(scope):
             fields["from_run"] = run
         now = self._service.clock.now().wall
-        self._service.store.access.note(now, self._service.new_request_id(), fields)
+        request_id = self._service.new_request_id()
+        self._service.store.access.note(now, request_id, fields, present.job_ids)
         if status < 400:
             self._service.log(Log("api.changed", fields))
         elif (left_out := self._refusals.may_log(actor_of(fields))) is not None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MOST_NAMED: Final = 10
 """Jobs of one request that its entry names; the rest is counted."""
 
+MOST_LINKED: Final = 100
+"""Jobs of one request whose activity has its entry."""
+
 _LONGEST: Final = 128
 _KEYS: Final = {"jobs": "job", "runs": "run_id", "users": "user", "tokens": "token"}
 _THING: Final = re.compile(r"/v1/(jobs|runs|users|tokens)/([^/]+)")
@@ -26,6 +29,17 @@ class Subject:
     def __init__(self) -> None:
         self._jobs: dict[str, str] = {}
         self._runs: dict[str, None] = {}
+        self._reason = ""
+        self._subject = ""
+
+    @property
+    def job_ids(self) -> list[str]:
+        """The ids of the jobs that find the entry in their activity."""
+        return list(self._jobs)[:MOST_LINKED]
+
+    def note_words(self, reason: str, subject: str = "") -> None:
+        """Remember the reason that the client gave, and the subject where it is not a job."""
+        self._reason, self._subject = reason, subject
 
     def note_job(self, job_id: str, name: str) -> None:
         """Remember a job that the request names, makes or changes."""
@@ -47,6 +61,10 @@ class Subject:
         elif self._jobs:
             found["jobs"] = list(self._jobs.values())[:MOST_NAMED]
             found["job_count"] = len(self._jobs)
+        if self._reason:
+            found["reason"] = self._reason
+        if self._subject:
+            found["subject"] = self._subject[:_LONGEST]
         first, *more = self._runs or (None,)
         if first is not None:
             found["run_id"] = first
@@ -77,3 +95,9 @@ def note_run(run_id: str, job_id: str, job_name: str) -> None:
     """Note a run of the request that is answered now, if there is one."""
     if about := _present.get():
         about.note_run(run_id, job_id, job_name)
+
+
+def note_words(reason: str, subject: str = "") -> None:
+    """Note the reason of the request that is answered now, and its subject where it is not a job."""
+    if about := _present.get():
+        about.note_words(reason, subject)

@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from luad.core.model import DAY, JSON, Instant
 from luad.core.requests import AnswerKey
 from luad.errors import ConflictError, StoreUnavailableError
-from luad.store.audit_trail import Trail, page
+from luad.store.audit_trail import EVERY_ENTRY, AuditFilter, AuditPage, Place, Trail, page
 from luad.store.columns import to_int, to_int_or_none, to_text
+from luad.store.query_budget import QueryBudget
 from luad.store.tables import answers, audit, tokens
 from luad.store.transactions import Transactions
 
@@ -138,16 +139,20 @@ class Access:
 
     # --- the audit trail ---
 
-    def note(self, at: Instant, row_id: str, entry: Mapping[str, JSON]) -> None:
-        """Queue a row of the audit trail, and return at once."""
+    def note(
+        self, at: Instant, row_id: str, entry: Mapping[str, JSON], job_ids: Sequence[str] = ()
+    ) -> None:
+        """Queue a row of the audit trail, which the activity of *job_ids* shows; return at once."""
         with suppress(StoreUnavailableError):
-            self._transactions.write_later(lambda c: self.trail.note(c, at, row_id, entry))
+            self._transactions.write_later(lambda c: self.trail.note(c, at, row_id, entry, job_ids))
 
     async def audit(
-        self, *, limit: int = 50, before: tuple[Instant, str] | None = None
-    ) -> list[tuple[Instant, str, Mapping[str, JSON]]]:
-        """Return rows of the audit trail, newest first: instant, id and entry."""
-        return await self._transactions.read(lambda c: page(c, limit, before))
+        self, wanted: AuditFilter = EVERY_ENTRY, *, limit: int = 50, before: Place | None = None
+    ) -> AuditPage:
+        """Return rows of the audit trail that match *wanted*, newest first, as far as found in time."""
+        return await self._transactions.read(
+            lambda c: page(c, wanted, limit, before, QueryBudget.begin())
+        )
 
 
 # --- statements --------------------------------------------------------------------------------

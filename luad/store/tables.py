@@ -72,6 +72,8 @@ jobs: Final = Table(
     Column("consecutive_stops", BigInteger),
     PrimaryKeyConstraint("job_id", name="jobs_pk"),
     Index("jobs_by_name", "name", unique=True, sqlite_where=text("holds_name = 1")),
+    Index("jobs_failing", "job_id", sqlite_where=text("consecutive_failures > 0")),
+    Index("jobs_paused", "pause_author", "job_id", sqlite_where=text("paused_at IS NOT NULL")),
 )
 
 revisions: Final = Table(
@@ -250,6 +252,14 @@ deliveries: Final = Table(
     Column("is_degraded", Boolean(create_constraint=False), nullable=False),
     PrimaryKeyConstraint("message_id", "channel", name="deliveries_pk"),
     Index("deliveries_going_on", "state", sqlite_where=text("state = 'sending'")),
+    Index("deliveries_by_time", "started_at", "message_id", "channel"),
+    Index(
+        "deliveries_failed",
+        "started_at",
+        "message_id",
+        "channel",
+        sqlite_where=text("state = 'failed'"),
+    ),
 )
 
 # --- access ----------------------------------------------------------------------------------------
@@ -295,6 +305,38 @@ audit: Final = Table(
     PrimaryKeyConstraint("id", name="audit_pk"),
     Index("audit_by_age", "at"),
     Index("audit_by_actor", "actor", "at"),
+)
+
+audit_jobs: Final = Table(
+    "audit_jobs",
+    metadata,
+    Column("audit_id", Text, ForeignKey("audit.id", name="audit_jobs_of", ondelete="CASCADE")),
+    Column("job_id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("audit_id", "job_id", name="audit_jobs_pk"),
+    Index("audit_by_job", "job_id", "at", "audit_id"),
+)
+
+acknowledgements: Final = Table(
+    "acknowledgements",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("until", BigInteger),
+    PrimaryKeyConstraint("id", name="acknowledgements_pk"),
+    Index("acknowledgements_by_age", "at"),
+)
+
+# The versions that the daemons had, from each instant on.
+software: Final = Table(
+    "software",
+    metadata,
+    Column("at", BigInteger, nullable=False),
+    Column("luad", Text, nullable=False),
+    Column("python", Text, nullable=False),
+    PrimaryKeyConstraint("at", name="software_pk"),
 )
 
 # Alembic's own table, so that a fresh database can be stamped without importing Alembic.

@@ -194,16 +194,16 @@ async def test_the_audit_trail_is_read_newest_first(store: Store) -> None:
     for number in range(5):
         store.access.note(NOW + number, f"req_{number}", {"n": number})
     await store.append_logs("run_none", [{"ts": NOW, "message": ""}])  # waits in the same queue
-    page = await store.access.audit(limit=2)
+    page = (await store.access.audit(limit=2)).entries
     assert [entry["n"] for _, _, entry in page] == [4, 3]
     at, row_id, _ = page[-1]
-    rest = await store.access.audit(before=(at, row_id))
+    rest = (await store.access.audit(before=(at, row_id))).entries
     assert [entry["n"] for _, _, entry in rest] == [2, 1, 0]
 
 
 async def trail_of(store: Store) -> list[tuple[Any, Any]]:
     await store.append_logs("run_none", [{"ts": NOW, "message": ""}])  # waits in the same queue
-    rows = await store.access.audit(limit=500)
+    rows = (await store.access.audit(limit=500)).entries
     return [(entry["actor"], entry.get("n", entry.get("not_kept"))) for _, _, entry in rows]
 
 
@@ -241,7 +241,7 @@ async def test_what_nobody_needs_any_more_is_forgotten(store: Store) -> None:
             break
     assert [each.message.at for each in (await store.messages.page())[0]] == [later]
     assert await store.access.answer("k") is None
-    assert [row_id for _, row_id, _ in await store.access.audit()] == ["req_new"]
+    assert [row_id for _, row_id, _ in (await store.access.audit()).entries] == ["req_new"]
     assert [each.name for each in await store.access.tokens()] == ["new"]
 
 

@@ -78,4 +78,6 @@ SCHEDULE: Final = (_FROM, _UNTIL, _LIMIT, _JOB, Parameter("include_paused", FLAG
 USERS: Final = _words("email", "phone")
 STATS_OF_JOB: Final = (_number("runs", 1, 1_000),)
 STATS: Final = (Parameter("since", WORD), Parameter("by", {"enum": ["status", "hour", "job"]}))
+ACTIVITY: Final = (*_words("actor", "since", "status"), *PAGE)
+AUDIT: Final = (_JOB, *ACTIVITY)
 NONE: Final = ()

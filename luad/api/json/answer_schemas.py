@@ -198,6 +198,12 @@ _REVISION: Final = _object(
     _all("first_seen_at last_installed_at", _MAY_INSTANT),
     {"difference": _list(_object({"key": TEXT, "then": ANY, "now": ANY}))},
 )
+_ACTIVITY: Final = _object(
+    {"at": INSTANT},
+    _all("request_id actor summary", TEXT),
+    _all("reason via job job_id run_id new_run_id from_run", _MAY_TEXT),
+    _all("status job_count", _MAY_WHOLE),
+)
 _OUTCOMES: Final[Schema] = {
     "runs": WHOLE,
     "status": _object(dict.fromkeys(map(str, RunState), WHOLE)),
@@ -278,7 +284,8 @@ ANSWERS: Final[Schema] = {
     "Tokens": _object({"tokens": _list(_object(_TOKEN))}),
     "NewSecret": _object(_TOKEN, {"token": TEXT}, optional={"message": TEXT}),
     "RevokedTokens": _object(_DELETED, _all("revoked made", _TEXTS)),
-    "Audit": _object({"entries": _list(FREE)}, _CURSOR),
+    "Audit": _object({"entries": _list(FREE), "is_complete": FLAG}, _CURSOR),
+    "Activity": _object({"entries": _list(_ACTIVITY), "is_complete": FLAG}, _CURSOR),
     "Problem": _object(
         _all("type title code detail", TEXT),
         {"status": WHOLE},

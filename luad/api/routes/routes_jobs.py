@@ -251,6 +251,7 @@ async def deactivate(request: Request) -> Response:
         body.later("until", context.service.clock.now().wall),
         body.flag("until_change"),
     )
+    audit_subject.note_words(event.reason)
     await context.ask(event)
     return job_response(context, context.find_job(state.job_id))
 

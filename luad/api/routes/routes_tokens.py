@@ -1,4 +1,4 @@
-"""Routes of tokens and of the audit trail.
+"""Routes of tokens.
 
 Rule: as in `routes_jobs`. A secret is in the answer that makes it, and never stored.
 """
@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from luad.api.auth.roles import Role
 from luad.api.auth.token_cache import new_secret
-from luad.api.context import context_of, json_response, link_header
+from luad.api.context import context_of, json_response
 from luad.api.http.api_problems import ApiError, echo
-from luad.api.http.paging import make_cursor, read_cursor
-from luad.api.http.request_input import wrong_member, wrong_parameter
+from luad.api.http.request_input import wrong_member
 from luad.api.json import views
-from luad.api.routes.endpoint import query_of, read_body
+from luad.api.routes.endpoint import read_body
 from luad.store.api_access import Token
 
 if TYPE_CHECKING:
@@ -180,26 +179,3 @@ def _token_view(token: Token) -> dict[str, object]:
         "rotated_at": views.instant(token.rotated_at),
         "overlap_until": views.instant(token.old_until),
     }
-
-
-async def list_audit(request: Request) -> Response:
-    """`GET /audit`: the changes and refusals, newest first."""
-    context = context_of(request)
-    query = query_of(request)
-    limit, before = query.limit(), None
-    if (text := query.text("cursor")) is not None:
-        match read_cursor(text):
-            case (int(at), str(row_id)):
-                before = (at, row_id)
-            case _:
-                raise wrong_parameter(
-                    "cursor", "this is not a cursor", "take it from `next_cursor`"
-                )
-    rows = await context.service.store.access.audit(limit=limit + 1, before=before)
-    page = rows[:limit]
-    cursor = make_cursor((page[-1][0], page[-1][1])) if len(rows) > limit else None
-    entries = [
-        {"at": views.instant(at), "request_id": row_id, **entry} for at, row_id, entry in page
-    ]
-    body = {"entries": entries, "next_cursor": cursor}
-    return json_response(body, headers=link_header(request, cursor))

@@ -23,6 +23,7 @@ from luad.api.http import parameters
 from luad.api.json.log_lines import MEDIA
 from luad.api.routes import (
     routes_about,
+    routes_activity,
     routes_batch,
     routes_daemon,
     routes_dynamic,
@@ -70,6 +71,7 @@ TABLE: Final = (
     Endpoint("GET", "/v1/jobs/{job}/revisions", "The revisions of a job", routes_revisions.list_revisions, VIEWERS, ALLOWED, parameters.NONE, answer="Revisions"),
     Endpoint("POST", "/v1/jobs/{job}/restore", "Give a job an earlier revision", routes_revisions.restore, ADMINS, ALLOWED, body="Restore", answer="ChangedJob", headers=_SAME),
     Endpoint("GET", "/v1/jobs/{job}/next", "The next occurrences of a job", routes_daemon.job_next, VIEWERS, ALLOWED, parameters.NEXT, answer="Next"),
+    Endpoint("GET", "/v1/jobs/{job}/activity", "The requests about a job", routes_activity.list_activity, VIEWERS, ALLOWED, parameters.ACTIVITY, answer="Activity"),
     Endpoint("GET", "/v1/jobs/{job}/stats", "The outcomes and durations of the last runs of a job", routes_stats.show_stats_of_job, VIEWERS, ALLOWED, parameters.STATS_OF_JOB, answer="JobStats"),
     Endpoint("GET", "/v1/stats", "The outcomes of all runs since an instant", routes_stats.show_stats, VIEWERS, ALLOWED, parameters.STATS, answer="Stats"),
     Endpoint("GET", "/v1/runs", "The history of all jobs", routes_runs.list_runs, VIEWERS, ALLOWED, parameters.RUNS, answer="Runs"),
@@ -105,7 +107,7 @@ TABLE: Final = (
     Endpoint("POST", "/v1/tokens", "Make a token", routes_tokens.create_token, ADMINS, ALLOWED, body="NewToken", answer="NewSecret", statuses=(201,)),
     Endpoint("DELETE", "/v1/tokens/{token}", "Revoke a token", routes_tokens.revoke_token, ADMINS, ALLOWED, body="Revocation", answer="RevokedTokens"),
     Endpoint("POST", "/v1/tokens/{token}/rotate", "Give a token another secret", routes_tokens.rotate_token, ADMINS, ALLOWED, body="Rotation", answer="NewSecret"),
-    Endpoint("GET", "/v1/audit", "The audit trail", routes_tokens.list_audit, ADMINS, ALLOWED, parameters.PAGE, answer="Audit"),
+    Endpoint("GET", "/v1/audit", "The audit trail", routes_activity.list_audit, ADMINS, ALLOWED, parameters.AUDIT, answer="Audit"),
     Endpoint("GET", "/v1/openapi.json", "This document", routes_about.show_document, VIEWERS, ALLOWED, parameters.NONE),
     Endpoint("GET", "/docs", "This document as a page", routes_about.show_page, VIEWERS, ALLOWED, parameters.NONE, media=("text/html",)),
     Endpoint("GET", "/problems/{code}", "The meaning of a problem code", routes_about.show_problem, VIEWERS, ALLOWED, media=("text/plain",)),

@@ -20,6 +20,9 @@ def upgrade() -> None:
     _add_standings()
     _count_stops()
     _say_whose_metadata()
+    _find_activity()
+    _find_trouble()
+    _add_answers_about_trouble()
 
 
 def _runs_say_how_they_ended() -> None:
@@ -77,3 +80,49 @@ def _count_stops() -> None:
 def _say_whose_metadata() -> None:
     """Add whether the metadata of a run came over TCP."""
     op.add_column("runs", sa.Column("is_remote", sa.Boolean(create_constraint=False)))
+
+
+def _find_activity() -> None:
+    """Add the jobs that an entry of the audit trail is about."""
+    op.create_table(
+        "audit_jobs",
+        sa.Column(
+            "audit_id", sa.Text, sa.ForeignKey("audit.id", name="audit_jobs_of", ondelete="CASCADE")
+        ),
+        sa.Column("job_id", sa.Text, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("audit_id", "job_id", name="audit_jobs_pk"),
+    )
+    op.create_index("audit_by_job", "audit_jobs", ["job_id", "at", "audit_id"])
+
+
+def _find_trouble() -> None:
+    """Find jobs that fail or are paused, and deliveries by time, without a look at all of them."""
+    failing, paused = sa.text("consecutive_failures > 0"), sa.text("paused_at IS NOT NULL")
+    op.create_index("jobs_failing", "jobs", ["job_id"], sqlite_where=failing)
+    op.create_index("jobs_paused", "jobs", ["pause_author", "job_id"], sqlite_where=paused)
+    place = ["started_at", "message_id", "channel"]
+    op.create_index("deliveries_by_time", "deliveries", place)
+    failed = sa.text("state = 'failed'")
+    op.create_index("deliveries_failed", "deliveries", place, sqlite_where=failed)
+
+
+def _add_answers_about_trouble() -> None:
+    """Add what was acknowledged, and the versions that ran."""
+    op.create_table(
+        "acknowledgements",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("author", sa.Text, nullable=False),
+        sa.Column("note", sa.Text, nullable=False),
+        sa.Column("until", sa.BigInteger),
+        sa.PrimaryKeyConstraint("id", name="acknowledgements_pk"),
+    )
+    op.create_index("acknowledgements_by_age", "acknowledgements", ["at"])
+    op.create_table(
+        "software",
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("luad", sa.Text, nullable=False),
+        sa.Column("python", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("at", name="software_pk"),
+    )
