@@ -16,6 +16,7 @@ from luad.core.events import (
     AttemptEnded,
     AttemptStarted,
     ClaimsRefused,
+    ConfigChanged,
     ConfigLoaded,
     DrainRequested,
     Effect,
@@ -159,9 +160,14 @@ class Engine:
         """True once the engine starts no more runs."""
         return self._state.is_draining
 
-    def plan(self, wanted: Mapping[str, Wanted]) -> Plan:
-        """Return the changes that a reload with *wanted* would make."""
-        return self._jobset.plan(wanted)
+    def plan(self, items: Mapping[str, Wanted | None]) -> Plan:
+        """Return the changes that a change of the static jobs *items* would make."""
+        return self._jobset.plan_of_change(items)
+
+    @property
+    def static_count(self) -> int:
+        """The number of installed static jobs."""
+        return len(self._state.entries) - len(self._state.dynamic)
 
     def next_occurrence_of(self, name: str) -> Occurrence | None:
         """Return the next occurrence of a job; None while the job is paused or has none."""
@@ -189,6 +195,10 @@ class Engine:
                 self._jobset.load(event, now)
                 if not self._state.is_draining:
                     self._handle_time(now, Reason.DOWNTIME if is_first else Reason.OVERLOAD)
+            case ConfigChanged():
+                self._jobset.change(event, now)
+                if not self._state.is_draining:
+                    self._handle_time(now, Reason.OVERLOAD)
             case AttemptStarted():
                 self._state.runs.started(event)
             case AttemptEnded():

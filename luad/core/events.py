@@ -59,6 +59,17 @@ class ConfigLoaded:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigChanged:
+    """Static jobs that the files declare otherwise than before, None for those that no file declares now.
+
+    A large change comes in several events; only the last one has a *request_id*.
+    """
+
+    items: Mapping[str, Wanted | None]
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptStarted:
     """The runner has started the process of an attempt."""
 
@@ -104,6 +115,7 @@ class DrainRequested:
 Event: TypeAlias = (
     Ticked
     | ConfigLoaded
+    | ConfigChanged
     | AttemptStarted
     | AttemptEnded
     | ClaimsRefused

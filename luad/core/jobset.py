@@ -11,7 +11,7 @@ from typing import Final
 
 from luad.core import alerts, names
 from luad.core.claims import Claims
-from luad.core.events import ConfigLoaded, InstallJob, RemoveJob, Reply
+from luad.core.events import ConfigChanged, ConfigLoaded, InstallJob, RemoveJob, Reply
 from luad.core.ids import make_id
 from luad.core.installed import JobStatus
 from luad.core.model import Instant, Interval, Job, Once, Reason, RunState, Skip, Trigger, Wanted
@@ -35,25 +35,12 @@ class JobSet:
         """Make *event.wanted* the installed static jobs, and reply if a client asked for the reload."""
         is_first, self._state.is_loaded = not self._state.is_loaded, True
         plan = self.plan(event.wanted)
-        for name in plan.remove:
-            self.remove(self._state.entries[name], now)
-        for change in plan.replace:
-            self._edit(change, now, is_first=is_first)
-        for wanted in plan.add:
-            self._clear_name(wanted, now)
-            self.install(wanted, now)
-        for name in plan.keep:
-            entry = self._state.entries[name]
-            new = event.wanted[name]
-            if entry.wanted is not new:
-                self._move(entry, new, now)
-            if is_first:
-                self._state.arm(entry)
+        self._carry_out(plan, event.wanted, now, is_first=is_first)
         if is_first:
-            for key in self._state.dynamic:
-                self._state.arm(self._state.entries[key])
+            for name in (*plan.keep, *self._state.dynamic):
+                self._state.arm(self._state.entries[name])
             self._cancel_leftovers(now)
-        names.update_displaced(self._state)
+        names.update_displaced(self._state, tuple(self._state.nameless))
         self._state.log(
             "config.installed",
             added=len(plan.add),
@@ -66,6 +53,30 @@ class JobSet:
             self._state.out.append(Reply(event.request_id, plan))
         self._state.runs.may_start = not self._state.is_draining
 
+    def change(self, event: ConfigChanged, now: Instant) -> None:
+        """Install, replace and remove the jobs of *event*; other jobs are not looked at."""
+        plan = self.plan_of_change(event.items)
+        wanted = {name: item for name, item in event.items.items() if item is not None}
+        self._carry_out(plan, wanted, now, is_first=False)
+        names.update_displaced(self._state, event.items)
+        if event.request_id is not None:
+            self._state.out.append(Reply(event.request_id, plan))
+
+    def _carry_out(
+        self, plan: Plan, wanted: Mapping[str, Wanted], now: Instant, *, is_first: bool
+    ) -> None:
+        for name in plan.remove:
+            self.remove(self._state.entries[name], now)
+        for change in plan.replace:
+            self._edit(change, now, is_first=is_first)
+        for each in plan.add:
+            self._clear_name(each, now)
+            self.install(each, now)
+        for name in plan.keep:
+            entry = self._state.entries[name]
+            if entry.wanted is not wanted[name]:
+                self._move(entry, wanted[name], now)
+
     def plan(self, wanted: Mapping[str, Wanted]) -> Plan:
         """Return the changes that a load of *wanted* would make; dynamic jobs do not count."""
         installed = {
@@ -74,6 +85,15 @@ class JobSet:
             if not each.wanted.is_dynamic
         }
         return make_plan(installed, wanted)
+
+    def plan_of_change(self, items: Mapping[str, Wanted | None]) -> Plan:
+        """Return the changes that a `ConfigChanged` with *items* would make."""
+        entries = self._state.entries
+        there = ((name, entries[name].wanted) for name in items if name in entries)
+        installed = {name: wanted for name, wanted in there if not wanted.is_dynamic}
+        return make_plan(
+            installed, {name: item for name, item in items.items() if item is not None}
+        )
 
     def _clear_name(self, wanted: Wanted, now: Instant) -> None:
         """Take the name of a new static job from the dynamic job that holds it."""

@@ -6,6 +6,7 @@ the static job is removed. A `once` job that is over gives its name to the next 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from luad.core.installed import JobStatus, Pause, Standing
@@ -83,9 +84,11 @@ def give_to_heir(state: State, name: str) -> None:
         _log(state, "job.resumed", heir)
 
 
-def update_displaced(state: State) -> None:
-    """Update the reason of each displaced job, or give its name back if no job holds it."""
-    for name in tuple(state.nameless):
+def update_displaced(state: State, names: Iterable[str]) -> None:
+    """Update the reason of the displaced jobs of *names*, or give the name back if no job holds it."""
+    for name in names:
+        if name not in state.nameless:
+            continue
         holder = state.entries.get(name)
         if holder is None:
             give_to_heir(state, name)

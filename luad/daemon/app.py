@@ -220,7 +220,7 @@ class Daemon(EngineService):
             logs.emit("warning", "recovery.survivors", {"waited_s": _PREVIOUS_RUNS_S})
         lost = await asyncio.to_thread(lost_attempts, restored, now.wall, end_run, logs)
         self._configuration.reloader.recheck_after(reading)
-        return [*lost, ConfigLoaded(reading.loaded.wanted, reading.error_count)]
+        return [*lost, ConfigLoaded(reading.wanted, reading.error_count)]
 
     async def _live(self, events: Sequence[Event]) -> int:
         for event in events:
@@ -250,6 +250,7 @@ class Daemon(EngineService):
         start(parts.pump.run(), "pump")
         rescan_s = self._settings.rescan_ms / 1_000 if self._settings.watch else None
         start(self._configuration.reloader.run(rescan_s), "reloader")
+        start(self._configuration.run(), "installer")
         start(self._delivery.start(), "mail")
         start(self._maintenance.run(), "beat")
         start(parts.lag.measure(), "lag")

@@ -6,25 +6,30 @@ Rule: readings come from `luad.daemon.reloading`; the engine decides which jobs 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from luad.api.service import ReloadResult
 from luad.clock import monotonic_us
-from luad.core.events import ConfigLoaded
+from luad.core.events import ConfigChanged, Log
 from luad.core.plan import Plan
 from luad.daemon import wiring
 from luad.daemon.reloading import Reloader
 from luad.daemon.status import jobs_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from luad.core.events import Reply
+    from luad.core.model import Wanted
     from luad.daemon.condition import Parts
     from luad.daemon.file_problems import FileProblems
     from luad.daemon.reloading import ConfigReader, Reading
     from luad.daemon.replies import Replies
     from luad.errors import Problem
+
+_PORTION: Final = 50
+"""The largest number of jobs that change in one turn of the loop, in some milliseconds."""
 
 
 class Configuration:
@@ -43,6 +48,8 @@ class Configuration:
         self._file_problems = file_problems
         self._replies = replies
         self._renew_spawner = renew_spawner
+        self._waiting: deque[tuple[Reading, asyncio.Future[Plan]]] = deque()
+        self._has_work = asyncio.Event()
         self.reloader = Reloader(
             reader, self._apply, lambda error: parts.tasks.note_failure("reloader", error)
         )
@@ -62,47 +69,97 @@ class Configuration:
         if check_only:
             snapshots = wiring.job_snapshots(parts.settings)
             reading = await asyncio.to_thread(self._reader.dry_run, snapshots)
-            plan = parts.engine.plan(reading.loaded.wanted)
-            return _result(plan, reading, self._file_problems.of_dry_run(reading))
+            plan = parts.engine.plan(reading.items)
+            return self._result(plan, reading, self._file_problems.of_dry_run(reading))
         parts.notifier.reloading(monotonic_us(), "reading jobs")
         line = ""
         renewing = asyncio.ensure_future(self._renew_spawner())
         try:
             reading, answer = await self.reloader.ask()
-            plan = (
-                await asyncio.shield(answer)
-            ).value  # other clients may wait for the same answer
+            plan = await asyncio.shield(answer)  # other clients may wait for the same answer
             line = await jobs_line(parts)
         finally:
             await asyncio.gather(renewing, return_exceptions=True)
             parts.notifier.ready(line)
-        assert isinstance(plan, Plan)
-        return _result(plan, reading, self._file_problems.of_files(reading))
+        return self._result(plan, reading, self._file_problems.of_files(reading))
 
-    def _apply(self, reading: Reading) -> asyncio.Future[Reply]:
-        self._note(reading)
-        request_id = f"reload-{reading.serial}"
+    async def run(self) -> None:
+        """Bring the readings into force, one after the other, until cancelled."""
+        while True:
+            await self._has_work.wait()
+            while self._waiting:
+                reading, answer = self._waiting.popleft()
+                plan = await self._install(reading)
+                if not answer.done():
+                    answer.set_result(plan)
+            self._has_work.clear()
+
+    async def _install(self, reading: Reading) -> Plan:
+        """Bring a reading into force; return what has changed once all of it is durable.
+
+        The loop does other work between two portions. Removals come first.
+        """
+        every = sorted(reading.items.items(), key=lambda each: each[1] is not None)
+        portions = [dict(every[at : at + _PORTION]) for at in range(0, len(every), _PORTION)]
+        plans = [
+            await self._install_portion(portion, f"reload-{reading.serial}-{number}")
+            for number, portion in enumerate(portions or [{}])
+        ]
+        plan = _together(plans)
+        fields = {
+            "added": len(plan.add),
+            "replaced": len(plan.replace),
+            "removed": len(plan.remove),
+            "kept": self._kept_count(plan),
+            "problems": reading.error_count,
+        }
+        self._parts.effects.log(Log("config.installed", fields))
+        return plan
+
+    async def _install_portion(self, items: Mapping[str, Wanted | None], request_id: str) -> Plan:
         answer = self._replies.expect(request_id)
-        event = ConfigLoaded(reading.loaded.wanted, reading.error_count, request_id)
-        self._parts.loop.post(event)
+        self._parts.loop.post(ConfigChanged(items, request_id))
+        plan = (await answer).value
+        assert isinstance(plan, Plan)
+        return plan
+
+    def _kept_count(self, plan: Plan) -> int:
+        return self._parts.engine.static_count - len(plan.add) - len(plan.replace)
+
+    def _apply(self, reading: Reading) -> asyncio.Future[Plan]:
+        self._note(reading)
+        answer: asyncio.Future[Plan] = asyncio.get_running_loop().create_future()
+        self._waiting.append((reading, answer))
+        self._has_work.set()
         return answer
 
     def _note(self, reading: Reading) -> None:
         condition = self._parts.condition
         if condition.reading is None or condition.reading.users != reading.users:
             self._parts.directory.load(reading.users)
-        condition.reading = reading
+        condition.reading = replace(reading, items={}, wanted={})  # the engine has the jobs
         if not reading.error_count:
             condition.last_good_reload_at = reading.at
         self._file_problems.log_new(reading)
 
+    def _result(self, plan: Plan, reading: Reading, problems: tuple[Problem, ...]) -> ReloadResult:
+        return ReloadResult(
+            tuple(each.job.name for each in plan.add),
+            tuple((each.name, each.changes) for each in plan.replace),
+            plan.remove,
+            self._kept_count(plan),
+            problems,
+            reading.stale,
+        )
 
-def _result(plan: Plan, reading: Reading, problems: tuple[Problem, ...]) -> ReloadResult:
-    return ReloadResult(
-        tuple(each.job.name for each in plan.add),
-        tuple((each.name, each.changes) for each in plan.replace),
-        plan.remove,
-        len(plan.keep),
-        problems,
-        reading.loaded.stale,
+
+def _together(plans: Sequence[Plan]) -> Plan:
+    """Return the changes of *plans*, which concern different jobs, as one."""
+    if len(plans) == 1:
+        return plans[0]
+    return Plan(
+        tuple(sorted((each for plan in plans for each in plan.add), key=lambda at: at.job.name)),
+        tuple(sorted((each for plan in plans for each in plan.replace), key=lambda at: at.name)),
+        tuple(sorted(name for plan in plans for name in plan.remove)),
+        tuple(name for plan in plans for name in plan.keep),
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from luad.api.service import DynamicRules
     from luad.core.engine import Engine
+    from luad.core.model import Wanted
     from luad.daemon.user_directory import UserDirectory
     from luad.errors import Problem
     from luad.logs import Logging
@@ -62,19 +63,28 @@ class FileProblems:
 
     def of_dry_run(self, reading: Reading) -> tuple[Problem, ...]:
         """Return the problems of *reading*, which need not be in force."""
-        wanted = reading.loaded.wanted
+        wanted = {**self._declared(), **reading.wanted}
+        wanted |= {name: item for name, item in reading.items.items() if item is not None}
+        for name, item in reading.items.items():
+            if item is None:
+                wanted.pop(name, None)
         displaced = displaced_jobs(self._engine, wanted, wanted)
         return (*reading.problems, *displaced, *reading.users.problems)
 
     def of_files(self, reading: Reading | None) -> tuple[Problem, ...]:
         """Return the problems of the last *reading*, plus duplicate names and unknown users."""
-        entries = self._engine.entries
-        wanted = reading.loaded.wanted if reading else {}
+        entries, wanted = self._engine.entries, self._declared()
         return (
             *(reading.problems if reading else ()),
-            *displaced_jobs(self._engine, wanted, tuple(self._engine.nameless)),
+            *displaced_jobs(self._engine, wanted, wanted),
             *self._directory.problems(entries),
         )
+
+    def _declared(self) -> dict[str, Wanted]:
+        """Return the jobs of files whose name a dynamic job also has."""
+        entries = self._engine.entries
+        holders = ((name, entries[name]) for name in self._engine.nameless if name in entries)
+        return {name: each.wanted for name, each in holders if each.wanted.origin is not None}
 
     def all(self, reading: Reading | None) -> tuple[Problem, ...]:
         """Return the problems of files, of missing references, and of the store."""

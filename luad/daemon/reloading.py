@@ -9,37 +9,46 @@ Rule: this module reads (in a thread) and compares; the engine decides which job
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import threading
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from luad.clock import Clock
-from luad.config.jobs.catalogue import Catalogue, Loaded
+from luad.config.jobs.catalogue import Catalogue
+from luad.config.jobs.last_good import FileChanges
 from luad.config.users.user_file import LoadedUsers, UserCatalogue
-from luad.core.events import Reply
 from luad.core.model import Instant, Wanted
+from luad.core.plan import Plan
 from luad.errors import Problem, Severity
-from luad.watcher import Snapshot, SnapshotReader
+from luad.watcher import FileVersion, Hints, Snapshot, SnapshotReader
 
 if TYPE_CHECKING:
     from luad.config.settings.daemon_settings import Settings
 
 _MIN_RECHECK_S: Final = 0.05
 _MIN_RESCAN_S: Final = 1.0
+_PORTION: Final = 300  # files of the slow rescan, in some milliseconds
 
-Answer = asyncio.Future[Reply]
+Answer = asyncio.Future[Plan]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One complete reading of the job folders. *problems* include those of the folders."""
+    """One reading of the job folders. *problems* include those of the folders.
+
+    *items* are the jobs that differ from the previous reading, by name, None for a job that is not wanted
+    any more. *wanted* are all jobs at the first reading, else nothing. *stale* are the broken files whose last
+    good version is in force.
+    """
 
     at: Instant
-    loaded: Loaded
+    items: Mapping[str, Wanted | None]
+    wanted: Mapping[str, Wanted]
     problems: tuple[Problem, ...]
+    stale: tuple[str, ...]
     file_count: int
     recheck_in_ms: int | None
     is_news: bool
@@ -64,6 +73,8 @@ class UserReader:
         self._make_snapshots = make_snapshots
         self._snapshots = make_snapshots()
         self._catalogue = UserCatalogue(settings.max_file_size)
+        self._loaded: LoadedUsers | None = None
+        self._unconfirmed: Mapping[str, object] = {}
 
     def copy(self) -> UserReader:
         """Return an independent copy, for a dry run."""
@@ -71,16 +82,29 @@ class UserReader:
         twin._catalogue = self._catalogue.copy()
         return twin
 
-    def read(self, now: Instant, *, is_settled: bool) -> tuple[LoadedUsers, int | None]:
+    def read(
+        self, now: Instant, *, is_settled: bool = False, hints: Hints = None
+    ) -> tuple[LoadedUsers, int | None]:
         """Return the users, and the milliseconds after which files that still change are read again."""
         there = [each for each in self._settings.users if each.is_dir()]
         if there != list(self._snapshots.folders):
-            self._snapshots = self._make_snapshots()
-        snapshot = self._snapshots.read(now, is_settled=is_settled)
-        loaded = self._catalogue.update(
-            snapshot.files, unread=snapshot.unread, unconfirmed=snapshot.unconfirmed
-        )
-        return replace(loaded, problems=snapshot.problems + loaded.problems), snapshot.recheck_in_ms
+            self._snapshots, self._loaded = self._make_snapshots(), None
+        if self._loaded is None or hints is None:
+            snapshot = self._snapshots.read(now, is_settled=is_settled)
+        else:
+            snapshot = self._snapshots.look(hints, now)
+        return self._load(snapshot), snapshot.recheck_in_ms
+
+    def _load(self, snapshot: Snapshot) -> LoadedUsers:
+        is_same = not snapshot.changed and not snapshot.gone
+        if self._loaded is None or not is_same or snapshot.unconfirmed != self._unconfirmed:
+            self._unconfirmed = snapshot.unconfirmed
+            self._loaded = self._catalogue.update(
+                snapshot.files, unread=snapshot.unread, unconfirmed=snapshot.unconfirmed
+            )
+        if not snapshot.problems:
+            return self._loaded
+        return replace(self._loaded, problems=snapshot.problems + self._loaded.problems)
 
 
 class ConfigReader:
@@ -105,6 +129,11 @@ class ConfigReader:
         self._users = users
         self._places = places
         self._names = names
+        self._files: FileChanges[Wanted] | None = None  # the latest; None before the first reading
+        self._is_fresh = True  # no snapshot was taken over yet
+        self._changed: dict[str, FileVersion] = {}  # not taken over by the catalogue yet
+        self._gone: set[str] = set()
+        self._around: tuple[tuple[Problem, ...], tuple[Problem, ...]] = (), ()  # places and names
         self._last: tuple[object, ...] | None = None
         self._serial = 0
         self._lock = threading.Lock()
@@ -112,50 +141,95 @@ class ConfigReader:
     def dry_run(self, snapshots: SnapshotReader) -> Reading:
         """Return what a requested reload would read, and change nothing; callable in any thread."""
         with self._lock:
-            catalogue, users = self._catalogue.copy(), self._users.copy()
+            catalogue, users, files = self._catalogue.copy(), self._users.copy(), self._files
         reader = ConfigReader(snapshots, catalogue, self._clock, users, self._places, self._names)
+        reader._files = files
         return reader.read(is_settled=True)
 
-    def read(self, *, is_settled: bool = False) -> Reading:
-        """Read now. *is_settled*: accept files even if they changed a moment ago."""
+    def paths(self) -> list[str]:
+        """Return the paths of all job files, to look at them in portions; callable in any thread."""
         with self._lock:
-            return self._read(is_settled=is_settled)
+            return self._snapshots.paths()
 
-    def _read(self, *, is_settled: bool) -> Reading:
+    def read(
+        self, *, is_settled: bool = False, hints: Hints = None, is_portion: bool = False
+    ) -> Reading:
+        """Read all files, or those of *hints*. *is_settled*: accept files that changed a moment ago.
+
+        *is_portion*: look at the files alone, not at users, settings and handlers.
+        """
+        with self._lock:
+            must_collect = gc.isenabled()
+            gc.disable()  # a load makes many objects but no garbage; collection would double its time
+            try:
+                return self._read(is_settled=is_settled, hints=hints, is_portion=is_portion)
+            finally:
+                if must_collect:
+                    gc.enable()
+
+    def _read(self, *, is_settled: bool, hints: Hints, is_portion: bool) -> Reading:
         now = self._clock.now().wall
-        must_collect = gc.isenabled()
-        gc.disable()  # a load makes many objects but no garbage; collection would double its time
-        try:
-            snapshot: Snapshot = self._snapshots.read(now, is_settled=is_settled)
-            loaded = self._catalogue.update(
-                snapshot.files, unread=snapshot.unread, unconfirmed=snapshot.unconfirmed
-            )
-            users, user_recheck_ms = self._users.read(now, is_settled=is_settled)
-        finally:
-            if must_collect:
-                gc.enable()
-        problems = self._places() + snapshot.problems + loaded.problems
-        problems += self._names(loaded.wanted)
+        is_first = self._files is None
+        if hints is None:
+            snapshot = self._snapshots.read(now, is_settled=is_settled)
+        else:
+            snapshot = self._snapshots.look(hints, now)
+        files = self._load(snapshot)
+        users, user_recheck_ms = self._users.read(
+            now, is_settled=is_settled, hints=() if is_portion else hints
+        )
+        wanted = self._catalogue.wanted
+        if not is_portion:
+            self._around = self._places(), self._names(wanted)
+        places, names = self._around
+        problems = places + snapshot.problems + files.problems + names
         rechecks = [each for each in (snapshot.recheck_in_ms, user_recheck_ms) if each is not None]
-        essence = (loaded.wanted, problems, users)
-        is_news, self._last = essence != self._last, essence
+        essence = (problems, users)
+        is_news, self._last = bool(files.items) or essence != self._last, essence
         self._serial += 1
         return Reading(
             now,
-            loaded,
+            files.items,
+            dict(wanted) if is_first else {},
             problems,
-            len(snapshot.files),
+            files.stale,
+            files.file_count,
             min(rechecks, default=None),
             is_news,
             self._serial,
             users,
         )
 
+    def _load(self, snapshot: Snapshot) -> FileChanges[Wanted]:
+        """Return what *snapshot* changes, compared with the previous one, or with the jobs in force.
+
+        The changes of a snapshot stay until the catalogue has them, even if a load fails on the way.
+        """
+        before, is_repeated = self._files, bool(self._changed or self._gone)
+        self._gone = (self._gone - snapshot.changed.keys()) | snapshot.gone
+        self._changed.update(snapshot.changed)
+        if self._is_fresh:
+            self._gone |= self._catalogue.absent(snapshot.files, snapshot.unread)
+        for path in self._gone:
+            self._changed.pop(path, None)
+        found = self._catalogue.change(
+            self._changed,
+            self._gone,
+            unconfirmed=snapshot.unconfirmed,
+            must_resolve=before is None or is_repeated,
+        )
+        self._is_fresh, self._changed, self._gone = False, {}, set()
+        if found is None:
+            assert before is not None, "the first resolution has a result"
+            found = replace(before, items={})
+        self._files = found
+        return found
+
 
 class Reloader:
     """Merges all requests for a reload into readings, one at a time.
 
-    *apply* gets each reading that is new or was asked for, and returns a future for the engine's reply.
+    *apply* gets each reading that is new or was asked for, and returns a future for the changes in force.
     *on_failure* gets each unexpected exception; the clients that asked get it as well.
     """
 
@@ -170,11 +244,17 @@ class Reloader:
         self._on_failure = on_failure
         self._requested = asyncio.Event()
         self._asking: list[asyncio.Future[tuple[Reading, Answer]]] = []
-        self._must_settle = False
+        self._hints: set[str] = set()
+        self._must_read_all = False
+        self._portions: deque[list[str]] = deque()  # of the slow rescan
         self._recheck: asyncio.TimerHandle | None = None
 
-    def request(self) -> None:
-        """Ask for a reading soon, because a file may have changed."""
+    def request(self, hints: Hints = None) -> None:
+        """Ask for a reading soon of the files *hints*, or of all files."""
+        if hints is None:
+            self._must_read_all = True
+        else:
+            self._hints.update(hints)
         self._requested.set()
 
     def ask(self) -> asyncio.Future[tuple[Reading, Answer]]:
@@ -182,31 +262,62 @@ class Reloader:
         future: asyncio.Future[tuple[Reading, Answer]]
         future = asyncio.get_running_loop().create_future()
         self._asking.append(future)
-        self._must_settle = True
         self._requested.set()
         return future
 
     async def run(self, rescan_s: float | None) -> None:
-        """Serve requests until cancelled; read at least every *rescan_s* seconds, None for never."""
+        """Serve requests until cancelled; look at all files every *rescan_s* seconds, None for never."""
         patience_s = None if rescan_s is None else max(_MIN_RESCAN_S, rescan_s)
         while True:
-            with contextlib.suppress(TimeoutError):  # a notification may have been lost
-                await asyncio.wait_for(self._requested.wait(), patience_s)
-            self._requested.clear()
-            asking, self._asking = self._asking, []
-            is_settled, self._must_settle = self._must_settle, False
             try:
-                await self._serve(asking, is_settled=is_settled)
-            except Exception as error:  # noqa: BLE001 - the next reading may go well again
-                self._on_failure(error)
-                for future in asking:
-                    if not future.done():
-                        future.set_exception(error)
+                await asyncio.wait_for(self._requested.wait(), 0 if self._portions else patience_s)
+                self._requested.clear()
+                await self._serve()
+            except TimeoutError:
+                await self._rescan()
 
-    async def _serve(
-        self, asking: list[asyncio.Future[tuple[Reading, Answer]]], *, is_settled: bool
+    async def _serve(self) -> None:
+        """Read what was requested since the previous time."""
+        asking, self._asking = self._asking, []
+        hints, self._hints = self._hints, set()
+        must_read_all, self._must_read_all = self._must_read_all, False
+        is_whole = bool(must_read_all or asking)
+        if is_whole:
+            self._portions.clear()
+        try:
+            await self._read(asking, None if is_whole else hints)
+        except Exception as error:  # noqa: BLE001 - the next reading may go well again
+            self._on_failure(error)
+            for future in asking:
+                if not future.done():
+                    future.set_exception(error)
+
+    async def _rescan(self) -> None:
+        """Look at the next portion of all files, because a notification may have been lost.
+
+        A portion is short, so that a change that is notified need not wait for the rescan.
+        """
+        try:
+            if not self._portions:
+                paths = await asyncio.to_thread(self._reader.paths)
+                every = range(0, len(paths), _PORTION)
+                self._portions.extend(paths[start : start + _PORTION] for start in every)
+            hints = self._portions.popleft() if self._portions else []
+            await self._read((), hints, is_portion=bool(self._portions))
+        except Exception as error:  # noqa: BLE001 - the next reading may go well again
+            self._portions.clear()
+            self._on_failure(error)
+
+    async def _read(
+        self,
+        asking: Sequence[asyncio.Future[tuple[Reading, Answer]]],
+        hints: Hints,
+        *,
+        is_portion: bool = False,
     ) -> None:
-        reading = await asyncio.to_thread(self._reader.read, is_settled=is_settled)
+        reading = await asyncio.to_thread(
+            self._reader.read, is_settled=bool(asking), hints=hints, is_portion=is_portion
+        )
         self.recheck_after(reading)
         if not (reading.is_news or asking):
             return
@@ -222,7 +333,7 @@ class Reloader:
             self._recheck = None
         if reading.recheck_in_ms is not None:
             delay_s = max(_MIN_RECHECK_S, reading.recheck_in_ms / 1_000)
-            self._recheck = asyncio.get_running_loop().call_later(delay_s, self._requested.set)
+            self._recheck = asyncio.get_running_loop().call_later(delay_s, self.request, ())
 
 
 def log_fields(problem: Problem) -> dict[str, str]:

@@ -18,7 +18,7 @@ from luad.daemon.ownership import TrustCheck, permits_insecure
 from luad.daemon.reloading import ConfigReader, UserReader
 from luad.messenger.sender import Sender
 from luad.runner.spec import RunnerConfig
-from luad.watcher import FolderWatch, SnapshotReader
+from luad.watcher import FolderWatch, Hints, SnapshotReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,12 +93,14 @@ def user_snapshots(settings: Settings) -> SnapshotReader:
     )
 
 
-def folder_watch(settings: Settings, on_change: Callable[[], None], logs: Logging) -> FolderWatch:
+def folder_watch(
+    settings: Settings, on_change: Callable[[Hints], None], logs: Logging
+) -> FolderWatch:
     """Return a watch of the job and user folders; it calls *on_change* on the running loop."""
     loop = asyncio.get_running_loop()
 
-    def announce() -> None:  # in the thread of the watch
-        loop.call_soon_threadsafe(on_change)
+    def announce(hints: Hints) -> None:  # in the thread of the watch
+        loop.call_soon_threadsafe(on_change, hints)
 
     def on_trouble(message: str) -> None:
         logs.emit("warning", "watch.degraded", {"message": message})

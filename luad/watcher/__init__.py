@@ -1,10 +1,11 @@
 """Watches the job folders for changes, and reads what they contain.
 
-Rule: `watch` reports that something changed, never which file. `snapshot` reads the whole folder, so a
-lost notification does no harm. `config` interprets the bytes.
+Rule: `watch` gives hints which files to look at. `snapshot` looks at those files, and at the whole folder
+where hints may be missing. `config` interprets the bytes.
 """
 
-from luad.watcher.snapshot import FileVersion, Snapshot, SnapshotReader, is_job_file
-from luad.watcher.watch import FolderWatch
+from luad.watcher.job_files import FileVersion, is_job_file
+from luad.watcher.snapshot import Snapshot, SnapshotReader
+from luad.watcher.watch import FolderWatch, Hints
 
-__all__ = ["FileVersion", "FolderWatch", "Snapshot", "SnapshotReader", "is_job_file"]
+__all__ = ["FileVersion", "FolderWatch", "Hints", "Snapshot", "SnapshotReader", "is_job_file"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from luad.mount_points import mount_points
-from luad.watcher.snapshot import is_job_file
+from luad.watcher.job_files import is_job_file
 
 _MOST: Final = 1_000
 """Watches are scarce; the periodic rescan finds changes of further files."""

@@ -1,58 +1,44 @@
 """Reads the job folders with as little work as possible.
 
-A file is opened again only if its status has changed; a snapshot of 10,000 unchanged files costs one
-`stat` each. A change that would remove jobs counts only after the debounce time: a file that is empty now,
+A file is opened again only if its status has changed. `read` looks at all files; `look` at those that a
+hint names, and at all where that is not enough: a link or a folder has changed, or the trust in a folder.
+
+A change that would remove jobs counts only after the debounce time: a file that is empty now,
 that has lost documents, that has fewer lines while a program overwrites it, or that is missing. Programs
 truncate a file before they write it, and editors rename it before they create it again.
 
-Rule: reads folders and files, and knows no YAML but the line between documents.
+Rule: reads folders and files; `job_files` reads a single one.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
 from luad.core.model import Instant
 from luad.errors import Problem, Severity
-from luad.trust import (
-    file_problem,
-    folder_problem,
-    forget_accounts,
-    is_private_group,
-    path_problem,
+from luad.trust import folder_problem, forget_accounts, is_private_group
+from luad.watcher.job_files import (
+    NO_SIGNATURE,
+    PASSING,
+    FileLoader,
+    FileVersion,
+    Signature,
+    as_signature,
+    is_job_file,
+    is_same_inode,
+    may_be_unfinished,
+    signature_of,
+    unreadable,
 )
 from luad.watcher.unread import unread_problems
 
-_JOB_FILE: Final = re.compile(r"[^._#~][^\n]*\.ya?ml")
 _RACY_MS: Final = 1_000
 """A second write may leave so recent a status unchanged, so the file is read again."""
-_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors of the system and not of the file: the file is read again soon."""
-
-Signature = tuple[int, ...]
-
-
-def is_job_file(name: str) -> bool:
-    """Return True if luad reads a file of that name in a job folder."""
-    return _JOB_FILE.fullmatch(name) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class FileVersion:
-    """One job file: its *data* with their hash as *key*, or the *problem* of reading it."""
-
-    path: str
-    data: bytes = b""
-    key: str = ""
-    problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +49,8 @@ class Snapshot:
     versions of their files that were read last. *recheck_in_ms* is set while a change waits for the
     debounce time: read again then. *unconfirmed* are the files with such a change: *files* has their
     earlier version, and *unconfirmed* the version on the disk, None for a missing file.
+
+    *changed* and *gone* are the differences from the previous snapshot of the same reader.
     """
 
     files: Mapping[str, FileVersion]
@@ -70,6 +58,8 @@ class Snapshot:
     recheck_in_ms: int | None = None
     unread: frozenset[str] = frozenset()
     unconfirmed: Mapping[str, FileVersion | None] = field(default_factory=dict)
+    changed: Mapping[str, FileVersion] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -83,6 +73,20 @@ class _Known:
 
 
 @dataclass(slots=True)
+class _Folder:
+    """What is known of a folder. *others* are its entries that luad does not read."""
+
+    path: Path
+    prefix: str
+    distrust: Problem | None = None
+    problem: Problem | None = None
+    device: int | None = None
+    others: set[str] = field(default_factory=set)
+    links: set[str] = field(default_factory=set)
+    unread: tuple[Problem, ...] = ()
+    must_read_again: bool = False
+
+
 class SnapshotReader:
     """Reads *folders* repeatedly, and remembers the files that it has read.
 
@@ -90,177 +94,220 @@ class SnapshotReader:
     for one file. *permit_insecure*: read files that other users may write, too.
     """
 
-    folders: Sequence[Path]
-    debounce_ms: int = 1_000
-    max_bytes: int = 1 << 20
-    permit_insecure: bool = False
-    _known: dict[str, _Known] = field(default_factory=dict)
-    _devices: dict[Path, int] = field(default_factory=dict)
-    _unread: list[Problem] = field(default_factory=list)
-    _private: dict[int, bool] = field(default_factory=dict)  # by group, as at the previous read
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        debounce_ms: int = 1_000,
+        max_bytes: int = 1 << 20,
+        permit_insecure: bool = False,
+    ) -> None:
+        self.folders = folders
+        self._debounce_ms = debounce_ms
+        self._permit_insecure = permit_insecure
+        self._loader = FileLoader(max_bytes, permit_insecure)
+        self._folders = [_Folder(each, str(each / "_")[:-1]) for each in folders]
+        self._by_prefix = {each.prefix: each for each in self._folders}
+        self._known: dict[str, _Known] = {}
+        self._waiting: set[str] = set()  # paths with an unconfirmed change
+        self._changed: dict[str, FileVersion] = {}
+        self._gone: set[str] = set()
+        self._private: dict[int, bool] = {}  # by group, as at the previous read
 
     def read(self, now: Instant, *, is_settled: bool = False) -> Snapshot:
         """Return the content of the folders at *now*. *is_settled*: without the debounce time."""
         self._check_groups()
-        self._unread.clear()
-        problems: list[Problem] = []
-        unread: set[str] = set()
-        must_read_again = False
-        seen: dict[str, _Known] = {}
-        for folder in self.folders:
-            problem = self._folder_problem(folder)
-            if problem is None:
-                problem = self._unmounted(folder, is_settled=is_settled)
-            if problem is None:
+        missing = set(self._known)
+        for folder in self._folders:
+            folder.must_read_again = False
+            folder.problem = folder.distrust = self._folder_problem(folder)
+            if folder.problem is None:
+                folder.problem = _unmounted(folder, is_settled=is_settled)
+            if folder.problem is None:
                 try:
-                    seen.update(self._read_folder(folder, now, is_settled=is_settled))
-                    continue
+                    self._read_folder(folder, missing, now, is_settled=is_settled)
                 except FileNotFoundError:
-                    problem = _missing(folder)
+                    folder.problem = _missing(folder.path)
                 except OSError as error:
-                    problem = _unreadable(folder, error)
-                    must_read_again = must_read_again or error.errno in _PASSING
-            problems.append(problem)
-            shown = _folder_of(_prefix(folder))
-            unread.add(shown)
-            kept = {path: each for path, each in self._known.items() if _folder_of(path) == shown}
-            seen.update(kept)  # a folder that cannot be read keeps its jobs
-        if not is_settled:
-            self._keep_missing_files(seen, now)
-        self._known = seen
-        waiting = {path: each for path, each in seen.items() if each.unconfirmed_since is not None}
-        since = min((each.unconfirmed_since or now for each in waiting.values()), default=None)
-        recheck = max(0, since + self.debounce_ms - now) if since is not None else None
-        if must_read_again:
-            recheck = self.debounce_ms if recheck is None else min(self.debounce_ms, recheck)
-        files = {path: seen[path].version for path in sorted(seen)}
-        unconfirmed = {path: each.unconfirmed for path, each in waiting.items()}
-        problems += self._unread
-        return Snapshot(files, tuple(problems), recheck, frozenset(unread), unconfirmed)
+                    folder.problem = unreadable(folder.path, error)
+                    folder.must_read_again = error.errno in PASSING
+            if folder.problem is not None:  # a folder that cannot be read keeps its jobs
+                folder.unread = ()
+                missing = {path for path in missing if _prefix_of(path) != folder.prefix}
+        for path in missing:
+            self._miss(path, now, is_settled=is_settled)
+        return self._snapshot(now)
 
-    def _folder_problem(self, folder: Path) -> Problem | None:
-        if self.permit_insecure:
-            return None
-        return folder_problem(folder, daemon_uid=os.geteuid())
+    def look(self, hints: Collection[str], now: Instant) -> Snapshot:
+        """Return the content of the folders, where only the files *hints* may have changed.
 
-    def _unmounted(self, folder: Path, *, is_settled: bool) -> Problem | None:
-        """Return the problem of a folder that is empty and on another disk than before.
-
-        It is most probably a mount point whose disk was unmounted, unless the user asks for a reload.
+        The files with an unconfirmed change are looked at as well.
         """
+        if self._must_read_all(hints):
+            return self.read(now)
+        others = set[str]()
+        for path in sorted({*hints, *self._waiting, *self._links_beside(hints)}):
+            folder = self._by_prefix.get(_prefix_of(path))
+            if folder is None:
+                continue
+            name = path[len(folder.prefix) :]
+            if not is_job_file(name):
+                (folder.others.add if os.path.lexists(path) else folder.others.discard)(name)
+                others.add(folder.prefix)
+                continue
+            try:
+                self._look_at(path, folder, now)
+            except OSError as error:
+                folder.problem, folder.must_read_again = unreadable(folder.path, error), True
+        for prefix in others:
+            self._by_prefix[prefix].unread = self._unread(self._by_prefix[prefix])
+        return self._snapshot(now)
+
+    def paths(self) -> list[str]:
+        """Return the paths of all files that are known or in a folder, for a `look` in portions."""
+        found = set(self._known)
+        for folder in self._folders:
+            try:
+                with os.scandir(folder.path) as entries:
+                    found.update(folder.prefix + each.name for each in entries)
+            except OSError:
+                return [each.prefix for each in self._folders]  # reading it gives the reason
+        return sorted(found)
+
+    # --- one look ---
+
+    def _must_read_all(self, hints: Collection[str]) -> bool:
+        """Return True if the files *hints* may not be all that has changed."""
+        if self._check_groups():
+            return True
+        for each in self._folders:
+            has_problem = each.problem is not None and each.distrust is None
+            if each.distrust != self._folder_problem(each) or (
+                has_problem and os.path.isdir(each.path)  # it may be readable now
+            ):
+                return True
+        return any(self._concerns_all(path) for path in hints)
+
+    def _concerns_all(self, path: str) -> bool:
+        """Return True for a folder, and for an entry that files may be reached through."""
+        folder = self._by_prefix.get(_prefix_of(path))
+        if folder is None:
+            return False
+        name = path[len(folder.prefix) :]
+        if not name or name.startswith(".."):
+            return True
+        if is_job_file(name):
+            return False
         try:
-            device = os.stat(folder).st_dev
-            is_other = self._devices.setdefault(folder, device) != device
-            if is_other and not is_settled and not os.listdir(folder):
-                return _not_mounted(folder)
+            mode = os.lstat(path).st_mode
         except OSError:
-            return None  # reading it gives the reason
-        self._devices[folder] = device
-        return None
+            return name in folder.others and bool(folder.links)
+        return stat.S_ISLNK(mode) or (stat.S_ISDIR(mode) and name not in folder.others)
+
+    def _links_beside(self, hints: Collection[str]) -> Iterator[str]:
+        """Yield the links in the folders of *hints*, because a link may lead to one of the files."""
+        for prefix in {_prefix_of(path) for path in hints}:
+            if (folder := self._by_prefix.get(prefix)) is not None:
+                yield from (prefix + name for name in folder.links)
+
+    def _look_at(self, path: str, folder: _Folder, now: Instant) -> None:
+        name = path[len(folder.prefix) :]
+        is_link = os.path.islink(path)
+        (folder.links.add if is_link else folder.links.discard)(name)
+        if not self._visit(path, folder, now, is_link=is_link, is_settled=False):
+            folder.links.discard(name)
+            if path in self._known:
+                self._miss(path, now, is_settled=False)
+
+    def _folder_problem(self, folder: _Folder) -> Problem | None:
+        if self._permit_insecure:
+            return None
+        return folder_problem(folder.path, daemon_uid=os.geteuid())
 
     def _read_folder(
-        self, folder: Path, now: Instant, *, is_settled: bool
-    ) -> Iterator[tuple[str, _Known]]:
-        with os.scandir(folder) as entries:
-            names, others = [], []
+        self, folder: _Folder, missing: set[str], now: Instant, *, is_settled: bool
+    ) -> None:
+        folder.others, folder.links = set(), set()
+        names = []
+        with os.scandir(folder.path) as entries:
             for each in entries:
-                if is_job_file(each.name):
-                    names.append((each.name, each.is_symlink()))
-                else:
-                    others.append(each.name)
-        if others:
-            links = [name for name, is_link in names if is_link]
-            self._unread.extend(unread_problems(folder, others, links, self.folders))
-        prefix = _prefix(folder)  # joining 10,000 paths would take as long as the stats
-        for name, is_link in names:
+                if not is_job_file(each.name):
+                    folder.others.add(each.name)
+                    continue
+                names.append(each.name)
+                if each.is_symlink():
+                    folder.links.add(each.name)
+        folder.unread = self._unread(folder)
+        prefix = folder.prefix  # joining 10,000 paths would take as long as the stats
+        for name in names:
             path = prefix + name
-            known = self._known.get(path)
-            signature = _signature(path)
-            if (
-                known is not None
-                and known.signature == signature
-                and not known.is_racy
-                and not (is_link and self._leads_elsewhere(path, folder, known))
-            ):
-                yield path, known
-                continue
-            if signature is None and not os.path.islink(path):
-                continue  # gone since the folder was listed
-            yield path, self._read_file(path, folder, known, now, is_settled=is_settled)
+            is_link = name in folder.links
+            if self._visit(path, folder, now, is_link=is_link, is_settled=is_settled):
+                missing.discard(path)
+
+    def _unread(self, folder: _Folder) -> tuple[Problem, ...]:
+        if not folder.others:
+            return ()
+        return unread_problems(folder.path, folder.others, folder.links, self.folders)
+
+    def _visit(
+        self, path: str, folder: _Folder, now: Instant, *, is_link: bool, is_settled: bool
+    ) -> bool:
+        """Read a file if it has changed; return False if it is gone."""
+        known = self._known.get(path)
+        signature = signature_of(path)
+        if (
+            known is not None
+            and known.signature == signature
+            and not known.is_racy
+            and not (is_link and self._loader.leads_elsewhere(path, folder.path, known.version))
+        ):
+            return True
+        if signature is None and not os.path.islink(path):
+            return False  # gone since the folder was listed
+        self._put(path, self._read_file(path, folder, known, now, is_settled=is_settled))
+        return True
 
     def _read_file(
-        self, path: str, folder: Path, known: _Known | None, now: Instant, *, is_settled: bool
+        self, path: str, folder: _Folder, known: _Known | None, now: Instant, *, is_settled: bool
     ) -> _Known:
-        version, status = self._load(path, folder)
-        signature = _as_signature(status) if status else ()
+        version, status = self._loader.load(path, folder.path)
+        signature = as_signature(status) if status else NO_SIGNATURE
         is_racy = status is not None and now - status.st_ctime_ns // 1_000_000 < _RACY_MS
         gid = self._writing_group(status)
         if version.problem is None and known is not None and known.version.key == version.key:
             version = known.version  # the same content: the same object
         if known is not None and version.problem is None and not is_settled:
-            is_in_place = known.signature[:1] in {(), signature[:1]}  # () for a missing file
-            if _may_be_unfinished(known.version.data, version.data, is_in_place=is_in_place):
+            is_in_place = is_same_inode(known.signature, signature)
+            if may_be_unfinished(known.version.data, version.data, is_in_place=is_in_place):
                 is_as_before = known.unconfirmed_since is not None and known.unconfirmed == version
                 since = _earlier(known.unconfirmed_since, now) if is_as_before else now
-                if now - since < self.debounce_ms:
+                if now - since < self._debounce_ms:
                     return _Known(known.version, signature, True, since, version, gid)
         return _Known(version, signature, is_racy, gid=gid)
 
-    def _load(self, path: str, folder: Path) -> tuple[FileVersion, os.stat_result | None]:
-        """Open the file without blocking, judge the status of the open file, then read it."""
-        try:
-            outside = self._outside(path, folder)
-            if outside is not None:
-                return FileVersion(path, problem=outside), os.lstat(path)
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        except OSError as error:
-            if error.errno in _PASSING:
-                raise
-            return FileVersion(path, problem=_unreadable(Path(path), error)), None
-        try:
-            status = os.fstat(descriptor)
-            problem = file_problem(path, status, daemon_uid=os.geteuid(), descriptor=descriptor)
-            is_regular = stat.S_ISREG(status.st_mode)
-            if problem is not None and not (self.permit_insecure and is_regular):
-                return FileVersion(path, problem=problem), status
-            if status.st_size > self.max_bytes:
-                return FileVersion(path, problem=_too_big(path, status, self.max_bytes)), status
-            with os.fdopen(os.dup(descriptor), "rb") as stream:
-                data = stream.read(self.max_bytes + 1)
-        except OSError as error:
-            return FileVersion(path, problem=_unreadable(Path(path), error)), None
-        finally:
-            os.close(descriptor)
-        return FileVersion(path, data, blake2b(data, digest_size=16).hexdigest()), status
+    def _miss(self, path: str, now: Instant, *, is_settled: bool) -> None:
+        """Note that a known file is missing; it is gone after the debounce time."""
+        known = self._known[path]
+        since = _earlier(known.unconfirmed_since, now)
+        must_wait = not is_settled and bool(known.version.data.strip())
+        if must_wait and now - since < self._debounce_ms:
+            missing = _Known(known.version, NO_SIGNATURE, is_racy=True, unconfirmed_since=since)
+            self._put(path, missing)
+            return
+        del self._known[path]
+        self._waiting.discard(path)
+        self._changed.pop(path, None)
+        self._gone.add(path)
 
-    def _outside(self, path: str, folder: Path) -> Problem | None:
-        """Return the problem of a link that leads out of its folder, or through an unsafe one.
+    def _put(self, path: str, known: _Known) -> None:
+        before = self._known.get(path)
+        self._known[path] = known
+        (self._waiting.discard if known.unconfirmed_since is None else self._waiting.add)(path)
+        if before is None or before.version is not known.version:
+            self._changed[path] = known.version
+            self._gone.discard(path)
 
-        Links of Kubernetes (`..data`) stay in their folder.
-        """
-        if not os.path.islink(path):
-            return None
-        target = os.path.realpath(path, strict=True)
-        if Path(target).is_relative_to(os.path.realpath(folder)):
-            return None if self.permit_insecure else path_problem(path, daemon_uid=os.geteuid())
-        return Problem(
-            path,
-            0,
-            0,
-            "LU035",
-            f"{path} is a link to {target}, outside of {folder}",
-            "copy the file, or name the folder that contains it: luad serve --jobs DIR",
-        )
-
-    def _leads_elsewhere(self, path: str, folder: Path, known: _Known) -> bool:
-        """Return True if the judgement of a link has changed since the previous read.
-
-        The folders on the path to its target have a status of their own.
-        """
-        try:
-            return self._outside(path, folder) != known.version.problem
-        except OSError:
-            return True
+    # --- groups ---
 
     def _writing_group(self, status: os.stat_result | None) -> int | None:
         """Return the group that may write a file, and remember whether it is private."""
@@ -269,21 +316,65 @@ class SnapshotReader:
         self._private[status.st_gid] = is_private_group(status.st_gid, os.geteuid())
         return status.st_gid
 
-    def _check_groups(self) -> None:
-        """Ask the account databases again; files of a group that has changed are read again."""
+    def _check_groups(self) -> bool:
+        """Ask the account databases again; return True if files must be read again for their group."""
         forget_accounts()
         user = os.geteuid()
         changed = {gid for gid, was in self._private.items() if is_private_group(gid, user) != was}
         for known in self._known.values() if changed else ():
             known.is_racy = known.is_racy or known.gid in changed
+        return bool(changed)
 
-    def _keep_missing_files(self, seen: dict[str, _Known], now: Instant) -> None:
-        for path, known in self._known.items():
-            if path in seen or not known.version.data.strip():
-                continue
-            since = _earlier(known.unconfirmed_since, now)
-            if now - since < self.debounce_ms:
-                seen[path] = _Known(known.version, (), is_racy=True, unconfirmed_since=since)
+    # --- the answer ---
+
+    def _snapshot(self, now: Instant) -> Snapshot:
+        waiting = {path: self._known[path] for path in sorted(self._waiting)}
+        since = min((each.unconfirmed_since or now for each in waiting.values()), default=None)
+        recheck = max(0, since + self._debounce_ms - now) if since is not None else None
+        if any(each.must_read_again for each in self._folders):
+            recheck = self._debounce_ms if recheck is None else min(self._debounce_ms, recheck)
+        problems = [each.problem for each in self._folders if each.problem is not None]
+        problems += (problem for each in self._folders for problem in each.unread)
+        unread = frozenset(
+            os.path.dirname(each.prefix) for each in self._folders if each.problem is not None
+        )
+        changed, self._changed = self._changed, {}
+        gone, self._gone = frozenset(self._gone), set()
+        unconfirmed = {path: each.unconfirmed for path, each in waiting.items()}
+        files = _Versions(self._known)
+        return Snapshot(files, tuple(problems), recheck, unread, unconfirmed, changed, gone)
+
+
+class _Versions(Mapping[str, FileVersion]):
+    """The newest versions of all known files, in order of paths."""
+
+    def __init__(self, known: Mapping[str, _Known]) -> None:
+        self._known = known
+
+    def __getitem__(self, path: str) -> FileVersion:
+        return self._known[path].version
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._known))
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _unmounted(folder: _Folder, *, is_settled: bool) -> Problem | None:
+    """Return the problem of a folder that is empty and on another disk than before.
+
+    It is most probably a mount point whose disk was unmounted, unless the user asks for a reload.
+    """
+    try:
+        device = os.stat(folder.path).st_dev
+        is_other = folder.device is not None and folder.device != device
+        if is_other and not is_settled and not os.listdir(folder.path):
+            return _not_mounted(folder.path)
+    except OSError:
+        return None  # reading it gives the reason
+    folder.device = device
+    return None
 
 
 def _earlier(since: Instant | None, now: Instant) -> Instant:
@@ -291,39 +382,8 @@ def _earlier(since: Instant | None, now: Instant) -> Instant:
     return now if since is None else min(since, now)
 
 
-def _may_be_unfinished(before: bytes, after: bytes, *, is_in_place: bool) -> bool:
-    """Return True if *after* may be only a part of the new content that replaces *before*.
-
-    A read between two writes of a file in place sees a file without its last jobs or its last keys. A
-    file that was renamed into its place is complete, but a document that it has lost may appear in another
-    file a moment later, as when git checks out a branch.
-    """
-    if after.strip() == b"":
-        return before.strip() != b""
-    if after.count(b"\n---") < before.count(b"\n---"):
-        return True
-    has_fewer_lines = after.count(b"\n") < before.count(b"\n")
-    return is_in_place and (has_fewer_lines or (after != before and before.startswith(after)))
-
-
-def _signature(path: str) -> Signature | None:
-    try:
-        return _as_signature(os.stat(path))
-    except OSError:
-        return None
-
-
-def _as_signature(status: os.stat_result) -> Signature:
-    """Return values that change whenever the file does; mode and owner change the ctime."""
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _prefix(folder: Path) -> str:
-    return str(folder / "_")[:-1]
-
-
-def _folder_of(path: str) -> str:
-    return os.path.dirname(path)
+def _prefix_of(path: str) -> str:
+    return path[: path.rfind("/") + 1]
 
 
 def _missing(folder: Path) -> Problem:
@@ -337,28 +397,3 @@ def _not_mounted(folder: Path) -> Problem:
     message = f"folder {folder} is empty and on another file system than before"
     help_text = "mount its file system again; to remove its jobs, run: luad reload"
     return Problem(str(folder), 0, 0, "LU039", message, help_text, Severity.WARNING)
-
-
-def _unreadable(path: Path, error: OSError) -> Problem:
-    reason = os.strerror(error.errno).lower() if error.errno else str(error)
-    if error.errno == errno.ENOENT:
-        message, help_text = f"{path} is a broken link", "correct or delete the link"
-    elif error.errno == errno.ELOOP:
-        message, help_text = f"{path} is a link that leads back to itself", "delete the link"
-    elif error.errno in _PASSING:
-        message = f"{path} cannot be read: {reason}"
-        help_text = "raise the limit (LimitNOFILE=, MemoryMax=); luad tries again by itself"
-    else:
-        message, help_text = f"{path} cannot be read: {reason}", f"run: chmod u+r {path}"
-    return Problem(str(path), 0, 0, "LU036", message, help_text)
-
-
-def _too_big(path: str, status: os.stat_result, max_bytes: int) -> Problem:
-    return Problem(
-        path,
-        0,
-        0,
-        "LU037",
-        f"{path} has {status.st_size:,} bytes; at most {max_bytes:,} are read",
-        "split it, or raise `max_file_size` in luad.yaml",
-    )

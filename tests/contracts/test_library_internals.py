@@ -13,7 +13,6 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
-from watchfiles._rust_notify import RustNotify
 
 ROOT = Path(__file__).parents[2]
 USES = {
@@ -21,10 +20,9 @@ USES = {
         "luad/api/transport/connection.py",
         "luad/api/server.py",
     },
-    r"_rust_notify": {"luad/watcher/watch.py"},
     r"_upgrade_revs": {"luad/store/sqlite/migrate.py"},
 }
-PINNED = ("alembic", "uvicorn", "watchfiles")
+PINNED = ("alembic", "uvicorn")
 
 
 @pytest.mark.parametrize("pattern", USES)
@@ -68,15 +66,6 @@ def test_uvicorn_has_the_parts_that_the_connection_extends() -> None:
     assert {"http", "lifespan", "loop", "h11_max_incomplete_event_size"} <= set(
         inspect.signature(Config.__init__).parameters
     )
-
-
-def test_watchfiles_takes_and_offers_what_the_watch_uses() -> None:
-    assert RustNotify.__text_signature__ == (
-        "(watch_paths, debug, force_polling, poll_delay_ms, recursive, ignore_permission_denied)"
-    )
-    watch = RustNotify.watch.__text_signature__
-    assert watch == "($self, debounce_ms, step_ms, timeout_ms, stop_event)"
-    assert callable(RustNotify.close)
 
 
 def test_alembic_finds_the_steps_of_an_upgrade() -> None:

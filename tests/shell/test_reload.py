@@ -10,9 +10,9 @@ import pytest
 from luad.clock import SystemClock
 from luad.config.jobs.catalogue import Catalogue
 from luad.config.settings.daemon_settings import Settings
-from luad.core.events import Reply
+from luad.core.plan import Plan
 from luad.daemon.reloading import Answer, ConfigReader, Reading, Reloader, UserReader
-from luad.watcher import SnapshotReader
+from luad.watcher import Hints, SnapshotReader
 
 
 class Stumbling(ConfigReader):
@@ -20,10 +20,12 @@ class Stumbling(ConfigReader):
 
     must_fail = True
 
-    def read(self, *, is_settled: bool = False) -> Reading:
+    def read(
+        self, *, is_settled: bool = False, hints: Hints = None, is_portion: bool = False
+    ) -> Reading:
         if self.must_fail:
             raise RuntimeError("out of memory")
-        return super().read(is_settled=is_settled)
+        return super().read(is_settled=is_settled, hints=hints, is_portion=is_portion)
 
 
 async def test_a_reading_that_fails_is_told_and_the_next_one_goes_well(tmp_path: Path) -> None:
@@ -35,9 +37,9 @@ async def test_a_reading_that_fails_is_told_and_the_next_one_goes_well(tmp_path:
     )
     failures: list[Exception] = []
 
-    def apply(reading: Reading) -> Answer:
+    def apply(_: Reading) -> Answer:
         answer: Answer = asyncio.get_running_loop().create_future()
-        answer.set_result(Reply(f"reload-{reading.serial}"))
+        answer.set_result(Plan())
         return answer
 
     reloader = Reloader(reader, apply, failures.append)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from luad.watcher import FolderWatch, SnapshotReader
+from luad.watcher import FolderWatch, Hints, SnapshotReader
 from luad.watcher.mounted_files import files_elsewhere
 
 NOW = 4_000_000_000_000  # long after every file's own time: nothing is racy
@@ -30,6 +30,11 @@ class Noticed:
     def __init__(self) -> None:
         self.news = threading.Event()
         self.reports: list[str] = []
+        self.hints: list[Hints] = []
+
+    def take(self, hints: Hints) -> None:
+        self.hints.append(hints)
+        self.news.set()
 
     def wait(self) -> None:
         assert self.news.wait(PATIENCE_S), "nothing was announced"
@@ -44,7 +49,7 @@ class Noticed:
 @pytest.fixture
 def noticed(jobs: Path) -> Iterator[Noticed]:
     noticed = Noticed()
-    watch = FolderWatch([jobs], noticed.news.set, noticed.reports.append)
+    watch = FolderWatch([jobs], noticed.take, noticed.reports.append)
     watch.start()
     yield noticed
     watch.close()
@@ -94,7 +99,7 @@ def test_a_folder_that_is_deleted_and_made_again_at_once_is_watched(
 def test_a_watch_that_fails_once_goes_on(jobs: Path) -> None:
     noticed = Noticed()
 
-    def stumble() -> None:
+    def stumble(_: Hints) -> None:
         noticed.news.set()
         if not noticed.reports:
             raise RuntimeError("nobody listens")
@@ -152,3 +157,48 @@ def test_the_files_that_lie_elsewhere_are_links_and_mount_points(jobs: Path) -> 
         str(jobs / "mounted file.yaml"),
     )
     assert files_elsewhere([jobs / "missing"], b"") == ()
+
+
+def test_a_change_is_announced_with_its_path_as_the_settings_name_it(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(jobs.parent)
+    noticed = Noticed()
+    watch = FolderWatch([Path("jobs.d")], noticed.take, noticed.reports.append)
+    watch.start()
+    (jobs / "a.yaml").write_text("a: 1")
+    noticed.wait()
+    watch.close()
+    assert noticed.hints == [["jobs.d/a.yaml"]]
+
+
+def test_a_folder_that_changes_itself_is_announced(jobs: Path, noticed: Noticed) -> None:
+    jobs.chmod(0o700)
+    noticed.wait()
+    assert noticed.hints == [[f"{jobs}/"]]
+
+
+def test_events_that_the_kernel_has_lost_are_announced_as_a_change_of_any_file(jobs: Path) -> None:
+    """Nobody reads the queue while more happens than it takes."""
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    noticed, is_busy, may_go_on = Noticed(), threading.Event(), threading.Event()
+
+    def hold(hints: Hints) -> None:
+        noticed.hints.append(hints)
+        is_busy.set()
+        assert may_go_on.wait(PATIENCE_S * 6)
+        if hints is None:
+            noticed.news.set()
+
+    watch = FolderWatch([jobs], hold, noticed.reports.append)
+    watch.start()
+    (jobs / "a.yaml").write_text("a: 1")
+    assert is_busy.wait(PATIENCE_S)
+    for number in range(most // 2 + 100):
+        (jobs / "a.yaml").touch()
+        (jobs / f".{number % 2}").touch()  # not the same event twice, which the kernel would merge
+    may_go_on.set()
+    noticed.wait()
+    watch.close()
+    assert None in noticed.hints
+    assert noticed.reports == []

@@ -123,8 +123,7 @@ class LastGood(Kind[T]):
 
         If nothing has changed, the result is the same object as before.
         """
-        absent = [path for path in self._files if path not in files]
-        gone = [path for path in absent if os.path.dirname(path) not in unread]  # noqa: PTH120 - text
+        gone = self.absent(files, unread)
         before, is_first = self._loaded, self._loaded is None
         changes = self.change(files, gone, unconfirmed=unconfirmed, now=now, must_resolve=is_first)
         if before is not None and changes is None:
@@ -132,6 +131,16 @@ class LastGood(Kind[T]):
         problems, stale = self._all_problems(), self._stale_files()
         self._loaded = LoadedFiles(dict(self._wanted), problems, stale, len(self._files))
         return self._loaded
+
+    def absent(self, files: Collection[str], unread: Collection[str] = ()) -> set[str]:
+        """Return the known files that are not among *files*, without those in the folders *unread*."""
+        absent = (path for path in self._files if path not in files)
+        return {path for path in absent if os.path.dirname(path) not in unread}  # noqa: PTH120 - text
+
+    @property
+    def wanted(self) -> Mapping[str, T]:
+        """The items in force, by name; a change changes the mapping."""
+        return self._wanted
 
     def change(
         self,
@@ -176,8 +185,8 @@ class LastGood(Kind[T]):
     def _take(self, path: str, version: FileVersion, now: Instant | None) -> None:
         entry = self._files.make(path)
         names = self._files.names(path)
-        entry.key, entry.refusal = version.key, version.problem
         entry.take(self._read(path, version, now))
+        entry.key, entry.refusal = version.key, version.problem
         self._files.reindex(path, names)
 
     def _read(self, path: str, version: FileVersion, now: Instant | None) -> Parsed[T]:
