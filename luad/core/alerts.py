@@ -1,7 +1,7 @@
 """Alerts: one message when a job begins to fail, one when it recovers.
 
 Rule: decides by the alert policy and the state of the job, and adds messages; changes nothing else.
-A paused job causes no alert.
+A paused job causes no alert, nor does one whose trouble a client has acknowledged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from luad.core.events import AddMessage, Deliver
 from luad.core.ids import make_id
-from luad.core.installed import NO_ALERT, AlertState
+from luad.core.installed import NO_ALERT, Acknowledgement, AlertState
 from luad.core.messaging import Message
 from luad.core.model import DAY, AlertCause, AlertPolicy, Instant, Once, Run, RunState, Skip
 from luad.core.state import Entry, State
@@ -27,6 +27,8 @@ _LOST: Final = "lost"
 
 def ended(state: State, entry: Entry, run: Run, now: Instant) -> None:
     """Alert about the end of a run; the caller has counted its failures in a row."""
+    if run.state is RunState.SUCCEEDED and entry.alert.acknowledged is not None:
+        _save(state, entry, replace(entry.alert, acknowledged=None))
     policy = _policy(state, entry)
     if policy is None:
         return
@@ -41,7 +43,7 @@ def ended(state: State, entry: Entry, run: Run, now: Instant) -> None:
         failed_at = (*failed_at, now)[-_MOST_COUNTED:]
         after = replace(before, failed_at=failed_at)
         cause = _cause(policy, entry, run, after)
-        if cause and not before.cause and entry.halt is None:
+        if cause and not before.cause and _may_tell(entry, now):
             after = replace(after, cause=cause)
             _tell_failure(state, entry, policy, after, run, now)
     _save(state, entry, after)
@@ -52,7 +54,7 @@ def missed(state: State, entry: Entry, skip: Skip, row_id: str, now: Instant) ->
     policy = _policy(state, entry)
     if policy is None or AlertCause.MISSED not in policy.also:
         return
-    if entry.alert.cause or entry.halt is not None:
+    if entry.alert.cause or not _may_tell(entry, now):
         return
     after = replace(entry.alert, cause=AlertCause.MISSED.value)
     count = f"at least {skip.count}" if skip.is_count_capped else str(skip.count)
@@ -79,11 +81,16 @@ def stale(state: State, entry: Entry, *, is_stale: bool, now: Instant) -> None:
         return
     name, origin = entry.job.name, entry.wanted.origin
     path = origin.path if origin else "its file"
-    if not before.cause and entry.halt is None:
+    if not before.cause and _may_tell(entry, now):
         after = replace(before, cause=AlertCause.STALE_CONFIG.value)
         lines = [f"{path} is broken; the last good version goes on.", "luad check shows why."]
         _post(state, entry, policy, f"{name}: its file is broken", lines, ("stale", now), now)
         _save(state, entry, after)
+
+
+def acknowledge(state: State, entry: Entry, known: Acknowledgement) -> None:
+    """Keep alerts about the job back until it has succeeded, or *known* ends."""
+    _save(state, entry, replace(entry.alert, acknowledged=known))
 
 
 # --- deciding ----------------------------------------------------------------------------------
@@ -92,6 +99,11 @@ def stale(state: State, entry: Entry, *, is_stale: bool, now: Instant) -> None:
 def _policy(state: State, entry: Entry) -> AlertPolicy | None:
     policy = entry.job.alert or state.bounds.default_alert
     return policy if policy is not None and policy.to else None
+
+
+def _may_tell(entry: Entry, now: Instant) -> bool:
+    """Return whether trouble with the job is told: not while it is paused, or acknowledged."""
+    return entry.halt is None and not entry.alert.is_acknowledged(now)
 
 
 def _cause(policy: AlertPolicy, entry: Entry, run: Run, after: AlertState) -> str:

@@ -34,6 +34,7 @@ from luad.core.names import PAUSED_BY_LUAD, mark_over, mark_over_restored
 from luad.core.plan import Plan
 from luad.core.policy import Due, due_until, is_on_time, last_fired, skip_range
 from luad.core.requests import (
+    AcknowledgeRequested,
     CancelRequested,
     ChangeRequested,
     CreateRequested,
@@ -215,6 +216,8 @@ class Engine:
                 self._run_requests.cancel(event, now)
             case PauseRequested():
                 self._run_requests.pause(event, now)
+            case AcknowledgeRequested():
+                self._run_requests.acknowledge(event, now)
             case ResumeRequested():
                 self._run_requests.resume(event, now)
             case CreateRequested():

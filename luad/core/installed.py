@@ -31,16 +31,35 @@ NO_OVERLAY: Final = Overlay()
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """A client knows of trouble: no alert is sent until *until*; None: until the trouble is over."""
+
+    at: Instant
+    author: str = ""
+    note: str = ""
+    until: Instant | None = None
+
+    def counts_at(self, now: Instant) -> bool:
+        """Return whether it still counts at *now*."""
+        return self.until is None or now < self.until
+
+
+@dataclass(frozen=True, slots=True)
 class AlertState:
     """The alert of a job. *cause*: why luad sent the last alert; empty without an open alert.
 
     *failed_at*: the failures of the last day, oldest first. The engine keeps *failed_at* and
-    *succeeded_at* only for jobs with an alert policy.
+    *succeeded_at* only for jobs with an alert policy. *acknowledged*: by whom, until the job has succeeded.
     """
 
     cause: str = ""
     failed_at: tuple[Instant, ...] = ()
     succeeded_at: Instant | None = None
+    acknowledged: Acknowledgement | None = None
+
+    def is_acknowledged(self, now: Instant) -> bool:
+        """Return whether an acknowledgement keeps alerts back at *now*."""
+        return self.acknowledged is not None and self.acknowledged.counts_at(now)
 
 
 NO_ALERT: Final = AlertState()

@@ -81,6 +81,17 @@ class ResumeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class AcknowledgeRequested:
+    """Keep alerts about a job back until it has succeeded, or until *until*."""
+
+    request_id: str
+    job_name: str
+    author: str = ""
+    note: str = ""
+    until: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A requested dynamic job.
 
@@ -163,6 +174,7 @@ Request: TypeAlias = (
     | CancelRequested
     | PauseRequested
     | ResumeRequested
+    | AcknowledgeRequested
     | CreateRequested
     | ChangeRequested
     | DeleteRequested

@@ -8,7 +8,7 @@ from __future__ import annotations
 from luad.core import alerts
 from luad.core.claims import Claims
 from luad.core.events import RememberKey, Reply, logged
-from luad.core.installed import JobStatus, Pause
+from luad.core.installed import Acknowledgement, JobStatus, Pause
 from luad.core.jobset import JobSet
 from luad.core.model import (
     CATCH_UP_CAP,
@@ -23,6 +23,7 @@ from luad.core.model import (
 from luad.core.names import PAUSED_BY_LUAD, is_over
 from luad.core.policy import Start, pauses_after
 from luad.core.requests import (
+    AcknowledgeRequested,
     CancelRequested,
     PauseRequested,
     ResumeRequested,
@@ -157,6 +158,18 @@ class RunRequests:
             author=pause.author,
             until=logged(pause.until),
         )
+
+    def acknowledge(self, event: AcknowledgeRequested, now: Instant) -> None:
+        """Keep alerts about a job back until it has succeeded."""
+        entry = self._find(event.request_id, event.job_name)
+        if entry is None:
+            return
+        known = Acknowledgement(now, event.author, event.note, event.until)
+        alerts.acknowledge(self._state, entry, known)
+        until = logged(event.until)
+        job = entry.job.name
+        self._state.log("job.acknowledged", job=job, author=event.author, until=until)
+        self._state.out.append(Reply(event.request_id))
 
     def resume(self, event: ResumeRequested, now: Instant) -> None:
         """Schedule a paused job again."""

@@ -17,7 +17,7 @@ from luad.errors import ConflictError, StoreUnavailableError
 from luad.store.audit_trail import EVERY_ENTRY, AuditFilter, AuditPage, Place, Trail, page
 from luad.store.columns import to_int, to_int_or_none, to_text
 from luad.store.query_budget import QueryBudget
-from luad.store.tables import answers, audit, tokens
+from luad.store.tables import acknowledgements, answers, audit, tokens
 from luad.store.transactions import Transactions
 
 ANSWER_MS: Final = DAY
@@ -177,6 +177,7 @@ def prune(connection: Connection, now: Instant, history_ms: int, limit: int) -> 
     for table, before in (
         (answers, now - ANSWER_MS),
         (audit, now - history_ms),
+        (acknowledgements, now - history_ms),
     ):
         key = next(iter(table.primary_key))
         old = select(key).where(table.c.at < before).limit(limit)

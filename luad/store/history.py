@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from sqlalchemy.dialects.sqlite import insert
+
+from luad.core.installed import Acknowledgement
 from luad.core.model import Instant
-from luad.store import run_pages, run_stats
-from luad.store.columns import cleaned, to_text
+from luad.store import run_pages, run_stats, trouble
+from luad.store.columns import cleaned, to_int, to_int_or_none, to_text
 from luad.store.query_budget import QueryBudget
 from luad.store.query_types import RunFilter, RunPage
 from luad.store.run_stats import Group, HistoryStats, JobStats
+from luad.store.tables import acknowledgements
 from luad.store.transactions import Transactions
 
 
@@ -63,3 +67,29 @@ class History:
                 connection, since, now, group, QueryBudget.begin()
             )
         )
+
+    # --- what needs a look ---
+
+    async def trouble(self, now: Instant) -> trouble.Found:
+        """Return the jobs, runs and messages that need a look, as far as they were found in time."""
+        return await self._transactions.read(
+            lambda connection: trouble.find(connection, now, QueryBudget.begin())
+        )
+
+    async def acknowledged(self, now: Instant) -> dict[str, Acknowledgement]:
+        """Return the acknowledgements of trouble that is not of a job, by its id."""
+        return await self._transactions.read(
+            lambda connection: trouble.acknowledged(connection, now)
+        )
+
+    async def acknowledge(self, trouble_id: str, known: Acknowledgement) -> None:
+        """Store that a client knows of trouble that is not of a job, durably."""
+        row = {
+            "at": to_int(known.at),
+            "author": to_text(known.author),
+            "note": to_text(known.note),
+            "until": to_int_or_none(known.until),
+        }
+        change = insert(acknowledgements).values(id=to_text(trouble_id), **row)
+        change = change.on_conflict_do_update(index_elements=["id"], set_=row)
+        await self._transactions.write(lambda connection: connection.execute(change))

@@ -8,7 +8,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
 from luad.core.events import InstallJob, RemoveJob, SaveProgress, SaveStanding, StoredJob
-from luad.core.installed import IN_FORCE, NO_ALERT, NO_OVERLAY, AlertState, Overlay, Pause, Standing
+from luad.core.installed import (
+    IN_FORCE,
+    NO_ALERT,
+    NO_OVERLAY,
+    Acknowledgement,
+    AlertState,
+    Overlay,
+    Pause,
+    Standing,
+)
 from luad.core.model import JSON, Creation, Instant, Origin
 from luad.store.columns import to_int, to_int_or_none, to_json, to_text, to_text_or_none
 from luad.store.prepared import Value, Values
@@ -170,7 +179,10 @@ def _overlay_json(overlay: Overlay) -> str:
 
 
 def _alert_json(alert: AlertState) -> str:
-    return to_json([alert.cause, list(alert.failed_at), alert.succeeded_at])
+    parts: list[JSON] = [alert.cause, list(alert.failed_at), alert.succeeded_at]
+    if (known := alert.acknowledged) is not None:
+        parts.append([known.at, known.author, known.note, known.until])
+    return to_json(parts)
 
 
 def read_job(row: Iterable[Any]) -> StoredJob:
@@ -210,7 +222,7 @@ def read_job(row: Iterable[Any]) -> StoredJob:
     progress = SaveProgress(
         *(job_id, grid_at, handled_until, failures, pause),
         NO_OVERLAY if overlay is None else _read_overlay(overlay),
-        NO_ALERT if alert is None else _read_alert(alert),
+        NO_ALERT if alert is None else read_alert(alert),
         stops or 0,
     )
     origin = None if origin_path is None else Origin(origin_path, origin_line)
@@ -238,8 +250,18 @@ def _read_overlay(text: str) -> Overlay:
     raise ValueError("this is not an overlay of metadata")
 
 
-def _read_alert(text: str) -> AlertState:
+def read_alert(text: str) -> AlertState:
+    """Return the state of a job's alert. Raises ValueError for a text that is not one."""
     match json.loads(text):
-        case [str(cause), list(failed_at), int() | None as succeeded_at]:
-            return AlertState(cause, tuple(failed_at), succeeded_at)
+        case [str(cause), list(failed_at), int() | None as succeeded_at, *more]:
+            return AlertState(cause, tuple(failed_at), succeeded_at, _read_acknowledgement(more))
     raise ValueError("this is not the state of an alert")
+
+
+def _read_acknowledgement(parts: list[object]) -> Acknowledgement | None:
+    match parts:
+        case []:
+            return None
+        case [[int(at), str(author), str(note), int() | None as until]]:
+            return Acknowledgement(at, author, note, until)
+    raise ValueError("this is not an acknowledgement")

@@ -6,7 +6,14 @@ from typing import Any
 
 from support.engine_bench import START, Bench, make_job
 
-from luad.core.events import AddMessage, AttemptEnded, AttemptStarted, ConfigLoaded, Deliver
+from luad.core.events import (
+    AddMessage,
+    AttemptEnded,
+    AttemptStarted,
+    ConfigLoaded,
+    Deliver,
+    SaveProgress,
+)
 from luad.core.model import (
     DAY,
     HOUR,
@@ -21,7 +28,7 @@ from luad.core.model import (
     RunError,
     Wanted,
 )
-from luad.core.requests import PauseRequested
+from luad.core.requests import AcknowledgeRequested, PauseRequested
 from luad.core.state import Bounds
 
 OPS = AlertPolicy(("ops",))
@@ -197,3 +204,49 @@ def test_recovery_can_be_left_out() -> None:
     for outcome in ("failed", "ok", "failed"):
         run_next(bench, outcome)
     assert titles(bench) == ["sync failed", "sync failed"]
+
+
+def test_trouble_that_a_client_knows_of_is_not_told_until_the_job_has_succeeded() -> None:
+    bench = bench_with(AlertPolicy(("ops",), after_failures=2))
+    run_next(bench, "failed")
+    bench.feed(AcknowledgeRequested("a", "sync", "ann", "known"))
+    assert bench.reply().error is None
+    run_next(bench, "failed")
+    bench.restart()
+    run_next(bench, "failed")
+    assert titles(bench) == [], "neither before nor after a restart"
+    run_next(bench, "ok")
+    assert titles(bench) == [], "what was not told has no recovery"
+    for _ in range(2):
+        run_next(bench, "failed")
+    assert titles(bench) == ["sync failed"], "the acknowledgement ended with the success"
+
+
+def test_an_acknowledgement_ends_at_its_instant() -> None:
+    bench = bench_with(AlertPolicy(("ops",), after_failures=1))
+    bench.feed(AcknowledgeRequested("a", "sync", until=bench.wall + 2 * HOUR))
+    run_next(bench, "failed")
+    assert titles(bench) == []
+    run_next(bench, "failed")
+    assert titles(bench) == ["sync failed"]
+
+
+def test_an_alert_that_was_sent_before_ends_with_its_recovery() -> None:
+    bench = bench_with(AlertPolicy(("ops",), after_failures=1))
+    run_next(bench, "failed")
+    bench.feed(AcknowledgeRequested("a", "sync"))
+    run_next(bench, "failed")
+    run_next(bench, "ok")
+    assert titles(bench) == ["sync failed", "sync recovered"]
+
+
+def test_a_job_without_a_policy_can_be_acknowledged_and_the_success_ends_that() -> None:
+    bench = bench_with(None)
+    bench.feed(AcknowledgeRequested("a", "sync", "ann"))
+    assert bench.all(SaveProgress)[-1].alert.acknowledged is not None
+    run_next(bench, "failed")
+    assert bench.all(SaveProgress)[-1].alert.acknowledged is not None
+    run_next(bench, "ok")
+    assert bench.all(SaveProgress)[-1].alert.acknowledged is None
+    bench.feed(AcknowledgeRequested("b", "nothing"))
+    assert bench.reply().error == "not_found"

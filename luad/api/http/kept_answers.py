@@ -25,7 +25,7 @@ class KeptAnswers(Generic[T]):
     def __init__(self) -> None:
         self._known: dict[Hashable, tuple[int, asyncio.Task[T]]] = {}
 
-    async def get(self, key: Hashable, work: Coroutine[None, None, T]) -> T:
+    async def get(self, key: Hashable, work: Coroutine[None, None, T], keep_ms: int = KEPT_MS) -> T:
         """Return the kept answer of *key*, or the result of *work*, which is then kept."""
         now = elapsed_ms()
         known = self._known.get(key)
@@ -36,8 +36,12 @@ class KeptAnswers(Generic[T]):
         while len(self._known) >= MOST_KEPT:
             del self._known[next(iter(self._known))]
         task = asyncio.create_task(work, name="api-kept-answer")
-        self._known[key] = now + KEPT_MS, task
+        self._known[key] = now + keep_ms, task
         return await asyncio.shield(task)
+
+    def forget(self, key: Hashable) -> None:
+        """Compute the answer of *key* anew for the next request."""
+        self._known.pop(key, None)
 
 
 def _has_failed(task: asyncio.Task[T]) -> bool:

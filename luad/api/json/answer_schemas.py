@@ -204,6 +204,18 @@ _ACTIVITY: Final = _object(
     _all("reason via job job_id run_id new_run_id from_run", _MAY_TEXT),
     _all("status job_count", _MAY_WHOLE),
 )
+_ATTENTION: Final[Schema] = {
+    **_all("id subject text link", TEXT),
+    "kind": _one_of(
+        ["daemon", "failing", "paused_by_failures", "missed", "late", "slow", "file", "delivery"]
+    ),
+    **_all("job job_id run_id user_id", _MAY_TEXT),
+    "since": _MAY_INSTANT,
+    "count": WHOLE,
+    "acknowledged": _or_null(
+        _object({"at": INSTANT}, _all("author note", TEXT), {"until": _MAY_INSTANT})
+    ),
+}
 _OUTCOMES: Final[Schema] = {
     "runs": WHOLE,
     "status": _object(dict.fromkeys(map(str, RunState), WHOLE)),
@@ -235,6 +247,8 @@ ANSWERS: Final[Schema] = {
         _CURSOR,
         optional={"total": {"type": ["integer", "string"]}},
     ),
+    "Attention": _object(_ATTENTION),
+    "AttentionList": _object({"attention": _list(_ref("Attention")), "is_complete": FLAG}),
     "JobStats": _object(
         _all("job job_id", TEXT),
         _OUTCOMES,

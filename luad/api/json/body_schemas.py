@@ -34,6 +34,9 @@ BODIES: Final[JsonObject] = {
         author={"type": "string", "maxLength": 100},
         until_change=FLAG,
     ),
+    "Acknowledge": _object(
+        note={"type": "string", "maxLength": 500}, until={"type": ["string", "number"]}
+    ),
     "Restore": _object(("revision",), revision={"type": "string"}),
     "Trigger": _object(
         metadata={"type": "object"},

@@ -24,6 +24,7 @@ from luad.api.json.log_lines import MEDIA
 from luad.api.routes import (
     routes_about,
     routes_activity,
+    routes_attention,
     routes_batch,
     routes_daemon,
     routes_dynamic,
@@ -74,6 +75,8 @@ TABLE: Final = (
     Endpoint("GET", "/v1/jobs/{job}/activity", "The requests about a job", routes_activity.list_activity, VIEWERS, ALLOWED, parameters.ACTIVITY, answer="Activity"),
     Endpoint("GET", "/v1/jobs/{job}/stats", "The outcomes and durations of the last runs of a job", routes_stats.show_stats_of_job, VIEWERS, ALLOWED, parameters.STATS_OF_JOB, answer="JobStats"),
     Endpoint("GET", "/v1/stats", "The outcomes of all runs since an instant", routes_stats.show_stats, VIEWERS, ALLOWED, parameters.STATS, answer="Stats"),
+    Endpoint("GET", "/v1/attention", "Jobs, runs, files and messages that need a look", routes_attention.list_attention, VIEWERS, ALLOWED, parameters.NONE, answer="AttentionList"),
+    Endpoint("POST", "/v1/attention/{id}/acknowledge", "Say that trouble is known", routes_attention.acknowledge, OPERATORS, ALLOWED, body="Acknowledge", answer="Attention"),
     Endpoint("GET", "/v1/runs", "The history of all jobs", routes_runs.list_runs, VIEWERS, ALLOWED, parameters.RUNS, answer="Runs"),
     Endpoint("GET", "/v1/runs/{run}", "One run", routes_runs.show_run, VIEWERS, ALLOWED, parameters.NONE, answer="Run"),
     Endpoint("GET", "/v1/runs/{run}/deliveries", "The deliveries of a run", routes_runs.list_deliveries, VIEWERS, ALLOWED, parameters.NONE, answer="Deliveries"),
