@@ -93,18 +93,18 @@ bench: $(VENV)/.installed
 simulate: SEEDS ?= 10000
 simulate: FIRST ?= 0
 simulate: $(VENV)/.installed-test
-	@$(BIN)/python tests/simulation/campaign.py --seeds $(SEEDS) --first $(FIRST)
+	@PYTHONPATH=tests $(BIN)/python -m simulation.campaign --seeds $(SEEDS) --first $(FIRST)
 
 soak: $(VENV)/.installed-test
-	$(BIN)/python tests/soak/soak.py $(SOAK_ARGS)
+	PYTHONPATH=tests $(BIN)/python -m soak.soak $(SOAK_ARGS)
 
 mutants: $(VENV)/.installed-test
-	$(BIN)/python tests/simulation/mutants.py --hunt
+	PYTHONPATH=tests $(BIN)/python -m simulation.mutants --hunt
 
 # Only this target needs Atheris, which brings libFuzzer.
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
-	@$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),60) $(TARGETS)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(or $(SECONDS),60) $(TARGETS)
 
 kills: LOOPS ?= 500
 kills: SEED ?= 1
@@ -112,7 +112,7 @@ kills: $(VENV)/.installed-test
 	LUAD_KILLS=$(LOOPS) LUAD_KILLS_SEED=$(SEED) $(BIN)/pytest -s tests/faults/test_kills.py
 
 syscalls: $(VENV)/.installed-test
-	$(BIN)/python tests/faults/syscalls.py --only "$(ONLY)" --every $(or $(EVERY),1)
+	PYTHONPATH=tests $(BIN)/python -m faults.syscalls --only "$(ONLY)" --every $(or $(EVERY),1)
 
 clean:
 	rm -rf $(VENV) .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random  # noqa: TID251 - the seed is an argument
 import shutil
 import sqlite3
-import sys
 from collections import Counter, defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,12 +16,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a command as well
-
-from checker import violations
-from history import Settled, Stopped
-from stored import history_of, settled_in
+from simulation.checker import violations
+from simulation.history import Settled, Stopped
+from simulation.stored import history_of, settled_in
 from support.attack import assert_every_second_has_its_row
 from support.live_daemon import LiveDaemon
 

@@ -6,9 +6,9 @@ thread does them all, or all that are of interest before anybody else does as ma
 the daemon is killed, or the call fails once, or it fails from then on; n = 1, 2, 3 ... until two lives
 end in which nothing was injected (one may have had a call less than others). After each life luad starts again without strace, and is judged.
 
-    python tests/faults/syscalls.py                 everything; takes hours
-    python tests/faults/syscalls.py --only kill     or any part of a group's name
-    python tests/faults/syscalls.py --every 5       every fifth call
+    PYTHONPATH=tests python -m faults.syscalls                 everything; takes hours
+    PYTHONPATH=tests python -m faults.syscalls --only kill     or any part of a group's name
+    PYTHONPATH=tests python -m faults.syscalls --every 5       every fifth call
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic  # noqa: TID251 - progress is told in real time
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ordeal import LiveDaemon, LuadError, Promises, beset, judge
+from faults.ordeal import LiveDaemon, LuadError, Promises, beset, judge
 
 from luad.client import Client
 from luad.store.sqlite.connect import writer_engine

@@ -9,18 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-
-from ordeal import beset
+from faults.ordeal import beset
 
 from luad.clock import SystemClock
 from luad.core.events import ClaimRun, InstallJob, SaveRun

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import os
 import random  # noqa: TID251 - a kill comes when it comes
-import sys
 import threading
 from pathlib import Path
 from time import monotonic, sleep  # noqa: TID251 - a kill comes when it comes
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ordeal import (
+from faults.ordeal import (
     LiveDaemon,
     LuadError,
     Promises,

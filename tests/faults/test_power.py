@@ -18,10 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ordeal import is_sound
+from faults.ordeal import is_sound
 
 from luad.clock import SystemClock
 from luad.store import Store

@@ -6,16 +6,12 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ordeal import LiveDaemon, beset, counts_of, job
+from faults.ordeal import LiveDaemon, beset, counts_of, job
 
 HANG = "import signal\n\ndef hang(job):\n    print('hanging', flush=True)\n    signal.pause()\n"
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from syscalls import Group, Stage, attempt, groups
+from faults.syscalls import Group, Stage, attempt, groups
 
 pytestmark = pytest.mark.needs("strace")
 

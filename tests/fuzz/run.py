@@ -1,6 +1,6 @@
 """Fuzz every target for a while, guided by coverage: `make fuzz`, or `make fuzz SECONDS=600 TARGETS=cron`.
 
-    python tests/fuzz/run.py [--seconds N] [target ...]
+    PYTHONPATH=tests python -m fuzz.run [--seconds N] [target ...]
 
 Each target runs in a process of its own, beginning with the seeds of `seeds.py` and with what was found
 before. What breaks a target is written to `tests/fuzz/found/TARGET/`, where `make test` replays it from
@@ -19,8 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-HERE: Final = Path(__file__).parent
-FOUND: Final = HERE / "found"
+FOUND: Final = Path(__file__).parent / "found"
 _LIMIT_S: Final = 20
 """One input may take no longer; some hundred times what any needs."""
 _MEMORY_MB: Final = 3_000
@@ -30,8 +29,7 @@ _FIGURES: Final = re.compile(r"stat::(number_of_executed_units|new_units_added):
 
 def main() -> int:
     """Fuzz the targets that are named, or all; say what was tried and found."""
-    sys.path.insert(0, str(HERE))
-    from seeds import NAMES
+    from fuzz.seeds import NAMES
 
     parser = argparse.ArgumentParser(description="Fuzz luad's targets.")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
@@ -51,7 +49,7 @@ def run(name: str, seconds: int) -> list[Path]:
     folder = FOUND / name
     folder.mkdir(parents=True, exist_ok=True)
     before = set(folder.iterdir())
-    command = [sys.executable, __file__, "--one", "--seconds", str(seconds), name]
+    command = [sys.executable, "-m", "fuzz.run", "--one", "--seconds", str(seconds), name]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     figures = {key: int(value) for key, value in _FIGURES.findall(done.stderr)}
     new = sorted(set(folder.iterdir()) - before)
@@ -70,9 +68,9 @@ def fuzz(name: str, seconds: int) -> None:
     """Be the process that fuzzes one target; libFuzzer ends it."""
     import atheris  # an extra: only `make fuzz` has it
 
-    with atheris.instrument_imports(include=["luad", "targets", "yaml", "h11", "uvicorn"]):
-        from targets import TARGETS
-    from seeds import dictionary, seeds
+    with atheris.instrument_imports(include=["luad", "fuzz", "yaml", "h11", "uvicorn"]):
+        from fuzz.targets import TARGETS
+    from fuzz.seeds import dictionary, seeds
 
     with tempfile.TemporaryDirectory() as scratch:
         corpus = Path(scratch) / "corpus"

@@ -7,12 +7,13 @@ A target raises nothing but `AssertionError` and the bugs it finds.
 from __future__ import annotations
 
 import json
-import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
+
+from fuzz.seeds import examples, words
+from fuzz.wire import converse
 
 from luad.api.http.api_problems import ApiError
 from luad.api.http.paging import read_cursor
@@ -51,11 +52,6 @@ from luad.wire import (
     parse_instant,
     parse_size,
 )
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from seeds import examples, words
-from wire import converse
 
 NOW: Final[Instant] = 1_795_341_600_000  # 2026-11-22T10:00:00Z
 SETTINGS: Final = Settings()

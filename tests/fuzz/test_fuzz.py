@@ -7,24 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from base64 import urlsafe_b64encode
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from fuzz.run import found
+from fuzz.seeds import NAMES, dictionary, examples, seeds
+from fuzz.targets import TARGETS
+from fuzz.wire import close
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from luad.api.routes.table import TABLE
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from run import found
-from seeds import NAMES, dictionary, examples, seeds
-from targets import TARGETS
-from wire import close
 
 ALIKE = {name: list(seeds(name)) for name in NAMES}
 WORDS = {name: [word.encode() for word in dictionary(name)] for name in NAMES}
@@ -57,11 +52,11 @@ def test_neither_the_seeds_nor_what_was_found_once_break_a_target(name: str) -> 
 @pytest.mark.parametrize(
     ("name", "place", "broken"),
     [
-        ("cron", "targets.describe", lambda _: "two\nlines"),
-        ("cron", "targets.next_after", lambda _rule, _zone, after: after),
-        ("job-file", "targets.job_from_store", lambda *_: None),
-        ("job-file", "targets.render_full", lambda _: "\x1b[31m"),
-        ("body", "targets.job_file", lambda _: "name: b\nhandler: a:b\nschedule: 5\n"),
+        ("cron", "fuzz.targets.describe", lambda _: "two\nlines"),
+        ("cron", "fuzz.targets.next_after", lambda _rule, _zone, after: after),
+        ("job-file", "fuzz.targets.job_from_store", lambda *_: None),
+        ("job-file", "fuzz.targets.render_full", lambda _: "\x1b[31m"),
+        ("body", "fuzz.targets.job_file", lambda _: "name: b\nhandler: a:b\nschedule: 5\n"),
         ("log-line", "luad.logs.render.printable", lambda text: text),
         ("wire", "luad.api.routes.routes_explain.explain_schedule", lambda _: 1 / 0),
     ],

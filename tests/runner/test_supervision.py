@@ -212,7 +212,6 @@ async def test_80_a_spawner_that_does_not_answer_is_replaced(
 _DAEMON = """
 import asyncio, sys
 from pathlib import Path
-sys.path.insert(0, {here!r})
 from support.runner_harness import Harness, config
 
 async def main():
@@ -231,9 +230,9 @@ asyncio.run(main())
 @pytest.fixture
 def orphan(tmp_path: Path, request: pytest.FixtureRequest) -> int:
     """A run whose daemon was killed; the pid of its process."""
-    here, state = str(Path(__file__).parents[1]), str(tmp_path)
-    program = _DAEMON.format(here=here, state=state, handler=request.param)
-    daemon = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    program = _DAEMON.format(state=str(tmp_path), handler=request.param)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    daemon = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=env)
     assert daemon.stdout is not None
     first = daemon.stdout.readline()
     daemon.kill()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dictstore import key_of
-from history import Key
-from plain import as_text
+from simulation.dictstore import key_of
+from simulation.history import Key
+from simulation.plain import as_text
 
 from luad.core.engine import Engine
 from luad.core.events import Event, Reply, StoredJob

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from history import (
+from simulation.history import (
     Booted,
     Draining,
     Ended,

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from book import GUARDED
-from dictstore import key_of
-from history import Stepped
-from plain import Known, Plain, is_same, when_past
-from telling import Telling
-from world import World
+from simulation.book import GUARDED
+from simulation.dictstore import key_of
+from simulation.history import Stepped
+from simulation.plain import Known, Plain, is_same, when_past
+from simulation.telling import Telling
+from simulation.world import World
 
 from luad.core.events import (
     AttemptEnded,

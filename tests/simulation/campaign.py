@@ -1,6 +1,6 @@
 """Lives through many seeds and says which of them break a promise.
 
-`python tests/simulation/campaign.py --seeds 1000` looks for a seed that does; `--seed N --verbose` lives
+`PYTHONPATH=tests python -m simulation.campaign --seeds 1000` looks for a seed that does; `--seed N --verbose` lives
 that one again and prints what happened in it, and what is wrong with that.
 """
 
@@ -13,14 +13,11 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from busy import BusyWorld
-from checker import violations
-from storage import forget
-from world import World
+from simulation.busy import BusyWorld
+from simulation.checker import violations
+from simulation.storage import forget
+from simulation.world import World
 
 from luad.clock import SystemClock
 
@@ -91,7 +88,7 @@ def _judge_all(seeds: Sequence[int]) -> int:
     for count, seed in enumerate(seeds, 1):
         if found := judge(seed):
             print(f"seed {seed}: {len(found)} violations", *found[:20], sep="\n")
-            print(f"again: python tests/simulation/campaign.py --seed {seed} --verbose")
+            print(f"again: PYTHONPATH=tests python -m simulation.campaign --seed {seed} --verbose")
             return 1
         if count % EVERY == 0 or count == len(seeds):
             seconds = max(0.001, (clock.now().elapsed - began) / 1000)

@@ -30,10 +30,9 @@ from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any, Final
 
-import due
-import stops
-from book import GUARDED, Book
-from history import (
+from simulation import due, stops
+from simulation.book import GUARDED, Book
+from simulation.history import (
     Acknowledged,
     Ended,
     Found,

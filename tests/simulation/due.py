@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from almanac import next_due
-from book import GUARDED, STEP_MS, Book, Period
-from history import (
+from simulation.almanac import next_due
+from simulation.book import GUARDED, STEP_MS, Book, Period
+from simulation.history import (
     Booted,
     Draining,
     Fact,

@@ -11,7 +11,7 @@ from luad.core.model import Instant, Now
 from luad.daemon.loop import Loop
 
 if TYPE_CHECKING:
-    from machine import Machine
+    from simulation.machine import Machine
 
 
 class StillAlarm:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from random import Random  # noqa: TID251 - worlds are made of dice; the seed is the test
 from typing import Any
 
-from answers import ASPECTS, OF_RUNS, begun_anew, promised, shape
-from book import GUARDED
-from checker import facts_of
-from dictstore import key_of
-from history import (
+from simulation.answers import ASPECTS, OF_RUNS, begun_anew, promised, shape
+from simulation.book import GUARDED
+from simulation.checker import facts_of
+from simulation.dictstore import key_of
+from simulation.history import (
     Acknowledged,
     Booted,
     Ended,
@@ -32,9 +32,9 @@ from history import (
     StoreFailed,
     StoreHealed,
 )
-from loops import Silent, StillAlarm, VirtualLoop, Watched, drive
-from processes import Process, Processes
-from storage import Storage
+from simulation.loops import Silent, StillAlarm, VirtualLoop, Watched, drive
+from simulation.processes import Process, Processes
+from simulation.storage import Storage
 
 from luad.core.engine import Engine
 from luad.core.events import (

@@ -5,7 +5,7 @@ had would have it. The real function gets the broken code for as long as the mut
 imported it, from wherever, calls the broken one. What is to be replaced must stand in the function
 exactly once, so a mutant that no longer means anything is told at once.
 
-`python tests/simulation/mutants.py` checks that the seeds that are written down still catch their mutants;
+`PYTHONPATH=tests python -m simulation.mutants` checks that the seeds that are written down still catch their mutants;
 `--hunt` looks for new ones (for all, or for those that are named) and rewrites the list and the document.
 """
 
@@ -27,9 +27,7 @@ from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Final
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from campaign import judge
+from simulation.campaign import judge
 
 CAUGHT: Final = Path(__file__).parent / "caught.json"
 PAGE: Final = Path(__file__).parents[2] / "docs/explanation/mutants.md"
@@ -125,8 +123,8 @@ def kind_of(violation: str) -> str:
 
 def all_mutants() -> dict[str, Mutant]:
     """Return every mutant by its name."""
-    from mutants_of_runs import MUTANTS as OF_RUNS
-    from mutants_of_time import MUTANTS as OF_TIME
+    from simulation.mutants_of_runs import MUTANTS as OF_RUNS
+    from simulation.mutants_of_time import MUTANTS as OF_TIME
 
     return {each.name: each for each in (*OF_TIME, *OF_RUNS)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mutants import CRASH, Mutant
+from simulation.mutants import CRASH, Mutant
 
 MUTANTS: Final = (
     # --- claims and starts ---

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from book import Book
-from history import Booted, Draining, Ended, Settled, Started, Stopped
+from simulation.book import Book
+from simulation.history import Booted, Draining, Ended, Settled, Started, Stopped
 
 from luad.core.model import (
     EndKind,

@@ -22,8 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from checker import facts_of
-from history import (
+from simulation.checker import facts_of
+from simulation.history import (
     Booted,
     Ended,
     Fact,

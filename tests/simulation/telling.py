@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from dictstore import DictStore, key_of
+from simulation.dictstore import DictStore, key_of
 
 from luad.core.events import AddMessage, Deliver, Effect, StoredJob
 from luad.core.model import AlertCause, AlertPolicy, Wanted

@@ -3,18 +3,13 @@ several that break it, so that a checker which sees nothing is seen itself."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from checker import PROMISES, facts_of, violations
-from history import (
+from simulation.checker import PROMISES, facts_of, violations
+from simulation.history import (
     Acknowledged,
     Booted,
     Draining,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from campaign import judge
-from mutants import CRASH, PAGE, Mutant, all_mutants, caught, hunt, kind_of, rewritten, within
+from simulation.campaign import judge
+from simulation.mutants import (
+    CRASH,
+    PAGE,
+    Mutant,
+    all_mutants,
+    caught,
+    hunt,
+    kind_of,
+    rewritten,
+    within,
+)
 
 from luad.core import policy, timetable
 from luad.core.cron.search import compile_cron, load_zone, next_after
@@ -44,11 +49,11 @@ def test_the_seed_that_is_written_down_catches_the_mutant_and_is_clean_without_i
     name: str,
 ) -> None:
     mutant, catch = all_mutants()[name], caught().get(name)
-    assert catch is not None, f"python tests/simulation/mutants.py --hunt {name}"
+    assert catch is not None, f"PYTHONPATH=tests python -m simulation.mutants --hunt {name}"
     found = mutant.judge(catch.seed)
     assert {kind_of(each) for each in found} & {*mutant.breaks}, (
         f"seed {catch.seed} found {found[:3]}; when the simulator has become another one: "
-        f"python tests/simulation/mutants.py --hunt {name}"
+        f"PYTHONPATH=tests python -m simulation.mutants --hunt {name}"
     )
     assert clean(catch.seed) == []
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from itertools import chain, permutations, product
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from campaign import judge, wrong_with
-from folder import File
-from history import Started
-from world import World
+from simulation.campaign import judge, wrong_with
+from simulation.folder import File
+from simulation.history import Started
+from simulation.world import World
 
 from luad.core.events import Ticked
 from luad.core.model import (

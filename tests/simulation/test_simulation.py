@@ -9,15 +9,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from simulation.campaign import digest, judge, live, wrong_with
+from simulation.history import Acknowledged, Found, Loaded, Slept, Stepped, Stopped, StoreFailed
+from simulation.scenery import FAULTS
+from simulation.world import MONTH, World
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from campaign import digest, judge, live, wrong_with
-from history import Acknowledged, Found, Loaded, Slept, Stepped, Stopped, StoreFailed
-from scenery import FAULTS
-from world import MONTH, World
-
-CAMPAIGN = Path(__file__).parent / "campaign.py"
+TESTS = Path(__file__).parents[1]
 CHUNK = 80
 
 
@@ -25,7 +22,9 @@ CHUNK = 80
 @pytest.mark.parametrize("first_seed", range(0, 6 * CHUNK, CHUNK))
 def test_no_promise_is_broken_in_any_month(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + CHUNK):
-        assert judge(seed) == [], f"python tests/simulation/campaign.py --seed {seed} --verbose"
+        assert judge(seed) == [], (
+            f"PYTHONPATH=tests python -m simulation.campaign --seed {seed} --verbose"
+        )
 
 
 @pytest.mark.slow
@@ -54,8 +53,9 @@ def _live_to_the_end(dies_at: int | None) -> World:
 def test_a_seed_replays_exactly_whatever_the_order_of_sets_is() -> None:
     digests = {
         subprocess.run(
-            [sys.executable, str(CAMPAIGN), "--seeds", "8", "--digest"],
+            [sys.executable, "-m", "simulation.campaign", "--seeds", "8", "--digest"],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            cwd=TESTS,
             capture_output=True,
             text=True,
             check=True,

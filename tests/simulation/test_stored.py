@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from checker import violations
-from history import Booted, Removed, Stopped
-from stored import history_of, settled_in
+from simulation.checker import violations
+from simulation.history import Booted, Removed, Stopped
+from simulation.stored import history_of, settled_in
 
 from luad.config.jobs.job_file import job_from_definition
 from luad.core.engine import Engine

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from random import Random  # noqa: TID251 - worlds are made of dice; the seed is the test
 
-from folder import Folder
-from history import (
+from simulation.folder import Folder
+from simulation.history import (
     Draining,
     Healed,
     History,
@@ -21,8 +21,8 @@ from history import (
     Slept,
     Stepped,
 )
-from machine import Crash, Machine, Outage
-from scenery import FAULTS, choose_job, choose_place, choose_schedule
+from simulation.machine import Crash, Machine, Outage
+from simulation.scenery import FAULTS, choose_job, choose_place, choose_schedule
 
 from luad.core.events import AttemptEnded, ConfigLoaded, DrainRequested, Event, Ticked
 from luad.core.model import (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import random  # noqa: TID251 - when to kill is a matter of dice; the seed is printed
-import sys
 import threading
 from contextlib import closing, suppress
 from http.client import HTTPConnection
@@ -15,11 +14,8 @@ from pathlib import Path
 from socket import AF_UNIX, socket
 from typing import Any
 
-from scene import Scene
-from verdict import Sample
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a command as well
-
+from soak.scene import Scene
+from soak.verdict import Sample
 from support.live_daemon import LiveDaemon, children_of
 
 PACE_S = 0.05  # between two edits; the reload itself takes longer

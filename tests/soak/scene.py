@@ -6,12 +6,9 @@ one when it ends, so that a run which the daemon forgot, or started twice, is se
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a command as well
 
 from support.live_daemon import LiveDaemon
 

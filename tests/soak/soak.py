@@ -1,6 +1,6 @@
 """A day of a busy daemon in twenty minutes: runs, reloads and kill -9, then the promises are checked.
 
-    python tests/soak/soak.py [--runs 100000] [--reloads 10000] [--kills 1000] [--minutes 40] [--seed N]
+    PYTHONPATH=tests python -m soak.soak [--runs 100000] [--reloads 10000] [--kills 1000] [--minutes 40] [--seed N]
 
 It ends when all three numbers are reached, or after so many minutes. Loopback only; it cleans up.
 """
@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic  # noqa: TID251 - how long a soak takes is real time
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import verdict
-from lives import KilledLife, SteadyLife
-from scene import Scene
+from soak import verdict
+from soak.lives import KilledLife, SteadyLife
+from soak.scene import Scene
 
 STEADY_JOBS, KILLED_JOBS = 80, 20
 

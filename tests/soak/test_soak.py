@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import verdict
-from scene import Scene
-from soak import Goal, Report, soak
-from verdict import MB, Sample
+from soak import verdict
+from soak.scene import Scene
+from soak.soak import Goal, Report, soak
+from soak.verdict import MB, Sample
 
 SEED = 20261127
 NEVER = 1_000_000_000

@@ -9,22 +9,18 @@ Every function returns what is wrong, in words; an empty list is a good answer.
 from __future__ import annotations
 
 import sqlite3
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from scene import Scene, Witnessed
+from simulation.checker import violations
+from simulation.history import Stopped
+from simulation.stored import history_of
+from soak.scene import Scene, Witnessed
 
 from luad.clock import wall_ms
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "simulation"))
-
-from checker import violations
-from history import Stopped
-from stored import history_of
 
 MB = 1 << 20
 MOST_GROWTH_MB = 1.0  # for 10,000 runs
