@@ -71,12 +71,8 @@ class LuadWheel:
         self.wheel: Wheel[int] = Wheel(NOW)
         self.insert = self.wheel.insert
         self.cancel = self.wheel.cancel
-
-    def next_due(self) -> int | None:
-        return self.wheel.next_due()
-
-    def pop_due(self, now: int) -> list[tuple[int, int]]:
-        return self.wheel.advance(now)
+        self.next_due = self.wheel.next_due
+        self.pop_due = self.wheel.advance
 
 
 class Heap:

@@ -3,97 +3,117 @@
 Rule: ticks in, ticks out. The wheel has no clock and does not know the length of a tick (the engine uses
 milliseconds); it imports nothing of luad.
 
-    leaf      1,024 ticks      opened when the hand enters it; one bit for each tick
+    leaf      1,024 ticks      the shortest slot
     level 0   64 leaves              65,536 ticks     about a minute, if a tick is a millisecond
     level 1   64 slots            4,194,304 ticks     70 minutes
     level 2   64 slots          268,435,456 ticks     3 days
     level 3   64 slots       17,179,869,184 ticks     199 days
     level 4   64 slots    1,099,511,627,776 ticks     35 years
-    far       one slot for every 35 years after that
+    ...
+    level 8   64 slots                2**64 ticks
 
-It has two parts. `_at` has the keys of each tick, in the order of insertion. The levels hold *ticks*, not
-keys: a thousand keys due at nine o'clock are one tick, which moves down a level now and then. The firing
-order (tick, insertion) needs no sequence number, and a slot can be a set, because `_deal` sorts its ticks.
+The earliest slot is the *window*: its ticks are sorted, in C, and come out one after the other. Every other
+slot is a dict of tick -> keys, without order. If the next slot has few ticks, it becomes the window
+as a whole, even if it is a long one, so most ticks move once in their lives. If it has many, its later parts
+go to slots one level down. A thousand keys due at nine o'clock are one tick.
 
-One invariant: **the place of a tick follows from that tick and the hand alone.** It is the topmost group of
-bits in which their leaf numbers differ. So ticks on a lower level are due before ticks on a higher one, the
-next stop is the lowest set bit of the lowest occupied level, and a key can be cancelled without a stored
-place.
+Three invariants. **Every tick before the end of the window is in the window**, so the next tick is the first
+of the window. **The place of a later tick follows from that tick and the window alone**: the topmost group of
+bits in which the two differ. So a slot on a lower level is due before a slot on a higher one, and the next
+slot is the lowest set bit of one number. **The keys of one tick are in one list, in the order of insertion**,
+so the firing order (tick, insertion) needs no sequence number.
+
+A cancelled or moved key stays behind in the list of its old tick. The wheel notes that tick, and looks through
+its list when the tick is the next one, or when there are more of these keys than live ones.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Hashable, Iterator
+from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
 LEAF_BITS: Final = 10
 SLOT_BITS: Final = 6
-LEVELS: Final = 5
+LEVELS: Final = 9
 
 SLOTS: Final = 1 << SLOT_BITS
-FAR_BITS: Final = SLOT_BITS * LEVELS
-"""The number of bits of a leaf number that the levels cover."""
 
-GLANCE: Final = 1_024
-"""The largest number of ticks that `next_due` compares, which takes some ten microseconds."""
+FEW: Final = 1_024
+"""A slot of so many ticks becomes the window as a whole."""
 
-_IN_LEAF: Final = (1 << LEAF_BITS) - 1
+MANY: Final = 1_024
+"""If a long window gets more ticks than this after it was opened, it is made as short as a leaf."""
+
+MOST_STALE: Final = 64
+"""So many keys that have left may stay behind, however few live ones there are."""
+
+_LEAF: Final = 1 << LEAF_BITS
 _IN_LEVEL: Final = SLOTS - 1
-_LEVEL_OF_LENGTH: Final = tuple(max(0, bit - 1) // SLOT_BITS for bit in range(FAR_BITS + 1))
 
-assert LEAF_BITS + FAR_BITS == 40, "2**40 ms are 34.8 years: `far` stays an exception"
+
+def _shift(level: int) -> int:
+    """Return how many bits of a tick are below its slot number on *level*."""
+    return LEAF_BITS + SLOT_BITS * level
+
+
+_LEVEL_OF: Final = tuple(
+    max(0, length - 1 - LEAF_BITS) // SLOT_BITS for length in range(_shift(LEVELS) + 1)
+)
+"""The level of the topmost bit in which two ticks differ, by the length of the difference."""
+_PLACE_OF: Final = tuple((_shift(level), level << SLOT_BITS) for level in _LEVEL_OF)
+"""By the same length: a shift of the tick, and the number of the level's first slot."""
+
+assert _shift(LEVELS) == 64, "no instant is as far away as 2**64 ms"
 
 
 class Wheel(Generic[K]):
     """A set of keys, each due at one tick; *now* is the tick of the hand.
 
-    Insert, cancel and move are O(1), and a removed key leaves nothing behind. `advance` costs the due keys,
-    plus one step down for each distinct tick in the slots that the hand enters (at most six in a tick's
-    life). Empty slots cost nothing.
+    Insert, cancel and move are O(1). `advance` costs the due keys, plus a part of a sort for each distinct tick.
+    Empty slots cost nothing.
 
     A wheel cannot follow a wall clock that steps back: build a new wheel and insert again.
     """
 
-    __slots__ = ("_at", "_far", "_late", "_occupied", "_open", "_slots", "_tick_of", "now")
+    __slots__ = (
+        "_at", "_base", "_end", "_left", "_left_ticks", "_new", "_occupied", "_run", "_slots",
+        "_stale", "_tick_of", "_window", "now",
+    )  # fmt: skip
 
     def __init__(self, now: int = 0) -> None:
         assert now >= 0, "the hand starts at zero or later"
         self.now = now
-
-        # The tick of each key, and the keys of each tick: the key itself while it is alone (most are, and
-        # a dict takes 200 bytes), else a dict used as an ordered set. A key cannot be a dict, because a
-        # dict cannot be hashed.
         self._tick_of: dict[K, int] = {}
-        self._at: dict[int, K | dict[K, None]] = {}
 
-        # Ticks that had passed when a key was inserted: due at the next advance.
-        self._late: set[int] = set()
+        # The window ends at `_end`, and `_base` is a tick of it. It has the keys of each tick: the key itself
+        # while it is alone (most are, and a list takes 88 bytes), else a list. A key cannot be a list, because
+        # a list cannot be hashed. `_run` has the ticks from when the window was opened, sorted, and is
+        # used up as far as `_at`. `_new` is a heap of the ticks since then.
+        self._base = now
+        self._end = (now | (_LEAF - 1)) + 1
+        self._window: dict[int, K | list[K]] = {}
+        self._run: list[int] = []
+        self._at = 0
+        self._new: list[int] = []
 
-        # The open leaf, the one with the hand in it: a bit for each of its ticks in use. 1,024 bits
-        # are 164 bytes; finding the lowest takes a fifth of a microsecond.
+        # All levels in one row, and one int with a bit for each slot that holds a tick.
         #
-        #   in the leaf     0     1     2     3    ...   1,023
-        #   bit             0     0     0     1    ...     0
-        #                         ^ the hand: every set bit lies behind it
-        self._open = 0
-
-        # All levels in one row, and one int of 64 bits a level saying which slots hold a tick.
+        #   a tick, in bits   | level 8 | ... | level 1 | level 0 | in the leaf |
+        #                          6       6       6         6          10
         #
-        #   a tick, in bits   | epoch ... | level 4 |  3  |  2  |  1  |  0  | in the leaf |
-        #                                      6       6     6     6     6        10
-        #
-        # A tick lies on the topmost level whose six bits differ from the hand's, in the slot that
-        # its own six bits name. Hence every set bit is above the hand's: no level wraps around, and
-        # the hand's own slot is empty on every level.
-        self._slots: defaultdict[int, set[int]] = defaultdict(set)
-        self._occupied = [0] * LEVELS
+        # A tick lies on the topmost level whose six bits differ from the window's, in the slot that its
+        # own six bits name. Hence it is above the window's slot of that level: no level wraps around.
+        self._slots: list[dict[int, K | list[K]]] = [{} for _ in range(LEVELS * SLOTS)]
+        self._occupied = 0
 
-        # Beyond the top level: epoch -> ticks. There are few of these.
-        self._far: dict[int, set[int]] = {}
+        # The ticks that keys have left by a cancel or a move, since the last look, and before it.
+        self._left: list[int] = []
+        self._left_ticks: set[int] = set()
+        self._stale = 0  # the keys in the lists of `_left_ticks` that have left them
 
     def __len__(self) -> int:
         return len(self._tick_of)
@@ -115,25 +135,37 @@ class Wheel(Generic[K]):
         A tick at or before *now* is allowed: the next `advance` returns the key with this tick, even if it
         does not move the hand.
         """
-        if key in self._tick_of:
-            self._leave(key, self._tick_of[key])
-        self._tick_of[key] = tick
-        if tick not in self._at:
-            self._at[tick] = key
-            self._mark((tick,))
-            return
-        present = self._at[tick]
-        if isinstance(present, dict):
-            present[key] = None
+        tick_of = self._tick_of
+        if key in tick_of:
+            self._left.append(tick_of[key])
+        tick_of[key] = tick
+        if tick < self._end:
+            slot = self._window
+            if tick not in slot:
+                slot[tick] = key
+                self._note_new(tick)
+                return
         else:
-            self._at[tick] = {present: None, key: None}
+            shift, offset = _PLACE_OF[(tick ^ self._base).bit_length()]
+            place = offset + (tick >> shift & _IN_LEVEL)
+            slot = self._slots[place]
+            if tick not in slot:
+                if not slot:
+                    self._occupied |= 1 << place
+                slot[tick] = key
+                return
+        present = slot[tick]
+        if isinstance(present, list):
+            present.append(key)
+        else:
+            slot[tick] = [present, key]
 
     def cancel(self, key: K) -> bool:
         """Remove *key*; return False if it was not present."""
-        tick = self._tick_of.pop(key, None)
-        if tick is None:
+        try:
+            self._left.append(self._tick_of.pop(key))
+        except KeyError:
             return False
-        self._leave(key, tick)
         return True
 
     def advance(self, to_tick: int) -> list[tuple[int, K]]:
@@ -142,170 +174,191 @@ class Wheel(Generic[K]):
         They are sorted by tick; keys of one tick are in the order of insertion.
         """
         assert to_tick >= self.now, "a wheel never turns back"
-        ticks = self._turn(to_tick)
+        if self._left:
+            self._look_at_left()
+        self.now = to_tick
         due: list[tuple[int, K]] = []
-        for tick in ticks:
-            present = self._at.pop(tick)
-            if isinstance(present, dict):
-                due += [(tick, key) for key in present]
-            else:
-                due.append((tick, present))
+        if to_tick < self._end:
+            self._collect(self._window, self._take(to_tick), due)
+        else:
+            self._leave_window(due)
         tick_of = self._tick_of
         for _, key in due:
             del tick_of[key]
         return due
 
-    def next_stop(self) -> int | None:
-        """Return a tick not after the earliest key, in O(levels); None if the wheel is empty.
-
-        It is the key's own tick or, further ahead, the first tick of its slot. Advancing to the latter fires
-        nothing, but moves the key at least one level down, so there are at most six such stops before a
-        key. *now* means that a key is late: advance at once.
-        """
-        return self._earliest()[0] if self._tick_of else None
-
     def next_due(self) -> int | None:
-        """Return the tick to sleep until: as `next_stop`, but exact for a slot of few ticks.
+        """Return the tick to sleep until; None if the wheel is empty.
 
-        It is the earliest key's own tick, unless the slot of the next stop holds more than `GLANCE` distinct
-        ticks; then it is that stop. Late keys are due *now*.
+        It is the earliest key's own tick, or a tick before it: the first one of a slot with more than `FEW`
+        ticks, which `advance` then divides. There are at most `LEVELS` such stops before a key. Late keys are
+        due *now*.
         """
+        if self._left or self._left_ticks:
+            self._skip_left()
         if not self._tick_of:
             return None
-        stop, ticks = self._earliest()
-        return min(ticks) if ticks and len(ticks) <= GLANCE else stop
+        while self._at == len(self._run) and not self._new:
+            stop = self._open_next()
+            if stop is not None:
+                return stop
+            if self._left_ticks:
+                self._skip_left()
+        tick = self._run[self._at] if self._at < len(self._run) else self._new[0]
+        if self._new and self._new[0] < tick:
+            tick = self._new[0]
+        return max(self.now, tick)
 
-    # --- places of ticks -----------------------------------------------------------------------
+    # --- the window ----------------------------------------------------------------------------
 
-    def _mark(self, ticks: Iterable[int]) -> None:
-        """Put each of *ticks* in its place; the inner loop of the wheel."""
-        now, occupied, slots = self.now, self._occupied, self._slots
-        hand = now >> LEAF_BITS
+    def _note_new(self, tick: int) -> None:
+        """Note a tick that is new in the window."""
+        heappush(self._new, tick)
+        if len(self._new) > MANY and self._end > (self.now | (_LEAF - 1)) + 1:
+            # Without this, a window opened for a key of next week would be a heap of everything until then.
+            level = _LEVEL_OF[(self.now ^ (self._end - 1)).bit_length()] + 1
+            ticks, window = self._take(self._end), self._window
+            self._open_around_hand(window, ticks, level, 0)
+
+    def _take(self, to_tick: int) -> list[int]:
+        """Take the ticks until *to_tick* out of the window's row, ascending."""
+        run, start, new = self._run, self._at, self._new
+        ticks: list[int] = []
+        if start < len(run) and run[start] <= to_tick:
+            self._at = bisect_right(run, to_tick, start)
+            ticks = run[start : self._at]
+        if new and new[0] <= to_tick:
+            while new and new[0] <= to_tick:
+                ticks.append(heappop(new))
+            ticks.sort()
+        return ticks
+
+    def _collect(
+        self, slot: dict[int, K | list[K]], ticks: list[int], due: list[tuple[int, K]]
+    ) -> None:
+        """Move the keys of *ticks* from *slot* to *due*."""
+        left_ticks = self._left_ticks
         for tick in ticks:
-            leaf = tick >> LEAF_BITS
-            length = (leaf ^ hand).bit_length()
-            if tick <= now:
-                self._late.add(tick)
-            elif not length:
-                self._open |= 1 << (tick & _IN_LEAF)
-            elif length <= FAR_BITS:
-                level = _LEVEL_OF_LENGTH[length]
-                index = (leaf >> (SLOT_BITS * level)) & _IN_LEVEL
-                occupied[level] |= 1 << index
-                slots[level * SLOTS + index].add(tick)
+            present = slot.pop(tick)
+            if tick in left_ticks:
+                due += [(tick, key) for key in self._live(tick, present)]
+            elif isinstance(present, list):
+                due += [(tick, key) for key in present]
             else:
-                self._far.setdefault(leaf >> FAR_BITS, set()).add(tick)
-
-    def _unmark(self, tick: int) -> None:
-        """Undo `_mark`, so that the wheel does not stop at *tick* in vain."""
-        leaf = tick >> LEAF_BITS
-        length = (leaf ^ (self.now >> LEAF_BITS)).bit_length()
-        if tick <= self.now:
-            self._late.remove(tick)
-        elif not length:
-            self._open ^= 1 << (tick & _IN_LEAF)
-        elif length <= FAR_BITS:
-            level = _LEVEL_OF_LENGTH[length]
-            index = (leaf >> (SLOT_BITS * level)) & _IN_LEVEL
-            slot = self._slots[level * SLOTS + index]
-            slot.remove(tick)
-            if not slot:
-                self._occupied[level] ^= 1 << index
-        else:
-            epoch = leaf >> FAR_BITS
-            self._far[epoch].remove(tick)
-            if not self._far[epoch]:
-                del self._far[epoch]
-
-    def _leave(self, key: K, tick: int) -> None:
-        """Remove *key* from the keys of *tick*."""
-        present = self._at[tick]
-        if isinstance(present, dict):
-            del present[key]
-            if present:
-                return
-        del self._at[tick]
-        self._unmark(tick)
-
-    def _earliest(self) -> tuple[int, set[int] | None]:
-        """Return the next stop, and the ticks of its slot unless it is exact; not for an empty wheel."""
-        if self._late:
-            return self.now, None
-        hand = self.now >> LEAF_BITS
-        if self._open:
-            return (hand << LEAF_BITS) + _lowest(self._open), None
-        for level, occupied in enumerate(self._occupied):
-            if occupied:
-                index = _lowest(occupied)
-                shift = SLOT_BITS * level
-                assert index > (hand >> shift) & _IN_LEVEL, "a slot behind the hand holds ticks"
-                turn = hand >> (shift + SLOT_BITS)
-                leaf = ((turn << SLOT_BITS) + index) << shift
-                return leaf << LEAF_BITS, self._slots[level * SLOTS + index]
-        epoch = min(self._far)
-        return epoch << (FAR_BITS + LEAF_BITS), self._far[epoch]
+                due.append((tick, present))
 
     # --- turning -------------------------------------------------------------------------------
 
-    def _turn(self, to_tick: int) -> list[int]:
-        """Move the hand; remove and return all ticks up to *to_tick*, ascending."""
-        was, self.now = self.now, to_tick
-        due: list[int] = []
-        if self._late:
-            due += sorted(self._late)
-            self._late.clear()
-        if self._open:
-            self._empty_open_leaf(was >> LEAF_BITS << LEAF_BITS, due)
-        if was >> LEAF_BITS != to_tick >> LEAF_BITS:
-            assert not self._open, "the hand left a leaf with ticks in it"
-            self._empty_levels(was >> LEAF_BITS, to_tick >> LEAF_BITS, due)
-        return due
+    def _open_next(self) -> int | None:
+        """Make the next slot the window, ahead of the hand; if it has many ticks, return its first tick."""
+        assert self._occupied, "a key is in no slot"
+        lowest = self._occupied & -self._occupied
+        place = lowest.bit_length() - 1
+        level, index = place >> SLOT_BITS, place & _IN_LEVEL
+        shift = _shift(level)
+        first = ((self._base >> shift >> SLOT_BITS << SLOT_BITS) + index) << shift
+        if level and len(self._slots[place]) > FEW:
+            return first
+        self._occupied ^= lowest
+        self._window, self._slots[place] = self._slots[place], {}
+        self._base, self._end = first, first + (1 << shift)
+        self._run, self._at = sorted(self._window), 0
+        return None
 
-    def _empty_open_leaf(self, first: int, due: list[int]) -> None:
-        """Move the due ticks of the open leaf, which begins at *first*, to *due*."""
-        left = self._open
-        while left:
-            lowest = left & -left
-            tick = first + lowest.bit_length() - 1
-            if tick > self.now:
-                break
-            left ^= lowest
-            due.append(tick)
-        self._open = left
-
-    def _empty_levels(self, was: int, leaf: int, due: list[int]) -> None:
-        """Empty each slot that the hand passes or enters between the leaves *was* and *leaf*.
-
-        The order is from the lowest level up, ascending on each level: the order of the ticks. No tick is
-        dealt twice, because a tick that is not due goes to its place for the new hand, on a lower level.
-        """
-        changed = was ^ leaf
-        for level, occupied in enumerate(self._occupied):
-            shift = SLOT_BITS * level
-            is_same_turn = not changed >> (shift + SLOT_BITS)
-            reached = (2 << ((leaf >> shift) & _IN_LEVEL)) - 1
-            passed = occupied & reached if is_same_turn else occupied
-            self._occupied[level] ^= passed
-            while passed:
-                index = _lowest(passed)
-                passed ^= 1 << index
-                self._deal(self._slots[level * SLOTS + index], due)
-            if is_same_turn:
-                return
-        for epoch in sorted(self._far):
-            if epoch <= leaf >> FAR_BITS:
-                self._deal(self._far.pop(epoch), due)
-
-    def _deal(self, slot: set[int], due: list[int]) -> None:
-        """Empty *slot*: due ticks go to *due*, ascending, and the others to their new places."""
-        ticks = sorted(slot)
-        slot.clear()
+    def _leave_window(self, due: list[tuple[int, K]]) -> None:
+        """Move to *due* what is due at the hand, beyond the window, and open the window around the hand."""
+        self._collect(self._window, self._take(self._end), due)
+        level = _LEVEL_OF[(self.now ^ self._base).bit_length()]
+        entered = (level << SLOT_BITS) + (self.now >> _shift(level) & _IN_LEVEL)
+        passed = self._occupied & ((2 << entered) - 1)
+        self._occupied ^= passed
+        found: dict[int, K | list[K]] = {}
+        while passed:
+            lowest = passed & -passed
+            passed ^= lowest
+            place = lowest.bit_length() - 1
+            slot, self._slots[place] = self._slots[place], {}
+            if found:
+                found.update(slot)
+            else:
+                found = slot  # mostly the only one
+        ticks = sorted(found)
         split = bisect_right(ticks, self.now)
-        due += ticks[:split]
-        if split < len(ticks):
-            self._mark(ticks[split:])
+        self._collect(found, ticks[:split], due)
+        del ticks[:split]
+        self._open_around_hand(found, ticks, level, FEW)
 
+    def _open_around_hand(
+        self, slot: dict[int, K | list[K]], ticks: list[int], level: int, few: int
+    ) -> None:
+        """Make *slot*, the hand's slot of *level*, the window, or a part of it that has *few* ticks."""
+        while level and not 0 < len(ticks) <= few:
+            level -= 1
+            shift = _shift(level)
+            split = bisect_left(ticks, ((self.now >> shift) + 1) << shift)
+            self._deal(slot, ticks[split:], level)
+            del ticks[split:]
+        self._base = self.now
+        self._end = ((self.now >> _shift(level)) + 1) << _shift(level)
+        self._window, self._run, self._at = slot, ticks, 0
 
-def _lowest(bits: int) -> int:
-    """Return the number of the lowest set bit."""
-    return (bits & -bits).bit_length() - 1
+    def _deal(self, slot: dict[int, K | list[K]], ticks: list[int], level: int) -> None:
+        """Move the keys of *ticks*, ascending, from *slot* to the slots of *level*."""
+        shift = _shift(level)
+        start = 0
+        while start < len(ticks):
+            number = ticks[start] >> shift
+            stop = bisect_left(ticks, (number + 1) << shift, start)
+            place = (level << SLOT_BITS) + (number & _IN_LEVEL)
+            self._slots[place] = {tick: slot.pop(tick) for tick in ticks[start:stop]}
+            self._occupied |= 1 << place
+            start = stop
+
+    # --- keys that have left -------------------------------------------------------------------
+
+    def _live(self, tick: int, present: K | list[K]) -> list[K]:
+        """Return the keys of *tick* without those that left it; a key that came back is behind the others."""
+        self._left_ticks.remove(tick)
+        keys = present if isinstance(present, list) else [present]
+        live = [key for key in dict.fromkeys(reversed(keys)) if self._tick_of.get(key) == tick]
+        self._stale -= len(keys) - len(live)
+        return live[::-1]
+
+    def _look_at_left(self) -> None:
+        """Note which ticks were left since the last look; drop what keys left behind if it is too much."""
+        self._left_ticks.update(self._left)
+        self._stale += len(self._left)
+        self._left.clear()
+        if self._stale > MOST_STALE and self._stale > len(self._tick_of):
+            for tick in tuple(self._left_ticks):
+                self._drop_stale(tick)
+            self._run, self._at = [t for t in self._run[self._at :] if t in self._window], 0
+            self._new = [tick for tick in self._new if tick in self._window]
+            heapify(self._new)
+
+    def _drop_stale(self, tick: int) -> None:
+        """Drop the keys that left *tick*; the row of the window's ticks does not change."""
+        is_in_window = tick < self._end
+        place = 0
+        if not is_in_window:
+            shift, offset = _PLACE_OF[(tick ^ self._base).bit_length()]
+            place = offset + (tick >> shift & _IN_LEVEL)
+        slot = self._window if is_in_window else self._slots[place]
+        live = self._live(tick, slot.pop(tick))
+        if live:
+            slot[tick] = live
+        elif not slot and not is_in_window:
+            self._occupied ^= 1 << place
+
+    def _skip_left(self) -> None:
+        """Remove the first ticks of the window as long as all their keys have left."""
+        self._look_at_left()
+        while tick := self._run[self._at : self._at + 1] + self._new[:1]:
+            first = min(tick)
+            if first not in self._left_ticks:
+                return
+            live = self._live(first, self._window.pop(first))
+            if live:
+                self._window[first] = live
+                return
+            self._take(first)

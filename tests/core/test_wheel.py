@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.cost import turns
 
-from luad.core.wheel import GLANCE, LEAF_BITS, LEVELS, SLOT_BITS, SLOTS, Wheel
+from luad.core import wheel as wheels
+from luad.core.wheel import FEW, LEAF_BITS, LEVELS, MANY, MOST_STALE, SLOT_BITS, Wheel
 
 LEAF = 1 << LEAF_BITS
-REACH = tuple(LEAF << (SLOT_BITS * level) for level in range(LEVELS + 1))  # 2**10 ... 2**40
+REACH = tuple(LEAF << (SLOT_BITS * level) for level in range(6))  # 2**10 ... 2**40
 YEAR_9999 = 253_402_300_799_999
 THIS_YEAR = 1_763_845_200_000
 
@@ -88,23 +89,14 @@ class WheelAgainstDict(RuleBasedStateMachine):
         first = min(tick for tick, _ in self.model.values())
         stops = 0
         while not due:
-            stop = self.wheel.next_stop()
+            stop = self.wheel.next_due()
             assert stop is not None
             due = self.wheel.advance(stop)
             stops += 1
-        assert stops <= LEVELS + 2  # far, five levels, the leaf
+        assert stops <= LEVELS + 1
         assert min(tick for tick, _ in due) == first
         for _, key in due:
             del self.model[key]
-
-    @precondition(lambda self: self.model)
-    @rule()
-    def advance_to_the_next_due_tick(self) -> None:
-        stop = self.wheel.next_due()
-        assert stop is not None
-        first = min(tick for tick, _ in self.model.values())
-        assert stop == max(first, self.wheel.now)
-        self.turn_to(stop)
 
     @invariant()
     def says_what_it_holds(self) -> None:
@@ -115,31 +107,50 @@ class WheelAgainstDict(RuleBasedStateMachine):
 
     @invariant()
     def never_sleeps_past_a_due_tick(self) -> None:
-        stop = self.wheel.next_stop()
+        stop = self.wheel.next_due()
         assert (stop is None) == (not self.model)
         if stop is not None:
             first = min(tick for tick, _ in self.model.values())
             assert self.wheel.now <= stop <= max(first, self.wheel.now)
 
     @invariant()
-    def every_set_bit_has_its_keys(self) -> None:
+    def every_key_and_every_set_bit_has_its_place(self) -> None:
         wheel = self.wheel
-        full = [
-            sum(1 << index for index in range(SLOTS) if wheel._slots.get(level * SLOTS + index))
-            for level in range(LEVELS)
-        ]
-        assert wheel._occupied == full
-        assert all(wheel._far.values())
-        held = [*wheel._late, *(tick for slot in wheel._slots.values() for tick in slot)]
-        held += [tick for slot in wheel._far.values() for tick in slot]
-        held += [wheel.now // LEAF * LEAF + bit for bit in range(LEAF) if wheel._open >> bit & 1]
-        assert sorted(held) == sorted(wheel._at) == sorted({t for t, _ in self.model.values()})
+        assert wheel._occupied == sum(1 << place for place, slot in enumerate(wheel._slots) if slot)
+        assert sorted(wheel._window) == sorted(wheel._run[wheel._at :] + wheel._new)
+        assert all(tick < wheel._end for tick in wheel._window)
+        lists = [*wheel._window.items(), *(item for slot in wheel._slots for item in slot.items())]
+        assert len(lists) == len(dict(lists)), "a tick is in two places"
+        copies = [(key, tick) for tick, keys in lists for key in _all(keys)]
+        assert len(copies) == len(self.model) + wheel._stale + len(wheel._left)
+        assert {(key, tick) for key, (tick, _) in self.model.items()} <= set(copies)
+
+
+def _all(keys: int | list[int]) -> list[int]:
+    return keys if isinstance(keys, list) else [keys]
 
 
 WheelAgainstDict.TestCase.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None
 )
 TestWheelAgainstDict = pytest.mark.slow(WheelAgainstDict.TestCase)
+
+
+class CrowdedWheelAgainstDict(WheelAgainstDict):
+    """The same where two ticks are many already, and two stale keys too many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        for name in ("FEW", "MANY", "MOST_STALE"):
+            self.patch.setattr(wheels, name, 1)
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
+
+CrowdedWheelAgainstDict.TestCase.settings = WheelAgainstDict.TestCase.settings
+TestCrowdedWheelAgainstDict = pytest.mark.slow(CrowdedWheelAgainstDict.TestCase)
 
 
 @pytest.mark.parametrize("now", [0, 1, LEAF - 1, LEAF, REACH[1] - 1, THIS_YEAR])
@@ -150,12 +161,11 @@ def test_a_key_comes_out_at_its_tick_and_not_one_earlier(now: int, distance: int
     assert wheel.advance(now + distance - 1) == []
     assert wheel.advance(now + distance) == [(now + distance, "key")]
     assert len(wheel) == 0
-    assert wheel.next_stop() is None
+    assert wheel.next_due() is None
 
 
 def test_an_empty_wheel_has_no_stop_and_turns_freely() -> None:
     wheel: Wheel[str] = Wheel()
-    assert wheel.next_stop() is None
     assert wheel.next_due() is None
     assert wheel.advance(YEAR_9999) == []
     assert wheel.now == YEAR_9999
@@ -173,7 +183,7 @@ def test_what_is_late_comes_out_at_once_in_the_order_of_its_ticks() -> None:
     wheel.insert("late", 4_000)
     wheel.insert("before the epoch", -1)
     wheel.insert("soon", 5_001)
-    assert wheel.next_stop() == wheel.next_due() == 5_000
+    assert wheel.next_due() == 5_000
     assert wheel.advance(5_000) == [(-1, "before the epoch"), (4_000, "late"), (5_000, "now")]
     assert wheel.advance(5_001) == [(5_001, "soon")]
 
@@ -211,31 +221,72 @@ def test_a_cancelled_key_leaves_no_stop_behind() -> None:
     for key in range(len(BORDERS)):
         assert wheel.cancel(key)
         assert not wheel.cancel(key)
-    assert wheel.next_stop() is None
-    assert not wheel._open
-    assert not wheel._at
-    assert not wheel._far
-    assert not any(wheel._occupied)
+    assert wheel.next_due() is None
+    assert wheel.advance(YEAR_9999 + THIS_YEAR) == []
+    assert not wheel._window
+    assert not wheel._run[wheel._at :]
+    assert not wheel._new
+    assert not wheel._occupied
+    assert not wheel._left_ticks
+    assert not wheel._stale
+
+
+@pytest.mark.parametrize("far", [0, *REACH])
+def test_timeouts_that_are_set_and_cancelled_for_ever_leave_little_behind(far: int) -> None:
+    wheel: Wheel[int] = Wheel(THIS_YEAR)
+    for number in range(10 * MOST_STALE):
+        wheel.insert(number, THIS_YEAR + far + number)
+        assert wheel.cancel(number)
+        wheel.next_due()
+    wheel.insert(-1, THIS_YEAR)
+    wheel.next_due()
+    held = len(wheel._window) + sum(map(len, wheel._slots))
+    assert held <= MOST_STALE + 2
+
+
+def test_a_key_that_was_cancelled_and_came_back_is_behind_its_equals() -> None:
+    wheel: Wheel[str] = Wheel()
+    for key in "abc":
+        wheel.insert(key, 70_000)
+    wheel.cancel("a")
+    wheel.insert("a", 70_000)
+    wheel.cancel("b")
+    assert wheel.advance(70_000) == [(70_000, "c"), (70_000, "a")]
 
 
 def test_next_due_is_exact_for_few_keys_and_a_bound_for_many() -> None:
-    wheel: Wheel[int] = Wheel()
     far = 5 * REACH[3]
-    for key in range(GLANCE):
+    wheel: Wheel[int] = Wheel()
+    for key in range(FEW):
         wheel.insert(key, far + 1 + key)
-    assert wheel.next_stop() == far
     assert wheel.next_due() == far + 1
-    wheel.insert(GLANCE, far + 7)
-    assert wheel.next_due() == far + 1
-    wheel.insert(GLANCE, far + 7 + GLANCE)
+    wheel = Wheel()
+    for key in range(FEW + 1):
+        wheel.insert(key, far + 1 + key)
     assert wheel.next_due() == far
+    assert wheel.advance(far) == []
+    assert wheel.next_due() == far + 1
+
+
+def test_many_keys_before_the_next_one_do_not_become_one_heap() -> None:
+    wheel: Wheel[int] = Wheel(THIS_YEAR)
+    wheel.insert(-1, THIS_YEAR + REACH[4])
+    assert wheel.next_due() == THIS_YEAR + REACH[4]
+    count = 5 * MANY
+    for key in range(count):
+        wheel.insert(key, THIS_YEAR + REACH[3] * (count - key) // count)
+    assert len(wheel._new) <= MANY
+    assert [key for _, key in wheel.advance(THIS_YEAR + REACH[4])] == [
+        *range(count - 1, -1, -1),
+        -1,
+    ]
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_keys_of_one_slot_come_out_in_one_batch_in_order() -> None:
     count = 100_000
     tick = THIS_YEAR + 60_000
-    due = []
+    due: list[tuple[int, int]] = []
 
     def fill_and_advance() -> None:
         wheel: Wheel[int] = Wheel(THIS_YEAR)

@@ -243,32 +243,40 @@ MUTANTS: Final = (
         "Tron 59",
         "The wheel loses an entry when it moves a slot one level down.",
         ("I2", "I4", "I15"),
-        "luad.core.wheel:Wheel._deal",
-        (("self._mark(ticks[split:])", "self._mark(ticks[split + 1 :])"),),
+        "luad.core.wheel:Wheel._open_around_hand",
+        (
+            ("while level and not 0 < len(ticks) <= few:", "while level:"),  # few are enough here
+            ("self._deal(slot, ticks[split:]", "self._deal(slot, ticks[split + 1 :]"),
+        ),
     ),
     Mutant(
         "slot-passed-over",
         "APScheduler 1036",
         "The wheel does not empty the slot that it enters.",
         ("I2", "I4", "I15", CRASH),
-        "luad.core.wheel:Wheel._empty_levels",
-        (("reached = (2 << ((leaf >> shift)", "reached = (1 << ((leaf >> shift)"),),
+        "luad.core.wheel:Wheel._leave_window",
+        (("((2 << entered) - 1)", "((1 << entered) - 1)"),),
     ),
     Mutant(
         "wakes-late",
         "typeclaw 1446",
         "The wheel wakes for the last entry of a slot instead of the first.",
         ("I2",),
-        "luad.core.wheel:Wheel.next_due",
-        (("return min(ticks) if", "return max(ticks) if"),),
+        "luad.core.wheel:Wheel._open_next",
+        (
+            (
+                "self._at = sorted(self._window), 0",
+                "self._at = sorted(self._window, reverse=True), 0",
+            ),
+        ),
     ),
     Mutant(
         "due-now-stays",
         "APScheduler 1036",
         "An entry that is due at the present tick stays in the wheel.",
         ("I2", "I15", CRASH),
-        "luad.core.wheel:Wheel._empty_open_leaf",
-        (("if tick > self.now:", "if tick >= self.now:"),),
+        "luad.core.wheel:Wheel._take",
+        (("bisect_right(run, to_tick, start)", "bisect_right(run, to_tick - 1, start)"),),
     ),
     Mutant(
         "joined-too-late",
