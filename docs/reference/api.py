@@ -19,7 +19,7 @@ from luad.api.json.answer_schemas import ANSWERS
 from luad.api.json.body_schemas import BODIES
 from luad.api.routes.endpoint import JSON, Endpoint
 from luad.api.routes.openapi import document
-from luad.api.routes.table import TABLE, roles_for
+from luad.api.routes.table import API, TABLE
 from luad.config.schema.validator import load_schema
 from luad.sdk.job import JobCore
 from luad.sdk.keyword_types import Changes, Policies
@@ -147,7 +147,7 @@ def route_rows() -> list[str]:
     """Return the lines of the table of routes."""
     found = ["| route | does | role | query or body | answer |", "|---|---|---|---|---|"]
     for row in TABLE:
-        known = roles_for(row.method, row.path)
+        known = API.roles_for(row.method, row.path)
         role = "all" if known is None else next(each.value for each in Role if each in known)
         cells = (f"`{row.method} {row.path}`", row.summary, role, _accepts(row), _answer(row))
         found.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))

@@ -21,7 +21,8 @@ from luad.api.context import RUN_HEADER, Context
 from luad.api.http import api_problems
 from luad.api.http.api_problems import ApiError, close_to, did_you_mean, echo
 from luad.api.routes.openapi import PREFIX
-from luad.api.routes.table import OPEN_PATHS, TABLE, roles_for, rows_at
+from luad.api.routes.rows import Rows
+from luad.api.routes.table import TABLE
 from luad.api.transport.connection import MAX_HEADER_BYTES
 from luad.api.transport.unix_socket import Peer
 from luad.core.events import Log
@@ -36,22 +37,29 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from luad.api.audit_subject import Subject
+    from luad.api.pages import Pages
     from luad.api.service import Service
     from luad.live.restore import RestoreTask
 
 _BODYLESS: Final = frozenset({"GET", "HEAD"})
 _MOST_PARAMETERS: Final = 64
+_BAD_REQUEST: Final = 400
 _FORBIDDEN: Final = 403
 
 
 def build_app(
-    service: Service, restore: RestoreTask, admission: Admission | None = None
+    service: Service,
+    restore: RestoreTask,
+    admission: Admission | None = None,
+    pages: Pages | None = None,
 ) -> Starlette:
     """Return the application for *service*; *admission* checks the requests over TCP."""
     admission = admission or Admission(service)
+    rows = Rows(TABLE if pages is None else (*TABLE, *pages.rows))
+    guard = Middleware(Guard, service=service, admission=admission, rows=rows, pages=pages)
     app = Starlette(
-        routes=[route for row in TABLE for route in row.routes()],
-        middleware=[Middleware(Guard, service=service, admission=admission)],
+        routes=[route for row in rows.rows for route in row.routes()],
+        middleware=[guard],
         exception_handlers={HTTPException: _pass_on},
     )
     app.router.redirect_slashes = False  # a path means one thing
@@ -59,6 +67,7 @@ def build_app(
     restore.prepare = context.job_text
     app.state.context = context
     app.state.table = TABLE
+    app.state.rows = rows
     return app
 
 
@@ -70,10 +79,19 @@ async def _pass_on(_: Request, error: Exception) -> Response:
 class Guard:
     """Checks each request before its route, turns errors into problem documents, and writes the audit."""
 
-    def __init__(self, app: ASGIApp, service: Service, admission: Admission) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: Service,
+        admission: Admission,
+        rows: Rows,
+        pages: Pages | None,
+    ) -> None:
         self._app = app
         self._service = service
         self._admission = admission
+        self._rows = rows
+        self._pages = pages
         self._refusals = LineRate(service.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,10 +108,7 @@ class Guard:
 
         try:
             _check(scope)
-            if state.get("is_tcp"):
-                await self._admission.admit(scope, roles_for(scope["method"], scope["path"]))
-            else:
-                _take_place(state)
+            await self._admit(scope, state)
             await self._app(scope, receive, noting)
         except (ClientDisconnect, asyncio.CancelledError):
             return  # the client has hung up, or the daemon stops
@@ -105,14 +120,37 @@ class Guard:
             self._admission.leave(state)
         self._note(scope, status, present)
 
+    async def _admit(self, scope: Scope, state: Mapping[str, Any]) -> None:
+        """Take a place for a request; raises `ApiError` for one that may not be answered."""
+        method, path = scope["method"], scope["path"]
+        row = self._rows.find(method, path)
+        if not state.get("is_tcp"):
+            _take_place(state)
+            if row is not None and row.is_page:
+                hint = "luad web opens them in a browser"
+                raise ApiError("not_found", "pages are not served on the Unix socket", hint=hint)
+            return
+        is_form = row is not None and row.is_form
+        await self._admission.admit(
+            scope,
+            self._rows.roles_for(method, path),
+            takes_cookie=is_form or method in _BODYLESS,
+            is_form=is_form,
+        )
+
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._service.new_request_id()
         known = self._translate(error, scope, request_id)
         state = scope["state"]
-        if state.get("is_tcp") and "token" not in state and scope["path"] not in OPEN_PATHS:
+        page = None
+        if self._pages is not None and state.get("is_tcp"):
+            page = await self._pages.refusal(known, scope)
+        is_redirect = page is not None and page.status_code < _BAD_REQUEST
+        is_open = scope["path"] in self._rows.open_paths
+        if state.get("is_tcp") and "token" not in state and not (is_open or is_redirect):
             group, client = state.get("group", ""), state.get("client", "")
             self._admission.denials.refuse(group, client, known.code, known.status)
-        answer = api_problems.response(known, scope["path"][:200], request_id)
+        answer = page or api_problems.response(known, scope["path"][:200], request_id)
         await answer(scope, receive, send)
 
     def _translate(self, error: Exception, scope: Scope, request_id: str) -> ApiError:
@@ -120,9 +158,9 @@ class Guard:
             case ApiError():
                 return error
             case HTTPException(status_code=404):
-                return _no_route(scope)
+                return _no_route(scope, self._rows)
             case HTTPException(status_code=405):
-                return _wrong_method(scope, (error.headers or {}).get("Allow", ""))
+                return _wrong_method(scope, self._rows, (error.headers or {}).get("Allow", ""))
             case LuadError():
                 known = api_problems.from_luad_error(error)
                 if known.status < 500 or known.status == 503:
@@ -155,16 +193,17 @@ class Guard:
         state = scope["state"]
         peer: Peer = state.get("peer", Peer())
         is_tcp = bool(state.get("is_tcp"))
+        method, path = state.get("acted_as", (scope["method"], scope["path"]))
         fields: dict[str, Any] = {
-            "method": scope["method"],
-            "path": scope["path"][:200],
+            "method": method,
+            "path": path[:200],
             "status": status,
             "via": "tcp" if is_tcp else "unix",
             "client": state.get("client", ""),
             "actor": state.get("actor", ""),
             "uid": peer.uid,
             "pid": peer.pid,
-            **present.fields(scope["path"]),
+            **present.fields(path),
         }
         if run := self._asking_run(scope):
             fields["from_run"] = run
@@ -215,17 +254,17 @@ def _check(scope: Scope) -> None:
         )
 
 
-def _no_route(scope: Scope) -> ApiError:
+def _no_route(scope: Scope, rows: Rows) -> ApiError:
     path: str = scope["path"]
-    known = {row.path for row in TABLE if row.path.startswith(PREFIX)}
+    known = {row.path for row in rows.rows if row.path.startswith(PREFIX)}
     hint = did_you_mean(close_to(path, known, 1))
     if not hint and not path.startswith(PREFIX):
         hint = f"all paths begin with {PREFIX}"
     return ApiError("not_found", f"no such path: {echo(path)}", hint=hint)
 
 
-def _wrong_method(scope: Scope, allowed: str) -> ApiError:
-    words = allowed or ", ".join(sorted({row.method for row in rows_at(scope["path"])}))
+def _wrong_method(scope: Scope, rows: Rows, allowed: str) -> ApiError:
+    words = allowed or ", ".join(sorted({row.method for row in rows.at(scope["path"])}))
     return ApiError(
         "method_not_allowed",
         f"{echo(scope['path'])} is not for {scope['method'][:20]}",

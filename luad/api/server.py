@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from luad.api.application import build_app
-from luad.api.auth.roles import Admission, hosts_for
+from luad.api.auth.roles import HTTPS_PORT, Admission, Place, hosts_for
 from luad.api.transport import tcp, unix_socket
 from luad.api.transport.connection import (
     MAX_HEADER_BYTES,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from luad.api.http.work_pool import WorkPool
+    from luad.api.pages import Pages
     from luad.api.service import Service
     from luad.api.transport.certificates import Certificates
     from luad.api.transport.client_addresses import Address
@@ -62,6 +64,7 @@ class ApiServer:
         inherited: unix_socket.Listener | None = None,
         timeouts: Timeouts | None = None,
         spec: tcp.ListenSpec | None = None,
+        pages: Pages | None = None,
     ) -> None:
         assert path is not None or inherited is not None, "nowhere to listen"
         self._service = service
@@ -72,6 +75,7 @@ class ApiServer:
         self._state = ServerState()
         self._server: asyncio.Server | None = None
         self._spec = spec
+        self._pages = pages
         self._certificates: Certificates | None = None
         self._beat: asyncio.Task[None] | None = None
         self._tcp: socket.socket | None = None
@@ -141,8 +145,8 @@ class ApiServer:
 
     async def _serve(self, listener: unix_socket.Listener) -> None:
         room = affordable()
-        admission = self._admission(room)
-        app = build_app(self._service, self._restore, admission)
+        admission = await self._admission(room)
+        app = build_app(self._service, self._restore, admission, self._pages)
         self._pool = app.state.context.pool
         config = Config(
             app,
@@ -225,13 +229,32 @@ class ApiServer:
         )
         return self._handshakes.begin
 
-    def _admission(self, room: int) -> Admission:
+    async def _admission(self, room: int) -> Admission:
         spec = self._spec
         if spec is None:
             return Admission(self._service)
         hosts = hosts_for(spec.host, spec.allowed_hosts)
         proxies = tcp.networks(spec.trusted_proxies)
-        return Admission(self._service, hosts, tcp.peers_of(spec), proxies, room)
+        place = None
+        if self._pages is not None:
+            place = await self._place(spec)
+            hosts |= {place.name}
+        return Admission(self._service, hosts, tcp.peers_of(spec), proxies, room, place=place)
+
+    async def _place(self, spec: tcp.ListenSpec) -> Place:
+        """Return where browsers find the pages.
+
+        On plain loopback they have a host name of their own: a cookie counts for every port of a host.
+        """
+        assert self._tcp is not None
+        port: int = self._tcp.getsockname()[1]
+        name = spec.allowed_hosts[0] if spec.allowed_hosts else spec.host
+        if spec.certificate is not None:
+            return Place("https", name, port)
+        if spec.trusted_proxies:
+            return Place("https", name, HTTPS_PORT)
+        own = await self._service.store.web.host(secrets.token_hex(16))
+        return Place("http", f"luad-{own}.localhost", port)
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """Stop all answers within little more than *timeout_s*. A second call does nothing."""

@@ -146,6 +146,7 @@ class Daemon(EngineService):
             settings.socket,
             inherited=unix_socket.inherited(os.environ, os.getpid()),
             spec=wiring.listen_spec(settings),
+            pages=wiring.pages(settings),
         )
         keep = settings.retention
         return Parts(

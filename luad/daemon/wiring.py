@@ -23,6 +23,7 @@ from luad.watcher import FolderWatch, Hints, SnapshotReader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from luad.api.pages import Pages
     from luad.clock import Clock
     from luad.config.jobs.catalogue import Catalogue
     from luad.config.settings.daemon_settings import Settings
@@ -128,3 +129,12 @@ def listen_spec(settings: Settings) -> ListenSpec | None:
         settings.allowed_hosts,
         permits_insecure(settings),
     )
+
+
+def pages(settings: Settings) -> Pages | None:
+    """Return the pages for browsers; None where luad does not listen on TCP."""
+    if settings.listen is None:
+        return None
+    from luad.web.site import Site  # noqa: PLC0415 - only a daemon that listens pays for templates
+
+    return Site()

@@ -47,6 +47,7 @@ from luad.store.sqlite.writer import Writer
 from luad.store.state_folder import DATABASE, StateLock, size_of
 from luad.store.stored_users import StoredUsers
 from luad.store.transactions import Transactions
+from luad.store.web_access import WebAccess
 
 GIVEN_BACK_KIB: Final = 12
 """The KiB that giving a page back writes: a moved page, and two that point to it."""
@@ -92,6 +93,7 @@ class Store:
         self.users: Final = StoredUsers(self._transactions)
         self.access: Final = Access(self._transactions)
         self.history: Final = History(self._transactions)
+        self.web: Final = WebAccess(self._transactions)
 
     # --- opening and closing ---
 

@@ -339,6 +339,35 @@ software: Final = Table(
     PrimaryKeyConstraint("at", name="software_pk"),
 )
 
+sign_in_codes: Final = Table(
+    "sign_in_codes",
+    metadata,
+    Column("digest", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("lifetime_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("digest", name="sign_in_codes_pk"),
+)
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("digest", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("token_digest", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    PrimaryKeyConstraint("digest", name="sessions_pk"),
+    Index("sessions_by_use", "seen_at"),
+)
+
 # Alembic's own table, so that a fresh database can be stamped without importing Alembic.
 version_table: Final = Table(
     "alembic_version",

@@ -11,7 +11,7 @@ import pytest
 from luad.api.auth.roles import ADMINS, OPERATORS, VIEWERS, Role
 from luad.api.json.answer_schemas import JOB
 from luad.api.json.job_summary import summarize
-from luad.api.routes.table import roles_for
+from luad.api.routes.table import API
 from luad.core.requests import CreateRequested
 from luad.errors import UnavailableError
 
@@ -314,7 +314,7 @@ async def test_rows_are_counted_and_left_out_where_asked(api: Any, daemon: Any) 
 def test_a_name_that_is_a_verb_opens_nothing(
     method: str, path: str, roles: frozenset[Role]
 ) -> None:
-    assert roles_for(method, path) == roles
+    assert API.roles_for(method, path) == roles
 
 
 # --- in words --------------------------------------------------------------------------------------

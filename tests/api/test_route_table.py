@@ -17,7 +17,7 @@ from luad.api.auth.roles import Role
 from luad.api.http.api_problems import ApiError
 from luad.api.routes.endpoint import Endpoint
 from luad.api.routes.openapi import document
-from luad.api.routes.table import TABLE, roles_for
+from luad.api.routes.table import API, TABLE
 
 GOLDEN = Path(__file__).with_name("route_table.json")
 REFERENCE = [{"name": "x", "type": "webhook", "url": "${SECRET}"}]
@@ -28,7 +28,7 @@ def facts() -> list[str]:
     found = []
     for path, operations in document(TABLE)["paths"].items():
         for method, each in operations.items():
-            roles = roles_for(method.upper(), path)
+            roles = API.roles_for(method.upper(), path)
             role = "public" if roles is None else next(one.value for one in Role if one in roles)
             parameters = [
                 f"{one['in']}:{one['name']}={json.dumps(one['schema'], sort_keys=True)}"
@@ -95,9 +95,9 @@ async def test_a_row_refuses_all_tokens_and_all_remote_clients_that_it_does_not_
     assert not row.roles
     scope = {"type": "http", "headers": [], "query_string": b"", "state": {"is_tcp": True}}
     with pytest.raises(ApiError) as refused:
-        await row._answer(Request(scope))
+        await row.answer_request(Request(scope))
     assert refused.value.code == "forbidden"
-    assert (await row._answer(Request({**scope, "state": {}}))).status_code == 200
+    assert (await row.answer_request(Request({**scope, "state": {}}))).status_code == 200
 
 
 def test_each_row_names_roles_and_a_remote_rule() -> None:

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from luad.api.routes.endpoint import JSON
 from luad.api.routes.openapi import document
-from luad.api.routes.table import TABLE, rows_at
+from luad.api.routes.table import API, TABLE
 
 MOST_BYTES = 20_000
 OPEN = {"Status"}
@@ -21,7 +21,7 @@ OPEN = {"Status"}
 def check_answer(method: str, target: str, status: int, body: bytes) -> None:
     """Assert that an answer has the shape that the document states, and no member that it lacks."""
     method = "GET" if method == "HEAD" else method
-    rows = [row for row in rows_at(target.partition("?")[0]) if row.method == method]
+    rows = [row for row in API.at(target.partition("?")[0]) if row.method == method]
     if not rows or rows[0].media != JSON or len(body) > MOST_BYTES or not body:
         return
     values = json.loads(body)

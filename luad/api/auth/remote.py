@@ -34,9 +34,11 @@ REFERENCE: Final = re.compile(r"\$\{\w+\}|credential:[\w.-]+|file:[^\s?#]+")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RemoteRule:
-    """The checks of one route. *body* gets each body that was read, *job* the job that it is for."""
+    """The checks of one route. *body* gets each body that was read, *job* the job that it is for;
+    *is_local*: no request over TCP is answered."""
 
     refuses: str = ""
+    is_local: bool = False
     body: Callable[[Mapping[str, Any]], None] | None = None
     job: Callable[[DynamicRules, Job, Mapping[str, Any]], None] | None = None
 
@@ -99,6 +101,7 @@ def _listed(value: object) -> list[object]:
 
 
 ALLOWED: Final = RemoteRule()
+NOTHING: Final = RemoteRule("every request over TCP", is_local=True)
 NO_ENVIRONMENT: Final = RemoteRule("a job with `env`", body=_check_environment)
 NO_REFERENCES: Final = RemoteRule("channels with references", body=_check_channels)
 NO_FILES: Final = RemoteRule("files of luad's machine", body=_check_parts)

@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.auth.denials import Denials
+from luad.api.auth.origins import Target, check_form, target_of
+from luad.api.auth.sessions import Sessions
 from luad.api.auth.token_cache import USE_NOTED_MS, TokenCache
 from luad.api.auth.web_origin import is_same_origin, scheme_of
 from luad.api.http.api_problems import ApiError
@@ -40,6 +42,9 @@ REASONS: Final = (
     "overloaded",
 )
 """The usual reasons for which a client without a valid token is refused."""
+
+
+HTTPS_PORT: Final = 443
 
 
 class Role(StrEnum):
@@ -73,11 +78,31 @@ class Shares:
         return max(2, self.room * 3 // 4) if is_proxy else self.of_client
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The address of the pages: *name* is the host name that sessions count for."""
+
+    scheme: str
+    name: str
+    port: int
+
+    @property
+    def is_secure(self) -> bool:
+        """Return whether browsers reach it encrypted."""
+        return self.scheme == "https"
+
+    @property
+    def url(self) -> str:
+        """Return the address without a path."""
+        is_usual = self.is_secure and self.port == HTTPS_PORT
+        return f"{self.scheme}://{self.name}" + ("" if is_usual else f":{self.port}")
+
+
 @dataclass(slots=True)
 class Admission:
     """Checks the requests over TCP. *hosts*: the allowed names in Host; *peers*: the allowed networks besides
     this machine, None for all; *proxies* forward the address of the client; *room*: the number of
-    requests in progress."""
+    requests in progress; *place*: where the pages are, None without pages."""
 
     service: Service
     hosts: frozenset[str] = frozenset()
@@ -85,12 +110,15 @@ class Admission:
     proxies: tuple[Network, ...] = ()
     room: int = 64
     certificate_until: float | None = None
+    place: Place | None = None
     tokens: TokenCache = field(init=False)
+    sessions: Sessions = field(init=False)
     denials: Denials = field(init=False)
     _visits: dict[bool, connection_limits.Shares] = field(init=False)
 
     def __post_init__(self) -> None:
         self.tokens = TokenCache(self.service)
+        self.sessions = Sessions(self.service, self.tokens)
         self.denials = Denials(self.service)
         share = Shares(self.room).of_client
         # A client behind a proxy has no connection of its own to be counted by. Requests with a
@@ -109,10 +137,18 @@ class Admission:
         counts = {reason: self.denials.counts[reason] for reason in REASONS}
         return counts | self.denials.counts, self.certificate_until
 
-    async def admit(self, scope: Mapping[str, Any], roles: frozenset[Role] | None) -> None:
+    async def admit(
+        self,
+        scope: Mapping[str, Any],
+        roles: frozenset[Role] | None,
+        *,
+        takes_cookie: bool = False,
+        is_form: bool = False,
+    ) -> None:
         """Note the client in *scope*, and take a place for its request. *roles*: those that may send it,
-        None for a public path. Raises `ApiError` (host_not_allowed, forbidden, unauthenticated,
-        rate_limited, overloaded)."""
+        None for a public path; *takes_cookie*: the session of a browser counts; *is_form*: only from a page
+        of the same origin. Raises `ApiError` (host_not_allowed, forbidden, unauthenticated, rate_limited,
+        overloaded)."""
         state = scope.setdefault("state", {})  # type: ignore[attr-defined]  # ASGI's scope is a dict
         headers = {
             key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
@@ -122,23 +158,46 @@ class Admission:
         state["client"], state["group"] = str(client or ""), group_of(client)
         self._check_client(peer)
         self._check_host(scope, headers, peer)
+        target = target_of(scope, headers, peer, self.proxies)
+        state["target"] = target
+        if is_form:
+            check_form(headers, target)
         header = headers.get("authorization", "")
-        if roles is None or not header:
+        cookie = target.session_secret(headers) if takes_cookie and not header else ""
+        if roles is None or not (header or cookie):
             self._take_place(state, peer, is_known=False)
         if roles is None:
             return
+        token = await self._identify(state, header, cookie, target)
+        self._take_place(state, peer, is_known=True)
+        if token.role not in roles:
+            raise _lacks_role(token, roles, is_session="session" in state)
+
+    async def is_valid(self, digest: str) -> bool:
+        """Return whether the token or the session of *digest* is still valid."""
+        return (
+            await self.tokens.valid(digest) is not None
+            or await self.sessions.valid(digest) is not None
+        )
+
+    async def _identify(
+        self, state: MutableMapping[str, Any], header: str, cookie: str, target: Target
+    ) -> Token:
+        """Note in *state* the token or the session of a request, and return its rights."""
+        if cookie:
+            found = await self.sessions.find(cookie, target.name)
+            if found is None:
+                raise ApiError("unauthenticated", "this session is over", hint="sign in again")
+            state["session"], state["token"] = found.session, found.token
+            state["digest"] = found.session.digest
+            state["actor"] = f"web {found.session.account}"
+            self.sessions.note_use(found.session)
+            return found.token
         digest, token = await self._token(header, state["group"])
         state["token"], state["digest"] = token, digest
         state["actor"] = f"token {token.name}"  # the audit names refused clients too
-        self._take_place(state, peer, is_known=True)
         self._note_use(token)
-        if token.role not in roles:
-            least = next((role for role in Role if role in roles), Role.ADMIN)
-            raise ApiError(
-                "forbidden",
-                f"the token `{token.name}` has the role {token.role}; this needs {least}",
-                hint=f"luad token create NAME --role {least}",
-            )
+        return token
 
     def leave(self, state: MutableMapping[str, Any]) -> None:
         """Give back what a request has taken; twice is fine."""
@@ -207,6 +266,15 @@ class Admission:
             hint="luad token create NAME makes one; send it as  Authorization: Bearer luad_…",
             headers={"www-authenticate": 'Bearer realm="luad"'},
         )
+
+
+def _lacks_role(token: Token, roles: frozenset[Role], *, is_session: bool) -> ApiError:
+    least = next((role for role in Role if role in roles), Role.ADMIN)
+    if is_session:
+        detail = f"this session has the role {token.role}; this needs {least}"
+        return ApiError("forbidden", detail, hint=f"luad web --role {least}")
+    detail = f"the token `{token.name}` has the role {token.role}; this needs {least}"
+    return ApiError("forbidden", detail, hint=f"luad token create NAME --role {least}")
 
 
 def overloaded() -> ApiError:

@@ -297,6 +297,7 @@ ANSWERS: Final[Schema] = {
     ),
     "Tokens": _object({"tokens": _list(_object(_TOKEN))}),
     "NewSecret": _object(_TOKEN, {"token": TEXT}, optional={"message": TEXT}),
+    "SignInCode": _object(_all("url role account expires_at", TEXT), {"session_seconds": WHOLE}),
     "RevokedTokens": _object(_DELETED, _all("revoked made", _TEXTS)),
     "Audit": _object({"entries": _list(FREE), "is_complete": FLAG}, _CURSOR),
     "Activity": _object({"entries": _list(_ACTIVITY), "is_complete": FLAG}, _CURSOR),

@@ -69,6 +69,7 @@ BODIES: Final[JsonObject] = {
         role={"enum": ["viewer", "operator", "admin"]},
         expires_in={"type": ["string", "number"]},
     ),
+    "NewCode": _object(role={"enum": ["viewer", "operator", "admin"]}, host={"type": "string"}),
     "Revocation": _object(made=FLAG),
     "Rotation": _object(
         overlap={"type": ["string", "number"]}, expires_in={"type": ["string", "number"]}

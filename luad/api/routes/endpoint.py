@@ -32,7 +32,9 @@ JSON: Final = ("application/json",)
 @dataclass(frozen=True, eq=False, slots=True)
 class Endpoint:
     """One method of one path. *query*: the parameters, None for a path that ignores them all; *body*
-    and *answer*: names of schemas; *alias*: the same path without `/v1`; *is_public*: no token is needed.
+    and *answer*: names of schemas; *alias*: the same path without `/v1`; *is_public*: no token is needed;
+    *is_page*: made for a browser, so not part of the OpenAPI document; *is_form*: takes the cookie of a
+    session although it changes something, and only from a page of the same origin.
     """
 
     method: str
@@ -50,6 +52,8 @@ class Endpoint:
     takes_merge_patch: bool = False
     is_public: bool = False
     alias: str = ""
+    is_page: bool = False
+    is_form: bool = False
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -58,14 +62,14 @@ class Endpoint:
 
     def routes(self) -> list[Route]:
         """Return the routes for Starlette."""
-        return [Route(path, self._answer, methods=[self.method]) for path in self.paths]
+        return [Route(path, self.answer_request, methods=[self.method]) for path in self.paths]
 
-    async def _answer(self, request: Request) -> Response:
+    async def answer_request(self, request: Request) -> Response:
         """Check *request* by this row, and return what the handler answers. Raises `ApiError`."""
         state = request.scope["state"]
         state["endpoint"] = self
         if is_remote(request):
-            if self.remote is None:
+            if self.remote is None or self.remote.is_local:
                 raise ApiError("forbidden", "this path is not answered over TCP")
             state["check_body"], state["check_job"] = self.remote.body, self.remote.job
         if self.query is not None:

@@ -62,11 +62,10 @@ class FollowResponse(StreamResponse):
         return None if digest is None else self._watch(digest, scope)
 
     async def _watch(self, digest: str, scope: Scope) -> None:
-        tokens = self._context.admission.tokens
-        token = await tokens.valid(digest)
-        while token is not None:
+        is_valid = await self._context.admission.is_valid(digest)
+        while is_valid:
             await asyncio.sleep(LOOK_S)
-            token = await tokens.valid(digest)
+            is_valid = await self._context.admission.is_valid(digest)
         fields = {"actor": scope["state"]["actor"], "path": scope["path"][:200]}
         self._context.service.log(Log("api.stream_closed", fields))
 

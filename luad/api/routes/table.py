@@ -6,9 +6,7 @@ document are read from it. A row that names no role or no remote rule is refused
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-from starlette.routing import compile_path
+from typing import Final
 
 from luad.api.auth.remote import (
     ALLOWED,
@@ -17,6 +15,7 @@ from luad.api.auth.remote import (
     NO_GIVEN_METADATA,
     NO_METADATA,
     NO_REFERENCES,
+    NOTHING,
 )
 from luad.api.auth.roles import ADMINS, OPERATORS, VIEWERS
 from luad.api.http import parameters
@@ -35,15 +34,14 @@ from luad.api.routes import (
     routes_metadata,
     routes_revisions,
     routes_runs,
+    routes_sign_in,
     routes_stats,
     routes_tokens,
     routes_users,
     routes_whoami,
 )
 from luad.api.routes.endpoint import Endpoint
-
-if TYPE_CHECKING:
-    from luad.api.auth.roles import Role
+from luad.api.routes.rows import Rows
 
 _LINES: Final = tuple(MEDIA.values())
 _ONCE: Final = ("Idempotency-Key",)
@@ -111,31 +109,11 @@ TABLE: Final = (
     Endpoint("DELETE", "/v1/tokens/{token}", "Revoke a token", routes_tokens.revoke_token, ADMINS, ALLOWED, body="Revocation", answer="RevokedTokens"),
     Endpoint("POST", "/v1/tokens/{token}/rotate", "Give a token another secret", routes_tokens.rotate_token, ADMINS, ALLOWED, body="Rotation", answer="NewSecret"),
     Endpoint("GET", "/v1/audit", "The audit trail", routes_activity.list_audit, ADMINS, ALLOWED, parameters.AUDIT, answer="Audit"),
+    Endpoint("POST", "/v1/sign-in-codes", "Make a link that signs a browser in", routes_sign_in.make_code, ADMINS, NOTHING, body="NewCode", answer="SignInCode", statuses=(201,)),
     Endpoint("GET", "/v1/openapi.json", "This document", routes_about.show_document, VIEWERS, ALLOWED, parameters.NONE),
     Endpoint("GET", "/docs", "This document as a page", routes_about.show_page, VIEWERS, ALLOWED, parameters.NONE, media=("text/html",)),
     Endpoint("GET", "/problems/{code}", "The meaning of a problem code", routes_about.show_problem, VIEWERS, ALLOWED, media=("text/plain",)),
 )  # fmt: skip
 
-OPEN_PATHS: Final = frozenset(path for row in TABLE if row.is_public for path in row.paths)
-"""Paths that need no token."""
-
-_PATTERNS: Final = [(compile_path(path)[0], row) for row in TABLE for path in row.paths]
-_READS: Final = frozenset({"GET", "HEAD"})
-
-
-def rows_at(path: str) -> list[Endpoint]:
-    """Return the rows of all methods of *path*."""
-    return [row for pattern, row in _PATTERNS if pattern.match(path)]
-
-
-def roles_for(method: str, path: str) -> frozenset[Role] | None:
-    """Return the roles that may send a request; None for a public path.
-
-    A request without a row, which the router refuses, needs the admin unless it only reads.
-    """
-    if path in OPEN_PATHS:
-        return None
-    for row in rows_at(path):
-        if row.method == method or (row.method == "GET" and method == "HEAD"):
-            return row.roles
-    return VIEWERS if method in _READS else ADMINS
+API: Final = Rows(TABLE)
+"""The rows of the API alone, without the pages."""

@@ -23,6 +23,7 @@ def upgrade() -> None:
     _find_activity()
     _find_trouble()
     _add_answers_about_trouble()
+    _add_sessions()
 
 
 def _runs_say_how_they_ended() -> None:
@@ -126,3 +127,32 @@ def _add_answers_about_trouble() -> None:
         sa.Column("python", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("at", name="software_pk"),
     )
+
+
+def _add_sessions() -> None:
+    """Add the sessions of browsers, and the codes that start them."""
+    op.create_table(
+        "sign_in_codes",
+        sa.Column("digest", sa.Text, nullable=False),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False),
+        sa.Column("lifetime_ms", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="sign_in_codes_pk"),
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("digest", sa.Text, nullable=False),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("seen_at", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False),
+        sa.Column("token_digest", sa.Text, nullable=False),
+        sa.Column("agent", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="sessions_pk"),
+    )
+    op.create_index("sessions_by_use", "sessions", ["seen_at"])

@@ -1,0 +1,58 @@
+"""Routes that let a browser sign in. Only clients of the Unix socket may ask for a code.
+
+Rule: as in `routes_jobs`. A code is in the answer that makes it; luad stores its digest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from luad.api.auth.roles import Role
+from luad.api.auth.sessions import CODE_MS, LONGEST_MS
+from luad.api.context import context_of, json_response
+from luad.api.http.api_problems import ApiError, echo
+from luad.api.http.request_input import wrong_member
+from luad.api.json import views
+from luad.api.routes.endpoint import read_body
+from luad.core.model import HOUR
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+PLAIN_HOST: Final = "127.0.0.1"
+"""The host for browsers that cannot resolve luad's own name: an hour, as viewer."""
+
+
+async def make_code(request: Request) -> Response:
+    """`POST /sign-in-codes`: make a link that signs one browser in, once, within a minute."""
+    context = context_of(request)
+    body = await read_body(request)
+    place = context.admission.place
+    if place is None:
+        raise ApiError(
+            "conflict",
+            "luad serves no pages: it does not listen on TCP",
+            hint="set `listen: 127.0.0.1:5823` in luad.yaml, or start luad serve --listen 127.0.0.1:5823",
+        )
+    role = body.choice("role", tuple(Role), Role.OPERATOR)
+    host = body.text("host") or place.name
+    lifetime_ms = LONGEST_MS
+    if host != place.name:
+        if place.is_secure or host != PLAIN_HOST:
+            hint = f"leave it out, and the link is for {place.name}"
+            raise wrong_member("host", f"{echo(host)} is not the host of luad's pages", hint)
+        role, lifetime_ms = Role.VIEWER, HOUR
+    account = await context.author(request)
+    code = await context.admission.sessions.make_code(account, role, host, lifetime_ms)
+    base = place.url if host == place.name else f"http://{host}:{place.port}"
+    now = context.service.clock.now().wall
+    view = {
+        "url": f"{base}/login?{urlencode({'code': code})}",
+        "role": role,
+        "account": account,
+        "expires_at": views.instant(now + CODE_MS),
+        "session_seconds": views.seconds(lifetime_ms),
+    }
+    return json_response(view, 201)

@@ -1,0 +1,135 @@
+"""The forms: each one is a request to a route of the API.
+
+Rule: the row of that route decides whether the session may; a form adds no right.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from starlette.responses import RedirectResponse, Response
+
+from luad.api.http.api_problems import ApiError
+from luad.web import inside
+from luad.web.inside import path_of
+from luad.web.render import HEADERS
+from luad.web.sign_in import read_form
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+MOST_AT_ONCE: Final = 500
+
+
+async def run(request: Request) -> Response:
+    """`POST /act/run`: run one job, or all that are ticked."""
+    form = await read_form(request)
+    names = form.get("job", [])
+    if len(names) > 1:
+        return await _many(request, form, "trigger", names)
+    body: dict[str, object] = {}
+    if text := _text(form, "metadata"):
+        body["metadata"] = _object(text)
+    name = _need(names)
+    path = path_of("jobs", name, "trigger")
+    started = await inside.send(request, "POST", path, body, _text(form, "key"))
+    if _text(form, "follow"):
+        return _to(f"/runs/{quote(started['id'])}#log")
+    return _back(form, "run", name)
+
+
+async def pause(request: Request) -> Response:
+    """`POST /act/pause`: pause one job or all that are ticked, with a reason and an end."""
+    form = await read_form(request)
+    names = form.get("job", [])
+    if len(names) > 1:
+        return await _many(request, form, "pause", names)
+    body = {key: text for key in ("reason", "until") if (text := _text(form, key))}
+    name = _need(names)
+    await inside.send(request, "POST", path_of("jobs", name, "deactivate"), body)
+    return _back(form, "pause", name)
+
+
+async def resume(request: Request) -> Response:
+    """`POST /act/resume`: resume one job, or all that are ticked."""
+    form = await read_form(request)
+    names = form.get("job", [])
+    if len(names) > 1:
+        return await _many(request, form, "resume", names)
+    name = _need(names)
+    await inside.send(request, "POST", path_of("jobs", name, "activate"), {})
+    return _back(form, "resume", name)
+
+
+async def cancel(request: Request) -> Response:
+    """`POST /act/cancel`: tell a run to stop."""
+    form = await read_form(request)
+    name = _need(form.get("run", []))
+    await inside.send(request, "POST", path_of("runs", name, "cancel"), {})
+    return _back(form, "cancel", name)
+
+
+async def retry(request: Request) -> Response:
+    """`POST /act/retry`: run the occurrence of a run again."""
+    form = await read_form(request)
+    name = _need(form.get("run", []))
+    started = await inside.send(
+        request, "POST", path_of("runs", name, "retry"), {}, _text(form, "key")
+    )
+    if _text(form, "follow"):
+        return _to(f"/runs/{quote(started['id'])}#log")
+    return _back(form, "retry", name)
+
+
+async def reload(request: Request) -> Response:
+    """`POST /act/reload`: read the files now."""
+    form = await read_form(request)
+    await inside.send(request, "POST", "/v1/config/reload", {})
+    return _back(form, "reload", "")
+
+
+async def _many(
+    request: Request, form: Mapping[str, list[str]], action: str, names: list[str]
+) -> Response:
+    if len(names) > MOST_AT_ONCE:
+        raise ApiError("too_large", f"at most {MOST_AT_ONCE} jobs at once")
+    await inside.send(request, "POST", "/v1/jobs:batch", {"action": action, "jobs": names})
+    return _back(form, "batch", f"{len(names)} jobs")
+
+
+def _back(form: Mapping[str, list[str]], done: str, subject: str) -> Response:
+    """Return to the page of the form, which says what was done."""
+    parts = urlsplit(_text(form, "back") or "/")
+    query = [pair for pair in parse_qsl(parts.query) if pair[0] not in ("done", "subject")]
+    query += [("done", done), ("subject", subject)]
+    path = parts.path if parts.path.startswith("/") and not parts.path.startswith("//") else "/"
+    return _to(f"{path}?{urlencode(query)}")
+
+
+def _to(address: str) -> Response:
+    return RedirectResponse(address, 303, HEADERS)
+
+
+def _need(names: list[str]) -> str:
+    if not names or not names[0]:
+        raise ApiError("bad_request", "the form names nothing", hint="tick at least one row")
+    return names[0]
+
+
+def _text(form: Mapping[str, list[str]], name: str) -> str:
+    return form.get(name, [""])[0].strip()
+
+
+def _object(text: str) -> object:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        detail = f"the metadata is not JSON: {error}"
+        raise ApiError("validation", detail, hint='write it as {"key": "value"}') from error
+    if not isinstance(value, dict):
+        raise ApiError("validation", "the metadata must be a JSON object")
+    return value

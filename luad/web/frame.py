@@ -1,0 +1,136 @@
+"""What every page shows around its content: the state, the session, the zone, the daemon.
+
+Rule: each page answers by `View.answer`; it adds nothing that depends on the page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from luad import __version__
+from luad.api.context import context_of
+from luad.api.json.views import instant
+from luad.web import inside, render
+from luad.web.times import Times, parse, zone_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from luad.web.inside import Json
+
+ZONE_COOKIE: Final = "luad-zone"
+PART_HEADER: Final = "luad-part"
+"""A script asks for the content alone, without the frame."""
+
+_OPERATES: Final = frozenset({"operator", "admin"})
+DONE: Final[Mapping[str, str]] = {
+    "run": "Started {}.",
+    "pause": "Paused {}.",
+    "resume": "Resumed {}.",
+    "cancel": "Told {} to stop.",
+    "retry": "Started {} again.",
+    "acknowledge": "Acknowledged {}.",
+    "resend": "Sent {} again.",
+    "reload": "Read the files.",
+    "batch": "Done for {}.",
+    "send": "Sent a test to {}.",
+}
+"""What a page says after an action; the name in the address is escaped like any text."""
+
+
+@dataclass(slots=True)
+class View:
+    """One request for a page."""
+
+    request: Request
+    status: Json = field(default_factory=dict)
+
+    @classmethod
+    async def of(cls, request: Request) -> View:
+        """Return the view of *request*, with the state of the daemon."""
+        return cls(request, await inside.get(request, "/v1/status"))
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The parameters of the page."""
+        return self.request.query_params
+
+    @property
+    def times(self) -> Times:
+        """Return how instants are written on this page."""
+        now = parse(_now_text(self.request))
+        name = self.query.get("zone") or self.request.cookies.get(ZONE_COOKIE, "")
+        return Times(now, zone_of(name, self.status.get("timezone", "UTC")))
+
+    @property
+    def may_operate(self) -> bool:
+        """Return whether the session may act."""
+        token = self.request.scope["state"].get("token")
+        return token is not None and token.role in _OPERATES
+
+    @property
+    def is_admin(self) -> bool:
+        """Return whether the session may see what only an admin may."""
+        token = self.request.scope["state"].get("token")
+        return token is not None and token.role == "admin"
+
+    async def get(self, path: str, **query: object) -> Json:
+        """Return an answer of the API. Raises `ApiError`."""
+        return await inside.get(self.request, path, **query)
+
+    async def get_text(self, path: str, **query: object) -> str:
+        """Return an answer of the API that is not JSON. Raises `ApiError`."""
+        return await inside.get_text(self.request, path, **query)
+
+    async def gather(self, *paths: tuple[str, Mapping[str, object]]) -> list[Json]:
+        """Return several answers of the API, asked at the same time. Raises `ApiError`."""
+        return await asyncio.gather(*(self.get(path, **query) for path, query in paths))
+
+    def link(self, **changes: object) -> str:
+        """Return the address of this page with other parameters; None removes one."""
+        query = {**self.query, **changes}
+        query.pop("done", None), query.pop("subject", None)
+        given = {key: str(value) for key, value in query.items() if value not in (None, "")}
+        return "?" + urlencode(given)
+
+    async def answer(
+        self, template: str, page: str, title: str, /, status_code: int = 200, **values: Any
+    ) -> Response:
+        """Return the page; *page* is the name in the navigation, *title* the state and the name."""
+        jobs = self.status.get("jobs", {})
+        failing = jobs.get("failing", 0)
+        session = self.request.scope["state"].get("session")
+        token = self.request.scope["state"].get("token")
+        done = self.query.get("done", "")
+        frame = {
+            "page": page,
+            "title": title,
+            "state": "failing" if failing else "calm",
+            "failing": failing,
+            "status": self.status,
+            "times": self.times,
+            "zone": self.times.zone,
+            "role": token.role if token is not None else "",
+            "account": session.account if session else (token.name if token else ""),
+            "may_operate": self.may_operate,
+            "is_admin": self.is_admin,
+            "version": __version__,
+            "back": self.request.url.path + self.link(),
+            "link": self.link,
+            "query": self.query,
+            "toast": DONE[done].format(self.query.get("subject", "")) if done in DONE else "",
+            "is_part": PART_HEADER in self.request.headers,
+        }
+        return await render.page(template, {**frame, **values}, status_code)
+
+
+def _now_text(request: Request) -> str:
+    text = instant(context_of(request).service.clock.now().wall)
+    assert text is not None
+    return text

@@ -1,0 +1,127 @@
+"""One job: its state in a sentence, its last runs, what comes next, its definition.
+
+Rule: as in `luad.web`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from luad.web.drawing import usual, usual_text
+from luad.web.frame import View
+from luad.web.inside import path_of
+from luad.web.rows import outcome_counts, pause_words, status_of_job
+from luad.web.run_rows import run_row
+from luad.web.times import duration, duration_ms
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from luad.web.inside import Json
+
+CHARTED: Final = 200
+LISTED: Final = 12
+TABS: Final = ("definition", "revisions", "metadata")
+
+
+async def show(request: Request) -> Response:
+    """`GET /jobs/{job}`: the page of one job."""
+    view = await View.of(request)
+    name = request.path_params["job"]
+    path = path_of("jobs", name)
+    job, runs, upcoming = await view.gather(
+        (path, {}), (f"{path}/runs", {"limit": CHARTED}), (f"{path}/next", {"n": 10})
+    )
+    tab = view.query.get("tab", "")
+    tab = tab if tab in TABS else "definition"
+    revisions = await view.get(f"{path}/revisions") if tab == "revisions" else None
+    listed = runs["runs"]
+    status = status_of_job(job)
+    mark = "✗ " if status.is_bad else ""
+    return await view.answer(
+        "job.html",
+        "jobs",
+        f"{mark}{job['name']}",
+        job=job,
+        job_status=status,
+        sentence=_sentence(job, view),
+        runs=listed,
+        rows=[run_row(each) for each in listed[:LISTED]],
+        facts=_facts(job),
+        numbers=_numbers(listed),
+        upcoming=upcoming["next"],
+        tab=tab,
+        revisions=revisions,
+        definition=json.dumps(job["definition"], indent=2, ensure_ascii=False),
+        metadata=json.dumps(job["metadata"], indent=2, ensure_ascii=False),
+    )
+
+
+async def show_form(request: Request) -> Response:
+    """`GET /jobs/{job}/run`: a form to run it with other metadata, filled from the job or a run."""
+    view = await View.of(request)
+    path = path_of("jobs", request.path_params["job"])
+    job, runs = await view.gather((path, {}), (f"{path}/runs", {"limit": 10}))
+    metadata, source = job["metadata"], ""
+    wanted = view.query.get("as", "")
+    for each in runs["runs"]:
+        if wanted and each["id"] == wanted and each["metadata"] is not None:
+            metadata, source = each["metadata"], each["id"]
+    return await view.answer(
+        "job_run.html",
+        "jobs",
+        f"Run {job['name']}",
+        job=job,
+        metadata=json.dumps(metadata, indent=2, ensure_ascii=False),
+        source=source,
+        earlier=[each for each in runs["runs"] if each["metadata"] is not None],
+    )
+
+
+def _sentence(job: Json, view: View) -> str:
+    """Return when the job runs, and how it stands, in words."""
+    parts = [job["summary"]]
+    if job["consecutive_failures"] > 1:
+        parts.append(f"It failed {job['consecutive_failures']} times in a row.")
+    if job["pause"]:
+        parts.append(f"Paused: {pause_words(job['pause'], view.times)}.")
+    return " ".join(parts)
+
+
+def _facts(job: Json) -> list[tuple[str, str]]:
+    retry = job["retry"]
+    attempts = retry["max_attempts"]
+    wait = duration(retry["backoff_seconds"])
+    timeout = job["timeout_seconds"]
+    return [
+        ("Schedule", job["schedule_text"]),
+        ("Zone", job["timezone"]),
+        ("Handler", job["handler"]),
+        ("Time-out", "none" if timeout is None else duration(timeout)),
+        ("Retries", f"{attempts} attempts, {wait} apart" if attempts > 1 else "none"),
+        ("Overlap", job["overlap"]),
+        ("Catch-up", job["catch_up"]),
+        ("User", job["user_id"] or "none"),
+        ("Tags", ", ".join(job["tags"]) or "none"),
+        (
+            "Declared",
+            f"{job['file']['path']}:{job['file']['line']}" if job["file"] else "at run time",
+        ),
+        ("Revision", job["revision"]),
+    ]
+
+
+def _numbers(runs: list[Json]) -> str:
+    """Return what the last runs were like, in words."""
+    counts = outcome_counts(runs)
+    ended = counts["ok"] + counts["bad"]
+    if not ended:
+        return ""
+    good = [each["duration_ms"] for each in runs if each["status"] == "succeeded"]
+    durations = [each for each in good if each is not None]
+    parts = [f"{100 * counts['ok'] / ended:.1f} % succeeded"]
+    if band := usual_text(usual(durations)):
+        parts.append(f"usually {band}, longest {duration_ms(max(durations))}")
+    return "; ".join(parts)

@@ -1,0 +1,64 @@
+"""The schedule: what is due on a day, hour by hour.
+
+Rule: as in `luad.web`.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from luad.web.frame import View
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from luad.web.inside import Json
+
+LIMIT: Final = 500
+
+
+async def show(request: Request) -> Response:
+    """`GET /schedule`: the occurrences of a day that are still to come."""
+    view = await View.of(request)
+    times = view.times
+    today = times.now.astimezone(times.tz).date()
+    day = _day(view.query.get("day", ""), today)
+    start = datetime.combine(day, datetime.min.time(), times.tz)
+    end = datetime.combine(day + timedelta(days=1), datetime.min.time(), times.tz)
+    begin = max(start, times.now)
+    found: Json = {"next": [], "is_complete": True}
+    if end > times.now:
+        found = await view.get(
+            "/v1/schedule",
+            **{"from": begin.isoformat(), "until": end.isoformat()},
+            limit=LIMIT,
+            job=view.query.get("job", ""),
+        )
+    fires = found["next"]
+    hours = [
+        (f"{hour:02}:00 to {hour + 1:02}:00", list(rows))
+        for hour, rows in groupby(fires, lambda each: times.local(each["at"]).hour)
+    ]
+    return await view.answer(
+        "schedule.html",
+        "schedule",
+        f"Schedule, {day:%a} {day.day} {day:%b}",
+        day=day,
+        before=day - timedelta(days=1),
+        after=day + timedelta(days=1),
+        is_today=day == today,
+        hours=hours,
+        total=len(fires),
+        is_complete=found["is_complete"] and len(fires) < LIMIT,
+        job=view.query.get("job", ""),
+    )
+
+
+def _day(text: str, today: date) -> date:
+    try:
+        return date.fromisoformat(text) if text else today
+    except ValueError:
+        return today

@@ -1,0 +1,178 @@
+"""Every page, without a browser: what it holds, and what it must not hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from support.dashboard import SAME_ORIGIN, Visitor
+from support.live_daemon import LiveDaemon
+
+from luad.web.render import HERE, environment
+from luad.web.site import ROWS
+
+PAGES = [
+    "/",
+    "/jobs",
+    "/jobs?health=failing",
+    "/jobs?q=nothing-like-it",
+    "/jobs/billing-sync",
+    "/jobs/billing-sync?tab=revisions",
+    "/jobs/billing-sync?tab=metadata",
+    "/jobs/weekly-report",
+    "/jobs/billing-sync/run",
+    "/runs",
+    "/runs?status=failed",
+    "/schedule",
+    "/schedule?day=2030-01-01",
+    "/users",
+    "/activity",
+    "/system",
+    "/help",
+]
+WANTED = {
+    "content-security-policy": "default-src 'none'",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+@pytest.fixture(scope="module")
+def visitor(site: LiveDaemon) -> Visitor:
+    """Return a signed-in admin."""
+    return Visitor.of(site, "--role", "admin").sign_in()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_answers_with_its_headers(visitor: Visitor, path: str) -> None:
+    answer = visitor.ask("GET", path)
+    assert answer.status == 200, answer.text
+    for name, value in WANTED.items():
+        assert answer.headers[name].startswith(value), name
+    assert "<h1>" in answer.text
+    assert "style=" not in answer.text
+    assert not re.search(r"<script(?![^>]*src=)", answer.text)
+
+
+def test_each_page_of_the_table_is_tried() -> None:
+    patterns = {re.sub(r"\{\w+\}", "[^/?]+", row.path) for row in ROWS if row.method == "GET"}
+    tried = [*PAGES, "/login", "/static/style.css", "/users/ann", "/runs/run_1"]
+    assert {
+        each
+        for each in patterns
+        if not any(re.fullmatch(each, path.split("?")[0]) for path in tried)
+    } == set()
+
+
+def test_the_overview_puts_failures_first(visitor: Visitor) -> None:
+    text = visitor.ask("GET", "/").text
+    assert "Needs attention" in text
+    assert text.index('id="job-billing-sync"') < text.index('id="job-weekly-report"')
+    assert "unknown key" in text
+
+
+def test_a_run_shows_its_error_its_own_frames_and_its_log(
+    site: LiveDaemon, visitor: Visitor
+) -> None:
+    run_id = site.json("history", "billing-sync")["runs"][0]["id"]
+    text = visitor.ask("GET", f"/runs/{run_id}").text
+    assert "RuntimeError" in text
+    assert "502 Bad Gateway" in text
+    assert "shop.py" in text
+    assert 'id="L1"' in text
+    assert "answer 502" in text
+
+
+def test_text_of_a_handler_is_never_markup(site: LiveDaemon, visitor: Visitor) -> None:
+    run_id = site.json("history", "attacker")["runs"][0]["id"]
+    for path in (f"/runs/{run_id}", "/jobs/attacker", "/", "/runs", "/jobs"):
+        text = visitor.ask("GET", path).text
+        assert "<script>document" not in text, path
+        assert "<img src=x" not in text, path
+        assert "<b>bold" not in text, path
+        assert "\u202e" not in text, path
+
+
+def test_a_part_is_the_content_without_the_frame(visitor: Visitor) -> None:
+    part = visitor.ask("GET", "/jobs", None, {"Luad-Part": "1"}).text
+    whole = visitor.ask("GET", "/jobs").text
+    assert '<main class="page" id="main"' in part
+    assert '<nav class="nav"' not in part
+    assert len(part) < len(whole)
+
+
+def test_an_action_comes_back_and_says_what_was_done(visitor: Visitor) -> None:
+    form = {"job": "weekly-report", "reason": "holiday", "until": "1d", "back": "/jobs?q=week"}
+    answer = visitor.ask("POST", "/act/pause", form, SAME_ORIGIN)
+    assert answer.location == "/jobs?q=week&done=pause&subject=weekly-report"
+    text = visitor.ask("GET", answer.location).text
+    assert "Paused weekly-report." in text
+    assert "holiday" in text
+    visitor.ask("POST", "/act/resume", {"job": "weekly-report"}, SAME_ORIGIN)
+
+
+def test_many_ticked_jobs_are_one_action(visitor: Visitor) -> None:
+    text = "job=weekly-report&job=health-check&back=%2Fjobs"
+    headers = {**SAME_ORIGIN, "Content-Type": "application/x-www-form-urlencoded"}
+    for path in ("/act/pause", "/act/resume"):
+        answer = (
+            visitor.ask("POST", path, None, headers) if not text else _post(visitor, path, text)
+        )
+        assert "done=batch" in answer
+
+
+def _post(visitor: Visitor, path: str, body: str) -> str:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", visitor.port, timeout=60)
+    headers = {
+        "Host": visitor.host,
+        "Cookie": visitor.cookie,
+        "Content-Type": "application/x-www-form-urlencoded",
+        **SAME_ORIGIN,
+    }
+    connection.request("POST", path, body, headers)
+    found = connection.getresponse().getheader("location")
+    connection.close()
+    return found or ""
+
+
+def test_a_wrong_address_is_a_page_for_browsers_and_a_problem_for_programs(
+    visitor: Visitor,
+) -> None:
+    page = visitor.ask("GET", "/jobs/no-such-job")
+    assert page.status == 404
+    assert "no job named" in page.text
+    assert page.headers["content-type"].startswith("text/html")
+    other = visitor.ask("GET", "/v1/jobs/no-such-job", None, {"Accept": "application/json"})
+    assert other.headers["content-type"] == "application/problem+json"
+
+
+def test_assets_are_cached_for_ever_and_named_by_their_content(visitor: Visitor) -> None:
+    names = re.findall(r'(?:href|src)="(/static/[^"]+)"', visitor.ask("GET", "/").text)
+    assert len(names) >= 4
+    for name in names:
+        answer = visitor.ask("GET", name, None, {"Cookie": ""})
+        assert answer.status == 200
+        assert "immutable" in answer.headers["cache-control"]
+    assert visitor.ask("GET", "/static/../site.py").status == 404
+
+
+@pytest.mark.parametrize("path", sorted(HERE.glob("templates/*.html")), ids=lambda path: path.name)
+def test_no_template_has_a_style_a_script_or_another_host(path: Path) -> None:
+    text = path.read_text()
+    assert "style=" not in text
+    assert not re.search(r"<script(?![^>]*src=)|\son\w+=", text)
+    assert not re.search(r"(?:href|src|action)=\"(?:https?:)?//", text)
+    assert "|safe" not in text
+    environment().get_template(path.name)
+
+
+def test_the_script_is_small_and_the_style_sheet_names_no_host() -> None:
+    assert len((HERE / "static" / "luad.js").read_text().splitlines()) <= 500
+    for path in (HERE / "static").iterdir():
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", path.read_text()), path.name
