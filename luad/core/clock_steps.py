@@ -26,7 +26,7 @@ class ClockWatch:
     """Compares each reading of the clocks with the one before."""
 
     def __init__(self, now: Now) -> None:
-        self._last = now
+        self.last = now
         self._offset = now.wall - now.elapsed
 
     def notice(self, now: Now) -> int:
@@ -39,8 +39,8 @@ class ClockWatch:
 
     def cause_of_lateness(self, now: Now, step_ms: int) -> Reason:
         """Return the cause of lateness at *now*, and store the reading."""
-        gap_ms = now.elapsed - self._last.elapsed
-        self._last = now
+        gap_ms = now.elapsed - self.last.elapsed
+        self.last = now
         if step_ms > 0:
             return Reason.CLOCK
         return Reason.DOWNTIME if gap_ms > GAP_MS else Reason.OVERLOAD

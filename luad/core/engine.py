@@ -7,7 +7,7 @@ occurrences that are due, under the definitions in force until now; then the eve
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from luad.core.claims import Claims
 from luad.core.clock_steps import ClockWatch
@@ -27,12 +27,24 @@ from luad.core.events import (
     Ticked,
     logged,
 )
+from luad.core.firing import Firing
 from luad.core.installed import JobStatus
 from luad.core.jobset import JobSet
-from luad.core.model import Instant, Interval, Job, Now, Occurrence, Reason, RunState, Skip, Wanted
-from luad.core.names import PAUSED_BY_LUAD, mark_over, mark_over_restored
+from luad.core.model import (
+    Instant,
+    Interval,
+    Job,
+    Now,
+    Occurrence,
+    Reason,
+    Run,
+    RunState,
+    Skip,
+    Wanted,
+)
+from luad.core.names import mark_over, mark_over_restored
 from luad.core.plan import Plan
-from luad.core.policy import Due, due_until, is_on_time, last_fired, skip_range
+from luad.core.policy import skip_range
 from luad.core.requests import (
     AcknowledgeRequested,
     CancelRequested,
@@ -47,9 +59,18 @@ from luad.core.requests import (
 )
 from luad.core.run_requests import RunRequests
 from luad.core.runs import OpenRuns
-from luad.core.schedule import fire_at, next_occurrence
 from luad.core.state import Bounds, Entry, State
-from luad.core.timetable import Alarm, Group, Timetable
+from luad.core.timetable import Timetable
+
+_AT_ONCE: Final = (
+    Ticked,
+    ClaimsRefused,
+    AttemptStarted,
+    AttemptEnded,
+    CancelRequested,
+    DrainRequested,
+)
+"""Events that do not change what is due."""
 
 
 class Engine:
@@ -66,6 +87,8 @@ class Engine:
         self._jobset = JobSet(self._state, self._claims)
         self._run_requests = RunRequests(self._state, self._claims, self._jobset)
         self._dynamic_jobs = DynamicJobs(self._state, self._jobset)
+        self._firing = Firing(self._state, self._claims, self._run_requests, bounds.portion)
+        self._waiting: list[Event] = []  # until everything is fired that was due before them
 
     # --- the border ---
 
@@ -121,9 +144,9 @@ class Engine:
             if isinstance(event, ClaimsRefused):
                 self._forget(event.run_ids)
         if self._state.is_loaded and not self._state.is_draining:
-            self._handle_time(now.wall, cause)
-        for event in events:
-            self._handle_event(event, now.wall)
+            self._firing.fire(now.wall, cause)
+        self._waiting += events
+        self._handle_events(now.wall)
         self._state.runs.dispatch()
         mark_over(self._state, now.wall)
         self._dynamic_jobs.make_room(now.wall)
@@ -133,6 +156,8 @@ class Engine:
         """Return the instant by which `handle` must be called again; None if nothing is due."""
         if self._state.is_draining or not self._state.is_loaded:
             return None
+        if self._firing.is_behind:
+            return self._clock.last.wall
         return self._state.timetable.next_wake_up()
 
     # --- reading, for the API ---
@@ -155,6 +180,11 @@ class Engine:
     def runs(self) -> OpenRuns:
         """The open runs; callers must not change them."""
         return self._state.runs
+
+    @property
+    def is_behind(self) -> bool:
+        """True while something that was due is left for the next call of `handle`, which is due at once."""
+        return self._firing.is_behind
 
     @property
     def is_draining(self) -> bool:
@@ -185,6 +215,17 @@ class Engine:
         if skips:
             self._claims.refused(frozenset(skips))
 
+    def _handle_events(self, now: Instant) -> None:
+        """Handle the waiting events in order; while occurrences are left that are due, only reports."""
+        taken, self._waiting = self._waiting, []
+        for event in taken:
+            if self.is_behind and not isinstance(event, _AT_ONCE):
+                self._waiting.append(event)
+            else:
+                self._handle_event(event, now)
+        if self._waiting and not self.is_behind:  # a drain has come
+            self._handle_events(now)
+
     def _handle_event(  # noqa: C901, PLR0912 - one case an event; the set is closed
         self, event: Event, now: Instant
     ) -> None:
@@ -195,17 +236,15 @@ class Engine:
                 is_first = not self._state.is_loaded
                 self._jobset.load(event, now)
                 if not self._state.is_draining:
-                    self._handle_time(now, Reason.DOWNTIME if is_first else Reason.OVERLOAD)
+                    self._firing.fire(now, Reason.DOWNTIME if is_first else Reason.OVERLOAD)
             case ConfigChanged():
                 self._jobset.change(event, now)
                 if not self._state.is_draining:
-                    self._handle_time(now, Reason.OVERLOAD)
+                    self._firing.fire(now, Reason.OVERLOAD)
             case AttemptStarted():
                 self._state.runs.started(event)
             case AttemptEnded():
-                self._run_requests.note_end(
-                    self._state.runs.ended(event, self._state.timetable), now
-                )
+                self._note_end(self._state.runs.ended(event, self._state.timetable), now)
             case DrainRequested():
                 self._drain(event)
             case TriggerRequested():
@@ -233,69 +272,21 @@ class Engine:
             case _ as unreachable:
                 assert_never(unreachable)
 
+    def _note_end(self, run: Run | None, now: Instant) -> None:
+        entry = None if run is None else self._state.by_id(run.job_id)
+        if entry is not None:
+            self._firing.settle(entry, now)  # its end may pause or remove the job
+        self._run_requests.note_end(run, now)
+
     def _drain(self, event: DrainRequested) -> None:
         runs = self._state.runs
         if not self._state.is_draining:
             self._state.log("daemon.draining", running=runs.slots.taken_count)
         self._state.is_draining = True
+        self._firing.forget()
         runs.may_start = False
         if event.is_impatient:
             runs.end_all()
-
-    # --- time ---
-
-    def _handle_time(self, now: Instant, cause: Reason) -> None:
-        for due in self._state.timetable.due(now):
-            if isinstance(due, Alarm):
-                self._ring(due, now)
-            else:
-                self._fire(due, now, cause)
-
-    def _ring(self, alarm: Alarm, now: Instant) -> None:
-        if alarm.kind == "retry":
-            self._state.runs.retry_due(alarm.name)
-            return
-        entry = self._state.entries.get(alarm.name)
-        if entry is not None:
-            self._run_requests.end_pause(entry, now, author=PAUSED_BY_LUAD)
-
-    def _fire(self, group: Group, now: Instant, cause: Reason) -> None:
-        """Apply the due occurrences of each member of a group, and arm the group again."""
-        first = group.pending
-        assert first is not None
-        if first.fire_at > now:
-            return  # an alarm of the same batch has armed the group again
-        schedule, grid_at = group.job.schedule, group.grid_at
-        following = next_occurrence(schedule, grid_at, first.scheduled_for)
-        is_single = following is None or fire_at(group.job, grid_at, following) > now
-        last = first
-        if not is_single:
-            latest = last_fired(group.job, grid_at, first.scheduled_for - 1, now)
-            assert latest is not None
-            last = latest
-        for name in group.members:
-            entry = self._state.entries[name]
-            self._end_overdue_pause(entry, now, cause)
-            if entry.handled_until >= last.scheduled_for:
-                continue
-            if is_single and is_on_time(entry.job, now - first.fire_at):
-                due = Due((first,), (), first.scheduled_for)
-            else:
-                due = due_until(entry.job, entry.grid_at, entry.handled_until, now, cause)
-            self._claims.apply(entry, due, now)
-        self._state.timetable.rearm(group, last.scheduled_for)
-        if group.pending is None:
-            for name in group.members:
-                self._state.log_if_stuck(name, schedule)
-
-    def _end_overdue_pause(self, entry: Entry, now: Instant, cause: Reason) -> None:
-        """End a pause that was over before *now*; occurrences after its end are not skipped."""
-        pause = entry.pause
-        if pause is None or pause.until is None or pause.until > now:
-            return
-        due = due_until(entry.job, entry.grid_at, entry.handled_until, pause.until - 1, cause)
-        self._claims.apply(entry, due, now)
-        self._run_requests.end_pause(entry, now, author=PAUSED_BY_LUAD)
 
     # --- the wall clock is stepped ---
 
@@ -303,6 +294,7 @@ class Engine:
         """Follow a step of the wall clock: intervals keep their cadence, cron keeps civil time."""
         self._state.log("clock.stepped", level="warning", step_ms=step_ms)
         self._state.timetable = Timetable(now)
+        self._firing.forget()
         self._state.runs.shift_retries(step_ms, self._state.timetable)
         for entry in self._state.entries.values():
             if isinstance(entry.job.schedule, Interval):

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from dataclasses import field
 from hashlib import blake2b
+from typing import Final
 
 from luad.core.events import Effect, Log, SaveProgress, SaveStanding
 from luad.core.installed import (
@@ -146,17 +147,23 @@ def is_same_json(one: JSON, other: JSON) -> bool:
     return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
+PORTION: Final = 100
+"""So many decisions take the engine some milliseconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """The limits of an engine: runs at once, dynamic jobs in total and for one user.
 
-    *default_alert*: the alert policy of jobs without one.
+    *default_alert*: the alert policy of jobs without one. *portion*: the number of due occurrences that one
+    call of the engine handles.
     """
 
     capacity: int
     max_dynamic_jobs: int = 1_000_000
     max_dynamic_jobs_per_user: int = 10_000
     default_alert: AlertPolicy | None = None
+    portion: int = PORTION
 
 
 class State:

@@ -66,6 +66,8 @@ class Timetable:
         self._wheel: Wheel[Hashable] = Wheel(now)
         self._groups: dict[Hashable, Group] = {}
         self._group_of: dict[str, Group] = {}
+        self._begun: Group | None = None
+        self._joined: list[str] = []  # since the group was begun
 
     def add(self, job: Job, grid_at: Instant, after: Instant, name: str = "") -> None:
         """Add *job*; its next occurrence is the first one after *after*. *name* is its key, or the job's name.
@@ -84,6 +86,8 @@ class Timetable:
             self.rearm(group, after)
         group.add(name)
         self._group_of[name] = group
+        if group is self._begun:
+            self._joined.append(name)
 
     def discard(self, name: str) -> None:
         """Remove a job, if present."""
@@ -105,6 +109,25 @@ class Timetable:
         group.pending = Occurrence(nominal, fire_at(group.job, group.grid_at, nominal))
         self._wheel.insert(group.key, group.pending.fire_at)
 
+    def begin(self, group: Group) -> tuple[str, ...]:
+        """Return the members of a due group, and note who joins it until `finish`."""
+        self._begun = group
+        self._joined.clear()
+        return group.members
+
+    def take_joined(self) -> list[str]:
+        """Return the jobs that have joined the group since `begin`, or since the previous call."""
+        joined, self._joined = self._joined, []
+        return joined
+
+    def finish(self, group: Group, after: Instant) -> bool:
+        """Arm a group again, as `rearm` does; False if all of its members have gone."""
+        self._begun = None
+        if self._groups.get(group.key) is not group:
+            return False
+        self.rearm(group, after)
+        return True
+
     def set_alarm(self, alarm: Alarm, at: Instant) -> None:
         """Set *alarm* to *at*, or move it there."""
         self._wheel.insert(alarm, at)
@@ -121,7 +144,7 @@ class Timetable:
     def due(self, now: Instant) -> Iterable[Group | Alarm]:
         """Remove and yield the groups and alarms that are due by *now*, earliest first.
 
-        The caller must `rearm` a group. After a small step back of the clock, nothing is due until the clock
+        The caller must `begin` and `finish` a group. After a small step back of the clock, nothing is due until the clock
         reaches its earlier instant again.
         """
         if now < self._wheel.now:

@@ -20,11 +20,13 @@ from luad.core.events import (
     Log,
     RecordSkip,
     RemoveJob,
+    Reply,
     Restored,
     SaveProgress,
     SaveRun,
     StartAttempt,
     StopAttempt,
+    Ticked,
 )
 from luad.core.installed import JobStatus
 from luad.core.model import (
@@ -52,7 +54,7 @@ from luad.core.requests import (
     RetryRequested,
     TriggerRequested,
 )
-from luad.core.state import Bounds
+from luad.core.state import PORTION, Bounds
 
 EVERY_MINUTE = Cron("* * * * *")
 
@@ -93,10 +95,16 @@ def test_the_engine_asks_to_be_woken_in_time() -> None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_jobs_with_one_schedule_fire_in_one_batch() -> None:
+def test_ten_thousand_jobs_with_one_schedule_fire_in_portions() -> None:
     jobs = [make_job(f"job-{n}", EVERY_MINUTE) for n in range(10_000)]
     bench = Bench(*jobs, bounds=Bounds(64))
     bench.go_to(60)
+    while bench.engine.is_behind:
+        wake_up = bench.engine.next_wake_up()
+        assert wake_up is not None
+        assert wake_up <= bench.wall
+        effects = bench.feed(Ticked())
+        assert sum(isinstance(each, ClaimRun) for each in effects) <= PORTION
     assert len(bench.claims()) == 10_000
     assert len(bench.started()) == 64
 
@@ -674,3 +682,81 @@ def test_no_catch_up_means_that_a_late_one_is_missed() -> None:
     bench.go_to(3600 + 61)
     assert bench.started() == []
     assert bench.skips() == [("downtime", 3600, 3600, 1)]
+
+
+# --- in the middle of a herd -------------------------------------------------------------------
+
+
+def herd(count: int, **fields: object) -> Bench:
+    """Jobs with one schedule, of which the first has been handled, by an engine with a portion of one."""
+    jobs = [make_job(f"job-{n}", EVERY_MINUTE, **fields) for n in range(count)]
+    bench = Bench(*jobs, bounds=Bounds(64, portion=1))
+    bench.go_to(60)
+    assert len(bench.claims()) == 1
+    return bench
+
+
+def fire_the_rest(bench: Bench) -> None:
+    while bench.engine.is_behind:
+        bench.feed(Ticked())
+
+
+def test_a_drain_leaves_the_rest_of_a_herd_to_the_next_daemon() -> None:
+    bench = herd(3)
+    bench.feed(DrainRequested())
+    assert not bench.engine.is_behind
+    assert bench.engine.next_wake_up() is None
+    bench.restart()
+    fire_the_rest(bench)
+    assert sorted(run.job_name for run in bench.claims()) == ["job-0", "job-1", "job-2"]
+
+
+def test_a_drain_answers_the_requests_that_wait_for_a_herd() -> None:
+    bench = herd(3)
+    bench.feed(PauseRequested("r1", "job-2"))
+    assert bench.all(Reply) == []
+    bench.feed(DrainRequested())
+    assert bench.reply().request_id == "r1"
+
+
+def test_a_clock_that_steps_back_in_a_herd_gives_nothing_two_rows() -> None:
+    bench = herd(4)
+    bench.step_clock(-30)
+    fire_the_rest(bench)
+    bench.go_to(60)
+    fire_the_rest(bench)
+    names = [run.job_name for run in bench.claims()]
+    assert sorted({*names}) == ["job-0", "job-1", "job-2", "job-3"]
+    claimed = [(run.job_id, run.scheduled_for) for run in bench.claims()]
+    # The store refuses the second claim of the first job, which the engine cannot know of.
+    assert len(claimed) - len({*claimed}) <= 1
+
+
+def test_the_end_of_a_run_in_a_herd_settles_its_job_before_it_pauses_it() -> None:
+    jobs = [
+        make_job(f"job-{n}", EVERY_MINUTE, pause_after_failures=1, overlap=Overlap.ALLOW)
+        for n in range(3)
+    ]
+    bench = Bench(*jobs, bounds=Bounds(64, portion=1))
+    bench.go_to(60)
+    fire_the_rest(bench)
+    last = next(run for run in bench.started() if run.job_name == "job-2")
+    bench.go_to(120)  # the first of three
+    bench.end(last, EndKind.RAISED)
+    fire_the_rest(bench)
+    assert bench.skips() == []
+    assert [run.job_name for run in bench.started()].count("job-2") == 2
+
+
+def test_a_group_is_armed_again_after_the_last_of_its_members_only() -> None:
+    bench = herd(3)
+    fire_the_rest(bench)
+    bench.go_to(119.9)
+    assert len(bench.claims()) == 3
+    for number in (120, 180):
+        for run in list(bench.engine.runs.all()):
+            bench.end(run)
+        bench.go_to(number)
+        fire_the_rest(bench)
+    assert len(bench.claims()) == 9
+    assert len({(run.job_id, run.scheduled_for) for run in bench.claims()}) == 9

@@ -40,6 +40,9 @@ class VirtualLoop(Loop):
         )
         self._machine = machine
 
+    def _may_linger(self, _: Event) -> bool:
+        return False
+
     async def _pause(self, seconds: float) -> None:
         self._machine.endure(seconds)
 
@@ -53,8 +56,10 @@ class Watched:
         self.next_wake_up = engine.next_wake_up
 
     def handle(self, events: Sequence[Event], now: Now) -> list[Effect]:
+        offered = [*self._engine._waiting, *events]
         effects = self._engine.handle(events, now)
-        self._machine.decided(events, effects)
+        waiting = {id(each) for each in self._engine._waiting}
+        self._machine.decided([each for each in offered if id(each) not in waiting], effects)
         return effects
 
 

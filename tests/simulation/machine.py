@@ -67,6 +67,7 @@ from luad.core.model import (
     ProcessIdentity,
 )
 from luad.core.requests import DeleteRequested, ResumeRequested, RetryRequested, TriggerRequested
+from luad.core.state import PORTION, Bounds
 from luad.daemon.recovery import jobs_in_force, lost_attempts
 from luad.errors import StoreUnavailableError
 
@@ -92,10 +93,10 @@ class Machine:
     engine: Engine
     loop: VirtualLoop
 
-    def __init__(self, dice: Random, wall: Instant, capacity: int) -> None:
+    def __init__(self, dice: Random, wall: Instant, capacity: int, portion: int = PORTION) -> None:
         self.dice = dice
         self.wall, self.steady, self.epoch = wall, 0, 5_000_000
-        self.capacity = capacity
+        self.capacity, self.portion = capacity, portion
         self.facts: list[Fact] = []
         self.storage = Storage()
         self.store = self.storage.twin
@@ -134,7 +135,7 @@ class Machine:
 
     def boot(self, first: Event) -> None:
         """Start a daemon on what is stored; *first* is its first load of the files."""
-        engine = self.engine = Engine(self.capacity, self.now())
+        engine = self.engine = Engine(Bounds(self.capacity, portion=self.portion), self.now())
         self.loop = VirtualLoop(Watched(engine, self), self)
         self.note(Booted)
         restored = self.storage.restored()
@@ -156,8 +157,13 @@ class Machine:
             taken, self.loop._inbox = self.loop._inbox, []
             drive(self.loop._turn(taken))
             self._acknowledge_removals()
-            if not self.loop._inbox:
+            if self.engine.is_behind:
+                self.in_a_herd()
+            elif not self.loop._inbox:
                 break
+
+    def in_a_herd(self) -> None:
+        """A portion of what is due has been handled, and something is left."""
 
     def burn(self) -> None:
         """Die here, if it is time."""

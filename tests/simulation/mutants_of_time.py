@@ -70,8 +70,13 @@ MUTANTS: Final = (
         "Quartz: the misfire threshold",
         "A single late occurrence runs, although its window and its policy forbid it.",
         ("I7",),
-        "luad.core.engine:Engine._fire",
-        (("if is_single and is_on_time(entry.job, now - first.fire_at):", "if is_single:"),),
+        "luad.core.firing:Firing._fire_members",
+        (
+            (
+                "if begun.is_single and is_on_time(entry.job, now - first.fire_at):",
+                "if begun.is_single:",
+            ),
+        ),
     ),
     Mutant(
         "missed-in-silence",
@@ -124,11 +129,11 @@ MUTANTS: Final = (
         "home-made schedulers",
         "An interval counts from the time of the last look at the job instead of its grid.",
         ("I4", "I6"),
-        "luad.core.engine:Engine._fire",
+        "luad.core.firing:Firing._begin",
         (
             (
-                "    self._state.timetable.rearm(group, last.scheduled_for)",
-                "    group.grid_at = now\n    self._state.timetable.rearm(group, last.scheduled_for)",
+                "    names = self._state.timetable.begin(group)",
+                "    group.grid_at = now\n    names = self._state.timetable.begin(group)",
             ),
         ),
     ),

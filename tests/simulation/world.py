@@ -43,6 +43,7 @@ from luad.core.requests import (
     RetryRequested,
     TriggerRequested,
 )
+from luad.core.state import PORTION
 
 MONTH = 30 * DAY
 LIMITS = {"stray alarms": Limit(most=0), "stray names": Limit(most=0)}
@@ -57,7 +58,10 @@ class World(Machine):
         chosen = [each for each in FAULTS if dice.random() < 0.5]
         self.chosen = self.faults = frozenset(chosen) if faults is None else faults
         capacity = dice.choice([1, 2]) if "crowd" in self.faults else 50
-        super().__init__(dice, wall, capacity)
+        # Every third world has a small portion; its own dice leave those of the others as they are.
+        portion = 1 + seed % 2 if seed % 3 == 1 else PORTION
+        self.herd_dice = Random(seed)  # noqa: S311 - no secrets here
+        super().__init__(dice, wall, capacity, portion)
         self.processes.may_fail_to_start = "reports" in self.faults
         self.folder = Folder(dice, self.make_job, may_break="broken files" in self.faults)
         self.revision = self.requests = self.loads = 0
@@ -158,6 +162,13 @@ class World(Machine):
             self.wrong_by = 0
         self.do([*self.reap(), Ticked()])
         self.note(Healed)
+
+    def in_a_herd(self) -> None:
+        """Between two portions time goes on, and processes end."""
+        if self.herd_dice.random() < 0.3:
+            self.pass_time(self.herd_dice.choice([1, 20, 700]))
+            for event in self.reap():
+                self.loop.post(event)
 
     # --- time ---
 
