@@ -30,6 +30,11 @@ class Slots:
         """The number of runs that wait for a slot."""
         return sum(map(len, self._waiting.values()))
 
+    @property
+    def is_any_waiting(self) -> bool:
+        """True if a run waits for a slot."""
+        return bool(self._waiting)
+
     def take(self, run_id: str) -> bool:
         """Give *run_id* a slot if one is free and no run waits; return whether it did."""
         assert run_id not in self._taken

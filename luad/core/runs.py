@@ -63,6 +63,16 @@ class OpenRuns:
         """Return the number of open runs of the job."""
         return len(self._of_job.get(job_id, ()))
 
+    @property
+    def open_count_of_all(self) -> int:
+        """The number of open runs of all jobs."""
+        return len(self._runs)
+
+    @property
+    def is_any_waiting(self) -> bool:
+        """True if a run waits for a slot, or for another run of its job."""
+        return bool(self._blocked) or self.slots.is_any_waiting
+
     def blocked_count(self, job_id: str) -> int:
         """Return the number of runs that wait for another run of the job to end."""
         return len(self._blocked.get(job_id, ()))

@@ -4,6 +4,9 @@ A turn takes all waiting events, calls the engine once, stores all records in on
 carries out the other effects. So a run is claimed before it starts. While the store cannot be written, the loop
 stays in that transaction: nothing new starts, no time is handled, and reports of ended runs wait in memory.
 
+Reports of the runner may wait some milliseconds, so that runs share a turn and a commit; claims never wait for them. A
+turn takes a portion of the events, and the engine a portion of what is due, so that a herd does not hold the loop.
+
 Rule: this module is the only caller of `Engine.handle`.
 """
 
@@ -18,6 +21,8 @@ from luad.clock import Clock
 from luad.core.engine import Engine
 from luad.core.events import (
     Action,
+    AttemptEnded,
+    AttemptStarted,
     ClaimsRefused,
     Deliver,
     Effect,
@@ -35,6 +40,12 @@ from luad.errors import StoreUnavailableError
 
 _FIRST_RETRY_S: Final = 0.05
 _LONGEST_RETRY_S: Final = 5.0
+
+LINGER_S: Final = 0.005
+"""The longest time that a report waits for others."""
+
+PORTION: Final = 100
+"""The largest number of events that one turn takes."""
 
 
 class Recorder(Protocol):
@@ -112,6 +123,8 @@ class Loop:
         self._on_store = on_store
         self._inbox: list[Event] = []
         self._work = asyncio.Event()
+        self._is_urgent = False  # an event waits that may not linger
+        self._lingering: asyncio.TimerHandle | None = None
         self._alarm = make_alarm(self._work.set)
         self._is_stopped = False
         self._is_turning = False
@@ -124,6 +137,24 @@ class Loop:
     def post(self, event: Event) -> None:
         """Add an event for the next turn; call this on the event loop."""
         self._inbox.append(event)
+        if self._is_urgent or not self._may_linger(event):
+            self._is_urgent = True
+            self._work.set()
+        elif self._lingering is None:
+            loop = asyncio.get_running_loop()
+            self._lingering = loop.call_later(LINGER_S, self._end_lingering)
+
+    def _may_linger(self, event: Event, /) -> bool:
+        """Return whether *event* may wait for others: a start, or an end that no run waits for."""
+        if len(self._inbox) >= PORTION:
+            return False
+        runs = self._engine.runs
+        if isinstance(event, AttemptEnded):
+            return runs.open_count_of_all > 1 and not runs.is_any_waiting
+        return isinstance(event, AttemptStarted)
+
+    def _end_lingering(self) -> None:
+        self._lingering = None
         self._work.set()
 
     async def run(self, is_over: Callable[[], bool]) -> None:
@@ -131,13 +162,21 @@ class Loop:
         while not self._is_stopped:
             await self._work.wait()
             self._work.clear()
-            events, self._inbox = self._inbox, []
             self._is_turning = True
-            await self._turn(events)
+            await self._turn(self._take())
             self._is_turning = False
             if not self._inbox and is_over():
                 break
         self._alarm.close()
+
+    def _take(self) -> list[Event]:
+        """Take a portion of the waiting events."""
+        taken, self._inbox = self._inbox[:PORTION], self._inbox[PORTION:]
+        self._is_urgent = bool(self._inbox)
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        return taken
 
     def stop(self) -> None:
         """End `run` after the present turn, even while the store cannot be written."""
@@ -202,7 +241,7 @@ class Loop:
                 self._effects.log(action)
 
     def _set_alarm(self, at: Instant | None) -> None:
-        if self._inbox:
+        if self._inbox and (self._is_urgent or self._lingering is None):
             self._work.set()
         else:
             self._alarm.set(at)
