@@ -13,9 +13,6 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Final
 
-from uvicorn.config import Config
-from uvicorn.server import ServerState
-
 from luad.api.application import build_app
 from luad.api.auth.roles import HTTPS_PORT, Admission, Place, hosts_for
 from luad.api.transport import tcp, unix_socket
@@ -29,6 +26,7 @@ from luad.api.transport.connection import (
 from luad.api.transport.connection_limits import ConnectionLimits
 from luad.api.transport.handshake import Handshakes
 from luad.api.transport.socket_watch import SocketWatch
+from luad.api.transport.uvicorn_parts import Config, ServerState
 from luad.live.restore import RestoreTask
 
 if TYPE_CHECKING:

@@ -34,7 +34,10 @@ async def places(api: Any, daemon: Any) -> dict[str, str]:
     await api.post("/v1/tokens", {"name": "old"})
     revisions = (await api.get("/v1/jobs/made/revisions")).json["revisions"]
     BODIES["Restore"] = {"revision": revisions[0]["revision"]}
-    return {"job": "made", "run": run, "user": "ann", "token": "old", "code": "validation"}
+    daemon.is_well = Health(is_ready=True, faults=("the disk is full",))
+    (fault,) = (await api.get("/v1/attention")).json["attention"][:1]
+    known = {"job": "made", "run": run, "user": "ann", "token": "old", "code": "validation"}
+    return known | {"id": fault["id"]}
 
 
 def target(row: Endpoint, places: dict[str, str]) -> str:

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import h11
-from uvicorn.config import Config
-from uvicorn.server import ServerState
 
 from luad.api.application import build_app
 from luad.api.auth.roles import Admission
@@ -28,6 +26,7 @@ from luad.api.transport.connection import (
     Timeouts,
 )
 from luad.api.transport.connection_limits import ConnectionLimits
+from luad.api.transport.uvicorn_parts import Config, ServerState
 from luad.config.jobs.api_bodies import job_from_body
 from luad.core.events import Log
 from luad.live.restore import RestoreTask

@@ -24,23 +24,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from luad.api.http import api_problems
 from luad.api.http.api_problems import ApiError
 from luad.api.transport.client_addresses import group_of, read_address
 from luad.api.transport.unix_socket import peer_of
+from luad.api.transport.uvicorn_parts import FlowControl, H11Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uvicorn.config import Config
-    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
-    from uvicorn.server import ServerState
-
     from luad.api.transport.client_addresses import Address
     from luad.api.transport.connection_limits import ConnectionLimits, Place
+    from luad.api.transport.uvicorn_parts import Config, RequestResponseCycle, ServerState
 
 MAX_CONNECTIONS: Final = 64
 """Of the Unix socket, and of TCP as well."""

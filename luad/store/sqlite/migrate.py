@@ -150,24 +150,10 @@ def _create(engine: Engine) -> None:
 
 def upgrade(engine: Engine, target: str = HEAD, progress: Progress | None = None) -> None:
     """Run the migrations up to *target*, all in one transaction. *progress* watches it."""
-    from alembic.config import Config  # noqa: PLC0415 - 350 ms that only an old database costs
-    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415 - the same
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - the same
+    from luad.store.sqlite.alembic_upgrade import run_migrations  # noqa: PLC0415 - imports Alembic
 
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    script = ScriptDirectory.from_config(config)
     with engine.connect() as connection, _watched(connection, progress), connection.begin():
-        environment = EnvironmentContext(
-            config,
-            script,
-            fn=lambda revision, _: script._upgrade_revs(target, revision),  # noqa: SLF001 - what alembic.command.upgrade does
-            destination_rev=target,
-        )
-        with environment:
-            environment.configure(connection=connection, transactional_ddl=True)
-            environment.run_migrations()
+        run_migrations(connection, MIGRATIONS, target)
 
 
 @contextmanager
