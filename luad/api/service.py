@@ -256,6 +256,10 @@ class Service(Protocol):
         """Return the health of the daemon."""
         ...
 
+    def lag_ms(self) -> float:
+        """Return the longest lag of the event loop in the last minute."""
+        ...
+
     def log(self, line: Log) -> None:
         """Write a line to the daemon's log."""
         ...

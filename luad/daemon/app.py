@@ -16,11 +16,12 @@ from typing import Any, Final
 from luad.api.server import ApiServer
 from luad.api.service import Health, Post, ReloadResult, Users
 from luad.api.transport import unix_socket
-from luad.clock import Clock
+from luad.clock import Clock, monotonic_us
 from luad.config.jobs.catalogue import Catalogue
 from luad.config.settings.daemon_settings import Settings
 from luad.core.engine import Engine
 from luad.core.events import ConfigLoaded, DrainRequested, Event, Log
+from luad.core.messaging import Delivery, Message
 from luad.daemon import run_rules, signals, status, wiring
 from luad.daemon.background import BackgroundTasks
 from luad.daemon.condition import Condition, Parts
@@ -95,7 +96,7 @@ class Daemon(EngineService):
         )
         runner = self._make_runner(pump)
         self._delivery = MessageDelivery(
-            self.store, self._directory, sender, clock, self._effects.log, self._count_delivery
+            self.store, self._directory, sender, clock, self._effects.log, self._on_delivery
         )
         self.post: Post = self._delivery
         recorder = StoreRecorder(self.store, self.recent_runs, self.followers, self.ring)
@@ -165,6 +166,7 @@ class Daemon(EngineService):
             pump,
             self._effects,
             self.loop,
+            self.ring,
             RetentionSchedule(self.store, self.clock, keep, self.loop.post, self.logs),
             api,
         )
@@ -296,8 +298,11 @@ class Daemon(EngineService):
             fields = {"set_aside": str(self.store.quarantined), "problem": self.store.problem}
             self.logs.emit("critical", "store.corrupt", fields)
 
-    def _count_delivery(self, channel: str, state: str) -> None:
-        self._condition.deliveries[channel, state] += 1
+    def _on_delivery(self, channel: str, delivery: Delivery, message: Message) -> None:
+        self._condition.deliveries[channel, delivery.state.value] += 1
+        data = {"id": message.id, "user_id": message.user, "channel": delivery.channel}
+        more = {"status": delivery.state.value, "run_id": message.run_id}
+        self.ring.publish("delivery.changed", {**data, **more})
 
     def _on_hangup(self) -> None:
         if not self._condition.is_ready:
@@ -349,6 +354,10 @@ class Daemon(EngineService):
     def health(self) -> Health:
         """Return whether the daemon does its work."""
         return status.health(self._parts)
+
+    def lag_ms(self) -> float:
+        """Return the longest lag of the event loop in the last minute."""
+        return round(self._parts.lag.worst_ms(monotonic_us()), 1)
 
     def log(self, line: Log) -> None:
         """Write a line to the daemon's log."""

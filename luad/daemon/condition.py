@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from luad.daemon.retention_schedule import RetentionSchedule
     from luad.daemon.run_output import OutputPump
     from luad.daemon.user_directory import UserDirectory
+    from luad.live.event_ring import EventRing
     from luad.logs import Logging
     from luad.messenger.sender import Sender
     from luad.notify import Notifier
@@ -63,5 +64,6 @@ class Parts:
     pump: OutputPump
     effects: DaemonEffects
     loop: Loop
+    ring: EventRing
     retention: RetentionSchedule
     api: ApiServer

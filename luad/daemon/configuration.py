@@ -114,6 +114,7 @@ class Configuration:
             "problems": reading.error_count,
         }
         self._parts.effects.log(Log("config.installed", fields))
+        self._parts.ring.publish("config.changed", fields)
         return plan
 
     async def _install_portion(self, items: Mapping[str, Wanted | None], request_id: str) -> Plan:

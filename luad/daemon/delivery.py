@@ -43,7 +43,7 @@ class MessageSender(Protocol):
 class MessageDelivery:
     """Implements `luad.api.service.Post`.
 
-    *on_outcome* gets the kind of channel and the state of each delivery. *sleep* waits between
+    *on_outcome* gets the kind of channel, the delivery and its message. *sleep* waits between
     attempts to deliver an alert.
     """
 
@@ -54,7 +54,7 @@ class MessageDelivery:
         sender: MessageSender,
         clock: Clock,
         log: Callable[[Log], None],
-        on_outcome: Callable[[str, str], None] = lambda _channel, _state: None,
+        on_outcome: Callable[[str, Delivery, Message], None] = lambda *_: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
@@ -162,7 +162,7 @@ class MessageDelivery:
         return replace(delivery, state=state, ended_at=self._clock.now().wall, error=error)
 
     def _report(self, channel: Channel, delivery: Delivery, message: Message) -> None:
-        self._on_outcome(channel.kind.value, delivery.state.value)
+        self._on_outcome(channel.kind.value, delivery, message)
         fields = _fields(message, delivery)
         match delivery.state:
             case DeliveryState.FAILED:

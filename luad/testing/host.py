@@ -299,6 +299,10 @@ class Host(EngineService):
     def release_output(self, action: ReleaseOutput) -> None:
         """Do nothing: the output of runs is not logged here."""
 
+    def lag_ms(self) -> float:
+        """Return 0, because the time of this luad is not real."""
+        return 0.0
+
     def log(self, action: Log) -> None:
         """Record a log line."""
         self.lines.append(action)

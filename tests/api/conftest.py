@@ -179,6 +179,9 @@ class Daemon:
     def health(self) -> Health:
         return self.is_well
 
+    def lag_ms(self) -> float:
+        return 2.0
+
     def log(self, line: Log) -> None:
         self.said.append(line)
 

@@ -99,6 +99,7 @@ async def add_user(request: Request) -> Response:
     choice = cast("Literal['error', 'keep', 'replace']", if_exists)
     await context.compute(request, lambda _: user_from_body(body))  # long, for a wrong one
     user = await context.service.users.add(body, if_exists=choice)
+    context.service.ring.publish("user.changed", {"id": user.id})
     return await _user(context, user.id, 200 if existed else 201)
 
 
@@ -111,6 +112,7 @@ async def change_user(request: Request) -> Response:
         before = user.definition  # it takes long, for a wrong one
         await context.compute(request, lambda _: user_from_body(merge_patch(before, values)))
     await context.service.users.change(user.id, values)
+    context.service.ring.publish("user.changed", {"id": user.id})
     return await _user(context, user.id)
 
 
@@ -119,6 +121,7 @@ async def remove_user(request: Request) -> Response:
     context = context_of(request)
     user = find_user(request)
     await context.service.users.remove(user.id)
+    context.service.ring.publish("user.changed", {"id": user.id})
     return json_response({"deleted": True, "message": f"{user.id} is deleted"})
 
 

@@ -95,7 +95,7 @@ TABLE: Final = (
     Endpoint("DELETE", "/v1/users/{user}/data", "Delete the data", routes_users.clear_data, ADMINS, ALLOWED, headers=_SAME),
     Endpoint("POST", "/v1/users/{user}/send", "Send a message to a user", routes_users.send, ADMINS, NO_FILES, body="Send", answer="Sent", headers=_MINE),
     Endpoint("GET", "/v1/users/{user}/messages", "The messages to a user", routes_users.list_messages, VIEWERS, ALLOWED, parameters.PAGE, answer="Messages"),
-    Endpoint("GET", "/v1/events", "The stream of events", routes_events.follow_events, VIEWERS, ALLOWED, parameters.NONE, headers=_AGAIN, media=(MEDIA["sse"],)),
+    Endpoint("GET", "/v1/events", "The stream of events", routes_events.follow_events, VIEWERS, ALLOWED, parameters.EVENTS, headers=_AGAIN, media=(MEDIA["sse"],)),
     Endpoint("GET", "/v1/config", "The files, and their problems", routes_daemon.show_config, VIEWERS, ALLOWED, parameters.NONE, answer="Config"),
     Endpoint("POST", "/v1/config/reload", "Read the files now", routes_daemon.reload, OPERATORS, ALLOWED, body="Reload", answer="Reloaded"),
     Endpoint("POST", "/v1/config/check", "The problems of the files, and the plan", routes_daemon.check, VIEWERS, ALLOWED, body="Empty", answer="Reloaded"),
