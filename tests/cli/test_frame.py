@@ -196,6 +196,11 @@ def test_help_has_topics_and_knows_commands(luad: Any) -> None:
     assert "exit-codes" in luad("help").out
     assert "unavailable" in luad("help", "exit-codes").out
     assert luad("help", "list").out.startswith("Usage: luad list")
+    users = luad("help", "users").out
+    assert users.startswith("Users, their channels, and messages\n")
+    assert "Usage: luad users" in users, "it is a command as well"
+    old = luad("help", "people")
+    assert (old.out, "`users`" in old.err) == (users, True)
     result = luad("help", "exit-cods")
     assert result.code == ExitCode.NOT_FOUND
     assert "did you mean `luad help exit-codes`?" in result.err

@@ -109,7 +109,7 @@ def _show_codes(out: Output) -> None:
 @click.pass_context
 def help_(ctx: click.Context, topic: str | None) -> None:
     """Show a help topic; with the name of a command, show its options."""
-    from luad.cli.terminal.topics import TOPICS
+    from luad.cli.terminal.topics import OLD_NAMES, TOPICS
     from luad.wire import example_date
 
     root = ctx.find_root()
@@ -124,14 +124,19 @@ def help_(ctx: click.Context, topic: str | None) -> None:
     if topic == "codes":
         _show_codes(out)
         return
+    assert isinstance(root.command, click.Group)
+    if topic in OLD_NAMES:
+        out.warn(f"the topic `{topic}` is now `{OLD_NAMES[topic]}`")
+        topic = OLD_NAMES[topic]
+    command = root.command.get_command(root, topic)
     if topic in TOPICS:
         out.line(fitted(TOPICS[topic].strip().replace("DATET", f"{example_date()}T"), out.width))
-        return
+        if command is None:
+            return
+        out.line("")
     if _CODE.fullmatch(topic.upper()):
         _show_code(out, topic.upper())
         return
-    assert isinstance(root.command, click.Group)
-    command = root.command.get_command(root, topic)
     if command is None:
         near = close_to(topic, [*TOPICS, *root.command.list_commands(root)])
         hint = f"did you mean `luad help {near[0]}`?" if near else "luad help lists the topics"

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+OLD_NAMES: Final = {"people": "users"}
+"""Topics by their former names."""
+
 TOPICS: Final = {
     "exit-codes": """
 The meaning of the exit codes
@@ -56,7 +59,7 @@ pause. A job that is due once leaves the list after its success, and its history
 keeps the job. `dynamic.handlers` of luad.yaml lists the handlers that it may name.
 `luad show NAME --yaml` writes it as a job file; `luad create --from FILE` creates jobs from files.
 """,
-    "people": """
+    "users": """
 Users, their channels, and messages
 
 A user is a file in users.d/ (luad users add ID), or a row of the database (with --dynamic). The
