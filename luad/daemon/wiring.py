@@ -70,7 +70,11 @@ def runner_config(settings: Settings) -> RunnerConfig:
 def job_snapshots(settings: Settings) -> SnapshotReader:
     """Return a reader of the job folders."""
     return SnapshotReader(
-        settings.jobs, settings.settle_ms, settings.max_file_size, permits_insecure(settings)
+        settings.jobs,
+        settings.settle_ms,
+        settings.max_file_size,
+        permits_insecure(settings),
+        keeps_data=False,
     )
 
 

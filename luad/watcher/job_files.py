@@ -11,9 +11,10 @@ import re
 import stat
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from luad.errors import Problem
 from luad.trust import file_problem, path_problem
@@ -93,8 +94,7 @@ class FileLoader:
                 return FileVersion(path, problem=problem), status
             if status.st_size > self.max_bytes:
                 return FileVersion(path, problem=_too_big(path, status, self.max_bytes)), status
-            with os.fdopen(os.dup(descriptor), "rb") as stream:
-                data = stream.read(self.max_bytes + 1)
+            data = _read_all(descriptor, status.st_size, self.max_bytes + 1)
         except OSError as error:
             return FileVersion(path, problem=unreadable(Path(path), error)), None
         finally:
@@ -131,19 +131,71 @@ class FileLoader:
             return True
 
 
-def may_be_unfinished(before: bytes, after: bytes, *, is_in_place: bool) -> bool:
+def _read_all(descriptor: int, size: int, most: int) -> bytes:
+    """Return the bytes of an open file of about *size*, at most *most* of them.
+
+    A larger buffer than needed would leave a page of memory to each small file.
+    """
+    parts, left = [], most
+    while left and (part := os.read(descriptor, min(left, size + 1))):
+        parts.append(part)
+        left -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Shape(NamedTuple):
+    """What luad remembers of a content, to see that a later one may be unfinished.
+
+    *tail* is what follows the last line end, and *head* a hash of the rest; both are empty without a tail.
+    """
+
+    is_blank: bool
+    documents: int
+    lines: int
+    head: bytes = b""
+    tail: bytes = b""
+
+
+def shape_of(data: bytes) -> Shape:
+    """Return the shape of a content. Most files end with a line end, and share few shapes."""
+    end = data.rfind(b"\n") + 1
+    shape = _plain_shape(not data.strip(), data.count(b"\n---"), data.count(b"\n"))
+    return shape._replace(head=_hash(data[:end]), tail=data[end:]) if data[end:] else shape
+
+
+@lru_cache(1_000)
+def _plain_shape(is_blank: bool, documents: int, lines: int) -> Shape:
+    return Shape(is_blank, documents, lines)
+
+
+def _hash(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()
+
+
+def may_be_unfinished(before: Shape, after: bytes, *, is_in_place: bool) -> bool:
     """Return True if *after* may be only a part of the new content that replaces *before*.
 
     A read between two writes of a file in place sees a file without its last jobs or its last keys. A
     file that was renamed into its place is complete, but a document that it has lost may appear in another
     file a moment later, as when git checks out a branch.
     """
-    if after.strip() == b"":
-        return before.strip() != b""
-    if after.count(b"\n---") < before.count(b"\n---"):
+    shape = shape_of(after)
+    if shape.is_blank:
+        return not before.is_blank
+    if shape.documents < before.documents:
         return True
-    has_fewer_lines = after.count(b"\n") < before.count(b"\n")
-    return is_in_place and (has_fewer_lines or (after != before and before.startswith(after)))
+    if not is_in_place or shape.lines > before.lines:
+        return False
+    return shape.lines < before.lines or _is_cut(before, after)
+
+
+def _is_cut(before: Shape, after: bytes) -> bool:
+    """Return True if *after*, with as many line ends, is the beginning of *before*."""
+    end = after.rfind(b"\n") + 1
+    tail = after[end:]
+    if tail == before.tail or not before.tail.startswith(tail):
+        return False
+    return _hash(after[:end]) == before.head
 
 
 def unreadable(path: Path, error: OSError) -> Problem:

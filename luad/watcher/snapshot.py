@@ -20,21 +20,24 @@ from pathlib import Path
 from typing import Final
 
 from luad.core.model import Instant
-from luad.errors import Problem, Severity
+from luad.errors import Problem
 from luad.trust import folder_problem, forget_accounts, is_private_group
 from luad.watcher.job_files import (
     NO_SIGNATURE,
     PASSING,
     FileLoader,
     FileVersion,
+    Shape,
     Signature,
     as_signature,
     is_job_file,
     is_same_inode,
     may_be_unfinished,
+    shape_of,
     signature_of,
     unreadable,
 )
+from luad.watcher.job_folders import JobFolder, missing_folder, unmounted
 from luad.watcher.unread import unread_problems
 
 _RACY_MS: Final = 1_000
@@ -66,32 +69,19 @@ class Snapshot:
 class _Known:
     version: FileVersion
     signature: Signature
+    shape: Shape
     is_racy: bool = False
     unconfirmed_since: Instant | None = None  # emptied, cut short or missing since then
     unconfirmed: FileVersion | None = None  # the version on the disk meanwhile
     gid: int | None = None  # the group that may write it
 
 
-@dataclass(slots=True)
-class _Folder:
-    """What is known of a folder. *others* are its entries that luad does not read."""
-
-    path: Path
-    prefix: str
-    distrust: Problem | None = None
-    problem: Problem | None = None
-    device: int | None = None
-    others: set[str] = field(default_factory=set)
-    links: set[str] = field(default_factory=set)
-    unread: tuple[Problem, ...] = ()
-    must_read_again: bool = False
-
-
 class SnapshotReader:
     """Reads *folders* repeatedly, and remembers the files that it has read.
 
     *debounce_ms* is the time for which an emptied or missing file must stay so. *max_bytes* is the limit
-    for one file. *permit_insecure*: read files that other users may write, too.
+    for one file. *permit_insecure*: read files that other users may write, too. Without *keeps_data* the
+    bytes of a file are in one snapshot only: in `changed`.
     """
 
     def __init__(
@@ -100,12 +90,15 @@ class SnapshotReader:
         debounce_ms: int = 1_000,
         max_bytes: int = 1 << 20,
         permit_insecure: bool = False,
+        *,
+        keeps_data: bool = True,
     ) -> None:
+        self._keeps_data = keeps_data
         self.folders = folders
         self._debounce_ms = debounce_ms
         self._permit_insecure = permit_insecure
         self._loader = FileLoader(max_bytes, permit_insecure)
-        self._folders = [_Folder(each, str(each / "_")[:-1]) for each in folders]
+        self._folders = [JobFolder(each, str(each / "_")[:-1]) for each in folders]
         self._by_prefix = {each.prefix: each for each in self._folders}
         self._known: dict[str, _Known] = {}
         self._waiting: set[str] = set()  # paths with an unconfirmed change
@@ -121,12 +114,12 @@ class SnapshotReader:
             folder.must_read_again = False
             folder.problem = folder.distrust = self._folder_problem(folder)
             if folder.problem is None:
-                folder.problem = _unmounted(folder, is_settled=is_settled)
+                folder.problem = unmounted(folder, is_settled=is_settled)
             if folder.problem is None:
                 try:
                     self._read_folder(folder, missing, now, is_settled=is_settled)
                 except FileNotFoundError:
-                    folder.problem = _missing(folder.path)
+                    folder.problem = missing_folder(folder.path)
                 except OSError as error:
                     folder.problem = unreadable(folder.path, error)
                     folder.must_read_again = error.errno in PASSING
@@ -209,7 +202,7 @@ class SnapshotReader:
             if (folder := self._by_prefix.get(prefix)) is not None:
                 yield from (prefix + name for name in folder.links)
 
-    def _look_at(self, path: str, folder: _Folder, now: Instant) -> None:
+    def _look_at(self, path: str, folder: JobFolder, now: Instant) -> None:
         name = path[len(folder.prefix) :]
         is_link = os.path.islink(path)
         (folder.links.add if is_link else folder.links.discard)(name)
@@ -218,13 +211,13 @@ class SnapshotReader:
             if path in self._known:
                 self._miss(path, now, is_settled=False)
 
-    def _folder_problem(self, folder: _Folder) -> Problem | None:
+    def _folder_problem(self, folder: JobFolder) -> Problem | None:
         if self._permit_insecure:
             return None
         return folder_problem(folder.path, daemon_uid=os.geteuid())
 
     def _read_folder(
-        self, folder: _Folder, missing: set[str], now: Instant, *, is_settled: bool
+        self, folder: JobFolder, missing: set[str], now: Instant, *, is_settled: bool
     ) -> None:
         folder.others, folder.links = set(), set()
         names = []
@@ -244,13 +237,13 @@ class SnapshotReader:
             if self._visit(path, folder, now, is_link=is_link, is_settled=is_settled):
                 missing.discard(path)
 
-    def _unread(self, folder: _Folder) -> tuple[Problem, ...]:
+    def _unread(self, folder: JobFolder) -> tuple[Problem, ...]:
         if not folder.others:
             return ()
         return unread_problems(folder.path, folder.others, folder.links, self.folders)
 
     def _visit(
-        self, path: str, folder: _Folder, now: Instant, *, is_link: bool, is_settled: bool
+        self, path: str, folder: JobFolder, now: Instant, *, is_link: bool, is_settled: bool
     ) -> bool:
         """Read a file if it has changed; return False if it is gone."""
         known = self._known.get(path)
@@ -268,7 +261,7 @@ class SnapshotReader:
         return True
 
     def _read_file(
-        self, path: str, folder: _Folder, known: _Known | None, now: Instant, *, is_settled: bool
+        self, path: str, folder: JobFolder, known: _Known | None, now: Instant, *, is_settled: bool
     ) -> _Known:
         version, status = self._loader.load(path, folder.path)
         signature = as_signature(status) if status else NO_SIGNATURE
@@ -276,22 +269,25 @@ class SnapshotReader:
         gid = self._writing_group(status)
         if version.problem is None and known is not None and known.version.key == version.key:
             version = known.version  # the same content: the same object
+        if known is not None and version is known.version:
+            return _Known(version, signature, known.shape, is_racy, gid=gid)
         if known is not None and version.problem is None and not is_settled:
             is_in_place = is_same_inode(known.signature, signature)
-            if may_be_unfinished(known.version.data, version.data, is_in_place=is_in_place):
+            if may_be_unfinished(known.shape, version.data, is_in_place=is_in_place):
                 is_as_before = known.unconfirmed_since is not None and known.unconfirmed == version
                 since = _earlier(known.unconfirmed_since, now) if is_as_before else now
                 if now - since < self._debounce_ms:
-                    return _Known(known.version, signature, True, since, version, gid)
-        return _Known(version, signature, is_racy, gid=gid)
+                    return _Known(known.version, signature, known.shape, True, since, version, gid)
+        return _Known(version, signature, shape_of(version.data), is_racy, gid=gid)
 
     def _miss(self, path: str, now: Instant, *, is_settled: bool) -> None:
         """Note that a known file is missing; it is gone after the debounce time."""
         known = self._known[path]
         since = _earlier(known.unconfirmed_since, now)
-        must_wait = not is_settled and bool(known.version.data.strip())
+        must_wait = not is_settled and not known.shape.is_blank
         if must_wait and now - since < self._debounce_ms:
-            missing = _Known(known.version, NO_SIGNATURE, is_racy=True, unconfirmed_since=since)
+            missing = _Known(known.version, NO_SIGNATURE, known.shape, is_racy=True)
+            missing.unconfirmed_since = since
             self._put(path, missing)
             return
         del self._known[path]
@@ -304,8 +300,10 @@ class SnapshotReader:
         self._known[path] = known
         (self._waiting.discard if known.unconfirmed_since is None else self._waiting.add)(path)
         if before is None or before.version is not known.version:
-            self._changed[path] = known.version
+            self._changed[path] = version = known.version
             self._gone.discard(path)
+            if not self._keeps_data:
+                known.version = FileVersion(path, b"", version.key, version.problem)
 
     # --- groups ---
 
@@ -361,22 +359,6 @@ class _Versions(Mapping[str, FileVersion]):
         return len(self._known)
 
 
-def _unmounted(folder: _Folder, *, is_settled: bool) -> Problem | None:
-    """Return the problem of a folder that is empty and on another disk than before.
-
-    It is most probably a mount point whose disk was unmounted, unless the user asks for a reload.
-    """
-    try:
-        device = os.stat(folder.path).st_dev
-        is_other = folder.device is not None and folder.device != device
-        if is_other and not is_settled and not os.listdir(folder.path):
-            return _not_mounted(folder.path)
-    except OSError:
-        return None  # reading it gives the reason
-    folder.device = device
-    return None
-
-
 def _earlier(since: Instant | None, now: Instant) -> Instant:
     """Return the start of the debounce time; a clock that was set back does not prolong it."""
     return now if since is None else min(since, now)
@@ -384,16 +366,3 @@ def _earlier(since: Instant | None, now: Instant) -> Instant:
 
 def _prefix_of(path: str) -> str:
     return path[: path.rfind("/") + 1]
-
-
-def _missing(folder: Path) -> Problem:
-    """Return a warning and not an error, because a daemon without jobs is healthy."""
-    message = f"folder {folder} does not exist"
-    help_text = f"run: mkdir -p {folder}   (luad reads it as soon as it exists)"
-    return Problem(str(folder), 0, 0, "LU038", message, help_text, Severity.WARNING)
-
-
-def _not_mounted(folder: Path) -> Problem:
-    message = f"folder {folder} is empty and on another file system than before"
-    help_text = "mount its file system again; to remove its jobs, run: luad reload"
-    return Problem(str(folder), 0, 0, "LU039", message, help_text, Severity.WARNING)

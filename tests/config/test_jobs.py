@@ -6,6 +6,8 @@ import dataclasses
 
 import pytest
 
+from luad.config.jobs.compact_jobs import LazyObject
+from luad.config.jobs.job_builder import revision_of
 from luad.config.jobs.job_file import ParsedFile, job_from_definition, load_file
 from luad.config.problems import render_full
 from luad.config.settings.daemon_settings import Settings
@@ -206,11 +208,23 @@ def test_a_definition_that_cannot_be_used_any_more_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="missing key `handler`"):
         job_from_definition({"name": "a", "schedule": {"type": "interval", "seconds": 1}})
     with pytest.raises(ValueError, match="unknown time zone"):
-        job_from_definition(load_job(JOB).definition | {
+        job_from_definition(dict(load_job(JOB).definition) | {
             "schedule": {"type": "cron", "expression": "0 9 * * *", "timezone": "Mars"}
         })  # fmt: skip
     with pytest.raises(ValueError, match="NUL"):
-        job_from_definition(load_job(JOB).definition | {"env": {"A": "\0"}})
+        job_from_definition(dict(load_job(JOB).definition) | {"env": {"A": "\0"}})
+
+
+def test_jobs_share_equal_values_and_keep_their_documents_as_text() -> None:
+    more = "retry: {max_attempts: 3}\ntags: [a, b]\nmetadata: {region: emea, n: [1, 2.0, null]}\n"
+    one, other = load_job(JOB + more), load_job((JOB + more).replace("name: job", "name: other"))
+    for name in ("schedule", "retry", "tags", "handler", "limits", "env"):
+        assert getattr(one, name) is getattr(other, name), name
+    assert isinstance(one.definition, LazyObject)
+    assert isinstance(one.metadata, LazyObject)
+    assert one.metadata == {"region": "emea", "n": [1, 2.0, None]}
+    assert list(one.definition) == ["name", "handler", "schedule", "retry", "tags", "metadata"]
+    assert revision_of(dict(one.definition)) == one.revision
 
 
 # --- advice ------------------------------------------------------------------------------------

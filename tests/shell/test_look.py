@@ -8,8 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from luad.watcher import Snapshot, SnapshotReader
+from luad.watcher.job_files import may_be_unfinished, shape_of
 
 NOW = 4_000_000_000_000  # long after every file's own time: nothing is racy
 
@@ -138,6 +141,37 @@ def test_a_missing_folder_beside_does_not_make_each_look_a_whole_reading(
     (later / "c.yaml").write_text("a: 1")
     found = reader.look([str(jobs / "a.yaml")], NOW)
     assert (found.problems, list(found.changed)) == ((), [str(later / "c.yaml")])
+
+
+def test_without_keeping_data_the_bytes_are_handed_over_once(jobs: Path) -> None:
+    path = jobs / "a.yaml"
+    path.write_text("a: 1\nb: 2\n")
+    reader = SnapshotReader([jobs], debounce_ms=1_000, keeps_data=False)
+    assert reader.read(NOW).changed[str(path)].data == b"a: 1\nb: 2\n"
+    found = reader.read(NOW)
+    assert (found.changed, found.files[str(path)].data) == ({}, b"")
+    path.write_text("a: 1\n")
+    assert list(reader.read(NOW).unconfirmed) == [str(path)], "it is compared without the bytes"
+    assert reader.read(NOW + 1_000).changed[str(path)].data == b"a: 1\n"
+    path.write_text("")
+    assert list(reader.read(NOW + 1_000).unconfirmed) == [str(path)]
+
+
+@given(
+    before=st.text("a\n-", max_size=12),
+    after=st.text("a\n-", max_size=12),
+    is_in_place=st.booleans(),
+)
+def test_a_shape_says_what_the_bytes_said(before: str, after: str, is_in_place: bool) -> None:
+    one, two = before.encode(), after.encode()
+    if not two.strip():
+        expected = bool(one.strip())
+    elif two.count(b"\n---") < one.count(b"\n---"):
+        expected = True
+    else:
+        is_cut = two != one and one.startswith(two)
+        expected = is_in_place and (two.count(b"\n") < one.count(b"\n") or is_cut)
+    assert may_be_unfinished(shape_of(one), two, is_in_place=is_in_place) is expected
 
 
 class Folder:

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from luad.config.jobs.advice import advise
+from luad.config.jobs.compact_jobs import compact
 from luad.config.jobs.foreign_file import CODE, foreign_text, foreign_value
 from luad.config.jobs.job_builder import build_job
 from luad.config.jobs.last_good import Parsed
@@ -117,8 +118,8 @@ class _Loading:
         job = build_job(document.value, self._timezone, mistakes)
         mistakes += self._clash(job.name, document)
         if not mistakes:
-            self.jobs.append(Wanted(job, Origin(document.source.path, document.line)))
             mistakes = advise(job, self._now, document.value)
+            self.jobs.append(Wanted(compact(job), Origin(document.source.path, document.line)))
         else:
             known = Known(tuple(mistakes), job, lost_keys(mistakes))
             mistakes += advise_known(known, self._now, document.value)
