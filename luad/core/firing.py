@@ -7,6 +7,7 @@ at once. Until the rest is fired, the jobs must stay as they are: `Engine` lets 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 from luad.core.claims import Claims
@@ -44,11 +45,12 @@ class Firing:
     @property
     def is_behind(self) -> bool:
         """True while something is left that was due at an earlier call."""
-        return self._round is not None or bool(self._due)
+        return self._round is not None or self._next is not None
 
     def forget(self) -> None:
         """Forget what is left; a new timetable, or the next daemon, has it still."""
-        self._due: deque[Group | Alarm] = deque()
+        self._due: Iterator[Group | Alarm] = iter(())
+        self._next: Group | Alarm | None = None
         self._round: _Round | None = None
         self._cause = Reason.OVERLOAD
 
@@ -70,18 +72,19 @@ class Firing:
 
     def _take_due(self, now: Instant, cause: Reason) -> bool:
         self._cause = cause
-        self._due.extend(self._state.timetable.due(now))
-        return bool(self._due)
+        self._due = iter(self._state.timetable.due(now))
+        self._next = next(self._due, None)
+        return self._next is not None
 
     def _step(self, now: Instant, left: int) -> int:
         """Do a part of what is left, and return how many decisions it took, about."""
         if self._round is not None:
             return self._fire_members(self._round, now, left)
-        due = self._due.popleft()
+        due, self._next = self._next, next(self._due, None)
         if isinstance(due, Alarm):
             self._ring(due, now)
-            return 1
-        self._round = self._begin(due, now)
+        elif due is not None:
+            self._round = self._begin(due, now)
         return 0 if self._round is not None else 1
 
     def _ring(self, alarm: Alarm, now: Instant) -> None:

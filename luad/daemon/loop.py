@@ -47,6 +47,9 @@ LINGER_S: Final = 0.005
 PORTION: Final = 100
 """The largest number of events that one turn takes."""
 
+_ACTIONS: Final = 50
+"""After so many effects, a turn lets other tasks run."""
+
 
 class Recorder(Protocol):
     """Makes records durable."""
@@ -189,10 +192,15 @@ class Loop:
         refused = await self._store(records)
         if refused:
             self.post(ClaimsRefused(refused))
-        for action in actions:
+        for number, action in enumerate(actions, 1):
             self._carry_out(action, refused)
+            if not number % _ACTIONS:
+                await self._let_others_run()
         self._set_alarm(self._engine.next_wake_up())
         self._on_turn()
+
+    async def _let_others_run(self) -> None:
+        await asyncio.sleep(0)
 
     async def _store(self, records: list[Record]) -> tuple[str, ...]:
         """Write *records*, again and again until the store accepts them."""

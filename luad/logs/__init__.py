@@ -56,7 +56,9 @@ class Logging:
         self._start_buffer = StartBuffer(queue.put, is_holding=self.has_first_line)
         self._renderer = renderer
         self._route = StdlibRoute(self._log_library, has_callsite=form == "journal")
-        processors: list[Processor] = [] if form != "journal" else [_callsite()]
+        self._needs_callsite = form == "journal"
+        self._threshold = LEVELS[level]
+        processors: list[Processor] = [_callsite()] if self._needs_callsite else []
         structlog.configure(
             processors=[*processors, renderer],
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -77,7 +79,12 @@ class Logging:
         A field with the name of one of the line's own keys gets an underscore after its name.
         """
         safe = {f"{key}_" if key in _ARGUMENTS else str(key): fields[key] for key in fields}
-        self.logger.log(LEVELS.get(level, LEVELS["error"]), event, **safe)
+        number = LEVELS.get(level, LEVELS["error"])
+        if self._needs_callsite:
+            self.logger.log(number, event, **safe)
+        elif number >= self._threshold:  # what structlog does with it, without its layers
+            name = level if level in LEVELS else "error"
+            self._start_buffer.put(self._renderer(None, name, {"event": event, **safe}))
 
     def write_first_line(self, text: str) -> None:
         """Write *text* as a plain line, before the log lines that were held back for it."""

@@ -20,7 +20,10 @@ from typing import Final, Protocol, TypeAlias
 from luad.clock import monotonic_us
 
 BYTES_LIMIT: Final = 4 * 1024 * 1024  # waiting lines; beyond it they are dropped
-BATCH_LINES: Final = 64
+BATCH_LINES: Final = 256
+LINGER_S: Final = (
+    0.003  # a first line waits for others: each wake-up of the thread costs the callers time
+)
 RETRY_S: Final = 0.5  # the time between tries of a broken sink while no line comes
 HOLD_US: Final = 2_000_000  # the longest time that lines wait for the first one
 SEND_LIMIT_S: Final = 1  # the longest time that one datagram may wait for the journal
@@ -61,6 +64,7 @@ class LineQueue:
         self._dropped = 0
         self._reported = 0  # the dropped lines that a line has reported
         self._is_closed = False
+        self._is_hurried = threading.Event()
         self._thread = threading.Thread(target=self._drain, name="luad-logs", daemon=True)
         self._thread.start()
 
@@ -82,6 +86,7 @@ class LineQueue:
         """Wait until all earlier lines are written or dropped; False after *timeout_s*."""
         marker = threading.Event()
         self._queue.put(marker)
+        self._is_hurried.set()
         return marker.wait(timeout_s)
 
     def close(self, timeout_s: float) -> None:
@@ -89,6 +94,7 @@ class LineQueue:
         with self._lock:
             self._is_closed = True
             self._queue.put(None)
+            self._is_hurried.set()
         self._thread.join(timeout_s)
 
     def _drain(self) -> None:
@@ -105,11 +111,12 @@ class LineQueue:
         lines: list[bytes] = []
         markers: list[_Marker] = []
         with suppress(Empty):
-            item = self._queue.get(timeout=RETRY_S if self._dropped > self._reported else None)
+            item = self._wait_for_item()
             while True:
                 if item is None:
                     return lines, markers, False
                 if isinstance(item, threading.Event):
+                    self._is_hurried.clear()
                     markers.append(item)
                 else:
                     lines.append(item)
@@ -117,6 +124,16 @@ class LineQueue:
                     break
                 item = self._queue.get_nowait()
         return lines, markers, True
+
+    def _wait_for_item(self) -> bytes | _Marker | None:
+        """Return the next item; after a time without any, give others the time to follow it."""
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            item = self._queue.get(timeout=RETRY_S if self._dropped > self._reported else None)
+            if isinstance(item, bytes):
+                self._is_hurried.wait(LINGER_S)
+            return item
 
     def _write(self, lines: list[bytes]) -> None:
         unreported = self._dropped - self._reported

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -209,6 +210,22 @@ async def test_a_herd_is_fired_in_portions_and_every_job_fires_once(bed: Bed) ->
     assert sum(sizes) == 5 * PORTION
     assert max(sizes) <= PORTION
     assert len({each.run.job_name for each in bed.started}) == 5 * PORTION
+
+
+@bed_test(2 * PORTION)
+async def test_other_tasks_run_between_the_effects_of_a_turn(bed: Bed) -> None:
+    seen: list[int] = []
+
+    async def look() -> None:
+        while True:
+            seen.append(len(bed.started))
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(look())
+    await bed.fire()
+    other.cancel()
+    assert seen[-1] == 2 * PORTION
+    assert max(after - before for before, after in pairwise(seen)) <= daemon_loop._ACTIONS
 
 
 @bed_test(250)

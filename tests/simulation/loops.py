@@ -43,6 +43,9 @@ class VirtualLoop(Loop):
     def _may_linger(self, _: Event) -> bool:
         return False
 
+    async def _let_others_run(self) -> None:
+        pass
+
     async def _pause(self, seconds: float) -> None:
         self._machine.endure(seconds)
 
