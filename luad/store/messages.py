@@ -16,7 +16,10 @@ from sqlalchemy.dialects.sqlite import insert
 from luad.core.messaging import Delivery, DeliveryState, Message
 from luad.core.model import Instant
 from luad.cursors import make_cursor, read_row_cursor
+from luad.store import delivery_pages
 from luad.store.columns import to_int, to_json, to_text, to_text_or_none
+from luad.store.delivery_pages import DeliveryFilter, DeliveryPage
+from luad.store.query_budget import QueryBudget
 from luad.store.tables import deliveries, messages
 from luad.store.transactions import Transactions
 
@@ -126,6 +129,27 @@ class Messages:
         Raises UsageError for a text that is not a cursor.
         """
         return await self._transactions.read(lambda c: _page(c, user, run_id, limit, cursor))
+
+    async def find(self, message_id: str) -> Message | None:
+        """Return the message of that id; None without one."""
+        query = select(messages).where(messages.c.id == to_text(message_id))
+
+        def read(connection: Connection) -> Message | None:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else _read_message(row)
+
+        return await self._transactions.read(read)
+
+    async def deliveries(
+        self, wanted: DeliveryFilter, limit: int, cursor: str | None = None
+    ) -> DeliveryPage:
+        """Return a page of the deliveries that match *wanted*, newest first, as far as found in time.
+
+        Raises UsageError for a text that is not a cursor.
+        """
+        return await self._transactions.read(
+            lambda c: delivery_pages.page(c, wanted, limit, cursor, QueryBudget.begin())
+        )
 
     async def counts(self, run_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Return the numbers of arrived and of all deliveries, by run that sent messages."""

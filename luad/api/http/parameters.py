@@ -81,4 +81,5 @@ STATS: Final = (Parameter("since", WORD), Parameter("by", {"enum": ["status", "h
 ACTIVITY: Final = (*_words("actor", "since", "status"), *PAGE)
 AUDIT: Final = (_JOB, *ACTIVITY)
 EVENTS: Final = _words("kinds", "every")
+DELIVERIES: Final = (*_words("status", "channel", "user", "since"), *PAGE)
 NONE: Final = ()

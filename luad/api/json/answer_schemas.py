@@ -159,6 +159,7 @@ _DELIVERY: Final[Schema] = {
     "started_at": _MAY_INSTANT,
     "elapsed_ms": _MAY_WHOLE,
 }
+_LISTED_DELIVERY: Final = _object(_DELIVERY, {"title": TEXT}, _all("job run_id", _MAY_TEXT))
 _DELIVERIES: Final = {"deliveries": _list(_ref("Delivery"))}
 _MESSAGE: Final = _object(
     _all("id user_id title priority kind", TEXT),
@@ -174,6 +175,9 @@ _USER: Final[Schema] = {
     "source": _SOURCE,
     "file": _or_null(_object(_ORIGIN)),
 }
+_WATCHED_CHANNEL: Final = _object(
+    _all("name type url", TEXT), {"last_delivery": _or_null(_object(_DELIVERY))}
+)
 _FIRE: Final = _object(_all("at scheduled_for", INSTANT), _all("job timezone note", TEXT))
 _FILE_PROBLEM: Final = _object(
     _all("code name severity filename message help pointer url", TEXT),
@@ -263,6 +267,7 @@ ANSWERS: Final[Schema] = {
     ),
     "Delivery": _object(_DELIVERY),
     "Deliveries": _object(_DELIVERIES),
+    "AllDeliveries": _object({"deliveries": _list(_LISTED_DELIVERY), "is_complete": FLAG}, _CURSOR),
     "Next": _object({"next": _list(_FIRE), "is_complete": FLAG}),
     "Explanation": _object(
         {"text": _MAY_TEXT, "next": _list(_object({"at": INSTANT}))},
@@ -271,7 +276,7 @@ ANSWERS: Final[Schema] = {
     ),
     "ListedUser": _object(_USER),
     "Users": _object({"users": _list(_ref("ListedUser"))}),
-    "User": _object(_USER, {"data": FREE}),
+    "User": _object(_USER, {"channels": _list(_WATCHED_CHANNEL), "data": FREE}),
     "Deleted": _object(_DELETED),
     "Sent": _object(
         {"ok": FLAG, "require": TEXT, "deliveries": _list(_object({"index": WHOLE}, _DELIVERY))}

@@ -6,7 +6,7 @@ Rule: as in `routes_jobs`. Addresses of channels are shown without what is secre
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from luad.api.auth.remote import REFERENCE
 from luad.api.context import context_of, json_response, link_header
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from luad.core.requests import AnswerKey
     from luad.store.api_access import Answer
 
+
+LAST_MESSAGES: Final = 50
+"""Messages to a user among which the last delivery of each channel is looked for."""
 
 # --- the users ------------------------------------------------------------------------------
 
@@ -82,10 +85,25 @@ async def _user(context: Context, user_id: str, status: int = 200) -> Response:
     if user is None:
         raise ApiError("not_found", f"no user {echo(user_id)}")
     data = await context.service.store.users.data(user_id)
+    last = await last_deliveries(context, user)
+    view = user_view(user)
+    view["channels"] = [
+        {**channel_view(each), "last_delivery": last.get(each.name)} for each in user.channels
+    ]
     headers = {"etag": f'"{user.revision}"'}
     if status == 201:
         headers["location"] = f"/v1/users/{user.id}"
-    return json_response({**user_view(user), "data": data}, status, headers)
+    return json_response({**view, "data": data}, status, headers)
+
+
+async def last_deliveries(context: Context, user: User) -> dict[str, dict[str, Any]]:
+    """Return the last delivery of each channel among the last messages to *user*, as the API shows it."""
+    page, _ = await context.service.store.messages.page(user=user.id, limit=LAST_MESSAGES)
+    found: dict[str, dict[str, Any]] = {}
+    for message, deliveries in page:
+        for each in deliveries:
+            found.setdefault(each.channel, views.delivery_view(each, message))
+    return found
 
 
 async def add_user(request: Request) -> Response:
