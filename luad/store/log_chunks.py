@@ -16,17 +16,20 @@ from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, i
 from luad.core.model import JSON, Instant
 from luad.store.columns import to_int
 from luad.store.query_types import LogLine, RunFilter
-from luad.store.run_pages import page
+from luad.store.run_pages import newest_ids
 from luad.store.tables import run_logs, runs
 
 CHUNK_BYTES: Final = 64 * 1024
 """The approximate size of a chunk, so that reading a tail stays cheap."""
+
+FIRST_LOOKED_AT: Final = 50
 
 RUNS_LOOKED_AT: Final = 1_000
 """The largest number of runs that a search for last lines reads."""
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _INFO: Final = 20
+_IDS_AT_ONCE: Final = 250
 
 _next_seq = (
     select(func.coalesce(func.max(run_logs.c.seq + run_logs.c.line_count), 1))
@@ -119,7 +122,7 @@ def read_runs(
     """Return the last *tail* lines of the runs that *wanted* describes, run after run, oldest first."""
     found: list[list[LogLine]] = []
     missing = tail
-    for run_id in islice_runs(connection, wanted):
+    for run_id in _runs_with_lines(connection, wanted):
         lines = read(connection, run_id, tail=missing, after_seq=None, level=level)
         found.append(lines)
         missing -= len(lines)
@@ -128,13 +131,18 @@ def read_runs(
     return [line for lines in reversed(found) for line in lines]
 
 
-def islice_runs(connection: Connection, wanted: RunFilter) -> Iterator[str]:
-    """Yield ids of runs, newest first, at most `RUNS_LOOKED_AT`."""
-    cursor: str | None = None
-    for _ in range(RUNS_LOOKED_AT // 50):
-        rows, cursor = page(connection, wanted, 50, cursor)
-        yield from (row.run.id for row in rows)
-        if cursor is None:
+def _runs_with_lines(connection: Connection, wanted: RunFilter) -> Iterator[str]:
+    """Yield the ids of the runs that have lines, newest first, among the newest `RUNS_LOOKED_AT`."""
+    done = 0
+    for most in (FIRST_LOOKED_AT, RUNS_LOOKED_AT):  # mostly, the first few are enough
+        ids = newest_ids(connection, wanted, most)[done:]
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            part = ids[start : start + _IDS_AT_ONCE]
+            there = select(run_logs.c.run_id).where(run_logs.c.run_id.in_(part)).distinct()
+            having = set(connection.execute(there).scalars())
+            yield from (each for each in part if each in having)
+        done += len(ids)
+        if done < most:
             return
 
 

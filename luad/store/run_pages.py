@@ -85,6 +85,23 @@ def search(
     )
 
 
+def newest_ids(connection: Connection, wanted: RunFilter, most: int) -> list[str]:
+    """Return the ids of the newest *most* rows that match *wanted*, newest first."""
+    search = _Search(connection, wanted, None)
+    found: list[Row[Any]] = []
+
+    def look(part: list[ColumnElement[bool]]) -> bool:
+        some: list[Row[Any]] = []
+        for walk in search.walks:
+            query = walk.of(select(runs.c.claimed_at, runs.c.id).where(*part))
+            some += connection.execute(query.order_by(*NEWEST).limit(most - len(found)))
+        found.extend(sorted(some, key=_place, reverse=True))
+        return len(found) >= most
+
+    search.run(look, None)
+    return [row.id for row in found[:most]]
+
+
 def count_rows(
     connection: Connection, wanted: RunFilter, most: int, budget: QueryBudget | None = None
 ) -> tuple[int, bool]:

@@ -49,7 +49,7 @@ from luad.core.model import (
     Trigger,
 )
 from luad.errors import ConflictError, NotFoundError, UsageError
-from luad.store import Attempt, Pruned, RunFilter, RunRow, Store, columns
+from luad.store import Attempt, Pruned, RunFilter, RunRow, Store, columns, log_chunks
 
 NOW = 1_800_000_000_000
 
@@ -783,6 +783,17 @@ async def test_the_last_lines_of_several_runs_come_run_after_run(store: Store) -
 
     assert await texts(RunFilter(), 100) == ["1a", "1b", "2a", "2b", "3a", "3b"]
     assert await texts(RunFilter(job="backup"), 3) == ["1b", "3a", "3b"]
+
+
+async def test_the_last_lines_are_found_behind_many_runs_that_have_none(store: Store) -> None:
+    runs = [make_run(number) for number in range(1, log_chunks.FIRST_LOOKED_AT + 400)]
+    await store.apply([install(), *map(ClaimRun, runs)])
+    for run in (runs[0], runs[3], runs[-1]):
+        await store.append_logs(run.id, lines(run.id))
+    found = await store.read_runs_logs(RunFilter(), tail=2)
+    assert [each.run_id for each in found] == [runs[3].id, runs[-1].id]
+    found = await store.read_runs_logs(RunFilter(), tail=9)
+    assert [each.run_id for each in found] == [runs[0].id, runs[3].id, runs[-1].id]
 
 
 # --- retention ---------------------------------------------------------------------------------
