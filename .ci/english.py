@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RIDDLE = re.compile(r"\b(somebody|nobody|whoever|whom|what is|told|stands)\b", re.IGNORECASE)
-OPENING = re.compile(r"(What|Who|Whether)\b")
+OPENING = re.compile(r"(What|Who|Whether|Return what|Yield what)\b")
 IS_NO = re.compile(r"\bis no\b(?! longer)")
 LIMITS = {"docstrings": 0.02, "messages": 0}
 """The largest part of docstrings, and the largest number of messages, that may match.

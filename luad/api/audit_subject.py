@@ -52,7 +52,7 @@ class Subject:
             self._jobs.setdefault(job_id, job_name)
 
     def fields(self, path: str) -> Mapping[str, Any]:
-        """Return what an entry says; what was not found is named as *path* names it."""
+        """Return the fields of an entry; an object that was not found has its name from *path*."""
         found: dict[str, Any] = {}
         if thing := _THING.match(path):
             found[_KEYS[thing[1]]] = thing[2][:_LONGEST]
@@ -79,7 +79,7 @@ _present: ContextVar[Subject | None] = ContextVar("about", default=None)
 
 
 def begin() -> Subject:
-    """Return what notes the names of the request that is answered from here on, in this task."""
+    """Return the collector of names for the request that this task answers from now on."""
     about = Subject()
     _present.set(about)
     return about

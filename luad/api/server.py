@@ -214,7 +214,7 @@ class ApiServer:
     def _protocol_factory(
         self, build: Callable[[], Connection], settings: ListenerSettings
     ) -> Callable[[], asyncio.Protocol]:
-        """Return what makes the protocol of a connection over TCP."""
+        """Return a factory of protocols for connections over TCP."""
         if self._certificates is None:
             return build
         timeout_s = settings.timeouts.receive_s

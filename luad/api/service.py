@@ -103,7 +103,7 @@ class DynamicRules:
         return missing_function(handler, self.handlers_path)
 
     def handlers_like(self, handler: str) -> tuple[str, ...]:
-        """Return what may have been meant by *handler*, whose module is not in the folder."""
+        """Return the handlers that *handler*, whose module is not in the folder, may misspell."""
         module, colon, function = handler.partition(":")
         top, dot, rest = module.partition(".")
         modules = own_modules(self.handlers_path) if OWN_HANDLERS in self.handlers else []

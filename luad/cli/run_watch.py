@@ -62,7 +62,7 @@ class RunWatcher:
         self._has_explained_ctrl_c = False
 
     def look(self, run: JsonObject) -> None:
-        """Write what has changed of *run*."""
+        """Write the changes of *run* since the previous call."""
         if self._session.json:
             return
         now = (run["status"], run.get("attempt") or 1)

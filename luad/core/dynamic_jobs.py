@@ -361,7 +361,7 @@ def _replaced_keys(event: MetadataRequested, keys: set[str]) -> set[str]:
 
 
 def _overlay(job: Job, written: Mapping[str, JSON]) -> Overlay:
-    """Return what has to lie over the declared metadata for *written* to be seen."""
+    """Return the overlay under which the declared metadata reads as *written*."""
     declared = job.metadata
     values = {
         key: value

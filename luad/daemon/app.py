@@ -348,7 +348,7 @@ class Daemon(EngineService):
         )
 
     def status(self) -> Mapping[str, Any]:
-        """Return what `GET /v1/status` says of the daemon."""
+        """Return the daemon's part of the answer to `GET /v1/status`."""
         return status.describe(self._parts)
 
     def health(self) -> Health:

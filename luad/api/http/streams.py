@@ -70,7 +70,7 @@ class StreamResponse(Response):
             sending.result()
 
     def watch(self, scope: Scope) -> Coroutine[None, None, None] | None:
-        """Return what comes to its end when the client may not go on; None without such an end."""
+        """Return a task that ends when the client may not continue; None if it always may."""
         del scope
         return None
 

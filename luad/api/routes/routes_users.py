@@ -306,7 +306,7 @@ def _channels(values: Mapping[str, object]) -> tuple[str, ...] | None:
 
 
 def outcome(messages: list[Message], deliveries: Any, require: str) -> dict[str, Any]:
-    """Return what became of messages. *require*: `any` or `all` of a message's channels."""
+    """Return the outcome of messages. *require*: `any` or `all` of a message's channels."""
     index = {message.id: number for number, message in enumerate(messages)}
     rows = [
         {

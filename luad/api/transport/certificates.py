@@ -79,7 +79,7 @@ class Certificates:
         return Log("tls.reloaded", fields)
 
     def _mark(self) -> Mark:
-        """Return what tells that a file is another one, or has been written to."""
+        """Return values that change when a file is replaced or written."""
         return _status_of(self._certificate), _status_of(self._key)
 
     def _load(self) -> Pair:

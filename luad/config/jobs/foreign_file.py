@@ -38,7 +38,7 @@ class ForeignFile(NamedTuple):
 
 
 def foreign_value(value: JSON) -> ForeignFile | None:
-    """Return what a document is by its keys; None if it may be a job."""
+    """Name the format of a document by its keys; None if it may be a job."""
     if isinstance(value, list):
         return _list(value)
     if not isinstance(value, dict) or {"handler", "name"} <= value.keys():
@@ -50,7 +50,7 @@ def foreign_value(value: JSON) -> ForeignFile | None:
 
 
 def foreign_text(data: bytes) -> ForeignFile | None:
-    """Return what a file that is not YAML is, by its first lines, or None."""
+    """Name the format of a file that is not YAML by its first lines; None if unknown."""
     text = data[:20_000].decode("utf-8-sig", "replace").replace("\r\n", "\n")
     first = next(_meaningful(text), "")
     if first.startswith(("<?xml", "<!DOCTYPE", "<html", "<plist", "<Task")):
