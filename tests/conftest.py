@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("luad", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("luad")
 
-TOOLS = ("strace", "unshare")
+TOOLS = ("strace", "unshare", "chromium")
 IS_REQUIRED = os.environ.get("LUAD_SYSTEM_TESTS") == "required"
 LACKS = [] if IS_REQUIRED else [tool for tool in TOOLS if not shutil.which(tool)]
 

@@ -85,6 +85,15 @@ async def retry(request: Request) -> Response:
     return _back(form, "retry", name)
 
 
+async def acknowledge(request: Request) -> Response:
+    """`POST /act/acknowledge`: say that trouble is known, until an instant if one is given."""
+    form = await read_form(request)
+    name = _need(form.get("id", []))
+    body = {key: text for key in ("note", "until") if (text := _text(form, key))}
+    done = await inside.send(request, "POST", path_of("attention", name, "acknowledge"), body)
+    return _back(form, "acknowledge", done["subject"])
+
+
 async def reload(request: Request) -> Response:
     """`POST /act/reload`: read the files now."""
     form = await read_form(request)

@@ -93,6 +93,7 @@ ROWS: Final = (
     _form("/act/resume", "Resume a job", actions.resume),
     _form("/act/cancel", "Stop a run", actions.cancel),
     _form("/act/retry", "Run an occurrence again", actions.retry),
+    _form("/act/acknowledge", "Say that trouble is known", actions.acknowledge),
     _form("/act/reload", "Read the files", actions.reload),
     Endpoint(
         "POST", "/act/sign-out", "End the session", sign_in.sign_out, VIEWERS, ALLOWED,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHARTED: Final = 200
 LISTED: Final = 12
-TABS: Final = ("definition", "revisions", "metadata")
+TABS: Final = ("definition", "revisions", "metadata", "activity")
 
 
 async def show(request: Request) -> Response:
@@ -37,6 +37,8 @@ async def show(request: Request) -> Response:
     tab = view.query.get("tab", "")
     tab = tab if tab in TABS else "definition"
     revisions = await view.get(f"{path}/revisions") if tab == "revisions" else None
+    activity = await view.get(f"{path}/activity", limit=30) if tab == "activity" else None
+    stats = await view.get(f"{path}/stats", runs=CHARTED)
     listed = runs["runs"]
     status = status_of_job(job)
     mark = "✗ " if status.is_bad else ""
@@ -50,10 +52,11 @@ async def show(request: Request) -> Response:
         runs=listed,
         rows=[run_row(each) for each in listed[:LISTED]],
         facts=_facts(job),
-        numbers=_numbers(listed),
+        numbers=_numbers(listed, stats),
         upcoming=upcoming["next"],
         tab=tab,
         revisions=revisions,
+        activity=activity["entries"] if activity else [],
         definition=json.dumps(job["definition"], indent=2, ensure_ascii=False),
         metadata=json.dumps(job["metadata"], indent=2, ensure_ascii=False),
     )
@@ -113,7 +116,7 @@ def _facts(job: Json) -> list[tuple[str, str]]:
     ]
 
 
-def _numbers(runs: list[Json]) -> str:
+def _numbers(runs: list[Json], stats: Json) -> str:
     """Return what the last runs were like, in words."""
     counts = outcome_counts(runs)
     ended = counts["ok"] + counts["bad"]
@@ -124,4 +127,6 @@ def _numbers(runs: list[Json]) -> str:
     parts = [f"{100 * counts['ok'] / ended:.1f} % succeeded"]
     if band := usual_text(usual(durations)):
         parts.append(f"usually {band}, longest {duration_ms(max(durations))}")
+    if stats["mean_start_delay_ms"] is not None:
+        parts.append(f"started {duration_ms(stats['mean_start_delay_ms'])} late")
     return "; ".join(parts)

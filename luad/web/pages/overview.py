@@ -6,6 +6,7 @@ Rule: as in `luad.web`; each number links to the list behind it.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from luad.web.frame import View
 from luad.web.rows import job_row
@@ -19,23 +20,35 @@ if TYPE_CHECKING:
 
 JOBS: Final = 50
 NEXT: Final = 9
+SHOWN: Final = 20
+_ICONS: Final = {
+    "failing": ("failed", "bad"),
+    "daemon": ("failed", "bad"),
+    "slow": ("slow", "skip"),
+    "late": ("slow", "skip"),
+    "missed": ("skipped", "skip"),
+    "delivery": ("mail", "skip"),
+    "paused_by_failures": ("paused", "skip"),
+}
+_BAD: Final = ("failed", "timed_out", "lost")
 
 
 async def show(request: Request) -> Response:
     """`GET /`: the overview."""
     view = await View.of(request)
     shown = {"limit": JOBS}
-    failing, jobs, running, schedule, config = await view.gather(
+    failing, jobs, running, schedule, attention, stats = await view.gather(
         ("/v1/jobs", {**shown, "health": "failing", "include_dynamic": True}),
         ("/v1/jobs", {**shown, "sort": "next"}),
         ("/v1/runs", {"status": "running", "limit": 20, "fields": "id,job,started_at,status"}),
         ("/v1/schedule", {"limit": NEXT}),
-        ("/v1/config", {}),
+        ("/v1/attention", {}),
+        ("/v1/stats", {"since": "24h", "by": "hour"}),
     )
     bad = failing["jobs"]
     names = {each["name"] for each in bad}
     rest = [each for each in jobs["jobs"] if each["name"] not in names]
-    items = [*map(_failing, bad), *_broken(config)]
+    items = [each for each in attention["attention"] if not each["acknowledged"]]
     rows = [job_row(each, view.times) for each in (*bad, *rest)[:JOBS]]
     counts = view.status["jobs"]
     return await view.answer(
@@ -44,7 +57,11 @@ async def show(request: Request) -> Response:
         _title(counts["failing"], len(items)),
         heading=_heading(counts, len(items)),
         counts=counts,
-        items=items,
+        items=[_item(each, view) for each in items[:SHOWN]],
+        item_count=len(items),
+        known=len(attention["attention"]) - len(items),
+        rate=_rate(stats),
+        hours=_hours(stats),
         running=[_running(each, view) for each in running["runs"]],
         upcoming=schedule["next"],
         rows=rows,
@@ -80,18 +97,38 @@ def _running(run: Json, view: View) -> Json:
     return {**run, "running_ms": int(since * 1000)}
 
 
-def _failing(job: Json) -> Json:
-    times = job["consecutive_failures"]
-    said = f"failed {times} times in a row" if times > 1 else "failed at its last run"
-    run = job["last_run"]
-    return {"kind": "failing", "subject": job["name"], "text": said, "run": run and run["id"]}
+def _item(item: Json, view: View) -> Json:
+    """Return something that needs a look, with its icon and the page behind it."""
+    name, tone = _ICONS.get(item["kind"], ("warn", "skip"))
+    page = f"/jobs/{quote(item['job'])}" if item["job"] else "/system"
+    if item["kind"] == "delivery" and item["user_id"]:
+        page = f"/users/{quote(item['user_id'])}"
+    if item["kind"] == "file":
+        page = "/system"
+    since = f"since {view.times.short(item['since'])}" if item["since"] else ""
+    many = f"{item['count']} times" if item["kind"] == "failing" and item["count"] > 1 else ""
+    return {
+        **item,
+        "icon": name,
+        "tone": tone,
+        "page": page,
+        "lead": " ".join(filter(None, (many, since))),
+    }
 
 
-def _broken(config: Json) -> list[Json]:
-    found: dict[str, Json] = {}
-    for problem in config["problems"]:
-        if problem["severity"] == "error":
-            path, row = problem["filename"], problem["location"]["row"]
-            text = f"line {row}: {problem['message']}"
-            found.setdefault(path, {"kind": "file", "subject": path, "text": text, "run": None})
-    return list(found.values())
+def _rate(stats: Json) -> Json:
+    """Return the share of the runs of 24 hours that succeeded; None without a run that ended."""
+    total = stats["total"]["status"]
+    bad = sum(total[name] for name in _BAD)
+    ended = total["succeeded"] + bad
+    if not ended:
+        return None
+    return {"share": f"{100 * total['succeeded'] / ended:.1f} %", "ended": ended}
+
+
+def _hours(stats: Json) -> list[Json]:
+    found = []
+    for each in stats["rows"]:
+        failed = sum(each["status"][name] for name in _BAD)
+        found.append({"total": each["status"]["succeeded"] + failed, "failed": failed})
+    return found

@@ -9,7 +9,7 @@
   const POLL_MS = 10000;
   const SILENT_MS = 40000;
   const HIDDEN_MS = 30000;
-  const KINDS = ["changes", "resync", "heartbeat", "run.claimed", "run.changed", "job.installed", "job.removed", "job.changed"];
+  const KINDS = ["changes", "resync", "heartbeat"];
 
   // --- putting a new version of the page in place ------------------------------------------------
 
@@ -148,7 +148,7 @@
 
   function openStream() {
     if (source) return;
-    source = new EventSource("/v1/events");
+    source = new EventSource("/v1/events?every=500ms");
     const pass = (/** @type {string} */ kind) => {
       notice(kind);
       channel?.postMessage(kind);

@@ -1,0 +1,227 @@
+"""The pages in a real browser: with and without scripts, both themes, narrow and wide, by keyboard."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.dashboard import dashboard
+from support.live_daemon import LiveDaemon
+
+pytestmark = [
+    pytest.mark.needs("chromium"),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.timeout(900),
+]
+playwright = pytest.importorskip("playwright.sync_api", reason="the extra `test` brings Playwright")
+
+PAGES = [
+    "/",
+    "/jobs",
+    "/jobs/billing-sync",
+    "/jobs/weekly-report",
+    "/jobs/billing-sync/run",
+    "/runs",
+    "/runs?q=nothing-like-it",
+    "/schedule",
+    "/users",
+    "/activity",
+    "/system",
+    "/help",
+]
+LOOKS = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+def axe() -> Path:
+    """Return axe-core, as its package brings it."""
+    import axe_playwright_python
+
+    return Path(axe_playwright_python.__file__).with_name("axe.min.js")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    """Return Debian's chromium; root may not use its sandbox."""
+    with playwright.sync_playwright() as running:
+        found = running.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-dev-shm-usage"],
+        )
+        yield found
+        found.close()
+
+
+class Window:
+    """A signed-in window that notes what the console says and which hosts are asked."""
+
+    def __init__(
+        self,
+        browser: playwright.Browser,
+        daemon: LiveDaemon,
+        role: str = "admin",
+        **options: object,
+    ) -> None:
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.hosts: set[str] = set()
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+        link = str(daemon.json("web", "--role", role)["url"])
+        self.base = link.split("/login", maxsplit=1)[0]
+        self.page.goto(link)
+        self.page.click("button.main")
+        self.page.wait_for_selector("h1")
+
+    def open(self, path: str) -> playwright.Page:
+        """Open a page of the site."""
+        self.page.goto(self.base + path)
+        self.page.wait_for_selector("h1")
+        return self.page
+
+    def close(self) -> None:
+        """Close the window."""
+        self.context.close()
+
+
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
+@pytest.mark.parametrize("with_scripts", [True, False], ids=["scripts", "no scripts"])
+def test_every_page_is_quiet_stays_home_and_fits(
+    browser: playwright.Browser, site: LiveDaemon, theme: str, width: int, with_scripts: bool
+) -> None:
+    window = Window(
+        browser,
+        site,
+        color_scheme=theme,
+        viewport={"width": width, "height": 900},
+        java_script_enabled=with_scripts,
+    )
+    for path in PAGES:
+        page = window.open(path)
+        if with_scripts:
+            wide = page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            assert wide <= 0, (path, wide)
+    assert window.said == []
+    assert window.hosts == {window.base.split("/")[2]}
+    window.close()
+
+
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
+def test_no_page_violates_wcag(
+    browser: playwright.Browser, site: LiveDaemon, theme: str, width: int
+) -> None:
+    window = Window(
+        browser,
+        site,
+        color_scheme=theme,
+        viewport={"width": width, "height": 900},
+        bypass_csp=True,  # axe is injected
+        reduced_motion="reduce",
+    )
+    run_id = site.json("history", "billing-sync")["runs"][0]["id"]
+    found = []
+    for path in [*PAGES, f"/runs/{run_id}", "/jobs/no-such-job", "/login"]:
+        page = window.open(path)
+        page.add_script_tag(path=axe())
+        result = page.evaluate(
+            "rules => axe.run(document, {runOnly: {type: 'tag', values: rules}})", RULES
+        )
+        found += [
+            (path, each["id"], node["target"], node["failureSummary"])
+            for each in result["violations"]
+            for node in each["nodes"][:2]
+        ]
+    assert found == []
+    window.close()
+
+
+def test_from_the_overview_to_the_log_of_a_failing_run_by_four_keys(
+    browser: playwright.Browser, site: LiveDaemon
+) -> None:
+    window = Window(browser, site, "operator")
+    page = window.open("/")
+    run_id = site.json("history", "attacker")["runs"][0]["id"]
+    page.keyboard.press("j")
+    page.keyboard.press("l")
+    page.wait_for_url("**/runs/*#log")
+    assert page.evaluate("document.activeElement.className") == "log"
+    assert page.locator(".log").inner_text()
+    assert run_id
+    window.close()
+
+
+def test_a_run_shows_up_without_a_reload(browser: playwright.Browser, site: LiveDaemon) -> None:
+    window = Window(browser, site, "operator")
+    page = window.open("/jobs/health-check")
+    before = page.locator("table.rows tbody tr").count()
+    page.evaluate("window.same = true")
+    site.luad("run", "health-check", "--wait")
+    page.wait_for_function(f"document.querySelectorAll('table.rows tbody tr').length > {before}")
+    assert page.evaluate("window.same")
+    window.close()
+
+
+def test_a_log_is_followed_and_a_run_is_stopped(
+    browser: playwright.Browser, site: LiveDaemon
+) -> None:
+    window = Window(browser, site, "operator")
+    page = window.open("/jobs/etl-load/run")
+    page.click("button:has-text('Run')")
+    page.wait_for_url("**/runs/*#log")
+    page.wait_for_selector(".log .tx:has-text('begun')")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.click("button:has-text('Stop')")
+    page.wait_for_selector("h1:has-text('Cancelled')")
+    window.close()
+
+
+def test_text_of_a_handler_does_not_run(browser: playwright.Browser, site: LiveDaemon) -> None:
+    run_id = site.json("history", "attacker")["runs"][0]["id"]
+    window = Window(browser, site)
+    page = window.open(f"/runs/{run_id}")
+    assert "taken" not in page.title()
+    assert page.locator("main img, main script, main b:has-text('bold')").count() == 0
+    assert "[U+202E]" in page.locator(".log").inner_text()
+    assert window.said == []
+    window.close()
+
+
+def test_seven_tabs_have_one_stream(browser: playwright.Browser, site: LiveDaemon) -> None:
+    window = Window(browser, site)
+    streams: list[str] = []
+    window.context.on(
+        "request", lambda request: "/v1/events" in request.url and streams.append(request.url)
+    )
+    pages = [window.context.new_page() for _ in range(7)]
+    for page in pages:
+        page.goto(window.base + "/")
+    assert all(page.locator("h1").inner_text() for page in pages)
+    assert len(streams) <= 1
+    window.close()
+
+
+def test_a_page_says_that_the_daemon_is_gone_and_is_right_when_it_is_back(
+    browser: playwright.Browser, tmp_path: Path
+) -> None:
+    daemon = dashboard(tmp_path)
+    daemon.start()
+    window = Window(browser, daemon)
+    page = window.open("/jobs")
+    port = window.base.rsplit(":", 1)[1]
+    daemon.kill()
+    page.wait_for_selector("#banner:not([hidden])")
+    daemon.options = ("--listen", f"127.0.0.1:{port}")
+    daemon.write_job(
+        "more", 'name: more\nhandler: shop:works\nschedule: {type: cron, expression: "0 9 * * *"}\n'
+    )
+    daemon.start()
+    page.wait_for_selector("#job-more", timeout=60_000)
+    assert page.locator("#banner").is_hidden()
+    window.close()
+    daemon.stop()
