@@ -19,6 +19,7 @@ MOST_LINKED: Final = 100
 """Jobs of one request whose activity has its entry."""
 
 _LONGEST: Final = 128
+_BATCH: Final = ":batch"
 _KEYS: Final = {"jobs": "job", "runs": "run_id", "users": "user", "tokens": "token"}
 _THING: Final = re.compile(r"/v1/(jobs|runs|users|tokens)/([^/]+)")
 
@@ -68,7 +69,7 @@ class Subject:
         first, *more = self._runs or (None,)
         if first is not None:
             found["run_id"] = first
-        if more and len(more) == 1:
+        if len(more) == 1 and not path.endswith(_BATCH):
             found["new_run_id"] = more[0]
         elif more:
             found["run_count"] = len(self._runs)

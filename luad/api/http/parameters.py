@@ -64,6 +64,7 @@ RUN_FILTERS: Final = (
 )
 RUNS_OF_JOB: Final = (*RUN_FILTERS, _COUNT, _FIELDS, _OFFSET, *PAGE)
 RUNS: Final = (_JOB, *RUNS_OF_JOB)
+RUNS_OF_A_BATCH: Final = (_JOB, *RUN_FILTERS)
 _LINES: Final = (
     Parameter("follow", FLAG),
     _number("tail", 0, MAX_TAIL),

@@ -48,11 +48,11 @@ class Query:
     a value that does not fit.
     """
 
-    def __init__(self, request: Request, parameters: Iterable[Parameter]) -> None:
+    def __init__(self, items: Iterable[tuple[str, str]], parameters: Iterable[Parameter]) -> None:
         self._values: dict[str, str] = {}
         self._schemas = {each.name: each.schema for each in parameters}
         known = self._schemas.keys()
-        for name, value in request.query_params.multi_items():
+        for name, value in items:
             if name not in known:
                 hint = _meant(name, known)
                 raise wrong_parameter(name, f"unknown parameter {echo(name)}", hint)

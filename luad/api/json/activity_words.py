@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _WORDS: Final = {
     "POST /v1/jobs": ("created {job}", "create a job"),
     "POST /v1/jobs:batch": ("changed {jobs}", "change {jobs}"),
-    "POST /v1/runs:batch": ("retried or cancelled {runs}", "retry or cancel {runs}"),
+    "POST /v1/runs:batch": ("asked for the {subject}", "ask for the {subject}"),
     "PATCH /v1/jobs/{}": ("changed {job}", "change {job}"),
     "DELETE /v1/jobs/{}": ("deleted {job}", "delete {job}"),
     "POST /v1/jobs/{}/activate": ("resumed {job}", "resume {job}"),
@@ -79,9 +79,7 @@ class _Names(dict[str, str]):
         self.setdefault("jobs", f"{count} jobs" if count else self.get("job", "no job"))
         if count:
             self["jobs"] = f"{count} jobs"
-        runs = entry.get("run_count")
-        self["runs"] = f"{runs} runs" if runs else "a run"
-        self.setdefault("subject", self.get("job", "a problem"))
+        self.setdefault("subject", self.get("job", "change of many runs"))
 
     def __missing__(self, key: str) -> str:
         return f"a {key}"

@@ -197,6 +197,10 @@ _OUTCOME: Final = _object(
     {"job": _MAY_TEXT, "ok": FLAG, "status": WHOLE},
     optional={**_all("id run_id", TEXT), **_CREATION, "error": _REFUSAL},
 )
+_RUN_OUTCOME: Final = _object(
+    {"run": TEXT, "ok": FLAG, "status": WHOLE},
+    optional={**_all("job job_id", TEXT), "new_run_id": _MAY_TEXT, "error": _REFUSAL},
+)
 _REVISION: Final = _object(
     {"revision": TEXT, "is_current": FLAG, "definition": FREE},
     _all("first_seen_at last_installed_at", _MAY_INSTANT),
@@ -240,6 +244,9 @@ ANSWERS: Final[Schema] = {
     ),
     "DeletedJob": _object(_DELETED, {"deactivated": FLAG}),
     "BatchResult": _object({"results": _list(_OUTCOME)}, _all("count remaining", WHOLE)),
+    "RunBatchResult": _object(
+        {"results": _list(_RUN_OUTCOME), "is_complete": FLAG}, _all("count remaining", WHOLE)
+    ),
     "Revisions": _object({"revisions": _list(_REVISION), "can_restore": FLAG, "reason": _MAY_TEXT}),
     "StartedRun": _part(_RUN),
     "ListedRun": _object(optional=_loose(LISTED_RUN)),  # `fields` leaves members out

@@ -74,6 +74,14 @@ BODIES: Final[JsonObject] = {
     "Rotation": _object(
         overlap={"type": ["string", "number"]}, expires_in={"type": ["string", "number"]}
     ),
+    "RunBatch": _object(
+        ("action",),
+        action={"enum": ["retry", "cancel"]},
+        runs={"type": "array", "maxItems": 10_000, "items": {"type": "string"}},
+        filter={"type": "object"},
+        dry_run=FLAG,
+        kill=FLAG,
+    ),
     "Batch": _object(
         ("action",),
         action={"enum": ["create", "delete", "pause", "resume", "trigger"]},

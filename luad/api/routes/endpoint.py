@@ -73,7 +73,7 @@ class Endpoint:
                 raise ApiError("forbidden", "this path is not answered over TCP")
             state["check_body"], state["check_job"] = self.remote.body, self.remote.job
         if self.query is not None:
-            state["query"] = Query(request, self.query)
+            state["query"] = Query(request.query_params.multi_items(), self.query)
         return await self.handler(request)
 
 

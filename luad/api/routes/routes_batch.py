@@ -191,13 +191,18 @@ def _outcome(created: Created) -> dict[str, object]:
 
 def _refusal(name: object, error: ApiError | LuadError) -> dict[str, object]:
     known = from_luad_error(error) if isinstance(error, LuadError) else error
-    shown: dict[str, object] = {"code": known.code, "detail": known.detail}
-    if known.hint:
-        shown["hint"] = known.hint
-    if known.errors:
-        shown["errors"] = [dict(each) for each in known.errors]
     name = name if isinstance(name, str) else None
-    return {"job": name, "ok": False, "status": known.status, "error": shown}
+    return {"job": name, "ok": False, "status": known.status, "error": shown_error(known)}
+
+
+def shown_error(error: ApiError) -> dict[str, object]:
+    """Return the error of one item of a batch, as the API shows it."""
+    shown: dict[str, object] = {"code": error.code, "detail": error.detail}
+    if error.hint:
+        shown["hint"] = error.hint
+    if error.errors:
+        shown["errors"] = [dict(each) for each in error.errors]
+    return shown
 
 
 def _asker(
