@@ -65,6 +65,8 @@ PAGES: Final[dict[str, str]] = {
     "LU205": "The time zone does not exist. Write an IANA name such as `Europe/London`.",
     "LU206": "This is not a date and time, or it does not name one instant. Add an offset, `Z`, or `timezone`.",
     "LU207": "`jitter` must be shorter than the distance to the next occurrence.",
+    "LU208": "A job with `isolation: shared` has a key that only a process of its own can obey: `env`, `nice`, `limits`, "
+    "or the handler `luad.handlers.shell`. Delete the key, or write `isolation: process`.",
     "LU301": "The module of the handler does not have this function.",
     "LU302": "luad cannot import the module of the handler. The message has the exception and the line.",
     "LU303": "A handler takes one argument, the job, and this one takes others. Read parameters from `job.metadata`.",

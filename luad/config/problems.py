@@ -54,6 +54,7 @@ CODES: Final[dict[str, str]] = {
     "LU205": "time-zone",
     "LU206": "instant",
     "LU207": "jitter",
+    "LU208": "isolation",
     "LU301": "no-function",
     "LU302": "import-failed",
     "LU303": "signature",

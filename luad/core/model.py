@@ -2,8 +2,7 @@
 
 Rule: frozen values only; defaults of fields stand here, and in no other place.
 
-Units: an ``Instant`` is an ``int`` of milliseconds since 1970-01-01T00:00:00Z; every duration
-is an ``int`` of milliseconds and says so with the suffix ``_ms``.
+Units: an ``Instant`` is milliseconds since 1970-01-01T00:00:00Z; a duration is milliseconds: ``_ms``.
 """
 
 from __future__ import annotations
@@ -29,11 +28,8 @@ DAY: Final = 24 * HOUR
 CATCH_UP_CAP: Final = 100
 """``catch_up: all`` runs at most this many late occurrences; beyond it, only the latest."""
 
-OPEN_RUNS_CAP: Final = 1_000
-"""The largest number of open runs of one job, also with `force`."""
-
-METADATA_LIMIT: Final = 64 * 1024
-"""Bytes of a job's metadata as JSON."""
+OPEN_RUNS_CAP: Final = 1_000  # open runs of one job, also with `force`
+METADATA_LIMIT: Final = 64 * 1024  # bytes of a job's metadata as JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +109,13 @@ class OnLost(StrEnum):
     RETRY = "retry"
 
 
+class Isolation(StrEnum):
+    """The process of a run: one of its own, or a persistent one that executes other runs as well."""
+
+    PROCESS = "process"
+    SHARED = "shared"
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """The number and the delays of attempts. *max_attempts* includes the first."""
@@ -186,6 +189,7 @@ class Job:
     catch_up_window_ms: int = HOUR
     jitter_ms: int = 0
     on_lost: OnLost = OnLost.FAIL
+    isolation: Isolation = Isolation.PROCESS
     pause_after_failures: int | None = None
     tags: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()

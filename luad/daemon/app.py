@@ -49,7 +49,7 @@ from luad.logs import Logging
 from luad.messenger.sender import Sender
 from luad.notify import Notifier
 from luad.runner.leftovers import end_run
-from luad.runner.runner import Runner
+from luad.runner.runners import Runners
 from luad.store import Store
 
 EXIT_OK: Final = 0
@@ -121,13 +121,15 @@ class Daemon(EngineService):
         )
         self._watch = wiring.folder_watch(settings, self._configuration.reloader.request, self.logs)
 
-    def _make_runner(self, pump: OutputPump) -> Runner:
+    def _make_runner(self, pump: OutputPump) -> Runners:
         """Return the runner; its reports go to *pump* and to the loop, which is made later."""
         reports = RunReports(self.engine, self.logs, pump, self._post, self._secrets)
-        runner = Runner(
+        runner = Runners(
             wiring.runner_config(self._settings),
+            shared_processes=wiring.shared_processes(self._settings),
             emit=reports.take_event,
             on_lines=reports.take_lines,
+            log=self.logs.emit,
         )
         self._effects = DaemonEffects(
             runner,
@@ -140,7 +142,7 @@ class Daemon(EngineService):
         )
         return runner
 
-    def _make_parts(self, runner: Runner, sender: Sender, pump: OutputPump) -> Parts:
+    def _make_parts(self, runner: Runners, sender: Sender, pump: OutputPump) -> Parts:
         settings = self._settings
         api = ApiServer(
             self,

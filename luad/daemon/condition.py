@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from luad.logs import Logging
     from luad.messenger.sender import Sender
     from luad.notify import Notifier
-    from luad.runner.runner import Runner
+    from luad.runner.runners import Runners
     from luad.store import Store
 
 
@@ -59,7 +59,7 @@ class Parts:
     tasks: BackgroundTasks
     lag: LoopLag
     condition: Condition
-    runner: Runner
+    runner: Runners
     sender: Sender
     pump: OutputPump
     effects: DaemonEffects

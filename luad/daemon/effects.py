@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from luad.daemon.replies import Replies
     from luad.daemon.run_output import LineOrder
     from luad.logs import Logging
-    from luad.runner.runner import Runner
+    from luad.runner.runners import Runners
 
 
 class DaemonEffects:
@@ -37,7 +37,7 @@ class DaemonEffects:
 
     def __init__(
         self,
-        runner: Runner,
+        runner: Runners,
         logs: Logging,
         order: LineOrder,
         replies: Replies,

@@ -166,12 +166,19 @@ def lost_attempts(
     kill_survivor: Callable[[str, ProcessIdentity | None], object],
     logs: Logging,
 ) -> list[Event]:
-    """Return the ends of runs that the previous daemon left running; kill their processes."""
+    """Return the ends of runs that the previous daemon left running; kill their processes.
+
+    Many runs may have one process, a shared one.
+    """
     events: list[Event] = []
+    seen: set[ProcessIdentity] = set()
     for run in restored.open_runs:
         if run.state is not RunState.RUNNING:
             continue
-        if kill_survivor(run.id, run.identity):
+        is_known = run.identity in seen
+        if run.identity is not None:
+            seen.add(run.identity)
+        if not is_known and kill_survivor(run.id, run.identity):
             pid = None if run.identity is None else run.identity.pid
             fields = {"job": run.job_name, "run_id": run.id, "pid": pid}
             logs.emit("warning", "recovery.killed", fields)

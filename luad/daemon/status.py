@@ -211,6 +211,7 @@ def describe(parts: Parts) -> dict[str, object]:
             {"channel": channel, "status": state, "count": count}
             for (channel, state), count in sorted(parts.condition.deliveries.items())
         ],
+        "shared": parts.runner.shared.view(),
         "orphan_processes": describe_orphans(
             parts.runner.orphans, parts.runner.own_pids() | {parts.sender.pid or 0}
         ),

@@ -6,6 +6,7 @@ Rule: this module starts nothing.
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,11 @@ def runner_config(settings: Settings) -> RunnerConfig:
         permit_insecure=permits_insecure(settings),
         allowed=settings.dynamic.handlers,
     )
+
+
+def shared_processes(settings: Settings) -> int:
+    """Return the largest number of shared processes."""
+    return settings.shared_processes or len(os.sched_getaffinity(0))
 
 
 def job_snapshots(settings: Settings) -> SnapshotReader:

@@ -75,7 +75,7 @@ class Runner:
         self._lock: RunsLock | None = None
         self._spawners = Spawners(
             config,
-            lock=self._hold_lock,
+            lock=self.hold_lock,
             on_ready=self._launch_pending,
             on_fault=self._refuse_pending,
         )
@@ -100,7 +100,7 @@ class Runner:
 
         Raises `UnavailableError` if no process can be started.
         """
-        self._hold_lock()
+        self.hold_lock()
         self._spawners.start()
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
@@ -117,7 +117,7 @@ class Runner:
 
         The keepers end such runs on their own. Keepers that were stopped get SIGCONT.
         """
-        lock = self._hold_lock()
+        lock = self.hold_lock()
         if await lock.wait_for_others(min(timeout_ms, _WAKE_AFTER_MS)):
             return True
         await asyncio.to_thread(continue_other_holders, lock.path)
@@ -388,7 +388,8 @@ class Runner:
     def _identity(self, frame: dict[str, Any]) -> ProcessIdentity:
         return ProcessIdentity(frame["pid"], frame["ticks"], self._boot_id)
 
-    def _hold_lock(self) -> RunsLock:
+    def hold_lock(self) -> RunsLock:
+        """Return the lock on ``runs.lock``, which every process of runs inherits."""
         if self._lock is None:
             self._lock = RunsLock(self._config.state_dir)
         return self._lock

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from luad.core.model import SECOND
+from luad.core.model import SECOND, Isolation
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
@@ -146,6 +146,15 @@ def run_variables(
         "LUAD_SCHEDULED_FOR": format_instant(scheduled_for),
     }
     return {**env, "LUAD_SOCKET": socket_path} if socket_path else env
+
+
+def variables_of(
+    job: Job, run_id: str, attempt: int, scheduled_for: Instant, socket_path: str
+) -> dict[str, str]:
+    """Return the variables that identify a run of *job*; in a shared process they name no run."""
+    if job.isolation is Isolation.SHARED:
+        return {"LUAD_SOCKET": socket_path} if socket_path else {}
+    return run_variables(job.name, run_id, attempt, scheduled_for, socket_path)
 
 
 def build_spec(

@@ -25,6 +25,7 @@ class Policies(TypedDict, total=False):
     catch_up_window: Length | None
     jitter: Length | None
     on_lost: Literal["fail", "retry"] | None
+    isolation: Literal["process", "shared"] | None
     pause_after_failures: int | None
     alert: Mapping[str, Any] | None
     env: Mapping[str, str] | None

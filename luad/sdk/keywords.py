@@ -17,6 +17,7 @@ POLICIES: Final = (
     "catch_up_window",
     "jitter",
     "on_lost",
+    "isolation",
     "pause_after_failures",
     "alert",
     "env",

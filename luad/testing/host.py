@@ -53,7 +53,7 @@ from luad.live.log_followers import LogFollowers
 from luad.live.recent_runs import RecentRuns
 from luad.live.restore import RestoreTask
 from luad.messenger.sender import Outcome
-from luad.runner.spec import job_values, own_environment, run_variables
+from luad.runner.spec import job_values, own_environment, variables_of
 from luad.runner.thread_interrupt import ThreadInterrupt
 from luad.sdk.job import JobCore
 from luad.store import Store
@@ -343,8 +343,8 @@ class Host(EngineService):
         deadline = None if timeout_ms is None else at + timeout_ms
         job = JobCore(**values, started_at_ms=at, deadline_ms=deadline)
         variables = own_environment(action.job)
-        variables |= run_variables(
-            action.job.name, run.id, run.attempt, run.scheduled_for, self._socket_path
+        variables |= variables_of(
+            action.job, run.id, run.attempt, run.scheduled_for, self._socket_path
         )
         outcome, lines = call_handler(job, action.job, interrupt, variables)
         ending = ending_of(outcome, self.clock.now().wall, timeout_ms)

@@ -57,6 +57,8 @@ def test_the_table_is_as_it_was() -> None:
     [
         ("POST", "/v1/jobs", {"handler": "house:tidy", "env": {"A": "b"}}, "forbidden"),
         ("PATCH", "/v1/jobs/made", {"env": {"A": "b"}}, "forbidden"),
+        ("POST", "/v1/jobs", {"handler": "house:tidy", "in": "1h", "isolation": "shared"}, "forbidden"),
+        ("PATCH", "/v1/jobs/made", {"isolation": "shared"}, "forbidden"),
         ("POST", "/v1/jobs/tidy/trigger", {"metadata": {"a": 1}}, "handler_not_allowed"),
         ("PATCH", "/v1/jobs/tidy/metadata", {"a": 1}, "handler_not_allowed"),
         ("PUT", "/v1/jobs/tidy/metadata", {"a": 1}, "handler_not_allowed"),
@@ -79,12 +81,30 @@ async def test_a_remote_client_is_refused_what_only_the_unix_socket_may(
     assert (status, answer["code"]) == (403, code)
 
 
-async def test_a_remote_batch_refuses_each_item_with_an_environment(far: Any) -> None:
+@pytest.mark.parametrize("more", [{"env": {"A": "b"}}, {"isolation": "shared"}])
+async def test_a_remote_batch_refuses_each_item_that_chooses_its_process(
+    far: Any, more: Any
+) -> None:
     await far.make_token("root", "admin")
-    items = [{"handler": "house:tidy", "in": "1h", "env": {"A": "b"}}]
+    items = [{"handler": "house:tidy", "in": "1h", **more}]
     body = {"action": "create", "jobs": items}
     status, answer = await far.ask("POST", "/v1/jobs:batch", "root", body)
     assert (status, answer["results"][0]["error"]["code"]) == (200, "forbidden")
+
+
+async def test_a_remote_client_brings_no_shared_revision_back(far: Any) -> None:
+    await far.make_token("root", "admin")
+    made = {"name": "made", "handler": "house:tidy", "in": "1h", "isolation": "shared"}
+    first = (await far.api.post("/v1/jobs", made)).json["revision"]
+    changed = await far.api.ask("PATCH", "/v1/jobs/made", {"isolation": "process"})
+    assert (changed.status, changed.json["isolation"]) == (200, "process")
+    for path in ("/v1/jobs/made/restore", "/v1/jobs/made/trigger"):
+        status, answer = await far.ask("POST", path, "root", {"revision": first})
+        assert (status, answer["code"]) == (403, "forbidden")
+    back = await far.api.post("/v1/jobs/made/restore", {"revision": first})
+    assert (back.status, back.json["isolation"]) == (200, "shared")
+    status, answer = await far.ask("PATCH", "/v1/jobs/made", "root", {"description": "x"})
+    assert (status, answer["isolation"]) == (200, "shared")
 
 
 async def test_a_row_refuses_all_tokens_and_all_remote_clients_that_it_does_not_name() -> None:

@@ -20,6 +20,7 @@ from luad.core.model import (
     CatchUp,
     Cron,
     Interval,
+    Isolation,
     Job,
     Limits,
     Once,
@@ -63,7 +64,7 @@ def test_every_key_arrives_in_its_unit() -> None:
         JOB
         + "description: words\nenabled: false\ntimeout: 90\noverlap: allow\nmax_running: 3\n"
         + "retry: {max_attempts: 3, backoff_seconds: 0.5, backoff_multiplier: 2, max_backoff_seconds: 60}\n"
-        + "catch_up: all\ncatch_up_window: 2d\njitter: 1m30s\non_lost: retry\npause_after_failures: 5\n"
+        + "catch_up: all\ncatch_up_window: 2d\njitter: 1m30s\non_lost: retry\nisolation: process\npause_after_failures: 5\n"
         + "tags: [a, b]\nenv: {B: x, A: ''}\nnice: 5\nmetadata: {x: [1]}\n"
         + "limits: {memory: 1.5G, cpu_seconds: 60, open_files: 100, processes: 20}\n"
     )
@@ -325,3 +326,30 @@ def test_a_time_limit_may_be_long_or_none(written: object, timeout_ms: int | Non
 def test_other_words_for_no_time_limit_get_the_right_one(word: str) -> None:
     (problem,) = load(JOB + f"timeout: {word}\n").problems
     assert "timeout: none" in problem.help
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("env", "{A: b}", "one environment"),
+        ("nice", "5", "the whole process"),
+        ("limits", "{open_files: 100}", "the whole process"),
+    ],
+)
+def test_a_shared_process_cannot_obey_these_keys(key: str, value: str, reason: str) -> None:
+    problems = load(JOB + f"isolation: shared\n{key}: {value}\n").problems
+    assert [(each.code, each.line) for each in problems] == [("LU208", JOB.count("\n") + 2)]
+    assert f"`{key}` cannot be combined" in problems[0].message
+    assert reason in problems[0].message
+
+
+def test_a_shell_command_cannot_run_in_a_shared_process() -> None:
+    shell = JOB.replace("m:f", "luad.handlers.shell:run") + "metadata: {command: 'true'}\n"
+    assert load(shell).problems == ()
+    [problem] = load(shell + "isolation: shared\n").problems
+    assert problem.code == "LU208"
+
+
+def test_a_shared_job_may_have_empty_values_of_those_keys() -> None:
+    job = load_job(JOB + "isolation: shared\nenv: {}\nnice: 0\nlimits: {}\n")
+    assert job.isolation is Isolation.SHARED

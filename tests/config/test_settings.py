@@ -118,7 +118,7 @@ def test_the_defaults_in_the_schema_are_those_of_the_model() -> None:
         for key, each in properties.items()
         if key
         not in {"jobs", "users", "state_dir", "socket", "handlers_path", "log", "retention"}
-        | {"pass_env", "listen", "working_directory"}
+        | {"pass_env", "listen", "working_directory", "shared_processes"}
     ).replace("False", "false")
     kept = properties["retention"]["properties"]
     text += (

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from support.runner_harness import Harness, config
+from support.runner_harness import Harness, SharedHarness, config
 
 from luad.core.model import EndKind
 
 RUNNERS: dict[str, Callable[[Path], Harness]] = {
     "a process for every run": lambda folder: Harness(config(folder)),
+    "shared processes": lambda folder: SharedHarness(config(folder)),
 }
 
 
@@ -25,6 +26,15 @@ async def runner(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     yield harness
     await harness.runner.close()
     assert not harness.runner.running
+
+
+@pytest.fixture
+async def alone(tmp_path: Path) -> AsyncIterator[Harness]:
+    """A runner that gives each run a process of its own, for what only such a process can do."""
+    harness = Harness(config(tmp_path))
+    await harness.runner.start()
+    yield harness
+    await harness.runner.close()
 
 
 async def test_a_handler_gets_its_job_and_returns_json(runner: Harness) -> None:
@@ -91,8 +101,8 @@ async def test_the_context_says_what_the_run_is(runner: Harness) -> None:
     }
 
 
-async def test_what_a_handler_says_comes_line_by_line(runner: Harness) -> None:
-    finished = await runner.run("plain:prints")
+async def test_what_a_handler_says_comes_line_by_line(alone: Harness) -> None:
+    finished = await alone.run("plain:prints")
     said = {(line["stream"], line["message"]) for line in finished.lines}
     assert said == {("stdout", "out 1"), ("stderr", "err 1"), ("stdout", "out 2")}
 
@@ -117,9 +127,9 @@ async def test_what_is_too_deep_to_be_looked_through_is_logged_as_text(runner: H
     assert line["extras"] == {"deep": "[" * 901 + "]" * 901, "flat": [[1]], "text": "[" * 99}
 
 
-async def test_a_forged_result_is_none_when_it_is_too_deep(runner: Harness) -> None:
+async def test_a_forged_result_is_none_when_it_is_too_deep(alone: Harness) -> None:
     """Whoever masks secrets in it would not come back, and nobody would hear that the run is over."""
-    finished = await runner.run("ends:forges_depth")
+    finished = await alone.run("ends:forges_depth")
     assert finished.ending.kind is EndKind.RETURNED
     assert finished.ending.result_json is None
     assert finished.lines == []
@@ -136,8 +146,8 @@ async def test_an_exception_is_shown_without_luads_own_frames(runner: Harness) -
     assert "luad/runner" not in error.traceback
 
 
-async def test_a_timeout_says_where_the_handler_was(runner: Harness) -> None:
-    finished = await runner.run("plain:waits_to_be_stopped", timeout_ms=150)
+async def test_a_timeout_says_where_the_handler_was(alone: Harness) -> None:
+    finished = await alone.run("plain:waits_to_be_stopped", timeout_ms=150)
     error = finished.ending.error
     assert finished.ending.kind is EndKind.TIMED_OUT
     assert error is not None
@@ -146,20 +156,20 @@ async def test_a_timeout_says_where_the_handler_was(runner: Harness) -> None:
 
 
 @pytest.mark.parametrize("handler", ["plain:cleans_up", "plain:waits_async"])
-async def test_a_cancelled_handler_may_clean_up(runner: Harness, handler: str) -> None:
-    key = runner.launch(handler)
-    await runner.line_of(key)
-    runner.runner.stop(*key)
-    finished = await runner.end_of(key)
+async def test_a_cancelled_handler_may_clean_up(alone: Harness, handler: str) -> None:
+    key = alone.launch(handler)
+    await alone.line_of(key)
+    alone.runner.stop(*key)
+    finished = await alone.end_of(key)
     assert finished.ending.kind is EndKind.CANCELLED
     assert "cleaned up True" in finished.messages
 
 
-async def test_kill_leaves_no_time_to_clean_up(runner: Harness) -> None:
-    key = runner.launch("plain:cleans_up")
-    await runner.line_of(key)
-    runner.runner.stop(*key, kill=True)
-    finished = await runner.end_of(key)
+async def test_kill_leaves_no_time_to_clean_up(alone: Harness) -> None:
+    key = alone.launch("plain:cleans_up")
+    await alone.line_of(key)
+    alone.runner.stop(*key, kill=True)
+    finished = await alone.end_of(key)
     assert finished.ending.kind is EndKind.CANCELLED
     assert finished.ending.signal == 9
     assert finished.messages == ["ready"]
@@ -189,11 +199,11 @@ async def test_many_at_once_all_run(runner: Harness) -> None:
     assert not runner.runner.running
 
 
-async def test_closing_ends_and_reports_what_still_runs(runner: Harness) -> None:
-    keys = [runner.launch("plain:waits_to_be_stopped") for _ in range(3)]
+async def test_closing_ends_and_reports_what_still_runs(alone: Harness) -> None:
+    keys = [alone.launch("plain:waits_to_be_stopped") for _ in range(3)]
     for key in keys:
-        await runner.line_of(key)
-    await runner.runner.close()
-    assert {runner.ended[key].ending.kind for key in keys} == {EndKind.CANCELLED}
-    late = runner.launch("plain:nothing")
-    assert (await runner.end_of(late)).ending.kind is EndKind.NOT_STARTED
+        await alone.line_of(key)
+    await alone.runner.close()
+    assert {alone.ended[key].ending.kind for key in keys} == {EndKind.CANCELLED}
+    late = alone.launch("plain:nothing")
+    assert (await alone.end_of(late)).ending.kind is EndKind.NOT_STARTED

@@ -23,6 +23,7 @@ ALL: dict[str, Any] = {
     "catch_up_window": "2h",
     "jitter": "30s",
     "on_lost": "retry",
+    "isolation": "process",
     "pause_after_failures": 3,
     "alert": {"to": ["ann"]},
     "env": {"MODE": "test"},

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from luad.core.events import AttemptEnded, AttemptStarted, StartAttempt
-from luad.core.model import Ending, Interval, Job, ProcessIdentity, Run, Trigger
+from luad.core.model import Ending, Interval, Isolation, Job, ProcessIdentity, Run, Trigger
 from luad.runner.processes import read_stat
 from luad.runner.runner import Runner
+from luad.runner.runners import Runners
+from luad.runner.shared.pool import SharedRunner
 from luad.runner.spec import RunnerConfig
 
 HANDLERS = Path(__file__).parents[1] / "runner" / "handlers_pkg"
@@ -44,12 +46,15 @@ class Harness:
 
     def __init__(self, config: RunnerConfig) -> None:
         self.config = config
-        self.runner = Runner(config, emit=self._on_event, on_lines=self._on_lines)
+        self.runner: Runner | Runners = self.make_runner(config)
         self.started: dict[Key, AttemptStarted] = {}
         self.ended: dict[Key, AttemptEnded] = {}
         self.lines: dict[Key, list[dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
         self._news = asyncio.Event()
+
+    def make_runner(self, config: RunnerConfig) -> Runner | Runners:
+        return Runner(config, emit=self._on_event, on_lines=self._on_lines)
 
     def launch(self, handler: str, **fields: Any) -> Key:
         """Launch an attempt of a job with *fields*; `run_*` fields are the run's."""
@@ -115,6 +120,45 @@ class Harness:
         assert (run_id, attempt) not in self.ended, "a line after the end"
         assert job
         self.lines.setdefault((run_id, attempt), []).extend(lines)
+        self._news.set()
+
+
+class SharedHarness(Harness):
+    """The same for runs in shared processes; `reports` is what luad's own log gets."""
+
+    def __init__(self, config: RunnerConfig, most: int = 2) -> None:
+        self.most = most
+        self.reports: list[tuple[str, str, dict[str, Any]]] = []
+        super().__init__(config)
+
+    def make_runner(self, config: RunnerConfig) -> Runners:
+        return Runners(
+            config,
+            shared_processes=self.most,
+            emit=self._on_event,
+            on_lines=self._on_lines,
+            log=self._on_report,
+        )
+
+    @property
+    def shared(self) -> SharedRunner:
+        assert isinstance(self.runner, Runners)
+        return self.runner.shared
+
+    def launch(self, handler: str, **fields: Any) -> Key:
+        return super().launch(handler, **{"isolation": Isolation.SHARED, **fields})
+
+    async def report_of(self, event: str, text: str = "") -> dict[str, Any]:
+        """Wait for a line of luad's own log that holds *text*, and return its fields."""
+
+        def found() -> list[dict[str, Any]]:
+            return [each[2] for each in self.reports if each[1] == event and text in str(each[2])]
+
+        await self.until(lambda: bool(found()))
+        return found()[0]
+
+    def _on_report(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        self.reports.append((level, event, fields))
         self._news.set()
 
 

@@ -5,6 +5,7 @@ of handlers that the settings allow. These checks refuse requests that would giv
 
 - metadata for a job whose handler is not allowed to dynamic jobs: they may be a command line
 - environment variables: they steer the programs that a handler starts
+- `isolation: shared`: such a run may disturb the runs of other jobs
 - references in a channel, and files of luad's machine in a message: they would send out luad's secrets
 - a channel of Apprise: its addresses are not checked, and may lead to hosts that only luad can reach
 
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.http.api_problems import ApiError, echo
 from luad.config.yaml.text import one_line
+from luad.core.model import Isolation
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -48,6 +50,17 @@ def is_remote(request: Request) -> bool:
     return bool(request.scope["state"].get("is_tcp"))
 
 
+def refuse_shared(request: Request, before: Job, after: Job) -> None:
+    """Refuse a revision over TCP that moves the runs of a job into shared processes."""
+    is_new = after.isolation is Isolation.SHARED and before.isolation is not Isolation.SHARED
+    if is_new and is_remote(request):
+        raise ApiError(
+            "forbidden",
+            "over TCP a job may not get a revision with `isolation: shared`",
+            hint="do it on luad's own machine",
+        )
+
+
 def _check_metadata(rules: DynamicRules, job: Job, body: Mapping[str, object]) -> None:
     del body
     refusal = rules.refusal(job.handler)
@@ -64,12 +77,18 @@ def _check_given_metadata(rules: DynamicRules, job: Job, body: Mapping[str, obje
         _check_metadata(rules, job, body)
 
 
-def _check_environment(body: Mapping[str, object]) -> None:
+def _check_process(body: Mapping[str, object]) -> None:
     if body.get("env"):
         raise ApiError(
             "forbidden",
             "over TCP a job may not have `env`",
             hint="give the handler what it needs in `metadata`",
+        )
+    if body.get("isolation") == Isolation.SHARED:
+        raise ApiError(
+            "forbidden",
+            "over TCP a job may not have `isolation: shared`",
+            hint="declare the job in a file, or make it on luad's own machine",
         )
 
 
@@ -102,7 +121,8 @@ def _listed(value: object) -> list[object]:
 
 ALLOWED: Final = RemoteRule()
 NOTHING: Final = RemoteRule("every request over TCP", is_local=True)
-NO_ENVIRONMENT: Final = RemoteRule("a job with `env`", body=_check_environment)
+NO_ENVIRONMENT: Final = RemoteRule("a job with `env` or `isolation: shared`", body=_check_process)
+NO_SHARED: Final = RemoteRule("a revision with `isolation: shared`")
 NO_REFERENCES: Final = RemoteRule("channels with references", body=_check_channels)
 NO_FILES: Final = RemoteRule("files of luad's machine", body=_check_parts)
 NO_METADATA: Final = RemoteRule("metadata for a handler that is not allowed", job=_check_metadata)

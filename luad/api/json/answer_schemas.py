@@ -98,7 +98,10 @@ _RETRY: Final = _object(
 _PAUSE: Final = _object(_all("reason author", TEXT), _all("until at", _MAY_INSTANT))
 _ORIGIN: Final = {"path": TEXT, "line": WHOLE, "stale": FLAG}
 JOB: Final[Schema] = {
-    **_all("id name description handler schedule_text timezone overlap catch_up revision", TEXT),
+    **_all(
+        "id name description handler schedule_text timezone overlap catch_up isolation revision",
+        TEXT,
+    ),
     **_all("summary", TEXT),
     **_all("dynamic enabled active holds_name", FLAG),
     **_all("running queued consecutive_failures", WHOLE),

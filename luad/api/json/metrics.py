@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -85,6 +85,7 @@ class _Collector:
         for each in self._service.status().get("deliveries", ()):
             counts.add_metric((each["channel"], each["status"]), each["count"])
         yield counts
+        yield from _shared(self._service.status().get("shared") or _NO_SHARED)
         refused = CounterMetricFamily(
             "luad_api_refused", "Requests over TCP without a valid token", labels=("reason",)
         )
@@ -97,6 +98,20 @@ class _Collector:
         for name, words, value in (*_plain(self._service, self._states), gauge):
             if value is not None:
                 yield GaugeMetricFamily(name, words, value=value)
+
+
+_NO_SHARED: Final = {"processes": 0, "ended": {}}
+
+
+def _shared(shared: Mapping[str, Any]) -> Iterator[Metric]:
+    """Yield the families of shared processes."""
+    yield GaugeMetricFamily("luad_shared_processes", "Shared processes", shared["processes"])
+    ended = CounterMetricFamily(
+        "luad_shared_processes_ended", "Shared processes that have ended", labels=("reason",)
+    )
+    for reason, count in shared["ended"].items():
+        ended.add_metric((reason,), count)
+    yield ended
 
 
 def _plain(

@@ -89,7 +89,7 @@ def detail_part(state: JobStateView, now: Instant) -> dict[str, Any]:
 
 def fixed_part(state: JobStateView) -> dict[str, Any]:
     """Return what stays the same as long as the job's definition does."""
-    job = state.job
+    job, made = state.job, state.creation
     return {
         "id": state.job_id,
         "name": job.name,
@@ -104,18 +104,13 @@ def fixed_part(state: JobStateView) -> dict[str, Any]:
         "tags": list(job.tags),
         "overlap": job.overlap.value,
         "catch_up": job.catch_up.value,
+        "isolation": job.isolation.value,
         "timeout_seconds": None if job.timeout_ms is None else seconds(job.timeout_ms),
         "retry": retry_view(job.retry),
         "user_id": job.user,
         "metadata": dict(job.metadata),
         "revision": job.revision,
-        "creation": None
-        if state.creation is None
-        else {
-            "at": instant(state.creation.at),
-            "author": state.creation.author,
-            "run_id": state.creation.run_id,
-        },
+        "creation": made and {"at": instant(made.at), "author": made.author, "run_id": made.run_id},
     }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, assert_never, cast
 from starlette.responses import Response
 
 from luad.api import audit_subject
-from luad.api.auth.remote import is_remote
+from luad.api.auth.remote import is_remote, refuse_shared
 from luad.api.context import context_of, json_response, link_header
 from luad.api.gone_jobs import whole_gone_job
 from luad.api.handler_rules import keep_paused
@@ -272,6 +272,9 @@ async def trigger(request: Request) -> Response:
     metadata = await beside(request, lambda: body.mapping("metadata"))
 
     async def work(key: AnswerKey | None) -> Response:
+        pinned = await _earlier(context, state.job_id, body.text("revision"))
+        if pinned is not None:
+            refuse_shared(request, state.job, pinned)
         event = TriggerRequested(
             context.service.new_request_id(),
             state.key,
@@ -279,7 +282,7 @@ async def trigger(request: Request) -> Response:
             metadata,
             body.flag("force"),
             key,
-            await _earlier(context, state.job_id, body.text("revision")),
+            pinned,
             is_remote(request),
         )
         run = cast("Run", (await context.ask(event)).value)

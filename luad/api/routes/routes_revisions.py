@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from luad.api.auth.remote import refuse_shared
 from luad.api.context import context_of, json_response
 from luad.api.creation_rules import check_pace
 from luad.api.http.etags import if_match
@@ -58,6 +59,7 @@ async def restore(request: Request) -> Response:
     state = await context.need_job(request, whole=True)
     file_owned(state, f"{why_not(state)}; luad revisions {state.key} shows them")
     job = await earlier(context.service, state, wanted)
+    refuse_shared(request, state.job, job)
     if job.schedule != state.job.schedule:
         check_pace(context.service, job.schedule, state.key)
     event = ChangeRequested(

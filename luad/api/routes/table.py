@@ -15,6 +15,7 @@ from luad.api.auth.remote import (
     NO_GIVEN_METADATA,
     NO_METADATA,
     NO_REFERENCES,
+    NO_SHARED,
     NOTHING,
 )
 from luad.api.auth.roles import ADMINS, OPERATORS, VIEWERS
@@ -70,7 +71,7 @@ TABLE: Final = (
     Endpoint("PUT", "/v1/jobs/{job}/metadata", "Replace the metadata", routes_metadata.replace_metadata, OPERATORS, NO_METADATA, body="Object", headers=_SAME),
     Endpoint("GET", "/v1/jobs/{job}/runs", "The history of a job", routes_runs.list_runs_of_job, VIEWERS, ALLOWED, parameters.RUNS_OF_JOB, answer="Runs"),
     Endpoint("GET", "/v1/jobs/{job}/revisions", "The revisions of a job", routes_revisions.list_revisions, VIEWERS, ALLOWED, parameters.NONE, answer="Revisions"),
-    Endpoint("POST", "/v1/jobs/{job}/restore", "Give a job an earlier revision", routes_revisions.restore, ADMINS, ALLOWED, body="Restore", answer="ChangedJob", headers=_SAME),
+    Endpoint("POST", "/v1/jobs/{job}/restore", "Give a job an earlier revision", routes_revisions.restore, ADMINS, NO_SHARED, body="Restore", answer="ChangedJob", headers=_SAME),
     Endpoint("GET", "/v1/jobs/{job}/next", "The next occurrences of a job", routes_daemon.job_next, VIEWERS, ALLOWED, parameters.NEXT, answer="Next"),
     Endpoint("GET", "/v1/jobs/{job}/activity", "The requests about a job", routes_activity.list_activity, VIEWERS, ALLOWED, parameters.ACTIVITY, answer="Activity"),
     Endpoint("GET", "/v1/jobs/{job}/stats", "The outcomes and durations of the last runs of a job", routes_stats.show_stats_of_job, VIEWERS, ALLOWED, parameters.STATS_OF_JOB, answer="JobStats"),

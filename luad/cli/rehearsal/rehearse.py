@@ -20,7 +20,7 @@ from luad.clock import elapsed_ms, wall_ms
 from luad.runner.basic_config import records_to
 from luad.runner.execution import Interrupt, execute
 from luad.runner.log_records import RecordHandler
-from luad.runner.spec import own_environment, run_variables
+from luad.runner.spec import own_environment, variables_of
 from luad.sdk.job import Job as Context
 
 if TYPE_CHECKING:
@@ -154,9 +154,7 @@ def _run_environment(job: Job, parameters: RunParameters) -> Iterator[None]:
     os.environ.clear()
     os.environ.update({"PYTHONASYNCIODEBUG": "1", **around.environ, **own_environment(job)})
     os.environ.update(
-        run_variables(
-            job.name, RUN_ID, parameters.attempt, parameters.scheduled_for, str(around.socket)
-        )
+        variables_of(job, RUN_ID, parameters.attempt, parameters.scheduled_for, str(around.socket))
     )
     time.tzset()
     os.chdir(around.folder)

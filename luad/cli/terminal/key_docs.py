@@ -49,6 +49,7 @@ FILLED_IN: Final = (
             "user",
             "alert",
             "listen",
+            "shared_processes",
         )
     )
     | frozenset(("certificate", "key", "name", "url"))

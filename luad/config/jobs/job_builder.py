@@ -27,6 +27,7 @@ from luad.core.model import (
     Cron,
     Instant,
     Interval,
+    Isolation,
     Job,
     Limits,
     Once,
@@ -341,6 +342,7 @@ _CONVERT: Final[dict[str, _Convert]] = {
     "catch_up_window": _duration_field("catch_up_window"),
     "jitter": _duration_field("jitter"),
     "on_lost": _put("on_lost", OnLost),
+    "isolation": _put("isolation", Isolation),
     "pause_after_failures": _put("pause_after_failures", int),
     "tags": _put("tags", tuple),
     "env": _env,
@@ -352,7 +354,34 @@ _CONVERT: Final[dict[str, _Convert]] = {
 _AS_IT_IS: Final = frozenset(("name", "description", "enabled", "user", "metadata"))
 
 
+_SHELL: Final = "luad.handlers.shell:"
+_NOT_SHARED: Final = {
+    "env": "all runs of a shared process have one environment; pass values in `metadata`",
+    "nice": "the niceness is that of the whole process",
+    "limits": "the system limits the whole process, not one run",
+}
+
+
+def _check_isolation(fields: Fields, mistakes: Mistakes) -> None:
+    """Refuse what a run in a shared process cannot have."""
+    if fields.get("isolation") is not Isolation.SHARED:
+        return
+    help_text = "delete it, or write  isolation: process"
+    for key, reason in _NOT_SHARED.items():
+        if fields.get(key) not in {None, (), 0, Limits()}:
+            message = f"`{key}` cannot be combined with `isolation: shared`: {reason}"
+            mistakes.append(Mistake((key,), "LU208", message, help_text, is_key=True))
+    if fields["handler"].startswith(_SHELL):
+        message = (
+            "`luad.handlers.shell` cannot be combined with `isolation: shared`: it starts a process for each "
+            "run anyway, and that process could not be limited or ended with its run"
+        )
+        help_text = "delete  isolation: shared"
+        mistakes.append(Mistake(("isolation",), "LU208", message, help_text))
+
+
 def _check_together(fields: Fields, mistakes: Mistakes) -> None:
+    _check_isolation(fields, mistakes)
     schedule, jitter_ms = fields["schedule"], fields.get("jitter_ms", 0)
     if isinstance(schedule, Interval) and jitter_ms >= schedule.every_ms and not mistakes:
         mistakes.append(

@@ -73,6 +73,7 @@ class Settings:
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
     max_concurrent_runs: int = 512
+    shared_processes: int | None = None  # the number of cores
     kill_grace_ms: int = 10 * SECOND
     drain_ms: int = 90 * SECOND
     retention: Retention = Retention()

@@ -142,6 +142,7 @@ KEYS: Final = (
     Key("log_format", _choice(*get_args(LogFormat))),
     Key("log_level", _choice(*get_args(LogLevel))),
     Key("max_concurrent_runs", _whole),
+    Key("shared_processes", _whole),
     Key("kill_grace", parse_duration_ms),
     Key("drain", parse_duration_ms),
     Key("retention_history", parse_duration_ms),
