@@ -16,7 +16,8 @@ from luad.core.lifecycle import NEVER_RAN, duration_ms
 from luad.core.model import RunState
 from luad.errors import StoreUnavailableError
 from luad.live.job_state import JobStateView
-from luad.live.recent_runs import STRIP, LastRun
+from luad.live.recent_runs import LastRun
+from luad.live.strips import STRIP
 from luad.store.query_types import RunFilter
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
 """The recent runs of each job in memory: its strip, its last run and its counters for the metrics.
 
 Rule: the daemon feeds it with committed records, so that requests need not read the store. A job with a full
-strip takes some 3 kB.
+strip takes some 2 kB.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from luad.core.events import ClaimRun, ExtendSkip, RecordSkip, RemoveJob, SaveRun
@@ -16,13 +16,14 @@ from luad.core.model import (
     OPEN_STATES,
     TERMINAL_STATES,
     Instant,
-    Reason,
     Run,
     RunState,
     Skip,
     Trigger,
 )
-from luad.json_text import encode_text
+from luad.core.values import dataclass, replace
+from luad.live import strips
+from luad.live.strips import STRIP
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from luad.core.events import Record
     from luad.store.query_types import RecentRun
 
-STRIP: Final = 20
 BUCKETS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
@@ -71,7 +71,7 @@ class Tally:
     """The strip, the last run and the counters of one job since the daemon started."""
 
     name: str
-    strip: str = ""  # JSON objects joined by commas, oldest first: half the size of a list of them
+    strip: str = ""  # in the form of `luad.live.strips`
     last: LastRun | None = None
     last_start: Instant | None = None
     last_success: Instant | None = None
@@ -112,7 +112,7 @@ class RecentRuns:
     def strip(self, job_id: str) -> str:
         """Return the strip of a job, oldest run first: JSON objects joined by commas."""
         tally = self._tallies.get(job_id)
-        return tally.strip if tally else ""
+        return strips.render(tally.strip) if tally else ""
 
     def observe(self, records: Iterable[Record], refused: Container[str] = ()) -> list[str]:
         """Apply committed *records*, except claims that the store *refused*; return ids of ended runs."""
@@ -144,12 +144,12 @@ class RecentRuns:
         Observed runs are newer and win. Counters do not change: they count since the start of the daemon.
         """
         tally = self._tally(job_id, name)
-        fragments = [fragment(row.id, row.state, _took(row), row.reason) for row in past[-STRIP:]]
+        cells = [strips.cell(row.id, row.state, _took(row), row.reason) for row in past[-STRIP:]]
         if tally.strip:
-            for text in fragments:
-                tally.strip = _put(tally.strip, text, is_older=True)
+            for text in cells:
+                tally.strip = strips.put(tally.strip, text, is_older=True)
         else:
-            tally.strip = ",".join(fragments)
+            tally.strip = strips.join(cells)
         _complete(tally, _tally_of(name, past))
 
     # --- inside ---
@@ -163,7 +163,7 @@ class RecentRuns:
     def _note(self, run: Run) -> None:
         tally = self._tally(run.job_id, run.job_name)
         took = duration_ms(run.started_at, run.ended_at)
-        tally.strip = _put(tally.strip, fragment(run.id, run.state, took))
+        tally.strip = strips.put(tally.strip, strips.cell(run.id, run.state, took))
         self._remember(tally, run)
 
     @staticmethod
@@ -192,7 +192,9 @@ class RecentRuns:
     def _note_skip(self, record: RecordSkip) -> None:
         skip = record.skip
         tally = self._tally(record.job_id, record.job_name)
-        tally.strip = _put(tally.strip, fragment(record.row_id, skip.state, None, skip.reason))
+        tally.strip = strips.put(
+            tally.strip, strips.cell(record.row_id, skip.state, None, skip.reason)
+        )
         self._add_skips(tally, skip, skip.count)
         self._stop_growing(tally)
         tally.growing = (record.row_id, skip.count)
@@ -221,46 +223,8 @@ class RecentRuns:
         tally.skip_counts[key] = tally.skip_counts.get(key, 0) + count
 
 
-def fragment(
-    run_id: str, state: RunState, took_ms: int | None, reason: Reason | None = None
-) -> str:
-    """Return one run of a strip as JSON text; a skipped or missed row has its *reason*."""
-    took = "null" if took_ms is None else took_ms
-    why = f',"reason":"{reason.value}"' if reason is not None and state in NEVER_RAN else ""
-    return f'{{"id":{encode_text(run_id)},"status":"{state.value}","duration_ms":{took}{why}}}'
-
-
 def _took(row: RecentRun) -> int | None:
     return duration_ms(row.started_at, row.ended_at)
-
-
-def _put(strip: str, text: str, *, is_older: bool = False) -> str:
-    """Return *strip* with *text* at the place of its id, without the oldest run if it is full.
-
-    It replaces the fragment of the same run, unless *is_older*. Ids sort by time, so the place is nearly always
-    the end.
-    """
-    head = text[: text.index('",') + 1]
-    start = strip.rfind(head)
-    if start >= 0:
-        end = strip.index("}", start) + 1
-        return strip if is_older else strip[:start] + text + strip[end:]
-    if not strip:
-        return text
-    if strip[strip.rfind("{") :] > text:
-        strip = ",".join(sorted([*_parts(strip), text]))
-    else:
-        strip = f"{strip},{text}"
-    if strip.count(_BETWEEN) >= STRIP:
-        strip = strip[strip.index(_BETWEEN) + 2 :]
-    return strip
-
-
-_BETWEEN: Final = "},{"
-
-
-def _parts(strip: str) -> list[str]:
-    return [part + "}" for part in strip.removesuffix("}").split("},")]
 
 
 def _note_end(tally: Tally, run: Run) -> None:

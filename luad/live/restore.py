@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from luad.core.lifecycle import NEVER_RAN
 from luad.errors import StoreUnavailableError
-from luad.live.recent_runs import STRIP
+from luad.live.strips import STRIP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -115,7 +115,8 @@ class _LineLogger:
     """The innermost logger: structlog calls the method of the level with the rendered line."""
 
     def __init__(self, put: Callable[[bytes], None]) -> None:
-        self.debug = self.info = self.warning = self.error = self.critical = put
+        for name in LEVELS:
+            setattr(self, name, put)
 
 
 def configure(

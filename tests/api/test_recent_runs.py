@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from luad.core.events import ClaimRun, ExtendSkip, RecordSkip, RemoveJob, SaveRun
 from luad.core.model import Reason, Run, RunState, Skip, Trigger
-from luad.live.recent_runs import STRIP, Histogram, RecentRuns
+from luad.live import strips
+from luad.live.recent_runs import Histogram, RecentRuns
+from luad.live.strips import STRIP
 from luad.store.query_types import RecentRun
 
 SECOND = 1000
@@ -165,3 +167,18 @@ def test_a_histogram_puts_a_border_value_below() -> None:
         histogram.add(seconds)
     assert (histogram.counts[0], histogram.counts[1]) == (1, 1)
     assert histogram.counts[-2:] == [1, 1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from(RunState), st.booleans())))
+def test_a_strip_is_the_newest_rows_as_they_were_last_put(
+    puts: list[tuple[int, RunState, bool]],
+) -> None:
+    strip, naive = "", dict[str, dict[str, object]]()
+    for number, state, is_older in puts:
+        run_id = f"run_{number:026d}"
+        strip = strips.put(strip, strips.cell(run_id, state, number or None), is_older=is_older)
+        row: dict[str, object] = {"id": run_id, "status": state.value}
+        if not (is_older and run_id in naive):
+            naive[run_id] = row | {"duration_ms": number or None}
+        naive = {each: naive[each] for each in sorted(naive)[-STRIP:]}
+    assert json.loads(f"[{strips.render(strip)}]") == list(naive.values())

@@ -281,8 +281,9 @@ async def test_what_was_before_the_start_is_on_the_board(daemon: Any, kit: Any) 
 async def test_the_last_run_is_recalled_however_much_was_skipped_since(
     daemon: Any, kit: Any
 ) -> None:
-    from luad.live.recent_runs import STRIP, RecentRuns
+    from luad.live.recent_runs import RecentRuns
     from luad.live.restore import RestoreTask
+    from luad.live.strips import STRIP
 
     await daemon.install(kit.make_job())
     await daemon.pass_time(QUARTER)
