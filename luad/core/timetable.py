@@ -6,7 +6,7 @@ the wheel exactly while it has a next occurrence. Decides nothing about lateness
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 
 from luad.core.model import Instant, Job, Occurrence
 from luad.core.schedule import fire_at, next_occurrence, schedule_key
@@ -154,6 +154,13 @@ class Timetable:
                 yield key
             elif key in self._groups:  # else an alarm of the same batch has removed its last member
                 yield self._groups[key]
+
+    def ascending(self, start: Instant = 0) -> Iterator[Group]:
+        """Yield the groups that are due from *start* on, earliest first; nothing may change meanwhile."""
+        for _, key in self._wheel.ascending(start):
+            group = None if isinstance(key, Alarm) else self._groups.get(key)
+            if group is not None:
+                yield group
 
     def next_wake_up(self) -> Instant | None:
         """Return the instant of the next call of `due`, which may find nothing then."""

@@ -209,6 +209,28 @@ class Wheel(Generic[K]):
             tick = self._new[0]
         return max(self.now, tick)
 
+    def ascending(self, start: int = 0) -> Iterator[tuple[int, K]]:
+        """Yield the keys that are due from *start* on, by tick; nothing may change meanwhile.
+
+        It costs the yielded keys, plus the ticks of the slots that it opens.
+        """
+        left = self._occupied
+        slot = self._window
+        while True:
+            heap = [tick for tick in slot if tick >= start]
+            heapify(heap)
+            while heap:
+                tick = heappop(heap)
+                present = slot[tick]
+                keys = present if isinstance(present, list) else [present]
+                live = [key for key in dict.fromkeys(reversed(keys)) if self._tick_of.get(key) == tick]
+                yield from ((tick, key) for key in reversed(live))
+            if not left:
+                return
+            lowest = left & -left
+            left ^= lowest
+            slot = self._slots[lowest.bit_length() - 1]
+
     # --- the window ----------------------------------------------------------------------------
 
     def _note_new(self, tick: int) -> None:

@@ -76,6 +76,12 @@ class WheelAgainstDict(RuleBasedStateMachine):
     def advance(self, distance: int) -> None:
         self.turn_to(self.wheel.now + distance)
 
+    @rule(distance=st.sampled_from([-YEAR_9999, 0, *BORDERS]))
+    def look_ahead(self, distance: int) -> None:
+        start = self.wheel.now + distance
+        found = sorted((*place, key) for key, place in self.model.items() if place[0] >= start)
+        assert list(self.wheel.ascending(start)) == [(tick, key) for tick, _, key in found]
+
     @precondition(lambda self: self.model)
     @rule(off=st.integers(-1, 1))
     def advance_to_the_next_key_or_just_beside(self, off: int) -> None:
