@@ -6,7 +6,7 @@ occurrences that are due, under the definitions in force until now; then the eve
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, assert_never
 
 from luad.core.claims import Claims
@@ -29,6 +29,7 @@ from luad.core.events import (
 )
 from luad.core.firing import Firing
 from luad.core.installed import JobStatus
+from luad.core.job_index import JobIndex
 from luad.core.jobset import JobSet
 from luad.core.model import (
     Instant,
@@ -131,6 +132,7 @@ class Engine:
         self._state.runs.restore(before.open_runs, self._state.timetable)
         self._state.runs.pinned.update(pinned or {})
         mark_over_restored(self._state)
+        self._state.file_changed()
 
     def handle(self, events: Sequence[Event], now: Now) -> list[Effect]:
         """Return the effects of *events* and of the time *now*, in order."""
@@ -172,6 +174,11 @@ class Engine:
         return self._state.find(name_or_id)
 
     @property
+    def index(self) -> JobIndex:
+        """The jobs in order of names, and by status, tag, user and handler; callers must not change it."""
+        return self._state.index
+
+    @property
     def nameless(self) -> Mapping[str, Collection[str]]:
         """The ids of the jobs that do not hold their name, by that name; callers must not change it."""
         return self._state.nameless
@@ -206,6 +213,15 @@ class Engine:
         if entry is None or entry.status is not JobStatus.ACTIVE:
             return None
         return self._state.timetable.pending(entry.key)
+
+    def soonest(self, start: Instant = 0) -> Iterator[tuple[Instant, Collection[str]]]:
+        """Yield the fire times from *start* on with the keys of their jobs, paused ones as well.
+
+        Each job comes once, with its next occurrence; nothing may change meanwhile.
+        """
+        for group in self._state.timetable.ascending(start):
+            if group.pending is not None:
+                yield group.pending.fire_at, group.members
 
     # --- events ---
 

@@ -197,7 +197,7 @@ class JobSet:
     def _move(self, entry: Entry, new: Wanted, now: Instant) -> None:
         """Note that an unchanged job moved, or that its file is broken or good again."""
         old, was_stale = entry.wanted.origin, entry.wanted.stale
-        entry.wanted = Wanted(entry.job, new.origin, new.stale)
+        self._state.set_wanted(entry, Wanted(entry.job, new.origin, new.stale))
         if (
             new.stale is not was_stale or not new.stale
         ):  # the user may have corrected it while luad was down

@@ -23,6 +23,7 @@ from luad.core.installed import (
     Pause,
     Standing,
 )
+from luad.core.job_index import Filed, JobIndex, Mark
 from luad.core.model import (
     JSON,
     AlertPolicy,
@@ -59,6 +60,8 @@ class Entry:
     alert: AlertState = NO_ALERT
     standing: Standing = IN_FORCE
     consecutive_stops: int = 0  # the failures in a row that a stop of the daemon caused
+    filed: Filed | None = field(default=None, repr=False)
+    filed_as: Wanted | None = field(default=None, repr=False)
     _merged: tuple[Job, Overlay, Job] | None = field(default=None, repr=False)
 
     def clear_failures(self) -> None:
@@ -133,6 +136,17 @@ class Entry:
         is_paused = self.halt is not None or not self.job.enabled
         return JobStatus.PAUSED if is_paused else JobStatus.ACTIVE
 
+    def to_file(self) -> Filed:
+        """Return what the index files the job by, besides its declaration."""
+        marks: tuple[Mark, ...] = (Mark.STALE,) if self.wanted.stale else ()
+        if self.consecutive_failures:
+            marks += (Mark.FAILING,)
+            if self.standing.over_at is not None:
+                marks += (Mark.FAILED_AND_OVER,)
+        if self.pause is not None and self.pause.revision and not self.wanted.is_dynamic:
+            marks += (Mark.SELF_DELETED,)
+        return Filed(self.status, self.standing.holds_name, marks)
+
 
 def lay_over(job: Job, overlay: Overlay) -> dict[str, object]:
     """Return the metadata of *job* with the changes of *overlay*."""
@@ -177,6 +191,7 @@ class State:
         self.bounds = bounds
         self.entries: dict[str, Entry] = {}
         self.names: dict[str, str] = {}  # keys by job id
+        self.index = JobIndex()
         self.dynamic: dict[str, None] = {}
         self.dynamic_count = 0
         self.dynamic_of_user: Counter[str] = Counter()
@@ -190,6 +205,7 @@ class State:
         self.is_draining = False
         self._dirty: dict[str, Entry] = {}
         self._maybe_over: dict[str, Entry] = {}
+        self._to_file: dict[str, Entry] = {}
 
     def find(self, name_or_id: str) -> Entry | None:
         """Return the job that holds that name, or has that id."""
@@ -218,6 +234,7 @@ class State:
         if entry.wanted.is_dynamic:
             self.dynamic[key] = None
             self._count(entry, 1)
+        self._to_file[entry.job_id] = entry
 
     def set_standing(self, entry: Entry, standing: Standing) -> None:
         """Give *entry* another standing, and another key if it takes or loses its name."""
@@ -241,8 +258,13 @@ class State:
         if entry.overlay is not NO_OVERLAY and old is not new:
             entry.overlay = _kept(entry.overlay, old, new)
         self._count(entry, -1)
-        entry.wanted = wanted
+        self.set_wanted(entry, wanted)
         self._count(entry, 1)
+
+    def set_wanted(self, entry: Entry, wanted: Wanted) -> None:
+        """Replace the declaration of a job, which keeps its source."""
+        entry.wanted = wanted
+        self._to_file[entry.job_id] = entry
 
     def _count(self, entry: Entry, step: int) -> None:
         if not entry.counts_for_quotas:
@@ -304,7 +326,7 @@ class State:
 
     def mark_changed(self, entry: Entry) -> None:
         """Save the progress of *entry* with this batch."""
-        self._dirty[entry.job_id] = entry
+        self._dirty[entry.job_id] = self._to_file[entry.job_id] = entry
         if entry.can_be_over:
             self._maybe_over[entry.job_id] = entry
 
@@ -324,6 +346,13 @@ class State:
         self._take_out(entry)
         self._dirty.pop(entry.job_id, None)
         self._maybe_over.pop(entry.job_id, None)
+        self._to_file.pop(entry.job_id, None)
+        self.index.remove(entry)
+
+    def file_changed(self) -> None:
+        """Bring the index up to date."""
+        self.index.refile(self._to_file.values())
+        self._to_file.clear()
 
     def _take_out(self, entry: Entry) -> None:
         key = entry.key
@@ -359,6 +388,7 @@ class State:
             for each in self._dirty.values()
         )
         self._dirty.clear()
+        self.file_changed()
         effects = self.out[:]
         self.out.clear()
         return effects

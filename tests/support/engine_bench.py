@@ -34,6 +34,7 @@ from luad.core.model import (
 )
 from luad.core.requests import AnswerKey, Created, CreateRequested, NewJob
 from luad.core.state import Bounds
+from support.recounted_index import check_index
 
 T = TypeVar("T")
 START = 1_790_035_200_000  # 2026-09-22T00:00:00Z
@@ -64,6 +65,7 @@ class Bench:
     def feed(self, *events: Event) -> list[Effect]:
         new = self.engine.handle(events, self.now)
         self.effects += new
+        check_index(self.engine)
         return new
 
     def load(self, *jobs: Job) -> list[Effect]:
