@@ -9,6 +9,7 @@ import asyncio
 import pwd
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
@@ -37,6 +38,7 @@ from luad.core.model import Run
 from luad.core.requests import Created
 from luad.errors import LuadError
 from luad.json_text import encode, encode_text
+from luad.live.job_choice import EVERY_JOB
 from luad.store.query_types import RunFilter
 
 if TYPE_CHECKING:
@@ -62,9 +64,16 @@ MAX_STREAMS: Final = 32
 
 STREAMS_OF_A_TOKEN: Final = 8
 
+MOST_TEXTS: Final = 10_000
+"""The number of jobs whose JSON stays in memory; each takes some 2 kB."""
+
+SHOWN: Final = 5
+"""The number of jobs that an error names."""
+
 RUN_HEADER: Final = "luad-run"
 """The header in which a handler names its run."""
 
+_JOB_ID: Final = "job_"
 _LISTS_RUNS: Final = "luad history lists them"
 _RUN_NAME: Final = re.compile(r"@last|@last-failed|[A-Za-z0-9_]{1,64}")
 
@@ -91,6 +100,10 @@ class Context:
     far_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, STREAMS_OF_A_TOKEN))
     far_readings: Shares = field(default_factory=lambda: Shares(1, 1))
     kept: KeptAnswers[object] = field(default_factory=KeptAnswers)
+    searches: Mapping[bool, asyncio.Lock] = field(
+        default_factory=lambda: {False: asyncio.Lock(), True: asyncio.Lock()}
+    )
+    """Held by the search for jobs, over the socket and over TCP: only one portion of each is in a turn."""
     message_count: int = 0
     creations: CreationRate = field(default_factory=CreationRate)
     keys: IdempotencyKeys = field(init=False)
@@ -109,7 +122,7 @@ class Context:
         known = self._job_texts.get(state.job_id)
         if known is None or known.last is not last or known.state != state:
             if known is None:
-                self._forget_the_gone()
+                self._make_room()
             known = self._job_texts[state.job_id] = _write_job(state, last, known)
         summary = known.summary if now is None else encode_text(summarize(state, now))
         return f'{known.text},"summary":{summary},"recent_runs":[{self.service.recent_runs.strip(state.job_id)}]}}'
@@ -118,13 +131,10 @@ class Context:
         """Return the entity tag of a job."""
         return tag_of_job(state.version, f"{self.job_text(state)} {state.running}")
 
-    def _forget_the_gone(self) -> None:
-        """Drop the texts of jobs that are gone, once there are many of them."""
-        if len(self._job_texts) > 2 * len(self.service.names()) + 100:
-            there = self.service.job
-            self._job_texts = {
-                key: text for key, text in self._job_texts.items() if there(key) is not None
-            }
+    def _make_room(self) -> None:
+        """Drop the oldest half of the texts, once there are very many."""
+        if len(self._job_texts) >= MOST_TEXTS:
+            self._job_texts = dict(islice(self._job_texts.items(), MOST_TEXTS // 2, None))
 
     async def author(self, request: Request) -> str:
         """Return the system user at the other end of the socket, or the token over TCP."""
@@ -154,17 +164,17 @@ class Context:
         state = self.service.job(name)
         if state is not None:
             return _noted(state)
-        if name.lower().startswith("job_"):
-            states = self.service.jobs()
-            found = [each.key for each in states if _is_id(name, each.job_id)]
+        installed = self.service.installed
+        if name.lower().startswith(_JOB_ID):
+            found, count = installed.begun_id(_JOB_ID + name[len(_JOB_ID) :].upper(), SHOWN)
         else:
-            found = [each for each in self.service.names() if each.startswith(name)]
-        if len(found) == 1 and name:
+            found, count = installed.begun_name(name, SHOWN)
+        if count == 1 and name:
             only = self.service.job(found[0])
             assert only is not None, "it was among the names"
             return _noted(only)
         if found and name:
-            raise _ambiguous(name, sorted(found))
+            raise _ambiguous(name, found, count)
         raise self._no_job(name)
 
     def find_whole_job(self, name: str) -> JobStateView:
@@ -175,11 +185,11 @@ class Context:
         state = self.service.job(name)
         if state is not None:
             return _noted(state)
-        begun = sorted(each for each in self.service.names() if name and each.startswith(name))
+        begun = self.service.installed.begun_name(name, 3)[0] if name else []
         if not begun:
             raise self._no_job(name)
-        hint = f"write the whole name: {did_you_mean(begun[:3])}"
-        raise ApiError("not_found", f"no job named {echo(name)}", hint=hint, suggestions=begun[:3])
+        hint = f"write the whole name: {did_you_mean(begun)}"
+        raise ApiError("not_found", f"no job named {echo(name)}", hint=hint, suggestions=begun)
 
     async def look_up(self, name: str, *, whole: bool = False) -> JobStateView:
         """Return the job that *name* names, or has named; raises `ApiError` (not_found, ambiguous).
@@ -223,9 +233,10 @@ class Context:
         return RunFilter(job=state.job.name, job_id=job_id)
 
     def _no_job(self, name: str) -> ApiError:
-        known = self.service.names()
-        names = close_to(name, comparable(name, known))
-        shows = f"`luad list` shows all {len(known)}" if known else "no job is installed"
+        installed = self.service.installed
+        names = close_to(name, comparable(name, installed.names_near(name)))
+        count = installed.count(EVERY_JOB)
+        shows = f"`luad list` shows all {count}" if count else "no job is installed"
         hint = f"{did_you_mean(names)}  ({shows})" if names else shows
         return ApiError("not_found", f"no job named {echo(name)}", hint=hint, suggestions=names)
 
@@ -318,16 +329,15 @@ def link_header(request: Request, cursor: str | None) -> dict[str, str] | None:
 
 
 def _is_id(name: str, job_id: str) -> bool:
-    return name.lower().startswith("job_") and job_id.lower().startswith(name.lower())
+    return name.lower().startswith(_JOB_ID) and job_id.lower().startswith(name.lower())
 
 
-def _ambiguous(name: str, found: Sequence[str]) -> ApiError:
-    some = tuple(found[:5])
+def _ambiguous(name: str, found: Sequence[str], count: int) -> ApiError:
     return ApiError(
         "ambiguous",
-        f"{echo(name)} is the beginning of {len(found)} jobs",
-        hint="write more of it: " + ", ".join(some) + (", …" if len(found) > len(some) else ""),
-        suggestions=some,
+        f"{echo(name)} is the beginning of {count} jobs",
+        hint="write more of it: " + ", ".join(found) + (", …" if count > len(found) else ""),
+        suggestions=tuple(found),
     )
 
 

@@ -146,8 +146,7 @@ def check_handler(service: Service, job: Job, *, has_new_handler: bool = True) -
 def check_user(service: Service, job: Job) -> None:
     """Refuse a user who is not known."""
     if job.user is not None and service.users.get(job.user) is None:
-        ids = [each.id for each in service.users.all()]
-        known = close_to(job.user, comparable(job.user, ids))
+        known = close_to(job.user, comparable(job.user, service.users.ids()))
         hint = did_you_mean(known) or f"add users.d/{job.user}.yaml, or luad users add {job.user}"
         detail = f"the user {echo(job.user)} does not exist"
         item = {"pointer": "#/user", "code": "LU404", "detail": detail, "hint": hint}

@@ -7,7 +7,7 @@ API never touches the engine: it hands a request over, and waits for the answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from luad.config.jobs.reserved_names import reserved_file
 from luad.config.settings.allowed_handlers import (
@@ -18,6 +18,7 @@ from luad.config.settings.allowed_handlers import (
     own_modules,
     refusal_of,
 )
+from luad.errors import Severity
 from luad.suggestions import close_to
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from luad.config.jobs.reserved_names import Reserved
     from luad.core.events import Log, Reply
     from luad.core.messaging import Delivery, Message, User
-    from luad.core.model import JSON, Run
+    from luad.core.model import JSON, Instant, Run
     from luad.core.requests import Request
     from luad.errors import Problem
     from luad.live.event_ring import EventRing
+    from luad.live.job_choice import Found, JobChoice, JobCounts
     from luad.live.job_state import JobStateView
     from luad.live.log_followers import LogFollowers
     from luad.live.recent_runs import RecentRuns
@@ -49,6 +51,21 @@ class ReloadResult:
     kept: int = 0
     problems: tuple[Problem, ...] = ()
     stale: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problems:
+    """Problems, the number of errors among them, and the sorted paths that have an error."""
+
+    every: tuple[Problem, ...] = ()
+    error_count: int = 0
+    broken_files: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, problems: tuple[Problem, ...]) -> Self:
+        """Return *problems* with their numbers."""
+        errors = [each for each in problems if each.severity is Severity.ERROR]
+        return cls(problems, len(errors), tuple(sorted({each.path for each in errors})))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +137,10 @@ class Users(Protocol):
         """Return all users, in order of ids."""
         ...
 
+    def ids(self) -> Collection[str]:
+        """Return the ids of all users, in order."""
+        ...
+
     def get(self, user_id: str) -> User | None:
         """Return a user by the whole id."""
         ...
@@ -155,6 +176,60 @@ class Post(Protocol):
         All of them go to one user. Raises `NotFoundError` (no such user, no such channel) before
         anything is sent. Never takes longer than the time limits of the channels.
         """
+        ...
+
+
+class Installed(Protocol):
+    """Questions about the installed jobs; each costs what it returns, or what it is told to look at.
+
+    A *place* is the place of a job in the order of names (`luad.core.job_index`).
+    """
+
+    def at(self, place: str) -> JobStateView | None:
+        """Return the job at that place in the order of names."""
+        ...
+
+    def counts(self, now: Instant) -> JobCounts:
+        """Return the numbers of all jobs and open runs."""
+        ...
+
+    def count(self, choice: JobChoice) -> int | None:
+        """Return the number of jobs of *choice*; None if that takes a look at each of them."""
+        ...
+
+    def search(self, choice: JobChoice, after: str, most: int) -> Found:
+        """Look at up to *most* jobs behind the place *after*; return those of *choice*."""
+        ...
+
+    def stale_files(self) -> tuple[str, ...]:
+        """Return the broken files whose last good version is in force, in order."""
+        ...
+
+    def self_deleted(self, most: int) -> list[JobStateView]:
+        """Return the first *most* static jobs that are paused until their file changes."""
+        ...
+
+    @property
+    def is_behind(self) -> bool:
+        """True while jobs that are due are fired in portions: `nearest` leaves them out until then."""
+        ...
+
+    def nearest(
+        self, start: Instant, most: int, until: Instant | None = None
+    ) -> list[JobStateView]:
+        """Return the active jobs that fire before *start*, and the next *most* from then until *until*."""
+        ...
+
+    def begun_name(self, prefix: str, most: int) -> tuple[list[str], int]:
+        """Return the first *most* names that begin with *prefix*, and the number of all of them."""
+        ...
+
+    def begun_id(self, prefix: str, most: int) -> tuple[list[str], int]:
+        """Return the keys of the first *most* jobs whose id begins so, and the number of all of them."""
+        ...
+
+    def names_near(self, name: str) -> list[str]:
+        """Return names that *name* may have been meant to be."""
         ...
 
 
@@ -213,16 +288,9 @@ class Service(Protocol):
         """Hand *event* to the engine; return its answer once the records of it are durable."""
         ...
 
-    def jobs(self) -> Sequence[JobStateView]:
-        """Every installed job, in order of names. Must be cheap: a list may be asked for often."""
-        ...
-
-    def names(self) -> Collection[str]:
-        """The names of all installed jobs, in no order; far cheaper than `jobs`."""
-        ...
-
-    def keys(self) -> Collection[str]:
-        """The names of all installed jobs, and the ids of those that do not hold their name."""
+    @property
+    def installed(self) -> Installed:
+        """Questions about the installed jobs."""
         ...
 
     def job(self, name_or_id: str) -> JobStateView | None:
@@ -237,8 +305,8 @@ class Service(Protocol):
         """Read the job folders now; with *check_only* only say what would change."""
         ...
 
-    def problems(self) -> tuple[Problem, ...]:
-        """Return the problems of the files at their last reading."""
+    def problems(self) -> Problems:
+        """Return the problems of the files at their last reading; the same object until one changes."""
         ...
 
     async def delete_left_out(self, name_or_id: str) -> bool:

@@ -15,6 +15,7 @@ from luad.core.events import ForgetCompleted, RememberKey, Reply
 from luad.core.installed import NO_ALERT, NO_OVERLAY, JobStatus, Overlay, Pause
 from luad.core.jobset import JobSet
 from luad.core.model import JSON, METADATA_LIMIT, SECOND, CatchUp, Instant, Job, Once, Wanted
+from luad.core.overlays import is_same_json
 from luad.core.policy import never_starts
 from luad.core.requests import (
     ChangeRequested,
@@ -25,7 +26,7 @@ from luad.core.requests import (
     NewJob,
 )
 from luad.core.schedule import duration_words, fire_at
-from luad.core.state import Entry, State, is_same_json
+from luad.core.state import Entry, State
 from luad.core.timetable import Alarm
 from luad.core.values import replace
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from heapq import merge
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from luad.core.sorted_names import SortedNames
@@ -42,6 +43,7 @@ class Mark(StrEnum):
     STALE = "stale"  # the last good version of a broken file
     FAILING = "failing"  # failures in a row
     FAILED_AND_OVER = "failed_and_over"
+    WITHOUT_NAME = "without_name"  # it wants its name back: another job holds it
     SELF_DELETED = "self_deleted"  # declared by a file, and paused until it has another revision
 
 
@@ -73,6 +75,12 @@ Group: TypeAlias = SortedNames | str  # a place alone needs no set: many users h
 def place_of(name: str, job_id: str, *, holds_name: bool) -> str:
     """Return the place of a job in the order of names."""
     return name if holds_name else f"{name}{_BETWEEN}{job_id}"
+
+
+def before(prefix: str) -> str:
+    """Return a place behind which the first one is the first that begins with *prefix*, or follows those."""
+    head, last = prefix[:-1], ord(prefix[-1:] or _BETWEEN)
+    return f"{head}{chr(last - 1)}{_LAST}" if last else head
 
 
 def key_at(place: str) -> str:
@@ -122,6 +130,7 @@ class JobIndex:
     def __init__(self) -> None:
         self.version = 0
         self.declared = 0
+        self.ids = SortedNames()
         self._sides = (_Side(), _Side())
         self._known: dict[Filed, Filed] = {}
 
@@ -132,7 +141,7 @@ class JobIndex:
         side = self._sides[is_dynamic]
         if facet is None:
             return len(side.places)
-        return _size(side.groups[facet[0]].get(facet[1]))
+        return size_of(side.groups[facet[0]].get(facet[1]))
 
     def values(self, kind: Kind, *, is_dynamic: bool) -> Collection[str]:
         """Return the values of *kind* that a job has; callers must not change them."""
@@ -157,17 +166,26 @@ class JobIndex:
         end = f"{prefix}{_LAST}"
         return sum(side.places.rank(end) - side.places.rank(prefix) for side in self._sides)
 
+    def ids_with(self, prefix: str) -> tuple[Iterator[str], int]:
+        """Return the ids that begin with *prefix*, and their number; nothing may change meanwhile."""
+        count = self.ids.rank(f"{prefix}{_LAST}") - self.ids.rank(prefix)
+        return islice(self.ids.after(before(prefix)), count), count
+
     # --- changing ---
 
     def refile(self, entries: Iterable[Indexed]) -> None:
         """File *entries*, which are new or have changed."""
         new: tuple[dict[Facet | None, list[str]], ...] = (defaultdict(list), defaultdict(list))
+        ids = []
         for entry in entries:
             facts = entry.to_file()
             facts = self._known.setdefault(facts, facts)
             if facts is entry.filed and entry.wanted is entry.filed_as:
                 continue
+            if entry.filed is None:
+                ids.append(entry.job_id)
             self._refile(entry, facts, new)
+        self.ids.update(ids)
         for side, found in zip(self._sides, new, strict=True):
             side.put(found)
 
@@ -177,18 +195,18 @@ class JobIndex:
         wanted, was, was_as = entry.wanted, entry.filed, entry.filed_as
         place = place_of(wanted.job.name, entry.job_id, holds_name=facts.holds_name)
         facets = _facets(wanted, facts)
-        before: dict[Facet, None] = {}
+        had: dict[Facet, None] = {}
         is_new = was is None or was_as is None
         if was is not None and was_as is not None:
-            before = _facets(was_as, was)
+            had = _facets(was_as, was)
             old_place = place_of(was_as.job.name, entry.job_id, holds_name=was.holds_name)
             if old_place != place or was_as.is_dynamic is not wanted.is_dynamic:
-                self.remove(entry)
-                before, is_new = {}, True
+                self._take_out(entry)
+                had, is_new = {}, True
         side, found = self._sides[wanted.is_dynamic], new[wanted.is_dynamic]
-        for facet in before.keys() - facets.keys():
+        for facet in had.keys() - facets.keys():
             side.take(facet, place)
-        for facet in facets.keys() - before.keys():
+        for facet in facets.keys() - had.keys():
             found[facet].append(place)
         if is_new:
             found[None].append(place)
@@ -197,15 +215,20 @@ class JobIndex:
 
     def remove(self, entry: Indexed) -> None:
         """Remove a job, if it was filed."""
+        if entry.filed is not None:
+            self._take_out(entry)
+            self.ids.remove(entry.job_id)
+            entry.filed = entry.filed_as = None
+
+    def _take_out(self, entry: Indexed) -> None:
         was, was_as = entry.filed, entry.filed_as
-        if was is None or was_as is None:
-            return
+        assert was is not None
+        assert was_as is not None
         side = self._sides[was_as.is_dynamic]
         place = place_of(was_as.job.name, entry.job_id, holds_name=was.holds_name)
         side.places.remove(place)
         for facet in _facets(was_as, was):
             side.take(facet, place)
-        entry.filed = entry.filed_as = None
         self._note_change(was_as)
 
     def _note_change(self, wanted: Wanted) -> None:
@@ -232,7 +255,8 @@ def _after(group: Group, place: str) -> Iterator[str]:
     return iter((group,) if group > place else ())
 
 
-def _size(group: Group | None) -> int:
+def size_of(group: Group | None) -> int:
+    """Return the number of places of a group."""
     return 0 if group is None else 1 if isinstance(group, str) else len(group)
 
 

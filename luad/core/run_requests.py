@@ -21,6 +21,7 @@ from luad.core.model import (
     Trigger,
 )
 from luad.core.names import PAUSED_BY_LUAD, is_over
+from luad.core.overlays import lay_over
 from luad.core.policy import Start, pauses_after
 from luad.core.requests import (
     AcknowledgeRequested,
@@ -31,7 +32,7 @@ from luad.core.requests import (
     TriggerRequested,
 )
 from luad.core.schedule import occurrences
-from luad.core.state import Entry, State, lay_over
+from luad.core.state import Entry, State
 from luad.core.timetable import Alarm
 from luad.core.values import replace
 

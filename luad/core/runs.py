@@ -77,6 +77,11 @@ class OpenRuns:
         """Return the number of runs that wait for another run of the job to end."""
         return len(self._blocked.get(job_id, ()))
 
+    @property
+    def count(self) -> int:
+        """The number of open runs."""
+        return len(self._runs)
+
     def all(self) -> list[Run]:
         """Return every open run, oldest claim first."""
         return list(self._runs.values())

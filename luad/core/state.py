@@ -25,7 +25,6 @@ from luad.core.installed import (
 )
 from luad.core.job_index import Filed, JobIndex, Mark
 from luad.core.model import (
-    JSON,
     AlertPolicy,
     Cron,
     Instant,
@@ -37,6 +36,7 @@ from luad.core.model import (
     Skip,
     Wanted,
 )
+from luad.core.overlays import lay_over, without_redeclared
 from luad.core.runs import OpenRuns
 from luad.core.schedule import next_occurrence
 from luad.core.timetable import Alarm, Timetable
@@ -143,22 +143,11 @@ class Entry:
             marks += (Mark.FAILING,)
             if self.standing.over_at is not None:
                 marks += (Mark.FAILED_AND_OVER,)
+        if not self.standing.holds_name and not self.makes_room:
+            marks += (Mark.WITHOUT_NAME,)
         if self.pause is not None and self.pause.revision and not self.wanted.is_dynamic:
             marks += (Mark.SELF_DELETED,)
         return Filed(self.status, self.standing.holds_name, marks)
-
-
-def lay_over(job: Job, overlay: Overlay) -> dict[str, object]:
-    """Return the metadata of *job* with the changes of *overlay*."""
-    merged = {**job.metadata, **overlay.values}
-    for key in overlay.removed:
-        merged.pop(key, None)
-    return merged
-
-
-def is_same_json(one: JSON, other: JSON) -> bool:
-    """Return whether two JSON values are equal; unlike in Python, true is not 1."""
-    return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 PORTION: Final = 100
@@ -256,7 +245,7 @@ class State:
         """
         old, new = entry.job, wanted.job
         if entry.overlay is not NO_OVERLAY and old is not new:
-            entry.overlay = _kept(entry.overlay, old, new)
+            entry.overlay = without_redeclared(entry.overlay, old, new)
         self._count(entry, -1)
         self.set_wanted(entry, wanted)
         self._count(entry, 1)
@@ -392,17 +381,3 @@ class State:
         effects = self.out[:]
         self.out.clear()
         return effects
-
-
-def _kept(overlay: Overlay, old: Job, new: Job) -> Overlay:
-    """Return *overlay* without the keys whose declaration differs between *old* and *new*."""
-    changed = {
-        key
-        for key in (*old.metadata, *new.metadata)
-        if (key in old.metadata) is not (key in new.metadata)
-        or not is_same_json(old.metadata[key], new.metadata[key])
-    }
-    values = {key: value for key, value in overlay.values.items() if key not in changed}
-    removed = tuple(key for key in overlay.removed if key not in changed)
-    remote = tuple(key for key in overlay.remote if key not in changed)
-    return Overlay(values, removed, remote) if values or removed or remote else NO_OVERLAY

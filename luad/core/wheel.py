@@ -223,7 +223,9 @@ class Wheel(Generic[K]):
                 tick = heappop(heap)
                 present = slot[tick]
                 keys = present if isinstance(present, list) else [present]
-                live = [key for key in dict.fromkeys(reversed(keys)) if self._tick_of.get(key) == tick]
+                live = [
+                    key for key in dict.fromkeys(reversed(keys)) if self._tick_of.get(key) == tick
+                ]
                 yield from ((tick, key) for key in reversed(live))
             if not left:
                 return

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from luad.api.server import ApiServer
-from luad.api.service import Health, Post, ReloadResult, Users
+from luad.api.service import Health, Post, Problems, ReloadResult, Users
 from luad.api.transport import unix_socket
 from luad.clock import Clock, monotonic_us
 from luad.config.jobs.catalogue import Catalogue
@@ -41,7 +41,7 @@ from luad.daemon.run_output import OutputPump, RunReports
 from luad.daemon.service import EngineService
 from luad.daemon.shutdown import Shutdown, stop_part
 from luad.daemon.user_directory import UserDirectory
-from luad.errors import Problem, StoreUnavailableError
+from luad.errors import StoreUnavailableError
 from luad.live.event_ring import EventRing
 from luad.live.log_followers import LogFollowers
 from luad.live.recent_runs import RecentRuns
@@ -66,7 +66,7 @@ class Daemon(EngineService):
         self.logs = logs
         self.store = store
         self.clock = clock
-        self.recent_runs = RecentRuns()
+        self.recent_runs = RecentRuns(self.dynamic_handler)
         self.followers = LogFollowers()
         self.ring = EventRing(f"{clock.now().wall:x}")
         self.engine = Engine(wiring.bounds(settings), clock.now())
@@ -159,6 +159,7 @@ class Daemon(EngineService):
             self.clock,
             self._notifier,
             self.engine,
+            self.installed,
             self._directory,
             self._tasks,
             LoopLag(),
@@ -237,8 +238,8 @@ class Daemon(EngineService):
         if not turning.done():
             await self._parts.api.start()
             if self.logs.has_first_line:
-                self.logs.write_first_line(await status.greeting(self._parts))
-            self._begin_service(await status.jobs_line(self._parts))
+                self.logs.write_first_line(status.greeting(self._parts))
+            self._begin_service(status.jobs_line(self._parts))
         try:
             await turning
         except StoreUnavailableError as error:
@@ -339,7 +340,7 @@ class Daemon(EngineService):
 
     # --- the rest of the service ---
 
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> Problems:
         """Return the problems of the files, of duplicate names and ids, and of the store."""
         return self._file_problems.all(self._condition.reading)
 

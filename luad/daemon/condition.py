@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from luad.core.model import Instant, Now
     from luad.daemon.background import BackgroundTasks
     from luad.daemon.effects import DaemonEffects
+    from luad.daemon.installed_jobs import InstalledJobs
     from luad.daemon.loop import Loop
     from luad.daemon.loop_lag import LoopLag
     from luad.daemon.reloading import Reading
@@ -55,6 +56,7 @@ class Parts:
     clock: Clock
     notifier: Notifier
     engine: Engine
+    installed: InstalledJobs
     directory: UserDirectory
     tasks: BackgroundTasks
     lag: LoopLag

@@ -77,7 +77,7 @@ class Configuration:
         try:
             reading, answer = await self.reloader.ask()
             plan = await asyncio.shield(answer)  # other clients may wait for the same answer
-            line = await jobs_line(parts)
+            line = jobs_line(parts)
         finally:
             await asyncio.gather(renewing, return_exceptions=True)
             parts.notifier.ready(line)

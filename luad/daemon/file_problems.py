@@ -5,8 +5,12 @@ Rule: this module collects problems that other modules have found.
 
 from __future__ import annotations
 
+from itertools import chain
+from operator import is_
 from typing import TYPE_CHECKING, Final
 
+from luad.api.service import Problems
+from luad.core.job_index import Kind, Mark, in_order, key_at
 from luad.daemon.missing_references import MissingReferences
 from luad.daemon.recovery import LeftOutJobs, displaced_jobs, fast_jobs
 from luad.daemon.reloading import Reading, log_fields
@@ -39,6 +43,10 @@ class FileProblems:
         self.bad_rows: tuple[Problem, ...] = ()
         self._rules: DynamicRules | None = None
         self._fast: tuple[str, ...] = ()
+        self._sources: tuple[object, ...] = ()  # what the problems were computed from
+        self._versions: tuple[int, ...] = ()
+        self._parts: tuple[tuple[Problem, ...], ...] = ()
+        self._all = Problems()
         self._engine = engine
         self._directory = directory
         self._logs = logs
@@ -73,22 +81,45 @@ class FileProblems:
 
     def of_files(self, reading: Reading | None) -> tuple[Problem, ...]:
         """Return the problems of the last *reading*, plus duplicate names and unknown users."""
-        entries, wanted = self._engine.entries, self._declared()
+        return (*(reading.problems if reading else ()), *self._of_names())
+
+    def _of_names(self) -> tuple[Problem, ...]:
+        """Return the problems of names that two jobs have, and of users."""
+        wanted = self._declared()
         return (
-            *(reading.problems if reading else ()),
             *displaced_jobs(self._engine, wanted, wanted),
-            *self._directory.problems(entries),
+            *self._directory.problems(self._engine),
         )
 
     def _declared(self) -> dict[str, Wanted]:
         """Return the jobs of files whose name a dynamic job also has."""
-        entries = self._engine.entries
-        holders = ((name, entries[name]) for name in self._engine.nameless if name in entries)
+        entries, groups = self._engine.entries, self._engine.index.groups
+        others = groups(is_dynamic=True, kind=Kind.MARK, values=[Mark.WITHOUT_NAME])
+        names = (entries[key_at(place)].job.name for place in in_order(others, ""))
+        holders = ((name, entries[name]) for name in names if name in entries)
         return {name: each.wanted for name, each in holders if each.wanted.origin is not None}
 
-    def all(self, reading: Reading | None) -> tuple[Problem, ...]:
-        """Return the problems of files, of missing references, and of the store."""
-        found = (*self.of_files(reading), *self.missing.problems)
+    def all(self, reading: Reading | None) -> Problems:
+        """Return the problems of files, of missing references, and of the store.
+
+        The result is computed again only after a change of what it is made from.
+        """
+        versions = (self._engine.index.version, self._directory.version, self.left_out.version)
+        sources = (reading, self.missing.problems)
+        is_same = all(map(is_, sources, self._sources)) and versions == self._versions
+        if is_same and self._sources:
+            return self._all
+        self._sources, self._versions = sources, versions
         fast = fast_jobs(self._engine, self._rules, self._fast) if self._rules else ()
-        left_out = self.left_out.problems(self._engine.find)
-        return (*found, *left_out, *self.bad_rows, *fast)
+        parts = (
+            reading.problems if reading else (),
+            self._of_names(),
+            self.missing.problems,
+            self.left_out.problems(self._engine.find),
+            self.bad_rows,
+            tuple(fast),
+        )
+        if parts != self._parts:
+            self._parts = parts
+            self._all = Problems.of(tuple(chain.from_iterable(parts)))
+        return self._all

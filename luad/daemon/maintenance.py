@@ -42,7 +42,7 @@ class Maintenance:
             if parts.engine.is_draining:
                 continue  # the shutdown sets the status line then
             self._watch_packages()
-            if parts.notifier.is_supervised and (line := await status_line(parts)) != shown:
+            if parts.notifier.is_supervised and (line := status_line(parts)) != shown:
                 parts.notifier.status(line)
                 shown = line
 

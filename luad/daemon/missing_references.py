@@ -1,7 +1,7 @@
 """Finds jobs whose user or handler module is missing, waiting dynamic jobs included.
 
 Rule: a scan runs every ten seconds and after each reading of the files; `luad status` shows the last result.
-There may be very many jobs, so a scan yields to the loop, and reads the disk in a thread.
+It looks at the distinct handlers and users, and only at the jobs of those that are missing.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from luad.config.schema.locate import place_in
 from luad.config.schema.violations import Mistake
+from luad.core.job_index import Kind, in_order, key_at
 from luad.core.model import Origin
 from luad.daemon.recovery import PLACE
 from luad.daemon.reloading import log_fields
@@ -61,46 +63,53 @@ class MissingReferences:
 
     async def look(self) -> None:
         """Scan once, and log the problems that the previous scan did not find."""
-        by_handler, by_user = await self._names()
-        modules = await asyncio.to_thread(self._missing, list(by_handler))
-        self._seen = (self._seen | by_handler.keys()) - modules.keys() | (
-            self._seen & modules.keys()
-        )
-        found = [
-            _no_module(name, modules[name], by_handler[name], was_there=name in self._seen)
-            for name in sorted(modules)[:_MOST_LOGGED]
-        ]
-        found = await asyncio.to_thread(lambda: [_at_handler(each) for each in found])
+        handlers = {*self._values(Kind.HANDLER, False), *self._values(Kind.HANDLER, True)}
+        users = {*self._values(Kind.USER, True), *self._values(Kind.ALERTED, True)}
         known = self._directory.ids()
-        found += [
-            _no_user(user, jobs, known)
-            for user, jobs in sorted(by_user.items())
-            if user not in known
-        ]
+        modules = await asyncio.to_thread(self._missing, sorted(handlers))
+        unknown = await asyncio.to_thread(lambda: sorted(users.difference(known)))
+        self._seen = (self._seen | handlers) - modules.keys() | (self._seen & modules.keys())
+        found = []
+        for name in sorted(modules)[:_MOST_LOGGED]:
+            jobs = await self._jobs([Kind.HANDLER], name, [False, True])
+            if jobs.count:
+                found.append(_no_module(name, modules[name], jobs, was_there=name in self._seen))
+        found = await asyncio.to_thread(lambda: [_at_handler(each) for each in found])
+        for user in unknown[:_MOST_LOGGED]:
+            # Unknown users of static jobs are problems of the files.
+            jobs = await self._jobs([Kind.USER, Kind.ALERTED], user, [True])
+            if jobs.count:
+                found.append(_no_user(user, jobs, known))
         before, self.problems = self.problems, tuple(found[:_MOST_LOGGED])
         for problem in self.problems:
             if problem not in before:
                 self._logs.emit("warning", "config.problem", log_fields(problem))
 
-    async def _names(self) -> tuple[dict[str, _Jobs], dict[str, _Jobs]]:
-        """Return the jobs by handler, and the dynamic jobs by user.
+    def _values(self, kind: Kind, is_dynamic: bool) -> Collection[str]:
+        return self._engine.index.values(kind, is_dynamic=is_dynamic)
 
-        Unknown users of static jobs are problems of the files.
-        """
-        by_handler: dict[str, _Jobs] = {}
-        by_user: dict[str, _Jobs] = {}
-        for number, (name, entry) in enumerate(tuple(self._engine.entries.items())):
-            if number % _JOBS_AT_ONCE == _JOBS_AT_ONCE - 1:
-                await asyncio.sleep(0)
-            if entry.makes_room:  # it is over: its schedule starts no run
-                continue
-            job, origin = entry.wanted.job, entry.wanted.origin
-            by_handler.setdefault(job.handler, _Jobs()).add(name, origin)
-            if origin is None:
-                users = [job.user] if job.user is not None else []
-                for user in (*users, *(job.alert.to if job.alert else ())):
-                    by_user.setdefault(user, _Jobs()).add(name, origin)
-        return by_handler, by_user
+    async def _jobs(self, kinds: Sequence[Kind], value: str, sides: Sequence[bool]) -> _Jobs:
+        """Return the jobs that have *value*, without those that are over: they start no run."""
+        found, entries = _Jobs(), self._engine.entries
+        for is_dynamic in sides:
+            after: str | None = ""
+            while after is not None:
+                groups = [
+                    group
+                    for kind in kinds
+                    for group in self._engine.index.groups(
+                        is_dynamic=is_dynamic, kind=kind, values=[value]
+                    )
+                ]
+                places = list(islice(in_order(groups, after), _JOBS_AT_ONCE))
+                after = places[-1] if len(places) == _JOBS_AT_ONCE else None
+                for place in places:
+                    entry = entries[key_at(place)]
+                    if not entry.makes_room:
+                        found.add(entry.key, entry.wanted.origin)
+                if after is not None:
+                    await asyncio.sleep(0)
+        return found
 
     def _missing(self, handlers: Sequence[str]) -> dict[str, str]:
         roots = [str(self._handlers_path)]

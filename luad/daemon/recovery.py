@@ -39,16 +39,19 @@ class LeftOutJobs:
     """The stored dynamic jobs that are not in force, with their problems, until a client deletes them."""
 
     def __init__(self) -> None:
+        self.version = 0  # changes with the jobs that are left out
         self._jobs: dict[str, Problem] = {}
         self._paused: dict[str, Problem] = {}
 
     def add(self, stored: StoredJob, problem: Problem) -> None:
         """Note that *stored* is not in force."""
         self._jobs[stored.job_id] = problem
+        self.version += 1
 
     def add_paused(self, stored: StoredJob, problem: Problem) -> None:
         """Note that *stored* is in force but paused, because its handler is not allowed."""
         self._paused[stored.job_id] = problem
+        self.version += 1
 
     def problems(self, find: Callable[[str], Entry | None]) -> tuple[Problem, ...]:
         """Return the problems of the left-out jobs, and of those that are still paused."""
@@ -71,6 +74,7 @@ class LeftOutJobs:
         await store.apply(meant)
         for each in meant:
             self._jobs.pop(each.job_id, None)
+        self.version += 1
         return True
 
 

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from luad.core.model import RunState
+from luad.daemon.installed_jobs import InstalledJobs
 from luad.errors import UnavailableError
-from luad.live.job_state import JobStateView
 
 if TYPE_CHECKING:
     from luad.core.engine import Engine
     from luad.core.events import Reply
     from luad.core.model import Run
     from luad.core.requests import Request
-    from luad.core.state import Entry
     from luad.daemon.loop import Loop
     from luad.daemon.replies import Replies
+    from luad.live.job_state import JobStateView
+    from luad.live.recent_runs import RecentRuns
 
 _REPLY_WITHIN_S: Final = 15.0
 
@@ -35,6 +35,7 @@ class EngineService:
     engine: Engine
     loop: Loop
     replies: Replies
+    recent_runs: RecentRuns
 
     def new_request_id(self) -> str:
         """Return a new unique id for a request."""
@@ -54,62 +55,20 @@ class EngineService:
 
     # --- the engine's state ---
 
-    def jobs(self) -> Sequence[JobStateView]:
-        """Return all installed jobs, in order of names."""
-        entries = self.engine.entries
-        if not self.engine.nameless:
-            return [self._view(entries[name]) for name in sorted(entries)]
-        return [self._view(each) for each in sorted(entries.values(), key=_place)]
-
-    def names(self) -> Collection[str]:
-        """Return the names of all installed jobs, in no order."""
-        entries = self.engine.entries
-        if not self.engine.nameless:
-            return entries.keys()
-        return [key for key, entry in entries.items() if entry.standing.holds_name]
-
-    def keys(self) -> Collection[str]:
-        """Return the names of all installed jobs; for a job that does not hold its name, its id."""
-        return self.engine.entries.keys()
+    @cached_property
+    def installed(self) -> InstalledJobs:
+        """Questions about the installed jobs."""
+        return InstalledJobs(self.engine, self.recent_runs)
 
     def job(self, name_or_id: str) -> JobStateView | None:
         """Return the installed job of that exact name or id."""
-        entry = self.engine.find(name_or_id)
-        return self._view(entry) if entry else None
+        return self.installed.job(name_or_id)
 
-    def _view(self, entry: Entry) -> JobStateView:
-        following = self.engine.next_occurrence_of(entry.key)
-        running: tuple[str, ...] = ()
-        queued = 0
-        if self.engine.runs.open_count(entry.job_id):
-            runs = self.engine.runs.of_job(entry.job_id)
-            running = tuple(run.id for run in runs if run.state is RunState.RUNNING)
-            queued = len(runs) - len(running)
-        return JobStateView(
-            entry.current,
-            entry.job_id,
-            entry.installed_at,
-            entry.grid_at,
-            entry.wanted.origin,
-            entry.wanted.stale,
-            entry.status,
-            entry.halt,
-            entry.consecutive_failures,
-            following.scheduled_for if following else None,
-            following.fire_at if following else None,
-            running,
-            queued,
-            entry.wanted.creation,
-            entry.version,
-            entry.alert.cause,
-            entry.standing.holds_name,
-            entry.standing.over_at,
-        )
+    def dynamic_handler(self, job_id: str) -> str | None:
+        """Return the handler of a dynamic job; None for other ids."""
+        entry = self.engine.find(job_id)
+        return entry.job.handler if entry is not None and entry.wanted.is_dynamic else None
 
     def open_run(self, run_id: str) -> Run | None:
         """Return the open run of that id."""
         return self.engine.runs.get(run_id)
-
-
-def _place(entry: Entry) -> tuple[str, bool, str]:
-    return entry.job.name, not entry.standing.holds_name, entry.job_id

@@ -5,21 +5,18 @@ Rule: this module reads the parts of the daemon, and changes none of them.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from luad import __version__
 from luad.api.service import Health
 from luad.clock import machine_zone, monotonic_us
 from luad.config.settings.daemon_settings import working_directory
-from luad.core.installed import JobStatus
 from luad.core.model import DAY
-from luad.core.names import is_over_for_a_day
 from luad.daemon.ownership import settings_files
 from luad.daemon.reaper import describe_orphans
 from luad.errors import Severity
@@ -31,55 +28,41 @@ if TYPE_CHECKING:
     from luad.config.settings.daemon_settings import Settings
     from luad.core.model import Instant
     from luad.daemon.condition import Condition, Parts
+    from luad.live.job_choice import JobCounts
 
-_JOBS_AT_ONCE: Final = 1_000  # in about a millisecond
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Survey:
-    """Counts over all jobs, and the next occurrence."""
+    """The numbers of jobs, and the next occurrence of any."""
 
-    count: int = 0
-    failing: int = 0
-    paused: int = 0
-    stale: set[str] = field(default_factory=set)
-    stale_count: int = 0
+    counts: JobCounts
     next_at: Instant | None = None
     next_name: str = ""
 
 
-async def survey(parts: Parts) -> Survey:
-    """Count over all jobs, and yield to the loop on the way: there may be very many jobs."""
-    found = Survey()
-    for key, entry in tuple(parts.engine.entries.items()):
-        found.count += 1
-        if found.count % _JOBS_AT_ONCE == 0:
-            await asyncio.sleep(0)
-        if not is_over_for_a_day(entry.standing.over_at, parts.clock.now().wall):
-            found.failing += entry.consecutive_failures > 0
-        found.paused += entry.status is JobStatus.PAUSED
-        if entry.wanted.stale:
-            found.stale_count += 1
-            found.stale.add(entry.wanted.origin.path if entry.wanted.origin else "")
-        following = parts.engine.next_occurrence_of(key)
-        if following is not None and (found.next_at is None or following.fire_at < found.next_at):
-            found.next_at, found.next_name = following.fire_at, entry.job.name
-    return found
+def survey(parts: Parts) -> Survey:
+    """Return the numbers, and the job that fires next."""
+    now = parts.clock.now().wall
+    counts = parts.installed.counts(now)
+    for state in parts.installed.nearest(0, 1):
+        return Survey(counts, state.next_fire_at, state.job.name)
+    return Survey(counts)
 
 
-async def status_line(parts: Parts) -> str:
+def status_line(parts: Parts) -> str:
     """Return one line for `systemctl status`: jobs, failing, stale, broken files, next."""
-    found = await survey(parts)
-    words = [_count(found.count, "job")]
+    found = survey(parts)
+    counts = found.counts
+    words = [_count(counts.total, "job")]
     words += [
         f"{number} {word}"
-        for number, word in ((found.failing, "failing"), (found.stale_count, "stale"))
+        for number, word in ((counts.failing, "failing"), (counts.stale, "stale"))
         if number
     ]
-    if broken := broken_files(parts, found.stale):
+    if broken := broken_files(parts, parts.installed.stale_files()):
         words.append(_count(len(broken), "broken file"))
-    if found.paused:
-        words.append(f"{found.paused} paused")
+    if counts.paused:
+        words.append(f"{counts.paused} paused")
     if parts.condition.store_fault is not None:
         words.append("store cannot be written")
     if found.next_at is not None:
@@ -87,9 +70,9 @@ async def status_line(parts: Parts) -> str:
     return ", ".join(words)
 
 
-async def jobs_line(parts: Parts) -> str:
+def jobs_line(parts: Parts) -> str:
     """Return the status line when systemd supervises the daemon; else an empty text."""
-    return await status_line(parts) if parts.notifier.is_supervised else ""
+    return status_line(parts) if parts.notifier.is_supervised else ""
 
 
 def broken_files(parts: Parts, known: Collection[str] = ()) -> set[str]:
@@ -99,16 +82,17 @@ def broken_files(parts: Parts, known: Collection[str] = ()) -> set[str]:
     return paths.difference(known)
 
 
-async def greeting(parts: Parts) -> str:
+def greeting(parts: Parts) -> str:
     """Return the first line on a terminal: the number of jobs, the next run, a command to try."""
-    found = await survey(parts)
+    found = survey(parts)
+    count = found.counts.total
     settings = parts.settings
     where = "" if settings.sources.get("socket") != "flag" else f" --socket {settings.socket}"
-    if not found.count:
+    if not count:
         text = f"luad serves no jobs yet: {settings.jobs[0]} has none"
         command = "luad new hello --every 1h"
     else:
-        text, command = f"luad serves {_count(found.count, 'job')}", f"luad{where} list"
+        text, command = f"luad serves {_count(count, 'job')}", f"luad{where} list"
         text += "; nothing is due"
     if found.next_at is not None:
         moment = datetime.fromtimestamp(found.next_at // 1_000, UTC).astimezone()
@@ -118,7 +102,7 @@ async def greeting(parts: Parts) -> str:
             else f"{moment:%a} {moment.day} {moment:%b} "
         )
         when = f"{day}{moment:%H:%M:%S %Z}".rstrip()
-        text = f"luad serves {_count(found.count, 'job')}; next: {found.next_name} at {when}"
+        text = f"luad serves {_count(count, 'job')}; next: {found.next_name} at {when}"
     if broken := broken_files(parts):
         text += f"; {_count(len(broken), 'broken file')} (luad check)"
     return f"{text}.  In another terminal: {command}"
@@ -193,7 +177,7 @@ def describe(parts: Parts) -> dict[str, object]:
         "machine_timezone": machine_zone(),
         "runs": {
             "running": runs.slots.taken_count,
-            "queued": len(runs.all()) - runs.slots.taken_count,
+            "queued": runs.count - runs.slots.taken_count,
         },
         "max_concurrent_runs": runs.slots.capacity,
         "last_reload": _last_reload(parts.condition),

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from luad.config.users.user_file import unknown_users, user_from_body
 from luad.core.dynamic_jobs import merge_patch
+from luad.core.job_index import Kind, in_order, key_at
 from luad.core.messaging import User
 from luad.errors import ConflictError, NotFoundError, Problem, Severity, ValidationError
 
 if TYPE_CHECKING:
     from luad.clock import Clock
     from luad.config.users.user_file import LoadedUsers
+    from luad.core.engine import Engine
     from luad.core.model import JSON
-    from luad.core.state import Entry
     from luad.store import Store
 
 _NO_DIGIT: Final = re.compile(r"\D+")
@@ -41,6 +42,9 @@ class UserDirectory:
         self._dynamic: dict[str, User] = {}
         self._file_problems: tuple[Problem, ...] = ()
         self._all: dict[str, User] = {}
+        self._found_by: dict[str, User] | None = None  # by address and number; made when asked
+        self.version = 0  # changes with the users
+        self._job_problems: tuple[tuple[int, int], Sequence[Problem]] = ((-1, -1), ())
         self._writing = asyncio.Lock()  # a change is checked and stored before the next one
 
     def restore(self) -> tuple[Problem, ...]:
@@ -61,10 +65,12 @@ class UserDirectory:
 
     def _merge(self) -> None:
         self._all = dict(sorted({**self._dynamic, **self._static}.items()))
+        self.version += 1
+        self._found_by = None
         self._on_change(self._all.values())
 
-    def problems(self, entries: Mapping[str, Entry] | None = None) -> tuple[Problem, ...]:
-        """Return the problems: of the files, duplicate ids, and jobs of unknown users."""
+    def problems(self, engine: Engine | None = None) -> tuple[Problem, ...]:
+        """Return the problems: of the files, duplicate ids, and static jobs of unknown users."""
         found = list(self._file_problems)
         for user_id in self._dynamic.keys() & self._static.keys():
             origin = self._static[user_id].origin
@@ -77,13 +83,34 @@ class UserDirectory:
             found.append(
                 Problem(origin.path, origin.line, 1, "LU402", message, hint, severity=severity)
             )
-        wanted = [entry.wanted for entry in (entries or {}).values()]
-        return (*found, *unknown_users(wanted, self._all))
+        return (*found, *(self._of_jobs(engine) if engine is not None else ()))
+
+    def _of_jobs(self, engine: Engine) -> Sequence[Problem]:
+        """Return the problems of static jobs, computed again after a change of jobs or users."""
+        index = engine.index
+        if self._job_problems[0] != (index.declared, self.version):
+            groups = [
+                group
+                for kind in (Kind.USER, Kind.ALERTED)
+                for group in index.groups(
+                    is_dynamic=False,
+                    kind=kind,
+                    values=[
+                        each
+                        for each in index.values(kind, is_dynamic=False)
+                        if each not in self._all
+                    ],
+                )
+            ]
+            wanted = [engine.entries[key_at(place)].wanted for place in in_order(groups, "")]
+            found = unknown_users(wanted, self._all)
+            self._job_problems = ((index.declared, self.version), found)
+        return self._job_problems[1]
 
     # --- the service ---
 
     def ids(self) -> Collection[str]:
-        """Return the ids of all users."""
+        """Return the ids of all users, in order; callers must not change them."""
         return self._all.keys()
 
     def all(self) -> Sequence[User]:
@@ -96,13 +123,15 @@ class UserDirectory:
 
     def find(self, *, email: str | None = None, phone: str | None = None) -> User | None:
         """Return the user with that address (case is ignored) or number (only digits count)."""
+        if self._found_by is None:
+            self._found_by = {}
+            for user in self._all.values():
+                for key in (*map(str.lower, user.emails), *map(_digits, user.phones)):
+                    self._found_by.setdefault(key, user)
+        if email is not None and (found := self._found_by.get(email.lower())) is not None:
+            return found
         digits = _digits(phone or "")
-        for user in self._all.values():
-            if email is not None and email.lower() in map(str.lower, user.emails):
-                return user
-            if digits and digits in map(_digits, user.phones):
-                return user
-        return None
+        return self._found_by.get(digits) if digits else None
 
     async def add(
         self, definition: Mapping[str, JSON], *, if_exists: Literal["error", "keep", "replace"]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from luad.core.installed import JobStatus
+from luad.core.installed import JobHealth, JobStatus
+from luad.core.lifecycle import BAD_STATES
 
 if TYPE_CHECKING:
     from luad.core.installed import Pause
     from luad.core.model import Creation, Instant, Job, Origin
+    from luad.live.recent_runs import LastRun
 
 
 class JobStateView(NamedTuple):
@@ -57,3 +59,15 @@ class JobStateView(NamedTuple):
     def key(self) -> str:
         """The name, or the id of a job that does not hold its name."""
         return self.job.name if self.holds_name else self.job_id
+
+
+def health(failures: int, last: LastRun | None, *, stale: bool) -> JobHealth:
+    """Return the health of a job with so many *failures* in a row, and that *last* run.
+
+    Failing weighs more than stale, because `file.stale` shows the latter in any case.
+    """
+    if failures or (last is not None and last.ended_as in BAD_STATES):
+        return JobHealth.FAILING
+    if stale:
+        return JobHealth.STALE
+    return JobHealth.NEVER_RUN if last is None else JobHealth.OK

@@ -10,7 +10,15 @@ from bisect import bisect_left
 from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
-from luad.core.events import ClaimRun, ExtendSkip, RecordSkip, RemoveJob, SaveRun
+from luad.core.events import (
+    ClaimRun,
+    ExtendSkip,
+    InstallJob,
+    RecordSkip,
+    RemoveJob,
+    SaveProgress,
+    SaveRun,
+)
 from luad.core.lifecycle import BAD_STATES, NEVER_RAN, duration_ms
 from luad.core.model import (
     OPEN_STATES,
@@ -26,7 +34,7 @@ from luad.live import strips
 from luad.live.strips import STRIP
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
     from luad.core.events import Record
     from luad.store.query_types import RecentRun
@@ -68,7 +76,10 @@ class Histogram:
 
 @dataclass(slots=True)
 class Tally:
-    """The strip, the last run and the counters of one job since the daemon started."""
+    """The strip, the last run and the counters of one job since the daemon started.
+
+    *shared*: the tally of a handler, which counts the runs of all its dynamic jobs instead of this one.
+    """
 
     name: str
     strip: str = ""  # in the form of `luad.live.strips`
@@ -78,6 +89,7 @@ class Tally:
     last_completion: Instant | None = None
     last_duration_ms: int | None = None
     is_last_success: bool | None = None
+    has_failures: bool = False  # in a row
     run_counts: dict[tuple[RunState, Trigger], int] = field(default_factory=dict)
     skip_counts: dict[tuple[RunState, str], int] = field(default_factory=dict)
     retries: int = 0
@@ -86,35 +98,55 @@ class Tally:
     growing: tuple[str, int] | None = (
         None  # the latest skip row, which may be extended, and its count
     )
+    shared: Tally | None = None
+
+    @property
+    def counters(self) -> Tally:
+        """The tally that has the counters."""
+        return self.shared or self
 
 
 class RecentRuns:
-    """The latest runs of every job. All ids are job ids."""
+    """The latest runs of every job. All ids are job ids.
 
-    def __init__(self) -> None:
+    *dynamic_handler* returns the handler of a dynamic job, None for other ids.
+    """
+
+    def __init__(self, dynamic_handler: Callable[[str], str | None] = lambda _: None) -> None:
+        self._dynamic_handler = dynamic_handler
+        self._dynamic: dict[str, Tally] = {}
         self._tallies: dict[str, Tally] = {}
         self._growing: dict[str, Tally] = {}  # by the id of the latest skip row
+        self._forgiven: dict[str, None] = {}
 
     @property
     def tallies(self) -> Mapping[str, Tally]:
         """All tallies by job id; callers must not change them."""
         return self._tallies
 
+    @property
+    def dynamic(self) -> Mapping[str, Tally]:
+        """By handler, the counters of all runs of dynamic jobs since the daemon started."""
+        return self._dynamic
+
+    @property
+    def forgiven(self) -> Collection[str]:
+        """The ids of jobs whose last run failed, but whose failures in a row were reset since."""
+        return self._forgiven.keys()
+
     def last(self, job_id: str) -> LastRun | None:
         """Return the newest run of a job, without skipped and missed rows."""
         tally = self._tallies.get(job_id)
         return tally.last if tally else None
-
-    def lasts(self) -> dict[str, LastRun]:
-        """Return the newest run of each job that has one."""
-        return {key: tally.last for key, tally in self._tallies.items() if tally.last}
 
     def strip(self, job_id: str) -> str:
         """Return the strip of a job, oldest run first: JSON objects joined by commas."""
         tally = self._tallies.get(job_id)
         return strips.render(tally.strip) if tally else ""
 
-    def observe(self, records: Iterable[Record], refused: Container[str] = ()) -> list[str]:
+    def observe(  # noqa: C901 - one case a kind of record
+        self, records: Iterable[Record], refused: Container[str] = ()
+    ) -> list[str]:
         """Apply committed *records*, except claims that the store *refused*; return ids of ended runs."""
         ended = []
         for record in records:
@@ -132,16 +164,22 @@ class RecentRuns:
                         self._note_skip(record)
                 case ExtendSkip(row_id, skip):
                     self._extend_skip(row_id, skip)
+                case SaveProgress():
+                    self._note_failures(record)
+                case InstallJob():
+                    self._note_handler(record)
                 case RemoveJob(job_id):
                     self._remove(job_id)
                 case _:
                     pass  # not about runs
         return ended
 
-    def seed(self, name: str, job_id: str, past: Sequence[RecentRun]) -> None:
+    def seed(
+        self, name: str, job_id: str, past: Sequence[RecentRun], *, has_failures: bool = False
+    ) -> None:
         """Add *past*, rows of a job from before the daemon started, oldest first.
 
-        Observed runs are newer and win. Counters do not change: they count since the start of the daemon.
+        *has_failures*: the job has failures in a row now. Observed runs are newer and win. Counters do not change: they count since the start of the daemon.
         """
         tally = self._tally(job_id, name)
         cells = [strips.cell(row.id, row.state, _took(row), row.reason) for row in past[-STRIP:]]
@@ -151,6 +189,8 @@ class RecentRuns:
         else:
             tally.strip = strips.join(cells)
         _complete(tally, _tally_of(name, past))
+        tally.has_failures = has_failures
+        self._note_forgiven(job_id, tally)
 
     # --- inside ---
 
@@ -158,13 +198,38 @@ class RecentRuns:
         tally = self._tallies.get(job_id)
         if tally is None:
             tally = self._tallies[job_id] = Tally(name)
+            self._share(tally, self._dynamic_handler(job_id))
         return tally
+
+    def _share(self, tally: Tally, handler: str | None) -> None:
+        """Let *tally* count for *handler*, that of a dynamic job."""
+        if handler is not None:
+            tally.shared = self._dynamic.setdefault(handler, Tally(handler))
+
+    def _note_handler(self, record: InstallJob) -> None:
+        tally = self._tallies.get(record.job_id)
+        if tally is not None and record.creation is not None:
+            self._share(tally, record.job.handler)
 
     def _note(self, run: Run) -> None:
         tally = self._tally(run.job_id, run.job_name)
         took = duration_ms(run.started_at, run.ended_at)
         tally.strip = strips.put(tally.strip, strips.cell(run.id, run.state, took))
         self._remember(tally, run)
+        self._note_forgiven(run.job_id, tally)
+
+    def _note_failures(self, record: SaveProgress) -> None:
+        tally = self._tallies.get(record.job_id)
+        if tally is not None:
+            tally.has_failures = record.consecutive_failures > 0
+            self._note_forgiven(record.job_id, tally)
+
+    def _note_forgiven(self, job_id: str, tally: Tally) -> None:
+        last = tally.last
+        if last is not None and last.ended_as in BAD_STATES and not tally.has_failures:
+            self._forgiven[job_id] = None
+        else:
+            self._forgiven.pop(job_id, None)
 
     @staticmethod
     def _remember(tally: Tally, run: Run) -> None:
@@ -178,7 +243,7 @@ class RecentRuns:
             _note_end(tally, run)
 
     def _count(self, run: Run) -> None:
-        tally = self._tally(run.job_id, run.job_name)
+        tally = self._tally(run.job_id, run.job_name).counters
         key = (run.state, run.trigger)
         tally.run_counts[key] = tally.run_counts.get(key, 0) + 1
         tally.retries += run.attempt - 1
@@ -213,13 +278,14 @@ class RecentRuns:
             tally.growing = None
 
     def _remove(self, job_id: str) -> None:
+        self._forgiven.pop(job_id, None)
         tally = self._tallies.pop(job_id, None)
         if tally is not None:
             self._stop_growing(tally)
 
     @staticmethod
     def _add_skips(tally: Tally, skip: Skip, count: int) -> None:
-        key = (skip.state, skip.reason.value)
+        key, tally = (skip.state, skip.reason.value), tally.counters
         tally.skip_counts[key] = tally.skip_counts.get(key, 0) + count
 
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 from luad.core.lifecycle import NEVER_RAN
 from luad.errors import StoreUnavailableError
+from luad.live.job_choice import EVERY_JOB
 from luad.live.strips import STRIP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
 
+    from luad.live.job_choice import Found, JobChoice
     from luad.live.job_state import JobStateView
     from luad.live.recent_runs import RecentRuns
     from luad.store import Store
@@ -28,7 +31,19 @@ PREPARED: Final = 2_000
 """The number of jobs whose JSON is prepared. With more, memory matters more than the first list."""
 
 
-class InstalledJobs(Protocol):
+class JobsInOrder(Protocol):
+    """The installed jobs."""
+
+    def search(self, choice: JobChoice, after: str, most: int) -> Found:
+        """Look at up to *most* jobs behind the place *after*; return those of *choice*."""
+        ...
+
+    def at(self, place: str) -> JobStateView | None:
+        """Return the job at that place in the order of names."""
+        ...
+
+
+class RestoredDaemon(Protocol):
     """The parts of a daemon that restoring needs."""
 
     @property
@@ -41,12 +56,9 @@ class InstalledJobs(Protocol):
         """The recent runs, which the task fills."""
         ...
 
-    def keys(self) -> Iterable[str]:
-        """The name or the id of every job."""
-        ...
-
-    def job(self, name_or_id: str) -> JobStateView | None:
-        """One job, by its name or id."""
+    @property
+    def installed(self) -> JobsInOrder:
+        """The jobs."""
         ...
 
 
@@ -57,7 +69,7 @@ class RestoreTask:
     ones.
     """
 
-    def __init__(self, service: InstalledJobs) -> None:
+    def __init__(self, service: RestoredDaemon) -> None:
         self.prepare: Callable[[JobStateView], object] | None = None
         self._service = service
         self._task: asyncio.Task[None] | None = None
@@ -79,23 +91,25 @@ class RestoreTask:
             await asyncio.wait({self._task}, timeout=WAIT_S)
 
     async def _run(self) -> None:
-        names = sorted(self._service.keys())
-        for start in range(0, len(names), _PORTION):
+        for states in self._portions():
             with contextlib.suppress(StoreUnavailableError):
-                await self._restore(self._found(names[start : start + _PORTION]))
+                await self._restore(states)
         if self.prepare is not None:
             await self._prepare(self.prepare)
 
     async def _prepare(self, prepare: Callable[[JobStateView], object]) -> None:
-        names = sorted(self._service.keys())[:PREPARED]
-        for start in range(0, len(names), _PORTION):
-            for state in self._found(names[start : start + _PORTION]):
+        for states in islice(self._portions(), PREPARED // _PORTION):
+            for state in states:
                 prepare(state)
             await asyncio.sleep(0)
 
-    def _found(self, names: list[str]) -> list[JobStateView]:
-        """Return the current states of the jobs of these names that are still installed."""
-        return [state for name in names if (state := self._service.job(name)) is not None]
+    def _portions(self) -> Iterator[list[JobStateView]]:
+        """Yield the jobs in order of names, a portion at a time; jobs may come and go in between."""
+        place: str | None = ""
+        while place is not None:
+            places, place = self._service.installed.search(EVERY_JOB, place, _PORTION)
+            states = map(self._service.installed.at, places)
+            yield [state for state in states if state is not None]
 
     async def _restore(self, portion: list[JobStateView]) -> None:
         store, recent_runs = self._service.store, self._service.recent_runs
@@ -106,7 +120,9 @@ class RestoreTask:
             rows = strips.get(state.job_id)
             if rows:
                 last = lasts.get(state.job_id)
-                recent_runs.seed(state.job.name, state.job_id, [last, *rows] if last else rows)
+                past = [last, *rows] if last else rows
+                has_failures = state.consecutive_failures > 0
+                recent_runs.seed(state.job.name, state.job_id, past, has_failures=has_failures)
 
 
 def _never_ran(row: RecentRun) -> bool:

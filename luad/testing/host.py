@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from luad.api.application import build_app
-from luad.api.service import DynamicRules, Health, Post, ReloadResult, Users
+from luad.api.service import DynamicRules, Health, Post, Problems, ReloadResult, Users
 from luad.api.transport.unix_socket import Peer
 from luad.clock import Clock
 from luad.config.settings.daemon_settings import Dynamic
@@ -63,7 +63,6 @@ from luad.testing.clock import VirtualAlarm, VirtualClock
 
 if TYPE_CHECKING:
     from luad.core.messaging import Channel, Message
-    from luad.errors import Problem
     from luad.sdk.ask import Ask
     from luad.store.messages import StoredMessage
 
@@ -107,7 +106,7 @@ class Host(EngineService):
         self._time = VirtualClock(now)
         self.clock: Clock = self._time
         self.store = Store.open(Path(self._folder.name), clock=self.clock)
-        self.recent_runs = RecentRuns()
+        self.recent_runs = RecentRuns(self.dynamic_handler)
         self.followers = LogFollowers()
         self.ring = EventRing("test")
         self.engine = Engine(64, self.clock.now())
@@ -309,9 +308,9 @@ class Host(EngineService):
 
     # --- what the service needs ---
 
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> Problems:
         """Return no problems, because this luad has no files."""
-        return ()
+        return Problems()
 
     def status(self) -> Mapping[str, Any]:
         """Return the version."""

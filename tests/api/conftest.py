@@ -9,7 +9,7 @@ import contextlib
 import http.client
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from support.answers import check_answer
 
 from luad.api.auth.token_cache import new_secret
 from luad.api.server import ApiServer
-from luad.api.service import DynamicRules, Health, ReloadResult
+from luad.api.service import DynamicRules, Health, Problems, ReloadResult
 from luad.api.transport.connection import Timeouts
 from luad.api.transport.tcp import ListenSpec
 from luad.core.engine import Engine
@@ -45,15 +45,15 @@ from luad.core.model import (
     Now,
     Origin,
     ProcessIdentity,
-    Run,
-    RunState,
     Wanted,
 )
 from luad.core.requests import Request
 from luad.daemon.delivery import MessageDelivery
+from luad.daemon.service import EngineService
 from luad.daemon.user_directory import UserDirectory
 from luad.errors import Problem
 from luad.live.event_ring import EventRing
+from luad.live.job_choice import EVERY_JOB
 from luad.live.job_state import JobStateView
 from luad.live.log_followers import LogFollowers
 from luad.live.recent_runs import RecentRuns
@@ -82,13 +82,13 @@ class Nowhere:
         return Outcome(error=f"{channel.name} leads nowhere for {message.user}")
 
 
-class Daemon:
-    """Implements `luad.api.service.Service`."""
+class Daemon(EngineService):
+    """Implements `luad.api.service.Service`; the test moves its clock and hands in its events."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = HandClock()
         self.store = Store.open(folder / "state", clock=self.clock)
-        self.recent_runs = RecentRuns()
+        self.recent_runs = RecentRuns(self.dynamic_handler)
         self.followers = LogFollowers()
         self.engine = Engine(4, self.clock.now())
         self.wanted: dict[str, Wanted] = {}
@@ -106,16 +106,6 @@ class Daemon:
 
     # --- the service ---
 
-    def names(self) -> Collection[str]:
-        entries = self.engine.entries.items()
-        return [key for key, entry in entries if entry.standing.holds_name]
-
-    def keys(self) -> Collection[str]:
-        return self.engine.entries.keys()
-
-    def open_run(self, run_id: str) -> Run | None:
-        return self.engine.runs.get(run_id)
-
     def new_request_id(self) -> str:
         self.request_count += 1
         return f"req_{self.request_count:026d}"
@@ -126,36 +116,9 @@ class Daemon:
         return next(each for each in await self.turn(event) if isinstance(each, Reply))
 
     def jobs(self) -> list[JobStateView]:
-        return [self._view(self.engine.entries[name]) for name in sorted(self.engine.entries)]
-
-    def job(self, name_or_id: str) -> JobStateView | None:
-        entry = self.engine.find(name_or_id)
-        return self._view(entry) if entry else None
-
-    def _view(self, entry: Any) -> JobStateView:
-        following = self.engine.next_occurrence_of(entry.key)
-        runs = self.engine.runs.of_job(entry.job_id)
-        running = tuple(run.id for run in runs if run.state is RunState.RUNNING)
-        return JobStateView(
-            entry.current,
-            entry.job_id,
-            entry.installed_at,
-            entry.grid_at,
-            entry.wanted.origin,
-            entry.wanted.stale,
-            entry.status,
-            entry.halt,
-            entry.consecutive_failures,
-            following.scheduled_for if following else None,
-            following.fire_at if following else None,
-            running,
-            len(runs) - len(running),
-            entry.wanted.creation,
-            entry.version,
-            entry.alert.cause,
-            entry.standing.holds_name,
-            entry.standing.over_at,
-        )
+        """Return all jobs in order of names."""
+        places = self.installed.search(EVERY_JOB, "", len(self.engine.entries) + 1).places
+        return [state for state in map(self.installed.at, places) if state is not None]
 
     async def delete_left_out(self, name_or_id: str) -> bool:
         del name_or_id  # all is in force here
@@ -165,8 +128,8 @@ class Daemon:
         self.reloaded.append(check_only)
         return ReloadResult(("new",), (("tidy", ("schedule",)),), ("old",), 3, self.troubles, ())
 
-    def problems(self) -> tuple[Problem, ...]:
-        return self.troubles
+    def problems(self) -> Problems:
+        return Problems.of(self.troubles)
 
     def status(self) -> dict[str, Any]:
         return {

@@ -15,18 +15,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from luad.api.json.job_metrics import FAMILIES, JobLines
 from luad.api.json.metrics import scrape
-from luad.core.model import Creation, Cron, Job, RunState, Trigger
+from luad.core.events import ClaimRun, RecordSkip, RemoveJob, SaveRun
+from luad.core.model import Cron, Job, Reason, Run, RunState, Skip, Trigger
 from luad.live.job_state import JobStateView
-from luad.live.recent_runs import BUCKETS_S, Histogram, Tally
+from luad.live.recent_runs import BUCKETS_S, Histogram, RecentRuns, Tally
 
 RAN = (RunState.SUCCEEDED, Trigger.SCHEDULE)
 LATE = (RunState.MISSED, "downtime")
 
 
-def view(name: str = "tidy", *, handler: str = "house:tidy", is_dynamic: bool = False) -> Any:
+def view(name: str = "tidy", *, handler: str = "house:tidy") -> Any:
     job = Job(name, handler, Cron("0 3 * * *"), "r1", definition={"name": name})
-    made = Creation(0) if is_dynamic else None
-    return JobStateView(job, f"job_{name}", 0, 0, next_fire_at=1_500, creation=made)
+    return JobStateView(job, f"job_{name}", 0, 0, next_fire_at=1_500)
 
 
 def histogram_of(*seconds: float) -> Histogram:
@@ -98,16 +98,38 @@ def test_whatever_a_label_holds_is_read_back(handler: str) -> None:
     assert [each["handler"] for each in labels if "handler" in each] == [handler]
 
 
-def test_dynamic_jobs_of_a_handler_share_their_lines() -> None:
-    jobs = [(view(name, is_dynamic=True), tally_of(1, 2)) for name in ("a", "b", "c")]
-    found = samples(text_of(*jobs, (view("d", handler="other:x", is_dynamic=True), None)))
+def ended(number: int, job_id: str, state: RunState = RunState.SUCCEEDED) -> Run:
+    return Run(
+        f"run_{number:026d}",
+        job_id,
+        job_id,
+        "r",
+        Trigger.SCHEDULE,
+        *(0, 0, 0),
+        state,
+        started_at=0,
+        ended_at=2_000,
+    )
+
+
+def test_dynamic_jobs_of_a_handler_share_their_lines_and_counts_never_go_back() -> None:
+    handlers = {"job_a": "house:tidy", "job_b": "house:tidy", "job_d": "other:x"}
+    recent_runs = RecentRuns(handlers.get)
+    for number, job_id in enumerate(["job_a", "job_b", "job_a", "job_file"]):
+        recent_runs.observe([ClaimRun(ended(number, job_id, RunState.QUEUED))])
+        recent_runs.observe([SaveRun(ended(number, job_id)), RemoveJob(job_id, job_id, 0)])
+    missed = Skip(RunState.MISSED, Reason.DOWNTIME, 0, 5, 1_234_567)
+    recent_runs.observe([RecordSkip("run_s", "a", "job_a", "r", missed, 0)])
+    lines = JobLines()
+    for handler, tally in recent_runs.dynamic.items():
+        lines.add_shared(f"dynamic:{handler}", tally)
+    found = samples("".join(lines.texts()))
     job = ("job", "dynamic:house:tidy")
     assert {key[1] for key in found} == {job}
-    assert found["luad_runs_total", job, ("status", "succeeded"), ("trigger", "schedule")] == 9
-    assert found["luad_runs_missed_total", job, ("reason", "downtime")] == 3 * 1_234_567
-    assert found["luad_run_retries_total", job] == 6
-    assert found["luad_run_duration_seconds_count", job] == 6
-    assert found["luad_run_duration_seconds_sum", job] == 9
+    assert found["luad_runs_total", job, ("status", "succeeded"), ("trigger", "schedule")] == 3
+    assert found["luad_runs_missed_total", job, ("reason", "downtime")] == 1_234_567
+    assert found["luad_run_duration_seconds_count", job] == 3
+    assert found["luad_run_duration_seconds_sum", job] == 6
 
 
 def test_the_counter_of_a_file_job_begins_at_zero() -> None:

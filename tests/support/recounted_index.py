@@ -13,6 +13,7 @@ def check_index(engine: Engine) -> None:
     """Assert that the index has exactly what a look at every job finds."""
     if len(engine.entries) > MOST:
         return
+    assert list(engine.index.ids) == sorted(each.job_id for each in engine.entries.values())
     for is_dynamic in (False, True):
         wanted: dict[tuple[Kind, str], set[str]] = {}
         places = set()
@@ -31,6 +32,7 @@ def check_index(engine: Engine) -> None:
                 Mark.FAILING: entry.consecutive_failures > 0,
                 Mark.FAILED_AND_OVER: entry.consecutive_failures > 0
                 and standing.over_at is not None,
+                Mark.WITHOUT_NAME: not standing.holds_name and not entry.makes_room,
                 Mark.SELF_DELETED: not is_dynamic and bool(entry.pause and entry.pause.revision),
             }
             facets += [(Kind.MARK, mark.value) for mark, is_set in marks.items() if is_set]

@@ -47,7 +47,7 @@ _UNTIL: Final = Parameter("until", _INSTANT)
 
 PAGE: Final = (_LIMIT, _CURSOR)
 JOBS: Final = (
-    *_words("status", "health", "tag", "source", "user", "q"),
+    *_words("status", "health", "tag", "source", "user", "q", "prefix"),
     Parameter("include_dynamic", FLAG),
     Parameter("sort", {"enum": ["name", "next", "last", "created"]}),
     _COUNT,

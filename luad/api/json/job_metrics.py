@@ -99,15 +99,9 @@ class JobLines:
 
     def __init__(self) -> None:
         self._lines: dict[Family, list[str]] = {each: [] for each in FAMILIES}
-        self._shared: dict[str, Tally] = {}
 
     def add(self, state: JobStateView, tally: Tally | None) -> None:
-        """Write the lines of a job. Dynamic ones share theirs with all of the same handler:
-        reminders must not explode the set."""
-        if state.is_dynamic:
-            if tally is not None:
-                self._share(f"dynamic:{state.job.handler}", tally)
-            return
+        """Write the lines of a static job."""
         label = f'job="{escaped(state.job.name)}"'
         self._about_job(label, state)
         if tally is not None:
@@ -115,10 +109,12 @@ class JobLines:
         # A counter that first appears with 1 has no increase that an alert could see.
         self._about_runs(label, tally or Tally(state.job.name), begun=_FROM_THE_START)
 
+    def add_shared(self, name: str, tally: Tally) -> None:
+        """Write the lines that all dynamic jobs of a handler share: reminders must not explode the set."""
+        self._about_runs(f'job="{escaped(name)}"', tally)
+
     def texts(self) -> Iterator[str]:
         """Yield family after family. Nothing can be added any more."""
-        for name, tally in self._shared.items():
-            self._about_runs(f'job="{escaped(name)}"', tally)
         for (name, kind, words), lines in self._lines.items():
             yield f"# HELP {name} {words}\n# TYPE {name} {kind}\n{''.join(lines)}"
 
@@ -179,24 +175,7 @@ class JobLines:
             f"{family.name}_sum{{{label}}} {histogram.total_s}\n"
         )
 
-    def _share(self, name: str, tally: Tally) -> None:
-        shared = self._shared.setdefault(name, Tally(name))
-        for run_key, count in tally.run_counts.items():
-            shared.run_counts[run_key] = shared.run_counts.get(run_key, 0) + count
-        for skip_key, count in tally.skip_counts.items():
-            shared.skip_counts[skip_key] = shared.skip_counts.get(skip_key, 0) + count
-        shared.retries += tally.retries
-        shared.durations = _sum(shared.durations, tally.durations)
-        shared.delays = _sum(shared.delays, tally.delays)
-
 
 def escaped(text: str) -> str:
     """Return *text* as a label's value."""
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _sum(left: Histogram | None, right: Histogram | None) -> Histogram | None:
-    if left is None or right is None:
-        return left or right
-    counts = [one + other for one, other in zip(left.counts, right.counts, strict=True)]
-    return Histogram(counts, left.total_s + right.total_s)

@@ -16,18 +16,18 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from luad import __version__
 from luad.api.json.job_metrics import JobLines
-from luad.errors import Severity
 from luad.json_text import to_bytes
+from luad.live.job_choice import JobChoice
 from luad.wire import parse_instant
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 
     from luad.api.service import Service
-    from luad.live.job_state import JobStateView
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
+_STATIC_JOBS: Final = JobChoice(is_dynamic=False)
 _PORTION: Final = 20
 """Jobs at one go: a millisecond."""
 
@@ -45,30 +45,32 @@ NO_NUMBERS: Final = Numbers()
 
 async def scrape(service: Service, numbers: Numbers = NO_NUMBERS) -> AsyncGenerator[bytes, None]:
     """Yield the text that Prometheus reads, family after family."""
-    states = service.jobs()
     lines = JobLines()
-    for start in range(0, len(states), _PORTION):
+    to: str | None = ""
+    while to is not None:
+        places, to = service.installed.search(_STATIC_JOBS, to, _PORTION)
         tallies = service.recent_runs.tallies
-        for state in states[start : start + _PORTION]:
+        for state in filter(None, map(service.installed.at, places)):
             lines.add(state, tallies.get(state.job_id))
         await asyncio.sleep(0)
+    for handler, tally in service.recent_runs.dynamic.items():
+        lines.add_shared(f"dynamic:{handler}", tally)
     for text in lines.texts():
         yield to_bytes(text)
-    yield about_daemon(service, states, numbers)
+    yield about_daemon(service, numbers)
 
 
-def about_daemon(service: Service, states: Sequence[JobStateView], numbers: Numbers) -> bytes:
+def about_daemon(service: Service, numbers: Numbers) -> bytes:
     """Return the numbers of the daemon itself."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(service, states, numbers))
+    registry.register(_Collector(service, numbers))
     return generate_latest(registry)
 
 
 class _Collector:
-    def __init__(self, service: Service, states: Sequence[JobStateView], numbers: Numbers) -> None:
+    def __init__(self, service: Service, numbers: Numbers) -> None:
         self._service = service
         self._numbers = numbers
-        self._states = states
 
     def describe(self) -> Iterable[Metric]:
         """Nothing beforehand: the registry lives for one scrape."""
@@ -95,7 +97,7 @@ class _Collector:
         until = self._numbers.certificate_until
         words = "When the TLS certificate in use expires"
         gauge = ("luad_tls_certificate_expiry_timestamp_seconds", words, until)
-        for name, words, value in (*_plain(self._service, self._states), gauge):
+        for name, words, value in (*_plain(self._service), gauge):
             if value is not None:
                 yield GaugeMetricFamily(name, words, value=value)
 
@@ -114,17 +116,16 @@ def _shared(shared: Mapping[str, Any]) -> Iterator[Metric]:
     yield ended
 
 
-def _plain(
-    service: Service, states: Sequence[JobStateView]
-) -> Iterable[tuple[str, str, float | None]]:
+def _plain(service: Service) -> Iterable[tuple[str, str, float | None]]:
     """Name, words and value of each gauge without labels; None is not shown."""
     status, problems = service.status(), service.problems()
     reload, store = status.get("last_reload") or {}, status.get("store") or {}
-    errors = sum(each.severity is Severity.ERROR for each in problems)
+    errors = problems.error_count
+    counts = service.installed.counts(service.clock.now().wall)
     lag_ms = status.get("event_loop_lag_ms")
     return (
-        ("luad_runs_active", "Runs under way", sum(len(each.running) for each in states)),
-        ("luad_runs_queued", "Runs that wait", sum(each.queued for each in states)),
+        ("luad_runs_active", "Runs under way", counts.running_runs),
+        ("luad_runs_queued", "Runs that wait", counts.queued_runs),
         ("luad_config_errors", "Errors in the job files", errors),
         (
             "luad_config_last_reload_successful",

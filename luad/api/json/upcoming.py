@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from luad.live.job_state import JobStateView
 
-_CLIENT_LAG_MS: Final = MINUTE
+CLIENT_LAG_MS: Final = MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def _first(
     """The first occurrence from *start* on; the engine has computed it already, nearly always."""
     planned, planned_fire = state.next_scheduled_for, state.next_fire_at
     # A client's "now" is a little older than ours; between the two nothing is planned.
-    if planned_fire is not None and now - _CLIENT_LAG_MS <= start <= planned_fire:
+    if planned_fire is not None and now - CLIENT_LAG_MS <= start <= planned_fire:
         return planned
     schedule = state.job.schedule
     key = (schedule, state.grid_at if isinstance(schedule, Interval) else 0)

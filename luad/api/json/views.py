@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from luad.api.json.job_summary import summarize
 from luad.config.secrets import shown_definition
-from luad.core.installed import JobHealth, JobStatus, Pause
-from luad.core.lifecycle import BAD_STATES, duration_ms
+from luad.core.installed import JobStatus, Pause
+from luad.core.lifecycle import duration_ms
 from luad.core.messaging import Delivery, DeliveryState, Message
 from luad.core.model import (
     MINUTE,
@@ -29,14 +29,15 @@ from luad.core.model import (
     RunState,
     Schedule,
 )
-from luad.core.names import is_over_for_a_day
 from luad.core.schedule import describe_schedule
+from luad.live.job_state import health
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from luad.api.service import ReloadResult
+    from luad.live.job_choice import JobCounts
     from luad.live.job_state import JobStateView
     from luad.live.recent_runs import LastRun
 
@@ -120,7 +121,7 @@ def changing_part(state: JobStateView, last: LastRun | None) -> dict[str, Any]:
         "status": state.status.value,
         "active": state.status is JobStatus.ACTIVE,
         "alert": {"cause": state.alert_cause} if state.alert_cause else None,
-        "health": health_of(state, last).value,
+        "health": health(state.consecutive_failures, last, stale=state.stale).value,
         "last_run": None if last is None else last_run_view(last),
         "running": len(state.running),
         "queued": state.queued,
@@ -133,16 +134,6 @@ def changing_part(state: JobStateView, last: LastRun | None) -> dict[str, Any]:
         "over_at": instant(state.over_at),
         "gone_at": instant(state.gone_at),
     }
-
-
-def health_of(state: JobStateView, last: LastRun | None) -> JobHealth:
-    """How the job has been doing. Failing weighs more than stale: `file.stale` tells that anyway."""
-    is_bad = last is not None and last.ended_as in BAD_STATES
-    if state.consecutive_failures or is_bad:
-        return JobHealth.FAILING
-    if state.stale:
-        return JobHealth.STALE
-    return JobHealth.NEVER_RUN if last is None else JobHealth.OK
 
 
 def last_run_view(last: LastRun) -> dict[str, Any]:
@@ -378,18 +369,13 @@ def is_over(state: RunState) -> bool:
     return state in TERMINAL_STATES
 
 
-def job_counts(
-    states: Iterable[JobStateView], lasts: Mapping[str, LastRun], now: Instant
-) -> dict[str, int]:
-    """Return the number of jobs by status and health. *lasts* is by job id.
-
-    A job that has been over for more than a day is not counted as failing: nothing of it follows.
-    """
-    counts = dict.fromkeys(("total", "active", "paused", "failing", "stale", "completed"), 0)
-    for state in states:
-        counts["total"] += 1
-        counts[state.status.value] += 1
-        counts["stale"] += state.stale
-        if not is_over_for_a_day(state.over_at, now):
-            counts["failing"] += health_of(state, lasts.get(state.job_id)) is JobHealth.FAILING
-    return counts
+def job_counts(counts: JobCounts) -> dict[str, int]:
+    """Return the numbers of jobs by status and health."""
+    return {
+        "total": counts.total,
+        "active": counts.active,
+        "paused": counts.paused,
+        "failing": counts.failing,
+        "stale": counts.stale,
+        "completed": counts.completed,
+    }

@@ -66,7 +66,7 @@ def _faults(context: Context) -> Iterator[Trouble]:
 def _files(context: Context) -> Iterator[Trouble]:
     """Yield the files with errors; their ids change with the errors."""
     by_path: dict[str, list[Any]] = {}
-    for problem in context.service.problems():
+    for problem in context.service.problems().every:
         if problem.severity is Severity.ERROR:
             by_path.setdefault(problem.path, []).append(problem)
     for path, problems in list(by_path.items())[:MOST]:

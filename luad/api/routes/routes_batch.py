@@ -16,6 +16,7 @@ from luad.api.gone_jobs import find_gone, refusal
 from luad.api.handler_rules import keep_paused
 from luad.api.http.api_problems import ApiError, echo, from_luad_error
 from luad.api.http.request_input import Body, check_body, read_long_object, wrong_member
+from luad.api.job_pages import walk
 from luad.api.routes.endpoint import body_of
 from luad.api.routes.routes_dynamic import (
     Creator,
@@ -29,6 +30,7 @@ from luad.api.routes.routes_dynamic import (
     maker_of,
 )
 from luad.core.installed import JobStatus
+from luad.core.job_index import key_at
 from luad.core.model import Job, Run, Trigger
 from luad.core.requests import (
     Created,
@@ -41,6 +43,7 @@ from luad.core.requests import (
 )
 from luad.core.requests import Request as Asked
 from luad.errors import LuadError
+from luad.live.job_choice import JobChoice
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -79,8 +82,8 @@ async def batch(request: Request) -> Response:
         items, is_dry = _items(values), body.flag("dry_run")
         results = await _create(request, context, items, maker, is_dry=is_dry)
     else:
-        names, remaining = _named(context, values)
         ask = _asker(context, action, body, maker)
+        names, remaining = await _named(context, values)
         results = []
         for start in range(0, len(names), _LOOKED_UP):
             part = names[start : start + _LOOKED_UP]
@@ -264,7 +267,7 @@ def _text(name: object) -> str:
     return name
 
 
-def _named(context: Context, values: Mapping[str, object]) -> tuple[Sequence[object], int]:
+async def _named(context: Context, values: Mapping[str, object]) -> tuple[Sequence[object], int]:
     """Return which jobs are meant, and how many more than one request takes."""
     if "filter" not in values:
         if "jobs" not in values:
@@ -284,15 +287,15 @@ def _named(context: Context, values: Mapping[str, object]) -> tuple[Sequence[obj
         wanted.choice("status", tuple(JobStatus), "")
     if texts["source"]:
         wanted.choice("source", ("file", "api"), "")
-    found = [each.key for each in context.service.jobs() if _fits(each, texts)]
-    return found[:MAX_ITEMS], max(0, len(found) - MAX_ITEMS)
-
-
-def _fits(state: JobStateView, texts: Mapping[str, str]) -> bool:
-    source = "api" if state.is_dynamic else "file"
-    return (
-        (not texts["tag"] or texts["tag"] in state.job.tags)
-        and (not texts["user"] or texts["user"] == state.job.user)
-        and (not texts["status"] or texts["status"] == state.status.value)
-        and (not texts["source"] or texts["source"] == source)
+    choice = JobChoice(
+        {"file": False, "api": True}.get(texts["source"]),
+        frozenset({JobStatus(texts["status"])} if texts["status"] else ()),
+        tags=frozenset({texts["tag"]} if texts["tag"] else ()),
+        users=frozenset({texts["user"]} if texts["user"] else ()),
     )
+    found: list[str] = []
+    count = 0
+    async for places in walk(context.service, choice):
+        count += len(places)
+        found += map(key_at, places[: MAX_ITEMS - len(found)])
+    return found, count - len(found)

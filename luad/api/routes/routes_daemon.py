@@ -5,6 +5,7 @@ Rule: as in `routes_jobs`. What may take long runs in a thread, with an end to i
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,13 +16,15 @@ from luad.api.context import context_of, json_response
 from luad.api.http.api_problems import ApiError
 from luad.api.http.request_input import wrong_parameter
 from luad.api.http.streams import StreamResponse
+from luad.api.job_pages import walk
 from luad.api.json import views
-from luad.api.json.upcoming import upcoming
+from luad.api.json.upcoming import CLIENT_LAG_MS, upcoming
 from luad.api.routes.endpoint import query_of, read_body
 from luad.core.installed import JobStatus
 from luad.core.model import DAY, Instant
-from luad.errors import Severity, StoreUnavailableError
+from luad.errors import StoreUnavailableError
 from luad.json_text import encode
+from luad.live.job_choice import EVERY_JOB, JobChoice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,15 +35,18 @@ if TYPE_CHECKING:
     from luad.api.http.request_input import Query
     from luad.api.http.work_pool import Budget
     from luad.api.service import ReloadResult
-    from luad.errors import Problem
     from luad.live.job_state import JobStateView
     from luad.store import Store
 
 MANY: Final = 500
-"""Beyond so many jobs and problems they are counted beside the loop."""
+"""Beyond so many problems they are written beside the loop."""
 
 MOST_NAMED: Final = 100
 """Jobs that one question may name."""
+
+ACTIVE_JOBS: Final = JobChoice(statuses=frozenset({JobStatus.ACTIVE}))
+PAUSED_JOBS: Final = JobChoice(statuses=frozenset({JobStatus.PAUSED}))
+STATIC_JOBS: Final = JobChoice(is_dynamic=False)
 
 _MAX_AHEAD_MS: Final = 366 * 10 * DAY
 _DEFAULT_NEXT: Final = 10
@@ -68,17 +74,32 @@ async def schedule(request: Request) -> Response:
     if until is not None and until <= start:
         raise wrong_parameter("until", "it is not after `from`")
     limit = query.limit()
-    names = query.words("job")
+    names, is_whole = query.words("job"), True
     if len(names) > MOST_NAMED:
         hint = "ask several times, or for all jobs"
         raise wrong_parameter("job", f"these are more than {MOST_NAMED} jobs", hint)
-    states = context.service.jobs()
+    with_paused = query.flag("include_paused")
+    service = context.service
     if names:
         found = [await context.look_up(name) for name in sorted(names)]
         states = [state for state in found if state.gone_at is None]
-    if not names and not query.flag("include_paused"):
-        states = [state for state in states if state.status is JobStatus.ACTIVE]
-    return await _planned(request, context, states, start, until, limit)
+    elif abs(start - service.clock.now().wall) <= CLIENT_LAG_MS:
+        is_whole = not service.installed.is_behind
+        states = service.installed.nearest(start, limit, until)
+        states += await _states(request, PAUSED_JOBS) if with_paused else []
+    else:  # the engine knows no fire times from then on
+        states = await _states(request, EVERY_JOB if with_paused else ACTIVE_JOBS)
+    return await _planned(request, context, states, start, until, limit, is_whole=is_whole)
+
+
+async def _states(request: Request, choice: JobChoice) -> list[JobStateView]:
+    """Return the jobs of *choice*, which may be all: in portions, and for one client at a time."""
+    context = context_of(request)
+    found: list[JobStateView] = []
+    async with context.searches[is_remote(request)]:
+        async for places in walk(context.service, choice):
+            found += filter(None, map(context.service.installed.at, places))
+    return found
 
 
 def _start(context: Context, query: Query) -> Instant:
@@ -98,13 +119,16 @@ async def _planned(
     start: Instant,
     until: Instant | None,
     limit: int,
+    *,
+    is_whole: bool = True,
 ) -> Response:
+    """Answer with the first occurrences of *states*. *is_whole*: no other job can have one among them."""
     now = context.service.clock.now().wall
 
     def work(budget: Budget) -> bytes:
         found, is_complete = upcoming(states, now, start, until, limit, budget.is_over)
         rows = [views.fire_view(each.state, each.scheduled_for, each.fire_at) for each in found]
-        return encode({"next": rows, "is_complete": is_complete})
+        return encode({"next": rows, "is_complete": is_complete and is_whole})
 
     body = await context.compute(request, work)
     return Response(body, media_type="application/json")
@@ -116,16 +140,17 @@ async def _planned(
 async def show_config(request: Request) -> Response:
     """`GET /config`: the files that are in force, and their problems."""
     context = context_of(request)
-    states, problems = context.service.jobs(), context.service.problems()
+    states = await _states(request, STATIC_JOBS)
+    problems, stale = context.service.problems().every, context.service.installed.stale_files()
 
     def work(_: Budget) -> bytes:
-        return encode(_files(states, problems))
+        return encode(_files(states) | {"problems": views.problem_list(problems), "stale": stale})
 
     answer = await context.compute(request, work)
     return Response(answer, media_type="application/json")
 
 
-def _files(states: Sequence[JobStateView], problems: Sequence[Problem]) -> dict[str, Any]:
+def _files(states: Sequence[JobStateView]) -> dict[str, Any]:
     files: dict[str, dict[str, Any]] = {}
     for state in states:
         if state.origin is not None:
@@ -134,11 +159,7 @@ def _files(states: Sequence[JobStateView], problems: Sequence[Problem]) -> dict[
             )
             file["stale"] = file["stale"] or state.stale
             file["jobs"].append(state.job.name)
-    return {
-        "files": [files[path] for path in sorted(files)],
-        "problems": views.problem_list(problems),
-        "stale": stale_paths(states),
-    }
+    return {"files": [files[path] for path in sorted(files)]}
 
 
 async def reload(request: Request) -> Response:
@@ -173,11 +194,6 @@ async def _read_files(request: Request, context: Context, *, check_only: bool) -
         context.far_readings.give_back("")
 
 
-def stale_paths(states: Sequence[JobStateView]) -> list[str]:
-    """The files that are broken and whose last good version is in force."""
-    return sorted({state.origin.path for state in states if state.stale and state.origin})
-
-
 # --- how it is ---------------------------------------------------------------------------------
 
 
@@ -185,31 +201,27 @@ async def show_status(request: Request) -> Response:
     """`GET /status`: everything about the daemon that a person may want to know at first sight."""
     context = context_of(request)
     service = context.service
-    states, errors = service.jobs(), _errors(context)
-    faults = service.health().faults
+    problems, faults = service.problems(), service.health().faults
     now = service.clock.now().wall
-    lasts, problems = service.recent_runs.lasts(), service.problems()
-
-    def work(_: Budget | None) -> dict[str, Any]:
-        return {
-            "status": "degraded" if faults or errors else "ok",
-            "server_time": views.instant(now),
-            "jobs": views.job_counts(states, lasts, now),
-            "runs": {
-                "running": sum(len(state.running) for state in states),
-                "queued": sum(state.queued for state in states),
-            },
-            "problems": [*faults, *views.problem_list(problems)],
-        }
-
-    is_many = len(states) + len(problems) > MANY
-    body = await context.compute(request, work) if is_many else work(None)
-    body |= service.status()
-    body["self_deleted"] = [
-        {"job": state.job.name, "reason": state.pause.reason}
-        for state in states
-        if state.pause is not None and state.pause.revision and not state.is_dynamic
-    ][:_MOST_SELF_DELETED]
+    counts = service.installed.counts(now)
+    is_long = len(problems.every) > MANY
+    shown = partial(views.problem_list, problems.every)
+    body = {
+        "status": "degraded" if faults or problems.error_count else "ok",
+        "server_time": views.instant(now),
+        "jobs": views.job_counts(counts),
+        "runs": {"running": counts.running_runs, "queued": counts.queued_runs},
+        "problems": [
+            *faults,
+            *(await context.compute(request, lambda _: shown()) if is_long else shown()),
+        ],
+        **service.status(),
+        "self_deleted": [
+            {"job": state.job.name, "reason": state.pause.reason}
+            for state in service.installed.self_deleted(_MOST_SELF_DELETED)
+            if state.pause is not None
+        ],
+    }
     body["store"] = {"runs": await _row_count(service.store), **(body.get("store") or {})}
     return json_response(body)
 
@@ -225,18 +237,15 @@ async def _row_count(store: Store) -> int | None:
 async def healthz(request: Request) -> Response:
     """`GET /healthz`: 503 when luad cannot do its work; broken files alone only degrade it."""
     context = context_of(request)
-    faults = list(context.service.health().faults)
-    errors = _errors(context)
-    status = "failing" if faults else "degraded" if errors else "ok"
-    # Nothing is stale without a problem; with 10,000 jobs, looking takes the loop 50 ms a probe.
-    may_be_stale = bool(context.service.problems())
+    faults, problems = context.service.health().faults, context.service.problems()
+    status = "failing" if faults else "degraded" if problems.error_count else "ok"
     if is_remote(request):  # a client without a token gets no path
         return json_response({"status": status}, 503 if faults else 200)
     body = {
         "status": status,
         "faults": faults,
-        "stale": stale_paths(context.service.jobs()) if may_be_stale else [],
-        "broken_files": sorted({each.path for each in errors}),
+        "stale": context.service.installed.stale_files(),
+        "broken_files": problems.broken_files,
     }
     return json_response(body, 503 if faults else 200)
 
@@ -255,7 +264,3 @@ async def metrics(request: Request) -> Response:
     await context.restore.wait()
     numbers = module.Numbers(*context.admission.numbers())
     return StreamResponse(module.scrape(context.service, numbers), module.CONTENT_TYPE)
-
-
-def _errors(context: Context) -> list[Any]:
-    return [each for each in context.service.problems() if each.severity is Severity.ERROR]

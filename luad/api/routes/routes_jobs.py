@@ -6,9 +6,8 @@ Rule: a route checks what it is asked, asks for it, and shows the answer; it dec
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, assert_never, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from starlette.responses import Response
 
@@ -19,174 +18,72 @@ from luad.api.gone_jobs import whole_gone_job
 from luad.api.handler_rules import keep_paused
 from luad.api.http.api_problems import ApiError, echo
 from luad.api.http.etags import not_modified
-from luad.api.http.paging import make_cursor, read_cursor
-from luad.api.http.request_input import (
-    beside,
-    read_object,
-    unknown_words,
-    wrong_parameter,
-)
-from luad.api.http.streams import PORTION, StreamResponse, rows_of
+from luad.api.http.request_input import beside, read_object
+from luad.api.http.streams import PORTION, StreamResponse
+from luad.api.job_pages import find_page, read_question
 from luad.api.json import views
-from luad.api.json.answer_schemas import JOB
 from luad.api.revision_lookup import earlier, why_not
 from luad.api.routes.endpoint import body_of, query_of, read_body
-from luad.core.cron.zones import END
-from luad.core.installed import JobHealth, JobStatus
 from luad.core.model import Run, Trigger
 from luad.core.requests import AnswerKey, PauseRequested, ResumeRequested, TriggerRequested
-from luad.errors import Severity
 from luad.json_text import encode_text, to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 
     from starlette.requests import Request
 
     from luad.api.context import Context
-    from luad.api.http.request_input import Body, Query
-    from luad.api.http.work_pool import Budget
+    from luad.api.http.request_input import Body
     from luad.core.model import Job
     from luad.live.job_state import JobStateView
     from luad.store.api_access import Answer
 
 
-class Sort(StrEnum):
-    """The order of a list."""
-
-    NAME = "name"
-    NEXT = "next"
-    LAST = "last"
-    CREATED = "created"
-
-
-def _place(context: Context, sort: Sort, state: JobStateView) -> tuple[Any, ...]:
-    """Return what *state* is ordered by: names decide between equals."""
-    name = (state.job.name, "" if state.holds_name else state.job_id)
-    match sort:
-        case Sort.NAME:
-            return name
-        case Sort.NEXT:
-            return (state.next_fire_at or END, *name)
-        case Sort.LAST:  # the latest first, and at the end those that never ran
-            last = context.service.recent_runs.last(state.job_id)
-            return (-(last.started_at or 0) if last else 0, *name)
-        case Sort.CREATED:
-            return (state.installed_at, *name)
-        case _ as unreachable:
-            assert_never(unreachable)
-
-
 MAX_BROKEN: Final = 100
 """Broken files that a list names; `GET /v1/config` has them all."""
-
-MANY: Final = 500
-"""Beyond so many jobs they are looked through beside the loop."""
 
 
 async def list_jobs(request: Request) -> Response:
     """`GET /jobs`: all jobs in order of names, or a page of them."""
     context = context_of(request)
-    query = query_of(request)
+    question = read_question(query_of(request))
     await context.restore.wait()
-    every = context.service.jobs()
-    has_total, fields = query.flag("count"), _fields(query)
-
-    def work(_: Budget | None) -> tuple[Sequence[JobStateView], str | None, int, int]:
-        found, hidden = _select(context, query, every)
-        return (*_page(context, query, found), len(found), hidden)
-
-    is_many = len(every) > MANY
-    states, cursor, count, hidden = await context.compute(request, work) if is_many else work(None)
-    total = f',"total":{count}' if has_total else ""
-    broken = encode_text(_broken_files(context))
+    async with context.searches[is_remote(request)]:
+        page = await find_page(context.service, question)
+    total = f',"total":{page.total}' if question.has_total else ""
+    broken = encode_text(context.service.problems().broken_files[:MAX_BROKEN])
     end = (
-        f'],"hidden_dynamic":{hidden},"broken_files":{broken}{total},'
-        f'"next_cursor":{encode_text(cursor)}}}'
+        f'],"hidden_dynamic":{page.hidden},"broken_files":{broken}{total},'
+        f'"next_cursor":{encode_text(page.cursor)}}}'
     )
-    headers = link_header(request, cursor)
+    headers = link_header(request, page.cursor)
+    fields = question.fields
     write = partial(_some_of_job, context, fields) if fields else context.job_text
-    if len(states) > PORTION:
-        pieces = rows_of('{"jobs":[', states, write, end)
+    if len(page.places) > PORTION:
+        pieces = _rows(context, page.places, write, end)
         return StreamResponse(pieces, "application/json", headers)
+    states = filter(None, map(context.service.installed.at, page.places))
     body = '{"jobs":[' + ",".join(map(write, states)) + end
     return Response(to_bytes(body), headers=headers, media_type="application/json")
 
 
-def _fields(query: Query) -> frozenset[str]:
-    """Return the members of a job that are asked for; none for all of them."""
-    fields = query.words("fields")
-    unknown_words("fields", fields, JOB)
-    return fields
+async def _rows(
+    context: Context, places: Sequence[str], write: Callable[[JobStateView], str], end: str
+) -> AsyncGenerator[bytes, None]:
+    """Yield the list in pieces; a job that has been removed meanwhile is left out."""
+    lead = '{"jobs":['
+    for start in range(0, len(places), PORTION):
+        found = map(context.service.installed.at, places[start : start + PORTION])
+        if states := list(filter(None, found)):
+            yield to_bytes(lead + ",".join(map(write, states)))
+            lead = ","
+    yield to_bytes(end if lead == "," else lead + end)
 
 
 def _some_of_job(context: Context, fields: Collection[str], state: JobStateView) -> str:
     job = json.loads(context.job_text(state))
     return encode_text({key: value for key, value in job.items() if key in fields})
-
-
-def _page(
-    context: Context, query: Query, states: Sequence[JobStateView]
-) -> tuple[Sequence[JobStateView], str | None]:
-    """Return up to *limit* jobs after *cursor*, and the cursor of the next page, if there is one.
-
-    A cursor names the last job that was shown, so it stays good while jobs come and go.
-    """
-    sort = next(iter(query.choices("sort", Sort)), Sort.NAME)
-    limit, cursor = query.number("limit", 0), query.text("cursor")
-    order = partial(_place, context, sort)
-    if sort is not Sort.NAME:
-        states = sorted(states, key=order)
-    if cursor is not None:
-        last = read_cursor(cursor)
-        states = [each for each in states if _is_after(order(each), last)]
-    states = states[query.offset() :]
-    if not 0 < limit < len(states):
-        return states, None
-    return states[:limit], make_cursor(order(states[limit - 1]))
-
-
-def _is_after(place: tuple[Any, ...], last: tuple[Any, ...]) -> bool:
-    if list(map(type, place)) != list(map(type, last)):
-        raise wrong_parameter(
-            "cursor", "this is the cursor of another order", "keep `sort` as it was"
-        )
-    return place > last
-
-
-def _broken_files(context: Context) -> list[str]:
-    """Return the files and folders that have errors: jobs may be missing from the list for them."""
-    problems = context.service.problems()
-    paths = {each.path for each in problems if each.severity is Severity.ERROR}
-    return sorted(paths)[:MAX_BROKEN]
-
-
-def _select(
-    context: Context, query: Query, states: Sequence[JobStateView]
-) -> tuple[Sequence[JobStateView], int]:
-    """The jobs that are asked for, and how many dynamic ones were left out."""
-    statuses, healths = query.choices("status", JobStatus), query.choices("health", JobHealth)
-    tags, sources = query.words("tag"), query.words("source")
-    users = query.words("user")
-    words = (query.text("q") or "").lower()
-    is_all = query.flag("include_dynamic")
-    recent_runs = context.service.recent_runs
-
-    def fits(state: JobStateView) -> bool:
-        job = state.job
-        return (
-            (not statuses or state.status in statuses)
-            and (not tags or not tags.isdisjoint(job.tags))
-            and (not sources or ("api" if state.is_dynamic else "file") in sources)
-            and (not users or job.user in users)
-            and (not words or words in f"{job.name} {job.description} {job.handler}".lower())
-            and (not healths or views.health_of(state, recent_runs.last(state.job_id)) in healths)
-        )
-
-    if statuses or healths or tags or sources or users or words:
-        states = [state for state in states if fits(state)]
-    shown = states if is_all else [state for state in states if not state.is_dynamic]
-    return shown, len(states) - len(shown)
 
 
 async def show_job(request: Request) -> Response:

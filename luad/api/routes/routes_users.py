@@ -55,11 +55,11 @@ async def list_users(request: Request) -> Response:
     context = context_of(request)
     query = query_of(request)
     email, phone = (_wanted(query, name) for name in ("email", "phone"))
+    if email is not None and phone is not None:
+        raise wrong_parameter("phone", "`email` already names the user", "write one of the two")
     users = context.service.users
     if email is None and phone is None:
         found = list(users.all())
-    elif email is not None and phone is not None:
-        raise wrong_parameter("phone", "`email` already names the user", "write one of the two")
     else:
         user = users.find(email=email, phone=phone)
         found = [] if user is None else [user]
@@ -149,7 +149,7 @@ def find_user(request: Request) -> User:
     users = context_of(request).service.users
     user = users.get(name)
     if user is None:
-        near = close_to(name, comparable(name, [each.id for each in users.all()]))
+        near = close_to(name, comparable(name, users.ids()))
         hint = did_you_mean(near) or "luad users lists them"
         raise ApiError("not_found", f"no user {echo(name)}", hint=hint, suggestions=near)
     return user
