@@ -17,11 +17,12 @@ QUICK_TESTS := tests/core tests/config
 # `make quick` runs the tests of these folders that are neither slow nor listen on a socket.
 IN_PROCESS := tests/core tests/config tests/cli tests/api
 
-.PHONY: install run quick test test-all test-others check format bench simulate mutants soak fuzz kills syscalls clean help
+.PHONY: web install run quick test test-all test-others check format bench simulate mutants soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        start luad with the jobs of jobs.d/ (state in $(STATE)/; Ctrl-C ends it)"
+	@echo "make web        print a link to the dashboard of make run"
 	@echo "make install    as root: install luad as a service, or upgrade it (PREFIX=/opt/luad)"
 	@echo "make quick      check the code, and run the quick tests of core, config, cli and api (a minute)"
 	@echo "make test       run all tests"
@@ -38,9 +39,15 @@ help:
 	@echo "make syscalls   kill a daemon at every durable system call, or fail the call (ONLY=EIO EVERY=5)"
 	@echo "make clean      delete what the other commands made, except $(STATE)/, which holds the history"
 
+# The dashboard is on a free port of this machine; PORT=5823 chooses one.
+run: PORT ?= 0
 run: $(VENV)/.installed
 	@mkdir -p $(STATE)
-	@$(BIN)/luad serve --jobs jobs.d --state $(STATE) --socket $(STATE)/luad.sock
+	@echo "make web, in another terminal, prints a link to the dashboard."
+	@$(BIN)/luad serve --jobs jobs.d --state $(STATE) --socket $(STATE)/luad.sock --listen 127.0.0.1:$(PORT)
+
+web: $(VENV)/.installed
+	@$(BIN)/luad --socket $(STATE)/luad.sock web
 
 # Install the program, its user, folders and unit, and start it. Run it again to upgrade.
 install: PREFIX ?= /opt/luad

@@ -27,6 +27,7 @@ from luad.api.transport.connection_limits import ConnectionLimits
 from luad.api.transport.handshake import Handshakes
 from luad.api.transport.socket_watch import SocketWatch
 from luad.api.transport.uvicorn_parts import Config, ServerState
+from luad.core.events import Log
 from luad.live.restore import RestoreTask
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from luad.api.service import Service
     from luad.api.transport.certificates import Certificates
     from luad.api.transport.client_addresses import Address
-    from luad.core.events import Log
 
 LOOK_S: Final = 2.0
 """The files of the certificate are looked at that often."""
@@ -237,6 +237,8 @@ class ApiServer:
         if self._pages is not None:
             place = await self._place(spec)
             hosts |= {place.name}
+            fields = {"url": place.url, "message": "luad web prints a link that signs a browser in"}
+            self._service.log(Log("web.ready", fields))
         return Admission(self._service, hosts, tcp.peers_of(spec), proxies, room, place=place)
 
     async def _place(self, spec: tcp.ListenSpec) -> Place:

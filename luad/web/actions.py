@@ -94,6 +94,14 @@ async def acknowledge(request: Request) -> Response:
     return _back(form, "acknowledge", done["subject"])
 
 
+async def resend(request: Request) -> Response:
+    """`POST /act/resend`: send a message again where it has not arrived."""
+    form = await read_form(request)
+    name = _need(form.get("message", []))
+    await inside.send(request, "POST", path_of("messages", name, "resend"), {})
+    return _back(form, "resend", _text(form, "title") or name)
+
+
 async def reload(request: Request) -> Response:
     """`POST /act/reload`: read the files now."""
     form = await read_form(request)

@@ -94,6 +94,7 @@ ROWS: Final = (
     _form("/act/cancel", "Stop a run", actions.cancel),
     _form("/act/retry", "Run an occurrence again", actions.retry),
     _form("/act/acknowledge", "Say that trouble is known", actions.acknowledge),
+    _form("/act/resend", "Send a message again", actions.resend),
     _form("/act/reload", "Read the files", actions.reload),
     Endpoint(
         "POST", "/act/sign-out", "End the session", sign_in.sign_out, VIEWERS, ALLOWED,

@@ -10,12 +10,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from luad.web.frame import View
+from luad.web.lanes import MOST_LANES, draw, lanes_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-
-    from luad.web.inside import Json
 
 LIMIT: Final = 500
 
@@ -28,20 +27,34 @@ async def show(request: Request) -> Response:
     day = _day(view.query.get("day", ""), today)
     start = datetime.combine(day, datetime.min.time(), times.tz)
     end = datetime.combine(day + timedelta(days=1), datetime.min.time(), times.tz)
-    begin = max(start, times.now)
-    found: Json = {"next": [], "is_complete": True}
-    if end > times.now:
-        found = await view.get(
+    job = view.query.get("job", "")
+    found, past = await view.gather(
+        (
             "/v1/schedule",
-            **{"from": begin.isoformat(), "until": end.isoformat()},
-            limit=LIMIT,
-            job=view.query.get("job", ""),
-        )
+            {
+                "from": max(start, times.now).isoformat(),
+                "until": max(end, times.now).isoformat(),
+                "limit": LIMIT,
+                "job": job,
+            },
+        ),
+        (
+            "/v1/runs",
+            {
+                "since": start.isoformat(),
+                "until": end.isoformat(),
+                "limit": LIMIT,
+                "job": job,
+                "fields": "job,status,started_at,scheduled_for,duration_ms",
+            },
+        ),
+    )
     fires = found["next"]
     hours = [
         (f"{hour:02}:00 to {hour + 1:02}:00", list(rows))
         for hour, rows in groupby(fires, lambda each: times.local(each["at"]).hour)
     ]
+    lanes = lanes_of(past["runs"], fires, start)
     return await view.answer(
         "schedule.html",
         "schedule",
@@ -51,9 +64,12 @@ async def show(request: Request) -> Response:
         after=day + timedelta(days=1),
         is_today=day == today,
         hours=hours,
+        lanes=[(each, draw(each, start, times.now)) for each in lanes[:MOST_LANES]],
+        lane_count=len(lanes),
+        done=len(past["runs"]),
         total=len(fires),
-        is_complete=found["is_complete"] and len(fires) < LIMIT,
-        job=view.query.get("job", ""),
+        is_complete=found["is_complete"] and max(len(fires), len(past["runs"])) < LIMIT,
+        job=job,
     )
 
 
