@@ -267,6 +267,7 @@ class Daemon(EngineService):
         self._condition.is_ready = True
         self._notifier.ready(status_line)
         self.logs.emit("info", "daemon.ready", status.introduction(parts))
+        self.store.history.note_software(status.software(), self.clock.now().wall)
 
     async def _stop(self, spawner: asyncio.Task[None]) -> None:
         """Stop all parts in reverse order; the failure of one part does not keep the others running."""

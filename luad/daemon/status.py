@@ -6,6 +6,7 @@ Rule: this module reads the parts of the daemon, and changes none of them.
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from luad.core.model import DAY
 from luad.daemon.ownership import settings_files
 from luad.daemon.reaper import describe_orphans
 from luad.errors import Severity
+from luad.store.query_types import Software
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
@@ -130,6 +132,11 @@ def introduction(parts: Parts) -> dict[str, object]:
         "machine_timezone": machine_zone(),
         "took_ms": parts.clock.now().elapsed - parts.condition.started_at.elapsed,
     }
+
+
+def software() -> Software:
+    """Return the versions of luad and of the Python that runs it."""
+    return Software(__version__, platform.python_version())
 
 
 def _places(settings: Settings) -> dict[str, object]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
 from luad.core.installed import Acknowledgement
 from luad.core.model import Instant
+from luad.errors import StoreUnavailableError
 from luad.store import run_pages, run_stats, trouble
 from luad.store.columns import cleaned, to_int, to_int_or_none, to_text
 from luad.store.query_budget import QueryBudget
-from luad.store.query_types import RunFilter, RunPage
+from luad.store.query_types import RunFilter, RunPage, Software
 from luad.store.run_stats import Group, HistoryStats, JobStats
-from luad.store.tables import acknowledgements
+from luad.store.tables import acknowledgements, software
 from luad.store.transactions import Transactions
 
 
@@ -93,3 +96,26 @@ class History:
         change = insert(acknowledgements).values(id=to_text(trouble_id), **row)
         change = change.on_conflict_do_update(index_elements=["id"], set_=row)
         await self._transactions.write(lambda connection: connection.execute(change))
+
+    # --- what ran it ---
+
+    def note_software(self, versions: Software, now: Instant) -> None:
+        """Queue a write of the versions that run from *now* on, unless they ran before; return at once."""
+
+        def write(connection: Connection) -> None:
+            if _software_at(connection, now) != versions:
+                row = {"at": to_int(now), "luad": versions.luad, "python": versions.python}
+                connection.execute(insert(software).values(row).on_conflict_do_nothing())
+
+        with suppress(StoreUnavailableError):
+            self._transactions.write_later(write)
+
+    async def software_at(self, at: Instant) -> Software | None:
+        """Return the versions that ran at an instant; None if that is not known."""
+        return await self._transactions.read(lambda connection: _software_at(connection, at))
+
+
+def _software_at(connection: Connection, at: Instant) -> Software | None:
+    query = select(software).where(software.c.at <= to_int(at)).order_by(software.c.at.desc())
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else Software(row.luad, row.python)

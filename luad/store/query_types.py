@@ -132,6 +132,13 @@ class RecentRun(NamedTuple):
     reason: Reason | None = None
 
 
+class Software(NamedTuple):
+    """The versions of luad and Python that a daemon had."""
+
+    luad: str
+    python: str
+
+
 class LogLine(NamedTuple):
     """A line of a run's log; *seq* counts from 1 within the run and never changes."""
 

@@ -42,6 +42,7 @@ _WORDS: Final = {
     "POST /v1/users/{}/send": ("sent a message to {user}", "send a message to {user}"),
     "POST /v1/config/reload": ("read the files again", "read the files again"),
     "POST /v1/config/check": ("checked the files", "check the files"),
+    "POST /v1/sign-in-codes": ("made a sign-in link", "make a sign-in link"),
     "POST /v1/tokens": ("created a token", "create a token"),
     "DELETE /v1/tokens/{}": ("revoked the token {token}", "revoke the token {token}"),
     "POST /v1/tokens/{}/rotate": ("rotated the token {token}", "rotate the token {token}"),

@@ -200,6 +200,12 @@ _OUTCOME: Final = _object(
     {"job": _MAY_TEXT, "ok": FLAG, "status": WHOLE},
     optional={**_all("id run_id", TEXT), **_CREATION, "error": _REFUSAL},
 )
+_DIFFERENCE: Final = _object({"key": TEXT, "then": ANY, "now": ANY})
+_GOOD_RUN: Final = _object(
+    _all("id revision", TEXT),
+    {"scheduled_for": INSTANT},
+    _all("started_at completed_at", _MAY_INSTANT),
+)
 _RUN_OUTCOME: Final = _object(
     {"run": TEXT, "ok": FLAG, "status": WHOLE},
     optional={**_all("job job_id", TEXT), "new_run_id": _MAY_TEXT, "error": _REFUSAL},
@@ -207,7 +213,7 @@ _RUN_OUTCOME: Final = _object(
 _REVISION: Final = _object(
     {"revision": TEXT, "is_current": FLAG, "definition": FREE},
     _all("first_seen_at last_installed_at", _MAY_INSTANT),
-    {"difference": _list(_object({"key": TEXT, "then": ANY, "now": ANY}))},
+    {"difference": _list(_DIFFERENCE)},
 )
 _ACTIVITY: Final = _object(
     {"at": INSTANT},
@@ -247,6 +253,17 @@ ANSWERS: Final[Schema] = {
     ),
     "DeletedJob": _object(_DELETED, {"deactivated": FLAG}),
     "BatchResult": _object({"results": _list(_OUTCOME)}, _all("count remaining", WHOLE)),
+    "RunChanges": _object(
+        _all("run revision", TEXT),
+        {"last_good": _or_null(_GOOD_RUN), "is_complete": FLAG},
+        _all("definition metadata", _list(_DIFFERENCE)),
+        {"software": _list(_object({"name": TEXT}, _all("then now", _MAY_TEXT)))},
+        {
+            "handler_file": _or_null(
+                _object({"path": TEXT, "modified_at": INSTANT, "has_changed": FLAG})
+            )
+        },
+    ),
     "RunBatchResult": _object(
         {"results": _list(_RUN_OUTCOME), "is_complete": FLAG}, _all("count remaining", WHOLE)
     ),

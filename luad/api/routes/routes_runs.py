@@ -17,6 +17,7 @@ from luad.api.json.members import chosen, names_of
 from luad.api.routes.endpoint import query_of, read_body
 from luad.api.routes.routes_jobs import recalled_run
 from luad.api.routes.run_search import filter_of
+from luad.api.run_changes import RunChanges, changes_of
 from luad.core.lifecycle import duration_ms
 from luad.core.requests import AnswerKey, CancelRequested, RetryRequested
 from luad.errors import LuadError
@@ -143,6 +144,45 @@ async def deliveries_of(context: Context, run_id: str) -> list[dict[str, Any]]:
         for message, deliveries in reversed(messages)
         for delivery in deliveries
     ]
+
+
+async def show_changes(request: Request) -> Response:
+    """`GET /runs/{run}/changes`: what has changed since the job last worked."""
+    context = context_of(request)
+    row = await context.find_run(request.path_params["run"])
+    return json_response(changes_view(await changes_of(context.service, row.run)))
+
+
+def changes_view(found: RunChanges) -> dict[str, object]:
+    """Return what has changed since the last good run, as the API shows it."""
+    good, file, (then, now) = found.last_good, found.handler_file, found.software
+    return {
+        "run": found.run.id,
+        "last_good": None
+        if good is None
+        else {
+            "id": good.id,
+            "revision": good.revision,
+            "scheduled_for": views.instant(good.scheduled_for),
+            "started_at": views.instant(good.started_at),
+            "completed_at": views.instant(good.ended_at),
+        },
+        "is_complete": found.is_complete,
+        "revision": found.run.revision,
+        "definition": list(found.definition),
+        "metadata": list(found.metadata),
+        "software": [
+            {"name": name, "then": getattr(then, name, None), "now": getattr(now, name, None)}
+            for name in ("luad", "python")
+        ],
+        "handler_file": None
+        if file is None
+        else {
+            "path": file.path,
+            "modified_at": views.instant(file.modified_at),
+            "has_changed": file.has_changed,
+        },
+    }
 
 
 def attempt_view(attempt: Attempt) -> dict[str, Any]:

@@ -81,6 +81,7 @@ TABLE: Final = (
     Endpoint("GET", "/v1/runs", "The history of all jobs", routes_runs.list_runs, VIEWERS, ALLOWED, parameters.RUNS, answer="Runs"),
     Endpoint("POST", "/v1/runs:batch", "Retry or cancel many runs", routes_run_batch.batch, OPERATORS, ALLOWED, body="RunBatch", answer="RunBatchResult"),
     Endpoint("GET", "/v1/runs/{run}", "One run", routes_runs.show_run, VIEWERS, ALLOWED, parameters.NONE, answer="Run"),
+    Endpoint("GET", "/v1/runs/{run}/changes", "What has changed since the job last worked", routes_runs.show_changes, VIEWERS, ALLOWED, parameters.NONE, answer="RunChanges"),
     Endpoint("GET", "/v1/runs/{run}/deliveries", "The deliveries of a run", routes_runs.list_deliveries, VIEWERS, ALLOWED, parameters.NONE, answer="Deliveries"),
     Endpoint("GET", "/v1/runs/{run}/log", "The log of a run", routes_logs.run_log, VIEWERS, ALLOWED, parameters.LOG_OF_RUN, headers=_AGAIN, media=_LINES),
     Endpoint("POST", "/v1/runs/{run}/cancel", "Stop a run", routes_runs.cancel, OPERATORS, ALLOWED, body="Cancel", answer="StartedRun", statuses=(202,)),
