@@ -167,11 +167,11 @@ class Users(Protocol):
         ...
 
 
-class Post(Protocol):
+class MessageService(Protocol):
     """Sends messages to users."""
 
     async def send(self, messages: Sequence[Message]) -> Sequence[Delivery]:
-        """Store *messages*, try every channel of theirs once, and return what became of each.
+        """Store *messages*, try each of their channels once, and return the deliveries.
 
         All of them go to one user. Raises `NotFoundError` (no such user, no such channel) before
         anything is sent. Never takes longer than the time limits of the channels.
@@ -271,7 +271,7 @@ class Service(Protocol):
         ...
 
     @property
-    def post(self) -> Post:
+    def delivery(self) -> MessageService:
         """The sender of messages."""
         ...
 
@@ -309,8 +309,8 @@ class Service(Protocol):
         """Return the problems of the files at their last reading; the same object until one changes."""
         ...
 
-    async def delete_left_out(self, name_or_id: str) -> bool:
-        """Delete a stored job that is not in force (a problem says why); False when none is called so."""
+    async def delete_stored_job(self, name_or_id: str) -> bool:
+        """Delete a stored job that is not in force (a problem says why); return False without one."""
         ...
 
     def status(self) -> Mapping[str, Any]:

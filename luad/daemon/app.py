@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from luad.api.server import ApiServer
-from luad.api.service import Health, Post, Problems, ReloadResult, Users
+from luad.api.service import Health, Problems, ReloadResult, Users
 from luad.api.transport import unix_socket
 from luad.clock import Clock, monotonic_us
 from luad.config.jobs.catalogue import Catalogue
@@ -95,10 +95,9 @@ class Daemon(EngineService):
             wiring.sender(settings),
         )
         runner = self._make_runner(pump)
-        self._delivery = MessageDelivery(
+        self.delivery = MessageDelivery(
             self.store, self._directory, sender, clock, self._effects.log, self._on_delivery
         )
-        self.post: Post = self._delivery
         recorder = StoreRecorder(self.store, self.recent_runs, self.followers, self.ring)
         self.loop = Loop(
             self.engine,
@@ -136,7 +135,7 @@ class Daemon(EngineService):
             self.logs,
             reports.order,
             self.replies,
-            lambda message: self._tasks.start(self._delivery.deliver(message), "alert"),
+            lambda message: self._tasks.start(self.delivery.deliver(message), "alert"),
             self._secrets,
             lambda action: run_rules.bind(action, self.engine.find, self.dynamic),
         )
@@ -257,7 +256,7 @@ class Daemon(EngineService):
         rescan_s = self._settings.rescan_ms / 1_000 if self._settings.watch else None
         start(self._configuration.reloader.run(rescan_s), "reloader")
         start(self._configuration.run(), "installer")
-        start(self._delivery.start(), "mail")
+        start(self.delivery.start(), "mail")
         start(self._maintenance.run(), "beat")
         start(parts.lag.measure(), "lag")
         start(self._file_problems.missing.run(), "gone")
@@ -345,7 +344,7 @@ class Daemon(EngineService):
         """Return the problems of the files, of duplicate names and ids, and of the store."""
         return self._file_problems.all(self._condition.reading)
 
-    async def delete_left_out(self, name_or_id: str) -> bool:
+    async def delete_stored_job(self, name_or_id: str) -> bool:
         """Delete a stored job that is not in force; False when no such job has that name or id."""
         return await self._file_problems.left_out.delete(
             name_or_id, self.store, self.clock.now().wall

@@ -41,7 +41,7 @@ class MessageSender(Protocol):
 
 
 class MessageDelivery:
-    """Implements `luad.api.service.Post`.
+    """Implements `luad.api.service.MessageService`.
 
     *on_outcome* gets the kind of channel, the delivery and its message. *sleep* waits between
     attempts to deliver an alert.

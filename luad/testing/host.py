@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from luad.api.application import build_app
-from luad.api.service import DynamicRules, Health, Post, Problems, ReloadResult, Users
+from luad.api.service import DynamicRules, Health, Problems, ReloadResult, Users
 from luad.api.transport.unix_socket import Peer
 from luad.clock import Clock
 from luad.config.settings.daemon_settings import Dynamic
@@ -115,7 +115,6 @@ class Host(EngineService):
         self.delivery = MessageDelivery(
             self.store, self.directory, sender or Captured(), self.clock, self.log
         )
-        self.post: Post = self.delivery
         self.replies = Replies()
         self.dynamic = dynamic or DynamicRules(
             ("*",), Path(self._folder.name), timezone, Dynamic().min_interval_ms
@@ -320,7 +319,7 @@ class Host(EngineService):
         """Return the health of a daemon without faults."""
         return Health()
 
-    async def delete_left_out(self, name_or_id: str) -> bool:
+    async def delete_stored_job(self, name_or_id: str) -> bool:
         """Return False, because no job is left out."""
         del name_or_id
         return False

@@ -101,7 +101,7 @@ class Daemon(EngineService):
         self.request_count = 0
         self.ring = EventRing("boot")
         self.users = UserDirectory(self.store, self.clock)
-        self.post = MessageDelivery(self.store, self.users, Nowhere(), self.clock, self.log)
+        self.delivery = MessageDelivery(self.store, self.users, Nowhere(), self.clock, self.log)
         self.dynamic = DynamicRules(("*",), folder)
 
     # --- the service ---
@@ -120,7 +120,7 @@ class Daemon(EngineService):
         places = self.installed.search(EVERY_JOB, "", len(self.engine.entries) + 1).places
         return [state for state in map(self.installed.at, places) if state is not None]
 
-    async def delete_left_out(self, name_or_id: str) -> bool:
+    async def delete_stored_job(self, name_or_id: str) -> bool:
         del name_or_id  # all is in force here
         return False
 

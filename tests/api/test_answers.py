@@ -22,11 +22,14 @@ BODIES: dict[str, Any] = {
 }
 """Bodies that are accepted, by the names of their schemas; the others may be empty."""
 STREAMS = {"/v1/events"}
+OF_THE_DASHBOARD = {"/v1/sign-in-codes"}
+"""Routes that this daemon, which serves no pages, refuses."""
 
 
 async def places(api: Any, daemon: Any) -> dict[str, str]:
     """Make what an earlier request may have deleted; return a value for each part of a path."""
-    await daemon.users.add({"id": "ann", "channels": [{"type": "inbox"}]}, if_exists="keep")
+    channels = [{"type": "inbox"}, {"type": "webhook", "url": "https://example.com"}]
+    await daemon.users.add({"id": "ann", "channels": channels}, if_exists="keep")
     await api.post("/v1/jobs", NEW | {"name": "made", "if_exists": "keep"})
     await api.post("/v1/jobs/made/trigger", {"force": True})
     run = await daemon.begin()
@@ -36,8 +39,10 @@ async def places(api: Any, daemon: Any) -> dict[str, str]:
     BODIES["Restore"] = {"revision": revisions[0]["revision"]}
     daemon.is_well = Health(is_ready=True, faults=("the disk is full",))
     (fault,) = (await api.get("/v1/attention")).json["attention"][:1]
+    await api.post("/v1/users/ann/send", {"messages": "by a webhook that does not answer"})
+    message = (await api.get("/v1/users/ann/messages")).json["messages"][0]["id"]
     known = {"job": "made", "run": run, "user": "ann", "token": "old", "code": "validation"}
-    return known | {"id": fault["id"]}
+    return known | {"id": fault["id"], "message": message}
 
 
 def target(row: Endpoint, places: dict[str, str]) -> str:
@@ -50,6 +55,8 @@ def target(row: Endpoint, places: dict[str, str]) -> str:
 async def test_a_good_request_gets_the_answer_of_its_row(api: Any, daemon: Any, kit: Any) -> None:
     await daemon.install(kit.make_job())
     for row in TABLE:
+        if row.path in OF_THE_DASHBOARD:
+            continue
         known = await places(api, daemon)
         if row.path.endswith("/cancel"):
             await api.post("/v1/jobs/tidy/trigger")

@@ -85,7 +85,7 @@ async def test_a_message_is_sent_again_only_where_it_has_not_arrived(
         sent.append(channel.name)
         return Outcome()
 
-    monkeypatch.setattr(daemon.post._sender, "deliver", deliver)
+    monkeypatch.setattr(daemon.delivery._sender, "deliver", deliver)
     assert (await far.ask("POST", path, "eve", {}))[0] == 403
     assert sent == []
     status, answer = await far.ask("POST", path, "op", {})

@@ -87,4 +87,4 @@ async def resend_message(context: Context, message_id: str) -> tuple[Message, Se
     if message is None:
         hint = "GET /v1/deliveries shows the messages that are kept"
         raise ApiError("not_found", f"no message has the id {echo(message_id)}", hint=hint)
-    return message, await context.service.post.send([message])
+    return message, await context.service.delivery.send([message])

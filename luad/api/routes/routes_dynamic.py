@@ -309,7 +309,7 @@ async def delete_job(request: Request) -> Response:
     context = context_of(request)
     await read_object(request)
     name: str = request.path_params["job"]
-    if context.service.job(name) is None and await context.service.delete_left_out(name):
+    if context.service.job(name) is None and await context.service.delete_stored_job(name):
         return _deleted(name)
     state = await context.need_job(request, whole=True)
     request_id = context.service.new_request_id()

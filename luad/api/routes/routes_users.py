@@ -251,7 +251,7 @@ async def send(request: Request) -> Response:
         if key is not None:
             now = context.service.clock.now().wall
             await context.service.store.access.begin_answer(key, messages[0].id, now)
-        deliveries = await context.service.post.send(messages)
+        deliveries = await context.service.delivery.send(messages)
         return json_response(outcome(messages, deliveries, require))
 
     def recall(_: Answer) -> Response | None:
