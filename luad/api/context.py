@@ -113,10 +113,13 @@ class Context:
     def __post_init__(self) -> None:
         self.keys = IdempotencyKeys(self.service, self.author)
 
-    def job_text(self, state: JobStateView, now: Instant | None = None) -> str:
+    def job_text(
+        self, state: JobStateView, now: Instant | None = None, strip: str | None = None
+    ) -> str:
         """Return `views.job_view` of *state* as JSON text, from memory where it has not changed.
 
-        With *now* the summary says how long it is until the next run.
+        With *now* the summary says how long it is until the next run. *strip*: its recent runs, as JSON objects
+        joined by commas; None for those in memory.
         """
         last = self.service.recent_runs.last(state.job_id)
         known = self._job_texts.get(state.job_id)
@@ -125,7 +128,8 @@ class Context:
                 self._make_room()
             known = self._job_texts[state.job_id] = _write_job(state, last, known)
         summary = known.summary if now is None else encode_text(summarize(state, now))
-        return f'{known.text},"summary":{summary},"recent_runs":[{self.service.recent_runs.strip(state.job_id)}]}}'
+        strip = self.service.recent_runs.strip(state.job_id) if strip is None else strip
+        return f'{known.text},"summary":{summary},"recent_runs":[{strip}]}}'
 
     def job_tag(self, state: JobStateView) -> str:
         """Return the entity tag of a job."""

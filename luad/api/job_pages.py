@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PORTION: Final = 250
 """Jobs that are looked at before the loop does other work: about a millisecond."""
 
+MOST_WITH_RECENT: Final = 100
+"""Jobs of a page whose recent runs are read from the store."""
+
 _SOURCES: Final = {"file": False, "api": True}
 Order = tuple[Any, ...]
 
@@ -47,7 +50,7 @@ class JobQuestion:
     """The parameters of a list of jobs.
 
     *after*: the place at which the previous page ended. *limit* 0: no limit. *choice*: the shown jobs;
-    *hidden*: the jobs that only `include_dynamic` would show; None for none.
+    *recent*: so many recent runs of each job are read from the store. *hidden*: the jobs that only `include_dynamic` would show; None for none.
     """
 
     choice: JobChoice | None
@@ -58,6 +61,7 @@ class JobQuestion:
     after: Order | None
     has_total: bool
     fields: frozenset[str]
+    recent: int | None = None
 
 
 @dataclass(slots=True)
@@ -96,7 +100,18 @@ def read_question(query: Query) -> JobQuestion:
         None if cursor is None else _place_in(read_cursor(cursor), sort),
         query.flag("count"),
         fields,
+        _recent(query),
     )
+
+
+def _recent(query: Query) -> int | None:
+    """Return how many recent runs of each job are read from the store; None for those in memory."""
+    if not query.has("recent"):
+        return None
+    if not 0 < query.number("limit", 0) <= MOST_WITH_RECENT:
+        hint = f"add limit={MOST_WITH_RECENT}, or less"
+        raise wrong_parameter("recent", "this needs a page of a limited size", hint)
+    return query.number("recent", 0)
 
 
 def _place_in(place: Order, sort: Sort) -> Order:

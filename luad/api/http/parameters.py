@@ -51,6 +51,7 @@ JOBS: Final = (
     Parameter("include_dynamic", FLAG),
     Parameter("sort", {"enum": ["name", "next", "last", "created"]}),
     _COUNT,
+    _number("recent", 0, 40),
     *_words("fields"),
     _OFFSET,
     *PAGE,

@@ -24,6 +24,7 @@ from luad.api.job_pages import find_page, read_question
 from luad.api.json import views
 from luad.api.revision_lookup import earlier, why_not
 from luad.api.routes.endpoint import body_of, query_of, read_body
+from luad.core.lifecycle import duration_ms
 from luad.core.model import Run, Trigger
 from luad.core.requests import AnswerKey, PauseRequested, ResumeRequested, TriggerRequested
 from luad.json_text import encode_text, to_bytes
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from luad.core.model import Job
     from luad.live.job_state import JobStateView
     from luad.store.api_access import Answer
+    from luad.store.query_types import RecentRun
 
 
 MAX_BROKEN: Final = 100
@@ -58,8 +60,8 @@ async def list_jobs(request: Request) -> Response:
         f'"next_cursor":{encode_text(page.cursor)}}}'
     )
     headers = link_header(request, page.cursor)
-    fields = question.fields
-    write = partial(_some_of_job, context, fields) if fields else context.job_text
+    strips = await _strips(context, page.places, question.recent)
+    write = partial(_some_of_job, context, question.fields, strips)
     if len(page.places) > PORTION:
         pieces = _rows(context, page.places, write, end)
         return StreamResponse(pieces, "application/json", headers)
@@ -81,8 +83,34 @@ async def _rows(
     yield to_bytes(end if lead == "," else lead + end)
 
 
-def _some_of_job(context: Context, fields: Collection[str], state: JobStateView) -> str:
-    job = json.loads(context.job_text(state))
+async def _strips(
+    context: Context, places: Sequence[str], count: int | None
+) -> Mapping[str, str] | None:
+    """Return the last *count* rows of each job of a page, by job id; None for those in memory."""
+    if count is None:
+        return None
+    ids = [state.job_id for state in map(context.service.installed.at, places) if state]
+    found = await context.service.store.recent_runs(ids, count) if count else {}
+    return {job_id: ",".join(map(_recent_run, found.get(job_id, ()))) for job_id in ids}
+
+
+def _recent_run(row: RecentRun) -> str:
+    view = {
+        "id": row.id,
+        "status": row.state.value,
+        "duration_ms": duration_ms(row.started_at, row.ended_at),
+    }
+    return encode_text(view if row.reason is None else {**view, "reason": row.reason.value})
+
+
+def _some_of_job(
+    context: Context, fields: Collection[str], strips: Mapping[str, str] | None, state: JobStateView
+) -> str:
+    strip = None if strips is None else strips.get(state.job_id, "")
+    text = context.job_text(state, strip=strip)
+    if not fields:
+        return text
+    job = json.loads(text)
     return encode_text({key: value for key, value in job.items() if key in fields})
 
 
