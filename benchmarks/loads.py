@@ -27,6 +27,10 @@ def stamp(job):
     os.close(fd)
 
 
+def line(job):
+    print("done", job.name)
+
+
 def nothing(job):
     """A job that has nothing to do."""
 '''

@@ -115,7 +115,7 @@ class SharedRunner:
     def view(self) -> dict[str, object]:
         """Return the numbers of `GET /v1/status`."""
         ended = {reason: self.ended[reason] for reason in ("replaced", "killed", "lost")}
-        return {"processes": len(self._links), "runs": len(self._attempts), "ended": ended}
+        return {"processes": self.process_count, "runs": len(self._attempts), "ended": ended}
 
     def own_pids(self) -> set[int]:
         """Return the process ids of the keepers of shared processes."""
