@@ -137,7 +137,7 @@ class Daemon(EngineService):
             self.replies,
             lambda message: self._tasks.start(self.delivery.deliver(message), "alert"),
             self._secrets,
-            lambda action: run_rules.bind(action, self.engine.find, self.dynamic),
+            run_rules.Binder(self.engine.find, self.dynamic),
         )
         return runner
 
