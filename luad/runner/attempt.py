@@ -1,24 +1,20 @@
-"""One attempt in the daemon: the socket to its keeper, and the keeper's reports.
+"""One attempt in the daemon, and the keeper's reports about it.
 
 Rule: values and bytes; `runner` decides.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from luad.clock import wall_ms
 from luad.core.model import Ending, EndKind, ProcessIdentity, RunError
-from luad.runner.frames import FrameBuffer, encode
 
 if TYPE_CHECKING:
-    import asyncio
-    import socket
-
     from luad.core.events import StartAttempt
     from luad.core.model import Instant
-    from luad.runner.spawner_link import SpawnerLink
+    from luad.runner.keeper_link import KeeperLink
 
 Key: TypeAlias = tuple[str, int]
 """Run id and number of the attempt."""
@@ -29,45 +25,19 @@ class Attempt:
     """An attempt from `launch` to its ending. *sent_ms* and *overdue_ms* are monotonic times."""
 
     start: StartAttempt
-    channel: socket.socket | None = None
-    link: SpawnerLink | None = None  # to the spawner of its keeper
-    buffer: FrameBuffer = field(default_factory=FrameBuffer)
-    outbox: bytearray = field(default_factory=bytearray)
-    is_writing: bool = False  # the loop watches for room in the channel
+    keeper: KeeperLink | None = None  # while it supervises the run
+    number: int = -1  # of the run, for that keeper
     tries: int = 0
     sent_ms: int = 0
     overdue_ms: int | None = None
-    keeper: ProcessIdentity | None = None
     handler: ProcessIdentity | None = None
     is_stopping: bool = False
+    is_lost: bool = False  # its keeper is gone, and luad ends what is left
 
     @property
     def key(self) -> Key:
         """The key of the attempt in the engine."""
         return self.start.run.id, self.start.run.attempt
-
-    def push_out(self) -> bool:
-        """Send as much as the keeper takes now; return True if something is left."""
-        assert self.channel is not None, "nothing is sent before there is a channel"
-        try:
-            while self.outbox:
-                del self.outbox[: self.channel.send(self.outbox)]
-        except BlockingIOError:
-            return True
-        except OSError:
-            self.outbox.clear()  # the keeper is gone; the next read shows it
-        return False
-
-    def stop_writing(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let *loop* no longer watch for room in the channel, if it does."""
-        if self.is_writing and self.channel is not None:
-            loop.remove_writer(self.channel.fileno())
-            self.is_writing = False
-
-
-def stop_frame(*, kill: bool) -> bytes:
-    """Return the request to end a run."""
-    return encode({"t": "stop", "kill": kill})
 
 
 def ending_of(frame: dict[str, Any]) -> Ending:

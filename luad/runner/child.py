@@ -14,7 +14,6 @@ import logging
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
 import time
@@ -49,7 +48,7 @@ _MAX_TASKS: Final = 100  # names in one packet
 _MAX_PACKET: Final = 131_072  # a packet must fit into the socket's buffer, 208 KiB by default
 _CHUNK: Final = 65_536
 _OOM_SCORE: Final = b"500"  # when memory runs out, the kernel kills handlers before the daemon
-_MOST_DESCRIPTORS: Final = 256  # spawner and keeper never have more than a dozen open
+_MOST_DESCRIPTORS: Final = 256  # a forker never has more than a dozen open
 _CPU_GRACE: Final = 5  # seconds between SIGXCPU and SIGKILL
 
 
@@ -95,12 +94,11 @@ class Control:
                 os.write(self._descriptor, packet)
 
 
-def send_spec(control: socket.socket, spec: LaunchSpec, started_at: int) -> None:
-    """Send *spec* to the process at the other end of *control*."""
+def spec_packets(spec: LaunchSpec, started_at: int) -> list[bytes]:
+    """Return the packets that bring *spec* to a waiting handler."""
     data = json.dumps(spec).encode()
-    for start in range(0, len(data), _CHUNK):
-        control.send(_SPEC + data[start : start + _CHUNK])
-    control.send(_GO + str(started_at).encode())
+    parts = [_SPEC + data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
+    return [*parts, _GO + str(started_at).encode()]
 
 
 def _receive_spec() -> tuple[LaunchSpec, int]:
@@ -113,10 +111,10 @@ def _receive_spec() -> tuple[LaunchSpec, int]:
     os._exit(0)  # the keeper gets no run
 
 
-def run_child(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
+def run_child(parent: int, pipes: tuple[int, int, int]) -> NoReturn:
     """Wait for a `LaunchSpec`, run its handler, and exit.
 
-    *parent* is the keeper, *pipes* are stdout, stderr and the socket to the keeper.
+    *parent* is the forker, *pipes* are stdout, stderr and the socket to the keeper.
     """
     try:
         _run(parent, pipes)
@@ -126,11 +124,12 @@ def run_child(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
     os._exit(70)
 
 
-def _run(parent: int, pipes: tuple[int, int, socket.socket]) -> NoReturn:
+def _run(parent: int, pipes: tuple[int, int, int]) -> NoReturn:
     os.setsid()
     prctl.die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(70)  # the keeper died before the line above took effect
+        os._exit(70)  # the forker died before the line above took effect
+    prctl.become_subreaper()  # so that what this run leaves does not mix with what others leave
     _take_descriptors(pipes)
     open_streams()
     control = Control(CONTROL)
@@ -190,12 +189,12 @@ def _execute(job: Job, spec: LaunchSpec) -> Outcome:
     )
 
 
-def _take_descriptors(pipes: tuple[int, int, socket.socket]) -> None:
+def _take_descriptors(pipes: tuple[int, int, int]) -> None:
     stdout, stderr, control = pipes
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
-    assert control.fileno() > CONTROL, "the keeper's own descriptors come first"
-    os.dup2(control.detach(), CONTROL, inheritable=False)
+    assert control > CONTROL, "the forker's own descriptors come first"
+    os.dup2(control, CONTROL, inheritable=False)
     os.closerange(CONTROL + 1, _MOST_DESCRIPTORS)
 
 

@@ -1,8 +1,8 @@
 """The protocol between daemon and keeper: frames of one JSON object a line.
 
-Daemon to keeper: first the `LaunchSpec`, then ``{"t": "stop", "kill": bool}``.
-Keeper to daemon: ``hello`` (before the handler starts), ``started``, ``lines``, ``ended``;
-``failed`` if it could not start a process. Rule: bytes and dicts; opens nothing.
+Daemon to keeper: ``run`` with a number and the `LaunchSpec`, and ``stop``.
+Keeper to daemon: ``hello`` once, then ``started``, ``lines``, ``ended`` for each number; ``failed`` if no
+process could be started. Rule: bytes and dicts; opens nothing.
 """
 
 from __future__ import annotations

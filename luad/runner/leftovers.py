@@ -30,6 +30,7 @@ _NAMED: Final = 5
 _REMEMBERED: Final = 20
 UNKNOWN: Final = -1
 """The start time of a process if /proc could not be read."""
+_RUN_ID: Final = b"LUAD_RUN_ID="
 _FORKED: Final = b"luad.runner.spawner"
 """A part of the command line of each process that the handler forked and that runs no other program."""
 
@@ -101,32 +102,68 @@ def leftovers_message(left: Sequence[Leftover], *, count: int | None = None) -> 
 def end_run(
     run_id: str, handler: ProcessIdentity | None, keeper: ProcessIdentity | None = None
 ) -> list[Leftover]:
-    """End the processes of the run *run_id* after its keeper has died; return those that ran.
+    """End the processes of the run *run_id* after its keeper has died; return those that ran."""
+    return end_runs({run_id: handler}, (keeper,))[run_id]
 
-    *handler* leads a session. A process that left the session is found by the ``LUAD_RUN_ID`` that it
-    inherited, or by the mark of its shared process. A pidfd holds each process while it is checked, so no other process can be hit.
+
+def end_runs(
+    runs: Mapping[str, ProcessIdentity | None], gone: Iterable[ProcessIdentity | None] = ()
+) -> dict[str, list[Leftover]]:
+    """End the processes of *runs* after the processes *gone* have died; return those that ran, by run.
+
+    Each handler leads a session. A process that left the session is found by the ``LUAD_RUN_ID`` that it
+    inherited, or by the mark of its shared process. A pidfd holds each process while it is checked, so no
+    other process can be hit.
     """
-    for identity in (handler, keeper):
-        if identity is not None and identity.boot_id != boot_id():
-            return []
-    if keeper is not None:
-        _wait_for_end(keeper)
-    session, since = _session_of(handler)
-    marks = {f"LUAD_RUN_ID={run_id}".encode()}
-    if handler is not None:
-        marks.add(shared_mark(handler.pid, handler.start_ticks).encode())
+    for identity in gone:
+        if identity is not None and identity.boot_id == boot_id():
+            _wait_for_end(identity)
+    known = {run: each for run, each in runs.items() if each is None or each.boot_id == boot_id()}
+    owners = _Owners(known)
+    found: dict[str, list[Leftover]] = {run: [] for run in runs}
+    if known:
+        for run, each in _end(owners.find, owners.owner_of, is_identified=owners.is_owned):
+            found[run].append(each)
+    return found
 
-    def belongs(pid: int) -> bool:
-        stat = read_stat(pid)
-        if stat is None or stat.state in "ZX" or stat.start_ticks < since:
-            return False
-        return session in (stat.session, pid) or _has_variable(pid, marks)
 
-    def find() -> Iterable[int]:
+class _Owners:
+    """Finds the processes of *runs* and tells to which run each of them belongs."""
+
+    def __init__(self, runs: Mapping[str, ProcessIdentity | None]) -> None:
+        self._since = {run: each.start_ticks if each else 0 for run, each in runs.items()}
+        self._sessions = {each.pid: run for run, each in runs.items() if each and _is_or_was(each)}
+        self._variables = {f"LUAD_RUN_ID={run}".encode(): run for run in runs}
+        for run, each in runs.items():
+            if each is not None:
+                self._variables[shared_mark(each.pid, each.start_ticks).encode()] = run
+
+    def find(self) -> list[int]:
+        """Return the pids of all processes of the runs."""
         names = os.listdir("/proc")
-        return [int(name) for name in names if name.isdigit() and belongs(int(name))]
+        return [int(name) for name in names if name.isdigit() and self.is_owned(int(name))]
 
-    return _end(find, belongs, is_identified=belongs)
+    def is_owned(self, pid: int) -> bool:
+        """Return True if *pid* belongs to one of the runs."""
+        return self.owner_of(pid) is not None
+
+    def owner_of(self, pid: int) -> str | None:
+        """Return the run of the process *pid*; None if it is not a process of these runs."""
+        stat = read_stat(pid)
+        if stat is None or stat.state in "ZX":
+            return None
+        run = self._sessions.get(stat.session) or self._sessions.get(pid) or self._named(pid)
+        return run if run is not None and stat.start_ticks >= self._since[run] else None
+
+    def _named(self, pid: int) -> str | None:
+        named = (self._variables.get(each) for each in variables_of(pid))
+        return next((run for run in named if run is not None), None)
+
+
+def _is_or_was(handler: ProcessIdentity) -> bool:
+    """Return False if the pid of *handler* belongs to another process by now."""
+    leader = read_stat(handler.pid)
+    return leader is None or leader.start_ticks == handler.start_ticks
 
 
 def end_unknown_children(known: Mapping[int, int]) -> list[Leftover]:
@@ -135,16 +172,17 @@ def end_unknown_children(known: Mapping[int, int]) -> list[Leftover]:
     They are processes of dead keepers, because this process is a subreaper.
     """
 
-    def belongs(pid: int) -> bool:
+    def owner(pid: int) -> str | None:
         stat = read_stat(pid)
         if stat is None or stat.state in "ZX" or stat.parent != os.getpid():
-            return False
-        return pid not in known or known[pid] not in (stat.start_ticks, UNKNOWN)
+            return None
+        is_known = pid in known and known[pid] in (stat.start_ticks, UNKNOWN)
+        return None if is_known else ""
 
     def find() -> Iterable[int]:
-        return [pid for pid in children_of(os.getpid()) if belongs(pid)]
+        return [pid for pid in children_of(os.getpid()) if owner(pid) is not None]
 
-    return _end(find, belongs, is_identified=lambda _: False)
+    return [each for _run, each in _end(find, owner, is_identified=lambda _: False)]
 
 
 def shared_mark(pid: int, start_ticks: int) -> str:
@@ -152,39 +190,39 @@ def shared_mark(pid: int, start_ticks: int) -> str:
     return f"LUAD_SHARED_PROCESS={pid}.{start_ticks}"
 
 
-def _has_variable(pid: int, variables: set[bytes]) -> bool:
+def run_id_of(pid: int) -> str | None:
+    """Return the ``LUAD_RUN_ID`` that the process *pid* was started with; None without one."""
+    found = (each for each in variables_of(pid) if each.startswith(_RUN_ID))
+    named = (each.removeprefix(_RUN_ID).decode("utf-8", "replace") for each in found)
+    return next(named, None)
+
+
+def variables_of(pid: int) -> list[bytes]:
+    """Return the environment that the process *pid* was started with; empty if it cannot be read."""
     with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-        return not variables.isdisjoint(file.read().split(b"\0"))
-    return False
-
-
-def _session_of(handler: ProcessIdentity | None) -> tuple[int, int]:
-    """Return the session's number, and the earliest start time of its members."""
-    if handler is None:
-        return -1, 0
-    leader = read_stat(handler.pid)
-    if leader is not None and leader.start_ticks != handler.start_ticks:
-        return -1, handler.start_ticks  # the pid belongs to another process by now
-    return handler.pid, handler.start_ticks
+        return file.read().split(b"\0")
+    return []
 
 
 def _end(
     find: Callable[[], Iterable[int]],
-    belongs: Callable[[int], bool],
+    owner: Callable[[int], str | None],
     *,
     is_identified: Callable[[int], bool],
-) -> list[Leftover]:
+) -> list[tuple[str, Leftover]]:
     """End the processes that *find* returns, and their descendants, until it returns none.
 
-    They are stopped first, repeatedly until no new one appears, because a process may fork faster than
-    /proc can be read.
+    Return them with their owners; a descendant has the owner of the process that was found. They are
+    stopped first, repeatedly until no new one appears, because a process may fork faster than /proc can be
+    read.
     """
-    ended: dict[tuple[int, int], Leftover] = {}
+    ended: dict[tuple[int, int], tuple[str, Leftover]] = {}
 
-    def stop(pid: int, is_meant: Callable[[int], bool]) -> bool:
+    def stop(pid: int, run: str, is_meant: Callable[[int], bool]) -> bool:
         found = _stop(pid, is_meant)
         if found is not None and (pid, found.start_ticks) not in ended:
-            ended[pid, found.start_ticks] = replace(found, is_identified=is_identified(pid))
+            whole = replace(found, is_identified=is_identified(pid))
+            ended[pid, found.start_ticks] = run, whole
         return found is not None
 
     for _pass in range(_PASSES):
@@ -193,9 +231,10 @@ def _end(
         while fresh := [pid for pid in find() if pid not in seen]:
             seen.update(fresh)
             for root in fresh:
-                if stop(root, belongs):
+                run = owner(root)
+                if run is not None and stop(root, run, lambda pid, run=run: owner(pid) == run):  # type: ignore[misc]
                     stopped.add(root)
-                    stopped |= _stop_below(root, stop)
+                    stopped |= _stop_below(root, lambda pid, run=run: stop(pid, run, _is_any))  # type: ignore[misc]
         if not stopped:
             break
         for pid in stopped:
@@ -205,12 +244,12 @@ def _end(
     return list(ended.values())
 
 
-def _stop_below(root: int, stop: Callable[[int, Callable[[int], bool]], bool]) -> set[int]:
+def _stop_below(root: int, stop: Callable[[int], bool]) -> set[int]:
     seen: set[int] = set()
     stopped: set[int] = set()
     while fresh := [pid for pid in descendants(root) if pid not in seen]:
         seen.update(fresh)
-        stopped.update(pid for pid in fresh if stop(pid, _is_any))
+        stopped.update(pid for pid in fresh if stop(pid))
     return stopped
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from luad.core.model import ProcessIdentity
 
@@ -106,6 +106,16 @@ def _kill_if(pid: int, identity: ProcessIdentity) -> bool:
     return True
 
 
+def continue_if_stopped(process: ProcessIdentity | None) -> None:
+    """Send SIGCONT to *process* if a handler has stopped it."""
+    stat = read_stat(process.pid) if process is not None else None
+    if stat is None or process is None or stat.start_ticks != process.start_ticks:
+        return
+    if stat.state == "T":
+        with suppress(OSError):
+            os.kill(stat.pid, signal.SIGCONT)
+
+
 def session_members(session: int) -> list[int]:
     """Return the pids of all living processes in *session*."""
     members = []
@@ -163,18 +173,33 @@ def zombies_below(pid: int) -> set[tuple[int, int]]:
 
 
 def kill_descendants(pid: int) -> int:
-    """Send KILL to all descendants of *pid*, and return their number.
+    """Send KILL to all descendants of *pid*, and return their number."""
+    return kill_trees(children_of(pid), lambda: children_of(pid))
+
+
+def kill_trees(roots: Iterable[int], more: Callable[[], Iterable[int]] | None = None) -> int:
+    """Send KILL to *roots* and their descendants, and return their number.
 
     They are stopped first, repeatedly until no new one appears, because a process may fork faster than
-    /proc can be read.
+    /proc can be read. *more* returns the roots again.
     """
     seen: set[int] = set()
-    while fresh := [child for child in descendants(pid) if child not in seen]:
-        for child in fresh:
-            seen.add(child)
+    while True:
+        fresh = [pid for pid in _with_descendants(roots) if pid not in seen]
+        if not fresh:
+            break
+        for pid in fresh:
+            seen.add(pid)
             with suppress(OSError):
-                os.kill(child, signal.SIGSTOP)
-    for child in seen:
+                os.kill(pid, signal.SIGSTOP)
+        roots = roots if more is None else more()
+    for pid in seen:
         with suppress(OSError):
-            os.kill(child, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
     return len(seen)
+
+
+def _with_descendants(roots: Iterable[int]) -> Iterator[int]:
+    for root in roots:
+        yield root
+        yield from descendants(root)

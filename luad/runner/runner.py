@@ -7,7 +7,6 @@ every launched attempt ends in exactly one `AttemptEnded`. Every method runs on 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
@@ -25,25 +24,31 @@ from luad.runner.attempt import (
     ending_of,
     error_of,
     failed_ending,
-    stop_frame,
 )
 from luad.runner.capture import system_line
-from luad.runner.frames import CHUNK, encode
-from luad.runner.leftovers import OrphanLog, end_run, leftovers_message
-from luad.runner.processes import boot_id, continue_other_holders, kill_survivor
+from luad.runner.frames import encode
+from luad.runner.keepers import key_of
+from luad.runner.leftovers import OrphanLog, end_runs, leftovers_message
+from luad.runner.processes import (
+    boot_id,
+    continue_if_stopped,
+    continue_other_holders,
+    kill_survivor,
+)
 from luad.runner.runslock import RunsLock
-from luad.runner.spawning import MAX_TRIES, Spawners
+from luad.runner.spawning import Spawners
 from luad.runner.spec import build_spec, constant_part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from luad.core.events import StartAttempt
     from luad.runner.capture import Line
-    from luad.runner.spawner_link import SpawnerLink
+    from luad.runner.keeper_link import KeeperLink
     from luad.runner.spec import RunnerConfig
 
 _WINDOW: Final = 32  # attempts whose process is being started; more would only compete for the CPU
+_MAX_TRIES: Final = 6  # keepers that may die before the handler of an attempt gets the run
 _START_TIMEOUT_S: Final = 30
 _WAKE_AFTER_MS: Final = 500  # a keeper that is not stopped notices the end of its daemon at once
 _SWEEP_S: Final = 0.5
@@ -78,6 +83,8 @@ class Runner:
             lock=self.hold_lock,
             on_ready=self._launch_pending,
             on_fault=self._refuse_pending,
+            on_frame=self._on_frame,
+            on_keeper_gone=self._on_keeper_gone,
         )
         self._attempts: dict[Key, Attempt] = {}
         self._pending: deque[Attempt] = deque()
@@ -154,9 +161,8 @@ class Runner:
         return link.pid if link is not None else None
 
     def own_pids(self) -> set[int]:
-        """Return the process ids of the spawners and of the keepers that have reported theirs."""
-        keepers = (attempt.keeper for attempt in self._attempts.values())
-        return self._spawners.pids | {each.pid for each in keepers if each is not None}
+        """Return the process ids of the spawners, keepers and forkers."""
+        return self._spawners.pids
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -175,18 +181,17 @@ class Runner:
     def stop(self, run_id: str, attempt: int, kill: bool = False) -> None:
         """End an attempt: TERM, grace, KILL; or KILL at once. An unknown attempt is ignored."""
         found = self._attempts.get((run_id, attempt))
-        if found is None or (found.channel is None and found.keeper is not None):
+        if found is None or found.is_lost:
             return  # it has ended, or luad reports it as lost
         found.is_stopping = True
-        if found.channel is None:
+        if found.keeper is None:
             with suppress(ValueError):
                 self._pending.remove(found)
             self._end_soon(found, cancelled_early())
             return
         grace_ms = 0 if kill else self._config.kill_grace_ms
         found.overdue_ms = elapsed_ms() + grace_ms + self._config.overdue_ms
-        found.outbox += stop_frame(kill=kill)
-        self._push_out(found)
+        found.keeper.stop(found, kill=kill)
 
     def kill_all(self) -> None:
         """End every attempt at once."""
@@ -196,73 +201,26 @@ class Runner:
     # --- launching -----------------------------------------------------------------------------
 
     def _launch_pending(self) -> None:
-        """Send pending attempts to the spawner, up to `_WINDOW` at once."""
+        """Send pending attempts to keepers, up to `_WINDOW` at once."""
         while self._pending and len(self._launching) < _WINDOW and (link := self._spawners.link):
             attempt = self._pending.popleft()
             try:
-                is_sent = self._send(attempt, link)
+                spec = encode(build_spec(attempt.start, self._constant, self._socket_path))
+                link.keepers.pick(key_of(attempt.start)).start(attempt, spec)
+            except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+                self._pending.appendleft(attempt)
+                return  # the spawner is busy or gone: the next start, or the next spawner, launches it
             except (OSError, ValueError, TypeError, RecursionError) as error:
                 is_retryable = isinstance(error, OSError)  # other errors come from the job's values
                 self._refuse(attempt, type(error).__name__, str(error), is_retryable=is_retryable)
                 continue
-            if not is_sent:
-                self._pending.appendleft(attempt)
-                return
-
-    def _send(self, attempt: Attempt, link: SpawnerLink) -> bool:
-        spec = encode(build_spec(attempt.start, self._constant, self._socket_path))
-        ours, theirs = socket.socketpair()
-        try:
-            link.send(theirs)
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
-            ours.close()
-            return False  # busy or gone: the next start, or the next spawner, launches it
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        attempt.channel = ours
-        attempt.link = link
-        link.attempt_count += 1
-        attempt.sent_ms = elapsed_ms()
-        attempt.outbox += spec
-        self._launching.add(attempt)
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._on_readable, attempt)
-        self._push_out(attempt)
-        return True
-
-    def _push_out(self, attempt: Attempt) -> None:
-        loop, channel = asyncio.get_running_loop(), attempt.channel
-        if channel is None:
-            return
-        if attempt.push_out():
-            loop.add_writer(channel.fileno(), self._push_out, attempt)
-            attempt.is_writing = True
-        else:
-            attempt.stop_writing(loop)
+            link.attempt_count += 1
+            self._launching.add(attempt)
 
     # --- reports of keepers --------------------------------------------------------------------
 
-    def _on_readable(self, attempt: Attempt) -> None:
-        assert attempt.channel is not None, "a closed channel is not read"
-        try:
-            data = attempt.channel.recv(CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._on_channel_closed(attempt)
-            return
-        for frame in attempt.buffer.feed(data):
-            self._on_frame(attempt, frame)
-
     def _on_frame(self, attempt: Attempt, frame: dict[str, Any]) -> None:
         match frame["t"]:
-            case "hello":
-                attempt.keeper = self._identity(frame)
             case "started":
                 self._on_started(attempt, frame)
             case "lines":
@@ -283,50 +241,67 @@ class Runner:
         self._emit(AttemptStarted(*attempt.key, frame["ts"], attempt.handler))
         self._launch_pending()
 
-    def _on_channel_closed(self, attempt: Attempt) -> None:
-        """Handle a channel that closed without an ending: the keeper or the spawner was killed."""
-        self._close_channel(attempt)
-        if attempt.keeper is not None:
-            self._spawn_task(self._clear_up(attempt))
+    def _on_keeper_gone(self, link: KeeperLink) -> None:
+        """Handle the end of a keeper: its runs are lost, unless their handlers have not got them."""
+        attempts = list(link.attempts.values())
+        lost = [attempt for attempt in attempts if link.has_begun(attempt)]
+        for attempt in lost:
+            self._launching.discard(attempt)
+            attempt.is_lost = True
+        for attempt in attempts:
+            if not attempt.is_lost:
+                self._retry(attempt, link)
+        if lost:
+            self._spawn_task(self._clear_up(link, lost))
+        if link.process is not None:  # else it could not be made, and the next launch tries again
+            link.spawner.keepers.replace()
+        self._launch_pending()
+
+    def _retry(self, attempt: Attempt, link: KeeperLink) -> None:
+        """Launch an attempt again, whose keeper died before the handler got the run."""
+        if link.error is not None:
+            ending = Ending(EndKind.NOT_STARTED, wall_ms(), error=error_of(link.error))
+            self._end(attempt, ending)
         elif attempt.is_stopping:
             self._end(attempt, cancelled_early())
-        elif attempt.tries + 1 >= MAX_TRIES:
-            self._refuse(
-                attempt,
-                "SpawnerGone",
-                f"the spawner died {MAX_TRIES} times while it started this run",
-            )
+        elif attempt.tries + 1 >= _MAX_TRIES:
+            message = f"the keeper process died {_MAX_TRIES} times while it started this run"
+            self._refuse(attempt, "KeeperGone", message)
         else:
-            # No keeper has reported, so nothing was started and a new try is safe.
             attempt.tries += 1
             self._release(attempt)
-            attempt.outbox.clear()
             self._pending.append(attempt)
-            self._launch_pending()
 
-    async def _clear_up(self, attempt: Attempt) -> None:
-        """End the processes that the run of a dead keeper left, then report the run as lost."""
-        run_id, handler = attempt.start.run.id, attempt.handler
-        ended = await asyncio.to_thread(end_run, run_id, handler, attempt.keeper)
-        strangers = await attempt.link.sweep() if attempt.link is not None else []
-        left = [each for each in (*ended, *strangers) if not handler or each.pid != handler.pid]
-        self.orphans.note(run_id, [each for each in left if not each.is_identified])
-        if left:
-            line = system_line(leftovers_message(left), wall_ms(), level="warning")
-            self._on_lines(*attempt.key, attempt.start.job.name, [line])
-        ending = self._lost("its keeper process was killed")
-        self._end(attempt, replace(ending, left_processes=len(left)))
+    async def _clear_up(self, link: KeeperLink, lost: Sequence[Attempt]) -> None:
+        """End the processes that the runs of a dead keeper left, then report the runs as lost."""
+        handlers = {attempt.start.run.id: attempt.handler for attempt in lost}
+        ended = await asyncio.to_thread(end_runs, handlers, (link.process, link.forker))
+        strangers = await link.spawner.sweep()
+        for attempt in lost:
+            run_id, handler = attempt.start.run.id, attempt.handler
+            # A process without a sign of its run may come from any of them.
+            found, strangers = [*ended[run_id], *strangers], []
+            left = [each for each in found if not handler or each.pid != handler.pid]
+            self.orphans.note(run_id, [each for each in left if not each.is_identified])
+            if left:
+                line = system_line(leftovers_message(left), wall_ms(), level="warning")
+                self._on_lines(*attempt.key, attempt.start.job.name, [line])
+            ending = self._lost("its keeper process was killed")
+            self._end(attempt, replace(ending, left_processes=len(left)))
 
     def _release(self, attempt: Attempt) -> None:
-        link, attempt.link = attempt.link, None
-        self._spawners.release(link)
+        """Take the attempt from its keeper."""
+        self._launching.discard(attempt)
+        link = attempt.keeper
+        if link is not None:
+            link.forget(attempt)
+            self._spawners.release(link.spawner)
 
     # --- endings -------------------------------------------------------------------------------
 
     def _end(self, attempt: Attempt, ending: Ending) -> None:
         if self._attempts.pop(attempt.key, None) is None:
             return  # it was stopped twice before it had started
-        self._close_channel(attempt)
         self._release(attempt)
         self._emit(AttemptEnded(*attempt.key, ending))
         if not self._attempts:
@@ -349,15 +324,6 @@ class Runner:
             EndKind.LOST, wall_ms(), "Lost", f"the end of the run was not seen: {why}"
         )
 
-    def _close_channel(self, attempt: Attempt) -> None:
-        self._launching.discard(attempt)
-        if attempt.channel is not None:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(attempt.channel.fileno())
-            attempt.stop_writing(loop)
-            attempt.channel.close()
-            attempt.channel = None
-
     # --- the spawner ---------------------------------------------------------------------------
 
     async def renew_spawner(self) -> bool:
@@ -374,14 +340,26 @@ class Runner:
             await asyncio.sleep(min(_SWEEP_S, self._config.overdue_ms / SECOND))
             self._spawners.wake()
             now = elapsed_ms()
-            silent_since = min((attempt.sent_ms for attempt in self._launching), default=now)
-            link = self._spawners.link
-            if now - silent_since > self._config.overdue_ms and link is not None:
-                link.kill()
             for attempt in list(self._attempts.values()):
+                link = attempt.keeper
+                if link is None:
+                    continue
+                for process in (link.process, link.forker):
+                    continue_if_stopped(process)
+                is_silent = attempt in self._launching and self._is_silent(link, attempt, now)
                 is_overdue = attempt.overdue_ms is not None and now > attempt.overdue_ms
-                if is_overdue and attempt.keeper is not None:
-                    await asyncio.to_thread(kill_survivor, attempt.keeper)
+                if not is_silent and not is_overdue:
+                    continue
+                if link.process is None:
+                    link.spawner.kill()
+                else:
+                    await asyncio.to_thread(kill_survivor, link.process)
+
+    def _is_silent(self, link: KeeperLink, attempt: Attempt, now: int) -> bool:
+        """Return True if the start of *attempt* takes too long; a new spawner has more time."""
+        if not link.spawner.is_ready:
+            return now - attempt.sent_ms > _START_TIMEOUT_S * SECOND
+        return now - max(attempt.sent_ms, link.spawner.ready_ms) > self._config.overdue_ms
 
     # --- helpers -------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The daemon's connection to a spawner: it starts it, sends it sockets, and notices its end.
+"""The daemon's connection to a spawner: it starts it, asks it for keepers, and notices its end.
 
 Rule: one spawner process per link; `spawning` decides about the next one.
 """
@@ -15,13 +15,18 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from luad.clock import elapsed_ms
 from luad.runner.frames import CHUNK
+from luad.runner.keepers import Keepers
 from luad.runner.leftovers import Leftover
 from luad.runner.processes import read_stat
 from luad.runner.spawner import LAUNCH, READY, SWEEP, SWEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from luad.runner.attempt import Attempt
+    from luad.runner.keeper_link import KeeperLink
 
 _CLOSE_TIMEOUT_S: Final = 5
 _SWEEP_TIMEOUT_S: Final = 5
@@ -31,9 +36,16 @@ class SpawnerLink:
     """One spawner process. *on_ready* and *on_gone* are called on the loop, each at most once."""
 
     def __init__(
-        self, *, on_ready: Callable[[SpawnerLink], None], on_gone: Callable[[SpawnerLink], None]
+        self,
+        *,
+        on_ready: Callable[[SpawnerLink], None],
+        on_gone: Callable[[SpawnerLink], None],
+        on_frame: Callable[[Attempt, dict[str, Any]], None],
+        on_keeper_gone: Callable[[KeeperLink], None],
     ) -> None:
+        self.keepers = Keepers(self, on_frame=on_frame, on_gone=on_keeper_gone)
         self.is_ready = False
+        self.ready_ms = 0  # monotonic
         self.attempt_count = 0  # attempts that it received and that have not ended
         self._sweeps: deque[asyncio.Future[list[Leftover]]] = deque()
         self._on_ready = on_ready
@@ -75,11 +87,14 @@ class SpawnerLink:
         self._loop.add_reader(ours.fileno(), self._on_readable)
         self._loop.add_reader(self._pidfd, self._on_exit)
 
-    def send(self, channel: socket.socket) -> None:
-        """Ask the spawner to fork a keeper for *channel*. Raises ``OSError`` if it is busy or gone."""
+    def send_keeper(self, channel: socket.socket, taken: int) -> None:
+        """Ask the spawner to fork a keeper for *channel* and the shared memory *taken*.
+
+        Raises ``OSError`` if it is busy or gone.
+        """
         if self._socket is None:
             raise BrokenPipeError
-        socket.send_fds(self._socket, [LAUNCH], [channel.fileno()])
+        socket.send_fds(self._socket, [LAUNCH], [channel.fileno(), taken])
 
     async def sweep(self) -> list[Leftover]:
         """Let the spawner end the processes of dead keepers; return them. Empty if it is gone."""
@@ -106,8 +121,9 @@ class SpawnerLink:
             self._process.kill()
 
     async def close(self) -> None:
-        """Let the spawner finish its launches, and wait for its end; `on_gone` is not called."""
+        """Let keepers and spawner end, and wait for the spawner; `on_gone` is not called."""
         self._on_gone = _ignore
+        self.keepers.close()
         self._hang_up()
         if self._process is None:
             return
@@ -128,7 +144,7 @@ class SpawnerLink:
         if not message:
             self._hang_up()  # `_on_exit` follows
         elif message == READY:
-            self.is_ready = True
+            self.is_ready, self.ready_ms = True, elapsed_ms()
             self._on_ready(self)
         elif message.startswith(SWEPT) and self._sweeps:
             self._answer(json.loads(message.removeprefix(SWEPT)))

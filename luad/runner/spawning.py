@@ -6,7 +6,7 @@ Rule: decides which spawner gets the next attempt; knows nothing of runs.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from luad.runner.spawner_link import SpawnerLink
 from luad.runner.spec import interpreter_environment
@@ -14,12 +14,12 @@ from luad.runner.spec import interpreter_environment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from luad.runner.attempt import Attempt
+    from luad.runner.keeper_link import KeeperLink
     from luad.runner.runslock import RunsLock
     from luad.runner.spec import RunnerConfig
 
-MAX_TRIES: Final = 3
-"""The number of spawners that may die before luad gives an attempt up."""
-
+_MAX_TRIES: Final = 3  # spawners that may die before luad reports a fault
 _MAX_BACKOFF_S: Final = 5.0
 _RENEW_TIMEOUT_S: Final = 10.0
 
@@ -38,11 +38,15 @@ class Spawners:
         lock: Callable[[], RunsLock],
         on_ready: Callable[[], None],
         on_fault: Callable[[], None],
+        on_frame: Callable[[Attempt, dict[str, Any]], None],
+        on_keeper_gone: Callable[[KeeperLink], None],
     ) -> None:
         self._config = config
         self._lock = lock
         self._on_ready = on_ready
         self._on_fault = on_fault
+        self._on_frame = on_frame
+        self._on_keeper_gone = on_keeper_gone
         self._failed_starts = 0
         self._is_closing = False
         self._coming: SpawnerLink | None = None  # takes over once it is ready
@@ -61,9 +65,10 @@ class Spawners:
 
     @property
     def pids(self) -> set[int]:
-        """The process ids of all spawners, the retired ones included."""
-        links = {self.link, self._coming, *self._retired}
-        return {link.pid for link in links if link is not None and link.pid is not None}
+        """The process ids of all spawners and keepers, the retired ones included."""
+        links = [link for link in {self.link, self._coming, *self._retired} if link is not None]
+        found = {link.pid for link in links if link.pid is not None}
+        return found.union(*(keeper.pids for link in links for keeper in link.keepers))
 
     def start(self) -> None:
         """Start a spawner; `decided` is set when it is ready or cannot be started."""
@@ -114,10 +119,16 @@ class Spawners:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _new_link(self) -> SpawnerLink | None:
-        link = SpawnerLink(on_ready=self._on_spawner_ready, on_gone=self._on_spawner_gone)
+        link = SpawnerLink(
+            on_ready=self._on_spawner_ready,
+            on_gone=self._on_spawner_gone,
+            on_frame=self._on_frame,
+            on_keeper_gone=self._on_keeper_gone,
+        )
         environ = interpreter_environment(self._config.environ, self._config.pass_env)
         try:
             link.start(environ=environ, lock=self._lock().descriptor)
+            link.keepers.prepare()  # they are made once the spawner is ready
         except OSError as error:
             self._on_failed_start(f"{type(error).__name__}: {error}")
             return None
@@ -139,7 +150,11 @@ class Spawners:
             self._close_soon(link)
 
     def _on_spawner_gone(self, link: SpawnerLink) -> None:
-        self._retired.discard(link)
+        if link.attempt_count > 0:
+            self._retired.add(link)  # its keepers finish their runs
+        else:
+            self._retired.discard(link)
+            link.keepers.close()
         if link is self._coming:
             self._coming = None
             self._finish_renewal(is_new=False)
@@ -175,7 +190,7 @@ class Spawners:
         if self.link is not None:
             return  # only a renewal has failed: the current spawner continues
         self._failed_starts += 1
-        if self._failed_starts >= MAX_TRIES:
+        if self._failed_starts >= _MAX_TRIES:
             self.error = why
             self.decided.set()
             self._on_fault()

@@ -87,8 +87,10 @@ def groups() -> list[Group]:
                     name = f"{error}{' lasting' if is_lasting else ''} {part} {call}"
                     deed = f"error={error}"
                     found.append(Group(name, call, deed, files, scene, about, is_lasting))
-    # A run is handed to the spawner by this call: its claim is durable, its process is not there yet.
-    found.append(Group("kill launch sendmsg", "sendmsg", "signal=KILL", about=3))
+    # A run is handed to a keeper by this call: its claim is durable, its handler has not got it yet.
+    found.append(Group("kill launch writev", "writev", "signal=KILL", about=3))
+    # A keeper is asked for by this call, and a forker hands a handler to its keeper.
+    found.append(Group("kill process sendmsg", "sendmsg", "signal=KILL", about=6))
     for call, about in (("clone", 2), ("clone3", 7), ("vfork", 1)):
         found.append(Group(f"kill process {call}", call, "signal=KILL", about=about))
         for is_lasting in (False, True):

@@ -34,13 +34,16 @@ def environments() -> list[bytes]:
 # --- a handler that kills its keeper -------------------------------------------------------------
 
 
+@pytest.mark.parametrize("forker", [False, True])
 @pytest.mark.parametrize("kinds", [*([kind] for kind in KINDS), KINDS])
 async def test_80_what_a_dead_keeper_leaves_behind_is_ended_before_its_run_is_over(
-    runner: Harness, kinds: list[str]
+    runner: Harness, kinds: list[str], forker: bool
 ) -> None:
+    await runner.both_keepers()
     other = runner.launch("plain:waits_to_be_stopped")
     await runner.line_of(other)
-    key = runner.launch("leaves:kills_its_keeper", metadata={"kinds": kinds})
+    metadata = {"kinds": kinds, "forker": forker}
+    key = runner.launch("leaves:kills_its_keeper", metadata=metadata)
     pids = await pids_of(runner, key)
     assert len(pids) == len(kinds)
     finished = await runner.end_of(key)

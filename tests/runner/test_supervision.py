@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import resource
 import signal
@@ -49,17 +50,21 @@ def damage_all(folder: Path) -> None:
 # --- 78: no process can be made ------------------------------------------------------------------
 
 
+def fill_descriptors() -> list[int]:
+    """Open files until there is no descriptor left."""
+    held = []
+    with suppress(OSError):
+        while True:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    return held
+
+
 @contextmanager
 def no_new_descriptors() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_descriptors() - 1, hard))
-    held = []
+    held = fill_descriptors()  # numbers below the limit may be free: earlier tests have closed them
     try:
-        with suppress(
-            OSError
-        ):  # numbers below the limit may be free: earlier tests have closed them
-            while True:
-                held.append(os.open(os.devnull, os.O_RDONLY))
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -67,34 +72,64 @@ def no_new_descriptors() -> Iterator[None]:
             os.close(descriptor)
 
 
-async def test_78_without_descriptors_a_launch_is_a_run_that_has_not_started(
+async def test_78_a_daemon_without_descriptors_starts_runs_all_the_same(runner: Harness) -> None:
+    await runner.both_keepers()
+    with no_new_descriptors():
+        assert (await runner.run("plain:nothing")).ending.kind is EndKind.RETURNED
+
+
+async def test_78_without_descriptors_for_a_keeper_a_launch_has_not_started(
     runner: Harness,
 ) -> None:
+    await runner.both_keepers()
     with no_new_descriptors():
+        link = runner.runner._spawners.link
+        assert link is not None
+        link.keepers.close()
+        held = fill_descriptors()
         key = runner.launch("plain:nothing")
         ending = (await runner.end_of(key)).ending
+        for descriptor in held:
+            os.close(descriptor)
     assert ending.kind is EndKind.NOT_STARTED
     assert ending.error is not None
     assert os.strerror(errno.EMFILE) in ending.error.message
     assert (await runner.run("plain:nothing")).ending.kind is EndKind.RETURNED
 
 
-@pytest.mark.parametrize("room", range(4, 11))
+@pytest.mark.parametrize("room", range(4, 11, 2))
 async def test_78_when_the_spawner_can_make_no_process_a_launch_has_not_started(
     runner: Harness, room: int
 ) -> None:
-    """With little room for descriptors the spawner fails, or the keeper, depending on how little."""
+    await runner.both_keepers()
+    forkers = runner.forkers()
+    before = resource.prlimit(forkers[0], resource.RLIMIT_NOFILE)
+    for pid in forkers:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (room, before[1]))
+    keys = [runner.launch("plain:nothing") for _ in range(12)]
+    kinds = [(await runner.end_of(key)).ending.kind for key in keys]
+    for pid in forkers:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert EndKind.NOT_STARTED in kinds
+    # The handlers in reserve were made before.
+    assert set(kinds) <= {EndKind.NOT_STARTED, EndKind.RETURNED}
+    assert (await runner.run("plain:nothing")).ending.kind is EndKind.RETURNED
+
+
+@pytest.mark.parametrize("room", range(4, 11, 2))
+async def test_78_when_no_keeper_can_be_made_a_launch_has_not_started(
+    runner: Harness, room: int
+) -> None:
     spawner = runner.runner.spawner_pid
     assert spawner is not None
-    before = resource.prlimit(spawner, resource.RLIMIT_NOFILE)
-    resource.prlimit(spawner, resource.RLIMIT_NOFILE, (room, before[1]))
-    keys = [runner.launch("plain:nothing") for _ in range(4)]
-    kinds = [(await runner.end_of(key)).ending.kind for key in keys]
-    resource.prlimit(spawner, resource.RLIMIT_NOFILE, before)
-    assert EndKind.NOT_STARTED in kinds
-    # The keeper in reserve was made before.
+    await runner.both_keepers()
+    limits = resource.prlimit(spawner, resource.RLIMIT_NOFILE)
+    resource.prlimit(spawner, resource.RLIMIT_NOFILE, (room, limits[1]))
+    await runner.without_keepers()
+    kinds = [(await runner.run("plain:nothing")).ending.kind for _ in range(4)]
+    resource.prlimit(spawner, resource.RLIMIT_NOFILE, limits)
     assert set(kinds) <= {EndKind.NOT_STARTED, EndKind.RETURNED}
-    await runner.run("plain:nothing")  # and so may be the present one, under the limit of that time
+    await runner.without_keepers()  # they were made under the limit, and so were their forkers
     assert (await runner.run("plain:nothing")).ending.kind is EndKind.RETURNED
 
 
@@ -116,7 +151,8 @@ async def test_78_large_metadata_is_no_problem(runner: Harness) -> None:
 
 
 async def test_79_hundreds_of_runs_leave_neither_zombies_nor_descriptors(runner: Harness) -> None:
-    await runner.run("plain:nothing")
+    await runner.both_keepers()
+    gc.collect()  # sockets of earlier tests
     before = open_descriptors()
     keys = [runner.launch("plain:nothing") for _ in range(300)]
     for key in keys:
@@ -143,8 +179,9 @@ async def test_79_ten_thousand_who_have_ended_without_a_parent_are_collected(
 # --- 80: handlers that attack those who hold them ------------------------------------------------
 
 
-async def test_80_whoever_kills_its_keeper_is_lost_and_gone(runner: Harness) -> None:
-    key = runner.launch("ends:kills_its_parent")
+@pytest.mark.parametrize("handler", ["ends:kills_its_parent", "ends:kills_its_keeper"])
+async def test_80_whoever_kills_its_keeper_is_lost_and_gone(runner: Harness, handler: str) -> None:
+    key = runner.launch(handler)
     identity = await runner.start_of(key)
     finished = await runner.end_of(key)
     assert finished.ending.kind is EndKind.LOST
@@ -152,10 +189,21 @@ async def test_80_whoever_kills_its_keeper_is_lost_and_gone(runner: Harness) -> 
     assert (await runner.run("plain:nothing")).ending.kind is EndKind.RETURNED
 
 
-async def test_80_a_keeper_that_was_stopped_is_noticed(tmp_path: Path) -> None:
-    harness = Harness(config(tmp_path, overdue_ms=100))
+@pytest.mark.parametrize("handler", ["ends:stops_its_parent", "ends:stops_its_keeper"])
+async def test_80_a_keeper_that_was_stopped_goes_on(runner: Harness, handler: str) -> None:
+    key = runner.launch(handler, timeout_ms=100)
+    assert (await runner.end_of(key)).ending.kind is EndKind.TIMED_OUT
+
+
+@pytest.mark.parametrize("handler", ["ends:stops_its_parent", "ends:stops_its_keeper"])
+async def test_80_a_keeper_that_was_stopped_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handler: str
+) -> None:
+    monkeypatch.setattr("luad.runner.runner.continue_if_stopped", lambda _: None)
+    harness = Harness(config(tmp_path, overdue_ms=1_000))
     await harness.runner.start()
-    key = harness.launch("ends:stops_its_parent", timeout_ms=100)
+    await harness.run("plain:nothing")
+    key = harness.launch(handler, timeout_ms=100)
     identity = await harness.start_of(key)
     finished = await harness.end_of(key)
     await harness.runner.close()
@@ -170,6 +218,36 @@ async def test_80_whoever_kills_the_spawner_ends_as_usual_and_so_does_the_next(
     assert (await runner.run("ends:kills_the_spawner")).result == "survived"
     assert (await runner.run("plain:nothing")).ending.kind is EndKind.RETURNED
     assert runner.runner.spawner_pid != before
+
+
+async def test_a_dying_keeper_costs_its_own_runs_and_no_others(runner: Harness) -> None:
+    await runner.both_keepers()
+    keys = [runner.launch("plain:waits_to_be_stopped") for _ in range(6)]
+    for key in keys:
+        await runner.line_of(key)
+    victim = runner.keeper_of(keys[0])
+    lost = [key for key in keys if runner.keeper_of(key) == victim]
+    assert len(lost) == 3
+    os.kill(victim, signal.SIGKILL)
+    for key in lost:
+        assert (await runner.end_of(key)).ending.kind is EndKind.LOST
+    others = [key for key in keys if key not in lost]
+    assert not [key for key in others if key in runner.ended]
+    for key in others:
+        runner.runner.stop(*key)
+        assert (await runner.end_of(key)).ending.kind is EndKind.CANCELLED
+
+
+async def test_a_dying_keeper_loses_no_launch_that_no_handler_has_got(runner: Harness) -> None:
+    await runner.both_keepers()
+    keepers = runner.keepers()
+    for pid in keepers:
+        os.kill(pid, signal.SIGSTOP)
+    keys = [runner.launch("plain:no_argument") for _ in range(8)]
+    for pid in keepers:
+        os.kill(pid, signal.SIGKILL)
+    for key in keys:
+        assert (await runner.end_of(key)).ending.kind is EndKind.RETURNED
 
 
 async def test_a_dying_spawner_loses_no_launch(runner: Harness) -> None:
@@ -187,7 +265,10 @@ async def test_a_dying_spawner_loses_no_launch(runner: Harness) -> None:
 async def test_80_a_spawner_that_was_stopped_goes_on(runner: Harness) -> None:
     spawner = runner.runner.spawner_pid
     assert spawner is not None
+    await runner.both_keepers()
     os.kill(spawner, signal.SIGSTOP)
+    for pid in runner.keepers():
+        os.kill(pid, signal.SIGKILL)
     assert (await runner.run("plain:no_argument")).result == "called without"
     assert runner.runner.spawner_pid == spawner
 
@@ -199,9 +280,12 @@ async def test_80_a_spawner_that_does_not_answer_is_replaced(
     # Its successor has to come up within the time that it has to answer in.
     harness = Harness(config(tmp_path, overdue_ms=1_500))
     await harness.runner.start()
+    await harness.both_keepers()
     spawner = harness.runner.spawner_pid
     assert spawner is not None
     os.kill(spawner, signal.SIGSTOP)
+    for pid in harness.keepers():
+        os.kill(pid, signal.SIGKILL)
     assert (await harness.run("plain:no_argument")).result == "called without"
     assert harness.runner.spawner_pid != spawner
     await harness.runner.close()

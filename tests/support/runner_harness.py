@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,7 +95,35 @@ class Harness:
         """The process that looks after a run that goes on."""
         keeper = self.runner._attempts[key].keeper
         assert keeper is not None
-        return keeper.pid
+        assert keeper.process is not None
+        return keeper.process.pid
+
+    async def both_keepers(self) -> None:
+        """Wait until there are two keepers, so that the next two runs have one each."""
+        link = self.runner._spawners.link
+        assert link is not None
+        while sum(each.process is not None for each in link.keepers) < 2:
+            await self.run("plain:nothing")
+
+    async def without_keepers(self) -> None:
+        """Kill the keepers, and wait until the runner has noticed."""
+        killed = self.keepers()
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        while set(killed) & set(self.keepers()):
+            await self.run("plain:nothing")
+
+    def keepers(self) -> list[int]:
+        """The pids of the keepers."""
+        link = self.runner._spawners.link
+        assert link is not None
+        return [each.process.pid for each in link.keepers if each.process and each.is_open]
+
+    def forkers(self) -> list[int]:
+        """The pids of the processes that fork the handlers."""
+        link = self.runner._spawners.link
+        assert link is not None
+        return [each.forker.pid for each in link.keepers if each.forker and each.is_open]
 
     async def line_of(self, key: Key, message: str = "ready") -> None:
         """Wait until the handler has said *message*."""

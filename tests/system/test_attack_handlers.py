@@ -76,14 +76,22 @@ def kill_parent(job):
         signal.pause()
 
 
+def parent_of(pid):
+    return int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+
+
+def kill_keeper(job):
+    os.kill(parent_of(os.getppid()), signal.SIGKILL)
+    while True:
+        signal.pause()
+
+
 def kill_spawner(job):
-    stat = open(f"/proc/{os.getppid()}/stat").read().rsplit(")", 1)[1].split()
-    os.kill(int(stat[1]), signal.SIGKILL)
+    os.kill(parent_of(parent_of(os.getppid())), signal.SIGKILL)
 
 
 def stop_spawner(job):
-    stat = open(f"/proc/{os.getppid()}/stat").read().rsplit(")", 1)[1].split()
-    os.kill(int(stat[1]), signal.SIGSTOP)
+    os.kill(parent_of(parent_of(os.getppid())), signal.SIGSTOP)
 
 
 def kill_group(job):

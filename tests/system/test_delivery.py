@@ -136,10 +136,10 @@ def test_killed_between_the_claim_and_the_start_the_occurrence_is_lost_or_starte
     daemon = daemon_with(
         tmp_path, due=job("due", "quick", f"on_lost: {on_lost}", schedule=schedule)
     )
-    # What hands an attempt to the spawner is the daemon's first message with a descriptor in it.
+    # What hands an attempt to a keeper is the daemon's first call of its kind.
     daemon.launcher = (
-        "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=sendmsg",
-        "-e", "inject=sendmsg:signal=KILL:when=1",
+        "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=writev",
+        "-e", "inject=writev:signal=KILL:when=1",
     )  # fmt: skip
     daemon.start(wait=False)
     daemon.process.wait(PATIENCE_S)

@@ -26,15 +26,18 @@ def end(job):
     os._exit(job.metadata["code"])
 
 def orphan(job):
-    '''Kill both that hold this run, and leave somebody who ends a moment later.'''
-    stat = open(f"/proc/{os.getppid()}/stat").read().rsplit(")", 1)[1].split()
+    '''Kill all that hold this run, and leave somebody who ends a moment later.'''
+    holders = [os.getppid()]
+    for _ in range(2):
+        stat = open(f"/proc/{holders[-1]}/stat").read().rsplit(")", 1)[1].split()
+        holders.append(int(stat[1]))
     if os.fork() == 0:
         os.setsid()
         while os.getppid() != 1:
             pass
         os._exit(3)
-    os.kill(int(stat[1]), signal.SIGKILL)
-    os.kill(os.getppid(), signal.SIGKILL)
+    for pid in reversed(holders):
+        os.kill(pid, signal.SIGKILL)
     while True:
         signal.pause()
 """

@@ -25,7 +25,7 @@ def attack(job):
     env = {} if job.metadata.get("clear") else None
     child = subprocess.Popen(["sleep", "300"], start_new_session=True, env=env)
     print("left", child.pid, flush=True)
-    keeper = os.getppid()
+    keeper = int(_stat(os.getppid())[1])
     spawner = int(_stat(keeper)[1])
     if job.metadata.get("waits"):
         signal.pause()

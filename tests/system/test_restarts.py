@@ -89,9 +89,11 @@ def test_those_who_held_a_run_and_were_stopped_are_woken_to_end_it(daemon: LiveD
     run_id = daemon.luad("run", "long").stdout.strip()
     daemon.wait_for("run.started", run_id=run_id)
     ((pid,),) = daemon.rows("SELECT pid FROM runs WHERE id = ?", run_id)
-    keeper = parent_of(pid)
-    held = {each: os.pidfd_open(each) for each in (parent_of(keeper), keeper, pid)}
-    for each in (parent_of(keeper), keeper):
+    forker = parent_of(pid)
+    keeper = parent_of(forker)
+    holders = (parent_of(keeper), keeper, forker)
+    held = {each: os.pidfd_open(each) for each in (*holders, pid)}
+    for each in holders:
         os.kill(each, signal.SIGSTOP)
     daemon.kill()
     daemon.start()

@@ -18,7 +18,9 @@ def hundred_megabytes(job):
 def most_of_its_keeper(job):
     """The most memory in KiB that the keeper had, once it has been told a lot."""
     hundred_megabytes(job)
-    with open(f"/proc/{os.getppid()}/status") as file:
+    with open(f"/proc/{os.getppid()}/stat") as file:
+        keeper = int(file.read().rpartition(")")[2].split()[1])
+    with open(f"/proc/{keeper}/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
 

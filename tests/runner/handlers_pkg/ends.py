@@ -128,8 +128,28 @@ def kills_its_group(job):
     os.kill(0, signal.SIGKILL)
 
 
+def ancestors(count):
+    """Return the processes above this one, the nearest first."""
+    found = [os.getppid()]
+    while len(found) < count:
+        with open(f"/proc/{found[-1]}/stat") as file:
+            found.append(int(file.read().rpartition(")")[2].split()[1]))
+    return found
+
+
 def kills_its_parent(job):
     os.kill(os.getppid(), signal.SIGKILL)
+    signal.pause()
+
+
+def kills_its_keeper(job):
+    os.kill(ancestors(2)[1], signal.SIGKILL)
+    signal.pause()
+
+
+def stops_its_keeper(job):
+    os.kill(ancestors(2)[1], signal.SIGSTOP)
+    print("not seen")
     signal.pause()
 
 
@@ -140,9 +160,8 @@ def stops_its_parent(job):
 
 
 def kills_the_spawner(job):
-    with open(f"/proc/{os.getppid()}/stat") as file:
-        grandparent = int(file.read().rpartition(")")[2].split()[1])
-    os.kill(grandparent, signal.SIGKILL)
+    _forker, _keeper, spawner = ancestors(3)
+    os.kill(spawner, signal.SIGKILL)
     return "survived"
 
 

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN003, ANN201, ANN202, ARG001, PTH123, T201 - handlers as users write them, and worse
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202, ARG001, T201 - handlers as users write them, and worse
 """Handlers that leave work behind, and some that kill the process that looks after them."""
 
 import asyncio
@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+
+from ends import ancestors
 
 
 def _sleeper(**options):
@@ -58,13 +60,12 @@ def kills_its_keeper(job):
     for kind in job.metadata["kinds"]:
         print(_KINDS[kind](job), flush=True)
     print("ready", flush=True)
-    keeper = os.getppid()
-    with open(f"/proc/{keeper}/stat") as file:
-        spawner = int(file.read().rpartition(")")[2].split()[1])
+    forker, keeper, spawner = ancestors(3)
     sys.stdin.read()
     if job.metadata.get("spawner_too"):
         os.kill(spawner, signal.SIGKILL)
-    threading.Timer(0.3, os.kill, (keeper, signal.SIGKILL)).start()
+    victim = forker if job.metadata.get("forker") else keeper
+    threading.Timer(0.3, os.kill, (victim, signal.SIGKILL)).start()
     signal.pause()
 
 
