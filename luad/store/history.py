@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from contextlib import suppress
+from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.sqlite import insert
 
 from luad.core.installed import Acknowledgement
@@ -14,10 +16,12 @@ from luad.errors import StoreUnavailableError
 from luad.store import run_pages, run_stats, trouble
 from luad.store.columns import cleaned, to_int, to_int_or_none, to_text
 from luad.store.query_budget import QueryBudget
-from luad.store.query_types import RunFilter, RunPage, Software
+from luad.store.query_types import FileJob, RunFilter, RunPage, Software
 from luad.store.run_stats import Group, HistoryStats, JobStats
-from luad.store.tables import acknowledgements, software
+from luad.store.tables import acknowledgements, jobs, software
 from luad.store.transactions import Transactions
+
+MOST_OF_A_FILE: Final = 1_000
 
 
 class History:
@@ -97,6 +101,18 @@ class History:
         change = change.on_conflict_do_update(index_elements=["id"], set_=row)
         await self._transactions.write(lambda connection: connection.execute(change))
 
+    async def jobs_of_file(self, path: str) -> list[FileJob]:
+        """Return the jobs in force that the file at *path* declares, in order of lines."""
+        query = (
+            select(jobs)
+            .where(jobs.c.origin_path == to_text(path))
+            .order_by(jobs.c.origin_line, jobs.c.job_id)
+            .limit(MOST_OF_A_FILE)
+        )
+        return await self._transactions.read(
+            lambda connection: [_read_file_job(row) for row in connection.execute(query)]
+        )
+
     # --- what ran it ---
 
     def note_software(self, versions: Software, now: Instant) -> None:
@@ -119,3 +135,8 @@ def _software_at(connection: Connection, at: Instant) -> Software | None:
     query = select(software).where(software.c.at <= to_int(at)).order_by(software.c.at.desc())
     row = connection.execute(query.limit(1)).first()
     return None if row is None else Software(row.luad, row.python)
+
+
+def _read_file_job(row: Row[Any]) -> FileJob:
+    definition = json.loads(row.definition_json)
+    return FileJob(row.job_id, row.name, row.revision, row.origin_line, definition)

@@ -132,6 +132,16 @@ class RecentRun(NamedTuple):
     reason: Reason | None = None
 
 
+class FileJob(NamedTuple):
+    """A job in force that a file declares, in its last good version."""
+
+    job_id: str
+    name: str
+    revision: str
+    line: int | None
+    definition: Mapping[str, JSON]
+
+
 class Software(NamedTuple):
     """The versions of luad and Python that a daemon had."""
 

@@ -72,6 +72,7 @@ jobs: Final = Table(
     Column("consecutive_stops", BigInteger),
     PrimaryKeyConstraint("job_id", name="jobs_pk"),
     Index("jobs_by_name", "name", unique=True, sqlite_where=text("holds_name = 1")),
+    Index("jobs_by_file", "origin_path", sqlite_where=text("origin_path IS NOT NULL")),
     Index("jobs_failing", "job_id", sqlite_where=text("consecutive_failures > 0")),
     Index("jobs_paused", "pause_author", "job_id", sqlite_where=text("paused_at IS NOT NULL")),
 )

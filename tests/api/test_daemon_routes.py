@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from luad.api.config_files import id_of
 from luad.api.json.upcoming import upcoming
 from luad.api.service import Health
 from luad.core.model import Cron, EndKind, Once, Origin
@@ -113,8 +114,18 @@ async def test_files_with_their_jobs_and_problems(api: Any, daemon: Any, kit: An
     await daemon.install(kit.make_job("r"), origin=Origin("jobs.d/report.yaml"), stale=True)
     body = (await api.get("/v1/config")).json
     assert body["files"] == [
-        {"path": "jobs.d/ab.yaml", "stale": False, "jobs": ["a", "b"]},
-        {"path": "jobs.d/report.yaml", "stale": True, "jobs": ["r"]},
+        {
+            "id": id_of("jobs.d/ab.yaml"),
+            "path": "jobs.d/ab.yaml",
+            "stale": False,
+            "jobs": ["a", "b"],
+        },
+        {
+            "id": id_of("jobs.d/report.yaml"),
+            "path": "jobs.d/report.yaml",
+            "stale": True,
+            "jobs": ["r"],
+        },
     ]
     assert body["stale"] == ["jobs.d/report.yaml"]
     assert (await api.get("/v1/jobs")).json["broken_files"] == ["jobs.d/report.yaml"]

@@ -188,6 +188,14 @@ _FILE_PROBLEM: Final = _object(
     {"job": _MAY_TEXT, "fix": _or_null(FREE), "fixable": FLAG},
 )
 _ROLE: Final = _one_of(("viewer", "operator", "admin"))
+_SHOWN_PROBLEM: Final[Schema] = {
+    **_FILE_PROBLEM,
+    "properties": {
+        **_FILE_PROBLEM["properties"],
+        "excerpt": _list(_object({"line": WHOLE, "text": TEXT})),
+    },
+}
+_FILE_JOB: Final = _object(_all("name id revision", TEXT), {"line": _MAY_WHOLE, "definition": FREE})
 _TOKEN: Final[Schema] = {
     **_all("name created_by", TEXT),
     "role": _ROLE,
@@ -310,7 +318,13 @@ ANSWERS: Final[Schema] = {
     ),
     "Messages": _object({"messages": _list(_MESSAGE)}, _CURSOR),
     "Config": _object(
-        {"files": _list(_object({"path": TEXT, "stale": FLAG, "jobs": _TEXTS}))}, _FILES
+        {"files": _list(_object(_all("id path", TEXT), {"stale": FLAG, "jobs": _TEXTS}))}, _FILES
+    ),
+    "ConfigFile": _object(
+        _all("id path", TEXT),
+        {"text": _MAY_TEXT},
+        _all("is_whole is_readable", FLAG),
+        {"problems": _list(_SHOWN_PROBLEM), "jobs": _list(_FILE_JOB)},
     ),
     "Reloaded": _object(
         _all("added removed", _TEXTS), {"replaced": _CHANGES, "kept": WHOLE}, _FILES

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from luad.api.auth.remote import is_remote
+from luad.api.config_files import id_of
 from luad.api.context import context_of, json_response
 from luad.api.http.api_problems import ApiError
 from luad.api.http.request_input import wrong_parameter
@@ -155,7 +156,13 @@ def _files(states: Sequence[JobStateView]) -> dict[str, Any]:
     for state in states:
         if state.origin is not None:
             file = files.setdefault(
-                state.origin.path, {"path": state.origin.path, "stale": False, "jobs": []}
+                state.origin.path,
+                {
+                    "id": id_of(state.origin.path),
+                    "path": state.origin.path,
+                    "stale": False,
+                    "jobs": [],
+                },
             )
             file["stale"] = file["stale"] or state.stale
             file["jobs"].append(state.job.name)

@@ -100,6 +100,8 @@ def _find_activity() -> None:
 def _find_trouble() -> None:
     """Find jobs that fail or are paused, and deliveries by time, without a look at all of them."""
     failing, paused = sa.text("consecutive_failures > 0"), sa.text("paused_at IS NOT NULL")
+    declared = sa.text("origin_path IS NOT NULL")
+    op.create_index("jobs_by_file", "jobs", ["origin_path"], sqlite_where=declared)
     op.create_index("jobs_failing", "jobs", ["job_id"], sqlite_where=failing)
     op.create_index("jobs_paused", "jobs", ["pause_author", "job_id"], sqlite_where=paused)
     place = ["started_at", "message_id", "channel"]
