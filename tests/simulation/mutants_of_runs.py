@@ -276,7 +276,7 @@ MUTANTS: Final = (
         "luad takes a process that outlived its daemon for dead, and it lives on.",
         ("I8", "I10"),
         "luad.daemon.recovery:lost_attempts",
-        (("if kill_survivor(run.id, run.identity):", "if False:"),),
+        (("if not is_known and kill_survivor(run.id, run.identity):", "if False:"),),
     ),
     Mutant(
         "lost-for-ever",
