@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from luad.web.times import Times
 
 LINES: Final = 500
+SHORT: Final = 80
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -37,6 +38,8 @@ async def show(request: Request) -> Response:
     job_path = path_of("jobs", run["job_id"])
     lines = await _lines(view, path, level)
     around = await view.get(f"{job_path}/runs", limit=200)
+    is_bad = run["status"] in drawing.BAD
+    changes = await view.get(f"{path}/changes") if is_bad else None
     older, newer = _neighbours(run["id"], around["runs"])
     status = status_of_run(run["status"])
     times = view.times
@@ -50,6 +53,8 @@ async def show(request: Request) -> Response:
         facts=_facts(run, around["runs"]),
         line=_line(run, times),
         said=what_happened(run),
+        changes=changes,
+        changed=_changed(changes, times) if changes else [],
         frames=parts_of(error["traceback"]) if error and error["traceback"] else None,
         lines=[_line_view(each, times) for each in lines],
         first_error=next(
@@ -70,6 +75,26 @@ async def show(request: Request) -> Response:
 async def _lines(view: View, path: str, level: str) -> list[Json]:
     text = await view.get_text(f"{path}/log", tail=LINES, level=level, format="ndjson")
     return [json.loads(line) for line in text.splitlines() if line]
+
+
+def _changed(changes: Json, times: Times) -> list[tuple[str, str]]:
+    """Return what has changed since the last good run: where, and what."""
+    found = [
+        (kind, f"{each['key']}: {_short(each['then'])} → {_short(each['now'])}")
+        for kind in ("definition", "metadata")
+        for each in changes[kind]
+    ]
+    software = changes["software"]
+    found += [("software", f"{each['name']}: {each['then']} → {each['now']}") for each in software]
+    file = changes["handler_file"]
+    if file and file["has_changed"]:
+        found.append(("handler", f"{file['path']} saved at {times.short(file['modified_at'])}"))
+    return found
+
+
+def _short(value: Json) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHORT else text[:SHORT] + "…"
 
 
 def _neighbours(run_id: str, runs: list[Json]) -> tuple[str | None, str | None]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from luad.web.inside import Json
+
 LIMIT: Final = 500
 
 
@@ -28,27 +30,7 @@ async def show(request: Request) -> Response:
     start = datetime.combine(day, datetime.min.time(), times.tz)
     end = datetime.combine(day + timedelta(days=1), datetime.min.time(), times.tz)
     job = view.query.get("job", "")
-    found, past = await view.gather(
-        (
-            "/v1/schedule",
-            {
-                "from": max(start, times.now).isoformat(),
-                "until": max(end, times.now).isoformat(),
-                "limit": LIMIT,
-                "job": job,
-            },
-        ),
-        (
-            "/v1/runs",
-            {
-                "since": start.isoformat(),
-                "until": end.isoformat(),
-                "limit": LIMIT,
-                "job": job,
-                "fields": "job,status,started_at,scheduled_for,duration_ms",
-            },
-        ),
-    )
+    found, past = await _both(view, start, end, job)
     fires = found["next"]
     hours = [
         (f"{hour:02}:00 to {hour + 1:02}:00", list(rows))
@@ -70,6 +52,18 @@ async def show(request: Request) -> Response:
         total=len(fires),
         is_complete=found["is_complete"] and max(len(fires), len(past["runs"])) < LIMIT,
         job=job,
+    )
+
+
+async def _both(view: View, start: datetime, end: datetime, job: str) -> list[Json]:
+    """Return what is due between two instants from now on, and the runs there were."""
+    now = view.times.now
+    ahead = {"from": max(start, now).isoformat(), "until": max(end, now).isoformat()}
+    behind = {"since": start.isoformat(), "until": end.isoformat()}
+    fields = "job,status,started_at,scheduled_for,duration_ms"
+    return await view.gather(
+        ("/v1/schedule", {**ahead, "limit": LIMIT, "job": job}),
+        ("/v1/runs", {**behind, "limit": LIMIT, "job": job, "fields": fields}),
     )
 
 
