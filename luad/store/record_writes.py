@@ -169,9 +169,9 @@ _end_attempt = _ended.on_conflict_do_update(
     index_elements=["run_id", "attempt"],
     set_={name: _ended.excluded[name] for name in _ABOUT_ATTEMPT},
 )
-_insert_meta = insert(meta)
-_set_meta = _insert_meta.on_conflict_do_update(
-    index_elements=["key"], set_={"value": _insert_meta.excluded.value}
+_set_meta = Prepared(
+    lambda names: meta.insert().values(_bound(names)),
+    "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
 )
 
 
@@ -193,7 +193,7 @@ def write(connection: Connection, records: Sequence[Record], now: Instant) -> tu
 
 def see(connection: Connection, now: Instant) -> None:
     """Store that the daemon is alive at *now*."""
-    connection.execute(_set_meta, {"key": "last_seen", "value": str(now)})
+    _set_meta.execute(connection, [{"key": "last_seen", "value": str(now)}])
 
 
 def _grouped(records: Iterable[Record]) -> Iterator[tuple[type, Sequence[Any]]]:

@@ -106,7 +106,10 @@ def _engine(path: Path, pragmas: tuple[str, ...], begin: str, pool: type[Pool]) 
         return connection
 
     def begin_now(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        if not driver.in_transaction:  # `Writer` begins by itself
+            connection.exec_driver_sql(begin)
 
     sizes = {"pool_size": READERS, "max_overflow": 0} if pool is QueuePool else {}
     engine = create_engine(

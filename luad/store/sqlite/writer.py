@@ -11,9 +11,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -177,7 +177,7 @@ class Writer:
                 )
             connection, driver = self._connected(is_full_sync=is_urgent)
             before = driver.total_changes
-            with connection.begin():
+            with _transaction(connection, driver):
                 results = [task.work(connection) for task in tasks]
                 if is_urgent:
                     self._before_commit(connection)
@@ -212,3 +212,25 @@ class Writer:
             with suppress(SQLAlchemyError):
                 self._connection.close()
             self._connection = None
+
+
+@contextmanager
+def _transaction(connection: Connection, driver: sqlite3.Connection) -> Iterator[None]:
+    """Commit the work within, or roll it back.
+
+    The driver begins it: SQLAlchemy's beginning and end cost more than a row. If a statement of Core follows,
+    SQLAlchemy joins the transaction that it finds.
+    """
+    driver.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        if connection.in_transaction():
+            connection.commit()
+        else:
+            driver.commit()
+    except BaseException:
+        with suppress(SQLAlchemyError, sqlite3.Error):
+            connection.rollback()
+        with suppress(sqlite3.Error):
+            driver.rollback()
+        raise
