@@ -57,6 +57,7 @@ EXIT_ERROR: Final = 1
 EXIT_CONFIG: Final = 78  # sysexits.h; the unit file tells systemd not to restart after it
 _PREVIOUS_RUNS_S: Final = 20
 _FLUSH_S: Final = 2.0
+_FIRST_LOAD: Final = "start"
 
 
 class Daemon(EngineService):
@@ -225,7 +226,9 @@ class Daemon(EngineService):
             logs.emit("warning", "recovery.survivors", {"waited_s": _PREVIOUS_RUNS_S})
         lost = await asyncio.to_thread(lost_attempts, restored, now.wall, end_run, logs)
         self._configuration.reloader.recheck_after(reading)
-        return [*lost, ConfigLoaded(reading.wanted, reading.error_count)]
+        in_force = self.replies.expect(_FIRST_LOAD)
+        in_force.add_done_callback(partial(self._configuration.keep_first, reading))
+        return [*lost, ConfigLoaded(reading.wanted, reading.error_count, _FIRST_LOAD)]
 
     async def _live(self, events: Sequence[Event]) -> int:
         for event in events:

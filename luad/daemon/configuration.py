@@ -21,6 +21,7 @@ from luad.daemon.status import jobs_line
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from luad.core.events import Reply
     from luad.core.model import Wanted
     from luad.daemon.condition import Parts
     from luad.daemon.file_problems import FileProblems
@@ -50,12 +51,17 @@ class Configuration:
         self._renew_spawner = renew_spawner
         self._waiting: deque[tuple[Reading, asyncio.Future[Plan]]] = deque()
         self._has_work = asyncio.Event()
+        self._digest = wiring.files_digest(parts.settings)
         self.reloader = Reloader(
             reader, self._apply, lambda error: parts.tasks.note_failure("reloader", error)
         )
 
     async def read(self) -> Reading:
-        """Read the files for the first time, and load the users."""
+        """Read the files for the first time, and load the users.
+
+        Files that are in the store are read only if they have changed since.
+        """
+        self._reader.restore(self._parts.store.files.restore(self._digest))
         reading = await asyncio.to_thread(self._reader.read)
         self._note(reading)
         return reading
@@ -89,10 +95,20 @@ class Configuration:
             await self._has_work.wait()
             while self._waiting:
                 reading, answer = self._waiting.popleft()
-                plan = await self._install(reading)
+                plan = await self._install(reading) if reading.is_news else Plan()
+                self._keep_files(reading)
                 if not answer.done():
                     answer.set_result(plan)
             self._has_work.clear()
+
+    def _keep_files(self, reading: Reading) -> None:
+        """Keep the files of *reading* in the store; its jobs must be durable before."""
+        self._parts.store.files.save_later(self._digest, reading.to_save, reading.to_drop)
+
+    def keep_first(self, reading: Reading, in_force: asyncio.Future[Reply]) -> None:
+        """Keep the files of the first reading, once its jobs are *in_force*."""
+        if not in_force.cancelled():
+            self._keep_files(reading)
 
     async def _install(self, reading: Reading) -> Plan:
         """Bring a reading into force; return what has changed once all of it is durable.
@@ -138,7 +154,9 @@ class Configuration:
         condition = self._parts.condition
         if condition.reading is None or condition.reading.users != reading.users:
             self._parts.directory.load(reading.users)
-        condition.reading = replace(reading, items={}, wanted={})  # the engine has the jobs
+        condition.reading = replace(
+            reading, items={}, wanted={}, to_save=(), to_drop=()
+        )  # the engine has the jobs
         if not reading.error_count:
             condition.last_good_reload_at = reading.at
         self._file_problems.log_new(reading)

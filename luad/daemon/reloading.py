@@ -12,7 +12,7 @@ import asyncio
 import gc
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,8 @@ from luad.config.users.user_file import LoadedUsers, UserCatalogue
 from luad.core.model import Instant, Wanted
 from luad.core.plan import Plan
 from luad.errors import Problem, Severity
-from luad.watcher import FileVersion, Hints, Snapshot, SnapshotReader
+from luad.store.file_snapshot import StoredFile
+from luad.watcher import FileVersion, Hints, KeptFile, Snapshot, SnapshotReader
 
 if TYPE_CHECKING:
     from luad.config.settings.daemon_settings import Settings
@@ -55,6 +56,10 @@ class Reading:
     """True if a job, a place or a problem differs from the previous reading."""
     serial: int
     users: LoadedUsers
+    to_save: tuple[StoredFile, ...] = ()
+    """The files to keep in the store, once the jobs are in force."""
+    to_drop: tuple[str, ...] = ()
+    """The files to remove from the store."""
 
     @property
     def error_count(self) -> int:
@@ -131,12 +136,32 @@ class ConfigReader:
         self._names = names
         self._files: FileChanges[Wanted] | None = None  # the latest; None before the first reading
         self._is_fresh = True  # no snapshot was taken over yet
+        self._has_snapshot = False  # of the previous daemon
         self._changed: dict[str, FileVersion] = {}  # not taken over by the catalogue yet
         self._gone: set[str] = set()
         self._around: tuple[tuple[Problem, ...], tuple[Problem, ...]] = (), ()  # places and names
         self._last: tuple[object, ...] | None = None
         self._serial = 0
         self._lock = threading.Lock()
+
+    def restore(self, files: Iterable[StoredFile]) -> None:
+        """Take *files* as read before; call this once, before the first reading."""
+        for each in files:
+            if self._catalogue.restore(each.path, each.key, each.jobs):
+                kept = KeptFile(each.status, each.key, each.shape, each.gid)
+                self._snapshots.restore(each.path, kept)
+                self._has_snapshot = True
+
+    def _to_keep(self) -> tuple[tuple[StoredFile, ...], tuple[str, ...]]:
+        """Return the files that were read and whose jobs are all wanted, and the paths of the others."""
+        saved, dropped = [], []
+        for path, kept in self._snapshots.take_touched().items():
+            count = self._catalogue.counts(path) if kept is not None else None
+            if kept is None or count is None:
+                dropped.append(path)
+            else:
+                saved.append(StoredFile(path, *kept, count))
+        return tuple(saved), tuple(dropped)
 
     def dry_run(self, snapshots: SnapshotReader) -> Reading:
         """Return what a requested reload would read, and change nothing; callable in any thread."""
@@ -171,7 +196,8 @@ class ConfigReader:
         now = self._clock.now().wall
         is_first = self._files is None
         if hints is None:
-            snapshot = self._snapshots.read(now, is_settled=is_settled)
+            # What has gone while luad was down has gone long ago.
+            snapshot = self._snapshots.read(now, is_settled=is_settled or is_first)
         else:
             snapshot = self._snapshots.look(hints, now)
         files = self._load(snapshot)
@@ -198,6 +224,7 @@ class ConfigReader:
             is_news,
             self._serial,
             users,
+            *self._to_keep(),
         )
 
     def _load(self, snapshot: Snapshot) -> FileChanges[Wanted]:
@@ -208,6 +235,9 @@ class ConfigReader:
         before, is_repeated = self._files, bool(self._changed or self._gone)
         self._gone = (self._gone - snapshot.changed.keys()) | snapshot.gone
         self._changed.update(snapshot.changed)
+        if before is None and self._has_snapshot and snapshot.unread:
+            self._snapshots.forget(snapshot.unread)
+            self._catalogue.unrestore(snapshot.unread)
         if self._is_fresh:
             self._gone |= self._catalogue.absent(snapshot.files, snapshot.unread)
         for path in self._gone:
@@ -216,14 +246,18 @@ class ConfigReader:
             self._changed,
             self._gone,
             unconfirmed=snapshot.unconfirmed,
-            must_resolve=before is None or is_repeated,
+            must_resolve=is_repeated or (before is None and self._must_resolve(snapshot)),
         )
         self._is_fresh, self._changed, self._gone = False, {}, set()
-        if found is None:
-            assert before is not None, "the first resolution has a result"
-            found = replace(before, items={})
-        self._files = found
-        return found
+        self._files = self._catalogue.summary() if found is None else found
+        return self._files
+
+    def _must_resolve(self, snapshot: Snapshot) -> bool:
+        """Return True if the first reading must resolve all files, because none was in the store.
+
+        The last good jobs of a folder that cannot be read are stale.
+        """
+        return not self._has_snapshot or bool(snapshot.unread)
 
 
 class Reloader:
@@ -319,9 +353,9 @@ class Reloader:
             self._reader.read, is_settled=bool(asking), hints=hints, is_portion=is_portion
         )
         self.recheck_after(reading)
-        if not (reading.is_news or asking):
+        if not (reading.is_news or asking or reading.to_save or reading.to_drop):
             return
-        answer = self._apply(reading)
+        answer = self._apply(replace(reading, is_news=reading.is_news or bool(asking)))
         for future in asking:
             if not future.done():
                 future.set_result((reading, answer))

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from luad import __version__
 from luad.api.service import DynamicRules
 from luad.api.transport.tcp import ListenSpec
 from luad.config.jobs.handler_names import reserved_handlers
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
     from luad.config.jobs.catalogue import Catalogue
     from luad.config.settings.daemon_settings import Settings
     from luad.logs import Logging
+
+_ZONES: Final = "/usr/share/zoneinfo/tzdata.zi"
 
 
 def bounds(settings: Settings) -> Bounds:
@@ -82,6 +89,33 @@ def job_snapshots(settings: Settings) -> SnapshotReader:
         permits_insecure(settings),
         keeps_data=False,
     )
+
+
+def files_digest(settings: Settings) -> str:
+    """Return a hash of all that the jobs of a file depend on besides its content.
+
+    The snapshot of another luad, of other settings or of other time zones is ignored.
+    """
+    parts = (
+        __version__,
+        version("tzdata"),
+        _system_zones(),
+        str(Path.cwd()),
+        [str(folder) for folder in settings.jobs],
+        settings.timezone,
+        settings.max_jobs,
+        settings.max_file_size,
+        permits_insecure(settings),
+        os.geteuid(),
+    )
+    return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def _system_zones() -> bytes:
+    """Return the first line of the system's time zones, which has their version."""
+    with suppress(OSError), open(_ZONES, "rb") as file:  # noqa: PTH123 - one line of a large file
+        return file.readline(100)
+    return b""
 
 
 def config_reader(settings: Settings, catalogue: Catalogue, clock: Clock) -> ConfigReader:

@@ -25,6 +25,7 @@ from luad.store import (
 )
 from luad.store.api_access import Access
 from luad.store.columns import cleaned, to_text
+from luad.store.file_snapshot import FileSnapshot
 from luad.store.history import History
 from luad.store.messages import Messages
 from luad.store.migration_progress import Report, say_nothing
@@ -91,6 +92,7 @@ class Store:
         self._transactions = Transactions(self._writer, self._readers, lock.mark_corrupt)
         self.messages: Final = Messages(self._transactions)
         self.users: Final = StoredUsers(self._transactions)
+        self.files: Final = FileSnapshot(self._transactions)
         self.access: Final = Access(self._transactions)
         self.history: Final = History(self._transactions)
         self.web: Final = WebAccess(self._transactions)

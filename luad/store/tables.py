@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -196,6 +197,20 @@ run_logs: Final = Table(
     Column("lines_json", Text, nullable=False),  # one JSON object a line
     PrimaryKeyConstraint("run_id", "seq", name="run_logs_pk"),
     Index("run_logs_by_age", "last_at"),
+)
+
+# --- files ---------------------------------------------------------------------------------------
+
+files: Final = Table(
+    "files",
+    metadata,
+    Column("path", Text, nullable=False),
+    Column("status", LargeBinary, nullable=False),
+    Column("content_key", Text, nullable=False),
+    Column("shape", LargeBinary, nullable=False),
+    Column("gid", BigInteger),
+    Column("jobs", BigInteger, nullable=False),
+    PrimaryKeyConstraint("path", name="files_pk"),
 )
 
 # --- users and messages --------------------------------------------------------------------------

@@ -4,8 +4,16 @@ Rule: `watch` gives hints which files to look at. `snapshot` looks at those file
 where hints may be missing. `config` interprets the bytes.
 """
 
-from luad.watcher.job_files import FileVersion, is_job_file
+from luad.watcher.job_files import FileVersion, KeptFile, is_job_file
 from luad.watcher.snapshot import Snapshot, SnapshotReader
 from luad.watcher.watch import FolderWatch, Hints
 
-__all__ = ["FileVersion", "FolderWatch", "Hints", "Snapshot", "SnapshotReader", "is_job_file"]
+__all__ = [
+    "FileVersion",
+    "FolderWatch",
+    "Hints",
+    "KeptFile",
+    "Snapshot",
+    "SnapshotReader",
+    "is_job_file",
+]

@@ -29,6 +29,7 @@ Signature: TypeAlias = bytes
 NO_SIGNATURE: Final = b""
 _SIGNATURE: Final = struct.Struct("<QQqq")
 _INODE_LENGTH: Final = 8
+_SHAPE: Final = struct.Struct("<?QQB")
 
 
 def is_job_file(name: str) -> bool:
@@ -44,6 +45,15 @@ class FileVersion:
     data: bytes = b""
     key: str = ""
     problem: Problem | None = None
+
+
+class KeptFile(NamedTuple):
+    """What the store keeps of a file that has no problem. *gid* is the group that may write it."""
+
+    signature: Signature
+    key: str
+    shape: bytes
+    gid: int | None
 
 
 def signature_of(path: str) -> Signature | None:
@@ -161,6 +171,20 @@ def shape_of(data: bytes) -> Shape:
     end = data.rfind(b"\n") + 1
     shape = _plain_shape(not data.strip(), data.count(b"\n---"), data.count(b"\n"))
     return shape._replace(head=_hash(data[:end]), tail=data[end:]) if data[end:] else shape
+
+
+def pack_shape(shape: Shape) -> bytes:
+    """Return a shape as bytes, for the store."""
+    is_blank, documents, lines, head, tail = shape
+    return _SHAPE.pack(is_blank, documents, lines, len(head)) + head + tail
+
+
+def unpack_shape(packed: bytes) -> Shape:
+    """Return the shape of `pack_shape`."""
+    is_blank, documents, lines, length = _SHAPE.unpack_from(packed)
+    head, tail = packed[_SHAPE.size :][:length], packed[_SHAPE.size + length :]
+    plain = _plain_shape(is_blank, documents, lines)
+    return plain._replace(head=head, tail=tail) if tail else plain
 
 
 @lru_cache(1_000)

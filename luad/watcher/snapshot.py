@@ -27,17 +27,19 @@ from luad.watcher.job_files import (
     PASSING,
     FileLoader,
     FileVersion,
-    Shape,
-    Signature,
+    KeptFile,
     as_signature,
     is_job_file,
     is_same_inode,
     may_be_unfinished,
+    pack_shape,
     shape_of,
     signature_of,
+    unpack_shape,
     unreadable,
 )
 from luad.watcher.job_folders import JobFolder, missing_folder, unmounted
+from luad.watcher.known_files import KnownFile, Versions
 from luad.watcher.unread import unread_problems
 
 _RACY_MS: Final = 1_000
@@ -65,17 +67,6 @@ class Snapshot:
     gone: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
-class _Known:
-    version: FileVersion
-    signature: Signature
-    shape: Shape
-    is_racy: bool = False
-    unconfirmed_since: Instant | None = None  # emptied, cut short or missing since then
-    unconfirmed: FileVersion | None = None  # the version on the disk meanwhile
-    gid: int | None = None  # the group that may write it
-
-
 class SnapshotReader:
     """Reads *folders* repeatedly, and remembers the files that it has read.
 
@@ -100,11 +91,42 @@ class SnapshotReader:
         self._loader = FileLoader(max_bytes, permit_insecure)
         self._folders = [JobFolder(each, str(each / "_")[:-1]) for each in folders]
         self._by_prefix = {each.prefix: each for each in self._folders}
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, KnownFile] = {}
         self._waiting: set[str] = set()  # paths with an unconfirmed change
         self._changed: dict[str, FileVersion] = {}
         self._gone: set[str] = set()
         self._private: dict[int, bool] = {}  # by group, as at the previous read
+        self._touched: set[str] = set()  # paths that were read or lost since `take_touched`
+
+    def restore(self, path: str, kept: KeptFile) -> None:
+        """Take a file as read before; the next read opens it only if its status has changed."""
+        if _prefix_of(path) in self._by_prefix:
+            version = FileVersion(path, b"", kept.key)
+            self._known[path] = KnownFile(version, kept.signature, unpack_shape(kept.shape))
+            if kept.gid is not None:
+                self._known[path].gid = kept.gid
+                self._private[kept.gid] = True  # else it would have been refused
+
+    def forget(self, folders: Collection[str]) -> None:
+        """Forget the files of *folders*; they are read once their folder can be read."""
+        for path in [each for each in self._known if _prefix_of(each)[:-1] in folders]:
+            del self._known[path]
+
+    def take_touched(self) -> dict[str, KeptFile | None]:
+        """Return the files that were read since the last call; None for one that must not be kept.
+
+        A file must not be kept that has a problem, that is gone, or whose status may be too old.
+        """
+        touched, self._touched = self._touched, set()
+        return {path: self._kept(path) for path in touched}
+
+    def _kept(self, path: str) -> KeptFile | None:
+        known = self._known.get(path)
+        if known is None or known.version.problem is not None or not known.signature:
+            return None
+        if known.is_racy or known.unconfirmed_since is not None:
+            return None
+        return KeptFile(known.signature, known.version.key, pack_shape(known.shape), known.gid)
 
     def read(self, now: Instant, *, is_settled: bool = False) -> Snapshot:
         """Return the content of the folders at *now*. *is_settled*: without the debounce time."""
@@ -261,8 +283,14 @@ class SnapshotReader:
         return True
 
     def _read_file(
-        self, path: str, folder: JobFolder, known: _Known | None, now: Instant, *, is_settled: bool
-    ) -> _Known:
+        self,
+        path: str,
+        folder: JobFolder,
+        known: KnownFile | None,
+        now: Instant,
+        *,
+        is_settled: bool,
+    ) -> KnownFile:
         version, status = self._loader.load(path, folder.path)
         signature = as_signature(status) if status else NO_SIGNATURE
         is_racy = status is not None and now - status.st_ctime_ns // 1_000_000 < _RACY_MS
@@ -270,15 +298,17 @@ class SnapshotReader:
         if version.problem is None and known is not None and known.version.key == version.key:
             version = known.version  # the same content: the same object
         if known is not None and version is known.version:
-            return _Known(version, signature, known.shape, is_racy, gid=gid)
+            return KnownFile(version, signature, known.shape, is_racy, gid=gid)
         if known is not None and version.problem is None and not is_settled:
             is_in_place = is_same_inode(known.signature, signature)
             if may_be_unfinished(known.shape, version.data, is_in_place=is_in_place):
                 is_as_before = known.unconfirmed_since is not None and known.unconfirmed == version
                 since = _earlier(known.unconfirmed_since, now) if is_as_before else now
                 if now - since < self._debounce_ms:
-                    return _Known(known.version, signature, known.shape, True, since, version, gid)
-        return _Known(version, signature, shape_of(version.data), is_racy, gid=gid)
+                    return KnownFile(
+                        known.version, signature, known.shape, True, since, version, gid
+                    )
+        return KnownFile(version, signature, shape_of(version.data), is_racy, gid=gid)
 
     def _miss(self, path: str, now: Instant, *, is_settled: bool) -> None:
         """Note that a known file is missing; it is gone after the debounce time."""
@@ -286,7 +316,7 @@ class SnapshotReader:
         since = _earlier(known.unconfirmed_since, now)
         must_wait = not is_settled and not known.shape.is_blank
         if must_wait and now - since < self._debounce_ms:
-            missing = _Known(known.version, NO_SIGNATURE, known.shape, is_racy=True)
+            missing = KnownFile(known.version, NO_SIGNATURE, known.shape, is_racy=True)
             missing.unconfirmed_since = since
             self._put(path, missing)
             return
@@ -294,10 +324,12 @@ class SnapshotReader:
         self._waiting.discard(path)
         self._changed.pop(path, None)
         self._gone.add(path)
+        self._touched.add(path)
 
-    def _put(self, path: str, known: _Known) -> None:
+    def _put(self, path: str, known: KnownFile) -> None:
         before = self._known.get(path)
         self._known[path] = known
+        self._touched.add(path)
         (self._waiting.discard if known.unconfirmed_since is None else self._waiting.add)(path)
         if before is None or before.version is not known.version:
             self._changed[path] = version = known.version
@@ -339,24 +371,8 @@ class SnapshotReader:
         changed, self._changed = self._changed, {}
         gone, self._gone = frozenset(self._gone), set()
         unconfirmed = {path: each.unconfirmed for path, each in waiting.items()}
-        files = _Versions(self._known)
+        files = Versions(self._known)
         return Snapshot(files, tuple(problems), recheck, unread, unconfirmed, changed, gone)
-
-
-class _Versions(Mapping[str, FileVersion]):
-    """The newest versions of all known files, in order of paths."""
-
-    def __init__(self, known: Mapping[str, _Known]) -> None:
-        self._known = known
-
-    def __getitem__(self, path: str) -> FileVersion:
-        return self._known[path].version
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._known))
-
-    def __len__(self) -> int:
-        return len(self._known)
 
 
 def _earlier(since: Instant | None, now: Instant) -> Instant:

@@ -151,3 +151,33 @@ def test_whoever_has_the_pid_of_a_dead_run_now_is_left_alone_and_the_job_goes_on
         stranger.kill()
         stranger.wait()
         daemon.kill()  # its run would be waited for
+
+
+def test_after_a_kill_the_next_start_reads_what_has_changed_and_nothing_else(
+    daemon: LiveDaemon,
+) -> None:
+    """The jobs of a file are durable before luad notes that it need not be read again."""
+    soon = JOB.replace("3600", "2")
+    for name in ("kept", "removed", "edited"):
+        daemon.write_job(name, soon.replace("tick", name))
+    daemon.start()
+    daemon.luad("reload")
+    daemon.wait_for("run.ended", job="kept")
+    daemon.luad("reload")
+    daemon.kill()
+    with closing(sqlite3.connect(daemon.state / "luad.db")) as database:
+        noted = dict(database.execute("SELECT path, jobs FROM files").fetchall())
+        installed = database.execute("SELECT origin_path FROM jobs").fetchall()
+    assert {path: 1 for (path,) in installed if path in noted} == noted
+    (daemon.jobs / "removed.yaml").unlink()
+    daemon.write_job("edited", soon.replace("tick", "edited").replace("echo", "echo again"))
+    started = "SELECT count(*) FROM runs WHERE job_name = 'removed' AND pid IS NOT NULL"
+    before = daemon.rows(started)
+    daemon.start()
+    daemon.wait_for("run.ended", job="edited", status="succeeded")
+    assert {each["name"] for each in daemon.json("list")["jobs"]} == {"kept", "edited"}
+    assert daemon.json("show", "edited")["definition"]["metadata"] == {
+        "command": "echo again edited"
+    }
+    daemon.stop()
+    assert daemon.rows(started) == before

@@ -99,6 +99,38 @@ class LastGood(Kind[T]):
             self._files.reindex(path, names)
             self._wanted[name] = item
 
+    def restore(self, path: str, key: str, count: int) -> bool:
+        """Take the last good items of *path* as those of a file with the hash *key*, without reading it.
+
+        Returns False if there are not *count* of them. Call this after `take_over`.
+        """
+        entry = self._files.make(path) if count == 0 else self._files.get(path)
+        if entry is None or len(entry.last_good) != count:
+            return False
+        entry.key, entry.is_broken, entry.is_installed = key, False, True
+        entry.items = entry.last_good = tuple(sorted(entry.last_good, key=self.place))
+        return True
+
+    def unrestore(self, folders: Collection[str]) -> None:
+        """Undo `restore` for the files of *folders*: only their last good items are known."""
+        for path in self._files:
+            if os.path.dirname(path) in folders:  # noqa: PTH120 - text
+                entry = self._files[path]
+                entry.key, entry.items, entry.is_broken, entry.is_installed = None, (), True, False
+
+    def counts(self, path: str) -> int | None:
+        """Return the number of items of a file that are all in force, without a problem; else None."""
+        entry = self._files.get(path)
+        if entry is None or not entry.is_installed or path in self._problems:
+            return None
+        if path in self._unconfirmed or self._beyond:
+            return None
+        return len(entry.items)
+
+    def summary(self) -> FileChanges[T]:
+        """Return what is the case, without a change."""
+        return FileChanges({}, self._all_problems(), self._stale_files(), len(self._files))
+
     def copy(self) -> Self:
         """Return an independent copy, to try a load without consequences."""
         twin = copy(self)

@@ -24,6 +24,7 @@ def upgrade() -> None:
     _find_trouble()
     _add_answers_about_trouble()
     _add_sessions()
+    _keep_files()
 
 
 def _runs_say_how_they_ended() -> None:
@@ -158,3 +159,17 @@ def _add_sessions() -> None:
         sa.PrimaryKeyConstraint("digest", name="sessions_pk"),
     )
     op.create_index("sessions_by_use", "sessions", ["seen_at"])
+
+
+def _keep_files() -> None:
+    """Add the snapshot of the job files."""
+    op.create_table(
+        "files",
+        sa.Column("path", sa.Text, nullable=False),
+        sa.Column("status", sa.LargeBinary, nullable=False),
+        sa.Column("content_key", sa.Text, nullable=False),
+        sa.Column("shape", sa.LargeBinary, nullable=False),
+        sa.Column("gid", sa.BigInteger),
+        sa.Column("jobs", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("path", name="files_pk"),
+    )

@@ -1,0 +1,276 @@
+"""A start reads the files that have changed while luad was down, and gives what a reading of all gives."""
+
+from __future__ import annotations
+
+import os
+import random  # noqa: TID251 - each folder has its seed
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from luad.clock import SystemClock
+from luad.config.jobs.catalogue import Catalogue
+from luad.config.settings.daemon_settings import Settings
+from luad.core.events import SaveProgress, StoredJob
+from luad.core.model import Job, Now, Wanted
+from luad.daemon.reloading import ConfigReader, Reading, UserReader
+from luad.daemon.wiring import files_digest
+from luad.store import Store
+from luad.store.file_snapshot import StoredFile
+from luad.watcher import SnapshotReader
+from tests.support.access_lists import grant
+
+NOBODY = 65534
+
+
+class Later(SystemClock):
+    """A clock long after the files were written, so that no status is too recent to be kept."""
+
+    def now(self) -> Now:
+        now = super().now()
+        return Now(now.wall + 60_000, now.elapsed)
+
+
+class Lives:
+    """The files of a daemon that is stopped and started again, with what its store would keep."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = replace(Settings(), jobs=(folder,))
+        self.jobs: dict[str, Wanted] = {}
+        self.files: dict[str, StoredFile] = {}
+
+    def start(self, *, has_snapshot: bool = True) -> Reading:
+        self.catalogue = Catalogue(self.settings)
+        self.catalogue.seed([(stored(each), each.job) for each in self.jobs.values()])
+        self.reader = ConfigReader(
+            SnapshotReader([self.folder], 1_000, keeps_data=False),
+            self.catalogue,
+            Later(),
+            UserReader(self.settings, lambda: SnapshotReader([])),
+        )
+        if has_snapshot:
+            self.reader.restore(self.files.values())
+        return self.reader.read()
+
+    def keep(self, reading: Reading) -> None:
+        """Note what the store has once *reading* is in force."""
+        self.jobs = dict(self.catalogue.wanted)
+        for path in reading.to_drop:
+            self.files.pop(path, None)
+        self.files |= {each.path: each for each in reading.to_save}
+
+
+def stored(wanted: Wanted) -> tuple[StoredJob, Job]:
+    job = wanted.job
+    progress = SaveProgress(job.name, 0, 0, 0, None)
+    return StoredJob(job.name, job.name, "", job.revision, wanted.origin, 0, progress)
+
+
+def job(*names: str, more: str = "") -> str:
+    text = "handler: m:f\nschedule: {type: interval, every: 1m}\n"
+    return "---\n".join(f"name: {name}\n{text}{more}" for name in names)
+
+
+@pytest.fixture
+def lives(tmp_path: Path) -> Lives:
+    tmp_path.chmod(0o755)
+    (tmp_path / "jobs.d").mkdir()
+    return Lives(tmp_path / "jobs.d")
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the job files that are opened."""
+    paths: list[str] = []
+    ask = os.open
+
+    def note(path: str, *rest: int, **options: int) -> int:
+        if isinstance(path, str) and path.endswith(".yaml"):
+            paths.append(Path(path).name)
+        return ask(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", note)
+    return paths
+
+
+def test_unchanged_files_are_not_opened_and_their_jobs_stay_the_same(
+    lives: Lives, opened: list[str]
+) -> None:
+    (lives.folder / "a.yaml").write_text(job("a", "b"))
+    (lives.folder / "empty.yaml").write_text("# nothing yet\n")
+    lives.keep(lives.start())
+    opened.clear()
+    before = lives.jobs
+    reading = lives.start()
+    assert opened == []
+    assert {name: each.job for name, each in reading.wanted.items()} == {
+        name: each.job for name, each in before.items()
+    }
+    assert (reading.problems, reading.to_save, reading.to_drop) == ((), (), ())
+    assert reading.file_count == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.chmod(0o600),
+        lambda path: path.chmod(0o666),
+        lambda path: path.write_text(path.read_text().replace("1m", "2m")),
+        lambda path: path.rename(path.with_name("b.yaml")),
+        lambda path: (
+            path.with_name("copy").write_text(path.read_text())
+            and path.with_name("copy").replace(path)
+        ),
+    ],
+    ids=["mode", "trust", "content", "renamed", "replaced"],
+)
+def test_a_file_whose_status_differs_is_read_again(
+    lives: Lives, opened: list[str], change: Callable[[Path], object]
+) -> None:
+    path = lives.folder / "a.yaml"
+    path.write_text(job("a"))
+    (lives.folder / "other.yaml").write_text(job("other"))
+    lives.keep(lives.start())
+    status = path.stat()
+    change(path)
+    opened.clear()
+    for there in (each for each in (path, path.with_name("b.yaml")) if each.exists()):
+        os.utime(there, ns=(status.st_atime_ns, status.st_mtime_ns))
+    lives.start()
+    assert opened in (["a.yaml"], ["b.yaml"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes owners")
+def test_a_change_of_owner_or_access_list_is_judged_at_the_next_start(lives: Lives) -> None:
+    for name in ("a", "b"):
+        (lives.folder / f"{name}.yaml").write_text(job(name))
+    lives.keep(lives.start())
+    os.chown(lives.folder / "a.yaml", NOBODY, -1)
+    (lives.folder / "b.yaml").chmod(0o664)
+    grant(lives.folder / "b.yaml", ("user", NOBODY, 6))
+    reading = lives.start()
+    assert sorted(each.code for each in reading.problems) == ["LU031", "LU040"]
+    assert all(each.stale for each in reading.wanted.values()), "their last good versions stay"
+
+
+def test_a_file_that_was_removed_while_luad_was_down_takes_its_jobs_along(lives: Lives) -> None:
+    for name in ("a", "b"):
+        (lives.folder / f"{name}.yaml").write_text(job(name))
+    lives.keep(lives.start())
+    (lives.folder / "a.yaml").unlink()
+    reading = lives.start()
+    assert set(reading.wanted) == {"b"}
+    assert reading.to_drop == (str(lives.folder / "a.yaml"),)
+
+
+def test_a_folder_that_is_missing_at_the_start_keeps_its_jobs_as_stale_ones(lives: Lives) -> None:
+    (lives.folder / "a.yaml").write_text(job("a"))
+    lives.keep(lives.start())
+    away = lives.folder.with_name("away")
+    lives.folder.rename(away)
+    reading = lives.start()
+    assert (reading.wanted["a"].stale, len(reading.stale)) == (True, 1)
+    away.rename(lives.folder)
+    reading = lives.reader.read()
+    assert (reading.items["a"], reading.stale) == (lives.jobs["a"], ())
+
+
+def test_files_with_a_problem_and_fresh_ones_are_not_kept(lives: Lives) -> None:
+    (lives.folder / "broken.yaml").write_text("name: [")
+    (lives.folder / "doubtful.yaml").write_text(job("a", more="timeout: none\n"))
+    (lives.folder / "first.yaml").write_text(job("same"))
+    (lives.folder / "second.yaml").write_text(job("same"))
+    fresh = lives.folder / "fresh.yaml"
+    fresh.write_text(job("fresh"))
+    at = Later().now().wall * 1_000_000
+    reading = lives.start()
+    with_problem = {Path(each.path).name for each in reading.problems}
+    kept = {Path(each.path).name for each in reading.to_save}
+    assert {"broken.yaml", "second.yaml"} <= with_problem
+    assert kept == {"doubtful.yaml", "first.yaml", "fresh.yaml"} - with_problem
+    assert at > fresh.stat().st_ctime_ns
+
+
+def test_a_row_whose_jobs_are_not_all_in_the_store_is_ignored(
+    lives: Lives, opened: list[str]
+) -> None:
+    (lives.folder / "a.yaml").write_text(job("a", "b"))
+    lives.keep(lives.start())
+    del lives.jobs["b"]
+    opened.clear()
+    assert set(lives.start().wanted) == {"a", "b"}
+    assert opened == ["a.yaml"]
+
+
+def test_starts_with_a_snapshot_give_what_starts_without_one_give(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for seed in range(40):
+        dice = random.Random(seed)  # noqa: S311 - no secret
+        folder = tmp_path / f"{seed}.d"
+        folder.mkdir()
+        lives, plain = Lives(folder), Lives(folder)
+        for _ in range(8):
+            for _ in range(dice.randint(0, 3)):
+                path = folder / dice.choice(["a.yaml", "b.yaml", "c.yaml", "d.yaml"])
+                match dice.randint(0, 5):
+                    case 0:
+                        path.unlink(missing_ok=True)
+                    case 1 if path.exists():
+                        path.chmod(dice.choice([0o644, 0o666]))
+                    case 2:
+                        path.write_text("name: [")
+                    case _:
+                        names = dice.sample("wxyz", dice.randint(0, 2))
+                        path.write_text(job(*names, more=f"timeout: {dice.randint(1, 2)}m\n"))
+            one, other = lives.start(), plain.start(has_snapshot=False)
+            assert one.problems == other.problems, seed
+            assert one.stale == other.stale, seed
+            assert one.wanted == other.wanted, seed
+            lives.keep(one)
+            plain.keep(other)
+
+
+async def test_a_snapshot_of_another_digest_is_ignored_and_goes(tmp_path: Path) -> None:
+    with_mode = [StoredFile(f"{n}", b"\0\xff", "k", b"\1", None, n) for n in range(1_200)]
+    store = Store.open(tmp_path, clock=SystemClock())
+    try:
+        store.files.save_later("one", with_mode, ())
+        while len(store.files.restore("one")) < len(with_mode):
+            await store.users.remove("nobody")  # a write, in whose pauses the others are done
+        assert sorted(store.files.restore("one")) == sorted(with_mode)
+        assert store.files.restore("two") == []
+        store.files.save_later("two", with_mode[:2], ["1"])
+        while len(store.files.restore("two")) < 2:
+            await store.users.remove("nobody")
+        assert store.files.restore("one") == []
+        store.files.save_later("two", (), ["1"])
+        while len(store.files.restore("two")) > 1:
+            await store.users.remove("nobody")
+        assert [each.path for each in store.files.restore("two")] == ["0"]
+    finally:
+        store.close()
+
+
+def test_the_digest_follows_what_the_jobs_of_a_file_depend_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings()
+    digests = {
+        files_digest(each)
+        for each in (
+            settings,
+            replace(settings, timezone="Europe/Berlin"),
+            replace(settings, max_jobs=7),
+            replace(settings, max_file_size=7),
+            replace(settings, jobs=(tmp_path,)),
+            replace(settings, permit_insecure=True),
+        )
+    }
+    monkeypatch.setattr("luad.daemon.wiring.__version__", "0.0.1")
+    digests.add(files_digest(settings))
+    monkeypatch.setattr("luad.daemon.wiring.version", lambda _: "1970a")
+    digests.add(files_digest(settings))
+    assert len(digests) == 8
