@@ -13,10 +13,11 @@ from sqlalchemy.dialects.sqlite import insert
 from luad.core.installed import Acknowledgement
 from luad.core.model import Instant
 from luad.errors import StoreUnavailableError
-from luad.store import run_pages, run_stats, trouble
+from luad.store import log_chunks, run_pages, run_stats, trouble
 from luad.store.columns import cleaned, to_int, to_int_or_none, to_text
+from luad.store.log_chunks import LogSearch
 from luad.store.query_budget import QueryBudget
-from luad.store.query_types import FileJob, RunFilter, RunPage, Software
+from luad.store.query_types import FileJob, LogPage, RunFilter, RunPage, Software
 from luad.store.run_stats import Group, HistoryStats, JobStats
 from luad.store.tables import acknowledgements, jobs, software
 from luad.store.transactions import Transactions
@@ -100,6 +101,14 @@ class History:
         change = insert(acknowledgements).values(id=to_text(trouble_id), **row)
         change = change.on_conflict_do_update(index_elements=["id"], set_=row)
         await self._transactions.write(lambda connection: connection.execute(change))
+
+    async def log_page(self, run_id: str, wanted: LogSearch, limit: int) -> LogPage:
+        """Return the last *limit* lines of a run that match *wanted*, as far as found in time."""
+        return await self._transactions.read(
+            lambda connection: log_chunks.read_before(
+                connection, to_text(run_id), wanted, limit, QueryBudget.begin()
+            )
+        )
 
     async def jobs_of_file(self, path: str) -> list[FileJob]:
         """Return the jobs in force that the file at *path* declares, in order of lines."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,7 +16,8 @@ from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, i
 
 from luad.core.model import JSON, Instant
 from luad.store.columns import to_int
-from luad.store.query_types import LogLine, RunFilter
+from luad.store.query_budget import QueryBudget
+from luad.store.query_types import LogLine, LogPage, RunFilter
 from luad.store.run_pages import newest_ids
 from luad.store.tables import run_logs, runs
 
@@ -26,6 +28,24 @@ FIRST_LOOKED_AT: Final = 50
 
 RUNS_LOOKED_AT: Final = 1_000
 """The largest number of runs that a search for last lines reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSearch:
+    """The lines before the number *before*, at least of *level*, with *q* in their text in any case."""
+
+    before: int | None = None
+    level: str | None = None
+    q: str | None = None
+
+    def matches(self, line: LogLine) -> bool:
+        """Return whether *line* is one of these."""
+        return (
+            (self.before is None or line.seq < self.before)
+            and (self.level is None or _rank(line.line) >= _LEVELS.get(self.level, _INFO))
+            and (self.q is None or self.q.lower() in str(line.line.get("message", "")).lower())
+        )
+
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _INFO: Final = 20
@@ -114,6 +134,28 @@ def read(
             rows.close()
             break
     return found if tail is None else found[:tail][::-1]
+
+
+def read_before(
+    connection: Connection, run_id: str, wanted: LogSearch, limit: int, budget: QueryBudget
+) -> LogPage:
+    """Return the last *limit* lines of a run that match *wanted*, as far as *budget* permits."""
+    query = select(run_logs).where(run_logs.c.run_id == run_id)
+    if wanted.before is not None:
+        query = query.where(run_logs.c.seq < wanted.before)
+    found: list[LogLine] = []
+    rows = connection.execute(query.order_by(run_logs.c.seq.desc())).yield_per(2)
+    for row in rows:
+        lines = [each for each in _lines(row) if wanted.matches(each)]
+        found += reversed(lines)
+        is_over = budget.is_over()
+        if len(found) > limit or is_over:
+            rows.close()
+            page = found[:limit][::-1]
+            is_full = len(found) >= limit
+            first = page[0].seq if is_full else row.seq
+            return LogPage(page, first if first > 1 else None, is_full or first <= 1)
+    return LogPage(found[::-1])
 
 
 def read_runs(

@@ -158,6 +158,18 @@ class LogLine(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class LogPage:
+    """A page of a run's log, oldest line first. *before*: for the page before it; None at the beginning.
+
+    *is_complete*: False if the time was over before the page was full.
+    """
+
+    lines: list[LogLine]
+    before: int | None = None
+    is_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Pruned:
     """The counts of one slice of retention. *pages*: pages of the file given back to the disk.
 

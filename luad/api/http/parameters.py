@@ -13,6 +13,7 @@ from luad.json_text import JsonObject
 MAX_LIMIT: Final = 500
 MAX_OFFSET: Final = 10_000
 MAX_TAIL: Final = 10_000
+MAX_LINES: Final = 2_000
 MAX_SKIPPED: Final = 10**12
 WORD: Final[JsonObject] = {"type": "string", "maxLength": 200}
 FLAG: Final[JsonObject] = {"type": "boolean"}
@@ -73,7 +74,13 @@ _LINES: Final = (
     _SINCE,
     Parameter("format", {"enum": ["ndjson", "text", "sse"]}),
 )
-LOG_OF_RUN: Final = (_number("offset", 0, MAX_SKIPPED), *_LINES)
+LOG_OF_RUN: Final = (
+    _number("offset", 0, MAX_SKIPPED),
+    *_LINES,
+    _number("before", 1, MAX_SKIPPED),
+    _number("limit", 1, MAX_LINES),
+    *_words("q"),
+)
 LOGS: Final = (_JOB, *_LINES)
 NEXT: Final = (_number("n", 1, MAX_LIMIT), _FROM)
 SCHEDULE: Final = (_FROM, _UNTIL, _LIMIT, _JOB, Parameter("include_paused", FLAG))

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlencode
 
 from luad.api.context import context_of
 from luad.api.http.parameters import MAX_TAIL
+from luad.api.http.request_input import wrong_parameter
 from luad.api.http.streams import StreamResponse
 from luad.api.json import views
 from luad.api.json.log_lines import MEDIA, LineFilter
 from luad.api.routes.endpoint import query_of
 from luad.api.routes.follow_response import FollowResponse
 from luad.live.log_followers import QUEUE_LINES, TAIL_LINES, Lost, RunLine, overlap
+from luad.store.log_chunks import LogSearch
 from luad.store.query_types import RunFilter
 
 if TYPE_CHECKING:
@@ -25,10 +28,15 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from luad.api.context import Context
+    from luad.api.http.request_input import Query
+    from luad.core.model import JSON, Run
     from luad.live.log_followers import Subscription
+    from luad.store.query_types import LogLine
 
 T = TypeVar("T")
 
+_PAGING: Final = ("before", "limit", "q")
+_NOT_PAGING: Final = ("follow", "offset", "tail", "since")
 _DEFAULT_TAIL: Final = 100
 _SILENCE_S: Final = 15.0
 """After so long without a line an empty one is sent: the client sees that luad is there, and luad
@@ -43,11 +51,37 @@ async def run_log(request: Request) -> Response:
     query = query_of(request)
     line_filter = LineFilter(request, query, is_one_run=True)
     row = await context.find_run(request.path_params["run"])
+    if any(map(query.has, _PAGING)):
+        return await _page(request, context, query, row.run, line_filter)
     if line_filter.is_following:
         pieces = _follow_run(context, row.run.id, row.run.job_name, line_filter)
         return FollowResponse(context, pieces, MEDIA[line_filter.format])
     lines = await _lines_of_run(context, row.run.id, row.run.job_name, line_filter)
     return StreamResponse(_portions(lines, line_filter), MEDIA[line_filter.format])
+
+
+async def _page(
+    request: Request, context: Context, query: Query, run: Run, line_filter: LineFilter
+) -> Response:
+    """Answer with the lines before the line `before`, and a link to those before them."""
+    if others := [name for name in _NOT_PAGING if query.has(name)]:
+        raise wrong_parameter(others[0], "this is not for pages of lines", "leave it out")
+    if line_filter.is_event_stream:
+        raise wrong_parameter("format", "a page of lines is not a stream", "ndjson, or text")
+    before = query.number("before", 0) or None
+    wanted = LogSearch(before, line_filter.level, query.text("q"))
+    limit = query.number("limit", _DEFAULT_TAIL)
+    page = await context.service.store.history.log_page(run.id, wanted, limit)
+    lines = [RunLine(run.id, run.job_name, _numbered(each)) for each in page.lines]
+    headers = {"luad-is-complete": "true" if page.is_complete else "false"}
+    if page.before is not None:
+        params = urlencode({**request.query_params, "before": page.before})
+        headers["link"] = f'<{request.url.path}?{params}>; rel="prev"'
+    return StreamResponse(_portions(lines, line_filter), MEDIA[line_filter.format], headers)
+
+
+def _numbered(line: LogLine) -> dict[str, JSON]:
+    return {**line.line, "line_number": line.seq}
 
 
 async def all_logs(request: Request) -> Response:
