@@ -22,7 +22,8 @@ def job_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     """Return the names of jobs; without a daemon, those of the job files."""
     del param
     with suppress(Exception):
-        answer = _client(ctx).get("/jobs", include_dynamic=True, limit=MANY, q=incomplete or None)
+        query = {"include_dynamic": True, "limit": MANY, "fields": "name"}
+        answer = _client(ctx).get("/jobs", **query, prefix=incomplete or None)
         names = [job["name"] for job in answer["jobs"]]
         return [name for name in names if name.startswith(incomplete)]
     with suppress(OSError):

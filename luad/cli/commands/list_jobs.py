@@ -32,7 +32,7 @@ from luad.errors import UnavailableError
 from luad.suggestions import close_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from luad.cli.session import Session
     from luad.json_text import JsonObject
@@ -45,6 +45,13 @@ NO_JOBS: Final = """\
 no jobs yet.  Next:
   luad new hello --every 1h    write a job file, and its handler
   luad test hello              run it once, here"""
+FIELDS: Final = (
+    *("name", "tags", "user_id", "status", "enabled", "health", "running", "file", "pause"),
+    *("schedule", "schedule_text", "timezone", "timeout_seconds", "recent_runs", "last_run"),
+    *("next_run_at", "gone_at"),
+)
+"""The members of a job that the table shows."""
+
 FAR: Final = 1 << 62
 """A value that sorts after every instant."""
 
@@ -93,7 +100,8 @@ def list_(
     """
     chosen = _filter(words(tags), user, _checked(words(conditions)))
     while True:
-        answer = fetch(session, is_all=is_all or user is not None, user=user, offline=offline)
+        is_all = is_all or user is not None
+        answer = fetch(session, is_all=is_all, user=user, offline=offline, tags=words(tags))
         jobs = answer["jobs"]
         shown = sorted(filter(chosen, jobs), key=_order(sort))
         answer = {**answer, "jobs": shown}
@@ -104,7 +112,7 @@ def list_(
                 print("\x1b[H\x1b[2J", end="")
             is_chosen = bool(tags or user or conditions)
             _show(session, answer, length, is_chosen=is_chosen)
-            for line in _unknown_tags(words(tags), jobs):
+            for line in _unknown_tags(session, words(tags), answer, is_all=is_all, jobs=jobs):
                 session.out.warn(line)
         if not watch:
             return
@@ -112,11 +120,26 @@ def list_(
         session.now = wall_ms()
 
 
-def _unknown_tags(tags: list[str], jobs: list[JsonObject]) -> list[str]:
-    """Return a line for each of *tags* that no job has."""
-    known = {tag for job in jobs for tag in job.get("tags") or ()}
+def _unknown_tags(
+    session: Session,
+    tags: list[str],
+    answer: JsonObject,
+    *,
+    is_all: bool,
+    jobs: list[JsonObject],
+) -> list[str]:
+    """Return a line for each of *tags* that none of *jobs* has."""
+    missing = set(tags) - _tags_of(jobs)
+    if not missing:
+        return []
+    known = _tags_of(jobs)
+    if not answer.get("offline"):  # the answer has only jobs with these tags
+        from luad.cli.project.source import all_jobs
+
+        every = all_jobs(connect(session), with_dynamic=is_all, fields=("tags",))
+        known |= _tags_of(every["jobs"])
     lines = []
-    for tag in sorted(set(tags) - known):
+    for tag in sorted(missing):
         near = close_to(tag, sorted(known))
         others = (
             f"the tags are: {' '.join(sorted(known)[:MAX_TAGS])}" if known else "no job has a tag"
@@ -126,14 +149,27 @@ def _unknown_tags(tags: list[str], jobs: list[JsonObject]) -> list[str]:
     return lines
 
 
-def fetch(session: Session, *, is_all: bool, offline: bool, user: str | None = None) -> JsonObject:
+def _tags_of(jobs: list[JsonObject]) -> set[str]:
+    return {tag for job in jobs for tag in job.get("tags") or ()}
+
+
+def fetch(
+    session: Session,
+    *,
+    is_all: bool,
+    offline: bool,
+    user: str | None = None,
+    tags: Sequence[str] = (),
+) -> JsonObject:
     """Return the jobs from the daemon, or from the files with *offline* or without a daemon."""
     reason = None
     if not offline:
         from luad.cli.project.source import all_jobs
 
         try:
-            return all_jobs(connect(session), with_dynamic=is_all, user=user)
+            fields = () if session.json else FIELDS
+            client = connect(session)
+            return all_jobs(client, with_dynamic=is_all, user=user, tags=tags, fields=fields)
         except UnavailableError as error:
             if session.url is not None or error.code != "unavailable":
                 raise  # the daemon at the URL has other files

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 import click
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from luad.cli.session import Session
     from luad.client import Client
     from luad.json_text import JsonObject
+
+
+_FIELDS: Final = ("name", "next_run_at", "timezone", "schedule")
 
 
 @click.command(
@@ -145,7 +148,7 @@ def _next_of_each(client: Client, chosen: Sequence[str]) -> list[JsonObject]:
             "timezone": each.get("timezone"),
             "note": "once" if (each.get("schedule") or {}).get("type") == "once" else "",
         }
-        for each in all_jobs(client)["jobs"]
+        for each in all_jobs(client, fields=_FIELDS)["jobs"]
         if each.get("next_run_at") and (not chosen or each["name"] in chosen)
     ]
     return sorted(rows, key=lambda row: (row["at"], row["job"]))
@@ -164,7 +167,7 @@ def _one_per_job(
     from luad.cli.project.source import all_jobs
 
     rows: list[JsonObject] = []
-    for name in chosen or [each["name"] for each in all_jobs(client)["jobs"]]:
+    for name in chosen or [each["name"] for each in all_jobs(client, fields=("name",))["jobs"]]:
         answer = client.get(
             "/schedule",
             **{"from": rfc3339(start), "until": None if end is None else rfc3339(end)},

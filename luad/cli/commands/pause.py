@@ -98,7 +98,7 @@ def _chosen(
         return names_or_tags(session, names, tags)
     from luad.cli.project.source import all_jobs
 
-    jobs = [job["name"] for job in all_jobs(connect(session))["jobs"]]
+    jobs = [job["name"] for job in all_jobs(connect(session), fields=("name",))["jobs"]]
     session.confirm(f"{question} {plural(len(jobs), 'job')}?")
     return jobs
 

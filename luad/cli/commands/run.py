@@ -57,7 +57,7 @@ def names_or_tags(session: Session, names: tuple[str, ...], tags: tuple[str, ...
             )
         return list(names)
     wanted = set(words(tags))
-    jobs = all_jobs(connect(session))["jobs"]
+    jobs = all_jobs(connect(session), tags=sorted(wanted), fields=("name", "tags"))["jobs"]
     tagged = [job["name"] for job in jobs if wanted.intersection(job.get("tags") or ())]
     if not tagged and not names:
         raise CommandError(f"no job has the tag {', '.join(sorted(wanted))}", code="not_found")

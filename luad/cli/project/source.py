@@ -11,15 +11,28 @@ from typing import TYPE_CHECKING, Final
 from luad.client import segment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from luad.client import Client
     from luad.json_text import JsonObject
 
 RUN_ID: Final = re.compile(r"run_[0-9A-HJKMNP-TV-Z]*")
 
 
-def all_jobs(client: Client, *, with_dynamic: bool = True, user: str | None = None) -> JsonObject:
-    """Return every job (of *user*) in the shape of one page of the answer."""
-    query = {"include_dynamic": with_dynamic or None, "user": user}
+def all_jobs(
+    client: Client,
+    *,
+    with_dynamic: bool = True,
+    user: str | None = None,
+    tags: Sequence[str] = (),
+    fields: Sequence[str] = (),
+) -> JsonObject:
+    """Return every job (of *user*, with one of *tags*) in the shape of one page of the answer.
+
+    *fields*: the members that each job has; by default all.
+    """
+    query: dict[str, object] = {"include_dynamic": with_dynamic or None, "user": user}
+    query |= {"tag": ",".join(tags) or None, "fields": ",".join(fields) or None}
     answer = client.get("/jobs", **query)
     jobs = list(answer["jobs"])
     while cursor := answer.get("next_cursor"):

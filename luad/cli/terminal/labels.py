@@ -5,6 +5,8 @@ Rule: it turns values of the daemon's JSON into text; it sends no request.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from luad.cli.terminal.output import Cell
@@ -112,19 +114,20 @@ def has_condition(job: JsonObject, wanted: Iterable[str]) -> bool:
 
 def strip(runs: Sequence[JsonObject], length: int) -> str:
     """Return the strip of the last *length* runs, oldest first; a longer run has a higher bar."""
-    return "".join(_bar(run) for run in runs[-length:]) if length > 0 else ""
+    if length <= 0:
+        return ""
+    return "".join([_bar(run.get("status"), run.get("duration_ms")) for run in runs[-length:]])
 
 
-def _bar(run: JsonObject) -> str:
-    state = run.get("status")
+@lru_cache(maxsize=4_096)
+def _bar(state: str | None, duration_ms: int | None) -> str:
     if state in BAD:
         return "✗"
     if state in {"skipped", "missed", "cancelled"}:
         return "·"
     if state in OPEN:
         return "▶"
-    seconds = (run.get("duration_ms") or 0) / SECOND
-    return BARS[sum(seconds >= step for step in BAR_STEPS)]
+    return BARS[bisect_right(BAR_STEPS, (duration_ms or 0) / SECOND)]
 
 
 def last_run_text(job: JsonObject, now: Instant) -> tuple[str, str]:
@@ -176,18 +179,24 @@ def schedule_text_of(
     text = str(job.get("schedule_text") or "")
     name = job.get("timezone") or (job.get("schedule") or {}).get("timezone")
     if name and name not in text and (job.get("schedule") or {}).get("type") == "cron":
-        from zoneinfo import ZoneInfo
-
-        try:
-            theirs = to_datetime(now, ZoneInfo(name)).utcoffset()
-        except (ValueError, OSError):  # only the daemon's machine has this zone
-            theirs = None
-        is_other = theirs != to_datetime(now, zone).utcoffset() and not text.startswith("every")
+        is_other = not text.startswith("every") and _has_other_time(name, zone, now)
         if has_zone or is_other:
             text += f"  {name}"
     if job.get("timeout_seconds", 0) is None:
         text += "  (no timeout)"
     return text + "  (stale)" if is_stale(job) else text
+
+
+@lru_cache(maxsize=256)
+def _has_other_time(name: str, zone: tzinfo | None, now: Instant) -> bool:
+    """Return True if the clocks in the zone *name* show another time than in *zone*."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        theirs = to_datetime(now, ZoneInfo(name)).utcoffset()
+    except (ValueError, OSError):  # only the daemon's machine has this zone
+        theirs = None
+    return theirs != to_datetime(now, zone).utcoffset()
 
 
 def short_when(instant: Instant, zone: tzinfo | None, now: Instant) -> str:

@@ -12,7 +12,7 @@ import shutil
 import sys
 import unicodedata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,9 @@ UNICODE_TO_ASCII: Final = str.maketrans(
         "│": "|", "└": "`", "─": "-",
     }
 )  # fmt: skip
+_NARROW: Final = "✓✗▶‖·→–—…▁▂▃▄▅▆▇█│└─"
+"""Characters of luad's own that take one column each."""
+
 LEAST_WIDTH: Final = 8
 """A column that has no room for so many characters is left out."""
 
@@ -48,8 +51,7 @@ _PAINTED: Final = re.compile(rf"(\x1b\[(?:0|(?:{_CODE})(?:;(?:{_CODE}))*)m|\n)")
 """The escape sequences of `_paint`, and the ends of lines. All others come from jobs and may hide text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """A text in a table, with a style (a key of STYLES, or empty)."""
 
     text: str
@@ -79,7 +81,11 @@ class Table:
         """Return every row as cells without control characters."""
         return [
             [
-                Cell(clean(cell.text), cell.style) if isinstance(cell, Cell) else Cell(clean(cell))
+                Cell(clean(cell))
+                if isinstance(cell, str)
+                else cell
+                if cell.text.isprintable()
+                else Cell(clean(cell.text), cell.style)
                 for cell in row
             ]
             for row in self.rows
@@ -191,26 +197,35 @@ class Output:
     def table(self, table: Table) -> None:
         """Write a table; it fits the terminal, and is complete in a pipe."""
         head = [Cell(header, "bold") for header in table.headers]
-        rows = [
-            [Cell(self.plain(cell.text), cell.style) for cell in row]
-            for row in [head, *table.cells()]
-        ]
-        widths = [max(columns_of(row[i].text) for row in rows) for i in range(len(head))]
+        rows = [head, *table.cells()]
+        if not self.is_unicode:
+            rows = [[Cell(self.plain(cell.text), cell.style) for cell in row] for row in rows]
+        columns = [[columns_of(cell.text) for cell in column] for column in zip(*rows, strict=True)]
+        widths = list(map(max, columns))
         if self.is_terminal:
             self._narrow(rows, widths, table)
-        alike = {i for i, width in enumerate(widths) if self._is_ambiguous(rows, i, width)}
-        for row in rows:
+        alike = {
+            i
+            for i, width in enumerate(widths)
+            if width < max(columns[i]) and self._is_ambiguous(rows, i, width)
+        }
+        places = [place for place, width in enumerate(widths) if width]
+        rights = [header in table.right for header in table.headers]
+        ends = [header in table.keep_end for header in table.headers]
+        lines = []
+        for row, sizes in zip(rows, zip(*columns, strict=True), strict=True):
             parts = []
-            for i, (cell, width, header) in enumerate(zip(row, widths, table.headers, strict=True)):
-                if not width:
-                    continue
-                text = self._fit(
-                    cell.text, width, keep_end=header in table.keep_end, is_inner=i in alike
-                )
-                padding = " " * (width - columns_of(text))
-                painted = self.paint(text, cell.style)
-                parts.append(padding + painted if header in table.right else painted + padding)
-            print("  ".join(parts).rstrip())
+            for i in places:
+                cell, width, size = row[i], widths[i], sizes[i]
+                text = cell.text
+                if size > width:
+                    text = self._fit(text, width, keep_end=ends[i], is_inner=i in alike)
+                    size = columns_of(text)
+                padding = " " * (width - size)
+                painted = _paint(text, cell.style) if self.has_colour else text
+                parts.append(padding + painted if rights[i] else painted + padding)
+            lines.append("  ".join(parts).rstrip())
+        print("\n".join(lines))
 
     def _narrow(self, rows: Sequence[Sequence[Cell]], widths: list[int], table: Table) -> None:
         """Fit *widths* to the terminal. The last flexible column is cut only while its texts differ."""
@@ -252,7 +267,7 @@ class Output:
 
 def columns_of(text: str) -> int:
     """Return the terminal columns of *text*: wide characters take two, combining accents none."""
-    if text.isascii():
+    if text.isascii() or not text.strip(_NARROW):
         return len(text)
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
