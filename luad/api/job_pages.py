@@ -173,7 +173,11 @@ async def _page_by_name(service: Service, question: JobQuestion, choice: JobChoi
 async def _sorted_page(service: Service, question: JobQuestion, choice: JobChoice) -> JobPage:
     """Return a page in another order: all jobs are looked at, and the first ones are kept."""
     need = question.offset + question.limit + 1 if question.limit else 0
-    rows: list[tuple[Order, str]] = []
+    if need and question.sort is Sort.NEXT and not service.installed.is_behind:
+        rows = _soonest(service, question, choice, need)
+        if len(rows) >= need:
+            return _cut(rows, question, None)
+    rows = []
     total = 0
     async for places in walk(service, choice):
         total += len(places)
@@ -183,6 +187,21 @@ async def _sorted_page(service: Service, question: JobQuestion, choice: JobChoic
             rows = [row for row in rows if row[0] > question.after]
         if need and len(rows) > 2 * need:
             rows = heapq.nsmallest(need, rows)
+    return _cut(rows, question, total)
+
+
+def _soonest(
+    service: Service, question: JobQuestion, choice: JobChoice, need: int
+) -> list[tuple[Order, str]]:
+    """Return the rows of the jobs that fire next, if the nearest fire times are enough for a page."""
+    after = question.after
+    start = 0 if after is None else after[0]
+    found = service.installed.first_to_fire(choice, start, need + (after is not None))
+    rows = [((at, *_order_of(place)), place) for at, place in found or ()]
+    return [row for row in rows if after is None or row[0] > after]
+
+
+def _cut(rows: list[tuple[Order, str]], question: JobQuestion, total: int | None) -> JobPage:
     rows.sort()
     rows = rows[question.offset :]
     if not 0 < question.limit < len(rows):

@@ -220,6 +220,15 @@ class Installed(Protocol):
         """Return the active jobs that fire before *start*, and the next *most* from then until *until*."""
         ...
 
+    def first_to_fire(
+        self, choice: JobChoice, start: Instant, most: int
+    ) -> list[tuple[Instant, str]] | None:
+        """Return the fire times and places of at least *most* jobs of *choice*, from *start* on.
+
+        All jobs of the last instant are among them. None if that takes a look at very many jobs.
+        """
+        ...
+
     def begun_name(self, prefix: str, most: int) -> tuple[list[str], int]:
         """Return the first *most* names that begin with *prefix*, and the number of all of them."""
         ...

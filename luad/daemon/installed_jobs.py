@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MARK_OF: Final = {JobHealth.FAILING: Mark.FAILING, JobHealth.STALE: Mark.STALE}
 _NEIGHBOURS: Final = 200
+_MOST_LOOKED: Final = 2_000
 _LONGEST_NAME: Final = 63
 
 
@@ -237,6 +238,28 @@ class InstalledJobs:
             if not most:
                 break
         return [self._view(entry) for entry in found]
+
+    def first_to_fire(
+        self, choice: JobChoice, start: Instant, most: int
+    ) -> list[tuple[Instant, str]] | None:
+        """Return the fire times and places of at least *most* jobs of *choice*, from *start* on.
+
+        All jobs of the last instant are among them. None if that takes a look at very many jobs.
+        """
+        found: list[tuple[Instant, str]] = []
+        looked, last = 0, start
+        for at, keys in self._engine.soonest(start):
+            if len(found) >= most and at != last:
+                return found
+            last = at
+            looked += len(keys)
+            if looked > _MOST_LOOKED:
+                return None
+            for key in keys:
+                entry = self._engine.entries[key]
+                if entry.status is JobStatus.ACTIVE and self._fits(entry, choice):
+                    found.append((at, _place(entry)))
+        return None
 
     # --- names ---
 

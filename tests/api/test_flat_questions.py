@@ -60,6 +60,7 @@ QUESTIONS = [
     "/v1/jobs?limit=20&health=failing",
     "/v1/jobs?limit=20&user=ann&include_dynamic=1",
     "/v1/jobs?limit=20&prefix=job-0000",
+    "/v1/jobs?limit=20&sort=next",
     "/v1/jobs?limit=501",
     "/v1/jobs?status=wrong",
     "/v1/jobs/job-0000",

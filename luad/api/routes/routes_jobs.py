@@ -5,7 +5,6 @@ Rule: a route checks what it is asked, asks for it, and shows the answer; it dec
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast
 
@@ -22,6 +21,7 @@ from luad.api.http.request_input import beside, read_object
 from luad.api.http.streams import PORTION, StreamResponse
 from luad.api.job_pages import find_page, read_question
 from luad.api.json import views
+from luad.api.json.job_summary import summarize
 from luad.api.revision_lookup import earlier, why_not
 from luad.api.routes.endpoint import body_of, query_of, read_body
 from luad.core.lifecycle import duration_ms
@@ -107,11 +107,19 @@ def _some_of_job(
     context: Context, fields: Collection[str], strips: Mapping[str, str] | None, state: JobStateView
 ) -> str:
     strip = None if strips is None else strips.get(state.job_id, "")
-    text = context.job_text(state, strip=strip)
     if not fields:
+        return context.job_text(state, strip=strip)
+    recent_runs = context.service.recent_runs
+    last = recent_runs.last(state.job_id)
+    members = {**views.fixed_part(state), **views.changing_part(state, last)}
+    if "summary" in fields:
+        members["summary"] = summarize(state)
+    text = encode_text({key: value for key, value in members.items() if key in fields})
+    if "recent_runs" not in fields:
         return text
-    job = json.loads(text)
-    return encode_text({key: value for key, value in job.items() if key in fields})
+    between = "," if len(text) > len("{}") else ""
+    shown = recent_runs.strip(state.job_id) if strip is None else strip
+    return f'{text[:-1]}{between}"recent_runs":[{shown}]}}'
 
 
 async def show_job(request: Request) -> Response:
