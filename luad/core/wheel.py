@@ -30,7 +30,7 @@ its list when the tick is the next one, or when there are more of these keys tha
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
 
@@ -42,15 +42,17 @@ LEVELS: Final = 9
 
 SLOTS: Final = 1 << SLOT_BITS
 
-FEW: Final = 1_024
+FEW: Final = 256
 """A slot of so many ticks becomes the window as a whole."""
 
-MANY: Final = 1_024
+MANY: Final = 256
 """If a long window gets more ticks than this after it was opened, it is made as short as a leaf."""
 
 MOST_STALE: Final = 64
 """So many keys that have left may stay behind, however few live ones there are."""
 
+_NO_TICK: Final = 1 << 65
+"""Later than any tick."""
 _LEAF: Final = 1 << LEAF_BITS
 _IN_LEVEL: Final = SLOTS - 1
 
@@ -80,8 +82,8 @@ class Wheel(Generic[K]):
     """
 
     __slots__ = (
-        "_at", "_base", "_end", "_left", "_left_ticks", "_new", "_occupied", "_run", "_slots",
-        "_stale", "_tick_of", "_window", "now",
+        "_base", "_end", "_last_keys", "_last_tick", "_left", "_left_ticks", "_new", "_occupied", "_run",
+        "_slots", "_stale", "_tick_of", "_window", "now",
     )  # fmt: skip
 
     def __init__(self, now: int = 0) -> None:
@@ -91,14 +93,17 @@ class Wheel(Generic[K]):
 
         # The window ends at `_end`, and `_base` is a tick of it. It has the keys of each tick: the key itself
         # while it is alone (most are, and a list takes 88 bytes), else a list. A key cannot be a list, because
-        # a list cannot be hashed. `_run` has the ticks from when the window was opened, sorted, and is
-        # used up as far as `_at`. `_new` is a heap of the ticks since then.
+        # a list cannot be hashed. `_run` has the ticks from when the window was opened, the
+        # earliest one last. `_new` is a heap of the ticks since then.
         self._base = now
         self._end = (now | (_LEAF - 1)) + 1
         self._window: dict[int, K | list[K]] = {}
         self._run: list[int] = []
-        self._at = 0
         self._new: list[int] = []
+
+        # The tick of the latest insertion among others, and the list of its keys.
+        self._last_tick = _NO_TICK
+        self._last_keys: list[K] = []
 
         # All levels in one row, and one int with a bit for each slot that holds a tick.
         #
@@ -138,6 +143,10 @@ class Wheel(Generic[K]):
         tick_of = self._tick_of
         if key in tick_of:
             self._left.append(tick_of[key])
+        if tick == self._last_tick:  # jobs that were due together are often due together again
+            tick_of[key] = self._last_tick
+            self._last_keys.append(key)
+            return
         tick_of[key] = tick
         if tick < self._end:
             slot = self._window
@@ -158,7 +167,8 @@ class Wheel(Generic[K]):
         if isinstance(present, list):
             present.append(key)
         else:
-            slot[tick] = [present, key]
+            slot[tick] = present = [present, key]
+        self._last_tick, self._last_keys = tick, present
 
     def cancel(self, key: K) -> bool:
         """Remove *key*; return False if it was not present."""
@@ -176,15 +186,22 @@ class Wheel(Generic[K]):
         assert to_tick >= self.now, "a wheel never turns back"
         if self._left:
             self._look_at_left()
-        self.now = to_tick
+        self.now, self._last_tick = to_tick, _NO_TICK
         due: list[tuple[int, K]] = []
-        if to_tick < self._end:
+        if to_tick >= self._end:
+            self._leave_window(due)
+        elif self._new and self._new[0] <= to_tick:
             self._collect(self._window, self._take(to_tick), due)
         else:
-            self._leave_window(due)
-        tick_of = self._tick_of
-        for _, key in due:
-            del tick_of[key]
+            run, window = self._run, self._window
+            while run and run[-1] <= to_tick:
+                tick = run.pop()
+                keys = window[tick]
+                if isinstance(keys, list) or tick in self._left_ticks:
+                    self._collect(window, (tick,), due)
+                else:  # most ticks have one key, and this is the shortest way to it
+                    del window[tick], self._tick_of[keys]
+                    due.append((tick, keys))
         return due
 
     def next_due(self) -> int | None:
@@ -198,16 +215,17 @@ class Wheel(Generic[K]):
             self._skip_left()
         if not self._tick_of:
             return None
-        while self._at == len(self._run) and not self._new:
+        while not self._run and not self._new:
             stop = self._open_next()
             if stop is not None:
                 return stop
             if self._left_ticks:
                 self._skip_left()
-        tick = self._run[self._at] if self._at < len(self._run) else self._new[0]
-        if self._new and self._new[0] < tick:
-            tick = self._new[0]
-        return max(self.now, tick)
+        run, new = self._run, self._new
+        tick = run[-1] if run and not (new and new[0] < run[-1]) else new[0]
+        if tick < self.now:
+            return self.now
+        return tick
 
     def ascending(self, start: int = 0) -> Iterator[tuple[int, K]]:
         """Yield the keys that are due from *start* on, by tick; nothing may change meanwhile.
@@ -246,30 +264,31 @@ class Wheel(Generic[K]):
 
     def _take(self, to_tick: int) -> list[int]:
         """Take the ticks until *to_tick* out of the window's row, ascending."""
-        run, start, new = self._run, self._at, self._new
+        run, new = self._run, self._new
         ticks: list[int] = []
-        if start < len(run) and run[start] <= to_tick:
-            self._at = bisect_right(run, to_tick, start)
-            ticks = run[start : self._at]
-        if new and new[0] <= to_tick:
-            while new and new[0] <= to_tick:
-                ticks.append(heappop(new))
-            ticks.sort()
+        while run and run[-1] <= to_tick:
+            ticks.append(run.pop())
+        while new and new[0] <= to_tick:
+            ticks.append(heappop(new))
+        ticks.sort()
         return ticks
 
     def _collect(
-        self, slot: dict[int, K | list[K]], ticks: list[int], due: list[tuple[int, K]]
+        self, slot: dict[int, K | list[K]], ticks: Sequence[int], due: list[tuple[int, K]]
     ) -> None:
-        """Move the keys of *ticks* from *slot* to *due*."""
-        left_ticks = self._left_ticks
+        """Remove the keys of *ticks*, which are in *slot*, from the wheel, and add them to *due*."""
+        left_ticks, tick_of = self._left_ticks, self._tick_of
         for tick in ticks:
-            present = slot.pop(tick)
+            keys = slot.pop(tick)
             if tick in left_ticks:
-                due += [(tick, key) for key in self._live(tick, present)]
-            elif isinstance(present, list):
-                due += [(tick, key) for key in present]
+                keys = self._live(tick, keys)
+            if isinstance(keys, list):
+                due += [(tick, key) for key in keys]
+                for key in keys:
+                    del tick_of[key]
             else:
-                due.append((tick, present))
+                due.append((tick, keys))
+                del tick_of[keys]
 
     # --- turning -------------------------------------------------------------------------------
 
@@ -286,7 +305,7 @@ class Wheel(Generic[K]):
         self._occupied ^= lowest
         self._window, self._slots[place] = self._slots[place], {}
         self._base, self._end = first, first + (1 << shift)
-        self._run, self._at = sorted(self._window), 0
+        self._run = sorted(self._window, reverse=True)
         return None
 
     def _leave_window(self, due: list[tuple[int, K]]) -> None:
@@ -324,7 +343,7 @@ class Wheel(Generic[K]):
             del ticks[split:]
         self._base = self.now
         self._end = ((self.now >> _shift(level)) + 1) << _shift(level)
-        self._window, self._run, self._at = slot, ticks, 0
+        self._window, self._run = slot, ticks[::-1]
 
     def _deal(self, slot: dict[int, K | list[K]], ticks: list[int], level: int) -> None:
         """Move the keys of *ticks*, ascending, from *slot* to the slots of *level*."""
@@ -343,6 +362,7 @@ class Wheel(Generic[K]):
     def _live(self, tick: int, present: K | list[K]) -> list[K]:
         """Return the keys of *tick* without those that left it; a key that came back is behind the others."""
         self._left_ticks.remove(tick)
+        self._last_tick = _NO_TICK
         keys = present if isinstance(present, list) else [present]
         live = [key for key in dict.fromkeys(reversed(keys)) if self._tick_of.get(key) == tick]
         self._stale -= len(keys) - len(live)
@@ -356,7 +376,7 @@ class Wheel(Generic[K]):
         if self._stale > MOST_STALE and self._stale > len(self._tick_of):
             for tick in tuple(self._left_ticks):
                 self._drop_stale(tick)
-            self._run, self._at = [t for t in self._run[self._at :] if t in self._window], 0
+            self._run = [tick for tick in self._run if tick in self._window]
             self._new = [tick for tick in self._new if tick in self._window]
             heapify(self._new)
 
@@ -377,8 +397,8 @@ class Wheel(Generic[K]):
     def _skip_left(self) -> None:
         """Remove the first ticks of the window as long as all their keys have left."""
         self._look_at_left()
-        while tick := self._run[self._at : self._at + 1] + self._new[:1]:
-            first = min(tick)
+        while ticks := self._run[-1:] + self._new[:1]:
+            first = min(ticks)
             if first not in self._left_ticks:
                 return
             live = self._live(first, self._window.pop(first))

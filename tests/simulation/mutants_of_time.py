@@ -268,20 +268,15 @@ MUTANTS: Final = (
         "The wheel wakes for the last entry of a slot instead of the first.",
         ("I2",),
         "luad.core.wheel:Wheel._open_next",
-        (
-            (
-                "self._at = sorted(self._window), 0",
-                "self._at = sorted(self._window, reverse=True), 0",
-            ),
-        ),
+        (("sorted(self._window, reverse=True)", "sorted(self._window)"),),
     ),
     Mutant(
         "due-now-stays",
         "APScheduler 1036",
         "An entry that is due at the present tick stays in the wheel.",
         ("I2", "I15", CRASH),
-        "luad.core.wheel:Wheel._take",
-        (("bisect_right(run, to_tick, start)", "bisect_right(run, to_tick - 1, start)"),),
+        "luad.core.wheel:Wheel._note_new",
+        (("heappush(self._new, tick)", "_ = tick > self.now and heappush(self._new, tick)"),),
     ),
     Mutant(
         "joined-too-late",
