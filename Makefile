@@ -17,7 +17,7 @@ QUICK_TESTS := tests/core tests/config
 # `make quick` runs the tests of these folders that are neither slow nor listen on a socket.
 IN_PROCESS := tests/core tests/config tests/cli tests/api
 
-.PHONY: web install run quick test test-all test-others check format bench simulate mutants soak fuzz kills syscalls clean help
+.PHONY: web install run quick test test-all test-others check format bench bench-quick simulate mutants soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -30,7 +30,8 @@ help:
 	@echo "make test-others  run tests/core and tests/config on each other installed Python"
 	@echo "make check      run the linter, the formatter, the type checker and the layer checker"
 	@echo "make format     format the code"
-	@echo "make bench      run the benchmarks, ten minutes (BENCH=\"cli start\" runs only those)"
+	@echo "make bench      run the benchmarks, an hour (BENCH=\"cli start\" runs only those); fails over a target"
+	@echo "make bench-quick  run a part of them in 90 seconds, and judge only ratios"
 	@echo "make simulate   simulate SEEDS=10000 months, and look for a broken promise (FIRST=0)"
 	@echo "make soak       simulate a day of a busy daemon in twenty minutes, then check the promises"
 	@echo "make mutants    find the seeds that catch engines which are broken on purpose"
@@ -96,6 +97,9 @@ format: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+bench-quick: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks --quick
 
 simulate: SEEDS ?= 10000
 simulate: FIRST ?= 0

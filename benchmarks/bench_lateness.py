@@ -120,8 +120,7 @@ def show(bench: Bench, name: str, values: Sequence[float], *, has_target: bool) 
     goal_p50, goal_p99 = (TARGET_P50_MS, TARGET_P99_MS) if has_target else (None, None)
     bench.add(f"{name}: p50", quantile(values, 0.5), "ms", goal_p50, f"{len(values)} runs")
     bench.add(f"{name}: p95", quantile(values, 0.95), "ms")
-    bench.add(f"{name}: p99", quantile(values, 0.99), "ms", goal_p99)
-    bench.add(f"{name}: max", max(values), "ms")
+    bench.tail(name, values, "ms", goal_p99)
     bench.details[name] = [round(value, 3) for value in values]
 
 

@@ -1,6 +1,6 @@
 """luad's timer wheel beside heapq and asyncio's call_at, in one invocation.
 
-    python benchmarks/bench_wheel.py [--n 100000] [--rounds 3] [--json]
+    python -m benchmarks.bench_wheel [--cron 1000000] [--random 1000,100000] [--rounds 3]
 
 Every case runs in a fresh process, the structures by turns (A B C A B C ...), and is measured in
 thread CPU time; what counts is the ratio within a round, not the absolute figure of one machine.
@@ -16,23 +16,19 @@ second) and `random` (uniform over a day, in milliseconds).
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import heapq
 import json
-import os
 import random  # noqa: TID251 - a seeded load is the same for everybody
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout
-
+from benchmarks.common import ROOT, Bench, arguments, benchmark
 from luad.core.wheel import Wheel
 
 NOW = 1_763_845_200_000
@@ -40,6 +36,19 @@ DAY = 86_400_000
 BATCH = 100_000
 STRUCTURES = ("luad", "heapq", "asyncio")
 MEASURES = ("add", "cancel", "fire", "batch")
+TARGETS: Final = {
+    ("cron", 1_000_000, "fire", "heapq"): 0.2,
+    ("cron", 1_000_000, "fire", "asyncio"): 0.05,
+    ("cron", 1_000_000, "cancel", "heapq"): 1.0,
+    ("cron", 1_000_000, "cancel", "asyncio"): 1.0,
+    ("cron", 100_000, "fire", "heapq"): 0.3,
+    ("cron", 100_000, "fire", "asyncio"): 0.1,
+    ("random", 100_000, "fire", "heapq"): 1.0,
+    ("random", 100_000, "cancel", "heapq"): 1.0,
+    ("random", 100_000, "cancel", "asyncio"): 1.0,
+    ("random", 1_000, "fire", "heapq"): 1.3,
+}
+"""By load, number of keys, measure and structure: at most so many times what it takes."""
 Times = list[tuple[int, int]]  # (first tick, period)
 
 
@@ -188,59 +197,44 @@ def measure(structure: str, load: str, n: int) -> dict[str, float]:
 
 
 def in_fresh_process(structure: str, load: str, n: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--one", structure, "--load", load, "--n", str(n)]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.bench_wheel", "--one", structure, load, str(n)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     result: dict[str, float] = json.loads(answer.stdout)
     return result
 
 
-def compare(load: str, n: int, rounds: int) -> list[dict[str, Any]]:
-    """A row for each measure: the medians, and the ratio to luad with its range over the rounds."""
+def compare(bench: Bench, load: str, n: int, rounds: int) -> None:
+    """Add the medians of each structure, and the ratios with their range over the rounds."""
     taken = [{name: in_fresh_process(name, load, n) for name in STRUCTURES} for _ in range(rounds)]
-    rows = []
     for what in MEASURES:
-        row: dict[str, Any] = {"load": load, "n": n, "measure": what}
-        for name in STRUCTURES:
-            ratios = [one["luad"][what] / one[name][what] for one in taken]
-            row[name] = round(statistics.median(one[name][what] for one in taken), 1)
-            row[f"luad/{name}"] = [round(pick(ratios), 2) for pick in (statistics.median, min, max)]
-        rows.append(row)
-    return rows
-
-
-def print_row(row: dict[str, Any]) -> None:
-    unit = "ms" if row["measure"] == "batch" else "ns"
-    label = "fire+re-arm" if row["measure"] == "fire" else row["measure"]
-    figures = "  ".join(f"{name} {row[name]:>9,.0f}" for name in STRUCTURES)
-    ratios = "  ".join(
-        "x{} {:.2f} ({:.2f}-{:.2f})".format(name, *row[f"luad/{name}"]) for name in STRUCTURES[1:]
-    )
-    print(f"{row['n']:>9,} {row['load']:<6} {label:<11} {unit}  {figures}   {ratios}", flush=True)
+        unit = "ms" if what == "batch" else "ns"
+        label = f"{n:,} {load}, {'fire and re-arm' if what == 'fire' else what}"
+        own = [each["luad"][what] for each in taken]
+        others = {name: [each[name][what] for each in taken] for name in STRUCTURES[1:]}
+        beside = ", ".join(f"{name} {median(values):,.0f}" for name, values in others.items())
+        bench.add(label, median(own), unit, note=beside)
+        for name, values in others.items():
+            target = TARGETS.get((load, n, what, name))
+            bench.ratio(f"{label}, of {name}", own, values, target)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--n", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--load", choices=("cron", "random", "both"), default="both")
-    parser.add_argument("--json", action="store_true", help="one JSON object a row")
-    parser.add_argument("--one", choices=STRUCTURES, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(measure(asked.one, asked.load, asked.n)))
+    if sys.argv[1:2] == ["--one"]:
+        structure, load, n = sys.argv[2:]
+        print(json.dumps(measure(structure, load, int(n))))
         return
-    if not asked.json:
-        load_now = os.getloadavg()[0]
-        noisy = "  (noisy: the machine is busy)" if load_now > 1.5 else ""
-        print(
-            f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {load_now:.1f}{noisy}"
-        )
-    for load in ("cron", "random") if asked.load == "both" else (asked.load,):
-        for row in compare(load, asked.n, asked.rounds):
-            if asked.json:
-                print(json.dumps(row), flush=True)
-            else:
-                print_row(row)
+    asked = arguments(
+        __doc__,
+        {
+            "cron": ([1_000_000], "how many keys with the load `cron`"),
+            "random": ([1_000, 100_000], "how many with the load `random`"),
+            "rounds": (3, "of each structure, by turns"),
+        },
+    )
+    with benchmark("wheel", "The timer wheel beside heapq and asyncio") as bench:
+        for load in ("cron", "random"):
+            for n in getattr(asked, load):
+                compare(bench, load, n, asked.rounds)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ fork), how busy it was with other things, and what the figure should be.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -26,6 +27,11 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
 QUIET_PERCENT: Final = 10
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+
+GUARD: Final = 1.5
+"""A quick run on a busy machine may miss its ratios by this factor."""
+QUICK: Final = "LUAD_BENCH_QUICK"
+P99_SAMPLES: Final = 1_000
 
 now_s = time.perf_counter  # noqa: TID251 - a benchmark measures
 wall_ns = time.time_ns  # noqa: TID251 - as above
@@ -55,6 +61,11 @@ def quantile(values: Sequence[float], share: float) -> float:
     """The value that *share* of all values do not exceed (nearest rank)."""
     ranked = sorted(values)
     return ranked[min(len(ranked) - 1, max(0, round(share * len(ranked) + 0.5) - 1))]
+
+
+def is_quick() -> bool:
+    """Return whether this is the quick run, which judges ratios alone, with a guard band."""
+    return bool(os.environ.get(QUICK))
 
 
 def spread(values: Sequence[float], unit: str = "") -> str:
@@ -185,9 +196,9 @@ def load_average() -> str:
 def _wait_for_quiet() -> float:
     """Wait a while for the machine to have nothing else to do; return how busy it still is, in percent.
 
-    $LUAD_BENCH_PATIENCE_S says how long at most, 20 s if it does not.
+    $LUAD_BENCH_PATIENCE_S says how long at most, 20 s if it does not; a quick run does not wait.
     """
-    until = now_s() + float(os.environ.get("LUAD_BENCH_PATIENCE_S", "20"))
+    until = now_s() + float(os.environ.get("LUAD_BENCH_PATIENCE_S", "0" if is_quick() else "20"))
     while True:
         first = _processor_times()
         time.sleep(1)
@@ -214,8 +225,48 @@ class Bench:
     def add(
         self, what: str, value: float, unit: str, target: float | None = None, note: str = ""
     ) -> None:
+        self._append(what, value, unit, None if is_quick() else target, note)
+
+    def _append(self, what: str, value: float, unit: str, target: float | None, note: str) -> None:
+        if target is not None and is_quick():
+            target *= GUARD
         self.figures.append(Figure(what, round(value, 4), unit, target, note))
         print(f"   {what}: {_number(value)} {unit}  [load {load_average()}]", flush=True)
+
+    def ratio(
+        self,
+        what: str,
+        own: Sequence[float],
+        other: Sequence[float],
+        target: float | None = None,
+        note: str = "",
+    ) -> None:
+        """Add the median of *own* by *other*, round by round, and the least and the greatest of them."""
+        ratios = [mine / max(theirs, 1e-9) for mine, theirs in zip(own, other, strict=True)]
+        text = f"{len(ratios)} rounds, {_number(min(ratios))}-{_number(max(ratios))}x"
+        self._append(
+            what, statistics.median(ratios), "x", target, f"{text}; {note}" if note else text
+        )
+
+    def tail(
+        self, what: str, values: Sequence[float], unit: str, target: float | None = None
+    ) -> None:
+        """Add the p99 of at least 1,000 *values*; of fewer, the maximum, which no target judges."""
+        if len(values) >= P99_SAMPLES:
+            self.add(f"{what}: p99", quantile(values, 0.99), unit, target, f"{len(values)} samples")
+        else:
+            self.add(
+                f"{what}: max", max(values), unit, note=f"{len(values)} samples, too few for p99"
+            )
+
+    def skip(self, what: str, reason: str) -> None:
+        """Say that *what* was not measured; the line is among the results."""
+        self.note(f"SKIPPED {what}: {reason}")
+
+    @property
+    def over(self) -> list[str]:
+        """The figures that are over their targets."""
+        return [each.what for each in self.figures if each.verdict == "OVER"]
 
     def note(self, text: str) -> None:
         """Say something that belongs beside the figures, such as what was skipped and why."""
@@ -245,7 +296,8 @@ class Bench:
 
 @contextmanager
 def benchmark(name: str, title: str) -> Iterator[Bench]:
-    """Measure within; the machine is looked at before and after."""
+    """Measure within; the machine is looked at before and after. A figure over its target ends with exit 1."""
+    compile_modules()
     bench = Bench(name, title)
     noise = bench.noise
     print(f"== {title}\n   {machine_line()}", flush=True)
@@ -260,6 +312,14 @@ def benchmark(name: str, title: str) -> Iterator[Bench]:
     noise.load_after = load_average()
     bench.write()
     print(f"\n{bench.markdown()}", flush=True)
+    if bench.over:
+        sys.exit(f"over the target: {'; '.join(bench.over)}")
+
+
+def compile_modules() -> None:
+    """Compile luad, so that no start measures the compiler; children may write compiled modules too."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    compileall.compile_dir(ROOT / "luad", quiet=2)
 
 
 def commit() -> str:

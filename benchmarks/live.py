@@ -196,6 +196,22 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
+def tree_cpu_s(pid: int) -> float:
+    """The processor time of *pid*, of all that lives below it, and of all that has ended there.
+
+    The kernel adds the time of a process to its parent's when the parent reaps it. So nothing is missing but
+    zombies.
+    """
+    total = 0
+    for each in (pid, *descendants(pid)):
+        try:
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += sum(map(int, fields[11:15]))
+    return total / TICKS_PER_S
+
+
 def cpu_ns(pid: int) -> int:
     """The same from the scheduler, in nanoseconds, over all living threads."""
     total = 0
