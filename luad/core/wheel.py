@@ -51,8 +51,7 @@ MANY: Final = 256
 MOST_STALE: Final = 64
 """So many keys that have left may stay behind, however few live ones there are."""
 
-_NO_TICK: Final = 1 << 65
-"""Later than any tick."""
+_NO_TICK: Final = 1 << 65  # later than any tick
 _LEAF: Final = 1 << LEAF_BITS
 _IN_LEVEL: Final = SLOTS - 1
 
@@ -76,9 +75,7 @@ class Wheel(Generic[K]):
     """A set of keys, each due at one tick; *now* is the tick of the hand.
 
     Insert, cancel and move are O(1). `advance` costs the due keys, plus a part of a sort for each distinct tick.
-    Empty slots cost nothing.
-
-    A wheel cannot follow a wall clock that steps back: build a new wheel and insert again.
+    Empty slots cost nothing. A wheel cannot follow a wall clock that steps back: build a new wheel and insert again.
     """
 
     __slots__ = (
@@ -115,10 +112,10 @@ class Wheel(Generic[K]):
         self._slots: list[dict[int, K | list[K]]] = [{} for _ in range(LEVELS * SLOTS)]
         self._occupied = 0
 
-        # The ticks that keys have left by a cancel or a move, since the last look, and before it.
+        # The ticks that keys left by a cancel or a move, since the last look and before it; how many keys left.
         self._left: list[int] = []
         self._left_ticks: set[int] = set()
-        self._stale = 0  # the keys in the lists of `_left_ticks` that have left them
+        self._stale = 0
 
     def __len__(self) -> int:
         return len(self._tick_of)
@@ -216,16 +213,13 @@ class Wheel(Generic[K]):
         if not self._tick_of:
             return None
         while not self._run and not self._new:
-            stop = self._open_next()
-            if stop is not None:
+            if (stop := self._open_next()) is not None:
                 return stop
             if self._left_ticks:
                 self._skip_left()
         run, new = self._run, self._new
         tick = run[-1] if run and not (new and new[0] < run[-1]) else new[0]
-        if tick < self.now:
-            return self.now
-        return tick
+        return max(tick, self.now)
 
     def ascending(self, start: int = 0) -> Iterator[tuple[int, K]]:
         """Yield the keys that are due from *start* on, by tick; nothing may change meanwhile.
@@ -239,12 +233,7 @@ class Wheel(Generic[K]):
             heapify(heap)
             while heap:
                 tick = heappop(heap)
-                present = slot[tick]
-                keys = present if isinstance(present, list) else [present]
-                live = [
-                    key for key in dict.fromkeys(reversed(keys)) if self._tick_of.get(key) == tick
-                ]
-                yield from ((tick, key) for key in reversed(live))
+                yield from ((tick, key) for key in self._live(tick, slot[tick]))
             if not left:
                 return
             lowest = left & -left
@@ -281,7 +270,7 @@ class Wheel(Generic[K]):
         for tick in ticks:
             keys = slot.pop(tick)
             if tick in left_ticks:
-                keys = self._live(tick, keys)
+                keys = self._settle(tick, keys)
             if isinstance(keys, list):
                 due += [(tick, key) for key in keys]
                 for key in keys:
@@ -347,8 +336,7 @@ class Wheel(Generic[K]):
 
     def _deal(self, slot: dict[int, K | list[K]], ticks: list[int], level: int) -> None:
         """Move the keys of *ticks*, ascending, from *slot* to the slots of *level*."""
-        shift = _shift(level)
-        start = 0
+        shift, start = _shift(level), 0
         while start < len(ticks):
             number = ticks[start] >> shift
             stop = bisect_left(ticks, (number + 1) << shift, start)
@@ -361,12 +349,17 @@ class Wheel(Generic[K]):
 
     def _live(self, tick: int, present: K | list[K]) -> list[K]:
         """Return the keys of *tick* without those that left it; a key that came back is behind the others."""
-        self._left_ticks.remove(tick)
-        self._last_tick = _NO_TICK
         keys = present if isinstance(present, list) else [present]
         live = [key for key in dict.fromkeys(reversed(keys)) if self._tick_of.get(key) == tick]
-        self._stale -= len(keys) - len(live)
         return live[::-1]
+
+    def _settle(self, tick: int, present: K | list[K]) -> list[K]:
+        """Return the same for the last time: *tick* is as if no key had left it."""
+        live = self._live(tick, present)
+        self._left_ticks.remove(tick)
+        self._last_tick = _NO_TICK
+        self._stale -= len(present) - len(live) if isinstance(present, list) else 1 - len(live)
+        return live
 
     def _look_at_left(self) -> None:
         """Note which ticks were left since the last look; drop what keys left behind if it is too much."""
@@ -382,16 +375,15 @@ class Wheel(Generic[K]):
 
     def _drop_stale(self, tick: int) -> None:
         """Drop the keys that left *tick*; the row of the window's ticks does not change."""
-        is_in_window = tick < self._end
-        place = 0
-        if not is_in_window:
+        slot, place = self._window, -1
+        if tick >= self._end:
             shift, offset = _PLACE_OF[(tick ^ self._base).bit_length()]
             place = offset + (tick >> shift & _IN_LEVEL)
-        slot = self._window if is_in_window else self._slots[place]
-        live = self._live(tick, slot.pop(tick))
+            slot = self._slots[place]
+        live = self._settle(tick, slot.pop(tick))
         if live:
             slot[tick] = live
-        elif not slot and not is_in_window:
+        elif not slot and place >= 0:
             self._occupied ^= 1 << place
 
     def _skip_left(self) -> None:
@@ -401,7 +393,7 @@ class Wheel(Generic[K]):
             first = min(ticks)
             if first not in self._left_ticks:
                 return
-            live = self._live(first, self._window.pop(first))
+            live = self._settle(first, self._window.pop(first))
             if live:
                 self._window[first] = live
                 return
