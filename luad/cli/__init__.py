@@ -56,6 +56,7 @@ COMMANDS = {
     "revisions": CommandEntry(
         "revisions", "revisions", "Show the definitions that a job has had", LOOK
     ),
+    "why": CommandEntry("why", "why", "Say why a job did or did not run", LOOK),
     "status": CommandEntry("status", "status", "Show the state of the daemon", LOOK),
     "explain": CommandEntry(
         "explain", "explain", "Explain a cron expression, with its next times", LOOK

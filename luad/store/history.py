@@ -14,12 +14,12 @@ from luad.core.installed import Acknowledgement
 from luad.core.model import Instant
 from luad.errors import StoreUnavailableError
 from luad.store import log_chunks, run_pages, run_stats, trouble
-from luad.store.columns import cleaned, to_int, to_int_or_none, to_text
+from luad.store.columns import cleaned, read_run, to_int, to_int_or_none, to_text
 from luad.store.log_chunks import LogSearch
 from luad.store.query_budget import QueryBudget
-from luad.store.query_types import FileJob, LogPage, RunFilter, RunPage, Software
+from luad.store.query_types import FileJob, LogPage, RunFilter, RunPage, RunRow, Software
 from luad.store.run_stats import Group, HistoryStats, JobStats
-from luad.store.tables import acknowledgements, jobs, software
+from luad.store.tables import acknowledgements, jobs, runs, software
 from luad.store.transactions import Transactions
 
 MOST_OF_A_FILE: Final = 1_000
@@ -101,6 +101,18 @@ class History:
         change = insert(acknowledgements).values(id=to_text(trouble_id), **row)
         change = change.on_conflict_do_update(index_elements=["id"], set_=row)
         await self._transactions.write(lambda connection: connection.execute(change))
+
+    async def of_occurrence(self, job_id: str, at: Instant) -> RunRow | None:
+        """Return the row of an occurrence of a job; None without one."""
+        query = select(runs).where(
+            runs.c.occurrence == to_int(at), runs.c.job_id == to_text(job_id)
+        )
+
+        def read(connection: Connection) -> RunRow | None:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else read_run(row)
+
+        return await self._transactions.read(read)
 
     async def log_page(self, run_id: str, wanted: LogSearch, limit: int) -> LogPage:
         """Return the last *limit* lines of a run that match *wanted*, as far as found in time."""

@@ -288,6 +288,10 @@ ANSWERS: Final[Schema] = {
     ),
     "Attention": _object(_ATTENTION),
     "AttentionList": _object({"attention": _list(_ref("Attention")), "is_complete": FLAG}),
+    "Why": _object(
+        _all("job job_id text summary", TEXT),
+        {"at": _MAY_INSTANT, "run": _or_null(_object(_RUN))},
+    ),
     "JobStats": _object(
         _all("job job_id", TEXT),
         _OUTCOMES,

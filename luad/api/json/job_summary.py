@@ -71,9 +71,9 @@ def _rule(schedule: Schedule) -> str:
     return explain_schedule(schedule).partition(",")[0]
 
 
-def moment(at: Instant) -> str:
-    """Return an instant in words, in UTC."""
-    return _moment(at, "UTC")
+def moment(at: Instant, zone: str = "UTC") -> str:
+    """Return an instant in words, in the time zone *zone*."""
+    return _moment(at, zone)
 
 
 def _moment(at: Instant, zone: str) -> str:

@@ -43,6 +43,7 @@ from luad.api.routes import (
     routes_tokens,
     routes_users,
     routes_whoami,
+    routes_why,
 )
 from luad.api.routes.endpoint import Endpoint
 from luad.api.routes.rows import Rows
@@ -75,6 +76,7 @@ TABLE: Final = (
     Endpoint("POST", "/v1/jobs/{job}/restore", "Give a job an earlier revision", routes_revisions.restore, ADMINS, NO_SHARED, body="Restore", answer="ChangedJob", headers=_SAME),
     Endpoint("GET", "/v1/jobs/{job}/next", "The next occurrences of a job", routes_daemon.job_next, VIEWERS, ALLOWED, parameters.NEXT, answer="Next"),
     Endpoint("GET", "/v1/jobs/{job}/activity", "The requests about a job", routes_activity.list_activity, VIEWERS, ALLOWED, parameters.ACTIVITY, answer="Activity"),
+    Endpoint("GET", "/v1/jobs/{job}/why", "Why a job did or did not run", routes_why.show_why, VIEWERS, ALLOWED, parameters.WHY, answer="Why"),
     Endpoint("GET", "/v1/jobs/{job}/stats", "The outcomes and durations of the last runs of a job", routes_stats.show_stats_of_job, VIEWERS, ALLOWED, parameters.STATS_OF_JOB, answer="JobStats"),
     Endpoint("GET", "/v1/stats", "The outcomes of all runs since an instant", routes_stats.show_stats, VIEWERS, ALLOWED, parameters.STATS, answer="Stats"),
     Endpoint("GET", "/v1/attention", "Jobs, runs, files and messages that need a look", routes_attention.list_attention, VIEWERS, ALLOWED, parameters.NONE, answer="AttentionList"),
