@@ -446,8 +446,8 @@ MUTANTS: Final = (
         "luad.core.alerts:ended",
         (
             (
-                "if cause and not before.cause and entry.halt is None:",
-                "if cause and entry.halt is None:",
+                "if cause and not before.cause and _may_tell(entry, now):",
+                "if cause and _may_tell(entry, now):",
             ),
         ),
     ),
