@@ -15,6 +15,7 @@ from luad.clock import monotonic_us
 from luad.core.events import ConfigChanged, Log
 from luad.core.plan import Plan
 from luad.daemon import wiring
+from luad.daemon.load_progress import told
 from luad.daemon.reloading import Reloader
 from luad.daemon.status import jobs_line
 
@@ -62,9 +63,13 @@ class Configuration:
         Files that are in the store are read only if they have changed since.
         """
         self._reader.restore(self._parts.store.files.restore(self._digest))
-        reading = await asyncio.to_thread(self._reader.read)
+        async with told(self._tell_loading, self._reader.file_count):
+            reading = await asyncio.to_thread(self._reader.read)
         self._note(reading)
         return reading
+
+    def _tell_loading(self, files: int) -> None:
+        self._parts.logs.emit("info", "daemon.loading", {"files": files})
 
     async def reload(self, *, check_only: bool = False) -> ReloadResult:
         """Read the folders now; return the changes once they are in force and durable.

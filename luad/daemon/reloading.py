@@ -171,6 +171,10 @@ class ConfigReader:
         reader._files = files
         return reader.read(is_settled=True)
 
+    def file_count(self) -> int:
+        """Return how many files are known so far, also during a reading; callable in any thread."""
+        return self._snapshots.file_count()
+
     def paths(self) -> list[str]:
         """Return the paths of all job files, to look at them in portions; callable in any thread."""
         with self._lock:

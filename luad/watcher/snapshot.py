@@ -177,6 +177,10 @@ class SnapshotReader:
             self._by_prefix[prefix].unread = self._unread(self._by_prefix[prefix])
         return self._snapshot(now)
 
+    def file_count(self) -> int:
+        """Return how many files are known so far."""
+        return len(self._known)
+
     def paths(self) -> list[str]:
         """Return the paths of all files that are known or in a folder, for a `look` in portions."""
         found = set(self._known)

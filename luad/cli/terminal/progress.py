@@ -1,6 +1,6 @@
-"""A progress line on standard error for work that takes longer than a second.
+"""The progress of long work, on standard error: on a terminal a line that is rewritten, else a line now and then.
 
-Rule: it knows terminals and time, not jobs. It writes nothing without a terminal, with --json and with -q.
+Rule: it knows terminals and time, not jobs. It writes nothing with --json and with -q.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from luad.cli.terminal.output import Output
 
 TIMEOUT_SECONDS: Final = 1.0
+LINE_SECONDS: Final = 5.0
+"""How often there is a new line where no line can be rewritten."""
 _ERASE: Final = "\r\x1b[K"
 _shown_line = threading.Lock()
 """Held while a progress line is shown: a request during a longer task shows no line of its own."""
@@ -45,18 +47,24 @@ class LiveLine:
 
 @contextmanager
 def progress(out: Output, text: str | Callable[[], str]) -> Iterator[None]:
-    """Show *text* and the elapsed seconds during the block, once it takes over a second."""
+    """Show *text* and the elapsed seconds during the block, once it takes over a second (without a terminal: five)."""
     line = LiveLine(out)
-    if not line.is_shown or not _shown_line.acquire(blocking=False):
+    is_silent = out.is_json or out.is_quiet
+    if is_silent or not _shown_line.acquire(blocking=False):
         yield
         return
+    pause_s = TIMEOUT_SECONDS if line.is_shown else LINE_SECONDS
     is_over = threading.Event()
     started = monotonic_us()
 
     def write_line() -> None:
-        while not is_over.wait(TIMEOUT_SECONDS):
+        while not is_over.wait(pause_s):
             seconds = (monotonic_us() - started) // 1_000_000
-            line.show(f"{text if isinstance(text, str) else text()} ... {seconds} s")
+            words = f"{text if isinstance(text, str) else text()} ... {seconds} s"
+            if line.is_shown:
+                line.show(words)
+            else:
+                print(out.plain(clean(words)), file=sys.stderr, flush=True)
 
     writer = threading.Thread(target=write_line, name="progress", daemon=True)
     writer.start()
