@@ -195,6 +195,7 @@ def describe(parts: Parts) -> dict[str, object]:
         },
         "last_tick_at": format_instant(parts.condition.last_turn_at),
         "event_loop_lag_ms": round(parts.lag.worst_ms(monotonic_us()), 1),
+        "event_loop_lag": parts.lag.histogram(),
         "draining": parts.engine.is_draining,
         "systemd": parts.notifier.is_supervised,
         "people": len(parts.directory.all()),

@@ -136,6 +136,11 @@ class Daemon(EngineService):
             "version": "0.1.0",
             "pid": 1,
             "event_loop_lag_ms": 2,
+            "event_loop_lag": {
+                "buckets": [{"le_ms": 1, "count": 3}, {"le_ms": 5, "count": 4}],
+                "count": 5,
+                "sum_ms": 12.5,
+            },
             "store": {"size_bytes": self.store.size_bytes()},
         }
 

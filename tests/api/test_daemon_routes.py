@@ -246,6 +246,9 @@ async def test_metrics(api: Any, daemon: Any, kit: Any) -> None:
     assert found["luad_runs_active",] == 0
     assert found["luad_config_last_reload_successful",] == 1
     assert found["luad_event_loop_lag_seconds",] == 0.002
+    assert found["luad_event_loop_delay_seconds_bucket", ("le", "0.005")] == 4
+    assert found["luad_event_loop_delay_seconds_count",] == 5
+    assert found["luad_event_loop_delay_seconds_sum",] == 0.0125
     assert found["luad_db_size_bytes",] > 0
     labels = [dict(key[1:]) for key in found if key[0] == "luad_job_info"]
     assert {"job": "tidy", "source": "file", "handler": "house:tidy"}.items() <= labels[1].items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 from support.cost import turns
 
@@ -22,6 +23,16 @@ def test_the_worst_lag_of_the_last_minute_is_kept_and_no_older_one() -> None:
     assert lag.worst_ms(62 * SECOND_US) == 40.0
     assert lag.worst_ms(91 * SECOND_US) == 7.0
     assert lag.worst_ms(200 * SECOND_US) == 0
+
+
+def test_every_lag_is_counted_up_to_its_bound() -> None:
+    lag = LoopLag()
+    for lag_ms in (0.0, 1.0, 1.5, 5.0, 639.0, 2_000.0):
+        lag.note(0, lag_ms)
+    found: Any = lag.histogram()
+    counts = {each["le_ms"]: each["count"] for each in found["buckets"]}
+    assert (counts[1], counts[2], counts[5], counts[500], counts[1_000]) == (2, 3, 4, 4, 5)
+    assert (found["count"], found["sum_ms"]) == (6, 2_646.5)
 
 
 async def test_a_loop_that_is_held_shows_it() -> None:

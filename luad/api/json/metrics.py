@@ -12,7 +12,12 @@ import platform
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 
 from luad import __version__
 from luad.api.json.job_metrics import JobLines
@@ -87,6 +92,7 @@ class _Collector:
         for each in self._service.status().get("deliveries", ()):
             counts.add_metric((each["channel"], each["status"]), each["count"])
         yield counts
+        yield from _lag(self._service.status().get("event_loop_lag"))
         yield from _shared(self._service.status().get("shared") or _NO_SHARED)
         refused = CounterMetricFamily(
             "luad_api_refused", "Requests over TCP without a valid token", labels=("reason",)
@@ -103,6 +109,19 @@ class _Collector:
 
 
 _NO_SHARED: Final = {"processes": 0, "ended": {}}
+
+
+def _lag(lag: Mapping[str, Any] | None) -> Iterator[Metric]:
+    """Yield the histogram of the lags of the event loop, in seconds."""
+    if lag is None:
+        return
+    bounds = [(str(each["le_ms"] / 1000), float(each["count"])) for each in lag["buckets"]]
+    yield HistogramMetricFamily(
+        "luad_event_loop_delay_seconds",
+        "How late the loop woke, twice a second",
+        buckets=[*bounds, ("+Inf", float(lag["count"]))],
+        sum_value=lag["sum_ms"] / 1000,
+    )
 
 
 def _shared(shared: Mapping[str, Any]) -> Iterator[Metric]:
