@@ -155,9 +155,15 @@ class Context:
         run_id = request.headers.get(RUN_HEADER)
         return None if run_id is None else self.service.open_run(run_id)
 
-    async def compute(self, request: Request, work: Callable[[Budget], T]) -> T:
-        """Do *work* in a thread and return its result; raises `ApiError` (overloaded)."""
-        return await self.pool.run(work, is_far=bool(request.scope["state"].get("is_tcp")))
+    async def compute(
+        self, request: Request, work: Callable[[Budget], T], near_ms: int | None = None
+    ) -> T:
+        """Do *work* in a thread and return its result; raises `ApiError` (overloaded).
+
+        *near_ms*: the budget of a client at the Unix socket, if it is longer than usual.
+        """
+        is_far = bool(request.scope["state"].get("is_tcp"))
+        return await self.pool.run(work, is_far=is_far, budget_ms=None if is_far else near_ms)
 
     async def breathe(self) -> None:
         """Let the loop do other work."""

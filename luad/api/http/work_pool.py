@@ -55,8 +55,10 @@ class WorkPool:
         self._running = 0
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
 
-    async def run(self, work: Callable[[Budget], T], *, is_far: bool) -> T:
-        """Do *work* in a thread and return what it returns.
+    async def run(
+        self, work: Callable[[Budget], T], *, is_far: bool, budget_ms: int | None = None
+    ) -> T:
+        """Do *work* in a thread and return what it returns. *budget_ms*: default `BUDGET_MS`.
 
         Raises `ApiError` (overloaded) when too much waits already.
         """
@@ -65,7 +67,8 @@ class WorkPool:
             await self._wait(loop, is_far=is_far)
         else:
             self._running += 1
-        future = self._executor.submit(lambda: work(Budget(elapsed_ms() + BUDGET_MS)))
+        budget_ms = BUDGET_MS if budget_ms is None else budget_ms
+        future = self._executor.submit(lambda: work(Budget(elapsed_ms() + budget_ms)))
         future.add_done_callback(lambda _: self._over(loop, future))
         return await asyncio.wrap_future(future)
 

@@ -51,6 +51,9 @@ STATIC_JOBS: Final = JobChoice(is_dynamic=False)
 
 _MAX_AHEAD_MS: Final = 366 * 10 * DAY
 _DEFAULT_NEXT: Final = 10
+_NEAR_MS: Final = 5_000
+"""So long may a client at the Unix socket let the fire times of very many jobs be computed."""
+
 _MOST_SELF_DELETED: Final = 20
 
 
@@ -131,7 +134,7 @@ async def _planned(
         rows = [views.fire_view(each.state, each.scheduled_for, each.fire_at) for each in found]
         return encode({"next": rows, "is_complete": is_complete and is_whole})
 
-    body = await context.compute(request, work)
+    body = await context.compute(request, work, _NEAR_MS)
     return Response(body, media_type="application/json")
 
 
