@@ -32,6 +32,7 @@ from luad.sdk.params import params
 
 TYPE_CHECKING = False  # `typing` costs 9 ms, which every run would pay
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, Self
 
     from luad.sync import Job
@@ -87,20 +88,41 @@ class _Line(list[str]):
 )
 def run(job: Job) -> dict[str, Any]:
     """Run ``command``; raise `CommandFailedError` with the exit code or signal if it fails."""
+    command = read_command(job, os.environ)
+    return command.judge(_run_to_its_end(command.words, command.cwd, command.environ))
+
+
+class Command:
+    """A command line, its folder and environment, and the exit codes that mean success."""
+
+    def __init__(
+        self, words: list[str], cwd: str | None, environ: dict[str, str], accepted: set[int]
+    ) -> None:
+        self.words = words
+        self.cwd = cwd
+        self.environ = environ
+        self._accepted = accepted
+
+    def judge(self, code: int) -> dict[str, Any]:
+        """Return the result for an exit code (negative: a signal), or raise `CommandFailedError`."""
+        if code not in self._accepted:
+            cause = _likely_cause(self.words, self.cwd, self.environ) if code == _NOT_FOUND else ""
+            raise CommandFailedError(f"{_ending(code)}: {_shown(self.words)}{cause}")
+        return {"exit_code": code}
+
+
+def read_command(job: Any, environ: Mapping[str, str]) -> Command:
+    """Return the command of *job*'s metadata, for a run with *environ*. Raises `BadParameterError`."""
     asked = Parameters(job, "command", "cwd", "env", "ok_exit_codes")
     own = asked.mapping("env")
-    command = _command(asked, own.get("SHELL") or os.environ.get("LUAD_SHELL") or "/bin/sh")
+    words = _command(asked, own.get("SHELL") or environ.get("LUAD_SHELL") or "/bin/sh")
     accepted = _ok_exit_codes(asked)
     cwd = str(Path(asked.text("cwd")).expanduser()) if "cwd" in asked else None
     if cwd is not None and not Path(cwd).is_dir():
         asked.fail("cwd", f"{cwd} is not a folder")
-    environ = {**os.environ, **own}
-    environ.pop("LUAD_SHELL", None)  # for this handler alone
-    code = _run_to_its_end(command, cwd, environ)
-    if code not in accepted:
-        cause = _likely_cause(command, cwd, environ) if code == _NOT_FOUND else ""
-        raise CommandFailedError(f"{_ending(code)}: {_shown(command)}{cause}")
-    return {"exit_code": code}
+    whole = {**environ, **own}
+    whole.pop("LUAD_SHELL", None)  # for this handler alone
+    return Command(words, cwd, whole, accepted)
 
 
 def _command(asked: Parameters, shell: str) -> list[str]:

@@ -47,7 +47,7 @@ _GO: Final = b"G"
 _MAX_TASKS: Final = 100  # names in one packet
 _MAX_PACKET: Final = 131_072  # a packet must fit into the socket's buffer, 208 KiB by default
 _CHUNK: Final = 65_536
-_OOM_SCORE: Final = b"500"  # when memory runs out, the kernel kills handlers before the daemon
+OOM_SCORE: Final = b"500"  # when memory runs out, the kernel kills handlers before the daemon
 _MOST_DESCRIPTORS: Final = 256  # a forker never has more than a dozen open
 _CPU_GRACE: Final = 5  # seconds between SIGXCPU and SIGKILL
 
@@ -135,10 +135,8 @@ def _run(parent: int, pipes: tuple[int, int, int]) -> NoReturn:
     control = Control(CONTROL)
     _reset_signals()
     with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:
-        file.write(_OOM_SCORE)
-    if _policy == os.SCHED_OTHER:
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        file.write(OOM_SCORE)
+    reset_policy()
     gc.enable()
     spec, started_at = _receive_spec()
     outcome = carry_out(spec, started_at, control)
@@ -223,6 +221,13 @@ def warm_up() -> None:
     _records.setFormatter(None)  # a record is a line with fields, not a text
     route_basic_config(_records)
     faulthandler.enable(2, all_threads=False)
+
+
+def reset_policy() -> None:
+    """Set the scheduling policy that the daemon has, for what this process runs or starts next."""
+    if _policy == os.SCHED_OTHER:
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def yield_to_daemon() -> None:

@@ -32,9 +32,10 @@ class Handler(NamedTuple):
     watch: int
 
     def close(self) -> None:
-        """Close all descriptors."""
+        """Close all descriptors. A command has no *control*, which is then -1."""
         for descriptor in self[2:]:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 class ForkerLink:

@@ -21,14 +21,16 @@ import socket
 import sys
 import traceback
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from luad.clock import elapsed_ms
 from luad.runner import prctl
+from luad.runner.forker import BLOCKED
 from luad.runner.forker_link import ForkerLink, Handler
 from luad.runner.frames import CHUNK, FrameBuffer, encode
 from luad.runner.leftovers import run_id_of
-from luad.runner.processes import kill_descendants, read_stat
+from luad.runner.processes import children_of, kill_descendants, read_stat
 from luad.runner.supervision import Supervision
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from luad.runner.spec import LaunchSpec
 
 NAME: Final = "luad-keeper"
+_SHELL: Final = "luad.handlers.shell:run"
 MOST_RUNS: Final = 65_536
 """The most runs of one keeper; their numbers are below."""
 
@@ -60,6 +63,7 @@ def run_keeper(channel: socket.socket, taken: int) -> NoReturn:
         prctl.set_name(NAME)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         keeper = Keeper(channel)
+        _prepare_for_commands()
         gc.enable()
         keeper.run(mmap.mmap(taken, MOST_RUNS))
     except _ForkerGoneError:
@@ -69,6 +73,17 @@ def run_keeper(channel: socket.socket, taken: int) -> NoReturn:
         os._exit(1)
     kill_descendants(os.getpid())
     os._exit(0)
+
+
+def _prepare_for_commands() -> None:
+    """Let commands start with the usual signals, which they would inherit."""
+    for signum in BLOCKED:
+        signal.signal(signum, _do_nothing)  # a program that is executed gets the default
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _do_nothing(_signum: int, _frame: object) -> None:
+    """Do nothing: the daemon decides which runs end."""
 
 
 class _ForkerGoneError(Exception):
@@ -99,6 +114,10 @@ class Keeper:
         self._by_pid: dict[int, Supervision] = {}
         self._by_id: dict[str, Supervision] = {}
         self._claims: dict[tuple[int, int], Supervision] = {}
+        self._commands: set[Supervision] = (
+            set()
+        )  # the runs whose process is this keeper's own child
+        self._suspects: dict[tuple[int, int], set[Supervision]] = {}
         self._timers: list[tuple[int, int, Supervision]] = []
         self._serials = itertools.count()
         self._readers: dict[int, tuple[int, Callable[[], None]]] = {}
@@ -133,6 +152,8 @@ class Keeper:
         wait_ms = _LONGEST_WAIT_MS if until is None else max(0, until - elapsed_ms())
         # A time limit may be weeks away, and epoll(7) counts 24 days at most.
         ready = self._events.poll(min(wait_ms, _LONGEST_WAIT_MS) / 1_000, _MOST_EVENTS)
+        if not ready and self._commands:
+            self._adopted()  # reaps what a long command has left
         batch = [(self._readers[fd][0], fd) for fd, _events in ready if fd in self._readers]
         for serial, descriptor in sorted(batch):
             found = self._readers.get(descriptor)
@@ -173,6 +194,28 @@ class Keeper:
         if request.is_stopped:
             run.stop("cancelled", grace_ms=request.grace_ms)
 
+    def _start_command(self, number: int, spec: LaunchSpec) -> bool:
+        """Start the command of a run that needs no Python process; False for any other run."""
+        if spec["handler"] != _SHELL:
+            return False
+        # Handlers inherit no module that only commands need.
+        from luad.runner import command  # noqa: PLC0415
+
+        found = command.plain_command(spec)
+        if found is None:
+            return False
+        self._taken[number] = 1
+        handler = command.start_command(found)
+        if handler is None:
+            self._taken[number] = 0
+            return False
+        run = command.CommandSupervision(self, number, spec, handler, found)
+        self._commands.add(run)
+        self._by_pid[handler.pid] = self._runs[number] = run
+        self._by_id[spec["job"]["run_id"]] = run
+        run.start()
+        return True
+
     # --- what a supervision uses ---------------------------------------------------------------
 
     def register(
@@ -200,8 +243,26 @@ class Keeper:
             heapq.heappush(self._timers, (at, next(self._serials), run))
 
     def ask_end(self, run: Supervision) -> None:
-        """Ask the forker for the end of *run*."""
-        self._forker.ask_end(run.pid)
+        """Ask for the end of *run*: the forker, or the kernel if the process is this keeper's own."""
+        if run not in self._commands:
+            self._forker.ask_end(run.pid)
+            return
+        status = None
+        with suppress(ChildProcessError):
+            found, ended = os.waitpid(run.pid, os.WNOHANG)
+            status = ended if found else None
+        run.on_end(status, self._adopted())
+
+    def _adopted(self) -> list[int]:
+        """Return the living children that commands have left, and reap the dead ones."""
+        own = {self._forker.pid, *self._by_pid}
+        living = []
+        for pid in children_of(os.getpid()):
+            if pid not in own:
+                with suppress(ChildProcessError):
+                    if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                        living.append(pid)
+        return living
 
     def send(self, run: Supervision, frame: dict[str, Any]) -> None:
         """Send *frame* to the daemon at the end of this turn."""
@@ -220,16 +281,32 @@ class Keeper:
                 continue  # one that is dead and not reaped counts: it has a pid, and the session of the run
             key = (pid, stat.start_ticks)
             owner = self._claims.get(key) or self._by_pid.get(stat.session)
-            owner = owner or self._by_id.get(run_id_of(pid) or "") or run
-            self._claims[key] = owner
-            if owner is run:
+            owner = owner or self._by_id.get(run_id_of(pid) or "")
+            if owner is None and self._may_be_of_another(run, key):
+                continue
+            self._claims[key] = owner or run
+            if self._claims[key] is run:
                 found.append(pid)
         return found
+
+    def _may_be_of_another(self, run: Supervision, key: tuple[int, int]) -> bool:
+        """Return True if a process without a sign may be of a command that still runs.
+
+        A command is not a subreaper, so what it starts in the background comes to this keeper at once.
+        """
+        if run not in self._commands:
+            return False
+        suspects = self._suspects.setdefault(key, set(self._commands))
+        suspects &= self._commands
+        return not suspects <= {run}
 
     def remove(self, run: Supervision) -> None:
         """Forget *run*, which has been reported."""
         del self._runs[run.number], self._by_pid[run.pid]
         self._by_id.pop(run.spec["job"]["run_id"], None)
+        self._commands.discard(run)
+        if not self._commands:
+            self._suspects.clear()
         if self._claims:
             self._claims = {key: each for key, each in self._claims.items() if each is not run}
 
@@ -276,8 +353,9 @@ class Keeper:
 
     def _on_request(self, frame: dict[str, Any]) -> None:
         if frame["t"] == "run":
-            self._waiting.append(_Request(frame["n"], frame["spec"]))
-            self._forker.need(1)
+            if not self._start_command(frame["n"], frame["spec"]):
+                self._waiting.append(_Request(frame["n"], frame["spec"]))
+                self._forker.need(1)
             return
         grace_ms = 0 if frame["kill"] else None
         if (run := self._runs.get(frame["n"])) is not None:

@@ -108,11 +108,15 @@ class Supervision:
         started_at = wall_ms()
         self._packets.extend(child.spec_packets(self.spec, started_at))
         self._push_out()
+        # Registered first, read first: a log record has its own time, which is before the read.
+        self._read(self.handler.control, self._on_control)
+        self._begin(started_at)
+
+    def _begin(self, started_at: int) -> None:
+        """Read the output, watch the end and the time limit, and report the start."""
         if (timeout_ms := self.spec["timeout_ms"]) is not None:
             self._deadline = elapsed_ms() + timeout_ms
         handler = self.handler
-        # Registered first, read first: a log record has its own time, which is before the read.
-        self._read(handler.control, self._on_control)
         self._read(handler.stdout, lambda: self._on_output("stdout", handler.stdout))
         self._read(handler.stderr, lambda: self._on_output("stderr", handler.stderr))
         self._host.register(handler.watch, self._on_exit)
@@ -352,20 +356,22 @@ class Supervision:
 
     def _ended_frame(self) -> dict[str, Any]:
         assert self._status is not None, "a run is reported once its process has ended"
-        facts = Facts(
-            status=self._status,
-            cause=self._cause,
-            was_killed=self._was_killed,
-            report=self._outcome or {},
-            result=bytes(self._result),
-        )
         return {
-            **judge(facts, self.spec),
+            **judge(self._facts(self._status), self.spec),
             "ts": self._ended_at,
             "dropped_bytes": self._output.dropped_bytes,
             "left_processes": self._left_count,
             "left_tasks": len(left_tasks(self._outcome)),
         }
+
+    def _facts(self, status: int) -> Facts:
+        return Facts(
+            status=status,
+            cause=self._cause,
+            was_killed=self._was_killed,
+            report=self._outcome or {},
+            result=bytes(self._result),
+        )
 
 
 def _read_some(descriptor: int, size: int) -> bytes | None:

@@ -1,0 +1,117 @@
+"""A run of `luad.handlers.shell` without a Python process: the keeper starts the command itself.
+
+Only a plain run is started so: the metadata are valid, no limit and no `nice` is asked for, and the program
+exists. Any other run takes the usual way, which has the better messages.
+
+Rule: the same records, output, signals and limits of time as a run in a Python process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from luad.clock import wall_ms
+from luad.handlers.shell import Command, CommandFailedError, read_command, run
+from luad.runner.child import OOM_SCORE, reset_policy, yield_to_daemon
+from luad.runner.forker_link import Handler
+from luad.runner.handler_params import obeys
+from luad.runner.outcome import describe
+from luad.runner.processes import read_stat
+from luad.runner.supervision import Supervision
+from luad.sdk.params import declared_params
+
+if TYPE_CHECKING:
+    from luad.runner.spec import LaunchSpec
+    from luad.runner.supervision import Host
+    from luad.runner.verdict import Facts
+
+
+class _JobOfCommand(NamedTuple):
+    metadata: dict[str, Any]
+
+
+def plain_command(spec: LaunchSpec) -> Command | None:
+    """Return the command of a run that needs no Python process; None for any other run."""
+    allowed = spec["allowed"]
+    is_allowed = allowed is None or any(fnmatchcase(spec["handler"], each) for each in allowed)
+    is_limited = any(limit is not None for limit in spec["limits"].values())
+    if spec["refusal"] or spec["nice"] or is_limited or not is_allowed:
+        return None
+    metadata = spec["job"]["metadata"]
+    try:
+        if not obeys(declared_params(run), metadata):
+            return None
+        if "cwd" in metadata and not str(metadata["cwd"]).startswith("/"):
+            return None  # a home folder, or one below the folder of the run
+        command = read_command(_JobOfCommand(metadata), {**os.environ, **spec["env"]})
+    except Exception:  # noqa: BLE001 - the usual way describes the mistake
+        return None
+    command.cwd = command.cwd or spec["cwd"]
+    return command
+
+
+def start_command(command: Command) -> Handler | None:
+    """Start the command in a session of its own; None if that is impossible."""
+    pipes: list[int] = []
+    try:
+        pipes += os.pipe()
+        pipes += os.pipe()
+        reset_policy()  # which the command inherits
+        process = subprocess.Popen(  # noqa: S603 - the author of the job chose the command
+            command.words,
+            cwd=command.cwd,
+            env=command.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=pipes[1],
+            stderr=pipes[3],
+            start_new_session=True,
+        )
+    except (OSError, ValueError):
+        for descriptor in pipes:
+            os.close(descriptor)
+        return None
+    finally:
+        yield_to_daemon()
+    process.returncode = 0  # the keeper waits for it, not this object
+    os.close(pipes[1])
+    os.close(pipes[3])
+    pid = process.pid
+    with suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "wb") as file:
+        file.write(OOM_SCORE)
+    stat = read_stat(pid)
+    ticks = stat.start_ticks if stat else 0
+    return Handler(pid, ticks, -1, pipes[0], pipes[2], os.pidfd_open(pid))
+
+
+class CommandSupervision(Supervision):
+    """Supervises a run whose process is *command* itself."""
+
+    def __init__(
+        self, host: Host, number: int, spec: LaunchSpec, handler: Handler, command: Command
+    ) -> None:
+        super().__init__(host, number, spec, handler)
+        self._command = command
+
+    def start(self) -> None:
+        """Begin to read the pipes of the command, which runs already."""
+        self._begin(wall_ms())
+
+    def _facts(self, status: int) -> Facts:
+        """Return the facts as a Python process would have reported them."""
+        if self._cause is not None:
+            return super()._facts(status)
+        try:
+            value = self._command.judge(os.waitstatus_to_exitcode(status))
+        except CommandFailedError as error:
+            failure = describe(error)
+            texts = [failure.type, failure.message, failure.traceback]
+            self._outcome = {"kind": "raised", "failure": texts, "is_retryable": True}
+            return super()._facts(1 << 8)
+        self._outcome = {"kind": "returned", "has_result": True}
+        self._result = bytearray(json.dumps(value).encode())
+        return super()._facts(0)
