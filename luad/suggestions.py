@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _LONGEST: Final = 80
 """The number of characters of a word that are compared."""
 
 _LIKENESS: Final = 0.6
+_LIKENESS_OF_KEYS: Final = 0.75
 _CANDIDATES: Final = 8
 _LETTERS_PER_TYPO: Final = 4
 _SHORTEST_BEGINNING: Final = 3
@@ -26,6 +27,16 @@ def close_to(word: str, known: Iterable[str], limit: int = 1) -> tuple[str, ...]
     word = word[:_LONGEST]
     found = get_close_matches(word, list(known), n=max(limit, _CANDIDATES), cutoff=_LIKENESS)
     return tuple(each for each in found if is_typo(word, each))[:limit]
+
+
+def misspelt(key: str, known: Sequence[str]) -> str:
+    """Return the *known* key that *key* misspells, or an empty text.
+
+    It is stricter than `close_to`, because a key that is a misspelling makes the metadata invalid.
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - as above
+
+    return next(iter(get_close_matches(key, known, 1, _LIKENESS_OF_KEYS)), "")
 
 
 def is_typo(word: str, known: str) -> bool:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from luad.sdk import JobCore
 
-_LIKENESS = 0.75  # the similarity of a word and its misspelling
-
 
 TEXT: dict[str, Any] = {"type": ["string", "null"], "pattern": r"\S"}
 FLAG: dict[str, Any] = {"type": ["boolean", "null"]}
@@ -167,8 +165,8 @@ class Parameters:
 
 
 def _refuse_misspellings(foreign: Sequence[str], unused: Sequence[str]) -> None:
-    import difflib  # noqa: PLC0415 - most jobs have no foreign keys
+    from luad.suggestions import misspelt  # noqa: PLC0415 - most jobs have no foreign keys
 
     for key in foreign:
-        if near := difflib.get_close_matches(key, unused, 1, _LIKENESS):
-            raise BadParameterError(f"metadata.{key}: is unknown; did you mean `{near[0]}`?")
+        if near := misspelt(key, unused):
+            raise BadParameterError(f"metadata.{key}: is unknown; did you mean `{near}`?")

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from luad.runner.loading import Fault, HandlerError, place_of
 from luad.sdk.params import declared_params
+from luad.suggestions import misspelt
 
 _MOST: Final = 20  # mistakes of one job
-_NEAR: Final = 0.75  # the similarity of a key and its misspelling
 
 SHIPPED: Final = "luad.handlers."
 
@@ -296,10 +296,8 @@ def _likely_typos(
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:
-    import difflib  # noqa: PLC0415 - only once something is wrong
-
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), known, 1, _NEAR)
-    return f"did you mean `{near[0]}`?" if near else ""
+    near = misspelt(key.lower().replace("-", "_"), known)
+    return f"did you mean `{near}`?" if near else ""
 
 
 def _field(path: JSONPath) -> str:

@@ -1,4 +1,4 @@
-"""A minute of the soak, and that its verdicts can fail."""
+"""A short soak, and that its verdicts can fail."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from soak.soak import Goal, Report, soak
 from soak.verdict import MB, Sample
 
 SEED = 20261127
-NEVER = 1_000_000_000
+GOAL = Goal(runs=1_000, reloads=40, kills=5, seconds=240)
 
 
 @pytest.fixture(scope="module")
 def soaked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     folder = tmp_path_factory.mktemp("soak")
-    return folder, soak(folder, Goal(NEVER, NEVER, NEVER, 60), SEED, sample_every_s=2.0)
+    return folder, soak(folder, GOAL, SEED, sample_every_s=1.0)
 
 
 @pytest.mark.slow
-def test_a_minute_of_runs_reloads_and_kills_breaks_no_promise(soaked: tuple[Path, Report]) -> None:
+def test_runs_reloads_and_kills_break_no_promise(soaked: tuple[Path, Report]) -> None:
     _, report = soaked
     assert report.violations == (), str(report)
-    # Far less than a quiet machine does: it must not have stood still.
-    assert report.runs > 300
-    assert report.reloads > 20
-    assert report.kills > 3
+    assert report.runs >= GOAL.runs, "it must not have stood still"
+    assert report.reloads >= GOAL.reloads
+    assert report.kills >= GOAL.kills
 
 
 def altered(soaked: tuple[Path, Report], folder: Path, *statements: str) -> list[str]:
@@ -40,15 +39,16 @@ def altered(soaked: tuple[Path, Report], folder: Path, *statements: str) -> list
     shutil.copy(there / "ledger", folder / "ledger")
     with sqlite3.connect(folder / "luad.db") as connection:
         for statement in statements:
-            connection.execute(statement.replace("ONE", ONE))
+            connection.execute(statement.replace("ONE", ONE).replace("LAST", LAST))
     connection.close()
     return verdict.promises(Scene(folder, 20), folder / "luad.db")
 
 
 ONE = """(
-    SELECT id FROM runs WHERE job_name = 'job-3' AND state = 'succeeded'
+    SELECT id FROM runs WHERE job_name = 'job-3' AND state = 'succeeded' AND attempt = 1
     ORDER BY scheduled_for LIMIT 1 OFFSET 1
 )"""
+LAST = "(SELECT max(started_at) + 1 FROM runs WHERE job_name = 'job-3')"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ ONE = """(
         ("UPDATE runs SET state = 'running' WHERE id = ONE", "I15: "),
         ("UPDATE runs SET state = 'skipped' WHERE id = ONE", "I6: "),
         ("UPDATE runs SET claimed_at = fire_at - 1 WHERE id = ONE", "I1: run_"),
-        ("UPDATE runs SET end_at = end_at + 30000 WHERE id = ONE", "I8: "),
+        ("UPDATE runs SET end_at = LAST WHERE id = ONE", "I8: "),
     ],
 )
 def test_a_database_that_tells_another_story_is_noticed(

@@ -79,7 +79,21 @@ def is_sound() -> Callable[[Path], bool]:
 
 
 # For each line on standard input a fork runs `main`, which writes for ever.
+IMPORTS = """
+import asyncio, os, sys
+from dataclasses import replace
+from pathlib import Path
+from luad.clock import SystemClock
+from luad.core.model import Creation, Job, Once, Run, RunState, Trigger
+from luad.store import Store
+"""
+
 LIVES = """
+async def main(life):
+    store = Store.open(Path(sys.argv[1]), clock=SystemClock())
+    assert store.quarantined is None, store.problem
+    await asyncio.gather(*(write(store, life, lane) for lane in range(4)))
+
 for line in sys.stdin:
     child = os.fork()
     if not child:
@@ -92,14 +106,16 @@ for line in sys.stdin:
 
 @pytest.fixture
 def lives_of(state: Path) -> Iterator[Callable[[str], Callable[[int], list[str]]]]:
-    """Take the text of a script with a coroutine `main(number of the life)` that names on standard
-    output what was acknowledged. Return what lets it live: until so much is acknowledged, then it is
-    killed, whatever it is doing; the answer is all that it had named."""
+    """Take the text of a coroutine `write(store, life, lane)`, which prints each acknowledged key.
+
+    Return a function that runs four lanes of it in a process, kills the process once so many keys are
+    acknowledged, and returns the printed keys.
+    """
     writers: list[subprocess.Popen[str]] = []
 
     def start(script: str) -> Callable[[int], list[str]]:
         writer = subprocess.Popen(
-            [sys.executable, "-c", script + LIVES, str(state)],
+            [sys.executable, "-c", IMPORTS + script + LIVES, str(state)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

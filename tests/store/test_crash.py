@@ -14,28 +14,17 @@ pytestmark = pytest.mark.slow
 
 # Writes batches, several at a time, and names each one on standard output once it is acknowledged.
 WRITER = """
-import asyncio, os, sys
-from dataclasses import replace
-from pathlib import Path
-from luad.clock import SystemClock
 from luad.core.events import ClaimRun, SaveRun
-from luad.core.model import Run, RunState, Trigger
-from luad.store import Store
 
-async def write(store, round_number, lane):
+async def write(store, life, lane):
     for number in range(1_000_000):
-        key = f"{round_number:03d}{lane}{number:06d}"
+        key = f"{life:03d}{lane}{number:06d}"
         run = Run(f"run_{key}", "backup", "job_backup", "r", Trigger.SCHEDULE, int(key), 0, int(key))
         assert await store.apply([ClaimRun(run)]) == ()
         over = replace(run, state=RunState.SUCCEEDED, ended_at=1)
         await store.apply([SaveRun(over)])
         await store.append_logs(run.id, [{"ts": 1, "message": "x" * 300}] * 5)
         os.write(1, f"{run.id}\\n".encode())
-
-async def main(round_number):
-    store = Store.open(Path(sys.argv[1]), clock=SystemClock())
-    assert store.quarantined is None, store.problem
-    await asyncio.gather(*(write(store, round_number, lane) for lane in range(4)))
 """
 
 

@@ -17,15 +17,9 @@ NOW = 1_800_000_000_000
 
 # Each lane makes a job with its key, a person, what is known of them, and a message on two channels.
 WRITER = """
-import asyncio, os, sys
-from dataclasses import replace
-from pathlib import Path
-from luad.clock import SystemClock
 from luad.core.events import AddMessage, InstallJob, RememberKey, SaveProgress
 from luad.core.requests import AnswerKey
-from luad.core.model import Creation, Job, Once
 from luad.core.messaging import DeliveryState, Message
-from luad.store import Store
 
 async def write(store, life, lane):
     for number in range(1_000_000):
@@ -45,11 +39,6 @@ async def write(store, life, lane):
         await store.messages.end([replace(each, state=DeliveryState.DELIVERED) for each in begun])
         await store.access.finish_answer(key, 201, "{}")
         os.write(1, f"done {key}\\n".encode())
-
-async def main(life):
-    store = Store.open(Path(sys.argv[1]), clock=SystemClock())
-    assert store.quarantined is None, store.problem
-    await asyncio.gather(*(write(store, life, lane) for lane in range(4)))
 """
 
 
