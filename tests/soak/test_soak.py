@@ -20,7 +20,7 @@ GOAL = Goal(runs=1_000, reloads=40, kills=5, seconds=240)
 @pytest.fixture(scope="module")
 def soaked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     folder = tmp_path_factory.mktemp("soak")
-    return folder, soak(folder, GOAL, SEED, sample_every_s=1.0)
+    return folder, soak(folder, GOAL, SEED, sample_every_s=5.0)
 
 
 @pytest.mark.slow
