@@ -38,9 +38,9 @@ class _JobOfCommand(NamedTuple):
 def plain_command(spec: LaunchSpec) -> Command | None:
     """Return the command of a run that needs no Python process; None for any other run."""
     allowed = spec["allowed"]
-    is_allowed = allowed is None or any(fnmatchcase(spec["handler"], each) for each in allowed)
+    may_call = allowed is None or any(fnmatchcase(spec["handler"], each) for each in allowed)
     is_limited = any(limit is not None for limit in spec["limits"].values())
-    if spec["refusal"] or spec["nice"] or is_limited or not is_allowed:
+    if spec["refusal"] or spec["nice"] or is_limited or not may_call:
         return None
     metadata = spec["job"]["metadata"]
     try:
