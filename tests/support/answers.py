@@ -22,6 +22,8 @@ def check_answer(method: str, target: str, status: int, body: bytes) -> None:
     """Assert that an answer has the shape that the document states, and no member that it lacks."""
     method = "GET" if method == "HEAD" else method
     rows = [row for row in API.at(target.partition("?")[0]) if row.method == method]
+    if "format=ics" in target:
+        return
     if not rows or rows[0].media != JSON or len(body) > MOST_BYTES or not body:
         return
     values = json.loads(body)

@@ -83,7 +83,14 @@ LOG_OF_RUN: Final = (
 )
 LOGS: Final = (_JOB, *_LINES)
 NEXT: Final = (_number("n", 1, MAX_LIMIT), _FROM)
-SCHEDULE: Final = (_FROM, _UNTIL, _LIMIT, _JOB, Parameter("include_paused", FLAG))
+SCHEDULE: Final = (
+    _FROM,
+    _UNTIL,
+    _LIMIT,
+    _JOB,
+    Parameter("include_paused", FLAG),
+    Parameter("format", {"enum": ["json", "ics"]}),
+)
 USERS: Final = _words("email", "phone")
 STATS_OF_JOB: Final = (_number("runs", 1, 1_000),)
 STATS: Final = (Parameter("since", WORD), Parameter("by", {"enum": ["status", "hour", "job"]}))

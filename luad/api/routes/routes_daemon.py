@@ -19,12 +19,13 @@ from luad.api.http.request_input import wrong_parameter
 from luad.api.http.streams import StreamResponse
 from luad.api.job_pages import walk
 from luad.api.json import views
-from luad.api.json.upcoming import CLIENT_LAG_MS, upcoming
+from luad.api.json.calendar import MEDIA, Entry, calendar
+from luad.api.json.upcoming import CLIENT_LAG_MS, Fire, upcoming
 from luad.api.routes.endpoint import query_of, read_body
 from luad.core.installed import JobStatus
 from luad.core.model import DAY, Instant
 from luad.errors import StoreUnavailableError
-from luad.json_text import encode
+from luad.json_text import encode, to_bytes
 from luad.live.job_choice import EVERY_JOB, JobChoice
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ ACTIVE_JOBS: Final = JobChoice(statuses=frozenset({JobStatus.ACTIVE}))
 PAUSED_JOBS: Final = JobChoice(statuses=frozenset({JobStatus.PAUSED}))
 STATIC_JOBS: Final = JobChoice(is_dynamic=False)
 
+_CALENDAR: Final = "ics"
 _MAX_AHEAD_MS: Final = 366 * 10 * DAY
 _DEFAULT_NEXT: Final = 10
 _NEAR_MS: Final = 5_000
@@ -78,6 +80,8 @@ async def schedule(request: Request) -> Response:
     if until is not None and until <= start:
         raise wrong_parameter("until", "it is not after `from`")
     limit = query.limit()
+    if query.text("format") not in {None, "json", _CALENDAR}:
+        raise wrong_parameter("format", "json or ics")
     names, is_whole = query.words("job"), True
     if len(names) > MOST_NAMED:
         hint = "ask several times, or for all jobs"
@@ -128,14 +132,22 @@ async def _planned(
 ) -> Response:
     """Answer with the first occurrences of *states*. *is_whole*: no other job can have one among them."""
     now = context.service.clock.now().wall
+    as_calendar = query_of(request).text("format") == _CALENDAR
 
     def work(budget: Budget) -> bytes:
         found, is_complete = upcoming(states, now, start, until, limit, budget.is_over)
+        if as_calendar:
+            return to_bytes(calendar(map(_entry, found), now))
         rows = [views.fire_view(each.state, each.scheduled_for, each.fire_at) for each in found]
         return encode({"next": rows, "is_complete": is_complete and is_whole})
 
     body = await context.compute(request, work, _NEAR_MS)
-    return Response(body, media_type="application/json")
+    return Response(body, media_type=MEDIA if as_calendar else "application/json")
+
+
+def _entry(fire: Fire) -> Entry:
+    uid = f"{fire.state.job_id}-{fire.scheduled_for}@luad"
+    return Entry(uid, fire.fire_at, fire.state.job.name, fire.state.job.description)
 
 
 # --- the files ---------------------------------------------------------------------------------
