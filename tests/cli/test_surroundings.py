@@ -61,6 +61,15 @@ def test_a_trial_sees_the_environment_of_a_run_and_names_what_is_left_out(
     assert dict(os.environ) == before, "what a trial changes ends with it"
 
 
+def test_a_trial_of_a_shared_job_has_no_variables_of_its_run(luad: Any, shop: Path) -> None:
+    path = shop / "jobs.d/look.yaml"
+    path.write_text(path.read_text().replace("env:", "# env:") + "isolation: shared\n")
+    result = luad("test", "look", "--json")
+    assert result.code == 0, result.err
+    ours = [key for key in result.json["result"]["env"] if key.startswith("LUAD_")]
+    assert ours == ["LUAD_SOCKET"]
+
+
 def test_the_line_names_the_variables_and_pass_env_lets_them_through(
     luad: Any, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support.runner_harness import HANDLERS, Key, SharedHarness, config, is_gone
 
 from luad.core.model import EndKind, Isolation, ProcessIdentity
+from luad.runner.shared.life import MOST_RUNS, Life
 
 
 @pytest.fixture
@@ -133,6 +137,48 @@ async def test_a_process_that_is_killed_from_outside_loses_its_runs(runner: Shar
     keys = [await begun(runner, "waits") for _ in range(3)]
     os.kill((await runner.start_of(keys[0])).pid, signal.SIGKILL)
     assert {(await runner.end_of(key)).ending.kind for key in keys} == {EndKind.LOST}
+
+
+@pytest.mark.parametrize("victim", ["the process", "its keeper"])
+async def test_runs_that_had_not_begun_are_executed_by_the_next_process(
+    runner: SharedHarness, victim: str
+) -> None:
+    """A process that is stopped by a signal gets runs and begins none."""
+    key = await begun(runner, "waits")
+    pid = (await runner.start_of(key)).pid
+    os.kill(pid, signal.SIGSTOP)
+    waiting = [runner.launch("together:where") for _ in range(50)]
+    await runner.until(lambda: len(runner.shared.running) == 51)
+    await asyncio.sleep(0)  # they are sent
+    [keeper] = runner.shared.own_pids()
+    os.kill(pid if victim == "the process" else keeper, signal.SIGKILL)
+    assert (await runner.end_of(key)).ending.kind is EndKind.LOST
+    for each in waiting:
+        finished = await runner.end_of(each)
+        assert finished.ending.kind is EndKind.RETURNED
+        assert finished.result[0] != pid
+
+
+async def test_no_run_is_dropped_or_repeated_while_processes_are_killed(tmp_path: Path) -> None:
+    runner, out = SharedHarness(config(tmp_path), most=2), tmp_path / "executed"
+    await runner.runner.start()
+    keys = [runner.launch("together:writes", metadata={"out": str(out)}) for _ in range(300)]
+    for share in (20, 100):  # the third process that dies makes luad give a run up
+        await runner.until(partial(has_started, runner, share))
+        victim = next((each.pid for each in runner.shared._links if each.open and each.pid), None)
+        with suppress(ProcessLookupError):
+            os.kill(victim or 0x7FFFFFFF, signal.SIGKILL)
+    kinds = [(await runner.end_of(key)).ending.kind for key in keys]
+    assert set(kinds) <= {EndKind.RETURNED, EndKind.LOST}
+    executed = out.read_text().split()
+    assert len(executed) == len(set(executed))
+    returned = {key[0] for key, kind in zip(keys, kinds, strict=True) if kind is EndKind.RETURNED}
+    assert returned <= set(executed)
+    await runner.runner.close()
+
+
+def has_started(runner: SharedHarness, share: int) -> bool:
+    return len(runner.started) >= share
 
 
 async def test_a_dead_keeper_takes_its_process_and_what_that_left_along(
@@ -303,6 +349,32 @@ async def test_a_renewal_replaces_processes_once_they_are_idle(runner: SharedHar
     runner.runner.stop(*key)
     assert (await runner.end_of(key)).ending.kind is EndKind.CANCELLED
     await runner.until(lambda: runner.shared.ended["replaced"] == 1)
+
+
+class Unchanged:
+    def changed(self) -> str:
+        return ""
+
+
+def test_a_process_is_over_after_many_runs() -> None:
+    life = Life(Unchanged())  # type: ignore[arg-type] # all that it asks
+    for _ in range(MOST_RUNS - 1):
+        life.count_run()
+    assert life.over() == ""
+    life.count_run()
+    assert life.over() == "it has executed 100,000 runs"
+
+
+def test_a_process_is_over_once_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = [0]
+    monkeypatch.setattr("luad.runner.shared.life.resident_bytes", lambda: grown[0])
+    life = Life(Unchanged())  # type: ignore[arg-type] # as above
+    for size in (0, 256 << 20, (256 << 20) + 1):
+        assert life.over() == ""
+        grown[0] = size
+        for _ in range(100):
+            life.count_run()
+    assert life.over() == "it has grown by more than 256 MiB"
 
 
 # --- the runner ------------------------------------------------------------------------------------

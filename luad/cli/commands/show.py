@@ -303,7 +303,8 @@ def _job_fields(
         "next": ("\n" + " " * 16).join(times),
         "last 20": _stats(job),
         "policy": f"overlap {job.get('overlap')}   catch-up {job.get('catch_up')}"
-        f"   timeout {_timeout(job)}   attempts {retry.get('max_attempts', 1)}",
+        f"   timeout {_timeout(job)}   attempts {retry.get('max_attempts', 1)}"
+        f"{'   isolation shared' if job.get('isolation') == 'shared' else ''}",
         "open": f"{job.get('running', 0)} running, {job.get('queued', 0)} queued"
         if job.get("running") or job.get("queued")
         else "",

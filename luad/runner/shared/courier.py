@@ -22,6 +22,7 @@ from luad.runner.shared.run import SharedRun
 from luad.runner.shared.threads import GROW_MS, LoopThread, ThreadPool, stack_of
 
 if TYPE_CHECKING:
+    from luad.runner.shared.begun import Begun
     from luad.runner.shared.channel import Channel
     from luad.runner.shared.messages import Item, RunMessage, SetupMessage
 
@@ -40,8 +41,9 @@ _SPARE_LIMITS: Final = 1_000
 class Courier:
     """Executes the runs that arrive on *channel*."""
 
-    def __init__(self, channel: Channel, setup: SetupMessage, life: Life) -> None:
+    def __init__(self, channel: Channel, setup: SetupMessage, life: Life, begun: Begun) -> None:
         self._channel = channel
+        self._begun = begun
         self._setup = setup
         self._life = life
         self._runs: dict[tuple[str, int], SharedRun] = {}
@@ -132,7 +134,7 @@ class Courier:
             self._channel.send({"t": "returned", "runs": keys, "why": why})
             return
         for message in messages:
-            run = SharedRun(message, self._setup, self._on_output)
+            run = SharedRun(message, self._setup, self._on_output, self._begun)
             self._runs[run.key] = run
             self._untold[run] = None
             if self._caller.is_known_async(run):

@@ -1,6 +1,6 @@
 """The keeper of a shared process: it forks it, reads its own output, and ends what it leaves.
 
-Run as ``python -P -m luad.runner.shared.keeper CONTROL CHANNEL``, with ``runs.lock`` open. Rule: it imports
+Run as ``python -P -m luad.runner.shared.keeper CONTROL CHANNEL BEGUN``, with ``runs.lock`` open. Rule: it imports
 no user code. It outlives the shared process, and reports its end only when nothing of it is left.
 """
 
@@ -41,7 +41,7 @@ _NAMED: Final = 5
 
 def main(arguments: list[str]) -> NoReturn:
     """Keep one shared process."""
-    control, channel = (int(each) for each in arguments)
+    control, channel, memory = (int(each) for each in arguments)
     signal.pthread_sigmask(signal.SIG_SETMASK, _HELD)
     woken, wake_up = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, _do_nothing)
@@ -51,15 +51,15 @@ def main(arguments: list[str]) -> NoReturn:
     out, err = os.pipe(), os.pipe()
     parent, pid = os.getpid(), os.fork()
     if pid == 0:
-        _become_process(parent, channel, (out[1], err[1]))
-    for descriptor in (channel, out[1], err[1]):
+        _become_process(parent, (channel, memory), (out[1], err[1]))
+    for descriptor in (channel, memory, out[1], err[1]):
         os.close(descriptor)
     keeper = Keeper(Channel(socket.socket(fileno=control)), pid, (out[0], err[0]))
     keeper.serve(woken)
     os._exit(0)
 
 
-def _become_process(parent: int, channel: int, pipes: tuple[int, int]) -> NoReturn:
+def _become_process(parent: int, kept: tuple[int, int], pipes: tuple[int, int]) -> NoReturn:
     """Become the shared process, which the kernel ends together with its keeper."""
     try:
         os.setsid()
@@ -68,15 +68,17 @@ def _become_process(parent: int, channel: int, pipes: tuple[int, int]) -> NoRetu
             os._exit(70)  # the keeper died before the line above took effect
         os.dup2(pipes[0], 1)
         os.dup2(pipes[1], 2)
-        os.closerange(3, channel)
-        os.closerange(channel + 1, _MOST_DESCRIPTORS)
+        first, last = sorted(kept)
+        os.closerange(3, first)
+        os.closerange(first + 1, last)
+        os.closerange(last + 1, _MOST_DESCRIPTORS)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:
             file.write(_OOM_SCORE)
         from luad.runner.shared.process import run_process  # noqa: PLC0415 - the keeper does not need it
 
-        run_process(channel)
+        run_process(*kept)
     except BaseException:  # noqa: BLE001 - nothing may leave this function
         import traceback  # noqa: PLC0415 - only where something is wrong
 

@@ -17,6 +17,7 @@ from luad.clock import elapsed_ms
 from luad.core.model import ProcessIdentity
 from luad.runner.leftovers import end_run
 from luad.runner.processes import boot_id, read_stat
+from luad.runner.shared.begun import SLOTS, Begun
 from luad.runner.shared.channel import Channel
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ class ProcessLink:
         self.is_retiring = False
         self.doomed_by = ""
         self.open: dict[Key, None] = {}
-        self.unstarted: set[Key] = set()
+        self._begun = Begun()
+        self._slots: dict[Key, int] = {}  # of the runs whose start is not reported
+        self._free = list(range(SLOTS))
         self.heard_ms = elapsed_ms()
         self.asked_ms: int | None = None
 
@@ -66,6 +69,29 @@ class ProcessLink:
     def is_ready(self) -> bool:
         """True if runs can be sent."""
         return self.identity is not None and self._channel is not None and not self.is_retiring
+
+    @property
+    def has_room(self) -> bool:
+        """True if the process may get another run."""
+        return bool(self._free)
+
+    def admit(self, key: Key) -> int:
+        """Note that the process gets a run; return its slot."""
+        self.open[key] = None
+        self._slots[key] = slot = self._free.pop()
+        return slot
+
+    def note_start(self, key: Key) -> None:
+        """Note that the start of a run is known, or that it will not begin."""
+        slot = self._slots.pop(key, None)
+        if slot is not None:
+            self._begun.clear(slot)
+            self._free.append(slot)
+
+    def may_have_begun(self, key: Key) -> bool:
+        """Return False if the run has certainly not begun."""
+        slot = self._slots.get(key)
+        return slot is None or self._begun.has(slot)
 
     @property
     def pid(self) -> int | None:
@@ -77,7 +103,7 @@ class ProcessLink:
         control, theirs = socket.socketpair()
         channel, process_end = socket.socketpair()
         with theirs, process_end:
-            descriptors = [theirs.fileno(), process_end.fileno()]
+            descriptors = [theirs.fileno(), process_end.fileno(), self._begun.descriptor]
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
                     [
@@ -95,6 +121,7 @@ class ProcessLink:
                     start_new_session=True,
                 )
             except OSError:
+                self._begun.close()
                 control.close()
                 channel.close()
                 raise
@@ -207,6 +234,7 @@ class ProcessLink:
                 self._on_frame(frame)
         self._close_channel()
         self._owner.on_gone(self, self._why())
+        self._begun.close()
         self._exited.set()
 
     def _why(self) -> str:

@@ -29,6 +29,7 @@ class RunMessage(TypedDict):
     refusal: str
     timeout_ms: int | None
     log_level: str
+    slot: int  # of `Begun`
 
 
 class SetupMessage(TypedDict):
@@ -70,8 +71,8 @@ class Item(TypedDict, total=False):
     end: EndMessage
 
 
-def run_message(start: StartAttempt) -> RunMessage:
-    """Return the message for one attempt."""
+def run_message(start: StartAttempt, slot: int) -> RunMessage:
+    """Return the message for one attempt; the process marks *slot* when it begins it."""
     job = start.job
     return {
         "handler": job.handler,
@@ -80,6 +81,7 @@ def run_message(start: StartAttempt) -> RunMessage:
         "refusal": start.refusal,
         "timeout_ms": job.timeout_ms,
         "log_level": job.log_level,
+        "slot": slot,
     }
 
 

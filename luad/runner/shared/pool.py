@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +17,9 @@ from luad.clock import elapsed_ms, wall_ms
 from luad.core.events import AttemptEnded, AttemptStarted
 from luad.core.model import SECOND, EndKind
 from luad.runner.attempt import failed_ending
+from luad.runner.shared.attempt import SharedAttempt, cancelled, killed, lost
 from luad.runner.shared.link import ProcessLink
-from luad.runner.shared.messages import ending_of, run_message, setup_message, stopped_error
+from luad.runner.shared.messages import ending_of, run_message, setup_message
 from luad.runner.spec import DEFAULT_ENVIRONMENT, constant_part, interpreter_environment
 
 if TYPE_CHECKING:
@@ -36,28 +36,12 @@ if TYPE_CHECKING:
     LogLine = Callable[[str, str, dict[str, object]], None]
     """Writes a line to the daemon's log: level, event, fields."""
 
-_WINDOW: Final = 256  # runs of one process that have not begun; more would only be at risk
+_MOST_TRIES: Final = 3  # processes that may die before luad gives up an attempt that none has begun
 _MOST_FAILURES: Final = 3
 _SWEEP_S: Final = 0.5
 _CLOSE_MARGIN_S: Final = 8.0
 _LATE_MS: Final = 2_000  # beyond its own limits, after which the daemon kills a process itself
 _PING_MS: Final = 1_000
-
-
-@dataclass(slots=True, eq=False)
-class _Attempt:
-    """An attempt from `launch` to its ending. Times are monotonic."""
-
-    start: StartAttempt
-    link: ProcessLink | None = None
-    is_started: bool = False
-    overdue_ms: int | None = None
-    is_stopping: bool = False
-    is_guilty: bool = False  # its process is killed because it does not end
-
-    @property
-    def key(self) -> Key:
-        return self.start.run.id, self.start.run.attempt
 
 
 class SharedRunner:
@@ -83,8 +67,8 @@ class SharedRunner:
         self._on_lines = on_lines
         self._log = log
         self._setup = setup_message(constant_part(config))
-        self._attempts: dict[Key, _Attempt] = {}
-        self._pending: deque[_Attempt] = deque()
+        self._attempts: dict[Key, SharedAttempt] = {}
+        self._pending: deque[SharedAttempt] = deque()
         self._links: list[ProcessLink] = []
         self._is_planned = False
         self._is_closing = False
@@ -134,7 +118,7 @@ class SharedRunner:
             self._sweeper.cancel()
         await asyncio.gather(*(link.close() for link in list(self._links)))
         for attempt in list(self._attempts.values()):
-            self._end(attempt, _lost("its shared process did not report"))
+            self._end(attempt, lost("its shared process did not report"))
 
     def renew(self) -> None:
         """Execute later runs in new processes; running ones end where they are."""
@@ -145,7 +129,7 @@ class SharedRunner:
 
     def launch(self, start: StartAttempt) -> None:
         """Give an attempt to a process. A failure is reported as its `AttemptEnded`."""
-        attempt = _Attempt(start)
+        attempt = SharedAttempt(start)
         assert attempt.key not in self._attempts, f"{attempt.key} was launched already"
         self._attempts[attempt.key] = attempt
         self._idle.clear()
@@ -164,7 +148,7 @@ class SharedRunner:
         if found.link is None:
             with suppress(ValueError):
                 self._pending.remove(found)
-            self._end_soon(found, _cancelled())
+            self._end_soon(found, cancelled())
             return
         grace_ms = 0 if kill else self._config.kill_grace_ms
         found.overdue_ms = elapsed_ms() + grace_ms + _LATE_MS
@@ -183,16 +167,14 @@ class SharedRunner:
         batches: dict[ProcessLink, list[str]] = {}
         while self._pending and (link := self._choose()) is not None:
             attempt = self._pending.popleft()
+            attempt.link = link
+            message = run_message(attempt.start, link.admit(attempt.key))
             try:
-                text = json.dumps(
-                    run_message(attempt.start), ensure_ascii=False, separators=(",", ":")
-                )
+                text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
             except (ValueError, TypeError, RecursionError) as error:  # from the job's values
+                self._release(attempt)
                 self._refuse(attempt, type(error).__name__, str(error), is_retryable=False)
                 continue
-            attempt.link = link
-            link.open[attempt.key] = None
-            link.unstarted.add(attempt.key)
             batches.setdefault(link, []).append(text)
         for link, texts in batches.items():
             link.send_runs(texts)
@@ -202,7 +184,7 @@ class SharedRunner:
     def _choose(self) -> ProcessLink | None:
         """Return the process for the next run; None if none can take it now. It may start one."""
         usable = [link for link in self._links if not link.is_retiring]
-        free = [link for link in usable if link.is_ready and len(link.unstarted) < _WINDOW]
+        free = [link for link in usable if link.is_ready and link.has_room]
         best = min(free, key=lambda link: len(link.open), default=None)
         is_coming = any(link.identity is None for link in usable)
         if (best is None or best.open) and len(usable) < self._most and not is_coming:
@@ -270,10 +252,10 @@ class SharedRunner:
         if "end" in item:
             self._end(attempt, ending_of(item["end"]))
 
-    def _on_started(self, link: ProcessLink, attempt: _Attempt, at: int) -> None:
+    def _on_started(self, link: ProcessLink, attempt: SharedAttempt, at: int) -> None:
         assert link.identity is not None, "it is ready before it executes runs"
         attempt.is_started = True
-        link.unstarted.discard(attempt.key)
+        link.note_start(attempt.key)
         timeout_ms = attempt.start.job.timeout_ms
         if attempt.overdue_ms is None and timeout_ms is not None:
             patience_ms = self._config.kill_grace_ms + _LATE_MS
@@ -288,7 +270,7 @@ class SharedRunner:
                 continue
             self._release(attempt)
             if attempt.is_stopping:
-                self._end_soon(attempt, _cancelled())
+                self._end_soon(attempt, cancelled())
             else:
                 self._pending.appendleft(attempt)
         self._plan()
@@ -308,23 +290,39 @@ class SharedRunner:
         """Report the runs of a process that has ended as lost."""
         self._links.remove(link)
         was_ready = link.identity is not None
-        lost = [self._attempts[key] for key in link.open if key in self._attempts]
+        begun = self._relaunch_others(link)
         cause = (
-            "killed" if link.doomed_by else "replaced" if link.is_retiring and not lost else "lost"
+            "killed" if link.doomed_by else "replaced" if link.is_retiring and not begun else "lost"
         )
         self.ended[cause] += 1
-        fields: dict[str, object] = {"pid": link.pid, "why": why, "lost_runs": len(lost)}
+        fields: dict[str, object] = {"pid": link.pid, "why": why, "lost_runs": len(begun)}
         self._log("info" if cause == "replaced" else "warning", "shared.ended", fields)
-        for attempt in lost:
-            self._end(attempt, _killed(attempt) if attempt.is_guilty else _lost(why))
+        for attempt in begun:
+            self._end(attempt, killed(attempt) if attempt.is_guilty else lost(why))
         if not was_ready and not self._is_closing:
             self._on_failed_start("it ended before it was ready")
         elif self._pending:
             self._plan()
 
+    def _relaunch_others(self, link: ProcessLink) -> list[SharedAttempt]:
+        """Give the runs that the process has not begun to another one; return those that are lost."""
+        found = [self._attempts[key] for key in link.open if key in self._attempts]
+        safe = [each for each in found if not link.may_have_begun(each.key)]
+        for attempt in reversed(safe):
+            self._release(attempt)
+            attempt.tries += 1
+            if attempt.is_stopping or self._is_closing:
+                self._end_soon(attempt, cancelled())
+            elif attempt.tries > _MOST_TRIES:
+                message = f"{_MOST_TRIES} shared processes died before they began this run"
+                self._refuse(attempt, "SharedProcessFailed", message)
+            else:
+                self._pending.appendleft(attempt)
+        return [each for each in found if each not in safe]
+
     # --- endings -------------------------------------------------------------------------------
 
-    def _end(self, attempt: _Attempt, ending: Ending) -> None:
+    def _end(self, attempt: SharedAttempt, ending: Ending) -> None:
         if self._attempts.pop(attempt.key, None) is None:
             return
         link = attempt.link
@@ -335,18 +333,18 @@ class SharedRunner:
         if link is not None:
             self._hang_up_if_empty(link)
 
-    def _release(self, attempt: _Attempt) -> None:
+    def _release(self, attempt: SharedAttempt) -> None:
         link, attempt.link = attempt.link, None
         if link is not None:
             link.open.pop(attempt.key, None)
-            link.unstarted.discard(attempt.key)
+            link.note_start(attempt.key)
 
-    def _end_soon(self, attempt: _Attempt, ending: Ending) -> None:
+    def _end_soon(self, attempt: SharedAttempt, ending: Ending) -> None:
         """End the attempt after the caller of `launch` or `stop` has returned."""
         asyncio.get_running_loop().call_soon(self._end, attempt, ending)
 
     def _refuse(
-        self, attempt: _Attempt, name: str, message: str, *, is_retryable: bool = True
+        self, attempt: SharedAttempt, name: str, message: str, *, is_retryable: bool = True
     ) -> None:
         kind = EndKind.NOT_STARTED
         ending = failed_ending(kind, wall_ms(), name, message, is_retryable=is_retryable)
@@ -381,20 +379,3 @@ class SharedRunner:
             link.doomed_by = why
             link.is_retiring = True
             link.kill()
-
-
-def _cancelled() -> Ending:
-    message = "the run was cancelled before its handler was called"
-    return failed_ending(EndKind.CANCELLED, wall_ms(), "Cancelled", message)
-
-
-def _killed(attempt: _Attempt) -> Ending:
-    """Return the ending of a run for which the daemon has killed the process."""
-    cause = "cancelled" if attempt.is_stopping else "timed_out"
-    name, message, _ = stopped_error(cause, attempt.start.job.timeout_ms, was_killed=True)
-    return failed_ending(EndKind(cause), wall_ms(), name, message)
-
-
-def _lost(why: str) -> Ending:
-    message = f"the end of the run was not seen: {why}"
-    return failed_ending(EndKind.LOST, wall_ms(), "Lost", message)

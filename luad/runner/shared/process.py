@@ -17,6 +17,7 @@ from luad.runner import prctl
 from luad.runner.leftovers import shared_mark
 from luad.runner.loading import prepare_imports
 from luad.runner.processes import read_stat
+from luad.runner.shared.begun import Begun
 from luad.runner.shared.channel import Channel
 from luad.runner.shared.courier import Courier
 from luad.runner.shared.life import Life
@@ -38,10 +39,15 @@ _HELD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, si
 that handlers start would inherit the latter."""
 
 
-def run_process(descriptor: int) -> NoReturn:
-    """Execute the runs that arrive on *descriptor*, until the daemon closes it."""
+def run_process(descriptor: int, memory: int) -> NoReturn:
+    """Execute the runs that arrive on *descriptor*, until the daemon closes it.
+
+    *memory* is the descriptor of `Begun`.
+    """
+    begun = Begun(memory)
     channel = Channel(socket.socket(fileno=descriptor))
     os.set_inheritable(descriptor, False)
+    os.set_inheritable(memory, False)
     for signum in _HELD:
         signal.signal(signum, _do_nothing)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -51,7 +57,7 @@ def run_process(descriptor: int) -> NoReturn:
     _set_up(setup, sources)
     channel.send({"t": "ready", "pid": pid, "ticks": ticks})
     gc.freeze()
-    Courier(channel, setup, Life(sources)).serve()
+    Courier(channel, setup, Life(sources), begun).serve()
 
 
 def _wait_for_setup(channel: Channel) -> SetupMessage:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from luad.runner.capture import Line
+    from luad.runner.shared.begun import Begun
     from luad.runner.shared.messages import EndMessage, RunMessage, SetupMessage
     from luad.sdk.job import JobCore
 
@@ -36,6 +37,7 @@ class SharedRun:
     """One run. *on_output* is called when it has new lines that nothing has fetched yet."""
 
     __slots__ = (
+        "_begun",
         "_on_output",
         "calls",
         "cause",
@@ -61,7 +63,11 @@ class SharedRun:
     )
 
     def __init__(
-        self, message: RunMessage, setup: SetupMessage, on_output: Callable[[SharedRun], None]
+        self,
+        message: RunMessage,
+        setup: SetupMessage,
+        on_output: Callable[[SharedRun], None],
+        begun: Begun,
     ) -> None:
         job = message["job"]
         self.key: tuple[str, int] = (job["run_id"], job["attempt"])
@@ -86,12 +92,14 @@ class SharedRun:
         self.is_noted = False  # it has lines that the courier will fetch
         self.has_told_blocked = False
         self._on_output = on_output
+        self._begun = begun
 
     def begin(self) -> JobCore | None:
         """Mark the run as started, and return its job; None if it was stopped before."""
         with self.lock:
             if self.is_over or self.cause:
                 return None
+            self._begun.mark(self.message["slot"])
             self.started_at = started_at = wall_ms()
         deadline = None
         if self.timeout_ms is not None:
