@@ -6,7 +6,7 @@ Rule: each page answers by `View.answer`; it adds nothing that depends on the pa
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -49,24 +49,19 @@ class View:
     """One request for a page."""
 
     request: Request
-    status: Json = field(default_factory=dict)
+    status: Json
+    times: Times
 
     @classmethod
     async def of(cls, request: Request) -> View:
         """Return the view of *request*, with the state of the daemon."""
-        return cls(request, await inside.get(request, "/v1/status"))
+        status = await inside.get(request, "/v1/status")
+        return cls(request, status, _times(request, status["timezone"]))
 
     @property
     def query(self) -> Mapping[str, str]:
         """The parameters of the page."""
         return self.request.query_params
-
-    @property
-    def times(self) -> Times:
-        """Return how instants are written on this page."""
-        now = parse(_now_text(self.request))
-        name = self.query.get("zone") or self.request.cookies.get(ZONE_COOKIE, "")
-        return Times(now, zone_of(name, self.status.get("timezone", "UTC")))
 
     @property
     def may_operate(self) -> bool:
@@ -130,7 +125,9 @@ class View:
         return await render.page(template, {**frame, **values}, status_code)
 
 
-def _now_text(request: Request) -> str:
-    text = instant(context_of(request).service.clock.now().wall)
-    assert text is not None
-    return text
+def _times(request: Request, default: str) -> Times:
+    """Return how instants are written: as of now, in the zone that the browser has chosen."""
+    now = instant(context_of(request).service.clock.now().wall)
+    assert now is not None
+    name = request.query_params.get("zone") or request.cookies.get(ZONE_COOKIE, "")
+    return Times(parse(now), zone_of(name, default))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -20,9 +21,15 @@ _HOUR: Final = 3600
 _DAY: Final = 86_400
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """Return the names of all zones; finding them walks through files, so it is done once."""
+    return frozenset(available_timezones())
+
+
 def zone_of(name: str, default: str) -> str:
     """Return *name* where it is a known zone, else *default*."""
-    return name if name in available_timezones() else default
+    return name if name in _zones() else default
 
 
 def parse(text: str) -> datetime:

@@ -23,7 +23,9 @@ async def show(request: Request) -> Response:
     view = await View.of(request)
     given = {name: view.query.get(name, "") for name in FILTERS}
     is_all = bool(given["source"] or given["q"] or given["user"] or given["health"])
-    found = await view.get("/v1/jobs", limit=LIMIT, include_dynamic=is_all or None, **given)
+    found = await view.get(
+        "/v1/jobs", limit=LIMIT, recent=40, include_dynamic=is_all or None, **given
+    )
     rows = [job_row(each, view.times) for each in found["jobs"]]
     failing = view.status["jobs"]["failing"]
     return await view.answer(

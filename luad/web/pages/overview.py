@@ -36,7 +36,7 @@ _BAD: Final = ("failed", "timed_out", "lost")
 async def show(request: Request) -> Response:
     """`GET /`: the overview."""
     view = await View.of(request)
-    shown = {"limit": JOBS}
+    shown = {"limit": JOBS, "recent": 40}
     failing, jobs, running, schedule, attention, stats = await view.gather(
         ("/v1/jobs", {**shown, "health": "failing", "include_dynamic": True}),
         ("/v1/jobs", {**shown, "sort": "next"}),
