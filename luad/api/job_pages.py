@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from luad.api.service import Service
     from luad.live.job_state import JobStateView
 
-PORTION: Final = 250
-"""Jobs that are looked at before the loop does other work: about a millisecond."""
+PORTION: Final = 100
+"""Jobs that are looked at before the loop does other work, also for an order that takes a view of each."""
 
 MOST_WITH_RECENT: Final = 100
 """Jobs of a page whose recent runs are read from the store."""
