@@ -118,7 +118,7 @@ class _Helper:
     def __init__(
         self, request: Mapping[str, Any], environ: dict[str, str], cwd: Path | None
     ) -> None:
-        self._request = json.dumps(request).encode()
+        self._request = json.dumps(request, default=dict).encode()  # a Mapping may be lazy
         self._environ = environ
         self._cwd = cwd
 

@@ -51,7 +51,7 @@ class House:
             sender,
             HandClock(),
             self.said.append,
-            lambda kind, state: self.outcomes.append((kind, state)),
+            lambda kind, delivery, _: self.outcomes.append((kind, delivery.state)),
             self._sleep,
         )
         self._numbers = itertools.count(1)
