@@ -214,10 +214,9 @@ class Installed(Protocol):
         """True while jobs that are due are fired in portions: `nearest` leaves them out until then."""
         ...
 
-    def nearest(
-        self, start: Instant, most: int, until: Instant | None = None
-    ) -> list[JobStateView]:
-        """Return the active jobs that fire before *start*, and the next *most* from then until *until*."""
+    def nearest(self, start: Instant, most: int, until: Instant | None = None) -> list[str]:
+        """Return the keys of the active jobs that fire before *start*, and of the next *most* from then
+        until *until*."""
         ...
 
     def first_to_fire(

@@ -220,24 +220,23 @@ class InstalledJobs:
         """True while jobs that are due are fired in portions: `nearest` leaves them out until then."""
         return self._engine.is_behind
 
-    def nearest(
-        self, start: Instant, most: int, until: Instant | None = None
-    ) -> list[JobStateView]:
-        """Return the active jobs that fire before *start*, and the next *most* from then until *until*."""
-        found: list[Entry] = []
+    def nearest(self, start: Instant, most: int, until: Instant | None = None) -> list[str]:
+        """Return the keys of the active jobs that fire before *start*, and of the next *most* from then
+        until *until*."""
+        found: list[str] = []
         for at, keys in groupby(self._engine.soonest(), key=itemgetter(0)):
             if until is not None and at >= max(start, until):
                 break
             for key in sorted(name for _, names in keys for name in names):
                 entry = self._engine.entries[key]
                 if entry.status is JobStatus.ACTIVE:
-                    found.append(entry)
+                    found.append(key)
                     most -= at >= start
                     if not most:
                         break
             if not most:
                 break
-        return [self._view(entry) for entry in found]
+        return found
 
     def first_to_fire(
         self, choice: JobChoice, start: Instant, most: int

@@ -46,8 +46,9 @@ def survey(parts: Parts) -> Survey:
     """Return the numbers, and the job that fires next."""
     now = parts.clock.now().wall
     counts = parts.installed.counts(now)
-    for state in parts.installed.nearest(0, 1):
-        return Survey(counts, state.next_fire_at, state.job.name)
+    for key in parts.installed.nearest(0, 1):
+        if (state := parts.installed.job(key)) is not None:
+            return Survey(counts, state.next_fire_at, state.job.name)
     return Survey(counts)
 
 

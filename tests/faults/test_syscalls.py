@@ -12,7 +12,7 @@ SAMPLE = [
     ("kill birth pwrite64", 9),  # the first transaction, before there is a log of writes
     ("kill commit fdatasync", 3),
     ("kill quarantine rename", 2),
-    ("kill launch sendmsg", 2),
+    ("kill launch writev", 2),
     ("kill process clone", 1),
     ("EIO commit fdatasync", 2),
     ("EIO lasting commit fdatasync", 4),

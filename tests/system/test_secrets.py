@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from support.live_daemon import LiveDaemon, children_of
 
+from luad.api.config_files import id_of
 from luad.api.routes.table import TABLE
 from luad.config.jobs.job_file import load_file
 from luad.config.settings.daemon_settings import Settings
@@ -133,7 +134,8 @@ def answers(daemon: LiveDaemon) -> Iterator[tuple[str, bytes]]:
     """Yield what every route that can be read says of everything there is."""
     jobs = [each["name"] for each in daemon.json("list", "--all")["jobs"]]
     runs = [row[0] for row in daemon.rows("SELECT id FROM runs")]
-    names = {"job": jobs, "run": runs, "user": ["ann"], "token": []}
+    files = [id_of(str(path)) for path in sorted(daemon.jobs.glob("*.yaml"))]
+    names = {"job": jobs, "run": runs, "user": ["ann"], "token": [], "file": files}
     paths = {
         path for row in TABLE for path in row.paths if row.method == "GET" and "{code}" not in path
     }

@@ -162,7 +162,7 @@ def test_a_run_shows_up_without_a_reload(browser: playwright.Browser, site: Live
     before = page.locator("table.rows tbody tr").count()
     page.evaluate("window.same = true")
     site.luad("run", "health-check", "--wait")
-    page.wait_for_function(f"document.querySelectorAll('table.rows tbody tr').length > {before}")
+    page.wait_for_selector(f"table.rows tbody tr:nth-child({before + 1})")
     assert page.evaluate("window.same")
     window.close()
 

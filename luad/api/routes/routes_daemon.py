@@ -50,6 +50,9 @@ ACTIVE_JOBS: Final = JobChoice(statuses=frozenset({JobStatus.ACTIVE}))
 PAUSED_JOBS: Final = JobChoice(statuses=frozenset({JobStatus.PAUSED}))
 STATIC_JOBS: Final = JobChoice(is_dynamic=False)
 
+PORTION: Final = 100
+"""Jobs that are looked at between two turns of the loop."""
+
 _CALENDAR: Final = "ics"
 _MAX_AHEAD_MS: Final = 366 * 10 * DAY
 _DEFAULT_NEXT: Final = 10
@@ -93,11 +96,20 @@ async def schedule(request: Request) -> Response:
         states = [state for state in found if state.gone_at is None]
     elif abs(start - service.clock.now().wall) <= CLIENT_LAG_MS:
         is_whole = not service.installed.is_behind
-        states = service.installed.nearest(start, limit, until)
+        states = await _in_portions(context, service.installed.nearest(start, limit, until))
         states += await _states(request, PAUSED_JOBS) if with_paused else []
     else:  # the engine knows no fire times from then on
         states = await _states(request, EVERY_JOB if with_paused else ACTIVE_JOBS)
     return await _planned(request, context, states, start, until, limit, is_whole=is_whole)
+
+
+async def _in_portions(context: Context, keys: Sequence[str]) -> list[JobStateView]:
+    """Return the jobs of *keys* that are still there; the loop goes on after each portion."""
+    found: list[JobStateView] = []
+    for begin in range(0, len(keys), PORTION):
+        found += filter(None, map(context.service.job, keys[begin : begin + PORTION]))
+        await context.breathe()
+    return found
 
 
 async def _states(request: Request, choice: JobChoice) -> list[JobStateView]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 OLDEST_PYTHON: Final = (3, 11)
 LIBRARIES: Final = (
     "yaml", "jsonschema", "croniter", "watchfiles", "structlog", "sqlalchemy", "alembic",
-    "starlette", "uvicorn", "click", "prometheus_client", "tzdata",
+    "starlette", "uvicorn", "click", "prometheus_client", "tzdata", "jinja2",
 )  # fmt: skip
 _NOT_TRUSTED: Final = frozenset({"LU031", "LU033", "LU042", "LU306"})
 """Warnings about files that a daemon of this user would not trust; that of another user may."""

@@ -31,6 +31,7 @@ DEPENDENCIES: Final = (
     "alembic",
     "click",
     "croniter",
+    "jinja2",
     "jsonschema",
     "prometheus-client",
     "starlette",

@@ -150,6 +150,9 @@ class SharedRunner:
                 self._pending.remove(found)
             self._end_soon(found, cancelled())
             return
+        found.is_guilty = (
+            found.is_guilty or kill
+        )  # its process ends for it, even if it cannot say so
         grace_ms = 0 if kill else self._config.kill_grace_ms
         found.overdue_ms = elapsed_ms() + grace_ms + _LATE_MS
         found.link.send({"t": "stop", "runs": [[run_id, attempt, kill]]})
