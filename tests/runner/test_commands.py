@@ -62,7 +62,8 @@ async def test_a_command_inherits_no_signal_setting_and_no_scheduling_policy(
     finished = await command(runner, ["cat", "/proc/self/status", "/proc/self/stat"])
     fields = dict(line.split(":\t") for line in finished.messages[:-1] if ":\t" in line)
     assert int(fields["SigBlk"], 16) == 0
-    assert int(fields["SigIgn"], 16) == 0
+    # posix_spawn of the C library ignores the signals 32 and 33, which are its own: make may have used it.
+    assert int(fields["SigIgn"], 16) & ~(0b11 << 31) == 0
     policy = finished.messages[-1].rpartition(")")[2].split()[38]
     assert int(policy) == os.SCHED_OTHER
     descriptors = await command(runner, "ls /proc/self/fd")
