@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from luad.runner.processes import read_stat
 
 HANDLERS = """
 import os, signal, subprocess, sys, threading
+from contextlib import suppress
 
 
 def _stat(pid):
@@ -123,7 +125,8 @@ def test_a_daemon_and_a_keeper_that_die_together_leave_nothing_behind(daemon: Li
     daemon.kill()
     for each in below:
         if each != pid:
-            os.kill(each, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # the kernel has killed it together with its parent
+                os.kill(each, signal.SIGKILL)
     assert is_alive(pid)
     daemon.start()
     [ended] = [line for line in daemon.lines if line["event"] == "run.ended"]
