@@ -1,4 +1,4 @@
-"""What the API serves for browsers, when a package above it brings pages.
+"""The contract between the API and the pages for browsers.
 
 Rule: a contract; the API knows no page.
 """

@@ -35,7 +35,7 @@ class HandlerFile:
 
 @dataclass(frozen=True, slots=True)
 class RunChanges:
-    """What is different in *run* from *last_good*, the newest run before it that succeeded.
+    """The differences between *run* and *last_good*, the newest run before it that succeeded.
 
     *definition* and *metadata*: keys with their value then and now. *software*: the versions then and now.
     *is_complete*: False if the search for a good run was out of time.

@@ -49,7 +49,7 @@ class AlertState:
     """The alert of a job. *cause*: why luad sent the last alert; empty without an open alert.
 
     *failed_at*: the failures of the last day, oldest first. The engine keeps *failed_at* and
-    *succeeded_at* only for jobs with an alert policy. *acknowledged*: by whom, until the job has succeeded.
+    *succeeded_at* only for jobs with an alert policy. *acknowledged*: the author, until the job has succeeded.
     """
 
     cause: str = ""

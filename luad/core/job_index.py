@@ -27,12 +27,12 @@ _LAST: Final = "\U0010ffff"
 
 
 class Kind(StrEnum):
-    """What jobs are filed by."""
+    """The keys of the index."""
 
     STATUS = "status"
     TAG = "tag"
     USER = "user"
-    ALERTED = "alerted"  # a user whom the job's own alert policy names
+    ALERTED = "alerted"  # a user that the job's own alert policy names
     HANDLER = "handler"
     MARK = "mark"
 

@@ -1,4 +1,4 @@
-"""What the store keeps of job files, so that a start reads only those that have changed.
+"""The stored state of job files: a start reads only those that have changed.
 
 A row says that all jobs of the file, in this very version, are installed. It is written after them, so that a
 kill in between costs a reading of the file, and never a change.

@@ -48,7 +48,7 @@ class FileVersion:
 
 
 class KeptFile(NamedTuple):
-    """What the store keeps of a file that has no problem. *gid* is the group that may write it."""
+    """The stored state of a file that has no problem. *gid* is the group that may write it."""
 
     signature: Signature
     key: str
@@ -154,7 +154,7 @@ def _read_all(descriptor: int, size: int, most: int) -> bytes:
 
 
 class Shape(NamedTuple):
-    """What luad remembers of a content, to see that a later one may be unfinished.
+    """The shape of a content, from which luad sees that a later one may be unfinished.
 
     *tail* is what follows the last line end, and *head* a hash of the rest; both are empty without a tail.
     """

@@ -1,4 +1,4 @@
-"""What is known of a job folder, and the problems of one that is missing or unmounted.
+"""The state of a job folder, and the problems of one that is missing or unmounted.
 
 Rule: reads the status of the folder, and no file in it.
 """

@@ -1,4 +1,4 @@
-"""What a reader of snapshots remembers of each file.
+"""The state of each file that a reader of snapshots keeps.
 
 Rule: values only.
 """

@@ -1,4 +1,4 @@
-"""What every page shows around its content: the state, the session, the zone, the daemon.
+"""The frame of every page: the state, the session, the zone, the daemon.
 
 Rule: each page answers by `View.answer`; it adds nothing that depends on the page.
 """
@@ -41,7 +41,7 @@ DONE: Final[Mapping[str, str]] = {
     "batch": "Done for {}.",
     "send": "Sent a test to {}.",
 }
-"""What a page says after an action; the name in the address is escaped like any text."""
+"""The words of a page after an action; the name in the address is escaped like any text."""
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ _GRID: Final = "".join(f"M{minute} 0v28" for minute in range(0, _DAY, 180))
 
 @dataclass(slots=True)
 class Lane:
-    """What one job did and will do on a day."""
+    """The runs of one job on a day, and the planned ones."""
 
     job: str
     done: list[Json] = field(default_factory=list)

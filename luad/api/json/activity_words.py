@@ -47,7 +47,7 @@ _WORDS: Final = {
     "DELETE /v1/tokens/{}": ("revoked the token {token}", "revoke the token {token}"),
     "POST /v1/tokens/{}/rotate": ("rotated the token {token}", "rotate the token {token}"),
 }
-"""What was done, and what was refused, by method and path."""
+"""The words for a change, and for its refusal, by method and path."""
 
 _PART: Final = re.compile(r"^(/v1/(?:jobs|runs|users|tokens|attention|messages))/[^/]+")
 _REFUSED: Final = 400

@@ -60,7 +60,7 @@ class LoadedFiles(Generic[T]):
 
 @dataclass(frozen=True)
 class FileChanges(Generic[T]):
-    """What a change of files changed: *items* by name, None for an item that is not wanted any more."""
+    """The effect of changed files. *items* are by name; None stands for a removed item."""
 
     items: Mapping[str, T | None] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()

@@ -30,7 +30,7 @@ _CLOSE_S: Final = 5.0
 
 
 class Owner(Protocol):
-    """What the link tells."""
+    """The calls that a link makes."""
 
     def on_ready(self, link: ProcessLink) -> None:
         """Runs can be sent."""

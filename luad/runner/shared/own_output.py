@@ -1,4 +1,4 @@
-"""What a shared process writes on its own: of C code, child processes, and threads that luad does not know.
+"""The output of a shared process that belongs to no run: of C code, child processes and unknown threads.
 
 Rule: bytes in, lines out; no flood passes.
 """
