@@ -79,8 +79,22 @@ class Wheel(Generic[K]):
     """
 
     __slots__ = (
-        "_base", "_end", "_last_keys", "_last_tick", "_left", "_left_ticks", "_new", "_occupied", "_run",
-        "_slots", "_stale", "_tick_of", "_window", "now",
+        "_base",
+        "_end",
+        "_last_keys",
+        "_last_tick",
+        "_leave",
+        "_left",
+        "_left_ticks",
+        "_new",
+        "_occupied",
+        "_pop_tick",
+        "_run",
+        "_slots",
+        "_stale",
+        "_tick_of",
+        "_window",
+        "now",
     )  # fmt: skip
 
     def __init__(self, now: int = 0) -> None:
@@ -114,6 +128,8 @@ class Wheel(Generic[K]):
 
         # The ticks that keys left by a cancel or a move, since the last look and before it; how many keys left.
         self._left: list[int] = []
+        # `cancel` calls these two; looking them up would be a third of its time.
+        self._leave, self._pop_tick = self._left.append, self._tick_of.pop
         self._left_ticks: set[int] = set()
         self._stale = 0
 
@@ -170,7 +186,7 @@ class Wheel(Generic[K]):
     def cancel(self, key: K) -> bool:
         """Remove *key*; return False if it was not present."""
         try:
-            self._left.append(self._tick_of.pop(key))
+            self._leave(self._pop_tick(key))
         except KeyError:
             return False
         return True
