@@ -45,7 +45,7 @@ ALL: dict[str, list[str]] = {
 }
 ALL |= {each.stem[6:]: [] for each in sorted(FOLDER.glob("bench_*.py")) if each.stem[6:] not in ALL}
 SUBSET: dict[str, list[str]] = {
-    "wheel": ["--cron", "100000", "--random", "1000,100000", "--rounds", "2"],
+    "wheel": ["--cron", "100000", "--random", "1000,100000", "--rounds", "3"],
     "cron": ["--rounds", "3"],
     "questions": ["--sizes", "500,5000", "--samples", "30"],
 }
