@@ -68,8 +68,6 @@ _LEVEL_OF: Final = tuple(
 _PLACE_OF: Final = tuple((_shift(level), level << SLOT_BITS) for level in _LEVEL_OF)
 """By the same length: a shift of the tick, and the number of the level's first slot."""
 
-assert _shift(LEVELS) == 64, "no instant is as far away as 2**64 ms"
-
 
 class Wheel(Generic[K]):
     """A set of keys, each due at one tick; *now* is the tick of the hand.
@@ -79,22 +77,8 @@ class Wheel(Generic[K]):
     """
 
     __slots__ = (
-        "_base",
-        "_end",
-        "_last_keys",
-        "_last_tick",
-        "_leave",
-        "_left",
-        "_left_ticks",
-        "_new",
-        "_occupied",
-        "_pop_tick",
-        "_run",
-        "_slots",
-        "_stale",
-        "_tick_of",
-        "_window",
-        "now",
+        "_base", "_end", "_last_keys", "_last_tick", "_leave", "_left", "_left_ticks", "_new",
+        "_occupied", "_pop_tick", "_run", "_slots", "_stale", "_tick_of", "_window", "now",
     )  # fmt: skip
 
     def __init__(self, now: int = 0) -> None:
@@ -103,9 +87,8 @@ class Wheel(Generic[K]):
         self._tick_of: dict[K, int] = {}
 
         # The window ends at `_end`, and `_base` is a tick of it. It has the keys of each tick: the key itself
-        # while it is alone (most are, and a list takes 88 bytes), else a list. A key cannot be a list, because
-        # a list cannot be hashed. `_run` has the ticks from when the window was opened, the
-        # earliest one last. `_new` is a heap of the ticks since then.
+        # while it is alone (most are, and a list takes 88 bytes), else a list (a list cannot be a key). `_run`
+        # has the ticks from when the window was opened, the earliest one last; `_new` is a heap of later ones.
         self._base = now
         self._end = (now | (_LEAF - 1)) + 1
         self._window: dict[int, K | list[K]] = {}
