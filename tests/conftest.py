@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from postgres import choose_folder, end_server, postgres_url
+
+__all__ = ["postgres_url"]  # a fixture
 
 # A busy machine is not a mistake: hypothesis must not judge how long an example takes.
 settings.register_profile("luad", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,9 +31,17 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def pytest_configure() -> None:
-    """Give SIGINT back where the shell started the tests in the background: children inherit it."""
+    """Give SIGINT back where the shell started the tests in the background: children inherit it.
+
+    The folder of the PostgreSQL server is chosen here, before the workers start.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    choose_folder()
+
+
+def pytest_unconfigure() -> None:
+    end_server()
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,10 @@ from sqlalchemy.exc import IntegrityError
 from luad.core.model import DAY, JSON, Instant
 from luad.core.requests import AnswerKey
 from luad.errors import ConflictError, StoreUnavailableError
+from luad.store.access_tables import acknowledgements, answers, audit, tokens
 from luad.store.audit_trail import EVERY_ENTRY, AuditFilter, AuditPage, Place, Trail, page
 from luad.store.columns import to_int, to_int_or_none, to_text
 from luad.store.query_budget import QueryBudget
-from luad.store.tables import acknowledgements, answers, audit, tokens
 from luad.store.transactions import Transactions
 
 ANSWER_MS: Final = DAY

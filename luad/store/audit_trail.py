@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Select, delete, func, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
 from luad.core.model import DAY, JSON, Instant
+from luad.store.access_tables import audit, audit_jobs
 from luad.store.columns import to_int, to_json, to_text
 from luad.store.query_budget import QueryBudget
-from luad.store.tables import audit, audit_jobs
 
 MOST_OF_AN_ACTOR: Final = 10_000
 """The largest number of rows of one actor: some 4 MB."""

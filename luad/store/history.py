@@ -14,12 +14,13 @@ from luad.core.installed import Acknowledgement
 from luad.core.model import Instant
 from luad.errors import StoreUnavailableError
 from luad.store import log_chunks, run_pages, run_stats, trouble
+from luad.store.access_tables import acknowledgements, software
 from luad.store.columns import cleaned, read_run, to_int, to_int_or_none, to_text
 from luad.store.log_chunks import LogSearch
 from luad.store.query_budget import QueryBudget
 from luad.store.query_types import FileJob, LogPage, RunFilter, RunPage, RunRow, Software
 from luad.store.run_stats import Group, HistoryStats, JobStats
-from luad.store.tables import acknowledgements, jobs, runs, software
+from luad.store.tables import jobs, runs
 from luad.store.transactions import Transactions
 
 MOST_OF_A_FILE: Final = 1_000

@@ -22,14 +22,17 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
-    Text,
     text,
 )
 
-HEAD: Final = "0004"
+from luad.store import access_tables, cluster_tables
+from luad.store.schema_base import Text, only
+
+HEAD: Final = "0005"
 """The revision of this schema; revisions count up, so a higher one is of a newer luad."""
 
-metadata: Final = MetaData()
+metadata: Final = access_tables.tokens.metadata
+assert cluster_tables.inbox.metadata is metadata  # three modules, one schema
 
 meta: Final = Table(
     "meta",
@@ -71,11 +74,16 @@ jobs: Final = Table(
     Column("pause_revision", Text),
     # of its failures in a row: the runs that a stop of the daemon had to end; NULL when there are none
     Column("consecutive_stops", BigInteger),
+    # NULL in the embedded store, which has one owner
+    Column("shard", Integer),
+    Column("next_at", BigInteger),
     PrimaryKeyConstraint("job_id", name="jobs_pk"),
-    Index("jobs_by_name", "name", unique=True, sqlite_where=text("holds_name = 1")),
-    Index("jobs_by_file", "origin_path", sqlite_where=text("origin_path IS NOT NULL")),
-    Index("jobs_failing", "job_id", sqlite_where=text("consecutive_failures > 0")),
-    Index("jobs_paused", "pause_author", "job_id", sqlite_where=text("paused_at IS NOT NULL")),
+    Index("jobs_by_shard", "shard", **only("shard IS NOT NULL")),
+    Index("jobs_by_next", "next_at", "name", **only("next_at IS NOT NULL")),
+    Index("jobs_by_name", "name", unique=True, **only("holds_name = 1")),
+    Index("jobs_by_file", "origin_path", **only("origin_path IS NOT NULL")),
+    Index("jobs_failing", "job_id", **only("consecutive_failures > 0")),
+    Index("jobs_paused", "pause_author", "job_id", **only("paused_at IS NOT NULL")),
 )
 
 revisions: Final = Table(
@@ -94,7 +102,7 @@ revisions: Final = Table(
     PrimaryKeyConstraint("job_id", "revision", name="revisions_pk"),
     Index("revisions_by_name", "name", "job_id"),
     Index("revisions_by_age", "last_installed_at"),
-    Index("revisions_by_run", "created_by_run", sqlite_where=text("created_by_run IS NOT NULL")),
+    Index("revisions_by_run", "created_by_run", **only("created_by_run IS NOT NULL")),
 )
 
 runs: Final = Table(
@@ -145,7 +153,17 @@ runs: Final = Table(
     Column("left_tasks", BigInteger),
     Column("is_pinned", Boolean(create_constraint=False)),
     Column("is_remote", Boolean(create_constraint=False)),  # the metadata came over TCP
+    # NULL in the embedded store. `hand_over`: the id of Procrastinate's row; `stop`: `grace` or `kill`
+    Column("shard", Integer),
+    Column("queue", Text),
+    Column("hand_over", BigInteger),
+    Column("stop", Text),
     PrimaryKeyConstraint("id", name="runs_pk"),
+    Index(
+        "runs_open_by_shard",
+        "shard",
+        **only("shard IS NOT NULL AND state IN ('queued', 'running', 'retrying')"),
+    ),
     # The instant comes first: the claims of one moment then lie on one page, not on one for each job.
     Index("runs_claim", "occurrence", "job_id", unique=True),
     Index("runs_by_time", "claimed_at", "id"),
@@ -156,15 +174,16 @@ runs: Final = Table(
         "trigger",
         "claimed_at",
         "id",
-        sqlite_where=text("trigger <> 'schedule'"),
+        **only("trigger <> 'schedule'"),
     ),
     Index(
         "runs_by_user",
         "user_id",
         "claimed_at",
         "id",
-        sqlite_where=text("user_id IS NOT NULL"),
+        **only("user_id IS NOT NULL"),
     ),
+    postgresql_with={"fillfactor": 70},
 )
 
 attempts: Final = Table(
@@ -181,6 +200,8 @@ attempts: Final = Table(
     Column("error_type", Text),
     Column("error_message", Text),
     Column("error_traceback", Text),
+    Column("worker", Text),  # the life that executes it, or `nobody`
+    Column("code_digest", Text),
     PrimaryKeyConstraint("run_id", "attempt", name="attempts_pk"),
 )
 
@@ -266,122 +287,17 @@ deliveries: Final = Table(
     Column("error", Text, nullable=False),
     Column("answer", Text, nullable=False),
     Column("is_degraded", Boolean(create_constraint=False), nullable=False),
+    Column("node", Text),  # the node that sends it
     PrimaryKeyConstraint("message_id", "channel", name="deliveries_pk"),
-    Index("deliveries_going_on", "state", sqlite_where=text("state = 'sending'")),
+    Index("deliveries_going_on", "state", **only("state = 'sending'")),
     Index("deliveries_by_time", "started_at", "message_id", "channel"),
     Index(
         "deliveries_failed",
         "started_at",
         "message_id",
         "channel",
-        sqlite_where=text("state = 'failed'"),
+        **only("state = 'failed'"),
     ),
-)
-
-# --- access ----------------------------------------------------------------------------------------
-
-answers: Final = Table(
-    "answers",
-    metadata,
-    Column("key", Text, nullable=False),
-    Column("fingerprint", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    Column("status", Integer),
-    Column("body_json", Text),
-    PrimaryKeyConstraint("key", name="answers_pk"),
-    Index("answers_by_age", "at"),
-)
-
-tokens: Final = Table(
-    "tokens",
-    metadata,
-    Column("name", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("expires_at", BigInteger),
-    Column("last_used_at", BigInteger),
-    Column("rotated_at", BigInteger),
-    # the secret before the last rotation, and until when it is valid
-    Column("old_digest", Text),
-    Column("old_until", BigInteger),
-    PrimaryKeyConstraint("name", name="tokens_pk"),
-    Index("tokens_by_digest", "digest", unique=True),
-)
-
-audit: Final = Table(
-    "audit",
-    metadata,
-    Column("id", Text, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    Column("entry_json", Text, nullable=False),
-    Column("actor", Text),
-    PrimaryKeyConstraint("id", name="audit_pk"),
-    Index("audit_by_age", "at"),
-    Index("audit_by_actor", "actor", "at"),
-)
-
-audit_jobs: Final = Table(
-    "audit_jobs",
-    metadata,
-    Column("audit_id", Text, ForeignKey("audit.id", name="audit_jobs_of", ondelete="CASCADE")),
-    Column("job_id", Text, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    PrimaryKeyConstraint("audit_id", "job_id", name="audit_jobs_pk"),
-    Index("audit_by_job", "job_id", "at", "audit_id"),
-)
-
-acknowledgements: Final = Table(
-    "acknowledgements",
-    metadata,
-    Column("id", Text, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("note", Text, nullable=False),
-    Column("until", BigInteger),
-    PrimaryKeyConstraint("id", name="acknowledgements_pk"),
-    Index("acknowledgements_by_age", "at"),
-)
-
-# The versions that the daemons had, from each instant on.
-software: Final = Table(
-    "software",
-    metadata,
-    Column("at", BigInteger, nullable=False),
-    Column("luad", Text, nullable=False),
-    Column("python", Text, nullable=False),
-    PrimaryKeyConstraint("at", name="software_pk"),
-)
-
-sign_in_codes: Final = Table(
-    "sign_in_codes",
-    metadata,
-    Column("digest", Text, nullable=False),
-    Column("account", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("lifetime_ms", BigInteger, nullable=False),
-    PrimaryKeyConstraint("digest", name="sign_in_codes_pk"),
-)
-
-sessions: Final = Table(
-    "sessions",
-    metadata,
-    Column("digest", Text, nullable=False),
-    Column("account", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("seen_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("token_digest", Text, nullable=False),
-    Column("agent", Text, nullable=False),
-    PrimaryKeyConstraint("digest", name="sessions_pk"),
-    Index("sessions_by_use", "seen_at"),
 )
 
 # Alembic's own table, so that a fresh database can be stamped without importing Alembic.

@@ -16,11 +16,12 @@ from luad.core.installed import Acknowledgement
 from luad.core.lifecycle import BAD_STATES
 from luad.core.model import DAY, MINUTE, Instant, RunState
 from luad.core.names import PAUSED_BY_LUAD, is_over_for_a_day
+from luad.store.access_tables import acknowledgements
 from luad.store.job_rows import read_alert
 from luad.store.query_budget import QueryBudget
 from luad.store.run_filters import NEWEST
 from luad.store.run_stats import of_job
-from luad.store.tables import acknowledgements, deliveries, jobs, messages, runs
+from luad.store.tables import deliveries, jobs, messages, runs
 
 MOST: Final = 200
 WALK: Final = 50

@@ -15,8 +15,9 @@ from sqlalchemy.dialects.sqlite import insert
 
 from luad.core.model import Instant
 from luad.errors import StoreUnavailableError
+from luad.store.access_tables import sessions, sign_in_codes
 from luad.store.columns import to_int, to_text
-from luad.store.tables import meta, sessions, sign_in_codes
+from luad.store.tables import meta
 from luad.store.transactions import Transactions
 
 MOST_SESSIONS: Final = 1_000

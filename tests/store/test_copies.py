@@ -74,7 +74,7 @@ def go_back(state: Path) -> None:
     """Do what the how-to says, with its own commands, in the state folder."""
     page = (Path(__file__).parents[2] / "docs/how-to/upgrade-luad.md").read_text()
     commands = page.split("cd /var/lib/luad\n")[1].split("systemctl start")[0]
-    assert "luad.db.before-0004" in commands
+    assert "luad.db.before-0005" in commands
     subprocess.run(["sh", "-ec", commands], cwd=state, check=True, timeout=30)
 
 

@@ -1,6 +1,6 @@
 """Copies of the database before migrations, for a return to the old luad.
 
-SQLite's backup makes the copy; luad checks it and names it after the migration: ``luad.db.before-0004``. The last
+SQLite's backup makes the copy; luad checks it and names it after the migration: ``luad.db.before-0005``. The last
 two copies stay.
 """
 
