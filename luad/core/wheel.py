@@ -23,8 +23,9 @@ bits in which the two differ. So a slot on a lower level is due before a slot on
 slot is the lowest set bit of one number. **The keys of one tick are in one list, in the order of insertion**,
 so the firing order (tick, insertion) needs no sequence number.
 
-A cancelled or moved key stays behind in the list of its old tick. The wheel notes that tick, and looks through
-its list when the tick is the next one, or when there are more of these keys than live ones.
+A cancelled or moved key leaves a stale entry behind: its old tick still has it. The wheel counts its entries;
+while there are as many as keys, none is stale. Otherwise each entry is compared with the tick of its key when
+its tick comes, and all stale ones are dropped when they are more than the keys.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ MANY: Final = 256
 """If a long window gets more ticks than this after it was opened, it is made as short as a leaf."""
 
 MOST_STALE: Final = 64
-"""So many keys that have left may stay behind, however few live ones there are."""
+"""So many stale entries may stay, however few keys there are."""
 
 _NO_TICK: Final = 1 << 65  # later than any tick
 _LEAF: Final = 1 << LEAF_BITS
@@ -77,8 +78,8 @@ class Wheel(Generic[K]):
     """
 
     __slots__ = (
-        "_base", "_end", "_last_keys", "_last_tick", "_leave", "_left", "_left_ticks", "_new",
-        "_occupied", "_pop_tick", "_run", "_slots", "_stale", "_tick_of", "_window", "now",
+        "_base", "_end", "_entries", "_last_keys", "_last_tick", "_new", "_occupied", "_run",
+        "_slots", "_tick_of", "_window", "now",
     )  # fmt: skip
 
     def __init__(self, now: int = 0) -> None:
@@ -109,12 +110,8 @@ class Wheel(Generic[K]):
         self._slots: list[dict[int, K | list[K]]] = [{} for _ in range(LEVELS * SLOTS)]
         self._occupied = 0
 
-        # The ticks that keys left by a cancel or a move, since the last look and before it; how many keys left.
-        self._left: list[int] = []
-        # `cancel` calls these two; looking them up would be a third of its time.
-        self._leave, self._pop_tick = self._left.append, self._tick_of.pop
-        self._left_ticks: set[int] = set()
-        self._stale = 0
+        # How many entries the window and the slots have, the stale ones included.
+        self._entries = 0
 
     def __len__(self) -> int:
         return len(self._tick_of)
@@ -136,14 +133,11 @@ class Wheel(Generic[K]):
         A tick at or before *now* is allowed: the next `advance` returns the key with this tick, even if it
         does not move the hand.
         """
-        tick_of = self._tick_of
-        if key in tick_of:
-            self._left.append(tick_of[key])
+        self._entries += 1
+        self._tick_of[key] = tick
         if tick == self._last_tick:  # jobs that were due together are often due together again
-            tick_of[key] = self._last_tick
             self._last_keys.append(key)
             return
-        tick_of[key] = tick
         if tick < self._end:
             slot = self._window
             if tick not in slot:
@@ -169,7 +163,7 @@ class Wheel(Generic[K]):
     def cancel(self, key: K) -> bool:
         """Remove *key*; return False if it was not present."""
         try:
-            self._leave(self._pop_tick(key))
+            del self._tick_of[key]
         except KeyError:
             return False
         return True
@@ -180,23 +174,24 @@ class Wheel(Generic[K]):
         They are sorted by tick; keys of one tick are in the order of insertion.
         """
         assert to_tick >= self.now, "a wheel never turns back"
-        if self._left:
-            self._look_at_left()
-        self.now, self._last_tick = to_tick, _NO_TICK
+        self.now = to_tick
         due: list[tuple[int, K]] = []
         if to_tick >= self._end:
             self._leave_window(due)
         elif self._new and self._new[0] <= to_tick:
             self._collect(self._window, self._take(to_tick), due)
         else:
-            run, window = self._run, self._window
+            run, window, tick_of = self._run, self._window, self._tick_of
             while run and run[-1] <= to_tick:
                 tick = run.pop()
                 keys = window[tick]
-                if isinstance(keys, list) or tick in self._left_ticks:
+                if isinstance(keys, list):
                     self._collect(window, (tick,), due)
-                else:  # most ticks have one key, and this is the shortest way to it
-                    del window[tick], self._tick_of[keys]
+                    continue
+                del window[tick]
+                self._entries -= 1
+                if tick_of.get(keys) == tick:
+                    del tick_of[keys]
                     due.append((tick, keys))
         return due
 
@@ -207,18 +202,19 @@ class Wheel(Generic[K]):
         ticks, which `advance` then divides. There are at most `LEVELS` such stops before a key. Late keys are
         due *now*.
         """
-        if self._left or self._left_ticks:
-            self._skip_left()
-        if not self._tick_of:
-            return None
+        if self._entries != len(self._tick_of):
+            self._skip_stale()
         while not self._run and not self._new:
+            if not self._tick_of:
+                return None
             if (stop := self._open_next()) is not None:
                 return stop
-            if self._left_ticks:
-                self._skip_left()
-        run, new = self._run, self._new
-        tick = run[-1] if run and not (new and new[0] < run[-1]) else new[0]
-        return max(tick, self.now)
+            if self._entries != len(self._tick_of):
+                self._skip_stale()
+        tick = self._first() if self._new else self._run[-1]
+        if tick < self.now:
+            return self.now
+        return tick
 
     def ascending(self, start: int = 0) -> Iterator[tuple[int, K]]:
         """Yield the keys that are due from *start* on, by tick; nothing may change meanwhile.
@@ -240,6 +236,11 @@ class Wheel(Generic[K]):
             slot = self._slots[lowest.bit_length() - 1]
 
     # --- the window ----------------------------------------------------------------------------
+
+    def _first(self) -> int:
+        """Return the first tick of the window, which is not empty."""
+        run, new = self._run, self._new
+        return run[-1] if run and not (new and new[0] < run[-1]) else new[0]
 
     def _note_new(self, tick: int) -> None:
         """Note a tick that is new in the window."""
@@ -265,18 +266,22 @@ class Wheel(Generic[K]):
         self, slot: dict[int, K | list[K]], ticks: Sequence[int], due: list[tuple[int, K]]
     ) -> None:
         """Remove the keys of *ticks*, which are in *slot*, from the wheel, and add them to *due*."""
-        left_ticks, tick_of = self._left_ticks, self._tick_of
+        tick_of = self._tick_of
+        self._last_tick = _NO_TICK
         for tick in ticks:
             keys = slot.pop(tick)
-            if tick in left_ticks:
-                keys = self._settle(tick, keys)
             if isinstance(keys, list):
+                if self._entries != len(tick_of):
+                    keys = self._settle(tick, keys)
                 due += [(tick, key) for key in keys]
                 for key in keys:
                     del tick_of[key]
+                self._entries -= len(keys)
             else:
-                due.append((tick, keys))
-                del tick_of[keys]
+                self._entries -= 1
+                if tick_of.get(keys) == tick:
+                    del tick_of[keys]
+                    due.append((tick, keys))
 
     # --- turning -------------------------------------------------------------------------------
 
@@ -344,56 +349,51 @@ class Wheel(Generic[K]):
             self._occupied |= 1 << place
             start = stop
 
-    # --- keys that have left -------------------------------------------------------------------
+    # --- stale entries -------------------------------------------------------------------------
 
     def _live(self, tick: int, present: K | list[K]) -> list[K]:
-        """Return the keys of *tick* without those that left it; a key that came back is behind the others."""
+        """Return the keys of *tick* without stale ones; a key that came back is behind the others."""
         keys = present if isinstance(present, list) else [present]
         live = [key for key in dict.fromkeys(reversed(keys)) if self._tick_of.get(key) == tick]
         return live[::-1]
 
     def _settle(self, tick: int, present: K | list[K]) -> list[K]:
-        """Return the same for the last time: *tick* is as if no key had left it."""
+        """Return the same, and count the entries of *tick* as if no other had been there."""
         live = self._live(tick, present)
-        self._left_ticks.remove(tick)
         self._last_tick = _NO_TICK
-        self._stale -= len(present) - len(live) if isinstance(present, list) else 1 - len(live)
+        self._entries -= (len(present) if isinstance(present, list) else 1) - len(live)
         return live
 
-    def _look_at_left(self) -> None:
-        """Note which ticks were left since the last look; drop what keys left behind if it is too much."""
-        self._left_ticks.update(self._left)
-        self._stale += len(self._left)
-        self._left.clear()
-        if self._stale > MOST_STALE and self._stale > len(self._tick_of):
-            for tick in tuple(self._left_ticks):
-                self._drop_stale(tick)
-            self._run = [tick for tick in self._run if tick in self._window]
-            self._new = [tick for tick in self._new if tick in self._window]
-            heapify(self._new)
+    def _drop_all_stale(self) -> None:
+        self._drop_stale(self._window)
+        self._run = [tick for tick in self._run if tick in self._window]
+        self._new = [tick for tick in self._new if tick in self._window]
+        heapify(self._new)
+        for place, slot in enumerate(self._slots):
+            if slot and not self._drop_stale(slot):
+                self._occupied ^= 1 << place
 
-    def _drop_stale(self, tick: int) -> None:
-        """Drop the keys that left *tick*; the row of the window's ticks does not change."""
-        slot, place = self._window, -1
-        if tick >= self._end:
-            shift, offset = _PLACE_OF[(tick ^ self._base).bit_length()]
-            place = offset + (tick >> shift & _IN_LEVEL)
-            slot = self._slots[place]
-        live = self._settle(tick, slot.pop(tick))
-        if live:
-            slot[tick] = live
-        elif not slot and place >= 0:
-            self._occupied ^= 1 << place
-
-    def _skip_left(self) -> None:
-        """Remove the first ticks of the window as long as all their keys have left."""
-        self._look_at_left()
-        while ticks := self._run[-1:] + self._new[:1]:
-            first = min(ticks)
-            if first not in self._left_ticks:
-                return
-            live = self._settle(first, self._window.pop(first))
+    def _drop_stale(self, slot: dict[int, K | list[K]]) -> dict[int, K | list[K]]:
+        """Drop the stale entries of *slot*; return it."""
+        for tick in tuple(slot):
+            live = self._settle(tick, slot.pop(tick))
             if live:
-                self._window[first] = live
+                slot[tick] = live[0] if len(live) == 1 else live
+        return slot
+
+    def _skip_stale(self) -> None:
+        """Remove the first ticks of the window as long as all their entries are stale."""
+        count = len(self._tick_of)
+        if self._entries > count + max(MOST_STALE, count):
+            self._drop_all_stale()
+        window, tick_of = self._window, self._tick_of
+        while self._run or self._new:
+            first = self._first()
+            keys = window[first]
+            if not isinstance(keys, list) and tick_of.get(keys) == first:
+                return
+            live = self._settle(first, window.pop(first))
+            if live:
+                window[first] = live[0] if len(live) == 1 else live
                 return
             self._take(first)
