@@ -12,7 +12,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from luad.api.handler_rules import keep_handler
-from luad.api.http.api_problems import ApiError, close_to, comparable, did_you_mean, echo
+from luad.api.http.api_problems import ApiError, close_to, did_you_mean, echo
 from luad.core.cron.zones import load_zone
 from luad.core.gaps import least_gap_ms
 from luad.core.model import MINUTE, SECOND, Once
@@ -146,7 +146,7 @@ def check_handler(service: Service, job: Job, *, has_new_handler: bool = True) -
 def check_user(service: Service, job: Job) -> None:
     """Refuse a user who is not known."""
     if job.user is not None and service.users.get(job.user) is None:
-        known = close_to(job.user, comparable(job.user, service.users.ids()))
+        known = close_to(job.user, service.users.ids_near(job.user))
         hint = did_you_mean(known) or f"add users.d/{job.user}.yaml, or luad users add {job.user}"
         detail = f"the user {echo(job.user)} does not exist"
         item = {"pointer": "#/user", "code": "LU404", "detail": detail, "hint": hint}

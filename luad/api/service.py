@@ -138,7 +138,11 @@ class Users(Protocol):
         ...
 
     def ids(self) -> Collection[str]:
-        """Return the ids of all users, in order."""
+        """Return the ids of all users."""
+        ...
+
+    def ids_near(self, user_id: str) -> Sequence[str]:
+        """Return ids that *user_id* may have been meant to be."""
         ...
 
     def get(self, user_id: str) -> User | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final
 
 LONGEST: Final = 1_024
@@ -99,6 +99,12 @@ class SortedNames:
         yield from islice(names, bisect_right(names, name), None)
         for names in self._lists[place + 1 :]:
             yield from names
+
+    def beginning(self, prefix: str) -> Iterator[str]:
+        """Yield the names that begin with *prefix*, in order; the set must not change meanwhile."""
+        if prefix and prefix in self:
+            yield prefix
+        yield from takewhile(lambda name: name.startswith(prefix), self.after(prefix))
 
     def rank(self, name: str) -> int:
         """Return the number of names before *name*."""

@@ -96,7 +96,7 @@ class MessageDelivery:
         """Store *messages*, try each of their channels once, and return the deliveries."""
         user = self._users.get(messages[0].user)
         if user is None:
-            near = close_to(messages[0].user, [each.id for each in self._users.all()])
+            near = close_to(messages[0].user, self._users.ids_near(messages[0].user))
             hint = f"did you mean `{near[0]}`?" if near else "luad users lists them"
             raise NotFoundError(f"no user `{messages[0].user}`", hint=hint, suggestions=near)
         channels = {message.id: _channels(user, message) for message in messages}

@@ -67,7 +67,9 @@ class MissingReferences:
         users = {*self._values(Kind.USER, True), *self._values(Kind.ALERTED, True)}
         known = self._directory.ids()
         modules = await asyncio.to_thread(self._missing, sorted(handlers))
-        unknown = await asyncio.to_thread(lambda: sorted(users.difference(known)))
+        unknown = await asyncio.to_thread(
+            lambda: sorted(user for user in users if user not in known)
+        )
         self._seen = (self._seen | handlers) - modules.keys() | (self._seen & modules.keys())
         found = []
         for name in sorted(modules)[:_MOST_LOGGED]:
@@ -79,7 +81,7 @@ class MissingReferences:
             # Unknown users of static jobs are problems of the files.
             jobs = await self._jobs([Kind.USER, Kind.ALERTED], user, [True])
             if jobs.count:
-                found.append(_no_user(user, jobs, known))
+                found.append(_no_user(user, jobs, self._directory.ids_near(user)))
         before, self.problems = self.problems, tuple(found[:_MOST_LOGGED])
         for problem in self.problems:
             if problem not in before:
@@ -180,9 +182,9 @@ def _no_module(handler: str, module: str, jobs: _Jobs, *, was_there: bool) -> Pr
     return jobs.problem("LU512", message, hint)
 
 
-def _no_user(user: str, jobs: _Jobs, known: Collection[str]) -> Problem:
+def _no_user(user: str, jobs: _Jobs, near_ids: Sequence[str]) -> Problem:
     verb = "waits" if jobs.count == 1 else "wait"
     message = f"{jobs} {verb} for `{user}`, a user that does not exist"
-    near = close_to(user, known)
+    near = close_to(user, near_ids)
     hint = f"did you mean `{near[0]}`?" if near else f"add users.d/{user}.yaml"
     return jobs.problem("LU404", message, f"{hint}; or  luad delete {jobs.name}")

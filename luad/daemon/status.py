@@ -199,7 +199,7 @@ def describe(parts: Parts) -> dict[str, object]:
         "event_loop_lag": parts.lag.histogram(),
         "draining": parts.engine.is_draining,
         "systemd": parts.notifier.is_supervised,
-        "people": len(parts.directory.all()),
+        "people": len(parts.directory.ids()),
         "deliveries": [
             {"channel": channel, "status": state, "count": count}
             for (channel, state), count in sorted(parts.condition.deliveries.items())

@@ -1,19 +1,22 @@
 """The users of a daemon: users from files, and users added at run time.
 
-Rule: answers come from memory; a user added at run time is stored first.
+Rule: answers come from memory; a user added at run time is stored first. A change of one user costs the same
+however many users there are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
 
 from luad.config.users.user_file import unknown_users, user_from_body
 from luad.core.dynamic_jobs import merge_patch
 from luad.core.job_index import Kind, in_order, key_at
 from luad.core.messaging import User
+from luad.core.sorted_names import SortedNames
 from luad.errors import ConflictError, NotFoundError, Problem, Severity, ValidationError
 
 if TYPE_CHECKING:
@@ -23,17 +26,19 @@ if TYPE_CHECKING:
     from luad.core.model import JSON
     from luad.store import Store
 
+_NEIGHBOURS: Final = 100
+_LONGEST_ID: Final = 80
 _NO_DIGIT: Final = re.compile(r"\D+")
 
 
 class UserDirectory:
-    """Implements `luad.api.service.Users`. *on_change* gets all users whenever they change."""
+    """Implements `luad.api.service.Users`. *on_change* gets the users that are new or changed."""
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
-        on_change: Callable[[Collection[User]], None] = lambda _: None,
+        on_change: Callable[[Sequence[User]], None] = lambda _: None,
     ) -> None:
         self._on_change = on_change
         self._store = store
@@ -42,7 +47,9 @@ class UserDirectory:
         self._dynamic: dict[str, User] = {}
         self._file_problems: tuple[Problem, ...] = ()
         self._all: dict[str, User] = {}
-        self._found_by: dict[str, User] | None = None  # by address and number; made when asked
+        self._ids = SortedNames()
+        # The ids by address and number, made at the first search; mostly one, so a set of them is short.
+        self._found_by: dict[str, set[str]] | None = None
         self.version = 0  # changes with the users
         self._job_problems: tuple[tuple[int, int], Sequence[Problem]] = ((-1, -1), ())
         self._writing = asyncio.Lock()  # a change is checked and stored before the next one
@@ -55,19 +62,42 @@ class UserDirectory:
                 self._dynamic[user_id] = user_from_body(definition)
             except ValidationError as error:
                 problems.append(Problem("the store", 0, 0, "LU607", f"{user_id}: {error.message}"))
-        self._merge()
+        self._refresh(self._dynamic)
         return tuple(problems)
 
     def load(self, loaded: LoadedUsers) -> None:
         """Replace the users from files."""
-        self._static, self._file_problems = loaded.users, loaded.problems
-        self._merge()
+        before, self._static = self._static, loaded.users
+        self._file_problems = loaded.problems
+        self._refresh({**before, **self._static})
 
-    def _merge(self) -> None:
-        self._all = dict(sorted({**self._dynamic, **self._static}.items()))
+    def _refresh(self, ids: Iterable[str]) -> None:
+        """Bring the users *ids* up to date. The user of a file wins over the one added at run time."""
+        changed = []
+        for user_id in ids:
+            user = self._static.get(user_id, self._dynamic.get(user_id))
+            old = self._all.get(user_id)
+            self._file_keys(user_id, old, user)
+            if user is not None:
+                self._all[user_id] = user
+                changed.append(user)
+            elif old is not None:
+                del self._all[user_id]
+                self._ids.remove(user_id)
+        self._ids.update(each.id for each in changed)
         self.version += 1
-        self._found_by = None
-        self._on_change(self._all.values())
+        self._on_change(changed)
+
+    def _file_keys(self, user_id: str, old: User | None, new: User | None) -> None:
+        """File *user_id* by the addresses and numbers of *new* instead of those of *old*."""
+        if self._found_by is None:
+            return
+        for key in _keys_of(old):
+            self._found_by[key].remove(user_id)
+            if not self._found_by[key]:
+                del self._found_by[key]
+        for key in _keys_of(new):
+            self._found_by.setdefault(key, set()).add(user_id)
 
     def problems(self, engine: Engine | None = None) -> tuple[Problem, ...]:
         """Return the problems: of the files, duplicate ids, and static jobs of unknown users."""
@@ -110,12 +140,21 @@ class UserDirectory:
     # --- the service ---
 
     def ids(self) -> Collection[str]:
-        """Return the ids of all users, in order; callers must not change them."""
+        """Return the ids of all users; callers must not change them."""
         return self._all.keys()
+
+    def ids_near(self, user_id: str) -> Sequence[str]:
+        """Return ids that *user_id* may have been meant to be: its neighbours in the order of ids."""
+        near = dict[str, None]()
+        for length in range(len(user_id[:_LONGEST_ID]), -1, -1):
+            near |= dict.fromkeys(islice(self._ids.beginning(user_id[:length]), _NEIGHBOURS))
+            if len(near) >= _NEIGHBOURS:
+                break
+        return list(near)
 
     def all(self) -> Sequence[User]:
         """Return all users, in order of ids."""
-        return tuple(self._all.values())
+        return tuple(self._all[user_id] for user_id in self._ids)
 
     def get(self, user_id: str) -> User | None:
         """Return the user of that exact id."""
@@ -126,12 +165,11 @@ class UserDirectory:
         if self._found_by is None:
             self._found_by = {}
             for user in self._all.values():
-                for key in (*map(str.lower, user.emails), *map(_digits, user.phones)):
-                    self._found_by.setdefault(key, user)
-        if email is not None and (found := self._found_by.get(email.lower())) is not None:
-            return found
-        digits = _digits(phone or "")
-        return self._found_by.get(digits) if digits else None
+                self._file_keys(user.id, None, user)
+        for key in ((email or "").lower(), _digits(phone or "")):
+            if key and (ids := self._found_by.get(key)):
+                return self._all[min(ids)]
+        return None
 
     async def add(
         self, definition: Mapping[str, JSON], *, if_exists: Literal["error", "keep", "replace"]
@@ -171,13 +209,13 @@ class UserDirectory:
                 self._own(user_id)
             await self._store.users.remove(user_id)
             self._dynamic.pop(user_id, None)
-            self._merge()
+            self._refresh([user_id])
 
     async def _save(self, user: User) -> User:
         now = self._clock.now().wall
         await self._store.users.save(user.id, user.definition, user.revision, now)
         self._dynamic[user.id] = user
-        self._merge()
+        self._refresh([user.id])
         return user
 
     def _own(self, user_id: str) -> User:
@@ -194,6 +232,13 @@ def _file_owned(user: User) -> ConflictError:
     place = f"{user.origin.path}:{user.origin.line}"
     message = f"{user.id} comes from {place}"
     return ConflictError(message, hint="change the file", code="file_owned")
+
+
+def _keys_of(user: User | None) -> set[str]:
+    """Return the addresses of *user* in lower case, and the digits of the numbers."""
+    if user is None:
+        return set()
+    return {*map(str.lower, user.emails), *map(_digits, user.phones)}
 
 
 def _digits(number: str) -> str:

@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 
-from luad.core.model import Cron, Once
+from luad.config.users.user_file import LoadedUsers
+from luad.core.messaging import User
+from luad.core.model import Cron, Once, Origin
 from luad.errors import Problem
 
 FEW, MANY = 100, 10_000
 SLACK = 1.25
 """Halving a longer list takes some steps more; a step for every job would be a hundred times as many."""
 
+ORIGIN = Origin("users.d/all.yaml")
 ORIGINAL = Handle._run
 
 
@@ -104,6 +107,57 @@ async def test_a_question_costs_what_it_returns(
     await daemon.install(*jobs(FEW, MANY))
     after = await costs(api, steps)
     grown = {path: (before[path], after[path]) for path in QUESTIONS}
+    assert all(most <= SLACK * least for least, most in grown.values()), grown
+
+
+class CountedId(str):
+    """An id whose comparisons are calls in Python, so a sort of many ids is many steps."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __lt__(self, other: str) -> bool:
+        return str.__lt__(self, other)
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other)
+
+
+async def user_costs(api: Any, steps: AllSteps) -> dict[str, int]:
+    """Return the steps of changes of one user, and of questions for one."""
+    found = {}
+    for name, method, path, body in (
+        ("add", "POST", "/v1/users", {"id": "zoe", "emails": ["zoe@example.com"]}),
+        ("change", "PATCH", "/v1/users/zoe", {"phones": ["+44 20 7946 0018"]}),
+        ("by address", "GET", "/v1/users?email=ZOE@example.com", None),
+        ("by number", "GET", "/v1/users?phone=442079460018", None),
+        ("misspelt", "GET", "/v1/users/zpe", None),
+        ("status", "GET", "/v1/status", None),
+        ("remove", "DELETE", "/v1/users/zoe", None),
+    ):
+        steps.count = 0
+        answer = await api.ask(method, path, body)
+        found[name] = steps.count
+        assert answer.status == (404 if name == "misspelt" else 201 if name == "add" else 200), name
+    return found
+
+
+async def test_one_user_costs_the_same_among_many(api: Any, daemon: Any, steps: AllSteps) -> None:
+    def load(count: int) -> None:
+        users = [
+            User(
+                id=CountedId(f"user-{number:05}"), emails=(f"{number}@example.com",), origin=ORIGIN
+            )
+            for number in range(count)
+        ]
+        daemon.users.load(LoadedUsers({user.id: user for user in users}))
+
+    load(FEW)
+    await user_costs(api, steps)
+    before = await user_costs(api, steps)
+    load(MANY)
+    after = await user_costs(api, steps)
+    grown = {name: (before[name], after[name]) for name in before}
     assert all(most <= SLACK * least for least, most in grown.values()), grown
 
 

@@ -44,6 +44,9 @@ def test_sorted_names_are_what_sorting_gives(steps: list[tuple[str, list[str]]])
             for word in words:
                 assert (word in names) is (word in known)
                 assert list(names.after(word)) == sorted(each for each in known if each > word)
+                assert list(names.beginning(word)) == [
+                    each for each in sorted(known) if each.startswith(word)
+                ]
                 assert names.rank(word) == sum(each < word for each in known)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from luad.api.auth.remote import REFERENCE
 from luad.api.context import context_of, json_response, link_header
-from luad.api.http.api_problems import ApiError, close_to, comparable, did_you_mean, echo
+from luad.api.http.api_problems import ApiError, close_to, did_you_mean, echo
 from luad.api.http.etags import if_match
 from luad.api.http.request_input import (
     content_type,
@@ -149,7 +149,7 @@ def find_user(request: Request) -> User:
     users = context_of(request).service.users
     user = users.get(name)
     if user is None:
-        near = close_to(name, comparable(name, users.ids()))
+        near = close_to(name, users.ids_near(name))
         hint = did_you_mean(near) or "luad users lists them"
         raise ApiError("not_found", f"no user {echo(name)}", hint=hint, suggestions=near)
     return user
