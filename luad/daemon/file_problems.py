@@ -5,7 +5,7 @@ Rule: this module collects problems that other modules have found.
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice
 from operator import is_
 from typing import TYPE_CHECKING, Final
 
@@ -55,7 +55,8 @@ class FileProblems:
     def note_fast_jobs(self, rules: DynamicRules) -> None:
         """Log the restored dynamic jobs that are due more often than *rules* allow new jobs to be."""
         self._rules = rules
-        found = fast_jobs(self._engine, rules, tuple(self._engine.entries))[:_MOST_LOGGED]
+        dynamic = map(key_at, in_order(self._engine.index.groups(is_dynamic=True), ""))
+        found = tuple(islice(fast_jobs(self._engine, rules, dynamic), _MOST_LOGGED))
         self._fast = tuple(each.job for each in found)
         for problem in found:
             self._logs.emit("warning", "config.problem", log_fields(problem))

@@ -206,25 +206,26 @@ def displaced_jobs(
     ]
 
 
-def fast_jobs(engine: Engine, rules: DynamicRules, names: Iterable[str]) -> list[Problem]:
-    """Return a warning for each dynamic job of *names* that is due more often than *rules* allow."""
+def fast_jobs(engine: Engine, rules: DynamicRules, names: Iterable[str]) -> Iterator[Problem]:
+    """Yield a warning for each dynamic job of *names* that is due more often than *rules* allow."""
+    if not rules.min_interval_ms:
+        return
     least = f"{rules.min_interval_ms / SECOND:g} s"
-    return [
-        Problem(
-            PLACE,
-            0,
-            0,
-            "LU405",
-            f"the dynamic job `{name}` runs more often than every {least}; it goes on as before",
-            f"a new job like it would be refused; give it a longer interval, or luad delete {name}",
-            severity=Severity.WARNING,
-            job=name,
-        )
-        for name in names
-        if (entry := engine.find(name)) is not None
-        and entry.wanted.is_dynamic
-        and is_too_fast(rules, entry.job.schedule)
-    ]
+    for name in names:
+        entry = engine.find(name)
+        if entry is None or not entry.wanted.is_dynamic:
+            continue
+        if is_too_fast(rules, entry.job.schedule):
+            yield Problem(
+                PLACE,
+                0,
+                0,
+                "LU405",
+                f"the dynamic job `{name}` runs more often than every {least}; it goes on as before",
+                f"a new job like it would be refused; give it a longer interval, or luad delete {name}",
+                severity=Severity.WARNING,
+                job=name,
+            )
 
 
 def _displaced(entry: Entry, made: Creation, origin: Origin) -> Problem:
