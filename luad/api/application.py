@@ -52,11 +52,17 @@ def build_app(
     restore: RestoreTask,
     admission: Admission | None = None,
     pages: Pages | None = None,
+    base_path: str = "",
 ) -> Starlette:
-    """Return the application for *service*; *admission* checks the requests over TCP."""
+    """Return the application for *service*; *admission* checks the requests over TCP.
+
+    *base_path*: the path below which a proxy serves luad.
+    """
     admission = admission or Admission(service)
     rows = Rows(TABLE if pages is None else (*TABLE, *pages.rows))
-    guard = Middleware(Guard, service=service, admission=admission, rows=rows, pages=pages)
+    guard = Middleware(
+        Guard, service=service, admission=admission, rows=rows, pages=pages, base_path=base_path
+    )
     app = Starlette(
         routes=[route for row in rows.rows for route in row.routes()],
         middleware=[guard],
@@ -86,12 +92,14 @@ class Guard:
         admission: Admission,
         rows: Rows,
         pages: Pages | None,
+        base_path: str = "",
     ) -> None:
         self._app = app
         self._service = service
         self._admission = admission
         self._rows = rows
         self._pages = pages
+        self._base_path = base_path
         self._refusals = LineRate(service.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,6 +114,8 @@ class Guard:
                 status = message["status"]
             await send(message)
 
+        if self._base_path and state.get("is_tcp"):
+            _leave_out(self._base_path, scope)
         try:
             _check(scope)
             await self._admit(scope, state)
@@ -221,6 +231,14 @@ class Guard:
         named = dict(scope["headers"]).get(RUN_HEADER.encode(), b"").decode("latin-1")
         run = self._service.open_run(named) if named else None
         return "" if run is None else run.id
+
+
+def _leave_out(base_path: str, scope: Scope) -> None:
+    """Remove *base_path* from the path of a request; a proxy may have done so already."""
+    path: str = scope["path"]
+    if path == base_path or path.startswith(f"{base_path}/"):
+        scope["path"] = path.removeprefix(base_path) or "/"
+        scope["raw_path"] = scope["raw_path"].removeprefix(base_path.encode()) or b"/"
 
 
 def _take_place(state: Mapping[str, Any]) -> None:

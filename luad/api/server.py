@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from luad.api.auth.proxy_users import ProxyUsers
     from luad.api.http.work_pool import WorkPool
     from luad.api.pages import Pages
     from luad.api.service import Service
@@ -63,6 +64,7 @@ class ApiServer:
         timeouts: Timeouts | None = None,
         spec: tcp.ListenSpec | None = None,
         pages: Pages | None = None,
+        proxy_users: ProxyUsers | None = None,
     ) -> None:
         assert path is not None or inherited is not None, "nowhere to listen"
         self._service = service
@@ -74,6 +76,9 @@ class ApiServer:
         self._server: asyncio.Server | None = None
         self._spec = spec
         self._pages = pages
+        self._proxy_users = proxy_users
+        self._proxy_listener: unix_socket.Listener | None = None
+        self._proxy_server: asyncio.Server | None = None
         self._certificates: Certificates | None = None
         self._beat: asyncio.Task[None] | None = None
         self._tcp: socket.socket | None = None
@@ -119,9 +124,14 @@ class ApiServer:
         if self._listener is None:
             assert self._path is not None
             self._listener = unix_socket.listen(self._path)
-        if self._spec is not None and self._tcp is None:
-            self._certificates = tcp.certificates_of(self._spec)
-            self._tcp = tcp.listen(self._spec)
+        spec = self._spec
+        if spec is None:
+            return
+        if spec.host and self._tcp is None:
+            self._certificates = tcp.certificates_of(spec)
+            self._tcp = tcp.listen(spec)
+        if spec.proxy_socket is not None and self._proxy_listener is None:
+            self._proxy_listener = unix_socket.listen(spec.proxy_socket)
 
     @property
     def tcp_address(self) -> str | None:
@@ -144,7 +154,8 @@ class ApiServer:
     async def _serve(self, listener: unix_socket.Listener) -> None:
         room = affordable()
         admission = await self._admission(room)
-        app = build_app(self._service, self._restore, admission, self._pages)
+        base_path = "" if self._spec is None else self._spec.base_path
+        app = build_app(self._service, self._restore, admission, self._pages, base_path)
         self._pool = app.state.context.pool
         config = Config(
             app,
@@ -173,6 +184,14 @@ class ApiServer:
                 sock=self._tcp,
                 backlog=tcp.BACKLOG,
             )
+        if self._proxy_listener is not None:
+            proxied = self._settings_for(ConnectionLimits(room), is_for_proxy=True)
+            self._proxy_server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(config, self._state, proxied),
+                sock=self._proxy_listener.sock,
+                backlog=tcp.BACKLOG,
+            )
+        if self._spec is not None:
             self._beat = asyncio.create_task(self._look_after_tcp(admission), name="api-tcp")
         self._restore.start()
 
@@ -200,7 +219,11 @@ class ApiServer:
         listener.sock.listen(unix_socket.BACKLOG)
 
     def _settings_for(
-        self, limits: ConnectionLimits, share_of: Callable[[Address | None], int] | None = None
+        self,
+        limits: ConnectionLimits,
+        share_of: Callable[[Address | None], int] | None = None,
+        *,
+        is_for_proxy: bool = False,
     ) -> ListenerSettings:
         """Return the settings that the connections of one listener share."""
         return ListenerSettings(
@@ -209,6 +232,7 @@ class ApiServer:
             limits,
             share_of or (lambda _: limits.room),
             self._timeouts,
+            is_for_proxy,
         )
 
     def _protocol_factory(
@@ -230,8 +254,12 @@ class ApiServer:
     async def _admission(self, room: int) -> Admission:
         spec = self._spec
         if spec is None:
+            message = (
+                "`web: {}` in luad.yaml, or luad serve --web, serves the dashboard on loopback"
+            )
+            self._service.log(Log("web.off", {"message": message}))
             return Admission(self._service)
-        hosts = hosts_for(spec.host, spec.allowed_hosts)
+        hosts = hosts_for(spec.host or "localhost", spec.allowed_hosts)
         proxies = tcp.networks(spec.trusted_proxies)
         place = None
         if self._pages is not None:
@@ -239,27 +267,36 @@ class ApiServer:
             hosts |= {place.name}
             fields = {"url": place.url, "message": "luad web prints a link that signs a browser in"}
             self._service.log(Log("web.ready", fields))
-        return Admission(self._service, hosts, tcp.peers_of(spec), proxies, room, place=place)
+        return Admission(
+            self._service,
+            hosts,
+            tcp.peers_of(spec),
+            proxies,
+            room,
+            place=place,
+            proxy_users=self._proxy_users,
+        )
 
     async def _place(self, spec: tcp.ListenSpec) -> Place:
         """Return where browsers find the pages.
 
         On plain loopback they have a host name of their own: a cookie counts for every port of a host.
         """
-        assert self._tcp is not None
+        name = spec.allowed_hosts[0] if spec.allowed_hosts else spec.host or "localhost"
+        if self._tcp is None or (spec.trusted_proxies and spec.certificate is None):
+            return Place("https", name, HTTPS_PORT, spec.base_path)
         port: int = self._tcp.getsockname()[1]
-        name = spec.allowed_hosts[0] if spec.allowed_hosts else spec.host
         if spec.certificate is not None:
-            return Place("https", name, port)
-        if spec.trusted_proxies:
-            return Place("https", name, HTTPS_PORT)
+            return Place("https", name, port, spec.base_path)
         own = await self._service.store.web.host(secrets.token_hex(16))
-        return Place("http", f"luad-{own}.localhost", port)
+        return Place("http", f"luad-{own}.localhost", port, spec.base_path)
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """Stop all answers within little more than *timeout_s*. A second call does nothing."""
         if self._listener is not None:
             self._listener.withdraw()  # first, so that no client connects and waits
+        if self._proxy_listener is not None:
+            self._proxy_listener.withdraw()
         if self._server is not None:
             self._server.close()
         elif self._listener is not None:
@@ -289,6 +326,10 @@ class ApiServer:
             self._tcp_server.close()
         elif self._tcp is not None:
             self._tcp.close()
+        if self._proxy_server is not None:
+            self._proxy_server.close()
+        elif self._proxy_listener is not None:
+            self._proxy_listener.close()
         if self._handshakes is not None:
             self._handshakes.close()
 

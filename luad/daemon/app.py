@@ -150,6 +150,7 @@ class Daemon(EngineService):
             inherited=unix_socket.inherited(os.environ, os.getpid()),
             spec=wiring.listen_spec(settings),
             pages=wiring.pages(settings),
+            proxy_users=wiring.proxy_users(settings),
         )
         keep = settings.retention
         return Parts(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
@@ -15,15 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from luad import __version__
+from luad.api.auth.proxy_users import ProxyUsers
 from luad.api.service import DynamicRules
 from luad.api.transport.tcp import ListenSpec
 from luad.config.jobs.handler_names import reserved_handlers
-from luad.config.settings.daemon_settings import working_directory
+from luad.config.settings.daemon_settings import SettingsError, working_directory
 from luad.core.state import Bounds
 from luad.daemon.ownership import TrustCheck, permits_insecure
 from luad.daemon.reloading import ConfigReader, UserReader
 from luad.messenger.sender import Sender
 from luad.runner.spec import RunnerConfig
+from luad.trust import path_problem
 from luad.watcher import FolderWatch, Hints, SnapshotReader
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from luad.config.settings.daemon_settings import Settings
     from luad.logs import Logging
 
+_LEAST_SECRET: Final = 32
+_MOST_SECRET: Final = 1_000
 _ZONES: Final = "/usr/share/zoneinfo/tzdata.zi"
 
 
@@ -161,24 +166,63 @@ def sender(settings: Settings) -> Sender:
 
 
 def listen_spec(settings: Settings) -> ListenSpec | None:
-    """Return the TCP address and its rules; None without one."""
-    if settings.listen is None:
+    """Return where luad listens besides its socket, and the rules; None for nowhere."""
+    address, web = settings.listen, settings.web
+    proxy_socket = web.proxy_socket if web.is_enabled else None
+    if address is None and proxy_socket is None:
         return None
     return ListenSpec(
-        settings.listen.host,
-        settings.listen.port,
+        "" if address is None else address.host,
+        0 if address is None else address.port,
         settings.tls_certificate,
         settings.tls_key,
         settings.trusted_proxies,
         settings.allowed_hosts,
         permits_insecure(settings),
+        proxy_socket,
+        web.base_path,
     )
 
 
 def pages(settings: Settings) -> Pages | None:
-    """Return the pages for browsers; None where luad does not listen on TCP."""
-    if settings.listen is None:
+    """Return the pages for browsers; None where luad serves none."""
+    web = settings.web
+    if not web.is_enabled or (settings.listen is None and web.proxy_socket is None):
         return None
-    from luad.web.site import Site  # noqa: PLC0415 - only a daemon that listens pays for templates
+    from luad.web.site import Site  # noqa: PLC0415 - only a daemon with pages pays for templates
 
-    return Site()
+    return Site(web.base_path)
+
+
+def proxy_users(settings: Settings) -> ProxyUsers | None:
+    """Return the users whom a proxy signs in; None without them. Raises `SettingsError`."""
+    web = settings.web
+    if not web.is_enabled or not web.user_header:
+        return None
+    secret = b""
+    if web.proxy_secret_file is not None:
+        secret = _secret_in(web.proxy_secret_file, is_strict=not permits_insecure(settings))
+    return ProxyUsers(web.user_header, web.roles, secret)
+
+
+def _secret_in(path: Path, *, is_strict: bool) -> bytes:
+    """Return the secret of the proxy; no other user of the machine may read it, unless not *is_strict*."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            secret = file.read(_MOST_SECRET + 1).strip()
+    except OSError as error:
+        text = f"web.proxy_secret_file: cannot read {path}: {error.strerror}"
+        raise SettingsError(
+            text, hint="write a random secret into it, for luad and the proxy"
+        ) from error
+    problem = path_problem(path, daemon_uid=os.geteuid()) if is_strict else None
+    if problem is not None:
+        raise SettingsError(f"web.proxy_secret_file: {problem.message}", hint=problem.help)
+    if is_strict and mode & stat.S_IROTH:
+        text = f"web.proxy_secret_file: every user may read {path}"
+        raise SettingsError(text, hint=f"run: chmod o-r {path}")
+    if not _LEAST_SECRET <= len(secret) <= _MOST_SECRET or not secret.isascii():
+        text = f"web.proxy_secret_file: {path} does not hold {_LEAST_SECRET} to {_MOST_SECRET} characters"
+        raise SettingsError(text, hint=f"run: openssl rand -hex 32 > {path}")
+    return secret

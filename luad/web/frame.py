@@ -113,6 +113,7 @@ class View:
             "zone": self.times.zone,
             "role": token.role if token is not None else "",
             "account": session.account if session else (token.name if token else ""),
+            "has_session": session is not None,
             "may_operate": self.may_operate,
             "is_admin": self.is_admin,
             "version": __version__,

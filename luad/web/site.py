@@ -5,6 +5,7 @@ Rule: a row says which role a page or a form needs; a row without a remote rule 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from luad.api.auth.roles import OPERATORS, VIEWERS
 from luad.api.http.api_problems import TABLE
 from luad.api.routes.endpoint import Endpoint
 from luad.web import actions, sign_in
+from luad.web.base_path import below
 from luad.web.pages import (
     activity,
     help_page,
@@ -107,15 +109,30 @@ ROWS: Final = (
 
 
 class Site:
-    """Implements `luad.api.pages.Pages`."""
+    """Implements `luad.api.pages.Pages`. *base*: the path below which a proxy serves the pages."""
+
+    def __init__(self, base: str = "") -> None:
+        self._base = base
 
     @property
     def rows(self) -> Sequence[Endpoint]:
         """Return the rows of all pages and forms."""
-        return ROWS
+        return (
+            [replace(row, handler=self._below(row.handler)) for row in ROWS] if self._base else ROWS
+        )
+
+    def _below(self, handler: Handler) -> Handler:
+        async def answer(request: Request) -> Response:
+            return below(self._base, await handler(request))
+
+        return answer
 
     async def refusal(self, error: ApiError, scope: Scope) -> Response | None:
         """Return the sign-in page's address or a page with the error; None for programs."""
+        answer = await self._refusal(error, scope)
+        return None if answer is None else below(self._base, answer)
+
+    async def _refusal(self, error: ApiError, scope: Scope) -> Response | None:
         path: str = scope["path"]
         headers = dict(scope["headers"])
         is_browser = b"text/html" in headers.get(b"accept", b"")

@@ -17,6 +17,7 @@ from luad.config.settings.daemon_settings import (
     load_settings,
 )
 from luad.config.settings.setting_keys import KEYS, Address
+from luad.config.settings.web_settings import Web
 from luad.core.model import DAY, MINUTE, AlertCause, AlertPolicy
 
 
@@ -66,6 +67,8 @@ def test_every_key_of_the_file_arrives() -> None:
             "dynamic: {handlers: [m:f], max_jobs: 3, max_jobs_per_user: 2}\n"
             "alert: {to: [ops], after_failures: 0, or_failures_in_24h: 4, recovery: false, "
             "also: [missed]}\n"
+            "web: {enabled: false, user_header: X-Remote-User, proxy_secret_file: s, "
+            "proxy_socket: /run/w/w.sock, roles: {ann: admin}, base_path: /luad/}\n"
         ),
     )
     assert settings == Settings(
@@ -97,6 +100,14 @@ def test_every_key_of_the_file_arrives() -> None:
         dynamic=Dynamic(("m:f",), 3, 2),
         alert=AlertPolicy(("ops",), None, 4, recovery=False, also=(AlertCause.MISSED,)),
         webhooks_allow_private=True,
+        web=Web(
+            is_enabled=False,
+            user_header="x-remote-user",
+            proxy_secret_file=Path("/etc/luad/s"),
+            proxy_socket=Path("/run/w/w.sock"),
+            roles={"ann": "admin"},
+            base_path="/luad",
+        ),
     )
 
 
@@ -118,7 +129,7 @@ def test_the_defaults_in_the_schema_are_those_of_the_model() -> None:
         for key, each in properties.items()
         if key
         not in {"jobs", "users", "state_dir", "socket", "handlers_path", "log", "retention"}
-        | {"pass_env", "listen", "working_directory", "shared_processes"}
+        | {"pass_env", "listen", "working_directory", "shared_processes", "web"}
     ).replace("False", "false")
     kept = properties["retention"]["properties"]
     text += (
@@ -175,6 +186,13 @@ def test_the_socket_is_where_the_user_may_create_it(
             "proxy",
             "'proxy' is neither an address nor a network; write 10.0.0.5",
         ),
+        ("LUAD_WEB_USER_HEADER", "Cookie", "'Cookie' cannot name a user; write X-Remote-User"),
+        ("LUAD_WEB_USER_HEADER", "X Y", "'X Y' cannot name a user"),
+        ("LUAD_WEB_ROLES", "ann=root", "ann=root is not a user and a role"),
+        ("LUAD_WEB_ROLES", "admin", "=admin is not a user and a role"),
+        ("LUAD_WEB_BASE_PATH", "luad", "'luad' is not a path in front of pages; write /luad"),
+        ("LUAD_WEB_BASE_PATH", "/a/../b", "is not a path in front of pages"),
+        ("LUAD_WEB_BASE_PATH", '/"x', "is not a path in front of pages"),
         ("LUAD_ALERT_ALSO", "missed,late", "'late' is not one of timeout, delivery_failed, missed"),
     ],
 )
@@ -187,6 +205,30 @@ def test_a_wrong_variable_is_named(name: str, text: str, words: str) -> None:
 def test_a_certificate_without_its_key_is_of_no_use() -> None:
     with pytest.raises(SettingsError, match="both a certificate and a key"):
         load_settings({}, {"LUAD_TLS_KEY": "key.pem"}, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("web: {}\n", "127.0.0.1:5823"),
+        ("web: {}\nlisten: '[::1]:80'\n", "[::1]:80"),
+        ("web: {base_path: /luad}\n", "127.0.0.1:5823"),
+        ("web: {enabled: false}\n", "None"),
+        ("web: {proxy_socket: w.sock}\n", "None"),
+        ("timezone: UTC\n", "None"),
+    ],
+)
+def test_web_alone_listens_on_loopback(text: str, listen: str) -> None:
+    assert str(load_settings({}, {}, file(text)).listen) == listen
+
+
+def test_a_header_with_a_user_needs_a_proof_of_the_proxy() -> None:
+    text = "web: {user_header: X-Remote-User}\n"
+    with pytest.raises(SettingsError, match="needs a proof"):
+        load_settings({}, {}, file(text))
+    environ = {"LUAD_WEB_PROXY_SOCKET": "/run/w.sock", "LUAD_WEB_ROLES": "ann=admin,*=viewer"}
+    web = load_settings({}, environ, file(text)).web
+    assert (web.user_header, web.roles) == ("x-remote-user", {"ann": "admin", "*": "viewer"})
 
 
 def test_the_defaults_of_dynamic_jobs_are_those_of_the_schema() -> None:

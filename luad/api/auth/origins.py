@@ -7,7 +7,6 @@ luad's, so scheme, name and port are compared.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.auth.sessions import SECURE_COOKIE
@@ -15,7 +14,7 @@ from luad.api.auth.web_origin import is_same_origin, scheme_of
 from luad.api.http.api_problems import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from luad.api.transport.client_addresses import Address, Network
 
@@ -49,13 +48,28 @@ class Target:
         return SECURE_COOKIE if self.is_secure else f"luad-{self.own_port}"
 
     def session_secret(self, headers: Mapping[str, str]) -> str:
-        """Return the secret in the cookie of a request; empty without one."""
-        try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            return ""
-        found = cookies.get(self.cookie)
-        return "" if found is None else found.value
+        """Return the secret in the cookie of a request; empty without one.
+
+        Two different ones have the same name when another site has set one of them for a wider domain:
+        then neither counts.
+        """
+        pairs = (each.partition("=") for each in headers.get("cookie", "").split(";"))
+        found = {value.strip() for name, _, value in pairs if name.strip() == self.cookie}
+        return found.pop() if len(found) == 1 else ""
+
+
+def headers_of(headers: Iterable[tuple[bytes, bytes]], *, is_from_proxy: bool) -> dict[str, str]:
+    """Return the headers of a request by name; of several with one name the last, but all cookies.
+
+    A proxy may say in X-Forwarded-Host which Host the client has sent.
+    """
+    found: dict[str, str] = {}
+    for key, value in headers:
+        name, text = key.decode("latin-1"), value.decode("latin-1")
+        found[name] = f"{found[name]};{text}" if name == "cookie" and name in found else text
+    if is_from_proxy and "x-forwarded-host" in found:
+        found["host"] = found["x-forwarded-host"]
+    return found
 
 
 def target_of(

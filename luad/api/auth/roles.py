@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.auth.denials import Denials
-from luad.api.auth.origins import Target, check_form, target_of
+from luad.api.auth.origins import Target, check_form, headers_of, target_of
+from luad.api.auth.proxy_users import Proof
 from luad.api.auth.sessions import Sessions
-from luad.api.auth.token_cache import USE_NOTED_MS, TokenCache
-from luad.api.auth.web_origin import is_same_origin, scheme_of
+from luad.api.auth.token_cache import SECRET_PREFIX, USE_NOTED_MS, TokenCache
+from luad.api.auth.web_origin import is_same_origin
 from luad.api.http.api_problems import ApiError
 from luad.api.transport import connection_limits
 from luad.api.transport.client_addresses import (
@@ -31,6 +33,7 @@ from luad.api.transport.client_addresses import (
 from luad.ip_addresses import is_loopback
 
 if TYPE_CHECKING:
+    from luad.api.auth.proxy_users import ProxyUsers
     from luad.api.service import Service
     from luad.store.api_access import Token
 
@@ -45,6 +48,9 @@ REASONS: Final = (
 
 
 HTTPS_PORT: Final = 443
+_OWN_TOKEN: Final = f"Bearer {SECRET_PREFIX}"
+_THIS_MACHINE: Final = IPv4Address("127.0.0.1")
+_THIS_NETWORK: Final = IPv4Network("127.0.0.1")
 
 
 class Role(StrEnum):
@@ -85,6 +91,7 @@ class Place:
     scheme: str
     name: str
     port: int
+    base: str = ""
 
     @property
     def is_secure(self) -> bool:
@@ -93,16 +100,17 @@ class Place:
 
     @property
     def url(self) -> str:
-        """Return the address without a path."""
+        """Return the address of the overview, without a slash at its end."""
         is_usual = self.is_secure and self.port == HTTPS_PORT
-        return f"{self.scheme}://{self.name}" + ("" if is_usual else f":{self.port}")
+        return f"{self.scheme}://{self.name}" + ("" if is_usual else f":{self.port}") + self.base
 
 
 @dataclass(slots=True)
 class Admission:
     """Checks the requests over TCP. *hosts*: the allowed names in Host; *peers*: the allowed networks besides
     this machine, None for all; *proxies* forward the address of the client; *room*: the number of
-    requests in progress; *place*: where the pages are, None without pages."""
+    requests in progress; *place*: where the pages are, None without pages; *proxy_users*: those whom a proxy
+    has signed in."""
 
     service: Service
     hosts: frozenset[str] = frozenset()
@@ -111,6 +119,7 @@ class Admission:
     room: int = 64
     certificate_until: float | None = None
     place: Place | None = None
+    proxy_users: ProxyUsers | None = None
     tokens: TokenCache = field(init=False)
     sessions: Sessions = field(init=False)
     denials: Denials = field(init=False)
@@ -150,28 +159,68 @@ class Admission:
         of the same origin. Raises `ApiError` (host_not_allowed, forbidden, unauthenticated, rate_limited,
         overloaded)."""
         state = scope.setdefault("state", {})  # type: ignore[attr-defined]  # ASGI's scope is a dict
-        headers = {
-            key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
-        }
-        peer = state.get("address") or read_address((scope.get("client") or ("",))[0])
-        client = client_of(peer, scope["headers"], self.proxies)
+        peer, proxies = self._peer(scope, state)
+        headers = headers_of(scope["headers"], is_from_proxy=is_among(peer, proxies))
+        client = client_of(peer, scope["headers"], proxies)
         state["client"], state["group"] = str(client or ""), group_of(client)
         self._check_client(peer)
-        self._check_host(scope, headers, peer)
-        target = target_of(scope, headers, peer, self.proxies)
+        target = target_of(scope, headers, peer, proxies)
+        self._check_host(headers, target)
         state["target"] = target
         if is_form:
             check_form(headers, target)
-        header = headers.get("authorization", "")
-        cookie = target.session_secret(headers) if takes_cookie and not header else ""
-        if roles is None or not (header or cookie):
-            self._take_place(state, peer, is_known=False)
+        user = self._proxy_user(scope, state, headers) if takes_cookie else None
+        header = "" if user is not None else headers.get("authorization", "")
+        cookie = target.session_secret(headers) if takes_cookie and not (header or user) else ""
+        if roles is None or not (header or cookie or user):
+            self._take_place(state, peer, proxies, is_known=False)
         if roles is None:
             return
-        token = await self._identify(state, header, cookie, target)
-        self._take_place(state, peer, is_known=True)
+        token = user or await self._identify(state, header, cookie, target)
+        self._take_place(state, peer, proxies, is_known=True)
         if token.role not in roles:
             raise _lacks_role(token, roles, is_session="session" in state)
+
+    def _peer(
+        self, scope: Mapping[str, Any], state: Mapping[str, Any]
+    ) -> tuple[Address | None, Sequence[Network]]:
+        """Return the address of the other end, and the networks of proxies that it may be in.
+
+        The process at the proxy's own socket has no address; it counts as a proxy on this machine.
+        """
+        if state.get("is_proxy_socket"):
+            return _THIS_MACHINE, (*self.proxies, _THIS_NETWORK)
+        peer = state.get("address") or read_address((scope.get("client") or ("",))[0])
+        return peer, self.proxies
+
+    def _proxy_user(
+        self, scope: Mapping[str, Any], state: MutableMapping[str, Any], headers: Mapping[str, str]
+    ) -> Token | None:
+        """Note the user whom the proxy names in *state*, and return the rights; None without one.
+
+        A token of luad wins. Raises `ApiError` (forbidden, rate_limited, unauthenticated).
+        """
+        if self.proxy_users is None or headers.get("authorization", "").startswith(_OWN_TOKEN):
+            return None
+        is_proxy_socket = bool(state.get("is_proxy_socket"))
+        proof = self.proxy_users.proof_of(scope["headers"], is_proxy_socket=is_proxy_socket)
+        if proof is Proof.WRONG:
+            self._note_wrong(state["group"])
+            raise ApiError("unauthenticated", "the secret of the proxy is wrong")
+        user = self.proxy_users.user_of(scope["headers"]) if proof is Proof.GOOD else None
+        if user is not None:
+            state["token"], state["actor"] = user, f"proxy {user.name}"
+        return user
+
+    def _note_wrong(self, group: str) -> None:
+        """Count a wrong secret. Raises `ApiError` (rate_limited) after too many of them."""
+        if self.denials.note_wrong_token(group):
+            raise ApiError(
+                "rate_limited",
+                "too many wrong tokens came from this address",
+                hint="a valid token is answered all the same; wrong ones again in a minute",
+                headers={"retry-after": "60"},
+            )
 
     async def is_valid(self, digest: str) -> bool:
         """Return whether the token or the session of *digest* is still valid."""
@@ -206,13 +255,18 @@ class Admission:
             self._visits[visit[0]].give_back(visit[1])
 
     def _take_place(
-        self, state: MutableMapping[str, Any], peer: Address | None, *, is_known: bool
+        self,
+        state: MutableMapping[str, Any],
+        peer: Address | None,
+        proxies: Sequence[Network],
+        *,
+        is_known: bool,
     ) -> None:
         """Take a place for a request, of the connection and behind a proxy of the client's share."""
         claim = state.get("claim")
         if claim is not None and not claim(is_known=is_known):
             raise overloaded()
-        if is_among(peer, self.proxies):
+        if is_among(peer, proxies):
             if not self._visits[is_known].take(state["group"]):
                 raise overloaded()
             state["visit"] = (is_known, state["group"])
@@ -233,19 +287,16 @@ class Admission:
                 hint="use the proxy, and revoke the token that you have just sent",
             )
 
-    def _check_host(
-        self, scope: Mapping[str, Any], headers: Mapping[str, str], peer: Address | None
-    ) -> None:
-        host = _name_of(headers.get("host", ""))
-        if host not in self.hosts:
+    def _check_host(self, headers: Mapping[str, str], target: Target) -> None:
+        if target.name not in self.hosts:
             raise ApiError(
                 "host_not_allowed",
                 "the request's Host is not one of luad's",
                 hint="allowed_hosts in luad.yaml names more",
             )
         origin = headers.get("origin")
-        scheme = scheme_of(scope.get("scheme", "http"), peer, headers, self.proxies)
-        if origin is not None and not is_same_origin(origin, scheme, headers.get("host", "")):
+        host = headers.get("host", "")
+        if origin is not None and not is_same_origin(origin, target.scheme, host):
             raise ApiError("forbidden", "requests from web pages of other origins are not answered")
 
     async def _token(self, header: str, group: str) -> tuple[str, Token]:
@@ -253,13 +304,8 @@ class Admission:
         found = await self.tokens.find(secret.strip()) if kind.lower() == "bearer" else None
         if found is not None:
             return found
-        if header and self.denials.note_wrong_token(group):
-            raise ApiError(
-                "rate_limited",
-                "too many wrong tokens came from this address",
-                hint="a valid token is answered all the same; wrong ones again in a minute",
-                headers={"retry-after": "60"},
-            )
+        if header:
+            self._note_wrong(group)
         raise ApiError(
             "unauthenticated",
             "a valid token is needed",
@@ -285,14 +331,6 @@ def overloaded() -> ApiError:
         hint="try again in a moment",
         headers={"connection": "close", "retry-after": "1"},
     )
-
-
-def _name_of(host: str) -> str:
-    """Return a Host without its port, in lower case."""
-    text = host.strip().lower()
-    if text.startswith("["):
-        return text.partition("]")[0] + "]"
-    return text.partition(":")[0]
 
 
 def hosts_for(host: str, allowed: Sequence[str]) -> frozenset[str]:

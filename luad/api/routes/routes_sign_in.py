@@ -33,8 +33,8 @@ async def make_code(request: Request) -> Response:
     if place is None:
         raise ApiError(
             "conflict",
-            "luad serves no pages: it does not listen on TCP",
-            hint="set `listen: 127.0.0.1:5823` in luad.yaml, or start luad serve --listen 127.0.0.1:5823",
+            "luad serves no pages: neither `web` nor `listen` is set",
+            hint="set `web: {}` in luad.yaml, or start luad serve --web; the pages are then at 127.0.0.1:5823",
         )
     role = body.choice("role", tuple(Role), Role.OPERATOR)
     host = body.text("host") or place.name

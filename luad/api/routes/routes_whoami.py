@@ -40,7 +40,7 @@ async def caller_of(request: Request) -> Caller:
     if token is None:
         uid = peer_of(request).uid
         return Caller(name, Role.ADMIN, is_remote(request), uid if uid >= 0 else None)
-    expires_at = token.until(request.scope["state"]["digest"])
+    expires_at = token.until(request.scope["state"].get("digest", ""))
     return Caller(name, Role(token.role), is_remote=True, token=token.name, expires_at=expires_at)
 
 

@@ -28,7 +28,7 @@ import h11
 from luad.api.http import api_problems
 from luad.api.http.api_problems import ApiError
 from luad.api.transport.client_addresses import group_of, read_address
-from luad.api.transport.unix_socket import peer_of
+from luad.api.transport.unix_socket import Peer, peer_of
 from luad.api.transport.uvicorn_parts import FlowControl, H11Protocol
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class ListenerSettings:
     limits: ConnectionLimits
     share_of: Callable[[Address | None], int] = lambda _: MAX_CONNECTIONS
     timeouts: Timeouts = Timeouts()
+    is_for_proxy: bool = False
+    """Of a Unix socket whose clients are those of a proxy: they have the rights of clients over TCP."""
 
 
 class _Phase(Enum):
@@ -129,7 +131,8 @@ class Connection(H11Protocol):
         """Give a newcomer a place, or turn it away."""
         super().connection_made(transport)
         sock = transport.get_extra_info("socket")
-        is_tcp = sock is not None and sock.family != socket.AF_UNIX
+        is_for_proxy = self._settings_for.is_for_proxy
+        is_tcp = is_for_proxy or (sock is not None and sock.family != socket.AF_UNIX)
         address = read_address(self.client[0]) if is_tcp and self.client else None
         idle_before = self.loop.time() - self._settings_for.timeouts.grace_s
         share = self._settings_for.share_of(address)
@@ -140,8 +143,9 @@ class Connection(H11Protocol):
             transport.abort()
             return
         self.app_state = {
-            "peer": peer_of(sock),
+            "peer": Peer() if is_for_proxy else peer_of(sock),
             "is_tcp": is_tcp,
+            "is_proxy_socket": is_for_proxy,
             "address": address,
             "claim": partial(self._settings_for.limits.claim, self._place),
             "hang_up": self.hang_up,

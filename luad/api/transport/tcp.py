@@ -25,7 +25,11 @@ BACKLOG: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class ListenSpec:
-    """The TCP settings. *trusted_proxies*: the proxies in front of luad that do the TLS."""
+    """The TCP settings. *trusted_proxies*: the proxies in front of luad that do the TLS.
+
+    *host*: empty without TCP, where only the proxy's own socket leads to luad. *base_path*: the path below
+    which the proxy serves luad.
+    """
 
     host: str
     port: int
@@ -34,6 +38,8 @@ class ListenSpec:
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     permits_insecure: bool = False
+    proxy_socket: Path | None = None
+    base_path: str = ""
 
 
 def listen(spec: ListenSpec) -> socket.socket:

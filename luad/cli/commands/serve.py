@@ -31,6 +31,10 @@ LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
 @click.option(
     "--listen", metavar="HOST:PORT", help="Listen on TCP as well; default: only the Unix socket"
 )
+@click.option(
+    "--web", "is_web", is_flag=True,
+    help="Serve the dashboard, on 127.0.0.1:5823 if no other address is set",
+)  # fmt: skip
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="Default: auto")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Default: info")
 @click.option("--no-reload", is_flag=True, help="Do not watch the job folders")
@@ -44,6 +48,7 @@ def serve(
     state: str | None,
     users: tuple[str, ...],
     listen: str | None,
+    is_web: bool,
     log_format: str | None,
     log_level: str | None,
     no_reload: bool,
@@ -60,6 +65,7 @@ def serve(
             "jobs": folders,
             "users": users,
             "listen": listen,
+            "web_enabled": True if is_web else None,
             "state_dir": state,
             "log_format": log_format,
             "log_level": log_level or ("debug" if session.verbose else None),

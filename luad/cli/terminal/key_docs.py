@@ -53,6 +53,7 @@ FILLED_IN: Final = (
         )
     )
     | frozenset(("certificate", "key", "name", "url"))
+    | frozenset(("user_header", "proxy_secret_file", "proxy_socket", "base_path"))
 )
 """Keys whose default in the schema is only for editors: an absent key means something else."""
 

@@ -14,10 +14,14 @@ from typing import Any, Final
 
 from luad.config.settings.allowed_handlers import DEFAULT_PATTERNS
 from luad.config.settings.setting_keys import KEYS, Address, Key, LogFormat, LogLevel
+from luad.config.settings.web_settings import NO_WEB, Web
 from luad.core.cron.zones import ZoneError
 from luad.core.model import DAY, MINUTE, SECOND, AlertPolicy
 from luad.errors import Problem, Severity, UsageError
 from luad.wire import socket_to_bind
+
+PAGES_ADDRESS: Final = Address("127.0.0.1", 5823)
+"""The address of the dashboard where only `web` asks for it."""
 
 
 class SettingsError(UsageError):
@@ -93,6 +97,7 @@ class Settings:
     dynamic: Dynamic = Dynamic()
     alert: AlertPolicy | None = None
     webhooks_allow_private: bool = False
+    web: Web = NO_WEB
     watch: bool = True
     strict: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -155,12 +160,15 @@ def _complete(
     retention = Retention(**_take(values, "retention"))
     dynamic = Dynamic(**_take(values, "dynamic"))
     alert = _alert(_take(values, "alert"))
+    web = _web(values)
     if (values.get("tls_certificate") is None) != (values.get("tls_key") is None):
         raise SettingsError(
             "`tls` needs both a certificate and a key", hint="tls_certificate, tls_key"
         )
     renamed = {_FIELDS.get(name, name): value for name, value in values.items()}
-    return Settings(**renamed, retention=retention, dynamic=dynamic, alert=alert, sources=sources)
+    return Settings(
+        **renamed, retention=retention, dynamic=dynamic, alert=alert, web=web, sources=sources
+    )
 
 
 def _take(values: dict[str, Any], group: str) -> dict[str, Any]:
@@ -172,17 +180,36 @@ def _take(values: dict[str, Any], group: str) -> dict[str, Any]:
     return found
 
 
+def _web(values: dict[str, Any]) -> Web:
+    """Return the settings of the dashboard; without another address it is on loopback.
+
+    A header with a user counts only with a proof that the proxy has sent it.
+    """
+    given = _take(values, "web")
+    web = Web(**given)
+    if web.user_header and not (web.proxy_secret_file or web.proxy_socket):
+        raise SettingsError(
+            "`web.user_header` needs a proof that a request comes from the proxy",
+            hint="set web.proxy_secret_file, or web.proxy_socket: a Unix socket for the proxy alone",
+        )
+    if given and web.is_enabled and web.proxy_socket is None:
+        values.setdefault("listen", PAGES_ADDRESS)
+    return web
+
+
 def _alert(values: dict[str, Any]) -> AlertPolicy | None:
     """Return the default policy; None if it alerts no user."""
     return AlertPolicy(**values) if values.get("to") else None
 
 
 _PATHS: Final = (
-    "jobs", "users", "state_dir", "socket", "handlers_path", "working_directory", "tls_certificate", "tls_key"
+    "jobs", "users", "state_dir", "socket", "handlers_path", "working_directory", "tls_certificate", "tls_key",
+    "web_proxy_secret_file", "web_proxy_socket"
 )  # fmt: skip
-_GROUPS: Final = ("log", "retention", "tls", "dynamic", "alert", "webhooks")
+_GROUPS: Final = ("log", "retention", "tls", "dynamic", "alert", "webhooks", "web")
 _FIELDS: Final = {
     "or_failures_in_24h": "failures_in_24h",
+    "enabled": "is_enabled",
     **{
         name: f"{name}_ms"
         for name in ("kill_grace", "drain", "rescan", "settle", "history", "logs", "min_interval")
@@ -219,6 +246,8 @@ def _from_file(file: SettingsFile | None) -> dict[str, Any]:
     for key, value in document.items():
         if key in _GROUPS and isinstance(value, dict):
             flat.update({f"{key}_{inner}": each for inner, each in value.items()})
+            if key == "web":  # `web: {}` asks for the dashboard
+                flat.setdefault("web_enabled", True)
         else:
             flat[key] = value
     folder = Path(file.path).parent

@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
+from luad.config.settings.web_settings import read_base_path, read_header, read_roles
 from luad.core.cron.zones import load_zone
 from luad.core.model import AlertCause
 from luad.wire import parse_duration_ms, parse_size
@@ -172,6 +173,12 @@ KEYS: Final = (
     Key("alert_recovery", _flag),
     Key("alert_also", _causes),
     Key("webhooks_allow_private", _flag),
+    Key("web_enabled", _flag),
+    Key("web_user_header", read_header),
+    Key("web_proxy_secret_file", Path),
+    Key("web_proxy_socket", Path),
+    Key("web_roles", read_roles),
+    Key("web_base_path", read_base_path),
     Key("watch", _flag),
     Key("strict", _flag),
 )

@@ -5,6 +5,7 @@
   const main = /** @type {any} */ (document.getElementById("main"));
   const banner = /** @type {HTMLElement} */ (document.getElementById("banner"));
   const liveMark = document.querySelector(".live");
+  const BASE = (document.documentElement.dataset.base || "/").slice(0, -1);
   const REFRESH_MS = 1000;
   const POLL_MS = 10000;
   const SILENT_MS = 40000;
@@ -78,7 +79,7 @@
     lastRefresh = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { "Luad-Part": "1", Accept: "text/html" } });
-      if (answer.redirected && new URL(answer.url).pathname === "/login") {
+      if (answer.redirected && new URL(answer.url).pathname === `${BASE}/login`) {
         location.assign(answer.url);
         return;
       }
@@ -148,7 +149,7 @@
 
   function openStream() {
     if (source) return;
-    source = new EventSource("/v1/events?every=500ms");
+    source = new EventSource(`${BASE}/v1/events?every=500ms`);
     const pass = (/** @type {string} */ kind) => {
       notice(kind);
       channel?.postMessage(kind);
@@ -260,8 +261,8 @@
     const button = event.submitter;
     const path = button ? button.getAttribute("formaction") || "" : "";
     const count = ticks().filter((each) => each.checked).length;
-    const isMany = path.startsWith("/act/") && count > 5 && main.querySelector(".linebar");
-    const question = isMany ? `${button?.textContent} ${count} jobs?` : path === "/act/cancel" ? "Stop this run?" : "";
+    const isMany = path.startsWith(`${BASE}/act/`) && count > 5 && main.querySelector(".linebar");
+    const question = isMany ? `${button?.textContent} ${count} jobs?` : path === `${BASE}/act/cancel` ? "Stop this run?" : "";
     if (question && !confirm(question)) event.preventDefault();
   });
   document.addEventListener("input", (event) => {
@@ -311,21 +312,21 @@
     if (isGoing) {
       isGoing = false;
       const place = PLACES[/** @type {keyof typeof PLACES} */ (key)];
-      if (place) location.assign(place);
+      if (place) location.assign(BASE + place);
       return Boolean(place);
     }
     switch (key) {
       case "g": isGoing = true; setTimeout(() => { isGoing = false; }, 1500); return true;
-      case "?": location.assign("/help"); return true;
+      case "?": location.assign(`${BASE}/help`); return true;
       case "/": focusOn(document.querySelector(".search input")); return true;
       case "j": return step(1);
       case "k": return step(-1);
-      case "f": location.assign("/jobs?health=failing"); return true;
+      case "f": location.assign(`${BASE}/jobs?health=failing`); return true;
       case "d": document.dispatchEvent(new Event("luad-theme")); return true;
       case "t": focusOn(document.querySelector(".zone summary")); return true;
       case "l": return click(".attention a[href$='#log'], a[href$='#log']") || toLog();
-      case "r": return click("[formaction='/act/run']");
-      case "p": return click("[formaction='/act/pause'], [formaction='/act/resume']");
+      case "r": return click("[formaction$='/act/run']");
+      case "p": return click("[formaction$='/act/pause'], [formaction$='/act/resume']");
       case "x": return click("input[type=checkbox]");
       default: return false;
     }
@@ -378,7 +379,7 @@
    * @param {HTMLElement} box */
   function follow(box) {
     let number = Number(box.dataset.follow);
-    const stream = new EventSource(`/v1/runs/${box.dataset.log}/log?follow=1&format=sse&offset=${number}`);
+    const stream = new EventSource(`${BASE}/v1/runs/${box.dataset.log}/log?follow=1&format=sse&offset=${number}`);
     stream.onmessage = (event) => {
       const line = JSON.parse(event.data);
       const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
