@@ -16,6 +16,7 @@ from hashlib import blake2b
 
 from simulation.busy import BusyWorld
 from simulation.checker import violations
+from simulation.cluster_world import ClusterWorld
 from simulation.storage import forget
 from simulation.world import World
 
@@ -24,15 +25,17 @@ from luad.clock import SystemClock
 EVERY = 500
 
 
-def world_of(seed: int) -> World:
+def world_of(seed: int, *, is_cluster: bool = False) -> World:
     """Begin one seed's month. Every fourth one has jobs that are made at run time, and a plain model
     beside them that knows what should be in force."""
+    if is_cluster:
+        return ClusterWorld(seed)
     return BusyWorld(seed) if seed % 4 == 3 else World(seed)
 
 
-def live(seed: int) -> World:
+def live(seed: int, *, is_cluster: bool = False) -> World:
     """Live one seed's month."""
-    world = world_of(seed)
+    world = world_of(seed, is_cluster=is_cluster)
     world.live()
     return world
 
@@ -43,10 +46,10 @@ def wrong_with(world: World) -> list[str]:
     return [*world.broken, *world.storage.disagreements, *found]
 
 
-def judge(seed: int) -> list[str]:
+def judge(seed: int, *, is_cluster: bool = False) -> list[str]:
     """Return what one seed's history breaks; a world that falls over breaks something as well."""
     try:
-        return wrong_with(live(seed))
+        return wrong_with(live(seed, is_cluster=is_cluster))
     except Exception:  # noqa: BLE001 - whatever it is, the seed that leads to it is the finding
         forget()
         return [traceback.format_exc()]
@@ -71,6 +74,7 @@ def main() -> int:
     parser.add_argument(
         "--digest", action="store_true", help="print a name for what happens, no more"
     )
+    parser.add_argument("--cluster", action="store_true", help="with several nodes")
     asked = parser.parse_args()
     first, count = (asked.first, asked.seeds) if asked.seed is None else (asked.seed, 1)
     seeds = range(first, first + count)
@@ -78,17 +82,19 @@ def main() -> int:
         print(digest(seeds))
         return 0
     if asked.verbose:
-        _tell(seeds)
-    return _judge_all(seeds)
+        _tell(seeds, is_cluster=asked.cluster)
+    return _judge_all(seeds, is_cluster=asked.cluster)
 
 
-def _judge_all(seeds: Sequence[int]) -> int:
+def _judge_all(seeds: Sequence[int], *, is_cluster: bool) -> int:
     clock = SystemClock()
     began, cpu_began = clock.now().elapsed, _cpu_seconds()
     for count, seed in enumerate(seeds, 1):
-        if found := judge(seed):
+        if found := judge(seed, is_cluster=is_cluster):
             print(f"seed {seed}: {len(found)} violations", *found[:20], sep="\n")
-            print(f"again: PYTHONPATH=tests python -m simulation.campaign --seed {seed} --verbose")
+            mode = " --cluster" if is_cluster else ""
+            command = f"python -m simulation.campaign --seed {seed}{mode} --verbose"
+            print(f"again: PYTHONPATH=tests {command}")
             return 1
         if count % EVERY == 0 or count == len(seeds):
             seconds = max(0.001, (clock.now().elapsed - began) / 1000)
@@ -104,9 +110,9 @@ def _cpu_seconds() -> float:
     return times.user + times.system
 
 
-def _tell(seeds: Sequence[int]) -> None:
+def _tell(seeds: Sequence[int], *, is_cluster: bool) -> None:
     for seed in seeds:
-        world = world_of(seed)
+        world = world_of(seed, is_cluster=is_cluster)
         chosen = ", ".join(sorted(world.chosen)) or "nothing goes wrong"
         print(f"seed {seed}: {type(world).__name__}, {world.zone}, {chosen}")
         with suppress(

@@ -270,6 +270,11 @@ class Machine:
         for record in records:
             self._overtake(record)
         refused = self.storage.write_both(records, self.wall)
+        self._note_written(records)
+        self.committed(before, *self._batch)
+        return refused
+
+    def _note_written(self, records: Sequence[Record]) -> None:
         for record in records:
             match record:
                 case InstallJob(job_id, job, _, _, creation):
@@ -281,8 +286,6 @@ class Machine:
                     self.note(Settled, run.id, facts_of(run))
                 case _:
                     pass
-        self.committed(before, *self._batch)
-        return refused
 
     def _stored_by_key(self) -> dict[str, StoredJob]:
         return {key_of(each): each for each in self.store.jobs.values()}

@@ -46,7 +46,7 @@ class Mutant:
 
     *repeats*: whose bug it was (with its number there), or whose lesson. *breaks*: the promises of which one at least is to
     be named by what catches it. *where*: module and function. *edits*: what stands there, and what
-    stands there instead.
+    stands there instead. *is_cluster*: the months are those of a cluster.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Mutant:
     breaks: tuple[str, ...]
     where: str
     edits: tuple[tuple[str, str], ...]
+    is_cluster: bool = False
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -72,7 +73,11 @@ class Mutant:
     def judge(self, seed: int) -> list[str]:
         """Return what *seed* finds while the function is broken."""
         with self.applied():
-            return judge(seed)
+            return self.judge_real(seed)
+
+    def judge_real(self, seed: int) -> list[str]:
+        """Return what *seed* finds while nothing is broken."""
+        return judge(seed, is_cluster=self.is_cluster)
 
     def finding(self, seed: int) -> str | None:
         """Return the first violation that *seed* finds, and that names what the mutant breaks."""
@@ -123,10 +128,11 @@ def kind_of(violation: str) -> str:
 
 def all_mutants() -> dict[str, Mutant]:
     """Return every mutant by its name."""
+    from simulation.mutants_of_clusters import MUTANTS as OF_CLUSTERS
     from simulation.mutants_of_runs import MUTANTS as OF_RUNS
     from simulation.mutants_of_time import MUTANTS as OF_TIME
 
-    return {each.name: each for each in (*OF_TIME, *OF_RUNS)}
+    return {each.name: each for each in (*OF_TIME, *OF_RUNS, *OF_CLUSTERS)}
 
 
 # --- seeds -------------------------------------------------------------------------------------
@@ -150,7 +156,7 @@ def hunt(mutant: Mutant, seeds: Sequence[int]) -> Catch | None:
     for seed in seeds:
         with within(LONGEST_S):
             violation = mutant.finding(seed)
-        if violation is not None and judge(seed) == []:
+        if violation is not None and mutant.judge_real(seed) == []:
             return Catch(seed, _short(violation))
     return None
 

@@ -75,6 +75,26 @@ class Storage:
         self._seen_at = now
         return refused
 
+    def begin(self) -> None:
+        """Begin a transaction that `write_within` writes in."""
+        self._raw.execute("BEGIN IMMEDIATE")
+
+    def write_within(self, records: Sequence[Record], now: Instant) -> tuple[str, ...]:
+        """Write records in the open transaction; return the ids of the refused claims."""
+        return record_writes.write(self._connection, records, now)
+
+    def rollback(self) -> None:
+        """Undo the open transaction."""
+        self._raw.execute("ROLLBACK")
+
+    def commit(self, records: Sequence[Record], refused: tuple[str, ...], now: Instant) -> None:
+        """Commit the open transaction, in which *records* were written and *refused*."""
+        self._raw.execute("COMMIT")
+        self._seen_at = now
+        expected = self.twin.apply(list(records), now)
+        if refused != expected:
+            self.disagreements.append(f"store: {refused} was refused, and not {expected}")
+
     def write_both(self, records: Sequence[Record], now: Instant) -> tuple[str, ...]:
         """Write one batch for the first time."""
         refused = self.write(records, now)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from simulation.campaign import digest, judge, live, wrong_with
+from simulation.cluster_world import ClusterWorld
 from simulation.history import Acknowledged, Found, Loaded, Slept, Stepped, Stopped, StoreFailed
 from simulation.scenery import FAULTS
 from simulation.world import MONTH, World
 
 TESTS = Path(__file__).parents[1]
 CHUNK = 80
+CLUSTER_CHUNK = 20
 
 
 @pytest.mark.slow
@@ -25,6 +27,22 @@ def test_no_promise_is_broken_in_any_month(first_seed: int) -> None:
         assert judge(seed) == [], (
             f"PYTHONPATH=tests python -m simulation.campaign --seed {seed} --verbose"
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first_seed", range(0, 2 * CLUSTER_CHUNK, CLUSTER_CHUNK))
+def test_no_promise_is_broken_in_any_month_of_a_cluster(first_seed: int) -> None:
+    happened: Counter[str] = Counter()
+    for seed in range(first_seed, first_seed + CLUSTER_CHUNK):
+        world = live(seed, is_cluster=True)
+        assert isinstance(world, ClusterWorld)
+        happened += world.happened
+        assert wrong_with(world) == [], (
+            f"PYTHONPATH=tests python -m simulation.campaign --cluster --seed {seed} --verbose"
+        )
+    expected = {"taken", "given", "killed", "lost", "cut before", "cut after", "judged", "stall"}
+    expected |= {"dies", "is cut off", "fetcher", "task"}
+    assert {each for each in expected if not happened[each]} == set(), "they are eventful"
 
 
 @pytest.mark.slow
