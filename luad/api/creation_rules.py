@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from luad.api.handler_rules import keep_handler
 from luad.api.http.api_problems import ApiError, close_to, did_you_mean, echo
+from luad.config.jobs.api_bodies import refusal
+from luad.config.jobs.queue_check import queue_mistake
 from luad.core.cron.zones import load_zone
 from luad.core.gaps import least_gap_ms
 from luad.core.model import MINUTE, SECOND, Once
@@ -117,7 +119,8 @@ def _text(duration_ms: int) -> str:
 
 
 def check_job(service: Service, job: Job, *, has_new_handler: bool = True) -> None:
-    """Refuse a handler that may not be named or is not there, and a user who is not known."""
+    """Refuse a handler that may not be named or is not there, an unknown user, and a queue without a worker."""
+    check_queue(service, job)
     check_handler(service, job, has_new_handler=has_new_handler)
     check_user(service, job)
 
@@ -141,6 +144,13 @@ def check_handler(service: Service, job: Job, *, has_new_handler: bool = True) -
         detail = f"{echo(module)} has no function {echo(function)}"
         item = {"pointer": "#/handler", "code": "LU301", "detail": detail, "hint": hint}
         raise ValidationError(detail, hint=hint, errors=(item,))
+
+
+def check_queue(service: Service, job: Job) -> None:
+    """Refuse a queue that no worker serves."""
+    mistake = queue_mistake(job, service.dynamic.queues)
+    if mistake is not None:
+        raise refusal("job", [mistake])
 
 
 def check_user(service: Service, job: Job) -> None:

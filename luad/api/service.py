@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from luad.clock import Clock
     from luad.config.jobs.reserved_names import Reserved
+    from luad.core.concurrency import UnservedRuns
     from luad.core.events import Log, Reply
     from luad.core.messaging import Delivery, Message, User
     from luad.core.model import JSON, Instant, Run
@@ -83,7 +84,8 @@ class DynamicRules:
 
     *handlers*: patterns of `luad.config.settings.allowed_handlers` a handler must match one of, *handlers_path* the
     folder that ``handlers/*`` means. *timezone* is that of schedules that name none. A job may not run
-    more often than *min_interval_ms*, and a token may make *creates_per_minute* jobs over TCP.
+    more often than *min_interval_ms*, and a token may make *creates_per_minute* jobs over TCP. *queues*: those
+    that a worker serves; None means all.
     """
 
     handlers: tuple[str, ...]
@@ -91,6 +93,7 @@ class DynamicRules:
     timezone: str = "UTC"
     min_interval_ms: int = 0
     creates_per_minute: int = 60
+    queues: frozenset[str] | None = None
 
     def allows(self, handler: str) -> bool:
         """Say whether a job that is made at run time may name *handler*."""
@@ -311,6 +314,11 @@ class Service(Protocol):
 
     def open_run(self, run_id: str) -> Run | None:
         """The run of that id, while it goes on."""
+        ...
+
+    @property
+    def unserved(self) -> UnservedRuns:
+        """The runs that wait because no worker serves their queue."""
         ...
 
     async def reload(self, *, check_only: bool) -> ReloadResult:

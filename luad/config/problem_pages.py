@@ -67,6 +67,8 @@ PAGES: Final[dict[str, str]] = {
     "LU207": "`jitter` must be shorter than the distance to the next occurrence.",
     "LU208": "A job with `isolation: shared` has a key that only a process of its own can obey: `env`, `nice`, `limits`, "
     "or the handler `luad.handlers.shell`. Delete the key, or write `isolation: process`.",
+    "LU209": "No worker serves the queue of the job, so its runs would wait for ever. Correct `queue`, or name the queue in "
+    "`work` of luad.yaml.",
     "LU301": "The module of the handler does not have this function.",
     "LU302": "luad cannot import the module of the handler. The message has the exception and the line.",
     "LU303": "A handler takes one argument, the job, and this one takes others. Read parameters from `job.metadata`.",
@@ -148,6 +150,7 @@ EXAMPLES: Final[dict[str, tuple[str, str]]] = {
     "LU206": ("execute_at: 2030-01-01T09:00:00", "execute_at: 2030-01-01T09:00:00Z"),
     "LU303": ("def run(job, region): ...", 'def run(job): region = job.metadata["region"]'),
     "LU304": ("handler: reports.daily", "handler: reports:daily"),
+    "LU209": ("queue: gpus", "queue: gpu"),
     "LU315": ("metadata: {command: backup}", "metadata: {command: /opt/shop/backup}"),
     "LU404": ("user: an", "user: ann"),
     "LU504": ("max_running: 3", "overlap: allow\nmax_running: 3"),

@@ -55,6 +55,7 @@ CODES: Final[dict[str, str]] = {
     "LU206": "instant",
     "LU207": "jitter",
     "LU208": "isolation",
+    "LU209": "queue",
     "LU301": "no-function",
     "LU302": "import-failed",
     "LU303": "signature",

@@ -5,7 +5,7 @@ Rule: knows run ids and job names, nothing about time or processes.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 
 
 class Slots:
@@ -68,3 +68,30 @@ class Slots:
             queue.remove(run_id)
             if not queue:
                 del self._waiting[job_name]
+
+
+class UnservedRuns:
+    """The runs that wait because no worker serves their queue."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()  # of runs, by queue
+        self._queues: dict[str, str] = {}  # by run id
+
+    def queue_of(self, run_id: str) -> str | None:
+        """Return the queue that *run_id* waits in; None if it waits for no worker."""
+        return self._queues.get(run_id)
+
+    def add(self, run_id: str, queue: str) -> None:
+        """Let *run_id* wait in *queue*."""
+        self._queues[run_id] = queue
+        self.counts[queue] += 1
+
+    def discard(self, run_id: str) -> bool:
+        """Remove *run_id*; return whether it was there."""
+        queue = self._queues.pop(run_id, None)
+        if queue is None:
+            return False
+        self.counts[queue] -= 1
+        if not self.counts[queue]:
+            del self.counts[queue]
+        return True

@@ -129,8 +129,8 @@ class Engine:
             if is_behind:
                 self._state.follow_clock_back(entry, now.wall)
             self._state.add(entry)
-        self._state.runs.restore(before.open_runs, self._state.timetable)
         self._state.runs.pinned.update(pinned or {})
+        self._state.runs.restore(before.open_runs, self._state.timetable)
         mark_over_restored(self._state)
         self._state.file_changed()
 

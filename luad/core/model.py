@@ -30,6 +30,7 @@ CATCH_UP_CAP: Final = 100
 
 OPEN_RUNS_CAP: Final = 1_000  # open runs of one job, also with `force`
 METADATA_LIMIT: Final = 64 * 1024  # bytes of a job's metadata as JSON
+DEFAULT_QUEUE: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,7 @@ class AlertPolicy:
 class Job:
     """A job as a YAML document or an API call declares it.
 
-    *user* is the id of the user that the job is for. *keep*: a dynamic `once` job stays installed after
-    its success.
-
+    *user* is the id of the user that the job is for. *keep*: a dynamic `once` job stays after its success.
     *handler* is ``package.module:function`` or the name of an entry point. *metadata* is JSON; code must
     not change it in place. *revision* is the hash of the document's content: two jobs with the same name
     and revision are the same job. *definition* is the document as JSON.
@@ -190,6 +189,7 @@ class Job:
     jitter_ms: int = 0
     on_lost: OnLost = OnLost.FAIL
     isolation: Isolation = Isolation.PROCESS
+    queue: str = DEFAULT_QUEUE
     pause_after_failures: int | None = None
     tags: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
@@ -224,8 +224,7 @@ class Creation:
 class Wanted:
     """A job that the files or the API ask for.
 
-    A static job has an *origin*, a dynamic job a *creation*. *stale*: the file is broken, and this is its
-    last good version.
+    A static job has an *origin*, a dynamic job a *creation*. *stale*: the last good version of a broken file.
     """
 
     job: Job

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from luad.core.concurrency import Slots
+from luad.core.concurrency import Slots, UnservedRuns
 from luad.core.events import (
     AttemptEnded,
     AttemptStarted,
@@ -32,13 +32,20 @@ class OpenRuns:
     """The open runs, and the runs among them that may start.
 
     *job_in_force* returns the current job of a run, None once it is removed (even if a later job has its
-    name). *out* is the list that collects effects.
+    name). *out* is the list that collects effects. A run whose queue is not one of *queues* waits until its job
+    has another queue.
     """
 
     def __init__(
-        self, capacity: int, job_in_force: Callable[[Run], Job | None], out: list[Effect]
+        self,
+        capacity: int,
+        job_in_force: Callable[[Run], Job | None],
+        out: list[Effect],
+        queues: frozenset[str] | None = None,
     ) -> None:
         self.slots = Slots(capacity)
+        self._queues = queues
+        self.unserved = UnservedRuns()
         self.may_start = False
         self.changed: dict[str, None] = {}  # job ids whose open runs have become more or fewer
         self._job_in_force = job_in_force
@@ -96,16 +103,32 @@ class OpenRuns:
         self._of_job.setdefault(run.job_id, {})[run.id] = None
         if behind_others:
             self._blocked.setdefault(run.job_id, []).append(run.id)
-        elif self.may_start and self.slots.take(run.id):
+        elif self.may_start and self._has_worker(job) and self.slots.take(run.id):
             run = replace(run, state=step(run.state, RunEvent.START))
             self._out += (ClaimRun(run), StartAttempt(run, job))
             self._runs[run.id] = run
             return run
         else:
-            self.slots.wait(run.id, run.job_name)
+            self._wait(run, job)
         self._runs[run.id] = run
         self._out.append(ClaimRun(run))
         return run
+
+    def _has_worker(self, job: Job) -> bool:
+        return self._queues is None or job.queue in self._queues
+
+    def _wait(self, run: Run, job: Job | None) -> None:
+        """Let *run* wait for a slot, or for a worker of its queue."""
+        if job is None or self._has_worker(job):
+            self.slots.wait(run.id, run.job_name)
+        else:
+            self.unserved.add(run.id, job.queue)
+
+    def queue_changed(self, job_id: str) -> None:
+        """Let the runs of a job that has another queue now wait there."""
+        for run in self.of_job(job_id):
+            if self.unserved.discard(run.id):
+                self._wait(run, self._job_of(run))
 
     def dispatch(self) -> None:
         """Start waiting runs as long as there are slots."""
@@ -125,11 +148,13 @@ class OpenRuns:
         if run is None:
             return  # another event of the same batch has cancelled it
         run = replace(run, attempt=run.attempt + 1, retry_at=None, identity=None)
-        if self.may_start and self.slots.take(run_id):
+        job = self._job_of(run)
+        has_worker = job is None or self._has_worker(job)
+        if self.may_start and has_worker and self.slots.take(run_id):
             self._start(run, RunEvent.START)
             return
         self._save(replace(run, state=step(run.state, RunEvent.WAIT)))
-        self.slots.wait(run_id, run.job_name)
+        self._wait(run, job)
 
     # --- what the runner reports ---
 
@@ -263,7 +288,7 @@ class OpenRuns:
         elif run.state is RunState.QUEUED and others:
             self._blocked.setdefault(run.job_id, []).append(run.id)
         elif run.state is RunState.QUEUED:
-            self.slots.wait(run.id, run.job_name)
+            self._wait(run, self._job_of(run))
 
     def shift_retries(self, delta_ms: int, timetable: Timetable) -> None:
         """Shift the next attempts by a step of the wall clock, so that delays stay the same."""
@@ -311,6 +336,7 @@ class OpenRuns:
         self.changed[run.job_id] = None
         del self._runs[run.id]
         self._stopping.pop(run.id, None)
+        self.unserved.discard(run.id)
         self.slots.free(run.id, run.job_name)
         siblings = self._of_job[run.job_id]
         del siblings[run.id]
@@ -318,8 +344,8 @@ class OpenRuns:
         if run.id in blocked:
             blocked.remove(run.id)
         if blocked and len(siblings) == len(blocked):  # no run is ahead of them any more
-            self.slots.wait(blocked[0], run.job_name)
-            del blocked[0]
+            following = self._runs[blocked.pop(0)]
+            self._wait(following, self._job_of(following))
         if not blocked:
             self._blocked.pop(run.job_id, None)
         if not siblings:

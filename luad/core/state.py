@@ -159,7 +159,7 @@ class Bounds:
     """The limits of an engine: runs at once, dynamic jobs in total and for one user.
 
     *default_alert*: the alert policy of jobs without one. *portion*: the number of due occurrences that one
-    call of the engine handles.
+    call of the engine handles. *queues*: those that a worker takes runs from; None means all.
     """
 
     capacity: int
@@ -167,6 +167,7 @@ class Bounds:
     max_dynamic_jobs_per_user: int = 10_000
     default_alert: AlertPolicy | None = None
     portion: int = PORTION
+    queues: frozenset[str] | None = None
 
 
 class State:
@@ -188,7 +189,7 @@ class State:
         self.over: dict[str, None] = {}
         self.timetable = Timetable(now)
         self.out: list[Effect] = []
-        self.runs = OpenRuns(bounds.capacity, self.job_in_force, self.out)
+        self.runs = OpenRuns(bounds.capacity, self.job_in_force, self.out, bounds.queues)
         self.elapsed = 0  # of the steady clock: makes ids differ if the wall clock goes back
         self.is_loaded = False
         self.is_draining = False
@@ -249,6 +250,8 @@ class State:
         self._count(entry, -1)
         self.set_wanted(entry, wanted)
         self._count(entry, 1)
+        if old.queue != new.queue:
+            self.runs.queue_changed(entry.job_id)
 
     def set_wanted(self, entry: Entry, wanted: Wanted) -> None:
         """Replace the declaration of a job, which keeps its source."""

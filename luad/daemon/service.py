@@ -14,6 +14,7 @@ from luad.daemon.installed_jobs import InstalledJobs
 from luad.errors import UnavailableError
 
 if TYPE_CHECKING:
+    from luad.core.concurrency import UnservedRuns
     from luad.core.engine import Engine
     from luad.core.events import Reply
     from luad.core.model import Run
@@ -72,3 +73,8 @@ class EngineService:
     def open_run(self, run_id: str) -> Run | None:
         """Return the open run of that id."""
         return self.engine.runs.get(run_id)
+
+    @property
+    def unserved(self) -> UnservedRuns:
+        """The runs that wait because no worker serves their queue."""
+        return self.engine.runs.unserved

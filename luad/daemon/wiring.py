@@ -50,6 +50,7 @@ def bounds(settings: Settings) -> Bounds:
         settings.dynamic.max_jobs,
         settings.dynamic.max_jobs_per_user,
         settings.alert,
+        queues=settings.served_queues,
     )
 
 
@@ -62,6 +63,7 @@ def dynamic_rules(settings: Settings) -> DynamicRules:
         settings.timezone,
         dynamic.min_interval_ms,
         dynamic.creates_per_minute,
+        settings.served_queues,
     )
 
 
@@ -108,6 +110,7 @@ def files_digest(settings: Settings) -> str:
         str(Path.cwd()),
         [str(folder) for folder in settings.jobs],
         settings.timezone,
+        settings.work_queues,
         settings.max_jobs,
         settings.max_file_size,
         permits_insecure(settings),

@@ -26,6 +26,7 @@ class Policies(TypedDict, total=False):
     jitter: Length | None
     on_lost: Literal["fail", "retry"] | None
     isolation: Literal["process", "shared"] | None
+    queue: str | None
     pause_after_failures: int | None
     alert: Mapping[str, Any] | None
     env: Mapping[str, str] | None

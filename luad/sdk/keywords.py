@@ -18,6 +18,7 @@ POLICIES: Final = (
     "jitter",
     "on_lost",
     "isolation",
+    "queue",
     "pause_after_failures",
     "alert",
     "env",

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     """The kinds of trouble, in the order in which they are shown."""
 
     DAEMON = "daemon"
+    QUEUE = "queue"
     FAILING = "failing"
     PAUSED_BY_FAILURES = "paused_by_failures"
     MISSED = "missed"

@@ -48,6 +48,7 @@ from luad.core.model import (
     Wanted,
 )
 from luad.core.requests import Request
+from luad.core.state import Bounds
 from luad.daemon.delivery import MessageDelivery
 from luad.daemon.service import EngineService
 from luad.daemon.user_directory import UserDirectory
@@ -62,6 +63,7 @@ from luad.store import Store
 from luad.store.api_access import Token
 
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
+QUEUES = frozenset({"default"})
 DEEDS = (StartAttempt, StopAttempt, ReleaseOutput, Reply, Log)
 
 
@@ -90,7 +92,7 @@ class Daemon(EngineService):
         self.store = Store.open(folder / "state", clock=self.clock)
         self.recent_runs = RecentRuns(self.dynamic_handler)
         self.followers = LogFollowers()
-        self.engine = Engine(4, self.clock.now())
+        self.engine = Engine(Bounds(4, queues=QUEUES), self.clock.now())
         self.wanted: dict[str, Wanted] = {}
         self.started: list[StartAttempt] = []
         self.said: list[Log] = []
@@ -102,7 +104,7 @@ class Daemon(EngineService):
         self.ring = EventRing("boot")
         self.users = UserDirectory(self.store, self.clock)
         self.delivery = MessageDelivery(self.store, self.users, Nowhere(), self.clock, self.log)
-        self.dynamic = DynamicRules(("*",), folder)
+        self.dynamic = DynamicRules(("*",), folder, queues=QUEUES)
 
     # --- the service ---
 

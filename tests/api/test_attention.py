@@ -101,3 +101,27 @@ async def test_a_wrong_acknowledgement_is_refused(api: Any, daemon: Any, body: A
     daemon.troubles = (BROKEN,)
     (file,) = await shown(api)
     assert (await api.post(f"/v1/attention/{file['id']}/acknowledge", body)).status == 422
+
+
+async def test_a_run_that_no_worker_can_take_is_seen_everywhere(
+    api: Any, daemon: Any, kit: Any
+) -> None:
+    await daemon.install(kit.make_job(queue="gpu"))
+    await daemon.pass_time(QUARTER)
+    (waiting,) = await shown(api)
+    assert (waiting["kind"], waiting["subject"], waiting["count"]) == ("queue", "gpu", 1)
+    assert waiting["text"] == "no worker serves the queue `gpu`: 1 run waiting"
+    why = (await api.get("/v1/jobs/tidy/why")).json["text"]
+    assert why.endswith("12:15 UTC waits: no worker serves the queue `gpu`.")
+    metrics = (await api.get("/v1/metrics")).body.decode()
+    assert 'luad_queue_waiting{queue="gpu"} 1.0' in metrics
+    assert (await api.get("/v1/jobs/tidy")).json["queue"] == "gpu"
+    await daemon.install(kit.make_job(revision="b"))
+    assert [each["kind"] for each in await shown(api)] == []
+
+
+async def test_a_job_cannot_be_changed_to_a_queue_that_no_worker_serves(api: Any) -> None:
+    body = {"name": "later", "handler": "mail:follow_up", "in": "1h"}
+    assert (await api.post("/v1/jobs", body)).status == 201
+    answer = await api.ask("PATCH", "/v1/jobs/later", {"queue": "gpu"})
+    assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "#/queue")

@@ -58,6 +58,7 @@ async def test_without_a_name_it_gets_one_from_its_handler(api: Any) -> None:
         ({"in": "1h", "pauseAfterFailures": 5}, "#/pauseAfterFailures", "LU105"),
         ({"in": "soon"}, "#/in", "value"),
         ({"in": "1h", "user": "zed"}, "#/user", "LU404"),
+        ({"in": "1h", "queue": "gpu"}, "#/queue", "LU209"),
         ({"in": "1h", "activate": "yes"}, "#/activate", "value"),
         (
             {"schedule": {"type": "once", "execute_at": "2030-01-01T09:00:00"}},

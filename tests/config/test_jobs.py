@@ -64,9 +64,10 @@ def test_every_key_arrives_in_its_unit() -> None:
         JOB
         + "description: words\nenabled: false\ntimeout: 90\noverlap: allow\nmax_running: 3\n"
         + "retry: {max_attempts: 3, backoff_seconds: 0.5, backoff_multiplier: 2, max_backoff_seconds: 60}\n"
-        + "catch_up: all\ncatch_up_window: 2d\njitter: 1m30s\non_lost: retry\nisolation: process\npause_after_failures: 5\n"
+        + "catch_up: all\ncatch_up_window: 2d\njitter: 1m30s\non_lost: retry\nisolation: process\nqueue: gpu\npause_after_failures: 5\n"
         + "tags: [a, b]\nenv: {B: x, A: ''}\nnice: 5\nmetadata: {x: [1]}\n"
-        + "limits: {memory: 1.5G, cpu_seconds: 60, open_files: 100, processes: 20}\n"
+        + "limits: {memory: 1.5G, cpu_seconds: 60, open_files: 100, processes: 20}\n",
+        work_queues=("gpu",),
     )
     assert job == Job(
         "job",
@@ -83,6 +84,7 @@ def test_every_key_arrives_in_its_unit() -> None:
         catch_up_window_ms=2 * DAY,
         jitter_ms=90 * SECOND,
         on_lost=OnLost.RETRY,
+        queue="gpu",
         pause_after_failures=5,
         tags=("a", "b"),
         env=(("B", "x"), ("A", "")),
@@ -353,3 +355,28 @@ def test_a_shell_command_cannot_run_in_a_shared_process() -> None:
 def test_a_shared_job_may_have_empty_values_of_those_keys() -> None:
     job = load_job(JOB + "isolation: shared\nenv: {}\nnice: 0\nlimits: {}\n")
     assert job.isolation is Isolation.SHARED
+
+
+# --- queues --------------------------------------------------------------------------------------
+
+
+def test_a_queue_that_no_worker_serves_is_a_problem_with_its_place() -> None:
+    (problem,) = load(JOB + "queue: gpu\n").problems
+    line = len(JOB.splitlines()) + 1
+    assert (problem.code, problem.line, problem.column) == ("LU209", line, 8)
+    assert problem.message == "no worker serves the queue `gpu`"
+    assert problem.help == "write  work: {queues: [default, gpu]}  in luad.yaml"
+    assert load_job(JOB + "queue: gpu\n", work_queues=("default", "gpu")).queue == "gpu"
+
+
+def test_a_misspelt_queue_is_found_beside_other_mistakes() -> None:
+    problems = load(JOB + "queue: defualt\nnice: 99\n").problems
+    assert [(each.code, each.help) for each in problems][:1] == [
+        ("LU209", "did you mean `default`?")
+    ]
+    assert [each.code for each in problems] == ["LU209", "LU104"]
+
+
+def test_a_job_without_a_queue_needs_a_worker_of_the_default_queue() -> None:
+    (problem,) = load(JOB, work_queues=("gpu",)).problems
+    assert problem.message == "no worker serves the queue `default`"

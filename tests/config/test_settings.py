@@ -59,7 +59,7 @@ def test_every_key_of_the_file_arrives() -> None:
             "jobs: [jobs.d, /srv/more]\nstate_dir: state\nsocket: run/l.sock\nhandlers_path: h\n"
             "working_directory: .\n"
             "timezone: Europe/London\nlog: {format: json, level: debug}\nmax_concurrent_runs: 7\n"
-            "kill_grace: 1\ndrain: 1m\nretention: {history: 1d, runs_per_job: 5, logs: 2d}\n"
+            "work: {queues: [default, gpu]}\nkill_grace: 1\ndrain: 1m\nretention: {history: 1d, runs_per_job: 5, logs: 2d}\n"
             "rescan: 1m\nsettle: 0.5\npass_env: [HOME, A_*]\nmax_file_size: 2M\nmax_jobs: 9\n"
             "permit_insecure: true\noutput_limit: 1K\nusers: [u]\nlisten: '[::1]:5823'\n"
             "tls: {certificate: c.pem, key: /k.pem}\ntrusted_proxies: [10.0.0.0/8]\n"
@@ -81,6 +81,7 @@ def test_every_key_of_the_file_arrives() -> None:
         log_format="json",
         log_level="debug",
         max_concurrent_runs=7,
+        work_queues=("default", "gpu"),
         kill_grace_ms=1_000,
         drain_ms=MINUTE,
         retention=Retention(DAY, 5, 2 * DAY),
@@ -193,6 +194,8 @@ def test_the_socket_is_where_the_user_may_create_it(
         ("LUAD_WEB_BASE_PATH", "luad", "'luad' is not a path in front of pages; write /luad"),
         ("LUAD_WEB_BASE_PATH", "/a/../b", "is not a path in front of pages"),
         ("LUAD_WEB_BASE_PATH", '/"x', "is not a path in front of pages"),
+        ("LUAD_WORK_QUEUES", "default,GPU", "'GPU' is not the name of a queue"),
+        ("LUAD_WORK_QUEUES", ",", "at least one queue is needed"),
         ("LUAD_ALERT_ALSO", "missed,late", "'late' is not one of timeout, delivery_failed, missed"),
     ],
 )
@@ -269,6 +272,8 @@ def test_lists_in_variables_use_the_separators_of_the_shell() -> None:
         ("listen: 80\n", ["1:9 LU006"]),
         ("listen: here\ntls: {key: k}\n", ["1:9 LU104", "2:1 LU101"]),
         ("trusted_proxies: [me]\n", ["1:18 LU104"]),
+        ("work: {queues: [GPU]}\n", ["1:17 LU104"]),
+        ("work: {queues: []}\n", ["1:16 LU104"]),
         ("alert: {to: [ops], also: [tiemout]}\n", ["1:27 LU104"]),
         ("- a\n", ["1:1 LU008"]),
         ("drain: 1s\ndrain: 2s\n", ["2:1 LU002"]),

@@ -760,3 +760,64 @@ def test_a_group_is_armed_again_after_the_last_of_its_members_only() -> None:
         fire_the_rest(bench)
     assert len(bench.claims()) == 9
     assert len({(run.job_id, run.scheduled_for) for run in bench.claims()}) == 9
+
+
+# --- queues --------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_queue_no_worker_serves_waits_without_a_slot() -> None:
+    bench = Bench(
+        make_job("train", Cron("* * * * *"), queue="gpu"),
+        make_job("tick", Cron("* * * * *")),
+        bounds=Bounds(1, queues=frozenset({"default"})),
+    )
+    bench.go_to(60)
+    assert [run.job_name for run in bench.started()] == ["tick"]
+    assert dict(bench.engine.runs.unserved.counts) == {"gpu": 1}
+    waiting = next(run for run in bench.claims() if run.job_name == "train")
+    assert waiting.state is RunState.QUEUED
+    assert bench.engine.runs.unserved.queue_of(waiting.id) == "gpu"
+    assert bench.engine.runs.slots.waiting_count == 0
+
+
+def test_a_run_without_a_worker_starts_once_its_job_has_another_queue() -> None:
+    bench = Bench(make_job(queue="gpu"), bounds=Bounds(1, queues=frozenset({"default"})))
+    bench.go_to(60)
+    assert not bench.started()
+    bench.restart()
+    assert not bench.started()
+    assert bench.engine.runs.unserved.counts["gpu"] == 1
+    bench.load(make_job())
+    assert [run.attempt for run in bench.started()] == [1]
+    assert not bench.engine.runs.unserved.counts
+
+
+def test_a_run_without_a_worker_is_cancelled_with_its_job() -> None:
+    bench = Bench(make_job(queue="gpu"), bounds=Bounds(1, queues=frozenset({"default"})))
+    bench.go_to(60)
+    bench.load()
+    assert not bench.engine.runs.unserved.counts
+    assert not bench.engine.runs.all()
+
+
+def test_a_retry_waits_for_a_worker_after_the_queues_have_changed() -> None:
+    job = make_job(queue="gpu", retry=Retry(3))
+    bench = Bench(job, bounds=Bounds(1, queues=frozenset({"gpu"})))
+    bench.go_to(60)
+    bench.end(bench.started()[0], EndKind.RAISED)
+    bench.bounds = Bounds(1, queues=frozenset({"default"}))
+    bench.restart()
+    bench.go_to(70)
+    assert len(bench.started()) == 1
+    assert bench.engine.runs.unserved.counts["gpu"] == 1
+
+
+def test_the_next_run_of_a_job_waits_for_a_worker_too() -> None:
+    job = make_job(queue="gpu", overlap=Overlap.QUEUE)
+    bench = Bench(job, bounds=Bounds(1, queues=frozenset({"default"})))
+    bench.go_to(60)
+    bench.go_to(120)
+    first, second = bench.claims()
+    bench.feed(CancelRequested("c", first.id))
+    assert bench.engine.runs.unserved.queue_of(second.id) == "gpu"
+    assert not bench.started()

@@ -24,6 +24,7 @@ ALL: dict[str, Any] = {
     "jitter": "30s",
     "on_lost": "retry",
     "isolation": "process",
+    "queue": "default",
     "pause_after_failures": 3,
     "alert": {"to": ["ann"]},
     "env": {"MODE": "test"},

@@ -79,6 +79,7 @@ TABLES: Final[list[tuple[SchemaName, dict[str, Any], dict[str, Values]]]] = [
         "catch_up": (["latest", "all", "none"], ["x", None]),
         "on_lost": (["fail", "retry"], ["x", None]),
         "isolation": (["process", "shared"], ["x", None]),
+        "queue": word("a", ".9_-", 63),
         "pause_after_failures": number(1, 10000),
         "tags": items(MANY[:33]),
         "tags.0": word("a", ".Z9_:/-", 63),

@@ -99,7 +99,7 @@ _PAUSE: Final = _object(_all("reason author", TEXT), _all("until at", _MAY_INSTA
 _ORIGIN: Final = {"path": TEXT, "line": WHOLE, "stale": FLAG}
 JOB: Final[Schema] = {
     **_all(
-        "id name description handler schedule_text timezone overlap catch_up isolation revision",
+        "id name description handler schedule_text timezone overlap catch_up isolation queue revision",
         TEXT,
     ),
     **_all("summary", TEXT),
@@ -232,7 +232,17 @@ _ACTIVITY: Final = _object(
 _ATTENTION: Final[Schema] = {
     **_all("id subject text link", TEXT),
     "kind": _one_of(
-        ["daemon", "failing", "paused_by_failures", "missed", "late", "slow", "file", "delivery"]
+        [
+            "daemon",
+            "queue",
+            "failing",
+            "paused_by_failures",
+            "missed",
+            "late",
+            "slow",
+            "file",
+            "delivery",
+        ]
     ),
     **_all("job job_id run_id user_id", _MAY_TEXT),
     "since": _MAY_INSTANT,

@@ -100,6 +100,12 @@ class _Collector:
         for reason, count in self._numbers.refused.items():
             refused.add_metric((reason,), count)
         yield refused
+        waiting = GaugeMetricFamily(
+            "luad_queue_waiting", "Runs of queues that no worker serves", labels=("queue",)
+        )
+        for queue, count in self._service.unserved.counts.items():
+            waiting.add_metric((queue,), count)
+        yield waiting
         until = self._numbers.certificate_until
         words = "When the TLS certificate in use expires"
         gauge = ("luad_tls_certificate_expiry_timestamp_seconds", words, until)

@@ -106,6 +106,7 @@ def fixed_part(state: JobStateView) -> dict[str, Any]:
         "overlap": job.overlap.value,
         "catch_up": job.catch_up.value,
         "isolation": job.isolation.value,
+        "queue": job.queue,
         "timeout_seconds": None if job.timeout_ms is None else seconds(job.timeout_ms),
         "retry": retry_view(job.retry),
         "user_id": job.user,

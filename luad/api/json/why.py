@@ -32,8 +32,11 @@ _REASONS: Final = {
 }
 
 
-def explain_row(state: JobStateView, run: Run, *, count: int = 1) -> str:
-    """Return what became of the occurrence of *run*, a row for *count* of them."""
+def explain_row(state: JobStateView, run: Run, *, count: int = 1, queue: str | None = None) -> str:
+    """Return what became of the occurrence of *run*, a row for *count* of them.
+
+    *queue*: the queue that the run waits in, if no worker serves it.
+    """
     when = at_of(state, run.scheduled_for)
     why = "" if run.reason is None else _REASONS[run.reason].format(overlap=state.job.overlap.value)
     if run.state in {RunState.SKIPPED, RunState.MISSED}:
@@ -45,6 +48,8 @@ def explain_row(state: JobStateView, run: Run, *, count: int = 1) -> str:
     match run.state:
         case RunState.SUCCEEDED:
             return f"It ran for {when}, and succeeded{lasted}."
+        case RunState.QUEUED if queue is not None:
+            return f"Its run for {when} waits: no worker serves the queue `{queue}`."
         case RunState.QUEUED:
             return f"Its run for {when} waits for its start."
         case RunState.RUNNING | RunState.RETRYING:

@@ -48,7 +48,7 @@ async def _attention(context: Context) -> Found:
     history = context.service.store.history
     stored = await history.trouble(now)
     known = await history.acknowledged(now)
-    every = [*_faults(context), *_files(context), *stored.troubles]
+    every = [*_faults(context), *_queues(context), *_files(context), *stored.troubles]
     every = [each if each.kind in _OF_JOBS else _with(each, known.get(each.id)) for each in every]
     every.sort(key=lambda each: (_ORDER[each.kind], -(each.since or 0), each.key))
     return Found(every[:MOST], stored.is_complete and len(every) <= MOST)
@@ -61,6 +61,11 @@ def _with(trouble: Trouble, known: Acknowledgement | None) -> Trouble:
 def _faults(context: Context) -> Iterator[Trouble]:
     for fault in context.service.health().faults:
         yield Trouble(Kind.DAEMON, _hash(fault), text=fault)
+
+
+def _queues(context: Context) -> Iterator[Trouble]:
+    for queue, count in context.service.unserved.counts.most_common(MOST):
+        yield Trouble(Kind.QUEUE, queue, text=f"no worker serves the queue `{queue}`", count=count)
 
 
 def _files(context: Context) -> Iterator[Trouble]:
@@ -112,6 +117,8 @@ def words(trouble: Trouble) -> str:
     match trouble.kind:
         case Kind.MISSED:
             return f"{_many(trouble.count, 'occurrence')} did not run: {trouble.text}"
+        case Kind.QUEUE:
+            return f"{trouble.text}: {_many(trouble.count, 'run')} waiting"
         case Kind.LATE:
             return f"waiting to start: {_many(trouble.count, 'run')}"
         case Kind.SLOW if trouble.usual_ms is not None:

@@ -20,6 +20,7 @@ from luad.api.creation_rules import (
     check_handler,
     check_instant,
     check_pace,
+    check_queue,
     check_user,
     in_the_zone_of_the_user,
 )
@@ -209,6 +210,7 @@ def judged(context: Context, document: Mapping[str, object]) -> Job:
 def finished(context: Context, draft: Draft, job: Job) -> NewJob:
     """Return what the engine is asked for. Raises `ValidationError` for a user who is not known."""
     check_user(context.service, job)
+    check_queue(context.service, job)
     check_pace(context.service, job.schedule, job.name)
     reason = None if draft.is_active else INACTIVE
     return NewJob(Wanted(job, creation=draft.creation), draft.if_exists, reason)
@@ -273,6 +275,7 @@ async def change_job(request: Request) -> Response:
 
     job = await context.compute(request, work)
     check_user(context.service, job)
+    check_queue(context.service, job)
     check_pace(context.service, job.schedule, state.key)
     if "schedule" in patch:
         check_instant(job, context.service.clock.now().wall)

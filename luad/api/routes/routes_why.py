@@ -57,7 +57,8 @@ async def why(request: Request, context: Context, state: JobStateView, at: Insta
     summary = summarize(state, now)
     row = await _row_of(context, state, at)
     if row is not None:
-        return Why(explain_row(state, row.run, count=row.count), summary, row)
+        queue = context.service.unserved.queue_of(row.run.id)
+        return Why(explain_row(state, row.run, count=row.count, queue=queue), summary, row)
     due = None
     if at is not None:
         schedule, grid_at = state.job.schedule, state.grid_at

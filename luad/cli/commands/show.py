@@ -304,7 +304,8 @@ def _job_fields(
         "last 20": _stats(job),
         "policy": f"overlap {job.get('overlap')}   catch-up {job.get('catch_up')}"
         f"   timeout {_timeout(job)}   attempts {retry.get('max_attempts', 1)}"
-        f"{'   isolation shared' if job.get('isolation') == 'shared' else ''}",
+        f"{'   isolation shared' if job.get('isolation') == 'shared' else ''}"
+        f"{'' if job.get('queue', 'default') == 'default' else '   queue ' + job['queue']}",
         "open": f"{job.get('running', 0)} running, {job.get('queued', 0)} queued"
         if job.get("running") or job.get("queued")
         else "",

@@ -79,6 +79,7 @@ def share_values(job: Job) -> Job:
     return replace(
         job,
         handler=sys.intern(job.handler),
+        queue=sys.intern(job.queue),
         user=None if job.user is None else sys.intern(job.user),
         schedule=_shared(job.schedule),
         retry=_shared(job.retry),

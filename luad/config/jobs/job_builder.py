@@ -351,7 +351,7 @@ _CONVERT: Final[dict[str, _Convert]] = {
     "limits": _limits,
     "alert": _alert,
 }
-_AS_IT_IS: Final = frozenset(("name", "description", "enabled", "user", "metadata"))
+_AS_IT_IS: Final = frozenset(("name", "description", "enabled", "user", "metadata", "queue"))
 
 
 _SHELL: Final = "luad.handlers.shell:"

@@ -16,6 +16,7 @@ from luad.config.jobs.foreign_file import CODE, foreign_text, foreign_value
 from luad.config.jobs.job_builder import build_job
 from luad.config.jobs.last_good import Parsed
 from luad.config.jobs.partial_jobs import Known, advise_known, known_of, lost_keys
+from luad.config.jobs.queue_check import queue_mistake
 from luad.config.problems import with_excerpts
 from luad.config.schema.locate import locate
 from luad.config.schema.validator import obeys
@@ -48,7 +49,7 @@ def load_file(
     calendar.
     """
     limits = Limits(max_bytes=settings.max_file_size, max_documents=settings.max_jobs)
-    loading = _Loading(settings.timezone, now)
+    loading = _Loading(settings, now)
     for document in parse_yaml(data, path, limits):
         if len(loading.jobs) >= limits.max_documents:
             loading.problems.append(_too_many(path, document, limits))
@@ -88,11 +89,12 @@ def job_from_definition(definition: Mapping[str, JSON], settings: Settings | Non
 class _Loading:
     """Collects the jobs and problems of one file."""
 
-    def __init__(self, timezone: str, now: Instant | None) -> None:
+    def __init__(self, settings: Settings, now: Instant | None) -> None:
         self.jobs: list[Wanted] = []
         self.problems: list[Problem] = []
         self.secrets: set[str] = set()
-        self._timezone = timezone
+        self._timezone = settings.timezone
+        self._queues = settings.served_queues
         self._now = now
         self._obeys = obeys("job")
         self._lines: dict[str, int] = {}  # job name -> line of its document
@@ -112,11 +114,13 @@ class _Loading:
                 if known.job is not None:
                     if "name" not in known.lost:
                         mistakes += self._clash(known.job.name, document)
+                    mistakes += self._queue_of(known.job)
                     mistakes += advise_known(known, self._now, document.value)
             self._report(document, mistakes, marks)
             return
         job = build_job(document.value, self._timezone, mistakes)
         mistakes += self._clash(job.name, document)
+        mistakes += self._queue_of(job)
         if not mistakes:
             mistakes = advise(job, self._now, document.value)
             self.jobs.append(Wanted(compact(job), Origin(document.source.path, document.line)))
@@ -131,6 +135,10 @@ class _Loading:
         if first == document.line:
             return []
         return [_same_name(name, document.source.path, first)]
+
+    def _queue_of(self, job: Job) -> list[Mistake]:
+        mistake = queue_mistake(job, self._queues)
+        return [] if mistake is None else [mistake]
 
     def _report(self, document: Document, mistakes: list[Mistake], marks: Marks) -> None:
         self.secrets.update(secrets_of(document.value))

@@ -16,7 +16,7 @@ from luad.config.settings.allowed_handlers import DEFAULT_PATTERNS
 from luad.config.settings.setting_keys import KEYS, Address, Key, LogFormat, LogLevel
 from luad.config.settings.web_settings import NO_WEB, Web
 from luad.core.cron.zones import ZoneError
-from luad.core.model import DAY, MINUTE, SECOND, AlertPolicy
+from luad.core.model import DAY, DEFAULT_QUEUE, MINUTE, SECOND, AlertPolicy
 from luad.errors import Problem, Severity, UsageError
 from luad.wire import socket_to_bind
 
@@ -78,6 +78,7 @@ class Settings:
     log_level: LogLevel = "info"
     max_concurrent_runs: int = 512
     shared_processes: int | None = None  # the number of cores
+    work_queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     kill_grace_ms: int = 10 * SECOND
     drain_ms: int = 90 * SECOND
     retention: Retention = Retention()
@@ -101,6 +102,11 @@ class Settings:
     watch: bool = True
     strict: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def served_queues(self) -> frozenset[str] | None:
+        """The queues that a job may name; None if each queue may have a worker."""
+        return frozenset(self.work_queues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +212,7 @@ _PATHS: Final = (
     "jobs", "users", "state_dir", "socket", "handlers_path", "working_directory", "tls_certificate", "tls_key",
     "web_proxy_secret_file", "web_proxy_socket"
 )  # fmt: skip
-_GROUPS: Final = ("log", "retention", "tls", "dynamic", "alert", "webhooks", "web")
+_GROUPS: Final = ("log", "retention", "tls", "dynamic", "alert", "webhooks", "web", "work")
 _FIELDS: Final = {
     "or_failures_in_24h": "failures_in_24h",
     "enabled": "is_enabled",

@@ -48,6 +48,19 @@ def _words(value: Any) -> tuple[str, ...]:
     return tuple(str(part) for part in parts)
 
 
+def _queues(value: Any) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(_words(value)))
+    for word in found:
+        if _QUEUE.fullmatch(word) is None:
+            raise ValueError(f"{word!r} is not the name of a queue; write a-z, 0-9, ., _ and -")
+    if not found:
+        raise ValueError("at least one queue is needed")
+    return found
+
+
+_QUEUE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+
+
 def _whole(value: Any) -> int:
     try:
         number = int(value)
@@ -144,6 +157,7 @@ KEYS: Final = (
     Key("log_level", _choice(*get_args(LogLevel))),
     Key("max_concurrent_runs", _whole),
     Key("shared_processes", _whole),
+    Key("work_queues", _queues),
     Key("kill_grace", parse_duration_ms),
     Key("drain", parse_duration_ms),
     Key("retention_history", parse_duration_ms),

@@ -114,7 +114,7 @@ def character_name(char: str) -> str:
     return f"{name} (U+{ord(char):04X})"
 
 
-def one_line(text: str, longest: int = 240) -> str:
+def one_line(text: str, longest: int = 280) -> str:
     """Return *text* for a message: bounded, and without control characters."""
     shown = text if len(text) <= longest else f"{text[: longest - 3]}..."
     return "".join(char if char.isprintable() else "?" for char in shown)

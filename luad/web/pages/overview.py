@@ -26,6 +26,7 @@ _ICONS: Final = {
     "daemon": ("failed", "bad"),
     "slow": ("slow", "skip"),
     "late": ("slow", "skip"),
+    "queue": ("queue", "bad"),
     "missed": ("skipped", "skip"),
     "delivery": ("mail", "skip"),
     "paused_by_failures": ("paused", "skip"),
