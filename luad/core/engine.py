@@ -21,7 +21,9 @@ from luad.core.events import (
     DrainRequested,
     Effect,
     Event,
+    FilesCompared,
     ForgetCompleted,
+    JobsRestored,
     Restored,
     StoredJob,
     Ticked,
@@ -90,6 +92,7 @@ class Engine:
         self._dynamic_jobs = DynamicJobs(self._state, self._jobset)
         self._firing = Firing(self._state, self._claims, self._run_requests, bounds.portion)
         self._waiting: list[Event] = []  # until everything is fired that was due before them
+        self._held: list[Event] = []  # until the files of their jobs are compared
 
     # --- the border ---
 
@@ -100,7 +103,9 @@ class Engine:
         now: Now,
         pinned: Mapping[str, Job] | None = None,
     ) -> None:
-        """Restore jobs and open runs of the previous daemon; nothing starts before `ConfigLoaded`.
+        """Restore jobs and open runs of the previous daemon.
+
+        Nothing starts before `ConfigLoaded` or `JobsRestored`.
 
         *pinned*: by run id, the definitions that open runs execute instead of those in force.
         """
@@ -203,6 +208,16 @@ class Engine:
         return self._jobset.plan_of_change(items)
 
     @property
+    def held(self) -> Collection[str]:
+        """The ids of the jobs that would start, but whose files are not compared yet."""
+        return self._state.uncompared.held
+
+    @property
+    def uncompared(self) -> Collection[str]:
+        """The ids of the jobs whose files are not compared yet."""
+        return self._state.uncompared
+
+    @property
     def static_count(self) -> int:
         """The number of installed static jobs."""
         return len(self._state.entries) - len(self._state.dynamic)
@@ -237,10 +252,45 @@ class Engine:
         for event in taken:
             if self.is_behind and not isinstance(event, _AT_ONCE):
                 self._waiting.append(event)
+            elif self._must_wait(event):
+                self._held.append(event)
             else:
                 self._handle_event(event, now)
-        if self._waiting and not self.is_behind:  # a drain has come
+        if self._waiting and not self.is_behind:  # a drain has come, or files are compared
             self._handle_events(now)
+
+    def _must_wait(self, event: Event) -> bool:
+        """Return whether *event* may start a run of a job whose file is not compared yet."""
+        entry = None
+        if not self._state.uncompared or self._state.is_draining:
+            return False
+        if isinstance(event, (TriggerRequested, ResumeRequested)):
+            entry = self._state.find(event.job_name)
+        elif isinstance(event, RetryRequested):
+            entry = self._state.by_id(event.run.job_id) or self._state.find(event.run.job_name)
+        return entry is not None and self._state.uncompared.hold(entry.job_id)
+
+    def _change_jobs(
+        self, event: JobsRestored | FilesCompared | ConfigChanged, now: Instant
+    ) -> None:
+        """Change which jobs are in force or may start, and fire what that makes due."""
+        cause = Reason.DOWNTIME
+        match event:
+            case JobsRestored():
+                self._jobset.restore(event, now)
+            case FilesCompared():
+                self._jobset.compare(event, now)
+            case ConfigChanged():
+                cause = Reason.DOWNTIME if self._state.uncompared else Reason.OVERLOAD
+                self._jobset.change(event, now)
+        self._release()
+        if not self._state.is_draining:
+            self._firing.fire(now, cause)
+
+    def _release(self) -> None:
+        """Let the requests that were held be handled again; some may be held once more."""
+        self._waiting += self._held
+        self._held.clear()
 
     def _handle_event(  # noqa: C901, PLR0912 - one case an event; the set is closed
         self, event: Event, now: Instant
@@ -253,10 +303,8 @@ class Engine:
                 self._jobset.load(event, now)
                 if not self._state.is_draining:
                     self._firing.fire(now, Reason.DOWNTIME if is_first else Reason.OVERLOAD)
-            case ConfigChanged():
-                self._jobset.change(event, now)
-                if not self._state.is_draining:
-                    self._firing.fire(now, Reason.OVERLOAD)
+            case JobsRestored() | FilesCompared() | ConfigChanged():
+                self._change_jobs(event, now)
             case AttemptStarted():
                 self._state.runs.started(event)
             case AttemptEnded():
@@ -300,6 +348,7 @@ class Engine:
             self._state.log("daemon.draining", running=runs.slots.taken_count)
         self._state.is_draining = True
         self._firing.forget()
+        self._release()
         runs.may_start = False
         if event.is_impatient:
             runs.end_all()

@@ -8,7 +8,7 @@ transaction, and then carries out the actions: claim, then start.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
@@ -55,6 +55,25 @@ class ConfigLoaded:
 
     wanted: Mapping[str, Wanted]
     problem_count: int = 0
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobsRestored:
+    """The static jobs of the previous daemon are in force, although not all files were compared yet.
+
+    *compared* are the names whose files are as they were; they must have all jobs with open runs. The others
+    start nothing before `FilesCompared`.
+    """
+
+    compared: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FilesCompared:
+    """The files of the jobs *names* are as they were; None: all files are compared, and their changes in force."""
+
+    names: Collection[str] | None = None
     request_id: str | None = None
 
 
@@ -115,6 +134,8 @@ class DrainRequested:
 Event: TypeAlias = (
     Ticked
     | ConfigLoaded
+    | JobsRestored
+    | FilesCompared
     | ConfigChanged
     | AttemptStarted
     | AttemptEnded

@@ -94,7 +94,11 @@ class Firing:
                 self._state.runs.retry_due(alarm.name)
             return
         entry = self._state.entries.get(alarm.name)
-        if entry is not None and _is_pause_over(entry, now):
+        if (
+            entry is not None
+            and _is_pause_over(entry, now)
+            and not self._state.uncompared.hold(entry.job_id)
+        ):
             self._requests.end_pause(entry, now, author=PAUSED_BY_LUAD)
 
     def _begin(self, group: Group, now: Instant) -> _Round | None:
@@ -118,7 +122,7 @@ class Firing:
         while begun.names and count < left:
             entry = self._state.entries.get(begun.names.popleft())
             count += 1
-            if entry is None:
+            if entry is None or self._state.uncompared.hold(entry.job_id):
                 continue  # removed, or it has another key since
             if _is_pause_over(entry, now):
                 self._end_overdue_pause(entry, now)
@@ -149,6 +153,8 @@ class Firing:
 
     def _apply(self, entry: Entry, now: Instant) -> int:
         """Decide about all due occurrences of a job, and return the number of its new runs."""
+        if self._state.uncompared.hold(entry.job_id):
+            return 0
         due = due_until(entry.job, entry.grid_at, entry.handled_until, now, self._cause)
         self._claims.apply(entry, due, now)
         return len(due.runs)

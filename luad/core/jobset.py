@@ -6,14 +6,22 @@ schedule has no occurrences before the change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from luad.core import alerts, names
 from luad.core.claims import Claims
-from luad.core.events import ConfigChanged, ConfigLoaded, InstallJob, RemoveJob, Reply
+from luad.core.events import (
+    ConfigChanged,
+    ConfigLoaded,
+    FilesCompared,
+    InstallJob,
+    JobsRestored,
+    RemoveJob,
+    Reply,
+)
 from luad.core.ids import make_id
-from luad.core.installed import JobStatus
+from luad.core.installed import NO_ALERT, JobStatus
 from luad.core.model import Instant, Interval, Job, Once, Reason, RunState, Skip, Trigger, Wanted
 from luad.core.plan import Plan, Replacement, make_plan
 from luad.core.policy import is_too_late, never_starts
@@ -53,11 +61,45 @@ class JobSet:
             self._state.out.append(Reply(event.request_id, plan))
         self._state.runs.may_start = not self._state.is_draining
 
+    def restore(self, event: JobsRestored, now: Instant) -> None:
+        """Put the jobs of the previous daemon in force; those that are not compared start nothing yet."""
+        self._state.is_loaded = True
+        for name, entry in self._state.entries.items():
+            if not entry.wanted.is_dynamic and name not in event.compared:
+                assert not self._state.runs.open_count(entry.job_id), "their files come first"
+                self._state.uncompared.add(entry.job_id)
+            self._state.arm(entry)
+        self._cancel_leftovers(now)
+        names.update_displaced(self._state, tuple(self._state.nameless))
+        self._state.runs.may_start = not self._state.is_draining
+
+    def compare(self, event: FilesCompared, now: Instant) -> None:
+        """Let the jobs of *event* start runs; their files are compared."""
+        entries: Iterable[Entry | None]
+        if event.names is None:
+            entries = map(self._state.by_id, tuple(self._state.uncompared))
+        else:
+            entries = map(self._state.entries.get, event.names)
+        self._end_waiting(entries, now)
+        if event.request_id is not None:
+            self._state.out.append(Reply(event.request_id))
+
+    def _end_waiting(self, entries: Iterable[Entry | None], now: Instant) -> None:
+        for entry in entries:
+            if entry is None or entry.job_id not in self._state.uncompared:
+                continue
+            if entry.alert is not NO_ALERT:  # the user may have corrected the file meanwhile
+                alerts.stale(self._state, entry, is_stale=entry.wanted.stale, now=now)
+            if self._state.uncompared.discard(entry.job_id):
+                self._state.arm(entry)
+
     def change(self, event: ConfigChanged, now: Instant) -> None:
         """Install, replace and remove the jobs of *event*; other jobs are not looked at."""
         plan = self.plan_of_change(event.items)
         wanted = {name: item for name, item in event.items.items() if item is not None}
         self._carry_out(plan, wanted, now, is_first=False)
+        if self._state.uncompared:
+            self._end_waiting(map(self._state.entries.get, event.items), now)
         names.update_displaced(self._state, event.items)
         if event.request_id is not None:
             self._state.out.append(Reply(event.request_id, plan))
@@ -68,7 +110,8 @@ class JobSet:
         for name in plan.remove:
             self.remove(self._state.entries[name], now)
         for change in plan.replace:
-            self._edit(change, now, is_first=is_first)
+            is_late = self._state.entries[change.name].job_id in self._state.uncompared
+            self._edit(change, now, is_first=is_first or is_late)
         for each in plan.add:
             self._clear_name(each, now)
             self.install(each, now)

@@ -40,6 +40,7 @@ from luad.core.overlays import lay_over, without_redeclared
 from luad.core.runs import OpenRuns
 from luad.core.schedule import next_occurrence
 from luad.core.timetable import Alarm, Timetable
+from luad.core.uncompared import Uncompared
 from luad.core.values import dataclass, replace
 
 
@@ -189,6 +190,7 @@ class State:
         self.over: dict[str, None] = {}
         self.timetable = Timetable(now)
         self.out: list[Effect] = []
+        self.uncompared = Uncompared()
         self.runs = OpenRuns(bounds.capacity, self.job_in_force, self.out, bounds.queues)
         self.elapsed = 0  # of the steady clock: makes ids differ if the wall clock goes back
         self.is_loaded = False
@@ -339,6 +341,7 @@ class State:
         self._dirty.pop(entry.job_id, None)
         self._maybe_over.pop(entry.job_id, None)
         self._to_file.pop(entry.job_id, None)
+        self.uncompared.discard(entry.job_id)
         self.index.remove(entry)
 
     def file_changed(self) -> None:

@@ -110,6 +110,9 @@ class Machine:
         self.is_stopping = False  # told to stop, and has heard it
         self.is_slow = False  # what is started now has no process yet
         self.held: dict[str, StartAttempt] = {}
+        self.uncompared: set[str] = (
+            set()
+        )  # ids of jobs whose files were not looked at since the start
         self.boot_number = 0
         self.forced: set[str] = set()
         self._asked: dict[str, Event] = {}
@@ -137,6 +140,7 @@ class Machine:
         """Start a daemon on what is stored; *first* is its first load of the files."""
         engine = self.engine = Engine(Bounds(self.capacity, portion=self.portion), self.now())
         self.loop = VirtualLoop(Watched(engine, self), self)
+        self._asked.clear()
         self.note(Booted)
         restored = self.storage.restored()
         definitions = self.store.definitions
@@ -147,7 +151,11 @@ class Machine:
         engine.restore(jobs, restored, self.now())
         self.restored()
         lost = lost_attempts(restored, self.wall, self._kill_survivor, Silent())
-        self.turn([*lost, first])
+        self.turn([*lost, self.opening(first)])
+
+    def opening(self, first: Event) -> Event:
+        """Return the event that puts jobs in force: *first*, or another one that leaves files for later."""
+        return first
 
     def turn(self, events: Sequence[Event]) -> None:
         """Hand *events* in, and let the loop turn until it has nothing left to do."""
@@ -202,7 +210,7 @@ class Machine:
         self.decided_wall = self.wall
         forced = {
             event.request_id
-            for event in events
+            for event in (*events, *self._asked.values())  # what was held is answered later
             if isinstance(event, TriggerRequested) and event.force
         }
         if forced:
@@ -216,6 +224,8 @@ class Machine:
             or (isinstance(event, ResumeRequested) and event.catch_up != "none")
             for event in events
         )
+        if self.may_hold:  # it may have been asked for before the file of the job was compared
+            is_asked = is_asked or bool(self._asked)
         for each in effects:
             if isinstance(each, ClaimRun) and each.run.trigger not in GUARDED and not is_asked:
                 self.broken.append(f"I6: {each.run} was asked for by nobody")
@@ -357,6 +367,8 @@ class Machine:
 
     def _begin(self, action: StartAttempt) -> None:
         run, job = action.run, action.job
+        if run.job_id in self.uncompared:
+            self.broken.append(f"I17: {run.id} was started before its file was compared")
         self.note(
             Started,
             run.id,

@@ -5,7 +5,7 @@ Everything follows from one seed, which also chooses what may go wrong in it at 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random  # noqa: TID251 - worlds are made of dice; the seed is the test
 
@@ -24,7 +24,16 @@ from simulation.history import (
 from simulation.machine import Crash, Machine, Outage
 from simulation.scenery import FAULTS, choose_job, choose_place, choose_schedule
 
-from luad.core.events import AttemptEnded, ConfigLoaded, DrainRequested, Event, Ticked
+from luad.core.events import (
+    AttemptEnded,
+    ConfigChanged,
+    ConfigLoaded,
+    DrainRequested,
+    Event,
+    FilesCompared,
+    JobsRestored,
+    Ticked,
+)
 from luad.core.model import (
     DAY,
     HOUR,
@@ -35,6 +44,7 @@ from luad.core.model import (
     Job,
     RunState,
     Trigger,
+    Wanted,
 )
 from luad.core.requests import (
     CancelRequested,
@@ -61,7 +71,10 @@ class World(Machine):
         # Every third world has a small portion; its own dice leave those of the others as they are.
         portion = 1 + seed % 2 if seed % 3 == 1 else PORTION
         self.herd_dice = Random(seed)  # noqa: S311 - no secrets here
+        self.wanted_later: Mapping[str, Wanted] = {}
+        self.loads_later = False
         super().__init__(dice, wall, capacity, portion)
+        self.may_hold = seed % 5 == 4 and seed % 4 != 3  # the busy world's model loads all at once
         self.processes.may_fail_to_start = "reports" in self.faults
         self.folder = Folder(dice, self.make_job, may_break="broken files" in self.faults)
         self.revision = self.requests = self.loads = 0
@@ -71,6 +84,63 @@ class World(Machine):
         for _ in range(3):
             self.folder.edit("add")
         self.live_or_die(partial(self.boot, self.load_event()))
+
+    # --- a start that compares the files while its jobs run ---
+
+    def boot(self, first: Event) -> None:
+        self.uncompared.clear()
+        super().boot(first)
+        while self.uncompared or self.loads_later:  # a nested boot has emptied both
+            self.compare()
+
+    def opening(self, first: Event) -> Event:
+        """Sometimes, only some files are compared before jobs run; those of open runs always are."""
+        self.loads_later = False
+        if (
+            not self.may_hold
+            or not isinstance(first, ConfigLoaded)
+            or self.herd_dice.random() < 0.3
+        ):
+            return first
+        static = {n: e for n, e in self.engine.entries.items() if not e.wanted.is_dynamic}
+        same = {name for name, entry in static.items() if entry.wanted == first.wanted.get(name)}
+        running = {n for n, e in static.items() if self.engine.runs.open_count(e.job_id)}
+        if not running <= same:
+            return first
+        compared = running | {name for name in sorted(same) if self.herd_dice.random() < 0.2}
+        self.uncompared = {e.job_id for n, e in static.items() if n not in compared}
+        self.wanted_later, self.loads_later = first.wanted, True
+        return JobsRestored(compared)
+
+    def compare(self) -> None:
+        """Compare one more file, ask for something meanwhile, or bring the rest into force; perhaps die."""
+        dice, entries = self.herd_dice, self.engine.entries
+        if "crash" in self.faults and dice.random() < 0.1:
+            self.fuse = dice.randrange(8)
+        same = [
+            name
+            for name in sorted(entries)
+            if entries[name].job_id in self.uncompared
+            and entries[name].wanted == self.wanted_later.get(name)
+        ]
+        self.pass_time(dice.choice([0, 1, 15]))
+        if dice.random() < 0.3 and (request := self.some_request(dice)) is not None:
+            self.live_or_die(partial(self.turn, [request]))
+        elif same and dice.random() < 0.9:
+            name = dice.choice(same)
+            self.uncompared.discard(entries[name].job_id)
+            self.live_or_die(partial(self.turn, [FilesCompared([name])]))
+        else:
+            self.loads_later = False
+            self.uncompared.clear()
+            gone = [n for n, e in entries.items() if not e.wanted.is_dynamic]
+            items = dict.fromkeys(sorted({*gone} - {*self.wanted_later})) | {
+                name: each
+                for name, each in self.wanted_later.items()
+                if name not in entries or entries[name].wanted != each
+            }
+            self.live_or_die(partial(self.turn, [ConfigChanged(items), FilesCompared()]))
+        self.fuse = None
 
     # --- the course of a month ---
 
@@ -301,28 +371,29 @@ class World(Machine):
         attempt = run.attempt if run.state in TERMINAL_STATES else run.attempt - 1
         return AttemptEnded(run.id, attempt, Ending(EndKind.RAISED, self.wall))
 
-    def some_request(self) -> Event | None:
+    def some_request(self, dice: Random | None = None) -> Event | None:
+        dice = dice or self.dice
         self.requests += 1
         request_id = f"req_{self.requests}"
         names = self.names()
         if not names:
             return None
-        name = self.dice.choice(names)
-        match self.dice.choice(["trigger", "pause", "resume", "cancel", "retry"]):
+        name = dice.choice(names)
+        match dice.choice(["trigger", "pause", "resume", "cancel", "retry"]):
             case "trigger":
-                force = self.dice.random() < 0.2
+                force = dice.random() < 0.2
                 return TriggerRequested(request_id, name, Trigger.MANUAL, force=force)
             case "pause":
-                until = self.dice.choice([None, self.wall + 100_000, self.wall + 30 * HOUR])
+                until = dice.choice([None, self.wall + 100_000, self.wall + 30 * HOUR])
                 return PauseRequested(request_id, name, "because", "ann", until)
             case "resume":
-                return ResumeRequested(request_id, name, self.dice.choice(["none", "one", "all"]))
+                return ResumeRequested(request_id, name, dice.choice(["none", "one", "all"]))
             case "retry":
                 ended = [run for run in self.store.runs.values() if run.state in TERMINAL_STATES]
-                return RetryRequested(request_id, self.dice.choice(ended[-5:])) if ended else None
+                return RetryRequested(request_id, dice.choice(ended[-5:])) if ended else None
             case _:
                 open_ids = [run.id for run in self.engine.runs.all()]
-                return CancelRequested(request_id, self.dice.choice(open_ids or ["run_none"]))
+                return CancelRequested(request_id, dice.choice(open_ids or ["run_none"]))
 
     def names(self) -> list[str]:
         """The names that requests may be about."""

@@ -71,11 +71,18 @@ class Bench:
     def load(self, *jobs: Job) -> list[Effect]:
         return self.feed(ConfigLoaded({job.name: Wanted(job) for job in jobs}))
 
-    def restart(self, *, is_reversed: bool = False, last_seen: int | None = None) -> None:
+    def restart(
+        self,
+        *,
+        is_reversed: bool = False,
+        last_seen: int | None = None,
+        first: Event | None = None,
+    ) -> None:
         """Go on with a new engine that was given what a store would give back.
 
         What was claimed in one instant comes back in any order: *is_reversed*. *last_seen*: what the
-        clock showed when the previous engine was there, if it shows something else now.
+        clock showed when the previous engine was there, if it shows something else now. *first*: the first
+        event, if it is not a load of the files as they were.
         """
         rows = []
         for entry in self.engine.entries.values():
@@ -105,7 +112,10 @@ class Bench:
         before = Restored(open_runs=tuple(open_runs), last_seen=last_seen or self.wall)
         self.engine = Engine(self.bounds, self.now)
         self.engine.restore(rows, before, self.now)
-        self.load(*(job for row, job in rows if row.creation is None))
+        if first is None:
+            self.load(*(job for row, job in rows if row.creation is None))
+        else:
+            self.feed(first)
 
     def create(
         self,
