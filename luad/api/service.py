@@ -72,10 +72,12 @@ class Problems:
 @dataclass(frozen=True, slots=True)
 class Health:
     """The health of the daemon. *faults*: one sentence for each failure (the store cannot be
-    written, the loop stands still); empty when it is well. *is_ready*: jobs are loaded and run."""
+    written, the loop stands still); empty when it is well. *is_ready*: jobs are loaded and run.
+    *comparing*: how far the comparison of files is, empty when none is under way."""
 
     is_ready: bool = True
     faults: tuple[str, ...] = ()
+    comparing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

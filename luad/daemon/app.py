@@ -20,7 +20,14 @@ from luad.clock import Clock, monotonic_us
 from luad.config.jobs.catalogue import Catalogue
 from luad.config.settings.daemon_settings import Settings
 from luad.core.engine import Engine
-from luad.core.events import ConfigLoaded, DrainRequested, Event, Log
+from luad.core.events import (
+    ConfigLoaded,
+    DrainRequested,
+    Event,
+    JobsRestored,
+    Log,
+    Restored,
+)
 from luad.core.messaging import Delivery, Message
 from luad.daemon import run_rules, signals, status, wiring
 from luad.daemon.background import BackgroundTasks
@@ -216,20 +223,33 @@ class Daemon(EngineService):
         self._file_problems.note_fast_jobs(self.dynamic)
         self._file_problems.bad_rows = self._directory.restore()
         now = self.clock.now()
-        reading = await self._configuration.read()
-        if self._settings.strict and reading.error_count:
-            fields = {"problems": reading.error_count, "why": "--strict"}
-            logs.emit("error", "daemon.refused", fields)
+        first = await self._first_event(restored)
+        if first is None:
             return None
         parts.api.listen()  # a daemon that cannot listen must not start runs
         await asyncio.shield(spawner)  # `_stop` awaits it too
         if not await parts.runner.wait_for_previous(_PREVIOUS_RUNS_S * 1_000):
             logs.emit("warning", "recovery.survivors", {"waited_s": _PREVIOUS_RUNS_S})
         lost = await asyncio.to_thread(lost_attempts, restored, now.wall, end_run, logs)
-        self._configuration.reloader.recheck_after(reading)
+        return [*lost, first]
+
+    async def _first_event(self, restored: Restored) -> Event | None:
+        """Return the event that puts jobs in force; None if `--strict` refuses the files."""
+        configuration = self._configuration
+        configuration.restore()
+        if not self._settings.strict:
+            compared = await configuration.begin_comparison(restored.open_runs)
+            if compared is not None:
+                return JobsRestored(frozenset(compared))
+        reading = await configuration.read()
+        if self._settings.strict and reading.error_count:
+            fields = {"problems": reading.error_count, "why": "--strict"}
+            self.logs.emit("error", "daemon.refused", fields)
+            return None
+        configuration.reloader.recheck_after(reading)
         in_force = self.replies.expect(_FIRST_LOAD)
-        in_force.add_done_callback(partial(self._configuration.keep_first, reading))
-        return [*lost, ConfigLoaded(reading.wanted, reading.error_count, _FIRST_LOAD)]
+        in_force.add_done_callback(partial(configuration.keep_first, reading))
+        return ConfigLoaded(reading.wanted, reading.error_count, _FIRST_LOAD)
 
     async def _live(self, events: Sequence[Event]) -> int:
         for event in events:
@@ -258,7 +278,7 @@ class Daemon(EngineService):
         parts, start = self._parts, self._tasks.start
         start(parts.pump.run(), "pump")
         rescan_s = self._settings.rescan_ms / 1_000 if self._settings.watch else None
-        start(self._configuration.reloader.run(rescan_s), "reloader")
+        start(self._configuration.run_reloader(rescan_s), "reloader")
         start(self._configuration.run(), "installer")
         start(self.delivery.start(), "mail")
         start(self._maintenance.run(), "beat")

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from luad.core.model import Instant, Now
     from luad.daemon.background import BackgroundTasks
     from luad.daemon.effects import DaemonEffects
+    from luad.daemon.file_reading import Reading
     from luad.daemon.installed_jobs import InstalledJobs
     from luad.daemon.loop import Loop
     from luad.daemon.loop_lag import LoopLag
-    from luad.daemon.reloading import Reading
     from luad.daemon.retention_schedule import RetentionSchedule
     from luad.daemon.run_output import OutputPump
     from luad.daemon.user_directory import UserDirectory
@@ -34,12 +34,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Condition:
-    """The observed facts. *deliveries*: their number by kind of channel and state."""
+    """The observed facts. *deliveries*: their number by kind of channel and state.
+
+    *comparing*: while files are compared with those of the previous daemon, how many are, and of how many.
+    """
 
     started_at: Now
     last_turn_at: Instant
     is_ready: bool = False
     reading: Reading | None = None
+    comparing: tuple[int, int] | None = None
     last_good_reload_at: Instant | None = None
     store_fault: str | None = None
     lock_fault: str | None = None

@@ -15,18 +15,19 @@ from luad.clock import monotonic_us
 from luad.core.events import ConfigChanged, Log
 from luad.core.plan import Plan
 from luad.daemon import wiring
+from luad.daemon.comparison import FileComparison
 from luad.daemon.load_progress import told
 from luad.daemon.reloading import Reloader
 from luad.daemon.status import jobs_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from luad.core.events import Reply
-    from luad.core.model import Wanted
+    from luad.core.model import Run, Wanted
     from luad.daemon.condition import Parts
     from luad.daemon.file_problems import FileProblems
-    from luad.daemon.reloading import ConfigReader, Reading
+    from luad.daemon.file_reading import ConfigReader, Reading
     from luad.daemon.replies import Replies
     from luad.errors import Problem
 
@@ -53,16 +54,41 @@ class Configuration:
         self._waiting: deque[tuple[Reading, asyncio.Future[Plan]]] = deque()
         self._has_work = asyncio.Event()
         self._digest = wiring.files_digest(parts.settings)
+        self._comparison = FileComparison(parts, reader, replies, self._install_rest)
         self.reloader = Reloader(
             reader, self._apply, lambda error: parts.tasks.note_failure("reloader", error)
         )
 
-    async def read(self) -> Reading:
-        """Read the files for the first time, and load the users.
-
-        Files that are in the store are read only if they have changed since.
-        """
+    def restore(self) -> None:
+        """Take over the files that are in the store; they are read only if they have changed since."""
         self._reader.restore(self._parts.store.files.restore(self._digest))
+
+    async def begin_comparison(self, open_runs: Iterable[Run]) -> Collection[str] | None:
+        """Load the users, and return the jobs whose files were compared, at least those of *open_runs*.
+
+        The others are compared while jobs run. None if all files must be read before anything starts.
+        """
+        entries = (self._parts.engine.find(run.job_id) for run in open_runs)
+        names = {each.job.name for each in entries if each is not None and each.wanted.origin}
+        found = await self._comparison.begin(names)
+        if found is None:
+            return None
+        reading, compared = found
+        self._note(reading)
+        return compared
+
+    async def run_reloader(self, rescan_s: float | None) -> None:
+        """Compare the files if that is left to do, then reload what changes until cancelled."""
+        await self._comparison.run()
+        await self.reloader.run(rescan_s)
+
+    async def _install_rest(self, reading: Reading) -> None:
+        """Bring into force what the comparison has found."""
+        self.reloader.recheck_after(reading)
+        await self._apply(reading)
+
+    async def read(self) -> Reading:
+        """Read the files for the first time, and load the users."""
         async with told(self._tell_loading, self._reader.file_count):
             reading = await asyncio.to_thread(self._reader.read)
         self._note(reading)
@@ -77,6 +103,7 @@ class Configuration:
         With *check_only* nothing changes, and the result holds what would change.
         """
         parts = self._parts
+        await self._comparison.wait()
         if check_only:
             snapshots = wiring.job_snapshots(parts.settings)
             reading = await asyncio.to_thread(self._reader.dry_run, snapshots)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from luad.api.service import Problems
 from luad.core.job_index import Kind, Mark, in_order, key_at
+from luad.daemon.file_reading import Reading
 from luad.daemon.missing_references import MissingReferences
 from luad.daemon.recovery import LeftOutJobs, displaced_jobs, fast_jobs
-from luad.daemon.reloading import Reading, log_fields
+from luad.daemon.reloading import log_fields
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -57,6 +57,7 @@ def status_line(parts: Parts) -> str:
     found = survey(parts)
     counts = found.counts
     words = [_count(counts.total, "job")]
+    words += [comparing] if (comparing := comparing_words(parts)) else []
     words += [
         f"{number} {word}"
         for number, word in ((counts.failing, "failing"), (counts.stale, "stale"))
@@ -71,6 +72,14 @@ def status_line(parts: Parts) -> str:
     if found.next_at is not None:
         words.append(f"next {found.next_name} {format_instant(found.next_at)}")
     return ", ".join(words)
+
+
+def comparing_words(parts: Parts) -> str:
+    """Return how far the comparison of files is; an empty text when none is under way."""
+    if parts.condition.comparing is None:
+        return ""
+    done, count = parts.condition.comparing
+    return f"comparing {done} of {count} files"
 
 
 def jobs_line(parts: Parts) -> str:
@@ -214,7 +223,8 @@ def describe(parts: Parts) -> dict[str, object]:
 
 def health(parts: Parts) -> Health:
     """Return whether the daemon is ready, and the faults that keep it from its work."""
-    return Health(parts.condition.is_ready, tuple(_faults(parts)))
+    faults = tuple(_faults(parts))
+    return Health(parts.condition.is_ready, faults, comparing_words(parts))
 
 
 def _faults(parts: Parts) -> list[str]:

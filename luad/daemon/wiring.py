@@ -22,8 +22,8 @@ from luad.api.transport.tcp import ListenSpec
 from luad.config.jobs.handler_names import reserved_handlers
 from luad.config.settings.daemon_settings import SettingsError, working_directory
 from luad.core.state import Bounds
+from luad.daemon.file_reading import ConfigReader, UserReader
 from luad.daemon.ownership import TrustCheck, permits_insecure
-from luad.daemon.reloading import ConfigReader, UserReader
 from luad.messenger.sender import Sender
 from luad.runner.spec import RunnerConfig
 from luad.trust import path_problem

@@ -5,7 +5,8 @@ where hints may be missing. `config` interprets the bytes.
 """
 
 from luad.watcher.job_files import FileVersion, KeptFile, is_job_file
-from luad.watcher.snapshot import Snapshot, SnapshotReader
+from luad.watcher.known_files import Snapshot
+from luad.watcher.snapshot import SnapshotReader
 from luad.watcher.watch import FolderWatch, Hints
 
 __all__ = [

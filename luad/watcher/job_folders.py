@@ -1,6 +1,6 @@
 """The state of a job folder, and the problems of one that is missing or unmounted.
 
-Rule: reads the status of the folder, and no file in it.
+Rule: reads the status and the names of the folder, and no file in it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from luad.errors import Problem, Severity
+from luad.watcher.job_files import is_job_file
 
 
 @dataclass(slots=True)
@@ -28,6 +29,21 @@ class JobFolder:
     links: set[str] = field(default_factory=set)
     unread: tuple[Problem, ...] = ()
     must_read_again: bool = False
+
+
+def list_files(folder: JobFolder) -> list[str]:
+    """Return the names of the job files of *folder*, and note its other entries and its links."""
+    folder.others, folder.links = set(), set()
+    names = []
+    with os.scandir(folder.path) as entries:
+        for each in entries:
+            if not is_job_file(each.name):
+                folder.others.add(each.name)
+                continue
+            names.append(each.name)
+            if each.is_symlink():
+                folder.links.add(each.name)
+    return names
 
 
 def unmounted(folder: JobFolder, *, is_settled: bool) -> Problem | None:

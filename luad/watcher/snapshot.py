@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from luad.core.model import Instant
 from luad.errors import Problem
-from luad.trust import folder_problem, forget_accounts, is_private_group
+from luad.trust import folder_problem
 from luad.watcher.job_files import (
     NO_SIGNATURE,
     PASSING,
     FileLoader,
     FileVersion,
     KeptFile,
+    Signature,
     as_signature,
     is_job_file,
     is_same_inode,
@@ -38,33 +38,13 @@ from luad.watcher.job_files import (
     unpack_shape,
     unreadable,
 )
-from luad.watcher.job_folders import JobFolder, missing_folder, unmounted
-from luad.watcher.known_files import KnownFile, Versions
+from luad.watcher.job_folders import JobFolder, list_files, missing_folder, unmounted
+from luad.watcher.known_files import KnownFile, Snapshot, Versions
 from luad.watcher.unread import unread_problems
+from luad.watcher.writing_groups import WritingGroups
 
 _RACY_MS: Final = 1_000
 """A second write may leave so recent a status unchanged, so the file is read again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Every job file, by its path as messages show it.
-
-    *problems* concern whole folders. *unread* are the folders that could not be read; *files* has the
-    versions of their files that were read last. *recheck_in_ms* is set while a change waits for the
-    debounce time: read again then. *unconfirmed* are the files with such a change: *files* has their
-    earlier version, and *unconfirmed* the version on the disk, None for a missing file.
-
-    *changed* and *gone* are the differences from the previous snapshot of the same reader.
-    """
-
-    files: Mapping[str, FileVersion]
-    problems: tuple[Problem, ...] = ()
-    recheck_in_ms: int | None = None
-    unread: frozenset[str] = frozenset()
-    unconfirmed: Mapping[str, FileVersion | None] = field(default_factory=dict)
-    changed: Mapping[str, FileVersion] = field(default_factory=dict)
-    gone: frozenset[str] = frozenset()
 
 
 class SnapshotReader:
@@ -93,9 +73,9 @@ class SnapshotReader:
         self._by_prefix = {each.prefix: each for each in self._folders}
         self._known: dict[str, KnownFile] = {}
         self._waiting: set[str] = set()  # paths with an unconfirmed change
-        self._changed: dict[str, FileVersion] = {}
-        self._gone: set[str] = set()
-        self._private: dict[int, bool] = {}  # by group, as at the previous read
+        self._changed, self._gone = dict[str, FileVersion](), set[str]()
+        self._groups = WritingGroups()
+        self._uncompared: set[str] = set()  # between `begin` and `finish`
         self._touched: set[str] = set()  # paths that were read or lost since `take_touched`
 
     def restore(self, path: str, kept: KeptFile) -> None:
@@ -105,7 +85,7 @@ class SnapshotReader:
             self._known[path] = KnownFile(version, kept.signature, unpack_shape(kept.shape))
             if kept.gid is not None:
                 self._known[path].gid = kept.gid
-                self._private[kept.gid] = True  # else it would have been refused
+                self._groups.restore(kept.gid)
 
     def forget(self, folders: Collection[str]) -> None:
         """Forget the files of *folders*; they are read once their folder can be read."""
@@ -181,6 +161,48 @@ class SnapshotReader:
         """Return how many files are known so far."""
         return len(self._known)
 
+    # --- a comparison in portions: `begin`, any number of `compare`, `finish` ---
+
+    def begin(self) -> bool:
+        """List the folders; return False if one cannot be read, so that only `read` will do."""
+        self._check_groups()
+        self._uncompared = set(self._known)
+        try:
+            for folder in self._folders:
+                if self._folder_problem(folder) is not None:
+                    return False
+                unmounted(folder, is_settled=True)
+                self._uncompared.update(folder.prefix + name for name in self._list(folder))
+        except OSError:
+            return False
+        return True
+
+    def uncompared_count(self) -> int:
+        """Return how many files are not compared yet."""
+        return len(self._uncompared)
+
+    def compare(self, paths: Iterable[str]) -> list[str]:
+        """Return those of *paths* that are as they were; no other file counts as compared."""
+        same = [path for path in paths if path in self._known and self._is_same(path)]
+        self._uncompared.difference_update(same)
+        return same
+
+    def _is_same(self, path: str) -> bool:
+        known, folder = self._known[path], self._by_prefix[_prefix_of(path)]
+        name = path[len(folder.prefix) :]
+        return self._is_as_read(known, signature_of(path), folder, is_link=name in folder.links)
+
+    def finish(self, now: Instant) -> Snapshot:
+        """Read the files that are not compared, and return the content of the folders."""
+        left, self._uncompared = sorted(self._uncompared), set()
+        for path in left:
+            folder = self._by_prefix[_prefix_of(path)]
+            try:
+                self._look_at(path, folder, now, is_settled=True)
+            except OSError as error:
+                folder.problem, folder.must_read_again = unreadable(folder.path, error), True
+        return self._snapshot(now)
+
     def paths(self) -> list[str]:
         """Return the paths of all files that are known or in a folder, for a `look` in portions."""
         found = set(self._known)
@@ -228,34 +250,31 @@ class SnapshotReader:
             if (folder := self._by_prefix.get(prefix)) is not None:
                 yield from (prefix + name for name in folder.links)
 
-    def _look_at(self, path: str, folder: JobFolder, now: Instant) -> None:
+    def _look_at(
+        self, path: str, folder: JobFolder, now: Instant, *, is_settled: bool = False
+    ) -> None:
         name = path[len(folder.prefix) :]
         is_link = os.path.islink(path)
         (folder.links.add if is_link else folder.links.discard)(name)
-        if not self._visit(path, folder, now, is_link=is_link, is_settled=False):
+        if not self._visit(path, folder, now, is_link=is_link, is_settled=is_settled):
             folder.links.discard(name)
             if path in self._known:
-                self._miss(path, now, is_settled=False)
+                self._miss(path, now, is_settled=is_settled)
 
     def _folder_problem(self, folder: JobFolder) -> Problem | None:
         if self._permit_insecure:
             return None
         return folder_problem(folder.path, daemon_uid=os.geteuid())
 
+    def _list(self, folder: JobFolder) -> list[str]:
+        names = list_files(folder)
+        folder.unread = self._unread(folder)
+        return names
+
     def _read_folder(
         self, folder: JobFolder, missing: set[str], now: Instant, *, is_settled: bool
     ) -> None:
-        folder.others, folder.links = set(), set()
-        names = []
-        with os.scandir(folder.path) as entries:
-            for each in entries:
-                if not is_job_file(each.name):
-                    folder.others.add(each.name)
-                    continue
-                names.append(each.name)
-                if each.is_symlink():
-                    folder.links.add(each.name)
-        folder.unread = self._unread(folder)
+        names = self._list(folder)
         prefix = folder.prefix  # joining 10,000 paths would take as long as the stats
         for name in names:
             path = prefix + name
@@ -274,17 +293,21 @@ class SnapshotReader:
         """Read a file if it has changed; return False if it is gone."""
         known = self._known.get(path)
         signature = signature_of(path)
-        if (
-            known is not None
-            and known.signature == signature
-            and not known.is_racy
-            and not (is_link and self._loader.leads_elsewhere(path, folder.path, known.version))
-        ):
+        if known is not None and self._is_as_read(known, signature, folder, is_link=is_link):
             return True
         if signature is None and not os.path.islink(path):
             return False  # gone since the folder was listed
         self._put(path, self._read_file(path, folder, known, now, is_settled=is_settled))
         return True
+
+    def _is_as_read(
+        self, known: KnownFile, signature: Signature | None, folder: JobFolder, *, is_link: bool
+    ) -> bool:
+        """Return whether a file is as it was when it was read, judged by its status."""
+        if known.signature != signature or known.is_racy:
+            return False
+        path = known.version.path
+        return not (is_link and self._loader.leads_elsewhere(path, folder.path, known.version))
 
     def _read_file(
         self,
@@ -298,7 +321,7 @@ class SnapshotReader:
         version, status = self._loader.load(path, folder.path)
         signature = as_signature(status) if status else NO_SIGNATURE
         is_racy = status is not None and now - status.st_ctime_ns // 1_000_000 < _RACY_MS
-        gid = self._writing_group(status)
+        gid = self._groups.of_file(status)
         if version.problem is None and known is not None and known.version.key == version.key:
             version = known.version  # the same content: the same object
         if known is not None and version is known.version:
@@ -341,20 +364,9 @@ class SnapshotReader:
             if not self._keeps_data:
                 known.version = FileVersion(path, b"", version.key, version.problem)
 
-    # --- groups ---
-
-    def _writing_group(self, status: os.stat_result | None) -> int | None:
-        """Return the group that may write a file, and remember whether it is private."""
-        if status is None or not status.st_mode & stat.S_IWGRP:
-            return None
-        self._private[status.st_gid] = is_private_group(status.st_gid, os.geteuid())
-        return status.st_gid
-
     def _check_groups(self) -> bool:
         """Ask the account databases again; return True if files must be read again for their group."""
-        forget_accounts()
-        user = os.geteuid()
-        changed = {gid for gid, was in self._private.items() if is_private_group(gid, user) != was}
+        changed = self._groups.changed()
         for known in self._known.values() if changed else ():
             known.is_racy = known.is_racy or known.gid in changed
         return bool(changed)

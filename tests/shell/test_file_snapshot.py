@@ -15,7 +15,7 @@ from luad.config.jobs.catalogue import Catalogue
 from luad.config.settings.daemon_settings import Settings
 from luad.core.events import SaveProgress, StoredJob
 from luad.core.model import Job, Now, Wanted
-from luad.daemon.reloading import ConfigReader, Reading, UserReader
+from luad.daemon.file_reading import ConfigReader, Reading, UserReader
 from luad.daemon.wiring import files_digest
 from luad.store import Store
 from luad.store.file_snapshot import StoredFile
@@ -43,6 +43,22 @@ class Lives:
         self.files: dict[str, StoredFile] = {}
 
     def start(self, *, has_snapshot: bool = True) -> Reading:
+        self.restore(has_snapshot=has_snapshot)
+        return self.reader.read()
+
+    def start_at_once(self, dice: random.Random) -> Reading | None:
+        """Start as a daemon does that compares files while jobs run; None if it must read them first."""
+        self.restore(has_snapshot=True)
+        if not self.files or self.reader.begin(0) is None:
+            return None
+        paths = list(self.files)
+        dice.shuffle(paths)
+        for at in range(0, len(paths), 2):
+            self.compared |= set(self.reader.compare(paths[at : at + 2]))
+        return self.reader.finish()
+
+    def restore(self, *, has_snapshot: bool) -> None:
+        self.compared: set[str] = set()
         self.catalogue = Catalogue(self.settings)
         self.catalogue.seed([(stored(each), each.job) for each in self.jobs.values()])
         self.reader = ConfigReader(
@@ -53,7 +69,6 @@ class Lives:
         )
         if has_snapshot:
             self.reader.restore(self.files.values())
-        return self.reader.read()
 
     def keep(self, reading: Reading) -> None:
         """Note what the store has once *reading* is in force."""
@@ -225,12 +240,60 @@ def test_starts_with_a_snapshot_give_what_starts_without_one_give(tmp_path: Path
                     case _:
                         names = dice.sample("wxyz", dice.randint(0, 2))
                         path.write_text(job(*names, more=f"timeout: {dice.randint(1, 2)}m\n"))
-            one, other = lives.start(), plain.start(has_snapshot=False)
+            before = {name: replace(each, stale=False) for name, each in lives.jobs.items()}
+            one = lives.start_at_once(dice) if seed % 2 else lives.start()
+            one, other = one or lives.start(), plain.start(has_snapshot=False)
             assert one.problems == other.problems, seed
             assert one.stale == other.stale, seed
-            assert one.wanted == other.wanted, seed
+            assert lives.catalogue.wanted == other.wanted, seed
+            changed = {name for name, item in one.items.items() if item != before.get(name)}
+            assert not changed & lives.compared, seed
+            found = {**before, **one.items}
+            assert {name: each for name, each in found.items() if each} == other.wanted, seed
             lives.keep(one)
             plain.keep(other)
+
+
+def test_a_start_that_compares_later_opens_only_what_has_changed(
+    lives: Lives, opened: list[str]
+) -> None:
+    for name in "abcd":
+        (lives.folder / f"{name}.yaml").write_text(job(name))
+    lives.keep(lives.start())
+    (lives.folder / "a.yaml").unlink()
+    (lives.folder / "b.yaml").write_text(job("b", "e"))
+    (lives.folder / "c.yaml").chmod(0o666)
+    (lives.folder / "new.yaml").write_text(job("new"))
+    opened.clear()
+    reading = lives.start_at_once(random.Random(1))  # noqa: S311 - no secret
+    assert reading is not None
+    assert lives.compared == {"d"}
+    assert {name: each and each.stale for name, each in reading.items.items()} == {
+        "a": None,
+        "c": True,
+        "e": False,
+        "new": False,
+    }
+    assert sorted(opened) == ["b.yaml", "c.yaml", "new.yaml"]
+
+
+@pytest.mark.parametrize("fault", ["missing", "untrusted", "unknown"])
+def test_without_a_folder_or_a_snapshot_files_are_read_before_anything_starts(
+    lives: Lives, fault: str
+) -> None:
+    (lives.folder / "a.yaml").write_text(job("a"))
+    lives.keep(lives.start())
+    match fault:
+        case "missing":
+            lives.folder.rename(lives.folder.with_name("away.d"))
+        case "untrusted":
+            lives.folder.chmod(0o777)
+        case _:
+            lives.files.clear()
+    lives.restore(has_snapshot=True)
+    assert lives.reader.begin(1) is None
+    reading = lives.reader.read()
+    assert reading.wanted["a"].stale is (fault != "unknown")
 
 
 async def test_a_snapshot_of_another_digest_is_ignored_and_goes(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from luad.clock import SystemClock
 from luad.config.jobs.catalogue import Catalogue
 from luad.config.settings.daemon_settings import Settings
 from luad.core.plan import Plan
-from luad.daemon.reloading import Answer, ConfigReader, Reading, Reloader, UserReader
+from luad.daemon.file_reading import ConfigReader, Reading, UserReader
+from luad.daemon.reloading import Answer, Reloader
 from luad.watcher import Hints, SnapshotReader
 
 

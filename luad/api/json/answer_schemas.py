@@ -348,7 +348,9 @@ ANSWERS: Final[Schema] = {
         {"self_deleted": _list(FREE)},
         _all("jobs runs store", FREE),
     ),
-    "Health": _object({"status": TEXT}, optional=_all("faults stale broken_files", _TEXTS)),
+    "Health": _object(
+        {"status": TEXT}, optional=_all("faults stale broken_files", _TEXTS) | {"comparing": TEXT}
+    ),
     "Readiness": _object({"ready": FLAG}),
     "Caller": _object(
         _all("name via", TEXT),

@@ -271,7 +271,8 @@ async def _row_count(store: Store) -> int | None:
 async def healthz(request: Request) -> Response:
     """`GET /healthz`: 503 when luad cannot do its work; broken files alone only degrade it."""
     context = context_of(request)
-    faults, problems = context.service.health().faults, context.service.problems()
+    health, problems = context.service.health(), context.service.problems()
+    faults = health.faults
     status = "failing" if faults else "degraded" if problems.error_count else "ok"
     if is_remote(request):  # a client without a token gets no path
         return json_response({"status": status}, 503 if faults else 200)
@@ -281,6 +282,8 @@ async def healthz(request: Request) -> Response:
         "stale": context.service.installed.stale_files(),
         "broken_files": problems.broken_files,
     }
+    if health.comparing:
+        body["comparing"] = health.comparing
     return json_response(body, 503 if faults else 200)
 
 

@@ -127,6 +127,10 @@ class LastGood(Kind[T]):
             return None
         return len(entry.items)
 
+    def names_of(self, path: str) -> Collection[str]:
+        """Return the names of the items of a file."""
+        return self._files.names(path) if path in self._files else ()
+
     def summary(self) -> FileChanges[T]:
         """Return what is the case, without a change."""
         return FileChanges({}, self._all_problems(), self._stale_files(), len(self._files))
