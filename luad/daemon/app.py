@@ -211,14 +211,12 @@ class Daemon(EngineService):
     async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
         """Return the events of the first turn; None if `--strict` refuses the files."""
         parts, logs = self._parts, self.logs
-        restored = take_over(
-            self.store,
-            self.engine,
-            self._catalogue,
-            self.dynamic,
-            self._file_problems.left_out,
-            logs,
-            self.clock.now(),
+        restored = self._configuration.restore(
+            partial(
+                take_over,
+                *(self.store, self.engine, self._catalogue, self.dynamic),
+                *(self._file_problems.left_out, logs, self.clock.now()),
+            )
         )
         self._file_problems.note_fast_jobs(self.dynamic)
         self._file_problems.bad_rows = self._directory.restore()
@@ -236,7 +234,6 @@ class Daemon(EngineService):
     async def _first_event(self, restored: Restored) -> Event | None:
         """Return the event that puts jobs in force; None if `--strict` refuses the files."""
         configuration = self._configuration
-        configuration.restore()
         if not self._settings.strict:
             compared = await configuration.begin_comparison(restored.open_runs)
             if compared is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from luad.api.service import ReloadResult
@@ -23,7 +24,7 @@ from luad.daemon.status import jobs_line
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-    from luad.core.events import Reply
+    from luad.core.events import Reply, Restored
     from luad.core.model import Run, Wanted
     from luad.daemon.condition import Parts
     from luad.daemon.file_problems import FileProblems
@@ -59,9 +60,15 @@ class Configuration:
             reader, self._apply, lambda error: parts.tasks.note_failure("reloader", error)
         )
 
-    def restore(self) -> None:
-        """Take over the files that are in the store; they are read only if they have changed since."""
-        self._reader.restore(self._parts.store.files.restore(self._digest))
+    def restore(self, take_over: Callable[[Collection[int]], Restored]) -> Restored:
+        """Take over the jobs and files in the store; files are read only if they have changed since.
+
+        *take_over* gets the short hashes of the documents that this luad has checked before.
+        """
+        files = self._parts.store.files.restore(self._digest)
+        restored = take_over(frozenset(chain.from_iterable(each.checked for each in files)))
+        self._reader.restore(files)
+        return restored
 
     async def begin_comparison(self, open_runs: Iterable[Run]) -> Collection[str] | None:
         """Load the users, and return the jobs whose files were compared, at least those of *open_runs*.

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import gc
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from luad.clock import Clock
 from luad.config.jobs.catalogue import Catalogue
+from luad.config.jobs.checked_jobs import check_of
 from luad.config.jobs.last_good import FileChanges
 from luad.config.users.user_file import LoadedUsers, UserCatalogue
 from luad.core.model import Instant, Wanted
 from luad.errors import Problem, Severity
+from luad.store.columns import to_json
 from luad.store.file_snapshot import StoredFile
 from luad.watcher import FileVersion, Hints, KeptFile, Snapshot, SnapshotReader
 
@@ -148,8 +151,13 @@ class ConfigReader:
             if kept is None or count is None:
                 dropped.append(path)
             else:
-                saved.append(StoredFile(path, *kept, count))
+                saved.append(StoredFile(path, *kept, count, self._checks(path)))
         return tuple(saved), tuple(dropped)
+
+    def _checks(self, path: str) -> bytes:
+        jobs = (item.job for item in self._catalogue.items_of(path))
+        found = (check_of(each.name, each.revision, to_json(each.definition)) for each in jobs)
+        return array("I", found).tobytes()
 
     def dry_run(self, snapshots: SnapshotReader) -> Reading:
         """Return what a requested reload would read, and change nothing; callable in any thread."""

@@ -6,11 +6,13 @@ Rule: the findings become events for the engine, as everything else does.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from luad.api.creation_rules import is_too_fast
+from luad.config.jobs.checked_jobs import CheckedJobs, check_of
 from luad.config.jobs.stored_jobs import job_from_store
 from luad.core.events import AttemptEnded, Event, RemoveJob, Restored, StoredJob
 from luad.core.model import SECOND, Ending, EndKind, Instant, Job, RunError, RunState
@@ -19,7 +21,7 @@ from luad.errors import Problem, Severity
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from luad.api.service import DynamicRules
     from luad.config.jobs.catalogue import Catalogue
@@ -123,15 +125,26 @@ def take_over(
     left_out: LeftOutJobs,
     logs: Logging,
     now: Now,
+    checked: Collection[int] = (),
 ) -> Restored:
-    """Restore *engine* and *catalogue* from *store*; return what was restored, without the jobs."""
+    """Restore *engine* and *catalogue* from *store*; return what was restored, without the jobs.
+
+    *checked*: the short hashes of the documents that this luad has checked before.
+    """
     restored = store.restore()
     waiting = deque(restored.jobs)
     restored = replace(restored, jobs=())
     static: list[tuple[StoredJob, Job]] = []
 
+    quick = CheckedJobs()
+
     def decode(stored: StoredJob) -> Job:
         must_match = stored.creation is None
+        if must_match and check_of(stored.name, stored.revision, stored.definition) in checked:
+            with suppress(
+                ValueError, KeyError, TypeError, AttributeError
+            ):  # else the slow way gives the reason
+                return quick.build(stored.definition, stored.revision)
         return job_from_store(stored.definition, stored.revision, must_match=must_match)
 
     def jobs() -> Iterator[tuple[StoredJob, Job]]:

@@ -6,6 +6,7 @@ kill in between costs a reading of the file, and never a change.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -23,10 +24,11 @@ T = TypeVar("T")
 
 _DIGEST: Final = "files_digest"
 _AT_ONCE: Final = 500  # rows in one transaction, because claims wait for it
+_COLUMNS: Final = ("path", "status", "content_key", "shape", "gid", "jobs", "checks")
 _put = insert(files)
 _save = _put.on_conflict_do_update(
     index_elements=["path"],
-    set_={name: _put.excluded[name] for name in ("status", "content_key", "shape", "gid", "jobs")},
+    set_={name: _put.excluded[name] for name in _COLUMNS[1:]},
 )
 _remove = delete(files).where(files.c.path == bindparam("b_path"))
 _digest = select(meta.c.value).where(meta.c.key == _DIGEST)
@@ -39,7 +41,8 @@ _save_meta = _put_meta.on_conflict_do_update(
 class StoredFile(NamedTuple):
     """One job file. *status* and *shape* are packed by the watcher, *key* is the hash of the content.
 
-    *gid* is the group that may write it, *jobs* the number of its jobs.
+    *gid* is the group that may write it, *jobs* the number of its jobs. *checks* are short hashes of their stored
+    documents.
     """
 
     path: str
@@ -48,6 +51,12 @@ class StoredFile(NamedTuple):
     shape: bytes
     gid: int | None
     jobs: int
+    checks: bytes = b""
+
+    @property
+    def checked(self) -> array[int]:
+        """The hashes of the documents, as numbers."""
+        return array("I", self.checks)
 
 
 class FileSnapshot:
@@ -101,5 +110,4 @@ def _drop(digest: str, paths: Sequence[str], connection: Connection) -> None:
 
 def _write(digest: str, rows: Sequence[StoredFile], connection: Connection) -> None:
     _renew(connection, digest)
-    names = ("path", "status", "content_key", "shape", "gid", "jobs")
-    connection.execute(_save, [dict(zip(names, row, strict=True)) for row in rows])
+    connection.execute(_save, [dict(zip(_COLUMNS, row, strict=True)) for row in rows])

@@ -231,6 +231,7 @@ files: Final = Table(
     Column("shape", LargeBinary, nullable=False),
     Column("gid", BigInteger),
     Column("jobs", BigInteger, nullable=False),
+    Column("checks", LargeBinary, nullable=False),
     PrimaryKeyConstraint("path", name="files_pk"),
 )
 

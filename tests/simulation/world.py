@@ -74,7 +74,7 @@ class World(Machine):
         self.wanted_later: Mapping[str, Wanted] = {}
         self.loads_later = False
         super().__init__(dice, wall, capacity, portion)
-        self.may_hold = seed % 5 == 4 and seed % 4 != 3  # the busy world's model loads all at once
+        self.may_hold = seed % 7 == 3 and seed % 4 != 3  # the busy world's model loads all at once
         self.processes.may_fail_to_start = "reports" in self.faults
         self.folder = Folder(dice, self.make_job, may_break="broken files" in self.faults)
         self.revision = self.requests = self.loads = 0

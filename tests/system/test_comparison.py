@@ -78,34 +78,23 @@ def check_changes(daemon: LiveDaemon, before: dict[str, int]) -> None:
 def test_what_was_changed_while_luad_was_down_is_in_force_before_its_jobs_run(
     daemon: LiveDaemon,
 ) -> None:
+    """Also if daemons in between were killed during their comparison, which then begins anew."""
     daemon.stop()
     before = started(daemon)
     change_files(daemon)
+    for _ in range(2):
+        daemon.start()  # it is ready, and compares
+        daemon.kill()
     daemon.start()
-    compared = daemon.wait_for("daemon.compared")
-    assert compared["files"] == LEAST + 5
+    assert daemon.wait_for("daemon.compared")["files"] == LEAST + 5
     check_changes(daemon, before)
-    (revisions,) = daemon.rows(
+    daemon.stop()
+    (old,) = daemon.rows(
         "SELECT count(*) FROM runs JOIN revisions USING (job_id, revision) WHERE job_name = 'edited' "
         "AND definition_json LIKE '%echo old%' AND claimed_at > (SELECT max(last_installed_at) FROM "
         "revisions WHERE name = 'edited')"
     )
-    assert revisions == (0,)
-    daemon.stop()
-
-
-def test_a_kill_during_the_comparison_leaves_the_next_start_the_same_work(
-    daemon: LiveDaemon,
-) -> None:
-    daemon.stop()
-    before = started(daemon)
-    change_files(daemon)
-    for _ in range(3):
-        daemon.start()  # it is ready, and has begun to compare
-        daemon.kill()
-    daemon.start()
-    check_changes(daemon, before)
-    daemon.stop()
+    assert old == (0,)
     twice = daemon.rows(
         "SELECT occurrence FROM runs WHERE occurrence IS NOT NULL GROUP BY job_id, occurrence "
         "HAVING count(*) > 1"
@@ -113,21 +102,9 @@ def test_a_kill_during_the_comparison_leaves_the_next_start_the_same_work(
     assert twice == []
 
 
-def test_a_snapshot_of_another_luad_is_ignored_and_all_files_are_read_first(
+def test_strict_and_the_snapshot_of_another_luad_read_all_files_before_anything_runs(
     daemon: LiveDaemon,
 ) -> None:
-    daemon.stop()
-    with closing(sqlite3.connect(daemon.state / "luad.db")) as database, database:
-        database.execute("UPDATE meta SET value = 'of another luad' WHERE key = 'files_digest'")
-    change_files(daemon)
-    ready = daemon.start().lines[-1]
-    assert ready["files"] == LEAST + 5
-    assert not any(each["event"] == "daemon.compared" for each in daemon.lines)
-    assert "removed" not in {each["name"] for each in daemon.json("list")["jobs"]}
-    daemon.stop()
-
-
-def test_strict_reads_all_files_before_anything_runs(daemon: LiveDaemon) -> None:
     daemon.stop()
     before = started(daemon)
     (daemon.jobs / "edited.yaml").write_text("name: [")
@@ -135,3 +112,13 @@ def test_strict_reads_all_files_before_anything_runs(daemon: LiveDaemon) -> None
     daemon.start(wait=False)
     assert daemon.process.wait(90) == 78
     assert started(daemon) == before
+    change_files(daemon)
+    with closing(sqlite3.connect(daemon.state / "luad.db")) as database, database:
+        database.execute("UPDATE meta SET value = 'of another luad' WHERE key = 'files_digest'")
+    daemon.options = ()
+    ready = daemon.start().lines[-1]
+    assert ready["files"] == LEAST + 5
+    assert "removed" not in {each["name"] for each in daemon.json("list")["jobs"]}
+    daemon.stop()
+    assert not any(each["event"] == "daemon.compared" for each in daemon.drain_log())
+    assert started(daemon)["removed"] == before["removed"]

@@ -85,7 +85,7 @@ def build_job(
             convert(value, fields, mistakes)
         elif key in _AS_IT_IS:
             fields[key] = value
-    fields["schedule"] = schedule = _schedule(document["schedule"], timezone, mistakes)
+    fields["schedule"] = schedule = build_schedule(document["schedule"], timezone, mistakes)
     _check_together(fields, mistakes)
     if stored is not None:
         return Job(**fields, keep=keep, revision=stored.revision, definition=stored.definition)
@@ -115,7 +115,8 @@ def _self_contained(document: Mapping[str, JSON], schedule: Schedule) -> Mapping
 # --- the schedule ------------------------------------------------------------------------------
 
 
-def _schedule(value: Mapping[str, Any], timezone: str, mistakes: Mistakes) -> Schedule:
+def build_schedule(value: Mapping[str, Any], timezone: str, mistakes: Mistakes) -> Schedule:
+    """Return the schedule of *value*; mistakes are appended, as in `build_job`."""
     zone = _zone(value.get("timezone"), mistakes)
     named = value.get("timezone", timezone)
     match value["type"]:

@@ -127,6 +127,11 @@ class LastGood(Kind[T]):
             return None
         return len(entry.items)
 
+    def items_of(self, path: str) -> Collection[T]:
+        """Return the last good items of a file."""
+        entry = self._files.get(path)
+        return () if entry is None else entry.last_good
+
     def names_of(self, path: str) -> Collection[str]:
         """Return the names of the items of a file."""
         return self._files.names(path) if path in self._files else ()

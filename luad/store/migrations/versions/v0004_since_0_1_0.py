@@ -171,5 +171,6 @@ def _keep_files() -> None:
         sa.Column("shape", sa.LargeBinary, nullable=False),
         sa.Column("gid", sa.BigInteger),
         sa.Column("jobs", sa.BigInteger, nullable=False),
+        sa.Column("checks", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("path", name="files_pk"),
     )
