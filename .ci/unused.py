@@ -13,7 +13,7 @@ from vulture import Vulture
 
 ROOT = Path(__file__).parents[1]
 ALLOWED = Path(__file__).with_name("unused.txt")
-DECORATORS = ["@click.command", "@pytest.fixture", "@pytest.hookimpl"]
+DECORATORS = ["@click.command", "@pytest.fixture", "@pytest.hookimpl", "@compiles"]
 
 
 def main() -> int:

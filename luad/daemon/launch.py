@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from luad.clock import SystemClock
@@ -61,10 +63,29 @@ def _live_once(settings: Settings) -> int:
 
 def _open_store(settings: Settings, logs: Logging, clock: SystemClock) -> Store:
     notifier = Notifier(os.environ)
+    report = _reporter(logs, notifier)
     try:
-        return Store.open(settings.state_dir, clock=clock, report=_reporter(logs, notifier))
+        if settings.store is None:
+            return Store.open(settings.state_dir, clock=clock, report=report)
+        target = replace(settings.store, password=_password(settings))
+        node = settings.node or socket.gethostname()
+        return Store.open_shared(settings.state_dir, target, node=node, clock=clock, report=report)
     finally:
         notifier.close()
+
+
+def _password(settings: Settings) -> str | None:
+    """Return the password for the store. Raises UnavailableError when its file cannot be read."""
+    path = settings.store_password_file
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise UnavailableError(
+            f"the password file {path} cannot be read: {error}",
+            hint="`store_password_file` must name a file that the user of luad may read",
+        ) from error
 
 
 def _reporter(logs: Logging, notifier: Notifier) -> Callable[[Log], None]:

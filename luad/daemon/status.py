@@ -199,7 +199,7 @@ def describe(parts: Parts) -> dict[str, object]:
         "max_concurrent_runs": runs.slots.capacity,
         "last_reload": _last_reload(parts.condition),
         "store": {
-            "path": str(parts.store.path),
+            "path": parts.store.where,
             "size_bytes": parts.store.size_bytes(),
             "writable": parts.condition.store_fault is None,
         },
@@ -235,7 +235,7 @@ def _faults(parts: Parts) -> list[str]:
     if fault := parts.runner.fault:
         found.append(fault)
     if not parts.store.check_identity():
-        found.append(f"{parts.store.path} was deleted or replaced under the running daemon")
+        found.append(f"{parts.store.where} was deleted or replaced under the running daemon")
     others = (condition.lock_fault, parts.api.fault, parts.retention.fault)
     found += (fault for fault in others if fault)
     found += (f"{name} has ended; restart luad" for name in sorted(parts.tasks.ended))

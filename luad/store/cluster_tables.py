@@ -36,7 +36,6 @@ inbox: Final = Table(
     PrimaryKeyConstraint("seq", name="inbox_pk"),
     Index("inbox_by_request", "request_id", unique=True),
     Index("inbox_waiting", "shard", "seq", **only("failed_at IS NULL")),
-    postgresql_with={"fillfactor": 50, "autovacuum_vacuum_scale_factor": 0.02},
 )
 
 # Answers to requests. The asker deletes its own; the chores delete old ones.

@@ -143,7 +143,7 @@ CHANGING: Final = (
 """The columns of `runs` that change in the life of a run."""
 
 
-def claim_row(run: Run) -> Values:
+def claim_row(run: Run) -> dict[str, Value]:
     """Return the row of a run that has just been claimed."""
     scheduled_for = to_int(run.scheduled_for)
     row: dict[str, Value] = {
@@ -247,7 +247,7 @@ def _add_remarks(row: dict[str, Value], ending: Ending) -> None:
         row["left_tasks"] = to_int(ending.left_tasks)
 
 
-def skip_row(record: RecordSkip) -> Values:
+def skip_row(record: RecordSkip) -> dict[str, Value]:
     """Return the row of occurrences that never became a run; its instant is the last of them."""
     at = to_int(record.at)
     last = to_int(record.skip.last)

@@ -180,10 +180,14 @@ def _newest_of(
 ) -> Iterator[tuple[str, RecentRun]]:
     """Yield the newest rows of each job, in no order.
 
-    The query finds row numbers in the index, so that each row costs one read of the table.
+    The query finds row numbers in SQLite's index, so that each row costs one read of the table; PostgreSQL has none.
     """
+    key: ColumnElement[Any] = _newest.c.id
+    own_key: ColumnElement[Any] = runs.c.id
+    if connection.dialect.name == "sqlite":
+        key, own_key = literal_column("newest.rowid"), literal_column("runs.rowid")
     within: Select[Any] = (
-        select(literal_column("newest.rowid"))
+        select(key)
         .where(_newest.c.job_id == jobs.c.job_id, condition)
         .order_by(_newest.c.claimed_at.desc(), _newest.c.id.desc())
         .limit(limit)
@@ -192,7 +196,7 @@ def _newest_of(
     )
     query: Select[Any] = select(
         runs.c.job_id, runs.c.id, runs.c.state, runs.c.started_at, runs.c.ended_at, runs.c.reason
-    ).select_from(jobs.join(runs, literal_column("runs.rowid").in_(within)))
+    ).select_from(jobs.join(runs, own_key.in_(within)))
     for part in _parts(job_ids):
         rows = connection.execute(query.where(jobs.c.job_id.in_(part))).all()
         for job_id, row_id, state, started_at, ended_at, reason in rows:

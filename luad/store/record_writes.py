@@ -41,6 +41,7 @@ from luad.core.events import (
     SaveStanding,
 )
 from luad.core.model import OPEN_STATES, Instant, Run, RunState
+from luad.core.shards import shard_of
 from luad.store import api_access, columns, job_rows, messages
 from luad.store.prepared import Names, Prepared, Values
 from luad.store.tables import attempts, jobs, meta, revisions, runs
@@ -201,9 +202,18 @@ def _grouped(records: Iterable[Record]) -> Iterator[tuple[type, Sequence[Any]]]:
         yield kind, list(group)
 
 
+def _placed(
+    connection: Connection, name: str, rows: Sequence[dict[str, Any]]
+) -> Sequence[dict[str, Any]]:
+    """Return *rows* with their shards in a shared store; the embedded store has one owner and no shards."""
+    if connection.dialect.name == "sqlite":
+        return rows
+    return [row | {"shard": shard_of(str(row[name]))} for row in rows]
+
+
 def _install_jobs(connection: Connection, group: Sequence[InstallJob], _: Instant) -> list[str]:
     # The last one of a name wins: two rows of one name would be two jobs at the next start.
-    all_rows = list(map(job_rows.job_row, group))
+    all_rows = _placed(connection, "name", list(map(job_rows.job_row, group)))
     rows = list({row["name" if row["holds_name"] else "job_id"]: row for row in all_rows}.values())
     freed = [
         {"b_name": row["name"], "b_job_id": row["job_id"]} for row in rows if row["holds_name"]
@@ -242,12 +252,12 @@ def _claim_runs(connection: Connection, group: Sequence[ClaimRun], _: Instant) -
     # An open row of the same id is the daemon's own: the batch repeats one that was reported as failed
     # although it is on the disk. A terminal row is of an earlier daemon: on machines whose clock starts in
     # 1970 at each boot, the same occurrence gets the same id again.
-    rows = [columns.claim_row(each.run) for each in group]
+    rows = _placed(connection, "job_name", [columns.claim_row(each.run) for each in group])
     return _insert_runs(connection, rows, [each.run.id for each in group], _open_ids)
 
 
 def _insert_runs(
-    connection: Connection, rows: list[Values], ids: list[str], ours: Select[Any]
+    connection: Connection, rows: Sequence[Values], ids: list[str], ours: Select[Any]
 ) -> list[str]:
     """Insert *rows*; return the refused *ids* without those that *ours* finds."""
     if _insert_run.execute(connection, rows) == len(rows):
@@ -292,7 +302,7 @@ def _last_saves(group: Sequence[SaveRun]) -> Iterator[Collection[SaveRun]]:
 
 
 def _record_skips(connection: Connection, group: Sequence[RecordSkip], _: Instant) -> list[str]:
-    rows = [columns.skip_row(each) for each in group]
+    rows = _placed(connection, "job_name", [columns.skip_row(each) for each in group])
     return _insert_runs(connection, rows, [each.row_id for each in group], _known_ids)
 
 

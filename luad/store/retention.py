@@ -288,7 +288,9 @@ class Pass:
         return Pruned(count == 0)
 
     def _give_back(self, connection: Connection, size: int) -> Pruned:
-        """Give free pages back to the disk, except `SPARE_PAGES`."""
+        """Give free pages back to the disk, except `SPARE_PAGES`; PostgreSQL does so itself."""
+        if connection.dialect.name != "sqlite":
+            return Pruned(is_done=True)
         free = _free_pages(connection)
         driver = connection.connection.driver_connection
         assert driver is not None

@@ -14,9 +14,7 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
-    case,
     exists,
-    func,
     literal_column,
     not_,
     or_,
@@ -27,6 +25,7 @@ from sqlalchemy import (
 
 from luad.core.messaging import DeliveryState
 from luad.core.model import OPEN_STATES, Trigger
+from luad.store.dialects import contains, tags_in
 from luad.store.query_types import RunFilter
 from luad.store.tables import deliveries, jobs, messages, revisions, runs
 
@@ -38,8 +37,7 @@ _failed_to_send: Final = (
     .join(deliveries, deliveries.c.message_id == messages.c.id)
     .where(messages.c.run_id.is_not(None), deliveries.c.state == DeliveryState.FAILED.value)
 )
-_definition: Final = case((func.json_valid(jobs.c.definition_json), jobs.c.definition_json))
-_tag: Final = func.json_each(_definition, "$.tags").table_valued("value", name="tag")
+_tag: Final = tags_in(jobs.c.definition_json).table_valued("value", name="tag")
 _tag_of_job: Final = exists(select(1).select_from(jobs.join(_tag, text("1 = 1")))).where(
     jobs.c.job_id == runs.c.job_id
 )
@@ -98,7 +96,7 @@ def sieve(
         found.append(runs.c.user_id == wanted.user)
     if wanted.q is not None:
         texts = (runs.c.job_name, runs.c.error_type, runs.c.error_message)
-        found.append(or_(*(each.contains(wanted.q, autoescape=True) for each in texts)))
+        found.append(or_(*(contains(each, wanted.q) for each in texts)))
     if wanted.min_duration_ms is not None:
         ended = runs.c.ended_at - runs.c.started_at >= wanted.min_duration_ms
         began = (wanted.now or 0) - wanted.min_duration_ms

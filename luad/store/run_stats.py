@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, cast, func, literal_column, select
+from sqlalchemy import BigInteger, Connection, func, literal_column, select
 
 from luad.core.lifecycle import BAD_STATES
 from luad.core.model import HOUR, Instant, RunState
@@ -152,7 +152,7 @@ def _count(
     of_states = (runs.c.state.in_([state.value for state in RunState]), between)
     query = select(runs.c.state, func.count()).where(*of_states).group_by(runs.c.state)
     if group is Group.HOUR:
-        hour = cast(runs.c.claimed_at / literal_column(str(HOUR)), BigInteger).label("hour")
+        hour = (runs.c.claimed_at // literal_column(str(HOUR), BigInteger)).label("hour")
         query = query.add_columns(hour).group_by(hour)
     rows = connection.execute(query.with_hint(runs, "INDEXED BY runs_by_state", "sqlite"))
     return [

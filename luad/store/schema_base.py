@@ -16,5 +16,8 @@ Text: Final = types.Text().with_variant(types.Text(collation="C"), "postgresql")
 
 
 def only(condition: str) -> dict[str, Any]:
-    """Return the keywords of an `Index` that has only the rows of *condition*."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+    """Return the keywords of an `Index` that has only the rows of *condition*.
+
+    Words of PostgreSQL's would import its dialect; `store.postgresql.schema` adds them.
+    """
+    return {"sqlite_where": text(condition)}

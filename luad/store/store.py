@@ -1,10 +1,9 @@
-"""The store itself: a folder, a lock, a database, one writer and two readers."""
+"""The store itself: a folder, a lock, and a database of one of the two backends."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from luad.clock import Clock
+from luad.config.settings.store_target import Target
 from luad.core.events import Record, Restored
 from luad.core.model import JSON, SECOND, Instant, RunState
 from luad.errors import StoreUnavailableError
@@ -24,6 +24,7 @@ from luad.store import (
     run_pages,
 )
 from luad.store.api_access import Access
+from luad.store.backend import Backend
 from luad.store.columns import cleaned, to_text
 from luad.store.file_snapshot import FileSnapshot
 from luad.store.history import History
@@ -41,17 +42,11 @@ from luad.store.query_types import (
     RunRow,
 )
 from luad.store.resumed_runs import resumed_by
-from luad.store.sqlite.checkpoints import Checkpoints
-from luad.store.sqlite.connect import READERS
-from luad.store.sqlite.opening import Opened, open_database
-from luad.store.sqlite.writer import Writer
-from luad.store.state_folder import DATABASE, StateLock, size_of
+from luad.store.sqlite.embedded import Embedded
+from luad.store.state_folder import DATABASE, StateLock
 from luad.store.stored_users import StoredUsers
 from luad.store.transactions import Transactions
 from luad.store.web_access import WebAccess
-
-GIVEN_BACK_KIB: Final = 12
-"""The KiB that giving a page back writes: a moved page, and two that point to it."""
 
 COUNT_SERVES: Final = 100
 
@@ -69,27 +64,21 @@ class Store:
     *quarantined*: the new path of a damaged database, None if it was sound; *problem*: its damage.
     """
 
-    def __init__(self, state_dir: Path, lock: StateLock, opened: Opened, *, clock: Clock) -> None:
-        self.path: Final = state_dir / DATABASE
-        self.quarantined: Final = opened.quarantined
-        self.problem: Final = opened.problem
+    def __init__(self, lock: StateLock, backend: Backend, *, clock: Clock) -> None:
+        self.path: Final = lock.path.with_name(DATABASE)
+        self.where: Final = backend.where
+        self.quarantined: Final = backend.quarantined
+        self.problem: Final = backend.problem
         self._lock = lock
+        self._backend = backend
         self._clock = clock
-        self._restored: Restored | None = opened.restored
+        self._restored = backend.restored
         self._seen_at: Instant | None = None
         self._pass: retention.Pass | None = None
         self._row_count: tuple[int, int] | None = None  # and until when it is good, elapsed
         self._is_closed = False
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
-        self._checkpoints = Checkpoints(self.path, self._readers)
-        self._writer = Writer(
-            self.path,
-            opened.engine,
-            before_commit=self._note_alive_at_commit,
-            after_commit=self._start_checkpoint,
-            on_corrupt=lock.mark_corrupt,
-        )
-        self._transactions = Transactions(self._writer, self._readers, lock.mark_corrupt)
+        backend.begin(self._note_alive_at_commit)
+        self._transactions = Transactions(backend)
         self.messages: Final = Messages(self._transactions)
         self.users: Final = StoredUsers(self._transactions)
         self.files: Final = FileSnapshot(self._transactions)
@@ -107,11 +96,39 @@ class Store:
         of an older luad, and *report* gets the log lines. Raises AlreadyRunningError, StoreTooNewError,
         StoreUnavailableError.
         """
-        state_dir = state_dir.absolute()
-        lock = StateLock.take(state_dir)
+        path = state_dir.absolute() / DATABASE
+        return cls._locked(state_dir, clock, lambda lock: Embedded(path, lock, clock, report))
+
+    @classmethod
+    def open_shared(
+        cls,
+        state_dir: Path,
+        target: Target,
+        *,
+        node: str,
+        clock: Clock,
+        report: Report = say_nothing,
+    ) -> Store:
+        """Lock *state_dir*, and open the PostgreSQL store of *target* as its only node.
+
+        Raises AlreadyRunningError if another node has the store, else as `open`.
+        """
         try:
-            opened = open_database(state_dir / DATABASE, lock, clock, report)
-            return cls(state_dir, lock, opened, clock=clock)
+            from luad.store.postgresql.shared import Shared  # noqa: PLC0415 - needs an extra
+        except ModuleNotFoundError as error:
+            raise StoreUnavailableError(
+                f"a store in PostgreSQL needs {error.name}", hint="pip install 'luad[cluster]'"
+            ) from error
+
+        return cls._locked(state_dir, clock, lambda _: Shared(target, node, report))
+
+    @classmethod
+    def _locked(
+        cls, state_dir: Path, clock: Clock, open_backend: Callable[[StateLock], Backend]
+    ) -> Store:
+        lock = StateLock.take(state_dir.absolute())
+        try:
+            return cls(lock, open_backend(lock), clock=clock)
         except BaseException:
             lock.give_up()
             raise
@@ -122,20 +139,15 @@ class Store:
             return
         self._is_closed = True
         self._transactions.refuse()
-        self._writer.close()
-        self._readers.shutdown()
-        self._transactions.close()
+        self._backend.close()
         self._lock.release()
 
     def check_identity(self) -> bool:
-        """Return False once the database's file was deleted or replaced; then luad writes nothing more.
+        """Return False once this is not the opened database any more; then luad writes nothing more.
 
         If luad cannot find out, it returns True, and the next write fails with the reason.
         """
-        try:
-            return self._writer.is_same_file()
-        except OSError:
-            return True
+        return self._backend.check_identity()
 
     def keep_lock(self) -> bool | None:
         """Create the lock file again if it was deleted; see `StateLock.keep`."""
@@ -178,7 +190,7 @@ class Store:
         if not lines:
             return
         chunks = log_chunks.chunks_of(to_text(run_id), lines, self._clock.now().wall)
-        future = self._writer.submit(
+        future = self._backend.submit(
             lambda connection: log_chunks.append(connection, chunks),
             is_urgent=False,
             weight=sum(each["b_byte_count"] for each in chunks),
@@ -214,22 +226,17 @@ class Store:
             return under_way.step(connection)
 
         try:
-            await self._checkpoints.wait()
-            future = self._writer.submit(step, is_urgent=False)
+            await self._backend.before_bulk()
+            future = self._backend.submit(step, is_urgent=False)
             future.add_done_callback(lambda _: under_way.committed())  # in the writer's thread
             slice_done = await asyncio.wrap_future(future)
         except BaseException:
             self._pass = None
             raise
-        self._writer.uncheckpointed_kib += GIVEN_BACK_KIB * slice_done.pages
         if slice_done.is_done:
             self._pass = None
-            await self._checkpoints.truncate()
+        await self._backend.after_bulk(slice_done.pages, is_done=slice_done.is_done)
         return slice_done
-
-    def _start_checkpoint(self) -> None:
-        if self._checkpoints.start_if_long(self._writer.uncheckpointed_kib):
-            self._writer.uncheckpointed_kib = 0
 
     # --- start-up ---
 
@@ -356,7 +363,7 @@ class Store:
 
     def size_bytes(self) -> int:
         """Return the size on disk in bytes, with the WAL."""
-        return size_of(self.path)
+        return self._backend.size_bytes()
 
     @property
     def is_writable(self) -> bool:
@@ -366,4 +373,4 @@ class Store:
     @property
     def last_error(self) -> str:
         """The error of the last failed write; empty once a write has succeeded again."""
-        return self._writer.last_error
+        return self._backend.last_error

@@ -183,7 +183,6 @@ runs: Final = Table(
         "id",
         **only("user_id IS NOT NULL"),
     ),
-    postgresql_with={"fillfactor": 70},
 )
 
 attempts: Final = Table(

@@ -63,6 +63,9 @@ SETTINGS: dict[str, Any] = {
     "dynamic": {"handlers": ["handlers/*"], "max_jobs": 5, "max_jobs_per_user": 1},
     "alert": {"to": ["ops"], "recovery": False},
     "webhooks": {"allow_private": True},
+    "store": "postgresql://luad@db.example.com/luad",
+    "store_password_file": "/run/credentials/luad.service/store",
+    "node": "web-1",
 }
 
 USER: dict[str, Any] = {

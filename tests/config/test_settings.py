@@ -17,6 +17,7 @@ from luad.config.settings.daemon_settings import (
     load_settings,
 )
 from luad.config.settings.setting_keys import KEYS, Address
+from luad.config.settings.store_target import Target
 from luad.config.settings.web_settings import Web
 from luad.core.model import DAY, MINUTE, AlertCause, AlertPolicy
 
@@ -69,6 +70,7 @@ def test_every_key_of_the_file_arrives() -> None:
             "also: [missed]}\n"
             "web: {enabled: false, user_header: X-Remote-User, proxy_secret_file: s, "
             "proxy_socket: /run/w/w.sock, roles: {ann: admin}, base_path: /luad/}\n"
+            "store: postgresql://luad@db/luad\nstore_password_file: p\nnode: web-1\n"
         ),
     )
     assert settings == Settings(
@@ -109,7 +111,33 @@ def test_every_key_of_the_file_arrives() -> None:
             roles={"ann": "admin"},
             base_path="/luad",
         ),
+        store=Target("postgresql://luad@db/luad"),
+        store_password_file=Path("/etc/luad/p"),
+        node="web-1",
     )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://luad@db/luad",
+        "luad.db",
+        "postgresql://luad:hunter2@db/luad",
+        "postgresql://db/luad?password=hunter2",
+    ],
+)
+def test_a_store_is_a_postgresql_url_without_a_password(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, {}, file(f"store: '{url}'\n"))
+    (problem,) = caught.value.problems
+    assert "hunter2" not in f"{caught.value.message} {problem.message} {problem.excerpt}"
+
+
+def test_a_store_is_shown_without_its_parameters_and_its_password() -> None:
+    target = Target.parse("postgresql://luad@a:1,b:2/luad?sslmode=require", "hunter2")
+    assert target.shown == "postgresql://luad@a:1,b:2/luad"
+    assert target.has_several_hosts
+    assert "hunter2" not in repr(target)
 
 
 def test_the_schema_and_the_table_of_keys_agree() -> None:
@@ -131,6 +159,7 @@ def test_the_defaults_in_the_schema_are_those_of_the_model() -> None:
         if key
         not in {"jobs", "users", "state_dir", "socket", "handlers_path", "log", "retention"}
         | {"pass_env", "listen", "working_directory", "shared_processes", "web"}
+        | {"store", "store_password_file", "node"}
     ).replace("False", "false")
     kept = properties["retention"]["properties"]
     text += (

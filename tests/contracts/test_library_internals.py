@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 ROOT = Path(__file__).parents[2]
 USES = {
     r"^\s*(from|import) uvicorn": {"luad/api/transport/uvicorn_parts.py"},
-    r"^\s*(from|import) alembic": {"luad/store/sqlite/alembic_upgrade.py"},
+    r"^\s*(from|import) alembic": {"luad/store/alembic_upgrade.py"},
 }
 PINNED = ("alembic", "uvicorn")
 

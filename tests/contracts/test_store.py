@@ -1,6 +1,6 @@
 """What every store must do, whatever it is made of.
 
-A store joins by a line in `STORES`: a function from a folder and a clock to an open store.
+`support.stores` names the stores.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.stores import STORES
 
 from luad.clock import Now
 from luad.core.events import (
@@ -65,13 +66,6 @@ class HandClock:
     def now(self) -> Now:
         self.elapsed += self.look_ms
         return Now(self.wall, self.elapsed)
-
-
-def open_sqlite(folder: Path, clock: HandClock) -> Store:
-    return Store.open(folder / "state", clock=clock)
-
-
-STORES: dict[str, Callable[[Path, HandClock], Store]] = {"sqlite": open_sqlite}
 
 
 @pytest.fixture

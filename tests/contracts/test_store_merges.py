@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.stores import STORES
 
 from luad.core.model import Now
 from luad.errors import ConflictError
@@ -25,9 +26,11 @@ class HandClock:
         return Now(NOW, NOW)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with closing(Store.open(tmp_path_factory.mktemp("state"), clock=HandClock())) as store:
+@pytest.fixture(scope="module", params=STORES.values(), ids=STORES.keys())
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    with closing(request.param(tmp_path_factory.mktemp("state"), HandClock())) as store:
         yield store
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.stores import STORES
 
 from luad.core.events import AddMessage, ClaimRun, InstallJob, RememberKey, RemoveJob, SaveProgress
 from luad.core.installed import AlertState, Overlay
@@ -32,15 +33,17 @@ class HandClock:
         return Now(NOW, NOW)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.open(tmp_path, clock=HandClock())) as store:
+@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with closing(request.param(tmp_path, HandClock())) as store:
         yield store
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with closing(Store.open(tmp_path_factory.mktemp("state"), clock=HandClock())) as store:
+@pytest.fixture(scope="module", params=STORES.values(), ids=STORES.keys())
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    with closing(request.param(tmp_path_factory.mktemp("state"), HandClock())) as store:
         yield store
 
 

@@ -78,8 +78,8 @@ async def test_a_slice_of_retention_waits_while_the_log_is_moved(
         await store.apply(old)
         limits = {"history_ms": DAY, "runs_per_job": 1, "logs_ms": DAY}
         assert not (await store.prune(100 * DAY, **limits, slice_size=1)).is_done
-        with kept_busy(store._readers, READERS) as go:
-            assert store._checkpoints.start_if_long(LONG_LOG_KIB)
+        with kept_busy(store._backend.threads, READERS) as go:
+            assert store._backend._checkpoints.start_if_long(LONG_LOG_KIB)
             slice_done = asyncio.create_task(store.prune(100 * DAY, **limits, slice_size=1))
             done, _ = await asyncio.wait({slice_done}, timeout=0.1)
             assert not done

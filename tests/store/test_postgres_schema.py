@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import create_engine, inspect, text
 
+from luad.store.postgresql.schema import create_tables
 from luad.store.tables import metadata
 
 
 def test_a_fresh_database_has_every_table_and_column(postgres_url: str) -> None:
     engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
-        metadata.create_all(connection, checkfirst=False)
+        create_tables(connection)
     with engine.connect() as connection:
         inspector = inspect(connection)
         found = {
@@ -27,6 +28,10 @@ def test_a_fresh_database_has_every_table_and_column(postgres_url: str) -> None:
         conditions = connection.execute(
             text("SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '% WHERE %'")
         ).scalar_one()
+        options = connection.execute(
+            text("SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL")
+        ).all()
+        assert {"runs", "inbox"} <= {name for name, _ in options}
     engine.dispose()
     assert found == {table.name: list(table.c.keys()) for table in metadata.tables.values()}
     partial = [

@@ -62,7 +62,9 @@ async def test_a_commit_that_takes_long_makes_the_next_slices_short(
     clock.look_ms = 1
     well = [(await forget(store)).runs for _ in range(3)]
     commit_ms = [200]
-    event.listen(store._writer._engine, "commit", lambda _: clock_moves(clock, commit_ms[0]))
+    event.listen(
+        store._backend._writer._engine, "commit", lambda _: clock_moves(clock, commit_ms[0])
+    )
     slow = [(await forget(store)).runs for _ in range(6)]
     assert slow[-1] == 1
     assert slow[1] < min(well)
@@ -88,7 +90,7 @@ async def test_a_pass_without_anything_to_remove_costs_the_writer_the_same_with_
     async def steps(first: int, count: int) -> int:
         old = NOW - 90 * DAY
         await store.apply([installed(number, old) for number in range(first, first + count)])
-        connection = store._writer._connection
+        connection = store._backend._writer._connection
         assert connection is not None
         driver = connection.connection.driver_connection
         assert driver is not None

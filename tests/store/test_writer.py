@@ -24,7 +24,7 @@ async def test_what_waits_goes_into_one_commit(
     store: Store, claim: Callable[..., ClaimRun]
 ) -> None:
     commits: list[object] = []
-    event.listen(store._writer._engine, "commit", commits.append)
+    event.listen(store._backend._writer._engine, "commit", commits.append)
     refused = await asyncio.gather(*(store.apply([claim(number)]) for number in range(200)))
     assert refused == [()] * 200
     assert len(commits) < 50

@@ -72,7 +72,7 @@ class Steps:
 def counted(store: Store) -> Iterator[Steps]:
     """Count the steps of all queries of *store* within the block."""
     steps = Steps()
-    engine = store._transactions._engine
+    engine = store._backend._reading
 
     def begin(connection: Any) -> None:
         connection.connection.driver_connection.set_progress_handler(steps.note, TICK)

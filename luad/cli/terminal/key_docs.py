@@ -50,6 +50,9 @@ FILLED_IN: Final = (
             "alert",
             "listen",
             "shared_processes",
+            "store",
+            "store_password_file",
+            "node",
         )
     )
     | frozenset(("certificate", "key", "name", "url"))

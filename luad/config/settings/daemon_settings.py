@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from luad.config.settings.allowed_handlers import DEFAULT_PATTERNS
 from luad.config.settings.setting_keys import KEYS, Address, Key, LogFormat, LogLevel
+from luad.config.settings.store_target import Target
 from luad.config.settings.web_settings import NO_WEB, Web
 from luad.core.cron.zones import ZoneError
 from luad.core.model import DAY, DEFAULT_QUEUE, MINUTE, SECOND, AlertPolicy
@@ -62,7 +63,7 @@ class Settings:
     reload when a job file changes. *strict*: do not start while a file is broken. These two apply
     to one start of the daemon, and are not keys of the file.
 
-    *trusted_proxies* are addresses or networks. *alert* applies to jobs without a policy.
+    *store* is the PostgreSQL store; None is the embedded one, in *state_dir*. *trusted_proxies* are addresses or networks. *alert* applies to jobs without a policy.
 
     *sources* has the origin of each value by key: ``flag``, ``$LUAD_X`` or the file's path. A
     missing key has its default.
@@ -99,6 +100,9 @@ class Settings:
     alert: AlertPolicy | None = None
     webhooks_allow_private: bool = False
     web: Web = NO_WEB
+    store: Target | None = None
+    store_password_file: Path | None = None
+    node: str | None = None  # the host's name
     watch: bool = True
     strict: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -210,7 +214,7 @@ def _alert(values: dict[str, Any]) -> AlertPolicy | None:
 
 _PATHS: Final = (
     "jobs", "users", "state_dir", "socket", "handlers_path", "working_directory", "tls_certificate", "tls_key",
-    "web_proxy_secret_file", "web_proxy_socket"
+    "web_proxy_secret_file", "web_proxy_socket", "store_password_file"
 )  # fmt: skip
 _GROUPS: Final = ("log", "retention", "tls", "dynamic", "alert", "webhooks", "web", "work")
 _FIELDS: Final = {

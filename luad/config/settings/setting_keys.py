@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
+from luad.config.settings.store_target import Target
 from luad.config.settings.web_settings import read_base_path, read_header, read_roles
 from luad.core.cron.zones import load_zone
 from luad.core.model import AlertCause
@@ -124,6 +125,15 @@ def _zone(value: object) -> str:
     return str(value)
 
 
+def _node(value: object) -> str:
+    if not _NODE.fullmatch(str(value)):
+        raise ValueError(f"{value!r} is not a name; write up to 63 of a-z, A-Z, 0-9, . _ -")
+    return str(value)
+
+
+_NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+
+
 def _choice(*words: str) -> Callable[[Any], str]:
     def read(value: object) -> str:
         if value not in words:
@@ -195,5 +205,8 @@ KEYS: Final = (
     Key("web_base_path", read_base_path),
     Key("watch", _flag),
     Key("strict", _flag),
+    Key("store", Target.parse),
+    Key("store_password_file", Path),
+    Key("node", _node),
 )
 VARIABLES: Final = tuple(key.variable for key in KEYS)

@@ -14,6 +14,7 @@ from luad.config.schema.locate import locate
 from luad.config.schema.validator import obeys
 from luad.config.schema.violations import Mistake, find_mistakes
 from luad.config.settings.setting_keys import read_address, read_networks
+from luad.config.settings.store_target import Target
 from luad.config.settings.web_settings import read_base_path, read_header
 from luad.config.yaml.marks import read_marks
 from luad.config.yaml.reader import Document, Limits, parse_yaml
@@ -30,6 +31,7 @@ _PARSED: Final[tuple[tuple[tuple[tuple[str, ...], ...], Callable[[Any], Any]], .
     (_SIZES, parse_size),
     ((("listen",),), read_address),
     ((("trusted_proxies",),), read_networks),
+    ((("store",),), Target.parse),
     ((("web", "user_header"),), read_header),
     ((("web", "base_path"),), read_base_path),
 )

@@ -150,7 +150,7 @@ def _create(engine: Engine) -> None:
 
 def upgrade(engine: Engine, target: str = HEAD, progress: Progress | None = None) -> None:
     """Run the migrations up to *target*, all in one transaction. *progress* watches it."""
-    from luad.store.sqlite.alembic_upgrade import run_migrations  # noqa: PLC0415 - imports Alembic
+    from luad.store.alembic_upgrade import run_migrations  # noqa: PLC0415 - imports Alembic
 
     with engine.connect() as connection, _watched(connection, progress), connection.begin():
         run_migrations(connection, MIGRATIONS, target)

@@ -1,23 +1,11 @@
-"""The writer: a thread with the only connection that writes, and with group commit.
-
-When the thread is free, all waiting work goes into one transaction: even a disk that takes milliseconds for a
-commit then takes thousands of batches a second. Urgent work (claims, outcomes) goes first, and is durable when
-its future ends. Other work (log lines, retention) follows in bounded portions; a power failure may lose it, a
-crash does not.
-"""
+"""The writer of the embedded store: transactions of one connection, in its own thread."""
 
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,27 +19,15 @@ from luad.store.sqlite.faults import (
     world_failures,
 )
 from luad.store.state_folder import identity_of
-
-T = TypeVar("T")
-
-PORTION: Final = 256 * 1024
-"""The largest weight (see `submit`) of work that is not urgent in one transaction."""
+from luad.store.work_queue import Task, WorkQueue
 
 
-@dataclass(slots=True)
-class _Task:
-    work: Callable[[Connection], Any]
-    is_urgent: bool
-    weight: int
-    future: Future[Any] = field(default_factory=Future)
-
-
-class Writer:
+class Writer(WorkQueue):
     """Runs work in transactions of *engine*, one after the other, in its own thread.
 
     It calls *before_commit* in each urgent transaction, *after_commit* after each transaction, and *on_corrupt* if
-    the database is damaged; none of them may raise. `last_error` is the last failure, empty once a transaction has
-    succeeded again. `uncheckpointed_kib` is about the number of KiB written since the owner set it to 0.
+    the database is damaged; none of them may raise. `uncheckpointed_kib` is about the number of KiB written since the
+    owner set it to 0.
     """
 
     def __init__(
@@ -63,8 +39,8 @@ class Writer:
         after_commit: Callable[[], None],
         on_corrupt: Callable[[], None],
     ) -> None:
+        super().__init__(str(path))
         self.path = path
-        self.last_error = ""
         self.uncheckpointed_kib = 0
         self._identity = identity_of(path)
         self._before_commit = before_commit
@@ -73,27 +49,7 @@ class Writer:
         self._engine = engine
         self._connection: Connection | None = None
         self._is_full_sync = True
-        self._queue: SimpleQueue[_Task | None] = SimpleQueue()
-        self._later: deque[_Task] = deque()
-        self._gate = threading.Lock()
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._run, name="luad-store-writer", daemon=True)
-        self._thread.start()
-
-    def submit(
-        self, work: Callable[[Connection], T], *, is_urgent: bool = True, weight: int = 0
-    ) -> Future[T]:
-        """Queue *work* for a transaction; the future ends once that is committed.
-
-        The writer does the work even if the caller stops waiting.
-        """
-        task = _Task(work, is_urgent, weight)
-        task.future.set_running_or_notify_cancel()
-        with self._gate:
-            if self._is_closed:
-                raise StoreUnavailableError(f"{self.path} is closed")
-            self._queue.put(task)
-        return task.future
+        self.start()
 
     def is_same_file(self) -> bool:
         """Return False once the database's file was deleted or replaced.
@@ -102,73 +58,8 @@ class Writer:
         """
         return identity_of(self.path) == self._identity
 
-    def close(self) -> None:
-        """Do the waiting work, then stop. Idempotent."""
-        with self._gate:
-            if not self._is_closed:
-                self._is_closed = True
-                self._queue.put(None)
-        self._thread.join()
-
-    # --- the thread ---
-
-    def _run(self) -> None:
-        is_open = True
-        while is_open or self._later:
-            urgent, is_open = self._take(is_open=is_open)
-            if urgent:
-                self._commit(urgent, is_urgent=True)
-            portion = self._portion()
-            if portion:
-                self._commit(portion, is_urgent=False)
-        self._disconnect()
-
-    def _take(self, *, is_open: bool) -> tuple[list[_Task], bool]:
-        """Take all waiting work; wait if there is none."""
-        urgent: list[_Task] = []
-        may_wait = is_open and not self._later
-        while True:
-            try:
-                task = self._queue.get(block=may_wait)
-            except Empty:
-                return urgent, is_open
-            may_wait = False
-            if task is None:
-                is_open = False
-            elif task.is_urgent:
-                urgent.append(task)
-            else:
-                self._later.append(task)
-
-    def _portion(self) -> list[_Task]:
-        portion: list[_Task] = []
-        weight = 0
-        while self._later and (not portion or weight + self._later[0].weight <= PORTION):
-            task = self._later.popleft()
-            weight += task.weight
-            portion.append(task)
-        return portion
-
-    def _commit(self, tasks: list[_Task], *, is_urgent: bool) -> None:
-        try:
-            results = self._transact(tasks, is_urgent=is_urgent)
-        except StoreUnavailableError as error:
-            self._failed(error)
-            for task in tasks:
-                task.future.set_exception(error)
-        except Exception as error:  # noqa: BLE001 - the caller gets every error
-            if len(tasks) == 1:
-                tasks[0].future.set_exception(error)
-                return
-            for task in tasks:  # one is wrong, and must not fail the others
-                self._commit([task], is_urgent=is_urgent)
-        else:
-            self.last_error = ""
-            for task, result in zip(tasks, results, strict=True):
-                task.future.set_result(result)
-            self._after_commit()
-
-    def _transact(self, tasks: list[_Task], *, is_urgent: bool) -> list[object]:
+    def transact(self, tasks: list[Task], *, is_urgent: bool) -> list[object]:
+        """Do *tasks* in one transaction of the connection."""
         with world_failures(self.path):
             if not self.is_same_file():
                 raise StoreReplacedError(
@@ -197,17 +88,22 @@ class Writer:
             self._is_full_sync = is_full_sync
         return self._connection, driver
 
-    def _failed(self, error: StoreUnavailableError) -> None:
-        self.last_error = error.message
+    def failed(self, error: StoreUnavailableError) -> None:
+        """Mark a damaged database, make room on a full disk, and connect again the next time."""
         if isinstance(error, StoreCorruptError):
             self._on_corrupt()
         # After an I/O error, a new connection is more reliable.
-        self._disconnect()
+        self.disconnect()
         # On a full disk, the WAL cannot grow; after a checkpoint, its own space is free again.
         if isinstance(error, StoreFullError):
             checkpoint(self.path, "TRUNCATE")
 
-    def _disconnect(self) -> None:
+    def committed(self) -> None:
+        """Tell the owner."""
+        self._after_commit()
+
+    def disconnect(self) -> None:
+        """Close the connection."""
         if self._connection is not None:
             with suppress(SQLAlchemyError):
                 self._connection.close()
