@@ -148,13 +148,27 @@ class Node:
 
     async def _take(self, shard: int) -> bool:
         self._taking = shard
-        turned = await self._turner.take(self._open, shard, self._clock.now())
+        try:
+            turned = await self._turner.take(self._open, shard, self._clock.now())
+        except Exception as error:
+            self.engines.drop(shard)
+            if not self._open.is_open:
+                raise
+            await self._give_up(shard, error)
+            return False
         self._taking = None
         self._take_failures.pop(shard, None)
         if turned is None:
             return False
         self._observer.taken(shard, turned)
         return True
+
+    async def _give_up(self, shard: int, error: Exception) -> None:
+        """Leave a shard alone whose rows no engine can be made from; nothing of it was written."""
+        self._taking = None
+        await self._open.unlock(shard)
+        self._isolation.give_up(shard, self._clock.machine_now().elapsed)
+        self._observer.shard_failed(shard, error)
 
     async def give(self, shards: Collection[int]) -> None:
         """Turn once more, and give *shards* back."""
@@ -169,7 +183,8 @@ class Node:
         """Turn the owned shards; return whether something that is due is left."""
         if self._bad_row is not None:
             row, error = self._bad_row
-            await self._turner.set_aside(self._open, row, error)
+            if row.shard in self.engines.owned:
+                await self._turner.set_aside(self._open, row, error)
             self._bad_row = None
         is_more = False
         for cut in self._isolation.cuts(tuple(self.engines.owned)):
@@ -216,6 +231,12 @@ class Node:
                 await transaction.offer_again(untouched)
         return len(known)
 
+    async def leave(self) -> None:
+        """End the session in order, after all shards were given."""
+        session, self.session = self._open, None
+        await session.leave()
+        await session.close()
+
     async def fail(self, error: Exception) -> None:
         """Forget every engine and the session: the former may differ from what the store has."""
         session, self.session = self.session, None
@@ -229,7 +250,7 @@ class Node:
         self._free.forget()
         self._clock.forget()
         if session is not None:
-            if await _answers(session, is_willing=self.is_willing):
+            if session.survives(error):
                 self._isolate(turning, taking, error)
             with suppress(Exception):
                 await session.close()
@@ -257,12 +278,3 @@ class Node:
                 self._bad_row = (by_seq[bad], f"{type(error).__name__}: {error}")
             elif len(cut.shards) == 1 and cut.shards[0] in self._isolation.given_up(elapsed):
                 self._observer.shard_failed(cut.shards[0], error)
-
-
-async def _answers(session: Session, *, is_willing: bool) -> bool:
-    """Return whether *session* is alive after an error."""
-    try:
-        await session.pulse(is_willing=is_willing)
-    except Exception:  # noqa: BLE001 - whatever it is, the session is of no more use
-        return False
-    return True

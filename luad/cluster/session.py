@@ -48,6 +48,10 @@ class Transaction(Protocol):
         """Delete the oldest rows of *shards* from the inbox, at most *most*, and return them in order."""
         ...
 
+    async def known_keys(self, keys: Collection[str]) -> Collection[str]:
+        """Return those of *keys*, idempotency keys, with which a request was granted before."""
+        ...
+
     async def set_aside(self, rows: Sequence[tuple[InboxRow, str]]) -> None:
         """Keep rows that no engine can take, with their errors; no turn takes them again."""
         ...
@@ -64,7 +68,7 @@ class Transaction(Protocol):
         """Hand attempts over to the workers."""
         ...
 
-    async def stop(self, stops: Sequence[StopAttempt]) -> None:
+    async def stop(self, stops: Sequence[StopAttempt], now: Instant) -> None:
         """Ask the workers to stop attempts; report those that no worker has fetched as cancelled."""
         ...
 
@@ -88,6 +92,11 @@ class Transaction(Protocol):
 class Session(Protocol):
     """One session with the store."""
 
+    @property
+    def is_open(self) -> bool:
+        """True as long as no error has ended the session."""
+        ...
+
     async def pulse(self, *, is_willing: bool) -> Pulse:
         """Commit a sign of life, and return what the node decides its moves by."""
         ...
@@ -96,12 +105,20 @@ class Session(Protocol):
         """Give the lock of a shard back."""
         ...
 
-    def begin(self) -> AbstractAsyncContextManager[Transaction]:
-        """Return a transaction, which is committed at the end of the block."""
+    def begin(self, *, is_take: bool = False) -> AbstractAsyncContextManager[Transaction]:
+        """Return a transaction, which is committed at the end of the block; one that takes a shard may last longer."""
         ...
 
     async def running_attempts(self, shards: Collection[int]) -> Sequence[RunningAttempt]:
         """Return the running attempts of *shards*, as one snapshot."""
+        ...
+
+    def survives(self, error: Exception) -> bool:
+        """Return whether the connection was good when *error* came, so that what was worked on is to blame."""
+        ...
+
+    async def leave(self) -> None:
+        """Delete the node's own row: it stops in order."""
         ...
 
     async def close(self) -> None:

@@ -25,6 +25,7 @@ from luad.core.events import (
     StartAttempt,
     StopAttempt,
 )
+from luad.core.requests import CreateRequested, RetryRequested, TriggerRequested
 
 if TYPE_CHECKING:
     from luad.cluster.engine_set import EngineSet
@@ -38,6 +39,8 @@ MOST_ROWS: Final = 2_000
 
 MOST_RECORDS: Final = 5_000
 """After so many records, a turn takes no further shard."""
+
+_CARRIED_OUT: Final = "luad has already carried out a request with this Idempotency-Key"
 
 Announced: TypeAlias = Log | ReleaseOutput
 """What follows a commit, and may be lost."""
@@ -107,7 +110,7 @@ class _Batch:
         if turned.starts:
             await transaction.offer(turned.starts)
         if turned.stops:
-            await transaction.stop(turned.stops)
+            await transaction.stop(turned.stops, now.wall)
         if turned.delivers:
             await transaction.deliver(turned.delivers)
         addressed = [
@@ -125,7 +128,7 @@ class Turner:
 
     async def take(self, session: Session, shard: int, now: Now) -> Turned | None:
         """Take *shard* if its lock is free; None if another session holds it."""
-        async with session.begin() as transaction:
+        async with session.begin(is_take=True) as transaction:
             if not await transaction.lock(shard):
                 return None
             rows = await transaction.read_shard(shard)
@@ -157,6 +160,7 @@ class Turner:
             turned.rows = rows
             on_rows(tuple(rows))
             events, turned.bad_rows = _events_by_shard(rows)
+            batch.replies += await _refuse_known_keys(transaction, events)
             for shard, more in (posted or {}).items():
                 if more:
                     events[shard] = [*more, *events.get(shard, ())]
@@ -188,6 +192,29 @@ class Turner:
             by_shard.setdefault(batch.shard_of_claim[row_id], []).append(row_id)
         for shard, row_ids in by_shard.items():
             self._engines.note_refused(shard, row_ids)
+
+
+async def _refuse_known_keys(
+    transaction: Transaction, events: dict[int, list[Event]]
+) -> list[Reply]:
+    """Take requests out of *events* whose idempotency key was used before, at whatever node; return the refusals."""
+    keyed = [
+        (shard, event, event.key.key)
+        for shard, each in events.items()
+        for event in each
+        if isinstance(event, TriggerRequested | RetryRequested | CreateRequested)
+        and event.key is not None
+    ]
+    if not keyed:
+        return []
+    known = set(await transaction.known_keys([key for _, _, key in keyed]))
+    refusals: list[Reply] = []
+    for shard, event, key in keyed:
+        if key in known:
+            events[shard].remove(event)
+            refusals.append(Reply(event.request_id, None, "conflict", _CARRIED_OUT))
+        known.add(key)
+    return refusals
 
 
 async def _set_aside(transaction: Transaction, bad_rows: Sequence[tuple[InboxRow, str]]) -> None:

@@ -81,10 +81,14 @@ class MemorySession:
 
     def __init__(self, world: ClusterWorld, name: str) -> None:
         self.world, self.name = world, name
-        self.is_open = True
+        self._is_open = True
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open and not self.world.is_store_away
 
     def check(self) -> None:
-        if not self.is_open:
+        if not self._is_open:
             raise StoreUnavailableError("the session is gone")
         self.world.check_store()
 
@@ -101,7 +105,8 @@ class MemorySession:
         if self.world.tables.locks.get(shard) is self:
             del self.world.tables.locks[shard]
 
-    def begin(self) -> MemoryTransaction:
+    def begin(self, *, is_take: bool = False) -> MemoryTransaction:
+        del is_take  # time is virtual
         return MemoryTransaction(self)
 
     async def running_attempts(self, shards: Collection[int]) -> list[RunningAttempt]:
@@ -125,12 +130,18 @@ class MemorySession:
         seen_at = tables.heartbeats.get(row.worker or "")
         return RunningAttempt(*key, row.worker, seen_at, row.state, row.since, has_report)
 
+    def survives(self, error: Exception) -> bool:
+        return not isinstance(error, StoreUnavailableError)
+
+    async def leave(self) -> None:
+        self.check()
+
     async def close(self) -> None:
         self.end()
 
     def end(self) -> None:
         """The connection is gone; PostgreSQL frees what it held."""
-        self.is_open = False
+        self._is_open = False
         tables = self.world.tables
         tables.willing.discard(self)
         tables.locks = {shard: each for shard, each in tables.locks.items() if each is not self}
@@ -245,6 +256,10 @@ class MemoryTransaction:
         self.rows = rows[:most]
         return self.rows
 
+    async def known_keys(self, keys: Collection[str]) -> set[str]:
+        known = {each.key for each in self.world.store.keys}
+        return known & {*keys}
+
     async def set_aside(self, rows: Sequence[tuple[InboxRow, str]]) -> None:
         self.bad += rows
         self.rows = [*self.rows, *(row for row, _ in rows)]
@@ -262,7 +277,8 @@ class MemoryTransaction:
     async def offer(self, starts: Sequence[StartAttempt]) -> None:
         self.starts += starts
 
-    async def stop(self, stops: Sequence[StopAttempt]) -> None:
+    async def stop(self, stops: Sequence[StopAttempt], now: Instant) -> None:
+        self.now = now
         self.stops += stops
 
     async def deliver(self, messages: Sequence[Deliver]) -> None:

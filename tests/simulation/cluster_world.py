@@ -590,7 +590,8 @@ class ClusterWorld(World):
             return
         if self._worker(process) not in self.away:
             self.broken.append(f"I19: {report} is judged lost, and its worker is alive")
-        self._end(process, EndKind.LOST)
+        is_over = process.ends_at <= self.steady  # and its worker could not say so
+        self._end(process, EndKind.LOST, process.ends_at if is_over else None)
         ending = Ending(EndKind.RETURNED, self.wall)
         self.ghosts.append(AttemptEnded(report.run_id, report.attempt, ending))
 

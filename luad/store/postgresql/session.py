@@ -68,6 +68,11 @@ class Session(Link):
                 self.ask("SELECT set_config(%s, %s, true)", (name, f"{idle_s}s"))
             yield connection
 
+    @property
+    def marker(self) -> str:
+        """The text that `luad.session` has in this session, and in no other."""
+        return self._marker
+
     def begin(self, driver: Driver, begin: str) -> None:
         """Begin a transaction, and look at the marker: another text means that the connection is shared."""
         cursor = driver.execute(begin + _MARKER)
