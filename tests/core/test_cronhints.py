@@ -63,6 +63,33 @@ def refused(expression: str) -> CronError:
         ("*:0/15", "systemd", 'write "*/15 * * * *"'),
         ("Mon..Fri 09:00", "systemd", 'write "0 9 * * MON-FRI"'),
         ("*-*-* 02:30:00", "systemd", 'write "30 2 * * *"'),
+        ("OnCalendar=Mon..Fri 09:00", "systemd", 'write "0 9 * * MON-FRI"'),
+        ("OnCalendar=weekly", "systemd", "0 0 * * MON"),
+        ("OnUnitActiveSec=15min", "systemd", "{type: interval, every: 15m}"),
+        # a time, an instant, a weekday of a month
+        ("09:00", "time of day", 'write "0 9 * * *"'),
+        ("tomorrow 09:00", "one instant", "{type: once, execute_at: ...}"),
+        ("first monday of the month", "not a cron expression", 'write "0 0 * * MON#1"'),
+        ("last friday of every month at 18:00", "not a cron", 'write "0 18 * * L5"'),
+        ("everyday at 5pm", "not a cron expression", 'write "0 17 * * *"'),
+        # the notations of programs
+        ("crontab(minute=0, hour=9)", "Celery", 'write "0 9 * * *"'),
+        ("crontab(minute='*/15')", "Celery", 'write "*/15 * * * *"'),
+        ("day_of_week='mon-fri', hour=9", "APScheduler", 'write "0 9 * * mon-fri"'),
+        ("CronTrigger(day_of_week='0-4', hour=9, minute=30)", "APScheduler", "30 9 * * MON-FRI"),
+        ("hour='*/2'", "APScheduler", 'write "0 */2 * * *"'),
+        ('every().day.at("10:30")', "package schedule", 'write "30 10 * * *"'),
+        ("every(10).minutes", "package schedule", "{type: interval, every: 10m}"),
+        ("every().monday.at('09:00')", "package schedule", 'write "0 9 * * MON"'),
+        ("FREQ=WEEKLY;BYDAY=MO,WE;BYHOUR=9;BYMINUTE=30", "iCalendar", "30 9 * * MON,WED"),
+        ("RRULE:FREQ=DAILY;BYHOUR=7", "iCalendar", 'write "0 7 * * *"'),
+        ("FREQ=HOURLY;INTERVAL=6", "iCalendar", "{type: interval, every: 6h}"),
+        ("FREQ=MONTHLY;BYDAY=1MO", "iCalendar", "several jobs"),
+        ("R/PT15M", "not a cron expression", "{type: interval, every: 15m}"),
+        # a line in quotation marks, or behind its key
+        ('"0 9 * * *"', "other text around it", 'write "0 9 * * *"'),
+        ("cron: 0 9 * * *", "other text around it", 'write "0 9 * * *"'),
+        ("0 9 * * *;", "other text around it", 'write "0 9 * * *"'),
     ],
 )
 def test_a_line_from_elsewhere_is_named_and_respelt(
@@ -117,3 +144,14 @@ def test_a_zone_in_another_spelling_gets_its_place(name: str, said: str) -> None
     assert said in caught.value.help
     for place in re.findall(r"[A-Z][a-z]+/\w+", caught.value.help):
         load_zone(place.removesuffix(","))
+
+
+def test_missing_fields_are_not_filled_up_behind_words() -> None:
+    assert 'perhaps "30 * * * *"' in refused("30").help
+    assert "perhaps" not in refused("minute 5").help
+    assert "perhaps" not in refused("x y z").help
+
+
+def test_random_minutes_of_openbsd_get_the_same_help_as_those_of_jenkins() -> None:
+    for expression in ("~ 9 * * *", "0~30 * * * *", "H/5 * * * *"):
+        assert "jitter" in refused(expression).help

@@ -152,6 +152,11 @@ class LiveDaemon:
 
     def rows(self, question: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the database itself."""
+        if url := self.env.get("LUAD_STORE"):
+            import psycopg
+
+            with psycopg.connect(url) as shared:
+                return shared.execute(question.replace("?", "%s"), values or None).fetchall()
         connection = sqlite3.connect(f"file:{self.state / 'luad.db'}?mode=ro", uri=True)
         try:
             return connection.execute(question, values).fetchall()

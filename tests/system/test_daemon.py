@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres import database_url
 from support.live_daemon import LiveDaemon, children_of
 
 TICK = """\
@@ -56,9 +57,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def env(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The variables that choose the store of the daemon."""
+    if request.param == "sqlite":
+        return {}
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    return {"LUAD_STORE": database_url(f"test_daemon_{worker}_{os.getpid()}")}
+
+
 @pytest.fixture
-def daemon(folder: Path) -> Iterator[LiveDaemon]:
-    live = LiveDaemon(folder)
+def daemon(folder: Path, env: dict[str, str]) -> Iterator[LiveDaemon]:
+    live = LiveDaemon(folder, env=env)
     live.write_handler("work", WORK)
     yield live
     live.__exit__(None, None, None)
@@ -228,15 +238,18 @@ def test_a_second_daemon_on_the_same_folder_ends_at_once_and_names_the_first(
     daemon: LiveDaemon,
 ) -> None:
     daemon.start()
-    second = LiveDaemon(daemon.folder)
+    second = LiveDaemon(daemon.folder, env=daemon.env)
     command = [sys.executable, "-m", "luad", "serve", "--jobs", str(second.jobs)]
     command += ["--state", str(second.state), "--socket", str(second.socket)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=second.env
+    )
     assert done.returncode == 8
     assert str(daemon.process.pid) in done.stderr
     assert daemon.json("status")["pid"] == daemon.process.pid
 
 
+@pytest.mark.parametrize("env", ["sqlite"], indirect=True)
 def test_a_corrupt_database_is_set_aside_and_the_daemon_starts(daemon: LiveDaemon) -> None:
     daemon.write_job("tick", job("tick"))
     with daemon:
@@ -246,6 +259,44 @@ def test_a_corrupt_database_is_set_aside_and_the_daemon_starts(daemon: LiveDaemo
         daemon.wait_for("run.ended", job="tick", status="succeeded")
         assert [line for line in daemon.lines if line["event"] == "store.corrupt"]
     assert list(daemon.state.glob("*.corrupt-*"))
+
+
+@pytest.mark.parametrize("env", ["postgresql"], indirect=True)
+def test_a_second_daemon_on_the_same_store_is_refused_and_runs_nothing(
+    daemon: LiveDaemon, tmp_path: Path
+) -> None:
+    daemon.start()
+    second = LiveDaemon(tmp_path / "second", env=daemon.env | {"LUAD_NODE": "two"})
+    second.write_handler("work", WORK)
+    second.write_job("tick", job("tick"))
+    second.start(wait=False)
+    assert second.process.wait(60) == 8
+    assert daemon.rows("SELECT count(*) FROM jobs") == [(0,)]
+    daemon.kill()
+    with second:
+        second.wait_for("run.ended", job="tick", status="succeeded")
+
+
+@pytest.mark.parametrize("env", ["postgresql"], indirect=True)
+def test_a_run_goes_on_while_its_session_is_gone_and_its_result_is_kept(
+    daemon: LiveDaemon,
+) -> None:
+    daemon.write_job("tick", job("tick"))
+    daemon.start()
+    daemon.wait_for("run.ended", job="tick", status="succeeded")
+    for _ in range(3):
+        daemon.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'luad %'"
+        )
+        daemon.wait_for("run.ended", job="tick", status="succeeded")
+    assert daemon.stop() == 0
+    # Every occurrence is one row, and each row that runs has ended.
+    due = "SELECT count(*), count(DISTINCT occurrence) FROM runs"
+    ((rows, occurrences),) = daemon.rows(due)
+    assert rows == occurrences
+    states = dict(daemon.rows("SELECT state, count(*) FROM runs GROUP BY state"))
+    assert states.keys() <= {"succeeded", "missed", "skipped"}
 
 
 def test_strict_refuses_to_start_with_a_broken_file(daemon: LiveDaemon) -> None:

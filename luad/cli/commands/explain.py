@@ -86,13 +86,19 @@ def explained(expression: str, name: str, zone: tzinfo, start: Instant, count: i
 
 
 def _read(expression: str, name: str, zone: tzinfo, start: Instant) -> Schedule:
+    from luad.core.cron.cronline import foreign_hint
     from luad.core.cron.search import CronError, compile_cron
 
     if expression.startswith(EVERY) and expression != EVERY:
-        length = parse_duration(expression.removeprefix(EVERY).strip())
-        if length <= 0:
-            raise CommandError("an interval must be longer than 0 s", code="schedule")
-        return Interval(length)
+        try:
+            length = parse_duration(expression.removeprefix(EVERY).strip())
+        except CommandError:
+            if foreign_hint(expression) is None:
+                raise
+        else:
+            if length <= 0:
+                raise CommandError("an interval must be longer than 0 s", code="schedule")
+            return Interval(length)
     if expression[:4].isdigit() and expression[4:5] == "-":
         return Once(parse_when(expression, zone, start), name)
     try:

@@ -287,8 +287,8 @@ class FieldReader:
         hint = f"write `*`, or values {kind.low}–{kind.high} as in `{kind.example}`"
         if kind.names:
             hint = f"write values {kind.low}–{kind.high}, or {next(iter(kind.names))} and so on"
-        if re.match(r"[HR](?:$|[/(,])", upper):
-            message = f"`{item[0]}` names no time"
+        if re.match(r"[HR~](?:$|[/(,])|[0-9]+~[0-9]*$", upper):
+            message = f"`{item if '~' in item else item[0]}` names no time"
             hint = "write the value; to spread jobs out, give the job a `jitter`"
         elif kind is _DAY and re.fullmatch(r"L?W|[0-9]+W|W[0-9]+", upper):
             message = f"`{item}`: the nearest weekday is not supported"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from luad.core.cron.notations import translate
 from luad.core.cron.zonehints import is_like_a_zone, place_of
 
 
@@ -34,7 +35,18 @@ _SPAN: Final = re.compile(
     r"(?:every\s+)?([0-9]+|an?)?\s*(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)",
     re.IGNORECASE,
 )
-_ISO_SPAN: Final = re.compile(r"P(?:T)?([0-9]+)([DHMS])", re.IGNORECASE)
+_ISO_SPAN: Final = re.compile(r"(?:R[0-9]*/)?P(?:T)?([0-9]+)([DHMS])", re.IGNORECASE)
+_CLOCK: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::00)?")
+_ONE_INSTANT: Final = re.compile(r"(?:in|tomorrow|today|tonight|now|next|this)\b.*", re.IGNORECASE)
+_ORDINAL: Final = re.compile(
+    r"\b(first|second|third|fourth|fifth|last)\s+(sun|mon|tue|wed|thu|fri|sat)[a-z]*\b"
+)
+_NUMBERS: Final = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve",
+)  # fmt: skip
+_NUMBER: Final = re.compile(rf"\b(?:{'|'.join(_NUMBERS)})\b")
+_ORDINALS: Final = ("first", "second", "third", "fourth", "fifth")
 _TIME: Final = re.compile(r"\b([0-9]{1,2})(?::([0-9]{2}))?\s*(am|pm)\b|\b([0-9]{1,2}):([0-9]{2})\b")
 _HOUR: Final = re.compile(r"\bat\s+([0-9]{1,2})\b(?!:)")
 _DATE: Final = re.compile(r"\b([0-9]{1,2})(?:st|nd|rd|th)\b|\bday\s+([0-9]{1,2})\b")
@@ -78,6 +90,8 @@ def foreign_line(expression: str, can_read: Callable[[str], bool]) -> Hint | Non
         return _amazon(text, found[1].lower(), found[2].strip(), whole, can_read)
     if hint := _more_than_a_line(expression, can_read):
         return hint
+    if translation := translate(text, can_read):
+        return Hint(f"`{_short(text)}` is {translation.what}", translation.remedy, *whole)
     if hint := _systemd(text, whole):
         return hint
     words, _, last = text.rpartition(" ")
@@ -87,6 +101,9 @@ def foreign_line(expression: str, can_read: Callable[[str], bool]) -> Hint | Non
         if zone:
             remedy += f", and  timezone: {zone if '/' in zone else place_of(zone)}"
         return Hint(f"`{_short(text)}` is not a cron expression", remedy, *whole)
+    if _ONE_INSTANT.fullmatch(text):
+        remedy = "write  schedule: {type: once, execute_at: ...}  with a date and a time"
+        return Hint(f"`{_short(text)}` is one instant, not a cron expression", remedy, *whole)
     return None
 
 
@@ -213,20 +230,38 @@ def _amazon(
 # --- systemd ------------------------------------------------------------------------------------
 
 
+_SYSTEMD_KEY: Final = re.compile(r"(On(?:Calendar|UnitActiveSec|UnitInactiveSec|BootSec))=(.*)")
+
+
 def _systemd(text: str, whole: tuple[int, int]) -> Hint | None:
+    message = f"`{_short(text)}` is a timer of systemd"
+    if key := _SYSTEMD_KEY.fullmatch(text):
+        value = key[2].strip()
+        calendar = _calendar(value) if key[1] == "OnCalendar" else ""
+        word = _WORDS.get(value.lower(), "") if key[1] == "OnCalendar" else ""
+        word = "0 0 * * MON" if word == "@weekly" else word  # systemd's week begins on Monday
+        remedy = calendar or (f"write `{word}`" if word else _span(f"every {value}"))
+        return Hint(message, remedy or "write a cron expression, or `every:`", *whole)
+    if remedy := _calendar(text):
+        what = "a time of day" if _CLOCK.fullmatch(text) else "an OnCalendar of systemd"
+        return Hint(f"`{text}` is {what}, not a cron expression", remedy, *whole)
+    return None
+
+
+def _calendar(text: str) -> str:
+    """Return help for an OnCalendar of systemd; "" for other texts."""
     found = re.fullmatch(
         r"(?:([A-Za-z]{3})(?:\.\.([A-Za-z]{3}))? )?(?:\*-\*-(\*|[0-9]{1,2}) )?"
         r"(\*|[0-9]{1,2}):([0-9]{1,2})(/[0-9]+)?(?::00)?",
         text,
     )
-    if found is None or not (found[1] or found[3] or found[4] == "*" or found[6]):
-        return None
+    if found is None:
+        return ""
     first, last, day, hour, minute, step = found.groups()
     weekday = f"{first}-{last}" if last else first or "*"
     minutes = f"*{step}" if step and int(minute) == 0 else f"{int(minute)}{step or ''}"
     hours = hour if hour == "*" else str(int(hour))
-    line = f"{minutes} {hours} {day or '*'} * {weekday.upper()}"
-    return Hint(f"`{text}` is an OnCalendar of systemd", f'write "{line}"', *whole)
+    return f'write "{minutes} {hours} {day or "*"} * {weekday.upper()}"'
 
 
 # --- distances and sentences --------------------------------------------------------------------
@@ -256,6 +291,8 @@ def _sentence(text: str, can_read: Callable[[str], bool]) -> str:
     """Return help for words with a time of day, such as `every day at 3am`; "" for other texts."""
     rest = re.sub(r"[,;]", " ", text.lower())
     rest = rest.replace("noon", "12:00").replace("midnight", "0:00")
+    rest = re.sub(r"\beveryday\b", "every day", rest)
+    rest = _NUMBER.sub(lambda found: str(_NUMBERS.index(found[0])), rest)
     if not re.search(r"[a-z]{2}", text.lower()):
         return ""
     minute, hour = "0", "0"
@@ -268,6 +305,15 @@ def _sentence(text: str, can_read: Callable[[str], bool]) -> str:
         value = int(clock) % 12 + 12 * (half == "pm") if half else int(clock)
         minute, hour, has_time = str(int(past)), str(value), True
         rest = rest[: found.start()] + " " + rest[found.end() :]
+    day, weekday, has_days, rest = _days(rest)
+    if not (has_time or has_days) or set(rest.split()) - _FILLERS:
+        return ""
+    line = f"{minute} {hour} {day} * {weekday}"
+    return f'write "{line}"' if can_read(line) else ""
+
+
+def _days(rest: str) -> tuple[str, str, bool, str]:
+    """Return the day of month, the weekday, if there is either, and the words that are left."""
     day, weekday = "*", "*"
     has_days = bool(re.search(r"\b(day|daily|night|nightly|month|monthly|week|weekly)\b", rest))
     if found := re.search(
@@ -276,6 +322,10 @@ def _sentence(text: str, can_read: Callable[[str], bool]) -> str:
         weekday, has_days = "MON-FRI", True
     elif found := re.search(r"\bweekends?\b", rest):
         weekday, has_days = "SAT,SUN", True
+    elif found := _ORDINAL.search(rest):
+        nth = found[1] != "last" and _ORDINALS.index(found[1]) + 1
+        weekday = f"{found[2].upper()}#{nth}" if nth else f"L{_DAYS.index(found[2])}"
+        has_days = True
     if found:
         rest = rest[: found.start()] + " " + rest[found.end() :]
     elif names := [each[:3].upper() for each in _DAY.findall(rest)]:
@@ -286,10 +336,7 @@ def _sentence(text: str, can_read: Callable[[str], bool]) -> str:
         rest = _DATE.sub(" ", rest)
     elif re.search(r"\bweek(ly)?\b", rest):
         weekday = "MON"
-    if not (has_time or has_days) or set(rest.split()) - _FILLERS:
-        return ""
-    line = f"{minute} {hour} {day} * {weekday}"
-    return f'write "{line}"' if can_read(line) else ""
+    return day, weekday, has_days, rest
 
 
 def _short(text: str) -> str:

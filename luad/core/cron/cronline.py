@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from luad.core.cron.cronfield import KINDS, CronError, FieldReader, Kind, Passing, read_field
-from luad.core.cron.cronhints import foreign_line
+from luad.core.cron.cronhints import Hint, foreign_line
 from luad.suggestions import close_to
 
 MAX_LENGTH: Final = 256
@@ -81,11 +81,15 @@ def read_line(expression: str) -> CronLine:
     try:
         return _read(expression)
     except CronError:
-        is_short = len(expression) <= MAX_LENGTH and expression.isascii()
-        hint = foreign_line(expression, _can_read) if is_short else None
-        if hint is not None:
+        if (hint := foreign_hint(expression)) is not None:
             raise CronError(hint.message, hint.start, hint.end, hint=hint.help) from None
         raise
+
+
+def foreign_hint(expression: str) -> Hint | None:
+    """Return the translation of an expression in another program's spelling; None for others."""
+    is_short = len(expression) <= MAX_LENGTH and expression.isascii()
+    return foreign_line(expression, _can_read) if is_short else None
 
 
 def _can_read(expression: str) -> bool:
@@ -193,7 +197,7 @@ def _check_count(expression: str, tokens: Sequence[tuple[str, int]]) -> None:
     hint = "minute hour day-of-month month day-of-week"
     if count < 5:
         stars = expression[start:end] + " *" * (5 - count)
-        hint = f'the fields are {hint}; perhaps "{stars}"'
+        hint = f"the fields are {hint}" + (f'; perhaps "{stars}"' if _can_read(stars) else "")
     elif count == 7 and re.fullmatch(r"[0-9*?,/-]+", tokens[6][0]):
         start, hint = (
             tokens[6][1],
