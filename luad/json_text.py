@@ -11,7 +11,9 @@ from typing import Any, Final, TypeAlias
 JsonObject: TypeAlias = dict[str, Any]
 """An object read from JSON or written to it; the types of its members are not checked."""
 
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+)
 
 encode_text = _ENCODER.encode
 

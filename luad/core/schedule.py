@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, assert_never
 
@@ -139,6 +140,7 @@ def duration_words(duration_ms: int) -> str:
     return " ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, _, name in parts)
 
 
+@lru_cache(maxsize=1_024)
 def describe_schedule(schedule: Schedule) -> str:
     """Return a schedule in a few words, for a table: "02:00 daily", "every 15 min"."""
     match schedule:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, assert_never
 
 from luad.api.json.job_summary import summarize
 from luad.config.secrets import shown_definition
@@ -34,7 +34,7 @@ from luad.live.job_state import health
 from luad.wire import format_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from luad.api.service import ReloadResult
     from luad.live.job_choice import JobCounts
@@ -90,51 +90,71 @@ def detail_part(state: JobStateView, now: Instant) -> dict[str, Any]:
 
 def fixed_part(state: JobStateView) -> dict[str, Any]:
     """Return what stays the same as long as the job's definition does."""
-    job, made = state.job, state.creation
-    return {
-        "id": state.job_id,
-        "name": job.name,
-        "description": job.description,
-        "handler": job.handler,
-        "source": "api" if state.is_dynamic else "file",
-        "dynamic": state.is_dynamic,
-        "enabled": job.enabled,
-        "schedule": schedule_view(job.schedule),
-        "schedule_text": describe_schedule(job.schedule),
-        "timezone": timezone_of(job.schedule),
-        "tags": list(job.tags),
-        "overlap": job.overlap.value,
-        "catch_up": job.catch_up.value,
-        "isolation": job.isolation.value,
-        "queue": job.queue,
-        "timeout_seconds": None if job.timeout_ms is None else seconds(job.timeout_ms),
-        "retry": retry_view(job.retry),
-        "user_id": job.user,
-        "metadata": dict(job.metadata),
-        "revision": job.revision,
-        "creation": made and {"at": instant(made.at), "author": made.author, "run_id": made.run_id},
-    }
+    return {name: member(state, None) for name, member in _FIXED.items()}
 
 
 def changing_part(state: JobStateView, last: LastRun | None) -> dict[str, Any]:
     """Return the members that change while the job runs, without its summary and its recent runs."""
-    return {
-        "status": state.status.value,
-        "active": state.status is JobStatus.ACTIVE,
-        "alert": {"cause": state.alert_cause} if state.alert_cause else None,
-        "health": health(state.consecutive_failures, last, stale=state.stale).value,
-        "last_run": None if last is None else last_run_view(last),
-        "running": len(state.running),
-        "queued": state.queued,
-        "consecutive_failures": state.consecutive_failures,
-        "next_run_at": instant(state.next_fire_at),
-        "next_scheduled_for": instant(state.next_scheduled_for),
-        "pause": None if state.pause is None else pause_view(state.pause),
-        "file": file_view(state),
-        "holds_name": state.holds_name,
-        "over_at": instant(state.over_at),
-        "gone_at": instant(state.gone_at),
-    }
+    return {name: member(state, last) for name, member in _CHANGING.items()}
+
+
+def chosen_members(fields: Collection[str]) -> list[tuple[str, Member]]:
+    """Return the members that *fields* name, as functions, without the recent runs."""
+    every = {**_FIXED, **_CHANGING, "summary": lambda state, _: summarize(state)}
+    return [(name, member) for name, member in every.items() if name in fields]
+
+
+def _creation_view(state: JobStateView) -> dict[str, Any] | None:
+    made = state.creation
+    if made is None:
+        return None
+    return {"at": instant(made.at), "author": made.author, "run_id": made.run_id}
+
+
+Member: TypeAlias = "Callable[[JobStateView, LastRun | None], Any]"
+
+_FIXED: Final[dict[str, Member]] = {
+    "id": lambda state, _: state.job_id,
+    "name": lambda state, _: state.job.name,
+    "description": lambda state, _: state.job.description,
+    "handler": lambda state, _: state.job.handler,
+    "source": lambda state, _: "api" if state.is_dynamic else "file",
+    "dynamic": lambda state, _: state.is_dynamic,
+    "enabled": lambda state, _: state.job.enabled,
+    "schedule": lambda state, _: schedule_view(state.job.schedule),
+    "schedule_text": lambda state, _: describe_schedule(state.job.schedule),
+    "timezone": lambda state, _: timezone_of(state.job.schedule),
+    "tags": lambda state, _: list(state.job.tags),
+    "overlap": lambda state, _: state.job.overlap.value,
+    "catch_up": lambda state, _: state.job.catch_up.value,
+    "isolation": lambda state, _: state.job.isolation.value,
+    "queue": lambda state, _: state.job.queue,
+    "timeout_seconds": lambda state, _: (
+        None if state.job.timeout_ms is None else seconds(state.job.timeout_ms)
+    ),
+    "retry": lambda state, _: retry_view(state.job.retry),
+    "user_id": lambda state, _: state.job.user,
+    "metadata": lambda state, _: dict(state.job.metadata),
+    "revision": lambda state, _: state.job.revision,
+    "creation": lambda state, _: _creation_view(state),
+}
+_CHANGING: Final[dict[str, Member]] = {
+    "status": lambda state, _: state.status.value,
+    "active": lambda state, _: state.status is JobStatus.ACTIVE,
+    "alert": lambda state, _: {"cause": state.alert_cause} if state.alert_cause else None,
+    "health": lambda state, last: health(state.consecutive_failures, last, stale=state.stale).value,
+    "last_run": lambda _, last: None if last is None else last_run_view(last),
+    "running": lambda state, _: len(state.running),
+    "queued": lambda state, _: state.queued,
+    "consecutive_failures": lambda state, _: state.consecutive_failures,
+    "next_run_at": lambda state, _: instant(state.next_fire_at),
+    "next_scheduled_for": lambda state, _: instant(state.next_scheduled_for),
+    "pause": lambda state, _: None if state.pause is None else pause_view(state.pause),
+    "file": lambda state, _: file_view(state),
+    "holds_name": lambda state, _: state.holds_name,
+    "over_at": lambda state, _: instant(state.over_at),
+    "gone_at": lambda state, _: instant(state.gone_at),
+}
 
 
 def last_run_view(last: LastRun) -> dict[str, Any]:

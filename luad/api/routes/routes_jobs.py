@@ -21,7 +21,6 @@ from luad.api.http.request_input import beside, read_object
 from luad.api.http.streams import PORTION, StreamResponse
 from luad.api.job_pages import find_page, read_question
 from luad.api.json import views
-from luad.api.json.job_summary import summarize
 from luad.api.revision_lookup import earlier, why_not
 from luad.api.routes.endpoint import body_of, query_of, read_body
 from luad.core.lifecycle import duration_ms
@@ -30,7 +29,7 @@ from luad.core.requests import AnswerKey, PauseRequested, ResumeRequested, Trigg
 from luad.json_text import encode_text, to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -61,7 +60,12 @@ async def list_jobs(request: Request) -> Response:
     )
     headers = link_header(request, page.cursor)
     strips = await _strips(context, page.places, question.recent)
-    write = partial(_some_of_job, context, question.fields, strips)
+    if question.fields:
+        members = views.chosen_members(question.fields)
+        has_recent = "recent_runs" in question.fields
+        write = partial(_some_of_job, context, members, strips, has_recent=has_recent)
+    else:
+        write = partial(_whole_job, context, strips)
     if len(page.places) > PORTION:
         pieces = _rows(context, page.places, write, end)
         return StreamResponse(pieces, "application/json", headers)
@@ -103,22 +107,26 @@ def _recent_run(row: RecentRun) -> str:
     return encode_text(view if row.reason is None else {**view, "reason": row.reason.value})
 
 
-def _some_of_job(
-    context: Context, fields: Collection[str], strips: Mapping[str, str] | None, state: JobStateView
-) -> str:
+def _whole_job(context: Context, strips: Mapping[str, str] | None, state: JobStateView) -> str:
     strip = None if strips is None else strips.get(state.job_id, "")
-    if not fields:
-        return context.job_text(state, strip=strip)
+    return context.job_text(state, strip=strip)
+
+
+def _some_of_job(
+    context: Context,
+    members: Sequence[tuple[str, views.Member]],
+    strips: Mapping[str, str] | None,
+    state: JobStateView,
+    *,
+    has_recent: bool,
+) -> str:
     recent_runs = context.service.recent_runs
     last = recent_runs.last(state.job_id)
-    members = {**views.fixed_part(state), **views.changing_part(state, last)}
-    if "summary" in fields:
-        members["summary"] = summarize(state)
-    text = encode_text({key: value for key, value in members.items() if key in fields})
-    if "recent_runs" not in fields:
+    text = encode_text({name: member(state, last) for name, member in members})
+    if not has_recent:
         return text
-    between = "," if len(text) > len("{}") else ""
-    shown = recent_runs.strip(state.job_id) if strip is None else strip
+    between = "," if members else ""
+    shown = recent_runs.strip(state.job_id) if strips is None else strips.get(state.job_id, "")
     return f'{text[:-1]}{between}"recent_runs":[{shown}]}}'
 
 
