@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,22 @@ TOOLS = ("strace", "unshare", "chromium")
 IS_REQUIRED = os.environ.get("LUAD_SYSTEM_TESTS") == "required"
 LACKS = [] if IS_REQUIRED else [tool for tool in TOOLS if not shutil.which(tool)]
 
+
+TESTS = Path(__file__).parent
+FIRST = ("test_doc_commands.py", "test_systemd.py", "test_migrations.py")
+"""Files with few tests that take a minute."""
+SLOWEST = (
+    "system",
+    "faults",
+    "shell",
+    "web",
+    "store",
+    "cli",
+    "runner",
+    "simulation",
+    "soak",
+    "api",
+)
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -60,7 +77,16 @@ def lacks_something(item: pytest.Item) -> bool:
     return any(tool in LACKS for mark in item.iter_markers("needs") for tool in mark.args)
 
 
+def in_turn(item: pytest.Item) -> tuple[bool, int]:
+    """Sort the files that take longest first, so that none of them begins when the others are done."""
+    place = item.path.relative_to(TESTS)
+    folder = place.parts[0]
+    rank = SLOWEST.index(folder) if folder in SLOWEST else len(SLOWEST)
+    return place.name not in FIRST, rank
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=in_turn)
     left_out = [item for item in items if lacks_something(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -17,6 +17,8 @@ from time import monotonic  # noqa: TID251 - a test's patience is real time
 from types import TracebackType
 from typing import Any, Self
 
+from support.forked_cli import run_luad
+
 PATIENCE_S = 90.0
 
 
@@ -165,10 +167,7 @@ class LiveDaemon:
 
     def luad(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line against this daemon."""
-        command = [sys.executable, "-m", "luad", "--socket", str(self.socket), *arguments]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=self.env, timeout=60, check=False
-        )
+        done = run_luad(["--socket", str(self.socket), *arguments], self.env)
         assert not check or done.returncode == 0, (arguments, done.returncode, done.stderr)
         return done
 
