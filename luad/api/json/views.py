@@ -129,9 +129,7 @@ _FIXED: Final[dict[str, Member]] = {
     "catch_up": lambda state, _: state.job.catch_up.value,
     "isolation": lambda state, _: state.job.isolation.value,
     "queue": lambda state, _: state.job.queue,
-    "timeout_seconds": lambda state, _: (
-        None if state.job.timeout_ms is None else seconds(state.job.timeout_ms)
-    ),
+    "timeout_seconds": lambda state, _: state.job.timeout_ms and seconds(state.job.timeout_ms),
     "retry": lambda state, _: retry_view(state.job.retry),
     "user_id": lambda state, _: state.job.user,
     "metadata": lambda state, _: dict(state.job.metadata),
