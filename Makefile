@@ -4,6 +4,7 @@
 VENV  := .venv
 BIN   := $(VENV)/bin
 STATE := .luad
+DEMO  := .luad-demo
 
 # The first Python of at least 3.11 that can make a venv; set PYTHON=... to choose another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do \
@@ -17,12 +18,14 @@ QUICK_TESTS := tests/core tests/config
 # `make quick` runs the tests of these folders that are neither slow nor listen on a socket.
 IN_PROCESS := tests/core tests/config tests/cli tests/api
 
-.PHONY: web install run quick test test-all test-others check format bench bench-quick simulate mutants soak fuzz kills syscalls clean help
+.PHONY: web demo shots install run quick test test-all test-others check format bench bench-quick simulate mutants soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        start luad with the jobs of jobs.d/ (state in $(STATE)/; Ctrl-C ends it)"
 	@echo "make web        print a link to the dashboard of make run"
+	@echo "make demo       serve the dashboard of an invented shop with weeks of history (in $(DEMO)/)"
+	@echo "make shots      take the pictures of the docs from make demo, in another terminal"
 	@echo "make install    as root: install luad as a service, or upgrade it (PREFIX=/opt/luad)"
 	@echo "make quick      check the code, and run the quick tests of core, config, cli and api (a minute)"
 	@echo "make test       run all tests"
@@ -49,6 +52,14 @@ run: $(VENV)/.installed
 
 web: $(VENV)/.installed
 	@$(BIN)/luad --socket $(STATE)/luad.sock web
+
+# Weeks of runs take half a minute to make; Ctrl-C ends the daemon.
+demo: PORT ?= 0
+demo: $(VENV)/.installed
+	@$(BIN)/python -m demo --folder $(DEMO) --port $(PORT)
+
+shots: $(VENV)/.installed-test
+	@$(BIN)/python -m demo.shots --folder $(DEMO)
 
 # Install the program, its user, folders and unit, and start it. Run it again to upgrade.
 install: PREFIX ?= /opt/luad
@@ -128,7 +139,7 @@ syscalls: $(VENV)/.installed-test
 	PYTHONPATH=tests $(BIN)/python -m faults.syscalls --only "$(ONLY)" --every $(or $(EVERY),1)
 
 clean:
-	rm -rf $(VENV) .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEMO) .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:

@@ -1,0 +1,1 @@
+"""A demonstration: a shop's jobs, with a history that luad's own engine made."""
