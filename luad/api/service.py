@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from luad.live.job_state import JobStateView
     from luad.live.log_followers import LogFollowers
     from luad.live.recent_runs import RecentRuns
+    from luad.runner.import_check import Checked
     from luad.store import Store
 
 
@@ -250,6 +251,14 @@ class Installed(Protocol):
         ...
 
 
+class Handlers(Protocol):
+    """Looks at handlers, in a process apart."""
+
+    async def look(self, handler: str) -> Checked:
+        """Return what an import of *handler* finds. Raises `UnavailableError`."""
+        ...
+
+
 class Service(Protocol):
     """The daemon, as the API sees it. All of it is called on the daemon's own event loop.
 
@@ -295,6 +304,11 @@ class Service(Protocol):
     @property
     def dynamic(self) -> DynamicRules:
         """The settings of dynamic jobs."""
+        ...
+
+    @property
+    def handlers(self) -> Handlers:
+        """Looks at handlers."""
         ...
 
     def new_request_id(self) -> str:

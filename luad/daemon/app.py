@@ -36,6 +36,7 @@ from luad.daemon.configuration import Configuration
 from luad.daemon.delivery import MessageDelivery
 from luad.daemon.effects import DaemonEffects
 from luad.daemon.file_problems import FileProblems
+from luad.daemon.handler_look import HandlerLook
 from luad.daemon.loop import Loop
 from luad.daemon.loop_lag import LoopLag
 from luad.daemon.maintenance import Maintenance
@@ -80,6 +81,7 @@ class Daemon(EngineService):
         self.engine = Engine(wiring.bounds(settings), clock.now())
         self.replies = Replies()
         self.dynamic = wiring.dynamic_rules(settings)
+        self.handlers = HandlerLook.of(settings)
         self._settings = settings
         self._notifier = Notifier(os.environ)
         self._secrets = SecretMask(logs.redactor, os.environ)

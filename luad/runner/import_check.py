@@ -37,7 +37,8 @@ _HANGS_HELP: Final = "an import should only define things; do the work inside th
 class HandlerInfo:
     """A handler that can be called. *place* is ``file:line``, empty if it has none.
 
-    *mistakes* has, for each metadata in the request, the mistakes against the declared parameters.
+    *mistakes* has, for each metadata in the request, the mistakes against the declared parameters; *params*
+    is their JSON Schema, if the handler declares one that is not too large.
     """
 
     handler: str
@@ -45,6 +46,7 @@ class HandlerInfo:
     takes_job: bool
     is_async: bool
     mistakes: tuple[tuple[MetadataMistake, ...], ...] = ()
+    params: Mapping[str, JSON] | None = None
 
 
 @dataclass(frozen=True, slots=True)

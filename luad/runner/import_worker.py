@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from luad.runner.calling import is_async
 from luad.runner.handler_hints import nearest_handler
@@ -33,7 +33,10 @@ from luad.runner.spec import DEFAULT_ENVIRONMENT
 from luad.sdk.params import declared_params
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+
+_MOST_SCHEMA: Final = 64 << 10
 
 
 def main(arguments: list[str]) -> None:
@@ -88,8 +91,18 @@ def _check(
         "takes_job": is_called_with_job,
         "is_async": is_async(function),
         "mistakes": mistakes,
+        "params": _shown(declared_params(function)),
     }
     return info, False
+
+
+def _shown(schema: Mapping[str, object] | None) -> object:
+    """Return *schema* as JSON values; None if it is too large or has other values."""
+    try:
+        text = json.dumps(schema, default=dict)
+    except (TypeError, ValueError):
+        return None
+    return json.loads(text) if len(text) <= _MOST_SCHEMA else None
 
 
 def _metadata_mistakes(

@@ -41,6 +41,7 @@ from luad.core.events import (
 )
 from luad.core.model import Instant, ProcessIdentity, Wanted
 from luad.daemon.delivery import MessageDelivery, MessageSender
+from luad.daemon.handler_look import HandlerLook
 from luad.daemon.loop import Loop
 from luad.daemon.recorder import StoreRecorder
 from luad.daemon.replies import Replies
@@ -116,6 +117,7 @@ class Host(EngineService):
             self.store, self.directory, sender or Captured(), self.clock, self.log
         )
         self.replies = Replies()
+        self.handlers = HandlerLook()
         self.dynamic = dynamic or DynamicRules(
             ("*",), Path(self._folder.name), timezone, Dynamic().min_interval_ms
         )

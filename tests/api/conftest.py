@@ -50,6 +50,7 @@ from luad.core.model import (
 from luad.core.requests import Request
 from luad.core.state import Bounds
 from luad.daemon.delivery import MessageDelivery
+from luad.daemon.handler_look import HandlerLook
 from luad.daemon.service import EngineService
 from luad.daemon.user_directory import UserDirectory
 from luad.errors import Problem
@@ -105,6 +106,7 @@ class Daemon(EngineService):
         self.users = UserDirectory(self.store, self.clock)
         self.delivery = MessageDelivery(self.store, self.users, Nowhere(), self.clock, self.log)
         self.dynamic = DynamicRules(("*",), folder, queues=QUEUES)
+        self.handlers = HandlerLook((folder / "handlers",))
 
     # --- the service ---
 

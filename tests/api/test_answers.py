@@ -43,7 +43,8 @@ async def places(api: Any, daemon: Any) -> dict[str, str]:
     await api.post("/v1/users/ann/send", {"messages": "by a webhook that does not answer"})
     message = (await api.get("/v1/users/ann/messages")).json["messages"][0]["id"]
     known = {"job": "made", "run": run, "user": "ann", "token": "old", "code": "validation"}
-    return known | {"id": fault["id"], "message": message}
+    handler = "luad.handlers.files:prune"
+    return known | {"id": fault["id"], "message": message, "handler": handler}
 
 
 def target(row: Endpoint, places: dict[str, str]) -> str:

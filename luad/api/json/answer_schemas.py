@@ -302,6 +302,11 @@ ANSWERS: Final[Schema] = {
         _all("job job_id text summary", TEXT),
         {"at": _MAY_INSTANT, "run": _or_null(_object(_RUN))},
     ),
+    "Handler": _object(
+        _all("handler place", TEXT),
+        {"params": _or_null({"type": "object"})},
+        {"problem": _or_null(_object(_all("code message help", TEXT)))},
+    ),
     "JobStats": _object(
         _all("job job_id", TEXT),
         _OUTCOMES,

@@ -15,6 +15,7 @@ from luad.api.http.api_problems import ApiError, echo
 from luad.api.json import views
 from luad.api.routes.endpoint import read_body
 from luad.core.installed import Acknowledgement
+from luad.core.model import SECOND
 from luad.core.requests import AcknowledgeRequested
 from luad.core.values import replace
 from luad.errors import Severity
@@ -122,13 +123,18 @@ def words(trouble: Trouble) -> str:
         case Kind.LATE:
             return f"waiting to start: {_many(trouble.count, 'run')}"
         case Kind.SLOW if trouble.usual_ms is not None:
-            usual, longest = map(format_duration_ms, trouble.usual_ms)
+            usual, longest = (format_duration_ms(_round(each)) for each in trouble.usual_ms)
             return f"usually takes {usual}, at most {longest}"
         case Kind.DELIVERY:
             total = trouble.total or trouble.count
             return f"reached {total - trouble.count} of {_many(total, 'channel')} ({trouble.text})"
         case _:
             return trouble.text
+
+
+def _round(duration_ms: int) -> int:
+    """Return a duration without digits that nobody needs."""
+    return round(duration_ms, -2) if duration_ms > SECOND else duration_ms
 
 
 def _many(count: int, noun: str) -> str:
