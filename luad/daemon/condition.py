@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from luad.config.settings.daemon_settings import Settings
     from luad.core.engine import Engine
     from luad.core.model import Instant, Now
+    from luad.core.plan import Plan
     from luad.daemon.background import BackgroundTasks
     from luad.daemon.effects import DaemonEffects
     from luad.daemon.file_reading import Reading
@@ -37,6 +38,7 @@ class Condition:
     """The observed facts. *deliveries*: their number by kind of channel and state.
 
     *comparing*: while files are compared with those of the previous daemon, how many are, and of how many.
+    *last_plan*: when files last changed jobs, and which.
     """
 
     started_at: Now
@@ -45,6 +47,7 @@ class Condition:
     reading: Reading | None = None
     comparing: tuple[int, int] | None = None
     last_good_reload_at: Instant | None = None
+    last_plan: tuple[Instant, Plan] | None = None
     store_fault: str | None = None
     lock_fault: str | None = None
     deliveries: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from luad.errors import Problem
 
 _PORTION: Final = 50
+MOST_NAMED: Final = 50
+"""The changes of each kind that the status names."""
 """The largest number of jobs that change in one turn of the loop, in some milliseconds."""
 
 
@@ -161,6 +163,8 @@ class Configuration:
             for number, portion in enumerate(portions or [{}])
         ]
         plan = _together(plans)
+        if plan.add or plan.replace or plan.remove:
+            self._parts.condition.last_plan = reading.at, _shortened(plan)
         fields = {
             "added": len(plan.add),
             "replaced": len(plan.replace),
@@ -209,6 +213,11 @@ class Configuration:
             problems,
             reading.stale,
         )
+
+
+def _shortened(plan: Plan) -> Plan:
+    """Return the first changes of each kind, which the status shows."""
+    return Plan(plan.add[:MOST_NAMED], plan.replace[:MOST_NAMED], plan.remove[:MOST_NAMED])
 
 
 def _together(plans: Sequence[Plan]) -> Plan:

@@ -172,6 +172,20 @@ def _last_reload(condition: Condition) -> dict[str, object] | None:
         "files": reading.file_count,
         "problems": len(reading.problems),
         "last_success_at": None if succeeded_at is None else format_instant(succeeded_at),
+        "changes": _changes(condition),
+    }
+
+
+def _changes(condition: Condition) -> dict[str, object] | None:
+    """Return the last changes that files made; some names of each kind."""
+    if condition.last_plan is None:
+        return None
+    at, plan = condition.last_plan
+    return {
+        "at": format_instant(at),
+        "added": [each.job.name for each in plan.add],
+        "replaced": [{"name": each.name, "changes": list(each.changes)} for each in plan.replace],
+        "removed": list(plan.remove),
     }
 
 
