@@ -5,7 +5,6 @@ Rule: the row of that route decides whether the session may; a form adds no righ
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -13,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from luad.api.http.api_problems import ApiError
 from luad.web import inside
+from luad.web.form_fields import metadata_of
 from luad.web.inside import path_of
 from luad.web.render import HEADERS
 from luad.web.sign_in import read_form
@@ -31,9 +31,8 @@ async def run(request: Request) -> Response:
     names = form.get("job", [])
     if len(names) > 1:
         return await _many(request, form, "trigger", names)
-    body: dict[str, object] = {}
-    if text := _text(form, "metadata"):
-        body["metadata"] = _object(text)
+    metadata = metadata_of(form)
+    body: dict[str, object] = {} if metadata is None else {"metadata": metadata}
     name = _need(names)
     path = path_of("jobs", name, "trigger")
     started = await inside.send(request, "POST", path, body, _text(form, "key"))
@@ -139,14 +138,3 @@ def _need(names: list[str]) -> str:
 
 def _text(form: Mapping[str, list[str]], name: str) -> str:
     return form.get(name, [""])[0].strip()
-
-
-def _object(text: str) -> object:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        detail = f"the metadata is not JSON: {error}"
-        raise ApiError("validation", detail, hint='write it as {"key": "value"}') from error
-    if not isinstance(value, dict):
-        raise ApiError("validation", "the metadata must be a JSON object")
-    return value

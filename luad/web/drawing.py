@@ -6,6 +6,7 @@ something alone: a failed bar is as high as its box and notched, a skipped one l
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from luad.web.times import Times, count, duration, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
 BAD: Final = frozenset({"failed", "timed_out", "lost"})
 LOW: Final = frozenset({"skipped", "missed", "cancelled"})
@@ -23,6 +25,10 @@ _STEP: Final = 5
 _HEIGHT: Final = 18
 _TEXT_EACH: Final = 120
 """The least distance of two times below a chart."""
+_MOST_WORDS: Final = 4
+_LEAST_SHARE: Final = 22
+"""The least distance of two attempts in percent, if each has words below it."""
+_AT_END: Final = 85
 
 
 def usual(durations: Sequence[int]) -> tuple[int, int] | None:
@@ -39,7 +45,10 @@ def usual_text(band: tuple[int, int] | None) -> str:
     if band is None:
         return ""
     low, high = (duration(each / 1000) for each in band)
-    return low if low == high else f"{low} to {high}"
+    if low == high:
+        return low
+    value, _, unit = low.partition(" ")
+    return f"{value if high.endswith(f' {unit}') else low} to {high}"
 
 
 def _durations(runs: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -59,8 +68,8 @@ def _label(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def strip(runs: Sequence[Mapping[str, Any]], most: int = 40) -> Markup:
-    """Return the strip of *runs*, the newest first in the argument and last in the picture."""
-    shown = list(reversed(runs[:most]))
+    """Return the strip of *runs*, the oldest first."""
+    shown = runs[-most:]
     if not shown:
         return Markup('<span class="muted small">no runs yet</span>')
     band = usual(_durations(runs))
@@ -157,7 +166,9 @@ def _ticks(shown: Sequence[Mapping[str, Any]], left: int, times: Times) -> Marku
 
 
 def _round_up(seconds: float) -> float:
-    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21_600)
+    steps = (
+        0.1, 0.2, 0.5, 1, 2, 3, 4, 6, 10, 16, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21_600
+    )  # fmt: skip
     return next((step for step in steps if step >= seconds), seconds)
 
 
@@ -198,24 +209,34 @@ def spark(hours: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def attempts(parts: Sequence[Mapping[str, Any]]) -> Markup:
-    """Return the attempts of a run on a line of time, to scale."""
-    first, last = parse(parts[0]["started_at"]), parse(parts[-1]["started_at"])
-    whole = max((last - first).total_seconds(), 0.001)
+    """Return the attempts of a run on a line of time; to scale where their words have the room."""
+    shares = _shares([parse(part["started_at"]) for part in parts])
     pieces = [Markup('<line class="s-wait" x1="0" x2="100%" y1="10.5" y2="10.5"/>')]
-    for part in parts:
-        share = (parse(part["started_at"]) - first).total_seconds() / whole * 100
-        is_last = share > 85
+    for number, (part, share) in enumerate(zip(parts, shares, strict=True)):
+        is_last = share > _AT_END
         shape, offset = part["shape"], -10 if is_last else 0
         mark = {
             "bad": f"M{offset} 2l5 6 5-6v16h-10z",
             "ok": f"M{offset} 2h10v16h-10z",
             "run": f"M{offset} 2.5h9v15h-9z",
         }[shape]
+        has_words = len(parts) <= _MOST_WORDS or number in (0, len(parts) - 1)
         anchor = Markup(' text-anchor="end"') if is_last else Markup("")
+        words = Markup('<text y="38"{}>{}</text>').format(anchor, part["text"])
         pieces.append(
             Markup(
-                '<svg x="{:.1f}%" overflow="visible"><path class="s-{}" d="{}"/><text y="38"{}>{}</text></svg>'
-            ).format(share, shape, mark, anchor, part["text"])
+                '<svg x="{:.1f}%" overflow="visible"><path class="s-{}" d="{}"/>{}</svg>'
+            ).format(share, shape, mark, words if has_words else "")
         )
-    label = "; ".join(str(part["text"]) for part in parts)
-    return Markup('<svg role="img" aria-label="{}">{}</svg>').format(label, Markup("").join(pieces))
+    return Markup('<svg aria-hidden="true">{}</svg>').format(Markup("").join(pieces))
+
+
+def _shares(starts: Sequence[datetime]) -> Sequence[float]:
+    """Return the places of instants in percent of a line: at even distances if two of few are too near."""
+    whole = max((starts[-1] - starts[0]).total_seconds(), 0.001)
+    shares = [(each - starts[0]).total_seconds() / whole * 100 for each in starts]
+    last = len(starts) - 1
+    near = any(after - before < _LEAST_SHARE for before, after in pairwise(shares))
+    if near and 0 < last < _MOST_WORDS:
+        return [number / last * 100 for number in range(last + 1)]
+    return shares

@@ -13,16 +13,17 @@ from urllib.parse import urlencode
 from luad import __version__
 from luad.api.context import context_of
 from luad.api.json.views import instant
-from luad.web import inside, render
+from luad.web import inside, render, saved_views
 from luad.web.times import Times, parse, zone_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from luad.web.inside import Json
+    from luad.web.saved_views import SavedView
 
 ZONE_COOKIE: Final = "luad-zone"
 PART_HEADER: Final = "luad-part"
@@ -62,6 +63,11 @@ class View:
     def query(self) -> Mapping[str, str]:
         """The parameters of the page."""
         return self.request.query_params
+
+    @property
+    def views(self) -> Sequence[SavedView]:
+        """Return the filters that this browser keeps."""
+        return saved_views.read(self.request.cookies.get(saved_views.COOKIE, ""))
 
     @property
     def may_operate(self) -> bool:
@@ -111,6 +117,7 @@ class View:
             "status": self.status,
             "times": self.times,
             "zone": self.times.zone,
+            "views": [each for each in self.views if each.page == self.request.url.path],
             "role": token.role if token is not None else "",
             "account": session.account if session else (token.name if token else ""),
             "has_session": session is not None,

@@ -1,12 +1,13 @@
-"""The lanes of a day: a row a job, real runs up to now and planned ones after.
+"""The lanes of a span of time: a row a job, real runs up to now and planned ones after.
 
-Rule: pure; JSON of the API in, SVG out. A unit of a lane is a minute.
+Rule: pure; JSON of the API in, SVG out. A lane has 1440 units: those of a day are minutes.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup
@@ -21,13 +22,49 @@ if TYPE_CHECKING:
     from luad.web.inside import Json
 
 MOST_LANES: Final = 40
-_DAY: Final = 1440
-_GRID: Final = "".join(f"M{minute} 0v28" for minute in range(0, _DAY, 180))
+_WIDTH: Final = 1440
+_LEAST: Final = 1.5
+_GAP: Final = 0.6
+"""Bars that are nearer than this become one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time that a lane shows, and the present instant."""
+
+    start: datetime
+    end: datetime
+    now: datetime
+
+    def at(self, instant: datetime) -> float:
+        """Return the place of an instant."""
+        return (instant - self.start) / (self.end - self.start) * _WIDTH
+
+    def place(self, text: str) -> float:
+        """Return the place of an instant in RFC 3339."""
+        return self.at(parse(text))
+
+    @property
+    def is_day(self) -> bool:
+        """Whether it is a day, which may have 25 hours."""
+        return self.end - self.start < timedelta(days=2)
+
+    @property
+    def parts(self) -> int:
+        """Return into how many parts the grid divides it."""
+        return 8 if self.is_day else 7
+
+    def marks(self) -> list[str]:
+        """Return the words above the grid."""
+        if self.is_day:
+            return [f"{hour:02}:00" for hour in range(0, 24, 3)]
+        days = [self.start + timedelta(days=number) for number in range(7)]
+        return [f"{each:%a} {each.day}" for each in days]
 
 
 @dataclass(slots=True)
 class Lane:
-    """The runs of one job on a day, and the planned ones."""
+    """The runs of one job, and the planned ones."""
 
     job: str
     done: list[Json] = field(default_factory=list)
@@ -35,60 +72,70 @@ class Lane:
 
     @property
     def said(self) -> str:
-        """Return how often the job runs on this day."""
-        number = len(self.done) + len(self.planned)
-        return f"{number}×"
+        """Return how often the job runs."""
+        return f"{len(self.done) + len(self.planned):,}×"
 
 
-def lanes_of(runs: Sequence[Json], fires: Sequence[Json], start: datetime) -> list[Lane]:
+def lanes_of(runs: Sequence[Json], fires: Sequence[Json], span: Span) -> list[Lane]:
     """Return the lanes of the jobs that run or will run, those with the fewest occurrences first."""
     found: dict[str, Lane] = {}
     for run in runs:
         found.setdefault(run["job"], Lane(run["job"])).done.append(run)
     for fire in fires:
         lane = found.setdefault(fire["job"], Lane(fire["job"]))
-        lane.planned.append(_minute(fire["at"], start))
+        lane.planned.append(span.place(fire["at"]))
     return sorted(found.values(), key=lambda each: (len(each.done) + len(each.planned), each.job))
 
 
-def draw(lane: Lane, start: datetime, now: datetime) -> Markup:
+def draw(lane: Lane, span: Span) -> Markup:
     """Return the picture of a lane."""
-    parts: dict[str, list[str]] = defaultdict(list)
+    bars: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    failed = []
     for run in lane.done:
-        x = _minute(run["started_at"] or run["scheduled_for"], start)
-        width = max(1.5, (run["duration_ms"] or 0) / 60_000)
+        x = span.place(run["started_at"] or run["scheduled_for"])
+        took = timedelta(milliseconds=run["duration_ms"] or 0)
+        width = max(_LEAST, took / (span.end - span.start) * _WIDTH)
         status = run["status"]
         if status in BAD:
             width = max(width, 4)
-            parts["s-bad"].append(
-                f"M{x:.1f} 4l{width / 2:.1f} 5 {width / 2:.1f}-5v20h-{width:.1f}z"
-            )
+            failed.append(f"M{x:.1f} 4l{width / 2:.1f} 5 {width / 2:.1f}-5v20h-{width:.1f}z")
         elif status in LOW:
-            parts["s-skip"].append(f"M{x:.1f} 20h3v4h-3z")
+            bars["s-skip"].append((x, x + 3))
         elif status in OPEN:
-            width = max(2.0, _at(now, start) - x)
-            parts["s-run"].append(f"M{x:.1f} 8.5h{width:.1f}v11h-{width:.1f}z")
+            bars["s-run"].append((x, max(x + 2, span.at(span.now))))
         else:
-            parts["s-ok"].append(f"M{x:.1f} 8h{width:.1f}v12h-{width:.1f}z")
-    parts["s-due"] = [f"M{x:.1f} 11h2v6h-2z" for x in lane.planned]
-    pieces = [Markup('<path class="s-grid" d="{}"/>').format(_GRID)]
-    pieces += [
-        Markup('<path class="{}" d="{}"/>').format(kind, "".join(shapes))
-        for kind, shapes in parts.items()
-        if shapes
+            bars["s-ok"].append((x, x + width))
+    bars["s-due"] = [(x, x + 2) for x in lane.planned]
+    grid = "".join(f"M{_WIDTH * part / span.parts:.0f} 0v28" for part in range(span.parts))
+    shapes = {"s-grid": grid}
+    shapes |= {kind: _bars(bars[kind], *_PLACES[kind]) for kind in ("s-ok", "s-skip")}
+    shapes |= {"s-bad": "".join(failed)}
+    shapes |= {kind: _bars(bars[kind], *_PLACES[kind]) for kind in ("s-run", "s-due")}
+    if span.start <= span.now < span.end:
+        shapes["s-now"] = f"M{span.at(span.now):.1f} 0v28"
+    pieces = [
+        Markup('<path class="{}" d="{}"/>').format(kind, shape)
+        for kind, shape in shapes.items()
+        if shape
     ]
-    here = _at(now, start)
-    if 0 <= here < _DAY:
-        pieces.append(Markup('<path class="s-now" d="M{:.1f} 0v28"/>').format(here))
-    label = f"{count(len(lane.done), 'run')} so far, {len(lane.planned)} to come"
+    label = f"{count(len(lane.done), 'run')} so far, {len(lane.planned):,} to come"
     return Markup(
         '<svg viewBox="0 0 1440 28" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
     ).format(label, Markup("").join(pieces))
 
 
-def _minute(text: str, start: datetime) -> float:
-    return _at(parse(text), start)
+_PLACES: Final = {"s-ok": (8, 12), "s-skip": (20, 4), "s-run": (8.5, 11), "s-due": (11, 6)}
+"""The top and the height of each kind of bar."""
 
 
-def _at(instant: datetime, start: datetime) -> float:
-    return (instant - start).total_seconds() / 60
+def _bars(bars: list[tuple[float, float]], top: float, height: float) -> str:
+    """Return bars as a path; near ones are one, so that a busy lane is small."""
+    joined: list[tuple[float, float]] = []
+    for begin, end in sorted(bars):
+        if joined and begin - joined[-1][1] < _GAP:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return "".join(
+        f"M{x:.1f} {top:g}h{end - x:.1f}v{height:g}h-{end - x:.1f}z" for x, end in joined
+    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from luad.web import drawing, icons, times
+from luad.web import ansi, drawing, icons, times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +90,8 @@ def environment() -> Environment:
         "chart": drawing.chart,
         "meter": drawing.meter,
         "spark": drawing.spark,
+        "attempts": drawing.attempts,
+        "coloured": ansi.coloured,
         "count": times.count,
         "duration": times.duration,
         "duration_ms": times.duration_ms,

@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from luad.web.drawing import BAD, LOW, OPEN, usual, usual_text
+from luad.web.times import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from luad.web.inside import Json
     from luad.web.times import Times
+
+
+SLOW_FACTOR: Final = 2
+LEAST_SLOW_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +65,13 @@ def trigger_words(trigger: str) -> str:
     return _TRIGGERS.get(trigger, trigger)
 
 
-def status_of_job(job: Json) -> Status:
+def status_of_job(job: Json, now: datetime) -> Status:
     """Return how a job is shown: failing weighs most, then what it does now."""
     if job["health"] == "failing":
         return Status("failed", "Failing", "bad", is_bad=True)
     if job["running"]:
-        return Status("running", "Running", "run")
+        is_slow = _is_slow(job["last_run"], job["recent_runs"], now)
+        return Status("slow", "Slow", "skip") if is_slow else Status("running", "Running", "run")
     if job["status"] == "paused":
         return Status("paused", "Paused", "off")
     if job["status"] == "completed":
@@ -74,6 +81,17 @@ def status_of_job(job: Json) -> Status:
     if job["health"] == "never_run":
         return Status("never", "Never ran", "off")
     return Status("ok", "OK", "calm")
+
+
+def _is_slow(last: Json, runs: Sequence[Json], now: datetime) -> bool:
+    """Return whether the open run takes far longer than the others, as `GET /v1/attention` means it."""
+    if not last or last["completed_at"] or not last["started_at"]:
+        return False
+    band = usual([each["duration_ms"] for each in runs if each["status"] == "succeeded"])
+    if band is None:
+        return False
+    limit_ms = max(SLOW_FACTOR * band[1], LEAST_SLOW_MS)
+    return (now - parse(last["started_at"])).total_seconds() * 1_000 > limit_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +117,7 @@ def job_row(job: Json, times: Times) -> JobRow:
     ended = [run["duration_ms"] for run in runs if run["status"] == "succeeded"]
     return JobRow(
         job["name"],
-        status_of_job(job),
+        status_of_job(job, times.now),
         job["schedule_text"],
         job["tags"],
         runs,
@@ -125,7 +143,8 @@ def what_happened(run: Json) -> str:
     """Return one line about a run: its error, the reason of a skip, or its result."""
     if run["error"]:
         message = run["error"]["message"].splitlines()
-        return f"{run['error']['type']}: {message[0] if message else ''}"
+        name = run["error"]["type"].rpartition(".")[2]
+        return f"{name}: {message[0] if message else ''}"
     if run["reason"]:
         many = f", {run['count']:,} times" if run["count"] > 1 else ""
         return f"{run['reason']}{many}"

@@ -15,7 +15,7 @@ from luad.api.auth.remote import ALLOWED
 from luad.api.auth.roles import OPERATORS, VIEWERS
 from luad.api.http.api_problems import TABLE
 from luad.api.routes.endpoint import Endpoint
-from luad.web import actions, sign_in
+from luad.web import actions, keep_view, sign_in
 from luad.web.base_path import below
 from luad.web.pages import (
     activity,
@@ -98,6 +98,10 @@ ROWS: Final = (
     _form("/act/acknowledge", "Say that trouble is known", actions.acknowledge),
     _form("/act/resend", "Send a message again", actions.resend),
     _form("/act/reload", "Read the files", actions.reload),
+    Endpoint(
+        "POST", "/act/view", "Keep a filter under a name", keep_view.keep, VIEWERS, ALLOWED,
+        media=_HTML, is_page=True, is_form=True,
+    ),
     Endpoint(
         "POST", "/act/sign-out", "End the session", sign_in.sign_out, VIEWERS, ALLOWED,
         media=_HTML, is_page=True, is_form=True,

@@ -71,7 +71,7 @@ class Times:
         """Return the time of day, with the date where it is not today."""
         local, today = self.local(text), self.now.astimezone(self.tz)
         if local.date() == today.date():
-            return local.strftime("%H:%M:%S")
+            return local.strftime("%H:%M:%S" if local.second else "%H:%M")
         if local.year == today.year:
             return local.strftime("%-d %b %H:%M")
         return local.strftime("%-d %b %Y")

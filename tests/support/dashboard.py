@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from support.live_daemon import LiveDaemon
 
 HANDLERS = """\
-import logging, time
+import logging, time, luad
 
 def works(job):
     print("hello", job.name)
@@ -24,6 +24,22 @@ def fails(job):
 def waits(job):
     print("begun", flush=True)
     time.sleep(60)
+
+@luad.params({
+    "type": "object",
+    "required": ["region"],
+    "properties": {
+        "region": {"enum": ["emea", "apac"], "description": "where it is sold"},
+        "days": {"type": "integer", "minimum": 1, "maximum": 31},
+        "dry_run": {"type": "boolean"},
+        "notes": {"type": "array", "items": {"type": "string"}},
+    },
+})
+def exports(job):
+    for number in range(1, 601):
+        print(f"part {number}")
+    print("\\x1b[32mdone\\x1b[0m", job.metadata)
+    return job.metadata
 
 def attacks(job):
     print("<script>document.title = 'taken'</script>\\u202egnp.exe")
@@ -49,6 +65,11 @@ name: attacker
 handler: shop:attacks
 description: "<b>bold</b>"
 schedule: {type: cron, expression: "0 0 1 1 *"}
+---
+name: export
+handler: shop:exports
+schedule: {type: cron, expression: "0 0 1 1 *"}
+metadata: {region: emea, days: 7, more: kept}
 ---
 name: weekly-report
 handler: shop:works

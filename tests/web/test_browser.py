@@ -25,7 +25,10 @@ PAGES = [
     "/jobs/billing-sync/run",
     "/runs",
     "/runs?q=nothing-like-it",
+    "/jobs/export/run",
+    "RUN",
     "/schedule",
+    "/schedule?view=week",
     "/users",
     "/activity",
     "/system",
@@ -88,6 +91,12 @@ class Window:
         self.context.close()
 
 
+def pages_of(site: LiveDaemon) -> list[str]:
+    """Return the addresses of all pages, with a failed run."""
+    run_id = site.json("history", "billing-sync")["runs"][0]["id"]
+    return [path.replace("RUN", f"/runs/{run_id}") for path in PAGES]
+
+
 @pytest.mark.parametrize(("theme", "width"), LOOKS)
 @pytest.mark.parametrize("with_scripts", [True, False], ids=["scripts", "no scripts"])
 def test_every_page_is_quiet_stays_home_and_fits(
@@ -100,7 +109,7 @@ def test_every_page_is_quiet_stays_home_and_fits(
         viewport={"width": width, "height": 900},
         java_script_enabled=with_scripts,
     )
-    for path in PAGES:
+    for path in pages_of(site):
         page = window.open(path)
         if with_scripts:
             wide = page.evaluate(
@@ -124,9 +133,8 @@ def test_no_page_violates_wcag(
         bypass_csp=True,  # axe is injected
         reduced_motion="reduce",
     )
-    run_id = site.json("history", "billing-sync")["runs"][0]["id"]
     found = []
-    for path in [*PAGES, f"/runs/{run_id}", "/jobs/no-such-job", "/login"]:
+    for path in [*pages_of(site), "/jobs/no-such-job", "/login"]:
         page = window.open(path)
         page.add_script_tag(path=axe())
         result = page.evaluate(
@@ -147,8 +155,10 @@ def test_from_the_overview_to_the_log_of_a_failing_run_by_four_keys(
     window = Window(browser, site, "operator")
     page = window.open("/")
     run_id = site.json("history", "attacker")["runs"][0]["id"]
-    page.keyboard.press("j")
-    page.keyboard.press("l")
+    keys = ["j", "l"]
+    assert len(keys) <= 4
+    for key in keys:
+        page.keyboard.press(key)
     page.wait_for_url("**/runs/*#log")
     assert page.evaluate("document.activeElement.className") == "log"
     assert page.locator(".log").inner_text()
@@ -225,3 +235,45 @@ def test_a_page_says_that_the_daemon_is_gone_and_is_right_when_it_is_back(
     assert page.locator("#banner").is_hidden()
     window.close()
     daemon.stop()
+
+
+@pytest.mark.parametrize("with_scripts", [True, False], ids=["scripts", "no scripts"])
+def test_a_run_with_a_form_made_from_the_schema(
+    browser: playwright.Browser, site: LiveDaemon, with_scripts: bool
+) -> None:
+    window = Window(browser, site, "operator", java_script_enabled=with_scripts)
+    page = window.open("/jobs/export/run")
+    page.get_by_label("region").select_option("apac")
+    page.get_by_label("days").fill("3")
+    page.get_by_label("notes").fill("one\ntwo")
+    page.click("main button:has-text('Run')")
+    page.wait_for_url("**/runs/*#log")
+    page.wait_for_selector(".log .a-green:has-text('done')")
+    run_id = page.url.rsplit("/", 1)[1].partition("#")[0]
+    found = site.json("show", run_id)["result"]
+    assert found == {"region": "apac", "days": 3, "notes": ["one", "two"], "more": "kept"}
+    window.close()
+
+
+def test_a_log_is_searched_and_a_line_is_linked(
+    browser: playwright.Browser, site: LiveDaemon
+) -> None:
+    site.luad("run", "export", "--wait")
+    run_id = site.json("history", "export")["runs"][0]["id"]
+    window = Window(browser, site)
+    page = window.open(f"/runs/{run_id}?q=/part 1?00$|done/")
+    assert "lines match" in page.locator("[data-found]").inner_text()
+    page.keyboard.press("n")
+    first = page.evaluate("location.hash")
+    page.keyboard.press("n")
+    assert first.startswith("#L")
+    assert page.evaluate("location.hash") != first
+    window.open(f"/runs/{run_id}?q=/(/")
+    assert "not a regular expression" in page.locator("[data-found]").inner_text()
+    page = window.open(f"/runs/{run_id}")
+    page.click("text=Lines before")
+    assert page.locator("#L1").count() == 1
+    page.click("#L5 .no")
+    assert page.evaluate("location.hash") == "#L5"
+    assert window.said == []
+    window.close()

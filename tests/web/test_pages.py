@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -26,6 +27,9 @@ PAGES = [
     "/runs?status=failed",
     "/schedule",
     "/schedule?day=2030-01-01",
+    "/schedule?view=week",
+    "/schedule?view=week&day=2030-01-01&tag=ops",
+    "/jobs/export/run",
     "/users",
     "/activity",
     "/system",
@@ -139,6 +143,54 @@ def _post(visitor: Visitor, path: str, body: str) -> str:
     found = connection.getresponse().getheader("location")
     connection.close()
     return found or ""
+
+
+def test_a_form_has_the_parameters_of_the_handler(visitor: Visitor) -> None:
+    text = visitor.ask("GET", "/jobs/export/run").text
+    assert 'name="m.json.region"' in text
+    assert '<input class="field" type="number"' in text
+    assert "where it is sold" in text
+    assert "&#34;more&#34;: &#34;kept&#34;" in text
+    wrong = visitor.ask("POST", "/act/run", {"job": "export", "m.number.days": "x"}, SAME_ORIGIN)
+    assert wrong.status == 422
+
+
+def test_a_filter_is_kept_under_a_name(visitor: Visitor) -> None:
+    form = {"back": "/runs?status=failed&cursor=x", "name": "bad <b>"}
+    answer = visitor.ask("POST", "/act/view", form, SAME_ORIGIN)
+    kept = answer.headers["set-cookie"].partition(";")[0]
+    cookies = {"Cookie": f"{visitor.cookie}; {kept}"}
+    text = visitor.ask("GET", "/runs", None, cookies).text
+    assert 'href="/runs?status=failed"' in text
+    assert "bad &lt;b&gt;" in text
+    assert "bad &lt;" not in visitor.ask("GET", "/jobs", None, cookies).text
+    form |= {"forget": "1", "back": "/runs", "name": "bad <b>"}
+    gone = visitor.ask("POST", "/act/view", form, {**SAME_ORIGIN, **cookies})
+    kept = gone.headers["set-cookie"].partition(";")[0]
+    text = visitor.ask("GET", "/runs", None, {"Cookie": f"{visitor.cookie}; {kept}"}).text
+    assert "bad &lt;b&gt;" not in text
+
+
+def test_the_system_page_names_the_last_changes_and_shows_the_broken_line(
+    site: LiveDaemon, visitor: Visitor
+) -> None:
+    site.write_job(
+        "late", "name: late\nhandler: shop:works\nschedule: {type: interval, every: 9h}\n"
+    )
+    site.wait_for("config.installed", added=1)
+    text = visitor.ask("GET", "/system").text
+    assert re.search(r"<dt>Added</dt><dd>late</dd>", text)
+    assert "<b>schedule: {type: cron, expresion:" in text
+    page = visitor.ask("GET", "/jobs/late").text
+    assert "It has not run yet" in page
+
+
+def test_the_first_page_is_small(visitor: Visitor) -> None:
+    page = visitor.ask("GET", "/").text
+    size = len(gzip.compress(page.encode()))
+    for name in set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page)):
+        size += len(gzip.compress(visitor.ask("GET", name).text.encode()))
+    assert size < 60_000
 
 
 def test_a_wrong_address_is_a_page_for_browsers_and_a_problem_for_programs(

@@ -20,6 +20,7 @@ KEYS: Final = (
     ("j, k", "next row, previous row"),
     ("Enter", "open the row"),
     ("l", "open the log of the row's last run"),
+    ("n", "next line that matches the pattern"),
     ("r", "run the job of the row"),
     ("p", "pause the job of the row"),
     ("x", "tick the row"),

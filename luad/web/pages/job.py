@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from luad.web.drawing import usual, usual_text
+from luad.web.drawing import LOW, usual, usual_text
+from luad.web.form_fields import fields_of, rest_of
 from luad.web.frame import View
 from luad.web.inside import path_of
 from luad.web.rows import outcome_counts, pause_words, status_of_job
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CHARTED: Final = 200
 LISTED: Final = 12
+_IN_CHART: Final = "id,status,started_at,scheduled_for,duration_ms"
 TABS: Final = ("definition", "revisions", "metadata", "activity")
 
 
@@ -31,8 +33,12 @@ async def show(request: Request) -> Response:
     view = await View.of(request)
     name = request.path_params["job"]
     path = path_of("jobs", name)
-    job, runs, upcoming = await view.gather(
-        (path, {}), (f"{path}/runs", {"limit": CHARTED}), (f"{path}/next", {"n": 10})
+    job, runs, latest, upcoming, why = await view.gather(
+        (path, {}),
+        (f"{path}/runs", {"limit": CHARTED, "fields": _IN_CHART}),
+        (f"{path}/runs", {"limit": LISTED}),
+        (f"{path}/next", {"n": 10}),
+        (f"{path}/why", {}),
     )
     tab = view.query.get("tab", "")
     tab = tab if tab in TABS else "definition"
@@ -40,7 +46,9 @@ async def show(request: Request) -> Response:
     activity = await view.get(f"{path}/activity", limit=30) if tab == "activity" else None
     stats = await view.get(f"{path}/stats", runs=CHARTED)
     listed = runs["runs"]
-    status = status_of_job(job)
+    good = [each["duration_ms"] for each in listed if each["status"] == "succeeded"]
+    band = usual([each for each in good if each is not None])
+    status = status_of_job(job, view.times.now)
     mark = "✗ " if status.is_bad else ""
     return await view.answer(
         "job.html",
@@ -50,7 +58,8 @@ async def show(request: Request) -> Response:
         job_status=status,
         sentence=_sentence(job, view),
         runs=listed,
-        rows=[run_row(each) for each in listed[:LISTED]],
+        rows=[run_row(each, band) for each in latest["runs"]],
+        why=_why(why),
         facts=_facts(job),
         numbers=_numbers(listed, stats),
         upcoming=upcoming["next"],
@@ -72,15 +81,28 @@ async def show_form(request: Request) -> Response:
     for each in runs["runs"]:
         if wanted and each["id"] == wanted and each["metadata"] is not None:
             metadata, source = each["metadata"], each["id"]
+    asked = await view.get(path_of("handlers", job["handler"]), job=job["id"])
+    fields = fields_of(asked["params"] or {}, metadata)
+    rest = rest_of(fields, metadata)
     return await view.answer(
         "job_run.html",
         "jobs",
         f"Run {job['name']}",
         job=job,
-        metadata=json.dumps(metadata, indent=2, ensure_ascii=False),
+        fields=fields,
+        about=(asked["params"] or {}).get("description", ""),
+        problem=asked["problem"],
+        has_rest=bool(rest) or not fields,
+        metadata=json.dumps(rest, indent=2, ensure_ascii=False) if rest or not fields else "",
         source=source,
         earlier=[each for each in runs["runs"] if each["metadata"] is not None],
     )
+
+
+def _why(why: Json) -> str:
+    """Return why the job did not run the last time; empty if it ran."""
+    run = why["run"]
+    return why["text"] if run is None or run["status"] in LOW else ""
 
 
 def _sentence(job: Json, view: View) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from luad.web.drawing import usual_text
 from luad.web.frame import View
+from luad.web.inside import path_of
 from luad.web.rows import job_row
 from luad.web.times import count, parse
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 JOBS: Final = 50
 NEXT: Final = 9
 SHOWN: Final = 20
+OPEN: Final = 8
+STRIP: Final = 40
+TEXT: Final = 150
 _ICONS: Final = {
     "failing": ("failed", "bad"),
     "daemon": ("failed", "bad"),
@@ -37,11 +42,11 @@ _BAD: Final = ("failed", "timed_out", "lost")
 async def show(request: Request) -> Response:
     """`GET /`: the overview."""
     view = await View.of(request)
-    shown = {"limit": JOBS, "recent": 40}
+    shown = {"limit": JOBS, "recent": STRIP}
     failing, jobs, running, schedule, attention, stats = await view.gather(
         ("/v1/jobs", {**shown, "health": "failing", "include_dynamic": True}),
         ("/v1/jobs", {**shown, "sort": "next"}),
-        ("/v1/runs", {"status": "running", "limit": 20, "fields": "id,job,started_at,status"}),
+        ("/v1/runs", {"status": "running", "limit": OPEN, "fields": "id,job,started_at,status"}),
         ("/v1/schedule", {"limit": NEXT}),
         ("/v1/attention", {}),
         ("/v1/stats", {"since": "24h", "by": "hour"}),
@@ -63,7 +68,7 @@ async def show(request: Request) -> Response:
         known=len(attention["attention"]) - len(items),
         rate=_rate(stats),
         hours=_hours(stats),
-        running=[_running(each, view) for each in running["runs"]],
+        running=await _running(running["runs"], view),
         upcoming=schedule["next"],
         rows=rows,
         hidden=jobs["hidden_dynamic"],
@@ -92,10 +97,22 @@ def _heading(counts: Json, items: int) -> str:
     return f"{count(items, 'thing needs', 'things need')} a look" if items else "All is well"
 
 
-def _running(run: Json, view: View) -> Json:
-    started = run["started_at"]
-    since = (view.times.now - parse(started)).total_seconds() if started else 0
-    return {**run, "running_ms": int(since * 1000)}
+async def _running(runs: list[Json], view: View) -> list[Json]:
+    """Return the open runs, with how long each has run and how long runs of its job usually do."""
+    names = list(dict.fromkeys(run["job"] for run in runs))
+    asked = [(path_of("jobs", name, "stats"), {"runs": STRIP}) for name in names]
+    stats = dict(zip(names, await view.gather(*asked), strict=True))
+    found = []
+    for run in runs:
+        started, its = run["started_at"], stats[run["job"]]
+        since = (view.times.now - parse(started)).total_seconds() if started else 0
+        known = its["p50_ms"] is not None and its["p95_ms"] is not None
+        band = (its["p50_ms"], its["p95_ms"]) if known else None
+        said = f"usually {usual_text(band)}" if band else ""
+        took = int(since * 1000)
+        is_slow = band is not None and took > band[1]
+        found.append({**run, "running_ms": took, "band": band, "said": said, "is_slow": is_slow})
+    return found
 
 
 def _item(item: Json, view: View) -> Json:
@@ -110,11 +127,24 @@ def _item(item: Json, view: View) -> Json:
     many = f"{item['count']} times" if item["kind"] == "failing" and item["count"] > 1 else ""
     return {
         **item,
+        "text": _text(item),
         "icon": name,
         "tone": tone,
         "page": page,
         "lead": " ".join(filter(None, (many, since))),
     }
+
+
+def _text(item: Json) -> str:
+    """Return what is wrong in one line: an error without its module, a file without its folder."""
+    text = str(item["text"]).partition("\n")[0]
+    if item["kind"] == "failing":
+        name, colon, message = text.partition(": ")
+        text = name.rpartition(".")[2] + colon + message
+    if item["kind"] == "file":
+        place, colon, message = text.partition(": ")
+        text = place.rpartition("/")[2] + colon + message
+    return text if len(text) <= TEXT else text[:TEXT] + "…"
 
 
 def _rate(stats: Json) -> Json:

@@ -5,39 +5,36 @@ Rule: as in `luad.web`; what a handler wrote is shown as text, never as markup.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
 from luad.web import drawing
 from luad.web.frame import View
 from luad.web.inside import path_of
+from luad.web.log_lines import LEVELS, LINES, Shown, is_pattern, lines_of
 from luad.web.rows import status_of_run, trigger_words, what_happened
 from luad.web.times import duration, duration_ms, parse
 from luad.web.traceback import parts_of
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from starlette.requests import Request
     from starlette.responses import Response
 
     from luad.web.inside import Json
     from luad.web.times import Times
 
-LINES: Final = 500
 SHORT: Final = 80
-LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 async def show(request: Request) -> Response:
     """`GET /runs/{run}`: the page of one run."""
     view = await View.of(request)
     path = path_of("runs", request.path_params["run"])
-    level = view.query.get("level", "")
-    level = level if level in LEVELS else ""
     run = await view.get(path)
     job_path = path_of("jobs", run["job_id"])
-    lines = await _lines(view, path, level)
-    around = await view.get(f"{job_path}/runs", limit=200)
+    log = await _log(view, path)
+    around = await view.get(f"{job_path}/runs", limit=200, fields="id,status,duration_ms")
     is_bad = run["status"] in drawing.BAD
     changes = await view.get(f"{path}/changes") if is_bad else None
     older, newer = _neighbours(run["id"], around["runs"])
@@ -56,12 +53,11 @@ async def show(request: Request) -> Response:
         changes=changes,
         changed=_changed(changes, times) if changes else [],
         frames=parts_of(error["traceback"]) if error and error["traceback"] else None,
-        lines=[_line_view(each, times) for each in lines],
-        first_error=next(
-            (n for n, each in enumerate(lines, 1) if each.get("level") == "error"), None
-        ),
-        level=level,
+        log=log,
+        level=view.query.get("level", ""),
         levels=LEVELS,
+        search=view.query.get("q", ""),
+        is_pattern=is_pattern(view.query.get("q", "")),
         older=older,
         newer=newer,
         result=_shown_result(run["result"]),
@@ -72,9 +68,19 @@ async def show(request: Request) -> Response:
     )
 
 
-async def _lines(view: View, path: str, level: str) -> list[Json]:
-    text = await view.get_text(f"{path}/log", tail=LINES, level=level, format="ndjson")
-    return [json.loads(line) for line in text.splitlines() if line]
+async def _log(view: View, path: str) -> Shown:
+    """Return the last lines of the log, or those before a line; as the address asks."""
+    level, search = view.query.get("level", ""), view.query.get("q", "")
+    before = view.query.get("before", "")
+    text = await view.get_text(
+        f"{path}/log",
+        limit=LINES,
+        before=before if before.isdecimal() and int(before[:10]) > 0 else "",
+        level=level if level in LEVELS else "",
+        q="" if is_pattern(search) else search,
+        format="ndjson",
+    )
+    return await asyncio.to_thread(lines_of, text, view.times)
 
 
 def _changed(changes: Json, times: Times) -> list[tuple[str, str]]:
@@ -83,8 +89,13 @@ def _changed(changes: Json, times: Times) -> list[tuple[str, str]]:
         (kind, f"{each['key']}: {_short(each['then'])} → {_short(each['now'])}")
         for kind in ("definition", "metadata")
         for each in changes[kind]
+        if (kind, each["key"]) != ("definition", "metadata") or not changes["metadata"]
     ]
-    software = changes["software"]
+    software = [
+        each
+        for each in changes["software"]
+        if each["then"] and each["now"] not in (None, each["then"])
+    ]
     found += [("software", f"{each['name']}: {each['then']} → {each['now']}") for each in software]
     file = changes["handler_file"]
     if file and file["has_changed"]:
@@ -124,8 +135,8 @@ def _facts(run: Json, runs: list[Json]) -> str:
     return ", ".join(parts)
 
 
-def _line(run: Json, times: Times) -> Markup | None:
-    """Return the picture of the attempts; None before the first one."""
+def _line(run: Json, times: Times) -> list[Json]:
+    """Return the attempts with their instants, outcomes and words."""
     parts: list[Json] = []
     before = None
     for each in run["attempts"]:
@@ -138,21 +149,11 @@ def _line(run: Json, times: Times) -> Markup | None:
         text = f"{times.short(each['started_at'])} {gap}{'failed after ' if kind == 'bad' else ''}{took}"
         parts.append({"started_at": each["started_at"], "shape": kind, "text": text})
         before = ended or each["started_at"]
-    return drawing.attempts(parts) if parts else None
+    return parts
 
 
 def _between(first: str, last: str) -> float:
     return (parse(last) - parse(first)).total_seconds()
-
-
-def _line_view(line: Json, times: Times) -> Json:
-    level = line.get("level") or ""
-    return {
-        "at": times.clock(line["ts"]) if line.get("ts") else "",
-        "level": level if level in LEVELS else "",
-        "text": line.get("message", ""),
-        "more": line.get("exception") or "",
-    }
 
 
 def _shown_result(result: Json) -> str:

@@ -1,16 +1,19 @@
-"""The schedule: what is due on a day, hour by hour.
+"""The schedule: the runs and the occurrences of a day or a week.
 
-Rule: as in `luad.web`.
+Rule: as in `luad.web`. Lists of the API are read page by page, within a limit; then the page says that more is left.
 """
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from luad.clock import elapsed_ms
 from luad.web.frame import View
-from luad.web.lanes import MOST_LANES, draw, lanes_of
+from luad.web.lanes import MOST_LANES, Span, draw, lanes_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -19,52 +22,144 @@ if TYPE_CHECKING:
     from luad.web.inside import Json
 
 LIMIT: Final = 500
+"""The rows of one question."""
+PAGES: Final = 16
+BUDGET_MS: Final = 600
+"""How long the questions about runs may take, and those about what is due."""
+LISTED: Final = 300
+"""The occurrences in the agenda."""
+NAMED: Final = 100
+"""The most jobs that one question may name."""
+WEEK: Final = 7
+
+
+@dataclass(slots=True)
+class Found:
+    """What there was and will be between two instants."""
+
+    runs: list[Json]
+    fires: list[Json]
+    is_complete: bool
 
 
 async def show(request: Request) -> Response:
-    """`GET /schedule`: the occurrences of a day that are still to come."""
+    """`GET /schedule`: a day or a week."""
     view = await View.of(request)
     times = view.times
     today = times.now.astimezone(times.tz).date()
     day = _day(view.query.get("day", ""), today)
-    start = datetime.combine(day, datetime.min.time(), times.tz)
-    end = datetime.combine(day + timedelta(days=1), datetime.min.time(), times.tz)
-    job = view.query.get("job", "")
-    found, past = await _both(view, start, end, job)
-    fires = found["next"]
-    hours = [
-        (f"{hour:02}:00 to {hour + 1:02}:00", list(rows))
-        for hour, rows in groupby(fires, lambda each: times.local(each["at"]).hour)
-    ]
-    lanes = lanes_of(past["runs"], fires, start)
+    is_week = view.query.get("view", "") == "week"
+    first = day - timedelta(days=day.weekday()) if is_week else day
+    step = WEEK if is_week else 1
+    start = datetime.combine(first, datetime.min.time(), times.tz)
+    end = datetime.combine(first + timedelta(days=step), datetime.min.time(), times.tz)
+    span = Span(start, end, times.now)
+    job, tag = view.query.get("job", ""), view.query.get("tag", "")
+    found = await _find(view, span, job, tag)
+    lanes, count = await asyncio.to_thread(_lanes, found, span)
+    listed = found.fires[:LISTED]
     return await view.answer(
         "schedule.html",
         "schedule",
-        f"Schedule, {day:%a} {day.day} {day:%b}",
-        day=day,
-        before=day - timedelta(days=1),
-        after=day + timedelta(days=1),
-        is_today=day == today,
-        hours=hours,
-        lanes=[(each, draw(each, start, times.now)) for each in lanes[:MOST_LANES]],
-        lane_count=len(lanes),
-        done=len(past["runs"]),
-        total=len(fires),
-        is_complete=found["is_complete"] and max(len(fires), len(past["runs"])) < LIMIT,
+        f"Schedule, {first:%a} {first.day} {first:%b}",
+        day=first,
+        last=first + timedelta(days=step - 1),
+        before=first - timedelta(days=step),
+        after=first + timedelta(days=step),
+        is_today=first <= today < first + timedelta(days=step),
+        is_week=is_week,
+        hours=_hours(listed, view, is_week=is_week),
+        marks=span.marks(),
+        lanes=lanes,
+        lane_count=count,
+        done=len(found.runs),
+        total=len(found.fires),
+        is_complete=found.is_complete,
+        is_listed=len(found.fires) == len(listed),
         job=job,
+        tag=tag,
+        ics="/v1/schedule?format=ics" + (f"&job={job}" if job else ""),
     )
 
 
-async def _both(view: View, start: datetime, end: datetime, job: str) -> list[Json]:
-    """Return what is due between two instants from now on, and the runs there were."""
-    now = view.times.now
-    ahead = {"from": max(start, now).isoformat(), "until": max(end, now).isoformat()}
-    behind = {"since": start.isoformat(), "until": end.isoformat()}
+def _lanes(found: Found, span: Span) -> tuple[list[Json], int]:
+    lanes = lanes_of(found.runs, found.fires, span)
+    return [(each, draw(each, span)) for each in lanes[:MOST_LANES]], len(lanes)
+
+
+def _hours(fires: list[Json], view: View, *, is_week: bool) -> list[tuple[str, list[Json]]]:
+    """Return the occurrences by hour of a day, or by day of a week."""
+
+    def name(each: Json) -> str:
+        local = view.times.local(each["at"])
+        if is_week:
+            return f"{local:%A}, {local.day} {local:%B}"
+        return f"{local.hour:02}:00 to {local.hour + 1:02}:00"
+
+    return [(each, list(rows)) for each, rows in groupby(fires, name)]
+
+
+async def _find(view: View, span: Span, job: str, tag: str) -> Found:
+    """Return the runs of a span of time, and what is due until its end."""
+    runs, has_all_runs = await _runs(view, span, job, tag)
+    names = [job] if job else []
+    if tag and not job:
+        jobs = await view.get("/v1/jobs", tag=tag, limit=NAMED, fields="name", include_dynamic=1)
+        names = [each["name"] for each in jobs["jobs"]]
+    fires: list[Json] = []
+    has_all = True
+    if span.end > span.now and (names or not tag):
+        seen = [each["job"] for each in runs]
+        fires, has_all = await _fires(view, span, names, seen)
+    return Found(runs, fires, has_all_runs and has_all)
+
+
+async def _runs(view: View, span: Span, job: str, tag: str) -> tuple[list[Json], bool]:
+    until = elapsed_ms() + BUDGET_MS
     fields = "job,status,started_at,scheduled_for,duration_ms"
-    return await view.gather(
-        ("/v1/schedule", {**ahead, "limit": LIMIT, "job": job}),
-        ("/v1/runs", {**behind, "limit": LIMIT, "job": job, "fields": fields}),
-    )
+    query = {"since": span.start.isoformat(), "until": min(span.end, span.now).isoformat()}
+    if span.start >= span.now:
+        return [], True
+    found: list[Json] = []
+    cursor = None
+    for _ in range(PAGES):
+        page = await view.get(
+            "/v1/runs", **query, limit=LIMIT, job=job, tag=tag, fields=fields, cursor=cursor
+        )
+        found += page["runs"]
+        cursor = page["next_cursor"]
+        if cursor is None or elapsed_ms() > until:
+            break
+    return found, cursor is None
+
+
+async def _fires(
+    view: View, span: Span, names: list[str], seen: list[str]
+) -> tuple[list[Json], bool]:
+    """Return what is due of *names*, else of all jobs.
+
+    After a first full page, only jobs that are *seen* or on that page are asked for, so that a question
+    does not look at all jobs again.
+    """
+    until = elapsed_ms() + BUDGET_MS
+    start = max(span.start, span.now).isoformat()
+    found: dict[tuple[str, str], Json] = {}
+    is_all = True
+    for _ in range(PAGES):
+        words = {"from": start, "until": span.end.isoformat(), "job": ",".join(names)}
+        page = await view.get("/v1/schedule", **words, limit=LIMIT)
+        before = len(found)
+        found |= {(each["job"], each["scheduled_for"]): each for each in page["next"]}
+        if len(page["next"]) < LIMIT or len(found) == before:
+            return list(found.values()), is_all and bool(page["is_complete"])
+        if elapsed_ms() > until:
+            break
+        start = page["next"][-1]["at"]
+        if not names:
+            every = dict.fromkeys([*(each["job"] for each in page["next"]), *seen])
+            names = list(every)[:NAMED]
+            is_all = len(every) <= NAMED
+    return list(found.values()), False
 
 
 def _day(text: str, today: date) -> date:

@@ -99,6 +99,7 @@
     const fresh = new DOMParser().parseFromString(text, "text/html");
     const content = fresh.getElementById("main");
     if (content && !main.querySelector("textarea:focus, input:not([type=checkbox]):focus")) renew(main, content);
+    mark();
     document.title = fresh.title;
     const icon = fresh.querySelector("link[rel=icon]");
     if (icon) setIcon(icon.getAttribute("href") || "");
@@ -327,6 +328,7 @@
       case "l": return click(".attention a[href$='#log'], a[href$='#log']") || toLog();
       case "r": return click("[formaction$='/act/run']");
       case "p": return click("[formaction$='/act/pause'], [formaction$='/act/resume']");
+      case "n": return toHit();
       case "x": return click("input[type=checkbox]");
       default: return false;
     }
@@ -403,14 +405,75 @@
     element.id = `L${number}`;
     if (line.level) element.className = line.level;
     const at = line.ts ? new Date(line.ts).toLocaleTimeString() : "";
-    for (const [kind, text] of [["no", String(number)], ["at", at], ["lv", line.level || ""], ["tx", visible(line.message || "")]]) {
+    for (const [kind, text] of [["no", String(number)], ["at", at], ["lv", line.level || ""], ["tx", line.message || ""]]) {
       const part = document.createElement("span");
       part.className = kind;
-      part.textContent = text;
+      paint(part, text);
       element.append(part);
     }
     return element;
   }
+
+  const COLOURS = ["", "red", "green", "yellow", "blue", "magenta", "cyan", ""];
+
+  /** Put *text* into *element*; colours of a terminal become classes.
+   * @param {Element} element @param {string} text */
+  function paint(element, text) {
+    let names = "";
+    for (const [number, piece] of text.split(/\u001b\[([0-9;]{0,40})m/).entries()) {
+      if (number % 2) {
+        const codes = (piece || "0").split(";").map(Number);
+        const colour = codes.find((code) => (code >= 30 && code < 38) || (code >= 90 && code < 98));
+        names = [codes.includes(1) ? "a-bold" : "", colour ? `a-${COLOURS[colour % 10]}` : ""].join(" ").trim();
+      } else if (piece) {
+        const part = document.createElement("span");
+        part.className = names;
+        part.textContent = visible(piece);
+        element.append(names ? part : visible(piece));
+      }
+    }
+  }
+
+  /** Mark the lines that match the pattern of the address. It runs here, never in luad. */
+  function mark() {
+    const box = document.querySelector(".log[data-pattern]");
+    const note = document.querySelector("[data-found]");
+    if (!(box instanceof HTMLElement) || !note) return;
+    const until = performance.now() + 300;
+    let [hits, seen] = [0, 0];
+    try {
+      const wanted = new RegExp(box.dataset.pattern || "", "iu");
+      for (const line of box.querySelectorAll("div[id]")) {
+        if (performance.now() > until) break;
+        const isHit = wanted.test((line.querySelector(".tx")?.textContent || "").slice(0, 2000));
+        line.classList.toggle("hit", isHit);
+        seen += 1;
+        hits += Number(isHit);
+      }
+      note.textContent = `${hits} of ${seen} lines match`;
+    } catch {
+      note.textContent = "This is not a regular expression.";
+    }
+  }
+
+  /** Go to the next line that matches. */
+  function toHit() {
+    const hits = [...document.querySelectorAll(".log .hit")];
+    const at = hits.findIndex((each) => each.id === location.hash.slice(1));
+    if (hits.length) location.hash = hits[(at + 1) % hits.length].id;
+    return hits.length > 0;
+  }
+
+  /** Copy a link to the line whose number was clicked. */
+  document.addEventListener("click", (event) => {
+    const line = event.target instanceof Element && event.target.matches(".log .no") ? event.target.parentElement : null;
+    if (!line) return;
+    location.hash = line.id;
+    const address = new URL(location.pathname, location.href);
+    address.searchParams.set("before", String(Number(line.id.slice(1)) + 250));
+    address.hash = line.id;
+    navigator.clipboard?.writeText(address.href).then(() => undefined, () => undefined);
+  });
 
   /** Show control and bidirectional characters instead of obeying them.
    * @param {string} text */
@@ -419,5 +482,6 @@
       `[U+${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}]`);
   }
 
+  mark();
   share();
 })();
