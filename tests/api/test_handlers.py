@@ -43,6 +43,12 @@ async def test_an_import_that_ends_its_process_is_a_problem(api: Any, tmp_path: 
     assert "exits with 3" in answer.json["problem"]["message"]
 
 
+async def test_a_missing_module_is_not_found(api: Any) -> None:
+    answer = await api.get("/v1/handlers/missing:run")
+    assert answer.status == 404
+    assert answer.json["code"] == "not_found"
+
+
 async def test_a_client_does_not_choose_what_is_imported(
     api: Any, daemon: Any, kit: Any, tmp_path: Path
 ) -> None:

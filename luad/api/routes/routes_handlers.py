@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad.api.context import context_of, json_response
 from luad.api.handler_rules import keep_handler
+from luad.api.http.api_problems import ApiError
 from luad.api.routes.endpoint import query_of
-from luad.runner.import_check import HandlerInfo
+from luad.runner.import_check import HandlerInfo, ImportProblem
+from luad.runner.loading import Fault
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,7 +38,10 @@ async def show_handler(request: Request) -> Response:
 
 
 async def _look(context: Context, handler: str) -> dict[str, Any]:
-    return {"handler": handler, **_view(await context.service.handlers.look(handler))}
+    found = await context.service.handlers.look(handler)
+    if isinstance(found, ImportProblem) and found.code == Fault.NO_MODULE.value:
+        raise ApiError("not_found", found.message, hint=found.help)
+    return {"handler": handler, **_view(found)}
 
 
 def _view(found: Checked) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from luad.api.http.api_problems import ApiError
 from luad.web.drawing import LOW, usual, usual_text
 from luad.web.form_fields import fields_of, rest_of
 from luad.web.frame import View
@@ -81,8 +82,8 @@ async def show_form(request: Request) -> Response:
     for each in runs["runs"]:
         if wanted and each["id"] == wanted and each["metadata"] is not None:
             metadata, source = each["metadata"], each["id"]
-    asked = await view.get(path_of("handlers", job["handler"]), job=job["id"])
-    fields = fields_of(asked["params"] or {}, metadata)
+    params, problem = await _params(view, job)
+    fields = fields_of(params, metadata)
     rest = rest_of(fields, metadata)
     return await view.answer(
         "job_run.html",
@@ -90,13 +91,21 @@ async def show_form(request: Request) -> Response:
         f"Run {job['name']}",
         job=job,
         fields=fields,
-        about=(asked["params"] or {}).get("description", ""),
-        problem=asked["problem"],
+        problem=problem,
         has_rest=bool(rest) or not fields,
         metadata=json.dumps(rest, indent=2, ensure_ascii=False) if rest or not fields else "",
         source=source,
         earlier=[each for each in runs["runs"] if each["metadata"] is not None],
     )
+
+
+async def _params(view: View, job: Json) -> tuple[Json, str]:
+    """Return the schema of a job's handler, and why there is none although it may have one."""
+    try:
+        found = await view.get(path_of("handlers", job["handler"]), job=job["id"])
+    except ApiError as error:
+        return {}, error.detail
+    return found["params"] or {}, found["problem"]["message"] if found["problem"] else ""
 
 
 def _why(why: Json) -> str:
