@@ -248,6 +248,8 @@ def test_a_run_with_a_form_made_from_the_schema(
     page.get_by_label("notes").fill("one\ntwo")
     page.click("main button:has-text('Run')")
     page.wait_for_url("**/runs/*#log")
+    site.wait_for("run.ended", job="export")
+    page.reload()
     page.wait_for_selector(".log .a-green:has-text('done')")
     run_id = page.url.rsplit("/", 1)[1].partition("#")[0]
     found = site.json("show", run_id)["result"]
@@ -261,7 +263,7 @@ def test_a_log_is_searched_and_a_line_is_linked(
     site.luad("run", "export", "--wait")
     run_id = site.json("history", "export")["runs"][0]["id"]
     window = Window(browser, site)
-    page = window.open(f"/runs/{run_id}?q=/part 1?00$|done/")
+    page = window.open(f"/runs/{run_id}?q=/part .00$|done/")
     assert "lines match" in page.locator("[data-found]").inner_text()
     page.keyboard.press("n")
     first = page.evaluate("location.hash")

@@ -61,7 +61,7 @@ def _place(problem: Json) -> tuple[str, int, int, str]:
 async def _excerpts(view: View, problems: list[Json]) -> dict[tuple[str, int, int, str], Json]:
     """Return the lines around the problems of the first broken files."""
     paths = list(dict.fromkeys(each["filename"] for each in problems))[:FILES]
-    found = {}
+    found: dict[tuple[str, int, int, str], Json] = {}
     for path in paths:
         try:
             file = await view.get(path_of("config", "files", id_of(path)))
