@@ -49,7 +49,7 @@ SUBSET: dict[str, list[str]] = {
     "cron": ["--rounds", "3"],
     "questions": ["--sizes", "500,5000", "--samples", "30"],
 }
-"""What `--quick` runs."""
+"""The benchmarks of `--quick`."""
 
 
 def run(name: str, options: list[str], place: str) -> bool:

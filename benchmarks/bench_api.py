@@ -1,4 +1,4 @@
-"""What people and scrapers ask for most: the list of jobs, the status, the metrics.
+"""The questions that users and scrapers ask most: the list of jobs, the status, the metrics.
 
     python -m benchmarks.bench_api [--sizes 1000,10000] [--samples 20]
 

@@ -42,7 +42,7 @@ for number in range(count):
     ask(lines[number % len(lines)], start + timedelta(minutes=number))
 print(1e6 * (time.process_time() - began) / count)
 """
-"""What a peer does, in its own environment."""
+"""The program of a peer, in its own environment."""
 OWN: Final = """
 import json, sys, time
 from luad.core.model import Cron

@@ -1,4 +1,4 @@
-"""What luad costs while nothing is due: processor time, wake-ups, memory.
+"""The cost of luad while nothing is due: processor time, wake-ups, memory.
 
     python -m benchmarks.bench_idle [--jobs 10000] [--seconds 60]
 

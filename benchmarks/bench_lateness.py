@@ -112,7 +112,7 @@ def idle_machine(seconds: int) -> Lateness:
 
 
 def _half(measure: Case, folder: Path, seconds: int) -> Lateness:
-    """What is only compared gets half the time."""
+    """Return half the time for a case that is only compared."""
     return measure(folder, seconds // 2)
 
 

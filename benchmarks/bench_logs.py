@@ -1,4 +1,4 @@
-"""What one line of the log costs the caller, beside the floor: json.dumps and one write.
+"""The cost of a log line for the caller, beside the floor: json.dumps and one write.
 
     python benchmarks/bench_logs.py [--n 2000] [--rounds 7]
 

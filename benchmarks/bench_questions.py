@@ -1,4 +1,4 @@
-"""What questions cost that return a little of much: pages, status, health, the schedule, the command line.
+"""The cost of questions that return little of much: pages, status, health, schedule, command line.
 
     python -m benchmarks.bench_questions [--sizes 1000,100000] [--samples 50]
 

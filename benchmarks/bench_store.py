@@ -1,4 +1,4 @@
-"""What a row costs in the store: claims, starts and ends, mixed, in batches.
+"""The cost of a row in the store: claims, starts and ends, mixed, in batches.
 
     python -m benchmarks.bench_store [--rows 40000]
 

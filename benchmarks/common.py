@@ -1,4 +1,4 @@
-"""What every benchmark shares: the clock, the machine's own speed, noise, tables, result files.
+"""The parts that all benchmarks share: clock, speed and noise of the machine, tables, result files.
 
 A figure of one machine says little; beside it stand that machine's speed (a Python loop, an fsync, a
 fork), how busy it was with other things, and what the figure should be.
@@ -101,7 +101,7 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def machine_line() -> str:
-    """What this ran on, in one line."""
+    """Return the machine and the Python of this run, in one line."""
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

@@ -143,7 +143,7 @@ def write_handlers(folder: Path) -> None:
 
 
 def stamps(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """What `stamp` wrote: by job, pairs of (scheduled for, first line ran) in seconds since 1970."""
+    """Return the stamps by job: pairs of (scheduled for, first line ran) in seconds since 1970."""
     found: dict[str, list[tuple[float, float]]] = {}
     if path.exists():
         for line in path.read_text().splitlines():

@@ -72,7 +72,7 @@ file.close()
 import os
 os._exit(0)
 """
-"""What a Python library does in a process of its own; it stamps when its function runs."""
+"""The program of a Python library in a process of its own; it stamps when its function runs."""
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def python_command(out: Path) -> str:
-    """What a peer that runs commands has to run for a Python handler that says when it ran."""
+    """Return the command by which a peer runs a Python handler that says when it ran."""
     code = f"import time; now = time.time_ns(); open({str(out)!r}, 'a').write(f'{{now}}\\n')"
     return f"{sys.executable} -c {shlex.quote(code)}"
 

@@ -1,4 +1,4 @@
-"""What some tests need of their machine: `pytest.mark.needs("strace")`.
+"""Tools that some tests need: `pytest.mark.needs("strace")`.
 
 Where that is missing they are left out, and the summary says so; with LUAD_SYSTEM_TESTS=required they run (and
 fail) all the same.

@@ -438,7 +438,7 @@ async def behind(daemon: Daemon, tmp_path: Path) -> AsyncIterator[Far]:
 
 @pytest.fixture
 def kit() -> Iterator[Any]:
-    """What tests make things with."""
+    """The makers of values for tests."""
 
     class Kit:
         NOON = NOON

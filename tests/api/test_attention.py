@@ -1,4 +1,4 @@
-"""What needs a look, over HTTP, and that a client knows of it."""
+"""The list of things that need a look, over HTTP, and its events for clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fires next, files, health, status and metrics, over the socket."""
+"""The next runs, files, health, status and metrics, over the socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API is exact about: entity tags, whole names, keys that grant once, what can be kept at all."""
+"""The API is exact about entity tags, whole names, keys that grant once, and values that can be kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has changed since a job last worked."""
+"""The changes since a job last worked."""
 
 from __future__ import annotations
 

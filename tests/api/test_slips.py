@@ -1,4 +1,4 @@
-"""What people get wrong, and what they are told: where, what, and what to write instead."""
+"""Common mistakes, and the answers: place, mistake, and the right form."""
 
 from __future__ import annotations
 

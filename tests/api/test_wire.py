@@ -1,4 +1,4 @@
-"""What comes over the wire when nobody means well: garbage, giants, snails and hordes."""
+"""Hostile bytes on a connection: garbage, giants, snails and hordes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What works from the files alone: check, test, and list and next without a daemon; serve's refusals."""
+"""Commands that need files alone: check, test, and list and next without a daemon; serve's refusals."""
 
 from __future__ import annotations
 

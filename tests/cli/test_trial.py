@@ -1,4 +1,4 @@
-"""What `luad test` keeps, and for whom it is; a daemon is only asked with --persist."""
+"""`luad test` keeps little, and asks a daemon only with --persist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent to the API is judged as a file is."""
+"""Bodies sent to the API are judged as files are."""
 
 from __future__ import annotations
 

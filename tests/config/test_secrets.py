@@ -1,4 +1,4 @@
-"""What is taken for a secret, and what is left of it."""
+"""Values that count as secrets, and their masked form."""
 
 from __future__ import annotations
 

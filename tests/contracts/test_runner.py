@@ -1,4 +1,4 @@
-"""What every runner must do, whatever it is made of.
+"""The contract of every runner.
 
 A runner joins by a line in `RUNNERS`: a function from a folder to a started runner's harness.
 """

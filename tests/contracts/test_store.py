@@ -1,4 +1,4 @@
-"""What every store must do, whatever it is made of.
+"""The contract of every store.
 
 `support.stores` names the stores.
 """

@@ -1,4 +1,4 @@
-"""What a store promises of messages, people, tokens, and answers to requests with a key."""
+"""The contract of a store for messages, users, tokens, and answers to requests with a key."""
 
 from __future__ import annotations
 

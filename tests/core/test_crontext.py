@@ -1,4 +1,4 @@
-"""What cron lines are called, in tables and in sentences."""
+"""The names of cron lines, in tables and in sentences."""
 
 from __future__ import annotations
 

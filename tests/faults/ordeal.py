@@ -78,7 +78,7 @@ def beset(folder: Path, *options: str, env: dict[str, str] | None = None) -> Liv
 
 @dataclass
 class Promises:
-    """What was acknowledged. A request without an answer may have happened or not."""
+    """The acknowledged requests. A request without an answer may have happened or not."""
 
     made: set[str] = field(default_factory=set)  # to run in an hour
     gone: set[str] = field(default_factory=set)
@@ -159,7 +159,7 @@ def judge(daemon: LiveDaemon, promises: Promises | None = None) -> None:
 
 
 def broken_by(daemon: LiveDaemon, promises: Promises | None) -> list[str]:
-    """What the checker of the simulated worlds says of the database, and of what was over before."""
+    """Return the findings of the simulation's checker about the database, and about runs that were over before."""
     now = wall_ms()
     before = promises.settled if promises is not None else ()
     facts = (*before, Stopped(now - 1, now - 1))
@@ -170,7 +170,7 @@ def broken_by(daemon: LiveDaemon, promises: Promises | None) -> list[str]:
 
 
 def contradictions(daemon: LiveDaemon) -> list[str]:
-    """What a stopped daemon's database says that cannot be, beside what was told by the handlers."""
+    """Return the rows of a stopped daemon that contradict the ledger of the handlers."""
     wrong = [f"integrity: {row[0]}" for row in daemon.rows("PRAGMA integrity_check")]
     wrong = [] if wrong == ["integrity: ok"] else wrong
     rows = daemon.rows("SELECT id, job_name, state, attempt, started_at, ended_at FROM runs")

@@ -65,7 +65,7 @@ class Moment:
 
 
 def moments_of(trace: str) -> list[Moment]:
-    """What is certain at each answer. A write counts as synced once a later fdatasync has returned."""
+    """Return the certain writes at each answer. A write counts as synced once a later fdatasync has returned."""
     moments: list[Moment] = []
     written = synced = being_synced = answered = 0
     for line in trace.splitlines():

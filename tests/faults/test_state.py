@@ -1,4 +1,4 @@
-"""What somebody does to the state folder: while luad runs, while it is down, and with a restart of the machine."""
+"""Damage to the state folder: while luad runs, while it is down, and with a restart of the machine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_database_that_is_gone_is_told_and_nothing_is_written_to_a_file_nobody
 
 
 def contents(state: Path) -> dict[str, bytes]:
-    """What would be there after a restart; `-shm` is for those who read now."""
+    """Return the files that a restart would find; `-shm` is for present readers."""
     files = [state / "luad.db", state / "luad.db-wal"]
     return {each.name: each.read_bytes() for each in files if each.exists()}
 

@@ -1,4 +1,4 @@
-"""What fuzzing begins with: examples of each target, and the words that they are made of.
+"""The start of fuzzing: examples of each target, and the words that they are made of.
 
 Light on purpose: nothing of luad is imported here, for what is imported before atheris is not measured.
 """

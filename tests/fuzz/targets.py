@@ -172,7 +172,7 @@ def _value_of(read: Callable[[str], int], text: str) -> int | None:
 
 
 def wire_target(data: bytes) -> None:
-    """What comes over a connection: HTTP answers to it and to what follows, never a failure of ours."""
+    """Bytes on a connection get HTTP answers, and so do the bytes after them, never a failure of luad."""
     converse(data)
 
 

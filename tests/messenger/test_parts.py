@@ -1,4 +1,4 @@
-"""What may be said, as it comes over the wire."""
+"""The parts of a message, as they come over the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind is ended, told and counted, also when its keeper was killed."""
+"""Processes that a run leaves behind are ended, told and counted, also when its keeper was killed."""
 
 from __future__ import annotations
 

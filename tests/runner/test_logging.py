@@ -1,4 +1,4 @@
-"""What a run logs: from which level on, in which format, and each record once."""
+"""The log of a run: from which level on, in which format, and each record once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds a run: keepers, the spawner, the lock, the daemon; and what happens when one dies.
+"""The parts that hold a run: keepers, spawner, lock, daemon; and the death of each.
 
 The numbers are those of the project's table of faults.
 """

@@ -1,4 +1,4 @@
-"""What `Jobs.create`, a job's methods and `User` take, what they refuse, and what they say then."""
+"""`Jobs.create`, a job's methods and `User`: accepted values, refusals, and messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What handlers import: the job, its read-only metadata, and how little that costs."""
+"""The imports of handlers: the job, its read-only metadata, and their low cost."""
 
 from __future__ import annotations
 

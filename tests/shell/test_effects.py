@@ -1,4 +1,4 @@
-"""What the daemon does with the effects of the engine that are not records."""
+"""The daemon carries out the effects of the engine that are not records."""
 
 import asyncio
 from collections.abc import Mapping

@@ -55,7 +55,7 @@ def start() -> Iterator[Start]:
 
 
 def say(start: Start, *events: tuple[str, dict[str, Any]], level: str = "info") -> list[Any]:
-    """What comes out of a pipe for these events."""
+    """Return the text that these events write to a pipe."""
     pipe = Pipe()
     handle = start("json", level, descriptor=pipe.writer)
     for event, fields in events:

@@ -1,4 +1,4 @@
-"""What the daemon takes for secrets of its own."""
+"""Values that the daemon masks as its own secrets."""
 
 from __future__ import annotations
 

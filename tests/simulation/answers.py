@@ -1,4 +1,4 @@
-"""What an answer promises: that this is so from now on, and is found by the next daemon (I11)."""
+"""The promise of an answer: it holds from now on, also for the next daemon (I11)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ANEW = frozenset({"created", "replaced"})
 
 
 def shape(row: StoredJob, job: Job) -> Iterator[tuple[Key, Any]]:
-    """What is stored of a job, as it would be acknowledged. *job* is its definition."""
+    """The stored form of a job, as it would be acknowledged. *job* is its definition."""
     overlay = row.progress.overlay
     metadata = {**job.metadata, **overlay.values}
     for key in overlay.removed:

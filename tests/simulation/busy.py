@@ -170,7 +170,7 @@ class BusyWorld(World):
         self.broken.append(f"{text} (at {self.wall})")
 
     def restored(self) -> None:
-        """What was acknowledged is what the next daemon finds."""
+        """The next daemon finds every acknowledged change."""
         every = {**self.plain.jobs, **self.plain.aside}
         self._compare({key: each for key, each in every.items() if each.creation})
 
@@ -434,7 +434,7 @@ class BusyWorld(World):
             self.fail(f"{sorted(there)} are in force, and should not be")
 
     def _durable(self) -> None:
-        """What the engine knows of its jobs is what the store would give back."""
+        """The engine's jobs equal those that the store would restore."""
         rows = {key_of(row): row for row in self.store.jobs.values()}
         if rows.keys() != self.engine.entries.keys():
             self.fail(f"I11: stored: {sorted(rows)}, in force: {sorted(self.engine.entries)}")

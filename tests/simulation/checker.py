@@ -73,7 +73,7 @@ def violations(history: History) -> list[str]:
 
 
 def facts_of(run: Run) -> tuple[Any, ...]:
-    """What must not change in a row that is over."""
+    """Return the values that must not change in a row that is over."""
     reason = run.reason and run.reason.value
     return run.state.value, run.attempt, run.scheduled_for, run.ended_at, reason
 

@@ -1,4 +1,4 @@
-"""What a store promises, said with dicts: the naive twin of luad.store."""
+"""The naive twin of luad.store, made of dicts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def key_of(row: StoredJob) -> str:
 
 @dataclass
 class DictStore:
-    """What a store promises, said with dicts."""
+    """A store made of dicts."""
 
     jobs: dict[str, StoredJob] = field(default_factory=dict)
     definitions: dict[str, Job] = field(default_factory=dict)  # revision -> job

@@ -80,7 +80,7 @@ def in_time(book: Book) -> Iterator[str]:
 
 
 def _handled(book: Book) -> Iterator[tuple[str, str, Instant, Instant]]:
-    """What was decided, for when it was due, and when it was decided."""
+    """A decision, the instant for which it was made, and its own instant."""
     for run in book.runs.values():
         if run.trigger in GUARDED:
             yield run.id, run.job_id, run.fire_at, run.claimed_at

@@ -31,7 +31,7 @@ class Folder:
         self._may_break = may_break
 
     def load(self) -> dict[str, Wanted]:
-        """What a look at the folder gives: the jobs, and last good ones where a file is broken."""
+        """Return the jobs of the folder, with the last good ones of broken files."""
         found = {}
         for name, file in self.files.items():
             if file.job is not None:

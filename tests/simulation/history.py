@@ -1,4 +1,4 @@
-"""What happened, as plain data: the log of a world or of a real daemon, and the rows that were left.
+"""A history as plain data: the log of a world or of a real daemon, and the rows that were left.
 
 Room rule: frozen values only. Nothing here knows a World, an engine or a database; `checker` decides
 whether a history keeps the promises, `stored` reads one from the database of a real daemon.
@@ -133,7 +133,7 @@ class Overtaken(_Fact):
 
 @dataclass(frozen=True, slots=True)
 class Found(_Fact):
-    """What a daemon found when it started; a key that is not there is gone."""
+    """The findings of a daemon at its start; a missing key is gone."""
 
     values: Mapping[Key, Any]
 

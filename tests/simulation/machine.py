@@ -88,7 +88,7 @@ class Outage:
 
 
 class Machine:
-    """What the daemon runs on. *wall* and *steady* are its clocks, *facts* what has happened."""
+    """The machine of a daemon. *wall* and *steady* are its clocks, *facts* its history."""
 
     engine: Engine
     loop: VirtualLoop
@@ -327,7 +327,7 @@ class Machine:
         return dict(shape(row, self.store.definitions[row.revision]))
 
     def reap(self) -> list[Event]:
-        """What the runner reports of the processes that have ended by now."""
+        """Return the runner's reports of processes that have ended by now."""
         events: list[Event] = []
         for process in self.processes.over(self.steady):
             at = self._end(process, process.kind, process.ends_at)

@@ -1,4 +1,4 @@
-"""What dynamic jobs and metadata should be, said without any cleverness: names in a dict.
+"""A plain model of dynamic jobs and metadata: names in a dict.
 
 The model knows no time but what it is told, no store and no engine; it is asked what a request should
 have been answered, and what should be in force then.
@@ -69,7 +69,7 @@ class Known:
         return is_due and not self.job.keep and self.creation is not None
 
     def redeclare(self, new: Job) -> None:
-        """What was written stays, but for the keys that are declared differently now."""
+        """Keep the written keys, except those that are declared differently now."""
         old = self.job.metadata
         for key in {*old, *new.metadata}:
             if as_text([old.get(key), key in old]) != as_text(

@@ -26,7 +26,7 @@ class Process:
     is_reported: bool = False
 
     def report(self, at: Instant) -> list[Event]:
-        """What the runner says at its end."""
+        """Return the runner's report of its end."""
         named = self.run_id, self.attempt
         code = 3 if self.kind is EndKind.EXITED else None
         ended = AttemptEnded(*named, Ending(self.kind, at, code))
@@ -55,7 +55,7 @@ class Processes:
         return process.is_reported
 
     def _script(self, job: Job) -> tuple[EndKind, int]:
-        """What a handler will do."""
+        """Return the future of a handler."""
         lasts, kind = self._dice.choice(LASTS), self._dice.choice(ENDINGS)
         if self.may_fail_to_start and self._dice.random() < 0.1:
             return EndKind.NOT_STARTED, 0

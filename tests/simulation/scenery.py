@@ -1,4 +1,4 @@
-"""What the dice of a world may choose from: where, when, which jobs, which faults."""
+"""The choices of a world's dice: places, times, jobs, faults."""
 
 from __future__ import annotations
 

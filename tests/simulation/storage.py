@@ -44,7 +44,7 @@ def forget() -> None:
 
 
 class Storage:
-    """What a world remembers. A second one takes the database away from the first."""
+    """The store of a world. A second one takes the database away from the first."""
 
     _latest: Storage | None = None
 
@@ -104,7 +104,7 @@ class Storage:
         return refused
 
     def restored(self) -> Restored:
-        """What the next daemon gets."""
+        """Return the restored state for the next daemon."""
         with self._transaction():
             if (
                 self._seen_at is not None

@@ -89,7 +89,7 @@ def history_of(
 
 
 def settled_in(path: Path) -> tuple[Settled, ...]:
-    """What is over by now, to be held against a later look."""
+    """Return the runs that are over by now, for comparison with a later look."""
     rows, _ = _read(path)
     return tuple(
         Settled(row.run.ended_at or 0, row.run.ended_at or 0, row.run.id, facts_of(row.run))

@@ -372,7 +372,7 @@ def test_i6_a_run_for_an_instant_at_which_nothing_was_due() -> None:
 
 
 def late(hour: int, minute: float, **changes: Any) -> tuple[list[Fact], RunRow]:
-    """What was due at that hour is started at that minute."""
+    """Start the occurrence of that hour at that minute."""
     facts = [
         started(hour, wall=at(minute), steady=at(minute)),
         Ended(at(minute), at(minute), f"run_{hour}", 1, EndKind.RETURNED),

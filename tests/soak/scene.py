@@ -1,4 +1,4 @@
-"""What a soak runs: the job files, the handlers, and the ledger that the handlers keep themselves.
+"""The jobs of a soak: files, handlers, and the ledger that the handlers keep themselves.
 
 The ledger is the second witness beside the database: every handler appends a line when it begins and
 one when it ends, so that a run which the daemon forgot, or started twice, is seen all the same.

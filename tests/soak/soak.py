@@ -35,7 +35,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Report:
-    """What a soak did, and what it found."""
+    """The work and the findings of a soak."""
 
     runs: int
     reloads: int

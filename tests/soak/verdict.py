@@ -1,4 +1,4 @@
-"""What must hold after a soak: the promises, by database and ledger; and that nothing grew.
+"""The promises after a soak, by database and ledger; and that nothing grew.
 
 The checker of the simulated months judges the database; what the handlers wrote down themselves, in the
 ledger, is held against it here.
@@ -133,7 +133,7 @@ def _row_after_row(connection: sqlite3.Connection) -> list[str]:
 
 
 def _nothing_still_runs(connection: sqlite3.Connection) -> list[str]:
-    """What waits, to start or to be tried again, may wait for the next daemon."""
+    """Runs that wait, to start or to be tried again, may wait for the next daemon."""
     rows = connection.execute("SELECT id FROM runs WHERE state = 'running'").fetchall()
     return [f"I15: {run_id} is running, and its daemon is gone" for (run_id,) in rows]
 
@@ -149,7 +149,7 @@ def _witnessed_once(witnessed: Sequence[Witnessed]) -> list[str]:
 
 
 def _has_rows(connection: sqlite3.Connection, witnessed: Sequence[Witnessed]) -> list[str]:
-    """What a handler saw has its row, unless retention took it: those of a job go oldest first."""
+    """A run that a handler saw has its row, unless retention took it: those of a job go oldest first."""
     rows = dict(connection.execute("SELECT id, state FROM runs"))
     oldest = dict(connection.execute("SELECT job_name, min(scheduled_for) FROM runs GROUP BY 1"))
     found = []

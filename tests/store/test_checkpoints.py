@@ -33,7 +33,7 @@ def kept_busy(threads: Executor, count: int) -> Iterator[threading.Event]:
 
 @contextmanager
 def held_up(state: Path) -> Iterator[tuple[Checkpoints, threading.Event]]:
-    """What it begins makes no progress until the event is set."""
+    """A checkpoint makes no progress until the event is set."""
     with ThreadPoolExecutor(1) as threads, kept_busy(threads, 1) as go:
         yield Checkpoints(state / "luad.db", threads), go
 

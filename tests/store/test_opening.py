@@ -321,7 +321,7 @@ async def test_a_transaction_that_was_cut_off_before_there_was_a_log_of_writes_i
     claim: Callable[..., ClaimRun],
     is_sound: Callable[[Path], bool],
 ) -> None:
-    """What a kill in the first moment of a first start leaves: a journal that has to be rolled back."""
+    """Leave a journal that must be rolled back, as a kill in the first moment of a first start does."""
     state.mkdir()
     draft = state.parent / "draft"
     with closing(sqlite3.connect(draft, isolation_level=None)) as connection:

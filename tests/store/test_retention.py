@@ -1,4 +1,4 @@
-"""What forgetting costs the writer, in steps of the database and on a clock that is moved by hand."""
+"""The cost of retention for the writer, in steps of the database, on a clock that is moved by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What needs a look, in a history of 100,000 rows: what is found, and what it costs."""
+"""Troubles in a history of 100,000 rows: the findings, and their cost."""
 
 from __future__ import annotations
 

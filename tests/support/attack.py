@@ -1,4 +1,4 @@
-"""What the attacks on a running daemon share: a well-behaved job, and what must hold for it whatever happens."""
+"""The parts that attacks on a running daemon share: a well-behaved job, and its promises."""
 
 from __future__ import annotations
 

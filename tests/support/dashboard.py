@@ -89,7 +89,7 @@ def dashboard(folder: Path, *options: str) -> LiveDaemon:
 
 @dataclass
 class Answer:
-    """What a visitor got."""
+    """The answer that a visitor got."""
 
     status: int
     headers: dict[str, str]

@@ -46,7 +46,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What was shown, without colours."""
+        """Return the shown text without colours."""
         return ANSI.sub("", self.shown)
 
     def end(self) -> int:

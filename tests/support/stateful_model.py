@@ -30,7 +30,7 @@ class Thing:
         self.metadata = self.metadata or dict(self.declared)
 
     def redeclare(self, seconds: int, declared: dict[str, JSON]) -> None:
-        """What was written stays, but for the keys that are declared differently now."""
+        """Keep the written keys, except those that are declared differently now."""
         for key in {*self.declared, *declared}:
             if self.declared.get(key) != declared.get(key):
                 self.metadata.pop(key, None)

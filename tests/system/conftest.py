@@ -13,7 +13,7 @@ from support.installed_luad import installed_luad
 
 
 def missing() -> list[str]:
-    """What this machine lacks for running a systemd of the tests' own."""
+    """Return the missing parts for a systemd of the tests' own."""
     lacks = [] if os.geteuid() == 0 else ["root"]
     lacks += [tool for tool in ("systemd-analyze", "unshare", "nsenter") if not shutil.which(tool)]
     lacks += [] if Path("/lib/systemd/systemd").exists() else ["systemd"]

@@ -1,4 +1,4 @@
-"""What a careless or hostile hand does to the job folder of a running daemon."""
+"""Careless and hostile changes of the job folder of a running daemon."""
 
 from __future__ import annotations
 

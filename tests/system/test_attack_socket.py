@@ -85,7 +85,7 @@ def test_no_client_makes_runs_late(tmp_path: Path) -> None:
 
 
 def processor_seconds(daemon: LiveDaemon) -> float:
-    """What the daemon itself has used, its runs aside."""
+    """Return the processor time of the daemon without its runs."""
     fields = Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -29,7 +29,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
 
 @pytest.fixture
 def received(daemon: LiveDaemon) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """What a real HTTP server on loopback is sent, by whoever tells the user `everywhere`."""
+    """The requests that a real HTTP server on loopback gets for the user `everywhere`."""
     posts: list[tuple[str, dict[str, Any]]] = []
 
     class Receiver(BaseHTTPRequestHandler):

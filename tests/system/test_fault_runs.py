@@ -142,7 +142,7 @@ def test_76_a_waiting_retry_outlives_kill_and_stop_and_comes_no_sooner_than_it_m
 def test_76_a_waiting_retry_ends_with_its_job_and_is_not_held_up_by_a_pause(
     daemon: LiveDaemon,
 ) -> None:
-    """What is paused are occurrences; a run that has begun goes on, by the newest definition."""
+    """A pause stops occurrences; a run that has begun goes on, by the newest definition."""
     names = ("gone", "paused", "changed")
     for name in names:
         patient(daemon, name, backoff_s=600 if name == "gone" else 2)

@@ -65,7 +65,7 @@ def test_78_without_new_processes_runs_have_not_started_and_are_tried_again(tmp_
 
 
 def test_78_without_a_new_spawner_as_well(tmp_path: Path) -> None:
-    """What starts runs was killed, and its successor cannot be executed."""
+    """The spawner was killed, and its successor cannot be executed."""
     daemon = besieged(tmp_path)
     with daemon:
         daemon.wait_for("run.ended", job="tick")

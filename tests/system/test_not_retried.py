@@ -1,4 +1,4 @@
-"""What a real daemon does not do again: finished work, and failures that a repetition cannot cure."""
+"""A real daemon does not repeat finished work, nor failures that a repetition cannot cure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a daemon takes over from the one before it, and what it does when it cannot come up."""
+"""A daemon takes over from the one before it, and says why it cannot start."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ def test_no_secret_is_seen_where_it_is_not_meant_to_be(told: Any, kind: str) -> 
 
 
 def _meant(kind: str, place: str) -> set[str]:
-    """What is documented to be seen there."""
+    """A secret may be seen where the documentation says so."""
     metadata = {"metadata", "address"}  # a job's metadata are shown to whoever may look at the job
     if kind in ("answers", "printed"):
         return metadata
@@ -328,7 +328,7 @@ def test_nobody_leaves_a_core_file_it_would_hold_every_secret(told: Any) -> None
 
 
 def test_a_jobs_metadata_are_shown(told: Any) -> None:
-    """What is written there in clear is meant to be seen; this is documented, and so it is checked."""
+    """A value in clear is meant to be seen there, as the documentation says."""
     assert roads_in(told["found"]["answers"]["/v1/jobs/leak"]) == {"metadata", "address"}
 
 

@@ -1,4 +1,4 @@
-"""What may be asked over TCP, by whom, and what may not."""
+"""Requests over TCP that are allowed, for which role, and those that are not."""
 
 from __future__ import annotations
 

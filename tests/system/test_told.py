@@ -1,4 +1,4 @@
-"""What keeps a job from being in force is told wherever somebody may look: log, reload, check, status."""
+"""Log, reload, check and status all say why a job is not in force."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people test their handlers with: a whole luad, on a clock that stands still."""
+"""`luad.testing`: a whole luad for tests of handlers, on a clock that stands still."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def run(*command: str, expect: int | None = 0) -> subprocess.CompletedProcess[st
 
 
 def luad(*args: str, expect: int | None = 0) -> Any:
-    """What a luad command prints as JSON; None when it prints nothing."""
+    """Return the JSON that a luad command prints; None when it prints nothing."""
     text = run(LUAD, "--json", *args, expect=expect).stdout
     return json.loads(text) if text.strip() else None
 

@@ -1,4 +1,4 @@
-"""What is tried in the guest: ``scenarios.py NAME`` runs the function of that name."""
+"""The scenarios of the guest: ``scenarios.py NAME`` runs the function of that name."""
 
 from __future__ import annotations
 
