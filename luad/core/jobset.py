@@ -117,7 +117,7 @@ class JobSet:
             self.install(each, now)
         for name in plan.keep:
             entry = self._state.entries[name]
-            if entry.wanted is not wanted[name]:
+            if entry.wanted is not wanted[name] or (is_first and entry.alert is not NO_ALERT):
                 self._move(entry, wanted[name], now)
 
     def plan(self, wanted: Mapping[str, Wanted]) -> Plan:

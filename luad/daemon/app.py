@@ -213,12 +213,14 @@ class Daemon(EngineService):
     async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
         """Return the events of the first turn; None if `--strict` refuses the files."""
         parts, logs = self._parts, self.logs
-        restored = self._configuration.restore(
+        # In a thread, because the spawner starts meanwhile, and a signal may come.
+        restored = await asyncio.to_thread(
+            self._configuration.restore,
             partial(
                 take_over,
                 *(self.store, self.engine, self._catalogue, self.dynamic),
                 *(self._file_problems.left_out, logs, self.clock.now()),
-            )
+            ),
         )
         self._file_problems.note_fast_jobs(self.dynamic)
         self._file_problems.bad_rows = self._directory.restore()

@@ -140,7 +140,7 @@ class ConfigReader:
         for each in files:
             if self._catalogue.restore(each.path, each.key, each.jobs):
                 kept = KeptFile(each.status, each.key, each.shape, each.gid)
-                self._snapshots.restore(each.path, kept)
+                self._snapshots.restore(self._catalogue.same_path(each.path), kept)
                 self._has_snapshot = True
 
     def _to_keep(self) -> tuple[tuple[StoredFile, ...], tuple[str, ...]]:

@@ -134,7 +134,6 @@ def take_over(
     restored = store.restore()
     waiting = deque(restored.jobs)
     restored = replace(restored, jobs=())
-    static: list[tuple[StoredJob, Job]] = []
 
     quick = CheckedJobs()
 
@@ -144,24 +143,18 @@ def take_over(
             with suppress(
                 ValueError, KeyError, TypeError, AttributeError
             ):  # else the slow way gives the reason
-                return quick.build(stored.definition, stored.revision)
+                return quick.build(stored.name, stored.definition, stored.revision)
         return job_from_store(stored.definition, stored.revision, must_match=must_match)
 
-    def jobs() -> Iterator[tuple[StoredJob, Job]]:
-        found = jobs_in_force(
-            waiting, decode, rules.allows, logs, left_out, why=rules.reason, now=now.wall
-        )
-        for stored, job in found:
-            if stored.origin is not None:
-                static.append((stored, job))
-            yield stored, job
-
+    jobs = jobs_in_force(
+        waiting, decode, rules.allows, logs, left_out, why=rules.reason, now=now.wall
+    )
     pinned = {
         run_id: job_from_store(definition, revision)
         for run_id, revision, definition in restored.pinned
     }
-    engine.restore(jobs(), restored, now, pinned)
-    catalogue.seed(static)
+    engine.restore(jobs, restored, now, pinned)
+    catalogue.seed(entry.wanted for entry in engine.entries.values())
     return restored
 
 

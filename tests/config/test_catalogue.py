@@ -12,8 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from luad.config.jobs.catalogue import Catalogue, Loaded
 from luad.config.settings.daemon_settings import Settings
-from luad.core.events import SaveProgress, StoredJob
-from luad.core.model import Job, Origin
+from luad.core.model import Origin, Wanted
 from luad.errors import Problem
 
 
@@ -40,13 +39,9 @@ def owners(loaded: Loaded) -> dict[str, str]:
     return {name: each.origin.path for name, each in loaded.wanted.items() if each.origin}
 
 
-def stored(name: str, path: str) -> tuple[StoredJob, Job]:
+def stored(name: str, path: str) -> Wanted:
     (wanted,) = load(Catalogue(Settings()), a=job(name)).wanted.values()
-    definition = dict(wanted.job.definition)
-    progress = SaveProgress("job_1", 0, 0, 0, None)
-    return StoredJob(
-        "job_1", name, definition, wanted.job.revision, Origin(path), 0, progress
-    ), wanted.job
+    return Wanted(wanted.job, Origin(path))
 
 
 def test_an_unchanged_snapshot_is_the_same_answer() -> None:
@@ -206,7 +201,7 @@ def test_jobs_of_the_store_are_last_good_versions_after_a_restart() -> None:
     installed = stored("a", "a.yaml")
     catalogue.seed([installed])
     loaded = load(catalogue, a="name: [")
-    assert loaded.wanted["a"].job is installed[1]
+    assert loaded.wanted["a"].job is installed.job
     assert loaded.stale == ("a.yaml",)
 
 
@@ -215,7 +210,7 @@ def test_a_good_file_after_a_restart_is_the_stored_job() -> None:
     installed = stored("a", "a.yaml")
     catalogue.seed([installed])
     loaded = load(catalogue, a=job("a"))
-    assert loaded.wanted["a"].job is installed[1]
+    assert loaded.wanted["a"].job is installed.job
     assert not loaded.wanted["a"].stale
 
 
@@ -231,7 +226,7 @@ def test_a_folder_that_cannot_be_read_after_a_restart_keeps_its_jobs() -> None:
     catalogue.seed([installed, stored("b", "more.d/b.yaml")])
     loaded = catalogue.update({}, unread={"jobs.d"})
     assert set(loaded.wanted) == {"a"}
-    assert loaded.wanted["a"].job is installed[1]
+    assert loaded.wanted["a"].job is installed.job
     assert loaded.stale == ("jobs.d/a.yaml",)
     assert set(catalogue.update({}).wanted) == set(), "now it is there, and empty"
 

@@ -28,7 +28,10 @@ def test_the_jobs_of_the_corpus_are_built_as_with_all_checks() -> None:
     for _ in range(2):  # the second time, equal parts are known
         for job in found:
             text = json.dumps(dict(job.definition))
-            built, checked = quick.build(text, job.revision), job_from_store(text, job.revision)
+            built, checked = (
+                quick.build(job.name, text, job.revision),
+                job_from_store(text, job.revision),
+            )
             assert built == checked
             assert (built.definition, built.metadata) == (checked.definition, checked.metadata)
 
@@ -36,7 +39,7 @@ def test_the_jobs_of_the_corpus_are_built_as_with_all_checks() -> None:
 @pytest.mark.parametrize("text", ["{}", "[]", "{", '{"name": "a", "schedule": 3}'])
 def test_a_damaged_document_is_refused(text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
-        CheckedJobs().build(text, "r")
+        CheckedJobs().build("a", text, "r")
 
 
 def test_the_hash_differs_with_name_revision_and_text() -> None:

@@ -13,8 +13,7 @@ import pytest
 from luad.clock import SystemClock
 from luad.config.jobs.catalogue import Catalogue
 from luad.config.settings.daemon_settings import Settings
-from luad.core.events import SaveProgress, StoredJob
-from luad.core.model import Job, Now, Wanted
+from luad.core.model import Now, Wanted
 from luad.daemon.file_reading import ConfigReader, Reading, UserReader
 from luad.daemon.wiring import files_digest
 from luad.store import Store
@@ -60,7 +59,7 @@ class Lives:
     def restore(self, *, has_snapshot: bool) -> None:
         self.compared: set[str] = set()
         self.catalogue = Catalogue(self.settings)
-        self.catalogue.seed([(stored(each), each.job) for each in self.jobs.values()])
+        self.catalogue.seed(Wanted(each.job, each.origin) for each in self.jobs.values())
         self.reader = ConfigReader(
             SnapshotReader([self.folder], 1_000, keeps_data=False),
             self.catalogue,
@@ -76,12 +75,6 @@ class Lives:
         for path in reading.to_drop:
             self.files.pop(path, None)
         self.files |= {each.path: each for each in reading.to_save}
-
-
-def stored(wanted: Wanted) -> tuple[StoredJob, Job]:
-    job = wanted.job
-    progress = SaveProgress(job.name, 0, 0, 0, None)
-    return StoredJob(job.name, job.name, "", job.revision, wanted.origin, 0, progress)
 
 
 def job(*names: str, more: str = "") -> str:

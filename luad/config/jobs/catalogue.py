@@ -13,7 +13,6 @@ from typing import TypeAlias
 from luad.config.jobs.job_file import load_file
 from luad.config.jobs.last_good import FileVersion, LastGood, LoadedFiles, Parsed
 from luad.config.settings.daemon_settings import Settings
-from luad.core.events import StoredJob
 from luad.core.model import Instant, Job, Origin, Wanted
 
 __all__ = ["Catalogue", "FileVersion", "Loaded"]
@@ -32,19 +31,13 @@ class Catalogue(LastGood[Wanted]):
         super().__init__(settings.max_jobs, "raise `max_jobs` in luad.yaml")
         self._settings = settings
 
-    def seed(self, installed: Iterable[tuple[StoredJob, Job]]) -> None:
+    def seed(self, installed: Iterable[Wanted]) -> None:
         """Use the jobs that were in force before a restart as last good versions.
 
         Call this before the first `update`. Dynamic jobs are ignored, because no file declares
         them.
         """
-        self.take_over(
-            {
-                job.name: Wanted(job, stored.origin)
-                for stored, job in installed
-                if stored.origin is not None
-            }
-        )
+        self.take_over({each.job.name: each for each in installed if each.origin is not None})
 
     def parse(self, path: str, data: bytes, now: Instant | None) -> Parsed[Wanted]:
         """Return the jobs and problems of a file."""

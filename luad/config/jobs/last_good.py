@@ -127,6 +127,10 @@ class LastGood(Kind[T]):
             return None
         return len(entry.items)
 
+    def same_path(self, path: str) -> str:
+        """Return *path* as the object that the items of the file have, so that it is in memory once."""
+        return next((self.place(item)[0] for item in self.items_of(path)), path)
+
     def items_of(self, path: str) -> Collection[T]:
         """Return the last good items of a file."""
         entry = self._files.get(path)
