@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from types import FunctionType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.sdk.not_retryable import NotRetryable
+from luad.sdk.params import ATTRIBUTE
 from luad.sdk.pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_PLAIN: Final = {ATTRIBUTE}  # attributes that wrap no other function
+_WITHOUT_WORK: Final = frozenset({type(None), bool, int, float, str, bytes, dict, list, tuple})
 _MOST_LAYERS: Final = 100  # of nested wrappers; a wrapper may wrap itself
 
 
@@ -30,7 +33,7 @@ def called_function(function: object) -> FunctionType | None:
             return function
         if isinstance(function, functools.partial):
             function = function.func
-        elif inspect.ismethod(function) or isinstance(function, staticmethod | classmethod):
+        elif isinstance(function, MethodType | staticmethod | classmethod):
             function = function.__func__
         else:
             function = inspect.getattr_static(type(function), "__call__", None)
@@ -41,6 +44,9 @@ def called_function(function: object) -> FunctionType | None:
 
 def is_async(function: Callable[..., object]) -> bool:
     """Return True if *function*, and each function that it wraps, is a coroutine function."""
+    if type(function) is FunctionType and function.__dict__.keys() <= _PLAIN:
+        # The usual case touches few objects: a fork copies each page of memory that it touches.
+        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
     layer: object = function
     for _ in range(_MOST_LAYERS):
         called = called_function(layer)
@@ -63,9 +69,16 @@ def is_generator(function: Callable[..., object]) -> bool:
     return inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called)
 
 
+def must_be_awaited(value: object) -> bool:
+    """Return True if *value*, which a handler has returned, is an awaitable."""
+    return type(value) not in _WITHOUT_WORK and inspect.isawaitable(value)
+
+
 def check_is_done(value: Any) -> None:
     """Raise `NotRunError` if *value* is a coroutine, task or generator that has not run."""
-    if isinstance(value, Pending) or inspect.iscoroutine(value):
+    if type(value) in _WITHOUT_WORK:
+        return
+    if isinstance(value, Pending | CoroutineType):
         value.close()
         raise NotRunError(
             "the handler returned a coroutine that nothing awaits, so its work is not done; "
@@ -80,7 +93,7 @@ def check_is_done(value: Any) -> None:
         inspect.getgeneratorstate(value) == inspect.GEN_CREATED
         and value.gi_code.co_name != "<genexpr>"
     )
-    if is_fresh or inspect.isasyncgen(value):
+    if is_fresh or isinstance(value, AsyncGeneratorType):
         raise NotRunError(
             "the handler returned a generator, and none of it has run; "
             "loop over it in the handler, or remove the `yield`"

@@ -28,7 +28,7 @@ from luad.runner.loading import prepare_imports
 from luad.runner.log_records import RecordHandler
 from luad.runner.outcome import Failure, Outcome, describe
 from luad.runner.shipped_handlers import refuse_hidden
-from luad.runner.streams import flush_files, open_streams
+from luad.runner.streams import flush_files
 from luad.sdk.job import Job
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ _MAX_PACKET: Final = 131_072  # a packet must fit into the socket's buffer, 208 
 _CHUNK: Final = 65_536
 OOM_SCORE: Final = b"500"  # when memory runs out, the kernel kills handlers before the daemon
 _MOST_DESCRIPTORS: Final = 256  # a forker never has more than a dozen open
+_USUAL_LEVEL: Final = "info"  # of log records
 _CPU_GRACE: Final = 5  # seconds between SIGXCPU and SIGKILL
 
 
@@ -131,11 +132,9 @@ def _run(parent: int, pipes: tuple[int, int, int]) -> NoReturn:
         os._exit(70)  # the forker died before the line above took effect
     prctl.become_subreaper()  # so that what this run leaves does not mix with what others leave
     _take_descriptors(pipes)
-    open_streams()
     control = Control(CONTROL)
     _reset_signals()
-    with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:
-        file.write(OOM_SCORE)
+    _write_once("/proc/self/oom_score_adj", OOM_SCORE)
     reset_policy()
     gc.enable()
     spec, started_at = _receive_spec()
@@ -217,10 +216,20 @@ def warm_up() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
         del os.environ[name]  # variables for the spawner's interpreter
-    logging.basicConfig(level=logging.INFO, handlers=[_records], force=True)
+    logging.basicConfig(level=_USUAL_LEVEL.upper(), handlers=[_records], force=True)
     _records.setFormatter(None)  # a record is a line with fields, not a text
     route_basic_config(_records)
     faulthandler.enable(2, all_threads=False)
+
+
+def _write_once(path: str, data: bytes) -> None:
+    """Write *data* to a file of /proc, without the objects of `open`; an error does not matter."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
 
 
 def reset_policy() -> None:
@@ -244,13 +253,16 @@ def yield_to_daemon() -> None:
 
 def _apply_spec(spec: LaunchSpec) -> None:
     """Set the environment, the working folder, the limits and the import path of the run."""
-    os.environ.update(spec["env"])
+    environ = os.environ
+    for name, value in spec["env"].items():  # `update` would ask abstract base classes
+        environ[name] = value
     if "TZ" in spec["env"]:
         time.tzset()
     sys.argv = [spec["handler"]]
     prctl.set_name(spec["job"]["name"])
     os.chdir(spec["cwd"])
-    logging.getLogger().setLevel(spec["log_level"].upper())
+    if (level := spec["log_level"]) != _USUAL_LEVEL:
+        logging.getLogger().setLevel(level.upper())
     if spec["nice"]:
         os.nice(spec["nice"])
     prepare_imports(

@@ -6,13 +6,12 @@ Rule: only this module calls handlers; the process of a run and `luad test` shar
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sys
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from luad.runner.calling import check_is_done, is_async
+from luad.runner.calling import check_is_done, is_async, must_be_awaited
 from luad.runner.handler_params import refuse_bad_metadata
 from luad.runner.left_tasks import name_tasks
 from luad.runner.loading import HandlerError, load_handler, takes_job
@@ -116,13 +115,17 @@ def execute(
             outcome = outcome_of(error, is_stopped=interrupt.is_fired)
     finally:
         set_current_job(None)
-    return if_awaited(replace(outcome, left_tasks=interrupt.left_tasks), end_run())
+    if interrupt.left_tasks:
+        outcome = replace(outcome, left_tasks=interrupt.left_tasks)
+    return if_awaited(outcome, end_run())
 
 
 def if_awaited(outcome: Outcome, forgotten: NotAwaited | None) -> Outcome:
     """Return *outcome*, or a failure if the handler succeeded and did not await a call of luad."""
+    if forgotten is None:
+        return outcome
     is_success = outcome.kind == "returned" or (outcome.kind, outcome.exit_code) == ("exited", 0)
-    if forgotten is None or not is_success:
+    if not is_success:
         return outcome
     failure = Failure("NotAwaited", f"{forgotten.message}; {forgotten.hint}")
     return Outcome("raised", failure=failure, is_retryable=False, left_tasks=outcome.left_tasks)
@@ -166,7 +169,7 @@ def _call(
     except BaseException as error:  # noqa: BLE001 - the module's own code runs in here
         raise _NotStarted(error) from None
     value = function(*arguments)
-    if inspect.isawaitable(value):
+    if must_be_awaited(value):
         value = asyncio.run(interrupt.supervise(value))
     check_is_done(value)
     return returned(value, result_limit)

@@ -19,7 +19,6 @@ import re
 import sys
 from contextlib import suppress
 from enum import StrEnum
-from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -267,7 +266,7 @@ class _TrustCheck:
     @classmethod
     def check(cls, module: str, path: str) -> None:
         """Raise `HandlerError` if *path*, or a folder or link on it, is not trusted."""
-        problem = path_problem(Path(path), daemon_uid=os.geteuid()) if cls.is_on else None
+        problem = path_problem(path, daemon_uid=os.geteuid()) if cls.is_on else None
         if problem is not None:
             where = "" if problem.path == path else f" from {path}"
             message = f"`{module}` is not imported{where}: {problem.message}"
@@ -276,7 +275,7 @@ class _TrustCheck:
     @classmethod
     def trusts_cache(cls, path: str) -> bool:
         """Return True if luad may load compiled code from *path*."""
-        return not cls.is_on or path_problem(Path(path), daemon_uid=os.geteuid()) is None
+        return not cls.is_on or path_problem(path, daemon_uid=os.geteuid()) is None
 
 
 class _GuardedExtensionLoader(importlib.machinery.ExtensionFileLoader):

@@ -8,7 +8,6 @@ Rule: the process is afterwards as it was before, except for caches.
 
 from __future__ import annotations
 
-import builtins
 import json
 import os
 import sys
@@ -69,7 +68,6 @@ def practise() -> None:
     with suppress(Exception), open(os.devnull, "wb", buffering=0) as nowhere:
         for _ in range(_TIMES):
             with _unchanged():
-                streams.open_streams()
                 child.carry_out(json.loads(text), 1, child.Control(nowhere.fileno()))
                 streams.flush_files()
 
@@ -77,22 +75,19 @@ def practise() -> None:
 @contextmanager
 def _unchanged() -> Iterator[None]:
     """Restore what a run changes in its process."""
-    names = ("stdout", "stderr", "__stdout__", "__stderr__", "argv")
-    values = [getattr(sys, name) for name in names]
+    argv = sys.argv
     lists: tuple[list[Any], ...] = (sys.path, sys.path_hooks, sys.meta_path)
     copies = [each[:] for each in lists]
-    found, environ, printing = sys.path_importer_cache.copy(), dict(os.environ), builtins.print
+    found, environ = sys.path_importer_cache.copy(), dict(os.environ)
     try:
         yield
     finally:
-        for name, value in zip(names, values, strict=True):
-            setattr(sys, name, value)
+        sys.argv = argv
         for each, copy in zip(lists, copies, strict=True):
             each[:] = copy
         sys.path_importer_cache.clear()
         sys.path_importer_cache.update(found)
         os.environ.clear()
         os.environ.update(environ)
-        builtins.print = printing
         sys.modules.pop(_MODULE, None)
         child.forget_run()

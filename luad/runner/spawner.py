@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
-from luad.runner import child, forker, prctl
+from luad.runner import child, forker, prctl, streams
 from luad.runner.frames import encode
 from luad.runner.keeper import run_keeper
 from luad.runner.leftovers import UNKNOWN, end_unknown_children
@@ -94,6 +94,7 @@ def _warm_up() -> None:
     """Do once what every run does, then exclude all objects from garbage collection."""
     child.warm_up()
     asyncio.run(asyncio.sleep(0))
+    streams.open_streams()  # once, before the first fork: a run replaces descriptors 1 and 2
     practise()
     json.dumps(json.loads('{"a": [1.5, null]}'))
     gc.collect()

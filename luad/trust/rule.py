@@ -45,7 +45,7 @@ def path_problem(path: str | Path, *, daemon_uid: int) -> Problem | None:
     It checks each link and each folder that the kernel resolves. Of a path that does not exist, it checks
     the parts that exist; reading the path gives the reason.
     """
-    return _walk(Path(path), daemon_uid, may_be_sticky=True)
+    return _walk(str(path), daemon_uid, may_be_sticky=True)
 
 
 def folder_problem(folder: Path, *, daemon_uid: int, may_be_sticky: bool = False) -> Problem | None:
@@ -54,7 +54,7 @@ def folder_problem(folder: Path, *, daemon_uid: int, may_be_sticky: bool = False
     *may_be_sticky*: the caller uses one known entry of *folder*, so a folder like /tmp, where other users
     may add files, is safe.
     """
-    return _walk(folder, daemon_uid, may_be_sticky=may_be_sticky, is_folder=True)
+    return _walk(str(folder), daemon_uid, may_be_sticky=may_be_sticky, is_folder=True)
 
 
 def file_problem(
@@ -87,7 +87,7 @@ def file_problem(
 # --- links and folders on the path --------------------------------------------------------------
 
 
-def _walk(path: Path, uid: int, *, may_be_sticky: bool, is_folder: bool = False) -> Problem | None:
+def _walk(path: str, uid: int, *, may_be_sticky: bool, is_folder: bool = False) -> Problem | None:
     """Return the problem of the last part of the path that has one, with commands for all parts."""
     found: list[Problem] = []
     try:
@@ -124,9 +124,9 @@ def _repair_all(found: Sequence[Problem]) -> str:
     return _RUN + " && ".join(f"{command} {' '.join(each)}" for command, each in paths.items())
 
 
-def _parts(path: Path) -> Iterator[tuple[str, os.stat_result, bool]]:
+def _parts(path: str) -> Iterator[tuple[str, os.stat_result, bool]]:
     """Yield path, status, and True for the last one, of each folder and link that *path* resolves to."""
-    whole = str(path) if path.is_absolute() else f"{Path.cwd()}/{path}"
+    whole = path if path.startswith("/") else f"{os.getcwd()}/{path}"
     left, here, links = whole.split("/")[::-1], "/", 0
     status, seen = os.lstat(here), set[str]()
     while left:
@@ -147,7 +147,7 @@ def _parts(path: Path) -> Iterator[tuple[str, os.stat_result, bool]]:
             continue
         links += 1
         if links > _MOST_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         yield there, found, False
         target = os.readlink(there)
         if target.startswith("/"):
