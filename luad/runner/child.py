@@ -10,28 +10,28 @@ import atexit
 import faulthandler
 import gc
 import json
-import logging
 import os
 import resource
 import signal
 import sys
-import threading
 import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from luad.runner import prctl
-from luad.runner.basic_config import route_basic_config
 from luad.runner.execution import Interrupt, execute
 from luad.runner.loading import prepare_imports
-from luad.runner.log_records import RecordHandler
 from luad.runner.outcome import Failure, Outcome, describe
+from luad.runner.run_logging import RunLogging
 from luad.runner.shipped_handlers import refuse_hidden
 from luad.runner.streams import flush_files
+from luad.runner.warmth import Lesson
 from luad.sdk.job import Job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from luad.runner.capture import Line
     from luad.runner.spec import LaunchSpec, LimitSpec
 
@@ -39,6 +39,7 @@ CONTROL: Final = 3
 """The only open descriptor of a handler besides stdin, stdout and stderr."""
 
 RECORD: Final = b"L"
+LESSON: Final = b"M"
 RESULT: Final = b"R"
 OUTCOME: Final = b"O"
 _SPEC: Final = b"S"
@@ -49,7 +50,6 @@ _MAX_PACKET: Final = 131_072  # a packet must fit into the socket's buffer, 208 
 _CHUNK: Final = 65_536
 OOM_SCORE: Final = b"500"  # when memory runs out, the kernel kills handlers before the daemon
 _MOST_DESCRIPTORS: Final = 256  # a forker never has more than a dozen open
-_USUAL_LEVEL: Final = "info"  # of log records
 _CPU_GRACE: Final = 5  # seconds between SIGXCPU and SIGKILL
 
 
@@ -87,6 +87,12 @@ class Control:
             "left_tasks": outcome.left_tasks[:_MAX_TASKS],
         }
         self._send(OUTCOME + json.dumps(report, ensure_ascii=False).encode("utf-8", "replace"))
+
+    def send_lesson(self, found: dict[str, Any]) -> None:
+        """Send what `warmth.Lesson` has found."""
+        data = json.dumps(found).encode()
+        if os.getpid() == self._pid and len(data) < _MAX_PACKET:
+            self._send(LESSON + data)
 
     def _send(self, packet: bytes) -> None:
         with suppress(OSError):
@@ -134,9 +140,12 @@ def _run(parent: int, pipes: tuple[int, int, int]) -> NoReturn:
     _take_descriptors(pipes)
     control = Control(CONTROL)
     _reset_signals()
-    _write_once("/proc/self/oom_score_adj", OOM_SCORE)
+    with suppress(OSError):
+        prctl.write_once("/proc/self/oom_score_adj", OOM_SCORE)
     reset_policy()
     gc.enable()
+    if before_handler is not None:
+        before_handler()
     spec, started_at = _receive_spec()
     outcome = carry_out(spec, started_at, control)
     _exit(outcome)
@@ -144,10 +153,11 @@ def _run(parent: int, pipes: tuple[int, int, int]) -> NoReturn:
 
 def carry_out(spec: LaunchSpec, started_at: int, control: Control) -> Outcome:
     """Run the handler of *spec* in this process, report its outcome to *control*, and return it."""
-    _records.send = control.send_record
+    _logging.send = control.send_record
     timeout_ms = spec["timeout_ms"]
     deadline = None if timeout_ms is None else started_at + timeout_ms
     job = Job(**spec["job"], started_at_ms=started_at, deadline_ms=deadline)
+    lesson = None
     try:
         _apply_spec(spec)
     except Exception as error:  # noqa: BLE001 - the system may refuse any setting of a job
@@ -159,16 +169,31 @@ def carry_out(spec: LaunchSpec, started_at: int, control: Control) -> Outcome:
             is_retryable=not isinstance(error, ValueError),
         )
     else:
+        lesson = Lesson() if spec.get("learn") else None
         outcome = _execute(job, spec)
     # The handler has ended: SIGTERM may end the process at once.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if lesson is not None and outcome.kind == "returned":
+        _teach(lesson, spec, control)
     control.send_outcome(outcome)
     return outcome
 
 
+def _teach(lesson: Lesson, spec: LaunchSpec, control: Control) -> None:
+    """Report which packages the run has imported; an odd module of the handler does not matter."""
+    with suppress(Exception):
+        roots = [os.path.abspath(path) for path in spec["handlers_path"]]
+        control.send_lesson(lesson.learn(spec["handler"], roots))
+
+
+def send_records_to(send: Callable[[Line], None] | None) -> None:
+    """Pass the log records of this process to *send*; None drops them."""
+    _logging.send = send
+
+
 def forget_run() -> None:
     """Reset what `carry_out` has changed in this module's objects, after practice."""
-    _records.send = None
+    _logging.send = None
     signal.signal(signal.SIGTERM, _interrupt.fire)
 
 
@@ -202,9 +227,11 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-_records = RecordHandler()
+_logging = RunLogging()
 _policy = os.SCHED_BATCH  # the daemon's scheduling policy; set before the first fork
 _interrupt = Interrupt()
+before_handler: Callable[[], None] | None = None
+"""Called in each forked process before it gets its run; a template sets it."""
 
 
 def warm_up() -> None:
@@ -216,20 +243,8 @@ def warm_up() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
         del os.environ[name]  # variables for the spawner's interpreter
-    logging.basicConfig(level=_USUAL_LEVEL.upper(), handlers=[_records], force=True)
-    _records.setFormatter(None)  # a record is a line with fields, not a text
-    route_basic_config(_records)
+    _logging.install()
     faulthandler.enable(2, all_threads=False)
-
-
-def _write_once(path: str, data: bytes) -> None:
-    """Write *data* to a file of /proc, without the objects of `open`; an error does not matter."""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_WRONLY)
-        try:
-            os.write(descriptor, data)
-        finally:
-            os.close(descriptor)
 
 
 def reset_policy() -> None:
@@ -261,8 +276,7 @@ def _apply_spec(spec: LaunchSpec) -> None:
     sys.argv = [spec["handler"]]
     prctl.set_name(spec["job"]["name"])
     os.chdir(spec["cwd"])
-    if (level := spec["log_level"]) != _USUAL_LEVEL:
-        logging.getLogger().setLevel(level.upper())
+    _logging.set_level(spec["log_level"])
     if spec["nice"]:
         os.nice(spec["nice"])
     prepare_imports(
@@ -272,31 +286,37 @@ def _apply_spec(spec: LaunchSpec) -> None:
 
 
 def _limit(limits: LimitSpec) -> None:
+    for which, soft, hard in system_limits(limits):
+        resource.setrlimit(which, (soft, hard))
+
+
+def system_limits(limits: LimitSpec) -> list[tuple[int, int, int]]:
+    """Return number, soft and hard value of each limit; a lower limit of the system stays."""
+    asked: list[tuple[int, int, int]] = []
     if (seconds := limits["cpu_seconds"]) is not None:
-        _set_limit(resource.RLIMIT_CPU, seconds, seconds + _CPU_GRACE)
+        asked.append((resource.RLIMIT_CPU, seconds, seconds + _CPU_GRACE))
     if (files := limits["open_files"]) is not None:
-        _set_limit(resource.RLIMIT_NOFILE, files, files)
+        asked.append((resource.RLIMIT_NOFILE, files, files))
     if (processes := limits["processes"]) is not None:
-        _set_limit(resource.RLIMIT_NPROC, processes, processes)
+        asked.append((resource.RLIMIT_NPROC, processes, processes))
     if (memory := limits["memory_bytes"]) is not None:
-        _set_limit(resource.RLIMIT_AS, memory, memory)
+        asked.append((resource.RLIMIT_AS, memory, memory))
+    return [(which, _below(which, soft), _below(which, hard)) for which, soft, hard in asked]
 
 
-def _set_limit(which: int, soft: int, hard: int) -> None:
-    """Set a limit; a lower limit of the system stays."""
+def _below(which: int, value: int) -> int:
     ceiling = resource.getrlimit(which)[1]
-    if ceiling != resource.RLIM_INFINITY:
-        soft, hard = min(soft, ceiling), min(hard, ceiling)
-    resource.setrlimit(which, (soft, hard))
+    return value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
 
 
 def _exit(outcome: Outcome) -> NoReturn:
     """Exit as a Python program does, but without tearing the interpreter down."""
     code = {"returned": 0, "exited": outcome.exit_code or 0}.get(outcome.kind, 1)
     if outcome.kind != "interrupted":  # a handler that was stopped does not wait for its threads
-        with suppress(BaseException):
-            join_threads: Any = threading._shutdown  # type: ignore[attr-defined] # noqa: SLF001 - as the interpreter does
-            join_threads()
+        threading: Any = sys.modules.get("threading")
+        if threading is not None:
+            with suppress(BaseException):
+                threading._shutdown()  # noqa: SLF001 - as the interpreter does
         with suppress(BaseException):
             atexit._run_exitfuncs()  # noqa: SLF001 - the same
     flush_files()

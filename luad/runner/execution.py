@@ -5,7 +5,6 @@ Rule: only this module calls handlers; the process of a run and `luad test` shar
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +21,7 @@ from luad.sdk.not_retryable import NotRetryable
 from luad.sdk.pending import begin_run, close_run, end_run
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Sequence
 
     from luad.sdk.exceptions import NotAwaited
@@ -65,6 +65,8 @@ class Interrupt:
 
     async def supervise(self, awaitable: Awaitable[Any]) -> Any:
         """Await *awaitable* so that `fire` can cancel it; record the tasks that it leaves running."""
+        import asyncio  # noqa: PLC0415 - as in `_call`
+
         self._task = asyncio.current_task()
         try:
             return await awaitable
@@ -77,6 +79,8 @@ class Interrupt:
 
 async def _tasks_left() -> tuple[str, ...]:
     """Return the names of the tasks that still run after the handler; its loop cancels them."""
+    import asyncio  # noqa: PLC0415 - as in `_call`
+
     await asyncio.sleep(0)  # let tasks end that have done their work
     left = asyncio.all_tasks() - {asyncio.current_task()}
     return name_tasks(task for task in left if not task.done())
@@ -170,6 +174,8 @@ def _call(
         raise _NotStarted(error) from None
     value = function(*arguments)
     if must_be_awaited(value):
+        import asyncio  # noqa: PLC0415 - each module that is imported before a fork makes it slower
+
         value = asyncio.run(interrupt.supervise(value))
     check_is_done(value)
     return returned(value, result_limit)
@@ -197,13 +203,18 @@ def not_started(error: BaseException) -> Outcome:
 
 def outcome_of(error: BaseException, *, is_stopped: bool) -> Outcome:
     """Return the outcome of a handler that raised *error*. *is_stopped*: luad has interrupted it."""
-    if is_stopped and isinstance(error, Cancelled | asyncio.CancelledError):
+    if is_stopped and (isinstance(error, Cancelled) or _is_cancelled_task(error)):
         where = traceback_of(error.__traceback__)
         return Outcome("interrupted", failure=Failure("Cancelled", "", where))
     if isinstance(error, SystemExit):
         return Outcome("exited", exit_code=_exit_code(error))
     is_retryable = not isinstance(error, NotRetryable)
     return Outcome("raised", failure=describe(error), is_retryable=is_retryable)
+
+
+def _is_cancelled_task(error: BaseException) -> bool:
+    asyncio = sys.modules.get("asyncio")  # not imported unless the handler has done so
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def _may_load_later(error: BaseException) -> bool:

@@ -2,7 +2,7 @@
 
 Its memory holds nothing of any run, so a handler inherits no value of another one, and a fork copies little.
 It is a subreaper: a child that it has not made is left over from a run that has ended, because a handler is
-the subreaper of its own descendants.
+the subreaper of its own descendants. It also forks templates, which are forkers with imported packages.
 
 Rule: it decides nothing. It keeps some handlers waiting, and answers the keeper, who asks for each end.
 """
@@ -25,6 +25,9 @@ from luad.runner.processes import children_of, read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+MAKE_TEMPLATE: Final = b"template"
+"""Asks for a template at the other end of the descriptor that comes with it."""
 
 RESERVE: Final = 3
 """The number of handlers that wait for a run."""
@@ -55,7 +58,7 @@ def run_forker(link: socket.socket, parent: int) -> NoReturn:
             prctl.become_subreaper()
             prctl.set_name(NAME)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _Forker(link).serve()
+            Forker(link, RESERVE).serve()
         code = 0
     except (BrokenPipeError, ConnectionResetError):
         pass  # the keeper has ended
@@ -64,9 +67,13 @@ def run_forker(link: socket.socket, parent: int) -> NoReturn:
     os._exit(code)  # the kernel ends the handlers
 
 
-class _Forker:
-    def __init__(self, link: socket.socket) -> None:
+class Forker:
+    """Forks handlers for the keeper at the other end of *link*; *reserve* is how many may wait."""
+
+    def __init__(self, link: socket.socket, reserve: int) -> None:
         self._link = link
+        self._reserve = reserve
+        self._templates: set[int] = set()
         self._made = 0  # handlers, and failures that were reported instead of one
         self._asked = 0  # handlers that runs have needed so far
         self._children: set[int] = set()
@@ -78,22 +85,27 @@ class _Forker:
         poll.register(self._link, select.POLLIN)
         while True:
             if poll.poll(self._patience()):
-                message = self._link.recv(_PACKET)
+                message, descriptors, _flags, _address = socket.recv_fds(self._link, _PACKET, 1)
                 if not message:
                     return
-                self._answer(json.loads(message))
+                if descriptors:
+                    self._make_template(descriptors[0])
+                elif (
+                    message != MAKE_TEMPLATE
+                ):  # without room for its descriptor the keeper sees an end
+                    self._answer(json.loads(message))
             if self._made < self._asked or self._is_refill_due():
                 self._fork()
 
     def _patience(self) -> int | None:
         if self._made < self._asked:
             return 0
-        if self._made < self._asked + RESERVE:
+        if self._made < self._asked + self._reserve:
             return max(0, self._refill_at - elapsed_ms())
         return None
 
     def _is_refill_due(self) -> bool:
-        return self._made < self._asked + RESERVE and elapsed_ms() >= self._refill_at
+        return self._made < self._asked + self._reserve and elapsed_ms() >= self._refill_at
 
     def _answer(self, request: dict[str, Any]) -> None:
         """Take the number of handlers that were needed so far; reap the processes that have ended."""
@@ -122,9 +134,24 @@ class _Forker:
             if pid in self._children:
                 continue
             with suppress(ChildProcessError):
-                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    self._templates.discard(pid)
+                elif pid not in self._templates:
                     living.append(pid)
         return living[:_MOST_NAMED]
+
+    def _make_template(self, descriptor: int) -> None:
+        """Fork a template for the keeper, at the other end of *descriptor*; close it if that fails."""
+        parent = os.getpid()
+        with socket.socket(fileno=descriptor) as link, suppress(OSError):
+            pid = os.fork()
+            if pid == 0:
+                self._link.close()
+                # Handlers inherit no module that only templates need.
+                from luad.runner.template import run_template  # noqa: PLC0415
+
+                run_template(link, parent)
+            self._templates.add(pid)
 
     def _fork(self) -> None:
         is_needed = self._made < self._asked

@@ -1,4 +1,4 @@
-"""A keeper's connection to its forker: the handlers that wait for a run, and the ends of the others.
+"""A keeper's connection to a forker: the handlers that wait for a run, and the ends of the others.
 
 Rule: passes messages; the keeper decides. Nothing here blocks.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from luad.runner.forker import run_forker
+from luad.runner.forker import MAKE_TEMPLATE, run_forker
 from luad.runner.processes import read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from luad.runner.spec import LaunchSpec
 
 _PACKET: Final = 65_536
 
@@ -38,26 +40,35 @@ class Handler(NamedTuple):
                 os.close(descriptor)
 
 
-class ForkerLink:
-    """The forker of this keeper. *on_end* gets pid, status, and the processes left by ended runs."""
+class Request:
+    """A run that waits for a handler. *grace_ms* is the grace period of a stop that came meanwhile."""
 
-    def __init__(self, on_end: Callable[[int, int | None, list[int]], None]) -> None:
+    def __init__(self, number: int, spec: LaunchSpec) -> None:
+        self.number = number
+        self.spec = spec
+        self.is_stopped = False
+        self.grace_ms: int | None = None
+
+
+class ForkerLink:
+    """A forker of this keeper. *on_end* gets pid, status, and the processes left by ended runs."""
+
+    def __init__(
+        self, link: socket.socket, on_end: Callable[[int, int | None, list[int]], None]
+    ) -> None:
+        self.pid = 0
+        self.ticks = 0
+        self.is_ready = True
+        self.refusal = ""
+        self.requests: deque[Request] = deque()
         self.errors: deque[list[str]] = deque()  # of forks that runs have needed
         self.waiting: deque[Handler] = deque()
         self._on_end = on_end
         self._asked = 0
         self._ended: list[int] = []
         self._has_news = False
-        parent = os.getpid()
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._socket.close()
-            run_forker(theirs, parent)
-        theirs.close()
+        self._socket = link
         self._socket.setblocking(False)
-        stat = read_stat(self.pid)
-        self.ticks = stat.start_ticks if stat else 0
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable with news."""
@@ -74,16 +85,35 @@ class ForkerLink:
         self._has_news = True
 
     def send(self) -> bool:
-        """Send what was asked for; return False if the forker does not take it now."""
-        if not self._has_news:
+        """Send what was asked for; return False if the forker does not take it now.
+
+        If it is gone, the next `receive` shows it.
+        """
+        if not self._has_news or not self.is_ready:
             return True
         message = json.dumps({"asked": self._asked, "ended": self._ended}).encode()
         try:
             self._socket.send(message)
         except BlockingIOError:
             return False
+        except OSError:
+            return True
         self._ended, self._has_news = [], False
         return True
+
+    def make_template(self, order: bytes) -> ForkerLink | None:
+        """Let the forker make a template that imports what *order* says; None if it is busy."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                socket.send_fds(self._socket, [MAKE_TEMPLATE], [theirs.fileno()])
+                ours.send(order)
+            except OSError:
+                ours.close()
+                return None
+        link = ForkerLink(ours, self._on_end)
+        link.is_ready = False
+        return link
 
     def receive(self) -> bool:
         """Take all news; return False if the forker is gone."""
@@ -103,10 +133,35 @@ class ForkerLink:
             self.waiting.append(Handler(news["pid"], news["ticks"], *descriptors))
         elif "error" in news:
             self.errors.append(news["error"])
-        else:
+        elif "ended" in news:
             for pid, status in news["ended"]:
                 self._on_end(pid, status, news["others"])
+        elif "begun" in news:
+            self.pid, self.ticks = news["begun"]
+        elif "refused" in news:
+            self.refusal = news["refused"]
+        else:
+            self.is_ready = True
 
-    def kill(self) -> None:
-        """Kill the forker, and so its handlers."""
-        os.kill(self.pid, signal.SIGKILL)
+    def close(self) -> None:
+        """Close the connection: the forker ends, and with it the handlers that wait."""
+        for handler in self.waiting:
+            with suppress(OSError):
+                handler.close()
+        self.waiting.clear()
+        self._socket.close()
+
+
+def make_forker(on_end: Callable[[int, int | None, list[int]], None]) -> ForkerLink:
+    """Fork the forker of this process, which must not hold anything of a run yet."""
+    parent = os.getpid()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        run_forker(theirs, parent)
+    theirs.close()
+    link = ForkerLink(ours, on_end)
+    stat = read_stat(pid)
+    link.pid, link.ticks = pid, stat.start_ticks if stat else 0
+    return link

@@ -1,6 +1,6 @@
 """The keeper: supervises many runs, whose handlers its forker makes, and talks to the daemon.
 
-`run_keeper` never returns. A keeper lives on after its runs, until the daemon closes the socket. If the
+A keeper lives on after its runs, until the daemon closes the socket. If the
 forker dies, the kernel ends its handlers, and the keeper ends too: the spawner, a subreaper, is then the
 parent of what they left. If the keeper dies, the kernel ends the forker.
 
@@ -10,35 +10,29 @@ of one run.
 
 from __future__ import annotations
 
-import gc
 import heapq
 import itertools
 import mmap
 import os
 import select
-import signal
-import socket
-import sys
-import traceback
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from luad.clock import elapsed_ms
-from luad.runner import prctl
-from luad.runner.forker import BLOCKED
-from luad.runner.forker_link import ForkerLink, Handler
+from luad.runner.forker_link import Request
 from luad.runner.frames import CHUNK, FrameBuffer, encode
 from luad.runner.leftovers import run_id_of
-from luad.runner.processes import children_of, kill_descendants, read_stat
+from luad.runner.processes import children_of, read_stat
 from luad.runner.supervision import Supervision
+from luad.runner.supply import ForkerGoneError, Supply
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
+    from luad.runner.forker_link import ForkerLink, Handler
     from luad.runner.spec import LaunchSpec
 
-NAME: Final = "luad-keeper"
 _SHELL: Final = "luad.handlers.shell:run"
 MOST_RUNS: Final = 65_536
 """The most runs of one keeper; their numbers are below."""
@@ -48,68 +42,15 @@ _LONGEST_WAIT_MS: Final = 60_000
 _MOST_EVENTS: Final = 512
 
 
-def run_keeper(channel: socket.socket, taken: int) -> NoReturn:
-    """Run this forked process as a keeper, with the daemon at the other end of *channel*.
-
-    *taken* is shared memory, with one byte for each number of a run. The keeper sets it just before the
-    handler gets the run, so that the daemon knows whether a run of a dead keeper may have begun.
-
-    The keeper and its forker inherit the lock on ``runs.lock`` and hold it, so that a later daemon knows that
-    a run may be alive.
-    """
-    try:
-        os.setsid()
-        prctl.become_subreaper()
-        prctl.set_name(NAME)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        keeper = Keeper(channel)
-        _prepare_for_commands()
-        gc.enable()
-        keeper.run(mmap.mmap(taken, MOST_RUNS))
-    except _ForkerGoneError:
-        os._exit(1)  # the daemon ends and names what the runs have left
-    except BaseException:  # noqa: BLE001 - nothing may leave this function
-        traceback.print_exc(file=sys.__stderr__)
-        os._exit(1)
-    kill_descendants(os.getpid())
-    os._exit(0)
-
-
-def _prepare_for_commands() -> None:
-    """Let commands start with the usual signals, which they would inherit."""
-    for signum in BLOCKED:
-        signal.signal(signum, _do_nothing)  # a program that is executed gets the default
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _do_nothing(_signum: int, _frame: object) -> None:
-    """Do nothing: the daemon decides which runs end."""
-
-
-class _ForkerGoneError(Exception):
-    """The forker has died, and its handlers with it."""
-
-
-class _Request:
-    """A run that waits for a handler. *stop* is the grace period of a stop that came meanwhile."""
-
-    def __init__(self, number: int, spec: LaunchSpec) -> None:
-        self.number = number
-        self.spec = spec
-        self.is_stopped = False
-        self.grace_ms: int | None = None
-
-
 class Keeper:
     """Supervises runs; the daemon is at the other end of *channel*."""
 
     def __init__(self, channel: socket.socket) -> None:
-        self._forker = ForkerLink(self._on_end)  # forks before this process holds anything of a run
+        self._supply = Supply(self._on_end)  # forks before this process holds anything of a run
         self._channel: socket.socket | None = channel
         self._buffer = FrameBuffer()
         self._outbox = bytearray()
         self._is_busy = False  # the daemon does not take more at the moment
-        self._waiting: deque[_Request] = deque()
         self._runs: dict[int, Supervision] = {}  # by number
         self._by_pid: dict[int, Supervision] = {}
         self._by_id: dict[str, Supervision] = {}
@@ -128,7 +69,7 @@ class Keeper:
         self._taken = taken
         assert self._channel is not None, "a keeper starts with a channel"
         self._channel.setblocking(False)
-        self.register(self._forker.fileno(), self._on_forker)
+        self._watch_forker(self._supply.base)
         self.register(self._channel.fileno(), self._on_channel)
         self._say_hello()
         while not self._is_over:
@@ -141,9 +82,13 @@ class Keeper:
     def _say_hello(self) -> None:
         stat = read_stat(os.getpid())
         ticks = stat.start_ticks if stat else 0
-        forker = [self._forker.pid, self._forker.ticks]
-        self._outbox += encode({"t": "hello", "keeper": [os.getpid(), ticks], "forker": forker})
+        self._outbox += encode({"t": "hello", "keeper": [os.getpid(), ticks]})
+        self._name_forkers()
         self._push_out()
+
+    def _name_forkers(self) -> None:
+        forkers = [[link.pid, link.ticks] for link in self._supply.links if link.pid]
+        self._outbox += encode({"t": "forkers", "forkers": forkers})
 
     # --- one turn ------------------------------------------------------------------------------
 
@@ -160,9 +105,15 @@ class Keeper:
             if found is not None and found[0] == serial:  # not closed, and opened again, meanwhile
                 found[1]()
         self._run_timers()
-        self._start_waiting()
-        if not self._forker.send():
-            self.register(self._forker.fileno(), self._on_forker, writes=True)
+        for link in self._supply.new_links():
+            self._watch_forker(link)
+        for link in self._supply.links:
+            self._start_waiting(link)
+        for link in self._supply.links:
+            if not link.send():
+                self._watch_forker(link, writes=True)
+        for link in self._supply.unused():
+            self._close_template(link)
         self._push_out()
 
     def _run_timers(self) -> None:
@@ -174,17 +125,14 @@ class Keeper:
                 run.on_time(now)
                 self.plan(run)
 
-    def _start_waiting(self) -> None:
+    def _start_waiting(self, link: ForkerLink) -> None:
         """Give waiting runs to waiting handlers, and report forks that have failed."""
-        while self._waiting and self._forker.waiting:
-            self._start(self._waiting.popleft(), self._forker.waiting.popleft())
-        while self._forker.errors:
-            error = self._forker.errors.popleft()
-            if self._waiting:
-                number = self._waiting.popleft().number
-                self._outbox += encode({"t": "failed", "n": number, "error": error})
+        while link.requests and link.waiting:
+            self._start(link.requests.popleft(), link.waiting.popleft())
+        for number, error in self._supply.failures(link):
+            self._outbox += encode({"t": "failed", "n": number, "error": error})
 
-    def _start(self, request: _Request, handler: Handler) -> None:
+    def _start(self, request: Request, handler: Handler) -> None:
         self.unregister(handler.watch)
         run = Supervision(self, request.number, request.spec, handler)
         self._taken[request.number] = 1
@@ -245,7 +193,7 @@ class Keeper:
     def ask_end(self, run: Supervision) -> None:
         """Ask for the end of *run*: the forker, or the kernel if the process is this keeper's own."""
         if run not in self._commands:
-            self._forker.ask_end(run.pid)
+            self._supply.ask_end(run.pid)
             return
         status = None
         with suppress(ChildProcessError):
@@ -255,7 +203,7 @@ class Keeper:
 
     def _adopted(self) -> list[int]:
         """Return the living children that commands have left, and reap the dead ones."""
-        own = {self._forker.pid, *self._by_pid}
+        own = {self._supply.base.pid, *self._by_pid}
         living = []
         for pid in children_of(os.getpid()):
             if pid not in own:
@@ -304,6 +252,7 @@ class Keeper:
         """Forget *run*, which has been reported."""
         del self._runs[run.number], self._by_pid[run.pid]
         self._by_id.pop(run.spec["job"]["run_id"], None)
+        self._supply.forget(run.pid)
         self._commands.discard(run)
         if not self._commands:
             self._suspects.clear()
@@ -312,23 +261,42 @@ class Keeper:
 
     # --- the forker ----------------------------------------------------------------------------
 
-    def _on_forker(self) -> None:
-        known = len(self._forker.waiting)
-        if not self._forker.receive():
-            self._push_out()
-            raise _ForkerGoneError
-        for handler in list(self._forker.waiting)[known:]:
-            self.register(handler.watch, lambda handler=handler: self._on_idle_end(handler))  # type: ignore[misc]
-        if self._forker.send():
-            self.register(self._forker.fileno(), self._on_forker)
+    def _watch_forker(self, link: ForkerLink, *, writes: bool = False) -> None:
+        self.register(link.fileno(), lambda: self._on_forker(link), writes=writes)
 
-    def _on_idle_end(self, handler: Handler) -> None:
+    def _on_forker(self, link: ForkerLink) -> None:
+        was_ready, pid = link.is_ready, link.pid
+        try:
+            fresh = self._supply.receive(link)
+        except ForkerGoneError:
+            self._push_out()
+            raise
+        for handler in fresh:
+            self.register(handler.watch, lambda handler=handler: self._on_idle_end(link, handler))  # type: ignore[misc]
+        if link.pid != pid:
+            self._name_forkers()
+        if link.send() or not was_ready:
+            self._watch_forker(link)
+
+    def _on_idle_end(self, link: ForkerLink, handler: Handler) -> None:
         """Drop a handler that has died while it waited for a run."""
         self.unregister(handler.watch)
-        self._forker.waiting.remove(handler)
-        self._forker.ask_end(handler.pid)
-        self._forker.need(1)
+        link.waiting.remove(handler)
+        link.ask_end(handler.pid)
+        link.need(1)
+        self._supply.forget(handler.pid)
         handler.close()
+
+    def learn(self, run: Supervision, found: object) -> None:
+        """Take the packages that *run* has imported."""
+        self._supply.learn(run.spec, found)
+
+    def _close_template(self, link: ForkerLink) -> None:
+        for handler in link.waiting:
+            self.unregister(handler.watch)
+        self.unregister(link.fileno())
+        self._supply.close(link)
+        self._name_forkers()
 
     def _on_end(self, pid: int, status: int | None, others: list[int]) -> None:
         run = self._by_pid.get(pid)
@@ -354,13 +322,12 @@ class Keeper:
     def _on_request(self, frame: dict[str, Any]) -> None:
         if frame["t"] == "run":
             if not self._start_command(frame["n"], frame["spec"]):
-                self._waiting.append(_Request(frame["n"], frame["spec"]))
-                self._forker.need(1)
+                self._supply.ask(Request(frame["n"], frame["spec"]))
             return
         grace_ms = 0 if frame["kill"] else None
         if (run := self._runs.get(frame["n"])) is not None:
             run.stop("cancelled", grace_ms=grace_ms)
-        for request in self._waiting:
+        for request in self._supply.requests():
             if request.number == frame["n"]:
                 request.is_stopped, request.grace_ms = True, grace_ms
 
@@ -370,7 +337,7 @@ class Keeper:
             self.unregister(self._channel.fileno())
             self._channel.close()
             self._channel = None
-        self._waiting.clear()
+        self._supply.forget_requests()
         for run in list(self._runs.values()):
             run.stop("orphaned", grace_ms=_ORPHAN_GRACE_MS)
 

@@ -36,7 +36,7 @@ class KeeperLink:
     ) -> None:
         self.spawner = spawner
         self.process: ProcessIdentity | None = None  # once it has said hello
-        self.forker: ProcessIdentity | None = None
+        self.forkers: list[ProcessIdentity] = []  # the first one has made the others
         self.error: list[str] | None = None  # the reason why it could not be made
         self.attempts: dict[int, Attempt] = {}  # by number
         self._on_frame = on_frame
@@ -70,8 +70,13 @@ class KeeperLink:
 
     @property
     def pids(self) -> set[int]:
-        """The process ids of the keeper and its forker, as far as they are known."""
-        return {each.pid for each in (self.process, self.forker) if each is not None}
+        """The process ids of the keeper, its forker and its templates, as far as they are known."""
+        return {each.pid for each in self.processes}
+
+    @property
+    def processes(self) -> list[ProcessIdentity]:
+        """The keeper, its forker and its templates, as far as they are known."""
+        return [] if self.process is None else [self.process, *self.forkers]
 
     def start(self, attempt: Attempt, spec: bytes) -> None:
         """Send the attempt, whose encoded `LaunchSpec` is *spec*."""
@@ -99,6 +104,9 @@ class KeeperLink:
 
     def close(self) -> None:
         """Close the connection: the keeper ends its runs, and then itself. `on_gone` is not called."""
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self.is_open:
             self._loop.remove_reader(self._socket.fileno())
             self._stop_writing()
@@ -131,7 +139,7 @@ class KeeperLink:
         except OSError:
             data = b""
         if not data:
-            self.close()
+            self._hang_up()
             self._on_gone(self)
             return
         for frame in self._buffer.feed(data):
@@ -142,7 +150,9 @@ class KeeperLink:
             if (attempt := self.attempts.get(frame["n"])) is not None:
                 self._on_frame(attempt, frame)
         elif frame["t"] == "hello":
-            self.process, self.forker = _identity(frame["keeper"]), _identity(frame["forker"])
+            self.process = _identity(frame["keeper"])
+        elif frame["t"] == "forkers":
+            self.forkers = [_identity(each) for each in frame["forkers"]]
         else:
             self.error = frame["error"]
 

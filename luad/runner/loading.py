@@ -85,8 +85,10 @@ def prepare_imports(
     _FreshLoader.before_read = before_read
     sys.path_hooks.insert(0, _finder_hook(roots, code_cache))
     sys.meta_path.insert(0, HandlersFirst(roots))
-    for path in [path for path in sys.path_importer_cache if is_below(path, roots)]:
-        del sys.path_importer_cache[path]
+    below = tuple(root + os.sep for root in roots)
+    for path in list(sys.path_importer_cache):
+        if path in roots or path.startswith(below):
+            del sys.path_importer_cache[path]
 
 
 def load_handler(handler: str, handlers_path: Sequence[str] = ()) -> Callable[..., Any]:

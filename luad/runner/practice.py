@@ -57,6 +57,7 @@ _SPEC: Final[dict[str, Any]] = {
     "permit_insecure": False,
     "allowed": None,
     "refusal": "",
+    "warm": False,
     "timeout_ms": 1,
     "result_limit": 1_000,
 }

@@ -275,7 +275,7 @@ class Runner:
     async def _clear_up(self, link: KeeperLink, lost: Sequence[Attempt]) -> None:
         """End the processes that the runs of a dead keeper left, then report the runs as lost."""
         handlers = {attempt.start.run.id: attempt.handler for attempt in lost}
-        ended = await asyncio.to_thread(end_runs, handlers, (link.process, link.forker))
+        ended = await asyncio.to_thread(end_runs, handlers, link.processes)
         strangers = await link.spawner.sweep()
         for attempt in lost:
             run_id, handler = attempt.start.run.id, attempt.handler
@@ -344,7 +344,7 @@ class Runner:
                 link = attempt.keeper
                 if link is None:
                     continue
-                for process in (link.process, link.forker):
+                for process in link.processes:
                     continue_if_stopped(process)
                 is_silent = attempt in self._launching and self._is_silent(link, attempt, now)
                 is_overdue = attempt.overdue_ms is not None and now > attempt.overdue_ms

@@ -11,7 +11,6 @@ refers to, so no code of the object runs.
 from __future__ import annotations
 
 import gc
-import logging
 import sys
 import weakref
 from fnmatch import fnmatchcase
@@ -27,7 +26,7 @@ _PACKAGE: Final = "luad.handlers."
 _NO_HANDLERS: Final = frozenset({"luad.handlers.parameters"})
 """Modules beside the handlers, whose functions other handlers may use."""
 
-_ENDS: Final = (ModuleType, CodeType, FrameType, MemberDescriptorType, logging.Filterer)
+_ENDS: Final = (ModuleType, CodeType, FrameType, MemberDescriptorType)
 """Types of objects that are not searched: they lead to the whole program, or hold no function to call.
 A logger leads to all other loggers and to luad's own log handlers."""
 
@@ -46,13 +45,15 @@ def shipped_functions(handler: object) -> set[str]:
     Raises `TooManyObjectsError` if it leads to too many objects.
     """
     found: set[str] = set()
+    logging = sys.modules.get("logging")
+    ends = _ENDS if logging is None else (*_ENDS, logging.Filterer)
     waiting, seen = (
         [handler],
         dict[int, object](),
     )  # the objects stay alive, so that no id is used twice
     while waiting:
         each = waiting.pop()
-        if id(each) in seen or issubclass(type(each), _ENDS):
+        if id(each) in seen or issubclass(type(each), ends):
             continue
         if len(seen) >= _MOST:
             raise TooManyObjectsError

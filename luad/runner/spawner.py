@@ -7,7 +7,6 @@ each keeper over a socket of its own.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 import os
@@ -21,10 +20,11 @@ from typing import TYPE_CHECKING, Final
 
 from luad.runner import child, forker, prctl, streams
 from luad.runner.frames import encode
-from luad.runner.keeper import run_keeper
+from luad.runner.keeper_process import run_keeper
 from luad.runner.leftovers import UNKNOWN, end_unknown_children
 from luad.runner.practice import practise
 from luad.runner.processes import children_of, read_stat
+from luad.runner.warmth import remember_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,13 +93,26 @@ def _resettable() -> Iterable[int]:
 def _warm_up() -> None:
     """Do once what every run does, then exclude all objects from garbage collection."""
     child.warm_up()
-    asyncio.run(asyncio.sleep(0))
-    streams.open_streams()  # once, before the first fork: a run replaces descriptors 1 and 2
+    _open_streams()
     practise()
+    remember_modules()
     json.dumps(json.loads('{"a": [1.5, null]}'))
     gc.collect()
     gc.disable()
     gc.freeze()
+
+
+def _open_streams() -> None:
+    """Make the streams of all runs, which replace only what descriptors 1 and 2 are."""
+    outputs = [os.dup(number) for number in (1, 2)]
+    ends = os.pipe()  # as in a run: the streams ask once what they write to
+    for number in (1, 2):
+        os.dup2(ends[1], number)
+    streams.open_streams()
+    for number, output in zip((1, 2), outputs, strict=True):
+        os.dup2(output, number)
+    for descriptor in (*ends, *outputs):
+        os.close(descriptor)
 
 
 def _serve(control: socket.socket, keepers: _Keepers) -> None:

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
 from luad.core.model import SECOND, Isolation
 from luad.wire import format_instant
@@ -81,6 +81,8 @@ class LaunchSpec(TypedDict):
     permit_insecure: bool
     allowed: list[str] | None  # patterns of the handlers that the job may call; None: all
     refusal: str  # the reason why the handler may not be called; empty if it may
+    warm: bool  # a template may import the packages of the handler before the run
+    learn: NotRequired[bool]  # report the packages; the keeper sets it
     timeout_ms: int | None
     kill_grace_ms: int
     output_limit: int
@@ -174,6 +176,7 @@ def build_spec(
         "nice": job.nice,
         "log_level": job.log_level,
         "limits": _limits(job.limits),
+        "warm": job.warm,
         "timeout_ms": job.timeout_ms,
     }
 

@@ -63,6 +63,9 @@ class Host(Protocol):
     def left_by(self, run: Supervision, others: Sequence[int]) -> list[int]:
         """Return those of *others* that *run* has left."""
 
+    def learn(self, run: Supervision, found: object) -> None:
+        """Take the packages that *run* has imported."""
+
     def remove(self, run: Supervision) -> None:
         """Forget *run*, which has been reported."""
 
@@ -214,7 +217,9 @@ class Supervision:
             value = read_json(content)
         except ValueError:
             return  # not from luad's code: the handler wrote to the descriptor
-        if kind == child.OUTCOME and isinstance(value, dict):
+        if kind == child.LESSON:
+            self._host.learn(self, value)
+        elif kind == child.OUTCOME and isinstance(value, dict):
             # The last outcome counts: luad's code sends it when the handler has ended.
             self._outcome, self._result = value, self._result_parts
             self._result_parts = bytearray()

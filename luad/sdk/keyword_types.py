@@ -31,6 +31,7 @@ class Policies(TypedDict, total=False):
     alert: Mapping[str, Any] | None
     env: Mapping[str, str] | None
     nice: int | None
+    warm: bool | None
     log_level: Literal["debug", "info", "warning", "error", "critical"] | None
     limits: Mapping[str, Any] | None
     enabled: bool | None

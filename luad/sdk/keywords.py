@@ -23,6 +23,7 @@ POLICIES: Final = (
     "alert",
     "env",
     "nice",
+    "warm",
     "log_level",
     "limits",
     "enabled",

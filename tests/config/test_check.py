@@ -34,6 +34,7 @@ JOB: dict[str, Any] = {
     "tags": ["a", "b:c"],
     "env": {"REGION": "emea"},
     "nice": 10,
+    "warm": False,
     "log_level": "debug",
     "limits": {"memory": "512M", "cpu_seconds": 5, "open_files": 64, "processes": 8},
     "user": "user_abc123",

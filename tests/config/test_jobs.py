@@ -65,7 +65,7 @@ def test_every_key_arrives_in_its_unit() -> None:
         + "description: words\nenabled: false\ntimeout: 90\noverlap: allow\nmax_running: 3\n"
         + "retry: {max_attempts: 3, backoff_seconds: 0.5, backoff_multiplier: 2, max_backoff_seconds: 60}\n"
         + "catch_up: all\ncatch_up_window: 2d\njitter: 1m30s\non_lost: retry\nisolation: process\nqueue: gpu\npause_after_failures: 5\n"
-        + "tags: [a, b]\nenv: {B: x, A: ''}\nnice: 5\nmetadata: {x: [1]}\n"
+        + "tags: [a, b]\nenv: {B: x, A: ''}\nnice: 5\nwarm: false\nmetadata: {x: [1]}\n"
         + "limits: {memory: 1.5G, cpu_seconds: 60, open_files: 100, processes: 20}\n",
         work_queues=("gpu",),
     )
@@ -89,6 +89,7 @@ def test_every_key_arrives_in_its_unit() -> None:
         tags=("a", "b"),
         env=(("B", "x"), ("A", "")),
         nice=5,
+        warm=False,
         limits=Limits(3 << 29, 60, 100, 20),
         metadata={"x": [1]},
     )

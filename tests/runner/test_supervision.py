@@ -191,7 +191,7 @@ async def test_80_whoever_kills_its_keeper_is_lost_and_gone(runner: Harness, han
 
 @pytest.mark.parametrize("handler", ["ends:stops_its_parent", "ends:stops_its_keeper"])
 async def test_80_a_keeper_that_was_stopped_goes_on(runner: Harness, handler: str) -> None:
-    key = runner.launch(handler, timeout_ms=100)
+    key = runner.launch(handler, timeout_ms=400)
     assert (await runner.end_of(key)).ending.kind is EndKind.TIMED_OUT
 
 
@@ -203,7 +203,7 @@ async def test_80_a_keeper_that_was_stopped_is_noticed(
     harness = Harness(config(tmp_path, overdue_ms=1_000))
     await harness.runner.start()
     await harness.run("plain:nothing")
-    key = harness.launch(handler, timeout_ms=100)
+    key = harness.launch(handler, timeout_ms=400)
     identity = await harness.start_of(key)
     finished = await harness.end_of(key)
     await harness.runner.close()

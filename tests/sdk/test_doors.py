@@ -77,6 +77,7 @@ def doors() -> Iterator[tuple[str, Callable[[Any], Any]]]:
             "alert",
             "env",
             "nice",
+            "warm",
             "log_level",
             "limits",
             "enabled",

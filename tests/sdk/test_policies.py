@@ -29,6 +29,7 @@ ALL: dict[str, Any] = {
     "alert": {"to": ["ann"]},
     "env": {"MODE": "test"},
     "nice": 5,
+    "warm": False,
     "log_level": "debug",
     "limits": {"open_files": 100},
     "enabled": True,

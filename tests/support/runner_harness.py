@@ -123,7 +123,7 @@ class Harness:
         """The pids of the processes that fork the handlers."""
         link = self.runner._spawners.link
         assert link is not None
-        return [each.forker.pid for each in link.keepers if each.forker and each.is_open]
+        return [each.forkers[0].pid for each in link.keepers if each.forkers and each.is_open]
 
     async def line_of(self, key: Key, message: str = "ready") -> None:
         """Wait until the handler has said *message*."""

@@ -66,7 +66,7 @@ TABLES: Final[list[tuple[SchemaName, dict[str, Any], dict[str, Values]]]] = [
             {"expression": "* * * * *"}, {"every": "1h"}, {"execute_at": "2026-12-25"}]),
         "schedule.expression": text(1, 256),
         "schedule.timezone": text(1, 64),
-        **dict.fromkeys(("enabled", "alert.recovery"), SWITCH),
+        **dict.fromkeys(("enabled", "warm", "alert.recovery"), SWITCH),
         **dict.fromkeys(("timeout", "catch_up_window", "jitter"), DURATION),
         **dict.fromkeys(("retry", "limits"), ([{}], [None, "x", {"other": 1}])),
         "alert": ([{"to": ["a"]}], [None, "x", {}, {"other": 1}]),

@@ -348,6 +348,7 @@ _CONVERT: Final[dict[str, _Convert]] = {
     "tags": _put("tags", tuple),
     "env": _env,
     "nice": _put("nice", int),
+    "warm": _put("warm", bool),
     "log_level": _put("log_level", str),
     "limits": _limits,
     "alert": _alert,

@@ -9,6 +9,5 @@ if TYPE_CHECKING:
 
 def run(job: Job) -> dict[str, str]:
     """Use what most handlers use."""
-    job.log.info("practice")
     print("practice")  # noqa: T201 - handlers print
     return {"key": job.metadata["key"]}

@@ -1,7 +1,6 @@
 # ruff: noqa: ANN001, ANN201, ARG001, T201 - handlers as users write them, and worse
 """Handlers that behave."""
 
-import asyncio
 import logging
 import os
 import threading
@@ -28,6 +27,8 @@ def context(job):
 
 
 async def sleeps_a_little(job):
+    import asyncio
+
     await asyncio.sleep(0)
     return {"name": job.name}
 
@@ -71,6 +72,8 @@ def waits_to_be_stopped(job):
 
 
 async def waits_async(job):
+    import asyncio
+
     print("ready")
     try:
         await asyncio.Event().wait()

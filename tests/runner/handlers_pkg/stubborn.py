@@ -1,7 +1,6 @@
 # ruff: noqa: ANN001, ANN201, ARG001, ASYNC251, BLE001, S110, SIM105, T201 - handlers as users write them, and worse
 """Handlers that do not want to end, or leave things behind."""
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -50,6 +49,8 @@ async def blocks_its_loop(job):
 
 
 async def swallows_cancellation(job):
+    import asyncio
+
     print("ready")
     try:
         await asyncio.Event().wait()
