@@ -1,7 +1,8 @@
 """A run of `luad.handlers.shell` without a Python process: the keeper starts the command itself.
 
-Only a plain run is started so: the metadata are valid, no limit and no `nice` is asked for, and the program
-exists. Any other run takes the usual way, which has the better messages.
+Only a plain run is started so: the metadata are valid, no `nice` is asked for, and the program of a command
+with limits exists. Any other run takes the usual way, which has the better messages. The limits are set by a
+shell that then executes the command; its text has only numbers of luad, and the command is its arguments.
 
 Rule: the same records, output, signals and limits of time as a run in a Python process.
 """
@@ -10,14 +11,16 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import subprocess
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from luad.clock import wall_ms
 from luad.handlers.shell import Command, CommandFailedError, read_command, run
-from luad.runner.child import OOM_SCORE, reset_policy, yield_to_daemon
+from luad.runner.child import OOM_SCORE, reset_policy, system_limits, yield_to_daemon
 from luad.runner.forker_link import Handler
 from luad.runner.handler_params import obeys
 from luad.runner.outcome import describe
@@ -26,9 +29,20 @@ from luad.runner.supervision import Supervision
 from luad.sdk.params import declared_params
 
 if TYPE_CHECKING:
-    from luad.runner.spec import LaunchSpec
+    from luad.runner.spec import LaunchSpec, LimitSpec
     from luad.runner.supervision import Host
     from luad.runner.verdict import Facts
+
+
+_KIB: Final = 1_024
+
+_ULIMITS: Final = {
+    resource.RLIMIT_CPU: "ulimit -S -t {} && ulimit -H -t {}",
+    resource.RLIMIT_NOFILE: "ulimit -n {}",
+    # The letter for processes is not the same in all shells.
+    resource.RLIMIT_NPROC: "{{ ulimit -u {0} 2>/dev/null || ulimit -p {0}; }}",
+    resource.RLIMIT_AS: "ulimit -v {}",
+}
 
 
 class _JobOfCommand(NamedTuple):
@@ -39,8 +53,7 @@ def plain_command(spec: LaunchSpec) -> Command | None:
     """Return the command of a run that needs no Python process; None for any other run."""
     allowed = spec["allowed"]
     may_call = allowed is None or any(fnmatchcase(spec["handler"], each) for each in allowed)
-    is_limited = any(limit is not None for limit in spec["limits"].values())
-    if spec["refusal"] or spec["nice"] or is_limited or not may_call:
+    if spec["refusal"] or spec["nice"] or not may_call:
         return None
     metadata = spec["job"]["metadata"]
     try:
@@ -52,18 +65,47 @@ def plain_command(spec: LaunchSpec) -> Command | None:
     except Exception:  # noqa: BLE001 - the usual way describes the mistake
         return None
     command.cwd = command.cwd or spec["cwd"]
-    return command
+    if not any(limit is not None for limit in spec["limits"].values()):
+        return command
+    return command if _is_program(command) else None
 
 
-def start_command(command: Command) -> Handler | None:
-    """Start the command in a session of its own; None if that is impossible."""
+def _is_program(command: Command) -> bool:
+    """Return True if a shell would execute the program of *command* as `Popen` does."""
+    name, folder = command.words[0], command.cwd or "/"
+    found = os.path.join(folder, name) if "/" in name else ""
+    if not found:
+        places = command.environ.get("PATH", os.defpath)
+        found = shutil.which(name, path=places) or ""
+    if not os.path.isabs(found) or not os.access(found, os.X_OK) or not os.path.isfile(found):
+        return False
+    try:
+        with open(found, "rb") as file:
+            return file.read(4).startswith((b"#!", b"\x7fELF"))
+    except OSError:
+        return False
+
+
+def limited(words: list[str], limits: LimitSpec) -> list[str]:
+    """Return the command line that sets *limits* and then executes *words*; *words* without limits."""
+    steps = []
+    for which, soft, hard in system_limits(limits):
+        unit = _KIB if which == resource.RLIMIT_AS else 1
+        steps.append(_ULIMITS[which].format(soft // unit, hard // unit))
+    if not steps:
+        return words
+    return ["/bin/sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh", *words]
+
+
+def start_command(command: Command, limits: LimitSpec) -> Handler | None:
+    """Start the command with *limits*, in a session of its own; None if that is impossible."""
     pipes: list[int] = []
     try:
         pipes += os.pipe()
         pipes += os.pipe()
         reset_policy()  # which the command inherits
         process = subprocess.Popen(  # noqa: S603 - the author of the job chose the command
-            command.words,
+            limited(command.words, limits),
             cwd=command.cwd,
             env=command.environ,
             stdin=subprocess.DEVNULL,

@@ -153,7 +153,7 @@ class Keeper:
         if found is None:
             return False
         self._taken[number] = 1
-        handler = command.start_command(found)
+        handler = command.start_command(found, spec["limits"])
         if handler is None:
             self._taken[number] = 0
             return False

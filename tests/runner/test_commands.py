@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,14 +35,59 @@ async def test_the_parent_of_a_command_is_the_keeper(runner: Harness) -> None:
     ("fields", "name"),
     [
         ({"nice": 1}, "(a-job)"),
-        ({"limits": Limits(open_files=100)}, "(a-job)"),
         ({"metadata": {"cwd": "~"}}, "(a-job)"),
     ],
 )
-async def test_a_run_with_a_limit_has_a_python_process(
+async def test_a_run_with_a_nice_value_has_a_python_process(
     runner: Harness, fields: dict[str, Any], name: str
 ) -> None:
     assert (await command(runner, PARENT, **fields)).messages == [name]
+
+
+LIMITS = Limits(memory_bytes=300 << 20, cpu_seconds=7, open_files=100, processes=5_000)
+
+
+async def test_the_limits_of_a_command_are_set_without_a_python_process(runner: Harness) -> None:
+    finished = await command(runner, ["cat", "/proc/self/limits"], limits=LIMITS)
+    words = {line[:26].strip(): line[26:].split()[:2] for line in finished.messages}
+    assert words["Max cpu time"] == ["7", "12"]
+    assert words["Max open files"] == ["100", "100"]
+    assert words["Max processes"] == ["5000", "5000"]
+    assert words["Max address space"] == [str(300 << 20)] * 2
+    assert (await command(runner, PARENT, limits=LIMITS)).messages == ["(luad-keeper)"]
+
+
+async def test_the_words_of_a_limited_command_are_not_read_by_a_shell(runner: Harness) -> None:
+    words = ["printf", "%s|", "a b", "$HOME", "`id`", "'; exit 3; '", ""]
+    finished = await command(runner, words, limits=LIMITS)
+    assert finished.messages == ["a b|$HOME|`id`|'; exit 3; '||"]
+
+
+@pytest.mark.parametrize("words", [["/no/such/program"], ["./text"]])
+async def test_a_limited_command_that_is_no_program_is_told_as_usual(
+    runner: Harness, tmp_path: Path, words: list[str]
+) -> None:
+    text = tmp_path / "text"
+    text.write_text("echo hello\n")
+    text.chmod(0o700)
+    metadata = {"cwd": str(tmp_path)}
+    limited = (await command(runner, words, metadata=metadata, limits=LIMITS)).ending
+    usual = (await command(runner, words, metadata=metadata)).ending
+    assert limited.error is not None
+    assert usual.error is not None
+    assert limited.error.message == usual.error.message
+
+
+async def test_a_lower_limit_of_the_system_stays(runner: Harness) -> None:
+    finished = await command(runner, "ulimit -n", limits=Limits(open_files=1_048_576))
+    assert int(finished.messages[0]) <= resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+async def test_a_command_above_its_processor_time_is_ended(runner: Harness) -> None:
+    loop = "while :; do :; done"
+    ending = (await command(runner, loop, limits=Limits(cpu_seconds=1))).ending
+    assert ending.error is not None
+    assert "killed by SIGXCPU" in ending.error.message
 
 
 async def test_output_order_environment_and_folder(runner: Harness) -> None:
