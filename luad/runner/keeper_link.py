@@ -105,6 +105,7 @@ class KeeperLink:
     def close(self) -> None:
         """Close the connection: the keeper ends its runs, and then itself. `on_gone` is not called."""
         self._hang_up()
+        self._taken.close()  # not left to the garbage collector, which may be late
 
     def _hang_up(self) -> None:
         if self.is_open:
@@ -141,6 +142,7 @@ class KeeperLink:
         if not data:
             self._hang_up()
             self._on_gone(self)
+            self._taken.close()
             return
         for frame in self._buffer.feed(data):
             self._take(frame)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import site
 import subprocess
 import sys
 import sysconfig
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,36 @@ async def test_what_a_killed_keeper_left_is_ended_by_its_own_spawner(runner: Har
     finished = await runner.end_of(key)
     assert finished.ending.kind is EndKind.LOST
     assert finished.ending.left_processes == 2
+
+
+def memories() -> int:
+    """Return how many pieces of memory this process shares with keepers."""
+    found = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found += "luad-taken" in str(descriptor.readlink())
+    return found
+
+
+@pytest.mark.parametrize("are_killed", [False, True])
+async def test_keepers_that_have_ended_hold_no_descriptor_of_the_daemon(
+    runner: Harness, are_killed: bool
+) -> None:
+    gc.disable()  # which would close them some time later
+    try:
+        for _ in range(4):
+            if are_killed:
+                await runner.without_keepers()
+            else:
+                assert await runner.runner.renew_spawner()
+            await runner.both_keepers()
+        for _ in range(100):
+            if memories() <= 2:
+                break
+            await runner.run("plain:nothing")  # the last ones are closed soon
+        assert memories() <= 2
+    finally:
+        gc.enable()
 
 
 async def test_renewals_that_overlap_are_one(runner: Harness) -> None:
