@@ -169,7 +169,6 @@ class Job:
     """A job as a YAML document or an API call declares it.
 
     *user* is the id of the user that the job is for. *keep*: a dynamic `once` job stays after its success.
-    *warm*: a template may import the packages of the handler.
     *handler* is ``package.module:function`` or the name of an entry point. *metadata* is JSON; code must
     not change it in place. *revision* is the hash of the document's content: two jobs with the same name
     and revision are the same job. *definition* is the document as JSON.
@@ -195,7 +194,7 @@ class Job:
     tags: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     nice: int = 0
-    warm: bool = True
+    warm: bool = True  # a template may import the packages of the handler
     log_level: str = "info"
     limits: Limits = Limits()
     user: str | None = None

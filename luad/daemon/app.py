@@ -101,7 +101,7 @@ class Daemon(EngineService):
         """Make the objects that belong to the running event loop."""
         settings, clock = self._settings, self.clock
         pump, sender = (
-            OutputPump(self.store.append_logs, self.followers.publish),
+            OutputPump(self.store.append_logs_of, self.followers.publish),
             wiring.sender(settings),
         )
         runner = self._make_runner(pump)

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from luad.core.events import AttemptEnded, AttemptStarted, Event
@@ -26,7 +27,7 @@ _CHUNK_LINES: Final = 2_000
 _RETRY_S: Final = 1.0
 
 Line = dict[str, Any]
-AppendLogs = Callable[[str, Sequence[Line]], Any]
+AppendLogs = Callable[[Sequence[tuple[str, Sequence[Line]]]], Any]
 
 
 class LineOrder:
@@ -60,7 +61,7 @@ class LineOrder:
 class OutputPump:
     """Writes lines to the store, in order, in a background task.
 
-    The store's writer prefers records of runs to lines. *append* is the store's `append_logs`;
+    The store's writer prefers records of runs to lines. *append* is the store's `append_logs_of`;
     *publish* hands lines to the log followers.
     """
 
@@ -101,18 +102,16 @@ class OutputPump:
             self.dropped += len(self._waiting)
 
     async def _write_chunk(self) -> None:
-        run_id = self._waiting[0][0]
-        chunk: list[Line] = []
-        for waiting_id, line in self._waiting:
-            if waiting_id != run_id or len(chunk) == _CHUNK_LINES:
-                break
-            chunk.append(line)
+        found: dict[str, list[Line]] = {}
+        count = min(len(self._waiting), _CHUNK_LINES)
+        for run_id, line in islice(self._waiting, count):
+            found.setdefault(run_id, []).append(line)
         try:
-            await self._append(run_id, chunk)
+            await self._append(list(found.items()))
         except LuadError:
             await asyncio.sleep(_RETRY_S)
             return
-        for _ in chunk:
+        for _ in range(count):
             self._waiting.popleft()
 
 

@@ -12,10 +12,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    Text,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+)
 
 from luad.core.model import JSON, Instant
 from luad.store.columns import to_int
+from luad.store.prepared import Prepared
 from luad.store.query_budget import QueryBudget
 from luad.store.query_types import LogLine, LogPage, RunFilter
 from luad.store.run_pages import newest_ids
@@ -52,22 +63,24 @@ _INFO: Final = 20
 _IDS_AT_ONCE: Final = 250
 
 _next_seq = (
-    select(func.coalesce(func.max(run_logs.c.seq + run_logs.c.line_count), 1))
+    select(func.coalesce(func.max(run_logs.c.seq + run_logs.c.line_count), literal_column("1")))
     .where(run_logs.c.run_id == runs.c.id)
     .scalar_subquery()
 )
 # Lines of a run that the store does not know have nothing to be kept with: no row, no error.
-_append = insert(run_logs).from_select(
-    ["run_id", "seq", "line_count", "first_at", "last_at", "byte_count", "lines_json"],
-    select(
-        runs.c.id,
-        _next_seq,
-        bindparam("b_line_count", type_=BigInteger),
-        bindparam("b_first_at", type_=BigInteger),
-        bindparam("b_last_at", type_=BigInteger),
-        bindparam("b_byte_count", type_=Integer),
-        bindparam("b_lines_json", type_=Text),
-    ).where(runs.c.id == bindparam("b_run_id")),
+_append = Prepared(
+    lambda _names: insert(run_logs).from_select(
+        ["run_id", "seq", "line_count", "first_at", "last_at", "byte_count", "lines_json"],
+        select(
+            runs.c.id,
+            _next_seq,
+            bindparam("b_line_count", type_=BigInteger),
+            bindparam("b_first_at", type_=BigInteger),
+            bindparam("b_last_at", type_=BigInteger),
+            bindparam("b_byte_count", type_=Integer),
+            bindparam("b_lines_json", type_=Text),
+        ).where(runs.c.id == bindparam("b_run_id")),
+    )
 )
 
 
@@ -101,7 +114,7 @@ def chunks_of(
 
 def append(connection: Connection, chunks: Sequence[Mapping[str, Any]]) -> None:
     """Add *chunks* to the ends of their runs' logs."""
-    connection.execute(_append, chunks)
+    _append.execute(connection, chunks)
 
 
 def read(

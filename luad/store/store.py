@@ -187,9 +187,20 @@ class Store:
 
         Urgent writes go first. A power failure may lose the last lines, a crash does not.
         """
-        if not lines:
+        await self.append_logs_of([(run_id, lines)])
+
+    async def append_logs_of(
+        self, found: Sequence[tuple[str, Sequence[Mapping[str, JSON]]]]
+    ) -> None:
+        """Do the same for the lines of several runs, in one write."""
+        now = self._clock.now().wall
+        chunks = [
+            chunk
+            for run_id, lines in found
+            for chunk in log_chunks.chunks_of(to_text(run_id), lines, now)
+        ]
+        if not chunks:
             return
-        chunks = log_chunks.chunks_of(to_text(run_id), lines, self._clock.now().wall)
         future = self._backend.submit(
             lambda connection: log_chunks.append(connection, chunks),
             is_urgent=False,
