@@ -7,6 +7,8 @@ others, because drivers bind a None slowly.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from operator import itemgetter
@@ -21,6 +23,11 @@ Values: TypeAlias = Mapping[str, Value]
 """The values of a row by column or parameter; a column without a value is left out."""
 
 Names: TypeAlias = tuple[str, ...]
+
+_MANY: Final = 4
+"""From so many rows on, a database that takes them as one parameter gets them so."""
+
+_PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 
 
 class Prepared:
@@ -52,9 +59,13 @@ class Prepared:
         count, dialect = 0, connection.dialect
         cursor = connection.connection.cursor()
         try:
-            for names, rows in groups:
+            for names, each in groups:
                 text = self._texts.get((dialect.name, names)) or self._compile(dialect, names)
-                cursor.executemany(text.sql, text.parameters(rows))
+                rows = list(each)
+                if text.bulk_sql and len(rows) >= _MANY:
+                    cursor.execute(text.bulk_sql, (json.dumps(rows),))
+                else:
+                    cursor.executemany(text.sql, text.parameters(rows))
                 count += cursor.rowcount
         finally:
             cursor.close()
@@ -66,6 +77,22 @@ class Prepared:
         return text
 
 
+def _for_many(compiled: SQLCompiler, suffix: str, names: Names) -> str:
+    """Return the text of an INSERT or UPDATE for many rows, which are one parameter: a JSON array of objects.
+
+    The server does the work of one statement, and the driver dumps one value.
+    """
+    types = ((name, compiled.binds[name].type.compile(compiled.dialect)) for name in names)
+    columns = ", ".join(f'"{name}" {type_}' for name, type_ in types)
+    given = f"json_to_recordset(CAST(%s AS json)) AS given ({columns})"
+    text = _PARAMETER.sub(r'given."\1"', str(compiled))
+    if text.startswith("INSERT"):
+        head, _, values = text.partition(" VALUES (")
+        return " ".join((head, "SELECT", values.removesuffix(")"), "FROM", given, suffix)).strip()
+    head, where, rest = text.partition("WHERE ")
+    return f"{head} FROM {given} {where}{rest} {suffix}".strip()
+
+
 class _Text:
     """The text of a statement for one dialect, and the order of its parameters."""
 
@@ -75,6 +102,8 @@ class _Text:
         compiled = statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
         self.sql: Final = f"{compiled} {suffix}".strip()
+        has_recordsets = dialect.name == "postgresql" and "DO UPDATE" not in suffix
+        self.bulk_sql: Final = _for_many(compiled, suffix, names) if has_recordsets else ""
         order = compiled.positiontup
         self._is_by_name: Final = order is None
         places = [names.index(name) for name in order or names]

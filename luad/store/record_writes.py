@@ -244,7 +244,8 @@ def _save_standings(connection: Connection, group: Sequence[SaveStanding], _: In
 def _save_progresses(
     connection: Connection, group: Sequence[SaveProgress], _: Instant
 ) -> list[str]:
-    _save_progress.execute_unordered(connection, map(job_rows.progress_row, group))
+    latest = {each.job_id: each for each in group}  # a row changes once in a statement
+    _save_progress.execute_unordered(connection, map(job_rows.progress_row, latest.values()))
     return []
 
 

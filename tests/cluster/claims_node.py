@@ -70,10 +70,10 @@ class Claims:
         ]
         connection.execute(
             text(
-                "INSERT INTO starts (run_id, attempt, node, pid)"
-                " VALUES (:run, :attempt, :node, pg_backend_pid())"
+                "INSERT INTO starts (run_id, attempt, node, pid) SELECT run, attempt, node, pg_backend_pid()"
+                " FROM json_to_recordset(:rows) AS r(run text, attempt int, node text)"
             ),
-            rows,
+            {"rows": json.dumps(rows)},
         )
         reports = [
             (
