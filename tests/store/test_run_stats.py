@@ -7,29 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.long_history import EVERY_MS, JOBS, ROWS, counted, fill
+from support.long_history import (
+    EVERY_MS,
+    FIRST,
+    JOBS,
+    NOW,
+    ROWS,
+    HandClock,
+    counted,
+    fill,
+    long_store,
+)
 
-from luad.clock import Now
 from luad.core.model import HOUR, RunState
 from luad.store import Store, query_budget
 from luad.store.run_stats import Group
 
-FIRST = 1_700_000_000_000
-NOW = FIRST + ROWS * EVERY_MS
-
-
-class HandClock:
-    def now(self) -> Now:
-        return Now(NOW, 0)
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: Any) -> Iterator[Store]:
-    folder: Path = tmp_path_factory.mktemp("long")
-    store = Store.open(folder / "state", clock=HandClock())
-    fill(store, FIRST)
-    yield store
-    store.close()
+    with long_store(tmp_path_factory.mktemp("long")) as store:
+        yield store
 
 
 async def test_the_numbers_of_a_job_cost_its_last_runs(store: Store) -> None:

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support.long_history import EVERY_MS, ROWS, counted, fill
+from support.long_history import EVERY_MS, NOW, counted, long_store
 
-from luad.clock import Now
 from luad.core.model import Reason, RunState
 from luad.store import Store, query_budget
 from luad.store.query_types import RunFilter
 
-FIRST = 1_700_000_000_000
-NOW = FIRST + ROWS * EVERY_MS
 PAGE_STEPS = 20_000
 """More than a page of 50 rows takes, and far less than a walk through the history (a million)."""
 
 
-class HandClock:
-    def now(self) -> Now:
-        return Now(NOW, 0)
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: Any) -> Iterator[Store]:
-    folder: Path = tmp_path_factory.mktemp("long")
-    store = Store.open(folder / "state", clock=HandClock())
-    fill(store, FIRST)
-    yield store
-    store.close()
+    with long_store(tmp_path_factory.mktemp("long")) as store:
+        yield store
 
 
 async def found(store: Store, wanted: RunFilter, limit: int = 50) -> list[Any]:

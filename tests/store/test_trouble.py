@@ -9,29 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.long_history import EVERY_MS, JOBS, ROWS, counted, fill
+from support.long_history import EVERY_MS, FIRST, JOBS, ROWS, counted, long_store
 
-from luad.clock import Now
 from luad.core.model import DAY, HOUR, MINUTE
 from luad.store import Store, query_budget
 from luad.store.trouble import Found, Kind, Trouble
 
-FIRST = 1_700_000_000_000
 NOW = FIRST + ROWS * EVERY_MS + HOUR
-
-
-class HandClock:
-    def now(self) -> Now:
-        return Now(NOW, 0)
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setattr(query_budget, "BUDGET_MS", 600_000)
-    store = Store.open(tmp_path / "state", clock=HandClock())
-    fill(store, FIRST)
-    yield store
-    store.close()
+    with long_store(tmp_path, NOW) as store:
+        yield store
 
 
 def change(store: Store, *statements: str) -> None:

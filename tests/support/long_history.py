@@ -5,13 +5,19 @@ A query's cost is counted in steps of SQLite's virtual machine, so it is the sam
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
 
+from luad.clock import Now
 from luad.store import Store
 
 ROWS = 100_000
@@ -55,6 +61,37 @@ def fill(store: Store, first: int, rows: int = ROWS) -> None:
                 " consecutive_failures) VALUES (?, ?, ?, ?, ?, ?, 0, 0)",
                 place,
             )
+
+
+FIRST = 1_700_000_000_000
+NOW = FIRST + ROWS * EVERY_MS
+
+
+@dataclass
+class HandClock:
+    """A clock that stands still, by default at the end of the history."""
+
+    wall: int = NOW
+
+    def now(self) -> Now:
+        return Now(self.wall, 0)
+
+
+@cache
+def _filled() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder with a filled state, the same for all tests of this process."""
+    folder = tempfile.TemporaryDirectory(prefix="luad-history-")
+    with closing(Store.open(Path(folder.name, "state"), clock=HandClock())) as store:
+        fill(store, FIRST)
+    return folder
+
+
+@contextmanager
+def long_store(folder: Path, now: int = NOW) -> Iterator[Store]:
+    """Open a copy of the filled store in *folder*; its clock says *now*."""
+    shutil.copytree(Path(_filled().name, "state"), folder / "state")
+    with closing(Store.open(folder / "state", clock=HandClock(now))) as store:
+        yield store
 
 
 class Steps:
