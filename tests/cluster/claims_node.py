@@ -5,7 +5,7 @@ transaction. So the tests see what would have been started, by whom, without pro
 
 Faults: files in the folder of the process, which the tests write. `unreadable`: the names of jobs whose shard cannot be
 read. `stuck`: the event loop stands still for so many seconds. Variables: LUAD_TEST_WRONG_BY, the milliseconds that the
-clock on the wall is wrong; LUAD_TEST_SPACE, added to the lock space, so that locks do not exclude.
+clock on the wall is wrong; LUAD_TEST_WORKERS, hand over to workers instead; LUAD_TEST_SPACE, added to the lock space, so that locks do not exclude.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from luad.cluster.listener import Listener
 from luad.cluster.node import Node, NodeSettings
 from luad.cluster.node_loop import NodeLoop
 from luad.cluster.pg_session import NodeParts, PgSession
+from luad.cluster.procrastinate_queue import ProcrastinateHandOver
 from luad.cluster.reaping import RunningAttempt
 from luad.cluster.store_clock import StoreClock
 from luad.cluster.turns import Turned
@@ -185,7 +186,7 @@ async def live(url: str, name: str, count: int) -> None:
     space += int(os.environ.get("LUAD_TEST_SPACE", "0"))
     parts = NodeParts(
         pg_rows.Identity(name, "0", "0"),
-        Claims(name),
+        ProcrastinateHandOver() if os.environ.get("LUAD_TEST_WORKERS") else Claims(name),
         lambda shard: {each: w for each, w in wanted.items() if shard_of(each) == shard},
         partial(decode, wanted),
         job_from_store,
@@ -224,6 +225,7 @@ def make_table(session: PgSession) -> None:
     with session.locks.transaction() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(1)"))
         connection.execute(text(_STARTS))
+        ProcrastinateHandOver().migrate(connection)
 
 
 if __name__ == "__main__":
