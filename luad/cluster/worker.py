@@ -173,7 +173,8 @@ class Worker:
         await self._until_idle(_FLUSH_S * 6)
         await runner.close()
         await self.logs.flush(_FLUSH_S)
-        await self.reports.flush(_FLUSH_S)
+        if await self.reports.flush(_FLUSH_S):
+            (self._parts.state_dir / _LIFE).unlink(missing_ok=True)  # it has left nothing to report
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
