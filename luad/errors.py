@@ -122,6 +122,12 @@ class StoreTooNewError(LuadError):
     code = "store_too_new"
 
 
+class StoreMovedError(LuadError):
+    """The store was moved to another database; this one does not serve."""
+
+    code = "store_moved"
+
+
 class AlreadyRunningError(LuadError):
     """Another daemon uses the state folder. *pid* is its process id, if it could be read."""
 

@@ -22,6 +22,7 @@ from luad.errors import UnavailableError
 from luad.logs import Logging, configure
 from luad.notify import Notifier
 from luad.store import Store
+from luad.store.password_file import read_password
 
 _PATIENCE_US: Final = 300_000_000
 """How much longer systemd waits after each report of a migration; a long commit sends none."""
@@ -67,25 +68,11 @@ def _open_store(settings: Settings, logs: Logging, clock: SystemClock) -> Store:
     try:
         if settings.store is None:
             return Store.open(settings.state_dir, clock=clock, report=report)
-        target = replace(settings.store, password=_password(settings))
+        target = replace(settings.store, password=read_password(settings.store_password_file))
         node = settings.node or socket.gethostname()
         return Store.open_shared(settings.state_dir, target, node=node, clock=clock, report=report)
     finally:
         notifier.close()
-
-
-def _password(settings: Settings) -> str | None:
-    """Return the password for the store. Raises UnavailableError when its file cannot be read."""
-    path = settings.store_password_file
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        raise UnavailableError(
-            f"the password file {path} cannot be read: {error}",
-            hint="`store_password_file` must name a file that the user of luad may read",
-        ) from error
 
 
 def _reporter(logs: Logging, notifier: Notifier) -> Callable[[Log], None]:

@@ -78,8 +78,6 @@ jobs: Final = Table(
     Column("shard", Integer),
     Column("next_at", BigInteger),
     PrimaryKeyConstraint("job_id", name="jobs_pk"),
-    Index("jobs_by_shard", "shard", **only("shard IS NOT NULL")),
-    Index("jobs_by_next", "next_at", "name", **only("next_at IS NOT NULL")),
     Index("jobs_by_name", "name", unique=True, **only("holds_name = 1")),
     Index("jobs_by_file", "origin_path", **only("origin_path IS NOT NULL")),
     Index("jobs_failing", "job_id", **only("consecutive_failures > 0")),
@@ -159,11 +157,6 @@ runs: Final = Table(
     Column("hand_over", BigInteger),
     Column("stop", Text),
     PrimaryKeyConstraint("id", name="runs_pk"),
-    Index(
-        "runs_open_by_shard",
-        "shard",
-        **only("shard IS NOT NULL AND state IN ('queued', 'running', 'retrying')"),
-    ),
     # The instant comes first: the claims of one moment then lie on one page, not on one for each job.
     Index("runs_claim", "occurrence", "job_id", unique=True),
     Index("runs_by_time", "claimed_at", "id"),

@@ -11,7 +11,7 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.terminal.failure import CommandError, ExitCode
-from luad.errors import StoreTooNewError
+from luad.errors import StoreMovedError, StoreTooNewError
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
@@ -79,7 +79,7 @@ def serve(
 
     try:
         return main(chosen)
-    except (StoreTooNewError, SettingsError) as error:
+    except (StoreMovedError, StoreTooNewError, SettingsError) as error:
         raise _for_good(error) from error
 
 

@@ -7,7 +7,7 @@ session is closed, and the node forgets what it decided.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Final
@@ -48,9 +48,16 @@ class LockKind(IntEnum):
 class Session(Link):
     """One connection that writes and holds locks. *lock_space*: the first number of its locks (`meta.lock_space`)."""
 
-    def __init__(self, target: Target, *, node: str, lock_space: int) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        node: str,
+        lock_space: int,
+        settings: Mapping[str, str] = SESSION,
+    ) -> None:
         self._marker: Final = secrets.token_hex(16)
-        super().__init__(target, f"luad {node}", SESSION | {"luad.session": self._marker})
+        super().__init__(target, f"luad {node}", {**settings, "luad.session": self._marker})
         self._lock_space: Final = lock_space
 
     @contextmanager

@@ -6,6 +6,7 @@ A damaged database neither stops the daemon nor is lost: luad sets it aside, and
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,9 +18,10 @@ from luad.core.events import Restored
 from luad.store import queries
 from luad.store.columns import read_run
 from luad.store.migration_progress import Report, say_nothing
-from luad.store.sqlite.connect import reader_engine, writer_engine
+from luad.store.sqlite.connect import connect, reader_engine, writer_engine
 from luad.store.sqlite.faults import StoreCorruptError, damage
 from luad.store.sqlite.migrate import Age, Check, examine, prepare, try_tables
+from luad.store.sqlite.moved import refuse_moved
 from luad.store.state_folder import StateLock, set_aside, touch_database
 from luad.store.tables import metadata, runs
 
@@ -75,6 +77,8 @@ def _open(path: Path, check: Check, report: Report) -> tuple[Engine, Restored]:
         prepare(engine, path, age, report)
         if age is Age.EMPTY:
             return engine, Restored()
+        with closing(connect(path, "ro")) as connection:
+            refuse_moved(connection, path)
         # Reading all that start-up needs is part of the check.
         with damage(path), engine.connect() as connection:
             try_tables(connection)

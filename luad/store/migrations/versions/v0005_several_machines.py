@@ -34,10 +34,6 @@ def _extend_jobs_and_runs() -> None:
         ("deliveries", "node", sa.Text),
     ):
         op.add_column(table, sa.Column(name, kind))
-    _index("jobs_by_shard", "jobs", ["shard"], "shard IS NOT NULL")
-    _index("jobs_by_next", "jobs", ["next_at", "name"], "next_at IS NOT NULL")
-    is_open = "shard IS NOT NULL AND state IN ('queued', 'running', 'retrying')"
-    _index("runs_open_by_shard", "runs", ["shard"], is_open)
 
 
 def _add_inbox() -> None:
