@@ -3,7 +3,7 @@
 A template is made after the second run of a handler that imports installed packages, so that the third can use
 it. Its key is those packages with the status of their files, the whole environment of the run without
 the variables of the run itself, and the folder of the run. It is dropped after a change, after 10 minutes
-without a run, and when there are too many. `template` refuses what is too large or not fit for a fork.
+without a run, and gives way to a new one after five, if there are many. `template` refuses what is too large or not fit for a fork.
 
 Rule: in doubt a run gets a usual handler. No run waits for a template to be made.
 """
@@ -30,6 +30,9 @@ LOOK_AGAIN: Final = 32
 """After so many runs a handler is asked again, because it may have been edited."""
 
 IDLE_MS: Final = 600_000
+KEPT_MS: Final = 300_000
+"""The time after its last run for which a template does not give way to another one."""
+
 MOST: Final = 8  # templates of a keeper
 _MOST_KNOWN: Final = 1_000  # handlers
 _MOST_REFUSED: Final = 100
@@ -182,8 +185,10 @@ class Templates:
         data = json.dumps(order).encode()
         if len(data) > _LARGEST_ORDER:
             return
-        while len(self._templates) >= MOST:
+        if len(self._templates) >= MOST:
             oldest = min(self._templates.values(), key=lambda each: each.used_ms)
+            if elapsed_ms() - oldest.used_ms < KEPT_MS:
+                return  # templates that replaced each other all the time would cost more than imports
             self.drop(oldest)
         # The status is taken before the import, so that a change meanwhile is noticed.
         link = self._forker.make_template(data)

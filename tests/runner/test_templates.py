@@ -17,7 +17,7 @@ from support.runner_harness import Harness, config
 from luad.core.model import EndKind
 from luad.runner.forker_link import ForkerLink
 from luad.runner.processes import read_stat
-from luad.runner.templates import IDLE_MS, Templates
+from luad.runner.templates import IDLE_MS, KEPT_MS, MOST, Templates
 
 PACKAGE = """
 import os, random, time
@@ -254,6 +254,19 @@ def test_few_runs_are_asked_for_their_packages(templates: Templates, found: obje
             asked.append(number)
             templates.learn(spec, found)
     assert asked == [0, 1, 34, 67]
+
+
+def test_templates_that_are_used_do_not_give_way_to_others(templates: Templates) -> None:
+    for number in range(MOST + 3):
+        for _ in range(2):
+            templates.learn({**SPEC, "handler": f"a{number}:b"}, {**FOUND, "files": [str(number)]})
+    kept = list(templates)
+    assert len(kept) == MOST
+    kept[3].used_ms -= KEPT_MS
+    for _ in range(2):
+        templates.learn({**SPEC, "handler": "late:b"}, {**FOUND, "files": ["late"]})
+    assert set(kept) - set(templates) == {kept[3]}
+    assert len(list(templates)) == MOST
 
 
 def test_an_edited_handler_gets_another_template(templates: Templates) -> None:
