@@ -195,6 +195,10 @@ class Installed(Protocol):
     A *place* is the place of a job in the order of names (`luad.core.job_index`).
     """
 
+    def id_at(self, place: str) -> str | None:
+        """Return the id of the job at that place in the order of names."""
+        ...
+
     def at(self, place: str) -> JobStateView | None:
         """Return the job at that place in the order of names."""
         ...

@@ -49,6 +49,11 @@ class InstalledJobs:
         entry = self._engine.find(name_or_id)
         return self._view(entry) if entry else None
 
+    def id_at(self, place: str) -> str | None:
+        """Return the id of the job at that place in the order of names."""
+        entry = self._engine.find(key_at(place))
+        return None if entry is None else entry.job_id
+
     def at(self, place: str) -> JobStateView | None:
         """Return the job at that place in the order of names."""
         return self.job(key_at(place))

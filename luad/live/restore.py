@@ -38,6 +38,10 @@ class JobsInOrder(Protocol):
         """Look at up to *most* jobs behind the place *after*; return those of *choice*."""
         ...
 
+    def id_at(self, place: str) -> str | None:
+        """Return the id of the job at that place in the order of names."""
+        ...
+
     def at(self, place: str) -> JobStateView | None:
         """Return the job at that place in the order of names."""
         ...
@@ -91,38 +95,40 @@ class RestoreTask:
             await asyncio.wait({self._task}, timeout=WAIT_S)
 
     async def _run(self) -> None:
-        for states in self._portions():
+        for places in self._portions():
             with contextlib.suppress(StoreUnavailableError):
-                await self._restore(states)
+                await self._restore(places)
         if self.prepare is not None:
             await self._prepare(self.prepare)
 
     async def _prepare(self, prepare: Callable[[JobStateView], object]) -> None:
-        for states in islice(self._portions(), PREPARED // _PORTION):
-            for state in states:
-                prepare(state)
+        for places in islice(self._portions(), PREPARED // _PORTION):
+            for state in map(self._service.installed.at, places):
+                if state is not None:
+                    prepare(state)
             await asyncio.sleep(0)
 
-    def _portions(self) -> Iterator[list[JobStateView]]:
-        """Yield the jobs in order of names, a portion at a time; jobs may come and go in between."""
+    def _portions(self) -> Iterator[list[str]]:
+        """Yield the places of jobs in order of names, a portion at a time; jobs may come and go in between."""
         place: str | None = ""
         while place is not None:
             places, place = self._service.installed.search(EVERY_JOB, place, _PORTION)
-            states = map(self._service.installed.at, places)
-            yield [state for state in states if state is not None]
+            yield places
 
-    async def _restore(self, portion: list[JobStateView]) -> None:
-        store, recent_runs = self._service.store, self._service.recent_runs
-        strips = await store.recent_runs([each.job_id for each in portion], STRIP)
+    async def _restore(self, places: list[str]) -> None:
+        installed, store = self._service.installed, self._service.store
+        ids = {job_id: place for place in places if (job_id := installed.id_at(place)) is not None}
+        strips = await store.recent_runs(ids, STRIP)
         skipping = [key for key, rows in strips.items() if all(map(_never_ran, rows))]
         lasts = await store.last_runs(skipping) if skipping else {}
-        for state in portion:
-            rows = strips.get(state.job_id)
-            if rows:
-                last = lasts.get(state.job_id)
-                past = [last, *rows] if last else rows
-                has_failures = state.consecutive_failures > 0
-                recent_runs.seed(state.job.name, state.job_id, past, has_failures=has_failures)
+        for job_id, rows in strips.items():
+            state = installed.at(ids[job_id])
+            if state is None or state.job_id != job_id:
+                continue  # another job has the name by now
+            last = lasts.get(job_id)
+            past = [last, *rows] if last else rows
+            has_failures = state.consecutive_failures > 0
+            self._service.recent_runs.seed(state.job.name, job_id, past, has_failures=has_failures)
 
 
 def _never_ran(row: RecentRun) -> bool:
