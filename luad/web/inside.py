@@ -5,6 +5,7 @@ Rule: the row of a route decides, as for a client: its roles, its remote rule, i
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -76,7 +77,11 @@ async def _ask(
     answer = await row.answer_request(Request(inner, _receive(body or b"")))
     if isinstance(answer, StreamResponse):
         async with aclosing(answer.pieces) as pieces:
-            return b"".join([piece async for piece in pieces])
+            found = []
+            async for piece in pieces:
+                found.append(piece)
+                await asyncio.sleep(0)  # the loop does other work between two pieces
+            return b"".join(found)
     return bytes(answer.body)
 
 

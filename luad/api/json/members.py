@@ -5,6 +5,7 @@ Rule: pure; `error.message` names a member of a member.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,12 +25,24 @@ def chosen(view: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
     """Return the members of *view* that *fields* name, in their order; all of them for no fields."""
     if not fields:
         return dict(view)
+    inner = _inner(frozenset(fields))
     found: dict[str, Any] = {}
     for name, value in view.items():
-        inner = {each[len(name) + 1 :] for each in fields if each.startswith(f"{name}.")}
         if name in fields:
             found[name] = value
-        elif inner:
+        elif name in inner:
             is_object = isinstance(value, dict)
-            found[name] = {key: value[key] for key in value if key in inner} if is_object else None
+            found[name] = (
+                {key: value[key] for key in value if key in inner[name]} if is_object else None
+            )
     return found
+
+
+@lru_cache(maxsize=64)
+def _inner(fields: frozenset[str]) -> Mapping[str, frozenset[str]]:
+    """Return the members of members that *fields* name; a list asks the same for each of its rows."""
+    outer = {each.partition(".")[0] for each in fields if "." in each}
+    return {
+        name: frozenset(each[len(name) + 1 :] for each in fields if each.startswith(f"{name}."))
+        for name in outer
+    }

@@ -5,6 +5,7 @@ Rule: a route checks what it is asked, asks for it, and shows the answer; it dec
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast
 
@@ -95,6 +96,10 @@ async def _strips(
         return None
     ids = [state.job_id for state in map(context.service.installed.at, places) if state]
     found = await context.service.store.recent_runs(ids, count) if count else {}
+    return await asyncio.to_thread(_strip_texts, ids, found)
+
+
+def _strip_texts(ids: Sequence[str], found: Mapping[str, Sequence[RecentRun]]) -> Mapping[str, str]:
     return {job_id: ",".join(map(_recent_run, found.get(job_id, ()))) for job_id in ids}
 
 
