@@ -94,7 +94,8 @@ class Worker:
         self._held: dict[Key, _Held] = {}
         self._to_take: asyncio.Queue[Fetched] = asyncio.Queue()
         self._beat_now = asyncio.Event()
-        self._is_draining = False
+        self.is_draining = False
+        self.is_over = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._waits_since: tuple[int, float] | None = None  # a row, and when it was seen first
@@ -160,10 +161,12 @@ class Worker:
             await self._link.do(partial(worker_rows.report, reports=[report], now=self._now()))
 
     async def stop(self) -> None:
-        """Fetch no more, hand back what is not launched, drain, report, and end."""
+        """Fetch no more, hand back what is not launched, drain, report, and end. Idempotent."""
         runner = self._runner
         assert runner is not None, "it has been started"
-        self._is_draining = True
+        if self.is_over:
+            return
+        self.is_over = self.is_draining = True
         self.fetching.stop()
         await self._hand_back()
         await self._until_idle(self._parts.drain_ms / 1_000)
@@ -171,6 +174,7 @@ class Worker:
             self._held[key].stop = self._held[key].stop or "drain"
             runner.stop(*key)
         await self._until_idle(_FLUSH_S * 6)
+        await self._hand_back()  # what came up while the fetcher was told to stop
         await runner.close()
         await self.logs.flush(_FLUSH_S)
         if await self.reports.flush(_FLUSH_S):
@@ -210,7 +214,7 @@ class Worker:
             batch = [await self._to_take.get()]
             while not self._to_take.empty() and len(batch) < _TAKES_AT_ONCE:
                 batch.append(self._to_take.get_nowait())
-            if self._is_draining:
+            if self.is_draining:
                 for each in batch:
                     self._to_take.put_nowait(each)
                 return

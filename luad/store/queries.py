@@ -133,6 +133,7 @@ def attempts_of(connection: Connection, row: RunRow) -> list[Attempt]:
             read_error(each),
         )
         for each in connection.execute(query)
+        if run.attempt > 1 or each.end_kind is not None  # else it only names the worker
     ]
     if run.attempt > 1 or found or (run.started_at is None and run.ending is None):
         return found

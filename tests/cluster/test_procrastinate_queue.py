@@ -19,7 +19,7 @@ from luad.core.events import AttemptEnded, ClaimRun, StartAttempt, StopAttempt
 from luad.core.model import Cron, Ending, EndKind, Job, Run, RunState, Trigger
 from luad.core.shards import shard_of
 from luad.core.values import replace
-from luad.store import record_writes
+from luad.store import queries, record_writes
 from luad.store.tables import metadata
 
 AT = 1_790_035_200_000
@@ -195,6 +195,17 @@ def test_only_what_no_worker_has_taken_is_offered_again(engine: Engine, postgres
             {"run": "run_1", "n": 1}
         ]
         assert states(connection)["run_1"][0] is HandOverState.WAITING, "the run knows its new row"
+
+
+def test_the_row_that_names_a_worker_does_not_hide_the_only_attempt(engine: Engine) -> None:
+    with engine.begin() as connection:
+        claim(connection, start(1))
+        take = "INSERT INTO attempts (run_id, attempt, worker, started_at) VALUES ('run_1', 1, 'life', 3)"
+        connection.execute(text(take))
+        begun = "UPDATE runs SET started_at = 5, pid = 7, start_ticks = 1, boot_id = 'b'"
+        connection.execute(text(begun))
+        (attempt,) = queries.attempts_of(connection, queries.find_run(connection, "run_1", None))
+        assert (attempt.started_at, attempt.pid) == (5, 7)
 
 
 def test_the_migration_is_repeated_without_harm(engine: Engine) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from cluster.worker_bench import HAND_OVER, Bench
-from postgres import empty
+from postgres import empty, own_server
 from sqlalchemy import Engine, create_engine, text
 
 from luad.config.settings.store_target import Target
@@ -150,6 +151,52 @@ async def test_the_next_life_reports_what_the_former_left(
             )
         )
     await bench.start()
+    noted = (tmp_path / "state" / "worker.life").read_text()
     await bench.worker.stop()
     assert bench.ends()[0] == ("run_1", "lost")
-    assert (tmp_path / "state" / "worker.life").read_text() == bench.life
+    assert noted == bench.life
+    assert not (tmp_path / "state" / "worker.life").exists(), "an orderly stop leaves nothing"
+
+
+async def test_a_report_of_an_outage_is_written_after_it_and_a_stop_is_obeyed(
+    tmp_path: Path,
+) -> None:
+    with own_server() as server:
+        prepare_store(Target.parse(server.url), "test", lambda _: None)
+        engine = create_engine(server.url.replace("postgresql://", "postgresql+psycopg://"))
+        with engine.begin() as connection:
+            HAND_OVER.migrate(connection)
+        bench = Bench(tmp_path, server.url, engine)
+        await bench.start()
+        try:
+            bench.claim(1, "wait_for_file")
+            bench.claim(2, "hang")
+            await bench.until(lambda: len(bench.reports()) == 2)
+            engine.dispose()
+            await asyncio.to_thread(server.stop, "immediate")
+            (bench.handlers / "go").touch()
+            await bench.until(lambda: bench.worker.running == [("run_2", 1)])
+            await asyncio.to_thread(server.start)
+            await bench.until(lambda: bench.ends() == [("run_1", "returned")])
+            bench.stop(2)
+            await bench.until(lambda: ("run_2", "cancelled") in bench.ends())
+            bench.claim(3)
+            await bench.until(lambda: ("run_3", "returned") in bench.ends())
+        finally:
+            await bench.worker.stop()
+            engine.dispose()
+
+
+async def test_a_stopping_worker_hands_back_what_it_has_not_launched(bench: Bench) -> None:
+    bench.worker.is_draining = True  # a stop has begun
+    for number in (1, 2):
+        bench.claim(number)
+    fetched = "SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'"
+    await bench.until(lambda: bench.ask(fetched) == [(2,)])
+    await bench.worker.stop()
+    rows = bench.ask("SELECT args->>'run', status::text FROM procrastinate_jobs ORDER BY id")
+    assert sorted(rows) == [
+        ("run_1", "succeeded"), ("run_1", "todo"), ("run_2", "succeeded"), ("run_2", "todo"),
+    ]  # fmt: skip
+    assert bench.reports() == []
+    assert bench.ask("SELECT 1 FROM attempts") == []

@@ -36,12 +36,19 @@ from luad.store.postgresql.connect import CHORES, Link
 AT = 1_790_035_200_000
 HAND_OVER = ProcrastinateHandOver()
 WORK = """
+import os
 import signal
+import time
 
 
 def say(job):
     print("hello", job.metadata.get("name"), flush=True)
     return {"attempt": job.attempt}
+
+
+def wait_for_file(job):
+    while not os.path.exists(os.path.join(os.path.dirname(__file__), "go")):
+        time.sleep(0.05)
 
 
 def hang(job):
