@@ -98,9 +98,20 @@ class Mutant:
 
     def _broken(self, function: FunctionType) -> CodeType:
         text = textwrap.dedent(inspect.getsource(function))
+        # The text comes from the file. If somebody edits the file during the test, it may be another function's.
+        read, own = self._compiled(text, function), function.__code__
+        variables = tuple(
+            each for each in own.co_varnames if not each.startswith("@py")
+        )  # pytest's
+        is_same = read.co_varnames == variables and {*read.co_names} <= {*own.co_names}
+        assert is_same, f"{self.where} was edited after its import: run the test again"
         for real, instead in self.edits:
             assert text.count(real) == 1, f"{self.name}: `{real}` is not once in {self.where}"
             text = text.replace(real, instead)
+        return self._compiled(text, function)
+
+    def _compiled(self, text: str, function: FunctionType) -> CodeType:
+        """Return the code of *function* with *text* as its source."""
         tree = ast.parse(f"from __future__ import annotations\n{text}")
         definition = tree.body[1]
         assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
