@@ -28,7 +28,7 @@ RESULTS: Final = ROOT / "benchmarks" / "results"
 QUIET_PERCENT: Final = 10
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
-GUARD: Final = 2.0
+GUARD: Final = 1.5
 """A quick run on a busy machine may miss its ratios by this factor."""
 QUICK: Final = "LUAD_BENCH_QUICK"
 P99_SAMPLES: Final = 1_000
