@@ -17,16 +17,21 @@ from typing import Any
 from benchmarks.common import Bench, arguments, benchmark, now_s, spread, work_folder
 from benchmarks.live import Daemon, proportional_mb, resident_mb, tree_cpu_s
 from benchmarks.loads import write_handlers, write_jobs
+from luad.daemon.comparison import LEAST
 
 TARGETS_S = {1_000: 1.0, 10_000: 6.0}
 TARGETS_MB = {1_000: 80.0, 100_000: 200.0}
-CPU_TARGETS_S = {(100_000, "cold"): 12.0, (100_000, "warm"): 2.0}
+CPU_TARGETS_S = {
+    (100_000, "cold"): 12.0,
+    (100_000, "warm"): 2.0,
+    (100_000, "compared"): 3.0,
+}
 MANY = 100_000  # one round is enough of so many files
 SETTLE_S = 10.0
 
 
-def measure(folder: Path, settle_s: float) -> dict[str, Any]:
-    """One start; with *settle_s*, memory after that time as well."""
+def measure(folder: Path, settle_s: float, *, compares: bool) -> dict[str, Any]:
+    """One start; with *settle_s*, memory after that time as well. *compares*: files are compared later."""
     daemon = Daemon(folder)
     daemon.start()
     try:
@@ -41,6 +46,9 @@ def measure(folder: Path, settle_s: float) -> dict[str, Any]:
             "ready_mb": resident_mb(daemon.pid),
             "jobs": status["jobs"]["total"],
         }
+        if compares:
+            daemon.wait_for(b"daemon.compared")
+            found["compared_cpu_s"] = tree_cpu_s(daemon.pid)
         if settle_s:
             time.sleep(settle_s)
             found["settled_mb"] = resident_mb(daemon.pid)
@@ -58,8 +66,10 @@ def one_count(bench: Bench, count: int, rounds: int) -> None:
         write_handlers(folder / "handlers")
         for turn in range(rounds if count < MANY else 1):
             shutil.rmtree(folder / "state", ignore_errors=True)
-            for found in taken.values():
-                found.append(measure(folder, SETTLE_S if turn == 0 else 0))
+            for kind, found in taken.items():
+                compares = kind == "warm" and count >= 10 * LEAST
+                settle_s = SETTLE_S if turn == 0 else 0
+                found.append(measure(folder, settle_s, compares=compares))
                 assert found[-1]["jobs"] == count, found[-1]
     bench.details[str(count)] = taken
     for kind, found in taken.items():
@@ -72,6 +82,10 @@ def one_count(bench: Bench, count: int, rounds: int) -> None:
         )
         busy = statistics.median(each["cpu_s"] for each in found)
         bench.add(f"{what}: processor time", busy, "s", CPU_TARGETS_S.get((count, kind)))
+        if "compared_cpu_s" in found[0]:
+            busy = statistics.median(each["compared_cpu_s"] for each in found)
+            target = CPU_TARGETS_S.get((count, "compared"))
+            bench.add(f"{what}: processor time until all files are compared", busy, "s", target)
         most = max(max(each["ready_mb"], each.get("settled_mb", 0)) for each in found)
         first = found[0]
         bench.add(

@@ -175,6 +175,14 @@ async def test_health_tells_broken_files_from_a_daemon_that_cannot_work(
     assert (await api.get("/readyz")).json == {"ready": True}
 
 
+async def test_health_says_how_far_the_comparison_of_files_is(api: Any, daemon: Any) -> None:
+    assert "comparing" not in (await api.get("/healthz")).json
+    daemon.is_well = Health(comparing="comparing 300 of 1005 files")
+    answer = await api.get("/healthz")
+    assert (answer.status, answer.json["status"]) == (200, "ok")
+    assert answer.json["comparing"] == "comparing 300 of 1005 files"
+
+
 async def test_status_counts(api: Any, daemon: Any, kit: Any) -> None:
     await daemon.install(kit.make_job("a"), kit.make_job("b", enabled=False), kit.make_job("c"))
     await api.post("/v1/jobs/a/trigger")
