@@ -38,6 +38,8 @@ class Uncompared:
     def discard(self, job_id: str) -> bool:
         """Remove a job, if present; return whether it was held."""
         self._ids.pop(job_id, None)
+        if not self._ids:
+            self._ids = {}  # the emptied dict would keep its memory
         was_held = job_id in self.held
         self.held.pop(job_id, None)
         return was_held
