@@ -102,7 +102,9 @@ class _Text:
         compiled = statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
         self.sql: Final = f"{compiled} {suffix}".strip()
-        has_recordsets = dialect.name == "postgresql" and "DO UPDATE" not in suffix
+        # The rows of an INSERT from a SELECT may depend on each other, as do those that update.
+        is_plain = self.sql.startswith("UPDATE") or " VALUES (" in self.sql
+        has_recordsets = dialect.name == "postgresql" and is_plain and "DO UPDATE" not in suffix
         self.bulk_sql: Final = _for_many(compiled, suffix, names) if has_recordsets else ""
         order = compiled.positiontup
         self._is_by_name: Final = order is None

@@ -728,6 +728,20 @@ async def test_lines_keep_their_order_and_their_numbers(store: Store) -> None:
     ]
 
 
+async def test_the_lines_of_many_runs_are_written_at_once(store: Store) -> None:
+    made = [make_run(number) for number in range(1, 21)]
+    await store.apply([ClaimRun(each) for each in made])
+    for part in ("a", "b"):
+        found = [(each.id, lines(f"{part} of {each.id}", "more")) for each in made]
+        await store.append_logs_of([*found, ("run_unknown", lines("of no run"))])
+    for each in made:
+        kept = await store.read_logs(each.id)
+        assert [line.seq for line in kept] == [1, 2, 3, 4]
+        texts = [line.line["message"] for line in kept]
+        assert texts == [f"a of {each.id}", "more", f"b of {each.id}", "more"]
+    assert await store.read_logs("run_unknown") == []
+
+
 async def test_a_part_of_a_log_can_be_asked_for(store: Store) -> None:
     run = make_run(1)
     await store.apply([ClaimRun(run)])
