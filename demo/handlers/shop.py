@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from pace import GatewayError, do, log, spend, wait
 
+from luad import params
+
 if TYPE_CHECKING:
     from luad.sdk import Job
 
@@ -25,6 +27,19 @@ class Invoices:
         return list(range(187, 214))
 
 
+@params(
+    {
+        "type": "object",
+        "required": ["since", "api"],
+        "properties": {
+            "since": {"type": "string", "description": "The first day, as 2026-11-24"},
+            "api": {"enum": ["v2", "v3"], "description": "The version of the service"},
+            "most": {"type": "integer", "minimum": 1, "description": "Stop after so many invoices"},
+            "dry_run": {"type": "boolean", "description": "Fetch, and store nothing"},
+            "customers": {"type": "array", "items": {"type": "string"}},
+        },
+    }
+)
 def sync_invoices(job: Job) -> str:
     """Fetch what was paid since a day."""
     since = str(job.metadata["since"])
