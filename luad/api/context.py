@@ -32,6 +32,7 @@ from luad.api.http.kept_answers import KeptAnswers
 from luad.api.http.work_pool import WorkPool
 from luad.api.json import views
 from luad.api.json.job_summary import summarize
+from luad.api.stream_places import StreamPlaces
 from luad.api.transport.connection_limits import Shares
 from luad.api.transport.unix_socket import Peer
 from luad.core.model import Run
@@ -58,11 +59,6 @@ if TYPE_CHECKING:
     from luad.store.query_types import RunRow
 
 T = TypeVar("T")
-
-MAX_STREAMS: Final = 32
-"""The number of streams: each takes a connection, and some must stay free. TCP has as many again."""
-
-STREAMS_OF_A_TOKEN: Final = 8
 
 MOST_TEXTS: Final = 10_000
 """The number of jobs whose JSON stays in memory; each takes some 2 kB."""
@@ -96,8 +92,6 @@ class Context:
     restore: RestoreTask
     admission: Admission
     pool: WorkPool = field(default_factory=WorkPool)
-    near_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, MAX_STREAMS))
-    far_streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, STREAMS_OF_A_TOKEN))
     far_readings: Shares = field(default_factory=lambda: Shares(1, 1))
     kept: KeptAnswers[object] = field(default_factory=KeptAnswers)
     searches: Mapping[bool, asyncio.Lock] = field(
@@ -107,11 +101,13 @@ class Context:
     message_count: int = 0
     creations: CreationRate = field(default_factory=CreationRate)
     keys: IdempotencyKeys = field(init=False)
+    streams: StreamPlaces = field(init=False)
     _job_texts: dict[str, _JobText] = field(default_factory=dict)
     _user_names: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.keys = IdempotencyKeys(self.service, self.author)
+        self.streams = StreamPlaces(self.admission.shares.of_connections)
 
     def job_text(
         self, state: JobStateView, now: Instant | None = None, strip: str | None = None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luad.api.context import MAX_STREAMS
+from luad.api.stream_places import MAX_STREAMS
 from luad.live.log_followers import TAIL_LINES, LogFollowers, Lost, overlap
 
 

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from luad.api.context import MAX_STREAMS, STREAMS_OF_A_TOKEN
+from luad.api.stream_places import MAX_STREAMS, STREAMS_OF_A_TOKEN
 from luad.api.transport.client_addresses import client_of, group_of, read_address
 from luad.api.transport.connection import MAX_CONNECTIONS
 from luad.api.transport.connection_limits import ConnectionLimits, Place

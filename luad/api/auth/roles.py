@@ -8,6 +8,7 @@ Rule: a role that the row of a route does not name is refused.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -48,6 +49,8 @@ REASONS: Final = (
 
 
 HTTPS_PORT: Final = 443
+_TRIES_OF_A_BROWSER: Final = 20
+_PAUSE_S: Final = 0.05
 _OWN_TOKEN: Final = f"Bearer {SECRET_PREFIX}"
 _THIS_MACHINE: Final = IPv4Address("127.0.0.1")
 _THIS_NETWORK: Final = IPv4Network("127.0.0.1")
@@ -176,10 +179,10 @@ class Admission:
             self._take_place(state, peer, proxies, is_known=False)
         if roles is None:
             return
-        token = user or await self._identify(state, header, cookie, target)
-        self._take_place(state, peer, proxies, is_known=True)
-        if token.role not in roles:
-            raise _lacks_role(token, roles, is_session="session" in state)
+        if user is None:
+            await self._identify(state, header, cookie, target)
+        await self._take_place_soon(state, peer, proxies)
+        check_role(state, roles)
 
     def _peer(
         self, scope: Mapping[str, Any], state: Mapping[str, Any]
@@ -210,6 +213,7 @@ class Admission:
         user = self.proxy_users.user_of(scope["headers"]) if proof is Proof.GOOD else None
         if user is not None:
             state["token"], state["actor"] = user, f"proxy {user.name}"
+            state["user"] = user.name
         return user
 
     def _note_wrong(self, group: str) -> None:
@@ -231,8 +235,8 @@ class Admission:
 
     async def _identify(
         self, state: MutableMapping[str, Any], header: str, cookie: str, target: Target
-    ) -> Token:
-        """Note in *state* the token or the session of a request, and return its rights."""
+    ) -> None:
+        """Note in *state* the token or the session of a request. Raises `ApiError`."""
         if cookie:
             found = await self.sessions.find(cookie, target.name)
             if found is None:
@@ -241,12 +245,11 @@ class Admission:
             state["digest"] = found.session.digest
             state["actor"] = f"web {found.session.account}"
             self.sessions.note_use(found.session)
-            return found.token
+            return
         digest, token = await self._token(header, state["group"])
         state["token"], state["digest"] = token, digest
         state["actor"] = f"token {token.name}"  # the audit names refused clients too
         self._note_use(token)
-        return token
 
     def leave(self, state: MutableMapping[str, Any]) -> None:
         """Give back what a request has taken; twice is fine."""
@@ -270,6 +273,21 @@ class Admission:
             if not self._visits[is_known].take(state["group"]):
                 raise overloaded()
             state["visit"] = (is_known, state["group"])
+
+    async def _take_place_soon(
+        self, state: MutableMapping[str, Any], peer: Address | None, proxies: Sequence[Network]
+    ) -> None:
+        """Take a place for a request with a token or a session. A browser waits for one, for a while.
+
+        Many open pages ask at the same moment, when something has changed.
+        """
+        tries = _TRIES_OF_A_BROWSER if "session" in state or "user" in state else 1
+        for _ in range(tries - 1):
+            try:
+                return self._take_place(state, peer, proxies, is_known=True)
+            except ApiError:
+                await asyncio.sleep(_PAUSE_S)
+        return self._take_place(state, peer, proxies, is_known=True)
 
     def _note_use(self, token: Token) -> None:
         now = self.service.clock.now().wall
@@ -312,6 +330,13 @@ class Admission:
             hint="luad token create NAME makes one; send it as  Authorization: Bearer luad_…",
             headers={"www-authenticate": 'Bearer realm="luad"'},
         )
+
+
+def check_role(state: Mapping[str, Any], roles: frozenset[Role]) -> None:
+    """Refuse a request over TCP whose token lacks *roles*. Raises `ApiError` (forbidden)."""
+    token: Token | None = state.get("token")
+    if token is not None and token.role not in roles:
+        raise _lacks_role(token, roles, is_session="session" in state)
 
 
 def _lacks_role(token: Token, roles: frozenset[Role], *, is_session: bool) -> ApiError:

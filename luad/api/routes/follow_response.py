@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from luad.api.context import Context
-    from luad.api.transport.connection_limits import Shares
 
 LOOK_S: Final = 1.0
 """The interval at which the token of each open stream is checked."""
@@ -44,17 +43,18 @@ class FollowResponse(StreamResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream. Raises `ApiError` (overloaded) when too many streams are open."""
         state = scope["state"]
-        shares = self._context.far_streams if state.get("is_tcp") else self._context.near_streams
-        owner: str = state.get("actor", "")
-        if not shares.take(owner):
+        places = self._context.streams
+        taken = places.take(state)
+        if isinstance(taken, str):
             await self.pieces.aclose()
-            raise _too_many(shares, owner)
+            hint = "end one of them, such as a luad logs -f"
+            raise ApiError("overloaded", taken, hint=hint, headers={"retry-after": "5"})
         # A client that reads too slowly loses lines, and the stream says so. It stays connected.
         state["is_stream"] = True
         try:
             await super().__call__(scope, receive, send)
         finally:
-            shares.give_back(owner)
+            places.give_back(taken)
 
     def watch(self, scope: Scope) -> Coroutine[None, None, None] | None:
         """Return a coroutine that ends once the token of the request is no longer valid."""
@@ -68,14 +68,3 @@ class FollowResponse(StreamResponse):
             is_valid = await self._context.admission.is_valid(digest)
         fields = {"actor": scope["state"]["actor"], "path": scope["path"][:200]}
         self._context.service.log(Log("api.stream_closed", fields))
-
-
-def _too_many(shares: Shares, owner: str) -> ApiError:
-    if shares.of(owner) >= shares.share:
-        detail = (
-            f"{owner or 'this socket'} has {shares.share} streams open, the most that it may have"
-        )
-    else:
-        detail = f"{shares.most} streams are open, the most that luad allows"
-    hint = "end one of them, such as a luad logs -f"
-    return ApiError("overloaded", detail, hint=hint, headers={"retry-after": "5"})
