@@ -30,7 +30,7 @@ from luad.errors import LuadError
 from luad.store.audit_trail import actor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     from luad.api.service import Service
     from luad.live.restore import RestoreTask
 
+_FOR_BROWSERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+)
 _BODYLESS: Final = frozenset({"GET", "HEAD"})
 _MOST_PARAMETERS: Final = 64
 _BAD_REQUEST: Final = 400
@@ -112,6 +117,8 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if state.get("is_tcp"):
+                    message = {**message, "headers": _closed(message.get("headers", ()))}
             await send(message)
 
         if self._base_path and state.get("is_tcp"):
@@ -233,6 +240,13 @@ class Guard:
         return "" if run is None else run.id
 
 
+def _closed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return *headers* with those that close an answer to pages of other origins."""
+    found = list(headers)
+    given = {name for name, _ in found}
+    return found + [pair for pair in _FOR_BROWSERS if pair[0] not in given]
+
+
 def _leave_out(base_path: str, scope: Scope) -> None:
     """Remove *base_path* from the path of a request; a proxy may have done so already."""
     path: str = scope["path"]
@@ -263,6 +277,12 @@ def _check(scope: Scope) -> None:
         raise ApiError("forbidden", "requests from web pages are not answered")
     if scope["query_string"].count(b"&") >= _MOST_PARAMETERS:
         raise ApiError("bad_request", f"there are more than {_MOST_PARAMETERS} parameters")
+    if b"content-length" in headers and b"transfer-encoding" in headers:
+        raise ApiError(  # a proxy in front may see two requests where luad sees one
+            "bad_request",
+            "a request has either Content-Length or Transfer-Encoding",
+            headers={"connection": "close"},
+        )
     has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
     if has_body and scope["method"] in _BODYLESS:
         raise ApiError(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from luad.api.context import Context
 
 MAX_FORM_BYTES: Final = 64 * 1024
+MAX_FIELDS: Final = 2_000
 _NO_REFERRER: Final = {"referrer-policy": "strict-origin"}
 """The address of the page holds a code. `no-referrer` would hide it too, but then browsers send the form
 with the origin `null`, which luad refuses."""
@@ -38,7 +39,11 @@ async def read_form(request: Request) -> dict[str, list[str]]:
         data += piece
         if len(data) > MAX_FORM_BYTES:
             raise ApiError("too_large", f"a form may have {MAX_FORM_BYTES} bytes")
-    return parse_qs(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=2_000)
+    try:
+        text = data.decode("utf-8", "replace")
+        return parse_qs(text, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise ApiError("too_large", f"a form may have {MAX_FIELDS} fields") from error
 
 
 async def show(request: Request) -> Response:
