@@ -159,7 +159,7 @@ def test_the_trail_names_the_user_and_the_address_of_the_browser(way: Way) -> No
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_of_the_machine_cannot_name_a_user(way: Way) -> None:
     script = f"""
-import http.client, os, socket
+import encodings.idna, http.client, os, socket  # idna: nobody may not read every Python
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 connection = http.client.HTTPConnection("127.0.0.1", {way.port})
 connection.request("GET", "/v1/whoami", headers={{"Host": "{HOST}", "X-Remote-User": "ann"}})
