@@ -11,26 +11,27 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from starlette.responses import RedirectResponse, Response
 
 from luad.api.http.api_problems import ApiError
-from luad.web import inside
+from luad.web import inside, many
 from luad.web.form_fields import metadata_of
+from luad.web.frame import TOAST
 from luad.web.inside import path_of
 from luad.web.render import HEADERS
 from luad.web.sign_in import read_form
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
 
-MOST_AT_ONCE: Final = 500
+MOST_UNDONE: Final = 50
 
 
 async def run(request: Request) -> Response:
     """`POST /act/run`: run one job, or all that are ticked."""
     form = await read_form(request)
     names = form.get("job", [])
-    if len(names) > 1:
-        return await _many(request, form, "trigger", names)
+    if _is_for_many(form, names):
+        return await _many(request, form, "jobs", "trigger")
     metadata = metadata_of(form)
     body: dict[str, object] = {} if metadata is None else {"metadata": metadata}
     name = _need(names)
@@ -45,37 +46,43 @@ async def pause(request: Request) -> Response:
     """`POST /act/pause`: pause one job or all that are ticked, with a reason and an end."""
     form = await read_form(request)
     names = form.get("job", [])
-    if len(names) > 1:
-        return await _many(request, form, "pause", names)
+    if _is_for_many(form, names):
+        return await _many(request, form, "jobs", "pause")
     body = {key: text for key in ("reason", "until") if (text := _text(form, key))}
     name = _need(names)
     await inside.send(request, "POST", path_of("jobs", name, "deactivate"), body)
-    return _back(form, "pause", name)
+    return _back(form, "pause", name, [name])
 
 
 async def resume(request: Request) -> Response:
     """`POST /act/resume`: resume one job, or all that are ticked."""
     form = await read_form(request)
     names = form.get("job", [])
-    if len(names) > 1:
-        return await _many(request, form, "resume", names)
+    if _is_for_many(form, names):
+        return await _many(request, form, "jobs", "resume")
     name = _need(names)
     await inside.send(request, "POST", path_of("jobs", name, "activate"), {})
-    return _back(form, "resume", name)
+    return _back(form, "resume", name, [name])
 
 
 async def cancel(request: Request) -> Response:
-    """`POST /act/cancel`: tell a run to stop."""
+    """`POST /act/cancel`: tell runs to stop, after a page or a script has asked."""
     form = await read_form(request)
-    name = _need(form.get("run", []))
+    names = form.get("run", [])
+    if _is_for_many(form, names) or not _text(form, "sure"):
+        return await _many(request, form, "runs", "cancel")
+    name = _need(names)
     await inside.send(request, "POST", path_of("runs", name, "cancel"), {})
     return _back(form, "cancel", name)
 
 
 async def retry(request: Request) -> Response:
-    """`POST /act/retry`: run the occurrence of a run again."""
+    """`POST /act/retry`: run the occurrence of a run again, or of all that are ticked."""
     form = await read_form(request)
-    name = _need(form.get("run", []))
+    names = form.get("run", [])
+    if _is_for_many(form, names):
+        return await _many(request, form, "runs", "retry")
+    name = _need(names)
     started = await inside.send(
         request, "POST", path_of("runs", name, "retry"), {}, _text(form, "key")
     )
@@ -108,22 +115,30 @@ async def reload(request: Request) -> Response:
     return _back(form, "reload", "")
 
 
+def _is_for_many(form: Mapping[str, list[str]], names: list[str]) -> bool:
+    return len(names) > 1 or bool(_text(form, "all"))
+
+
 async def _many(
-    request: Request, form: Mapping[str, list[str]], action: str, names: list[str]
+    request: Request, form: Mapping[str, list[str]], kind: str, action: str
 ) -> Response:
-    if len(names) > MOST_AT_ONCE:
-        raise ApiError("too_large", f"at most {MOST_AT_ONCE} jobs at once")
-    await inside.send(request, "POST", "/v1/jobs:batch", {"action": action, "jobs": names})
-    return _back(form, "batch", f"{len(names)} jobs")
+    done = await many.act(request, form, kind, action)
+    if isinstance(done, Response):
+        return done
+    undone = form.get("job", []) if action in ("pause", "resume") else []
+    word = action if len(undone) > 1 else "batch"
+    return _back(form, word, done, undone)
 
 
-def _back(form: Mapping[str, list[str]], done: str, subject: str) -> Response:
-    """Return to the page of the form, which says what was done."""
-    parts = urlsplit(_text(form, "back") or "/")
-    query = [pair for pair in parse_qsl(parts.query) if pair[0] not in ("done", "subject")]
+def _back(
+    form: Mapping[str, list[str]], done: str, subject: str, undone: Sequence[str] = ()
+) -> Response:
+    """Return to the page of the form, which says what was done. *undone*: the jobs that "Undo" is for."""
+    parts = urlsplit(many.local(_text(form, "back") or "/"))
+    query = [pair for pair in parse_qsl(parts.query) if pair[0] not in TOAST]
     query += [("done", done), ("subject", subject)]
-    path = parts.path if parts.path.startswith("/") and not parts.path.startswith("//") else "/"
-    return _to(f"{path}?{urlencode(query)}")
+    query += [("undo", name) for name in undone[:MOST_UNDONE]]
+    return _to(f"{quote(parts.path, safe='/%:@')}?{urlencode(query)}")
 
 
 def _to(address: str) -> Response:

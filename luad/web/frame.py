@@ -6,6 +6,7 @@ Rule: each page answers by `View.answer`; it adds nothing that depends on the pa
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -30,6 +31,10 @@ PART_HEADER: Final = "luad-part"
 """A script asks for the content alone, without the frame."""
 
 _OPERATES: Final = frozenset({"operator", "admin"})
+TOAST: Final = ("done", "subject", "undo")
+"""The parameters with which an action returns to a page."""
+
+_UNDO: Final = {"pause": "/act/resume", "resume": "/act/pause"}
 DONE: Final[Mapping[str, str]] = {
     "run": "Started {}.",
     "pause": "Paused {}.",
@@ -96,9 +101,19 @@ class View:
     def link(self, **changes: object) -> str:
         """Return the address of this page with other parameters; None removes one."""
         query = {**self.query, **changes}
-        query.pop("done", None), query.pop("subject", None)
+        for name in TOAST:
+            query.pop(name, None)
         given = {key: str(value) for key, value in query.items() if value not in (None, "")}
         return "?" + urlencode(given)
+
+    @property
+    def _done(self) -> str:
+        """Return what a form has just done; empty for an address that came from elsewhere.
+
+        A link of another site could otherwise show words of its own.
+        """
+        site = self.request.headers.get("sec-fetch-site", "same-origin")
+        return self.query.get("done", "") if site == "same-origin" else ""
 
     async def answer(
         self, template: str, page: str, title: str, /, status_code: int = 200, **values: Any
@@ -108,7 +123,7 @@ class View:
         failing = jobs.get("failing", 0)
         session = self.request.scope["state"].get("session")
         token = self.request.scope["state"].get("token")
-        done = self.query.get("done", "")
+        done = self._done
         frame = {
             "page": page,
             "title": title,
@@ -127,7 +142,10 @@ class View:
             "back": self.request.url.path + self.link(),
             "link": self.link,
             "query": self.query,
+            "key": secrets.token_urlsafe(12),
             "toast": DONE[done].format(self.query.get("subject", "")) if done in DONE else "",
+            "undo_path": _UNDO.get(done, ""),
+            "undone": self.request.query_params.getlist("undo"),
             "is_part": PART_HEADER in self.request.headers,
         }
         return await render.page(template, {**frame, **values}, status_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -135,18 +136,22 @@ class Visitor:
         self,
         method: str,
         path: str,
-        form: dict[str, str] | None = None,
+        form: Mapping[str, str | list[str]] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """Send one request to 127.0.0.1, under the name of the link unless *headers* say otherwise."""
         sent = {"Host": self.host, "Accept": "text/html", **self.headers}
         body = None
         if form is not None:
-            body = urlencode(form)
+            body = urlencode(form, doseq=True)
             sent |= {"Content-Type": "application/x-www-form-urlencoded"}
         if self.cookie:
             sent["Cookie"] = self.cookie
-        sent |= headers or {}
+        return self.send(method, path, body, sent | (headers or {}))
+
+    def send(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> Answer:
+        """Send one request with these headers; an empty one is left out."""
+        sent = {"Host": self.host, **headers}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, {k: v for k, v in sent.items() if v})

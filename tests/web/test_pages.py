@@ -119,32 +119,6 @@ def test_an_action_comes_back_and_says_what_was_done(visitor: Visitor) -> None:
     visitor.ask("POST", "/act/resume", {"job": "weekly-report"}, SAME_ORIGIN)
 
 
-def test_many_ticked_jobs_are_one_action(visitor: Visitor) -> None:
-    text = "job=weekly-report&job=health-check&back=%2Fjobs"
-    headers = {**SAME_ORIGIN, "Content-Type": "application/x-www-form-urlencoded"}
-    for path in ("/act/pause", "/act/resume"):
-        answer = (
-            visitor.ask("POST", path, None, headers) if not text else _post(visitor, path, text)
-        )
-        assert "done=batch" in answer
-
-
-def _post(visitor: Visitor, path: str, body: str) -> str:
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", visitor.port, timeout=60)
-    headers = {
-        "Host": visitor.host,
-        "Cookie": visitor.cookie,
-        "Content-Type": "application/x-www-form-urlencoded",
-        **SAME_ORIGIN,
-    }
-    connection.request("POST", path, body, headers)
-    found = connection.getresponse().getheader("location")
-    connection.close()
-    return found or ""
-
-
 def test_a_form_has_the_parameters_of_the_handler(visitor: Visitor) -> None:
     text = visitor.ask("GET", "/jobs/export/run").text
     assert 'name="m.json.region"' in text

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from luad.api import audit_subject
+from luad.api.auth.roles import ADMINS, check_role
 from luad.api.context import context_of, json_response
 from luad.api.gone_jobs import find_gone, refusal
 from luad.api.handler_rules import keep_paused
@@ -64,6 +65,7 @@ _LOOKED_UP: Final = 50
 
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 _ACTIONS: Final = ("create", "delete", "pause", "resume", "trigger")
+_FOR_ADMINS: Final = frozenset({"create", "delete"})
 _WHICH: Final = 'send "jobs": [name, …], or "filter": {"tag": …}'
 _FILTER: Final = ("tag", "user", "status", "source")
 
@@ -76,6 +78,8 @@ async def batch(request: Request) -> Response:
     action = body.choice("action", _ACTIONS, "")
     if not action:
         raise wrong_member("action", "`action` is missing", "one of " + ", ".join(_ACTIONS))
+    if action in _FOR_ADMINS:
+        check_role(request.scope["state"], ADMINS)
     maker = await maker_of(request, context)
     remaining = 0
     if action == "create":

@@ -62,7 +62,7 @@ _PROBE: Final = (200, 503)
 TABLE: Final = (
     Endpoint("GET", "/v1/jobs", "All jobs, or a page of them", routes_jobs.list_jobs, VIEWERS, ALLOWED, parameters.JOBS, answer="Jobs"),
     Endpoint("POST", "/v1/jobs", "Make a job", routes_dynamic.create_job, ADMINS, NO_ENVIRONMENT, body="NewJob", answer="ChangedJob", headers=_MINE, statuses=_MADE),
-    Endpoint("POST", "/v1/jobs:batch", "Make, delete, pause, resume or trigger many jobs", routes_batch.batch, ADMINS, NO_ENVIRONMENT, body="Batch", answer="BatchResult", headers=_OF_A_RUN),
+    Endpoint("POST", "/v1/jobs:batch", "Make, delete, pause, resume or trigger many jobs", routes_batch.batch, OPERATORS, NO_ENVIRONMENT, body="Batch", answer="BatchResult", headers=_OF_A_RUN),
     Endpoint("GET", "/v1/jobs/{job}", "One job", routes_jobs.show_job, VIEWERS, ALLOWED, parameters.EXACT, answer="Job", headers=_NEWER),
     Endpoint("PATCH", "/v1/jobs/{job}", "Change a dynamic job", routes_dynamic.change_job, ADMINS, NO_ENVIRONMENT, body="Object", answer="ChangedJob", headers=_SAME, takes_merge_patch=True),
     Endpoint("DELETE", "/v1/jobs/{job}", "Delete a dynamic job", routes_dynamic.delete_job, ADMINS, ALLOWED, answer="DeletedJob", headers=_SAME),

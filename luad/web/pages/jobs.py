@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from luad.web.filters import JOB_FILTERS, job_question
 from luad.web.frame import View
 from luad.web.rows import job_row
 
@@ -15,17 +16,15 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 LIMIT: Final = 50
-FILTERS: Final = ("status", "health", "tag", "source", "user", "q", "sort", "cursor")
+FILTERS: Final = (*JOB_FILTERS, "sort", "cursor")
 
 
 async def show(request: Request) -> Response:
     """`GET /jobs`: the jobs that match, 50 a page."""
     view = await View.of(request)
     given = {name: view.query.get(name, "") for name in FILTERS}
-    is_all = bool(given["source"] or given["q"] or given["user"] or given["health"])
-    found = await view.get(
-        "/v1/jobs", limit=LIMIT, recent=40, include_dynamic=is_all or None, **given
-    )
+    order = {name: given[name] for name in ("sort", "cursor")}
+    found = await view.get("/v1/jobs", limit=LIMIT, recent=40, **job_question(given), **order)
     rows = [job_row(each, view.times) for each in found["jobs"]]
     failing = view.status["jobs"]["failing"]
     return await view.answer(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from luad.web.filters import RUN_FILTERS
 from luad.web.frame import View
 from luad.web.run_rows import run_row
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 LIMIT: Final = 50
-FILTERS: Final = ("status", "trigger", "job", "user", "delivery", "since", "until", "q", "cursor")
+FILTERS: Final = (*RUN_FILTERS, "cursor")
 STATUSES: Final = (
     "running",
     "queued",

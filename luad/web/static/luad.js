@@ -10,6 +10,7 @@
   const POLL_MS = 10000;
   const SILENT_MS = 40000;
   const HIDDEN_MS = 30000;
+  const SLEPT_MS = 5000;
   const KINDS = ["changes", "resync", "heartbeat"];
 
   // --- putting a new version of the page in place ------------------------------------------------
@@ -65,30 +66,40 @@
   let isRefreshing = false;
   let isWanted = false;
   let lastRefresh = 0;
+  let asking = new AbortController();
+  let pace = REFRESH_MS; // a page that takes long is asked for less often
 
   /** Fetch this page again, and put it in place; at most once a second. */
   async function refresh() {
+    if (location.pathname.startsWith(`${BASE}/act/`)) return void say(""); // the answer to a form
     if (isRefreshing || document.hidden) {
       isWanted = true;
       return;
     }
-    const wait = lastRefresh + REFRESH_MS - Date.now();
+    const wait = lastRefresh + pace - Date.now();
     isRefreshing = true;
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
     isWanted = false;
     lastRefresh = Date.now();
+    asking = new AbortController();
+    const limit = setTimeout(() => asking.abort(), POLL_MS);
     try {
-      const answer = await fetch(location.href, { headers: { "Luad-Part": "1", Accept: "text/html" } });
+      const headers = { "Luad-Part": "1", Accept: "text/html" };
+      const answer = await fetch(location.href, { headers, signal: asking.signal });
       if (answer.redirected && new URL(answer.url).pathname === `${BASE}/login`) {
         location.assign(answer.url);
         return;
       }
+      isWanted ||= answer.status === 503; // too many ask at once
+      pace = Math.max(REFRESH_MS, 5 * (Date.now() - lastRefresh)) * (answer.status === 503 ? 1 + Math.random() : 1);
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       put(await answer.text());
+      lastGood = Date.now();
       say("");
     } catch {
-      sayStale();
+      if (!isWanted || Date.now() - lastGood > POLL_MS) sayStale();
     } finally {
+      clearTimeout(limit);
       isRefreshing = false;
     }
     if (isWanted) refresh();
@@ -117,7 +128,9 @@
     banner.hidden = !text;
     document.body.toggleAttribute("data-stale", Boolean(text));
     for (const button of main.querySelectorAll("button")) button.toggleAttribute("disabled", Boolean(text));
-    if (liveMark instanceof HTMLElement) liveMark.hidden = Boolean(text) || !isLive;
+    if (!(liveMark instanceof HTMLElement)) return;
+    liveMark.textContent = isLive ? "live" : `every ${POLL_MS / 1000} s`;
+    liveMark.hidden = Boolean(text);
   }
 
   function sayStale() {
@@ -137,8 +150,9 @@
 
   /** @param {string} kind */
   function notice(kind) {
+    isLive = kind !== "full";
+    if (!isLive) return void refresh(); // no stream is free: ask now and then
     lastGood = Date.now();
-    isLive = true;
     if (kind === "heartbeat") {
       hasHeartbeat = true;
       if (!banner.hidden) refresh();
@@ -158,9 +172,21 @@
     source.onopen = () => pass("open");
     for (const kind of KINDS) source.addEventListener(kind, () => pass(kind));
     source.onerror = () => {
+      if (source?.readyState === EventSource.CLOSED) return pass("full");
       isLive = false;
       sayStale();
     };
+  }
+
+  /** Ask anew after a sleep, or when the network is back: the connection may be dead without a sign. */
+  function wake() {
+    if (source) {
+      closeStream();
+      openStream();
+    }
+    sayStale();
+    asking.abort(); // it may wait for a connection that is gone
+    refresh();
   }
 
   function closeStream() {
@@ -192,12 +218,13 @@
       hiddenTimer = setTimeout(closeStream, HIDDEN_MS);
     }
   });
-  addEventListener("online", () => refresh());
+  addEventListener("online", wake);
+  addEventListener("offline", sayStale);
   setInterval(() => {
     if (hasHeartbeat && Date.now() - lastGood > SILENT_MS) sayStale();
     if (source && source.readyState === EventSource.CLOSED) {
       closeStream();
-      share();
+      openStream();
     }
     if (!isLive) refresh();
   }, POLL_MS);
@@ -205,9 +232,13 @@
   // --- times that tick ----------------------------------------------------------------------------
 
   const skew = Date.parse(main.dataset.now || "") - Date.now() || 0;
+  let lastTick = Date.now();
   setInterval(() => {
+    const slept = Date.now() - lastTick;
+    lastTick = Date.now();
     if (document.hidden) return;
-    const now = Date.now() + skew;
+    if (slept > SLEPT_MS) wake();
+    const now = lastTick + skew;
     for (const each of main.querySelectorAll("time[data-relative]")) {
       const words = relative((Date.parse(each.getAttribute("datetime") || "") - now) / 1000);
       if (each.textContent !== words) each.textContent = words;
@@ -242,6 +273,7 @@
 
   /** @param {string} name */
   function keepZone(name) {
+    if (!/^[\w+/-]{1,64}$/.test(name)) return; // a link may hold anything
     document.cookie = `luad-zone=${name}; path=/; max-age=31536000; samesite=lax`;
   }
 
@@ -261,10 +293,12 @@
   document.addEventListener("submit", (event) => {
     const button = event.submitter;
     const path = button ? button.getAttribute("formaction") || "" : "";
-    const count = ticks().filter((each) => each.checked).length;
-    const isMany = path.startsWith(`${BASE}/act/`) && count > 5 && main.querySelector(".linebar");
-    const question = isMany ? `${button?.textContent} ${count} jobs?` : path === `${BASE}/act/cancel` ? "Stop this run?" : "";
-    if (question && !confirm(question)) event.preventDefault();
+    const form = event.target;
+    const isOne = form instanceof HTMLFormElement && form.querySelector("input[name=run][type=hidden]");
+    if (path !== `${BASE}/act/cancel` || !isOne) return; // luad asks on a page of its own
+    if (!confirm("Stop this run?")) return event.preventDefault();
+    const sure = Object.assign(document.createElement("input"), { type: "hidden", name: "sure", value: "1" });
+    form.append(sure);
   });
   document.addEventListener("input", (event) => {
     const field = event.target;
