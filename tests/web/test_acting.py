@@ -46,7 +46,7 @@ def fields_of(page: str) -> dict[str, str | list[str]]:
 
 
 def paused(daemon: LiveDaemon) -> set[str]:
-    return {each["name"] for each in daemon.json("list") if each["status"] == "paused"}
+    return {each["name"] for each in daemon.json("list")["jobs"] if each["status"] == "paused"}
 
 
 def test_a_few_ticked_jobs_are_one_action_of_an_operator(
