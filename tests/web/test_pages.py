@@ -112,7 +112,7 @@ def test_a_part_is_the_content_without_the_frame(visitor: Visitor) -> None:
 def test_an_action_comes_back_and_says_what_was_done(visitor: Visitor) -> None:
     form = {"job": "weekly-report", "reason": "holiday", "until": "1d", "back": "/jobs?q=week"}
     answer = visitor.ask("POST", "/act/pause", form, SAME_ORIGIN)
-    assert answer.location == "/jobs?q=week&done=pause&subject=weekly-report"
+    assert answer.location == "/jobs?q=week&done=pause&subject=weekly-report&undo=weekly-report"
     text = visitor.ask("GET", answer.location).text
     assert "Paused weekly-report." in text
     assert "holiday" in text

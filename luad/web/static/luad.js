@@ -72,10 +72,7 @@
   /** Fetch this page again, and put it in place; at most once a second. */
   async function refresh() {
     if (location.pathname.startsWith(`${BASE}/act/`)) return void say(""); // the answer to a form
-    if (isRefreshing || document.hidden) {
-      isWanted = true;
-      return;
-    }
+    if (isRefreshing || document.hidden) return void (isWanted = true);
     const wait = lastRefresh + pace - Date.now();
     isRefreshing = true;
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
@@ -86,10 +83,7 @@
     try {
       const headers = { "Luad-Part": "1", Accept: "text/html" };
       const answer = await fetch(location.href, { headers, signal: asking.signal });
-      if (answer.redirected && new URL(answer.url).pathname === `${BASE}/login`) {
-        location.assign(answer.url);
-        return;
-      }
+      if (answer.redirected && new URL(answer.url).pathname === `${BASE}/login`) return location.assign(answer.url);
       isWanted ||= answer.status === 503; // too many ask at once
       pace = Math.max(REFRESH_MS, 5 * (Date.now() - lastRefresh)) * (answer.status === 503 ? 1 + Math.random() : 1);
       if (!answer.ok) throw new Error(`status ${answer.status}`);
@@ -113,13 +107,13 @@
     mark();
     document.title = fresh.title;
     const icon = fresh.querySelector("link[rel=icon]");
-    if (icon) setIcon(icon.getAttribute("href") || "");
+    setIcon(icon?.getAttribute("href") || "");
   }
 
   /** @param {string} address */
   function setIcon(address) {
     const link = document.querySelector("link[rel=icon]");
-    if (link && link.getAttribute("href") !== address) link.setAttribute("href", address);
+    if (link && address && link.getAttribute("href") !== address) link.setAttribute("href", address);
   }
 
   /** @param {string} text */
@@ -153,13 +147,9 @@
     isLive = kind !== "full";
     if (!isLive) return void refresh(); // no stream is free: ask now and then
     lastGood = Date.now();
-    if (kind === "heartbeat") {
-      hasHeartbeat = true;
-      if (!banner.hidden) refresh();
-      else say("");
-      return;
-    }
-    refresh();
+    hasHeartbeat ||= kind === "heartbeat";
+    if (kind === "heartbeat" && banner.hidden) say("");
+    else refresh();
   }
 
   function openStream() {
@@ -180,13 +170,15 @@
 
   /** Ask anew after a sleep, or when the network is back: the connection may be dead without a sign. */
   function wake() {
-    if (source) {
-      closeStream();
-      openStream();
-    }
+    if (source) reopen();
     sayStale();
     asking.abort(); // it may wait for a connection that is gone
     refresh();
+  }
+
+  function reopen() {
+    closeStream();
+    openStream();
   }
 
   function closeStream() {
@@ -198,10 +190,7 @@
 
   /** The tab that holds the lock has the stream; the others hear of it. */
   function share() {
-    if (!navigator.locks || !channel) {
-      if (!document.hidden) openStream();
-      return;
-    }
+    if (!navigator.locks || !channel) return void (document.hidden || openStream());
     navigator.locks.request("luad-stream", () => {
       openStream();
       return new Promise(() => {}); // held until the tab goes
@@ -222,10 +211,7 @@
   addEventListener("offline", sayStale);
   setInterval(() => {
     if (hasHeartbeat && Date.now() - lastGood > SILENT_MS) sayStale();
-    if (source && source.readyState === EventSource.CLOSED) {
-      closeStream();
-      openStream();
-    }
+    if (source?.readyState === EventSource.CLOSED) reopen();
     if (!isLive) refresh();
   }, POLL_MS);
 
@@ -291,14 +277,12 @@
     if (box instanceof HTMLInputElement) box.checked = localStorage.getItem("luad-keys") !== "off";
   }
   document.addEventListener("submit", (event) => {
-    const button = event.submitter;
-    const path = button ? button.getAttribute("formaction") || "" : "";
+    const path = event.submitter?.getAttribute("formaction") || "";
     const form = event.target;
-    const isOne = form instanceof HTMLFormElement && form.querySelector("input[name=run][type=hidden]");
-    if (path !== `${BASE}/act/cancel` || !isOne) return; // luad asks on a page of its own
+    if (path !== `${BASE}/act/cancel` || !(form instanceof HTMLFormElement)) return;
+    if (!form.querySelector("input[name=run][type=hidden]")) return; // luad asks on a page of its own
     if (!confirm("Stop this run?")) return event.preventDefault();
-    const sure = Object.assign(document.createElement("input"), { type: "hidden", name: "sure", value: "1" });
-    form.append(sure);
+    form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "sure", value: "1" }));
   });
   document.addEventListener("input", (event) => {
     const field = event.target;
@@ -312,10 +296,7 @@
       wrong = error instanceof Error ? error.message : "This is not JSON.";
     }
     field.setAttribute("aria-invalid", String(Boolean(wrong)));
-    if (note) {
-      note.textContent = wrong;
-      note.hidden = !wrong;
-    }
+    if (note) Object.assign(note, { textContent: wrong, hidden: !wrong });
   });
 
   /** @returns {HTMLInputElement[]} */
@@ -393,10 +374,8 @@
 
   function toLog() {
     const log = document.querySelector(".log");
-    if (log instanceof HTMLElement) {
-      log.scrollIntoView();
-      log.focus();
-    }
+    log?.scrollIntoView();
+    focusOn(log);
     return Boolean(log);
   }
 
