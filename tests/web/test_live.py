@@ -149,7 +149,7 @@ def test_stopping_a_run_is_asked_by_the_script_once(browser: Browser, site: Live
 
 def test_the_page_that_asks_first_stays_as_it_is(browser: Browser, site: LiveDaemon) -> None:
     with signed_in(browser, site) as (_, page, base):
-        page.goto(f"{base}/runs?job=health-check")
+        page.goto(f"{base}/runs?job=attacker")
         page.check("thead [data-tick-all]")
         page.check("input[name=all]")
         page.click("button:has-text('Retry')")
@@ -159,4 +159,4 @@ def test_the_page_that_asks_first_stays_as_it_is(browser: Browser, site: LiveDae
         assert page.locator(BANNER).count() == 0
         assert page.locator("main button.main:not([disabled])").count() == 1
         page.click("main a:has-text('Back')")
-        page.wait_for_url("**/runs?job=health-check")
+        page.wait_for_url("**/runs?job=attacker")
