@@ -19,7 +19,7 @@ from luad.core.installed import (
     Standing,
 )
 from luad.core.model import JSON, Creation, Instant, Origin
-from luad.store.columns import to_int, to_int_or_none, to_json, to_text, to_text_or_none
+from luad.store.columns import to_int, to_json, to_text, to_text_or_none
 from luad.store.prepared import Value, Values
 from luad.store.tables import jobs
 
@@ -145,17 +145,21 @@ def progress_row(record: SaveProgress) -> Values:
     return row
 
 
-def standing_row(record: SaveStanding) -> dict[str, Any]:
-    """Return the columns of `jobs` with the standing of a job; `b_job_id` names the row."""
+STANDING: Final = ("holds_name", "over_at", "displaced_at", "displaced_reason")
+"""The columns of `jobs` with the standing of a job."""
+
+
+def standing_row(record: SaveStanding) -> Values:
+    """Return the columns of `STANDING` that have a value; `b_job_id` names the row."""
     standing = record.standing
-    displaced = standing.displaced
-    return {
-        "b_job_id": to_text(record.job_id),
-        "holds_name": int(standing.holds_name),
-        "over_at": to_int_or_none(standing.over_at),
-        "displaced_at": None if displaced is None else to_int(displaced.at),
-        "displaced_reason": None if displaced is None else to_text(displaced.reason),
-    }
+    row: dict[str, Value] = {"holds_name": int(standing.holds_name)}
+    if standing.over_at is not None:
+        row["over_at"] = to_int(standing.over_at)
+    if (displaced := standing.displaced) is not None:
+        row["displaced_at"] = to_int(displaced.at)
+        row["displaced_reason"] = to_text(displaced.reason)
+    row["b_job_id"] = to_text(record.job_id)
+    return row
 
 
 def gone_row(record: RemoveJob) -> dict[str, Any]:

@@ -112,7 +112,6 @@ _see_revision = _insert_revision.on_conflict_do_update(
 )
 _note_gone = update(revisions).where(revisions.c.job_id == bindparam("b_job_id"))
 _remove = delete(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
-_save_standing = update(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
 # Its words are luad's own, and as parameters they would be two more for each row.
 _IS_OPEN: Final = text(f"runs.state IN ({', '.join(map(repr, _OPEN))})")
 
@@ -136,6 +135,12 @@ def _open_run() -> Update:
     )
 
 
+def _standing_update(names: Names) -> Update:
+    found = update(jobs).where(jobs.c.job_id == bindparam("b_job_id"))
+    return found.values(_with_nulls(names, job_rows.STANDING))
+
+
+_save_standing = Prepared(_standing_update)
 _save_progress = Prepared(_progress_update)
 _insert_run = Prepared(lambda names: runs.insert().values(_bound(names)), "ON CONFLICT DO NOTHING")
 _save_run = Prepared(lambda names: _open_run().values(_with_nulls(names, columns.CHANGING)))
@@ -232,12 +237,16 @@ def _remove_jobs(connection: Connection, group: Sequence[RemoveJob], _: Instant)
 
 
 def _save_standings(connection: Connection, group: Sequence[SaveStanding], _: Instant) -> list[str]:
-    for each in group:  # they are few, and their order counts
+    latest: dict[str, Values] = {}  # their order counts only where a name changes hands
+    for each in group:
         if each.standing.holds_name:
+            _save_standing.execute_unordered(connection, latest.values())
+            latest.clear()
             row = {"b_name": columns.to_text(each.job_name)}
             row["b_other_id"] = columns.to_text(each.job_id)
             connection.execute(_yield_name, row)
-        connection.execute(_save_standing, job_rows.standing_row(each))
+        latest[each.job_id] = job_rows.standing_row(each)
+    _save_standing.execute_unordered(connection, latest.values())
     return []
 
 
