@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import pytest
+
+pytest.importorskip("procrastinate")
+
 from postgres import empty
 from procrastinate import App, SyncPsycopgConnector
 from sqlalchemy import create_engine

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("psycopg")
+pytest.importorskip("procrastinate")
+
 
 from cluster.real_nodes import Cluster
 from cluster.worker_bench import Bench

@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("procrastinate")
+
 from cluster.worker_bench import HAND_OVER, Bench
 from postgres import empty, own_server
 from sqlalchemy import Engine, create_engine, text
