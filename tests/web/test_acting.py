@@ -58,6 +58,8 @@ def test_a_few_ticked_jobs_are_one_action_of_an_operator(
     assert paused(herd) == set(NAMES[:3])
     page = visitor.ask("GET", answer.location).text
     assert "Paused 3 jobs." in page
+    part = visitor.ask("GET", answer.location, None, {"Luad-Part": "1"}).text
+    assert "Paused 3 jobs." in part  # an update of the page keeps it
     undo = page[page.index('action="/act/resume"') :].partition("</form>")[0]
     assert [f'value="{name}"' in undo for name in NAMES[:4]] == [True, True, True, False]
     done = act(visitor, "resume", job=NAMES[:3], sure="1")
