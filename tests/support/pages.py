@@ -15,7 +15,7 @@ PAGES = [
     *sorted((PROJECT / "docs").rglob("*.md")),
 ]
 COMMANDS = {"sh", "console"}
-TEXTS = {"python", "yaml", "ini", "toml", "json", "text", "mermaid"}
+TEXTS = {"python", "yaml", "ini", "toml", "json", "text", "mermaid", "nginx"}
 _FENCE = re.compile(
     r"(?:^[ ]*<!-- (?P<mark>not run|exit status): (?P<value>[^\n]+) -->\n)?"
     r"^(?P<indent>[ ]*)```(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
