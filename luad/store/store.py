@@ -117,7 +117,7 @@ class Store:
             from luad.store.postgresql.shared import Shared  # noqa: PLC0415 - needs an extra
         except ModuleNotFoundError as error:
             raise StoreUnavailableError(
-                f"a store in PostgreSQL needs {error.name}", hint="pip install 'luad[cluster]'"
+                f"a store in PostgreSQL needs {error.name}", hint="pip install '.[cluster]'"
             ) from error
 
         return cls._locked(state_dir, clock, lambda _: Shared(target, node, report))

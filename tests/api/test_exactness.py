@@ -307,7 +307,7 @@ async def test_rows_are_counted_and_left_out_where_asked(api: Any, daemon: Any) 
         ("PATCH", "/v1/jobs/metadata", ADMINS),
         ("DELETE", "/v1/users/cancel", ADMINS),
         ("PATCH", "/v1/users/retry/data", ADMINS),
-        ("POST", "/v1/jobs:batch", ADMINS),
+        ("POST", "/v1/jobs:batch", OPERATORS),
         ("GET", "/v1/jobs/trigger", VIEWERS),
     ],
 )

@@ -10,6 +10,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from fuzz.seeds import examples, words
@@ -247,7 +248,7 @@ def _check_job(job: Job) -> None:
     exported = load_file(
         "export.yaml",
         job_file({"definition": json.loads(text)}).encode(),
-        settings=SETTINGS,
+        settings=replace(SETTINGS, work_queues=(job.queue,)),
         now=NOW,
     )
     (again,) = exported.jobs

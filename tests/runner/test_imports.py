@@ -173,10 +173,10 @@ def test_an_import_that_hangs_is_given_up(tmp_path: Path) -> None:
     (tmp_path / "good.py").write_text(GOOD)
     (tmp_path / "jobs.py").write_text("import threading\nthreading.Event().wait()\n")
     handlers = ["jobs:run", "good:cleanup"]
-    checked = check_handlers(handlers, handlers_path=[tmp_path], timeout_s=0.3)
+    checked = check_handlers(handlers, handlers_path=[tmp_path], timeout_s=3)
     found = checked["jobs:run"]
     assert isinstance(found, ImportProblem)
-    assert (found.code, found.message) == ("LU305", "importing `jobs` takes longer than 0.3 s")
+    assert (found.code, found.message) == ("LU305", "importing `jobs` takes longer than 3 s")
     assert isinstance(checked["good:cleanup"], HandlerInfo)
 
 

@@ -129,8 +129,11 @@ async def test_78_when_no_keeper_can_be_made_a_launch_has_not_started(
     kinds = [(await runner.run("plain:nothing")).ending.kind for _ in range(4)]
     resource.prlimit(spawner, resource.RLIMIT_NOFILE, limits)
     assert set(kinds) <= {EndKind.NOT_STARTED, EndKind.RETURNED}
-    await runner.without_keepers()  # they were made under the limit, and so were their forkers
-    assert (await runner.run("plain:nothing")).ending.kind is EndKind.RETURNED
+    for _ in range(10):  # keepers that were made under the limit, and their forkers, may still come
+        await runner.without_keepers()
+        if (await runner.run("plain:nothing")).ending.kind is EndKind.RETURNED:
+            return
+    pytest.fail("no launch starts, although keepers can be made again")
 
 
 async def test_78_without_an_interpreter_the_start_fails_and_says_so(

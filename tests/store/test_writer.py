@@ -53,7 +53,14 @@ async def test_claims_pass_log_lines_that_wait(
         await store.apply([claim(2)])
         ended.append("claim")
 
-    await asyncio.gather(*(log() for _ in range(200)), apply())
+    gate = threading.Event()
+    store._transactions.write_later(
+        lambda _: gate.wait(60)
+    )  # all are handed over before one is written
+    waiting = [asyncio.ensure_future(work) for work in (*(log() for _ in range(200)), apply())]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*waiting)
     assert ended.index("claim") < 150
 
 

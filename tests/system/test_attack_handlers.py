@@ -71,9 +71,15 @@ def forge_depth(job):
 
 
 def kill_parent(job):
-    os.kill(os.getppid(), signal.SIGKILL)
+    hit(os.getppid(), signal.SIGKILL)
     while True:
         signal.pause()
+
+
+def hit(pid, number):
+    # Not the daemon, which is the parent of what dead keepers leave.
+    if b"serve" not in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0"):
+        os.kill(pid, number)
 
 
 def parent_of(pid):
@@ -81,17 +87,17 @@ def parent_of(pid):
 
 
 def kill_keeper(job):
-    os.kill(parent_of(os.getppid()), signal.SIGKILL)
+    hit(parent_of(os.getppid()), signal.SIGKILL)
     while True:
         signal.pause()
 
 
 def kill_spawner(job):
-    os.kill(parent_of(parent_of(os.getppid())), signal.SIGKILL)
+    hit(parent_of(parent_of(os.getppid())), signal.SIGKILL)
 
 
 def stop_spawner(job):
-    os.kill(parent_of(parent_of(os.getppid())), signal.SIGSTOP)
+    hit(parent_of(parent_of(os.getppid())), signal.SIGSTOP)
 
 
 def kill_group(job):
@@ -238,7 +244,8 @@ def test_bad_handlers_make_nobody_else_late(tmp_path: Path) -> None:
                 name.replace("_", "-"),
             )
             assert rows, name
-            assert rows[0][0] in states, (name, rows)
+            # A keeper or forker that another handler kills takes its runs with it.
+            assert rows[0][0] in {*states, "lost"}, (name, rows)
         assert_on_time(daemon, most_ms=2_000)
         assert_on_time(daemon, most_ms=2_000, name="tock")
         assert daemon.json("status")["status"] == "ok"

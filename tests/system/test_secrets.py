@@ -135,7 +135,14 @@ def answers(daemon: LiveDaemon) -> Iterator[tuple[str, bytes]]:
     jobs = [each["name"] for each in daemon.json("list", "--all")["jobs"]]
     runs = [row[0] for row in daemon.rows("SELECT id FROM runs")]
     files = [id_of(str(path)) for path in sorted(daemon.jobs.glob("*.yaml"))]
-    names = {"job": jobs, "run": runs, "user": ["ann"], "token": [], "file": files}
+    names = {
+        "job": jobs,
+        "run": runs,
+        "user": ["ann"],
+        "token": [],
+        "file": files,
+        "handler": ["work:leak"],
+    }
     paths = {
         path for row in TABLE for path in row.paths if row.method == "GET" and "{code}" not in path
     }

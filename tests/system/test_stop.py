@@ -51,8 +51,8 @@ def test_what_a_stop_has_to_end_follows_on_lost_and_is_repeated_by_hand(
     declare(daemon, "again", "on_lost: retry")
     declare(daemon, "gone")
     daemon.start()
-    for name in ("again", "gone"):
-        daemon.wait_for("run.output", job=name)
+    names = {daemon.wait_for("run.output")["job"] for _ in range(2)}
+    assert names == {"again", "gone"}
     assert daemon.stop() == 0
     assert runs(daemon) == {"again": ["retrying", None, 1], "gone": ["lost", "stopped", 1]}
 

@@ -90,9 +90,9 @@ def _parameters(row: Endpoint) -> Iterator[JsonObject]:
 
 
 def _responses(row: Endpoint) -> JsonObject:
-    content = (
-        _json(row.answer) if row.media == JSON else {each: {"schema": {}} for each in row.media}
-    )
+    content = {
+        each: _json(row.answer)[each] if each in JSON else {"schema": {}} for each in row.media
+    }
     problem = {"application/problem+json": {"schema": _ref("Problem")}}
     responses: JsonObject = {
         str(status): {

@@ -50,6 +50,7 @@ from luad.api.routes.endpoint import Endpoint
 from luad.api.routes.rows import Rows
 
 _LINES: Final = tuple(MEDIA.values())
+_CALENDAR: Final = ("application/json", "text/calendar")
 _ONCE: Final = ("Idempotency-Key",)
 _OF_A_RUN: Final = ("Luad-Run",)
 _MINE: Final = (*_ONCE, *_OF_A_RUN)
@@ -92,7 +93,7 @@ TABLE: Final = (
     Endpoint("POST", "/v1/runs/{run}/retry", "Run the occurrence of a run again", routes_runs.retry, OPERATORS, ALLOWED, body="Empty", answer="StartedRun", headers=_ONCE, statuses=(202,)),
     Endpoint("GET", "/v1/logs", "Lines of all runs", routes_logs.all_logs, VIEWERS, ALLOWED, parameters.LOGS, media=_LINES),
     Endpoint("GET", "/v1/handlers/{handler}", "The parameters that a handler declares", routes_handlers.show_handler, VIEWERS, ALLOWED, parameters.HANDLER, answer="Handler"),
-    Endpoint("GET", "/v1/schedule", "The next occurrences of all jobs", routes_daemon.schedule, VIEWERS, ALLOWED, parameters.SCHEDULE, answer="Next"),
+    Endpoint("GET", "/v1/schedule", "The next occurrences of all jobs", routes_daemon.schedule, VIEWERS, ALLOWED, parameters.SCHEDULE, answer="Next", media=_CALENDAR),
     Endpoint("POST", "/v1/explain", "A schedule in words, or the instant of a phrase", routes_explain.explain, VIEWERS, ALLOWED, body="Explain", answer="Explanation"),
     Endpoint("GET", "/v1/users", "All users", routes_users.list_users, VIEWERS, ALLOWED, parameters.USERS, answer="Users"),
     Endpoint("POST", "/v1/users", "Add a user", routes_users.add_user, ADMINS, NO_REFERENCES, body="NewUser", answer="User", statuses=_MADE),

@@ -57,7 +57,7 @@ def store(session: Session, /, *, action: str, url: str | None, state: str | Non
         return _copy(session, chosen.state_dir, target)
     except ModuleNotFoundError as error:
         raise UnavailableError(
-            f"a store in PostgreSQL needs {error.name}", hint="pip install 'luad[cluster]'"
+            f"a store in PostgreSQL needs {error.name}", hint="pip install '.[cluster]'"
         ) from error
 
 
