@@ -78,7 +78,7 @@ def kill_parent(job):
 
 def hit(pid, number):
     # Not the daemon, which is the parent of what dead keepers leave.
-    if b"serve" not in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0"):
+    if b"serve" not in open(f"/proc/{pid}/cmdline", "rb").read():
         os.kill(pid, number)
 
 
