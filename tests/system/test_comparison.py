@@ -37,6 +37,7 @@ def daemon(tmp_path: Path) -> Iterator[LiveDaemon]:
     live.start()
     while count_files(live) < LEAST + 5:  # a file is stored once its status is not a recent one
         live.luad("reload")
+    live.wait_for("run.ended", job="removed")
     yield live
     live.__exit__(None, None, None)
 
@@ -121,4 +122,4 @@ def test_strict_and_the_snapshot_of_another_luad_read_all_files_before_anything_
     assert "removed" not in {each["name"] for each in daemon.json("list")["jobs"]}
     daemon.stop()
     assert not any(each["event"] == "daemon.compared" for each in daemon.drain_log())
-    assert started(daemon).get("removed") == before.get("removed")
+    assert started(daemon)["removed"] == before["removed"]

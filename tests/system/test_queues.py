@@ -35,3 +35,4 @@ def test_a_run_of_a_queue_without_a_worker_waits_over_restarts(tmp_path: Path) -
     daemon.start()
     daemon.wait_for("run.ended", job="later", status="succeeded")
     assert states(daemon) == ["succeeded"]
+    assert daemon.stop() == 0
