@@ -70,8 +70,8 @@ quick: check
 	$(BIN)/pytest -q -n auto --dist loadfile -p no:schemathesis -m "not slow and not socket" $(IN_PROCESS)
 
 # Tests of one file run in one worker, because they share fixtures. Many of them wait for a daemon, so there are
-# two workers for each core. tests/conftest.py puts the longest files first.
-WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# three workers for two cores. tests/conftest.py puts the longest files first.
+WORKERS ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN) / 2)))
 test: $(VENV)/.installed-test
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
