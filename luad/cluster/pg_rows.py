@@ -33,7 +33,7 @@ _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a node writes about itself."""
+    """The facts that a node writes about itself."""
 
     name: str
     version: str

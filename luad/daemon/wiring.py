@@ -198,7 +198,7 @@ def pages(settings: Settings) -> Pages | None:
 
 
 def proxy_users(settings: Settings) -> ProxyUsers | None:
-    """Return the users whom a proxy signs in; None without them. Raises `SettingsError`."""
+    """Return the users that a proxy signs in; None without them. Raises `SettingsError`."""
     web = settings.web
     if not web.is_enabled or not web.user_header:
         return None

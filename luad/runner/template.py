@@ -129,7 +129,7 @@ def _import(name: str) -> None:
 
 
 class _State:
-    """What an import may leave in a process, and a fork does not copy well."""
+    """The things that an import may leave in a process, and that a fork does not copy well."""
 
     def __init__(self) -> None:
         self.records = 0

@@ -56,7 +56,7 @@ NOTHING: Final = Packages((), ())
 
 
 class _Known:
-    """What the runs of one handler in one world have imported."""
+    """The packages that the runs of one handler in one world have imported."""
 
     def __init__(self) -> None:
         self.runs = 0  # in a row that have imported the same

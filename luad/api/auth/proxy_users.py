@@ -1,4 +1,4 @@
-"""The users whom a proxy has signed in, and the proof that a request comes from the proxy.
+"""The users that a proxy has signed in, and the proof that a request comes from the proxy.
 
 A request comes from the proxy if it arrives at the socket for the proxy alone, or has the secret of the proxy
 in a header. luad ignores the header with the user in every other request.
@@ -27,7 +27,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Proof(Enum):
-    """What a request shows about the proxy."""
+    """The proofs in a request that it comes from the proxy."""
 
     NONE = "none"
     WRONG = "wrong"
@@ -55,7 +55,7 @@ class ProxyUsers:
         return Proof.GOOD if is_good else Proof.WRONG
 
     def user_of(self, headers: Headers) -> Token | None:
-        """Return the rights of the user whom the proxy names; None if it names none.
+        """Return the rights of the user that the proxy names; None without a name.
 
         Raises `ApiError` (forbidden) for a name that is not one, or that has no role.
         """

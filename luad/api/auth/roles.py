@@ -112,7 +112,7 @@ class Place:
 class Admission:
     """Checks the requests over TCP. *hosts*: the allowed names in Host; *peers*: the allowed networks besides
     this machine, None for all; *proxies* forward the address of the client; *room*: the number of
-    requests in progress; *place*: where the pages are, None without pages; *proxy_users*: those whom a proxy
+    requests in progress; *place*: where the pages are, None without pages; *proxy_users*: those that a proxy
     has signed in."""
 
     service: Service
@@ -199,7 +199,7 @@ class Admission:
     def _proxy_user(
         self, scope: Mapping[str, Any], state: MutableMapping[str, Any], headers: Mapping[str, str]
     ) -> Token | None:
-        """Note the user whom the proxy names in *state*, and return the rights; None without one.
+        """Note the user that the proxy names in *state*, and return the rights; None without one.
 
         A token of luad wins. Raises `ApiError` (forbidden, rate_limited, unauthenticated).
         """

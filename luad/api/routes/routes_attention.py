@@ -133,7 +133,7 @@ def words(trouble: Trouble) -> str:
 
 
 def _round(duration_ms: int) -> int:
-    """Return a duration without digits that nobody needs."""
+    """Return a duration above a second in whole tenths of a second."""
     return round(duration_ms, -2) if duration_ms > SECOND else duration_ms
 
 

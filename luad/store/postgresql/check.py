@@ -29,7 +29,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how good it is, and in words what to do."""
+    """The subject of a check, its result, and the remedy in words."""
 
     level: Level
     what: str

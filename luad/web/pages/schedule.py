@@ -35,7 +35,7 @@ WEEK: Final = 7
 
 @dataclass(slots=True)
 class Found:
-    """What there was and will be between two instants."""
+    """The past and coming runs between two instants."""
 
     runs: list[Json]
     fires: list[Json]
