@@ -101,6 +101,7 @@ class Configuration:
         async with told(self._tell_loading, self._reader.file_count):
             reading = await asyncio.to_thread(self._reader.read)
         self._note(reading)
+        self._reader.delivered(reading)
         return reading
 
     def _tell_loading(self, files: int) -> None:
@@ -191,6 +192,7 @@ class Configuration:
         answer: asyncio.Future[Plan] = asyncio.get_running_loop().create_future()
         self._waiting.append((reading, answer))
         self._has_work.set()
+        self._reader.delivered(reading)
         return answer
 
     def _note(self, reading: Reading) -> None:

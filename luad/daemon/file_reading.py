@@ -131,8 +131,10 @@ class ConfigReader:
         self._changed: dict[str, FileVersion] = {}  # not taken over by the catalogue yet
         self._gone: set[str] = set()
         self._around: tuple[tuple[Problem, ...], tuple[Problem, ...]] = (), ()  # places and names
-        self._last: tuple[object, ...] | None = None
+        self._last: tuple[object, ...] | None = None  # what the last delivered reading told
+        self._newest: tuple[object, ...] | None = None  # what the last reading told
         self._serial = 0
+        self._delivered = -1  # the serial of the last reading that was delivered
         self._lock = threading.Lock()
 
     def restore(self, files: Iterable[StoredFile]) -> None:
@@ -198,6 +200,14 @@ class ConfigReader:
 
     # --- readings ---
 
+    def delivered(self, reading: Reading) -> None:
+        """Note that *reading* has reached its caller; callable in any thread.
+
+        The changes of a reading that has not are part of the next one. It may fail half-way, and without
+        memory for a thread it may be carried out after its caller has been told of the failure.
+        """
+        self._delivered = reading.serial
+
     def file_count(self) -> int:
         """Return how many files are known so far, also during a reading; callable in any thread."""
         return self._snapshots.file_count()
@@ -248,6 +258,9 @@ class ConfigReader:
         is_portion: bool = False,
         is_first: bool = False,
     ) -> Reading:
+        if self._delivered == self._serial:
+            self._catalogue.delivered()
+            self._last = self._newest
         now = self._clock.now().wall
         snapshot = take(now)
         files = self._load(snapshot)
@@ -259,7 +272,7 @@ class ConfigReader:
         problems = places + snapshot.problems + files.problems + names
         rechecks = [each for each in (snapshot.recheck_in_ms, user_recheck_ms) if each is not None]
         essence = (problems, users)
-        is_news, self._last = bool(files.items) or essence != self._last, essence
+        is_news, self._newest = bool(files.items) or essence != self._last, essence
         self._serial += 1
         return Reading(
             now,

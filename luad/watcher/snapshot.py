@@ -355,7 +355,6 @@ class SnapshotReader:
 
     def _put(self, path: str, known: KnownFile) -> None:
         before = self._known.get(path)
-        self._known[path] = known
         self._touched.add(path)
         (self._waiting.discard if known.unconfirmed_since is None else self._waiting.add)(path)
         if before is None or before.version is not known.version:
@@ -363,6 +362,7 @@ class SnapshotReader:
             self._gone.discard(path)
             if not self._keeps_data:
                 known.version = FileVersion(path, b"", version.key, version.problem)
+        self._known[path] = known  # last: a failure before loses no change
 
     def _check_groups(self) -> bool:
         """Ask the account databases again; return True if files must be read again for their group."""
@@ -384,11 +384,13 @@ class SnapshotReader:
         unread = frozenset(
             os.path.dirname(each.prefix) for each in self._folders if each.problem is not None
         )
-        changed, self._changed = self._changed, {}
-        gone, self._gone = frozenset(self._gone), set()
         unconfirmed = {path: each.unconfirmed for path, each in waiting.items()}
-        files = Versions(self._known)
-        return Snapshot(files, tuple(problems), recheck, unread, unconfirmed, changed, gone)
+        changed, gone = self._changed, frozenset(self._gone)
+        found = Snapshot(
+            Versions(self._known), tuple(problems), recheck, unread, unconfirmed, changed, gone
+        )
+        self._changed, self._gone = {}, set()  # last: a failure before loses no change
+        return found
 
 
 def _earlier(since: Instant | None, now: Instant) -> Instant:

@@ -118,6 +118,7 @@ def test_nothing_moves_after_a_change() -> None:
         for _ in range(10):
             changed, gone = folder.edit()
             found = words.change(changed, gone, unconfirmed=folder.unconfirmed)
+            words.delivered()
             again = words.copy().change({}, (), unconfirmed=folder.unconfirmed, must_resolve=True)
             assert again is not None
             assert again.items == {}, seed
@@ -131,9 +132,28 @@ def test_the_changes_of_all_steps_make_the_items_in_force() -> None:
         for _ in range(10):
             changed, gone = folder.edit()
             found = words.change(changed, gone, unconfirmed=folder.unconfirmed)
+            words.delivered()
             for name, item in found.items.items() if found else ():
                 if item is None:
                     del known[name]
+                else:
+                    known[name] = item
+            assert known == words.copy().update(folder.files, unconfirmed=folder.unconfirmed).wanted
+
+
+def test_changes_that_were_not_delivered_are_part_of_the_next_result() -> None:
+    for seed in range(200):
+        folder, words = Folder(seed), Words()
+        known: dict[str, Word] = {}
+        for _ in range(10):
+            changed, gone = folder.edit()
+            found = words.change(changed, gone, unconfirmed=folder.unconfirmed)
+            if folder.dice.random() < 0.5:
+                continue
+            words.delivered()
+            for name, item in found.items.items() if found else ():
+                if item is None:
+                    known.pop(name, None)
                 else:
                     known[name] = item
             assert known == words.copy().update(folder.files, unconfirmed=folder.unconfirmed).wanted
@@ -157,6 +177,7 @@ def test_a_change_looks_only_at_the_files_connected_by_a_name(
     words = Words(10_000)
     files = {f"{number}": Text(f"{chr(1_000 + number)}0") for number in range(2_000)}
     words.change(files, ())
+    words.delivered()
     words.parsed_count = 0
     asked: list[Word] = []
     monkeypatch.setattr(words, "origin_of", lambda item: asked.append(item) or Origin(item.path))

@@ -330,3 +330,37 @@ def test_the_digest_follows_what_the_jobs_of_a_file_depend_on(
     monkeypatch.setattr("luad.daemon.wiring.version", lambda _: "1970a")
     digests.add(files_digest(settings))
     assert len(digests) == 8
+
+
+def test_a_reading_that_fails_on_its_way_loses_no_change(tmp_path: Path) -> None:
+    """The memory may end at any step, and without a thread a reading may come too late for its caller."""
+    for step in ("_load", "_places", "_names", "_to_keep"):
+        folder = tmp_path / step
+        folder.mkdir()
+        lives = Lives(folder)
+        lives.start()
+        (folder / "a.yaml").write_text(
+            "name: a\nhandler: work:note\nschedule: {type: interval, seconds: 60}\n"
+        )
+        reader, failing = lives.reader, [MemoryError()]
+        real = getattr(reader, step)
+
+        def fail_once(
+            *args: object,
+            _real: Callable[..., object] = real,
+            _failing: list[MemoryError] = failing,
+        ) -> object:
+            found = _real(*args)
+            if _failing:
+                raise _failing.pop()
+            return found
+
+        setattr(reader, step, fail_once)
+        with pytest.raises(MemoryError):
+            reader.read(is_settled=True)
+        reader.read(is_settled=True)  # its caller has already been told of a failure
+        reading = reader.read(is_settled=True)
+        assert reading.is_news, step
+        assert set(reading.items) == {"a"}, step
+        reader.delivered(reading)
+        assert not reader.read(is_settled=True).is_news, step

@@ -85,6 +85,7 @@ class LastGood(Kind[T]):
         self._unconfirmed: dict[str, FileVersion | None] = {}
         self._names_left: dict[str, frozenset[str]] = {}  # by unconfirmed file, what it still has
         self._loaded: LoadedFiles[T] | None = None
+        self._undelivered: dict[str, T | None] = {}  # changes since the last `delivered`
 
     # --- all files ---
 
@@ -147,8 +148,9 @@ class LastGood(Kind[T]):
     def copy(self) -> Self:
         """Return an independent copy, to try a load without consequences."""
         twin = copy(self)
-        for name in ("_files", "_wanted", "_problems", "_stale", "_unconfirmed", "_names_left"):
-            setattr(twin, name, getattr(self, name).copy())
+        for name, value in vars(self).items():
+            if isinstance(value, dict | set | Files):
+                setattr(twin, name, value.copy())
         return twin
 
     def update(
@@ -175,6 +177,7 @@ class LastGood(Kind[T]):
             return before
         problems, stale = self._all_problems(), self._stale_files()
         self._loaded = LoadedFiles(dict(self._wanted), problems, stale, len(self._files))
+        self.delivered()
         return self._loaded
 
     def absent(self, files: Collection[str], unread: Collection[str] = ()) -> set[str]:
@@ -199,7 +202,8 @@ class LastGood(Kind[T]):
         """Take the new versions *changed*, without the files *gone*; None if nothing has changed.
 
         *unconfirmed*, as in `update`, are all such files, changed or not. With *must_resolve* all files are
-        resolved again.
+        resolved again. The changes are part of each result until `delivered`, so that a failure afterwards
+        loses none of them.
         """
         paths, names = self._note_unconfirmed(unconfirmed or {}, now), set[str]()
         for path in gone:
@@ -212,14 +216,20 @@ class LastGood(Kind[T]):
                 self._take(path, version, now)
                 names |= before
                 paths.add(path)
-        if not paths and not names and not must_resolve:
+        is_changed = bool(paths or names or must_resolve)
+        if not is_changed and not self._undelivered:
             return None
         self._loaded = None
-        if must_resolve or self._beyond:
-            items = self._resolve_all()
-        else:
-            items = self._resolve(*self._files.connected(paths, names))
+        if must_resolve or (is_changed and self._beyond):
+            self._resolve_all()
+        elif is_changed:
+            self._resolve(*self._files.connected(paths, names))
+        items = dict(self._undelivered)
         return FileChanges(items, self._all_problems(), self._stale_files(), len(self._files))
+
+    def delivered(self) -> None:
+        """Note that the caller has the changes of the last `change`."""
+        self._undelivered.clear()
 
     # --- inside ---
 
@@ -261,29 +271,30 @@ class LastGood(Kind[T]):
         self._problems.pop(path, None)
         self._stale.pop(path, None)
 
-    def _resolve_all(self) -> dict[str, T | None]:
-        return self._resolve(set(self._files), set(self._wanted))
+    def _resolve_all(self) -> None:
+        self._resolve(set(self._files), set(self._wanted))
 
-    def _resolve(self, paths: set[str], names: set[str]) -> dict[str, T | None]:
-        """Resolve *paths*, which have all of *names* and no others; return the items that changed."""
+    def _resolve(self, paths: set[str], names: set[str]) -> None:
+        """Resolve *paths*, which have all of *names* and no others."""
         before = {name: self._wanted[name] for name in names if name in self._wanted}
         order, is_whole = sorted(paths), len(paths) == len(self._files)
         outcome = Resolution(self, self._files, order, before, self._names_left).run()
         count = len(self._wanted) - len(before) + len(outcome.wanted)
         if count > self._limit and not is_whole:
-            return self._resolve_all()
+            self._resolve_all()
+            return
         for path in order:
             self._forget(path)
         self._problems.update(outcome.problems)
         self._stale.update(dict.fromkeys(outcome.stale))
         if is_whole:
             self._limit_items(outcome, before)
-        for name in before.keys() - outcome.wanted.keys():
+        removed = before.keys() - outcome.wanted.keys()
+        changes = ((name, outcome.wanted.get(name)) for name in chain(outcome.wanted, removed))
+        self._undelivered.update(each for each in changes if each[1] is not before.get(each[0]))
+        for name in removed:
             del self._wanted[name]
         self._wanted.update(outcome.wanted)
-        every = chain(outcome.wanted, before.keys() - outcome.wanted.keys())
-        changes = ((name, outcome.wanted.get(name)) for name in every)
-        return {name: item for name, item in changes if item is not before.get(name)}
 
     def _limit_items(self, outcome: Outcome[T], before: Mapping[str, T]) -> None:
         """Remove the items beyond the limit from *outcome* of all files, and note a problem for each.

@@ -118,8 +118,7 @@ def processes(job):
         if (pid := os.fork()) == 0:
             for number in range(200):
                 print(name, number)
-            sys.stdout.write("end of " + name)
-            sys.stdout.write("\n")
+            sys.stdout.write(f"end of {name}\n")
             os._exit(0)
         pids.append(pid)
     return [os.waitpid(pid, 0)[1] for pid in pids]
