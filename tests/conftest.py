@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,14 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     end_server()
+
+
+@pytest.fixture(autouse=True)
+def path_stays() -> Iterator[None]:
+    """Take back what a test adds to `sys.path`: a folder of handlers would be one of installed packages."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
 
 
 @pytest.fixture(autouse=True)

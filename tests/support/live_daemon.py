@@ -115,6 +115,12 @@ class LiveDaemon:
             check=True,
         )
 
+    def wait_until_seen(self, event: str, **fields: object) -> None:
+        """Wait for a line of that event and with those fields, unless there was one already."""
+        wanted = {"event": event, **fields}.items()
+        if not any(wanted <= line.items() for line in self.lines):
+            self.wait_for(event, **fields)
+
     def wait_for(
         self, event: str, timeout_s: float = PATIENCE_S, **fields: object
     ) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_83_a_first_process_that_is_told_to_stop_before_it_is_ready_stops(tmp_pa
     daemon.start(wait=False)
     try:
         deadline = monotonic() + PATIENCE_S
-        while not ignores_hangups(daemon):
+        while not heeds_a_stop(daemon):
             assert monotonic() < deadline, "luad does not come up"
         os.kill(inner(daemon), signal.SIGTERM)
         assert daemon.process.wait(PATIENCE_S) == 0
@@ -149,9 +149,9 @@ def test_83_a_first_process_that_is_told_to_stop_before_it_is_ready_stops(tmp_pa
         daemon.kill()  # its child with it
 
 
-def ignores_hangups(daemon: LiveDaemon) -> bool:
-    """So it is from the first moment on in which luad is a daemon, long before it is ready."""
+def heeds_a_stop(daemon: LiveDaemon) -> bool:
+    """So it does from the first moment on in which luad is a daemon, long before it is ready."""
     first = next(children_of(daemon.process.pid), None)
-    status = Path(f"/proc/{first}/status").read_text() if first else "SigIgn: 0"
-    (mask,) = re.findall(r"SigIgn:\s+([0-9a-f]+)", status)
-    return bool(int(mask, 16) & 1 << signal.SIGHUP - 1)
+    status = Path(f"/proc/{first}/status").read_text() if first else "SigCgt: 0"
+    (mask,) = re.findall(r"SigCgt:\s+([0-9a-f]+)", status)
+    return bool(int(mask, 16) & 1 << signal.SIGTERM - 1)

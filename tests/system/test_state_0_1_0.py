@@ -68,7 +68,7 @@ def test_ids_counters_and_next_fire_times_are_the_same_and_no_job_counts_as_chan
 
 
 def test_open_runs_are_ended_or_continued(daemon: LiveDaemon) -> None:
-    daemon.wait_for("run.started", job="queueing")
+    daemon.wait_until_seen("run.started", job="queueing")
     question = "SELECT state FROM runs WHERE job_name = ? ORDER BY claimed_at, id"
     assert daemon.rows(question, "running") == [("lost",)]
     assert daemon.rows(question, "running-again") == [("running",)]
