@@ -43,8 +43,7 @@ from luad.watcher.known_files import KnownFile, Snapshot, Versions
 from luad.watcher.unread import unread_problems
 from luad.watcher.writing_groups import WritingGroups
 
-_RACY_MS: Final = 1_000
-"""A second write may leave so recent a status unchanged, so the file is read again."""
+_RACY_MS: Final = 1_000  # a second write may leave so recent a status unchanged
 
 
 class SnapshotReader:
@@ -221,11 +220,10 @@ class SnapshotReader:
         if self._check_groups():
             return True
         for each in self._folders:
-            has_problem = each.problem is not None and each.distrust is None
-            if each.distrust != self._folder_problem(each) or (
-                has_problem and os.path.isdir(each.path)  # it may be readable now
-            ):
+            if each.distrust != self._folder_problem(each):
                 return True
+            if each.problem is not None and each.distrust is None and os.path.isdir(each.path):
+                return True  # it may be readable now
         return any(self._concerns_all(path) for path in hints)
 
     def _concerns_all(self, path: str) -> bool:
