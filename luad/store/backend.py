@@ -22,7 +22,8 @@ T = TypeVar("T")
 class Backend(ABC):
     """An open database. *where*: its name in messages, without secrets.
 
-    *restored*: the state of the opening, None when it must be read. *threads*: the threads of the readers.
+    *restored*: the state of the opening, until the store takes it; None when it must be read. *threads*: the
+    threads of the readers.
     *quarantined*: the new path of a damaged database, None if it was sound; *problem*: its damage.
     """
 

@@ -72,7 +72,8 @@ class Store:
         self._lock = lock
         self._backend = backend
         self._clock = clock
-        self._restored = backend.restored
+        # Nothing else may keep it: it has a row of every job.
+        self._restored, backend.restored = backend.restored, None
         self._seen_at: Instant | None = None
         self._pass: retention.Pass | None = None
         self._row_count: tuple[int, int] | None = None  # and until when it is good, elapsed

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from luad.core.events import InstallJob
+from luad.core.events import InstallJob, StoredJob
 from luad.store import Store
 
 
@@ -37,3 +39,23 @@ async def test_a_job_that_makes_no_sense_is_damage(
         assert store.quarantined is not None
         assert "has an invalid row" in store.problem
         assert store.restore().jobs == ()
+
+
+async def test_the_store_keeps_no_row_of_a_job_that_it_has_handed_over(
+    open_store: Callable[[], Store], install: InstallJob
+) -> None:
+    def rows() -> list[object]:
+        every = (each for each in gc.get_objects() if isinstance(each, StoredJob))
+        return [each for each in every if each.revision == "only here"]
+
+    job = replace(install.job, revision="only here")
+    with closing(open_store()) as store:
+        await store.apply([replace(install, job=job)])
+    with closing(open_store()) as store:
+        restored = store.restore()
+        (stored,) = restored.jobs
+        assert stored.progress.grid_at is stored.installed_at  # equal numbers are one object
+        assert stored.progress.handled_until is stored.installed_at
+        del restored, stored
+        assert rows() == []
+        assert len(store.restore().jobs) == 1  # it reads them again

@@ -36,10 +36,10 @@ class Embedded(Backend):
         self.where = str(path)
         self.path: Final = path
         self._lock = lock
-        self._opened = open_database(path, lock, clock, report)
-        self.restored = self._opened.restored
-        self.quarantined = self._opened.quarantined
-        self.problem = self._opened.problem
+        opened = open_database(path, lock, clock, report)
+        self._writing = opened.engine
+        self.restored = opened.restored
+        self.quarantined, self.problem = opened.quarantined, opened.problem
         self.threads = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
         self._checkpoints = Checkpoints(path, self.threads)
         self._reading = reader_engine(path)
@@ -48,7 +48,7 @@ class Embedded(Backend):
         """Start the writer's thread."""
         self._writer = Writer(
             self.path,
-            self._opened.engine,
+            self._writing,
             before_commit=before_commit,
             after_commit=self._start_checkpoint,
             on_corrupt=self._lock.mark_corrupt,
