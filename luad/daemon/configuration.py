@@ -17,6 +17,7 @@ from luad.core.events import ConfigChanged, Log
 from luad.core.plan import Plan
 from luad.daemon import wiring
 from luad.daemon.comparison import FileComparison
+from luad.daemon.free_memory import return_free_memory
 from luad.daemon.load_progress import told
 from luad.daemon.reloading import Reloader
 from luad.daemon.status import jobs_line
@@ -89,6 +90,7 @@ class Configuration:
     async def run_reloader(self, rescan_s: float | None) -> None:
         """Compare the files if that is left to do, then reload what changes until cancelled."""
         await self._comparison.run()
+        await asyncio.to_thread(return_free_memory)
         await self.reloader.run(rescan_s)
 
     async def _install_rest(self, reading: Reading) -> None:
