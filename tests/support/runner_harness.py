@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,11 +107,17 @@ class Harness:
             await self.run("plain:nothing")
 
     async def without_keepers(self) -> None:
-        """Kill the keepers, and wait until the runner has noticed."""
-        killed = self.keepers()
-        for pid in killed:
-            os.kill(pid, signal.SIGKILL)
-        while set(killed) & set(self.keepers()):
+        """Kill the keepers, also those that are being made, and wait until the runner has noticed."""
+        link = self.runner._spawners.link
+        assert link is not None
+        killed = list(link.keepers)
+        while any(each.is_open and each.process is None for each in killed):
+            await self.run("plain:nothing")
+        for each in killed:
+            if each.is_open and each.process is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(each.process.pid, signal.SIGKILL)
+        while any(each.is_open for each in killed):
             await self.run("plain:nothing")
 
     def keepers(self) -> list[int]:
