@@ -215,7 +215,11 @@ class Jobs(metaclass=Translating):
         **policies: Unpack[Policies],
     ) -> Job:
         """Create a job, and return it once it is durable: see `luad.Jobs.create`."""
-        return run(create_steps(Job, locals()))
+        return run(create_steps(Job, handler=handler, name=name, at=at, in_=in_, every=every,
+            cron=cron, schedule=schedule, timezone=timezone, description=description, metadata=metadata,
+            user=user, timeout=timeout, retry=retry, tags=tags, activate=activate, keep=keep,
+            if_exists=if_exists, idempotency_key=idempotency_key, policies=policies,
+        ))  # fmt: skip
 
     @staticmethod
     def get(id_or_name: str) -> Job:

@@ -34,8 +34,8 @@ _PAGE = 200
 _FILTERS = ("status", "health", "tag", "user", "source", "q", "sort")
 
 
-def create_steps(face: type[J], words: Mapping[str, Any]) -> Steps[J]:
-    """Create a job; *words* are the arguments of `Jobs.create`, by name."""
+def create_steps(face: type[J], **words: Any) -> Steps[J]:
+    """Create a job; *words* are the arguments of `Jobs.create`."""
     headers = {}
     if (key := words["idempotency_key"]) is not None:
         headers["Idempotency-Key"] = f'"{header_text(key, "idempotency_key")}"'
@@ -116,7 +116,11 @@ class Jobs(metaclass=Translating):
         The `summary` of the job says when it runs. Raises `HandlerNotImportable`,
         `InvalidSchedule`, `ValidationError`, `NameTaken`, `FileOwned`, `Unavailable`.
         """
-        return await run_async(create_steps(Job, locals()))
+        return await run_async(create_steps(Job, handler=handler, name=name, at=at, in_=in_, every=every,
+            cron=cron, schedule=schedule, timezone=timezone, description=description, metadata=metadata,
+            user=user, timeout=timeout, retry=retry, tags=tags, activate=activate, keep=keep,
+            if_exists=if_exists, idempotency_key=idempotency_key, policies=policies,
+        ))  # fmt: skip
 
     @staticmethod
     @awaited("Jobs.get")

@@ -239,7 +239,7 @@ def run_job_sync(
         words = _words(handler, world.host.clock.now().wall, metadata, timeout, retry)
         user_id = None if definition is None else definition["id"]
         words |= {"user": user_id, "idempotency_key": None, "policies": {}}
-        job = run(create_steps(JobCore, words))
+        job = run(create_steps(JobCore, **words))
         world.advance(0)
         runs = world.runs(job.name)
         for _ in range(100):
