@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.answers import check_answer
+from support.loop_steps import LoopSteps, counted_steps
 
 from luad.api.auth.token_cache import new_secret
 from luad.api.server import ApiServer
@@ -451,3 +452,10 @@ def kit() -> Iterator[Any]:
         Daemon = Daemon
 
     return Kit
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopSteps]:
+    """The steps on the loop while a test asks."""
+    with counted_steps(monkeypatch) as found:
+        yield found

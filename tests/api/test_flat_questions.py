@@ -6,12 +6,10 @@ A step is a call of a function, Python's or C's, in any turn of the loop while t
 from __future__ import annotations
 
 import json
-import sys
-from asyncio.events import Handle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.loop_steps import LoopSteps
 
 from luad.config.users.user_file import LoadedUsers
 from luad.core.messaging import User
@@ -23,38 +21,6 @@ SLACK = 1.25
 """Halving a longer list takes some steps more; a step for every job would be a hundred times as many."""
 
 ORIGIN = Origin("users.d/all.yaml")
-ORIGINAL = Handle._run
-
-
-class AllSteps:
-    """Counts the calls in all turns of the loop."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def note(self, _frame: Any, event: str, _arg: Any) -> None:
-        self.count += event in {"call", "c_call"}
-
-    def run(self, handle: Any) -> None:
-        sys.setprofile(self.note)
-        try:
-            ORIGINAL(handle)
-        finally:
-            sys.setprofile(None)
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[AllSteps]:
-    found = AllSteps()
-
-    def run(handle: Any) -> None:
-        found.run(handle)
-
-    monkeypatch.setattr(Handle, "_run", run)
-    yield found
-    monkeypatch.undo()
-
-
 QUESTIONS = [
     "/v1/jobs?limit=20",
     "/v1/jobs?limit=20&count=1&include_dynamic=1",
@@ -77,7 +43,7 @@ QUESTIONS = [
 ]
 
 
-async def costs(api: Any, steps: AllSteps) -> dict[str, int]:
+async def costs(api: Any, steps: LoopSteps) -> dict[str, int]:
     """Return the steps of each question; the second time, when everything is imported and cached."""
     found = {}
     for path in QUESTIONS:
@@ -89,7 +55,7 @@ async def costs(api: Any, steps: AllSteps) -> dict[str, int]:
 
 
 async def test_a_question_costs_what_it_returns(
-    api: Any, daemon: Any, kit: Any, steps: AllSteps
+    api: Any, daemon: Any, kit: Any, steps: LoopSteps
 ) -> None:
     rare = [kit.make_job(f"a-{number}", tags=("rare",), enabled=False) for number in range(5)]
     near = [kit.make_job(f"b-{number}", schedule=Cron("*/5 * * * *")) for number in range(30)]
@@ -123,7 +89,7 @@ class CountedId(str):
         return str.__eq__(self, other)
 
 
-async def user_costs(api: Any, steps: AllSteps) -> dict[str, int]:
+async def user_costs(api: Any, steps: LoopSteps) -> dict[str, int]:
     """Return the steps of changes of one user, and of questions for one."""
     found = {}
     for name, method, path, body in (
@@ -142,7 +108,7 @@ async def user_costs(api: Any, steps: AllSteps) -> dict[str, int]:
     return found
 
 
-async def test_one_user_costs_the_same_among_many(api: Any, daemon: Any, steps: AllSteps) -> None:
+async def test_one_user_costs_the_same_among_many(api: Any, daemon: Any, steps: LoopSteps) -> None:
     def load(count: int) -> None:
         users = [
             User(

@@ -7,18 +7,15 @@ on a busy machine.
 from __future__ import annotations
 
 import sqlite3
-import sys
-from asyncio.events import Handle
-from collections.abc import Iterator
 from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from sqlalchemy import event
 from starlette.requests import Request
 from support import long_history
 from support.long_history import JOBS, counted, fill
+from support.loop_steps import LoopSteps
 
 from luad.api.application import build_app
 from luad.core.model import DAY, Cron, Once
@@ -30,41 +27,6 @@ MOST_STEPS = 12_000
 """Between two turns of the loop: two to three milliseconds."""
 MOST_STATEMENTS = 30
 SLACK = 1.3
-ORIGINAL = Handle._run
-
-
-class Turns:
-    """Counts the calls in each turn of the loop: in all, and in the longest."""
-
-    def __init__(self) -> None:
-        self.count = self.most = self._turn = 0
-        self.what = ""
-
-    def note(self, _frame: Any, event: str, _arg: Any) -> None:
-        self._turn += event in {"call", "c_call"}
-
-    def run(self, handle: Any) -> None:
-        self._turn = 0
-        sys.setprofile(self.note)
-        try:
-            ORIGINAL(handle)
-        finally:
-            sys.setprofile(None)
-        self.count += self._turn
-        if self._turn > self.most:
-            self.most, self.what = self._turn, repr(handle)[:300]
-
-
-@pytest.fixture
-def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[Turns]:
-    found = Turns()
-
-    def run_turn(handle: Any) -> None:
-        found.run(handle)
-
-    monkeypatch.setattr(Handle, "_run", run_turn)
-    yield found
-    monkeypatch.undo()
 
 
 class Site:
@@ -112,7 +74,7 @@ def every_minute(kit: Any) -> list[Any]:
     return [kit.make_job(f"page-{n:02}", schedule=Cron("* * * * *")) for n in range(JOBS)]
 
 
-async def test_no_page_holds_the_loop(daemon: Any, kit: Any, turns: Turns) -> None:
+async def test_no_page_holds_the_loop(daemon: Any, kit: Any, steps: LoopSteps) -> None:
     await daemon.install(*every_minute(kit))
     history(daemon, 20_000)
     site = Site(daemon)
@@ -131,15 +93,15 @@ async def test_no_page_holds_the_loop(daemon: Any, kit: Any, turns: Turns) -> No
     longest = {}
     for name, (page, query, params) in asked.items():
         await site.show(page, query, **params)  # imports and templates, once
-        turns.most = 0
+        steps.most = 0
         text = await site.show(page, query, **params)
         assert "<h1>" in text
-        longest[name] = (turns.most, turns.what)
+        longest[name] = (steps.most, steps.what)
     assert all(most < MOST_STEPS for most, _ in longest.values()), longest
 
 
 async def test_the_overview_costs_the_same_with_a_hundred_times_the_jobs(
-    daemon: Any, kit: Any, turns: Turns
+    daemon: Any, kit: Any, steps: LoopSteps
 ) -> None:
     def later(first: int, end: int) -> list[Any]:
         soon = daemon.clock.wall + 10**9
@@ -153,9 +115,9 @@ async def test_the_overview_costs_the_same_with_a_hundred_times_the_jobs(
     counts = []
     for _ in range(2):
         await site.show(overview.show)
-        turns.count = 0
+        steps.count = 0
         await site.show(overview.show)
-        counts.append(turns.count)
+        counts.append(steps.count)
         await daemon.install(*later(100, 10_000))
     assert counts[1] < SLACK * counts[0], counts
 

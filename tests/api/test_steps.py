@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 import threading
-from asyncio.events import Handle
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.loop_steps import LoopSteps
 
 from luad.api.http import json_body
 from luad.api.http.api_problems import MOST_COMPARED, ApiError, comparable
@@ -32,45 +31,6 @@ MOST_STEPS = 12_000
 JOBS = 400
 LINES = 1_500
 HEADER = 15_000
-
-
-class Steps:
-    """Counts the calls in each turn of the loop, and keeps the longest."""
-
-    def __init__(self) -> None:
-        self.most = 0
-        self.what = ""
-        self._count = 0
-
-    def note(self, _frame: Any, event: str, _arg: Any) -> None:
-        self._count += event in {"call", "c_call"}
-
-    def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def run(handle: Any) -> None:
-            self.run(handle)
-
-        monkeypatch.setattr(Handle, "_run", run)
-
-    def run(self, handle: Any) -> None:
-        self._count = 0
-        sys.setprofile(self.note)
-        try:
-            ORIGINAL(handle)
-        finally:
-            sys.setprofile(None)
-        if self._count > self.most:
-            self.most, self.what = self._count, repr(handle)
-
-
-ORIGINAL = Handle._run
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
-    found = Steps()
-    found.patch(monkeypatch)
-    yield found
-    monkeypatch.undo()
 
 
 def wide(unit: str, size: int = MAX_BODY_BYTES - 200) -> str:
@@ -188,7 +148,9 @@ async def full(api: Any, daemon: Any, kit: Any) -> str:
 
 @pytest.mark.timeout(600)
 @pytest.mark.slow
-async def test_no_request_takes_many_steps_on_the_loop(api: Any, full: str, steps: Steps) -> None:
+async def test_no_request_takes_many_steps_on_the_loop(
+    api: Any, full: str, steps: LoopSteps
+) -> None:
     too_many = []
     places = PLACES | {"run": full}
     for op in TABLE:
@@ -210,7 +172,7 @@ async def test_no_request_takes_many_steps_on_the_loop(api: Any, full: str, step
 
 @pytest.mark.slow
 async def test_a_stream_of_events_takes_few_steps_at_a_time(
-    api: Any, daemon: Any, steps: Steps
+    api: Any, daemon: Any, steps: LoopSteps
 ) -> None:
     for number in range(1_000):
         daemon.ring.publish("job.changed", {"id": f"job_{number}"})
@@ -235,7 +197,7 @@ async def test_a_stream_of_events_takes_few_steps_at_a_time(
 )
 @pytest.mark.slow
 async def test_bytes_take_few_steps_however_they_are_cut(
-    api: Any, steps: Steps, data: bytes
+    api: Any, steps: LoopSteps, data: bytes
 ) -> None:
     sock = api.raw()
 
