@@ -24,7 +24,7 @@ from luad.runner import child, prctl
 from luad.runner.processes import children_of, read_stat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 MAKE_TEMPLATE: Final = b"template"
 """Asks for a template at the other end of the descriptor that comes with it."""
@@ -50,6 +50,11 @@ _MOST_NAMED: Final = 500  # processes in one answer, which must fit into a packe
 
 def run_forker(link: socket.socket, parent: int) -> NoReturn:
     """Run this forked process as the forker of the keeper *parent*, at the other end of *link*."""
+    run_below_keeper(parent, lambda: Forker(link, RESERVE).serve())
+
+
+def run_below_keeper(parent: int, serve: Callable[[], None]) -> NoReturn:
+    """Set this process up, which *parent* has forked, call *serve*, and end it with its handlers."""
     code = 1
     try:
         os.setsid()
@@ -58,10 +63,10 @@ def run_forker(link: socket.socket, parent: int) -> NoReturn:
             prctl.become_subreaper()
             prctl.set_name(NAME)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            Forker(link, RESERVE).serve()
+            serve()
         code = 0
     except (BrokenPipeError, ConnectionResetError):
-        pass  # the keeper has ended
+        pass  # the keeper has ended, or has closed the link
     except BaseException:  # noqa: BLE001 - nothing may leave this function
         traceback.print_exc(file=sys.__stderr__)
     os._exit(code)  # the kernel ends the handlers

@@ -19,12 +19,11 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict
 
-from luad.runner import child, prctl
-from luad.runner.forker import NAME, Forker
+from luad.runner import child
+from luad.runner.forker import Forker, run_below_keeper
 from luad.runner.outcome import describe
 from luad.runner.processes import children_of, read_stat
 
@@ -57,20 +56,7 @@ def run_template(link: socket.socket, parent: int) -> NoReturn:
 
     *parent* is the forker that has made it.
     """
-    code = 1
-    try:
-        os.setsid()
-        prctl.die_with_parent(signal.SIGKILL)
-        if os.getppid() == parent:
-            prctl.become_subreaper()
-            prctl.set_name(NAME)
-            _serve(link)
-        code = 0
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the keeper has ended, or needs it no more
-    except BaseException:  # noqa: BLE001 - nothing may leave this function
-        traceback.print_exc(file=sys.__stderr__)
-    os._exit(code)
+    run_below_keeper(parent, lambda: _serve(link))
 
 
 def _serve(link: socket.socket) -> None:
