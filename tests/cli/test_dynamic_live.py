@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 pytestmark = pytest.mark.slow
@@ -32,7 +33,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
     folder = tmp_path_factory.mktemp("live")
     (folder / "users.d").mkdir()
     (folder / "users.d/ann.yaml").write_text("id: ann\nfull_name: Ann\nchannels: [inbox, log]\n")
-    daemon = LiveDaemon(folder, "--users", str(folder / "users.d"))
+    daemon = ForkedDaemon(folder, "--users", str(folder / "users.d"))
     daemon.write_handler("app", HANDLERS)
     daemon.write_job("static", STATIC)
     with daemon:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 from support.witness import Witness, worst_delay_ms
 
@@ -24,7 +25,7 @@ def job(name: str, handler: str = "work:note", seconds: int = 1, more: str = "")
     return f"name: {name}\nhandler: {handler}\n{schedule}\n{more}\n"
 
 
-class WitnessedDaemon(LiveDaemon):
+class WitnessedDaemon(ForkedDaemon):
     """A daemon with a witness beside it while it runs."""
 
     witness: Witness | None = None

@@ -14,6 +14,7 @@ import luad.sdk.link as sdk_link
 from luad.client import Client
 from luad.sdk.ask import Ask
 from luad.sync import Jobs, NotFound
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 HANDLERS = """
@@ -179,7 +180,7 @@ def carried_daemon(folder: Path) -> Iterator[LiveDaemon]:
     (folder / "jobs.d" / "from-file.yaml").write_text(STATIC)
     (folder / "jobs.d" / "for-ann.yaml").write_text(FOR_ANN)
     (folder / "users.d" / "people.yaml").write_text(PEOPLE)
-    live = LiveDaemon(folder)
+    live = ForkedDaemon(folder)
     with live:
         link = sdk_link.ClientLink()
         link._client = Client(live.socket)

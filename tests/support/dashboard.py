@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 HANDLERS = """\
@@ -81,7 +82,7 @@ BROKEN = 'name: bad\nhandler: shop:works\nschedule: {type: cron, expresion: "0 9
 
 def dashboard(folder: Path, *options: str) -> LiveDaemon:
     """Return a daemon that listens on a free port of loopback, not yet started."""
-    daemon = LiveDaemon(folder, "--listen", "127.0.0.1:0", *options)
+    daemon = ForkedDaemon(folder, "--listen", "127.0.0.1:0", *options)
     daemon.write_handler("shop", HANDLERS)
     daemon.write_job("jobs", JOBS)
     daemon.write_job("report", BROKEN)

@@ -34,7 +34,7 @@ class _Parent:
         )
         self._folder = tempfile.TemporaryDirectory(prefix="luad-cli-")
         self.is_busy = threading.Lock()
-        self.environ = _of_the_start(dict(os.environ))
+        self.environ = of_the_start(dict(os.environ))
         atexit.register(self.close)
 
     def run(self, arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -61,7 +61,7 @@ _parent = cache(_Parent)
 def run_luad(arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command with the variables *env*, and return what it printed and its exit code."""
     parent = _parent()
-    if _of_the_start(env) == parent.environ and parent.is_busy.acquire(blocking=False):
+    if of_the_start(env) == parent.environ and parent.is_busy.acquire(blocking=False):
         try:
             return parent.run(arguments, env)
         finally:
@@ -72,7 +72,8 @@ def run_luad(arguments: list[str], env: dict[str, str]) -> subprocess.CompletedP
     )
 
 
-def _of_the_start(env: dict[str, str]) -> dict[str, str]:
+def of_the_start(env: dict[str, str]) -> dict[str, str]:
+    """Return the variables of *env* that a fork cannot change any more."""
     return {key: text for key, text in env.items() if key.startswith(OF_THE_START)}
 
 

@@ -49,16 +49,17 @@ class LiveDaemon:
     def start(self, *, wait: bool = True) -> LiveDaemon:
         """Start it; with *wait*, return once it is ready."""
         self._queue = queue.Queue()
-        command = [*self.launcher, *self.command()]
         with open(self.complaints or os.devnull, "ab") as file:  # noqa: PTH123 - the one or the other
-            stderr = file if self.complaints else None
-            self._process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=stderr, env=self.env
-            )
+            self._process = self.begin(file.fileno() if self.complaints else 2)
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
         if wait:
             self.wait_for("daemon.ready")
         return self
+
+    def begin(self, stderr: int) -> subprocess.Popen[bytes]:
+        """Start the process; it writes its complaints to the open file *stderr*."""
+        command = [*self.launcher, *self.command()]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=self.env)
 
     def command(self) -> list[str]:
         """Return the command that serves the folder."""

@@ -17,6 +17,7 @@ from time import monotonic, sleep  # noqa: TID251 - writers that pause do so in 
 
 import pytest
 from support.attack import besieged, job
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import PATIENCE_S, LiveDaemon
 
 DROPPINGS = (".x.yaml.swp", "x.yaml~", "#x.yaml#", ".#x.yaml", "4913", "x.yaml.tmp", "_x.yaml",
@@ -195,7 +196,7 @@ def disk_at(folder: Path) -> Iterator[bool]:
 
 
 def test_an_unmounted_folder_keeps_its_jobs_until_it_is_mounted_again(tmp_path: Path) -> None:
-    daemon = LiveDaemon(tmp_path, env={"LUAD_SETTLE": "1s"})
+    daemon = ForkedDaemon(tmp_path, env={"LUAD_SETTLE": "1s"})
     daemon.write_handler("work", "def note(job): pass")
     try:
         with disk_at(daemon.jobs) as is_mounted:

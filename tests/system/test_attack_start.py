@@ -102,6 +102,7 @@ def start_and_wait_for_the_lock(daemon: LiveDaemon) -> None:
     """Once the state folder is taken, luad is about to begin, and far from ready."""
     lock = daemon.state / "luad.lock"
     deadline = monotonic() + PATIENCE_S
+    daemon.launcher = ("env",)  # a whole start, with its imports
     daemon.start(wait=False)
     while not (lock.exists() and lock.read_text()):
         assert monotonic() < deadline, "luad does not come up"

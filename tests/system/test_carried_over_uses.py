@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
     folder = tmp_path_factory.mktemp("uses")
     for name in ("jobs.d", "handlers", "users.d"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    with LiveDaemon(folder) as live:
+    with ForkedDaemon(folder) as live:
         yield live
 
 

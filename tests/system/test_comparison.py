@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 from luad.daemon.comparison import LEAST
@@ -29,7 +30,7 @@ def job(name: str, seconds: int = 86_400, word: str = "old") -> str:
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[LiveDaemon]:
     """A daemon that has stored the state of so many files that its next start compares them later."""
-    live = LiveDaemon(tmp_path)
+    live = ForkedDaemon(tmp_path)
     for number in range(LEAST):
         (live.jobs / f"other-{number}.yaml").write_text(job(f"other-{number}"))
     for name in ("kept", "removed", "edited", "moved", "distrusted"):

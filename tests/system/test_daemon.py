@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from postgres import database_url
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon, children_of
 
 TICK = """\
@@ -68,7 +69,7 @@ def env(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture
 def daemon(folder: Path, env: dict[str, str]) -> Iterator[LiveDaemon]:
-    live = LiveDaemon(folder, env=env)
+    live = ForkedDaemon(folder, env=env)
     live.write_handler("work", WORK)
     yield live
     live.__exit__(None, None, None)
@@ -238,7 +239,7 @@ def test_a_second_daemon_on_the_same_folder_ends_at_once_and_names_the_first(
     daemon: LiveDaemon,
 ) -> None:
     daemon.start()
-    second = LiveDaemon(daemon.folder, env=daemon.env)
+    second = ForkedDaemon(daemon.folder, env=daemon.env)
     command = [sys.executable, "-m", "luad", "serve", "--jobs", str(second.jobs)]
     command += ["--state", str(second.state), "--socket", str(second.socket)]
     done = subprocess.run(
@@ -266,7 +267,7 @@ def test_a_second_daemon_on_the_same_store_is_refused_and_runs_nothing(
     daemon: LiveDaemon, tmp_path: Path
 ) -> None:
     daemon.start()
-    second = LiveDaemon(tmp_path / "second", env=daemon.env | {"LUAD_NODE": "two"})
+    second = ForkedDaemon(tmp_path / "second", env=daemon.env | {"LUAD_NODE": "two"})
     second.write_handler("work", WORK)
     second.write_job("tick", job("tick"))
     second.start(wait=False)

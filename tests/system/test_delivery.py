@@ -12,6 +12,7 @@ from time import monotonic, sleep  # noqa: TID251 - a test's patience is real ti
 from typing import Any
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import PATIENCE_S, LiveDaemon
 
 from luad.testing import run_job_sync
@@ -55,7 +56,7 @@ def job(name: str, handler: str, *more: str, schedule: str = FAR) -> str:
 
 
 def daemon_with(folder: Path, **jobs: str) -> LiveDaemon:
-    daemon = LiveDaemon(folder)
+    daemon = ForkedDaemon(folder)
     daemon.write_handler("h", HANDLERS)
     for name, text in jobs.items():
         daemon.write_job(name.replace("_", "-"), text)

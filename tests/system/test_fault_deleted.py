@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.live_daemon import LiveDaemon
+from support.forked_daemon import ForkedDaemon
 
 pytestmark = pytest.mark.slow
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 def test_34_92_a_socket_and_a_lock_that_were_deleted_come_back_within_a_beat(
     tmp_path: Path,
 ) -> None:
-    with LiveDaemon(tmp_path) as daemon:
+    with ForkedDaemon(tmp_path) as daemon:
         (daemon.state / "luad.lock").unlink()
         daemon.socket.unlink()
         command = [sys.executable, "-m", "luad", "serve", "--jobs", str(daemon.jobs)]
@@ -37,9 +37,9 @@ def test_34_92_a_socket_and_a_lock_that_were_deleted_come_back_within_a_beat(
 
 
 def test_92_a_deleted_socket_that_another_program_has_taken_is_told(tmp_path: Path) -> None:
-    with LiveDaemon(tmp_path / "a", "--listen", "127.0.0.1:0") as daemon:
+    with ForkedDaemon(tmp_path / "a", "--listen", "127.0.0.1:0") as daemon:
         daemon.socket.unlink()
-        other = LiveDaemon(tmp_path / "b")
+        other = ForkedDaemon(tmp_path / "b")
         other.socket = daemon.socket
         with other:
             line = daemon.wait_for("api.socket_lost", timeout_s=60)

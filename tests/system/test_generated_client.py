@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 from luad.api.routes.openapi import PREFIX
@@ -50,7 +51,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
     users = folder / "users.d"
     users.mkdir()
     (users / "ann.yaml").write_text(USER)
-    live = LiveDaemon(folder, "--users", str(users))
+    live = ForkedDaemon(folder, "--users", str(users))
     live.write_handler("h", "def tick(job):\n    print('tick')\n    return {'n': 1}\n")
     live.write_job("tidy", JOB)
     with live:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.live_daemon import LiveDaemon
+from support.forked_daemon import ForkedDaemon
 
 HANDLERS = """
 import functools
@@ -37,7 +37,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    live = LiveDaemon(tmp_path_factory.mktemp("allowed"), "--listen", f"127.0.0.1:{port}")
+    live = ForkedDaemon(tmp_path_factory.mktemp("allowed"), "--listen", f"127.0.0.1:{port}")
     live.write_handler("h", HANDLERS)
     live.write_handler("json", "def dumps(job): ...\n")
     for name in ("run", "through", "partly", "own"):
@@ -133,7 +133,7 @@ def test_a_handler_that_turns_into_an_import_is_not_called_any_more(door: Any) -
 
 
 def test_stored_jobs_that_are_refused_now_are_paused_and_come_back(tmp_path: Path) -> None:
-    daemon = LiveDaemon(tmp_path)
+    daemon = ForkedDaemon(tmp_path)
     daemon.write_handler("h", "def run(job): ...\n")
     daemon.write_job("tick", JOB.format(name="tick", function="run"))
     with daemon:

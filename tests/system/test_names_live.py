@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.live_daemon import LiveDaemon
+from support.forked_daemon import ForkedDaemon
 
 JOB = 'name: {name}\nhandler: {handler}\nschedule: {{type: cron, expression: "0 0 1 1 *"}}\n'
 
 
 def test_one_file_name_is_a_problem_of_its_own_job_and_of_no_other(tmp_path: Path) -> None:
-    daemon = LiveDaemon(tmp_path)
+    daemon = ForkedDaemon(tmp_path)
     daemon.write_handler("queue", "def run(job):\n    return 'mine'\n")
     daemon.write_handler("report", "import queue\ndef run(job):\n    return queue.Queue.__name__\n")
     daemon.write_job("bad", JOB.format(name="bad", handler="queue:run"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from support.live_daemon import LiveDaemon
+from support.forked_daemon import ForkedDaemon
 
 JOB = """\
 name: {name}
@@ -25,7 +25,7 @@ def done(job):
 
 
 def test_finished_work_and_what_cannot_be_cured_is_not_done_again(tmp_path: Path) -> None:
-    daemon = LiveDaemon(tmp_path)
+    daemon = ForkedDaemon(tmp_path)
     (daemon.handlers / "work.py").write_text(HANDLERS)
     mark = tmp_path / "mark"
     jobs = {

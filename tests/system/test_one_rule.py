@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,11 +81,7 @@ def test_with_such_a_handler_luad_does_not_start(
 ) -> None:
     daemon = besieged(tmp_path)
     put(daemon, "")
-    command = [sys.executable, "-m", "luad", "serve", "--jobs", str(daemon.jobs), *daemon.options]
-    command += ["--state", str(daemon.state), "--socket", str(daemon.socket)]
-    refused = subprocess.run(
-        command, capture_output=True, text=True, env=daemon.env, check=False, timeout=60
-    )
+    refused = daemon.refusal()
     assert refused.returncode == 78, refused.stderr
     assert "a handler cannot be trusted" in refused.stderr
     assert "run: " in refused.stderr

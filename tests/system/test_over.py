@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 HANDLER = "def bad(job):\n    raise RuntimeError('no')\n\n\ndef good(job):\n    return 1\n"
@@ -14,7 +15,7 @@ CREATE = ("--handler", "m:bad", "--in", "0s", "--user", "me")
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[LiveDaemon]:
-    daemon = LiveDaemon(tmp_path, env={"LUAD_DYNAMIC_MAX_JOBS_PER_USER": "2"})
+    daemon = ForkedDaemon(tmp_path, env={"LUAD_DYNAMIC_MAX_JOBS_PER_USER": "2"})
     daemon.write_handler("m", HANDLER)
     with daemon:
         daemon.luad("users", "add", "me", "--dynamic")
@@ -83,7 +84,7 @@ for what in ("hello", {made["id"]!r}):
 def test_a_stored_job_that_is_faster_than_a_new_one_may_be_goes_on_with_a_warning(
     tmp_path: Path,
 ) -> None:
-    quick = LiveDaemon(tmp_path)
+    quick = ForkedDaemon(tmp_path)
     quick.write_handler("m", HANDLER)
     with quick:
         quick.luad("create", "fast", "--handler", "m:good", "--every", "2s")

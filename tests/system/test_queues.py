@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 WORK = "def work(job):\n    return 'done'\n"
@@ -15,7 +16,7 @@ def states(daemon: LiveDaemon) -> list[str]:
 
 
 def test_a_run_of_a_queue_without_a_worker_waits_over_restarts(tmp_path: Path) -> None:
-    daemon = LiveDaemon(tmp_path, env={"LUAD_WORK_QUEUES": "default gpu"})
+    daemon = ForkedDaemon(tmp_path, env={"LUAD_WORK_QUEUES": "default gpu"})
     daemon.write_handler("work", WORK)
     daemon.start()
     jobs = tmp_path / "later.yaml"

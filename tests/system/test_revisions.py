@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 HANDLER = """
@@ -51,7 +52,7 @@ def job_file(name: str, handler: str, more: str = "") -> str:
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[LiveDaemon]:
-    daemon = LiveDaemon(tmp_path)
+    daemon = ForkedDaemon(tmp_path)
     daemon.write_handler("m", HANDLER)
     with daemon:
         yield daemon

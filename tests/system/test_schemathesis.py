@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.live_daemon import LiveDaemon
+from support.forked_daemon import ForkedDaemon
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 JOB = "name: tidy\nhandler: h:tick\nschedule: {type: interval, seconds: 3600}\n"
@@ -20,7 +20,7 @@ def test_nothing_is_found(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    live = LiveDaemon(tmp_path, "--listen", f"127.0.0.1:{port}")
+    live = ForkedDaemon(tmp_path, "--listen", f"127.0.0.1:{port}")
     live.write_handler("h", "def tick(job):\n    return None\n")
     live.write_job("tidy", JOB)
     with live:

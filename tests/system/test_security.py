@@ -8,7 +8,6 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,7 +137,7 @@ def test_where_others_may_write_luad_takes_no_orders(
     daemon = besieged(tmp_path, "--config", str(tmp_path / "luad.yaml"))
     (tmp_path / "handlers" / "pack").mkdir()
     (tmp_path / place).chmod(mode)
-    refused = _served(daemon)
+    refused = daemon.refusal()
     assert refused.returncode == 78, refused.stderr
     assert f"{what} cannot be trusted" in refused.stderr
     assert f"run: chmod o-w {tmp_path / place}" in refused.stderr.replace("go-w", "o-w")
@@ -162,7 +161,7 @@ def test_what_is_somebody_elses_gives_luad_no_orders(tmp_path: Path, place: str,
     (tmp_path / "state").mkdir(mode=0o700)
     daemon = besieged(tmp_path, "--config", str(tmp_path / "luad.yaml"))
     os.chown(tmp_path / place, 65534, -1)
-    refused = _served(daemon)
+    refused = daemon.refusal()
     assert refused.returncode == 78, refused.stderr
     assert f"{what} cannot be trusted" in refused.stderr
     assert f"run: chown root {tmp_path / place}" in refused.stderr
@@ -187,7 +186,7 @@ def test_a_folder_like_tmp_is_as_it_should_be(tmp_path: Path) -> None:
     with daemon:
         daemon.wait_for("run.ended", job="tick", status="succeeded")
     (shared / "luad.yaml").write_text("handlers_path: handlers\n")
-    refused = _served(daemon)
+    refused = daemon.refusal()
     assert refused.returncode == 78, refused.stderr
     assert "the folder of handlers cannot be trusted" in refused.stderr
     assert f"run: mkdir -p -m 755 {shared}/handlers " in refused.stderr
@@ -196,7 +195,7 @@ def test_a_folder_like_tmp_is_as_it_should_be(tmp_path: Path) -> None:
 def test_a_state_folder_that_cannot_be_looked_at_is_no_mistake_of_luads(tmp_path: Path) -> None:
     daemon = besieged(tmp_path)
     daemon.state = tmp_path / ("long" * 100)
-    refused = _served(daemon)
+    refused = daemon.refusal()
     assert "luad itself failed" not in refused.stderr
     assert refused.stderr.startswith("error[store_unavailable]"), refused.stderr
 
@@ -210,11 +209,3 @@ def test_a_package_of_a_shared_checkout_is_no_program_that_runs_as_its_owner(
     pack.chmod(0o2755)  # what is made in it gets its group; git does that
     with daemon:
         daemon.wait_for("run.ended", job="tick", status="succeeded")
-
-
-def _served(daemon: LiveDaemon) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "luad", "serve", "--jobs", str(daemon.jobs), *daemon.options]
-    command += ["--state", str(daemon.state), "--socket", str(daemon.socket)]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=daemon.env, check=False, timeout=60
-    )

@@ -11,6 +11,7 @@ from pathlib import Path
 from socket import AF_UNIX, socket
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 from support.runner_harness import is_gone
 
@@ -67,7 +68,7 @@ JOB = "name: {0}\nhandler: shared:{0}\nschedule: {{type: interval, every: 1h}}\n
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[LiveDaemon]:
-    live = LiveDaemon(tmp_path, env={"LUAD_KILL_GRACE": "1s", "LUAD_SHARED_PROCESSES": "1"})
+    live = ForkedDaemon(tmp_path, env={"LUAD_KILL_GRACE": "1s", "LUAD_SHARED_PROCESSES": "1"})
     live.write_handler("shared", HANDLERS)
     yield live
     live.__exit__(None, None, None)

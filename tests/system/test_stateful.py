@@ -18,6 +18,7 @@ from time import sleep
 from typing import Any
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 from support.stateful_model import Thing, Truth
 
@@ -327,7 +328,7 @@ class Player:
 @pytest.mark.timeout(120 + STEPS * 2)
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 def test_what_was_acknowledged_holds(tmp_path: Path, seed: int) -> None:
-    live = LiveDaemon(tmp_path)
+    live = ForkedDaemon(tmp_path)
     live.write_handler("h", HANDLER)
     with live:
         player = Player(live, seed)
@@ -343,7 +344,7 @@ def test_what_was_acknowledged_holds(tmp_path: Path, seed: int) -> None:
 
 def test_a_request_that_was_cut_off_is_settled_by_its_key(tmp_path: Path) -> None:
     """Killed between asking and answering, again and again: the same key makes one job."""
-    live = LiveDaemon(tmp_path)
+    live = ForkedDaemon(tmp_path)
     live.write_handler("h", HANDLER)
     body = {"name": "only", "handler": "h:tick", "in": "1h"}
     headers = {"Idempotency-Key": '"k"'}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 WORK = """
@@ -29,7 +30,7 @@ AT_ONCE = "{type: once, execute_at: 2026-01-01T00:00:00Z}"
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> LiveDaemon:
-    live = LiveDaemon(tmp_path, "--drain", "0s")
+    live = ForkedDaemon(tmp_path, "--drain", "0s")
     live.write_handler("work", WORK)
     return live
 

@@ -10,7 +10,8 @@ from time import monotonic  # noqa: TID251 - a test's patience is real time
 from typing import Any
 
 import pytest
-from support.live_daemon import PATIENCE_S, LiveDaemon
+from support.forked_daemon import ForkedDaemon
+from support.live_daemon import PATIENCE_S
 
 JOB = "name: tidy\nhandler: h:tick\nschedule: {type: interval, seconds: 3600}\n"
 SHELL = """
@@ -37,7 +38,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    live = LiveDaemon(tmp_path_factory.mktemp("tcp"), "--listen", f"127.0.0.1:{port}")
+    live = ForkedDaemon(tmp_path_factory.mktemp("tcp"), "--listen", f"127.0.0.1:{port}")
     live.write_handler("h", HANDLERS)
     old = live.folder / "old"
     old.mkdir()

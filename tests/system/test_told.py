@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 CLASH = "name: clash\nhandler: app:work\nschedule: {type: interval, every: 1h}\n"
@@ -22,7 +23,7 @@ def codes(answer: Any) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def live(tmp_path: Path) -> LiveDaemon:
-    daemon = LiveDaemon(tmp_path)
+    daemon = ForkedDaemon(tmp_path)
     daemon.write_handler("app", "def work(job): ...\n")
     return daemon
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 from support.pseudo_terminal import Terminal
 
@@ -39,7 +40,7 @@ schedule: {type: cron, expression: "0 0 1 1 *"}
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
-    daemon = LiveDaemon(tmp_path_factory.mktemp("waiting"))
+    daemon = ForkedDaemon(tmp_path_factory.mktemp("waiting"))
     (daemon.handlers / "app.py").write_text(HANDLER)
     (daemon.jobs / "jobs.yaml").write_text(JOBS)
     with daemon:

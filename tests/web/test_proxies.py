@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.dashboard import Answer, dashboard
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 SECRET = "f00d" * 16
@@ -259,10 +260,10 @@ def test_luad_does_not_start_with_a_bad_secret(
 
 
 def test_web_alone_serves_the_pages_on_loopback_and_says_where(tmp_path: Path) -> None:
-    with LiveDaemon(tmp_path) as plain:
+    with ForkedDaemon(tmp_path) as plain:
         message = next(line for line in plain.lines if line["event"] == "web.off")["message"]
     assert "luad serve --web" in message
-    with LiveDaemon(tmp_path, "--web", "--listen", "127.0.0.1:0") as asked:
+    with ForkedDaemon(tmp_path, "--web", "--listen", "127.0.0.1:0") as asked:
         ready = next(line for line in asked.lines if line["event"] == "web.ready")
         assert ".localhost:" in ready["url"]
 

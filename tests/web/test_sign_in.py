@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.dashboard import SAME_ORIGIN, Visitor, dashboard
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 OWN = "own"
@@ -269,7 +270,7 @@ def test_the_socket_serves_no_pages_and_says_what_does(site: LiveDaemon) -> None
 
 
 def test_without_an_address_luad_web_says_what_to_set(tmp_path: Path) -> None:
-    with LiveDaemon(tmp_path) as daemon:
+    with ForkedDaemon(tmp_path) as daemon:
         done = daemon.luad("web", check=False)
     assert done.returncode != 0
     assert "luad serve --web" in done.stderr
