@@ -34,9 +34,10 @@ class ForkedDaemon(LiveDaemon):
     """`luad serve` as in `LiveDaemon`, without the time of its imports."""
 
     def begin(self, stderr: int) -> Any:
-        arguments = self.command()[3:]  # without `python -m luad`
+        python, _, _, *arguments = self.command()  # python -m luad ...
         parent = _parent()
-        if self.launcher or of_the_start(self.env) != parent.environ:
+        is_same = python == parent.python and of_the_start(self.env) == parent.environ
+        if self.launcher or not is_same:
             return super().begin(stderr)
         return parent.fork(arguments, self.env, stderr)
 
@@ -98,6 +99,7 @@ class _Parent:
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()], cwd=os.path.dirname(os.path.dirname(__file__)),  # noqa: PTH120 - a path of text
             )  # fmt: skip
+        self.python = sys.executable
         self.environ = of_the_start(dict(os.environ))
         atexit.register(self.close)
 

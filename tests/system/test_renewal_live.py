@@ -8,7 +8,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from support.forked_daemon import ForkedDaemon
+from support.live_daemon import LiveDaemon
 
 PROJECT = Path(__file__).parents[2]
 JOB = 'name: late\nhandler: installed_late:run\nschedule: {type: cron, expression: "0 0 1 1 *"}\n'
@@ -27,7 +27,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_after_a_reload_runs_find_what_was_installed_meanwhile(
     tmp_path: Path, packages: Path
 ) -> None:
-    daemon = ForkedDaemon(tmp_path)
+    daemon = LiveDaemon(tmp_path)
     daemon.write_job("late", JOB)
     with daemon:
         daemon.luad("run", "late", "--wait", check=False)
@@ -42,7 +42,7 @@ def test_after_a_reload_runs_find_what_was_installed_meanwhile(
 
 
 def test_without_a_reload_luad_notices_it_by_itself(tmp_path: Path, packages: Path) -> None:
-    daemon = ForkedDaemon(tmp_path, env={"NOTIFY_SOCKET": "", "WATCHDOG_USEC": ""})
+    daemon = LiveDaemon(tmp_path, env={"NOTIFY_SOCKET": "", "WATCHDOG_USEC": ""})
     daemon.write_job("late", JOB)
     with daemon:
         (tmp_path / "source").mkdir()
