@@ -227,6 +227,10 @@ class Engine:
         entry = self._state.find(name)
         if entry is None or entry.status is not JobStatus.ACTIVE:
             return None
+        return self.pending_of(entry)
+
+    def pending_of(self, entry: Entry) -> Occurrence | None:
+        """Return the next occurrence of an active job."""
         return self._state.timetable.pending(entry.key)
 
     def soonest(self, start: Instant = 0) -> Iterator[tuple[Instant, Collection[str]]]:

@@ -131,10 +131,10 @@ class Entry:
     @property
     def status(self) -> JobStatus:
         """The status of the job: active, paused or completed."""
-        schedule = self.job.schedule
-        if isinstance(schedule, Once) and self.handled_until >= schedule.execute_at:
+        job = self.wanted.job  # each property costs a call, and a list asks for a million
+        if type(job.schedule) is Once and self.handled_until >= job.schedule.execute_at:
             return JobStatus.COMPLETED
-        is_paused = self.halt is not None or not self.job.enabled
+        is_paused = self.pause or self.standing.displaced or not job.enabled
         return JobStatus.PAUSED if is_paused else JobStatus.ACTIVE
 
     def to_file(self) -> Filed:

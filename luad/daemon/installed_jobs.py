@@ -59,7 +59,8 @@ class InstalledJobs:
         return self.job(key_at(place))
 
     def _view(self, entry: Entry) -> JobStateView:
-        following = self._engine.next_occurrence_of(entry.key)
+        status, standing = entry.status, entry.standing
+        following = self._engine.pending_of(entry) if status is JobStatus.ACTIVE else None
         running: tuple[str, ...] = ()
         queued = 0
         if self._engine.runs.open_count(entry.job_id):
@@ -73,7 +74,7 @@ class InstalledJobs:
             entry.grid_at,
             entry.wanted.origin,
             entry.wanted.stale,
-            entry.status,
+            status,
             entry.halt,
             entry.consecutive_failures,
             following.scheduled_for if following else None,
@@ -83,8 +84,8 @@ class InstalledJobs:
             entry.wanted.creation,
             entry.version,
             entry.alert.cause,
-            entry.standing.holds_name,
-            entry.standing.over_at,
+            standing.holds_name,
+            standing.over_at,
         )
 
     # --- numbers ---

@@ -24,6 +24,8 @@ R = TypeVar("R")
 
 PORTION: Final = 25
 """Rows that are written at one go; between two portions the loop does what else is due."""
+_LEAST_BYTES: Final = 1 << 16
+"""The pieces of a list are sent together once they have so many: each call to the kernel wakes the client."""
 
 
 class StreamResponse(Response):
@@ -32,6 +34,9 @@ class StreamResponse(Response):
     Starlette's own leaves a generator that waits when the client goes to the garbage collector; a
     follower of logs would keep its subscription until then.
     """
+
+    least_bytes = 0
+    """Pieces are sent once they have so many bytes."""
 
     def __init__(
         self,
@@ -81,11 +86,24 @@ class StreamResponse(Response):
             "headers": self.raw_headers,
         }
         await send(start)
+        unsent, size = list[bytes](), 0
         if not is_head:
             async for piece in self.pieces:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                unsent.append(piece)
+                size += len(piece)
+                if size >= self.least_bytes:
+                    body = b"".join(unsent)
+                    unsent, size = [], 0
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
                 await asyncio.sleep(0)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        last = b"".join(unsent)
+        await send({"type": "http.response.body", "body": last, "more_body": False})
+
+
+class ListResponse(StreamResponse):
+    """Sends a list, whose pieces need not reach the client one by one."""
+
+    least_bytes = _LEAST_BYTES
 
 
 async def rows_of(

@@ -90,7 +90,9 @@ ENDED: Final = (
     RunState.LOST,
 )
 _FROM_THE_START: Final = {(state, Trigger.SCHEDULE): 0 for state in ENDED}
+_ZEROS: Final = tuple(f',status="{each.value}",trigger="schedule"}} 0\n' for each in ENDED)
 _NOTHING: Final[Mapping[tuple[RunState, Trigger], int]] = MappingProxyType({})
+_NO_RUNS: Final = Tally("")
 _BOUNDS: Final = (*map(str, BUCKETS_S), "+Inf")
 
 
@@ -107,7 +109,12 @@ class JobLines:
         if tally is not None:
             self._about_last_run(label, tally)
         # A counter that first appears with 1 has no increase that an alert could see.
-        self._about_runs(label, tally or Tally(state.job.name), begun=_FROM_THE_START)
+        if tally is None or not (tally.run_counts or tally.skip_counts):
+            start = f"{RUNS.name}{{{label}"
+            self._lines[RUNS].append("".join([start + zero for zero in _ZEROS]))
+            self._about_attempts(label, tally or _NO_RUNS)
+        else:
+            self._about_runs(label, tally, begun=_FROM_THE_START)
 
     def add_shared(self, name: str, tally: Tally) -> None:
         """Write the lines that all dynamic jobs of a handler share: reminders must not explode the set."""
@@ -159,6 +166,9 @@ class JobLines:
             self._put(RUNS, f'{label},status="{state.value}",trigger="{trigger.value}"', count)
         for reason, count in missed.items():
             self._put(MISSED, f'{label},reason="{reason}"', count)
+        self._about_attempts(label, tally)
+
+    def _about_attempts(self, label: str, tally: Tally) -> None:
         self._put(RETRIES, label, tally.retries)
         self._put_histogram(DURATIONS, label, tally.durations)
         self._put_histogram(DELAYS, label, tally.delays)

@@ -16,7 +16,7 @@ from luad.api.config_files import id_of
 from luad.api.context import context_of, json_response
 from luad.api.http.api_problems import ApiError
 from luad.api.http.request_input import wrong_parameter
-from luad.api.http.streams import StreamResponse
+from luad.api.http.streams import ListResponse
 from luad.api.job_pages import walk
 from luad.api.json import views
 from luad.api.json.calendar import MEDIA, Entry, calendar
@@ -300,4 +300,4 @@ async def metrics(request: Request) -> Response:
     module = await context.compute(request, lambda _: import_module("luad.api.json.metrics"))
     await context.restore.wait()
     numbers = module.Numbers(*context.admission.numbers())
-    return StreamResponse(module.scrape(context.service, numbers), module.CONTENT_TYPE)
+    return ListResponse(module.scrape(context.service, numbers), module.CONTENT_TYPE)

@@ -19,7 +19,7 @@ from luad.api.handler_rules import keep_paused
 from luad.api.http.api_problems import ApiError, echo
 from luad.api.http.etags import not_modified
 from luad.api.http.request_input import beside, read_object
-from luad.api.http.streams import PORTION, StreamResponse
+from luad.api.http.streams import PORTION, ListResponse
 from luad.api.job_pages import find_page, read_question
 from luad.api.json import views
 from luad.api.revision_lookup import earlier, why_not
@@ -69,7 +69,7 @@ async def list_jobs(request: Request) -> Response:
         write = partial(_whole_job, context, strips)
     if len(page.places) > PORTION:
         pieces = _rows(context, page.places, write, end)
-        return StreamResponse(pieces, "application/json", headers)
+        return ListResponse(pieces, "application/json", headers)
     states = filter(None, map(context.service.installed.at, page.places))
     body = '{"jobs":[' + ",".join(map(write, states)) + end
     return Response(to_bytes(body), headers=headers, media_type="application/json")

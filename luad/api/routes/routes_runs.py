@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from luad.api.context import context_of, json_response, link_header
 from luad.api.http.api_problems import ApiError, from_luad_error
 from luad.api.http.request_input import unknown_words
-from luad.api.http.streams import StreamResponse, rows_of
+from luad.api.http.streams import ListResponse, rows_of
 from luad.api.json import views
 from luad.api.json.answer_schemas import LISTED_RUN
 from luad.api.json.members import chosen, names_of
@@ -81,7 +81,7 @@ async def _page(request: Request, context: Context, query: Query, wanted: RunFil
         return encode_text(chosen({**context.run_view(row), **more}, fields))
 
     pieces = rows_of('{"runs":[', rows, show, end + "}")
-    return StreamResponse(pieces, "application/json", link_header(request, page.cursor))
+    return ListResponse(pieces, "application/json", link_header(request, page.cursor))
 
 
 def _fields(query: Query) -> frozenset[str]:

@@ -18,7 +18,7 @@ from luad.api.http.request_input import (
     wrong_member,
     wrong_parameter,
 )
-from luad.api.http.streams import StreamResponse, rows_of
+from luad.api.http.streams import ListResponse, rows_of
 from luad.api.json import views
 from luad.api.routes.endpoint import body_of, query_of
 from luad.api.routes.routes_metadata import MERGE_PATCH, object_of
@@ -64,7 +64,7 @@ async def list_users(request: Request) -> Response:
         user = users.find(email=email, phone=phone)
         found = [] if user is None else [user]
     pieces = rows_of('{"users":[', found, lambda each: encode_text(user_view(each)), "]}")
-    return StreamResponse(pieces, "application/json")
+    return ListResponse(pieces, "application/json")
 
 
 def _wanted(query: Query, name: str) -> str | None:
@@ -335,4 +335,4 @@ async def list_messages(request: Request) -> Response:
         lambda each: encode_text(views.message_view(each.message, each.deliveries)),
         f'],"next_cursor":{encode_text(cursor)}}}',
     )
-    return StreamResponse(pieces, "application/json", link_header(request, cursor))
+    return ListResponse(pieces, "application/json", link_header(request, cursor))
