@@ -20,6 +20,7 @@ from simulation.checker import violations
 from simulation.history import Settled, Stopped
 from simulation.stored import history_of, settled_in
 from support.attack import assert_every_second_has_its_row
+from support.forked_daemon import ForkedDaemon
 from support.live_daemon import LiveDaemon
 
 from luad.client import Client
@@ -63,7 +64,7 @@ EVERY_SECOND = ("each", "again", "long", "waits")
 def beset(folder: Path, *options: str, env: dict[str, str] | None = None) -> LiveDaemon:
     """A daemon, not yet started, with jobs of every second that overlap, wait, and are run again."""
     patience = {"LUAD_KILL_GRACE": "1s", **(env or {})}
-    daemon = LiveDaemon(folder, "--drain", "0s", *options, env=patience)
+    daemon = ForkedDaemon(folder, "--drain", "0s", *options, env=patience)
     daemon.write_handler("work", WORK)
     daemon.write_job("each", job("each", "stamp", 1))
     daemon.write_job("again", job("again", "stamp", 1, "on_lost: retry\nretry: {max_attempts: 3}"))

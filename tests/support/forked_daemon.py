@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 from luad.runner import prctl
+from luad.runner.processes import children_of
 from support.forked_cli import of_the_start
 from support.live_daemon import PATIENCE_S, LiveDaemon
 
@@ -109,6 +111,7 @@ class _Parent:
         request = {"arguments": arguments, "env": env, "cwd": os.getcwd(), "umask": umask}  # noqa: PTH109 - for another process
         ours, theirs = os.pipe()
         # The daemon's parent ends at once, and only meanwhile does this process inherit orphans.
+        before = children_of(os.getpid())
         _adopt_orphans(True)
         try:
             message = json.dumps(request).encode()
@@ -117,6 +120,9 @@ class _Parent:
         finally:
             _adopt_orphans(False)
             os.close(theirs)
+        for orphan in set(children_of(os.getpid())) - {*before, pid}:
+            if _name_of(orphan).startswith("luad-"):  # of a daemon that was killed
+                threading.Thread(target=os.waitpid, args=(orphan, 0), daemon=True).start()
         return ForkedProcess(pid, ours)
 
     def close(self) -> None:
@@ -125,6 +131,12 @@ class _Parent:
 
 
 _parent = cache(_Parent)
+
+
+def _name_of(pid: int) -> str:
+    with suppress(OSError), open(f"/proc/{pid}/comm") as file:  # noqa: PTH123 - as luad reads it
+        return file.read()
+    return ""
 
 
 def _adopt_orphans(is_wanted: bool) -> None:
