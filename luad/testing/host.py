@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 from luad.api.application import build_app
 from luad.api.service import DynamicRules, Health, Problems, ReloadResult, Users
@@ -69,7 +69,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PAGE: Final = 500
 _IDENTITY: Final = ProcessIdentity(0, 0, "test")
 
 
@@ -89,6 +88,8 @@ class Host(EngineService):
     *is_idle*: no handlers are called, as for `luad test`. *dynamic* limits the jobs that may be made at run
     time (default: all).
     """
+
+    page_rows: ClassVar[int] = 500
 
     def __init__(
         self,
@@ -236,7 +237,9 @@ class Host(EngineService):
         found: list[StoredMessage] = []
         cursor: str | None = None
         while True:
-            ask = self.store.messages.page(user=user, run_id=run_id, limit=_PAGE, cursor=cursor)
+            ask = self.store.messages.page(
+                user=user, run_id=run_id, limit=self.page_rows, cursor=cursor
+            )
             page, cursor = self.call(ask)
             found += page
             if cursor is None:

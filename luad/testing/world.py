@@ -124,7 +124,7 @@ class World:
     def _all(self, path: str, kind: str, **query: object) -> list[JsonObject]:
         """Return all rows of a list that the API returns in pages, the oldest first."""
         found: list[JsonObject] = []
-        wanted: JsonObject = {**query, "limit": 500}
+        wanted: JsonObject = {**query, "limit": self.host.page_rows}
         while True:
             answer = self.host.ask(Ask("GET", path, query=wanted))
             found += answer[kind]

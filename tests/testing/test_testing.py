@@ -14,6 +14,7 @@ import luad.sync
 from luad import Job, Jobs, Retry, Text, User, current_job
 from luad.clock import wall_ms
 from luad.testing import fake_user, run_job, run_job_sync
+from luad.testing.host import Host
 
 pytest_plugins = ["pytester"]
 MORNING = "2026-11-23T09:42:00Z"
@@ -226,13 +227,21 @@ def send_many(job: luad.sync.Job) -> None:
         job.user().send(str(number))
 
 
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists come in pages of five rows."""
+    monkeypatch.setattr(Host, "page_rows", 5)
+
+
+@pytest.mark.usefixtures("small_pages")
 def test_all_messages_are_told_in_their_order(luad_jobs_sync: Any) -> None:
     luad_jobs_sync.add_user("ann")
-    luad.sync.Jobs.create(handler=send_many, in_="1s", user="ann", metadata={"n": 510})
+    luad.sync.Jobs.create(handler=send_many, in_="1s", user="ann", metadata={"n": 12})
     luad_jobs_sync.advance("1s")
-    assert luad_jobs_sync.sent_to("ann") == [Text(str(number)) for number in range(510)]
+    assert luad_jobs_sync.sent_to("ann") == [Text(str(number)) for number in range(12)]
 
 
+@pytest.mark.usefixtures("small_pages")
 def test_a_run_tells_all_of_its_messages() -> None:
-    run = run_job_sync(send_many, user="ann", metadata={"n": 510})
-    assert run.sent == [Text(str(number)) for number in range(510)]
+    run = run_job_sync(send_many, user="ann", metadata={"n": 12})
+    assert run.sent == [Text(str(number)) for number in range(12)]
