@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
+from luad.config.jobs.compact_jobs import LazyObject
 from luad.core.events import RecordSkip
 from luad.core.model import (
     JSON,
@@ -87,6 +88,8 @@ def to_json(value: JSON) -> str:
 
     Raises TypeError for a value that is not JSON, which is a fault of luad, not of the data.
     """
+    if isinstance(value, LazyObject) and (text := value.strict_text()) is not None:
+        return text
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
     except ValueError:

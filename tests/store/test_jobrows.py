@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from luad.config.jobs.compact_jobs import LazyObject, compact
 from luad.core.events import InstallJob, StoredJob
 from luad.store import Store
+from luad.store.columns import to_json
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,29 @@ async def test_the_store_keeps_no_row_of_a_job_that_it_has_handed_over(
         del restored, stored
         assert rows() == []
         assert len(store.restore().jobs) == 1  # it reads them again
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"text": 'a\tb "c" \0 </script>', "numbers": [1, 1.5, 1e300, -0.0], "none": None},
+        {"town": "Zürich"},
+        {"half": "\ud83d"},
+        {"limit": float("nan")},
+        {"limit": [float("inf"), float("-inf")]},
+        {"word": "NaN and Infinity"},
+    ],
+)
+def test_a_document_that_is_text_is_stored_as_its_value_is(
+    install: InstallJob, metadata: dict[str, object]
+) -> None:
+    document = {"name": "backup", "metadata": metadata}
+    job = compact(replace(install.job, definition=document, metadata=metadata))
+    assert to_json(job.definition) == to_json(document)
+    assert to_json(job.metadata) == to_json(metadata)
+
+
+def test_plain_text_of_a_document_is_stored_without_reading_it() -> None:
+    text = '{"name":"backup"}'
+    assert to_json(LazyObject(text)) is text

@@ -36,6 +36,12 @@ class LazyObject(Mapping[str, JSON]):
         self._text = text
         self._key = key
 
+    def strict_text(self) -> str | None:
+        """Return the text if it is strict JSON in ASCII; else None."""
+        text = self._text
+        is_strict = text.isascii() and "NaN" not in text and "Infinity" not in text
+        return text if is_strict and self._key is None else None
+
     def _value(self) -> dict[str, JSON]:
         """Return the parsed value; the latest one is cached for callers that read key by key."""
         latest = LazyObject._latest
@@ -71,13 +77,19 @@ def compact(job: Job) -> Job:
     """Return *job* with its definition and metadata as text."""
     text = json.dumps(job.definition, ensure_ascii=False, separators=(",", ":"))
     metadata = LazyObject(text, "metadata") if job.metadata else job.metadata
-    return share_values(replace(job, definition=LazyObject(text), metadata=metadata))
+    return _sharing(job, LazyObject(text), metadata)
 
 
 def share_values(job: Job) -> Job:
     """Return *job* with values that many jobs share: each is in memory once."""
+    return _sharing(job, job.definition, job.metadata)
+
+
+def _sharing(job: Job, definition: Mapping[str, JSON], metadata: Mapping[str, JSON]) -> Job:
     return replace(
         job,
+        definition=definition,
+        metadata=metadata,
         handler=sys.intern(job.handler),
         queue=sys.intern(job.queue),
         user=None if job.user is None else sys.intern(job.user),
