@@ -126,6 +126,11 @@ class Files(Generic[T]):
         """Return the entry of a file; a new one if it has none."""
         return self._entries.setdefault(path, Entry())
 
+    def add_last_good(self, path: str, item: T) -> None:
+        """Note that *item* is one of the last good items of a file."""
+        self.make(path).last_good += (item,)
+        self._index.add(path, (self._name_of(item),))
+
     def names(self, path: str) -> frozenset[str]:
         """Return the names of a file, of its newest and of its last good items."""
         entry = self._entries[path]

@@ -94,10 +94,7 @@ class LastGood(Kind[T]):
         for name, item in items.items():
             path, _ = self.place(item)
             assert path, "a last good version belongs to a file"
-            entry = self._files.make(path)
-            names = self._files.names(path)
-            entry.last_good += (item,)
-            self._files.reindex(path, names)
+            self._files.add_last_good(path, item)
             self._wanted[name] = item
 
     def restore(self, path: str, key: str, count: int) -> bool:
@@ -109,7 +106,9 @@ class LastGood(Kind[T]):
         if entry is None or len(entry.last_good) != count:
             return False
         entry.key, entry.is_broken, entry.is_installed = key, False, True
-        entry.items = entry.last_good = tuple(sorted(entry.last_good, key=self.place))
+        if count > 1:
+            entry.last_good = tuple(sorted(entry.last_good, key=self.place))
+        entry.items = entry.last_good
         return True
 
     def unrestore(self, folders: Collection[str]) -> None:
@@ -130,7 +129,9 @@ class LastGood(Kind[T]):
 
     def same_path(self, path: str) -> str:
         """Return *path* as the object that the items of the file have, so that it is in memory once."""
-        return next((self.place(item)[0] for item in self.items_of(path)), path)
+        for item in self.items_of(path):
+            return self.place(item)[0]
+        return path
 
     def items_of(self, path: str) -> Collection[T]:
         """Return the last good items of a file."""
