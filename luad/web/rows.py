@@ -5,6 +5,7 @@ Rule: pure; JSON of the API in, values for templates out.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SLOW_FACTOR: Final = 2
 LEAST_SLOW_MS: Final = 60_000
+_LAST_RUN: Final = re.compile(r", the last in run_\w+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,16 @@ def pause_words(pause: Json, times: Times) -> str:
     """Return who paused a job, why and until when; empty when it is not paused."""
     if not pause:
         return ""
-    parts = [f"“{pause['reason']}”" if pause["reason"] else "", pause["author"] or ""]
+    reason = without_run(pause["reason"] or "")
+    parts = [f"“{reason}”" if reason else "", pause["author"] or ""]
     if pause["until"]:
         parts.append(f"until {times.short(pause['until'])}")
     return ", ".join(filter(None, parts)) or "paused"
+
+
+def without_run(text: str) -> str:
+    """Return the reason of a pause by luad without the id of the run, to which a page has a link."""
+    return _LAST_RUN.sub("", text)
 
 
 def what_happened(run: Json) -> str:

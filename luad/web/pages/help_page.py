@@ -25,6 +25,7 @@ KEYS: Final = (
     ("p", "pause the job of the row"),
     ("x", "tick the row"),
     ("f", "only failing jobs"),
+    ("t", "the zone of the times"),
     ("d", "light or dark"),
     ("Esc", "leave the field, close the menu"),
 )

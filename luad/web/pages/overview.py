@@ -11,7 +11,7 @@ from urllib.parse import quote
 from luad.web.drawing import usual_text
 from luad.web.frame import View
 from luad.web.inside import path_of
-from luad.web.rows import job_row
+from luad.web.rows import job_row, without_run
 from luad.web.times import count, parse
 
 if TYPE_CHECKING:
@@ -26,12 +26,14 @@ SHOWN: Final = 20
 OPEN: Final = 8
 STRIP: Final = 40
 TEXT: Final = 150
-_ICONS: Final = {
+UNKNOWN: Final = ("warn", "skip")
+"""The icon and the tone of a kind of trouble that has no icon of its own."""
+ICONS: Final = {
     "failing": ("failed", "bad"),
     "daemon": ("failed", "bad"),
     "slow": ("slow", "skip"),
     "late": ("slow", "skip"),
-    "queue": ("queue", "bad"),
+    "queue": ("waiting", "bad"),
     "missed": ("skipped", "skip"),
     "delivery": ("mail", "skip"),
     "paused_by_failures": ("paused", "skip"),
@@ -42,16 +44,15 @@ _BAD: Final = ("failed", "timed_out", "lost")
 async def show(request: Request) -> Response:
     """`GET /`: the overview."""
     view = await View.of(request)
-    shown = {"limit": JOBS, "recent": STRIP}
-    failing, jobs, running, schedule, attention, stats = await view.gather(
-        ("/v1/jobs", {**shown, "health": "failing", "include_dynamic": True}),
-        ("/v1/jobs", {**shown, "sort": "next"}),
+    bad = await _failing(view)
+    others = max(JOBS - len(bad), 1)  # a strip costs forty rows of the database
+    jobs, running, schedule, attention, stats = await view.gather(
+        ("/v1/jobs", {"limit": others, "recent": STRIP, "sort": "next"}),
         ("/v1/runs", {"status": "running", "limit": OPEN, "fields": "id,job,started_at,status"}),
         ("/v1/schedule", {"limit": NEXT}),
         ("/v1/attention", {}),
         ("/v1/stats", {"since": "24h", "by": "hour"}),
     )
-    bad = failing["jobs"]
     names = {each["name"] for each in bad}
     rest = [each for each in jobs["jobs"] if each["name"] not in names]
     items = [each for each in attention["attention"] if not each["acknowledged"]]
@@ -74,6 +75,15 @@ async def show(request: Request) -> Response:
         hidden=jobs["hidden_dynamic"],
         has_jobs=bool(rows) or counts["total"] > 0,
     )
+
+
+async def _failing(view: View) -> list[Json]:
+    """Return the jobs that fail, at most as many as the page has rows."""
+    if not view.status["jobs"]["failing"]:
+        return []
+    query = {"limit": JOBS, "recent": STRIP, "health": "failing", "include_dynamic": True}
+    found: list[Json] = (await view.get("/v1/jobs", **query))["jobs"]
+    return found
 
 
 def _title(failing: int, items: int) -> str:
@@ -117,7 +127,7 @@ async def _running(runs: list[Json], view: View) -> list[Json]:
 
 def _item(item: Json, view: View) -> Json:
     """Return something that needs a look, with its icon and the page behind it."""
-    name, tone = _ICONS.get(item["kind"], ("warn", "skip"))
+    name, tone = ICONS.get(item["kind"], UNKNOWN)
     page = f"/jobs/{quote(item['job'])}" if item["job"] else "/system"
     if item["kind"] == "delivery" and item["user_id"]:
         page = f"/users/{quote(item['user_id'])}"
@@ -138,6 +148,8 @@ def _item(item: Json, view: View) -> Json:
 def _text(item: Json) -> str:
     """Return what is wrong in one line: an error without its module, a file without its folder."""
     text = str(item["text"]).partition("\n")[0]
+    if item["kind"] == "paused_by_failures":
+        return without_run(text)
     if item["kind"] == "failing":
         name, colon, message = text.partition(": ")
         text = name.rpartition(".")[2] + colon + message
