@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from luad.web.inside import Json
 
 MOST_LANES: Final = 40
-_WIDTH: Final = 1440
+WIDTH: Final = 1440
 _LEAST: Final = 1.5
 _GAP: Final = 0.6
 """Bars that are nearer than this become one."""
@@ -38,7 +38,7 @@ class Span:
 
     def at(self, instant: datetime) -> float:
         """Return the place of an instant."""
-        return (instant - self.start) / (self.end - self.start) * _WIDTH
+        return (instant - self.start) / (self.end - self.start) * WIDTH
 
     def place(self, text: str) -> float:
         """Return the place of an instant in RFC 3339."""
@@ -87,14 +87,14 @@ def lanes_of(runs: Sequence[Json], fires: Sequence[Json], span: Span) -> list[La
     return sorted(found.values(), key=lambda each: (len(each.done) + len(each.planned), each.job))
 
 
-def draw(lane: Lane, span: Span) -> Markup:
-    """Return the picture of a lane."""
+def draw(lane: Lane, span: Span, shade: Markup) -> Markup:
+    """Return the picture of a lane, above *shade*."""
     bars: dict[str, list[tuple[float, float]]] = defaultdict(list)
     failed = []
     for run in lane.done:
         x = span.place(run["started_at"] or run["scheduled_for"])
         took = timedelta(milliseconds=run["duration_ms"] or 0)
-        width = max(_LEAST, took / (span.end - span.start) * _WIDTH)
+        width = max(_LEAST, took / (span.end - span.start) * WIDTH)
         status = run["status"]
         if status in BAD:
             width = max(width, 4)
@@ -106,7 +106,7 @@ def draw(lane: Lane, span: Span) -> Markup:
         else:
             bars["s-ok"].append((x, x + width))
     bars["s-due"] = [(x, x + 2) for x in lane.planned]
-    grid = "".join(f"M{_WIDTH * part / span.parts:.0f} 0v28" for part in range(span.parts))
+    grid = "".join(f"M{WIDTH * part / span.parts:.0f} 0v28" for part in range(span.parts))
     shapes = {"s-grid": grid}
     shapes |= {kind: _bars(bars[kind], *_PLACES[kind]) for kind in ("s-ok", "s-skip")}
     shapes |= {"s-bad": "".join(failed)}
@@ -120,8 +120,8 @@ def draw(lane: Lane, span: Span) -> Markup:
     ]
     label = f"{count(len(lane.done), 'run')} so far, {len(lane.planned):,} to come"
     return Markup(
-        '<svg viewBox="0 0 1440 28" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
-    ).format(label, Markup("").join(pieces))
+        '<svg viewBox="0 0 1440 28" preserveAspectRatio="none" role="img" aria-label="{}">{}{}</svg>'
+    ).format(label, shade, Markup("").join(pieces))
 
 
 _PLACES: Final = {"s-ok": (8, 12), "s-skip": (20, 4), "s-run": (8.5, 11), "s-due": (11, 6)}

@@ -6,13 +6,16 @@ Rule: as in `luad.web`. Lists of the API are read page by page, within a limit; 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
+from luad.api.http.api_problems import ApiError
 from luad.clock import elapsed_ms
 from luad.web.frame import View
+from luad.web.lane_load import Load, draw_load, load_of, shade
 from luad.web.lanes import MOST_LANES, Span, draw, lanes_of
 
 if TYPE_CHECKING:
@@ -35,11 +38,16 @@ WEEK: Final = 7
 
 @dataclass(slots=True)
 class Found:
-    """The past and coming runs between two instants."""
+    """The past and coming runs between two instants, and what is left out, in words.
+
+    *is_known*: the job of the filter exists.
+    """
 
     runs: list[Json]
     fires: list[Json]
     is_complete: bool
+    is_known: bool = True
+    left_out: list[str] = field(default_factory=list)
 
 
 async def show(request: Request) -> Response:
@@ -56,7 +64,7 @@ async def show(request: Request) -> Response:
     span = Span(start, end, times.now)
     job, tag = view.query.get("job", ""), view.query.get("tag", "")
     found = await _find(view, span, job, tag)
-    lanes, count = await asyncio.to_thread(_lanes, found, span)
+    lanes, count, load = await asyncio.to_thread(_lanes, found, span)
     listed = found.fires[:LISTED]
     return await view.answer(
         "schedule.html",
@@ -72,19 +80,27 @@ async def show(request: Request) -> Response:
         marks=span.marks(),
         lanes=lanes,
         lane_count=count,
+        load=draw_load(load, span) if load.most > 1 else "",
+        most=load.most,
+        peak=times.short((start + load.peak * (end - start)).isoformat()),
+        has_overlaps=bool(load.overlaps),
         done=len(found.runs),
         total=len(found.fires),
         is_complete=found.is_complete,
+        left_out=found.left_out,
         is_listed=len(found.fires) == len(listed),
+        is_known=found.is_known,
         job=job,
         tag=tag,
-        ics="/v1/schedule?format=ics" + (f"&job={job}" if job else ""),
+        ics="/v1/schedule?" + urlencode({"format": "ics", **({"job": job} if job else {})}),
     )
 
 
-def _lanes(found: Found, span: Span) -> tuple[list[Json], int]:
+def _lanes(found: Found, span: Span) -> tuple[list[Json], int, Load]:
     lanes = lanes_of(found.runs, found.fires, span)
-    return [(each, draw(each, span)) for each in lanes[:MOST_LANES]], len(lanes)
+    load = load_of(lanes, span)
+    below = shade(load, 28)
+    return [(each, draw(each, span, below)) for each in lanes[:MOST_LANES]], len(lanes), load
 
 
 def _hours(fires: list[Json], view: View, *, is_week: bool) -> list[tuple[str, list[Json]]]:
@@ -100,7 +116,16 @@ def _hours(fires: list[Json], view: View, *, is_week: bool) -> list[tuple[str, l
 
 
 async def _find(view: View, span: Span, job: str, tag: str) -> Found:
-    """Return the runs of a span of time, and what is due until its end."""
+    """Return the runs of a span of time, and what is due until its end; nothing for an unknown job."""
+    try:
+        return await _search(view, span, job, tag)
+    except ApiError as error:
+        if error.code != "not_found":
+            raise
+        return Found([], [], is_complete=True, is_known=False)
+
+
+async def _search(view: View, span: Span, job: str, tag: str) -> Found:
     runs, has_all_runs = await _runs(view, span, job, tag)
     names = [job] if job else []
     if tag and not job:
@@ -111,7 +136,12 @@ async def _find(view: View, span: Span, job: str, tag: str) -> Found:
     if span.end > span.now and (names or not tag):
         seen = [each["job"] for each in runs]
         fires, has_all = await _fires(view, span, names, seen)
-    return Found(runs, fires, has_all_runs and has_all)
+    left_out = []
+    if runs and not has_all_runs:
+        left_out.append(f"runs before {view.times.short(runs[-1]['scheduled_for'])}")
+    if fires and not has_all:
+        left_out.append(f"what is due after {view.times.short(fires[-1]['at'])}")
+    return Found(runs, fires, has_all_runs and has_all, left_out=left_out)
 
 
 async def _runs(view: View, span: Span, job: str, tag: str) -> tuple[list[Json], bool]:
