@@ -65,11 +65,29 @@ async def show(request: Request) -> Response:
         numbers=_numbers(listed, stats),
         upcoming=upcoming["next"],
         tab=tab,
-        revisions=revisions,
+        revisions=_with_lines(revisions["revisions"]) if revisions else [],
         activity=activity["entries"] if activity else [],
         definition=json.dumps(job["definition"], indent=2, ensure_ascii=False),
         metadata=json.dumps(job["metadata"], indent=2, ensure_ascii=False),
     )
+
+
+def _with_lines(revisions: list[Json]) -> list[Json]:
+    """Return revisions with the lines of what differs from the one in force: a mark, and key and value."""
+    return [
+        {
+            **each,
+            "lines": [
+                (mark, f"{key}: {json.dumps(value, ensure_ascii=False)}")
+                for key, then, now in (
+                    (one["key"], one["then"], one["now"]) for one in each["difference"]
+                )
+                for mark, value in (("-", then), ("+", now))
+                if value is not None
+            ],
+        }
+        for each in revisions
+    ]
 
 
 async def show_form(request: Request) -> Response:
@@ -116,11 +134,11 @@ def _why(why: Json) -> str:
 
 def _sentence(job: Json, view: View) -> str:
     """Return when the job runs, and how it stands, in words."""
+    if job["pause"]:  # its status says already that it is paused
+        return pause_words(job["pause"], view.times) + "."
     parts = [job["summary"]]
     if job["consecutive_failures"] > 1:
         parts.append(f"It failed {job['consecutive_failures']} times in a row.")
-    if job["pause"]:
-        parts.append(f"Paused: {pause_words(job['pause'], view.times)}.")
     return " ".join(parts)
 
 

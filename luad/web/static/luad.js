@@ -1,8 +1,7 @@
 // Live updates, keys, forms and the log. Every page works without this file.
 "use strict";
 (() => {
-  /** @type {HTMLElement} */
-  const main = /** @type {any} */ (document.getElementById("main"));
+  const main = /** @type {HTMLElement} */ (document.getElementById("main"));
   const banner = /** @type {HTMLElement} */ (document.getElementById("banner"));
   const liveMark = document.querySelector(".live");
   const BASE = (document.documentElement.dataset.base || "/").slice(0, -1);
@@ -38,7 +37,7 @@
       const same = wanted instanceof Element && wanted.id ? byId.get(wanted.id) : undefined;
       if (same) {
         if (same !== place) old.insertBefore(same, place);
-        else place = place.nextSibling;
+        else place = same.nextSibling;
         renew(same, /** @type {Element} */ (wanted));
       } else if (place && alike(place, wanted)) {
         const next = place.nextSibling;
@@ -81,8 +80,7 @@
     asking = new AbortController();
     const limit = setTimeout(() => asking.abort(), POLL_MS);
     try {
-      const headers = { "Luad-Part": "1", Accept: "text/html" };
-      const answer = await fetch(location.href, { headers, signal: asking.signal });
+      const answer = await fetch(location.href, { headers: { "Luad-Part": "1", Accept: "text/html" }, signal: asking.signal });
       if (answer.redirected && new URL(answer.url).pathname === `${BASE}/login`) return location.assign(answer.url);
       isWanted ||= answer.status === 503; // too many ask at once
       pace = Math.max(REFRESH_MS, 5 * (Date.now() - lastRefresh)) * (answer.status === 503 ? 1 + Math.random() : 1);
@@ -106,8 +104,7 @@
     if (content && !main.querySelector("textarea:focus, input:not([type=checkbox]):focus")) renew(main, content);
     mark();
     document.title = fresh.title;
-    const icon = fresh.querySelector("link[rel=icon]");
-    setIcon(icon?.getAttribute("href") || "");
+    setIcon(fresh.querySelector("link[rel=icon]")?.getAttribute("href") || "");
   }
 
   /** @param {string} address */
@@ -170,15 +167,10 @@
 
   /** Ask anew after a sleep, or when the network is back: the connection may be dead without a sign. */
   function wake() {
-    if (source) reopen();
+    if (source) closeStream(), openStream();
     sayStale();
     asking.abort(); // it may wait for a connection that is gone
     refresh();
-  }
-
-  function reopen() {
-    closeStream();
-    openStream();
   }
 
   function closeStream() {
@@ -211,7 +203,7 @@
   addEventListener("offline", sayStale);
   setInterval(() => {
     if (hasHeartbeat && Date.now() - lastGood > SILENT_MS) sayStale();
-    if (source?.readyState === EventSource.CLOSED) reopen();
+    if (source?.readyState === EventSource.CLOSED) closeStream(), openStream();
     if (!isLive) refresh();
   }, POLL_MS);
 
@@ -233,8 +225,7 @@
 
   /** @param {number} seconds */
   function relative(seconds) {
-    const words = span(Math.abs(seconds));
-    return seconds >= 0 ? `in ${words}` : `${words} ago`;
+    return seconds >= 0 ? `in ${span(seconds)}` : `${span(-seconds)} ago`;
   }
 
   /** @param {number} seconds */
@@ -269,12 +260,12 @@
     const box = event.target;
     if (!(box instanceof HTMLInputElement)) return;
     if (box.matches("[data-tick-all]")) for (const each of ticks()) each.checked = box.checked;
-    if (box.matches("[data-keys]")) localStorage.setItem("luad-keys", box.checked ? "on" : "off");
+    if (box.dataset.remember) localStorage.setItem(`luad-${box.dataset.remember}`, box.checked ? "on" : "off");
     const label = main.querySelector("[data-selected]");
     if (label) label.textContent = `${ticks().filter((each) => each.checked).length} selected`;
   });
-  for (const box of main.querySelectorAll("[data-keys]")) {
-    if (box instanceof HTMLInputElement) box.checked = localStorage.getItem("luad-keys") !== "off";
+  for (const box of main.querySelectorAll("[data-remember]")) {
+    if (box instanceof HTMLInputElement) box.checked = localStorage.getItem(`luad-${box.dataset.remember}`) !== "off";
   }
   document.addEventListener("submit", (event) => {
     const path = event.submitter?.getAttribute("formaction") || "";
@@ -393,15 +384,17 @@
   /** Add lines as they come; stay at the end only while the reader is there.
    * @param {HTMLElement} box */
   function follow(box) {
-    let number = Number(box.dataset.follow);
+    let [number, unread] = [Number(box.dataset.follow), 0];
     const stream = new EventSource(`${BASE}/v1/runs/${box.dataset.log}/log?follow=1&format=sse&offset=${number}`);
     stream.onmessage = (event) => {
       const line = JSON.parse(event.data);
       const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-      number += 1;
-      box.append(lineOf(number, line));
+      box.append(lineOf(++number, line));
       while (box.children.length > 2000) box.firstElementChild?.remove();
       if (isAtEnd) box.scrollTop = box.scrollHeight;
+      unread = isAtEnd ? 0 : unread + 1;
+      const state = document.querySelector("[data-log-state]")?.lastChild;
+      if (state) state.textContent = unread ? `${unread} new below` : "following";
     };
     stream.addEventListener("end", () => {
       stream.close();
@@ -477,9 +470,16 @@
     return hits.length > 0;
   }
 
-  /** Copy a link to the line whose number was clicked. */
+  /** Copy a link to the run, or to the line whose number was clicked. */
   document.addEventListener("click", (event) => {
-    const line = event.target instanceof Element && event.target.matches(".log .no") ? event.target.parentElement : null;
+    const target = event.target instanceof Element ? event.target : null;
+    const link = target?.closest("a[data-copy]");
+    if (link instanceof HTMLAnchorElement && navigator.clipboard) {
+      event.preventDefault();
+      return void navigator.clipboard.writeText(link.href).then(
+        () => { link.textContent = "Copied"; }, () => location.assign(link.href));
+    }
+    const line = target?.matches(".log .no") ? target.parentElement : null;
     if (!line) return;
     location.hash = line.id;
     const address = new URL(location.pathname, location.href);
