@@ -18,7 +18,7 @@ QUICK_TESTS := tests/core tests/config
 # `make quick` runs the tests of these folders that are neither slow nor listen on a socket.
 IN_PROCESS := tests/core tests/config tests/cli tests/api
 
-.PHONY: web demo shots install run quick test test-all test-others check format bench bench-quick simulate mutants soak fuzz kills syscalls clean help
+.PHONY: web demo shots install run quick test test-all test-others check check-scripts format bench bench-quick simulate mutants soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make test-all   run all tests on each installed Python of $(PYTHONS)"
 	@echo "make test-others  run tests/core and tests/config on each other installed Python"
 	@echo "make check      run the linter, the formatter, the type checker and the layer checker"
+	@echo "make check-scripts  check the types in the scripts of the pages, with TypeScript"
 	@echo "make format     format the code"
 	@echo "make bench      run the benchmarks, an hour (BENCH=\"cli start\" runs only those); fails over a target"
 	@echo "make bench-quick  run a part of them in 90 seconds, and judge only ratios"
@@ -105,6 +106,13 @@ check: $(VENV)/.installed-test
 	@$(BIN)/python .ci/sizes.py
 	@$(BIN)/python .ci/unused.py
 	@$(BIN)/python .ci/subjects.py
+
+# npm brings TypeScript, which only reads the scripts: pages load them as they are.
+TYPESCRIPT := typescript@5.9.3
+check-scripts:
+	@if ! command -v npm >/dev/null; then echo "npm is not installed: the scripts of the pages are unchecked"; exit 0; fi; \
+	npm exec --yes --prefer-offline --package $(TYPESCRIPT) -- tsc --noEmit --allowJs --checkJs --strict \
+	    --target es2022 --lib es2023,dom,dom.iterable luad/web/static/*.js
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix-only .
