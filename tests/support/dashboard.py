@@ -77,12 +77,22 @@ name: weekly-report
 handler: shop:works
 schedule: {type: cron, expression: "0 9 * * MON", timezone: Europe/London}
 """
+USERS = """\
+id: ann
+full_name: Ann Example
+channels:
+  - inbox
+  - {type: webhook, name: pager, url: "http://127.0.0.1:9/pager", allow_private: true}
+"""
 BROKEN = 'name: bad\nhandler: shop:works\nschedule: {type: cron, expresion: "0 9 * * *"}\n'
 
 
 def dashboard(folder: Path, *options: str) -> LiveDaemon:
     """Return a daemon that listens on a free port of loopback, not yet started."""
-    daemon = ForkedDaemon(folder, "--listen", "127.0.0.1:0", *options)
+    users = folder / "users.d"
+    users.mkdir(parents=True, exist_ok=True)
+    (users / "ann.yaml").write_text(USERS)
+    daemon = ForkedDaemon(folder, "--listen", "127.0.0.1:0", "--users", str(users), *options)
     daemon.write_handler("shop", HANDLERS)
     daemon.write_job("jobs", JOBS)
     daemon.write_job("report", BROKEN)

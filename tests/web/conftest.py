@@ -15,4 +15,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
     with dashboard(tmp_path_factory.mktemp("site")) as daemon:
         for name in ("health-check", "billing-sync", "attacker"):
             daemon.luad("run", name, "--wait", check=False)
+        title = "a <b>title</b> that is rather long for a phone"
+        daemon.luad("send", "ann", "hello", "--title", title, check=False)
         yield daemon

@@ -30,6 +30,8 @@ PAGES = [
     "/schedule",
     "/schedule?view=week",
     "/users",
+    "/users/ann",
+    "/jobs/billing-sync?tab=revisions",
     "/activity",
     "/system",
     "/help",
@@ -278,4 +280,28 @@ def test_a_log_is_searched_and_a_line_is_linked(
     page.click("#L5 .no")
     assert page.evaluate("location.hash") == "#L5"
     assert window.said == []
+    window.close()
+
+
+def test_a_link_to_a_run_is_copied(browser: playwright.Browser, site: LiveDaemon) -> None:
+    run_id = site.json("history", "billing-sync")["runs"][0]["id"]
+    window = Window(browser, site, permissions=["clipboard-read", "clipboard-write"])
+    page = window.open(f"/runs/{run_id}?level=error")
+    page.click("text=Copy link")
+    page.wait_for_selector("a:has-text('Copied')")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"{window.base}/runs/{run_id}"
+    window.close()
+
+
+def test_the_choice_to_follow_a_log_is_remembered(
+    browser: playwright.Browser, site: LiveDaemon
+) -> None:
+    window = Window(browser, site, "operator")
+    page = window.open("/jobs/health-check/run")
+    box = page.get_by_label("Follow the log")
+    assert box.is_checked()
+    box.uncheck()
+    page = window.open("/jobs/billing-sync/run")
+    assert not page.get_by_label("Follow the log").is_checked()
     window.close()

@@ -10,6 +10,9 @@ import pytest
 from support.dashboard import SAME_ORIGIN, Visitor
 from support.live_daemon import LiveDaemon
 
+from luad.store.trouble import Kind
+from luad.web.icons import icon
+from luad.web.pages.overview import ICONS, UNKNOWN
 from luad.web.render import HERE, environment
 from luad.web.site import ROWS
 
@@ -31,6 +34,7 @@ PAGES = [
     "/schedule?view=week&day=2030-01-01&tag=ops",
     "/jobs/export/run",
     "/users",
+    "/users/ann",
     "/activity",
     "/system",
     "/help",
@@ -64,7 +68,7 @@ def test_a_page_answers_with_its_headers(visitor: Visitor, path: str) -> None:
 
 def test_each_page_of_the_table_is_tried() -> None:
     patterns = {re.sub(r"\{\w+\}", "[^/?]+", row.path) for row in ROWS if row.method == "GET"}
-    tried = [*PAGES, "/login", "/static/style.css", "/users/ann", "/runs/run_1"]
+    tried = [*PAGES, "/login", "/static/style.css", "/runs/run_1"]
     assert {
         each
         for each in patterns
@@ -119,6 +123,32 @@ def test_an_action_comes_back_and_says_what_was_done(visitor: Visitor) -> None:
     visitor.ask("POST", "/act/resume", {"job": "weekly-report"}, SAME_ORIGIN)
 
 
+def test_words_of_an_address_from_elsewhere_are_never_shown(visitor: Visitor) -> None:
+    path = "/jobs?done=run&subject=eve-was-here&undo=weekly-report"
+    asked: list[dict[str, str]] = [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-origin", "Luad-Part": "1"},  # the live update of such a page
+    ]
+    for headers in asked:
+        text = visitor.ask("GET", path, None, headers).text
+        assert 'class="toast"' not in text, headers
+    assert "Started eve-was-here." in visitor.ask("GET", path, None, SAME_ORIGIN).text
+
+
+def test_each_kind_of_trouble_has_an_icon() -> None:
+    for kind in Kind:
+        assert icon(ICONS.get(kind, UNKNOWN)[0])
+
+
+def test_the_calendar_file_has_the_filter_of_the_page_and_nothing_else(visitor: Visitor) -> None:
+    text = visitor.ask("GET", "/schedule?job=a%26format%3Djson").text
+    assert 'href="/v1/schedule?format=ics&amp;job=a%26format%3Djson"' in text
+    assert "No job has the name a&amp;format=json." in text
+    later = visitor.ask("GET", "/schedule?day=2030-01-01&job=none-like-it").text
+    assert "No job has the name none-like-it." in later
+
+
 def test_a_form_has_the_parameters_of_the_handler(visitor: Visitor) -> None:
     text = visitor.ask("GET", "/jobs/export/run").text
     assert 'name="m.json.region"' in text
@@ -157,6 +187,39 @@ def test_the_system_page_names_the_last_changes_and_shows_the_broken_line(
     assert "<b>schedule: {type: cron, expresion:" in text
     page = visitor.ask("GET", "/jobs/late").text
     assert "It has not run yet" in page
+
+
+def test_a_user_has_the_last_delivery_of_each_channel(visitor: Visitor) -> None:
+    text = visitor.ask("GET", "/users/ann").text
+    inbox, pager = re.findall(r'<td class="name">(?:inbox|pager)</td>.*?</tr>', text)
+    assert "#i-ok" in inbox
+    assert "#i-failed" in pager
+    assert "Connection refused" in pager
+    assert "Send again" in text
+    assert "<b>title" not in text
+
+
+def test_revisions_show_what_differs_from_the_one_in_force(
+    site: LiveDaemon, visitor: Visitor
+) -> None:
+    for hours in (7, 8):
+        text = f"name: moved\nhandler: shop:works\nschedule: {{type: interval, every: {hours}h}}\n"
+        site.write_job("moved", text)
+        site.wait_for("config.installed", **{"added" if hours == 7 else "replaced": 1})
+    text = visitor.ask("GET", "/jobs/moved?tab=revisions").text
+    assert re.search(r"<del>- schedule: .*7h.*</del><ins>\+ schedule: .*8h.*</ins>", text)
+    assert text.count("in force</span>") == 1
+
+
+def test_a_paused_job_says_once_that_it_is_paused(visitor: Visitor) -> None:
+    visitor.ask("POST", "/act/pause", {"job": "etl-load", "reason": "holiday"}, SAME_ORIGIN)
+    text = visitor.ask("GET", "/jobs/etl-load").text
+    sentence = re.search(r"<h1>etl-load</h1>\s*<p>(.*?)</p>", text, re.DOTALL)
+    assert sentence
+    words = re.sub(r"<[^>]+>", "", sentence[1])
+    assert words.startswith("Paused: “holiday”, ")
+    assert words.lower().count("paused") == 1
+    visitor.ask("POST", "/act/resume", {"job": "etl-load"}, SAME_ORIGIN)
 
 
 def test_the_first_page_is_small(visitor: Visitor) -> None:
