@@ -214,10 +214,13 @@ async def test_64_a_segfault_leaves_its_python_stack(runner: Harness) -> None:
 async def test_65_whoever_ignores_term_is_killed_after_the_grace(
     runner: Harness, handler: str
 ) -> None:
-    key = runner.launch(f"stubborn:{handler}", timeout_ms=300)
-    identity = await runner.start_of(key)
-    finished = await runner.end_of(key)
-    assert finished.ending.kind is EndKind.TIMED_OUT
+    for timeout_ms in (300, 3_000, 30_000):
+        key = runner.launch(f"stubborn:{handler}", timeout_ms=timeout_ms)
+        identity = await runner.start_of(key)
+        finished = await runner.end_of(key)
+        assert finished.ending.kind is EndKind.TIMED_OUT
+        if "ready" in finished.messages:
+            break  # on a busy machine the time may pass before the handler ignores anything
     assert finished.ending.signal == signal.SIGKILL
     assert error_of(finished)[1].endswith("it had to be killed")
     assert is_gone(identity.pid)
