@@ -193,7 +193,9 @@ class BusyWorld(World):
             self._follow(event, replies, gone)
         if any(isinstance(event, AttemptEnded) for event in events):
             for each in gone:
-                if each.creation is not None:
+                # `_forgotten` has judged those that were forgotten in the same turn.
+                is_judged = self.plain.find(each.job_id) is None
+                if each.creation is not None and not is_judged:
                     self._left(each)
             self._stayed(effects)
         self._compare({**self.plain.jobs, **self.plain.aside})
