@@ -101,7 +101,21 @@ class Fetching:
             raise
         finally:
             its.close()
-        reader, self._writer = await asyncio.open_connection(sock=mine)
+        try:
+            await self._listen_to(mine)
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            self._process = None
+
+    async def _listen_to(self, mine: socket.socket) -> None:
+        """Listen to the fetcher at the other end of *mine* until it ends."""
+        try:
+            reader, self._writer = await asyncio.open_connection(sock=mine)
+        except BaseException:
+            mine.close()
+            raise
         self._heard_at = asyncio.get_running_loop().time() + START_S - SILENT_S
         self._send(self._settings)
         pinging = asyncio.create_task(self._ping())
@@ -112,10 +126,6 @@ class Fetching:
             self._ready_at = None
             self._writer.close()
             self._writer = None
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            self._process = None
 
     async def _listen(self, reader: asyncio.StreamReader, number: int) -> None:
         while line := await reader.readline():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 import threading
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -21,6 +25,51 @@ def test_nothing_is_shown_with_json_or_quiet(
     with module.progress(Output(is_json=is_json, is_quiet=is_quiet), "checking"):
         assert not any(each.name == "progress" for each in threading.enumerate())
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_time_limit_at_any_step_leaves_no_task_in_progress(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The limit raises an error wherever the program is; here before each line of it, one after the other.
+
+    The last three lines are the removal: Python delivers a signal between calls, and it calls nothing before.
+    """
+    code = inspect.unwrap(module.progress).__code__
+    last = max(line for _, _, line in code.co_lines() if line is not None)
+
+    def fail_at(step: int) -> bool:
+        left = step
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal left
+            if frame.f_code is not code:
+                return None
+            if event == "line" and frame.f_lineno <= last - 3:
+                left -= 1
+                if not left:
+                    raise TimeoutError
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            with module.progress(Output(is_json=False, is_quiet=False), "checking"):
+                pass
+        except TimeoutError:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    step = 1
+    while fail_at(step):
+        assert module._tasks == [], step
+        for each in threading.enumerate():
+            if each.name == "progress":
+                each.join()  # it ends
+        step += 1
+    assert step > 10
+    assert capsys.readouterr().out == ""
 
 
 def test_without_a_terminal_there_are_lines_on_standard_error(

@@ -22,8 +22,8 @@ TIMEOUT_SECONDS: Final = 1.0
 LINE_SECONDS: Final = 5.0
 """How often there is a new line where no line can be rewritten."""
 _ERASE: Final = "\r\x1b[K"
-_shown_line = threading.Lock()
-"""Held while a progress line is shown: a request during a longer task shows no line of its own."""
+_tasks: Final[list[object]] = []
+"""The tasks in progress. The first has the line: a request during a longer task shows no line of its own."""
 
 
 class LiveLine:
@@ -49,8 +49,7 @@ class LiveLine:
 def progress(out: Output, text: str | Callable[[], str]) -> Iterator[None]:
     """Show *text* and the elapsed seconds during the block, once it takes over a second (without a terminal: five)."""
     line = LiveLine(out)
-    is_silent = out.is_json or out.is_quiet
-    if is_silent or not _shown_line.acquire(blocking=False):
+    if out.is_json or out.is_quiet:
         yield
         return
     pause_s = TIMEOUT_SECONDS if line.is_shown else LINE_SECONDS
@@ -66,12 +65,20 @@ def progress(out: Output, text: str | Callable[[], str]) -> Iterator[None]:
             else:
                 print(out.plain(clean(words)), file=sys.stderr, flush=True)
 
-    writer = threading.Thread(target=write_line, name="progress", daemon=True)
-    writer.start()
+    # A time limit may raise an error at any step, so nothing is begun outside of the block that ends it.
+    writer, task = threading.Thread(target=write_line, name="progress", daemon=True), object()
     try:
-        yield
+        try:
+            _tasks.append(task)
+            if _tasks[0] is task:
+                writer.start()
+            yield
+        finally:
+            is_over.set()
+            if writer.is_alive():
+                writer.join()
+                line.show("")
     finally:
+        if task in _tasks:
+            _tasks.remove(task)
         is_over.set()
-        writer.join()
-        line.show("")
-        _shown_line.release()
