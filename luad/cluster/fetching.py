@@ -106,7 +106,7 @@ class Fetching:
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            await _end_of(process)
             self._process = None
 
     async def _listen_to(self, mine: socket.socket) -> None:
@@ -176,3 +176,15 @@ class Fetching:
     def _send(self, order: Mapping[str, object]) -> None:
         if self._writer is not None:
             self._writer.write(json.dumps(order).encode() + b"\n")
+
+
+async def _end_of(process: asyncio.subprocess.Process) -> None:
+    """Wait until a killed process has ended, also if the task is cancelled meanwhile."""
+    waiting, is_cancelled = asyncio.ensure_future(process.wait()), False
+    while not waiting.done():
+        try:
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            is_cancelled = True
+    if is_cancelled:
+        raise asyncio.CancelledError

@@ -179,6 +179,8 @@ class Worker:
         await self.logs.flush(_FLUSH_S)
         if await self.reports.flush(_FLUSH_S):
             (self._parts.state_dir / _LIFE).unlink(missing_ok=True)  # it has left nothing to report
+        # The fetcher has been told to stop, and writes which rows are over before it ends.
+        await asyncio.wait(self._tasks[-1:], timeout=_FLUSH_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
