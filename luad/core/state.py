@@ -134,7 +134,7 @@ class Entry:
         job = self.wanted.job  # each property costs a call, and a list asks for a million
         if type(job.schedule) is Once and self.handled_until >= job.schedule.execute_at:
             return JobStatus.COMPLETED
-        is_paused = self.pause or self.standing.displaced or not job.enabled
+        is_paused = self.halt is not None or not job.enabled
         return JobStatus.PAUSED if is_paused else JobStatus.ACTIVE
 
     def to_file(self) -> Filed:
