@@ -112,6 +112,7 @@ class Worker:
         self.reports = WorkerReports(self._link, self._now)
         self._runner: Runners | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._fetching_task: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> list[Key]:
@@ -135,7 +136,8 @@ class Worker:
         await self._again(self._beat)
         path.write_text(self._parts.identity.life)
         loops = (self._taking(), self._beating(), self.reports.run(), self.logs.run())
-        self._tasks = [asyncio.create_task(each) for each in (*loops, self.fetching.run())]
+        self._fetching_task = asyncio.create_task(self.fetching.run())
+        self._tasks = [*map(asyncio.create_task, loops), self._fetching_task]
         name, queues = self._parts.identity.name, list(self._parts.identity.queues)
         fields = {"worker": name, "life": self._parts.identity.life, "queues": queues}
         self._parts.emit("info", "worker.ready", fields)
@@ -180,7 +182,8 @@ class Worker:
         if await self.reports.flush(_FLUSH_S):
             (self._parts.state_dir / _LIFE).unlink(missing_ok=True)  # it has left nothing to report
         # The fetcher has been told to stop, and writes which rows are over before it ends.
-        await asyncio.wait(self._tasks[-1:], timeout=_FLUSH_S)
+        if self._fetching_task is not None:
+            await asyncio.wait([self._fetching_task], timeout=_FLUSH_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
