@@ -32,6 +32,8 @@ from luad.store.query_types import LogLine, LogPage, RunFilter
 from luad.store.run_pages import newest_ids
 from luad.store.tables import run_logs, runs
 
+_encode: Final = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False).encode
+
 CHUNK_BYTES: Final = 64 * 1024
 """The approximate size of a chunk, so that reading a tail stays cheap."""
 
@@ -86,9 +88,8 @@ _append = Prepared(
 
 def chunks_of(
     run_id: str, lines: Sequence[Mapping[str, JSON]], now: Instant
-) -> list[dict[str, Any]]:
-    """Return the parameters of `append` for *lines*; a line without a time gets *now*."""
-    chunks: list[dict[str, Any]] = []
+) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of `append` for *lines*; a line without a time gets *now*."""
     texts: list[str] = []
     size = 0
     first_at = last_at = now
@@ -98,18 +99,15 @@ def chunks_of(
         texts.append(_dump(line))
         size += len(texts[-1]) + 1
         if size >= CHUNK_BYTES or number == len(lines) - 1:
-            chunks.append(
-                {
-                    "b_run_id": run_id,
-                    "b_line_count": len(texts),
-                    "b_first_at": first_at,
-                    "b_last_at": last_at,
-                    "b_byte_count": size,
-                    "b_lines_json": "\n".join(texts),
-                }
-            )
+            yield {
+                "b_run_id": run_id,
+                "b_line_count": len(texts),
+                "b_first_at": first_at,
+                "b_last_at": last_at,
+                "b_byte_count": size,
+                "b_lines_json": "\n".join(texts),
+            }
             texts, size = [], 0
-    return chunks
 
 
 def append(connection: Connection, chunks: Sequence[Mapping[str, Any]]) -> None:
@@ -225,7 +223,7 @@ def _rank(line: Mapping[str, JSON]) -> int:
 def _dump(line: Mapping[str, JSON]) -> str:
     """Return *line* as one line of JSON; it succeeds for every content."""
     try:
-        return json.dumps(dict(line), separators=(",", ":"), default=str, allow_nan=False)
+        return _encode(line if type(line) is dict else dict(line))
     except (ValueError, TypeError):
         plain = {str(key): str(value) for key, value in line.items()}
         return json.dumps(plain, separators=(",", ":"))

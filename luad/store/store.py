@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -195,11 +195,12 @@ class Store:
     ) -> None:
         """Do the same for the lines of several runs, in one write."""
         now = self._clock.now().wall
-        chunks = [
-            chunk
-            for run_id, lines in found
-            for chunk in log_chunks.chunks_of(to_text(run_id), lines, now)
-        ]
+        chunks: list[dict[str, Any]] = []
+        for run_id, lines in found:
+            for chunk in log_chunks.chunks_of(to_text(run_id), lines, now):
+                if chunks:
+                    await asyncio.sleep(0)  # a chunk takes milliseconds, and runs are due
+                chunks.append(chunk)
         if not chunks:
             return
         future = self._backend.submit(
