@@ -56,6 +56,14 @@ async def find_gone(service: Service, name: str) -> JobStateView | None:
     )
 
 
+async def earlier_id(service: Service, name: str, job_id: str) -> str | None:
+    """Return the id of the newest job that is gone and had that name, other than *job_id*."""
+    try:
+        return await service.store.earlier_id(name, job_id)
+    except StoreUnavailableError:
+        return None
+
+
 def refusal(state: JobStateView) -> ApiError:
     """Return the error for a request that asks something of a job that is gone."""
     assert state.gone_at is not None, "the job is there"

@@ -28,6 +28,13 @@ def find_gone(connection: Connection, name: str) -> GoneJob | None:
     )
 
 
+def earlier_id(connection: Connection, name: str, job_id: str) -> str | None:
+    """Return the id of the newest removed job of that name, other than *job_id*."""
+    is_other = (revisions.c.name == name) & (revisions.c.job_id != job_id)
+    query = select(revisions.c.job_id).where(is_other, _IS_GONE)
+    return connection.execute(query.order_by(revisions.c.job_id.desc()).limit(1)).scalar()
+
+
 def _by_prefix(connection: Connection, prefix: str) -> GoneJob | None:
     """Return the removed job whose id begins with *prefix*, if there is only one."""
     if not prefix.lower().startswith(_PREFIX) or len(prefix) == len(_PREFIX):

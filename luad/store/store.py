@@ -321,6 +321,12 @@ class Store:
             lambda connection: queries.created_jobs(connection, to_text(run_id))
         )
 
+    async def earlier_id(self, name: str, job_id: str) -> str | None:
+        """Return the id of the newest removed job of that name, other than *job_id*."""
+        return await self._transactions.read(
+            lambda connection: gone_rows.earlier_id(connection, to_text(name), to_text(job_id))
+        )
+
     async def gone_job(self, name: str) -> GoneJob | None:
         """Return the removed job of that id, or the newest one of that name."""
         return await self._transactions.read(

@@ -24,7 +24,7 @@ from luad.api.creation_rules import (
     check_user,
     in_the_zone_of_the_user,
 )
-from luad.api.gone_jobs import find_gone, whole_gone_job
+from luad.api.gone_jobs import earlier_id, find_gone, whole_gone_job
 from luad.api.http.api_problems import ApiError, echo
 from luad.api.http.etags import if_match
 from luad.api.http.request_input import read_object, wrong_member
@@ -81,20 +81,18 @@ async def create_job(request: Request) -> Response:
         (created,) = cast("tuple[Created, ...]", (await context.ask(event)).value)
         if created.error is not None:
             raise ApiError(created.error, created.message, hint=created.hint)
-        return await _made(context, created)
+        return await _made(context, created, is_named="name" in body)
 
     return await context.keys.once(request, body, work, lambda known: _recalled(context, known))
 
 
-async def _made(context: Context, created: Created) -> Response:
+async def _made(context: Context, created: Created, *, is_named: bool) -> Response:
     status = 200 if created.outcome == "kept" else 201
     headers = {"location": f"/v1/jobs/{created.job_id}"}
     more = creation_view(created)
-    if created.outcome == "created" and not created.earlier_id:
+    if is_named and created.outcome == "created" and not created.earlier_id:
         # A job that succeeded has left; the store knows it as long as its history lasts.
-        earlier = await find_gone(context.service, created.job_name)
-        if earlier is not None and earlier.job_id != created.job_id:
-            more["earlier_id"] = earlier.job_id
+        more["earlier_id"] = await earlier_id(context.service, created.job_name, created.job_id)
     return await _shown(context, created.job_id, created.job_name, status, headers, more)
 
 
