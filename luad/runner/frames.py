@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 CHUNK: Final = 65_536
 """The bytes of one read from a pipe or socket: the capacity of a pipe."""
 
@@ -19,8 +21,7 @@ def encode(frame: object) -> bytes:
 
     Lone surrogates, which neither the store nor HTTP can carry, become question marks.
     """
-    text = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace") + b"\n"
+    return _encode(frame).encode("utf-8", "replace") + b"\n"
 
 
 class FrameBuffer:

@@ -19,6 +19,8 @@ from luad.core.values import replace
 
 H = TypeVar("H", bound=Hashable)
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 _SHARED: Final = 10_000
 """The number of schedules and other values that are remembered to be shared."""
 
@@ -75,7 +77,7 @@ class LazyObject(Mapping[str, JSON]):
 
 def compact(job: Job) -> Job:
     """Return *job* with its definition and metadata as text."""
-    text = json.dumps(job.definition, ensure_ascii=False, separators=(",", ":"))
+    text = _encode(job.definition)
     metadata = LazyObject(text, "metadata") if job.metadata else job.metadata
     return _sharing(job, LazyObject(text), metadata)
 

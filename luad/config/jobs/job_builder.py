@@ -50,6 +50,7 @@ _HANDLER: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re
 _ENTRY_POINT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _FILE: Final = re.compile(r"(?:\./)?([\w./-]+?)(?:\.py)?(?::(\w+))?", re.ASCII)
 NO_TIMEOUT: Final = "none"
+_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _MIN_INTERVAL_MS: Final = SECOND
 _MIN_MEMORY: Final = 16 << 20  # Python cannot start with less
 
@@ -97,8 +98,7 @@ def build_job(
 
 def revision_of(definition: Mapping[str, JSON]) -> str:
     """Return the hash of a definition, regardless of layout and the order of keys."""
-    text = json.dumps(definition, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return blake2b(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return blake2b(_encode(definition).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _self_contained(document: Mapping[str, JSON], schedule: Schedule) -> Mapping[str, JSON]:
