@@ -16,6 +16,7 @@ from luad.errors import StoreUnavailableError
 from luad.store import log_chunks, run_pages, run_stats, trouble
 from luad.store.access_tables import acknowledgements, software
 from luad.store.columns import cleaned, read_run, to_int, to_int_or_none, to_text
+from luad.store.kept_hours import KeptHours
 from luad.store.log_chunks import LogSearch
 from luad.store.query_budget import QueryBudget
 from luad.store.query_types import FileJob, LogPage, RunFilter, RunPage, RunRow, Software
@@ -34,6 +35,7 @@ class History:
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
+        self._hours = KeptHours()
 
     async def search(
         self,
@@ -73,7 +75,7 @@ class History:
         """Return the numbers about all rows from *since* on, as far as they were counted in time."""
         return await self._transactions.read(
             lambda connection: run_stats.of_history(
-                connection, since, now, group, QueryBudget.begin()
+                connection, since, now, group, QueryBudget.begin(), self._hours
             )
         )
 

@@ -6,14 +6,16 @@ Rule: each counts at most the rows that its caller names, or those that a budget
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, func, literal_column, select
 
 from luad.core.lifecycle import BAD_STATES
 from luad.core.model import HOUR, Instant, RunState
+from luad.store.kept_hours import KeptHours
 from luad.store.query_budget import QueryBudget
 from luad.store.run_filters import NEWEST
 from luad.store.tables import runs
@@ -107,17 +109,56 @@ def _quantile(ordered: list[int], part: float) -> int | None:
 
 
 def of_history(
-    connection: Connection, since: Instant, now: Instant, group: Group, budget: QueryBudget
+    connection: Connection,
+    since: Instant,
+    now: Instant,
+    group: Group,
+    budget: QueryBudget,
+    kept: KeptHours,
 ) -> HistoryStats:
     """Return the numbers about all rows from *since* on, counted from *now* back within *budget*."""
+    if group is Group.JOB:
+        return _by_job(connection, since, now, budget)
+    is_by_hour = group is Group.HOUR
+    known = kept.since(since, now)
+    counted: dict[Instant, Counter[RunState]] = {}  # by hour, or by the start of a portion
+    end = _before_kept(now + 1, known)
+    while end > since:
+        floor = max((hour + HOUR for hour in known if hour < end), default=since)
+        start = max(since, floor, _start_of(connection, end, budget.portion))
+        for hour, state, count in _count(connection, start, end, is_by_hour=is_by_hour):
+            counted.setdefault(hour, Counter())[state] += count
+        end = _before_kept(start, known)
+        if budget.is_over():
+            break
+    found = {hour: counts for hour, counts in (known | counted).items() if hour > end - HOUR}
+    total = Outcomes(sum(found.values(), Counter[RunState]()))
+    if not is_by_hour:
+        return HistoryStats(since, end, total, {})
+    whole = range(-(-end // HOUR) * HOUR, now, HOUR)
+    kept.keep({hour: counted.get(hour, Counter()) for hour in whole if hour not in known}, now)
+    return HistoryStats(
+        since, end, total, {hour: Outcomes(counts) for hour, counts in found.items() if counts}
+    )
+
+
+def _before_kept(end: Instant, known: Mapping[Instant, object]) -> Instant:
+    """Return the start of the kept hours that end at *end*; *end* itself without any."""
+    while end - HOUR in known:
+        end -= HOUR
+    return end
+
+
+def _by_job(
+    connection: Connection, since: Instant, now: Instant, budget: QueryBudget
+) -> HistoryStats:
     total, groups = Outcomes(), dict[Instant | tuple[str, str], Outcomes]()
     end = now + 1
     while True:
         start = max(since, _start_of(connection, end, budget.portion))
-        for key, state, count in _count(connection, start, end, group):
+        for key, state, count in _count_by_job(connection, start, end):
             total.counts[state] += count
-            if key is not None:
-                groups.setdefault(key, Outcomes()).counts[state] += count
+            groups.setdefault(key, Outcomes()).counts[state] += count
         end = start
         if start <= since or budget.is_over():
             return HistoryStats(since, start, total, groups)
@@ -137,24 +178,31 @@ def _start_of(connection: Connection, end: Instant, portion: int) -> Instant:
     return -1 if at is None else at
 
 
+def _count_by_job(
+    connection: Connection, start: Instant, end: Instant
+) -> list[tuple[tuple[str, str], RunState, int]]:
+    """Return the name and id of a job, the state and the number of the rows from *start* until before *end*."""
+    by_job = (runs.c.job_name, runs.c.job_id, runs.c.state)
+    query = select(*by_job, func.count()).where(_between(start, end)).group_by(*by_job)
+    rows = connection.execute(query.with_hint(runs, "INDEXED BY runs_by_time", "sqlite"))
+    return [((name, job_id), RunState(state), count) for name, job_id, state, count in rows]
+
+
 def _count(
-    connection: Connection, start: Instant, end: Instant, group: Group
-) -> list[tuple[Instant | tuple[str, str] | None, RunState, int]]:
-    """Return the group, the state and the number of the rows from *start* until before *end*."""
-    between = (runs.c.claimed_at >= start) & (runs.c.claimed_at < end)
-    if group is Group.JOB:
-        by_job = (runs.c.job_name, runs.c.job_id, runs.c.state)
-        query = select(*by_job, func.count()).where(between).group_by(*by_job)
-        query = query.with_hint(runs, "INDEXED BY runs_by_time", "sqlite")
-        rows = connection.execute(query)
-        return [((name, job_id), RunState(state), count) for name, job_id, state, count in rows]
+    connection: Connection, start: Instant, end: Instant, *, is_by_hour: bool
+) -> list[tuple[Instant, RunState, int]]:
+    """Return the hour, or *start*, the state and the number of the rows from *start* until before *end*."""
     # The index of states holds all that is needed, so no row of the table is read.
-    of_states = (runs.c.state.in_([state.value for state in RunState]), between)
+    of_states = (runs.c.state.in_([state.value for state in RunState]), _between(start, end))
     query = select(runs.c.state, func.count()).where(*of_states).group_by(runs.c.state)
-    if group is Group.HOUR:
+    if is_by_hour:  # which takes one and a half times as long
         hour = (runs.c.claimed_at // literal_column(str(HOUR), BigInteger)).label("hour")
         query = query.add_columns(hour).group_by(hour)
     rows = connection.execute(query.with_hint(runs, "INDEXED BY runs_by_state", "sqlite"))
     return [
-        (hour[0] * HOUR if hour else None, RunState(state), count) for state, count, *hour in rows
+        (hour[0] * HOUR if hour else start, RunState(state), count) for state, count, *hour in rows
     ]
+
+
+def _between(start: Instant, end: Instant) -> ColumnElement[bool]:
+    return (runs.c.claimed_at >= start) & (runs.c.claimed_at < end)

@@ -28,6 +28,7 @@ from luad.store.backend import Backend
 from luad.store.columns import cleaned, to_text
 from luad.store.file_snapshot import FileSnapshot
 from luad.store.history import History
+from luad.store.kept_rows import KeptRows
 from luad.store.messages import Messages
 from luad.store.migration_progress import Report, say_nothing
 from luad.store.query_types import (
@@ -85,6 +86,7 @@ class Store:
         self.files: Final = FileSnapshot(self._transactions)
         self.access: Final = Access(self._transactions)
         self.history: Final = History(self._transactions)
+        self._rows = KeptRows()
         self.web: Final = WebAccess(self._transactions)
 
     # --- opening and closing ---
@@ -303,7 +305,7 @@ class Store:
         """Return the last *n* rows of each installed job, oldest first; jobs without rows are left out."""
         ids = [to_text(each) for each in job_ids]
         return await self._transactions.read(
-            lambda connection: queries.recent_runs(connection, ids, n)
+            lambda connection: self._rows.recent_runs(connection, ids, n)
         )
 
     async def last_runs(self, job_ids: Iterable[str]) -> dict[str, RecentRun]:
