@@ -20,6 +20,7 @@ from luad.socket_paths import (
     Place,
     RequestHooks,
     UnixConnection,
+    answer_type,
     not_luad,
     places,
     without_password,
@@ -237,7 +238,7 @@ class Client:
         return found
 
     def _parse(self, data: bytes) -> Any:
-        return json.loads(data, object_hook=lambda content: Answer(content, self.address))
+        return json.loads(data, object_hook=answer_type(self.address))
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._url is None:

@@ -11,8 +11,9 @@ import socket
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol
 
 from luad.errors import LuadError, UnavailableError
 from luad.wire import SYSTEM_SOCKET, SYSTEM_STATE, socket_candidates
@@ -71,13 +72,17 @@ class Answer(dict[str, Any]):
     Luad always sends the keys that a client reads, so a missing key means that another program answers.
     """
 
-    def __init__(self, content: Mapping[str, object], address: str) -> None:
-        super().__init__(content)
-        self._address = address
+    _address: ClassVar[str] = ""
 
     def __missing__(self, key: str) -> NoReturn:
         """Raise `UnavailableError` with the name of the missing key."""
         raise not_luad(self._address, f"its answer has no `{key}`")
+
+
+@cache
+def answer_type(address: str) -> type[Answer]:
+    """Return the type of all objects in answers of *address*: an answer may have 100,000 of them."""
+    return type("Answer", (Answer,), {"_address": address})
 
 
 def not_luad(address: str, reason: str) -> UnavailableError:

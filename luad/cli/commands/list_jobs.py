@@ -5,6 +5,7 @@ Rule: it shows jobs and changes nothing.
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -99,6 +100,8 @@ def list_(
     oldest left: a higher bar is a longer run, a cross is a failed run, a dot did not run.
     """
     chosen = _filter(words(tags), user, _checked(words(conditions)))
+    if not watch:
+        gc.disable()  # the answer has many objects and no garbage; the process is short
     while True:
         is_all = is_all or user is not None
         answer = fetch(session, is_all=is_all, user=user, offline=offline, tags=words(tags))

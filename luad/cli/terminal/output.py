@@ -209,23 +209,42 @@ class Output:
             for i, width in enumerate(widths)
             if width < max(columns[i]) and self._is_ambiguous(rows, i, width)
         }
-        places = [place for place, width in enumerate(widths) if width]
-        rights = [header in table.right for header in table.headers]
-        ends = [header in table.keep_end for header in table.headers]
-        lines = []
-        for row, sizes in zip(rows, zip(*columns, strict=True), strict=True):
-            parts = []
-            for i in places:
-                cell, width, size = row[i], widths[i], sizes[i]
-                text = cell.text
-                if size > width:
-                    text = self._fit(text, width, keep_end=ends[i], is_inner=i in alike)
-                    size = columns_of(text)
-                padding = " " * (width - size)
-                painted = _paint(text, cell.style) if self.has_colour else text
-                parts.append(padding + painted if rights[i] else painted + padding)
-            lines.append("  ".join(parts).rstrip())
-        print("\n".join(lines))
+        shown = [
+            self._padded(
+                [row[place] for row in rows],
+                columns[place],
+                width,
+                is_right=table.headers[place] in table.right,
+                keep_end=table.headers[place] in table.keep_end,
+                is_inner=place in alike,
+            )
+            for place, width in enumerate(widths)
+            if width
+        ]
+        print("\n".join(["  ".join(parts).rstrip() for parts in zip(*shown, strict=True)]))
+
+    def _padded(
+        self,
+        cells: Sequence[Cell],
+        sizes: Sequence[int],
+        width: int,
+        *,
+        is_right: bool,
+        keep_end: bool,
+        is_inner: bool,
+    ) -> list[str]:
+        """Return the texts of a column, cut and padded to *width* columns of the terminal."""
+        texts = []
+        for cell, size in zip(cells, sizes, strict=True):
+            text, room = cell.text, width - size
+            if room < 0:
+                text = self._fit(text, width, keep_end=keep_end, is_inner=is_inner)
+                room = width - columns_of(text)
+            padding = " " * room
+            if self.has_colour:
+                text = _paint(text, cell.style)
+            texts.append(padding + text if is_right else text + padding)
+        return texts
 
     def _narrow(self, rows: Sequence[Sequence[Cell]], widths: list[int], table: Table) -> None:
         """Fit *widths* to the terminal. The last flexible column is cut only while its texts differ."""
