@@ -19,11 +19,12 @@ from sqlalchemy.dialects.sqlite import insert
 from luad.errors import StoreUnavailableError
 from luad.store.tables import files, meta
 from luad.store.transactions import Transactions
+from luad.store.work_queue import PORTION
 
 T = TypeVar("T")
 
 _DIGEST: Final = "files_digest"
-_AT_ONCE: Final = 500  # rows in one transaction, because claims wait for it
+_AT_ONCE: Final = 500  # rows in one transaction, because claims wait for its end
 _COLUMNS: Final = ("path", "status", "content_key", "shape", "gid", "jobs", "checks")
 _put = insert(files)
 _save = _put.on_conflict_do_update(
@@ -85,15 +86,20 @@ class FileSnapshot:
         """
         with suppress(StoreUnavailableError):
             for paths in _portions(gone):
-                self._transactions.write_later(partial(_drop, digest, paths))
+                self._transactions.write_later(partial(_drop, digest, paths), _weight(paths))
             for rows in _portions(saved):
-                self._transactions.write_later(partial(_write, digest, rows))
+                self._transactions.write_later(partial(_write, digest, rows), _weight(rows))
 
 
 def _portions(every: Iterable[T]) -> Iterator[Sequence[T]]:
     left = iter(every)
     while portion := list(islice(left, _AT_ONCE)):
         yield portion
+
+
+def _weight(portion: Sequence[object]) -> int:
+    """Return a weight with which a transaction has at most `_AT_ONCE` rows."""
+    return PORTION * len(portion) // _AT_ONCE
 
 
 def _renew(connection: Connection, digest: str) -> None:

@@ -28,9 +28,12 @@ class Transactions:
         """Return the result of *work* once its transaction is durable."""
         return await asyncio.wrap_future(self._backend.submit(work))
 
-    def write_later(self, work: Callable[[Connection], object]) -> None:
-        """Queue *work* behind all urgent writes, and return at once."""
-        self._backend.submit(work, is_urgent=False)
+    def write_later(self, work: Callable[[Connection], object], weight: int = 0) -> None:
+        """Queue *work* behind all urgent writes, and return at once.
+
+        A transaction takes work up to a total *weight* of `work_queue.PORTION`; urgent writes wait for its end.
+        """
+        self._backend.submit(work, is_urgent=False, weight=weight)
 
     async def read(self, question: Callable[[Connection], T]) -> T:
         """Return the answer to *question*, read from one snapshot in a reader's thread."""

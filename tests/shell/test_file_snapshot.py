@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random  # noqa: TID251 - each folder has its seed
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,8 @@ from luad.daemon.file_reading import ConfigReader, Reading, UserReader
 from luad.daemon.wiring import files_digest
 from luad.store import Store
 from luad.store.file_snapshot import StoredFile
+from luad.store.sqlite.writer import Writer
+from luad.store.work_queue import Task
 from luad.watcher import SnapshotReader
 from tests.support.access_lists import grant
 
@@ -308,6 +312,42 @@ async def test_a_snapshot_of_another_digest_is_ignored_and_goes(tmp_path: Path) 
         assert [each.path for each in store.files.restore("two")] == ["0"]
     finally:
         store.close()
+
+
+async def test_a_claim_waits_for_few_rows_of_the_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start stores the snapshot of all files while their jobs already run."""
+    rows = [StoredFile(f"{n}", b"\0\xff", "k", b"\1", None, n) for n in range(1_700)]
+    transact, seen = Writer.transact, list[tuple[bool, int]]()
+
+    def count(self: Writer, tasks: list[Task], *, is_urgent: bool) -> list[object]:
+        seen.append((is_urgent, len(tasks)))
+        return transact(self, tasks, is_urgent=is_urgent)
+
+    monkeypatch.setattr(Writer, "transact", count)
+    store = Store.open(tmp_path, clock=SystemClock())
+    is_held, may_go_on = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        seen.clear()
+        is_held.set()
+        may_go_on.wait()
+
+    try:
+        held = store._backend.submit(hold)
+        await asyncio.to_thread(is_held.wait)
+        store.files.save_later("one", rows, [f"{n}" for n in range(600)])
+        claim = asyncio.ensure_future(store.users.remove("nobody"))
+        await asyncio.sleep(0)  # the claim is queued behind the snapshot
+        may_go_on.set()
+        await asyncio.wrap_future(held)
+        await claim
+    finally:
+        may_go_on.set()
+        store.close()
+    assert seen[0] == (True, 1)
+    assert seen[1:] == [(False, 1)] * (2 + 4)
 
 
 def test_the_digest_follows_what_the_jobs_of_a_file_depend_on(
