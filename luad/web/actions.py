@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 MOST_UNDONE: Final = 50
+TEST: Final = ("Test", "This is a test message. luad can reach you on this channel.")
 
 
 async def run(request: Request) -> Response:
@@ -106,6 +107,16 @@ async def resend(request: Request) -> Response:
     name = _need(form.get("message", []))
     await inside.send(request, "POST", path_of("messages", name, "resend"), {})
     return _back(form, "resend", _text(form, "title") or name)
+
+
+async def send_test(request: Request) -> Response:
+    """`POST /act/test`: send a message to one channel of a user, and say whether it arrived."""
+    form = await read_form(request)
+    user, channel = _need(form.get("user", [])), _need(form.get("channel", []))
+    body = {"title": TEST[0], "messages": [TEST[1]], "channels": [channel]}
+    path = path_of("users", user, "send")
+    sent = await inside.send(request, "POST", path, body, _text(form, "key"))
+    return _back(form, "send" if sent["ok"] else "unsent", f"{channel} of {user}")
 
 
 async def reload(request: Request) -> Response:

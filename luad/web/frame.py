@@ -46,6 +46,7 @@ DONE: Final[Mapping[str, str]] = {
     "reload": "Read the files.",
     "batch": "Done for {}.",
     "send": "Sent a test to {}.",
+    "unsent": "The test did not arrive at {}.",
 }
 """The words of a page after an action; the name in the address is escaped like any text."""
 

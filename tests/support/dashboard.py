@@ -76,6 +76,7 @@ metadata: {region: emea, days: 7, more: kept}
 name: weekly-report
 handler: shop:works
 schedule: {type: cron, expression: "0 9 * * MON", timezone: Europe/London}
+alert: {to: [ann], after_failures: 2, also: [timeout]}
 """
 USERS = """\
 id: ann

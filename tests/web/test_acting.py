@@ -122,6 +122,43 @@ def test_runs_that_match_are_tried_again(herd: LiveDaemon, visitor: Visitor) -> 
     assert len(herd.json("history", NAMES[11])["runs"]) == 1
 
 
+def test_a_failing_job_is_acknowledged_on_its_own_page_or_its_runs(
+    herd: LiveDaemon, visitor: Visitor
+) -> None:
+    name = NAMES[20]
+    herd.luad("run", name, "--wait", check=False)
+    run_id = herd.json("history", name)["runs"][0]["id"]
+    pages = (f"/jobs/{name}", f"/runs/{run_id}")
+    asked = (visitor.ask("GET", pages[0]).text for _ in range(1_000))
+    text = next(each for each in asked if "/act/acknowledge" in each)  # a look is kept for a second
+    assert "/act/acknowledge" in visitor.ask("GET", pages[1]).text
+    found = re.search(r'name="id" value="(failing\.[^"]+)"', text)
+    assert found is not None
+    act(visitor, "acknowledge", id=found[1], note="<the bank> moves", until="1d", back=pages[0])
+    for page in pages:
+        text = visitor.ask("GET", page).text
+        assert "/act/acknowledge" not in text
+        assert "&lt;the bank&gt; moves" in text
+    other = visitor.ask("GET", f"/jobs/{NAMES[21]}").text
+    assert "Needs attention" not in other
+    assert "the bank" in visitor.ask("GET", f"/jobs/{name}?tab=activity").text
+
+
+def test_a_test_goes_to_one_channel_and_says_whether_it_arrived(
+    herd: LiveDaemon, visitor: Visitor
+) -> None:
+    admin = Visitor.of(herd, "--role", "admin").sign_in()
+    sent = act(admin, "test", user="ann", channel="inbox", back="/users/ann")
+    assert "done=send&" in sent.location
+    assert "Sent a test to inbox of ann." in admin.ask("GET", sent.location).text
+    lost = act(admin, "test", user="ann", channel="pager", back="/users/ann")
+    assert "The test did not arrive at pager of ann." in admin.ask("GET", lost.location).text
+    page = admin.ask("GET", "/users/ann").text
+    assert page.count('formaction="/act/test"') == 2
+    assert act(visitor, "test", user="ann", channel="inbox").status == 403
+    assert "/act/test" not in visitor.ask("GET", "/users/ann").text
+
+
 def test_all_runs_without_a_filter_are_refused(visitor: Visitor) -> None:
     answer = act(visitor, "retry", back="/runs", all="1")
     assert answer.status == 400

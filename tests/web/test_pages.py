@@ -12,9 +12,9 @@ from support.live_daemon import LiveDaemon
 
 from luad.store.trouble import Kind
 from luad.web.icons import icon
-from luad.web.pages.overview import ICONS, UNKNOWN
 from luad.web.render import HERE, environment
 from luad.web.site import ROWS
+from luad.web.troubles import ICONS, UNKNOWN, WORDS
 
 PAGES = [
     "/",
@@ -24,6 +24,7 @@ PAGES = [
     "/jobs/billing-sync",
     "/jobs/billing-sync?tab=revisions",
     "/jobs/billing-sync?tab=metadata",
+    "/jobs/billing-sync?tab=alerts",
     "/jobs/weekly-report",
     "/jobs/billing-sync/run",
     "/runs",
@@ -139,6 +140,15 @@ def test_words_of_an_address_from_elsewhere_are_never_shown(visitor: Visitor) ->
 def test_each_kind_of_trouble_has_an_icon() -> None:
     for kind in Kind:
         assert icon(ICONS.get(kind, UNKNOWN)[0])
+    assert set(WORDS) == set(Kind)
+
+
+def test_the_alerts_of_a_job_are_said_in_words(visitor: Visitor) -> None:
+    text = visitor.ask("GET", "/jobs/weekly-report?tab=alerts").text
+    assert "2 failed runs in a row" in text
+    assert "<dd>ann</dd>" in text
+    assert "No alert is open." in text
+    assert "that of luad.yaml counts" in visitor.ask("GET", "/jobs/billing-sync?tab=alerts").text
 
 
 def test_the_calendar_file_has_the_filter_of_the_page_and_nothing_else(visitor: Visitor) -> None:

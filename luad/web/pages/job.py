@@ -16,6 +16,7 @@ from luad.web.inside import path_of
 from luad.web.rows import outcome_counts, pause_words, status_of_job
 from luad.web.run_rows import run_row
 from luad.web.times import duration, duration_ms
+from luad.web.troubles import of_job
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 CHARTED: Final = 200
 LISTED: Final = 12
 _IN_CHART: Final = "id,status,started_at,scheduled_for,duration_ms"
-TABS: Final = ("definition", "revisions", "metadata", "activity")
+TABS: Final = ("definition", "revisions", "metadata", "alerts", "activity")
 
 
 async def show(request: Request) -> Response:
@@ -34,12 +35,13 @@ async def show(request: Request) -> Response:
     view = await View.of(request)
     name = request.path_params["job"]
     path = path_of("jobs", name)
-    job, runs, latest, upcoming, why = await view.gather(
+    job, runs, latest, upcoming, why, attention = await view.gather(
         (path, {}),
         (f"{path}/runs", {"limit": CHARTED, "fields": _IN_CHART}),
         (f"{path}/runs", {"limit": LISTED}),
         (f"{path}/next", {"n": 10}),
         (f"{path}/why", {}),
+        ("/v1/attention", {}),
     )
     tab = view.query.get("tab", "")
     tab = tab if tab in TABS else "definition"
@@ -65,6 +67,9 @@ async def show(request: Request) -> Response:
         numbers=_numbers(listed, stats),
         upcoming=upcoming["next"],
         tab=tab,
+        tabs=TABS,
+        troubles=of_job(attention, job["id"], view.times),
+        alerts=_alerts(job["definition"].get("alert")),
         revisions=_with_lines(revisions["revisions"]) if revisions else [],
         activity=activity["entries"] if activity else [],
         definition=json.dumps(job["definition"], indent=2, ensure_ascii=False),
@@ -162,6 +167,22 @@ def _facts(job: Json) -> list[tuple[str, str]]:
             f"{job['file']['path']}:{job['file']['line']}" if job["file"] else "at run time",
         ),
         ("Revision", job["revision"]),
+    ]
+
+
+def _alerts(alert: Json) -> list[tuple[str, str]]:
+    """Return who is alerted and when, by the job's own definition; empty if it says nothing of it."""
+    if alert is None:
+        return []
+    to, also = alert.get("to") or [], alert.get("also") or []
+    in_a_row, in_a_day = alert.get("after_failures", 3), alert.get("or_failures_in_24h", 0)
+    conditions = [f"{in_a_row} failed runs in a row"] if in_a_row else []
+    conditions += [f"{in_a_day} failed runs within 24 hours"] if in_a_day else []
+    return [
+        ("To", ", ".join(to) or "no user: alerts are off"),
+        ("After", " or ".join(conditions) or "never by failed runs"),
+        ("Also", ", ".join(each.replace("_", " ") for each in also) or "nothing else"),
+        ("At the end", "a message" if alert.get("recovery", True) else "no message"),
     ]
 
 

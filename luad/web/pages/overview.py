@@ -6,13 +6,13 @@ Rule: as in `luad.web`; each number links to the list behind it.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from luad.web.drawing import usual_text
 from luad.web.frame import View
 from luad.web.inside import path_of
-from luad.web.rows import job_row, without_run
+from luad.web.rows import job_row
 from luad.web.times import count, parse
+from luad.web.troubles import item_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,19 +25,6 @@ NEXT: Final = 9
 SHOWN: Final = 20
 OPEN: Final = 8
 STRIP: Final = 40
-TEXT: Final = 150
-UNKNOWN: Final = ("warn", "skip")
-"""The icon and the tone of a kind of trouble that has no icon of its own."""
-ICONS: Final = {
-    "failing": ("failed", "bad"),
-    "daemon": ("failed", "bad"),
-    "slow": ("slow", "skip"),
-    "late": ("slow", "skip"),
-    "queue": ("waiting", "bad"),
-    "missed": ("skipped", "skip"),
-    "delivery": ("mail", "skip"),
-    "paused_by_failures": ("paused", "skip"),
-}
 _BAD: Final = ("failed", "timed_out", "lost")
 
 
@@ -64,7 +51,7 @@ async def show(request: Request) -> Response:
         _title(counts["failing"], len(items)),
         heading=_heading(counts, len(items)),
         counts=counts,
-        items=[_item(each, view) for each in items[:SHOWN]],
+        items=[item_of(each, view.times) for each in items[:SHOWN]],
         item_count=len(items),
         known=len(attention["attention"]) - len(items),
         rate=_rate(stats),
@@ -123,40 +110,6 @@ async def _running(runs: list[Json], view: View) -> list[Json]:
         is_slow = band is not None and took > band[1]
         found.append({**run, "running_ms": took, "band": band, "said": said, "is_slow": is_slow})
     return found
-
-
-def _item(item: Json, view: View) -> Json:
-    """Return something that needs a look, with its icon and the page behind it."""
-    name, tone = ICONS.get(item["kind"], UNKNOWN)
-    page = f"/jobs/{quote(item['job'])}" if item["job"] else "/system"
-    if item["kind"] == "delivery" and item["user_id"]:
-        page = f"/users/{quote(item['user_id'])}"
-    if item["kind"] == "file":
-        page = "/system"
-    since = f"since {view.times.short(item['since'])}" if item["since"] else ""
-    many = f"{item['count']} times" if item["kind"] == "failing" and item["count"] > 1 else ""
-    return {
-        **item,
-        "text": _text(item),
-        "icon": name,
-        "tone": tone,
-        "page": page,
-        "lead": " ".join(filter(None, (many, since))),
-    }
-
-
-def _text(item: Json) -> str:
-    """Return what is wrong in one line: an error without its module, a file without its folder."""
-    text = str(item["text"]).partition("\n")[0]
-    if item["kind"] == "paused_by_failures":
-        return without_run(text)
-    if item["kind"] == "failing":
-        name, colon, message = text.partition(": ")
-        text = name.rpartition(".")[2] + colon + message
-    if item["kind"] == "file":
-        place, colon, message = text.partition(": ")
-        text = place.rpartition("/")[2] + colon + message
-    return text if len(text) <= TEXT else text[:TEXT] + "…"
 
 
 def _rate(stats: Json) -> Json:

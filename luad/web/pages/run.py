@@ -16,6 +16,7 @@ from luad.web.log_lines import LEVELS, LINES, Shown, is_pattern, lines_of
 from luad.web.rows import status_of_run, trigger_words, what_happened
 from luad.web.times import duration, duration_ms, parse
 from luad.web.traceback import parts_of
+from luad.web.troubles import of_run
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,6 +38,7 @@ async def show(request: Request) -> Response:
     around = await view.get(f"{job_path}/runs", limit=200, fields="id,status,duration_ms")
     is_bad = run["status"] in drawing.BAD
     changes = await view.get(f"{path}/changes") if is_bad else None
+    attention = await view.get("/v1/attention")
     older, newer = _neighbours(run["id"], around["runs"])
     status = status_of_run(run["status"])
     times = view.times
@@ -46,6 +48,7 @@ async def show(request: Request) -> Response:
         "runs",
         f"{'✗ ' if status.is_bad else ''}{run['job']} {times.short(run['scheduled_for'])}",
         run=run,
+        troubles=of_run(attention, run, view.times),
         run_status=status,
         facts=_facts(run, around["runs"]),
         line=_line(run, times),
