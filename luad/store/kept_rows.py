@@ -40,7 +40,7 @@ class KeptRows:
         if len(job_ids) * limit > MOST:
             return queries.recent_runs(connection, job_ids, limit)
         known = self._known
-        ids_by_job = dict(_newest_ids(connection, job_ids, limit)) if known else {}
+        ids_by_job = dict(_newest_ids(connection, job_ids, limit))
         asked = [row_id for ids in ids_by_job.values() for row_id in ids]
         unknown = [row_id for row_id in asked if row_id not in known]
         if MANY * len(unknown) >= len(asked):
