@@ -66,9 +66,11 @@ class MissingReferences:
         handlers = {*self._values(Kind.HANDLER, False), *self._values(Kind.HANDLER, True)}
         users = {*self._values(Kind.USER, True), *self._values(Kind.ALERTED, True)}
         known = self._directory.ids()
-        modules = await asyncio.to_thread(self._missing, sorted(handlers))
-        unknown = await asyncio.to_thread(
-            lambda: sorted(user for user in users if user not in known)
+        modules, unknown = await asyncio.to_thread(
+            lambda: (
+                self._missing(sorted(handlers)),
+                sorted(user for user in users if user not in known),
+            )
         )
         self._seen = (self._seen | handlers) - modules.keys() | (self._seen & modules.keys())
         found = []
@@ -76,7 +78,8 @@ class MissingReferences:
             jobs = await self._jobs([Kind.HANDLER], name, [False, True])
             if jobs.count:
                 found.append(_no_module(name, modules[name], jobs, was_there=name in self._seen))
-        found = await asyncio.to_thread(lambda: [_at_handler(each) for each in found])
+        if found:
+            found = await asyncio.to_thread(lambda: [_at_handler(each) for each in found])
         for user in unknown[:_MOST_LOGGED]:
             # Unknown users of static jobs are problems of the files.
             jobs = await self._jobs([Kind.USER, Kind.ALERTED], user, [True])
