@@ -10,6 +10,7 @@ import pwd
 import re
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
@@ -39,7 +40,7 @@ from luad.core.model import Run
 from luad.core.requests import Created
 from luad.errors import LuadError
 from luad.json_text import encode, encode_text
-from luad.live.job_choice import EVERY_JOB
+from luad.live.job_choice import EVERY_JOB, JobChoice
 from luad.store.query_types import RunFilter
 
 if TYPE_CHECKING:
@@ -242,9 +243,21 @@ class Context:
         installed = self.service.installed
         names = close_to(name, comparable(name, installed.names_near(name)))
         count = installed.count(EVERY_JOB)
-        shows = f"`luad list` shows all {count}" if count else "no job is installed"
+        others = installed.count(JobChoice(is_dynamic=True))
+        command = "luad list --all" if others else "luad list"
+        shows = f"`{command}` shows all {count}" if count else "no job is installed"
+        broken = self._broken_file_of(name)
+        if broken:
+            shows = f"{broken} has an error, and its job is not installed: luad check shows it"
         hint = f"{did_you_mean(names)}  ({shows})" if names else shows
         return ApiError("not_found", f"no job named {echo(name)}", hint=hint, suggestions=names)
+
+    def _broken_file_of(self, name: str) -> str:
+        """Return the job file with errors that is called like the job *name*, or has it; empty without one."""
+        for path in self.service.problems().broken_files:
+            if PurePath(path).stem == name:
+                return path
+        return ""
 
     async def find_run(self, name: str) -> RunRow:
         """Return the run that *name* names; raises `ApiError` (not_found, ambiguous)."""

@@ -109,6 +109,7 @@ PAGES: Final[dict[str, str]] = {
     "LU511": "luad does not read a file of a job folder, because it is in a subfolder or its name does not end in `.yaml` or `.yml`.",
     "LU512": "The module of a job's handler has been deleted, so the next run will fail. The daemon checks every ten seconds.",
     "LU513": "The job has `timeout: none`, so luad never ends a run that hangs. Only `luad check --strict` reports this.",
+    "LU514": "`luad.yaml` has changed since the daemon started. The daemon reads it once, at its start. Restart luad.",
     "LU520": "An interval is a distance in time: when a zone changes its clocks, a run 24 hours later is at another hour. For "
     "the same time of each day or week, write the cron expression that the finding names.",
     "LU601": "The value is not a channel, or has an unknown type.",

@@ -86,6 +86,7 @@ CODES: Final[dict[str, str]] = {
     "LU511": "not-read",
     "LU512": "handler-gone",
     "LU513": "no-time-limit",
+    "LU514": "settings-changed",
     "LU520": "interval-in-a-zone",
     "LU601": "channel-type",
     "LU602": "channel-url",

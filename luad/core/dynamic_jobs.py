@@ -112,8 +112,8 @@ class DynamicJobs:
                 return _file_owned(entry, "choose another name, or change the file")
             if new.if_exists == "error":
                 hint = (
-                    f"choose another name, or say if_exists: replace or keep; luad delete {job.name} "
-                    "removes it"
+                    "choose another name, or say if_exists: replace or keep (--if-exists replace); "
+                    f"luad delete {job.name} removes it"
                 )
                 return "name_taken", f"there is a dynamic job `{job.name}` already", hint
             if job.user is None or job.user == entry.job.user:

@@ -24,6 +24,7 @@ from luad.config.settings.daemon_settings import SettingsError, working_director
 from luad.core.state import Bounds
 from luad.daemon.file_reading import ConfigReader, UserReader
 from luad.daemon.ownership import TrustCheck, permits_insecure
+from luad.daemon.settings_change import settings_change
 from luad.messenger.sender import Sender
 from luad.runner.spec import RunnerConfig
 from luad.trust import path_problem
@@ -128,12 +129,13 @@ def _system_zones() -> bytes:
 
 def config_reader(settings: Settings, catalogue: Catalogue, clock: Clock) -> ConfigReader:
     """Return the reader of job and user files."""
+    trust = TrustCheck(settings)
     return ConfigReader(
         job_snapshots(settings),
         catalogue,
         clock,
         UserReader(settings, lambda: user_snapshots(settings)),
-        TrustCheck(settings).problems,
+        lambda: trust.problems() + settings_change(settings.file),
         partial(reserved_handlers, folder=settings.handlers_path),
     )
 

@@ -242,6 +242,15 @@ async def test_an_unknown_job_is_told_with_what_may_have_been_meant(
     }
 
 
+async def test_the_hint_names_the_command_that_shows_all_jobs(
+    api: Any, daemon: Any, kit: Any
+) -> None:
+    await daemon.install(kit.make_job("daily-cleanup"))
+    await api.post("/v1/jobs", {"handler": "app:work", "in": "1h", "name": "later"})
+    problem = (await api.get("/v1/jobs/xyz")).json
+    assert problem["hint"] == "`luad list --all` shows all 2"
+
+
 async def test_pause_and_resume(api: Any, daemon: Any, kit: Any) -> None:
     await daemon.install(kit.make_job())
     body = (await api.post("/v1/jobs/tidy/deactivate", {"reason": "Q4", "until": "2h"})).json

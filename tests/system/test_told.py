@@ -56,6 +56,46 @@ def test_a_file_with_the_name_of_a_dynamic_job_is_told_by_everything(live: LiveD
         assert live.luad("reload").stderr.count("LU402") == 0
 
 
+def test_a_job_whose_only_file_is_broken_is_found_with_its_file(live: LiveDaemon) -> None:
+    live.write_job("oops", "name: oops\nhandler: app:work\nschedule: {type: cron}\n")
+    with live:
+        for command in ("run", "show", "logs", "why"):
+            told = live.luad(command, "oops", check=False)
+            assert told.returncode == 3
+            assert f"hint: {live.jobs}/oops.yaml has an error" in told.stderr, command
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("timezone: Europe/Berlin\n", "has changed; the settings of the start stay in force"),
+        ("max_runing: 4\n", "has changed and has an error"),
+        (None, "cannot be read any more"),
+    ],
+)
+def test_a_change_of_the_settings_is_told_by_reload_and_status(
+    tmp_path: Path, text: str | None, words: str
+) -> None:
+    settings = tmp_path / "luad.yaml"
+    settings.write_text("timezone: UTC\n")
+    settings.chmod(0o644)
+    daemon = ForkedDaemon(tmp_path, "--config", str(settings))
+    with daemon:
+        assert "luad.yaml" not in daemon.luad("reload").stderr
+        if text is None:
+            settings.unlink()
+        else:
+            settings.write_text(text)
+        told = daemon.luad("reload")
+        assert words in told.stderr
+        assert "LU514" in told.stderr
+        status = daemon.luad("status", check=False)
+        assert words in status.stdout
+        if text is not None:
+            settings.write_text("timezone: UTC\n")
+            assert "LU514" not in daemon.luad("reload").stderr
+
+
 def test_the_dynamic_job_goes_on_when_the_file_is_gone(live: LiveDaemon) -> None:
     with live:
         live.luad("create", "clash", "--handler", "app:work", "--in", "9h")

@@ -34,7 +34,7 @@ async def make_code(request: Request) -> Response:
         raise ApiError(
             "conflict",
             "luad serves no pages: neither `web` nor `listen` is set",
-            hint="set `web: {}` in luad.yaml, or start luad serve --web; the pages are then at 127.0.0.1:5823",
+            hint="set `web: {}` in luad.yaml and restart luad, or start luad serve --web; the pages are then at 127.0.0.1:5823",
         )
     role = body.choice("role", tuple(Role), Role.OPERATOR)
     host = body.text("host") or place.name

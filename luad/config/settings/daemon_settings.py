@@ -8,7 +8,7 @@ Rule: bytes and mappings in, values out; opens no file, and does not query the m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ class Settings:
     *store* is the PostgreSQL store; None is the embedded one, in *state_dir*. *trusted_proxies* are addresses or networks. *alert* applies to jobs without a policy.
 
     *sources* has the origin of each value by key: ``flag``, ``$LUAD_X`` or the file's path. A
-    missing key has its default.
+    missing key has its default. *file* is luad.yaml as it was read.
     """
 
     jobs: tuple[Path, ...] = (Path("jobs.d"),)
@@ -106,6 +106,7 @@ class Settings:
     watch: bool = True
     strict: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    file: SettingsFile | None = field(default=None, compare=False)
 
     @property
     def served_queues(self) -> frozenset[str] | None:
@@ -153,7 +154,7 @@ def load_settings(
     values.setdefault("jobs", (Path(file.path if file else "").parent / "jobs.d",))
     if own_socket is not None:
         values.setdefault("socket", own_socket)
-    return _complete(values, sources, environ, uid)
+    return replace(_complete(values, sources, environ, uid), file=file)
 
 
 def _complete(
