@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -119,6 +120,30 @@ def test_retry_in_bulk_asks_and_without_a_terminal_needs_yes(luad: Any, peer: An
     assert luad("retry", "--failed", "--since", "3h", "--yes").out == "run_2\n"
     peer.answers["GET /runs"] = {"runs": [], "next_cursor": None}
     assert luad("retry", "--failed").code == 0
+
+
+def test_retry_in_bulk_goes_on_after_a_run_that_is_refused(luad: Any, peer: Any) -> None:
+    runs = [a_run("failed", id=f"run_{number}") for number in range(3)]
+    peer.answers["GET /runs"] = {"runs": runs, "next_cursor": None}
+    gone = {"code": "not_found", "detail": "no job named `old`", "hint": "luad list"}
+    peer.answers["POST /runs/run_0/retry"] = (404, gone)
+    peer.answers["POST /runs/run_1/retry"] = a_run(id="run_8")
+    busy = {"code": "already_running", "detail": "nightly is already running"}
+    peer.answers["POST /runs/run_2/retry"] = (409, busy)
+    result = luad("retry", "--failed", "--yes")
+    assert result.out == "run_8\n"
+    assert result.code == 3
+    assert result.err.splitlines() == [
+        "run_0: error[not_found]: no job named `old`",
+        "  hint: luad list",
+        "run_2: error[already_running]: nightly is already running",
+    ]
+    told = luad("--json", "retry", "--failed", "--yes")
+    assert [each["id"] for each in told.json["runs"]] == ["run_8"]
+    assert [json.loads(line)["code"] for line in told.err.splitlines()] == [
+        "not_found",
+        "already_running",
+    ]
 
 
 def test_cancel_and_kill(luad: Any, peer: Any) -> None:

@@ -5,6 +5,7 @@ Rule: it sends requests to the daemon and changes nothing itself.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
@@ -13,12 +14,19 @@ from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import job_names, run_ids
 from luad.cli.option_conflicts import Requires
 from luad.cli.project.target_daemon import connect
-from luad.cli.terminal.failure import CommandError, ExitCode
+from luad.cli.terminal.failure import (
+    CommandError,
+    ExitCode,
+    as_problem,
+    as_text,
+    exit_code_of,
+)
 from luad.cli.terminal.labels import plural
 from luad.cli.terminal.times import parse_duration, parse_when, rfc3339
+from luad.errors import LuadError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from luad.cli.session import Session
     from luad.client import Client
@@ -30,8 +38,6 @@ def metadata_from(pairs: tuple[str, ...], *, option: str = "-m ") -> JsonObject:
 
     The hint shows *option* before a pair. Raises `CommandError` (usage) for a pair without `=`.
     """
-    import json
-
     found: JsonObject = {}
     for pair in pairs:
         key, sign, text = pair.partition("=")
@@ -176,6 +182,42 @@ def _failed_since(session: Session, since: str) -> list[str]:
     return [run["id"] for run in answer["runs"]]
 
 
+def _started(
+    session: Session,
+    client: Client,
+    names: Sequence[str],
+    start: Callable[[Client, str], JsonObject],
+) -> tuple[list[JsonObject], int]:
+    """Start as many runs as can be started; return them, and the exit code of the first refusal.
+
+    A refusal of the only one is raised.
+    """
+    started: list[JsonObject] = []
+    code: int = ExitCode.OK
+    for name in names:
+        try:
+            started.append(start(client, name))
+        except LuadError as error:
+            if len(names) == 1 or isinstance(error, UnavailableError):
+                raise
+            code = code or exit_code_of(error)
+            _tell_refusal(session, name, error)
+        else:
+            if not session.json:
+                session.out.line(started[-1]["id"])
+    return started, code
+
+
+def _tell_refusal(session: Session, name: str, error: LuadError) -> None:
+    if session.json:
+        session.out.warn(json.dumps(as_problem(error)))
+        return
+    first, *rest = as_text(error)
+    session.out.warn(f"{name}: {first}", "red")
+    for line in rest:
+        session.out.warn(line)
+
+
 def _start_all(
     session: Session,
     names: list[str],
@@ -188,11 +230,7 @@ def _start_all(
     from luad.cli import run_watch
 
     client = connect(session)
-    started = [start(client, name) for name in names]
-    if not session.json:
-        for item in started:
-            session.out.line(item["id"])
-    code: int = ExitCode.OK
+    started, code = _started(session, client, names, start)
     if is_waiting or is_following or limit is not None:
         with run_watch.time_limit(limit), run_watch.explained_interrupt(session, started):
             for number, item in enumerate(started):
@@ -201,5 +239,5 @@ def _start_all(
                 started[number] = ended
                 code = code or run_watch.show_end(session, ended)
     if session.json:
-        session.out.json(started[0] if len(started) == 1 else {"runs": started})
+        session.out.json(started[0] if len(names) == 1 else {"runs": started})
     return code
