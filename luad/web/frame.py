@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from luad.web.saved_views import SavedView
 
 ZONE_COOKIE: Final = "luad-zone"
+LAST_COOKIE: Final = "luad-last"
+_MONTH_S: Final = 30 * 86_400
 PART_HEADER: Final = "luad-part"
 """A script asks for the content alone, without the frame."""
 
@@ -113,8 +115,12 @@ class View:
 
         A link of another site could otherwise show words of its own.
         """
-        site = self.request.headers.get("sec-fetch-site", "same-origin")
-        return self.query.get("done", "") if site == "same-origin" else ""
+        return self.query.get("done", "") if self._is_ours else ""
+
+    @property
+    def _is_ours(self) -> bool:
+        """Return whether a page of luad led here."""
+        return self.request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
 
     async def answer(
         self, template: str, page: str, title: str, /, status_code: int = 200, **values: Any
@@ -133,7 +139,9 @@ class View:
             "status": self.status,
             "times": self.times,
             "zone": self.times.zone,
+            "own_zone": "",
             "views": [each for each in self.views if each.page == self.request.url.path],
+            "last_view": None if self._filter else self._last_view,
             "role": token.role if token is not None else "",
             "account": session.account if session else (token.name if token else ""),
             "has_session": session is not None,
@@ -149,7 +157,35 @@ class View:
             "undone": self.request.query_params.getlist("undo"),
             "is_part": PART_HEADER in self.request.headers,
         }
-        return await render.page(template, {**frame, **values}, status_code)
+        answer = await render.page(template, {**frame, **values}, status_code)
+        self._keep_last(answer)
+        return answer
+
+    @property
+    def _filter(self) -> str:
+        return saved_views.filter_of(self.request.url.query)
+
+    @property
+    def _last_view(self) -> SavedView | None:
+        """Return the filter that this browser used last on this page."""
+        kept = saved_views.read(self.request.cookies.get(LAST_COOKIE, ""))
+        return next((each for each in kept if each.page == self.request.url.path), None)
+
+    def _keep_last(self, answer: Response) -> None:
+        """Let this browser keep the filter of the page, unless another site has chosen it."""
+        page, query = self.request.url.path, self._filter
+        known = self._last_view
+        if page not in saved_views.PAGES or not query or not self._is_ours:
+            return
+        if known is not None and known.query == query:
+            return
+        kept = saved_views.read(self.request.cookies.get(LAST_COOKIE, ""))
+        kept = saved_views.change(kept, page, "last", query)
+        is_secure = self.request.scope["state"]["target"].is_secure
+        answer.set_cookie(
+            LAST_COOKIE, saved_views.write(kept), max_age=_MONTH_S, path="/", secure=is_secure,
+            httponly=True, samesite="lax",
+        )  # fmt: skip
 
 
 def _times(request: Request, default: str) -> Times:

@@ -104,6 +104,10 @@ ROWS: Final = (
         media=_HTML, is_page=True, is_form=True,
     ),
     Endpoint(
+        "POST", "/act/zone", "Choose the zone of times", keep_view.keep_zone, VIEWERS, ALLOWED,
+        media=_HTML, is_page=True, is_form=True,
+    ),
+    Endpoint(
         "POST", "/act/sign-out", "End the session", sign_in.sign_out, VIEWERS, ALLOWED,
         media=_HTML, is_page=True, is_form=True,
     ),

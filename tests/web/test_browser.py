@@ -179,6 +179,21 @@ def test_a_run_shows_up_without_a_reload(browser: playwright.Browser, site: Live
     window.close()
 
 
+def test_new_runs_are_told_and_move_no_row(browser: playwright.Browser, site: LiveDaemon) -> None:
+    window = Window(browser, site, "operator")
+    page = window.open("/runs")
+    first = page.locator("tbody tr").first.get_attribute("id")
+    assert page.locator("[data-news]").is_hidden()
+    site.luad("run", "health-check", "--wait")
+    page.wait_for_selector("[data-news]:not([hidden])")
+    assert page.locator("[data-news]").text_content() == "1 new"
+    assert page.locator("tbody tr").first.get_attribute("id") == first
+    page.click("[data-news]")
+    page.wait_for_selector(f"tbody tr:nth-child(2)[id='{first}']")
+    assert page.locator("[data-news]").is_hidden()
+    window.close()
+
+
 def test_a_log_is_followed_and_a_run_is_stopped(
     browser: playwright.Browser, site: LiveDaemon
 ) -> None:

@@ -185,6 +185,34 @@ def test_a_filter_is_kept_under_a_name(visitor: Visitor) -> None:
     assert "bad &lt;b&gt;" not in text
 
 
+def test_the_last_filter_of_a_page_is_offered_again(visitor: Visitor) -> None:
+    used = visitor.ask("GET", "/runs?status=failed&q=<b>&cursor=", None, SAME_ORIGIN)
+    kept = used.headers["set-cookie"].partition(";")[0]
+    cookies = {**SAME_ORIGIN, "Cookie": f"{visitor.cookie}; {kept}"}
+    again = visitor.ask("GET", "/runs", None, cookies)
+    assert 'href="/runs?status=failed&amp;q=%3Cb%3E"' in again.text
+    assert "set-cookie" not in again.headers
+    assert "Last filter" not in visitor.ask("GET", "/runs?job=tidy", None, cookies).text
+    assert "Last filter" not in visitor.ask("GET", "/jobs", None, cookies).text
+    for site in ("cross-site", "same-site", "none"):
+        other = visitor.ask("GET", "/runs?q=bait", None, {"Sec-Fetch-Site": site})
+        assert "set-cookie" not in other.headers, site
+
+
+def test_the_zone_is_chosen_without_scripts(visitor: Visitor) -> None:
+    form = {"zone": "Asia/Tokyo", "back": "/jobs/weekly-report?tab=alerts&zone=UTC"}
+    answer = visitor.ask("POST", "/act/zone", form, SAME_ORIGIN)
+    assert (answer.status, answer.location) == (303, "/jobs/weekly-report?tab=alerts")
+    kept = answer.headers["set-cookie"].partition(";")[0]
+    text = visitor.ask("GET", answer.location, None, {"Cookie": f"{visitor.cookie}; {kept}"}).text
+    assert "times in Asia/Tokyo" in text
+    assert '<option value="Europe/London">' in text, "the zone of the job"
+    wrong = visitor.ask("POST", "/act/zone", {"zone": "x\n", "back": "//evil"}, SAME_ORIGIN)
+    assert (wrong.location, "luad-zone=UTC" in wrong.headers["set-cookie"]) == ("/", True)
+    other = {"Sec-Fetch-Site": "cross-site"}
+    assert visitor.ask("POST", "/act/zone", form, other).status == 403
+
+
 def test_the_system_page_names_the_last_changes_and_shows_the_broken_line(
     site: LiveDaemon, visitor: Visitor
 ) -> None:

@@ -17,7 +17,7 @@ CHANGES = [(row.method, row.path) for row in TABLE if row.method not in ("GET", 
 READS = [row.path for row in TABLE if row.method == "GET"]
 PAGES = [row.path for row in ROWS if row.method == "GET" and not row.is_public]
 FORMS = [row.path for row in ROWS if row.method == "POST"]
-ACTS = [path for path in FORMS if path not in ("/login", "/act/sign-out", "/act/view")]
+ACTS = [path for path in FORMS if path not in ("/login", "/act/sign-out", "/act/view", "/act/zone")]
 ADMINS_ONLY = {"/activity"}
 
 

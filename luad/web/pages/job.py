@@ -59,6 +59,7 @@ async def show(request: Request) -> Response:
         f"{mark}{job['name']}",
         job=job,
         job_status=status,
+        own_zone=job["timezone"],
         sentence=_sentence(job, view),
         runs=listed,
         rows=[run_row(each, band) for each in latest["runs"]],

@@ -101,10 +101,21 @@
   function put(text) {
     const fresh = new DOMParser().parseFromString(text, "text/html");
     const content = fresh.getElementById("main");
-    if (content && !main.querySelector("textarea:focus, input:not([type=checkbox]):focus")) renew(main, content);
+    if (content && !main.querySelector("textarea:focus, input:not([type=checkbox]):focus") && !tellNews(content)) renew(main, content);
     mark();
     document.title = fresh.title;
     setIcon(fresh.querySelector("link[rel=icon]")?.getAttribute("href") || "");
+  }
+
+  /** Say how many rows are new instead of moving those that are read. @param {Element} fresh */
+  function tellNews(fresh) {
+    const pill = main.querySelector("[data-news]");
+    const rows = [...fresh.querySelectorAll("tbody tr[id]")].map((each) => [document.getElementById(each.id), each]);
+    const count = rows.filter(([old]) => !old).length;
+    if (!(pill instanceof HTMLElement) || !count) return false;
+    for (const [old, each] of rows) if (old && each) renew(old, each);
+    Object.assign(pill, { textContent: `${count} new`, hidden: false });
+    return true;
   }
 
   /** @param {string} address */
@@ -218,15 +229,11 @@
     if (slept > SLEPT_MS) wake();
     const now = lastTick + skew;
     for (const each of main.querySelectorAll("time[data-relative]")) {
-      const words = relative((Date.parse(each.getAttribute("datetime") || "") - now) / 1000);
+      const seconds = (Date.parse(each.getAttribute("datetime") || "") - now) / 1000;
+      const words = seconds >= 0 ? `in ${span(seconds)}` : `${span(-seconds)} ago`;
       if (each.textContent !== words) each.textContent = words;
     }
   }, 1000);
-
-  /** @param {number} seconds */
-  function relative(seconds) {
-    return seconds >= 0 ? `in ${span(seconds)}` : `${span(-seconds)} ago`;
-  }
 
   /** @param {number} seconds */
   function span(seconds) {
@@ -241,17 +248,9 @@
   // --- the zone of this browser -------------------------------------------------------------------
 
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const chosen = new URLSearchParams(location.search).get("zone");
-  if (chosen) keepZone(chosen);
-  else if (!document.cookie.includes("luad-zone=") && zone && zone !== document.body.dataset.zone) {
-    keepZone(zone);
+  if (!document.cookie.includes("luad-zone=") && zone && zone !== document.body.dataset.zone) {
+    document.cookie = `luad-zone=${zone}; path=/; max-age=31536000; samesite=lax`;
     refresh();
-  }
-
-  /** @param {string} name */
-  function keepZone(name) {
-    if (!/^[\w+/-]{1,64}$/.test(name)) return; // a link may hold anything
-    document.cookie = `luad-zone=${name}; path=/; max-age=31536000; samesite=lax`;
   }
 
   // --- forms --------------------------------------------------------------------------------------
