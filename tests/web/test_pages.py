@@ -185,6 +185,16 @@ def test_a_filter_is_kept_under_a_name(visitor: Visitor) -> None:
     assert "bad &lt;b&gt;" not in text
 
 
+def test_the_files_are_a_table_that_begins_with_problems(visitor: Visitor) -> None:
+    text = visitor.ask("GET", "/system").text
+    table = text[text.index('aria-label="Files"') :].partition("</table>")[0]
+    assert "2 files" in text
+    assert table.index("report.yaml") < table.index("jobs.yaml")
+    assert "1 error" in table
+    assert '<a href="/jobs/attacker">attacker</a>' in table
+    assert "and 3 more" in table
+
+
 def test_the_last_filter_of_a_page_is_offered_again(visitor: Visitor) -> None:
     used = visitor.ask("GET", "/runs?status=failed&q=<b>&cursor=", None, SAME_ORIGIN)
     kept = used.headers["set-cookie"].partition(";")[0]

@@ -12,14 +12,20 @@ from luad.api.config_files import id_of
 from luad.api.http.api_problems import ApiError
 from luad.web.frame import View
 from luad.web.inside import path_of
+from luad.web.rows import Status
 from luad.web.times import count, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
     from luad.web.inside import Json
 
+
+LISTED: Final = 50
+"""The files of the table."""
 
 FILES: Final = 5
 """The files whose problems have an excerpt."""
@@ -47,10 +53,41 @@ async def show(request: Request) -> Response:
         excerpts=excerpts,
         changes=_changes(view.status["last_reload"]),
         config=config,
+        files=_files(config["files"], dict(by_file), broken),
+        file_count=len({*dict(by_file), *(each["path"] for each in config["files"])}),
         daemon=_daemon(view.status),
         store=_store(view.status),
         tokens=tokens["tokens"] if tokens else None,
     )
+
+
+def _files(
+    files: list[Json], problems: Mapping[str, list[Json]], broken: list[str]
+) -> list[dict[str, object]]:
+    """Return the first files, those with problems first: state, path, jobs and a note."""
+    jobs = {each["path"]: each for each in files}
+    rest = [path for path in jobs if path not in problems]
+    first = sorted(problems, key=lambda path: path not in broken)
+    return [
+        {
+            "path": path,
+            "status": _status(problems.get(path, []), is_broken=path in broken),
+            "jobs": jobs[path]["jobs"] if path in jobs else [],
+            "note": "its last good version is in force"
+            if path in jobs and jobs[path]["stale"]
+            else "",
+        }
+        for path in [*first, *rest][:LISTED]
+    ]
+
+
+def _status(problems: list[Json], *, is_broken: bool) -> Status:
+    if not problems:
+        return Status("ok", "OK", "calm")
+    if is_broken:
+        errors = sum(each["severity"] == "error" for each in problems)
+        return Status("warn", count(errors, "error"), "bad", is_bad=True)
+    return Status("warn", count(len(problems), "warning"), "skip")
 
 
 def _place(problem: Json) -> tuple[str, int, int, str]:
