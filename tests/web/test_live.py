@@ -97,7 +97,10 @@ def test_a_herd_neither_floods_a_page_nor_leaves_it_behind(
         parts = count_parts(page)
         body = '{"action": "trigger", "jobs": ["health-check", "weekly-report"]}'
         before = len(site.rows("select id from runs"))
-        site.python(HERD.format(body=body, count=200))
+        while (
+            len(site.rows("select id from runs")) < before + 50
+        ):  # a busy machine skips more of them
+            site.python(HERD.format(body=body, count=200))
         row = run(site)
         page.wait_for_selector(row)
         after = len(site.rows("select id from runs"))
