@@ -18,7 +18,7 @@ from luad.core.plan import Plan
 from luad.daemon import wiring
 from luad.daemon.comparison import FileComparison
 from luad.daemon.free_memory import return_free_memory
-from luad.daemon.load_progress import told
+from luad.daemon.load_progress import LoadProgress, told
 from luad.daemon.reloading import Reloader
 from luad.daemon.status import jobs_line
 
@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from luad.errors import Problem
 
 _PORTION: Final = 50
+"""The largest number of jobs that change in one turn of the loop, in some milliseconds."""
+
 MOST_NAMED: Final = 50
 """The changes of each kind that the status names."""
-"""The largest number of jobs that change in one turn of the loop, in some milliseconds."""
 
 
 class Configuration:
@@ -100,14 +101,12 @@ class Configuration:
 
     async def read(self) -> Reading:
         """Read the files for the first time, and load the users."""
-        async with told(self._tell_loading, self._reader.file_count):
+        progress = LoadProgress(self._parts.notifier, self._parts.logs)
+        async with told(progress.tell, self._reader.progress):
             reading = await asyncio.to_thread(self._reader.read)
         self._note(reading)
         self._reader.delivered(reading)
         return reading
-
-    def _tell_loading(self, files: int) -> None:
-        self._parts.logs.emit("info", "daemon.loading", {"files": files})
 
     async def reload(self, *, check_only: bool = False) -> ReloadResult:
         """Read the folders now; return the changes once they are in force and durable.

@@ -212,6 +212,10 @@ class ConfigReader:
         """Return how many files are known so far, also during a reading; callable in any thread."""
         return self._snapshots.file_count()
 
+    def progress(self) -> tuple[int, int]:
+        """Return how many files are loaded and known so far; callable in any thread."""
+        return self._catalogue.taken_count, self._snapshots.file_count()
+
     def paths(self) -> list[str]:
         """Return the paths of all job files, to look at them in portions; callable in any thread."""
         with self._lock:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from sys import intern
 from typing import Any, Final, NamedTuple
 
 from luad.config.schema.value_words import describe_value
@@ -121,13 +122,13 @@ def build_schedule(value: Mapping[str, Any], timezone: str, mistakes: Mistakes) 
     named = value.get("timezone", timezone)
     match value["type"]:
         case "cron":
-            return Cron(_expression(value["expression"], mistakes), named)
+            return Cron(_expression(value["expression"], mistakes), intern(named))
         case "interval":
             start = _instant(value.get("start_at"), "start_at", zone, mistakes)
             return Interval(_distance(value, mistakes), start)
         case _:
             at = _instant(value["execute_at"], "execute_at", zone, mistakes)
-            return Once(at or 0, named)
+            return Once(at or 0, intern(named))
 
 
 def _zone(name: str | None, mistakes: Mistakes) -> object:

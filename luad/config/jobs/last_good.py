@@ -85,6 +85,7 @@ class LastGood(Kind[T]):
         self._unconfirmed: dict[str, FileVersion | None] = {}
         self._names_left: dict[str, frozenset[str]] = {}  # by unconfirmed file, what it still has
         self._loaded: LoadedFiles[T] | None = None
+        self.taken_count = 0  # versions of files so far, which tells the progress of a change
         self._undelivered: dict[str, T | None] = {}  # changes since the last `delivered`
 
     # --- all files ---
@@ -244,6 +245,7 @@ class LastGood(Kind[T]):
         entry.take(self._read(path, version, now))
         entry.key, entry.refusal = version.key, version.problem
         self._files.reindex(path, names)
+        self.taken_count += 1
 
     def _read(self, path: str, version: FileVersion, now: Instant | None) -> Parsed[T]:
         if version.problem is not None:
