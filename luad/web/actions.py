@@ -119,6 +119,14 @@ async def send_test(request: Request) -> Response:
     return _back(form, "send" if sent["ok"] else "unsent", f"{channel} of {user}")
 
 
+async def end_session(request: Request) -> Response:
+    """`POST /act/end-session`: sign a browser out."""
+    form = await read_form(request)
+    name = _need(form.get("session", []))
+    await inside.send(request, "DELETE", path_of("sessions", name), {})
+    return _back(form, "end", _text(form, "account") or name)
+
+
 async def reload(request: Request) -> Response:
     """`POST /act/reload`: read the files now."""
     form = await read_form(request)

@@ -45,6 +45,7 @@ DONE: Final[Mapping[str, str]] = {
     "retry": "Started {} again.",
     "acknowledge": "Acknowledged {}.",
     "resend": "Sent {} again.",
+    "end": "Signed out a browser of {}.",
     "reload": "Read the files.",
     "batch": "Done for {}.",
     "send": "Sent a test to {}.",

@@ -98,6 +98,7 @@ ROWS: Final = (
     _form("/act/acknowledge", "Say that trouble is known", actions.acknowledge),
     _form("/act/resend", "Send a message again", actions.resend),
     _form("/act/test", "Send a test to a channel of a user", actions.send_test),
+    _form("/act/end-session", "Sign a browser out", actions.end_session),
     _form("/act/reload", "Read the files", actions.reload),
     Endpoint(
         "POST", "/act/view", "Keep a filter under a name", keep_view.keep, VIEWERS, ALLOWED,

@@ -5,11 +5,13 @@ The fixtures hold every answer against the schema that the document states for i
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from luad.api.routes.endpoint import Endpoint
 from luad.api.routes.table import TABLE
 from luad.api.service import Health
+from luad.store.web_access import WebSession
 
 NEW = {"name": "new", "handler": "house:tidy", "schedule": {"type": "interval", "seconds": 60}}
 BODIES: dict[str, Any] = {
@@ -36,6 +38,9 @@ async def places(api: Any, daemon: Any) -> dict[str, str]:
     run = await daemon.begin()
     await daemon.end()
     await api.post("/v1/tokens", {"name": "old"})
+    now, secret = daemon.clock.wall, secrets.token_hex(32)
+    session = WebSession(secret, "ann", "viewer", "luad.example", now, now, now + 1_000)
+    await daemon.store.web.add_session(session)
     revisions = (await api.get("/v1/jobs/made/revisions")).json["revisions"]
     BODIES["Restore"] = {"revision": revisions[0]["revision"]}
     daemon.is_well = Health(is_ready=True, faults=("the disk is full",))
@@ -43,6 +48,7 @@ async def places(api: Any, daemon: Any) -> dict[str, str]:
     await api.post("/v1/users/ann/send", {"messages": "by a webhook that does not answer"})
     message = (await api.get("/v1/users/ann/messages")).json["messages"][0]["id"]
     known = {"job": "made", "run": run, "user": "ann", "token": "old", "code": "validation"}
+    known["session"] = secret[:16]
     handler = "luad.handlers.files:prune"
     return known | {"id": fault["id"], "message": message, "handler": handler}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -172,6 +173,30 @@ def test_signing_out_ends_the_session(site: LiveDaemon) -> None:
     assert second.ask("GET", "/").status == 200
     second.ask("POST", "/act/sign-out", {"everywhere": "1"}, SAME_ORIGIN)
     assert second.ask("GET", "/").status == 303
+
+
+def test_an_admin_sees_the_browsers_that_are_signed_in_and_ends_one(site: LiveDaemon) -> None:
+    admin = Visitor.of(site, "--role", "admin").sign_in()
+    other = Visitor.of(site, "--role", "viewer")
+    other.headers["User-Agent"] = "<b>old browser</b>"
+    other.sign_in()
+    rows = json.loads(admin.ask("GET", "/v1/sessions").text)["sessions"]
+    assert [each["role"] for each in rows if each["is_own"]] == ["admin"]
+    wanted = next(each["id"] for each in rows if each["agent"] == "<b>old browser</b>")
+    text = admin.ask("GET", "/system").text
+    assert "&lt;b&gt;old browser&lt;/b&gt;" in text
+    assert f'name="session" value="{wanted}"' in text
+    assert other.ask("GET", "/v1/sessions").status == 403
+    assert "Signed in</h2>" not in other.ask("GET", "/system").text
+    form = {"session": wanted, "account": "x", "back": "/system"}
+    assert other.ask("POST", "/act/end-session", form, SAME_ORIGIN).status == 403
+    answer = admin.ask("POST", "/act/end-session", form, SAME_ORIGIN)
+    assert answer.location == "/system?done=end&subject=x"
+    assert other.ask("GET", "/jobs").location.startswith("/login")
+    assert admin.ask("GET", "/jobs").status == 200
+    assert admin.ask("POST", "/act/end-session", form, SAME_ORIGIN).status == 404
+    asked = (admin.ask("GET", "/v1/audit").text for _ in range(200))  # written after the answer
+    assert any("signed a browser out" in each for each in asked)
 
 
 def test_a_session_survives_a_restart_and_its_secret_is_not_stored(tmp_path: Path) -> None:

@@ -58,8 +58,11 @@ class Sessions:
     async def valid(self, digest: str) -> SignedIn | None:
         """Return the session of a secret with that digest; None when it is not valid now."""
         session = await self._rows.get(digest)
+        return None if session is None else await self._if_valid(session)
+
+    async def _if_valid(self, session: WebSession) -> SignedIn | None:
         now = self.service.clock.now().wall
-        if session is None or now >= min(session.expires_at, session.seen_at + IDLE_MS):
+        if now >= min(session.expires_at, session.seen_at + IDLE_MS):
             return None
         role = session.role
         if session.token_digest:
@@ -68,9 +71,14 @@ class Sessions:
                 return None
             role = token.role
         rights = Token(
-            session.account, role, digest, session.created_at, expires_at=session.expires_at
+            session.account, role, session.digest, session.created_at, expires_at=session.expires_at
         )
         return SignedIn(session, rights)
+
+    async def known(self) -> list[SignedIn]:
+        """Return the sessions that are valid now, the most recently used first."""
+        found = [await self._if_valid(each) for each in await self.service.store.web.sessions()]
+        return [each for each in found if each is not None]
 
     def note_use(self, session: WebSession) -> None:
         """Write down, soon, that *session* was used."""

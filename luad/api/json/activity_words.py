@@ -43,13 +43,14 @@ _WORDS: Final = {
     "POST /v1/config/reload": ("read the files again", "read the files again"),
     "POST /v1/config/check": ("checked the files", "check the files"),
     "POST /v1/sign-in-codes": ("made a sign-in link", "make a sign-in link"),
+    "DELETE /v1/sessions/{}": ("signed a browser out", "sign a browser out"),
     "POST /v1/tokens": ("created a token", "create a token"),
     "DELETE /v1/tokens/{}": ("revoked the token {token}", "revoke the token {token}"),
     "POST /v1/tokens/{}/rotate": ("rotated the token {token}", "rotate the token {token}"),
 }
 """The words for a change, and for its refusal, by method and path."""
 
-_PART: Final = re.compile(r"^(/v1/(?:jobs|runs|users|tokens|attention|messages))/[^/]+")
+_PART: Final = re.compile(r"^(/v1/(?:jobs|runs|users|tokens|attention|messages|sessions))/[^/]+")
 _REFUSED: Final = 400
 
 

@@ -202,6 +202,11 @@ _TOKEN: Final[Schema] = {
     "created_at": INSTANT,
     **_all("expires_at last_used_at rotated_at overlap_until", _MAY_INSTANT),
 }
+_SESSION: Final = _object(
+    _all("id account host agent", TEXT),
+    {"role": _ROLE, "is_own": FLAG},
+    _all("created_at last_used_at expires_at", INSTANT),
+)
 _REFUSAL: Final = _object(_all("code detail", TEXT), optional={"hint": TEXT, "errors": _list(FREE)})
 _CREATION: Final = {"created": FLAG, "earlier_id": _MAY_TEXT}
 _OUTCOME: Final = _object(
@@ -363,6 +368,7 @@ ANSWERS: Final[Schema] = {
         {"token": _MAY_TEXT, "expires_at": _MAY_INSTANT},
     ),
     "Tokens": _object({"tokens": _list(_object(_TOKEN))}),
+    "Sessions": _object({"sessions": _list(_SESSION)}),
     "NewSecret": _object(_TOKEN, {"token": TEXT}, optional={"message": TEXT}),
     "SignInCode": _object(_all("url role account expires_at", TEXT), {"session_seconds": WHOLE}),
     "RevokedTokens": _object(_DELETED, _all("revoked made", _TEXTS)),

@@ -1,6 +1,7 @@
-"""Routes that let a browser sign in. Only clients of the Unix socket may ask for a code.
+"""Routes that let a browser sign in, and that show and end its session.
 
-Rule: as in `routes_jobs`. A code is in the answer that makes it; luad stores its digest.
+Rule: as in `routes_jobs`. Only clients of the Unix socket may ask for a code. A code is in the answer that makes it;
+luad stores its digest. The id of a session is a part of the digest of its secret, which signs nobody in.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from luad.api.auth.sessions import SignedIn
+
+ID_LENGTH: Final = 16
 PLAIN_HOST: Final = "127.0.0.1"
 """The host for browsers that cannot resolve luad's own name: an hour, as viewer."""
 
@@ -56,3 +60,42 @@ async def make_code(request: Request) -> Response:
         "session_seconds": views.seconds(lifetime_ms),
     }
     return json_response(view, 201)
+
+
+async def list_sessions(request: Request) -> Response:
+    """`GET /sessions`: the browsers that are signed in."""
+    context = context_of(request)
+    own = request.scope["state"].get("session")
+    found = await context.admission.sessions.known()
+    return json_response(
+        {"sessions": [_session_view(each, is_own=own == each.session) for each in found]}
+    )
+
+
+async def end_session(request: Request) -> Response:
+    """`DELETE /sessions/{session}`: sign a browser out."""
+    context = context_of(request)
+    wanted = request.path_params["session"]
+    sessions = context.admission.sessions
+    for each in await sessions.known():
+        if each.session.digest[:ID_LENGTH] == wanted:
+            await sessions.end(each.session, everywhere=False)
+            message = f"a browser of {each.session.account} is signed out"
+            return json_response({"deleted": True, "message": message})
+    hint = "GET /v1/sessions shows those that are signed in"
+    raise ApiError("not_found", f"no session has the id {echo(wanted)}", hint=hint)
+
+
+def _session_view(found: SignedIn, *, is_own: bool) -> dict[str, object]:
+    session = found.session
+    return {
+        "id": session.digest[:ID_LENGTH],
+        "account": session.account,
+        "role": found.token.role,
+        "host": session.host,
+        "agent": session.agent,
+        "created_at": views.instant(session.created_at),
+        "last_used_at": views.instant(session.seen_at),
+        "expires_at": views.instant(session.expires_at),
+        "is_own": is_own,
+    }

@@ -124,6 +124,8 @@ TABLE: Final = (
     Endpoint("POST", "/v1/tokens/{token}/rotate", "Give a token another secret", routes_tokens.rotate_token, ADMINS, ALLOWED, body="Rotation", answer="NewSecret"),
     Endpoint("GET", "/v1/audit", "The audit trail", routes_activity.list_audit, ADMINS, ALLOWED, parameters.AUDIT, answer="Audit"),
     Endpoint("POST", "/v1/sign-in-codes", "Make a link that signs a browser in", routes_sign_in.make_code, ADMINS, NOTHING, body="NewCode", answer="SignInCode", statuses=(201,)),
+    Endpoint("GET", "/v1/sessions", "The browsers that are signed in", routes_sign_in.list_sessions, ADMINS, ALLOWED, parameters.NONE, answer="Sessions"),
+    Endpoint("DELETE", "/v1/sessions/{session}", "Sign a browser out", routes_sign_in.end_session, ADMINS, ALLOWED, answer="Deleted"),
     Endpoint("GET", "/v1/openapi.json", "This document", routes_about.show_document, VIEWERS, ALLOWED, parameters.NONE),
     Endpoint("GET", "/docs", "This document as a page", routes_about.show_page, VIEWERS, ALLOWED, parameters.NONE, media=("text/html",)),
     Endpoint("GET", "/problems/{code}", "The meaning of a problem code", routes_about.show_problem, VIEWERS, ALLOWED, media=("text/plain",)),

@@ -1,4 +1,4 @@
-"""The system: the files with their problems, the daemon, the store, the tokens.
+"""The system: the files with their problems, the daemon, the store, the tokens, the sessions.
 
 Rule: as in `luad.web`.
 """
@@ -36,6 +36,7 @@ async def show(request: Request) -> Response:
     view = await View.of(request)
     config = await view.get("/v1/config")
     tokens = await view.get("/v1/tokens") if view.is_admin else None
+    sessions = await view.get("/v1/sessions") if view.is_admin else None
     problems = sorted(
         config["problems"], key=lambda each: (each["filename"], each["location"]["row"])
     )
@@ -58,6 +59,7 @@ async def show(request: Request) -> Response:
         daemon=_daemon(view.status),
         store=_store(view.status),
         tokens=tokens["tokens"] if tokens else None,
+        sessions=sessions["sessions"] if sessions else None,
     )
 
 
