@@ -79,7 +79,7 @@ COMMANDS = {
     "users": CommandEntry("users", "users", "Manage users and their channels", USERS),
     "send": CommandEntry("users", "send", "Send a message now", USERS),
     "token": CommandEntry("token", "token", "Manage tokens for TCP", MORE),
-    "web": CommandEntry("web", "web", "Open the dashboard in a browser", MORE),
+    "web": CommandEntry("web", "web", "Print a link to the dashboard; --open opens it", MORE),
     "schema": CommandEntry("schema", "schema", "Print the JSON Schemas, or explain a key", MORE),
     "openapi": CommandEntry(
         "schema", "openapi", "Print the OpenAPI document of the HTTP API", MORE
