@@ -68,3 +68,43 @@ def test_what_the_help_has_in_full_is_not_to_be_found_out(line: str) -> None:
     shown = render_full(problems_of(text))
     assert "write what the help says" in shown
     assert "correct it by hand" not in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "help_text"),
+    [
+        ('cron: "15 3 * * *"', 'schedule: {type: cron, expression: "15 3 * * *"}'),
+        ('cron_expression: "@hourly"', 'schedule: {type: cron, expression: "@hourly"}'),
+        ("every: 10m", "schedule: {type: interval, every: 10m}"),
+        ("interval: 300", "schedule: {type: interval, seconds: 300}"),
+        (
+            'run_at: "2090-01-01T00:00:00Z"',
+            'schedule: {type: once, execute_at: "2090-01-01T00:00:00Z"}',
+        ),
+        ("schedule: {type: interval, minutes: 7}", "every: 7m"),
+        ("schedule: {type: interval, every: 1h}\ncoalesce: true", "catch_up: latest"),
+        ("schedule: {type: interval, every: 1h}\ncoalesce: false", "catch_up: all"),
+        ("schedule: {type: interval, every: 1h}\nconcurrencyPolicy: Forbid", "overlap: skip"),
+    ],
+)
+def test_the_help_for_a_foreign_word_keeps_the_value_of_the_user(line: str, help_text: str) -> None:
+    (problem,) = problems_of(f"{HEAD}{line}\n")
+    assert problem.help == f"write  {help_text}"
+    assert problem.fix is None
+    first, _, last = line.rpartition("\n")
+    mended = f"{first}\n{help_text}" if first else help_text
+    if help_text.startswith("every"):
+        mended = f"schedule: {{type: interval, {help_text}}}"
+    assert problems_of(f"{HEAD}{mended}\n") == (), last
+
+
+@pytest.mark.parametrize("line", ['cron: "61 3 * * *"', "every: soon", "run_at: later"])
+def test_a_value_that_luad_does_not_take_is_not_put_into_a_help(line: str) -> None:
+    (problem,) = problems_of(f"{HEAD}{line}\n")
+    assert line.partition(": ")[2].strip('"') not in problem.help
+
+
+def test_a_key_is_not_renamed_where_its_value_would_be_the_next_mistake() -> None:
+    (problem,) = problems_of(f"{HEAD}schedule: {{type: interval, every: 1h}}\nmisfire: 5\n")
+    assert problem.fix is None
+    assert problem.help == "the key is `catch_up`; one of: latest, all, none"

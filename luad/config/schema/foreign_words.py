@@ -7,13 +7,19 @@ Rule: tables; no knowledge of YAML.
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from luad.core.model import JSON
-from luad.wire import example_instant
+from luad.core.cron.search import compile_cron
+from luad.core.model import JSON, SECOND
+from luad.wire import example_instant, parse_duration_ms, parse_instant
 
+_EVERY: Final = re.compile(r"every: \d([mhd])$")
+_LONGEST: Final = 64
+_MANY_SECONDS: Final = 10**9
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])", re.ASCII)
 
 _RENAMED: Final[dict[str, dict[str, tuple[str, ...]]]] = {
@@ -328,13 +334,36 @@ def find_foreign(container: str, key: str, value: JSON, keys: frozenset[str]) ->
         return Foreign(word, f"the key is `{word}`", key=word)
     if word in _RETRIES and container in {"", "retry"}:
         return _attempts(container, value)
+    if word == "coalesce" and isinstance(value, bool) and "catch_up" in keys:
+        return Foreign("catch_up", f"write  catch_up: {'latest' if value else 'all'}")
+    if word == "concurrency_policy" and value == "Forbid" and "overlap" in keys:
+        return Foreign("overlap", "write  overlap: skip")
     meant = _ALIASES.get(container, {}).get(word)
     if meant is not None and meant in keys:
         return Foreign(meant, f"the key is `{meant}`", key=meant)
     if advice := _ADVICE.get(container, {}).get(word):
         settles, text = advice
-        return Foreign(settles, text.replace("INSTANT", example_instant()))
+        return Foreign(settles, _with_value(text, value))
     return None
+
+
+def _with_value(text: str, value: JSON) -> str:
+    """Return the advice *text* with the user's own *value* in place of the example."""
+    with suppress(ValueError):
+        if isinstance(value, str) and len(value) <= _LONGEST:
+            if '"0 9 * * *"' in text:
+                compile_cron(value)
+                return text.replace("0 9 * * *", value)
+            if "INSTANT" in text:
+                parse_instant(value)
+                return text.replace("INSTANT", json.dumps(value))
+            if "every: 15m" in text and parse_duration_ms(value) >= SECOND:
+                return text.replace("15m", value)
+        elif type(value) is int and 0 < value < _MANY_SECONDS:
+            if example := _EVERY.search(text):
+                return text.replace(example[0], f"every: {value}{example[1]}")
+            return text.replace("every: 15m", f"seconds: {value}")
+    return text.replace("INSTANT", example_instant())
 
 
 def _attempts(container: str, value: JSON) -> Foreign:

@@ -115,6 +115,16 @@ def choices(words: JSON, value: JSON) -> str:
     return f"one of: {', '.join(listed)}"
 
 
+def choices_of(schema: JsonObject, container: str, key: str, value: JSON) -> str:
+    """Return the words that *key* takes, if *value* is not like one of them."""
+    properties = schema["properties"]
+    holder = properties.get(container, {}).get("properties", {}) if container else properties
+    words = holder.get(key, {}).get("enum")
+    if not words or value in words or close_to(str(value).lower(), words):
+        return ""
+    return choices(words, value)
+
+
 def example_line(key: str, schema: JsonObject, *, is_value_only: bool = False) -> str:
     """Return a valid line for *key*. *schema* is the container's, or the value's own."""
     if key == "execute_at":

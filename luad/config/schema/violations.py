@@ -19,6 +19,7 @@ from luad.config.schema.validator import SchemaName, anchored, load_schema
 from luad.config.schema.value_words import (
     KIND_KEYS,
     choices,
+    choices_of,
     describe_type,
     describe_value,
     example_line,
@@ -212,17 +213,15 @@ def _unknown_key(
     container = _last_key(path) if path or root.name != "users" else "user"
     message = f"unknown key `{_shorten(key)}`{_inside(path, root, ' ')}"
     place = (*path, key)
-    foreign = find_foreign(container, key, value, keys)
-    if foreign is not None:
-        rename = foreign.key if foreign.key not in taken else ""
-        return Mistake(place, "LU105", message, foreign.help, True, rename, foreign.settles)
-    near = close_to(key, keys, 2)
-    if near:
-        is_sure = len(near) == 1 and near[0] not in taken
+    if (foreign := find_foreign(container, key, value, keys)) is not None:
+        rename, help_text = foreign.key if foreign.key not in taken else "", foreign.help
+        if words := choices_of(load_schema(root.name), container, foreign.key, value):
+            rename, help_text = "", f"{help_text}; {words}"
+        return Mistake(place, "LU105", message, help_text, True, rename, foreign.settles)
+    if near := close_to(key, keys, 2):
+        rename = near[0] if len(near) == 1 and near[0] not in taken else ""
         help_text = f"did you mean {' or '.join(f'`{each}`' for each in near)}?"
-        return Mistake(
-            place, "LU102", message, help_text, True, near[0] if is_sure else "", near[0]
-        )
+        return Mistake(place, "LU102", message, help_text, True, rename, near[0])
     for kind, its_keys in KIND_KEYS.items():
         if path == ("schedule",) and key in its_keys:
             help_text = f"`{key}` belongs to `type: {kind}`"
