@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pages import blocks
 
 import luad.sync
 from luad import Job, Jobs, Retry, Text, User, current_job
@@ -197,7 +197,6 @@ def test_job_files_become_tests(pytester: pytest.Pytester) -> None:
 # --- in a project of somebody else ---------------------------------------------------------------
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/test-your-handlers.md"
-REMINDERS = Path(__file__).parents[2] / "handlers/reminders.py"
 
 
 @pytest.mark.parametrize(
@@ -207,13 +206,15 @@ def test_the_examples_of_the_how_to_pass_as_they_are(
     pytester: pytest.Pytester, others: tuple[str, ...]
 ) -> None:
     """With no plugin but luad's for asynchronous tests, and beside another one in each of its modes."""
-    found = re.findall(r"```python\n(.*?)```", HOW_TO.read_text(encoding="utf-8"), re.DOTALL)
-    pytester.mkdir("handlers").joinpath("reminders.py").write_text(REMINDERS.read_text())
-    pytester.makepyprojecttoml('[tool.pytest.ini_options]\npythonpath = ["handlers"]')
-    pytester.makepyfile(**{f"test_{number}": text for number, text in enumerate(found)})
+    found = {block.place: block.text for block in blocks(HOW_TO) if block.place}
+    for place, text in found.items():
+        path = pytester.path / place
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    tests = [place for place in found if place.startswith("tests/")]
     ran = pytester.runpytest_subprocess(*others)
-    ran.assert_outcomes(passed=len(found))
-    assert len(found) > 1
+    ran.assert_outcomes(passed=len(tests))
+    assert len(tests) > 1
 
 
 def test_a_test_that_belongs_to_another_plugin_is_left_to_it(pytester: pytest.Pytester) -> None:
