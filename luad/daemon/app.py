@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -252,9 +252,10 @@ class Daemon(EngineService):
         in_force.add_done_callback(partial(configuration.keep_first, reading))
         return ConfigLoaded(reading.wanted, reading.error_count, _FIRST_LOAD)
 
-    async def _live(self, events: Sequence[Event]) -> int:
+    async def _live(self, events: list[Event]) -> int:
         for event in events:
             self.loop.post(event)
+        events.clear()  # they have all jobs, and the callers keep the list
         turning = asyncio.create_task(self.loop.run(self._is_over))
         first = asyncio.create_task(self._first_turn.wait())
         await asyncio.wait({turning, first}, return_when=asyncio.FIRST_COMPLETED)

@@ -91,6 +91,7 @@ class Configuration:
     async def run_reloader(self, rescan_s: float | None) -> None:
         """Compare the files if that is left to do, then reload what changes until cancelled."""
         await self._comparison.run()
+        await asyncio.to_thread(self._reader.settle)
         await asyncio.to_thread(return_free_memory)
         await self.reloader.run(rescan_s)
 

@@ -208,6 +208,11 @@ class ConfigReader:
         """
         self._delivered = reading.serial
 
+    def settle(self) -> None:
+        """Free the changes of the last reading, if that was delivered; callable in any thread."""
+        with self._lock:
+            self._take_delivery()
+
     def file_count(self) -> int:
         """Return how many files are known so far, also during a reading; callable in any thread."""
         return self._snapshots.file_count()
@@ -262,9 +267,7 @@ class ConfigReader:
         is_portion: bool = False,
         is_first: bool = False,
     ) -> Reading:
-        if self._delivered == self._serial:
-            self._catalogue.delivered()
-            self._last = self._newest
+        self._take_delivery()
         now = self._clock.now().wall
         snapshot = take(now)
         files = self._load(snapshot)
@@ -292,6 +295,11 @@ class ConfigReader:
             *self._to_keep(),
         )
 
+    def _take_delivery(self) -> None:
+        if self._delivered == self._serial:
+            self._catalogue.delivered()
+            self._last = self._newest
+
     def _load(self, snapshot: Snapshot) -> FileChanges[Wanted]:
         """Return what *snapshot* changes, compared with the previous one, or with the jobs in force.
 
@@ -314,8 +322,9 @@ class ConfigReader:
             must_resolve=is_repeated or (before is None and self._must_resolve(snapshot)),
         )
         self._is_fresh, self._changed, self._gone = False, {}, set()
-        self._files = self._catalogue.summary() if found is None else found
-        return self._files
+        files = self._catalogue.summary() if found is None else found
+        self._files = replace(files, items={})  # only the reading keeps the changes
+        return files
 
     def _must_resolve(self, snapshot: Snapshot) -> bool:
         """Return True if the first reading must resolve all files, because none was in the store.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from luad.clock import SystemClock
 from luad.config.jobs.catalogue import Catalogue
 from luad.config.settings.daemon_settings import Settings
 from luad.core.events import ConfigChanged, ConfigLoaded
-from luad.core.model import Now
+from luad.core.model import Now, Wanted
 from luad.daemon.wiring import config_reader
 from tests.support.engine_bench import Bench
 
@@ -95,3 +96,15 @@ def test_the_steps_do_not_grow_with_the_number_of_files(tmp_path: Path, what: st
         found.append(steps(call))
     _, few, many = found
     assert many < few + MANY / 4
+
+
+def test_one_mapping_of_all_jobs_is_left_after_the_first_reading(tmp_path: Path) -> None:
+    files = Files(tmp_path, FEW)
+    files.reader.settle()
+    gc.collect()
+    assert sum(_has_wanted(each) for each in gc.get_objects()) == 1
+    files.change(3, "2h")  # what is delivered later is complete
+
+
+def _has_wanted(each: object) -> bool:
+    return type(each) is dict and isinstance(each.get("job-0003"), Wanted) and len(each) == FEW
