@@ -24,11 +24,19 @@ _LONGEST_RETRY_S: Final = 5.0
 
 
 class NodeLoop:
-    """Drives *node*. *connect* returns an open session that holds the lock of the node's name."""
+    """Drives *node*. *connect* returns an open session that holds the lock of the node's name.
+
+    *on_pulse* is called after each pulse, and after the moves that follow it.
+    """
 
     def __init__(
-        self, node: Node, clock: StoreClock, connect: Callable[[], Awaitable[Session]]
+        self,
+        node: Node,
+        clock: StoreClock,
+        connect: Callable[[], Awaitable[Session]],
+        on_pulse: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_pulse = on_pulse
         self._node = node
         self._clock = clock
         self._connect = connect
@@ -103,6 +111,7 @@ class NodeLoop:
         if elapsed >= self._judge_at:
             self._judge_at = elapsed + JUDGE_MS
             self._has_rows |= await node.judge() > 0
+        self._on_pulse()
 
     def _elapsed(self) -> int:
         return self._clock.machine_now().elapsed

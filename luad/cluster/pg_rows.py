@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 INBOX_CHANNEL: Final = "luad_inbox"
 REPLIES_CHANNEL: Final = "luad_replies"
+CHANGES_CHANNEL: Final = "luad_changes"
+"""A notice without words: jobs or runs of some shard have changed."""
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
@@ -77,6 +79,10 @@ _SET_ASIDE: Final = text(f"""
 """)  # noqa: S608 - our own words
 _KNOWN_KEYS: Final = text("SELECT key FROM answers WHERE key = ANY(:keys)")
 _SEE: Final = text("UPDATE shards SET seen_at = :now, owner = :owner WHERE shard = ANY(:shards)")
+_SEE_AND_TELL: Final = text(f"""
+    WITH seen AS (UPDATE shards SET seen_at = :now, owner = :owner WHERE shard = ANY(:shards) RETURNING 1)
+    SELECT pg_notify('{CHANGES_CHANNEL}', '') FROM (SELECT count(*) FROM seen) AS done
+""")  # noqa: S608 - our own words
 _INSERT: Final = text(f"""
     INSERT INTO inbox (shard, kind, body_json, request_id, asker, at)
     SELECT shard, kind, body_json, request_id, asker, {_NOW}
@@ -142,9 +148,17 @@ def set_aside(connection: Connection, rows: Iterable[tuple[InboxRow, str]]) -> N
         connection.execute(_SET_ASIDE, values)
 
 
-def see(connection: Connection, shards: Collection[int], owner: str, now: Instant) -> None:
-    """Note until when the shards were decided for, and by which node."""
-    connection.execute(_SEE, {"shards": list(shards), "owner": to_text(owner), "now": now})
+def see(
+    connection: Connection,
+    shards: Collection[int],
+    owner: str,
+    now: Instant,
+    *,
+    is_changed: bool = False,
+) -> None:
+    """Note until when the shards were decided for, and by which node; tell all nodes when they are *is_changed*."""
+    statement = _SEE_AND_TELL if is_changed else _SEE
+    connection.execute(statement, {"shards": list(shards), "owner": to_text(owner), "now": now})
 
 
 def insert_reports(connection: Connection, reports: Sequence[tuple[int, Report]]) -> None:

@@ -167,6 +167,7 @@ class PgTransaction:
         self._locks = locks
         self._scope = scope
         self._connection: Connection | None = None
+        self._is_changed = False
 
     async def __aenter__(self) -> Self:
         self._connection = await self._session.work(self._scope.__enter__)
@@ -217,12 +218,15 @@ class PgTransaction:
 
     async def write(self, records: Sequence[Record], now: Instant) -> Sequence[str]:
         """Write *records*; return the ids of the refused claims and skips."""
+        self._is_changed = True
         return await self._do(record_writes.write, records, now)
 
     async def see(self, shards: Collection[int], now: Instant) -> None:
         """Note that the shards were decided for at *now*."""
         if shards:
-            await self._do(pg_rows.see, tuple(shards), self._parts.identity.name, now)
+            name, is_changed = self._parts.identity.name, self._is_changed
+            see = partial(pg_rows.see, is_changed=is_changed)
+            await self._do(see, tuple(shards), name, now)
 
     async def offer(self, starts: Sequence[StartAttempt]) -> None:
         """Hand attempts over to the workers."""

@@ -50,7 +50,8 @@ Announced: TypeAlias = Log | ReleaseOutput
 class Turned:
     """The outcome of a transaction that was committed.
 
-    *records* and *refused*: what was written, for the memory of lookers. *bad_rows*: rows that were set aside, with
+    *records* and *refused*: what was written, for the memory of lookers. *replies*: those to events that were not rows
+    of the inbox. *bad_rows*: rows that were set aside, with
     their errors. *is_more*: something that is due was left for the next turn.
     """
 
@@ -60,6 +61,7 @@ class Turned:
     starts: list[StartAttempt] = field(default_factory=list)
     stops: list[StopAttempt] = field(default_factory=list)
     delivers: list[Deliver] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
     rows: Sequence[InboxRow] = ()
     bad_rows: list[tuple[InboxRow, str]] = field(default_factory=list)
     is_more: bool = False
@@ -118,6 +120,7 @@ class _Batch:
         ]
         if addressed:
             await transaction.reply(addressed)
+        turned.replies = [each for each in self.replies if each.request_id not in askers]
 
 
 class Turner:

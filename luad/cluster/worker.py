@@ -127,7 +127,8 @@ class Worker:
     async def start(self, runner: Runners) -> None:
         """Report what an earlier life left, register, and fetch. Waits for the store."""
         self._runner = runner
-        await runner.start()
+        if runner.spawner_pid is None:
+            await runner.start()
         await runner.wait_for_previous(_PREVIOUS_MS)
         path = self._parts.state_dir / _LIFE
         former = path.read_text() if path.exists() else ""

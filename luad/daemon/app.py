@@ -37,7 +37,7 @@ from luad.daemon.delivery import MessageDelivery
 from luad.daemon.effects import DaemonEffects
 from luad.daemon.file_problems import FileProblems
 from luad.daemon.handler_look import HandlerLook
-from luad.daemon.loop import Loop
+from luad.daemon.loop import Loop, Turns
 from luad.daemon.loop_lag import LoopLag
 from luad.daemon.maintenance import Maintenance
 from luad.daemon.masking import SecretMask
@@ -71,14 +71,21 @@ _FIRST_LOAD: Final = "start"
 class Daemon(EngineService):
     """One daemon's life, and the service that its API uses. All of it runs on one event loop."""
 
-    def __init__(self, settings: Settings, logs: Logging, store: Store, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        logs: Logging,
+        store: Store,
+        clock: Clock,
+        engine: Engine | None = None,
+    ) -> None:
         self.logs = logs
         self.store = store
         self.clock = clock
         self.recent_runs = RecentRuns(self.dynamic_handler)
         self.followers = LogFollowers()
         self.ring = EventRing(f"{clock.now().wall:x}")
-        self.engine = Engine(wiring.bounds(settings), clock.now())
+        self.engine = engine or Engine(wiring.bounds(settings), clock.now())
         self.replies = Replies()
         self.dynamic = wiring.dynamic_rules(settings)
         self.handlers = HandlerLook.of(settings)
@@ -108,15 +115,7 @@ class Daemon(EngineService):
         self.delivery = MessageDelivery(
             self.store, self._directory, sender, clock, self._effects.log, self._on_delivery
         )
-        recorder = StoreRecorder(self.store, self.recent_runs, self.followers, self.ring)
-        self.loop = Loop(
-            self.engine,
-            clock,
-            recorder,
-            self._effects,
-            on_turn=self._on_turn,
-            on_store=self._on_store,
-        )
+        self.loop = self._make_loop()
         self._parts = self._make_parts(runner, sender, pump)
         self._maintenance = Maintenance(self._parts)
         self._shutdown = Shutdown(self._parts)
@@ -130,9 +129,17 @@ class Daemon(EngineService):
         )
         self._watch = wiring.folder_watch(settings, self._configuration.reloader.request, self.logs)
 
+    def _make_loop(self) -> Turns:
+        recorder = StoreRecorder(self.store, self.recent_runs, self.followers, self.ring)
+        turn, store = self._on_turn, self._on_store
+        return Loop(self.engine, self.clock, recorder, self._effects, on_turn=turn, on_store=store)
+
+    def _make_reports(self, pump: OutputPump) -> RunReports:
+        return RunReports(self.engine, self.logs, pump, self._post, self._secrets)
+
     def _make_runner(self, pump: OutputPump) -> Runners:
         """Return the runner; its reports go to *pump* and to the loop, which is made later."""
-        reports = RunReports(self.engine, self.logs, pump, self._post, self._secrets)
+        reports = self._make_reports(pump)
         runner = Runners(
             wiring.runner_config(self._settings),
             shared_processes=wiring.shared_processes(self._settings),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from luad.daemon.effects import DaemonEffects
     from luad.daemon.file_reading import Reading
     from luad.daemon.installed_jobs import InstalledJobs
-    from luad.daemon.loop import Loop
+    from luad.daemon.loop import Turns
     from luad.daemon.loop_lag import LoopLag
     from luad.daemon.retention_schedule import RetentionSchedule
     from luad.daemon.run_output import OutputPump
@@ -72,7 +72,7 @@ class Parts:
     sender: Sender
     pump: OutputPump
     effects: DaemonEffects
-    loop: Loop
+    loop: Turns
     ring: EventRing
     retention: RetentionSchedule
     api: ApiServer

@@ -18,11 +18,12 @@ from luad.config.settings.daemon_settings import Settings
 from luad.core.events import Log
 from luad.daemon.app import Daemon
 from luad.daemon.ownership import check_trust
-from luad.errors import UnavailableError
+from luad.errors import StoreUnavailableError, UnavailableError
 from luad.logs import Logging, configure
 from luad.notify import Notifier
 from luad.store import Store
 from luad.store.password_file import read_password
+from luad.store.state_folder import StateLock
 
 _PATIENCE_US: Final = 300_000_000
 """How much longer systemd waits after each report of a migration; a long commit sends none."""
@@ -53,6 +54,8 @@ def _live_once(settings: Settings) -> int:
     logs = configure(settings.log_format, settings.log_level)
     clock = SystemClock()
     try:
+        if settings.store is not None:
+            return _live_as_node(settings, logs, clock)
         store = _open_store(settings, logs, clock)
         try:
             return asyncio.run(Daemon(settings, logs, store, clock).run())
@@ -66,13 +69,37 @@ def _open_store(settings: Settings, logs: Logging, clock: SystemClock) -> Store:
     notifier = Notifier(os.environ)
     report = _reporter(logs, notifier)
     try:
-        if settings.store is None:
-            return Store.open(settings.state_dir, clock=clock, report=report)
-        target = replace(settings.store, password=read_password(settings.store_password_file))
-        node = settings.node or socket.gethostname()
-        return Store.open_shared(settings.state_dir, target, node=node, clock=clock, report=report)
+        return Store.open(settings.state_dir, clock=clock, report=report)
     finally:
         notifier.close()
+
+
+def _live_as_node(settings: Settings, logs: Logging, clock: SystemClock) -> int:
+    """Run a node of the store in PostgreSQL until a signal stops it."""
+    try:
+        from luad.cluster.node_daemon import NodeDaemon  # noqa: PLC0415 - needs an extra
+        from luad.store.postgresql.node_backend import NodeBackend  # noqa: PLC0415 - needs an extra
+    except ModuleNotFoundError as error:
+        raise StoreUnavailableError(
+            f"a store in PostgreSQL needs {error.name}", hint="pip install 'luad[cluster]'"
+        ) from error
+    assert settings.store is not None, "the caller has looked"
+    target = replace(settings.store, password=read_password(settings.store_password_file))
+    node = settings.node or socket.gethostname()
+    lock = StateLock.take(settings.state_dir.absolute())
+    notifier = Notifier(os.environ)
+    try:
+        backend = NodeBackend(target, node, _reporter(logs, notifier))
+        store = Store(lock, backend, clock=clock)
+    except BaseException:
+        lock.give_up()
+        raise
+    finally:
+        notifier.close()
+    try:
+        return asyncio.run(NodeDaemon(settings, logs, store, backend, clock).run())
+    finally:
+        store.close()
 
 
 def _reporter(logs: Logging, notifier: Notifier) -> Callable[[Log], None]:

@@ -99,6 +99,27 @@ class Wakes(Protocol):
         ...
 
 
+class Turns(Protocol):
+    """Takes events, and turns until it is told to stop."""
+
+    @property
+    def is_busy(self) -> bool:
+        """True while an event waits or is being handled."""
+        ...
+
+    def post(self, event: Event) -> None:
+        """Add an event for the next turn; call this on the event loop."""
+        ...
+
+    async def run(self, is_over: Callable[[], bool]) -> None:
+        """Turn until *is_over* is true after a turn, or until `stop`."""
+        ...
+
+    def stop(self) -> None:
+        """End `run` soon."""
+        ...
+
+
 class Loop:
     """Feeds events to the engine and carries out its effects.
 

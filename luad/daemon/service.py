@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from luad.core.events import Reply
     from luad.core.model import Run
     from luad.core.requests import Request
-    from luad.daemon.loop import Loop
+    from luad.daemon.loop import Turns
     from luad.daemon.replies import Replies
     from luad.live.job_state import JobStateView
     from luad.live.recent_runs import RecentRuns
@@ -34,7 +34,7 @@ class EngineService:
     """
 
     engine: Engine
-    loop: Loop
+    loop: Turns
     replies: Replies
     recent_runs: RecentRuns
 

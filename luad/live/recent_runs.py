@@ -145,9 +145,16 @@ class RecentRuns:
         return strips.render(tally.strip) if tally else ""
 
     def observe(  # noqa: C901 - one case a kind of record
-        self, records: Iterable[Record], refused: Container[str] = ()
+        self,
+        records: Iterable[Record],
+        refused: Container[str] = (),
+        *,
+        is_counted: bool = True,
     ) -> list[str]:
-        """Apply committed *records*, except claims that the store *refused*; return ids of ended runs."""
+        """Apply committed *records*, except claims that the store *refused*; return ids of ended runs.
+
+        The ends of runs count in the metrics if *is_counted*: another node may have counted them.
+        """
         ended = []
         for record in records:
             match record:
@@ -157,7 +164,7 @@ class RecentRuns:
                 case SaveRun(run):
                     self._note(run)
                     if run.state in TERMINAL_STATES:
-                        self._count(run)
+                        self._count(run, is_counted=is_counted)
                         ended.append(run.id)
                 case RecordSkip(row_id):
                     if row_id not in refused:
@@ -242,7 +249,9 @@ class RecentRuns:
         if not is_open:
             _note_end(tally, run)
 
-    def _count(self, run: Run) -> None:
+    def _count(self, run: Run, *, is_counted: bool) -> None:
+        if not is_counted:
+            return
         tally = self._tally(run.job_id, run.job_name).counters
         key = (run.state, run.trigger)
         tally.run_counts[key] = tally.run_counts.get(key, 0) + 1

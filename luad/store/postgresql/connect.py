@@ -23,7 +23,7 @@ from luad.store.postgresql.deadline import DEADLINE_MS, Deadline
 from luad.store.postgresql.faults import database_failures
 
 # `tcp_user_timeout` sees only unanswered data; keepalives see a server that died after it had taken the question.
-_LIBPQ: Final = {
+LIBPQ: Final = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
     "keepalives": 1,
@@ -150,7 +150,7 @@ class Link:
             raise
 
     def _connect(self) -> Driver:
-        words: dict[str, Any] = {**_LIBPQ, "application_name": self._application}
+        words: dict[str, Any] = {**LIBPQ, "application_name": self._application}
         if self._target.password is not None:
             words["password"] = self._target.password
         if self._target.has_several_hosts:

@@ -1,0 +1,101 @@
+"""The worker inside a node: its parts, made from the settings.
+
+Rule: wiring only.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from luad import __version__
+from luad.cluster.worker import WorkerParts, new_life
+from luad.cluster.worker_rows import Identity
+from luad.core.model import Wanted
+from luad.core.state import Entry
+from luad.daemon import wiring
+from luad.daemon.run_output import RunReports
+from luad.daemon.run_rules import Binder
+from luad.store.postgresql.connect import CHORES, LIBPQ, Link
+from luad.store.postgresql.node_backend import DURABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from luad.cluster.store_clock import StoreClock
+    from luad.cluster.worker import Worker
+    from luad.config.settings.daemon_settings import Settings
+    from luad.config.settings.store_target import Target
+    from luad.core.events import AttemptEnded, AttemptStarted, StartAttempt, StoredJob
+    from luad.core.model import Job
+    from luad.daemon.masking import SecretMask
+    from luad.logs import Logging
+
+POLL_S: Final = 1.0
+
+
+def worker_parts(
+    settings: Settings,
+    target: Target,
+    name: str,
+    clock: StoreClock,
+    logs: Logging,
+    secrets: SecretMask,
+    lost_after_ms: int,
+) -> WorkerParts:
+    """Return the parts of the worker of the node *name*."""
+    words: dict[str, Any] = {**LIBPQ, "application_name": f"luad {name} fetcher"}
+    if target.password is not None:
+        words["password"] = target.password
+    fetcher = {
+        "conninfo": target.url,
+        "words": words,
+        "queues": list(settings.work_queues),
+        "concurrency": settings.max_concurrent_runs,
+        "name": name,
+        "poll_s": POLL_S,
+    }
+    return WorkerParts(
+        Identity(new_life(), name, settings.work_queues, __version__),
+        (Link(target, f"luad {name} work", DURABLE), Link(target, f"luad {name} logs", CHORES)),
+        fetcher,
+        partial(_bind, settings),
+        clock,
+        logs.emit,
+        secrets,
+        settings.state_dir,
+        lost_after_ms,
+        settings.drain_ms,
+    )
+
+
+def _bind(settings: Settings, stored: StoredJob, start: StartAttempt) -> StartAttempt:
+    """Return *start* with the rules for its handler: a job made at run time may use fewer."""
+    binder = Binder(lambda _job_id: _entry(stored, start.job), wiring.dynamic_rules(settings))
+    return binder(start)
+
+
+def _entry(stored: StoredJob, job: Job) -> Entry:
+    progress = stored.progress
+    wanted = Wanted(job, stored.origin, creation=stored.creation)
+    times = (stored.installed_at, progress.grid_at, progress.handled_until)
+    return Entry(stored.job_id, wanted, *times, overlay=progress.overlay)
+
+
+class WorkerReports(RunReports):
+    """Passes reports and output of runs to the worker; the output also to the daemon's log and *follow*."""
+
+    worker: Worker
+    follow: Callable[[str, str, list[dict[str, object]]], None]
+
+    def take_event(self, event: AttemptStarted | AttemptEnded) -> None:
+        """Pass a report on to the worker, which masks it."""
+        self.worker.take_event(event)
+
+    def take_lines(
+        self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, object]]
+    ) -> None:
+        """Pass on lines of an attempt, which the worker masks."""
+        self.worker.take_lines(run_id, attempt, job_name, lines)
+        self.write(run_id, job_name, lines)
+        self.follow(run_id, job_name, lines)

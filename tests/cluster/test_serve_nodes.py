@@ -1,0 +1,132 @@
+"""`luad serve` on one PostgreSQL store as several nodes: one row an occurrence, commands through any node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+pytest.importorskip("psycopg")
+
+from cluster.real_nodes import wait_until
+from postgres import database_url
+from support.live_daemon import LiveDaemon
+
+pytestmark = pytest.mark.slow
+
+HANDLER = """
+import time
+
+
+def tick(job):
+    print("tick", job.run_id, flush=True)
+
+
+def hang(job):
+    time.sleep(600)
+"""
+JOB = """
+name: {name}
+handler: work:tick
+schedule: {{type: interval, seconds: 1, start_at: "2026-01-01T00:00:00Z"}}
+catch_up: all
+overlap: allow
+max_running: 100
+"""
+HANGING = """
+name: hanging
+handler: work:hang
+schedule: {type: cron, expression: "0 0 1 1 *"}
+"""
+COUNT = 6
+
+
+class Nodes:
+    """Some nodes with the same files on one database."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder, self.url = folder, url
+        self.daemons: dict[str, LiveDaemon] = {}
+        self.connection = psycopg.connect(url, autocommit=True)
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            env = {"LUAD_STORE": self.url, "LUAD_NODE": name, "LUAD_DRAIN": "0s"}
+            daemon = LiveDaemon(self.folder / name, env=env)
+            daemon.complaints = self.folder / f"{name}.err"
+            (daemon.handlers / "work.py").write_text(HANDLER)
+            for number in range(COUNT):
+                text = JOB.format(name=f"job-{number}")
+                (daemon.jobs / f"job-{number}.yaml").write_text(text)
+            (daemon.jobs / "hanging.yaml").write_text(HANGING)
+            self.daemons[name] = daemon
+        for name in names:
+            self.daemons[name].start(wait=False)
+        for name in names:
+            self.daemons[name].wait_for("daemon.ready")
+
+    def ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        return self.connection.execute(query, parameters).fetchall()
+
+    def one(self, query: str) -> Any:
+        return self.ask(query)[0][0]
+
+    def succeeded(self) -> int:
+        return int(self.one("SELECT count(*) FROM runs WHERE state = 'succeeded'"))
+
+    def goes_on(self) -> None:
+        before = self.succeeded()
+        wait_until(lambda: self.succeeded() >= before + 2 * COUNT)
+
+    def owners(self) -> set[str]:
+        found = self.ask(
+            "SELECT DISTINCT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+            " WHERE l.locktype = 'advisory' AND l.classid = (%s::bigint & 4294967295)::oid",
+            int(self.one("SELECT value FROM meta WHERE key = 'lock_space'")),
+        )
+        return {name.removeprefix("luad ") for (name,) in found}
+
+    def check_books(self) -> None:
+        """One row an occurrence, none missing on the grid, none started twice."""
+        twice = self.ask(
+            "SELECT job_name, scheduled_for FROM runs WHERE trigger = 'schedule'"
+            " GROUP BY 1, 2 HAVING count(*) > 1"
+        )
+        assert twice == []
+        holes = self.ask(
+            "SELECT job_name, (max(scheduled_for) - min(scheduled_for)) / 1000 + 1, count(*) FROM runs"
+            " WHERE trigger = 'schedule' AND state NOT IN ('skipped', 'missed') GROUP BY 1"
+            " HAVING (max(scheduled_for) - min(scheduled_for)) / 1000 + 1 <> count(*)"
+        )
+        assert holes == []
+        assert (
+            self.ask("SELECT run_id, attempt FROM attempts GROUP BY 1, 2 HAVING count(*) > 1") == []
+        )
+
+    def end(self) -> None:
+        for daemon in self.daemons.values():
+            daemon.kill()
+        self.connection.close()
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nodes]:
+    found = Nodes(tmp_path, database_url(f"serve_{os.getpid()}_{abs(hash(request.node.name))}"))
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+def test_three_nodes_share_the_jobs_and_take_over_those_of_a_killed_one(nodes: Nodes) -> None:
+    nodes.start("ann", "bob", "cid")
+    wait_until(lambda: nodes.owners() == {"ann", "bob", "cid"})
+    nodes.goes_on()
+    nodes.daemons["bob"].kill()
+    wait_until(lambda: nodes.owners() == {"ann", "cid"})
+    nodes.goes_on()
+    nodes.check_books()
