@@ -24,10 +24,12 @@ from luad.cluster.node_loop import NodeLoop
 from luad.cluster.own_worker import WorkerReports, worker_parts
 from luad.cluster.pg_session import NodeParts, PgSession
 from luad.cluster.procrastinate_queue import ProcrastinateHandOver
+from luad.cluster.sites import MAIN, SITES_CHANNEL, FilesInForce
 from luad.cluster.store_clock import StoreClock
 from luad.cluster.worker import Worker
 from luad.config.jobs.stored_jobs import job_from_store
 from luad.core.events import ConfigLoaded, Event
+from luad.core.shards import shard_of
 from luad.daemon import wiring
 from luad.daemon.app import Daemon
 from luad.daemon.recovery import jobs_in_force
@@ -67,6 +69,7 @@ class NodeDaemon(Daemon):
         self._backend = backend
         self._engines = EngineSet(bounds)
         self._node_settings = NodeSettings(backend.node)
+        self._identity = pg_rows.Identity(backend.node, __version__, "", MAIN)
         self._declared = Declared()
         self._asker = Asker(backend.target, backend.node, backend.lock_space)
         self._live_followers = Followers(self.recent_runs, self.ring, self.followers)
@@ -87,11 +90,15 @@ class NodeDaemon(Daemon):
         )
         self.worker = reports.worker = Worker(parts)
         reports.follow = self.followers.publish
+        reports.decides_for = lambda name: shard_of(name) in self._engines.owned
+        self._reports = reports
         return reports
 
     def _make_loop(self) -> Turns:
         backend, clock = self._backend, self._store_clock
-        observer = NodeObserver(self._live_followers, self._effects, self.replies, self._on_store)
+        observer = NodeObserver(
+            self._live_followers, self._effects, self.replies, self._on_store, self._reports.let_go
+        )
         node = Node(self._node_settings, self._engines, clock, observer)
         node.is_willing = False  # until the files are read
         loop = NodeLoop(node, clock, self._connect, self._on_pulse)
@@ -104,11 +111,26 @@ class NodeDaemon(Daemon):
             observer,
             self._declared,
             clock,
+            on_files=self._on_files,
             on_turn=self._on_life,
             drain=self._drain,
         )
         self._node_loop = loop
-        channels = [pg_rows.INBOX_CHANNEL, pg_rows.REPLIES_CHANNEL, pg_rows.CHANGES_CHANNEL]
+        self._node = node
+        self.files_in_force = FilesInForce(
+            Transactions(backend),
+            backend.node,
+            backend.lock_space,
+            lambda: self._declared.digest,
+            self._allow,
+            self._effects.log,
+        )
+        channels = [
+            pg_rows.INBOX_CHANNEL,
+            pg_rows.REPLIES_CHANNEL,
+            pg_rows.CHANGES_CHANNEL,
+            SITES_CHANNEL,
+        ]
         self._listener = Listener(backend.target, backend.node, channels, self._hear())
         return self.life
 
@@ -119,7 +141,7 @@ class NodeDaemon(Daemon):
 
     def _node_parts(self) -> NodeParts:
         return NodeParts(
-            pg_rows.Identity(self._backend.node, __version__, ""),
+            self._identity,
             ProcrastinateHandOver(),
             self._declared.of,
             self._decode_for_engine,
@@ -162,6 +184,7 @@ class NodeDaemon(Daemon):
     async def _live(self, events: Sequence[Event]) -> int:
         self._listener.start()
         self._tasks.start(self._mirroring.run(), "mirror")
+        self._tasks.start(self.files_in_force.run(), "files in force")
         self._tasks.start(self._show_first(), "first")
         self._working = asyncio.create_task(self.worker.start(self._parts.runner))
         try:
@@ -180,7 +203,15 @@ class NodeDaemon(Daemon):
             await self._mirroring.refresh()
         self._on_turn()
 
+    def _on_files(self, is_change: bool) -> None:
+        self._identity.files_digest = str(self._declared.digest)
+        self.files_in_force.request(is_change=is_change)
+
+    def _allow(self, may_decide: bool) -> None:
+        self._node.is_willing = may_decide and not self.mirror.is_draining
+
     def _on_pulse(self) -> None:
+        self._identity.offset_ms = self._store_clock.offset_ms
         self.life.pulsed()
 
     def _on_life(self) -> None:
@@ -213,6 +244,8 @@ class NodeDaemon(Daemon):
     def _on_notice(self, channel: str, words: str) -> None:
         if channel == pg_rows.CHANGES_CHANNEL:
             self._mirroring.request()
+        elif channel == SITES_CHANNEL:
+            self.files_in_force.request()
         elif channel == pg_rows.REPLIES_CHANNEL:
             if words in {"", self._backend.node}:
                 self._tasks.start(self._asker.notice(), "replies")

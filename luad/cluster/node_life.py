@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from luad.cluster.sites import SetDigest
 from luad.core.events import (
     ConfigChanged,
     ConfigLoaded,
@@ -48,6 +49,7 @@ class Declared:
 
     def __init__(self) -> None:
         self._of_shard: dict[int, dict[str, Wanted]] = {}
+        self.digest = SetDigest()
 
     def of(self, shard: int) -> Mapping[str, Wanted]:
         """Return the jobs of *shard* by name."""
@@ -56,6 +58,7 @@ class Declared:
     def load(self, wanted: Mapping[str, Wanted]) -> None:
         """Replace all jobs."""
         self._of_shard.clear()
+        self.digest = SetDigest()
         self.change(wanted)
 
     def change(self, items: Mapping[str, Wanted | None]) -> dict[int, dict[str, Wanted | None]]:
@@ -65,10 +68,12 @@ class Declared:
             shard = shard_of(name)
             found.setdefault(shard, {})[name] = wanted
             jobs = self._of_shard.setdefault(shard, {})
-            if wanted is None:
-                jobs.pop(name, None)
-            else:
+            before = jobs.pop(name, None)
+            if before is not None:
+                self.digest.take(name, before)
+            if wanted is not None:
                 jobs[name] = wanted
+                self.digest.add(name, wanted)
         return found
 
 
@@ -104,7 +109,10 @@ class Followers:
 
 
 class NodeObserver:
-    """Implements `luad.cluster.node.Observer` for a daemon. *on_store* gets a fault, or None once it is over."""
+    """Implements `luad.cluster.node.Observer` for a daemon.
+
+    *on_store* gets a fault, or None once it is over. *let_go* is called when shards are gone.
+    """
 
     def __init__(
         self,
@@ -112,7 +120,9 @@ class NodeObserver:
         effects: DaemonEffects,
         replies: Replies,
         on_store: Callable[[str | None], None],
+        let_go: Callable[[], None],
     ) -> None:
+        self._let_go = let_go
         self._followers = followers
         self._effects = effects
         self._replies = replies
@@ -165,6 +175,8 @@ class NodeObserver:
         for line in turned.announced:
             if isinstance(line, Log):
                 self._effects.log(line)
+            else:
+                self._effects.release_output(line)
         for message in turned.delivers:
             self._effects.deliver(message)
         for row, error in turned.bad_rows:
@@ -184,6 +196,7 @@ class NodeObserver:
 
     def _forget(self, shards: Collection[int]) -> None:
         """The next owners read the same files."""
+        self._let_go()
         for request_id in tuple(self._changes):
             self._settle(request_id, shards)
 
@@ -199,7 +212,10 @@ class NodeObserver:
 
 
 class NodeLife:
-    """Implements `luad.daemon.loop.Turns` for a node. *drain* stops what executes, in order or at once."""
+    """Implements `luad.daemon.loop.Turns` for a node. *drain* stops what executes, in order or at once.
+
+    *on_files* learns that the set of files is read (False), or that it has changed (True).
+    """
 
     def __init__(
         self,
@@ -211,6 +227,7 @@ class NodeLife:
         declared: Declared,
         clock: StoreClock,
         *,
+        on_files: Callable[[bool], None],
         on_turn: Callable[[], None],
         drain: Callable[[bool], None],
     ) -> None:
@@ -221,6 +238,7 @@ class NodeLife:
         self._observer = observer
         self._declared = declared
         self._clock = clock
+        self._on_files = on_files
         self._on_turn = on_turn
         self._drain = drain
         self._is_in_touch = asyncio.Event()
@@ -236,7 +254,7 @@ class NodeLife:
         match event:
             case ConfigLoaded(wanted):
                 self._declared.load(wanted)
-                self.node.is_willing = True
+                self._on_files(False)
                 if event.request_id is not None:
                     self._observer.expect(event.request_id, ())
             case ConfigChanged(items):
@@ -256,7 +274,10 @@ class NodeLife:
                 raise AssertionError(f"{type(event).__name__} goes through the inbox")
 
     def _change(self, items: Mapping[str, Wanted | None], request_id: str | None) -> None:
+        before = str(self._declared.digest)
         parts = self._declared.change(items)
+        if str(self._declared.digest) != before:
+            self._on_files(True)
         own = [shard for shard in parts if shard in self.node.engines.owned]
         for shard in own:
             part_id = None if request_id is None else f"{request_id}{_PART}{shard}"

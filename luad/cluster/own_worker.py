@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from luad import __version__
 from luad.cluster.worker import WorkerParts, new_life
 from luad.cluster.worker_rows import Identity
+from luad.core.events import AttemptEnded
 from luad.core.model import Wanted
 from luad.core.state import Entry
 from luad.daemon import wiring
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from luad.cluster.worker import Worker
     from luad.config.settings.daemon_settings import Settings
     from luad.config.settings.store_target import Target
-    from luad.core.events import AttemptEnded, AttemptStarted, StartAttempt, StoredJob
+    from luad.core.events import AttemptStarted, StartAttempt, StoredJob
     from luad.core.model import Job
     from luad.daemon.masking import SecretMask
     from luad.logs import Logging
@@ -83,19 +84,34 @@ def _entry(stored: StoredJob, job: Job) -> Entry:
 
 
 class WorkerReports(RunReports):
-    """Passes reports and output of runs to the worker; the output also to the daemon's log and *follow*."""
+    """Passes reports and output of runs to the worker; the output also to the daemon's log and *follow*.
+
+    The log of a run that another node decides for begins at once: that node has the line `run.started`.
+    """
 
     worker: Worker
     follow: Callable[[str, str, list[dict[str, object]]], None]
+    decides_for: Callable[[str], bool]
 
     def take_event(self, event: AttemptStarted | AttemptEnded) -> None:
         """Pass a report on to the worker, which masks it."""
         self.worker.take_event(event)
+        if isinstance(event, AttemptEnded):
+            run = self._engine.runs.get(event.run_id)
+            if run is None or not self.decides_for(run.job_name):
+                self.order.release(event.run_id, is_last=True)
 
     def take_lines(
         self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, object]]
     ) -> None:
         """Pass on lines of an attempt, which the worker masks."""
         self.worker.take_lines(run_id, attempt, job_name, lines)
-        self.write(run_id, job_name, lines)
+        if not self.decides_for(job_name):
+            self.order.release(run_id, is_last=False)
+        self.order.put(run_id, job_name, lines)
         self.follow(run_id, job_name, lines)
+
+    def let_go(self) -> None:
+        """Write the output that waits for a line of this node: another one decides now."""
+        for run_id, _ in self.worker.running:
+            self.order.release(run_id, is_last=False)

@@ -33,15 +33,16 @@ CHANGES_CHANNEL: Final = "luad_changes"
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Identity:
-    """The facts that a node writes about itself."""
+    """The facts that a node writes about itself with each pulse; they may change."""
 
     name: str
     version: str
     schema: str
     site: str | None = None
     files_digest: str | None = None
+    offset_ms: int | None = None
 
 
 # The views show the halves of a lock as unsigned numbers, and the locks of all databases.
@@ -52,10 +53,10 @@ PULSE: Final = f"""
         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ), mine AS (
-        INSERT INTO nodes (name, version, schema, site, files_digest, started_at, seen_at)
-        VALUES (%s, %s, %s, %s, %s, {_NOW}, {_NOW})
+        INSERT INTO nodes (name, version, schema, site, files_digest, offset_ms, started_at, seen_at)
+        VALUES (%s, %s, %s, %s, %s, %s, {_NOW}, {_NOW})
         ON CONFLICT (name) DO UPDATE SET version = excluded.version, schema = excluded.schema,
-            site = excluded.site, files_digest = excluded.files_digest, seen_at = excluded.seen_at
+            site = excluded.site, files_digest = excluded.files_digest, offset_ms = excluded.offset_ms, seen_at = excluded.seen_at
     ), oldest AS (
         SELECT shard, at FROM inbox WHERE failed_at IS NULL ORDER BY seq LIMIT 1
     )
@@ -104,6 +105,7 @@ def pulse_words(identity: Identity, lock_space: int) -> tuple[object, ...]:
         identity.schema,
         identity.site,
         identity.files_digest,
+        identity.offset_ms,
         lock_space + LockKind.SHARD,
         lock_space + LockKind.WILLING,
     )

@@ -1,0 +1,202 @@
+"""Which set of files is in force: a node whose files are older decides for nothing.
+
+Rule: the store knows the set by its digest. A set that was in force before comes back only by a change that a running
+node has seen, or when no other node has another one; an empty folder never counts at a start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text
+
+from luad.core.events import Log
+from luad.errors import StoreUnavailableError
+from luad.store.columns import to_text
+from luad.store.postgresql.session import LockKind
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from luad.core.model import Wanted
+    from luad.store.transactions import Transactions
+
+MAIN: Final = "main"
+"""The site of all nodes."""
+
+SITES_CHANNEL: Final = "luad_sites"
+
+_LOOK_S: Final = 30.0
+_GRACE_S: Final = 10.0
+"""So long a node goes on with files that were in force until now: its own change may be on the way."""
+
+_RETRY_S: Final = 1.0
+_RECENT_MS: Final = 600_000
+_BITS: Final = 128
+_NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_LOCK: Final = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
+_IN_FORCE: Final = text("SELECT digest FROM sites WHERE name = :site")
+_WAS_IN_FORCE: Final = text("SELECT 1 FROM site_sets WHERE site = :site AND digest = :digest")
+_OTHERS: Final = text(f"""
+    SELECT count(*) FROM nodes WHERE name <> :node AND site = :site AND seen_at > {_NOW} - :recent
+      AND files_digest IS DISTINCT FROM :digest
+""")  # noqa: S608 - our own words
+_PUBLISH: Final = text(f"""
+    INSERT INTO sites (name, digest, generation, published_at, published_by)
+    VALUES (:site, :digest, 1, {_NOW}, :node)
+    ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, generation = sites.generation + 1,
+        published_at = excluded.published_at, published_by = excluded.published_by
+""")  # noqa: S608 - our own words
+_REMEMBER: Final = text(f"""
+    INSERT INTO site_sets (site, digest, first_published_at) VALUES (:site, :digest, {_NOW})
+    ON CONFLICT DO NOTHING
+""")  # noqa: S608 - our own words
+
+
+class SetDigest:
+    """The digest of a set of jobs, kept up to date one job at a time; the order does not count."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+        self.count = 0
+
+    def add(self, name: str, wanted: Wanted) -> None:
+        """Add a job."""
+        self._sum = (self._sum + _number(name, wanted)) % (1 << _BITS)
+        self.count += 1
+
+    def take(self, name: str, wanted: Wanted) -> None:
+        """Take a job out again."""
+        self._sum = (self._sum - _number(name, wanted)) % (1 << _BITS)
+        self.count -= 1
+
+    def __str__(self) -> str:
+        return f"{self._sum:032x}"
+
+
+def _number(name: str, wanted: Wanted) -> int:
+    words = f"{name}\0{wanted.job.revision}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(words, digest_size=_BITS // 8).digest())
+
+
+def offer_set(
+    connection: Connection,
+    node: str,
+    digest: str,
+    lock_space: int,
+    *,
+    is_change: bool,
+    is_empty: bool,
+) -> bool:
+    """Put the set of *digest* in force if it may be; return whether it is in force.
+
+    *is_change*: the running node *node* saw its files change to it.
+    """
+    connection.exec_driver_sql(_LOCK, (lock_space + LockKind.SITE, MAIN))
+    words = {"site": MAIN, "digest": digest, "node": to_text(node)}
+    in_force = connection.execute(_IN_FORCE, words).scalar()
+    if in_force == digest:
+        return True
+    if in_force is not None and not is_change:
+        was_in_force = connection.execute(_WAS_IN_FORCE, words).first() is not None
+        if is_empty:
+            return False
+        if was_in_force and connection.execute(_OTHERS, {**words, "recent": _RECENT_MS}).scalar():
+            return False
+    connection.execute(_PUBLISH, words)
+    connection.execute(_REMEMBER, words)
+    connection.exec_driver_sql(f"NOTIFY {SITES_CHANNEL}")
+    return True
+
+
+class FilesInForce:
+    """Says whether this node's files are those in force, and lets the node decide only then.
+
+    *allow* gets whether the node may decide; *log* a line when that has changed.
+    """
+
+    def __init__(
+        self,
+        store: Transactions,
+        node: str,
+        lock_space: int,
+        digest: Callable[[], SetDigest],
+        allow: Callable[[bool], None],
+        log: Callable[[Log], None],
+    ) -> None:
+        self._store = store
+        self._node = node
+        self._lock_space = lock_space
+        self._digest = digest
+        self._allow = allow
+        self._log = log
+        self._wanted = asyncio.Event()
+        self._has_changed = False
+        self._is_loaded = False
+        self._was_allowed = False
+        self.is_behind = False
+
+    def request(self, *, is_change: bool | None = None) -> None:
+        """Look soon. *is_change*: the files have changed; False if they were read for the first time."""
+        if is_change is not None:
+            self._is_loaded = True
+            self._has_changed |= is_change
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Look whenever it was requested, and now and then, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            if self._is_loaded:
+                await self._look()
+
+    async def _look(self) -> None:
+        """Ask the store; a node that falls behind has a while to read its files."""
+        has_changed, self._has_changed = self._has_changed, False
+        try:
+            is_in_force = await self._offer(has_changed)
+            if not is_in_force and not self.is_behind and self._was_allowed:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_GRACE_S):
+                        await self._wanted.wait()
+                has_changed, self._has_changed = self._has_changed, False
+                is_in_force = await self._offer(has_changed)
+        except StoreUnavailableError:
+            self._has_changed |= has_changed
+            self._wanted.set()
+            await asyncio.sleep(_RETRY_S)
+            return
+        self._was_allowed = is_in_force
+        self._allow(is_in_force)
+        if self.is_behind is is_in_force:
+            self.is_behind = not is_in_force
+            self._log(_BEHIND if self.is_behind else Log("files.in_force", {}))
+
+    async def _offer(self, is_change: bool) -> bool:
+        digest = self._digest()
+        offer = partial(
+            offer_set,
+            node=self._node,
+            digest=str(digest),
+            lock_space=self._lock_space,
+            is_change=is_change,
+            is_empty=not digest.count,
+        )
+        return await self._store.write(offer)
+
+
+_BEHIND: Final = Log(
+    "files.behind",
+    {
+        "why": "the files of other nodes are newer; this node decides for no job until its files are the same"
+    },
+    "warning",
+)
