@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from luad import __version__
 from luad.cluster import pg_rows
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from luad.clock import Clock
     from luad.config.settings.daemon_settings import Settings
+    from luad.core.engine import Engine
     from luad.core.events import Record, Reply, StoredJob
     from luad.core.model import Job
     from luad.core.requests import Request
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
     from luad.store.postgresql.node_backend import NodeBackend
 
 
+_LEFT_S: Final = 60.0
+
+
 class NodeDaemon(Daemon):
     """One node's life, and the service that its API uses."""
 
@@ -63,17 +67,20 @@ class NodeDaemon(Daemon):
         self, settings: Settings, logs: Logging, store: Store, backend: NodeBackend, clock: Clock
     ) -> None:
         self._store_clock = StoreClock(clock)
-        bounds = _bounds(settings)
-        self.mirror = Mirror(bounds, clock.now(), _decode)
-        super().__init__(settings, logs, store, self._store_clock, self.mirror)
+        self.mirror = Mirror(_bounds(settings), clock.now(), _decode)
+        super().__init__(settings, logs, store, self._store_clock)
         self._backend = backend
-        self._engines = EngineSet(bounds)
+        self._engines = EngineSet(_bounds(settings))
         self._node_settings = NodeSettings(backend.node)
         self._identity = pg_rows.Identity(backend.node, __version__, "", MAIN)
         self._declared = Declared()
         self._asker = Asker(backend.target, backend.node, backend.lock_space)
         self._live_followers = Followers(self.recent_runs, self.ring, self.followers)
         self._working: asyncio.Task[None] | None = None
+
+    def _make_engine(self, settings: Settings, clock: Clock) -> Engine:
+        del settings, clock
+        return self.mirror
 
     # --- the parts that differ from those of a daemon that is alone ---
 
@@ -186,6 +193,7 @@ class NodeDaemon(Daemon):
         self._tasks.start(self._mirroring.run(), "mirror")
         self._tasks.start(self.files_in_force.run(), "files in force")
         self._tasks.start(self._show_first(), "first")
+        self._tasks.start(self._send_what_is_left(), "left mail")
         self._working = asyncio.create_task(self.worker.start(self._parts.runner))
         try:
             code = await super()._live(events)
@@ -195,6 +203,13 @@ class NodeDaemon(Daemon):
         finally:
             self._working.cancel()
             await asyncio.gather(self._working, return_exceptions=True)
+
+    async def _send_what_is_left(self) -> None:
+        """Send what nodes have left that are gone, if this is the node that does the chores."""
+        while True:
+            await asyncio.sleep(_LEFT_S)
+            with suppress(StoreUnavailableError):
+                await self.delivery.start()
 
     async def _show_first(self) -> None:
         """Let the API begin once the jobs of the files can be seen."""

@@ -71,21 +71,14 @@ _FIRST_LOAD: Final = "start"
 class Daemon(EngineService):
     """One daemon's life, and the service that its API uses. All of it runs on one event loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        logs: Logging,
-        store: Store,
-        clock: Clock,
-        engine: Engine | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, logs: Logging, store: Store, clock: Clock) -> None:
         self.logs = logs
         self.store = store
         self.clock = clock
         self.recent_runs = RecentRuns(self.dynamic_handler)
         self.followers = LogFollowers()
         self.ring = EventRing(f"{clock.now().wall:x}")
-        self.engine = engine or Engine(wiring.bounds(settings), clock.now())
+        self.engine = self._make_engine(settings, clock)
         self.replies = Replies()
         self.dynamic = wiring.dynamic_rules(settings)
         self.handlers = HandlerLook.of(settings)
@@ -103,6 +96,9 @@ class Daemon(EngineService):
         self._first_turn = asyncio.Event()
         self._signals = 0
         self._watchdog_due = 0
+
+    def _make_engine(self, settings: Settings, clock: Clock) -> Engine:
+        return Engine(wiring.bounds(settings), clock.now())
 
     def _compose(self) -> None:
         """Make the objects that belong to the running event loop."""

@@ -79,6 +79,7 @@ def _live_as_node(settings: Settings, logs: Logging, clock: SystemClock) -> int:
     try:
         from luad.cluster.node_daemon import NodeDaemon  # noqa: PLC0415 - needs an extra
         from luad.store.postgresql.node_backend import NodeBackend  # noqa: PLC0415 - needs an extra
+        from luad.store.postgresql.node_store import NodeStore  # noqa: PLC0415 - needs an extra
     except ModuleNotFoundError as error:
         raise StoreUnavailableError(
             f"a store in PostgreSQL needs {error.name}", hint="pip install 'luad[cluster]'"
@@ -90,7 +91,7 @@ def _live_as_node(settings: Settings, logs: Logging, clock: SystemClock) -> int:
     notifier = Notifier(os.environ)
     try:
         backend = NodeBackend(target, node, _reporter(logs, notifier))
-        store = Store(lock, backend, clock=clock)
+        store = NodeStore(lock, backend, clock=clock)
     except BaseException:
         lock.give_up()
         raise

@@ -6,6 +6,7 @@ no shard: users, tokens, messages, the trail.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from luad.store.backend import Backend
 from luad.store.postgresql.connect import CHORES, READER, SNAPSHOT, Link
 from luad.store.postgresql.opening import prepare_store
+from luad.store.postgresql.session import LockKind
 from luad.store.postgresql.shared import READERS, LinkQueue
 
 if TYPE_CHECKING:
@@ -63,6 +65,15 @@ class NodeBackend(Backend):
         """Queue *work*; what is not urgent has a connection of its own."""
         queue = self._urgent if is_urgent else self._later
         return queue.submit(work, is_urgent=is_urgent, weight=weight)
+
+    async def holds_chores(self) -> bool:
+        """Return whether this node does the chores; it takes the lock if it is free, until its connection ends."""
+        query = "SELECT pg_try_advisory_lock(%s, hashtext('chores'))"
+        words = (self.lock_space + LockKind.OTHER,)
+        future = self._later.submit(
+            lambda c: bool(c.exec_driver_sql(query, words).scalar()), is_urgent=False
+        )
+        return await asyncio.wrap_future(future)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
