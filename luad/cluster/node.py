@@ -77,6 +77,8 @@ class Node:
         self.name = settings.name
         self.engines = engines
         self.is_willing = True
+        self.others = 0
+        """How many other nodes want shards, by the latest pulse."""
         self.contact = Contact()
         self.session: Session | None = None
         self.latest: Pulse | None = None
@@ -119,6 +121,7 @@ class Node:
         self.contact.note(arrived.elapsed)
         self._free.note(pulse.free, arrived.elapsed)
         self.latest = pulse
+        self.others = pulse.willing - self.is_willing
         return pulse
 
     async def move(self) -> bool:

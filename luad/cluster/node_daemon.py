@@ -104,7 +104,7 @@ class NodeDaemon(Daemon):
     def _make_loop(self) -> Turns:
         backend, clock = self._backend, self._store_clock
         observer = NodeObserver(
-            self._live_followers, self._effects, self.replies, self._on_store, self._reports.let_go
+            self._live_followers, self._effects, self._answer, self._on_store, self._reports.let_go
         )
         node = Node(self._node_settings, self._engines, clock, observer)
         node.is_willing = False  # until the files are read
@@ -120,7 +120,7 @@ class NodeDaemon(Daemon):
             clock,
             on_files=self._on_files,
             on_turn=self._on_life,
-            drain=self._drain,
+            worker=self.worker,
         )
         self._node_loop = loop
         self._node = node
@@ -196,10 +196,7 @@ class NodeDaemon(Daemon):
         self._tasks.start(self._send_what_is_left(), "left mail")
         self._working = asyncio.create_task(self.worker.start(self._parts.runner))
         try:
-            code = await super()._live(events)
-            if self._working.done() and not self._working.cancelled():
-                await self.worker.stop()  # waits for the runs, if it has been told already
-            return code
+            return await super()._live(events)
         finally:
             self._working.cancel()
             await asyncio.gather(self._working, return_exceptions=True)
@@ -233,18 +230,21 @@ class NodeDaemon(Daemon):
         if self._first_turn.is_set():
             self._on_turn()
 
-    def _drain(self, is_impatient: bool) -> None:
-        runner = self._parts.runner
-        if is_impatient:
-            for key in self.worker.running:
-                runner.stop(*key)
-
     async def _stop(self, spawner: asyncio.Task[None]) -> None:
         await asyncio.to_thread(self._listener.stop)
         await super()._stop(spawner)
         await self._asker.close()
 
     # --- what comes from outside ---
+
+    def _answer(self, reply: Reply) -> None:
+        self._tasks.start(self._answer_visibly(reply), "answer")
+
+    async def _answer_visibly(self, reply: Reply) -> None:
+        """Answer once the change can be seen in this node."""
+        with suppress(StoreUnavailableError):
+            await self._mirroring.refresh()
+        self.replies.answer(reply)
 
     def _hear(self) -> Callable[[str, str], None]:
         """Return a function for notices, which is called in another thread."""

@@ -7,8 +7,7 @@ other node reads the same files.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -33,15 +32,16 @@ if TYPE_CHECKING:
     from luad.cluster.node_loop import NodeLoop
     from luad.cluster.store_clock import StoreClock
     from luad.cluster.turns import Turned
+    from luad.cluster.worker import Worker
     from luad.core.events import Record
     from luad.core.model import Wanted
     from luad.daemon.effects import DaemonEffects
-    from luad.daemon.replies import Replies
     from luad.live.event_ring import EventRing
     from luad.live.log_followers import LogFollowers
     from luad.live.recent_runs import RecentRuns
 
 _PART: Final = "#"
+_OF_EACH_SHARD: Final = "daemon.draining"
 
 
 class Declared:
@@ -118,14 +118,14 @@ class NodeObserver:
         self,
         followers: Followers,
         effects: DaemonEffects,
-        replies: Replies,
+        answer: Callable[[Reply], None],
         on_store: Callable[[str | None], None],
         let_go: Callable[[], None],
     ) -> None:
         self._let_go = let_go
         self._followers = followers
         self._effects = effects
-        self._replies = replies
+        self._reply = answer
         self._on_store = on_store
         self._changes: dict[str, _Change] = {}
         self._taken: list[int] = []
@@ -142,6 +142,10 @@ class NodeObserver:
         self._taken.append(shard)
         self.takeovers += 1
         self.turned(turned)
+
+    def draining(self, running: Sized) -> None:
+        """The node starts nothing more, and waits for *running*."""
+        self._log("daemon.draining", running=len(running))
 
     def pulsed(self) -> None:
         """The node is in touch with the store, and has moved."""
@@ -173,10 +177,10 @@ class NodeObserver:
         """A turn was committed."""
         self._followers.decided(turned.records, turned.refused)
         for line in turned.announced:
-            if isinstance(line, Log):
-                self._effects.log(line)
-            else:
+            if not isinstance(line, Log):
                 self._effects.release_output(line)
+            elif line.event != _OF_EACH_SHARD:
+                self._effects.log(line)
         for message in turned.delivers:
             self._effects.deliver(message)
         for row, error in turned.bad_rows:
@@ -188,7 +192,7 @@ class NodeObserver:
         request_id, part, shard = reply.request_id.partition(_PART)
         change = self._changes.get(request_id)
         if not part or change is None:
-            self._replies.answer(reply)
+            self._reply(reply)
             return
         if isinstance(reply.value, Plan):
             change.plans.append(reply.value)
@@ -205,17 +209,14 @@ class NodeObserver:
         change.shards.difference_update(shards)
         if not change.shards:
             del self._changes[request_id]
-            self._replies.answer(Reply(request_id, _together(change.plans)))
+            self._reply(Reply(request_id, _together(change.plans)))
 
     def _log(self, event: str, level: str = "info", **fields: object) -> None:
         self._effects.log(Log(event, fields, level))  # type: ignore[arg-type] # levels are literals
 
 
 class NodeLife:
-    """Implements `luad.daemon.loop.Turns` for a node. *drain* stops what executes, in order or at once.
-
-    *on_files* learns that the set of files is read (False), or that it has changed (True).
-    """
+    """Implements `luad.daemon.loop.Turns` for a node. *on_files* learns that the set of files is read (False), or that it has changed (True)."""
 
     def __init__(
         self,
@@ -229,7 +230,7 @@ class NodeLife:
         *,
         on_files: Callable[[bool], None],
         on_turn: Callable[[], None],
-        drain: Callable[[bool], None],
+        worker: Worker,
     ) -> None:
         self.node = node
         self._loop = loop
@@ -240,7 +241,8 @@ class NodeLife:
         self._clock = clock
         self._on_files = on_files
         self._on_turn = on_turn
-        self._drain = drain
+        self._worker = worker
+        self._is_draining = asyncio.Event()
         self._is_in_touch = asyncio.Event()
         self._is_stopped = asyncio.Event()
 
@@ -267,9 +269,7 @@ class NodeLife:
                 self._mirror.advance(self._clock.now().wall)
                 self._on_turn()
             case DrainRequested():
-                self._mirror.drain()
-                self._loop.stop()
-                self._drain(event.is_impatient)
+                self._begin_to_drain(event)
             case _:
                 raise AssertionError(f"{type(event).__name__} goes through the inbox")
 
@@ -296,20 +296,40 @@ class NodeLife:
         """Wait for the first pulse."""
         await self._is_in_touch.wait()
 
+    def _begin_to_drain(self, event: DrainRequested) -> None:
+        """Let the others have the shards; a node that is alone keeps them, to note how its runs end."""
+        if not self._mirror.is_draining:
+            self._mirror.drain()
+            self._observer.draining(self._worker.running)
+        if self.node.others and not event.is_impatient:
+            self._loop.stop()
+        for shard in tuple(self.node.engines.owned):
+            self.node.post(shard, event)
+        self._loop.poke()
+        self._is_draining.set()
+        if event.is_impatient:
+            self._worker.hurry()
+
     async def run(self, is_over: Callable[[], bool]) -> None:
-        """Live until all shards are given after a stop, or until `stop`."""
+        """Live until a drain is over and all shards are given, or until `stop`."""
         del is_over
         living = asyncio.create_task(self._loop.run())
+        draining = asyncio.create_task(self._drain())
         stopped = asyncio.create_task(self._is_stopped.wait())
         try:
             await asyncio.wait({living, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if living.done():
                 living.result()
+                await asyncio.wait({draining, stopped}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            living.cancel()
-            stopped.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await living
+            for task in (living, draining, stopped):
+                task.cancel()
+            await asyncio.gather(living, draining, stopped, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        await self._is_draining.wait()
+        await self._worker.stop()
+        self._loop.stop()
 
     def stop(self) -> None:
         """End `run` at once; PostgreSQL frees the locks."""

@@ -173,9 +173,7 @@ class Worker:
         self.fetching.stop()
         await self._hand_back()
         await self._until_idle(self._parts.drain_ms / 1_000)
-        for key in self.running:
-            self._held[key].stop = self._held[key].stop or "drain"
-            runner.stop(*key)
+        self.hurry()
         await self._until_idle(_FLUSH_S * 6)
         await self._hand_back()  # what came up while the fetcher was told to stop
         await runner.close()
@@ -191,6 +189,13 @@ class Worker:
         await self._link.close()
         await self._log_link.close()
         self._parts.emit("info", "worker.stopped", {"life": self._parts.identity.life})
+
+    def hurry(self) -> None:
+        """End what runs."""
+        for key in self.running:
+            self._held[key].stop = self._held[key].stop or "drain"
+            if self._runner is not None:
+                self._runner.stop(*key)
 
     async def _hand_back(self) -> None:
         """Hand over again what was fetched and is not launched: another worker will take it."""
