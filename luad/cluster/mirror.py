@@ -56,7 +56,7 @@ class Mirror(Engine):
         return changes
 
     def advance(self, now: Instant) -> None:
-        """Let what is due wait for its next occurrence: its owner fires it."""
+        """Let each due job wait for its next occurrence: its owner fires it."""
         timetable = self._state.timetable
         for each in timetable.due(now):
             if isinstance(each, Group):

@@ -1,4 +1,4 @@
-"""Keeps the mirror of a node current: reads the shards that have changed, and tells what is new.
+"""Keeps the mirror of a node current: reads the changed shards, and reports the changes.
 
 Rule: each shard is read as one snapshot. The time between two readings grows with what a reading costs.
 """
@@ -40,7 +40,7 @@ _MARKS: Final = text("SELECT shard, CAST(xmin AS text) FROM shards")
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a reading has found. *marks*: by shard, what changes with each of its turns."""
+    """The result of a reading. *marks*: by shard, a text that changes with each of its turns."""
 
     marks: Mapping[int, str]
     rows: Mapping[int, Restored]
@@ -101,7 +101,7 @@ class Mirroring:
             self._marks.update(found.marks)
 
     def _read(self, known: Mapping[int, str], connection: Connection) -> _Found:
-        """Read the shards that have changed since *known*, in a thread; nobody changes the mirror meanwhile."""
+        """Read the shards whose marks are not *known*, in a thread; the mirror stays the same meanwhile."""
         marks: dict[int, str] = {row[0]: row[1] for row in connection.execute(_MARKS)}
         changed = [shard for shard, mark in marks.items() if known.get(shard) != mark]
         rows = {shard: restored_shard(connection, shard) for shard in changed}

@@ -1,4 +1,4 @@
-"""The life of a node in a daemon: brings events to its shards, and shows what its turns have done.
+"""Brings the events of a daemon to the shards of its node, and reports the results of its turns.
 
 Rule: what this node decides is told after its commit. A change of files is for the shards that the node owns; every
 other node reads the same files.
@@ -130,7 +130,6 @@ class NodeObserver:
         self._changes: dict[str, _Change] = {}
         self._taken: list[int] = []
         self._is_away = False
-        self.takeovers = 0
 
     def expect(self, request_id: str, shards: Collection[int]) -> None:
         """Answer *request_id* once all *shards* were turned, given or lost."""
@@ -140,7 +139,6 @@ class NodeObserver:
     def taken(self, shard: int, turned: Turned) -> None:
         """The node owns *shard* from now on."""
         self._taken.append(shard)
-        self.takeovers += 1
         self.turned(turned)
 
     def draining(self, running: Sized) -> None:

@@ -1,7 +1,8 @@
 """Which set of files is in force: a node whose files are older decides for nothing.
 
-Rule: the store knows the set by its digest. A set that was in force before comes back only by a change that a running
-node has seen, or when no other node has another one; an empty folder never counts at a start.
+Rule: the store knows the set by its digest. A node that starts puts a new set in force, but not an old one and not an
+empty one. A node that runs puts in force what the set in force has changed to, before its eyes. Else a set comes into
+force only when no other node has another one.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _RECENT_MS: Final = 600_000
 _BITS: Final = 128
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _LOCK: Final = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
+_NOTE: Final = text("UPDATE nodes SET files_digest = :digest, site = :site WHERE name = :node")
 _IN_FORCE: Final = text("SELECT digest FROM sites WHERE name = :site")
 _WAS_IN_FORCE: Final = text("SELECT 1 FROM site_sets WHERE site = :site AND digest = :digest")
 _OTHERS: Final = text(f"""
@@ -91,22 +93,25 @@ def offer_set(
     lock_space: int,
     *,
     is_change: bool,
+    is_start: bool,
     is_empty: bool,
 ) -> bool:
     """Put the set of *digest* in force if it may be; return whether it is in force.
 
-    *is_change*: the running node *node* saw its files change to it.
+    *is_change*: the running node *node*, whose set was in force, saw its files change to it. *is_start*: the node has
+    just started, and read it.
     """
     connection.exec_driver_sql(_LOCK, (lock_space + LockKind.SITE, MAIN))
     words = {"site": MAIN, "digest": digest, "node": to_text(node)}
+    connection.execute(_NOTE, words)  # the next pulse would come too late for the others
     in_force = connection.execute(_IN_FORCE, words).scalar()
     if in_force == digest:
         return True
     if in_force is not None and not is_change:
-        was_in_force = connection.execute(_WAS_IN_FORCE, words).first() is not None
         if is_empty:
             return False
-        if was_in_force and connection.execute(_OTHERS, {**words, "recent": _RECENT_MS}).scalar():
+        is_new = is_start and connection.execute(_WAS_IN_FORCE, words).first() is None
+        if not is_new and connection.execute(_OTHERS, {**words, "recent": _RECENT_MS}).scalar():
             return False
     connection.execute(_PUBLISH, words)
     connection.execute(_REMEMBER, words)
@@ -139,6 +144,7 @@ class FilesInForce:
         self._has_changed = False
         self._is_loaded = False
         self._was_allowed = False
+        self._has_looked = False
         self.is_behind = False
 
     def request(self, *, is_change: bool | None = None) -> None:
@@ -187,10 +193,13 @@ class FilesInForce:
             node=self._node,
             digest=str(digest),
             lock_space=self._lock_space,
-            is_change=is_change,
+            is_change=is_change and self._was_allowed,
+            is_start=not self._has_looked,
             is_empty=not digest.count,
         )
-        return await self._store.write(offer)
+        is_in_force = await self._store.write(offer)
+        self._has_looked = True
+        return is_in_force
 
 
 _BEHIND: Final = Log(

@@ -78,8 +78,8 @@ def _live_as_node(settings: Settings, logs: Logging, clock: SystemClock) -> int:
     """Run a node of the store in PostgreSQL until a signal stops it."""
     try:
         from luad.cluster.node_daemon import NodeDaemon  # noqa: PLC0415 - needs an extra
+        from luad.cluster.node_store import NodeStore  # noqa: PLC0415 - needs an extra
         from luad.store.postgresql.node_backend import NodeBackend  # noqa: PLC0415 - needs an extra
-        from luad.store.postgresql.node_store import NodeStore  # noqa: PLC0415 - needs an extra
     except ModuleNotFoundError as error:
         raise StoreUnavailableError(
             f"a store in PostgreSQL needs {error.name}", hint="pip install 'luad[cluster]'"

@@ -100,7 +100,7 @@ class Wakes(Protocol):
 
 
 class Turns(Protocol):
-    """Takes events, and turns until it is told to stop."""
+    """A loop that takes events until a caller stops it."""
 
     @property
     def is_busy(self) -> bool:

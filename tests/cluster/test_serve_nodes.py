@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,21 +59,25 @@ class Nodes:
         self.daemons: dict[str, LiveDaemon] = {}
         self.connection = psycopg.connect(url, autocommit=True)
 
-    def start(self, *names: str) -> None:
+    def start(self, *names: str, has_files: bool = True) -> None:
         for name in names:
             env = {"LUAD_STORE": self.url, "LUAD_NODE": name, "LUAD_DRAIN": "0s"}
             daemon = LiveDaemon(self.folder / name, env=env)
             daemon.complaints = self.folder / f"{name}.err"
             (daemon.handlers / "work.py").write_text(HANDLER)
-            for number in range(COUNT):
-                text = JOB.format(name=f"job-{number}")
-                (daemon.jobs / f"job-{number}.yaml").write_text(text)
-            (daemon.jobs / "hanging.yaml").write_text(HANGING)
             self.daemons[name] = daemon
+            if has_files:
+                self.write_files(daemon)
         for name in names:
             self.daemons[name].start(wait=False)
         for name in names:
             self.daemons[name].wait_for("daemon.ready")
+
+    @staticmethod
+    def write_files(daemon: LiveDaemon) -> None:
+        for number in range(COUNT):
+            daemon.write_job(f"job-{number}", JOB.format(name=f"job-{number}"))
+        daemon.write_job("hanging", HANGING)
 
     def ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         return self.connection.execute(query, parameters).fetchall()
@@ -121,6 +126,10 @@ def states(daemon: LiveDaemon) -> dict[str, str]:
     return {each["name"]: each["status"] for each in daemon.json("list")["jobs"]}
 
 
+def has_status(daemon: LiveDaemon, run_id: str, status: str) -> bool:
+    return bool(daemon.json("show", run_id)["status"] == status)
+
+
 @pytest.fixture
 def nodes(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nodes]:
     found = Nodes(tmp_path, database_url(f"serve_{os.getpid()}_{abs(hash(request.node.name))}"))
@@ -156,11 +165,11 @@ def test_commands_reach_the_owner_of_their_job_through_any_node(nodes: Nodes) ->
     wait_until(lambda: {*states(ann).values()} == {"active"})
 
     for asked, other in ((ann, bob), (bob, ann)):
-        run = asked.json("run", "hanging")
-        wait_until(lambda: asked.json("show", run["id"])["status"] == "running")
-        other.luad("cancel", run["id"])
-        wait_until(lambda: asked.json("show", run["id"])["status"] == "cancelled")
-        assert other.json("history", "hanging")["runs"][0]["id"] == run["id"]
+        run_id = asked.json("run", "hanging")["id"]
+        wait_until(partial(has_status, asked, run_id, "running"))
+        other.luad("cancel", run_id)
+        wait_until(partial(has_status, asked, run_id, "cancelled"))
+        assert other.json("history", "hanging")["runs"][0]["id"] == run_id
     nodes.goes_on()
     nodes.check_books(has_pauses=True)
     assert ann.stop() == 0
@@ -168,3 +177,26 @@ def test_commands_reach_the_owner_of_their_job_through_any_node(nodes: Nodes) ->
     nodes.goes_on()
     assert bob.stop() == 0
     assert nodes.one("SELECT count(*) FROM runs WHERE state = 'running'") == 0
+
+
+def test_a_node_without_the_files_in_force_decides_for_nothing_until_it_has_them(
+    nodes: Nodes,
+) -> None:
+    nodes.start("ann")
+    nodes.start("bob", has_files=False)
+    ann, bob = nodes.daemons["ann"], nodes.daemons["bob"]
+    assert "files.behind" in {line["event"] for line in bob.lines}, "before it was ready"
+    assert bob.luad("run", "job-1", "--json").returncode == 0, "it still brings requests to ann"
+    nodes.goes_on()
+    assert nodes.owners() == {"ann"}
+    nodes.write_files(bob)
+    bob.wait_for("files.in_force")
+    wait_until(lambda: nodes.owners() == {"ann", "bob"})
+    ann.write_job("added", JOB.format(name="added"))  # newer than what bob has
+    bob.wait_for("files.behind")
+    wait_until(lambda: nodes.owners() == {"ann"})
+    bob.write_job("added", JOB.format(name="added"))
+    wait_until(lambda: nodes.owners() == {"ann", "bob"})
+    assert nodes.one("SELECT count(*) FROM jobs") == COUNT + 2
+    nodes.goes_on()
+    nodes.check_books()

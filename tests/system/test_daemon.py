@@ -164,7 +164,10 @@ def test_sighup_reloads_and_a_storm_of_it_does_no_harm(daemon: LiveDaemon) -> No
     assert daemon.json("status")["jobs"]["total"] == 1
     assert daemon.stop() == 0
     reloads = [line for line in daemon.drain_log() if line["event"] == "config.installed"]
-    assert 1 < len(reloads) < 50, "two hundred are asked for in the time that a few of them take"
+    most = (
+        150 if "LUAD_STORE" in daemon.env else 50
+    )  # a node asks no engine when nothing has changed
+    assert 1 < len(reloads) < most, "two hundred are asked for in the time that a few of them take"
 
 
 # --- ending ------------------------------------------------------------------------------------
@@ -260,22 +263,6 @@ def test_a_corrupt_database_is_set_aside_and_the_daemon_starts(daemon: LiveDaemo
         daemon.wait_for("run.ended", job="tick", status="succeeded")
         assert [line for line in daemon.lines if line["event"] == "store.corrupt"]
     assert list(daemon.state.glob("*.corrupt-*"))
-
-
-@pytest.mark.parametrize("env", ["postgresql"], indirect=True)
-def test_a_second_daemon_on_the_same_store_is_refused_and_runs_nothing(
-    daemon: LiveDaemon, tmp_path: Path
-) -> None:
-    daemon.start()
-    second = ForkedDaemon(tmp_path / "second", env=daemon.env | {"LUAD_NODE": "two"})
-    second.write_handler("work", WORK)
-    second.write_job("tick", job("tick"))
-    second.start(wait=False)
-    assert second.process.wait(60) == 8
-    assert daemon.rows("SELECT count(*) FROM jobs") == [(0,)]
-    daemon.kill()
-    with second:
-        second.wait_for("run.ended", job="tick", status="succeeded")
 
 
 @pytest.mark.parametrize("env", ["postgresql"], indirect=True)

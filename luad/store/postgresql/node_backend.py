@@ -62,7 +62,7 @@ class NodeBackend(Backend):
     def submit(
         self, work: Callable[[Connection], T], *, is_urgent: bool = True, weight: int = 0
     ) -> Future[T]:
-        """Queue *work*; what is not urgent has a connection of its own."""
+        """Queue *work*; chores have a connection of their own."""
         queue = self._urgent if is_urgent else self._later
         return queue.submit(work, is_urgent=is_urgent, weight=weight)
 

@@ -1,4 +1,4 @@
-"""The store of one node of several: what must not be done by two nodes at once.
+"""The store of one node of several, which leaves the work of other nodes alone.
 
 Rule: retention and what is left of dead nodes are the work of one node at a time, the one that holds the lock of chores.
 """
