@@ -81,7 +81,8 @@ class Node:
         """How many other nodes want shards, by the latest pulse."""
         self.contact = Contact()
         self.session: Session | None = None
-        self.latest: Pulse | None = None
+        self.latest: Pulse | None = None  # until the moves that follow it
+        self.latest_pulse: Pulse | None = None
         self._clock = clock
         self._observer = observer
         self._turner = Turner(engines)
@@ -120,7 +121,7 @@ class Node:
         self._clock.note(pulse.wall, sent, arrived)
         self.contact.note(arrived.elapsed)
         self._free.note(pulse.free, arrived.elapsed)
-        self.latest = pulse
+        self.latest = self.latest_pulse = pulse
         self.others = pulse.willing - self.is_willing
         return pulse
 

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from luad import __version__
 from luad.cluster import pg_rows
@@ -39,7 +39,7 @@ from luad.store.postgresql.session import LockKind, Session
 from luad.store.transactions import Transactions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from luad.clock import Clock
     from luad.config.settings.daemon_settings import Settings
@@ -236,6 +236,20 @@ class NodeDaemon(Daemon):
         await self._asker.close()
 
     # --- what comes from outside ---
+
+    def status(self) -> Mapping[str, Any]:
+        """Return the part of `GET /v1/status` about this daemon and its node."""
+        pulse = self._node.latest_pulse
+        node = {
+            "name": self._backend.node,
+            "shards": len(self._engines.owned),
+            "free_shards": None if pulse is None else len(pulse.free),
+            "other_nodes": self._node.others,
+            "behind": self.files_in_force.is_behind,
+            "in_touch": self._node.session is not None,
+            "clock_offset_ms": self._store_clock.offset_ms,
+        }
+        return {**super().status(), "node": node}
 
     def _answer(self, reply: Reply) -> None:
         self._tasks.start(self._answer_visibly(reply), "answer")

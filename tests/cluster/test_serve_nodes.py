@@ -189,6 +189,9 @@ def test_a_node_without_the_files_in_force_decides_for_nothing_until_it_has_them
     assert bob.luad("run", "job-1", "--json").returncode == 0, "it still brings requests to ann"
     nodes.goes_on()
     assert nodes.owners() == {"ann"}
+    assert "BEHIND" in bob.luad("status").stdout
+    node = ann.json("status")["node"]
+    assert (node["shards"], node["free_shards"], node["behind"]) == (64, 0, False)
     nodes.write_files(bob)
     bob.wait_for("files.in_force")
     wait_until(lambda: nodes.owners() == {"ann", "bob"})

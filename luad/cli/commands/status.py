@@ -83,6 +83,7 @@ def _fields(session: Session, answer: JsonObject) -> dict[str, str]:
     writable = "" if store.get("writable", True) else "   NOT WRITABLE: nothing new starts"
     lag = answer.get("event_loop_lag_ms")
     return {
+        "node": _node_text(answer.get("node")),
         "jobs": f"{jobs.get('total', 0)}: {', '.join(notable)}" if notable else "none",
         "runs": f"{runs.get('running', 0)} running, {runs.get('queued', 0)} queued"
         f"   (at most {answer.get('max_concurrent_runs')} at once)",
@@ -94,6 +95,17 @@ def _fields(session: Session, answer: JsonObject) -> dict[str, str]:
         "jobs from": "  ".join(answer.get("jobs_dirs") or ()),
         "systemd": "" if answer.get("systemd") is None else ("yes" if answer["systemd"] else "no"),
     }
+
+
+def _node_text(node: JsonObject | None) -> str:
+    """Return the part of a node in its cluster; empty for a daemon that is alone."""
+    if node is None:
+        return ""
+    others = plural(node.get("other_nodes") or 0, "other node")
+    text = f"{node.get('name')}   decides for {plural(node.get('shards') or 0, 'shard')}   {others}"
+    if not node.get("in_touch", True):
+        return f"{text}   OUT OF TOUCH with the store"
+    return f"{text}   BEHIND: other nodes have newer files" if node.get("behind") else text
 
 
 def _reload_text(session: Session, reload: JsonObject) -> str:
