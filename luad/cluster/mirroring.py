@@ -127,7 +127,9 @@ def _records(changes: Changes, ended: Mapping[str, Run], now: Instant) -> list[R
     return [
         *(RemoveJob(each.job_id, each.job.name, now) for each in changes.removed),
         *(
-            InstallJob(each.job_id, each.job, each.wanted.origin, each.installed_at)
+            InstallJob(
+                each.job_id, each.job, each.wanted.origin, each.installed_at, each.wanted.creation
+            )
             for each in changes.installed
         ),
         *map(ClaimRun, changes.claimed),

@@ -194,12 +194,19 @@ class NodeDaemon(Daemon):
         self._tasks.start(self.files_in_force.run(), "files in force")
         self._tasks.start(self._show_first(), "first")
         self._tasks.start(self._send_what_is_left(), "left mail")
-        self._working = asyncio.create_task(self.worker.start(self._parts.runner))
+        self._working = asyncio.create_task(self._start_worker())
         try:
             return await super()._live(events)
         finally:
             self._working.cancel()
             await asyncio.gather(self._working, return_exceptions=True)
+
+    async def _start_worker(self) -> None:
+        try:
+            await self.worker.start(self._parts.runner)
+        except Exception as error:  # noqa: BLE001 - the node decides for its shards; other workers may execute
+            self._tasks.note_failure("worker", error)
+            self._tasks.ended.add("worker")
 
     async def _send_what_is_left(self) -> None:
         """Send what nodes have left that are gone, if this is the node that does the chores."""

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from luad.logs import Logging
 
-_PERMANENT: Final = frozenset({"pump", "reloader", "beat", "gone", "lag", "retention"})
+_PERMANENT: Final = frozenset(
+    {"pump", "reloader", "beat", "gone", "lag", "retention", "mirror", "files in force"}
+)
 
 
 class BackgroundTasks:
