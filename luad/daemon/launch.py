@@ -82,7 +82,7 @@ def _live_as_node(settings: Settings, logs: Logging, clock: SystemClock) -> int:
         from luad.store.postgresql.node_backend import NodeBackend  # noqa: PLC0415 - needs an extra
     except ModuleNotFoundError as error:
         raise StoreUnavailableError(
-            f"a store in PostgreSQL needs {error.name}", hint="pip install 'luad[cluster]'"
+            f"a store in PostgreSQL needs {error.name}", hint="pip install '.[cluster]'"
         ) from error
     assert settings.store is not None, "the caller has looked"
     target = replace(settings.store, password=read_password(settings.store_password_file))
