@@ -202,6 +202,8 @@ class NodeDaemon(Daemon):
             await asyncio.gather(self._working, return_exceptions=True)
 
     async def _start_worker(self) -> None:
+        """Execute once the name of the node is surely its own."""
+        await self.life.until_in_touch()
         try:
             await self.worker.start(self._parts.runner)
         except Exception as error:  # noqa: BLE001 - the node decides for its shards; other workers may execute

@@ -126,6 +126,8 @@ class Worker:
 
     async def start(self, runner: Runners) -> None:
         """Report what an earlier life left, register, and fetch. Waits for the store."""
+        if self.is_over:
+            return
         self._runner = runner
         if runner.spawner_pid is None:
             await runner.start()
@@ -164,12 +166,14 @@ class Worker:
             await self._link.do(partial(worker_rows.report, reports=[report], now=self._now()))
 
     async def stop(self) -> None:
-        """Fetch no more, hand back what is not launched, drain, report, and end. Idempotent."""
-        runner = self._runner
-        assert runner is not None, "it has been started"
-        if self.is_over:
-            return
+        """Fetch no more, hand back what is not launched, drain, report, and end. Idempotent.
+
+        A worker that has not been started cannot be started any more.
+        """
+        runner, was_over = self._runner, self.is_over
         self.is_over = self.is_draining = True
+        if runner is None or was_over:
+            return
         self.fetching.stop()
         await self._hand_back()
         await self._until_idle(self._parts.drain_ms / 1_000)

@@ -51,6 +51,23 @@ schedule: {type: cron, expression: "0 0 1 1 *"}
 COUNT = 6
 
 
+IMPATIENT = """
+import sys
+from luad.store.postgresql import opening
+opening.NAME_WAIT_MS = 1_000
+from luad.cli import main
+sys.exit(main())
+"""
+
+
+class Impatient(LiveDaemon):
+    """A daemon that waits a second for its name, not half a minute."""
+
+    def command(self) -> list[str]:
+        python, _module, _luad, *words = super().command()
+        return [python, "-c", IMPATIENT, *words]
+
+
 class Nodes:
     """Some nodes with the same files on one database."""
 
@@ -145,6 +162,22 @@ def test_three_nodes_share_the_jobs_and_take_over_those_of_a_killed_one(nodes: N
     nodes.goes_on()
     nodes.daemons["bob"].kill()
     wait_until(lambda: nodes.owners() == {"ann", "cid"})
+    nodes.goes_on()
+    nodes.check_books()
+
+
+def test_a_second_node_of_a_name_is_refused_and_does_nothing(nodes: Nodes) -> None:
+    nodes.start("ann")
+    env = {"LUAD_STORE": nodes.url, "LUAD_NODE": "ann"}
+    second = Impatient(nodes.folder / "second", env=env)
+    second.complaints = nodes.folder / "second.err"
+    nodes.write_files(second)
+    second.start(wait=False)
+    assert second.process.wait(60) == 8
+    complaint = second.complaints.read_text()
+    assert "the name `ann` is taken" in complaint
+    assert "127.0.0.1" in complaint, "it says where the first one runs"
+    assert nodes.one("SELECT count(*) FROM workers") == 1
     nodes.goes_on()
     nodes.check_books()
 
