@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from luad.live.recent_runs import RecentRuns
     from luad.runner.import_check import Checked
     from luad.store import Store
+    from luad.store.query_types import Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +359,10 @@ class Service(Protocol):
 
         ``jobs``, ``runs``, ``problems`` and ``status`` are filled in by the API where missing.
         """
+        ...
+
+    async def cluster(self) -> Cluster | None:
+        """Return who shares the store; None for a store of its own. Raises `StoreUnavailableError`."""
         ...
 
     def health(self) -> Health:

@@ -89,6 +89,7 @@ COMMANDS = {
         "completion", "completion", "Print a completion script for the shell", MORE
     ),
     "store": CommandEntry("store", "store", "Check, upgrade or move the store", MORE),
+    "nodes": CommandEntry("nodes", "nodes", "Show the nodes and workers of a shared store", MORE),
     "doctor": CommandEntry("doctor", "doctor", "Check luad on this machine", MORE),
     "version": CommandEntry(
         "version", "version", "Show the versions of luad, Python and the libraries", MORE

@@ -34,6 +34,7 @@ from luad.daemon import wiring
 from luad.daemon.app import Daemon
 from luad.daemon.recovery import jobs_in_force
 from luad.errors import StoreUnavailableError
+from luad.store.postgresql.cluster_rows import read_cluster
 from luad.store.postgresql.connect import CHORES, Link
 from luad.store.postgresql.session import LockKind, Session
 from luad.store.transactions import Transactions
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from luad.logs import Logging
     from luad.store import Store
     from luad.store.postgresql.node_backend import NodeBackend
+    from luad.store.query_types import Cluster
 
 
 _LEFT_S: Final = 60.0
@@ -259,6 +261,11 @@ class NodeDaemon(Daemon):
             "clock_offset_ms": self._store_clock.offset_ms,
         }
         return {**super().status(), "node": node}
+
+    async def cluster(self) -> Cluster:
+        """Return the nodes and workers that share the store."""
+        lock_space = self._backend.lock_space
+        return await Transactions(self._backend).read(lambda c: read_cluster(c, lock_space))
 
     def _answer(self, reply: Reply) -> None:
         self._tasks.start(self._answer_visibly(reply), "answer")

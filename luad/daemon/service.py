@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from luad.daemon.replies import Replies
     from luad.live.job_state import JobStateView
     from luad.live.recent_runs import RecentRuns
+    from luad.store.query_types import Cluster
 
 _REPLY_WITHIN_S: Final = 15.0
 
@@ -53,6 +54,10 @@ class EngineService:
                 "luad took the request, but cannot write to its store at the moment",
                 hint="it is carried out once the store can be written; see luad status",
             ) from None
+
+    async def cluster(self) -> Cluster | None:
+        """Return None: nobody shares an embedded store."""
+        return None
 
     # --- the engine's state ---
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 from luad.core.installed import JobStatus
@@ -199,3 +200,49 @@ class Retention:
     history_ms: int
     runs_per_job: int
     logs_ms: int
+
+
+class NodeStatus(StrEnum):
+    """The state of a node: *behind* has older files than the others, *gone* ended without a word."""
+
+    STARTING = "starting"
+    ACTIVE = "active"
+    BEHIND = "behind"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNode:
+    """A node of the store. *shards*: the number of those that it owns; *offset_ms*: the store's clock minus its own."""
+
+    name: str
+    version: str
+    status: NodeStatus
+    shards: int
+    files_digest: str | None
+    offset_ms: int | None
+    seen_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterWorker:
+    """A life of a worker. *node*: the node that it is a part of; None for one that is alone."""
+
+    life: str
+    name: str
+    node: str | None
+    queues: tuple[str, ...]
+    version: str
+    started_at: Instant
+    seen_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Who is there at *now*, an instant of the store's clock. *shards*: the number of all shards."""
+
+    now: Instant
+    shards: int
+    nodes: tuple[ClusterNode, ...]
+    workers: tuple[ClusterWorker, ...]

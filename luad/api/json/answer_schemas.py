@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from luad.core.installed import JobHealth, JobStatus
 from luad.core.messaging import DeliveryState
 from luad.core.model import RunState, Trigger
+from luad.store.query_types import NodeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -261,6 +262,15 @@ _OUTCOMES: Final[Schema] = {
     "status": _object(dict.fromkeys(map(str, RunState), WHOLE)),
     "success_rate": _or_null(NUMBER),
 }
+_NODE: Final = _object(
+    {"name": TEXT, "status": _one_of(NodeStatus), "shards": WHOLE, "version": TEXT},
+    {"files_digest": _MAY_TEXT, "clock_offset_ms": _MAY_WHOLE, "seen_at": INSTANT},
+)
+_WORKER: Final = _object(
+    _all("name life", TEXT),
+    {"node": _MAY_TEXT, "queues": _TEXTS, "version": TEXT},
+    _all("started_at seen_at", INSTANT),
+)
 _CHANGES: Final = _list(_object({"name": TEXT, "changes": _TEXTS}))
 _DELETED: Final[Schema] = {"deleted": FLAG, "message": TEXT}
 _FILES: Final = {"problems": _list(_FILE_PROBLEM), "stale": _TEXTS}
@@ -357,6 +367,9 @@ ANSWERS: Final[Schema] = {
         {"status": TEXT, "server_time": INSTANT, "problems": _list(ANY)},
         {"self_deleted": _list(FREE)},
         _all("jobs runs store", FREE),
+    ),
+    "Nodes": _object(
+        {"nodes": _list(_NODE), "workers": _list(_WORKER)}, _all("shards free_shards", WHOLE)
     ),
     "Health": _object(
         {"status": TEXT}, optional=_all("faults stale broken_files", _TEXTS) | {"comparing": TEXT}

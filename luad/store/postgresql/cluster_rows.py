@@ -1,0 +1,81 @@
+"""Who is there: the nodes and workers of a store, as its rows and locks say.
+
+Rule: it reads, in one snapshot. A node has the shards whose locks its session holds; its rows alone prove nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text
+
+from luad.core.shards import SHARDS
+from luad.store.postgresql.session import LockKind
+from luad.store.query_types import Cluster, ClusterNode, ClusterWorker, NodeStatus
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+_NODES: Final = text("""
+    WITH held AS (
+        SELECT pid, classid::bigint AS kind, objid::bigint AS number FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND objsubid = 2
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )
+    SELECT nodes.name, nodes.version, nodes.files_digest, nodes.offset_ms, nodes.seen_at,
+        nodes.files_digest = (SELECT digest FROM sites WHERE sites.name = nodes.site) AS is_in_force,
+        own.pid IS NOT NULL AS is_connected,
+        EXISTS (SELECT 1 FROM held WHERE held.pid = own.pid AND kind = CAST(:willing AS bigint) & 4294967295) AS is_willing,
+        (SELECT count(*) FROM held WHERE held.pid = own.pid AND kind = CAST(:shard AS bigint) & 4294967295) AS shards
+    FROM nodes LEFT JOIN held AS own
+      ON own.kind = CAST(:name AS bigint) & 4294967295 AND own.number = hashtext(nodes.name)::bigint & 4294967295
+    ORDER BY nodes.name
+""")
+_WORKERS: Final = text("""
+    SELECT life, name, node, queues_json, version, started_at, seen_at FROM workers ORDER BY name, started_at
+""")
+_NOW: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+
+
+def read_cluster(connection: Connection, lock_space: int) -> Cluster:
+    """Return the nodes and workers that the store knows, in order of names."""
+    locks = {"shard": LockKind.SHARD, "name": LockKind.NAME, "willing": LockKind.WILLING}
+    words = {word: lock_space + kind for word, kind in locks.items()}
+    nodes = tuple(_node(row) for row in connection.execute(_NODES, words))
+    workers = tuple(
+        ClusterWorker(
+            row.life,
+            row.name,
+            row.node,
+            tuple(json.loads(row.queues_json)),
+            row.version,
+            row.started_at,
+            row.seen_at,
+        )
+        for row in connection.execute(_WORKERS)
+    )
+    now = int(connection.execute(_NOW).scalar_one())
+    return Cluster(now, SHARDS, nodes, workers)
+
+
+def _node(row: Row[tuple[object, ...]]) -> ClusterNode:
+    return ClusterNode(
+        row.name,
+        row.version,
+        _status(row),
+        row.shards,
+        row.files_digest,
+        row.offset_ms,
+        row.seen_at,
+    )
+
+
+def _status(row: Row[tuple[object, ...]]) -> NodeStatus:
+    if not row.is_connected:
+        return NodeStatus.GONE
+    if row.is_willing:
+        return NodeStatus.ACTIVE
+    if row.files_digest is None:
+        return NodeStatus.STARTING
+    return NodeStatus.DRAINING if row.is_in_force else NodeStatus.BEHIND
