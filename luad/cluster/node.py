@@ -95,6 +95,10 @@ class Node:
         self._bad_row: tuple[InboxRow, str] | None = None
         self._posted: dict[int, list[Event]] = {}
 
+    def failed_count(self) -> int:
+        """Return the number of shards that the node leaves alone for a while."""
+        return len(self._isolation.given_up(self._clock.machine_now().elapsed))
+
     def post(self, shard: int, event: Event) -> None:
         """Hand *event* to the engine of *shard* with the next turn, if the node owns it.
 

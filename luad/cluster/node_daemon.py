@@ -34,13 +34,15 @@ from luad.daemon import wiring
 from luad.daemon.app import Daemon
 from luad.daemon.recovery import jobs_in_force
 from luad.errors import StoreUnavailableError
-from luad.store.postgresql.cluster_rows import read_cluster
+from luad.store.postgresql.cluster_rows import read_cluster, read_load
 from luad.store.postgresql.connect import CHORES, Link
 from luad.store.postgresql.session import LockKind, Session
 from luad.store.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy import Connection
 
     from luad.clock import Clock
     from luad.config.settings.daemon_settings import Settings
@@ -124,6 +126,7 @@ class NodeDaemon(Daemon):
             on_turn=self._on_life,
             worker=self.worker,
         )
+        self._observer = observer
         self._node_loop = loop
         self._node = node
         self.files_in_force = FilesInForce(
@@ -256,6 +259,9 @@ class NodeDaemon(Daemon):
             "shards": len(self._engines.owned),
             "free_shards": None if pulse is None else len(pulse.free),
             "other_nodes": self._node.others,
+            "failed_shards": self._node.failed_count(),
+            "takeovers": self._observer.takeovers,
+            "site": MAIN,
             "behind": self.files_in_force.is_behind,
             "in_touch": self._node.session is not None,
             "clock_offset_ms": self._store_clock.offset_ms,
@@ -263,9 +269,14 @@ class NodeDaemon(Daemon):
         return {**super().status(), "node": node}
 
     async def cluster(self) -> Cluster:
-        """Return the nodes and workers that share the store."""
-        lock_space = self._backend.lock_space
-        return await Transactions(self._backend).read(lambda c: read_cluster(c, lock_space))
+        """Return the nodes and workers that share the store, and what waits if this is the node of the chores."""
+        return await Transactions(self._backend).read(self._read_cluster)
+
+    def _read_cluster(self, connection: Connection) -> Cluster:
+        found = read_cluster(connection, self._backend.lock_space)
+        if not self._backend.did_chores:
+            return found
+        return replace(found, load=read_load(connection, self._node_settings.lost_after_ms))
 
     def _answer(self, reply: Reply) -> None:
         self._tasks.start(self._answer_visibly(reply), "answer")

@@ -129,6 +129,7 @@ class NodeObserver:
         self._on_store = on_store
         self._changes: dict[str, _Change] = {}
         self._taken: list[int] = []
+        self.takeovers = 0
         self._is_away = False
 
     def expect(self, request_id: str, shards: Collection[int]) -> None:
@@ -139,6 +140,7 @@ class NodeObserver:
     def taken(self, shard: int, turned: Turned) -> None:
         """The node owns *shard* from now on."""
         self._taken.append(shard)
+        self.takeovers += 1
         self.turned(turned)
 
     def draining(self, running: Sized) -> None:

@@ -239,10 +239,28 @@ class ClusterWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterLoad:
+    """What waits: *rows* of the inbox, *failed* ones, the age of the oldest; by queue, the runs that no worker has taken.
+
+    A worker that was not seen for *lost_after_ms* is gone.
+    """
+
+    rows: int
+    failed: int
+    oldest_ms: int
+    waiting: Mapping[str, int]
+    lost_after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
-    """Who is there at *now*, an instant of the store's clock. *shards*: the number of all shards."""
+    """Who is there at *now*, an instant of the store's clock. *shards*: the number of all shards.
+
+    *load*: None from a node that does not count for all.
+    """
 
     now: Instant
     shards: int
     nodes: tuple[ClusterNode, ...]
     workers: tuple[ClusterWorker, ...]
+    load: ClusterLoad | None = None

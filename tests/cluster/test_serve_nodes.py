@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -117,6 +118,11 @@ class Nodes:
         )
         return {name.removeprefix("luad ") for (name,) in found}
 
+    def told(self, name: str) -> list[float | None]:
+        """Return the number of a metric of each node."""
+        found = [metric(each, name) for each in self.daemons.values()]
+        return sorted(found, key=lambda each: (each is None, each))
+
     def check_books(self, *, has_pauses: bool = False) -> None:
         """One row an occurrence, none missing on the grid, none started twice."""
         twice = self.ask(
@@ -143,6 +149,20 @@ def states(daemon: LiveDaemon) -> dict[str, str]:
     return {each["name"]: each["status"] for each in daemon.json("list")["jobs"]}
 
 
+def seen(daemon: LiveDaemon, key: str) -> dict[str, Any]:
+    return {each["name"]: each[key] for each in daemon.json("nodes")["nodes"]}
+
+
+def metric(daemon: LiveDaemon, name: str) -> float | None:
+    """The number of a metric without labels; None if the daemon does not tell it."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(daemon.socket))
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nhost: luad\r\nconnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+    lines = (line.split() for line in answer.splitlines())
+    return next((float(words[1]) for words in lines if words and words[0] == name), None)
+
+
 def has_status(daemon: LiveDaemon, run_id: str, status: str) -> bool:
     return bool(daemon.json("show", run_id)["status"] == status)
 
@@ -160,9 +180,15 @@ def test_three_nodes_share_the_jobs_and_take_over_those_of_a_killed_one(nodes: N
     nodes.start("ann", "bob", "cid")
     wait_until(lambda: nodes.owners() == {"ann", "bob", "cid"})
     nodes.goes_on()
+    assert seen(nodes.daemons["ann"], "status") == dict.fromkeys(("ann", "bob", "cid"), "active")
+    wait_until(lambda: nodes.told("luad_nodes") == [3.0, None, None])  # one node tells it
+    assert sum(each or 0 for each in nodes.told("luad_shards_owned")) == 64
     nodes.daemons["bob"].kill()
     wait_until(lambda: nodes.owners() == {"ann", "cid"})
     nodes.goes_on()
+    wait_until(lambda: sum(seen(nodes.daemons["cid"], "shards").values()) == 64)
+    assert seen(nodes.daemons["cid"], "status")["bob"] == "gone"
+    assert seen(nodes.daemons["cid"], "shards")["bob"] == 0
     nodes.check_books()
 
 
@@ -222,6 +248,7 @@ def test_a_node_without_the_files_in_force_decides_for_nothing_until_it_has_them
     assert bob.luad("run", "job-1", "--json").returncode == 0, "it still brings requests to ann"
     nodes.goes_on()
     assert nodes.owners() == {"ann"}
+    assert seen(ann, "status") == {"ann": "active", "bob": "behind"}
     assert "BEHIND" in bob.luad("status").stdout
     node = ann.json("status")["node"]
     assert (node["shards"], node["free_shards"], node["behind"]) == (64, 0, False)

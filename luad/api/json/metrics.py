@@ -20,7 +20,9 @@ from prometheus_client.core import (
 )
 
 from luad import __version__
+from luad.api.json.cluster_metrics import node_families
 from luad.api.json.job_metrics import JobLines
+from luad.errors import StoreUnavailableError
 from luad.json_text import to_bytes
 from luad.live.job_choice import JobChoice
 from luad.wire import parse_instant
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 
     from luad.api.service import Service
+    from luad.store.query_types import Cluster
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -62,19 +65,24 @@ async def scrape(service: Service, numbers: Numbers = NO_NUMBERS) -> AsyncGenera
         lines.add_shared(f"dynamic:{handler}", tally)
     for text in lines.texts():
         yield to_bytes(text)
-    yield about_daemon(service, numbers)
+    try:
+        cluster = await service.cluster()
+    except StoreUnavailableError:
+        cluster = None
+    yield about_daemon(service, numbers, cluster)
 
 
-def about_daemon(service: Service, numbers: Numbers) -> bytes:
-    """Return the numbers of the daemon itself."""
+def about_daemon(service: Service, numbers: Numbers, cluster: Cluster | None = None) -> bytes:
+    """Return the numbers of the daemon itself, and of the *cluster* that it is a part of."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(service, numbers))
+    registry.register(_Collector(service, numbers, cluster))
     return generate_latest(registry)
 
 
 class _Collector:
-    def __init__(self, service: Service, numbers: Numbers) -> None:
+    def __init__(self, service: Service, numbers: Numbers, cluster: Cluster | None) -> None:
         self._service = service
+        self._cluster = cluster
         self._numbers = numbers
 
     def describe(self) -> Iterable[Metric]:
@@ -103,9 +111,11 @@ class _Collector:
         waiting = GaugeMetricFamily(
             "luad_queue_waiting", "Runs of queues that no worker serves", labels=("queue",)
         )
-        for queue, count in self._service.unserved.counts.items():
+        load = self._cluster.load if self._cluster else None
+        for queue, count in (load.waiting if load else self._service.unserved.counts).items():
             waiting.add_metric((queue,), count)
         yield waiting
+        yield from node_families(self._service.status().get("node"), self._cluster)
         until = self._numbers.certificate_until
         words = "When the TLS certificate in use expires"
         gauge = ("luad_tls_certificate_expiry_timestamp_seconds", words, until)

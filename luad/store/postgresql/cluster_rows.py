@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from luad.core.shards import SHARDS
 from luad.store.postgresql.session import LockKind
-from luad.store.query_types import Cluster, ClusterNode, ClusterWorker, NodeStatus
+from luad.store.query_types import Cluster, ClusterLoad, ClusterNode, ClusterWorker, NodeStatus
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -34,6 +34,17 @@ _NODES: Final = text("""
 """)
 _WORKERS: Final = text("""
     SELECT life, name, node, queues_json, version, started_at, seen_at FROM workers ORDER BY name, started_at
+""")
+_INBOX: Final = text("""
+    SELECT count(*) FILTER (WHERE failed_at IS NULL), count(*) FILTER (WHERE failed_at IS NOT NULL),
+        coalesce((extract(epoch FROM clock_timestamp()) * 1000)::bigint - min(at) FILTER (WHERE failed_at IS NULL), 0)
+    FROM inbox
+""")
+_WAITING: Final = text("""
+    SELECT runs.queue, count(*) AS waiting FROM runs LEFT JOIN attempts
+      ON attempts.run_id = runs.id AND attempts.attempt = runs.attempt
+    WHERE runs.state = 'running' AND runs.queue IS NOT NULL AND attempts.worker IS NULL
+    GROUP BY 1 ORDER BY 1
 """)
 _NOW: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 
@@ -57,6 +68,13 @@ def read_cluster(connection: Connection, lock_space: int) -> Cluster:
     )
     now = int(connection.execute(_NOW).scalar_one())
     return Cluster(now, SHARDS, nodes, workers)
+
+
+def read_load(connection: Connection, lost_after_ms: int) -> ClusterLoad:
+    """Return what waits for nodes and workers."""
+    rows, failed, oldest_ms = connection.execute(_INBOX).one()
+    waiting = {row.queue: row.waiting for row in connection.execute(_WAITING)}
+    return ClusterLoad(rows, failed, max(0, oldest_ms), waiting, lost_after_ms)
 
 
 def _node(row: Row[tuple[object, ...]]) -> ClusterNode:

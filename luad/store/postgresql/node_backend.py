@@ -42,6 +42,7 @@ class NodeBackend(Backend):
         self.node: Final = node
         self.lock_space: Final = prepare_store(target, node, report)
         self._size = 0
+        self.did_chores = False
         self.threads = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
         self._readers: SimpleQueue[Link] = SimpleQueue()
         for _ in range(READERS):
@@ -73,7 +74,8 @@ class NodeBackend(Backend):
         future = self._later.submit(
             lambda c: bool(c.exec_driver_sql(query, words).scalar()), is_urgent=False
         )
-        return await asyncio.wrap_future(future)
+        self.did_chores = await asyncio.wrap_future(future)
+        return self.did_chores
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
