@@ -17,9 +17,9 @@ pytest.importorskip("psycopg")
 
 from cluster.real_nodes import wait_until
 from postgres import database_url
-from support.live_daemon import LiveDaemon
+from support.live_daemon import START_S, LiveDaemon
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HANDLER = """
 import os
@@ -89,7 +89,7 @@ class Nodes:
         for name in names:
             self.daemons[name].start(wait=False)
         for name in names:
-            self.daemons[name].wait_for("daemon.ready")
+            self.daemons[name].wait_for("daemon.ready", START_S)
 
     @staticmethod
     def write_files(daemon: LiveDaemon) -> None:

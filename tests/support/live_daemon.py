@@ -20,6 +20,8 @@ from typing import Any, Self
 from support.forked_cli import run_luad
 
 PATIENCE_S = 90.0
+START_S = 240.0
+"""A node of a cluster takes 64 shards before it is ready, beside whatever the machine does."""
 
 
 class LiveDaemon:
@@ -53,7 +55,7 @@ class LiveDaemon:
             self._process = self.begin(file.fileno() if self.complaints else 2)
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
         if wait:
-            self.wait_for("daemon.ready")
+            self.wait_for("daemon.ready", START_S)
         return self
 
     def begin(self, stderr: int) -> subprocess.Popen[bytes]:
