@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from luad.live.recent_runs import RecentRuns
 
 _PART: Final = "#"
-_OF_EACH_SHARD: Final = "daemon.draining"
+_OF_EACH_SHARD: Final = frozenset({"daemon.draining", "config.installed"})
+"""Lines that the node writes once for all of its shards."""
 
 
 class Declared:
@@ -179,7 +180,7 @@ class NodeObserver:
         for line in turned.announced:
             if not isinstance(line, Log):
                 self._effects.release_output(line)
-            elif line.event != _OF_EACH_SHARD:
+            elif line.event not in _OF_EACH_SHARD:
                 self._effects.log(line)
         for message in turned.delivers:
             self._effects.deliver(message)
