@@ -111,7 +111,7 @@ def _show(server: Server, nodes: list[Node]) -> None:
     print(f"  {luad} --socket {nodes[-1].socket} list")
     if len(nodes) > 1:
         print(
-            f"  kill -9 {nodes[-1].process.pid}      the others take over its jobs within a second"
+            f"  kill -9 {nodes[-1].process.pid}      the others take over its jobs within seconds"
         )
     print("\nThe dashboard; Ctrl-C ends all of it:\n")
     print(_luad(nodes[0], "web"), flush=True)
