@@ -67,6 +67,8 @@ SETTINGS: dict[str, Any] = {
     "store": "postgresql://luad@db.example.com/luad",
     "store_password_file": "/run/credentials/luad.service/store",
     "node": "web-1",
+    "work": False,
+    "lost_after": "1m",
 }
 
 USER: dict[str, Any] = {

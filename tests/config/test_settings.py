@@ -71,6 +71,7 @@ def test_every_key_of_the_file_arrives() -> None:
             "web: {enabled: false, user_header: X-Remote-User, proxy_secret_file: s, "
             "proxy_socket: /run/w/w.sock, roles: {ann: admin}, base_path: /luad/}\n"
             "store: postgresql://luad@db/luad\nstore_password_file: p\nnode: web-1\n"
+            "lost_after: 1m\n"
         ),
     )
     assert settings == Settings(
@@ -114,7 +115,22 @@ def test_every_key_of_the_file_arrives() -> None:
         store=Target("postgresql://luad@db/luad"),
         store_password_file=Path("/etc/luad/p"),
         node="web-1",
+        lost_after_ms=MINUTE,
     )
+
+
+def test_a_process_starts_no_run_only_where_others_can() -> None:
+    assert not load_settings({}, {}, file("work: false\nstore: postgresql://db/x\n")).does_work
+    with pytest.raises(SettingsError, match="needs a PostgreSQL store") as caught:
+        load_settings({}, {}, file("work: false\n"))
+    assert "luad worker" in caught.value.hint
+    with pytest.raises(SettingsError, match="needs a PostgreSQL store"):
+        load_settings({}, {"LUAD_WORK": "no"}, None)
+
+
+def test_a_job_may_name_any_queue_only_where_workers_can_be() -> None:
+    assert load_settings({}, {}, None).served_queues == {"default"}
+    assert load_settings({}, {}, file("store: postgresql://db/x\n")).served_queues is None
 
 
 @pytest.mark.parametrize(
@@ -148,6 +164,7 @@ def test_the_schema_and_the_table_of_keys_agree() -> None:
         if "$ref" in each:
             inner = load_schema("luad")["$defs"][each["$ref"].rpartition("/")[2]].get("properties")
         named |= {f"{key}_{name}" for name in inner} if inner else {key}
+        named |= {key} if "boolean" in each.get("type", ()) else set()
     assert named | {"watch", "strict"} == {key.name for key in KEYS}
 
 
@@ -303,6 +320,8 @@ def test_lists_in_variables_use_the_separators_of_the_shell() -> None:
         ("trusted_proxies: [me]\n", ["1:18 LU104"]),
         ("work: {queues: [GPU]}\n", ["1:17 LU104"]),
         ("work: {queues: []}\n", ["1:16 LU104"]),
+        ("work: none\n", ["1:7 LU103"]),
+        ("lost_after: 5s\n", ["1:13 LU104"]),
         ("alert: {to: [ops], also: [tiemout]}\n", ["1:27 LU104"]),
         ("- a\n", ["1:1 LU008"]),
         ("drain: 1s\ndrain: 2s\n", ["2:1 LU002"]),

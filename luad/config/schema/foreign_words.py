@@ -254,7 +254,7 @@ _NAMES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }
 
 _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
-    "serve": ("start", "up", "daemon", "server", "worker", "beat", "scheduler"),
+    "serve": ("start", "up", "daemon", "server", "beat", "scheduler"),
     "check": ("validate", "lint", "compile", "verify", "config"),
     "run": ("trigger", "execute", "exec", "invoke", "call", "fire", "kick"),
     "history": ("executions", "runs", "ps"),

@@ -94,10 +94,11 @@ def _compile(schema: JsonObject, root: JsonObject) -> Test:
 
 
 def _either(types: list[str], tests: list[Test]) -> Test:
-    """Return the test for a value that is a text or of another type; the type decides."""
-    assert types[1:] == ["string"], types
-    other, string = tests
-    return lambda value: string(value) if type(value) is str else other(value)
+    """Return the test for a value that is of the second type, a text or a boolean, or of the first."""
+    assert len(types) == 2, types
+    second = {"string": str, "boolean": bool}[types[1]]
+    first, other = tests
+    return lambda value: other(value) if type(value) is second else first(value)
 
 
 def _one_of_words(words: list[str]) -> Test:

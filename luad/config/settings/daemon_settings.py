@@ -63,7 +63,7 @@ class Settings:
     reload when a job file changes. *strict*: do not start while a file is broken. These two apply
     to one start of the daemon, and are not keys of the file.
 
-    *store* is the PostgreSQL store; None is the embedded one, in *state_dir*. *trusted_proxies* are addresses or networks. *alert* applies to jobs without a policy.
+    *does_work* is False for a node that starts no run itself. *store* is the PostgreSQL store; None is the embedded one, in *state_dir*. *trusted_proxies* are addresses or networks. *alert* applies to jobs without a policy.
 
     *sources* has the origin of each value by key: ``flag``, ``$LUAD_X`` or the file's path. A
     missing key has its default. *file* is luad.yaml as it was read.
@@ -79,6 +79,7 @@ class Settings:
     log_level: LogLevel = "info"
     max_concurrent_runs: int = 512
     shared_processes: int | None = None  # the number of cores
+    does_work: bool = True
     work_queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     kill_grace_ms: int = 10 * SECOND
     drain_ms: int = 90 * SECOND
@@ -103,6 +104,7 @@ class Settings:
     store: Target | None = None
     store_password_file: Path | None = None
     node: str | None = None  # the host's name
+    lost_after_ms: int = 30 * SECOND
     watch: bool = True
     strict: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -111,7 +113,7 @@ class Settings:
     @property
     def served_queues(self) -> frozenset[str] | None:
         """The queues that a job may name; None if each queue may have a worker."""
-        return frozenset(self.work_queues)
+        return frozenset(self.work_queues) if self.store is None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ def load_settings(
             sources[key.name] = f"${key.variable}"
     for name, value in flags.items():
         if value is not None and value != ():
-            option = f"--{name.replace('_', '-')}"
+            option = f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
             values[name] = _from_text(known[name], value, option)
             sources[name] = "flag"
     values.setdefault("jobs", (Path(file.path if file else "").parent / "jobs.d",))
@@ -175,6 +177,11 @@ def _complete(
     if (values.get("tls_certificate") is None) != (values.get("tls_key") is None):
         raise SettingsError(
             "`tls` needs both a certificate and a key", hint="tls_certificate, tls_key"
+        )
+    if values.get("work") is False and values.get("store") is None:
+        raise SettingsError(
+            "`work: false` needs a PostgreSQL store: on the embedded one nobody else starts the runs",
+            hint="delete `work: false`, or set `store` and run `luad worker`",
         )
     renamed = {_FIELDS.get(name, name): value for name, value in values.items()}
     return Settings(
@@ -213,6 +220,15 @@ def _alert(values: dict[str, Any]) -> AlertPolicy | None:
     return AlertPolicy(**values) if values.get("to") else None
 
 
+_OPTIONS: Final = {
+    "work_queues": "queues",
+    "max_concurrent_runs": "concurrency",
+    "handlers_path": "handlers",
+    "node": "name",
+    "state_dir": "state",
+}
+"""The options that have other names than their keys."""
+
 _PATHS: Final = (
     "jobs", "users", "state_dir", "socket", "handlers_path", "working_directory", "tls_certificate", "tls_key",
     "web_proxy_secret_file", "web_proxy_socket", "store_password_file"
@@ -221,9 +237,13 @@ _GROUPS: Final = ("log", "retention", "tls", "dynamic", "alert", "webhooks", "we
 _FIELDS: Final = {
     "or_failures_in_24h": "failures_in_24h",
     "enabled": "is_enabled",
+    "work": "does_work",
     **{
         name: f"{name}_ms"
-        for name in ("kill_grace", "drain", "rescan", "settle", "history", "logs", "min_interval")
+        for name in (
+            *("kill_grace", "drain", "rescan", "settle", "lost_after"),
+            *("history", "logs", "min_interval"),
+        )
     },
 }
 

@@ -125,6 +125,17 @@ def _zone(value: object) -> str:
     return str(value)
 
 
+def read_lost_after(value: object) -> int:
+    """Return the milliseconds after which a silent worker has lost its attempts. Raises ``ValueError``."""
+    lost_after_ms = parse_duration_ms(value)
+    if lost_after_ms < _LEAST_LOST_AFTER_MS:
+        raise ValueError("at least 10s: a worker may miss a sign of life or two")
+    return lost_after_ms
+
+
+_LEAST_LOST_AFTER_MS: Final = 10_000
+
+
 def _node(value: object) -> str:
     if not _NODE.fullmatch(str(value)):
         raise ValueError(f"{value!r} is not a name; write up to 63 of a-z, A-Z, 0-9, . _ -")
@@ -167,6 +178,7 @@ KEYS: Final = (
     Key("log_level", _choice(*get_args(LogLevel))),
     Key("max_concurrent_runs", _whole),
     Key("shared_processes", _whole),
+    Key("work", _flag),
     Key("work_queues", _queues),
     Key("kill_grace", parse_duration_ms),
     Key("drain", parse_duration_ms),
@@ -208,5 +220,6 @@ KEYS: Final = (
     Key("store", Target.parse),
     Key("store_password_file", Path),
     Key("node", _node),
+    Key("lost_after", read_lost_after),
 )
 VARIABLES: Final = tuple(key.variable for key in KEYS)

@@ -13,7 +13,7 @@ from luad.config.problems import with_excerpts
 from luad.config.schema.locate import locate
 from luad.config.schema.validator import obeys
 from luad.config.schema.violations import Mistake, find_mistakes
-from luad.config.settings.setting_keys import read_address, read_networks
+from luad.config.settings.setting_keys import read_address, read_lost_after, read_networks
 from luad.config.settings.store_target import Target
 from luad.config.settings.web_settings import read_base_path, read_header
 from luad.config.yaml.marks import read_marks
@@ -32,6 +32,7 @@ _PARSED: Final[tuple[tuple[tuple[tuple[str, ...], ...], Callable[[Any], Any]], .
     ((("listen",),), read_address),
     ((("trusted_proxies",),), read_networks),
     ((("store",),), Target.parse),
+    ((("lost_after",),), read_lost_after),
     ((("web", "user_header"),), read_header),
     ((("web", "base_path"),), read_base_path),
 )
