@@ -17,8 +17,8 @@ def units(tmp_path: Path) -> Path:
     """The units with a program that exists on this machine, which `verify` insists on."""
     folder = tmp_path / "units"
     shutil.copytree(UNITS, folder, ignore=shutil.ignore_patterns("*.service.d"))
-    service = folder / "luad.service"
-    service.write_text(service.read_text().replace("/opt/luad/bin/luad", "/bin/true"))
+    for service in folder.glob("*.service"):
+        service.write_text(service.read_text().replace("/opt/luad/bin/luad", "/bin/true"))
     return folder
 
 
@@ -35,22 +35,22 @@ def analyze(*args: str) -> subprocess.CompletedProcess[str]:
 def test_every_line_of_the_units_is_known_to_systemd(units: Path, is_hardened: bool) -> None:
     if is_hardened:
         harden(units)
-    names = [str(units / name) for name in ("luad.service", "luad.socket")]
+    names = [str(units / name) for name in ("luad.service", "luad.socket", "luad-worker.service")]
     done = analyze("verify", "--man=no", "--recursive-errors=one", *names)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("is_hardened", [False, True])
-def test_the_sandbox_leaves_little_open(units: Path, is_hardened: bool) -> None:
-    if is_hardened:
+@pytest.mark.parametrize("name", ["luad.service", "hardened", "luad-worker.service"])
+def test_the_sandbox_leaves_little_open(units: Path, name: str) -> None:
+    if name == "hardened":
         harden(units)
-    done = analyze(
-        "security", "--offline=true", f"--threshold={EXPOSURE_LIMIT}", str(units / "luad.service")
-    )
+        name = "luad.service"
+    done = analyze("security", "--offline=true", f"--threshold={EXPOSURE_LIMIT}", str(units / name))
     assert done.returncode == 0, done.stdout
 
 
-def test_the_service_has_its_walls_and_its_ends() -> None:
+@pytest.mark.parametrize("name", ["luad.service", "luad-worker.service"])
+def test_the_service_has_its_walls_and_its_ends(name: str) -> None:
     """Line by line, since a threshold does not tell which wall is missing."""
     wanted = """
     Type=notify|WatchdogSec=30|Restart=always|StartLimitIntervalSec=0|KillMode=mixed|OOMPolicy=continue
@@ -60,7 +60,7 @@ def test_the_service_has_its_walls_and_its_ends() -> None:
     StateDirectoryMode=0700|RestartPreventExitStatus=78
     LockPersonality=yes|CapabilityBoundingSet=|SystemCallFilter=@system-service|LimitCORE=0|UMask=0027
     """
-    lines = (UNITS / "luad.service").read_text().splitlines()
+    lines = (UNITS / name).read_text().splitlines()
     assert set(wanted.replace("|", "\n").split()) - set(lines) == set()
 
 

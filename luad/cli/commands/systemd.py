@@ -22,6 +22,7 @@ ACTIONS: Final = ("print",)
 FILES: Final = (
     "luad.service",
     "luad.socket",
+    "luad-worker.service",
     "luad.service.d/hardened.conf",
     "sysusers.d/luad.conf",
     "tmpfiles.d/luad.conf",
