@@ -46,6 +46,7 @@ COMMANDS = {
     ),
     "test": CommandEntry("test", "test", "Run a job at once in this process; sends nothing", START),
     "serve": CommandEntry("serve", "serve", "Run the daemon", START),
+    "worker": CommandEntry("worker", "worker", "Start the runs of a PostgreSQL store", START),
     "list": CommandEntry(
         "list_jobs", "list_", "Show jobs: status, schedule, last runs, next run", LOOK
     ),

@@ -1,4 +1,4 @@
-"""The worker inside a node: its parts, made from the settings.
+"""The worker of a node, or one that is alone: its parts, made from the settings.
 
 Rule: wiring only.
 """
@@ -23,6 +23,7 @@ from luad.store.postgresql.node_backend import DURABLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from luad.cluster.fetching import Emit
     from luad.cluster.store_clock import StoreClock
     from luad.cluster.worker import Worker
     from luad.config.settings.daemon_settings import Settings
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from luad.core.events import AttemptStarted, StartAttempt, StoredJob
     from luad.core.model import Job
     from luad.daemon.masking import SecretMask
-    from luad.logs import Logging
 
 POLL_S: Final = 1.0
 
@@ -40,11 +40,13 @@ def worker_parts(
     target: Target,
     name: str,
     clock: StoreClock,
-    logs: Logging,
+    emit: Emit,
     secrets: SecretMask,
     lost_after_ms: int,
+    *,
+    node: str | None,
 ) -> WorkerParts:
-    """Return the parts of the worker of the node *name*."""
+    """Return the parts of the worker *name*. *node*: the node that it is a part of; None for one that is alone."""
     words: dict[str, Any] = {**LIBPQ, "application_name": f"luad {name} fetcher"}
     if target.password is not None:
         words["password"] = target.password
@@ -57,12 +59,12 @@ def worker_parts(
         "poll_s": POLL_S,
     }
     return WorkerParts(
-        Identity(new_life(), name, settings.work_queues, __version__),
+        Identity(new_life(), name, settings.work_queues, __version__, node),
         (Link(target, f"luad {name} work", DURABLE), Link(target, f"luad {name} logs", CHORES)),
         fetcher,
         partial(_bind, settings),
         clock,
-        logs.emit,
+        emit,
         secrets,
         settings.state_dir,
         lost_after_ms,

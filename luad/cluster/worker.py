@@ -99,6 +99,7 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._waits_since: tuple[int, float] | None = None  # a row, and when it was seen first
+        self._is_away = False
         self.fetching = Fetching(parts.fetcher, self._on_fetched, parts.emit)
         work, logs = parts.links
         self._link = WorkerLink(
@@ -151,7 +152,7 @@ class Worker:
             try:
                 await work()
             except StoreUnavailableError as error:
-                self._parts.emit("error", "store.unavailable", {"error": error.message})
+                self._note_away(error)
                 await asyncio.sleep(_RETRY_S)
             else:
                 return
@@ -332,9 +333,19 @@ class Worker:
             try:
                 await self._beat()
             except StoreUnavailableError as error:
-                self._parts.emit("error", "store.unavailable", {"error": error.message})
+                self._note_away(error)
                 await asyncio.sleep(_RETRY_S)
                 self._beat_now.set()
+
+    def _note_away(self, error: StoreUnavailableError) -> None:
+        if not self._is_away:
+            self._is_away = True
+            self._parts.emit("error", "store.unavailable", {"error": error.message})
+
+    def _note_back(self) -> None:
+        if self._is_away:
+            self._is_away = False
+            self._parts.emit("info", "store.recovered", {})
 
     async def _beat(self) -> None:
         running, clock = self.running, self._parts.clock
@@ -342,6 +353,7 @@ class Worker:
         work = partial(worker_rows.beat, identity=self._parts.identity, held=running)
         found = await self._link.do(work)
         clock.note(found.now, sent, clock.machine_now())
+        self._note_back()
         for key, stop in found.stops.items():
             self._obey(key, stop)
         for run_id, attempt in found.gone:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def main(settings: Settings) -> int:
-    """Run the daemon until a signal stops it; return the exit code of the process.
+def main(settings: Settings, *, is_worker: bool = False) -> int:
+    """Run the daemon, or a worker alone, until a signal stops it; return the exit code of the process.
 
     Raises `LuadError` when the daemon cannot start.
     """
@@ -32,7 +32,7 @@ def main(settings: Settings) -> int:
     gc.disable()  # importing and loading make no garbage; the daemon enables it once it is ready
     from luad.daemon.launch import run_daemon  # noqa: PLC0415 - the command line reads settings without it
 
-    return run_daemon(settings)
+    return run_daemon(settings, is_worker=is_worker)
 
 
 def _heed_stop_signals() -> None:

@@ -29,11 +29,11 @@ _PATIENCE_US: Final = 300_000_000
 """How much longer systemd waits after each report of a migration; a long commit sends none."""
 
 
-def run_daemon(settings: Settings) -> int:
-    """Run a daemon until a signal stops it. Raises `LuadError` when it cannot start."""
+def run_daemon(settings: Settings, *, is_worker: bool = False) -> int:
+    """Run a daemon, or a worker alone, until a signal stops it. Raises `LuadError` when it cannot start."""
     check_trust(settings)
     try:
-        return _live_once(settings)
+        return _live_once(settings, is_worker=is_worker)
     except RuntimeError as error:
         if "start new thread" not in str(error):
             raise
@@ -50,12 +50,12 @@ def run_daemon(settings: Settings) -> int:
         ) from error
 
 
-def _live_once(settings: Settings) -> int:
+def _live_once(settings: Settings, *, is_worker: bool) -> int:
     logs = configure(settings.log_format, settings.log_level)
     clock = SystemClock()
     try:
         if settings.store is not None:
-            return _live_as_node(settings, logs, clock)
+            return _live_shared(settings, logs, clock, is_worker=is_worker)
         store = _open_store(settings, logs, clock)
         try:
             return asyncio.run(Daemon(settings, logs, store, clock).run())
@@ -74,11 +74,12 @@ def _open_store(settings: Settings, logs: Logging, clock: SystemClock) -> Store:
         notifier.close()
 
 
-def _live_as_node(settings: Settings, logs: Logging, clock: SystemClock) -> int:
-    """Run a node of the store in PostgreSQL until a signal stops it."""
+def _live_shared(settings: Settings, logs: Logging, clock: SystemClock, *, is_worker: bool) -> int:
+    """Run a node, or a worker, of the store in PostgreSQL until a signal stops it."""
     try:
         from luad.cluster.node_daemon import NodeDaemon  # noqa: PLC0415 - needs an extra
         from luad.cluster.node_store import NodeStore  # noqa: PLC0415 - needs an extra
+        from luad.cluster.worker_daemon import WorkerDaemon, connection_name  # noqa: PLC0415 - needs an extra
         from luad.store.postgresql.node_backend import NodeBackend  # noqa: PLC0415 - needs an extra
     except ModuleNotFoundError as error:
         raise StoreUnavailableError(
@@ -87,10 +88,12 @@ def _live_as_node(settings: Settings, logs: Logging, clock: SystemClock) -> int:
     assert settings.store is not None, "the caller has looked"
     target = replace(settings.store, password=read_password(settings.store_password_file))
     node = settings.node or socket.gethostname()
+    name = connection_name(node) if is_worker else node
+    make = WorkerDaemon if is_worker else NodeDaemon
     lock = StateLock.take(settings.state_dir.absolute())
     notifier = Notifier(os.environ)
     try:
-        backend = NodeBackend(target, node, _reporter(logs, notifier))
+        backend = NodeBackend(target, name, _reporter(logs, notifier), does_chores=not is_worker)
         store = NodeStore(lock, backend, clock=clock)
     except BaseException:
         lock.give_up()
@@ -98,7 +101,7 @@ def _live_as_node(settings: Settings, logs: Logging, clock: SystemClock) -> int:
     finally:
         notifier.close()
     try:
-        return asyncio.run(NodeDaemon(settings, logs, store, backend, clock).run())
+        return asyncio.run(make(settings, logs, store, backend, clock).run())
     finally:
         store.close()
 

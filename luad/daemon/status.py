@@ -96,6 +96,10 @@ def broken_files(parts: Parts, known: Collection[str] = ()) -> set[str]:
 
 def greeting(parts: Parts) -> str:
     """Return the first line on a terminal: the number of jobs, the next run, a command to try."""
+    if not parts.settings.jobs:  # a worker has none
+        queues = ", ".join(parts.settings.work_queues)
+        command = f"luad --socket {parts.settings.socket} status"
+        return f"luad starts the runs of {queues}.  In another terminal: {command}"
     found = survey(parts)
     count = found.counts.total
     settings = parts.settings

@@ -48,7 +48,7 @@ def explain_row(state: JobStateView, run: Run, *, count: int = 1, queue: str | N
     match run.state:
         case RunState.SUCCEEDED:
             return f"It ran for {when}, and succeeded{lasted}."
-        case RunState.QUEUED if queue is not None:
+        case RunState.QUEUED | RunState.RUNNING if queue is not None:
             return f"Its run for {when} waits: no worker serves the queue `{queue}`."
         case RunState.QUEUED:
             return f"Its run for {when} waits for its start."

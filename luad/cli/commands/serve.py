@@ -59,7 +59,7 @@ def serve(
 
     Options override LUAD_* variables, and these override luad.yaml. Exit 78 if the settings are wrong.
     """
-    chosen = _settings(
+    chosen = settings_of(
         session,
         {
             "jobs": folders,
@@ -80,10 +80,11 @@ def serve(
     try:
         return main(chosen)
     except (StoreMovedError, StoreTooNewError, SettingsError) as error:
-        raise _for_good(error) from error
+        raise for_good(error) from error
 
 
-def _settings(session: Session, flags: dict[str, object]) -> Settings:
+def settings_of(session: Session, flags: dict[str, object]) -> Settings:
+    """Return the settings in force. Raises `CommandError` with the exit status of wrong settings."""
     from luad.cli.project.folders import settings
     from luad.config.problems import render_full
     from luad.config.settings.daemon_settings import SettingsError
@@ -93,11 +94,11 @@ def _settings(session: Session, flags: dict[str, object]) -> Settings:
     except SettingsError as error:
         if error.problems and not session.json:
             session.out.warn(render_full(error.problems))
-        raise _for_good(error) from error
+        raise for_good(error) from error
     except CommandError as error:
-        raise _for_good(error) from error
+        raise for_good(error) from error
 
 
-def _for_good(error: LuadError) -> CommandError:
+def for_good(error: LuadError) -> CommandError:
     """Return *error* with the exit code after which systemd does not restart luad."""
     return CommandError(error.message, code=error.code, hint=error.hint, exit_code=ExitCode.CONFIG)

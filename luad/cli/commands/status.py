@@ -84,6 +84,7 @@ def _fields(session: Session, answer: JsonObject) -> dict[str, str]:
     lag = answer.get("event_loop_lag_ms")
     return {
         "node": _node_text(answer.get("node")),
+        "worker": _worker_text(answer.get("worker")),
         "jobs": f"{jobs.get('total', 0)}: {', '.join(notable)}" if notable else "none",
         "runs": f"{runs.get('running', 0)} running, {runs.get('queued', 0)} queued"
         f"   (at most {answer.get('max_concurrent_runs')} at once)",
@@ -106,6 +107,15 @@ def _node_text(node: JsonObject | None) -> str:
     if not node.get("in_touch", True):
         return f"{text}   OUT OF TOUCH with the store"
     return f"{text}   BEHIND: other nodes have newer files" if node.get("behind") else text
+
+
+def _worker_text(worker: JsonObject | None) -> str:
+    """Return the part of a worker that is alone; empty for a daemon that decides."""
+    if worker is None:
+        return ""
+    queues = ", ".join(worker.get("queues") or ())
+    text = f"{worker.get('name')}   starts runs of {queues}   {worker.get('running') or 0} running"
+    return text if worker.get("in_touch", True) else f"{text}   OUT OF TOUCH with the store"
 
 
 def _reload_text(session: Session, reload: JsonObject) -> str:

@@ -33,13 +33,17 @@ DURABLE: Final = CHORES | {"synchronous_commit": "on"}
 class NodeBackend(Backend):
     """The store of *target* for the node named *node*. *lock_space*: the first number of its locks.
 
+    Without *does_chores* it leaves retention and the mail of nodes that are gone to others.
     Raises StoreTooNewError, StoreUnavailableError.
     """
 
-    def __init__(self, target: Target, node: str, report: Report) -> None:
+    def __init__(
+        self, target: Target, node: str, report: Report, *, does_chores: bool = True
+    ) -> None:
         self.where = target.shown
         self.target: Final = target
         self.node: Final = node
+        self._does_chores = does_chores
         self.lock_space: Final = prepare_store(target, node, report)
         self._size = 0
         self.did_chores = False
@@ -69,6 +73,8 @@ class NodeBackend(Backend):
 
     async def holds_chores(self) -> bool:
         """Return whether this node does the chores; it takes the lock if it is free, until its connection ends."""
+        if not self._does_chores:
+            return False
         query = "SELECT pg_try_advisory_lock(%s, hashtext('chores'))"
         words = (self.lock_space + LockKind.OTHER,)
         future = self._later.submit(
