@@ -26,7 +26,7 @@ import os
 import time
 from pathlib import Path
 
-from luad import Jobs
+from luad.sync import Jobs
 
 HERE = Path(__file__).parent
 
@@ -48,7 +48,7 @@ def hang(job):
 
 
 def talk(job):
-    Jobs().create("follow-up", handler="work:tick", delay="1h")
+    Jobs.create(name="follow-up", handler="work:tick", in_="1h")
     job.update_metadata({"seen": job.attempt})
 """
 MANUAL = 'handler: work:{function}\nschedule: {{type: cron, expression: "0 0 1 1 *"}}\n{more}'
@@ -171,7 +171,7 @@ def test_a_stopped_worker_drains_and_leaves_the_rest_to_others(machines: Machine
     wait_until(lambda: [worker for _, _, worker in machines.starts()] == ["one", "two"])
     assert one.process.poll() is None
     (machines.folder / "go").touch()
-    assert one.process.wait(60) == 0
+    assert one.process.wait(120) == 0
     wait_until(lambda: machines.states() == {"succeeded": 2})
     assert "worker.stopped" in [line["event"] for line in one.drain_log()]
     assert machines.node.stop() == 0  # it has no worker of its own to drain
