@@ -185,8 +185,8 @@ def test_a_handler_on_a_worker_creates_jobs_and_changes_metadata(machines: Machi
     wait_until(lambda: machines.states() == {"succeeded": 1})
     found = machines.ask("SELECT name FROM jobs ORDER BY name")  # durable when the calls returned
     assert found == [("follow-up",), ("speaker",)]
-    names = {"follow-up", "speaker"}
-    wait_until(lambda: {each["name"] for each in machines.node.json("list")["jobs"]} == names)
+    show = ("show", "follow-up")
+    wait_until(lambda: machines.node.luad(*show, check=False).returncode == 0)
     wait_until(lambda: machines.node.json("show", "speaker")["metadata"] == {"seen": 1})
 
 
