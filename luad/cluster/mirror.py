@@ -5,7 +5,7 @@ Rule: it decides nothing, and `handle` is never called: the engines of the owner
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from luad.core.engine import Engine
@@ -14,7 +14,7 @@ from luad.core.state import Entry
 from luad.core.timetable import Group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from luad.core.events import Restored, StoredJob
     from luad.core.model import Instant, Job, Now, Run
@@ -40,6 +40,8 @@ class Mirror(Engine):
         self._decode = decode
         self._jobs: dict[int, dict[str, StoredJob]] = {}
         self._open: dict[int, dict[str, Run]] = {}
+        self.is_stale: Callable[[str], bool] = lambda _name: False
+        """Whether the file of a job is broken, so that its last good version runs; rows do not say it."""
 
     def open_of(self, shard: int) -> Collection[str]:
         """Return the ids of the open runs of *shard*."""
@@ -63,6 +65,15 @@ class Mirror(Engine):
                 timetable.begin(each)
                 timetable.finish(each, now)
 
+    def declared_anew(self, names: Iterable[str]) -> None:
+        """Ask anew whether the files of these jobs are broken."""
+        for name in names:
+            entry = self._state.entries.get(name)
+            if entry is not None and not entry.wanted.is_dynamic:
+                wanted = replace(entry.wanted, stale=self.is_stale(name))
+                self._state.set_wanted(entry, wanted)
+        self._state.file_changed()
+
     def drain(self) -> None:
         """Note that the node stops."""
         self._state.is_draining = True
@@ -83,7 +94,8 @@ class Mirror(Engine):
             job = self._decode(row)
             if job is None:
                 continue
-            entry = _entry(row, job)
+            is_stale = row.creation is None and self.is_stale(job.name)
+            entry = _entry(row, job, is_stale=is_stale)
             state.add(entry)
             state.arm(entry)
             was = before.get(job_id)
@@ -107,11 +119,11 @@ class Mirror(Engine):
         self._open[shard] = dict(rows)
 
 
-def _entry(row: StoredJob, job: Job) -> Entry:
+def _entry(row: StoredJob, job: Job, *, is_stale: bool) -> Entry:
     progress = row.progress
     return Entry(
         row.job_id,
-        Wanted(job, row.origin, creation=row.creation),
+        Wanted(job, row.origin, is_stale, row.creation),
         row.installed_at,
         progress.grid_at,
         progress.handled_until,

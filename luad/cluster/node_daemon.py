@@ -66,6 +66,7 @@ class NodeDaemon(ClusterDaemon):
         self._node_settings = NodeSettings(backend.node, settings.lost_after_ms)
         self._identity = pg_rows.Identity(backend.node, __version__, "", MAIN)
         self._declared = Declared()
+        self.mirror.is_stale = self._declared.is_stale
         self._working: asyncio.Task[None] | None = None
 
     # --- the parts that differ from those of a daemon that is alone ---

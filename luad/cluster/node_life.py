@@ -56,6 +56,11 @@ class Declared:
         """Return the jobs of *shard* by name."""
         return self._of_shard.get(shard, {})
 
+    def is_stale(self, name: str) -> bool:
+        """Return whether the file of the job is broken, so that its last good version runs."""
+        wanted = self.of(shard_of(name)).get(name)
+        return wanted is not None and wanted.stale
+
     def load(self, wanted: Mapping[str, Wanted]) -> None:
         """Replace all jobs."""
         self._of_shard.clear()
@@ -257,6 +262,7 @@ class NodeLife:
         match event:
             case ConfigLoaded(wanted):
                 self._declared.load(wanted)
+                self._mirror.declared_anew(wanted)
                 self._on_files(False)
                 if event.request_id is not None:
                     self._observer.expect(event.request_id, ())
@@ -277,6 +283,7 @@ class NodeLife:
     def _change(self, items: Mapping[str, Wanted | None], request_id: str | None) -> None:
         before = str(self._declared.digest)
         parts = self._declared.change(items)
+        self._mirror.declared_anew(items)
         if str(self._declared.digest) != before:
             self._on_files(True)
         own = [shard for shard in parts if shard in self.node.engines.owned]

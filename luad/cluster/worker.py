@@ -317,7 +317,10 @@ class Worker:
         held.is_launched = False
         if not self.running:
             self._idle.set()
-        self.reports.put(held.shard, event, partial(self._release, held.fetched))
+        release = partial(self._release, held.fetched)
+        # Who sees that the run has ended finds its whole output.
+        report = partial(self.reports.put, held.shard, event, release)
+        self.logs.when_written(event.run_id, report)
 
     # --- signs of life ---
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +38,7 @@ class _Log:
     dropped: int = 0
     waiting: deque[tuple[int, Mapping[str, Any]]] = field(default_factory=deque)
     is_over: bool = False
+    then: Callable[[], None] | None = None  # called once no line waits
 
 
 class WorkerLogs:
@@ -48,6 +50,7 @@ class WorkerLogs:
         self._logs: dict[str, _Log] = {}
         self._size = 0
         self._work = asyncio.Event()
+        self._hurry = asyncio.Event()  # somebody waits for lines
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
@@ -86,23 +89,36 @@ class WorkerLogs:
             del self._logs[run_id]
         return log.dropped
 
+    def when_written(self, run_id: str, then: Callable[[], None]) -> None:
+        """Call *then* once the lines of a run so far are in the store, at once if they are."""
+        log = self._logs.get(run_id)
+        if log is None or not log.waiting:
+            then()
+            return
+        log.then = then
+        self._hurry.set()
+
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
             await self._work.wait()
-            await asyncio.sleep(BATCH_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BATCH_S):
+                    await self._hurry.wait()
             self._work.clear()
+            self._hurry.clear()
             while any(log.waiting for log in self._logs.values()):
                 if not await self._write():
                     await asyncio.sleep(_RETRY_S)
             self._is_idle.set()
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until every line is written, at most *timeout_s*."""
+        """Wait until every line is written, at most *timeout_s*; then nobody waits for lines any more."""
         try:
             await asyncio.wait_for(self._is_idle.wait(), timeout_s)
         except TimeoutError:
-            return
+            for log in tuple(self._logs.values()):
+                _go_on(log)
 
     async def _write(self) -> bool:
         """Write what waits; return False while the store cannot be written."""
@@ -129,5 +145,14 @@ class WorkerLogs:
             log.size -= size
             self._size -= size
         log.next_line += count
-        if log.is_over and not log.waiting:
+        if log.waiting:
+            return
+        if log.is_over:
             del self._logs[run_id]
+        _go_on(log)
+
+
+def _go_on(log: _Log) -> None:
+    then, log.then = log.then, None
+    if then is not None:
+        then()
