@@ -114,7 +114,7 @@ def _show(server: Server, nodes: list[Node]) -> None:
             f"  kill -9 {nodes[-1].process.pid}      the others take over its jobs within seconds"
         )
     print("\nThe dashboard; Ctrl-C ends all of it:\n")
-    print(_luad(nodes[0], "web"), flush=True)
+    print(_luad(nodes[0], "web"), end="", flush=True)
 
 
 def _wait_until_ready(node: Node) -> None:
