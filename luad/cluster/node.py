@@ -95,9 +95,20 @@ class Node:
         self._bad_row: tuple[InboxRow, str] | None = None
         self._posted: dict[int, list[Event]] = {}
 
+    @property
+    def is_settled(self) -> bool:
+        """True if no free shard waits for this node: it has what it can take, or it wants none."""
+        if not self.is_willing:
+            return True
+        pulse, given_up = self.latest_pulse, self._given_up()
+        return pulse is not None and not pulse.free - given_up - set(self.engines.owned)
+
+    def _given_up(self) -> frozenset[int]:
+        return self._isolation.given_up(self._clock.machine_now().elapsed)
+
     def failed_count(self) -> int:
         """Return the number of shards that the node leaves alone for a while."""
-        return len(self._isolation.given_up(self._clock.machine_now().elapsed))
+        return len(self._given_up())
 
     def post(self, shard: int, event: Event) -> None:
         """Hand *event* to the engine of *shard* with the next turn, if the node owns it.
@@ -134,7 +145,7 @@ class Node:
         if self.latest is None:
             return False
         elapsed = self._clock.machine_now().elapsed
-        free = self.latest.free - self._isolation.given_up(elapsed) - set(self.engines.owned)
+        free = self.latest.free - self._given_up() - set(self.engines.owned)
         overdue = [shard for shard in free if self._free.is_overdue(shard, elapsed)]
         moves = decide(
             self.name,
@@ -174,6 +185,7 @@ class Node:
     async def _give_up(self, shard: int, error: Exception) -> None:
         """Leave a shard alone whose rows no engine can be made from; nothing of it was written."""
         self._taking = None
+        self._posted.pop(shard, None)
         await self._open.unlock(shard)
         self._isolation.give_up(shard, self._clock.machine_now().elapsed)
         self._observer.shard_failed(shard, error)

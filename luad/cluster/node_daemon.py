@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 
 _LEFT_S: Final = 60.0
+_START_US: Final = 60_000_000
+"""How long systemd waits for the next pulse of a start: many jobs take a while."""
 
 
 class NodeDaemon(ClusterDaemon):
@@ -68,6 +70,7 @@ class NodeDaemon(ClusterDaemon):
         self._declared = Declared()
         self.mirror.is_stale = self._declared.is_stale
         self._working: asyncio.Task[None] | None = None
+        self._is_settled = asyncio.Event()
 
     # --- the parts that differ from those of a daemon that is alone ---
 
@@ -204,8 +207,8 @@ class NodeDaemon(ClusterDaemon):
                 await self.delivery.start()
 
     async def _show_first(self) -> None:
-        """Let the API begin once the jobs of the files can be seen."""
-        await self.life.until_in_touch()
+        """Let the API begin once the jobs of the files are in force, so that each later change is one."""
+        await self._is_settled.wait()
         with suppress(StoreUnavailableError):
             await self._mirroring.refresh()
         self._on_turn()
@@ -220,6 +223,10 @@ class NodeDaemon(ClusterDaemon):
     def _on_pulse(self) -> None:
         self._identity.offset_ms = self._store_clock.offset_ms
         self.life.pulsed()
+        if self.files_in_force.has_looked and self._node.is_settled:
+            self._is_settled.set()
+        elif not self._is_settled.is_set():
+            self._notifier.extend_timeout(_START_US)
 
     def _on_life(self) -> None:
         if self._first_turn.is_set():

@@ -23,7 +23,7 @@ from luad.core.events import (
     Ticked,
 )
 from luad.core.plan import Plan
-from luad.core.shards import shard_of
+from luad.core.shards import SHARDS, shard_of
 
 if TYPE_CHECKING:
     from luad.cluster.mirror import Mirror
@@ -173,10 +173,11 @@ class NodeObserver:
         self._on_store(getattr(error, "message", None) or f"{type(error).__name__}: {error}")
         self._log("shard.lost", "warning", shards=sorted(shards))
         self._taken.clear()
-        self._forget(shards)
+        self._forget(range(SHARDS))
 
     def shard_failed(self, shard: int, error: Exception) -> None:
         """The node leaves *shard* alone for a while."""
+        self._forget((shard,))
         self._log("shard.failed", "error", shard=shard, error=f"{type(error).__name__}: {error}")
 
     def turned(self, turned: Turned) -> None:

@@ -191,7 +191,9 @@ class PgTransaction:
 
     async def read_shard(self, shard: int) -> ShardRows:
         """Return what the engine of a shard is restored from."""
-        return await self._do(self._read_shard, shard)
+        rows = await self._do(self._read_shard, shard)
+        # Read on the event loop, just before the engine is: a change of files reaches one of them.
+        return replace(rows, wanted=self._parts.wanted(shard))
 
     def _read_shard(self, connection: Connection, shard: int) -> ShardRows:
         found = shard_rows.restored_shard(connection, shard)
@@ -200,9 +202,7 @@ class PgTransaction:
             for run_id, revision, definition in found.pinned
         }
         jobs = self._parts.decode(found.jobs)
-        return ShardRows(
-            jobs, replace(found, jobs=(), pinned=()), self._parts.wanted(shard), pinned
-        )
+        return ShardRows(jobs, replace(found, jobs=(), pinned=()), {}, pinned)
 
     async def take_rows(self, shards: Collection[int], most: int) -> Sequence[InboxRow]:
         """Delete the oldest rows of *shards* from the inbox, at most *most*, and return them in order."""

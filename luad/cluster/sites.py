@@ -144,7 +144,7 @@ class FilesInForce:
         self._has_changed = False
         self._is_loaded = False
         self._was_allowed = False
-        self._has_looked = False
+        self.has_looked = False
         self.is_behind = False
 
     def request(self, *, is_change: bool | None = None) -> None:
@@ -194,11 +194,11 @@ class FilesInForce:
             digest=str(digest),
             lock_space=self._lock_space,
             is_change=is_change and self._was_allowed,
-            is_start=not self._has_looked,
+            is_start=not self.has_looked,
             is_empty=not digest.count,
         )
         is_in_force = await self._store.write(offer)
-        self._has_looked = True
+        self.has_looked = True
         return is_in_force
 
 
