@@ -66,6 +66,7 @@ PULSE: Final = f"""
         (SELECT shard FROM oldest), (SELECT {_NOW} - at FROM oldest),
         current_setting('luad.session', true)
 """  # noqa: S608 - our own words
+IN_FORCE: Final = "SELECT digest FROM sites WHERE name = %s"
 _LEAVE: Final = text("DELETE FROM nodes WHERE name = :name")
 _TAKE_ROWS: Final = text("""
     DELETE FROM inbox WHERE seq IN (

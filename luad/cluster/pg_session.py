@@ -186,8 +186,26 @@ class PgTransaction:
         return await self._session.work(partial(call, self._connection, *arguments))
 
     async def lock(self, shard: int) -> bool:
-        """Take the lock of a shard for the session; False if another session holds it."""
-        return await self._session.work(partial(self._locks.try_lock, LockKind.SHARD, shard))
+        """Take the lock of a shard for the session.
+
+        False if another session holds it, or if the files of the node are not those in force any more.
+        """
+        return await self._session.work(partial(self._lock, shard))
+
+    def _lock(self, shard: int) -> bool:
+        """Look at the files after the lock: who gave the shard may have put newer ones in force before."""
+        if not self._locks.try_lock(LockKind.SHARD, shard):
+            return False
+        digest = self._parts.identity.files_digest
+        in_force = (
+            None
+            if digest is None
+            else self._locks.ask(pg_rows.IN_FORCE, (self._parts.identity.site,))
+        )
+        if in_force is None or in_force[0] == digest:
+            return True
+        self._locks.unlock(LockKind.SHARD, shard)
+        return False
 
     async def read_shard(self, shard: int) -> ShardRows:
         """Return what the engine of a shard is restored from."""
