@@ -174,7 +174,7 @@ class NodeDaemon(ClusterDaemon):
         await asyncio.shield(spawner)
         return [ConfigLoaded(reading.wanted, reading.error_count)]
 
-    async def _live(self, events: Sequence[Event]) -> int:
+    async def _live(self, events: list[Event]) -> int:
         self._listener.start()
         self._tasks.start(self._mirroring.run(), "mirror")
         self._tasks.start(self.files_in_force.run(), "files in force")

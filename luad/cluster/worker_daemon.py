@@ -16,7 +16,7 @@ from luad.cluster.own_worker import worker_parts
 from luad.cluster.worker_life import WorkerLife
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
     from luad.cluster.worker import WorkerParts
@@ -64,7 +64,7 @@ class WorkerDaemon(ClusterDaemon):
         await asyncio.shield(spawner)
         return []
 
-    async def _live(self, events: Sequence[Event]) -> int:
+    async def _live(self, events: list[Event]) -> int:
         self._listener.start()
         self._tasks.start(self._mirroring.run(), "mirror")
         return await super()._live(events)
