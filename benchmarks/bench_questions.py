@@ -10,9 +10,11 @@ peer answers questions about jobs.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from benchmarks.bench_dynamic import CHUNK, Connection, create_many
 from benchmarks.common import Bench, arguments, benchmark, is_quick, wall_of, work_folder
@@ -48,29 +50,62 @@ def fill(connection: Connection, count: int) -> None:
         create_many(connection, bodies)
 
 
-def measure(bench: Bench, count: int, samples: int) -> dict[str, list[float]]:
-    """Ask a daemon with *count* jobs; return the milliseconds of each answer, by path."""
-    taken: dict[str, list[float]] = {}
-    with work_folder() as folder:
-        write_handlers(folder / "handlers")
-        with Daemon(folder) as daemon:
-            connection = Connection(daemon)
-            fill(connection, count)
-            for path in PATHS:
-                connection.ask("GET", path)
-                busy = cpu_ns(daemon.pid)
-                taken[path] = [connection.timed("GET", path) for _ in range(samples)]
-                busy = (cpu_ns(daemon.pid) - busy) / 1e6 / samples
-                target = MOST_MS if count >= BIG else None
-                what = f"/v1{path}, {count:,} jobs"
-                bench.add(what, median(taken[path]), "ms", target, f"{busy:.1f} ms of processor")
-                bench.tail(what, taken[path], "ms")
-                if is_quick():  # beside other work, processor time is what can be compared
-                    taken[path] = [busy]
-            connection.close()
+class Asked(NamedTuple):
+    """A daemon with *count* jobs, and the connection on which it is asked."""
+
+    count: int
+    daemon: Daemon
+    connection: Connection
+
+
+def measure(bench: Bench, counts: Sequence[int], samples: int) -> list[dict[str, list[float]]]:
+    """Ask a daemon for each of *counts* jobs, by turns; return the milliseconds of the answers, by path."""
+    with ExitStack() as stack:
+        asked = [_filled(stack, count) for count in counts]
+        for each in asked:
+            each.daemon.wait_until_idle()
+        taken: list[dict[str, list[float]]] = [{} for _ in asked]
+        for path in PATHS:
+            walls, busies = _ask(asked, path, samples)
+            for each, wall, busy, mine in zip(asked, walls, busies, taken, strict=True):
+                target = MOST_MS if each.count >= BIG else None
+                what = f"/v1{path}, {each.count:,} jobs"
+                bench.add(what, median(wall), "ms", target, f"{busy:.1f} ms of processor")
+                bench.tail(what, wall, "ms")
+                # Beside other work, processor time is what can be compared.
+                mine[path] = [busy] if is_quick() else wall
+        for each in asked:
+            each.connection.close()
             if not is_quick():
-                command_line(bench, daemon, count)
-    return taken
+                command_line(bench, each.daemon, each.count)
+        return taken
+
+
+def _filled(stack: ExitStack, count: int) -> Asked:
+    folder = stack.enter_context(work_folder())
+    write_handlers(folder / "handlers")
+    daemon = stack.enter_context(Daemon(folder))
+    connection = Connection(daemon)
+    fill(connection, count)
+    return Asked(count, daemon, connection)
+
+
+def _ask(asked: Sequence[Asked], path: str, samples: int) -> tuple[list[list[float]], list[float]]:
+    """Ask each daemon in its turn; return the milliseconds of each answer, and those of processor time.
+
+    By turns, because a processor may be slower for seconds.
+    """
+    for each in asked:
+        each.connection.ask("GET", path)
+    busy = [cpu_ns(each.daemon.pid) for each in asked]
+    walls: list[list[float]] = [[] for _ in asked]
+    for _ in range(samples):
+        for each, wall in zip(asked, walls, strict=True):
+            wall.append(each.connection.timed("GET", path))
+    return walls, [
+        (cpu_ns(each.daemon.pid) - before) / 1e6 / samples
+        for each, before in zip(asked, busy, strict=True)
+    ]
 
 
 def command_line(bench: Bench, daemon: Daemon, count: int) -> None:
@@ -95,7 +130,7 @@ def main() -> None:
         {"sizes": ([1_000, 100_000], "how many jobs"), "samples": (50, "of each question")},
     )
     with benchmark("questions", "Questions that return a little of much") as bench:
-        taken = [measure(bench, count, asked.samples) for count in asked.sizes]
+        taken = measure(bench, asked.sizes, asked.samples)
         growth = f"{asked.sizes[-1]:,} jobs, of {asked.sizes[0]:,}"
         for path in PATHS:
             few, many = (sorted(each[path]) for each in (taken[0], taken[-1]))

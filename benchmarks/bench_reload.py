@@ -25,8 +25,6 @@ IN_API_MS = 150
 ASK_EVERY_S = 0.005
 APART_S = 0.15  # so that a sample begins in peace
 SETTLING = 10  # files saved less than a second before a reading are read again at the next one
-QUIET_S = 2.0
-QUIET_PART = 0.02  # of a core
 INSTALLED = b"config.installed"
 
 
@@ -141,10 +139,7 @@ def settle(bench: Bench, daemon: Daemon, jobs: int) -> None:
     bench.add(
         f"one file among {jobs:,}: in force directly after a start", 1e3 * (line.at - began), "ms"
     )
-    busy = -QUIET_S
-    while cpu_s(daemon.pid) - busy >= QUIET_PART * QUIET_S:
-        busy = cpu_s(daemon.pid)
-        time.sleep(QUIET_S)
+    daemon.wait_until_idle()
 
 
 def measure(bench: Bench, daemon: Daemon, jobs: int, samples: int, many: int) -> None:

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -23,6 +24,8 @@ from typing import Any, Final, Self
 from benchmarks.common import TICKS_PER_S, now_s
 
 PATIENCE_S: Final = 120.0
+QUIET_S: Final = 2.0
+QUIET_PART: Final = 0.02  # of a core
 LUAD: Final = [sys.executable, "-m", "luad"]
 
 
@@ -116,6 +119,14 @@ class Daemon:
                 sys.exit(f"the daemon ended before {event.decode()}")
             if event in line.text:
                 return line
+
+    def wait_until_idle(self) -> None:
+        """Wait until the work that a start or many requests leave behind is done."""
+        deadline, busy = now_s() + PATIENCE_S, -QUIET_S
+        while cpu_s(self.pid) - busy >= QUIET_PART * QUIET_S:
+            assert now_s() < deadline, "the daemon does not come to rest"
+            busy = cpu_s(self.pid)
+            time.sleep(QUIET_S)
 
     def forget_log(self) -> None:
         """Let go of every line so far."""
