@@ -66,6 +66,7 @@ def test_a_dynamic_job_has_an_earlier_revision_back(live: LiveDaemon) -> None:
     live.luad("create", "tide", *body)
     live.luad("metadata", "tide", "b=2")
     shown = live.json("revisions", "tide")
+    assert "luad restore tide REVISION restores one" in live.luad("revisions", "tid").stderr
     assert (shown["can_restore"], shown["reason"]) == (True, None)
     current, before = shown["revisions"]
     assert (current["is_current"], current["difference"]) == (True, [])

@@ -44,7 +44,8 @@ def revisions(session: Session, *, name: str, diff: bool) -> None:
     if answer.get("reason"):
         out.info(f"none can be restored: {answer['reason']}", "yellow")
     elif len(answer["revisions"]) > 1:
-        out.info(f"luad restore {name} REVISION restores one", "dim")
+        whole = answer["revisions"][0]["definition"]["name"]
+        out.info(f"luad restore {whole} REVISION restores one", "dim")
 
 
 def _table(session: Session, rows: list[JsonObject]) -> Table:
