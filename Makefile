@@ -25,7 +25,7 @@ help:
 	@echo "make run        start luad with the jobs of jobs.d/ (state in $(STATE)/; Ctrl-C ends it)"
 	@echo "make web        print a link to the dashboard of make run"
 	@echo "make demo       serve the dashboard of an invented shop with weeks of history (in $(DEMO)/)"
-	@echo "make cluster    run NODES=2 nodes on a PostgreSQL server of their own, until Ctrl-C"
+	@echo "make cluster    run NODES=3 nodes and WORKERS=2 workers on a PostgreSQL server of their own, until Ctrl-C"
 	@echo "make shots      take the pictures of the docs from make demo, in another terminal"
 	@echo "make install    as root: install luad as a service, or upgrade it (PREFIX=/opt/luad)"
 	@echo "make quick      check the code, and run the quick tests of core, config, cli and api (a minute)"
@@ -61,10 +61,11 @@ demo: $(VENV)/.installed
 	@$(BIN)/python -m demo --folder $(DEMO) --port $(PORT)
 
 # PostgreSQL is Debian's, else that of a wheel.
-cluster: NODES ?= 2
+cluster: NODES ?= 3
+cluster: WORKERS ?= 2
 cluster: PORT ?= 0
 cluster: $(VENV)/.installed-cluster
-	@$(BIN)/python -m demo.cluster --nodes $(NODES) --port $(PORT)
+	@$(BIN)/python -m demo.cluster --nodes $(NODES) --workers $(WORKERS) --port $(PORT)
 
 shots: $(VENV)/.installed-test
 	@$(BIN)/python -m demo.shots --folder $(DEMO)

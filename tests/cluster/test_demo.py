@@ -28,7 +28,7 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.skipif(os.environ.get("LUAD_TEST_PG") == "none", reason="LUAD_TEST_PG=none")
 def test_a_cluster_starts_survives_a_dead_node_and_ends_clean() -> None:
-    command = [sys.executable, "-m", "demo.cluster", "--nodes", "2"]
+    command = [sys.executable, "-m", "demo.cluster", "--nodes", "2", "--workers", "1"]
     program = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert program.stdout is not None
     said: list[str] = []
@@ -43,8 +43,9 @@ def test_a_cluster_starts_survives_a_dead_node_and_ends_clean() -> None:
         asked = subprocess.run(
             [sys.executable, "-m", "luad", *words, "--json"], capture_output=True, check=True
         )
-        nodes = json.loads(asked.stdout)["nodes"]
-        assert [each["name"] for each in nodes] == ["node-1", "node-2"]
+        answer = json.loads(asked.stdout)
+        assert [each["name"] for each in answer["nodes"]] == ["node-1", "node-2"]
+        assert "worker-1" in {each["name"] for each in answer["workers"]}
         os.kill(pids[1], signal.SIGKILL)
         assert program.stdout.readline() == "node-2 has ended\n"
         assert program.poll() is None, "the other node goes on"
