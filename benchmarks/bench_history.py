@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarks.common import Bench, arguments, benchmark, now_s, quantile, work
 from luad.clock import SystemClock
 from luad.core.events import ClaimRun, InstallJob
 from luad.core.model import DAY, Cron, Job, Run, Trigger
+from luad.live.job_choice import Found
 from luad.live.job_state import JobStateView
 from luad.live.recent_runs import RecentRuns
 from luad.live.restore import RestoreTask
@@ -89,21 +91,36 @@ async def fill(folder: Path, jobs: int, count: int) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+class _Installed:
+    """As much of the installed jobs as recalling needs."""
+
+    def __init__(self, jobs: int) -> None:
+        now = SystemClock().now().wall
+        views = [JobStateView(job_named(n), job_id(n), now, now) for n in range(jobs)]
+        self._jobs = {view.job.name: view for view in views}
+        self._places = sorted(self._jobs)
+
+    def search(self, _choice: object, after: str, most: int) -> Found:
+        """Return up to *most* places behind *after*."""
+        start = bisect_right(self._places, after)
+        places = self._places[start : start + most]
+        is_last = start + most >= len(self._places)
+        return Found(places, None if is_last else places[-1])
+
+    def at(self, place: str) -> JobStateView | None:
+        return self._jobs.get(place)
+
+    def id_at(self, place: str) -> str | None:
+        return self._jobs[place].job_id
+
+
 class _Memory:
     """As much of a service as recalling needs."""
 
     def __init__(self, store: Store, jobs: int) -> None:
         self.store = store
         self.recent_runs = RecentRuns()
-        now = SystemClock().now().wall
-        views = [JobStateView(job_named(n), job_id(n), now, now) for n in range(jobs)]
-        self._jobs = {view.job.name: view for view in views}
-
-    def names(self) -> list[str]:
-        return list(self._jobs)
-
-    def job(self, name: str) -> JobStateView | None:
-        return self._jobs.get(name)
+        self.installed = _Installed(jobs)
 
 
 async def lag(into: list[float]) -> None:
@@ -119,14 +136,14 @@ async def restore(bench: Bench, store: Store, jobs: int) -> None:
     late: list[float] = []
     watch = asyncio.create_task(lag(late))
     await asyncio.sleep(0.01)
-    work = RestoreTask(memory)  # type: ignore[arg-type] # it asks for no more than this
+    work = RestoreTask(memory)  # it asks for no more than this
     began = now_s()
     work.start()
     assert work._task is not None  # noqa: SLF001 - `wait` gives up after a while
     await work._task  # noqa: SLF001 - as above
     took = now_s() - began
     watch.cancel()
-    assert len(memory.recent_runs.lasts()) == jobs
+    assert all(memory.recent_runs.last(job_id(number)) for number in range(jobs))
     bench.add(f"recall the latest runs of {jobs:,} jobs", took, "s")
     bench.add("recall: the loop waits at most", max(late), "ms")
 
