@@ -6,6 +6,7 @@ Rule: wiring only. Questions are answered from the mirror of the store; changes 
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -71,8 +72,9 @@ class ClusterDaemon(Daemon):
 
     # --- the parts that differ from those of a daemon that is alone ---
 
+    @abstractmethod
     def _worker_parts(self) -> WorkerParts:
-        raise NotImplementedError
+        """Return the connection, the runner and the limits of the worker in this process."""
 
     def _decides_for(self, job_name: str) -> bool:
         """Return whether this process decides for the job."""

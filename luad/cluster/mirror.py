@@ -41,7 +41,7 @@ class Mirror(Engine):
         self._jobs: dict[int, dict[str, StoredJob]] = {}
         self._open: dict[int, dict[str, Run]] = {}
         self.is_stale: Callable[[str], bool] = lambda _name: False
-        """Whether the file of a job is broken, so that its last good version runs; rows do not say it."""
+        """Returns True for a job whose file is broken, so that its last good version runs; no row has that."""
 
     def open_of(self, shard: int) -> Collection[str]:
         """Return the ids of the open runs of *shard*."""

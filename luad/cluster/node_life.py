@@ -22,7 +22,7 @@ from luad.core.events import (
     Reply,
     Ticked,
 )
-from luad.core.plan import Plan
+from luad.core.plan import Plan, together
 from luad.core.shards import SHARDS, shard_of
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class NodeObserver:
         change.shards.difference_update(shards)
         if not change.shards:
             del self._changes[request_id]
-            self._reply(Reply(request_id, _together(change.plans)))
+            self._reply(Reply(request_id, together(change.plans)))
 
     def _log(self, event: str, level: str = "info", **fields: object) -> None:
         self._effects.log(Log(event, fields, level))  # type: ignore[arg-type] # levels are literals
@@ -343,14 +343,3 @@ class NodeLife:
     def stop(self) -> None:
         """End `run` at once; PostgreSQL frees the locks."""
         self._is_stopped.set()
-
-
-def _together(plans: Sequence[Plan]) -> Plan:
-    if len(plans) == 1:
-        return plans[0]
-    return Plan(
-        tuple(sorted((each for plan in plans for each in plan.add), key=lambda at: at.job.name)),
-        tuple(sorted((each for plan in plans for each in plan.replace), key=lambda at: at.name)),
-        tuple(sorted(name for plan in plans for name in plan.remove)),
-        tuple(name for plan in plans for name in plan.keep),
-    )

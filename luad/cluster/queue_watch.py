@@ -39,7 +39,7 @@ _UNSERVED: Final = text("""
 
 
 class QueueWatch:
-    """Looks every few seconds for runs that nobody takes. *log* gets a line for each queue that they wait in."""
+    """Finds, every few seconds, the runs that no worker takes. *log* gets a line for each of their queues."""
 
     def __init__(self, store: Transactions, lost_after_ms: int, log: Callable[[Log], None]) -> None:
         self._store = store

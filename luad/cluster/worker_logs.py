@@ -50,7 +50,7 @@ class WorkerLogs:
         self._logs: dict[str, _Log] = {}
         self._size = 0
         self._work = asyncio.Event()
-        self._hurry = asyncio.Event()  # somebody waits for lines
+        self._hurry = asyncio.Event()  # a call of `flush` or of `when_written` waits
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
@@ -113,7 +113,7 @@ class WorkerLogs:
             self._is_idle.set()
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until every line is written, at most *timeout_s*; then nobody waits for lines any more."""
+        """Wait until every line is written, at most *timeout_s*; after that, no call waits for lines."""
         try:
             await asyncio.wait_for(self._is_idle.wait(), timeout_s)
         except TimeoutError:

@@ -5,7 +5,7 @@ Rule: compares values, and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from luad.core.model import Job, Wanted
@@ -63,4 +63,16 @@ def changed_fields(old: Job, new: Job) -> tuple[str, ...]:
         if field.compare
         and field.name != "revision"
         and getattr(old, field.name) != getattr(new, field.name)
+    )
+
+
+def together(plans: Sequence[Plan]) -> Plan:
+    """Return the changes of *plans*, which concern different jobs, as one."""
+    if len(plans) == 1:
+        return plans[0]
+    return Plan(
+        tuple(sorted((each for plan in plans for each in plan.add), key=lambda at: at.job.name)),
+        tuple(sorted((each for plan in plans for each in plan.replace), key=lambda at: at.name)),
+        tuple(sorted(name for plan in plans for name in plan.remove)),
+        tuple(name for plan in plans for name in plan.keep),
     )

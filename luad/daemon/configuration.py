@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from luad.api.service import ReloadResult
 from luad.clock import monotonic_us
 from luad.core.events import ConfigChanged, Log
-from luad.core.plan import Plan
+from luad.core.plan import Plan, together
 from luad.daemon import wiring
 from luad.daemon.comparison import FileComparison
 from luad.daemon.free_memory import return_free_memory
@@ -23,7 +23,7 @@ from luad.daemon.reloading import Reloader
 from luad.daemon.status import jobs_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from luad.core.events import Reply, Restored
     from luad.core.model import Run, Wanted
@@ -165,7 +165,7 @@ class Configuration:
             await self._install_portion(portion, f"reload-{reading.serial}-{number}")
             for number, portion in enumerate(portions or [{}])
         ]
-        plan = _together(plans)
+        plan = together(plans)
         if plan.add or plan.replace or plan.remove:
             self._parts.condition.last_plan = reading.at, _shortened(plan)
         fields = {
@@ -222,15 +222,3 @@ class Configuration:
 def _shortened(plan: Plan) -> Plan:
     """Return the first changes of each kind, which the status shows."""
     return Plan(plan.add[:MOST_NAMED], plan.replace[:MOST_NAMED], plan.remove[:MOST_NAMED])
-
-
-def _together(plans: Sequence[Plan]) -> Plan:
-    """Return the changes of *plans*, which concern different jobs, as one."""
-    if len(plans) == 1:
-        return plans[0]
-    return Plan(
-        tuple(sorted((each for plan in plans for each in plan.add), key=lambda at: at.job.name)),
-        tuple(sorted((each for plan in plans for each in plan.replace), key=lambda at: at.name)),
-        tuple(sorted(name for plan in plans for name in plan.remove)),
-        tuple(name for plan in plans for name in plan.keep),
-    )

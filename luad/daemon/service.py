@@ -56,7 +56,7 @@ class EngineService:
             ) from None
 
     async def cluster(self) -> Cluster | None:
-        """Return None: nobody shares an embedded store."""
+        """Return None: one process uses an embedded store."""
         return None
 
     # --- the engine's state ---

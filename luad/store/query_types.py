@@ -254,7 +254,7 @@ class ClusterLoad:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Who is there at *now*, an instant of the store's clock. *shards*: the number of all shards.
+    """The nodes and workers at *now*, an instant of the store's clock. *shards*: the number of all shards.
 
     *load*: None from a node that does not count for all.
     """

@@ -1,7 +1,7 @@
 """Routes that let a browser sign in, and that show and end its session.
 
 Rule: as in `routes_jobs`. Only clients of the Unix socket may ask for a code. A code is in the answer that makes it;
-luad stores its digest. The id of a session is a part of the digest of its secret, which signs nobody in.
+luad stores its digest. The id of a session is a part of the digest of its secret, and nobody can sign in with it.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ def _complete(
         )
     if values.get("work") is False and values.get("store") is None:
         raise SettingsError(
-            "`work: false` needs a PostgreSQL store: on the embedded one nobody else starts the runs",
+            "`work: false` needs a PostgreSQL store: with the embedded store, no other process starts the runs",
             hint="delete `work: false`, or set `store` and run `luad worker`",
         )
     renamed = {_FIELDS.get(name, name): value for name, value in values.items()}

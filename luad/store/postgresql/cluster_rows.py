@@ -1,4 +1,4 @@
-"""Who is there: the nodes and workers of a store, as its rows and locks say.
+"""The nodes and workers of a store, read from its rows and locks.
 
 Rule: it reads, in one snapshot. A node has the shards whose locks its session holds; its rows alone prove nothing.
 """
