@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -44,18 +45,22 @@ class LiveDaemon:
         self.complaints: Path | None = None  # what it writes on stderr goes here, not to ours
         self.lines: list[dict[str, Any]] = []
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._early: deque[dict[str, Any]] = deque()  # before it was ready, and not looked at yet
         self._process: subprocess.Popen[bytes] | None = None
 
     # --- life ---
 
     def start(self, *, wait: bool = True) -> LiveDaemon:
-        """Start it; with *wait*, return once it is ready."""
+        """Start it; with *wait*, return once it is ready. What it logs before, as runs that are due, counts too."""
         self._queue = queue.Queue()
+        self._early.clear()
         with open(self.complaints or os.devnull, "ab") as file:  # noqa: PTH123 - the one or the other
             self._process = self.begin(file.fileno() if self.complaints else 2)
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
         if wait:
+            known = len(self.lines)
             self.wait_for("daemon.ready", START_S)
+            self._early.extend(self.lines[known:-1])
         return self
 
     def begin(self, stderr: int) -> subprocess.Popen[bytes]:
@@ -128,6 +133,10 @@ class LiveDaemon:
         self, event: str, timeout_s: float = PATIENCE_S, **fields: object
     ) -> dict[str, Any]:
         """Return the next line of that event and with those fields; lines before it are kept in `lines`."""
+        while self._early:
+            line = self._early.popleft()
+            if _is_wanted(line, event, fields):
+                return line
         deadline = monotonic() + timeout_s
         while True:
             try:
@@ -138,7 +147,7 @@ class LiveDaemon:
                 self._queue.put(None)  # for whoever asks next
                 raise AssertionError(f"the daemon ended before {event}: {self.lines[-20:]}")
             self.lines.append(line)
-            if line["event"] == event and all(line.get(k) == v for k, v in fields.items()):
+            if _is_wanted(line, event, fields):
                 return line
 
     def drain_log(self) -> list[dict[str, Any]]:
@@ -183,6 +192,10 @@ class LiveDaemon:
     def json(self, *arguments: str) -> Any:
         """Run a command with --json and return what it says."""
         return json.loads(self.luad("--json", *arguments).stdout)
+
+
+def _is_wanted(line: dict[str, Any], event: str, fields: dict[str, object]) -> bool:
+    return line["event"] == event and all(line.get(key) == value for key, value in fields.items())
 
 
 def children_of(pid: int) -> Iterator[int]:
