@@ -45,13 +45,13 @@ class LiveDaemon:
         self.complaints: Path | None = None  # what it writes on stderr goes here, not to ours
         self.lines: list[dict[str, Any]] = []
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self._early: deque[dict[str, Any]] = deque()  # before it was ready, and not looked at yet
+        self._early: deque[dict[str, Any]] = deque()  # before it was ready
         self._process: subprocess.Popen[bytes] | None = None
 
     # --- life ---
 
     def start(self, *, wait: bool = True) -> LiveDaemon:
-        """Start it; with *wait*, return once it is ready. What it logs before, as runs that are due, counts too."""
+        """Start it; with *wait*, return once it is ready. What runs log before is waited for as well."""
         self._queue = queue.Queue()
         self._early.clear()
         with open(self.complaints or os.devnull, "ab") as file:  # noqa: PTH123 - the one or the other
@@ -60,7 +60,9 @@ class LiveDaemon:
         if wait:
             known = len(self.lines)
             self.wait_for("daemon.ready", START_S)
-            self._early.extend(self.lines[known:-1])
+            self._early.extend(
+                each for each in self.lines[known:] if each["event"].startswith("run.")
+            )
         return self
 
     def begin(self, stderr: int) -> subprocess.Popen[bytes]:
