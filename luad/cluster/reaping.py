@@ -6,7 +6,7 @@ in touch with the store without a gap: heartbeats hang with every other commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -88,15 +88,17 @@ class Reaper:
     def __init__(self, lost_after_ms: int) -> None:
         self._lost_after_ms = lost_after_ms
         self._over_since: dict[Attempt, int] = {}
+        self._ahead_since: dict[tuple[Attempt, Instant], int] = {}
 
     def forget(self) -> None:
         """Forget what was seen: the node was not in touch with the store."""
         self._over_since.clear()
 
     def judge(
-        self, running: Iterable[RunningAttempt], now: Instant, elapsed: int, contact: Contact
+        self, running: Collection[RunningAttempt], now: Instant, elapsed: int, contact: Contact
     ) -> Mapping[Attempt, Verdict]:
         """Return the attempts that are lost or untouched. *now*: the store's clock at the snapshot."""
+        self._note_ahead(running, now, elapsed)
         if not contact.has_lasted(self._lost_after_ms, elapsed):
             self.forget()
             return {}
@@ -108,21 +110,42 @@ class Reaper:
                 continue
             if each.hand_over is HandOverState.OVER:
                 over[key] = self._over_since.get(key, elapsed)
-            if self._is_silent(each, now) or (key in over and elapsed - over[key] >= SEEN_TWICE_MS):
+            if self._is_silent(each, now, elapsed) or (
+                key in over and elapsed - over[key] >= SEEN_TWICE_MS
+            ):
                 verdicts[key] = Verdict.LOST
-            elif self._is_untouched(each, now):
+            elif self._is_untouched(each, now, elapsed):
                 verdicts[key] = Verdict.UNTOUCHED
         self._over_since = over
         return verdicts
 
-    def _is_silent(self, each: RunningAttempt, now: Instant) -> bool:
+    def _note_ahead(self, running: Iterable[RunningAttempt], now: Instant, elapsed: int) -> None:
+        """Note since when each instant is ahead of *now*: the store's clock went back behind it."""
+        instants = [
+            ((each.run_id, each.attempt), at)
+            for each in running
+            for at in (each.seen_at, each.doing_since)
+            if at is not None and at > now
+        ]
+        self._ahead_since = {each: self._ahead_since.get(each, elapsed) for each in instants}
+
+    def _age(self, each: RunningAttempt, at: Instant, now: Instant, elapsed: int) -> int:
+        """Return the time since *at*; since it was first seen, where the store's clock is behind it."""
+        since = self._ahead_since.get(((each.run_id, each.attempt), at))
+        return now - at if since is None else elapsed - since
+
+    def _is_silent(self, each: RunningAttempt, now: Instant, elapsed: int) -> bool:
         """Return whether the worker that launched the attempt has been silent for too long."""
         if each.worker is None:
             return False
-        return each.seen_at is None or now - each.seen_at > self._lost_after_ms
+        return (
+            each.seen_at is None
+            or self._age(each, each.seen_at, now, elapsed) > self._lost_after_ms
+        )
 
-    def _is_untouched(self, each: RunningAttempt, now: Instant) -> bool:
+    def _is_untouched(self, each: RunningAttempt, now: Instant, elapsed: int) -> bool:
         """Return whether a fetcher has had the row for too long, and no worker has launched it."""
-        if each.worker is not None or each.hand_over is not HandOverState.DOING:
+        at = each.doing_since
+        if each.worker is not None or each.hand_over is not HandOverState.DOING or at is None:
             return False
-        return each.doing_since is not None and now - each.doing_since > self._lost_after_ms
+        return self._age(each, at, now, elapsed) > self._lost_after_ms

@@ -28,6 +28,21 @@ def test_an_attempt_is_lost_once_its_worker_has_been_silent_for_longer_than_lost
     assert judge(replace(LAUNCHED, seen_at=None)) == {("run_a", 1): Verdict.LOST}
 
 
+def test_a_store_whose_clock_went_back_hides_nobody_who_is_silent() -> None:
+    behind = NOW - 3_600_000
+    reaper, contact = Reaper(LOST_AFTER), Contact()
+    taken = RunningAttempt("run_b", 1, None, None, HandOverState.DOING, NOW)
+    for elapsed in range(0, LOST_AFTER + 1, 1_000):
+        contact.note(elapsed)
+        verdicts = reaper.judge([LAUNCHED, taken], behind + elapsed, elapsed, contact)
+        assert verdicts == {}
+    contact.note(LOST_AFTER + 1_000)
+    alive = replace(LAUNCHED, run_id="run_c", seen_at=behind + LOST_AFTER)
+    running = [LAUNCHED, taken, alive]
+    verdicts = reaper.judge(running, behind + LOST_AFTER + 1_000, LOST_AFTER + 1_000, contact)
+    assert verdicts == {("run_a", 1): Verdict.LOST, ("run_b", 1): Verdict.UNTOUCHED}
+
+
 def test_an_attempt_whose_end_is_in_the_inbox_is_not_judged() -> None:
     silent = replace(LAUNCHED, seen_at=0, hand_over=HandOverState.OVER, has_report=True)
     assert judge(silent) == {}
