@@ -379,6 +379,6 @@ def _skipped_since_pause(entry: Entry) -> Skip | None:
     """Return the occurrences that a paused job skipped under earlier daemons, for a catch-up."""
     if entry.pause is None or not entry.job.enabled:
         return None
-    since, until = entry.pause.at, entry.handled_until
+    since, until = entry.pause.schedule_since or entry.pause.at, entry.handled_until
     why = (RunState.SKIPPED, Reason.PAUSED)
     return next(iter(skip_range(entry.job, entry.grid_at, since, until, *why)), None)

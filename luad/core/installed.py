@@ -70,6 +70,8 @@ class Pause:
     """A pause: the job stays installed, and its occurrences are skipped. *until* None: until resumed.
 
     *revision*: the pause also ends when the job gets another revision; empty: a revision does not end it.
+    *schedule_since*: the instant at which the job got its present schedule in the pause; None if it had that one
+    before. What was skipped earlier belongs to another schedule, and is not caught up.
     """
 
     at: Instant
@@ -77,6 +79,7 @@ class Pause:
     author: str = ""
     until: Instant | None = None
     revision: str = ""
+    schedule_since: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)

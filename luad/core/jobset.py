@@ -7,6 +7,7 @@ schedule has no occurrences before the change.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from luad.core import alerts, names
@@ -217,6 +218,8 @@ class JobSet:
             if is_other:
                 entry.grid_at = _grid(new.job, now)
             entry.open_skip = entry.earlier_skip = None
+            if entry.pause is not None:
+                entry.pause = replace(entry.pause, schedule_since=now)
         self._state.redeclare(entry, new)
         self._end_pause_of_revision(entry)
         self._state.mark_changed(entry)

@@ -41,6 +41,7 @@ COLUMNS: Final = (
     jobs.c.pause_reason,
     jobs.c.pause_author,
     jobs.c.pause_revision,
+    jobs.c.pause_schedule_since,
     jobs.c.created_at,
     jobs.c.created_by,
     jobs.c.created_by_run,
@@ -115,6 +116,7 @@ PROGRESS: Final = (
     "alert_json",
     "pause_revision",
     "consecutive_stops",
+    "pause_schedule_since",
 )
 """The columns of `jobs` that change while a job is installed."""
 
@@ -139,6 +141,8 @@ def progress_row(record: SaveProgress) -> Values:
         row["alert_json"] = _alert_json(alert)
     if pause is not None:
         row["pause_revision"] = to_text(pause.revision)
+        if pause.schedule_since is not None:
+            row["pause_schedule_since"] = to_int(pause.schedule_since)
     if record.consecutive_stops:
         row["consecutive_stops"] = to_int(record.consecutive_stops)
     row["b_job_id"] = to_text(record.job_id)
@@ -208,6 +212,7 @@ def read_job(row: Iterable[Any]) -> StoredJob:
         pause_reason,
         pause_author,
         pause_revision,
+        schedule_since,
         created_at,
         created_by,
         created_by_run,
@@ -219,9 +224,8 @@ def read_job(row: Iterable[Any]) -> StoredJob:
         displaced_reason,
         stops,
     ) = row
-    pause = None
-    if paused_at is not None:
-        pause = Pause(paused_at, pause_reason, pause_author, paused_until, pause_revision or "")
+    why = (pause_reason, pause_author, paused_until, pause_revision or "", schedule_since)
+    pause = None if paused_at is None else Pause(paused_at, *why)
     progress = SaveProgress(
         *(job_id, _once(grid_at, installed_at), _once(handled_until, installed_at)),
         *(failures, pause),

@@ -72,6 +72,7 @@ jobs: Final = Table(
     Column("displaced_at", BigInteger),
     Column("displaced_reason", Text),
     Column("pause_revision", Text),
+    Column("pause_schedule_since", BigInteger),
     # of its failures in a row: the runs that a stop of the daemon had to end; NULL when there are none
     Column("consecutive_stops", BigInteger),
     # NULL in the embedded store, which has one owner

@@ -461,6 +461,30 @@ def test_resuming_after_a_restart_knows_what_was_skipped_before_it() -> None:
         assert bench.starts_at() == expected
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("change", ["schedule", "disabled for a while"])
+def test_a_resume_catches_up_with_what_the_present_schedule_has_skipped(
+    change: str, is_restarted: bool
+) -> None:
+    """The new schedule has instants before the change, which were never due."""
+    bench = Bench(make_job(schedule=Interval(60_000), overlap=Overlap.ALLOW))
+    bench.feed(PauseRequested("r1", "tick"))
+    bench.go_to(60)
+    bench.go_to(130)
+    is_other = change == "schedule"
+    after = Interval(40_000, START) if is_other else Interval(60_000)
+    if not is_other:
+        bench.load(make_job(schedule=after, overlap=Overlap.ALLOW, enabled=False))
+        bench.go_to(250)
+    bench.load(make_job(schedule=after, overlap=Overlap.ALLOW))
+    bench.go_to(310)
+    if is_restarted:
+        bench.restart()
+    bench.go_to(330)
+    bench.feed(ResumeRequested("r2", "tick", "all"))
+    assert bench.starts_at() == ([160, 200, 240, 280, 320] if is_other else [300])
+
+
 def test_failures_of_a_removed_job_are_not_those_of_another_of_its_name() -> None:
     job = make_job(pause_after_failures=1)
     bench = Bench(job)

@@ -71,6 +71,7 @@ def _add_standings() -> None:
     op.add_column("revisions", sa.Column("gone_at", sa.BigInteger))
     op.add_column("revisions", sa.Column("gone_json", sa.Text))
     op.add_column("jobs", sa.Column("pause_revision", sa.Text))
+    op.add_column("jobs", sa.Column("pause_schedule_since", sa.BigInteger))
     op.add_column("runs", sa.Column("is_pinned", sa.Boolean(create_constraint=False)))
 
 
