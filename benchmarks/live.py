@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -45,8 +45,9 @@ class Line:
 class Daemon:
     """`luad serve` on *folder*, which holds jobs.d, handlers and state. A context; starts at entry."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self.env = {**os.environ, **(env or {})}
         self.jobs = folder / "jobs.d"
         self.handlers = folder / "handlers"
         self.state = folder / "state"
@@ -58,15 +59,19 @@ class Daemon:
 
     def start(self) -> Self:
         """Start it; `started_at` is the instant before."""
-        command = [*LUAD, "serve", "--jobs", str(self.jobs), "--state", str(self.state)]
-        command += ["--socket", str(self.socket), "--log-format", "json", *self.options]
+        command = [*self.command(), "--state", str(self.state), "--log-format", "json"]
         self._lines = queue.SimpleQueue()
         self.started_at = now_s()
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=self.env)
         self.pid = self.process.pid
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         return self
+
+    def command(self) -> list[str]:
+        """The command that serves the folder, without state and log."""
+        command = [*LUAD, "serve", "--jobs", str(self.jobs), "--socket", str(self.socket)]
+        return [*command, *self.options]
 
     def wait_ready(self) -> Line:
         """Wait for the line that says that it serves."""

@@ -44,6 +44,10 @@ class Server:
         with (self._data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in _SETTINGS.items())
         self._port = _free_port()
+        self.resume()
+
+    def resume(self) -> None:
+        """Start the server with the data that it has."""
         log, options = self._folder / "log", f"-p {self._port}"
         self._run("pg_ctl", "-D", self._data, "-l", log, "-o", options, "-w", "start")
 

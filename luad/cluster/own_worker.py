@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from luad.core.model import Job
     from luad.daemon.masking import SecretMask
 
-POLL_S: Final = 1.0
+POLL_S: Final = 5.0
 
 
 def worker_parts(
