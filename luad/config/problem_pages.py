@@ -69,7 +69,8 @@ PAGES: Final[dict[str, str]] = {
     "or the handler `luad.handlers.shell`. Delete the key, or write `isolation: process`.",
     "LU209": "No worker serves the queue of the job, so its runs would wait for ever. Correct `queue`, or name the queue in "
     "`work` of luad.yaml.",
-    "LU301": "The module of the handler does not have this function.",
+    "LU301": "The module of the handler does not have this function. `luad check` imports the module; "
+    "the daemon only reads its file, and warns if no statement binds the name.",
     "LU302": "luad cannot import the module of the handler. The message has the exception and the line.",
     "LU303": "A handler takes one argument, the job, and this one takes others. Read parameters from `job.metadata`.",
     "LU304": "This is not the name of a handler, or the module does not exist. Write `package.module:function`.",

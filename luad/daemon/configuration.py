@@ -131,7 +131,8 @@ class Configuration:
         finally:
             await asyncio.gather(renewing, return_exceptions=True)
             parts.notifier.ready(line)
-        return self._result(plan, reading, self._file_problems.of_files(reading))
+        await self._file_problems.missing.look()
+        return self._result(plan, reading, self._file_problems.of_reload(reading))
 
     async def run(self) -> None:
         """Bring the readings into force, one after the other, until cancelled."""

@@ -85,6 +85,11 @@ class FileProblems:
         """Return the problems of the last *reading*, plus duplicate names and unknown users."""
         return (*(reading.problems if reading else ()), *self._of_names())
 
+    def of_reload(self, reading: Reading | None) -> tuple[Problem, ...]:
+        """Return the problems `of_files`, and the missing handlers that jobs of files name."""
+        handlers = [each for each in self.missing.problems if each.line]
+        return (*self.of_files(reading), *handlers)
+
     def _of_names(self) -> tuple[Problem, ...]:
         """Return the problems of names that two jobs have, and of users."""
         wanted = self._declared()

@@ -1,7 +1,8 @@
-"""Finds jobs whose user or handler module is missing, waiting dynamic jobs included.
+"""Finds jobs whose user, handler module or function is missing, waiting dynamic jobs included.
 
 Rule: a scan runs every ten seconds and after each reading of the files; `luad status` shows the last result.
-It looks at the distinct handlers and users, and only at the jobs of those that are missing.
+It looks at the distinct handlers and users, and only at the jobs of those that are missing. A file of handlers
+is read again only after a change, and never imported.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from luad.config.jobs.reserved_names import is_reserved
 from luad.config.schema.locate import place_in
 from luad.config.schema.violations import Mistake
+from luad.config.settings.allowed_handlers import missing_function
 from luad.core.job_index import Kind, in_order, key_at
 from luad.core.model import Origin
 from luad.daemon.recovery import PLACE
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 _EVERY_S: Final = 10.0
 _JOBS_AT_ONCE: Final = 1_000  # jobs, in about a millisecond
 _MOST_LOGGED: Final = 100
+_MOST_LISTED: Final = 8
 
 
 class MissingReferences:
@@ -48,6 +52,7 @@ class MissingReferences:
         self._logs = logs
         self._seen: set[str] = set()  # handlers whose module existed at an earlier scan
         self._requested = asyncio.Event()
+        self._scanning = asyncio.Lock()
 
     def request(self) -> None:
         """Ask for a scan soon, because files or users have changed."""
@@ -63,10 +68,14 @@ class MissingReferences:
 
     async def look(self) -> None:
         """Scan once, and log the problems that the previous scan did not find."""
+        async with self._scanning:
+            await self._look()
+
+    async def _look(self) -> None:
         handlers = {*self._values(Kind.HANDLER, False), *self._values(Kind.HANDLER, True)}
         users = {*self._values(Kind.USER, True), *self._values(Kind.ALERTED, True)}
         known = self._directory.ids()
-        modules, unknown = await asyncio.to_thread(
+        (modules, functions), unknown = await asyncio.to_thread(
             lambda: (
                 self._missing(sorted(handlers)),
                 sorted(user for user in users if user not in known),
@@ -78,6 +87,10 @@ class MissingReferences:
             jobs = await self._jobs([Kind.HANDLER], name, [False, True])
             if jobs.count:
                 found.append(_no_module(name, modules[name], jobs, was_there=name in self._seen))
+        for name in sorted(functions)[:_MOST_LOGGED]:
+            jobs = await self._jobs([Kind.HANDLER], name, [False, True])
+            if jobs.count:
+                found.append(_no_function(name, functions[name], jobs))
         if found:
             found = await asyncio.to_thread(lambda: [_at_handler(each) for each in found])
         for user in unknown[:_MOST_LOGGED]:
@@ -116,10 +129,20 @@ class MissingReferences:
                     await asyncio.sleep(0)
         return found
 
-    def _missing(self, handlers: Sequence[str]) -> dict[str, str]:
+    def _missing(
+        self, handlers: Sequence[str]
+    ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+        """Return the missing module of handlers, and for others without a function those that exist."""
         roots = [str(self._handlers_path)]
-        found = {handler: missing_module(handler, roots) for handler in handlers}
-        return {handler: module for handler, module in found.items() if module}
+        modules, functions = {}, {}
+        for handler in handlers:
+            if module := missing_module(handler, roots):
+                modules[handler] = module
+            elif not is_reserved(handler.partition(":")[0].partition(".")[0]):
+                listed = missing_function(handler, self._handlers_path)
+                if listed is not None:
+                    functions[handler] = listed
+        return modules, functions
 
 
 class _Jobs:
@@ -183,6 +206,16 @@ def _no_module(handler: str, module: str, jobs: _Jobs, *, was_there: bool) -> Pr
     if jobs.origin is None:
         hint = f"put the module back into the folder of handlers_path, or  luad delete {jobs.name}"
     return jobs.problem("LU512", message, hint)
+
+
+def _no_function(handler: str, listed: Sequence[str], jobs: _Jobs) -> Problem:
+    """Return the problem in the words of `luad check`, which imports the module."""
+    module, _, function = handler.partition(":")
+    message = f"`{module}` has no function `{function}`; {jobs} cannot run"
+    near = close_to(function, listed)
+    some = ", ".join(f"`{each}`" for each in listed[:_MOST_LISTED])
+    hint = f"it has {some}" if some else "it has no public function"
+    return jobs.problem("LU301", message, f"did you mean `{near[0]}`?" if near else hint)
 
 
 def _no_user(user: str, jobs: _Jobs, near_ids: Sequence[str]) -> Problem:

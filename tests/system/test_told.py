@@ -197,3 +197,24 @@ def test_a_module_that_was_never_there_is_told_as_by_check(live: LiveDaemon) -> 
         status = live.luad("status").stdout
         assert "LU304" in status
         assert "lost.yaml:4:10" in status
+
+
+def test_a_function_that_is_missing_is_told_at_load_by_reload_and_by_status(
+    live: LiveDaemon,
+) -> None:
+    live.write_handler("shop", 'def close(job):\n    print("cloze")\n')
+    text = "name: evening\nschedule: {type: interval, every: 9h}\nhandler: shop:cloze\n"
+    live.write_job("evening", text)
+    said = "`shop` has no function `cloze`; the job `evening` cannot run"
+    with live:
+        live.wait_until_seen("config.problem", code="LU301", message=said)
+        status = live.luad("status").stdout
+        assert said in status
+        assert "evening.yaml:3:10" in status
+        live.write_handler("shop", "def close(job): ...\n\ndef count(job): ...\n")
+        told = live.luad("reload")
+        assert said in told.stderr
+        assert "did you mean `close`?" in told.stderr
+        live.write_handler("shop", "def close(job): ...\ncloze = close\n")
+        assert "LU301" not in live.luad("reload").stderr
+        assert "LU301" not in live.luad("status").stdout

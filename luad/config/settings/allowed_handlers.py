@@ -14,7 +14,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from luad.config.settings.bindings import Bindings, bindings_of
+from luad.config.settings.bindings import Bindings, bindings_of, possible_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 OWN_HANDLERS: Final = "handlers/*"
 """The pattern for names that the modules in the folder of handlers define themselves."""
 
-_MAX_SOURCE: Final = 1 << 20
 _MAX_PARSED: Final = 1 << 18
-"""The size above which modules are not read for `OWN_HANDLERS`, to keep the daemon responsive."""
+"""The size above which modules are not read, to keep the daemon responsive."""
 
 _MODULE: Final = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)*", re.ASCII)
 _PUBLIC: Final = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -158,34 +157,46 @@ def _read_bindings(path: Path, _mtime_ns: int, _ctime_ns: int, size: int) -> Bin
 
 
 class _Source(NamedTuple):
-    words: frozenset[str]
+    names: frozenset[str]
     functions: tuple[str, ...]
 
 
-_WORD: Final = re.compile(r"\w+")
-_FUNCTION: Final = re.compile(r"^(?:async\s+)?def\s+(\w+)", re.MULTILINE)
-_MADE_ELSEWHERE: Final = re.compile(r"import\s*\(?\s*\*|\b__getattr__\b|\bglobals\b|\bexec\b")
+_MADE_ELSEWHERE: Final = re.compile(
+    rb"import\s*\(?\s*\*|\b(?:__getattr__|__dict__|setattr|modules|globals|vars|locals|exec)\b"
+)
 """Code that may define functions whose names are not in the text."""
 
 
 def missing_function(handler: str, handlers_path: Path) -> tuple[str, ...] | None:
     """Return the functions of the module if *handler*'s is certainly missing; else None.
 
-    Nothing is imported: a name that is not in the text of a module of *handlers_path* is not one
-    of its functions. The first run reports other mistakes.
+    Nothing is imported: a name that a module of *handlers_path* binds nowhere in its text is not
+    one of its functions. The first run reports other mistakes.
     """
-    module, _, function = handler.partition(":")
-    stem = handlers_path.joinpath(*module.split("."))
-    for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
-        try:
-            info = path.stat()
-            source = _read_source(path, info.st_mtime_ns, info.st_size)
-        except (OSError, ValueError):
-            continue
-        if source is None or function.partition(".")[0] in source.words:
-            return None
-        return source.functions
-    return None
+    module, colon, function = handler.partition(":")
+    name = function.partition(".")[0]
+    if not colon or not _MODULE.fullmatch(module):
+        return None
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        return None
+    path = _source_of(module, handlers_path)
+    if path is None:
+        return None
+    try:
+        info = path.stat()
+        source = _read_source(path, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    if source is None or name in source.names or _is_submodule(path, name):
+        return None
+    return source.functions
+
+
+def _is_submodule(path: Path, name: str) -> bool:
+    """Return whether *name* is a module of the package whose `__init__.py` is *path*."""
+    if path.name != "__init__.py":
+        return False
+    return any(path.with_name(each).exists() for each in (name, f"{name}.py"))
 
 
 def own_modules(handlers_path: Path) -> list[str]:
@@ -197,12 +208,11 @@ def own_modules(handlers_path: Path) -> list[str]:
     return [each.stem for each in found if each.suffix in {".py", ""} and each.stem.isidentifier()]
 
 
-@lru_cache(maxsize=256)
-def _read_source(path: Path, _mtime_ns: int, size: int) -> _Source | None:
-    if size > _MAX_SOURCE:
+@lru_cache(maxsize=4096)
+def _read_source(path: Path, _mtime_ns: int, _ctime_ns: int, size: int) -> _Source | None:
+    data = path.read_bytes() if size <= _MAX_PARSED else b"import *"
+    if _MADE_ELSEWHERE.search(data):
         return None
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if _MADE_ELSEWHERE.search(text):
-        return None
-    functions = tuple(each for each in _FUNCTION.findall(text) if not each.startswith("_"))
-    return _Source(frozenset(_WORD.findall(text)), functions)
+    functions = bindings_of(data).functions
+    public = tuple(each for each in functions if not each.startswith("_"))
+    return _Source(possible_names(data), public)

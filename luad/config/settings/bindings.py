@@ -10,10 +10,14 @@ Rule: text in, names out.
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, NamedTuple
+import warnings
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+_FILE: Final = "<a file of handlers>"
+warnings.filterwarnings("ignore", module=_FILE)  # the warnings of its own import are enough
 
 
 class Bindings(NamedTuple):
@@ -32,12 +36,32 @@ class Bindings(NamedTuple):
 def bindings_of(source: bytes) -> Bindings:
     """Return the names of a module. Raises ``SyntaxError`` or ``ValueError`` if it is not Python."""
     scope = _Scope()
-    tree = ast.parse(source)
+    tree = ast.parse(source, _FILE)
     scope.read(tree.body, is_certain=True)
     scope.read_globals(tree)
     own = frozenset(scope.own)
     functions = tuple(name for name in scope.functions if name in own)
     return Bindings(own, frozenset(scope.imported), functions, scope.has_star)
+
+
+def possible_names(source: bytes) -> frozenset[str]:
+    """Return each name that a statement binds, at any level. Raises as `bindings_of` does."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source, _FILE)):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                found.add(name)
+            case ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.Import() | ast.ImportFrom():
+                found.update(_bound_by(node))
+            case ast.keyword(arg=str(name)) | ast.ExceptHandler(name=str(name)):
+                found.add(name)
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                found.add(name)
+            case ast.MatchMapping(rest=str(name)):
+                found.add(name)
+    return frozenset(found)
 
 
 class _Scope:
