@@ -186,7 +186,7 @@ def _mark_clock_changes(rows: Sequence[JsonObject], zone: tzinfo | None) -> None
         at = parse_rfc3339(row["at"]) or 0
         name = row.get("timezone") or "UTC"
         offsets = {"": to_datetime(at, zone).utcoffset()}
-        with suppress(ValueError, OSError):  # only the daemon's machine has this zone
+        with suppress(KeyError, ValueError, OSError):  # only the daemon's machine has this zone
             offsets[f"{row['job']} {name}"] = to_datetime(at, ZoneInfo(name)).utcoffset()
         notes = [row["note"]] if row.get("note") else []
         for key, offset in offsets.items():

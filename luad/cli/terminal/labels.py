@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from luad.cli.terminal.output import Cell
 from luad.cli.terminal.times import parse_rfc3339, show_left, show_took, to_datetime
-from luad.core.model import MINUTE, SECOND
+from luad.core.model import DAY, MINUTE, SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,6 +54,7 @@ RUN_GLYPHS: Final = {
 OPEN: Final = frozenset({"queued", "running", "retrying"})
 BAD: Final = frozenset({"failed", "timed_out", "lost"})
 STATES: Final = tuple(RUN_GLYPHS)
+_HALF_A_YEAR: Final = 182 * DAY
 
 
 def condition(job: JsonObject) -> str:
@@ -179,7 +180,7 @@ def schedule_text_of(
     text = str(job.get("schedule_text") or "")
     name = job.get("timezone") or (job.get("schedule") or {}).get("timezone")
     if name and name not in text and (job.get("schedule") or {}).get("type") == "cron":
-        is_other = not text.startswith("every") and _has_other_time(name, zone, now)
+        is_other = not text.startswith("every") and _is_other_zone(name, zone, now)
         if has_zone or is_other:
             text += f"  {name}"
     if job.get("timeout_seconds", 0) is None:
@@ -188,15 +189,25 @@ def schedule_text_of(
 
 
 @lru_cache(maxsize=256)
-def _has_other_time(name: str, zone: tzinfo | None, now: Instant) -> bool:
-    """Return True if the clocks in the zone *name* show another time than in *zone*."""
+def _is_other_zone(name: str, zone: tzinfo | None, now: Instant) -> bool:
+    """Return True if the zone *name* has another name than *zone*, even if the clocks agree today.
+
+    The machine's zone has no name: it is another one if its clocks or abbreviations differ in this season or
+    in half a year.
+    """
     from zoneinfo import ZoneInfo
 
+    if (key := getattr(zone, "key", None)) is not None:
+        return bool(name != key)
     try:
-        theirs = to_datetime(now, ZoneInfo(name)).utcoffset()
-    except (ValueError, OSError):  # only the daemon's machine has this zone
-        theirs = None
-    return theirs != to_datetime(now, zone).utcoffset()
+        other = ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # only the daemon's machine has this zone
+        return True
+    pairs = [(to_datetime(at, other), to_datetime(at, zone)) for at in (now, now + _HALF_A_YEAR)]
+    return any(
+        (theirs.tzname(), theirs.utcoffset()) != (ours.tzname(), ours.utcoffset())
+        for theirs, ours in pairs
+    )
 
 
 def short_when(instant: Instant, zone: tzinfo | None, now: Instant) -> str:
