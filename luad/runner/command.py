@@ -23,7 +23,7 @@ from luad.handlers.shell import Command, CommandFailedError, read_command, run
 from luad.runner.child import OOM_SCORE, reset_policy, system_limits, yield_to_daemon
 from luad.runner.forker_link import Handler
 from luad.runner.handler_params import obeys
-from luad.runner.outcome import describe
+from luad.runner.outcome import describe_raised
 from luad.runner.processes import read_stat
 from luad.runner.supervision import Supervision
 from luad.sdk.params import declared_params
@@ -150,7 +150,7 @@ class CommandSupervision(Supervision):
         try:
             value = self._command.judge(os.waitstatus_to_exitcode(status))
         except CommandFailedError as error:
-            failure = describe(error)
+            failure = describe_raised(error)
             texts = [failure.type, failure.message, failure.traceback]
             self._outcome = {"kind": "raised", "failure": texts, "is_retryable": True}
             return super()._facts(1 << 8)

@@ -14,7 +14,7 @@ from luad.runner.calling import check_is_done, is_async, must_be_awaited
 from luad.runner.handler_params import refuse_bad_metadata
 from luad.runner.left_tasks import name_tasks
 from luad.runner.loading import HandlerError, load_handler, takes_job
-from luad.runner.outcome import Failure, Outcome, describe, returned, traceback_of
+from luad.runner.outcome import Failure, Outcome, describe, describe_raised, returned, traceback_of
 from luad.sdk.both import Job as JobForBoth
 from luad.sdk.job import Cancelled, Job, JobCore, mark_cancelled, set_current_job
 from luad.sdk.not_retryable import NotRetryable
@@ -209,7 +209,7 @@ def outcome_of(error: BaseException, *, is_stopped: bool) -> Outcome:
     if isinstance(error, SystemExit):
         return Outcome("exited", exit_code=_exit_code(error))
     is_retryable = not isinstance(error, NotRetryable)
-    return Outcome("raised", failure=describe(error), is_retryable=is_retryable)
+    return Outcome("raised", failure=describe_raised(error), is_retryable=is_retryable)
 
 
 def _is_cancelled_task(error: BaseException) -> bool:

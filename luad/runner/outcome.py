@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MAX_MESSAGE: Final = 4_096
 _MAX_TRACEBACK: Final = 16_384
 _PREVIEW: Final = 4_096  # of a result that is too long
+_LUAD: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _OUR_FILES: Final = (os.path.dirname(__file__) + os.sep, "<frozen importlib", "<frozen runpy")
 
 
@@ -77,6 +78,21 @@ def describe(error: BaseException) -> Failure:
     except BaseException as second:  # noqa: BLE001 - the exception's own methods run in here
         return Failure(name, f"<the message could not be made: {type_name(type(second))}>")
     return Failure(name, shorten(message, _MAX_MESSAGE), shorten(text, _MAX_TRACEBACK))
+
+
+def describe_raised(error: BaseException) -> Failure:
+    """Return *error* of a handler as `describe` does; an error that luad itself raises is its message alone.
+
+    The failed command of `luad.handlers.shell` is such an error: a stack of luad's own code helps no reader.
+    """
+    failure = describe(error)
+    is_own_type = failure.type.startswith("luad.")
+    frames = traceback.extract_tb(error.__traceback__) if is_own_type else ()
+    if frames and all(
+        each.filename.startswith(_LUAD) or _is_internal(each.filename) for each in frames
+    ):
+        return Failure(failure.type, failure.message)
+    return failure
 
 
 def traceback_of(trace: TracebackType | None) -> str:

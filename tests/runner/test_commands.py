@@ -214,3 +214,14 @@ async def test_a_command_whose_keeper_was_killed_is_ended_before_it_is_lost(
     assert is_gone(identity.pid)
     stat = read_stat(identity.pid)
     assert stat is None or stat.state == "Z"
+
+
+@pytest.mark.parametrize("fields", [{}, {"nice": 1}])
+@pytest.mark.parametrize("text", ["exit 3", "kill -9 $$", ["no-such-program"], ""])
+async def test_a_failed_command_has_a_message_and_no_stack_of_luad(
+    runner: Harness, text: str | list[str], fields: dict[str, Any]
+) -> None:
+    error = (await command(runner, text, **fields)).ending.error
+    assert error is not None
+    assert error.message
+    assert error.traceback == ""
