@@ -72,6 +72,7 @@ def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     command += ["--socket", str(folder / "state" / "luad.sock")]
     command += ["--users", str(project / "users.d"), "--log-format", "json"]
     command += ["--listen", f"127.0.0.1:{port}"]
+    command += ["--drain", "0s"]  # its runs are invented: Ctrl-C need not wait for them
     with (folder / "luad.log").open("a") as log:
         return subprocess.Popen(command, stdout=log, cwd=project)
 
