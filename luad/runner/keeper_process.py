@@ -11,10 +11,12 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from luad.runner import prctl
 from luad.runner.forker import BLOCKED
+from luad.runner.frames import encode
 from luad.runner.keeper import MOST_RUNS, Keeper
 from luad.runner.processes import kill_descendants
 from luad.runner.supply import ForkerGoneError
@@ -39,7 +41,11 @@ def run_keeper(channel: socket.socket, taken: int) -> NoReturn:
         prctl.become_subreaper()
         prctl.set_name(NAME)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        keeper = Keeper(channel)
+        try:
+            keeper = Keeper(channel)
+        except OSError as error:  # no process for its forker
+            report_no_keeper(channel, error)
+            os._exit(1)
         _prepare_for_commands()
         gc.enable()
         keeper.run(mmap.mmap(taken, MOST_RUNS))
@@ -50,6 +56,12 @@ def run_keeper(channel: socket.socket, taken: int) -> NoReturn:
         os._exit(1)
     kill_descendants(os.getpid())
     os._exit(0)
+
+
+def report_no_keeper(channel: socket.socket, error: OSError) -> None:
+    """Tell the daemon on *channel* that the system refuses the processes of a keeper."""
+    with suppress(OSError):  # if the daemon has just died, nothing is lost
+        channel.sendall(encode({"t": "no keeper", "error": [type(error).__name__, str(error), ""]}))
 
 
 def _prepare_for_commands() -> None:

@@ -19,8 +19,7 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
 from luad.runner import child, forker, prctl, streams
-from luad.runner.frames import encode
-from luad.runner.keeper_process import run_keeper
+from luad.runner.keeper_process import report_no_keeper, run_keeper
 from luad.runner.leftovers import UNKNOWN, end_unknown_children
 from luad.runner.practice import practise
 from luad.runner.processes import children_of, read_stat
@@ -135,10 +134,7 @@ def _launch(control: socket.socket, keepers: _Keepers, descriptors: list[int]) -
         try:
             pid = os.fork()
         except OSError as error:
-            # If the daemon has just died, nothing is lost.
-            with suppress(OSError):
-                failure = [type(error).__name__, str(error), ""]
-                channel.sendall(encode({"t": "no keeper", "error": failure}))
+            report_no_keeper(channel, error)
             pid = -1
         if pid == 0:
             control.close()
