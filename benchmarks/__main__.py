@@ -3,7 +3,8 @@
     python -m benchmarks [--quick] [NAME]...      all, or only those: wheel, start, check, beside, ...
 
 A figure over its target fails the command. `--quick` takes less than 90 seconds and judges ratios alone, with a guard
-band, because a machine that builds things is busy. Results are in benchmarks/results/: NAME.json with every sample,
+band, because a machine that builds things is busy. A benchmark of it that is over a target is measured once more, with
+twice the rounds, and that result counts: three rounds are few where the speed of the machine changes. Results are in benchmarks/results/: NAME.json with every sample,
 and summary.md with all tables.
 """
 
@@ -66,6 +67,15 @@ def run(name: str, options: list[str], place: str) -> bool:
     return done.returncode == 0
 
 
+def with_more_rounds(options: list[str]) -> list[str]:
+    """The *options* of a benchmark with twice the rounds, where they say how many."""
+    found = list(options)
+    if "--rounds" in found:
+        place = found.index("--rounds") + 1
+        found[place] = str(2 * int(found[place]))
+    return found
+
+
 def wait(process: subprocess.Popen[bytes], what: str) -> None:
     """Wait for the end, and show on standard error how long it has taken: on a terminal in one line."""
     began = now_s()
@@ -101,11 +111,14 @@ def main() -> int:
     compile_modules()
     began, load = now_s(), load_average()
     speed = ", ".join(f"{key.removesuffix('_ms')} {value} ms" for key, value in calibrate().items())
-    failed = [
-        name
-        for number, name in enumerate(names, 1)
-        if not run(name, chosen[name], f"{number} of {len(names)}")
-    ]
+    failed = []
+    for number, name in enumerate(names, 1):
+        place = f"{number} of {len(names)}"
+        is_good = run(name, chosen[name], place)
+        if not is_good and chosen is SUBSET:
+            is_good = run(name, with_more_rounds(chosen[name]), f"{place}, again")
+        if not is_good:
+            failed.append(name)
     tables = [path for name in names if (path := RESULTS / f"{name}.md").exists()]
     parts = [
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, revision {commit()}.",  # noqa: TID251 - when it was measured
