@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from luad.config.settings import allowed_handlers
 from luad.config.settings.allowed_handlers import missing_function, own_modules
 
 WORDS = """
@@ -87,6 +88,22 @@ def test_a_module_that_was_mended_is_read_again(folder: Path) -> None:
     assert missing_function("crm:later", folder) is not None
     (folder / "crm.py").write_text("def follow_up(job): ...\ndef later(job): ...\n")
     assert missing_function("crm:later", folder) is None
+
+
+def test_the_file_of_a_handler_that_a_def_binds_is_not_parsed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+    written_in = allowed_handlers.written_in
+    monkeypatch.setattr(
+        allowed_handlers, "written_in", lambda data: parsed.append(data) or written_in(data)
+    )
+    assert missing_function("crm:follow_up", folder) is None
+    assert missing_function("pack.deep:Kind.run", folder) is None
+    assert parsed == []
+    assert missing_function("made:send", folder) is None
+    assert missing_function("made:sent", folder) == ()
+    assert len(parsed) == 1, "once for each state of the file"
 
 
 def test_the_modules_are_files_and_folders_with_names_of_modules(folder: Path) -> None:

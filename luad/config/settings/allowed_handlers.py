@@ -14,7 +14,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from luad.config.settings.bindings import Bindings, bindings_of, possible_names
+from luad.config.settings.bindings import Bindings, Written, bindings_of, written_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ OWN_HANDLERS: Final = "handlers/*"
 """The pattern for names that the modules in the folder of handlers define themselves."""
 
 _MAX_PARSED: Final = 1 << 18
-"""The size above which modules are not read, to keep the daemon responsive."""
+"""The size above which modules are not read for `OWN_HANDLERS`, to keep the daemon responsive."""
 
 _MODULE: Final = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)*", re.ASCII)
 _PUBLIC: Final = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -156,11 +156,10 @@ def _read_bindings(path: Path, _mtime_ns: int, _ctime_ns: int, size: int) -> Bin
 # --- missing functions ------------------------------------------------------------------
 
 
-class _Source(NamedTuple):
-    names: frozenset[str]
-    functions: tuple[str, ...]
+_MAX_SEARCHED: Final = 1 << 16
+"""The size above which no function counts as missing: Python parses so much in some 40 ms, without a pause."""
 
-
+_DEFINED: Final = re.compile(rb"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)", re.MULTILINE)
 _MADE_ELSEWHERE: Final = re.compile(
     rb"import\s*\(?\s*\*|\b(?:__getattr__|__dict__|setattr|modules|globals|vars|locals|exec)\b"
 )
@@ -184,7 +183,11 @@ def missing_function(handler: str, handlers_path: Path) -> tuple[str, ...] | Non
         return None
     try:
         info = path.stat()
-        source = _read_source(path, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
+        status = (path, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
+        # A search is a hundred times quicker than the parser, and finds nearly all handlers.
+        if name.encode() in _defined_in(*status):
+            return None
+        source = _read_source(*status)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if source is None or name in source.names or _is_submodule(path, name):
@@ -209,10 +212,13 @@ def own_modules(handlers_path: Path) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _read_source(path: Path, _mtime_ns: int, _ctime_ns: int, size: int) -> _Source | None:
-    data = path.read_bytes() if size <= _MAX_PARSED else b"import *"
-    if _MADE_ELSEWHERE.search(data):
+def _defined_in(path: Path, _mtime_ns: int, _ctime_ns: int, size: int) -> frozenset[bytes]:
+    return frozenset(_DEFINED.findall(path.read_bytes()) if size <= _MAX_SEARCHED else ())
+
+
+@lru_cache(maxsize=256)
+def _read_source(path: Path, _mtime_ns: int, _ctime_ns: int, size: int) -> Written | None:
+    if size > _MAX_SEARCHED or _MADE_ELSEWHERE.search(data := path.read_bytes()):
         return None
-    functions = bindings_of(data).functions
-    public = tuple(each for each in functions if not each.startswith("_"))
-    return _Source(possible_names(data), public)
+    found = written_in(data)
+    return found._replace(functions=tuple(each for each in found.functions if each[0] != "_"))

@@ -33,10 +33,26 @@ class Bindings(NamedTuple):
     has_star: bool
 
 
+class Written(NamedTuple):
+    """*names*: each name that a statement binds, at any level. *functions*: as in `Bindings`."""
+
+    names: frozenset[str]
+    functions: tuple[str, ...]
+
+
 def bindings_of(source: bytes) -> Bindings:
     """Return the names of a module. Raises ``SyntaxError`` or ``ValueError`` if it is not Python."""
-    scope = _Scope()
+    return _bindings(ast.parse(source, _FILE))
+
+
+def written_in(source: bytes) -> Written:
+    """Return the names that may exist in a module, and its functions. Raises as `bindings_of` does."""
     tree = ast.parse(source, _FILE)
+    return Written(frozenset(_possible_names(tree)), _bindings(tree).functions)
+
+
+def _bindings(tree: ast.Module) -> Bindings:
+    scope = _Scope()
     scope.read(tree.body, is_certain=True)
     scope.read_globals(tree)
     own = frozenset(scope.own)
@@ -44,24 +60,21 @@ def bindings_of(source: bytes) -> Bindings:
     return Bindings(own, frozenset(scope.imported), functions, scope.has_star)
 
 
-def possible_names(source: bytes) -> frozenset[str]:
-    """Return each name that a statement binds, at any level. Raises as `bindings_of` does."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(source, _FILE)):
+def _possible_names(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                found.add(name)
+                yield name
             case ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
-                found.add(name)
+                yield name
             case ast.Import() | ast.ImportFrom():
-                found.update(_bound_by(node))
+                yield from _bound_by(node)
             case ast.keyword(arg=str(name)) | ast.ExceptHandler(name=str(name)):
-                found.add(name)
+                yield name
             case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                found.add(name)
+                yield name
             case ast.MatchMapping(rest=str(name)):
-                found.add(name)
-    return frozenset(found)
+                yield name
 
 
 class _Scope:
