@@ -86,11 +86,10 @@ def describe_raised(error: BaseException) -> Failure:
     The failed command of `luad.handlers.shell` is such an error: a stack of luad's own code helps no reader.
     """
     failure = describe(error)
-    is_own_type = failure.type.startswith("luad.")
-    frames = traceback.extract_tb(error.__traceback__) if is_own_type else ()
-    if frames and all(
-        each.filename.startswith(_LUAD) or _is_internal(each.filename) for each in frames
-    ):
+    if not failure.type.startswith("luad."):
+        return failure
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if files and all(each.startswith(_LUAD) or _is_internal(each) for each in files):
         return Failure(failure.type, failure.message)
     return failure
 
