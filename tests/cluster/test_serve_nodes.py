@@ -89,7 +89,7 @@ class Nodes:
         for name in names:
             self.daemons[name].start(wait=False)
         for name in names:
-            self.daemons[name].wait_for("daemon.ready", START_S)
+            self.daemons[name].wait_ready()
 
     @staticmethod
     def write_files(daemon: LiveDaemon) -> None:

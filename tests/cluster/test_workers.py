@@ -122,7 +122,7 @@ def test_runs_are_spread_over_workers_and_none_starts_twice(machines: Machines) 
     machines.node.start()
     workers = [machines.work(name, "--concurrency", "2") for name in ("one", "two")]
     for worker in workers:
-        worker.wait_for("daemon.ready")
+        worker.wait_ready()
     for _ in range(4):  # two for each
         machines.node.luad("run", "hello")
     wait_until(lambda: len(machines.starts()) == 4)
@@ -143,7 +143,7 @@ def test_a_run_of_a_killed_worker_is_lost_and_starts_again_only_if_told(
     machines.job("again", "hang", "on_lost: retry\nretry: {max_attempts: 2, backoff_seconds: 1}\n")
     machines.node.start()
     worker = machines.work("one")
-    worker.wait_for("daemon.ready")
+    worker.wait_ready()
     for name in ("once", "again"):
         machines.node.luad("run", name)
     wait_until(lambda: len(machines.starts()) == 2)
@@ -161,13 +161,13 @@ def test_a_stopped_worker_drains_and_leaves_the_rest_to_others(machines: Machine
     machines.job("hello", "hang", "overlap: allow\nmax_running: 100\n")
     machines.node.start()
     one = machines.work("one", "--concurrency", "1", "--drain", "10m")
-    one.wait_for("daemon.ready")
+    one.wait_ready()
     machines.node.luad("run", "hello")
     wait_until(lambda: len(machines.starts()) == 1)
     one.process.send_signal(signal.SIGTERM)
     one.wait_for("daemon.draining")
     machines.node.luad("run", "hello")  # nobody takes it yet
-    machines.work("two").wait_for("daemon.ready")
+    machines.work("two").wait_ready()
     wait_until(lambda: [worker for _, _, worker in machines.starts()] == ["one", "two"])
     assert one.process.poll() is None
     (machines.folder / "go").touch()
@@ -180,7 +180,7 @@ def test_a_stopped_worker_drains_and_leaves_the_rest_to_others(machines: Machine
 def test_a_handler_on_a_worker_creates_jobs_and_changes_metadata(machines: Machines) -> None:
     machines.job("speaker", "talk")
     machines.node.start()
-    machines.work("one").wait_for("daemon.ready")
+    machines.work("one").wait_ready()
     machines.node.luad("run", "speaker")
     wait_until(lambda: machines.states() == {"succeeded": 1})
     found = machines.ask("SELECT name FROM jobs ORDER BY name")  # durable when the calls returned
@@ -193,7 +193,7 @@ def test_a_handler_on_a_worker_creates_jobs_and_changes_metadata(machines: Machi
 def test_a_queue_that_nobody_serves_says_so_until_a_worker_comes(machines: Machines) -> None:
     machines.job("render", "tick", "queue: gpu\n")
     machines.node.start()
-    machines.work("one").wait_for("daemon.ready")
+    machines.work("one").wait_ready()
     machines.node.luad("run", "render")
     line = machines.node.wait_for("queue.unserved")
     assert (line["queue"], line["runs"]) == ("gpu", 1)

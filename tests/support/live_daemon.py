@@ -51,19 +51,22 @@ class LiveDaemon:
     # --- life ---
 
     def start(self, *, wait: bool = True) -> LiveDaemon:
-        """Start it; with *wait*, return once it is ready. What runs log before is waited for as well."""
+        """Start it; with *wait*, return once it is ready."""
         self._queue = queue.Queue()
         self._early.clear()
         with open(self.complaints or os.devnull, "ab") as file:  # noqa: PTH123 - the one or the other
             self._process = self.begin(file.fileno() if self.complaints else 2)
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
         if wait:
-            known = len(self.lines)
-            self.wait_for("daemon.ready", START_S)
-            self._early.extend(
-                each for each in self.lines[known:] if each["event"].startswith("run.")
-            )
+            self.wait_ready()
         return self
+
+    def wait_ready(self) -> None:
+        """Wait for `daemon.ready`; what runs log before can still be waited for."""
+        known = len(self.lines)
+        self.wait_for("daemon.ready", START_S)
+        early = [each for each in self.lines[known:] if each["event"].startswith("run.")]
+        self._early.extend(early)
 
     def begin(self, stderr: int) -> subprocess.Popen[bytes]:
         """Start the process; it writes its complaints to the open file *stderr*."""

@@ -317,7 +317,7 @@ def test_an_edit_between_the_first_watch_and_the_first_look_is_seen(tmp_path: Pa
             sleep(0.005)
         daemon.write_job("between", job("between", seconds=3600))
         assert " = " not in trace.read_text(), "it watches already: too late to say anything"
-        daemon.wait_for("daemon.ready")
+        daemon.wait_ready()
         assert "between" in names_in_force(daemon)
     finally:
         daemon.__exit__(None, None, None)

@@ -27,7 +27,7 @@ def test_a_run_of_a_queue_without_a_worker_waits_over_restarts(tmp_path: Path) -
     daemon.write_job("train", JOB)
     daemon.start(wait=False)
     assert daemon.wait_for("config.problem")["code"] == "LU209"
-    daemon.wait_for("daemon.ready")
+    daemon.wait_ready()
     daemon.luad("run", "later")
     assert "no worker serves the queue `gpu`" in daemon.luad("why", "later").stdout
     assert states(daemon) == ["queued"]
