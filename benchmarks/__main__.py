@@ -4,8 +4,8 @@
 
 A figure over its target fails the command. `--quick` takes less than 90 seconds and judges ratios alone, with a guard
 band, because a machine that builds things is busy. A benchmark of it that is over a target is measured once more, with
-twice the rounds, and that result counts: three rounds are few where the speed of the machine changes. Results are in benchmarks/results/: NAME.json with every sample,
-and summary.md with all tables.
+twice the rounds, and that result counts: three rounds are few where the speed of the machine changes. Results are in
+benchmarks/results/: NAME.json with every sample, and summary.md with all tables.
 """
 
 from __future__ import annotations

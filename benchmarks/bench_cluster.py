@@ -22,8 +22,8 @@ from benchmarks.common import Bench, arguments, benchmark, now_s, quantile, work
 from benchmarks.live import LUAD, PATIENCE_S, Daemon, cpu_s, tree_cpu_s
 from benchmarks.loads import HANDLER_MODULE, stamps, write_handlers
 from demo.postgres_server import Server
+from luad.core.shards import SHARDS
 
-SHARDS: Final = 64
 CLAIM_P99_MS: Final = {1: 50, 3: 1_000}  # by the number of nodes
 FIRE_P50_MS, FIRE_P95_MS = 50, 150
 RUNS_PER_S: Final = 120
@@ -110,10 +110,8 @@ class Cluster:
     """A server with an empty database, and what is started on it."""
 
     def __init__(self, folder: Path, server: Server, stack: ExitStack) -> None:
-        import psycopg  # noqa: PLC0415 - an extra
-
         self.folder, self.server, self._stack = folder, server, stack
-        self.connection = psycopg.connect(server.url, autocommit=True)
+        self.connect()
         stack.callback(self._close)
         write_handlers(folder / "handlers")
         with (folder / "handlers" / f"{HANDLER_MODULE}.py").open("a") as file:
@@ -124,8 +122,8 @@ class Cluster:
     def _close(self) -> None:
         self.connection.close()
 
-    def reconnect(self) -> None:
-        """Ask the server again after an outage."""
+    def connect(self) -> None:
+        """Connect to the server, also again after an outage."""
         import psycopg  # noqa: PLC0415 - an extra
 
         self.connection = psycopg.connect(self.server.url, autocommit=True)
@@ -272,7 +270,7 @@ def measure_outage(bench: Bench, seconds: int) -> None:
         found.server.stop()
         time.sleep(seconds)
         found.server.resume()
-        found.reconnect()
+        found.connect()
         took = found.wait(lambda: found.owners() == (SHARDS, 2))
         bench.add(f"owned again after an outage of {seconds} s", took, "s", OWNED_S)
         found.wait(lambda: found.one("SELECT count(*) FROM inbox") == 0)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from luad.daemon.masking import SecretMask
 
 POLL_S: Final = 5.0
+"""Procrastinate's default; a notification wakes the fetcher sooner."""
 
 
 def worker_parts(

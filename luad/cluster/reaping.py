@@ -120,7 +120,11 @@ class Reaper:
         return verdicts
 
     def _note_ahead(self, running: Iterable[RunningAttempt], now: Instant, elapsed: int) -> None:
-        """Note since when each instant is ahead of *now*: the store's clock went back behind it."""
+        """Note since when each instant is ahead of *now*: the store's clock went back behind it.
+
+        `forget` keeps this: no verdict follows without a contact that has lasted, and a living worker's instant
+        changes in that time.
+        """
         instants = [
             ((each.run_id, each.attempt), at)
             for each in running

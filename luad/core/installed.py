@@ -70,8 +70,8 @@ class Pause:
     """A pause: the job stays installed, and its occurrences are skipped. *until* None: until resumed.
 
     *revision*: the pause also ends when the job gets another revision; empty: a revision does not end it.
-    *schedule_since*: the instant at which the job got its present schedule in the pause; None if it had that one
-    before. What was skipped earlier belongs to another schedule, and is not caught up.
+    *schedule_since*: the last instant in the pause at which the job's schedule changed, or the job was enabled or
+    disabled; None if that did not happen. What was skipped before it is not caught up.
     """
 
     at: Instant
