@@ -8,12 +8,12 @@ Rule: pure; a value in, a job and mistakes out.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from sys import intern
 from typing import Any, Final, NamedTuple
 
+from luad.config.jobs.handler_words import help_for_handler, is_handler
 from luad.config.schema.value_words import describe_value
 from luad.config.schema.violations import Mistake
 from luad.config.secrets import is_masked
@@ -47,9 +47,6 @@ from luad.wire import (
     parse_size,
 )
 
-_HANDLER: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
-_ENTRY_POINT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
-_FILE: Final = re.compile(r"(?:\./)?([\w./-]+?)(?:\.py)?(?::(\w+))?", re.ASCII)
 NO_TIMEOUT: Final = "none"
 _encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _MIN_INTERVAL_MS: Final = SECOND
@@ -240,34 +237,12 @@ def _timeout(value: object, fields: Fields, mistakes: Mistakes) -> None:
     fields["timeout_ms"] = timeout_ms
 
 
-def is_handler(value: JSON) -> bool:
-    """Return whether *value* is written as `package.module:function`, or an entry point."""
-    if not isinstance(value, str) or value.endswith(".py") or "/" in value:
-        return False
-    return (_HANDLER if ":" in value else _ENTRY_POINT).fullmatch(value) is not None
-
-
 def _handler(value: str, fields: Fields, mistakes: Mistakes) -> None:
     fields["handler"] = value
     if is_handler(value):
         return
-    is_file = value.endswith(".py") or "/" in value
-    help_text = "write package.module:function, or the name of an entry point"
-    found = _FILE.fullmatch(value) if is_file or ".py:" in value else None
-    if found:
-        module = found[1].strip("./").replace("/", ".").replace("-", "_")
-        module = module.removeprefix("handlers.")  # the search starts in that folder
-        help_text = f"write  handler: {module}:{found[2] or 'main'}"
-    elif not value.isascii():
-        help_text = "write the names of modules and functions with the letters A-Z"
-    mistakes.append(
-        Mistake(
-            ("handler",),
-            "LU304",
-            f"{describe_value(value)} is not the name of a handler",
-            help_text,
-        )
-    )
+    message = f"{describe_value(value)} is not the name of a handler"
+    mistakes.append(Mistake(("handler",), "LU304", message, help_for_handler(value)))
 
 
 def _retry(value: Mapping[str, Any], fields: Fields, _mistakes: Mistakes) -> None:

@@ -61,6 +61,7 @@ _SPELT: Final = re.compile(
     r"([0-9]+(?:\.[0-9]+)?)\s*(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)\.?",
     re.ASCII | re.IGNORECASE,
 )
+_USUAL_FUNCTIONS: Final = frozenset(("run", "main", "handle", "handler", "job", "execute"))
 _SLUG: Final = re.compile(r"[^a-z0-9._-]+")
 
 
@@ -125,8 +126,16 @@ def choices_of(schema: JsonObject, container: str, key: str, value: JSON) -> str
     return choices(words, value)
 
 
-def example_line(key: str, schema: JsonObject, *, is_value_only: bool = False) -> str:
-    """Return a valid line for *key*. *schema* is the container's, or the value's own."""
+def example_line(
+    key: str, schema: JsonObject, *, is_value_only: bool = False, beside: JSON = None
+) -> str:
+    """Return a valid line for *key*. *schema* is the container's, or the value's own.
+
+    *beside*: the mapping in which the line is missing.
+    """
+    if key == "name" and isinstance(beside, dict):
+        name = _name_from_handler(beside.get("handler"))
+        return f"name: {name}" if name else _EXAMPLES["name"]
     if key == "execute_at":
         return f"execute_at: {example_instant()}"
     if key in _EXAMPLES:
@@ -139,10 +148,23 @@ def example_line(key: str, schema: JsonObject, *, is_value_only: bool = False) -
     return f"{key}: ...  or delete the line"
 
 
+def _name_from_handler(handler: JSON) -> str:
+    """Return a name for a job that has none: the function, or its module if the function is `run`."""
+    module, colon, function = str(handler).rpartition(":")
+    if not colon or module.startswith("luad.handlers"):
+        return ""
+    word = module.rpartition(".")[2] if function in _USUAL_FUNCTIONS else function
+    return _SLUG.sub("-", word.replace("_", "-").lower()).strip("-._")[:63]
+
+
 def help_for_text(text: str) -> str:
     """Return the advice for a text that YAML 1.1 reads as another type; empty for other texts."""
     if text.lower() in _BOOLEANS:
         return f"`{text}` is text in YAML 1.2: write {_BOOLEANS[text.lower()]}"
+    return _help_for_number(text)
+
+
+def _help_for_number(text: str) -> str:
     if _OCTAL.fullmatch(text):
         plain = text.lstrip("+-").lstrip("0") or "0"
         return f"a number has no leading zero: write {plain}"
@@ -186,7 +208,7 @@ def _help_for_unquoting(text: str, wanted: str) -> str:
         return f"write {word}" if word in {"true", "false"} else help_for_text(text)
     if _NUMBER.fullmatch(text):
         return f"write {text}, without quotes"
-    return help_for_text(text)
+    return _help_for_number(text)
 
 
 _ENDLESS: Final = frozenset(
@@ -229,7 +251,7 @@ def _help_for_string(path: Path, text: str, wanted: list[str]) -> str:
         return "put a space after each `:`" if ":" in text else "write  key: value"
     if path == ("retry",):
         return "write  retry: {max_attempts: 3, backoff_seconds: 60}"
-    return help_for_text(text)
+    return _help_for_number(text)
 
 
 def _help_for_schedule(text: str) -> str:
@@ -256,4 +278,4 @@ def _help_for_duration(text: str) -> str:
     if clock and clock[3] is None:
         first, second = int(clock[1]), int(clock[2])
         return f"write {first}h{second}m or {first}m{second}s: `:` is ambiguous"
-    return help_for_text(text) or _DURATION_HELP
+    return _help_for_number(text) or _DURATION_HELP

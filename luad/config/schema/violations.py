@@ -246,7 +246,7 @@ def _where_it_belongs(path: Path, key: str, keys: frozenset[str], root: _Root) -
 def _missing_keys(path: Path, error: Any, root: _Root) -> Iterator[Mistake]:
     key = next(each for each in error.validator_value if f"'{each}'" in error.message)
     message = f"missing key `{key}`{_inside(path, root, ' ')}"
-    help_text = f"write  {example_line(key, error.schema)}"
+    help_text = f"write  {example_line(key, error.schema, beside=error.instance)}"
     if path == ("schedule",) and key == "type":
         kind = infer_kind(error.instance)
         is_sure = any(each in error.instance for each in KIND_KEYS[kind])
