@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from luad.core.model import DAY, HOUR, MINUTE, SECOND, Instant
 from luad.suggestions import close_to
+
+# At run time, zoneinfo would load threading into the process of each run (Python 3.12).
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 LONGEST: Final = 64
 """Characters of the longest text that is read."""

@@ -120,7 +120,8 @@ class Configuration:
             snapshots = wiring.job_snapshots(parts.settings)
             reading = await asyncio.to_thread(self._reader.dry_run, snapshots)
             plan = parts.engine.plan(reading.items)
-            return self._result(plan, reading, self._file_problems.of_dry_run(reading))
+            problems = await self._file_problems.of_dry_run(reading)
+            return self._result(plan, reading, problems)
         parts.notifier.reloading(monotonic_us(), "reading jobs")
         line = ""
         renewing = asyncio.ensure_future(self._renew_spawner())

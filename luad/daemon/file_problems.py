@@ -64,14 +64,14 @@ class FileProblems:
 
     def log_new(self, reading: Reading) -> None:
         """Log the problems of *reading* that the previous reading did not have."""
-        found = self.of_dry_run(reading)
+        found = self._of_reading(reading)
         for problem in found:
             if problem not in self._logged:
                 self._logs.emit(problem.severity.value, "config.problem", log_fields(problem))
         self._logged = frozenset(found)
         self.missing.request()
 
-    def of_dry_run(self, reading: Reading) -> tuple[Problem, ...]:
+    def _of_reading(self, reading: Reading) -> tuple[Problem, ...]:
         """Return the problems of *reading*, which need not be in force."""
         wanted = {**self._declared(), **reading.wanted}
         wanted |= {name: item for name, item in reading.items.items() if item is not None}
@@ -81,14 +81,23 @@ class FileProblems:
         displaced = displaced_jobs(self._engine, wanted, wanted)
         return (*reading.problems, *displaced, *reading.users.problems)
 
+    async def of_dry_run(self, reading: Reading) -> tuple[Problem, ...]:
+        """Return what `of_reload` would return if *reading* were in force."""
+        changed = [each for each in reading.items.values() if each is not None]
+        kept = [each for each in self._missing_handlers() if each.job not in reading.items]
+        return (*self._of_reading(reading), *kept, *await self.missing.of_files(changed))
+
     def of_files(self, reading: Reading | None) -> tuple[Problem, ...]:
         """Return the problems of the last *reading*, plus duplicate names and unknown users."""
         return (*(reading.problems if reading else ()), *self._of_names())
 
     def of_reload(self, reading: Reading | None) -> tuple[Problem, ...]:
         """Return the problems `of_files`, and the missing handlers that jobs of files name."""
-        handlers = [each for each in self.missing.problems if each.line]
-        return (*self.of_files(reading), *handlers)
+        return (*self.of_files(reading), *self._missing_handlers())
+
+    def _missing_handlers(self) -> list[Problem]:
+        """Return the problems of handlers that jobs of files name and that do not exist."""
+        return [each for each in self.missing.problems if each.line]
 
     def _of_names(self) -> tuple[Problem, ...]:
         """Return the problems of names that two jobs have, and of users."""

@@ -27,9 +27,10 @@ from luad.runner.module_presence import missing_module
 from luad.suggestions import close_to
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from luad.core.engine import Engine
+    from luad.core.model import Wanted
     from luad.daemon.user_directory import UserDirectory
     from luad.logs import Logging
 
@@ -82,17 +83,9 @@ class MissingReferences:
             )
         )
         self._seen = (self._seen | handlers) - modules.keys() | (self._seen & modules.keys())
-        found = []
-        for name in sorted(modules)[:_MOST_LOGGED]:
-            jobs = await self._jobs([Kind.HANDLER], name, [False, True])
-            if jobs.count:
-                found.append(_no_module(name, modules[name], jobs, was_there=name in self._seen))
-        for name in sorted(functions)[:_MOST_LOGGED]:
-            jobs = await self._jobs([Kind.HANDLER], name, [False, True])
-            if jobs.count:
-                found.append(_no_function(name, functions[name], jobs))
-        if found:
-            found = await asyncio.to_thread(lambda: [_at_handler(each) for each in found])
+        names = (*sorted(modules)[:_MOST_LOGGED], *sorted(functions)[:_MOST_LOGGED])
+        groups = {name: await self._jobs([Kind.HANDLER], name, [False, True]) for name in names}
+        found = await asyncio.to_thread(self._of_handlers, groups, modules, functions)
         for user in unknown[:_MOST_LOGGED]:
             # Unknown users of static jobs are problems of the files.
             jobs = await self._jobs([Kind.USER, Kind.ALERTED], user, [True])
@@ -102,6 +95,30 @@ class MissingReferences:
         for problem in self.problems:
             if problem not in before:
                 self._logs.emit("warning", "config.problem", log_fields(problem))
+
+    async def of_files(self, wanted: Iterable[Wanted]) -> list[Problem]:
+        """Return what a scan would find if *wanted*, jobs of files, were in force."""
+        groups: dict[str, _Jobs] = {}
+        for each in wanted:
+            groups.setdefault(each.job.handler, _Jobs()).add(each.job.name, each.origin)
+        return await asyncio.to_thread(
+            lambda: self._of_handlers(groups, *self._missing(sorted(groups)))
+        )
+
+    def _of_handlers(
+        self,
+        groups: Mapping[str, _Jobs],
+        modules: Mapping[str, str],
+        functions: Mapping[str, tuple[str, ...]],
+    ) -> list[Problem]:
+        """Return the problems of the jobs in *groups*, by handler. Reads their files, so it runs in a thread."""
+        found = []
+        for name, jobs in groups.items():
+            if jobs.count and name in modules:
+                found.append(_no_module(name, modules[name], jobs, was_there=name in self._seen))
+            elif jobs.count and name in functions:
+                found.append(_no_function(name, functions[name], jobs))
+        return [_at_handler(each) for each in found[:_MOST_LOGGED]]
 
     def _values(self, kind: Kind, is_dynamic: bool) -> Collection[str]:
         return self._engine.index.values(kind, is_dynamic=is_dynamic)

@@ -89,7 +89,7 @@ def refuse_bad_metadata(handler: str, function: object, metadata: Mapping[str, o
         found = [each for each in found if not each.is_guess]
     if found:
         texts = [f"{each.message} ({each.help})" if each.help else each.message for each in found]
-        hint = "correct `metadata` of the job; luad check shows the place"
+        hint = "correct the metadata of the job (luad check shows the place), or of `luad run -m`"
         raise HandlerError(Fault.BAD_METADATA, "; ".join(texts), hint=hint)
 
 

@@ -76,3 +76,19 @@ async def test_an_instant_without_a_row_is_explained(
     await daemon.install(kit.make_job())
     assert await ask(api, at) == text
     assert (await api.get("/v1/jobs/nothing/why")).status == 404
+
+
+async def test_a_paused_job_tells_how_to_end_its_pause(api: Any, daemon: Any, kit: Any) -> None:
+    await daemon.install(kit.make_job())
+    await api.post("/v1/jobs/tidy/deactivate", {"reason": "too loud"})
+    answer = (await api.get("/v1/jobs/tidy/why")).json
+    assert answer["summary"] == "Paused: too loud. To end the pause, type  luad resume tidy"
+    await api.post("/v1/jobs/tidy/activate", {})
+    answer = (await api.get("/v1/jobs/tidy/why")).json
+    assert "resume" not in answer["summary"]
+
+
+async def test_a_disabled_job_tells_where_to_enable_it(api: Any, daemon: Any, kit: Any) -> None:
+    await daemon.install(kit.make_job(enabled=False))
+    answer = (await api.get("/v1/jobs/tidy/why")).json
+    assert answer["summary"].startswith("Not enabled. To schedule it, write  enabled: true  in ")

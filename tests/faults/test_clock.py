@@ -124,10 +124,11 @@ def test_a_clock_that_is_set_forward_leaves_no_second_without_a_row_and_runs_the
         assert first == last + 1_000
     assert rows[-1][1] - before > (8 * HOUR + HOUR // 2) * 1_000
     assert len(rows) < 200
+    # On a busy machine, a job of each second also catches up when the daemon was late by two.
     caught_up = daemon.rows(
-        "SELECT count(*) FROM runs WHERE job_name = 'civil' AND \"trigger\" = 'catchup'"
+        "SELECT count(*) FROM runs WHERE job_name = 'civil' AND \"trigger\" = 'catchup' AND missed_count > 60"
     )
-    assert caught_up[0][0] <= 2
+    assert caught_up == [(2,)]
     assert_nothing_twice(daemon)
 
 

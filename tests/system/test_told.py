@@ -186,6 +186,9 @@ def test_next_of_a_daemon_shows_one_line_per_job(live: LiveDaemon) -> None:
             assert sorted(row["job"] for row in found["next"]) == ["often", "seldom"]
 
 
+QUIET = "name: {name}\nschedule: {{type: interval, every: 9h}}\nhandler: {handler}\n"
+
+
 def test_a_module_that_was_never_there_is_told_as_by_check(live: LiveDaemon) -> None:
     text = "# a note\nname: lost\nschedule: {type: interval, every: 9h}\nhandler: lacking:run\n"
     (live.folder / "jobs.d").mkdir(exist_ok=True)
@@ -218,3 +221,15 @@ def test_a_function_that_is_missing_is_told_at_load_by_reload_and_by_status(
         live.write_handler("shop", "def close(job): ...\ncloze = close\n")
         assert "LU301" not in live.luad("reload").stderr
         assert "LU301" not in live.luad("status").stdout
+
+
+def test_a_dry_run_of_a_reload_tells_of_missing_functions(live: LiveDaemon) -> None:
+    live.write_handler("shop", "def close(job): ...\n")
+    live.write_job("quiet", QUIET.format(name="quiet", handler="shop:close"))
+    with live:
+        live.write_job("noon", QUIET.format(name="noon", handler="shop:clsoe"))
+        told = live.luad("reload", "--check-only").stderr
+        assert "`shop` has no function `clsoe`; the job `noon` cannot run" in told
+        assert "did you mean `close`?" in told
+        live.write_job("noon", QUIET.format(name="noon", handler="shop:close"))
+        assert "LU301" not in live.luad("reload", "--check-only").stderr

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from luad.api.json.job_summary import moment
+from luad.core.installed import JobStatus
 from luad.core.lifecycle import duration_ms
 from luad.core.model import Interval, Reason, RunState
 from luad.wire import format_duration_ms
@@ -77,6 +78,18 @@ def explain_nothing(
     if at > now:
         return f"It is due on {when}, which is still to come."
     return f"It was due on {when} by its schedule of today, but the history has no row of that time any more."
+
+
+def way_out(state: JobStateView) -> str:
+    """Return the sentence that tells how to end the pause of a job; empty for a job that is not paused."""
+    if state.gone_at is not None or state.status is not JobStatus.PAUSED:
+        return ""
+    if state.pause is None:
+        place = "its definition" if state.origin is None else state.origin.path
+        return f" To schedule it, write  enabled: true  in {place}"
+    if not state.holds_name:
+        return " It goes on once no file declares its name."
+    return f" To end the pause, type  luad resume {state.key}"
 
 
 def at_of(state: JobStateView, at: Instant) -> str:

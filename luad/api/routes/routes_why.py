@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from luad.api.context import context_of, json_response
 from luad.api.json import views
 from luad.api.json.job_summary import summarize
-from luad.api.json.why import explain_nothing, explain_row
+from luad.api.json.why import explain_nothing, explain_row, way_out
 from luad.api.routes.endpoint import query_of
 from luad.core.lifecycle import NEVER_RAN
 from luad.core.model import DAY
@@ -54,7 +54,7 @@ async def show_why(request: Request) -> Response:
 async def why(request: Request, context: Context, state: JobStateView, at: Instant | None) -> Why:
     """Return why the job of *state* did or did not run at *at*; None: the last time."""
     now = context.service.clock.now().wall
-    summary = summarize(state, now)
+    summary = summarize(state, now) + way_out(state)
     row = await _row_of(context, state, at)
     if row is not None:
         queue = context.service.unserved.queue_of(row.run.id)
