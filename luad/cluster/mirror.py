@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from luad.core.engine import Engine
-from luad.core.model import RunState, Wanted
+from luad.core.model import RunState
 from luad.core.state import Entry
+from luad.core.stored_entry import stored_entry
 from luad.core.timetable import Group
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Mirror(Engine):
             if job is None:
                 continue
             is_stale = row.creation is None and self.is_stale(job.name)
-            entry = _entry(row, job, is_stale=is_stale)
+            entry = stored_entry(row, job, is_stale=is_stale)
             state.add(entry)
             state.arm(entry)
             was = before.get(job_id)
@@ -117,20 +118,3 @@ class Mirror(Engine):
                 runs.slots.take(run.id)
             (changes.changed if run.id in before else changes.claimed).append(run)
         self._open[shard] = dict(rows)
-
-
-def _entry(row: StoredJob, job: Job, *, is_stale: bool) -> Entry:
-    progress = row.progress
-    return Entry(
-        row.job_id,
-        Wanted(job, row.origin, is_stale, row.creation),
-        row.installed_at,
-        progress.grid_at,
-        progress.handled_until,
-        progress.consecutive_failures,
-        progress.pause,
-        overlay=progress.overlay,
-        alert=progress.alert,
-        standing=row.standing,
-        consecutive_stops=progress.consecutive_stops,
-    )

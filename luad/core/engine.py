@@ -63,6 +63,7 @@ from luad.core.requests import (
 from luad.core.run_requests import RunRequests
 from luad.core.runs import OpenRuns
 from luad.core.state import Bounds, Entry, State
+from luad.core.stored_entry import stored_entry
 from luad.core.timetable import Timetable
 
 _AT_ONCE: Final = (
@@ -116,20 +117,7 @@ class Engine:
         if is_behind:
             self._state.log("clock.behind", level="warning", last_seen=logged(before.last_seen))
         for row, job in stored:
-            progress = row.progress
-            entry = Entry(
-                row.job_id,
-                Wanted(job, row.origin, creation=row.creation),
-                row.installed_at,
-                progress.grid_at,
-                progress.handled_until,
-                progress.consecutive_failures,
-                progress.pause,
-                overlay=progress.overlay,
-                alert=progress.alert,
-                standing=row.standing,
-                consecutive_stops=progress.consecutive_stops,
-            )
+            entry = stored_entry(row, job)
             entry.earlier_skip = _skipped_since_pause(entry)
             if is_behind:
                 self._state.follow_clock_back(entry, now.wall)

@@ -106,7 +106,7 @@ def _timeout_message(facts: Facts, spec: LaunchSpec) -> str:
     if facts.report.get("kind") == "returned":
         return (
             f"the handler returned, but its process did not end before the timeout of {timeout}: "
-            "it left threads running"
+            "it left threads or processes of `multiprocessing` running"
         )
     return f"the handler ran longer than its timeout of {timeout}"
 

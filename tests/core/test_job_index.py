@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.call_steps import steps_of
 from support.engine_bench import Bench, make_job
 from support.recounted_index import check_index
 
@@ -48,22 +47,6 @@ def test_sorted_names_are_what_sorting_gives(steps: list[tuple[str, list[str]]])
                     each for each in sorted(known) if each.startswith(word)
                 ]
                 assert names.rank(word) == sum(each < word for each in known)
-
-
-def steps_of(work: Callable[[], Any]) -> int:
-    """Return the number of calls that *work* makes, of Python's and C's functions."""
-    count = 0
-
-    def note(_frame: Any, event: str, _arg: Any) -> None:
-        nonlocal count
-        count += event in {"call", "c_call"}
-
-    sys.setprofile(note)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def test_a_change_takes_as_many_steps_with_a_hundred_thousand_names() -> None:

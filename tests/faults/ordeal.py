@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from collections import Counter, defaultdict
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,11 @@ def broken_by(daemon: LiveDaemon, promises: Promises | None) -> list[str]:
     database = daemon.state / "luad.db"
     if promises is not None:
         promises.settled = settled_in(database)
-    return violations(history_of(database, facts, until=now))
+    witnessed = frozenset(
+        (run_id, int(attempt)) for word, _, run_id, attempt, _ in told(daemon) if word == "started"
+    )
+    history = replace(history_of(database, facts, until=now), witnessed=witnessed)
+    return violations(history)
 
 
 def contradictions(daemon: LiveDaemon) -> list[str]:

@@ -244,7 +244,7 @@ async def test_65_a_thread_that_is_left_running_is_told_from_a_slow_handler(
     finished = await runner.run("plain:leaves_a_thread", timeout_ms=200)
     assert finished.ending.kind is EndKind.TIMED_OUT
     assert finished.result == "returned"
-    assert "left threads running" in error_of(finished)[1]
+    assert "it left threads or processes" in error_of(finished)[1]
 
 
 async def test_66_a_busy_loop_keeps_nobody_else_from_running(runner: Harness) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gc
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +13,7 @@ from luad.config.settings.daemon_settings import Settings
 from luad.core.events import ConfigChanged, ConfigLoaded
 from luad.core.model import Now, Wanted
 from luad.daemon.wiring import config_reader
+from tests.support.call_steps import steps_of
 from tests.support.engine_bench import Bench
 
 FEW, MANY = 40, 640
@@ -28,22 +26,6 @@ class Later(SystemClock):
     def now(self) -> Now:
         now = super().now()
         return Now(now.wall + 60_000, now.elapsed)
-
-
-def steps(call: Callable[[], object]) -> int:
-    """Return the calls of functions, Python's and C's, that *call* makes."""
-    count = 0
-
-    def note(_frame: Any, event: str, _arg: Any) -> None:
-        nonlocal count
-        count += event in {"call", "c_call"}
-
-    sys.setprofile(note)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 class Files:
@@ -93,7 +75,7 @@ def test_the_steps_do_not_grow_with_the_number_of_files(tmp_path: Path, what: st
         files.rescan()
         files.change(5, "3h")
         call = files.rescan if what == "rescan" else lambda files=files: files.change(7, "4h")
-        found.append(steps(call))
+        found.append(steps_of(call))
     _, few, many = found
     assert many < few + MANY / 4
 

@@ -220,7 +220,8 @@ class History:
     nothing stood in its way, None where nobody knows what did; *grace_ms*: what a process is given beyond
     its timeout; *recovery_ms*: how long after everything is well again it may take until the schedule is on
     time. *handled_until*: of jobs, up to where every occurrence must have its row at the end, if that is
-    known; *uncertain*: jobs that may have had other definitions in between than the log says.
+    known; *uncertain*: jobs that may have had other definitions in between than the log says. *witnessed*: runs and
+    attempts whose handlers told that they started; the row of a start is missing if the disk failed then.
     """
 
     log: tuple[Fact, ...]
@@ -234,3 +235,4 @@ class History:
     on_time_ms: int | None = 2_000
     grace_ms: int = 10_000
     recovery_ms: int = 60_000
+    witnessed: frozenset[tuple[str, int]] = frozenset()

@@ -23,7 +23,7 @@ def not_worse_than_a_kill(book: Book) -> Iterator[str]:
     """I16: what a stop has to end is lost, or tried again where its job asks for it; what never had a
     process waits for the next daemon. A daemon that is killed within its stop leaves that open, and the
     next one cannot know whether there was a process."""
-    started = {(start.run_id, start.attempt) for start in book.starts}
+    started = {(start.run_id, start.attempt) for start in book.starts} | book.history.witnessed
     ended_by_a_stop = set(_ended_by_a_stop(book))
     is_left = set(_left_to_the_next(book))
     for run in book.runs.values():

@@ -7,17 +7,17 @@ no shard: users, tokens, messages, the trail.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from queue import SimpleQueue
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from luad.store.backend import Backend
-from luad.store.postgresql.connect import CHORES, READER, SNAPSHOT, Link
+from luad.store.postgresql.connect import CHORES, Link
 from luad.store.postgresql.opening import prepare_store
+from luad.store.postgresql.readers import Readers
 from luad.store.postgresql.session import LockKind
-from luad.store.postgresql.shared import READERS, LinkQueue
+from luad.store.postgresql.shared import LinkQueue
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -47,10 +47,8 @@ class NodeBackend(Backend):
         self.lock_space: Final = prepare_store(target, node, report)
         self._size = 0
         self.did_chores = False
-        self.threads = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
-        self._readers: SimpleQueue[Link] = SimpleQueue()
-        for _ in range(READERS):
-            self._readers.put(Link(target, f"luad {node} reader", READER))
+        self._readers = Readers(target, node)
+        self.threads = self._readers.threads
 
     def begin(self, before_commit: Callable[[Connection], None]) -> None:
         """Start the threads; *before_commit* is not called, for the turns of shards say when they were seen."""
@@ -83,17 +81,9 @@ class NodeBackend(Backend):
         self.did_chores = await asyncio.wrap_future(future)
         return self.did_chores
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
+    def snapshot(self) -> AbstractContextManager[Connection]:
         """Return a connection that reads one snapshot."""
-        link = self._readers.get()
-        try:
-            if not link.is_open:
-                link.open()
-            with link.transaction(SNAPSHOT) as connection:
-                yield connection
-        finally:
-            self._readers.put(link)
+        return self._readers.snapshot()
 
     def check_identity(self) -> bool:
         """Return True: the locks of the session say whose shards are whose."""
@@ -121,9 +111,7 @@ class NodeBackend(Backend):
         """Do the waiting writes, and close the connections."""
         self._urgent.close()
         self._later.close()
-        self.threads.shutdown()
-        for _ in range(READERS):
-            self._readers.get().close()
+        self._readers.close()
 
     def _look(self, connection: Connection) -> None:
         query = "SELECT pg_database_size(current_database())"

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from queue import SimpleQueue
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, select
@@ -21,8 +20,9 @@ from luad.config.settings.store_target import Target
 from luad.errors import AlreadyRunningError, StoreUnavailableError
 from luad.store.backend import Backend
 from luad.store.migration_progress import Report
-from luad.store.postgresql.connect import CHORES, READER, SNAPSHOT, Link
+from luad.store.postgresql.connect import CHORES, Link
 from luad.store.postgresql.opening import NAME_WAIT_MS, prepare_store, take_name
+from luad.store.postgresql.readers import Readers
 from luad.store.postgresql.session import LockKind, Session
 from luad.store.sqlite.faults import StoreReplacedError
 from luad.store.tables import meta
@@ -30,7 +30,6 @@ from luad.store.work_queue import Task, WorkQueue
 
 T = TypeVar("T")
 
-READERS: Final = 2
 PULSE_S: Final = 2.0
 """The server ends a session that says nothing for 10 s."""
 
@@ -152,10 +151,8 @@ class Shared(Backend):
         self._owner = secrets.token_hex(16)
         self._size = 0
         self._session = self._open_session(prepare_store(target, node, report), wait_ms)
-        self.threads = ThreadPoolExecutor(READERS, thread_name_prefix="luad-store-reader")
-        self._readers: SimpleQueue[Link] = SimpleQueue()
-        for _ in range(READERS):
-            self._readers.put(Link(target, f"luad {node} reader", READER))
+        self._readers = Readers(target, node)
+        self.threads = self._readers.threads
         self._closing = threading.Event()
 
     def _open_session(self, lock_space: int, wait_ms: int) -> Session:
@@ -187,17 +184,9 @@ class Shared(Backend):
         queue = self._urgent if is_urgent else self._later
         return queue.submit(work, is_urgent=is_urgent, weight=weight)
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
+    def snapshot(self) -> AbstractContextManager[Connection]:
         """Return a connection that reads one snapshot."""
-        link = self._readers.get()
-        try:
-            if not link.is_open:
-                link.open()
-            with link.transaction(SNAPSHOT) as connection:
-                yield connection
-        finally:
-            self._readers.put(link)
+        return self._readers.snapshot()
 
     def check_identity(self) -> bool:
         """Return False once another node has owned the store."""
@@ -224,9 +213,7 @@ class Shared(Backend):
         self._pulse.join()
         self._urgent.close()
         self._later.close()
-        self.threads.shutdown()
-        for _ in range(READERS):
-            self._readers.get().close()
+        self._readers.close()
 
     def _beat(self) -> None:
         """Keep the session alive, and notice its end while nothing else is written."""
