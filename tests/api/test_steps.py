@@ -249,14 +249,20 @@ async def test_the_pool_has_two_threads_and_a_short_queue_for_each_door() -> Non
 
 async def test_requests_over_the_socket_come_first() -> None:
     pool, go_on, order = WorkPool(), threading.Event(), []
+    both = threading.Barrier(2)
+
+    def note(is_far: bool) -> None:
+        order.append(is_far)
+        if not is_far:
+            both.wait(20)  # else the other thread may note a later request first
+
     block = [
         asyncio.create_task(pool.run(lambda _: go_on.wait(20), is_far=True)) for _ in range(THREADS)
     ]
     await asyncio.sleep(0)
     doors = [True, True, True, False, False]
     waiting = [
-        asyncio.create_task(pool.run(lambda _, far=far: order.append(far), is_far=far))
-        for far in doors
+        asyncio.create_task(pool.run(lambda _, far=far: note(far), is_far=far)) for far in doors
     ]
     await asyncio.sleep(0)
     waiting[0].cancel()

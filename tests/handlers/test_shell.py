@@ -203,7 +203,7 @@ _STOPPED = textwrap.dedent("""
         raise Cancelled
 
     def stop_once_it_is_forked(_frame, event, function):
-        if event == "c_return" and function.__name__.endswith("fork_exec"):
+        if event == "c_return" and function.__name__.endswith(("fork_exec", "posix_spawn")):
             sys.setprofile(None)
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,10 +38,9 @@ def altered(soaked: tuple[Path, Report], folder: Path, *statements: str) -> list
     there = soaked[0] / "killed"
     shutil.copy(there / "state" / "luad.db", folder / "luad.db")
     shutil.copy(there / "ledger", folder / "ledger")
-    with sqlite3.connect(folder / "luad.db") as connection:
+    with closing(sqlite3.connect(folder / "luad.db")) as connection, connection:
         for statement in statements:
             connection.execute(statement.replace("ONE", ONE).replace("LAST", LAST))
-    connection.close()
     return verdict.promises(Scene(folder, 20), folder / "luad.db")
 
 

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from time import monotonic  # noqa: TID251 - a test's patience is real time
 
@@ -140,12 +140,11 @@ def test_96_rows_that_were_changed_to_another_handler_are_not_in_force(daemon: L
         client.post("/jobs", {"name": "made", "handler": "work:note", "schedule": schedule})
         daemon.wait_for("run.ended", job="made", status="succeeded")
         daemon.stop()
-        with sqlite3.connect(daemon.state / "luad.db") as database:
+        with closing(sqlite3.connect(daemon.state / "luad.db")) as database, database:
             database.execute(
                 "UPDATE jobs SET definition_json = replace(definition_json, 'work:note', "
                 "CASE name WHEN 'made' THEN 'luad.handlers.shell:run' ELSE 'evil:run' END)"
             )
-        database.close()
         daemon.start()
         daemon.wait_for("run.ended", job="tick", status="succeeded")
         (problem,) = daemon.json("status")["problems"]
@@ -186,11 +185,10 @@ def test_98_a_clock_that_is_behind_what_was_seen_before_catches_up_with_nothing(
     with daemon:
         daemon.wait_for("run.ended", job="tick", status="succeeded")
         daemon.stop()
-        with sqlite3.connect(daemon.state / "luad.db") as database:
+        with closing(sqlite3.connect(daemon.state / "luad.db")) as database, database:
             database.execute("UPDATE meta SET value = value + 86400000 WHERE key = 'last_seen'")
             database.execute("UPDATE jobs SET handled_until = handled_until + 86400000")
             database.execute("DELETE FROM runs")
-        database.close()
         daemon.start()
         assert "clock.behind" in {line["event"] for line in daemon.lines}
         for _ in range(2):

@@ -302,6 +302,7 @@ def test_a_link_to_a_run_is_copied(browser: playwright.Browser, site: LiveDaemon
     run_id = site.json("history", "billing-sync")["runs"][0]["id"]
     window = Window(browser, site, permissions=["clipboard-read", "clipboard-write"])
     page = window.open(f"/runs/{run_id}?level=error")
+    page.bring_to_front()  # a page without the focus may not write to the clipboard
     page.click("text=Copy link")
     page.wait_for_selector("a:has-text('Copied')")
     copied = page.evaluate("navigator.clipboard.readText()")

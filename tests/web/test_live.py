@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from time import monotonic  # noqa: TID251 - a test's patience is real time
 from typing import TYPE_CHECKING
 
 import pytest
 from support.dashboard import Visitor
-from support.live_daemon import LiveDaemon
+from support.live_daemon import PATIENCE_S, LiveDaemon
 from support.window import chromium, signed_in
 
 if TYPE_CHECKING:
@@ -33,9 +34,15 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
+ALREADY_RUNNING = 8
+"""The exit status of a command that the state of the daemon does not allow."""
+
+
 def run(site: LiveDaemon) -> str:
-    """Run a job, and return the selector of the row of that run."""
-    site.luad("run", "health-check", "--wait")
+    """Run a job, once its runs of before are over, and return the selector of the row of that run."""
+    for _ in range(100):
+        if site.luad("run", "health-check", "--wait", check=False).returncode != ALREADY_RUNNING:
+            break
     return "#" + str(site.json("history", "health-check")["runs"][0]["id"])
 
 
@@ -123,7 +130,8 @@ for _ in range({count}):
 def stream_of(visitor: Visitor) -> http.client.HTTPConnection:
     """Open a stream of events, once luad has noticed that the page of an earlier test is gone."""
     headers = {"Host": visitor.host, "Cookie": visitor.cookie}
-    for _ in range(1_000):
+    deadline = monotonic() + PATIENCE_S
+    while monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", visitor.port, timeout=60)
         connection.request("GET", "/v1/events?every=10s", headers=headers)
         if connection.getresponse().status == 200:
