@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from luad import __version__
 from luad.cluster import pg_rows
 from luad.cluster.cluster_daemon import ClusterDaemon, bounds, prepare_queue
+from luad.cluster.declared import Declared
 from luad.cluster.engine_set import EngineSet
 from luad.cluster.node import Node, NodeSettings
-from luad.cluster.node_life import Declared, NodeLife, NodeObserver
+from luad.cluster.node_life import NodeLife, NodeObserver
 from luad.cluster.node_loop import NodeLoop
 from luad.cluster.own_worker import worker_parts
 from luad.cluster.pg_session import NodeParts, PgSession
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from luad.config.settings.daemon_settings import Settings
     from luad.core.concurrency import UnservedRuns
     from luad.core.events import Record, Reply, StoredJob
-    from luad.core.model import Job
+    from luad.core.model import Job, Wanted
     from luad.daemon.loop import Turns
     from luad.logs import Logging
     from luad.store import Store
@@ -117,7 +118,8 @@ class NodeDaemon(ClusterDaemon):
             Transactions(backend),
             backend.node,
             backend.lock_space,
-            lambda: self._declared.digest,
+            self._declared,
+            self.life.use_declared,
             self._allow,
             self._effects.log,
         )
@@ -140,6 +142,7 @@ class NodeDaemon(ClusterDaemon):
             self._decode_for_engine,
             job_from_store,
             self._backend.lock_space,
+            used_digest=lambda: self._declared.used,
         )
 
     def _decode_for_engine(self, rows: Sequence[StoredJob]) -> list[tuple[StoredJob, Job]]:
@@ -156,6 +159,10 @@ class NodeDaemon(ClusterDaemon):
         return list(found)
 
     # --- life ---
+
+    def _compose(self) -> None:
+        super()._compose()
+        self._configuration.announce = self._announce
 
     async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
         """Return the events of the first turn; None if `--strict` refuses the files."""
@@ -213,9 +220,16 @@ class NodeDaemon(ClusterDaemon):
             await self._mirroring.refresh()
         self._on_turn()
 
-    def _on_files(self, is_change: bool) -> None:
+    def _on_files(self) -> None:
         self._identity.files_digest = str(self._declared.digest)
-        self.files_in_force.request(is_change=is_change)
+        self.files_in_force.loaded()
+
+    async def _announce(self, items: Mapping[str, Wanted | None]) -> bool:
+        """Put changed files in force before a shard uses them; return whether they are."""
+        if self.life.declare(items):
+            return True
+        self._identity.files_digest = str(self._declared.digest)
+        return await self.files_in_force.announce()
 
     def _allow(self, may_decide: bool) -> None:
         self._node.is_willing = may_decide and not self.mirror.is_draining

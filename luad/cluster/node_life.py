@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from luad.cluster.sites import SetDigest
+from luad.cluster.declared import by_shard
 from luad.core.events import (
     ConfigChanged,
     ConfigLoaded,
@@ -23,9 +23,10 @@ from luad.core.events import (
     Ticked,
 )
 from luad.core.plan import Plan, together
-from luad.core.shards import SHARDS, shard_of
+from luad.core.shards import SHARDS
 
 if TYPE_CHECKING:
+    from luad.cluster.declared import Declared
     from luad.cluster.mirror import Mirror
     from luad.cluster.mirroring import Mirroring
     from luad.cluster.node import Node
@@ -43,44 +44,6 @@ if TYPE_CHECKING:
 _PART: Final = "#"
 _OF_EACH_SHARD: Final = frozenset({"daemon.draining", "config.installed"})
 """Lines that the node writes once for all of its shards."""
-
-
-class Declared:
-    """The jobs of this node's files, by shard."""
-
-    def __init__(self) -> None:
-        self._of_shard: dict[int, dict[str, Wanted]] = {}
-        self.digest = SetDigest()
-
-    def of(self, shard: int) -> Mapping[str, Wanted]:
-        """Return the jobs of *shard* by name."""
-        return self._of_shard.get(shard, {})
-
-    def is_stale(self, name: str) -> bool:
-        """Return whether the file of the job is broken, so that its last good version runs."""
-        wanted = self.of(shard_of(name)).get(name)
-        return wanted is not None and wanted.stale
-
-    def load(self, wanted: Mapping[str, Wanted]) -> None:
-        """Replace all jobs."""
-        self._of_shard.clear()
-        self.digest = SetDigest()
-        self.change(wanted)
-
-    def change(self, items: Mapping[str, Wanted | None]) -> dict[int, dict[str, Wanted | None]]:
-        """Change some jobs, None removes; return the changes by shard."""
-        found: dict[int, dict[str, Wanted | None]] = {}
-        for name, wanted in items.items():
-            shard = shard_of(name)
-            found.setdefault(shard, {})[name] = wanted
-            jobs = self._of_shard.setdefault(shard, {})
-            before = jobs.pop(name, None)
-            if before is not None:
-                self.digest.take(name, before)
-            if wanted is not None:
-                jobs[name] = wanted
-                self.digest.add(name, wanted)
-        return found
 
 
 @dataclass(slots=True)
@@ -223,7 +186,7 @@ class NodeObserver:
 
 
 class NodeLife:
-    """Implements `luad.daemon.loop.Turns` for a node. *on_files* learns that the set of files is read (False), or that it has changed (True)."""
+    """Implements `luad.daemon.loop.Turns` for a node. *on_files* is called when the files were read for the first time."""
 
     def __init__(
         self,
@@ -235,7 +198,7 @@ class NodeLife:
         declared: Declared,
         clock: StoreClock,
         *,
-        on_files: Callable[[bool], None],
+        on_files: Callable[[], None],
         on_turn: Callable[[], None],
         worker: Worker,
     ) -> None:
@@ -264,7 +227,7 @@ class NodeLife:
             case ConfigLoaded(wanted):
                 self._declared.load(wanted)
                 self._mirror.declared_anew(wanted)
-                self._on_files(False)
+                self._on_files()
                 if event.request_id is not None:
                     self._observer.expect(event.request_id, ())
             case ConfigChanged(items):
@@ -282,17 +245,31 @@ class NodeLife:
                 raise AssertionError(f"{type(event).__name__} goes through the inbox")
 
     def _change(self, items: Mapping[str, Wanted | None], request_id: str | None) -> None:
-        before = str(self._declared.digest)
-        parts = self._declared.change(items)
-        self._mirror.declared_anew(items)
-        if str(self._declared.digest) != before:
-            self._on_files(True)
+        """Bring changes that are in force to the shards of this node."""
+        parts = by_shard(items)
         own = [shard for shard in parts if shard in self.node.engines.owned]
         for shard in own:
             part_id = None if request_id is None else f"{request_id}{_PART}{shard}"
             self.node.post(shard, ConfigChanged(parts[shard], part_id))
         if request_id is not None:
             self._observer.expect(request_id, own)
+        self._loop.poke()
+
+    def declare(self, items: Mapping[str, Wanted | None]) -> bool:
+        """Note changes of the files; return whether the shards may use them at once, as no job changes."""
+        before = str(self._declared.digest)
+        self._declared.change(items)
+        self._mirror.declared_anew(items)
+        if not before == str(self._declared.digest) == self._declared.used:
+            return False
+        self._declared.use()
+        return True
+
+    def use_declared(self, is_late: bool) -> None:
+        """Let the shards use the files that were read: they are in force. *is_late*: nobody posts the changes."""
+        for shard, items in self._declared.use().items():
+            if is_late and shard in self.node.engines.owned:
+                self.node.post(shard, ConfigChanged(items))
         self._loop.poke()
 
     def pulsed(self) -> None:

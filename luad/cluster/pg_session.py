@@ -53,7 +53,8 @@ _OF_STATEMENTS: Final = (
 class NodeParts:
     """What a session needs from its node.
 
-    *wanted*: the jobs of the files by shard. *decode*: the stored jobs with their definitions.
+    *wanted*: the jobs of the files by shard. *decode*: the stored jobs with their definitions. *used_digest*: of the
+    files that *wanted* returns; None to take shards whatever is in force.
     """
 
     identity: pg_rows.Identity
@@ -63,6 +64,7 @@ class NodeParts:
     decode_pinned: Callable[[str, str], Job]
     lock_space: int
     name_wait_ms: int = NAME_WAIT_MS
+    used_digest: Callable[[], str | None] = lambda: None
 
 
 class PgSession:
@@ -196,7 +198,7 @@ class PgTransaction:
         """Look at the files after the lock: who gave the shard may have put newer ones in force before."""
         if not self._locks.try_lock(LockKind.SHARD, shard):
             return False
-        digest = self._parts.identity.files_digest
+        digest = self._parts.used_digest()
         in_force = (
             None
             if digest is None

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
@@ -24,7 +23,7 @@ from luad.store.postgresql.session import LockKind
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from luad.core.model import Wanted
+    from luad.cluster.declared import Declared
     from luad.store.transactions import Transactions
 
 MAIN: Final = "main"
@@ -38,7 +37,6 @@ _GRACE_S: Final = 10.0
 
 _RETRY_S: Final = 1.0
 _RECENT_MS: Final = 600_000
-_BITS: Final = 128
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _LOCK: Final = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
 _NOTE: Final = text("UPDATE nodes SET files_digest = :digest, site = :site WHERE name = :node")
@@ -58,32 +56,6 @@ _REMEMBER: Final = text(f"""
     INSERT INTO site_sets (site, digest, first_published_at) VALUES (:site, :digest, {_NOW})
     ON CONFLICT DO NOTHING
 """)  # noqa: S608 - our own words
-
-
-class SetDigest:
-    """The digest of a set of jobs, kept up to date one job at a time; the order does not count."""
-
-    def __init__(self) -> None:
-        self._sum = 0
-        self.count = 0
-
-    def add(self, name: str, wanted: Wanted) -> None:
-        """Add a job."""
-        self._sum = (self._sum + _number(name, wanted)) % (1 << _BITS)
-        self.count += 1
-
-    def take(self, name: str, wanted: Wanted) -> None:
-        """Take a job out again."""
-        self._sum = (self._sum - _number(name, wanted)) % (1 << _BITS)
-        self.count -= 1
-
-    def __str__(self) -> str:
-        return f"{self._sum:032x}"
-
-
-def _number(name: str, wanted: Wanted) -> int:
-    words = f"{name}\0{wanted.job.revision}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(words, digest_size=_BITS // 8).digest())
 
 
 def offer_set(
@@ -122,7 +94,8 @@ def offer_set(
 class FilesInForce:
     """Says whether this node's files are those in force, and lets the node decide only then.
 
-    *allow* gets whether the node may decide; *log* a line when that has changed.
+    *use* is called when the set that was read is in force, and the shards may use it; its argument is False if a
+    caller of `announce` waits for that. *allow* gets whether the node may decide; *log* a line when that has changed.
     """
 
     def __init__(
@@ -130,29 +103,42 @@ class FilesInForce:
         store: Transactions,
         node: str,
         lock_space: int,
-        digest: Callable[[], SetDigest],
+        declared: Declared,
+        use: Callable[[bool], None],
         allow: Callable[[bool], None],
         log: Callable[[Log], None],
     ) -> None:
         self._store = store
         self._node = node
         self._lock_space = lock_space
-        self._digest = digest
+        self._declared = declared
+        self._use = use
         self._allow = allow
         self._log = log
         self._wanted = asyncio.Event()
+        self._asking: list[asyncio.Future[bool]] = []
         self._has_changed = False
         self._is_loaded = False
         self._was_allowed = False
         self.has_looked = False
         self.is_behind = False
 
-    def request(self, *, is_change: bool | None = None) -> None:
-        """Look soon. *is_change*: the files have changed; False if they were read for the first time."""
-        if is_change is not None:
-            self._is_loaded = True
-            self._has_changed |= is_change
+    def request(self) -> None:
+        """Look soon."""
         self._wanted.set()
+
+    def loaded(self) -> None:
+        """Look soon at the files, which were read for the first time."""
+        self._is_loaded = True
+        self._wanted.set()
+
+    async def announce(self) -> bool:
+        """Put changed files in force if they may be, and return whether they are; wait for a store that is away."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asking.append(future)
+        self._has_changed = True
+        self._wanted.set()
+        return await future
 
     async def run(self) -> None:
         """Look whenever it was requested, and now and then, until cancelled."""
@@ -187,18 +173,28 @@ class FilesInForce:
             self._log(_BEHIND if self.is_behind else Log("files.in_force", {}))
 
     async def _offer(self, is_change: bool) -> bool:
-        digest = self._digest()
+        asking, self._asking = self._asking, []
+        offered = str(self._declared.digest)
         offer = partial(
             offer_set,
             node=self._node,
-            digest=str(digest),
+            digest=offered,
             lock_space=self._lock_space,
             is_change=is_change and self._was_allowed,
             is_start=not self.has_looked,
-            is_empty=not digest.count,
+            is_empty=not self._declared.digest.count,
         )
-        is_in_force = await self._store.write(offer)
+        try:
+            is_in_force = await self._store.write(offer)
+        except StoreUnavailableError:
+            self._asking = asking + self._asking
+            raise
         self.has_looked = True
+        if is_in_force and str(self._declared.digest) == offered:
+            self._use(not asking)
+        for future in asking:
+            if not future.done():
+                future.set_result(is_in_force)
         return is_in_force
 
 

@@ -56,6 +56,8 @@ class Configuration:
         self._file_problems = file_problems
         self._replies = replies
         self._renew_spawner = renew_spawner
+        self.announce: Callable[[Mapping[str, Wanted | None]], Awaitable[bool]] = _nobody_else
+        """Returns whether changes may be installed; a daemon among others tells it to the others first."""
         self._waiting: deque[tuple[Reading, asyncio.Future[Plan]]] = deque()
         self._has_work = asyncio.Event()
         self._digest = wiring.files_digest(parts.settings)
@@ -161,6 +163,8 @@ class Configuration:
 
         The loop does other work between two portions. Removals come first.
         """
+        if not await self.announce(reading.items):
+            return Plan()
         every = sorted(reading.items.items(), key=lambda each: each[1] is not None)
         portions = [dict(every[at : at + _PORTION]) for at in range(0, len(every), _PORTION)]
         plans = [
@@ -219,6 +223,10 @@ class Configuration:
             problems,
             reading.stale,
         )
+
+
+async def _nobody_else(_items: Mapping[str, Wanted | None]) -> bool:
+    return True
 
 
 def _shortened(plan: Plan) -> Plan:

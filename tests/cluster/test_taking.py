@@ -35,6 +35,7 @@ async def tries(url: str, digest: str | None) -> tuple[bool, bool]:
         lambda _: (),
         job_from_store,
         space,
+        used_digest=lambda: digest,
     )
     session = await PgSession(Session(target, node="ann", lock_space=space), parts).open()
     try:
