@@ -15,6 +15,7 @@ import pytest
 from support.runner_harness import Finished, Harness, config, is_gone
 
 from luad.core.model import DAY, EndKind, Limits
+from luad.runner.processes import Stat, read_stat
 
 
 async def assert_next_is_fine(runner: Harness) -> None:
@@ -296,7 +297,7 @@ async def test_68_a_fork_bomb_is_one_run_that_is_ended(runner: Harness, rests: b
     finished = await runner.end_of(key)
     assert finished.ending.kind is EndKind.TIMED_OUT
     assert finished.identity is not None
-    assert not [pid for pid in _pids() if _session(pid) == finished.identity.pid]
+    assert not _alive_in_session(finished.identity.pid)
 
 
 async def test_69_a_memory_limit_ends_a_leak(runner: Harness) -> None:
@@ -553,15 +554,11 @@ def read(path: str) -> str:
     return Path(path).read_text()
 
 
-def _pids() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0
+def _alive_in_session(session: int) -> list[Stat]:
+    """Return the processes of *session*, without those that have ended and wait for their parent to notice."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    stats = [stat for stat in map(read_stat, pids) if stat is not None]
+    return [stat for stat in stats if stat.session == session and stat.state not in {"Z", "X"}]
 
 
 @pytest.mark.parametrize("timeout_ms", [None, 100 * DAY])

@@ -143,7 +143,7 @@ MUTANTS: Final = (
         "A restart begins the grid of an interval anew.",
         ("I4", "I6"),
         "luad.core.engine:Engine.restore",
-        (("progress.grid_at,", "now.wall,"),),
+        (("stored_entry(row, job)", "stored_entry(row, job); entry.grid_at = now.wall"),),
     ),
     Mutant(
         "grid-anew-at-any-edit",
@@ -343,7 +343,7 @@ MUTANTS: Final = (
         "celery beat 4806, yacron 67",
         "After a restart a job looks back to its installation.",
         ("I4", "I7"),
-        "luad.core.engine:Engine.restore",
+        "luad.core.stored_entry:stored_entry",
         (("progress.handled_until,", "row.installed_at,"),),
     ),
     Mutant(
