@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
     """The changes that a reload made, or would make. *replaced*: names, each with the fields that changed; *stale*:
-    the paths of files that are broken and whose last good version is in force."""
+    the paths of files that are broken and whose last good version is in force. Of a node of a cluster: *in_force*, whether
+    its files count, and *nodes_behind*, the nodes that have other files."""
 
     added: tuple[str, ...] = ()
     replaced: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -54,6 +55,8 @@ class ReloadResult:
     kept: int = 0
     problems: tuple[Problem, ...] = ()
     stale: tuple[str, ...] = ()
+    in_force: bool = True
+    nodes_behind: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,14 +58,15 @@ class Declared:
         """Return the jobs that *shard* uses, by name."""
         return self._of_shard.get(shard, {})
 
-    def _find(self, name: str) -> Wanted | None:
+    def find(self, name: str) -> Wanted | None:
+        """Return the job that was read."""
         if name in self._unused:
             return self._unused[name]
         return self.of(shard_of(name)).get(name)
 
     def is_stale(self, name: str) -> bool:
         """Return whether the file of the job is broken, so that its last good version runs."""
-        wanted = self._find(name)
+        wanted = self.find(name)
         return wanted is not None and wanted.stale
 
     def load(self, wanted: Mapping[str, Wanted]) -> None:
@@ -78,7 +79,7 @@ class Declared:
     def change(self, items: Mapping[str, Wanted | None]) -> None:
         """Note changes of the files, None removes."""
         for name, wanted in items.items():
-            before = self._find(name)
+            before = self.find(name)
             if before is not None:
                 self.digest.take(name, before)
             if wanted is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad import __version__
 from luad.cluster import pg_rows
+from luad.cluster.all_nodes import AllNodes
 from luad.cluster.cluster_daemon import ClusterDaemon, bounds, prepare_queue
 from luad.cluster.declared import Declared
 from luad.cluster.engine_set import EngineSet
@@ -38,12 +39,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from luad.api.service import ReloadResult
     from luad.clock import Clock
     from luad.cluster.worker import WorkerParts
     from luad.config.settings.daemon_settings import Settings
     from luad.core.concurrency import UnservedRuns
     from luad.core.events import Record, Reply, StoredJob
-    from luad.core.model import Job, Wanted
+    from luad.core.model import Job
     from luad.daemon.loop import Turns
     from luad.logs import Logging
     from luad.store import Store
@@ -162,7 +164,16 @@ class NodeDaemon(ClusterDaemon):
 
     def _compose(self) -> None:
         super()._compose()
-        self._configuration.announce = self._announce
+        self._configuration.others = self._all_nodes = AllNodes(
+            Transactions(self._backend),
+            super()._read_cluster,
+            self._declared,
+            self.mirror,
+            self._mirroring,
+            self.life,
+            self.files_in_force,
+            self._identity,
+        )
 
     async def _prepare(self, spawner: asyncio.Task[None]) -> list[Event] | None:
         """Return the events of the first turn; None if `--strict` refuses the files."""
@@ -224,12 +235,10 @@ class NodeDaemon(ClusterDaemon):
         self._identity.files_digest = str(self._declared.digest)
         self.files_in_force.loaded()
 
-    async def _announce(self, items: Mapping[str, Wanted | None]) -> bool:
-        """Put changed files in force before a shard uses them; return whether they are."""
-        if self.life.declare(items):
-            return True
-        self._identity.files_digest = str(self._declared.digest)
-        return await self.files_in_force.announce()
+    async def reload(self, *, check_only: bool) -> ReloadResult:
+        """Read the files now, and wait for the other nodes; with *check_only*, only return what would change."""
+        result = await super().reload(check_only=check_only)
+        return result if check_only else await self._all_nodes.wait(result)
 
     def _allow(self, may_decide: bool) -> None:
         self._node.is_willing = may_decide and not self.mirror.is_draining

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from luad.api.service import ReloadResult
 from luad.clock import monotonic_us
@@ -40,6 +40,18 @@ MOST_NAMED: Final = 50
 """The changes of each kind that the status names."""
 
 
+class Others(Protocol):
+    """The other nodes that share the jobs with this daemon."""
+
+    async def announce(self, items: Mapping[str, Wanted | None]) -> Plan | None:
+        """Put changed files in force; return what they change on all nodes, or None if other files are in force."""
+        ...
+
+    def count(self) -> int:
+        """Return the number of jobs in the files that this node has read."""
+        ...
+
+
 class Configuration:
     """The files of one daemon. Each requested reload also awaits *renew_spawner*."""
 
@@ -56,8 +68,8 @@ class Configuration:
         self._file_problems = file_problems
         self._replies = replies
         self._renew_spawner = renew_spawner
-        self.announce: Callable[[Mapping[str, Wanted | None]], Awaitable[bool]] = _nobody_else
-        """Returns whether changes may be installed; a daemon among others tells it to the others first."""
+        self.others: Others | None = None
+        """Set by a daemon that is a node of several."""
         self._waiting: deque[tuple[Reading, asyncio.Future[Plan]]] = deque()
         self._has_work = asyncio.Event()
         self._digest = wiring.files_digest(parts.settings)
@@ -163,7 +175,8 @@ class Configuration:
 
         The loop does other work between two portions. Removals come first.
         """
-        if not await self.announce(reading.items):
+        whole = None if self.others is None else await self.others.announce(reading.items)
+        if whole is None and self.others is not None:
             return Plan()
         every = sorted(reading.items.items(), key=lambda each: each[1] is not None)
         portions = [dict(every[at : at + _PORTION]) for at in range(0, len(every), _PORTION)]
@@ -183,7 +196,7 @@ class Configuration:
         }
         self._parts.effects.log(Log("config.installed", fields))
         self._parts.ring.publish("config.changed", fields)
-        return plan
+        return whole or plan
 
     async def _install_portion(self, items: Mapping[str, Wanted | None], request_id: str) -> Plan:
         answer = self._replies.expect(request_id)
@@ -193,7 +206,8 @@ class Configuration:
         return plan
 
     def _kept_count(self, plan: Plan) -> int:
-        return self._parts.engine.static_count - len(plan.add) - len(plan.replace)
+        count = self._parts.engine.static_count if self.others is None else self.others.count()
+        return count - len(plan.add) - len(plan.replace)
 
     def _apply(self, reading: Reading) -> asyncio.Future[Plan]:
         self._note(reading)
@@ -223,10 +237,6 @@ class Configuration:
             problems,
             reading.stale,
         )
-
-
-async def _nobody_else(_items: Mapping[str, Wanted | None]) -> bool:
-    return True
 
 
 def _shortened(plan: Plan) -> Plan:

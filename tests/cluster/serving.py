@@ -50,9 +50,9 @@ class Nodes:
         self.daemons: dict[str, LiveDaemon] = {}
         self.connection = psycopg.connect(url, autocommit=True)
 
-    def start(self, *names: str, has_files: bool = True) -> None:
+    def start(self, *names: str, has_files: bool = True, **more: str) -> None:
         for name in names:
-            env = {"LUAD_STORE": self.url, "LUAD_NODE": name, "LUAD_DRAIN": "0s"}
+            env = {"LUAD_STORE": self.url, "LUAD_NODE": name, "LUAD_DRAIN": "0s", **more}
             daemon = LiveDaemon(self.folder / name, env=env)
             daemon.complaints = self.folder / f"{name}.err"
             (daemon.handlers / "work.py").write_text(HANDLER)

@@ -47,3 +47,29 @@ def test_no_shard_gets_changed_files_before_they_are_in_force(nodes: Nodes) -> N
     wait_until(lambda: bool(nodes.one(HAS_ADDED)))
     nodes.goes_on()
     assert nodes.one("SELECT count(*) FROM jobs") == COUNT + 2
+
+
+def test_a_reload_tells_what_changes_on_all_nodes_and_which_have_other_files(nodes: Nodes) -> None:
+    nodes.start("ann", "bob", LUAD_WATCH="no")
+    ann, bob = nodes.daemons["ann"], nodes.daemons["bob"]
+    wait_until(lambda: nodes.owners() == {"ann", "bob"})
+    names = [f"more-{number}" for number in range(10)]  # each node decides for some of them
+    for daemon in (ann, bob):
+        for name in names:
+            daemon.write_job(name, JOB.format(name=name))
+    told = ann.luad("reload")
+    assert [line for line in told.stdout.splitlines() if line[0] == "+"] == [
+        f"+ {n}" for n in names
+    ]
+    assert f"{len(names)} added, {COUNT + 1} kept" in told.stderr
+    assert "these nodes have other files: bob" in told.stderr
+    added = "FROM jobs JOIN shards USING (shard) WHERE starts_with(name, 'more-')"
+    assert nodes.ask(f"SELECT DISTINCT owner {added}") == [("ann",)]
+    again = bob.json("reload")  # the jobs of bob's own shards are what is left
+    assert again["in_force"] is True
+    assert again["nodes_behind"] == []
+    assert nodes.one(f"SELECT count(*) {added}") == len(names)
+
+    (bob.jobs / "more-1.yaml").unlink()
+    last = bob.json("reload")
+    assert (last["removed"], last["nodes_behind"]) == (["more-1"], ["ann"]), "whoever owns it"

@@ -361,7 +361,10 @@ ANSWERS: Final[Schema] = {
         {"problems": _list(_SHOWN_PROBLEM), "jobs": _list(_FILE_JOB)},
     ),
     "Reloaded": _object(
-        _all("added removed", _TEXTS), {"replaced": _CHANGES, "kept": WHOLE}, _FILES
+        _all("added removed", _TEXTS),
+        {"replaced": _CHANGES, "kept": WHOLE},
+        _FILES,
+        optional={"in_force": FLAG, "nodes_behind": _TEXTS},
     ),
     "Status": _object(
         {"status": TEXT, "server_time": INSTANT, "problems": _list(ANY)},

@@ -201,7 +201,10 @@ async def reload(request: Request) -> Response:
     context = context_of(request)
     body = await read_body(request)
     result = await _read_files(request, context, check_only=body.flag("check_only"))
-    return json_response(views.reload_view(result))
+    found = views.reload_view(result)
+    if result.nodes_behind is not None:
+        found |= {"in_force": result.in_force, "nodes_behind": list(result.nodes_behind)}
+    return json_response(found)
 
 
 async def check(request: Request) -> Response:

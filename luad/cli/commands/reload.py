@@ -31,7 +31,10 @@ TIMEOUT_SECONDS: Final = 60.0
 def reload(session: Session, *, check_only: bool) -> int | None:
     """Read the job files again now: + new, ~ changed, - removed, ! broken.
 
-    Exit 1 if a file is broken, so that its last good version stays installed.
+    On a cluster it reads the files of the node that answers, and waits some seconds for the other nodes.
+
+    Exit 1 if a file is broken, so that its last good version stays installed, or if the files of this node are
+    not those in force, so that nothing changes.
     """
     client = connect(session, timeout=TIMEOUT_SECONDS)
     answer = client.post("/config/reload", {"check_only": check_only})
@@ -40,7 +43,7 @@ def reload(session: Session, *, check_only: bool) -> int | None:
     else:
         _show(session, answer, check_only=check_only)
     is_broken = bool(answer.get("stale")) or any(map(_is_error, answer.get("problems") or ()))
-    return ExitCode.ERROR if is_broken else None
+    return ExitCode.ERROR if is_broken or not answer.get("in_force", True) else None
 
 
 def _is_error(problem: Mapping[str, object]) -> bool:
@@ -62,12 +65,23 @@ def _show(session: Session, answer: JsonObject, *, check_only: bool) -> None:
         out.warn(f"{'error' if _is_error(problem) else 'warning'}: {_problem_text(problem)}")
         if problem.get("help"):
             out.warn(f"  help: {problem['help']}")
+    _show_nodes(session, answer)
     counts = {word: len(answer.get(word) or ()) for word in ("added", "replaced", "removed")}
     counts["kept"] = answer.get("kept") or 0
     changed = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no jobs"
     stale = answer.get("stale") or ()
     broken = f"; {plural(len(stale), 'broken file')} kept as before" if stale else ""
     out.info(f"{'would be: ' if check_only else ''}{changed}{broken}", "dim")
+
+
+def _show_nodes(session: Session, answer: JsonObject) -> None:
+    names = ", ".join(map(str, answer.get("nodes_behind") or ()))
+    if not answer.get("in_force", True):
+        session.out.warn("error: other nodes have newer files, so nothing changes", "red")
+        session.out.warn("  help: copy their files to this node")
+    if names:
+        session.out.warn(f"warning: these nodes have other files: {names}", "yellow")
+        session.out.warn("  help: jobs that they decide for change once their files are the same")
 
 
 def _stale_text(path: str, problems: Iterable[Mapping[str, object]]) -> str:
