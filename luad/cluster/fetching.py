@@ -23,6 +23,9 @@ START_S: Final = 60.0
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 5.0
 
+_DEAF_S: Final = 10.0
+"""A row that waits longer, although the fetcher has room, is one that the fetcher does not see."""
+
 Emit = Callable[[str, str, Mapping[str, object]], None]
 
 
@@ -46,7 +49,7 @@ class Fetching:
     ) -> None:
         self._settings = settings
         self._on_fetched = on_fetched
-        self._emit = emit
+        self.emit = emit
         self._number = 0
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -54,6 +57,7 @@ class Fetching:
         self._is_stopping = False
         self._heard_at = 0.0
         self._ready_at: float | None = None
+        self._waits_since: tuple[int, float] | None = None  # a row, and when it was seen first
 
     def ready_for_s(self) -> float:
         """Return the seconds since the fetcher has begun to fetch; 0 while none fetches."""
@@ -77,14 +81,14 @@ class Fetching:
             try:
                 await self._live()
             except OSError as error:
-                self._emit("error", "worker.fetcher_failed", {"error": str(error)})
+                self.emit("error", "worker.fetcher_failed", {"error": str(error)})
             lasted = asyncio.get_running_loop().time() - began
             pause_s = _FIRST_PAUSE_S if lasted > SILENT_S else min(2 * pause_s, _LONGEST_PAUSE_S)
             await self._wait_to_replace(pause_s)
 
     async def _wait_to_replace(self, pause_s: float) -> None:
         if not self._is_stopping:
-            self._emit("warning", "worker.refetched", {"fetchers": self._number})
+            self.emit("warning", "worker.refetched", {"fetchers": self._number})
             await asyncio.sleep(pause_s)
 
     async def _live(self) -> None:
@@ -158,6 +162,18 @@ class Fetching:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, 9)
+
+    def note_oldest(self, row: int | None) -> None:
+        """Replace a fetcher that leaves *row* waiting for a while, the oldest one that it has room for."""
+        now = asyncio.get_running_loop().time()
+        if row is None:
+            self._waits_since = None
+        elif self._waits_since is None or self._waits_since[0] != row:
+            self._waits_since = (row, now)
+        elif min(now - self._waits_since[1], self.ready_for_s()) > _DEAF_S:
+            self.emit("warning", "worker.fetcher_deaf", {"row": row})
+            self._waits_since = None
+            self.replace()
 
     def finish(self, fetched: Fetched) -> None:
         """Let the row of an attempt end, because the attempt is over or left to others."""

@@ -17,6 +17,7 @@ from luad.cluster.all_nodes import AllNodes
 from luad.cluster.cluster_daemon import ClusterDaemon, bounds, prepare_queue
 from luad.cluster.declared import Declared
 from luad.cluster.engine_set import EngineSet
+from luad.cluster.handler_code import HandlerCode
 from luad.cluster.node import Node, NodeSettings
 from luad.cluster.node_life import NodeLife, NodeObserver
 from luad.cluster.node_loop import NodeLoop
@@ -196,6 +197,8 @@ class NodeDaemon(ClusterDaemon):
         self._listener.start()
         self._tasks.start(self._mirroring.run(), "mirror")
         self._tasks.start(self.files_in_force.run(), "files in force")
+        code = HandlerCode(self._settings.handlers_path.absolute())
+        self._tasks.start(self.files_in_force.watch_code(code.digest), "code")
         self._tasks.start(self._show_first(), "first")
         self._tasks.start(self._send_what_is_left(), "left mail")
         self._tasks.start(self._queue_watch.run(), "queues")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from luad import __version__
+from luad.cluster.handler_code import HandlerCode
 from luad.cluster.worker import WorkerParts, new_life
 from luad.cluster.worker_rows import Identity
 from luad.core.events import AttemptEnded
@@ -70,6 +71,7 @@ def worker_parts(
         settings.state_dir,
         lost_after_ms,
         settings.drain_ms,
+        HandlerCode(settings.handlers_path.absolute()).digest,
     )
 
 

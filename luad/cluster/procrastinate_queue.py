@@ -24,6 +24,8 @@ from luad.core.events import AttemptEnded
 from luad.core.model import Ending, EndKind
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy import Connection
 
     from luad.core.events import StartAttempt, StopAttempt
@@ -36,10 +38,12 @@ _VERSION: Final = "procrastinate"
 _CONTRACTED: Final = "procrastinate_post"
 
 _NOTE: Final = text(
-    "UPDATE runs SET hand_over = given.hand_over, queue = given.queue, stop = NULL"
+    "UPDATE runs SET hand_over = given.hand_over, queue = given.queue,"
+    " stop = CASE WHEN CAST(:is_again AS boolean) THEN runs.stop END"
     " FROM unnest(CAST(:ids AS text[]), CAST(:rows AS bigint[]), CAST(:queues AS text[]))"
     " AS given (id, hand_over, queue) WHERE runs.id = given.id"
 )
+_LATER: Final = text("SELECT clock_timestamp() + make_interval(secs => :seconds)")
 _STOP: Final = text(
     "UPDATE runs SET stop = CASE WHEN runs.stop = 'kill' THEN 'kill' ELSE given.stop END"
     " FROM unnest(CAST(:ids AS text[]), CAST(:attempts AS bigint[]), CAST(:stops AS text[]))"
@@ -89,22 +93,40 @@ class ProcrastinateHandOver:
         wanted = [(each.job.queue, each.run.id, each.run.attempt) for each in starts]
         self._defer(connection, sorted(wanted))
 
-    def offer_again(self, connection: Connection, attempts: Collection[tuple[str, int]]) -> None:
-        """Hand attempts over again that no worker has taken; leave out the others."""
-        rows = connection.execute(_UNTAKEN, _columns(attempts, "ids", "attempts"))
-        self._defer(connection, [(row.queue, row.id, row.attempt) for row in rows])
+    def offer_again(
+        self, connection: Connection, attempts: Collection[tuple[str, int]], *, in_s: int = 0
+    ) -> None:
+        """Hand attempts over again, *in_s* seconds later, that no worker has taken; leave out the others.
 
-    def _defer(self, connection: Connection, wanted: Sequence[tuple[str, str, int]]) -> None:
+        One that is to be stopped stays so: the next worker reports it as cancelled.
+        """
+        rows = connection.execute(_UNTAKEN, _columns(attempts, "ids", "attempts"))
+        wanted = [(row.queue, row.id, row.attempt) for row in rows]
+        at = connection.execute(_LATER, {"seconds": in_s}).scalar_one() if in_s else None
+        self._defer(connection, wanted, is_again=True, at=at)
+
+    def _defer(
+        self,
+        connection: Connection,
+        wanted: Sequence[tuple[str, str, int]],
+        *,
+        is_again: bool = False,
+        at: datetime | None = None,
+    ) -> None:
         noted: list[tuple[str, int, str]] = []
         for queue, group in groupby(wanted, key=lambda each: each[0]):
             attempts: list[dict[str, Any]] = [
                 {"run": run_id, "n": attempt} for _, run_id, attempt in group
             ]
-            deferrer = self._app.configure_task(TASK, queue=queue, connection=_driver(connection))
+            driver = _driver(connection)
+            deferrer = self._app.configure_task(
+                TASK, queue=queue, connection=driver, schedule_at=at
+            )
             ids = deferrer.batch_defer(*attempts)
             noted += [(each["run"], row, queue) for each, row in zip(attempts, ids, strict=True)]
         if noted:
-            connection.execute(_NOTE, _columns(noted, "ids", "rows", "queues"))
+            words = _columns(noted, "ids", "rows", "queues")
+            connection.execute(_NOTE, {**words, "is_again": is_again})
 
     def stop(self, connection: Connection, stops: Sequence[StopAttempt], now: Instant) -> None:
         """Ask the workers to stop attempts; report those that no worker has fetched as cancelled."""

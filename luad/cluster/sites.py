@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
@@ -35,6 +35,7 @@ _LOOK_S: Final = 30.0
 _GRACE_S: Final = 10.0
 """So long a node goes on with files that were in force until now: its own change may be on the way."""
 
+_CODE_S: Final = 5.0
 _RETRY_S: Final = 1.0
 _RECENT_MS: Final = 600_000
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
@@ -52,6 +53,11 @@ _PUBLISH: Final = text(f"""
     ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, generation = sites.generation + 1,
         published_at = excluded.published_at, published_by = excluded.published_by
 """)  # noqa: S608 - our own words
+_CODE: Final = text("""
+    INSERT INTO meta (key, value) SELECT 'code_digest', :code
+    WHERE EXISTS (SELECT 1 FROM sites WHERE name = :site AND published_by = :node)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value
+""")
 _REMEMBER: Final = text(f"""
     INSERT INTO site_sets (site, digest, first_published_at) VALUES (:site, :digest, {_NOW})
     ON CONFLICT DO NOTHING
@@ -91,6 +97,11 @@ def offer_set(
     return True
 
 
+def note_code(connection: Connection, node: str, code: str) -> None:
+    """Note the digest of the handlers that the jobs in force need, if *node* has published them."""
+    connection.execute(_CODE, {"site": MAIN, "node": to_text(node), "code": code})
+
+
 class FilesInForce:
     """Says whether this node's files are those in force, and lets the node decide only then.
 
@@ -118,6 +129,7 @@ class FilesInForce:
         self._wanted = asyncio.Event()
         self._asking: list[asyncio.Future[bool]] = []
         self._has_changed = False
+        self._code: str | None = None
         self._is_loaded = False
         self._was_allowed = False
         self.has_looked = False
@@ -126,6 +138,15 @@ class FilesInForce:
     def request(self) -> None:
         """Look soon."""
         self._wanted.set()
+
+    async def watch_code(self, digest: Callable[[], str]) -> None:
+        """Tell the store, until cancelled, which handlers the jobs of this node need. *digest* may block."""
+        while True:
+            code = await asyncio.to_thread(digest)
+            if code != self._code:
+                self._code = code
+                self.request()
+            await asyncio.sleep(_CODE_S)
 
     def loaded(self) -> None:
         """Look soon at the files, which were read for the first time."""
@@ -176,7 +197,8 @@ class FilesInForce:
         asking, self._asking = self._asking, []
         offered = str(self._declared.digest)
         offer = partial(
-            offer_set,
+            self._offer_set,
+            code=self._code,
             node=self._node,
             digest=offered,
             lock_space=self._lock_space,
@@ -195,6 +217,13 @@ class FilesInForce:
         for future in asking:
             if not future.done():
                 future.set_result(is_in_force)
+        return is_in_force
+
+    @staticmethod
+    def _offer_set(connection: Connection, code: str | None, node: str, **words: Any) -> bool:
+        is_in_force = offer_set(connection, node, **words)
+        if is_in_force and code is not None:
+            note_code(connection, node, code)
         return is_in_force
 
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad.cluster import worker_rows
 from luad.cluster.fetching import Fetched, Fetching
+from luad.cluster.handler_code import WorkerCode, is_lacking
 from luad.cluster.worker_link import Link, WorkerLink
 from luad.cluster.worker_logs import WorkerLogs
 from luad.cluster.worker_reports import WorkerReports
 from luad.cluster.worker_rows import Identity, Left, Taken
 from luad.core.events import AttemptEnded, AttemptStarted, StartAttempt
 from luad.core.model import Ending, EndKind, RunError
-from luad.daemon.run_output import error_line, omission_line
+from luad.daemon.run_output import last_lines
 from luad.errors import StoreUnavailableError
 from luad.runner.leftovers import end_run
 
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 BEATS_IN_LOST_AFTER: Final = 6
 _TAKES_AT_ONCE: Final = 50
 _RETRY_S: Final = 0.5
-_DEAF_S: Final = 10.0
-"""A row that waits longer, although the fetcher has room, is one that the fetcher does not see."""
-
 _PREVIOUS_MS: Final = 20_000
 _FLUSH_S: Final = 10.0
 _LIFE: Final = "worker.life"
@@ -56,7 +54,7 @@ class WorkerParts:
     """What a worker is made of.
 
     *links*: two connections, for work and for logs. *fetcher*: the settings of the fetcher. *bind* adds the rules for
-    the handler of a job. *state_dir*: where the worker notes its life.
+    the handler of a job. *state_dir*: where the worker notes its life. *code*: the digest of its handlers.
     """
 
     identity: Identity
@@ -69,6 +67,7 @@ class WorkerParts:
     state_dir: Path
     lost_after_ms: int
     drain_ms: int
+    code: Callable[[], str | None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -98,7 +97,6 @@ class Worker:
         self.is_over = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._waits_since: tuple[int, float] | None = None  # a row, and when it was seen first
         self._is_away = False
         self.fetching = Fetching(parts.fetcher, self._on_fetched, parts.emit)
         work, logs = parts.links
@@ -111,6 +109,7 @@ class Worker:
         self._log_link = WorkerLink(logs)
         self.logs = WorkerLogs(self._log_link, self._now)
         self.reports = WorkerReports(self._link, self._now)
+        self._code = WorkerCode(parts.identity.life, self._link, parts.code, parts.emit)
         self._runner: Runners | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._fetching_task: asyncio.Task[None] | None = None
@@ -123,6 +122,9 @@ class Worker:
     def _now(self) -> int:
         return self._parts.clock.now().wall
 
+    def _identity(self) -> Identity:
+        return replace(self._parts.identity, code_digest=self._code.digest)
+
     # --- life ---
 
     async def start(self, runner: Runners) -> None:
@@ -134,16 +136,22 @@ class Worker:
             await runner.start()
         await runner.wait_for_previous(_PREVIOUS_MS)
         path = self._parts.state_dir / _LIFE
-        former = path.read_text() if path.exists() else ""
-        if former:
+        if former := path.read_text() if path.exists() else "":
             await self._again(partial(self._end_former, former))
+        await self._code.look()
         await self._again(self._beat)
         path.write_text(self._parts.identity.life)
-        loops = (self._taking(), self._beating(), self.reports.run(), self.logs.run())
+        loops = (
+            self._taking(),
+            self._beating(),
+            self.reports.run(),
+            self.logs.run(),
+            self._code.run(),
+        )
         self._fetching_task = asyncio.create_task(self.fetching.run())
         self._tasks = [*map(asyncio.create_task, loops), self._fetching_task]
-        name, queues = self._parts.identity.name, list(self._parts.identity.queues)
-        fields = {"worker": name, "life": self._parts.identity.life, "queues": queues}
+        me = self._parts.identity
+        fields = {"worker": me.name, "life": me.life, "queues": list(me.queues)}
         self._parts.emit("info", "worker.ready", fields)
 
     async def _again(self, work: Callable[[], Any]) -> None:
@@ -245,7 +253,7 @@ class Worker:
                 self._launch(fetched, outcome)
 
     def _take_all(self, batch: list[Fetched], connection: Any) -> list[Taken | Left]:
-        now, identity = self._now(), self._parts.identity
+        now, identity = self._now(), self._identity()
         return [
             worker_rows.take(connection, identity, each.run_id, each.attempt, now) for each in batch
         ]
@@ -276,6 +284,8 @@ class Worker:
     def _release(self, fetched: Fetched) -> None:
         self._held.pop((fetched.run_id, fetched.attempt), None)
         self.fetching.finish(fetched)
+        if not self.running:
+            self._idle.set()
 
     # --- reporting ---
 
@@ -284,8 +294,7 @@ class Worker:
         held = self._held.get((event.run_id, event.attempt))
         if held is None:
             return
-        clock = self._parts.clock
-        ahead_ms = clock.offset_ms
+        ahead_ms = self._parts.clock.offset_ms
         if isinstance(event, AttemptStarted):
             self.reports.put(held.shard, replace(event, at=event.at + ahead_ms))
             return
@@ -294,12 +303,24 @@ class Worker:
         ending = replace(masked, at=masked.at + ahead_ms)
         if held.stop == "drain" and ending.kind is EndKind.CANCELLED:
             ending = replace(ending, kind=EndKind.LOST, error=_STOPPED)
-        if ending.error is not None:
-            line = error_line(ending.error, ending.at, event.attempt)
-            self.logs.put(event.run_id, [line])
-        elif ending.result_omitted:
-            line = omission_line(ending.result_omitted, ending.at, event.attempt)
-            self.logs.put(event.run_id, [line])
+        event = replace(event, ending=ending)
+        if is_lacking(ending):
+            put_back, end = partial(self._leave, held.fetched), partial(self._finish, event)
+            self._code.try_elsewhere(event, put_back, end)
+        else:
+            self._finish(event)
+
+    def _leave(self, fetched: Fetched) -> None:
+        """Forget an attempt that was put back."""
+        self.logs.end(fetched.run_id)
+        self._release(fetched)
+
+    def _finish(self, event: AttemptEnded) -> None:
+        """Report an end, after the output of the attempt."""
+        ending = event.ending
+        lines = last_lines(event)
+        if lines:
+            self.logs.put(event.run_id, lines)
         dropped = self.logs.end(event.run_id)
         if dropped:
             ending = replace(ending, dropped_bytes=ending.dropped_bytes + dropped)
@@ -353,7 +374,7 @@ class Worker:
     async def _beat(self) -> None:
         running, clock = self.running, self._parts.clock
         sent = clock.machine_now()
-        work = partial(worker_rows.beat, identity=self._parts.identity, held=running)
+        work = partial(worker_rows.beat, identity=self._identity(), held=running)
         found = await self._link.do(work)
         clock.note(found.now, sent, clock.machine_now())
         self._note_back()
@@ -363,7 +384,8 @@ class Worker:
             if (run_id, attempt) in self._held and self._held[run_id, attempt].is_launched:
                 self._parts.emit("warning", "report.fenced", {"run_id": run_id, "attempt": attempt})
                 self._obey((run_id, attempt), "grace")
-        self._replace_deaf_fetcher(found.oldest)
+        has_room = len(self._held) < int(self._parts.fetcher["concurrency"])
+        self.fetching.note_oldest(found.oldest if has_room else None)
 
     def _obey(self, key: Key, stop: str) -> None:
         held = self._held.get(key)
@@ -371,19 +393,6 @@ class Worker:
             return
         held.stop = stop
         self._runner.stop(*key, kill=stop == "kill")
-
-    def _replace_deaf_fetcher(self, oldest: int | None) -> None:
-        """Replace a fetcher that leaves a row waiting for a while, although it has room."""
-        now = asyncio.get_running_loop().time()
-        has_room = len(self._held) < int(self._parts.fetcher["concurrency"])
-        if oldest is None or not has_room:
-            self._waits_since = None
-        elif self._waits_since is None or self._waits_since[0] != oldest:
-            self._waits_since = (oldest, now)
-        elif min(now - self._waits_since[1], self.fetching.ready_for_s()) > _DEAF_S:
-            self._parts.emit("warning", "worker.fetcher_deaf", {"row": oldest})
-            self._waits_since = None
-            self.fetching.replace()
 
     def _on_contact(self) -> None:
         """The store is in touch again: the fetcher may have lost its connections without notice."""

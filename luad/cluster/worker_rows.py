@@ -30,19 +30,31 @@ if TYPE_CHECKING:
     from luad.core.events import StoredJob
     from luad.core.model import Instant, Job, Run
 
+PUT_BACK_FOR_S: Final = 5
+PUT_BACK_WITHIN_MS: Final = 60_000
+
 _REGISTER: Final = text(
     "INSERT INTO workers (life, name, node, queues_json, code_digest, version, started_at, seen_at)"
     " SELECT :life, :name, :node, :queues_json, :code_digest, :version, moment.ms, moment.ms"
     " FROM (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) AS ms) AS moment"
-    " ON CONFLICT (life) DO UPDATE SET seen_at = excluded.seen_at RETURNING seen_at"
+    " ON CONFLICT (life) DO UPDATE SET seen_at = excluded.seen_at,"
+    " code_digest = excluded.code_digest RETURNING seen_at"
 )
 _JOB: Final = text("SELECT job_id FROM jobs WHERE job_id = :job_id FOR KEY SHARE")
 _TAKE: Final = text(
     "INSERT INTO attempts (run_id, attempt, worker, code_digest, started_at)"
     " VALUES (:run_id, :attempt, :life, :code_digest, :now)"
     " ON CONFLICT (run_id, attempt) DO UPDATE SET worker = excluded.worker,"
-    " code_digest = excluded.code_digest, started_at = excluded.started_at"
+    " code_digest = excluded.code_digest, started_at = coalesce(attempts.started_at, excluded.started_at)"
     " WHERE attempts.worker IS NULL RETURNING worker"
+)
+_PUT_BACK: Final = text(
+    "UPDATE attempts SET worker = NULL WHERE run_id = :run_id AND attempt = :attempt AND worker = :life"
+    " AND started_at > extract(epoch FROM clock_timestamp()) * 1000 - :within"
+    " AND (SELECT value FROM meta WHERE key = 'code_digest') <> :code_digest"
+)
+_HOLDS: Final = text(
+    "SELECT 1 FROM attempts WHERE run_id = :run_id AND attempt = :attempt AND worker = :life"
 )
 _REVISION: Final = text(
     "SELECT definition_json FROM revisions WHERE job_id = :job_id AND revision = :revision"
@@ -211,6 +223,21 @@ def left_by(connection: Connection, life: str) -> list[tuple[Run, int]]:
 def hand_back(connection: Connection, attempts: Collection[tuple[str, int]]) -> None:
     """Hand attempts over again that this worker has fetched and not taken."""
     ProcrastinateHandOver().offer_again(connection, attempts)
+
+
+def put_back(
+    connection: Connection, life: str, run_id: str, attempt: int, code_digest: str
+) -> bool:
+    """Leave an attempt of this worker to others, if the publisher of the jobs has other code; return whether it is left.
+
+    It is handed over again after a while, and put back no more a minute after its first start.
+    """
+    words = {"run_id": run_id, "attempt": attempt, "life": life}
+    more = {"within": PUT_BACK_WITHIN_MS, "code_digest": code_digest}
+    if connection.execute(_PUT_BACK, {**words, **more}).rowcount:
+        ProcrastinateHandOver().offer_again(connection, [(run_id, attempt)], in_s=PUT_BACK_FOR_S)
+        return True
+    return connection.execute(_HOLDS, words).first() is None
 
 
 def listen(connection: Connection) -> None:

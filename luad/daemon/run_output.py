@@ -115,7 +115,17 @@ class OutputPump:
             self._waiting.popleft()
 
 
-def error_line(error: RunError, at: Instant, attempt: int) -> Line:
+def last_lines(event: AttemptEnded) -> list[Line]:
+    """Return what the end of an attempt adds to the run's log."""
+    ending = event.ending
+    if ending.error is not None:
+        return [_error_line(ending.error, ending.at, event.attempt)]
+    if ending.result_omitted:
+        return [omission_line(ending.result_omitted, ending.at, event.attempt)]
+    return []
+
+
+def _error_line(error: RunError, at: Instant, attempt: int) -> Line:
     """Return *error* as the last line of the run's log."""
     line: Line = {
         "ts": at,
@@ -171,13 +181,9 @@ class RunReports:
             self._secrets.forget(event.run_id)
         run = self._engine.runs.get(event.run_id)
         if run is not None and isinstance(event, AttemptEnded):
-            ending = event.ending
-            if ending.error is not None:
-                line = error_line(ending.error, ending.at, event.attempt)
-                self._pump.put(event.run_id, run.job_name, [line])
-            elif ending.result_omitted:
-                line = omission_line(ending.result_omitted, ending.at, event.attempt)
-                self._pump.put(event.run_id, run.job_name, [line])
+            lines = last_lines(event)
+            if lines:
+                self._pump.put(event.run_id, run.job_name, lines)
         self._post(event)
 
     def take_lines(

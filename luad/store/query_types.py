@@ -227,7 +227,10 @@ class ClusterNode:
 
 @dataclass(frozen=True, slots=True)
 class ClusterWorker:
-    """A life of a worker. *node*: the node that it is a part of; None for one that is alone."""
+    """A life of a worker. *node*: the node that it is a part of; None for one that is alone.
+
+    *code_digest*: of its handlers.
+    """
 
     life: str
     name: str
@@ -236,6 +239,7 @@ class ClusterWorker:
     version: str
     started_at: Instant
     seen_at: Instant
+    code_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +260,7 @@ class ClusterLoad:
 class Cluster:
     """The nodes and workers at *now*, an instant of the store's clock. *shards*: the number of all shards.
 
-    *load*: None from a node that does not count for all.
+    *load*: None from a node that does not count for all. *code_digest*: of the handlers that the jobs in force need.
     """
 
     now: Instant
@@ -264,3 +268,4 @@ class Cluster:
     nodes: tuple[ClusterNode, ...]
     workers: tuple[ClusterWorker, ...]
     load: ClusterLoad | None = None
+    code_digest: str | None = None

@@ -13,7 +13,8 @@ from luad.store.query_types import Cluster, ClusterLoad, ClusterNode, ClusterWor
 
 async def test_a_store_of_its_own_has_no_nodes(api: Any) -> None:
     answer = (await api.get("/v1/nodes")).json
-    assert answer == {"nodes": [], "workers": [], "shards": 0, "free_shards": 0}
+    alone = {"nodes": [], "workers": [], "shards": 0, "free_shards": 0, "code_digest": None}
+    assert answer == alone
 
 
 async def test_nodes_and_workers_are_listed_with_what_no_node_has(
@@ -22,13 +23,16 @@ async def test_nodes_and_workers_are_listed_with_what_no_node_has(
     at = daemon.clock.wall
     ann = ClusterNode("ann", "0.2.0", NodeStatus.ACTIVE, 60, "f00d", -3, at)
     bob = ClusterNode("bob", "0.2.0", NodeStatus.GONE, 0, None, None, at - 90_000)
-    worker = ClusterWorker("life1", "ann", None, ("default", "gpu"), "0.2.0", at - 60_000, at)
+    worker = ClusterWorker(
+        "life1", "ann", None, ("default", "gpu"), "0.2.0", at - 60_000, at, "c0de"
+    )
 
     async def cluster() -> Cluster:
-        return Cluster(at, 64, (ann, bob), (worker,))
+        return Cluster(at, 64, (ann, bob), (worker,), code_digest="new")
 
     monkeypatch.setattr(daemon, "cluster", cluster, raising=False)
     answer = (await api.get("/v1/nodes")).json
+    assert (answer["code_digest"], answer["workers"][0]["code_digest"]) == ("new", "c0de")
     assert (answer["shards"], answer["free_shards"]) == (64, 4)
     assert answer["nodes"] == [
         {

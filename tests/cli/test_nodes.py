@@ -14,6 +14,7 @@ WORKER = {
     "life": "l1",
     "node": None,
     "version": "0.2.0",
+    "code_digest": "fedcba9876543210",
     "started_at": "2026-07-27T09:00:00Z",
     "seen_at": "2026-07-27T10:00:00Z",
 }
@@ -28,6 +29,7 @@ def test_nodes_shows_each_node_each_worker_and_the_shards_that_wait(luad: Any, p
         "workers": [WORKER | {"name": "gpu-1", "queues": ["default", "gpu"]}],
         "shards": 64,
         "free_shards": 4,
+        "code_digest": "0123456789abcdef",
     }
     peer.answers["GET /nodes"] = answer
     shown = luad("nodes")
@@ -36,7 +38,7 @@ def test_nodes_shows_each_node_each_worker_and_the_shards_that_wait(luad: Any, p
     assert lines[0] == ["NODE", "STATUS", "SHARDS", "VERSION", "FILES", "CLOCK", "SEEN"]
     assert lines[1][:7] == ["ann", "active", "60", "0.2.0", "01234567", "+12", "ms"]
     assert lines[2][:5] == ["bob", "gone", "0", "0.2.0", "01234567"]
-    assert lines[5][:4] == ["gpu-1", "default", "gpu", "0.2.0"]
+    assert lines[5][:5] == ["gpu-1", "default", "gpu", "0.2.0", "fedcba98"]
     assert "4 shards of 64 have no node" in shown.err
     assert luad("nodes", "--json").json == answer
 

@@ -200,6 +200,17 @@ def test_only_what_no_worker_has_taken_is_offered_again(engine: Engine, postgres
         assert states(connection)["run_1"][0] is HandOverState.WAITING, "the run knows its new row"
 
 
+def test_what_is_offered_again_is_still_to_be_stopped(engine: Engine, postgres_url: str) -> None:
+    """Else a worker that drains would make a cancelled run start on another worker."""
+    with engine.begin() as connection:
+        claim(connection, start(1))
+    assert len(fetch(postgres_url)) == 1
+    with engine.begin() as connection:
+        HAND_OVER.stop(connection, [StopAttempt("run_1", 1)], AT)
+        HAND_OVER.offer_again(connection, [("run_1", 1)])
+        assert connection.execute(text("SELECT stop FROM runs")).scalar_one() == "grace"
+
+
 def test_the_row_that_names_a_worker_does_not_hide_the_only_attempt(engine: Engine) -> None:
     with engine.begin() as connection:
         claim(connection, start(1))

@@ -83,10 +83,11 @@ class Machines:
     def job(self, name: str, function: str, more: str = "") -> None:
         self.node.write_job(name, f"name: {name}\n" + MANUAL.format(function=function, more=more))
 
-    def work(self, name: str, *options: str) -> LiveWorker:
+    def work(self, name: str, *options: str, is_started: bool = True) -> LiveWorker:
         worker: LiveWorker = self._place(LiveWorker, name, *options)
         self.workers[name] = worker
-        worker.start(wait=False)
+        if is_started:
+            worker.start(wait=False)
         return worker
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
@@ -202,6 +203,27 @@ def test_a_queue_that_nobody_serves_says_so_until_a_worker_comes(machines: Machi
     machines.node.wait_for("queue.served", queue="gpu")
     wait_until(lambda: machines.states() == {"succeeded": 1})
     assert [worker for _, _, worker in machines.starts()] == ["two"]
+
+
+def test_a_run_waits_for_a_worker_with_its_handler(machines: Machines) -> None:
+    """The first worker has older code than the node that published the job."""
+    machines.node.write_handler("work", HANDLER + "\n\ndef added(job):\n    note(job)\n")
+    machines.job("newest", "added")
+    machines.node.start()
+    machines.work("one").wait_ready()
+    machines.node.luad("run", "newest")
+    line = machines.workers["one"].wait_for("worker.put_back")
+    assert "has no function `added`" in line["error"]
+    codes = {each["name"]: each["code_digest"] for each in machines.node.json("nodes")["workers"]}
+    assert codes["one"] != machines.node.json("nodes")["code_digest"]
+    machines.workers["one"].stop()
+    two = machines.work("two", is_started=False)
+    two.write_handler("work", (machines.node.handlers / "work.py").read_text())
+    two.start()
+    wait_until(lambda: machines.states() == {"succeeded": 1})
+    assert [(attempt, worker) for _, attempt, worker in machines.starts()] == [("1", "two")]
+    answer = machines.node.json("nodes")
+    assert answer["code_digest"] in {each["code_digest"] for each in answer["workers"]}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from luad.clock import SystemClock
+from luad.cluster.handler_code import HandlerCode
 from luad.cluster.inbox import InboxRow, event_of
 from luad.cluster.procrastinate_queue import ProcrastinateHandOver
 from luad.cluster.store_clock import StoreClock
@@ -86,6 +87,7 @@ class Bench:
             state,
             lost_after_ms=6_000,
             drain_ms=0,
+            code=HandlerCode(self.handlers).digest,
         )  # fmt: skip
         self.worker = Worker(parts)
         config = RunnerConfig(handlers_path=(self.handlers,), state_dir=state, kill_grace_ms=500)
@@ -120,6 +122,13 @@ class Bench:
             install = InstallJob(run.job_id, job, Origin("x.yaml"), AT)
             record_writes.write(connection, [install, ClaimRun(run)], AT)
             HAND_OVER.offer(connection, [StartAttempt(run, job)])
+
+    def publish_code(self, digest: str) -> None:
+        """What the node writes that has published the jobs."""
+        with self.engine.begin() as connection:
+            words = {"digest": digest}
+            note = "INSERT INTO meta (key, value) VALUES ('code_digest', :digest)"
+            connection.execute(text(note), words)
 
     def stop(self, number: int) -> None:
         with self.engine.begin() as connection:

@@ -268,7 +268,7 @@ _NODE: Final = _object(
 )
 _WORKER: Final = _object(
     _all("name life", TEXT),
-    {"node": _MAY_TEXT, "queues": _TEXTS, "version": TEXT},
+    {"node": _MAY_TEXT, "queues": _TEXTS, "version": TEXT, "code_digest": _MAY_TEXT},
     _all("started_at seen_at", INSTANT),
 )
 _CHANGES: Final = _list(_object({"name": TEXT, "changes": _TEXTS}))
@@ -372,7 +372,8 @@ ANSWERS: Final[Schema] = {
         _all("jobs runs store", FREE),
     ),
     "Nodes": _object(
-        {"nodes": _list(_NODE), "workers": _list(_WORKER)}, _all("shards free_shards", WHOLE)
+        {"nodes": _list(_NODE), "workers": _list(_WORKER), "code_digest": _MAY_TEXT},
+        _all("shards free_shards", WHOLE),
     ),
     "Health": _object(
         {"status": TEXT}, optional=_all("faults stale broken_files", _TEXTS) | {"comparing": TEXT}

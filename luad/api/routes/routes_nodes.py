@@ -22,7 +22,8 @@ async def list_nodes(request: Request) -> Response:
     context = context_of(request)
     found = await context.service.cluster()
     if found is None:
-        return json_response({"nodes": [], "workers": [], "shards": 0, "free_shards": 0})
+        alone = {"nodes": [], "workers": [], "shards": 0, "free_shards": 0, "code_digest": None}
+        return json_response(alone)
     owned = sum(each.shards for each in found.nodes)
     return json_response(
         {
@@ -30,6 +31,7 @@ async def list_nodes(request: Request) -> Response:
             "workers": [_worker(each) for each in found.workers],
             "shards": found.shards,
             "free_shards": found.shards - owned,
+            "code_digest": found.code_digest,
         }
     )
 
@@ -53,6 +55,7 @@ def _worker(worker: ClusterWorker) -> dict[str, Any]:
         "node": worker.node,
         "queues": list(worker.queues),
         "version": worker.version,
+        "code_digest": worker.code_digest,
         "started_at": views.instant(worker.started_at),
         "seen_at": views.instant(worker.seen_at),
     }

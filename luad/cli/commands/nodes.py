@@ -65,10 +65,13 @@ def _nodes(session: Session, answer: JsonObject) -> Table:
 
 
 def _workers(session: Session, answer: JsonObject) -> Table:
-    table = Table(["WORKER", "QUEUES", "VERSION", "SEEN"])
+    """Return the workers; yellow is code that is not that of the node which published the jobs."""
+    table = Table(["WORKER", "QUEUES", "VERSION", "CODE", "SEEN"])
     for each in answer["workers"]:
-        queues = " ".join(each["queues"])
-        table.rows.append([each["name"], queues, each["version"], _seen(session, each)])
+        queues, code = " ".join(each["queues"]), each.get("code_digest") or ""
+        style = "yellow" if code and code != answer.get("code_digest") else ""
+        shown = Cell(code[:_DIGITS], style)
+        table.rows.append([each["name"], queues, each["version"], shown, _seen(session, each)])
     return table
 
 

@@ -33,7 +33,7 @@ _NODES: Final = text("""
     ORDER BY nodes.name
 """)
 _WORKERS: Final = text("""
-    SELECT life, name, node, queues_json, version, started_at, seen_at FROM workers ORDER BY name, started_at
+    SELECT life, name, node, queues_json, version, started_at, seen_at, code_digest FROM workers ORDER BY name, started_at
 """)
 _INBOX: Final = text("""
     SELECT count(*) FILTER (WHERE failed_at IS NULL), count(*) FILTER (WHERE failed_at IS NOT NULL),
@@ -46,6 +46,7 @@ _WAITING: Final = text("""
     WHERE runs.state = 'running' AND runs.queue IS NOT NULL AND attempts.worker IS NULL
     GROUP BY 1 ORDER BY 1
 """)
+_CODE: Final = text("SELECT value FROM meta WHERE key = 'code_digest'")
 _NOW: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 
 
@@ -63,11 +64,13 @@ def read_cluster(connection: Connection, lock_space: int) -> Cluster:
             row.version,
             row.started_at,
             row.seen_at,
+            row.code_digest,
         )
         for row in connection.execute(_WORKERS)
     )
     now = int(connection.execute(_NOW).scalar_one())
-    return Cluster(now, SHARDS, nodes, workers)
+    code_digest = connection.execute(_CODE).scalar()
+    return Cluster(now, SHARDS, nodes, workers, code_digest=code_digest)
 
 
 def read_load(connection: Connection, lost_after_ms: int) -> ClusterLoad:
