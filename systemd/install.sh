@@ -5,7 +5,10 @@
 #   systemd/install.sh                     everything; starts the service, or restarts it
 #   systemd/install.sh --program           only the program, in a venv of its own
 #   systemd/install.sh --service           only the service, for an installed program
+#   systemd/install.sh --worker            a worker of nodes on other machines, not the service
 #   systemd/install.sh --prefix /srv/luad  another place than /opt/luad
+#
+# The unit of the worker is always there, and is restarted if it runs; only --worker enables and starts it.
 #
 # It leaves the files of administrators alone: job files, settings, drop-ins (`systemctl edit luad`).
 # Without make and a checkout: `luad systemd print --out DIR` writes the same files.
@@ -17,10 +20,13 @@ umask 022
 prefix=/opt/luad
 program=yes
 service=yes
+unit=luad
+extra=
 while [ $# -gt 0 ]; do
     case $1 in
     --program) service=no ;;
     --service) program=no ;;
+    --worker) unit=luad-worker extra='[cluster]' ;;
     --prefix) prefix=${2:?--prefix needs a folder}; shift ;;
     *) echo "install.sh: unknown option $1 (see the head of this file)" >&2; exit 2 ;;
     esac
@@ -61,7 +67,7 @@ if [ "$program" = yes ]; then
         "$python" -m venv "$prefix"
     fi
     say "installing luad into $prefix"
-    "$prefix/bin/pip" install -q --disable-pip-version-check "$here/.."
+    "$prefix/bin/pip" install -q --disable-pip-version-check "$here/..$extra"
 fi
 [ "$service" = yes ] || exit 0
 
@@ -79,25 +85,28 @@ else
     say "$link is not a link to luad, and stays as it is; add $prefix/bin to PATH"
 fi
 
-unit() { # source, target
+install_file() { # source, target
     mkdir -p "${2%/*}"
     sed "s|/opt/luad/bin/luad|$prefix/bin/luad|g" "$1" > "$2.new"
     chmod 644 "$2.new"
     mv "$2.new" "$2"
 }
-unit "$here/luad.service" /etc/systemd/system/luad.service
-unit "$here/luad.socket" /etc/systemd/system/luad.socket
-unit "$here/sysusers.d/luad.conf" /etc/sysusers.d/luad.conf
-unit "$here/tmpfiles.d/luad.conf" /etc/tmpfiles.d/luad.conf
+for each in luad.service luad.socket luad-worker.service; do
+    install_file "$here/$each" "/etc/systemd/system/$each"
+done
+install_file "$here/sysusers.d/luad.conf" /etc/sysusers.d/luad.conf
+install_file "$here/tmpfiles.d/luad.conf" /etc/tmpfiles.d/luad.conf
 systemd-sysusers /etc/sysusers.d/luad.conf
 systemd-tmpfiles --create /etc/tmpfiles.d/luad.conf
 systemctl daemon-reload
-systemctl enable -q luad.service
-if systemctl -q is-active luad.service; then
-    say "restarting luad"
-    systemctl restart luad.service
-else
-    say "starting luad"
-    systemctl start luad.service
-fi
-say "luad runs: $("$link" --version 2>/dev/null || "$prefix/bin/luad" --version);  systemctl status luad"
+systemctl enable -q "$unit.service"
+for each in luad luad-worker; do
+    if systemctl -q is-active "$each.service"; then
+        say "restarting $each"
+        systemctl restart "$each.service"
+    elif [ "$each" = "$unit" ]; then
+        say "starting $each"
+        systemctl start "$each.service"
+    fi
+done
+say "$unit runs: $("$link" --version 2>/dev/null || "$prefix/bin/luad" --version);  systemctl status $unit"

@@ -33,6 +33,7 @@ FOR_ROOT = (
     "test_fault_mounts.py",
     "test_fault_peers.py",
     "test_fault_spawning.py",
+    "test_install.py",
     "test_kubernetes.py",
 )
 if os.geteuid() != 0 and not IS_REQUIRED:
