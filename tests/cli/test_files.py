@@ -270,6 +270,8 @@ def test_next_from_the_files_names_what_only_the_daemon_knows(luad: Any, shop: P
     )
     assert "not among them: tick; the first run is counted from" in luad("next", "--offline").err
     assert "tick" not in luad("next", "--offline", "good").err
+    listed = {each["name"]: each for each in luad("list", "--json", "--offline").json["jobs"]}
+    assert listed["tick"]["summary"] == "Runs every 5 minutes, from when the daemon sees its file."
 
 
 def test_without_daemon_and_files_it_is_unavailable(luad: Any) -> None:

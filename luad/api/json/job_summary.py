@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from luad.core.cron.crontext import describe
 from luad.core.cron.zones import load_zone
 from luad.core.installed import JobStatus
-from luad.core.model import DAY, HOUR, MINUTE, SECOND, Cron, Instant, Once, Schedule
+from luad.core.model import DAY, HOUR, MINUTE, SECOND, Cron, Instant, Interval, Once, Schedule
 from luad.core.policy import is_too_late
 from luad.core.schedule import explain_schedule
 
@@ -37,6 +37,8 @@ def summarize(state: JobStateView, now: Instant | None = None) -> str:
     if state.status is JobStatus.COMPLETED or at is None:
         if state.running or state.queued:
             return f"Is running for the last time{addressee}."
+        if state.status is JobStatus.ACTIVE and isinstance(job.schedule, Interval):
+            return f"Runs {_rule(job.schedule)}, from when the daemon sees its file{addressee}."
         return f"Is over, and will not run again{addressee}."
     wait = "" if now is None else f", {_in_words(at - now)}"
     when = _moment(at, _zone_of(job.schedule))
