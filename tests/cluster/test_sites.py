@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("procrastinate")
 
 from cluster.real_nodes import wait_until
-from cluster.serving import COUNT, JOB, Nodes
+from cluster.serving import COUNT, JOB, Nodes, seen
 from postgres import database_url
 
 from luad.cluster.sites import MAIN
@@ -73,3 +73,61 @@ def test_a_reload_tells_what_changes_on_all_nodes_and_which_have_other_files(nod
     (bob.jobs / "more-1.yaml").unlink()
     last = bob.json("reload")
     assert (last["removed"], last["nodes_behind"]) == (["more-1"], ["ann"]), "whoever owns it"
+
+
+def test_a_node_with_older_files_waits_until_every_node_has_them(nodes: Nodes) -> None:
+    """A restart with old files changes nothing; a rollback is in force once the last node has restarted."""
+    nodes.start("ann", "bob")
+    ann, bob = nodes.daemons["ann"], nodes.daemons["bob"]
+    assert bob.stop() == 0
+    ann.write_job("added", ADDED)
+    wait_until(lambda: bool(nodes.one(HAS_ADDED)))
+    bob.start()
+    assert "files.behind" in {line["event"] for line in bob.lines}
+    assert seen(ann, "status") == {"ann": "active", "bob": "behind"}
+    assert nodes.owners() == {"ann"}
+    nodes.goes_on()
+    assert nodes.one(HAS_ADDED) == 1
+
+    ann.kill()
+    (ann.jobs / "added.yaml").unlink()
+    ann.start()
+    wait_until(lambda: nodes.owners() == {"ann", "bob"})
+    wait_until(lambda: nodes.one(HAS_ADDED) == 0)
+    nodes.goes_on()
+    nodes.check_books()
+
+
+def test_the_newest_change_of_nodes_that_differ_counts_and_they_do_not_fight(nodes: Nodes) -> None:
+    nodes.start("ann", "bob")
+    ann, bob = nodes.daemons["ann"], nodes.daemons["bob"]
+    wait_until(lambda: nodes.owners() == {"ann", "bob"})
+    generation = "SELECT generation FROM sites"
+    first = nodes.one(generation)
+    ann.write_job("added", ADDED)
+    wait_until(lambda: nodes.one(generation) == first + 1)
+    bob.write_job("other", JOB.format(name="other"))  # it has not seen the change of ann
+    wait_until(lambda: nodes.one(generation) == first + 2)
+    ann.wait_for("files.behind")
+    wait_until(lambda: nodes.owners() == {"bob"})
+    wait_until(lambda: nodes.one(HAS_ADDED) == 0)
+    assert nodes.one("SELECT count(*) FROM jobs WHERE name = 'other'") == 1
+    ann.write_job("third", JOB.format(name="third"))  # a node that is behind changes nothing
+    nodes.goes_on()
+    assert nodes.one(generation) == first + 2
+    assert nodes.one("SELECT count(*) FROM jobs") == COUNT + 2
+
+
+def test_a_broken_file_and_a_folder_that_is_gone_take_nothing_away(nodes: Nodes) -> None:
+    nodes.start("ann", "bob")
+    ann = nodes.daemons["ann"]
+    in_force = nodes.ask("SELECT digest, generation FROM sites")
+    names = nodes.ask("SELECT name FROM jobs ORDER BY name")
+    ann.write_job("job-1", "name: job-1\nhandler: [")
+    ann.wait_for("config.problem")
+    ann.jobs.rename(ann.folder / "unmounted")
+    ann.luad("reload", check=False)
+    nodes.goes_on()
+    assert nodes.ask("SELECT digest, generation FROM sites") == in_force
+    assert nodes.ask("SELECT name FROM jobs ORDER BY name") == names
+    assert set(seen(ann, "status").values()) == {"active"}

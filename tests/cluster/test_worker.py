@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -203,3 +204,26 @@ async def test_a_stopping_worker_hands_back_what_it_has_not_launched(bench: Benc
     ]  # fmt: skip
     assert bench.reports() == []
     assert bench.ask("SELECT 1 FROM attempts") == []
+
+
+async def test_a_run_whose_keeper_is_killed_is_reported_as_lost(bench: Bench) -> None:
+    bench.claim(1, "hang")
+    await bench.until(lambda: any(isinstance(each, AttemptStarted) for each in bench.reports()))
+    keeper = bench.runner._runner._attempts["run_1", 1].keeper
+    assert keeper is not None
+    assert keeper.process is not None
+    os.kill(keeper.process.pid, signal.SIGKILL)
+    await bench.until(lambda: bench.ends() == [("run_1", "lost")])
+
+
+async def test_a_worker_whose_spawner_is_killed_starts_further_runs(bench: Bench) -> None:
+    bench.claim(1, "wait_for_file")
+    await bench.until(lambda: any(isinstance(each, AttemptStarted) for each in bench.reports()))
+    spawner = bench.runner.spawner_pid
+    assert spawner is not None
+    os.kill(spawner, signal.SIGKILL)
+    await bench.until(lambda: bench.runner.spawner_pid not in {None, spawner})
+    (bench.handlers / "go").touch()
+    bench.claim(2)
+    await bench.until(lambda: len(bench.ends()) == 2)
+    assert dict(bench.ends()) == {"run_1": "returned", "run_2": "returned"}

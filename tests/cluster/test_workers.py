@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("procrastinate")
 
 from cluster.real_nodes import wait_until
+from cluster.serving import metric
 from postgres import database_url
 from support.live_daemon import LiveDaemon
 
@@ -198,6 +199,7 @@ def test_a_queue_that_nobody_serves_says_so_until_a_worker_comes(machines: Machi
     machines.node.luad("run", "render")
     line = machines.node.wait_for("queue.unserved")
     assert (line["queue"], line["runs"]) == ("gpu", 1)
+    wait_until(lambda: metric(machines.node, 'luad_queue_waiting{queue="gpu"}') == 1)
     assert "no worker serves the queue `gpu`" in machines.node.luad("why", "render").stdout
     machines.work("two", "--queues", "gpu")
     machines.node.wait_for("queue.served", queue="gpu")

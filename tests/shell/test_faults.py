@@ -13,7 +13,7 @@ from support.named_tests import PROJECT, exists
 
 PAGE = PROJECT / "docs/explanation/faults.md"
 SHOWN = Path(__file__).parent / "faults.toml"
-FAULTS = range(1, 116)
+FAULTS = range(1, 128)
 CELLS = ["n", "fault", "what luad does"]
 MOST_WORDS = 25
 REASONS = ("does not apply, because ", "cannot be tested here, because ")
@@ -86,8 +86,8 @@ REASON = "cannot be tested here, because it needs a moon"
         (f"| 7 | f | {'a ' * 26}|", "7: a cell has more"),
         ("| 7 | f | a. See below. |", "7: there is nothing below"),
         ("| 8 | f | a |", "8: stands twice"),
-        ("| 116 | f | a |", "116: there is no such fault"),
-        ("| 7 | f | a |\n\n**116, a.** b", "116: there is no such fault"),
+        ("| 128 | f | a |", "128: there is no such fault"),
+        ("| 7 | f | a |\n\n**128, a.** b", "128: there is no such fault"),
         ("", "7: has no row"),
     ],
 )
@@ -114,8 +114,8 @@ def test_wrong_tests_are_told(tests: list[str] | str, mistake: str) -> None:
 
 
 def test_tests_of_a_fault_that_there_is_not_are_told() -> None:
-    shown = _shown_with([TEST]) | {"116": [TEST]}
-    assert list(mistakes("\n".join(GOOD.values()), shown)) == ["116: there is no such fault"]
+    shown = _shown_with([TEST]) | {"128": [TEST]}
+    assert list(mistakes("\n".join(GOOD.values()), shown)) == ["128: there is no such fault"]
 
 
 @pytest.mark.parametrize(
