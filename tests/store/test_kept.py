@@ -12,7 +12,7 @@ import pytest
 from support.long_history import EVERY_MS, JOBS, NOW, HandClock, counted, long_store
 
 from luad.core.model import HOUR, RunState
-from luad.store import Store, kept_hours, query_budget
+from luad.store import Store, kept_hours, queries, query_budget
 from luad.store.history import History
 from luad.store.kept_rows import KeptRows
 from luad.store.run_stats import Group, HistoryStats
@@ -155,6 +155,39 @@ async def test_a_second_look_at_strips_reads_the_index_alone(store: Store) -> No
     assert second.count < first.count
 
 
+async def test_a_first_look_at_strips_costs_the_rows_and_nothing_beside_them(store: Store) -> None:
+    with counted(store) as alone:
+        rows = await store._transactions.read(lambda held: queries.recent_runs(held, IDS, 40))
+    with counted(store) as first:
+        assert await store.recent_runs(IDS, 40) == rows
+    assert first.count < 1.05 * alone.count
+
+
+async def test_a_look_that_finds_only_other_rows_costs_little_more_than_a_first_one(
+    store: Store,
+) -> None:
+    with counted(store) as first:
+        before = await store.recent_runs(IDS, 40)
+    change(store, "DELETE FROM runs WHERE claimed_at >= ?", NOW - 40 * JOBS * EVERY_MS)
+    with counted(store) as other:
+        after = await store.recent_runs(IDS, 40)
+    assert not {row for strip in before.values() for row in strip} & {
+        row for strip in after.values() for row in strip
+    }
+    assert other.count < 1.3 * first.count
+    store._rows = KeptRows()
+    assert after == await store.recent_runs(IDS, 40)
+
+
+async def test_a_look_at_known_and_other_jobs_is_that_of_a_fresh_store(store: Store) -> None:
+    await store.recent_runs(IDS[:30], 40)
+    change(store, "DELETE FROM runs WHERE job_id = 'job_03'")
+    found = await store.recent_runs(IDS[20:] + IDS[:5], 40)
+    store._rows = KeptRows()
+    assert found == await store.recent_runs(IDS[20:] + IDS[:5], 40)
+    assert "job_03" not in found
+
+
 NEWEST: Final = f"run_{99_953:026}"
 """The newest row of job_03."""
 
@@ -184,7 +217,8 @@ async def test_rows_are_kept_up_to_a_limit(store: Store, monkeypatch: pytest.Mon
         for job_id in IDS[:5]:
             strip = (await store.recent_runs([job_id, "job_of_nobody"], 40))[job_id]
             assert len(strip) == 40
-    assert len(store._rows._known) == 100
+    kept = store._rows._known
+    assert (list(kept), sum(map(len, kept.values()))) == (["job_04", "job_03"], 80)
     assert len(await store.recent_runs(IDS, 40)) == JOBS, "too many to keep"
 
 
