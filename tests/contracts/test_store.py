@@ -51,6 +51,7 @@ from luad.core.model import (
 )
 from luad.errors import ConflictError, NotFoundError, UsageError
 from luad.store import Attempt, Pruned, RunFilter, RunRow, Store, columns, log_chunks
+from luad.store.run_stats import Group
 
 NOW = 1_800_000_000_000
 
@@ -672,6 +673,24 @@ async def test_strips_show_the_last_rows_oldest_first(store: Store) -> None:
         "job_backup": strips["job_backup"][-2:],
         "job_other": strips["job_other"],
     }
+
+
+async def test_the_outcomes_of_each_hour_are_counted(store: Store) -> None:
+    await store.apply([install()])
+    hours = [NOW // HOUR * HOUR - number * HOUR for number in range(1, 4)]
+    runs = [make_run(n, claimed_at=hours[n % 3] + n, scheduled_for=n) for n in range(1, 10)]
+    await store.apply([ClaimRun(run) for run in runs])
+    await store.apply([SaveRun(ended(run, RunState.FAILED)) for run in runs[:4]])
+    for _ in range(3):  # with kept hours too
+        found = await store.history.stats_since(hours[2], NOW, Group.HOUR)
+        assert found.is_complete
+        assert {at: dict(each.counts) for at, each in found.groups.items()} == {
+            hours[0]: {"queued": 2, "failed": 1},
+            hours[1]: {"queued": 1, "failed": 2},
+            hours[2]: {"queued": 2, "failed": 1},
+        }
+    found = await store.history.stats_since(hours[1] + 2, NOW, Group.STATUS)
+    assert dict(found.total.counts) == {"queued": 3, "failed": 2}
 
 
 async def test_revisions_are_remembered_the_latest_first(store: Store) -> None:
