@@ -15,19 +15,24 @@ PAGE = PROJECT / "docs/explanation/security.md"
 SHOWN = Path(__file__).parent / "rules.toml"
 RULES = range(1, 11)
 HOLES = range(1, 18)
-ROW = re.compile(r"^- \*\*(A|\d+)\.(\d+)\*\* (.+)$", re.MULTILINE)
+ROW = re.compile(r"^(?:- |\| )\*\*(A|\d+)\.(\d+)\*\*(?: \|)? (.+)$", re.MULTILINE)
 
 
 def mistakes(page: str, shown: dict[str, Any]) -> Iterator[str]:
     """Yield each thing that is wrong with a page of rules, or with the tests that show them."""
     rows = [(rule, int(clause)) for rule, clause, _ in ROW.findall(page)]
-    if page.count("\n- **A.") + len(re.findall(r"\n- \*\*\d", page)) != len(rows):
+    if page.count("\n| **A.") + len(re.findall(r"\n- \*\*\d", page)) != len(rows):
         yield "a row cannot be read"
     for rule in (*map(str, RULES), "A"):
         clauses = [clause for each, clause in rows if each == rule]
         expected = HOLES if rule == "A" else range(1, len(clauses) + 1)
         if clauses != list(expected) or not clauses:
             yield f"{rule}: its clauses are {clauses}"
+    for rule, clause, text in ROW.findall(page):
+        entry = shown.get(f"{rule}.{clause}", {"tests": []})
+        files = dict.fromkeys(name.partition("::")[0] for name in entry["tests"])
+        if rule == "A" and not text.endswith(f"| {', '.join(f'`{each}`' for each in files)} |"):
+            yield f"A.{clause}: the page names other tests"
     numbers = {f"{rule}.{clause}" for rule, clause in rows}
     for number in sorted(numbers ^ {*shown}):
         yield f"{number}: is in only one of the two files"
@@ -64,6 +69,11 @@ def test_every_rule_has_its_place_and_tests_that_are_there() -> None:
         ('where = ["luad/trust"]', "where = []", "1.1: names too little"),
         ('test_a_revoked_token_is_out"', 'test_gone"', "3.5: there is no"),
         ('test_a_renewed_pair_is_used_once_both_fit"', 'test_gone"', "A.10: there is no"),
+        (
+            "`tests/api/test_tokens.py`",
+            "`tests/api/test_jobs.py`",
+            "A.9: the page names other tests",
+        ),
     ],
 )
 def test_a_wrong_page_is_told(old: str, new: str, mistake: str) -> None:
