@@ -86,6 +86,9 @@ def test_a_node_with_older_files_waits_until_every_node_has_them(nodes: Nodes) -
     assert "files.behind" in {line["event"] for line in bob.lines}
     assert seen(ann, "status") == {"ann": "active", "bob": "behind"}
     assert nodes.owners() == {"ann"}
+    told = bob.luad("reload", check=False)
+    assert told.returncode == 1
+    assert "other nodes have newer files, so nothing changes" in told.stderr
     nodes.goes_on()
     assert nodes.one(HAS_ADDED) == 1
 
