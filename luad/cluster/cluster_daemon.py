@@ -76,9 +76,9 @@ class ClusterDaemon(Daemon):
     def _worker_parts(self) -> WorkerParts:
         """Return the connection, the runner and the limits of the worker in this process."""
 
-    def _decides_for(self, job_name: str) -> bool:
-        """Return whether this process decides for the job."""
-        del job_name
+    def _decides_for(self, shard: int) -> bool:
+        """Return whether this process decides for the jobs of a shard."""
+        del shard
         return False
 
     def _make_reports(self, pump: OutputPump) -> WorkerReports:

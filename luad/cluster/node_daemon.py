@@ -28,7 +28,6 @@ from luad.cluster.queue_watch import QueueWatch
 from luad.cluster.sites import MAIN, SITES_CHANNEL, FilesInForce
 from luad.config.jobs.stored_jobs import job_from_store
 from luad.core.events import ConfigLoaded, Event
-from luad.core.shards import shard_of
 from luad.daemon.recovery import jobs_in_force
 from luad.errors import StoreUnavailableError
 from luad.store.postgresql.cluster_rows import read_load
@@ -90,8 +89,8 @@ class NodeDaemon(ClusterDaemon):
             node=self._backend.node,
         )
 
-    def _decides_for(self, job_name: str) -> bool:
-        return shard_of(job_name) in self._engines.owned
+    def _decides_for(self, shard: int) -> bool:
+        return shard in self._engines.owned
 
     def _make_loop(self) -> Turns:
         backend, clock = self._backend, self._store_clock

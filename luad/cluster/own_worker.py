@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from luad import __version__
 from luad.cluster.handler_code import HandlerCode
-from luad.cluster.worker import WorkerParts, new_life
-from luad.cluster.worker_rows import Identity
+from luad.cluster.worker import WorkerParts
+from luad.cluster.worker_rows import Identity, new_life
 from luad.core.events import AttemptEnded
 from luad.core.model import Wanted
+from luad.core.shards import shard_of
 from luad.core.state import Entry
 from luad.daemon import wiring
 from luad.daemon.run_output import RunReports
@@ -96,22 +97,21 @@ class WorkerReports(RunReports):
 
     worker: Worker
     follow: Callable[[str, str, list[dict[str, object]]], None]
-    decides_for: Callable[[str], bool]
+    decides_for: Callable[[int], bool]
 
     def take_event(self, event: AttemptStarted | AttemptEnded) -> None:
         """Pass a report on to the worker, which masks it."""
+        shard = self.worker.shard_of((event.run_id, event.attempt))
         self.worker.take_event(event)
-        if isinstance(event, AttemptEnded):
-            run = self._engine.runs.get(event.run_id)
-            if run is None or not self.decides_for(run.job_name):
-                self.order.release(event.run_id, is_last=True)
+        if isinstance(event, AttemptEnded) and (shard is None or not self.decides_for(shard)):
+            self.order.release(event.run_id, is_last=True)
 
     def take_lines(
         self, run_id: str, attempt: int, job_name: str, lines: list[dict[str, object]]
     ) -> None:
         """Pass on lines of an attempt, which the worker masks."""
         self.worker.take_lines(run_id, attempt, job_name, lines)
-        if not self.decides_for(job_name):
+        if not self.decides_for(shard_of(job_name)):
             self.order.release(run_id, is_last=False)
         self.order.put(run_id, job_name, lines)
         self.follow(run_id, job_name, lines)

@@ -7,7 +7,6 @@ and repeats each report until it is written; it has no other state that counts.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -80,11 +79,6 @@ class _Held:
     stop: str = ""
 
 
-def new_life() -> str:
-    """Return a unique id for a start of a worker."""
-    return f"life_{secrets.token_hex(12)}"
-
-
 class Worker:
     """One life of a worker. *runner* reports to `take_event` and `take_lines`."""
 
@@ -118,6 +112,11 @@ class Worker:
     def running(self) -> list[Key]:
         """The attempts that this worker has launched, and that have not ended."""
         return [key for key, held in self._held.items() if held.is_launched]
+
+    def shard_of(self, key: Key) -> int | None:
+        """Return the shard of an attempt that this worker has; None for any other."""
+        held = self._held.get(key)
+        return None if held is None else held.shard
 
     def _now(self) -> int:
         return self._parts.clock.now().wall

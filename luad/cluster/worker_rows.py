@@ -7,6 +7,7 @@ as its owner does.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -128,6 +129,11 @@ class Beat:
     stops: Mapping[tuple[str, int], str]
     gone: Collection[tuple[str, int]]
     oldest: int | None
+
+
+def new_life() -> str:
+    """Return a unique id for a start of a worker."""
+    return f"life_{secrets.token_hex(12)}"
 
 
 def register(connection: Connection, identity: Identity) -> Instant:

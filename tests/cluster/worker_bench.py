@@ -15,8 +15,8 @@ from luad.cluster.handler_code import HandlerCode
 from luad.cluster.inbox import InboxRow, event_of
 from luad.cluster.procrastinate_queue import ProcrastinateHandOver
 from luad.cluster.store_clock import StoreClock
-from luad.cluster.worker import Worker, WorkerParts, new_life
-from luad.cluster.worker_rows import Identity
+from luad.cluster.worker import Worker, WorkerParts
+from luad.cluster.worker_rows import Identity, new_life
 from luad.config.jobs.api_bodies import job_from_body
 from luad.config.settings.store_target import Target
 from luad.core.events import (
