@@ -147,6 +147,10 @@ class Users(Protocol):
         """Return all users, in order of ids."""
         ...
 
+    def page(self, after: str, limit: int) -> Sequence[User]:
+        """Return the first *limit* users whose ids come after *after*, in order of ids."""
+        ...
+
     def ids(self) -> Collection[str]:
         """Return the ids of all users."""
         ...

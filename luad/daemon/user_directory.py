@@ -156,6 +156,10 @@ class UserDirectory:
         """Return all users, in order of ids."""
         return tuple(self._all[user_id] for user_id in self._ids)
 
+    def page(self, after: str, limit: int) -> Sequence[User]:
+        """Return the first *limit* users whose ids come after *after*, in order of ids."""
+        return tuple(self._all[user_id] for user_id in islice(self._ids.after(after), limit))
+
     def get(self, user_id: str) -> User | None:
         """Return the user of that exact id."""
         return self._all.get(user_id)

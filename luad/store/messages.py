@@ -10,7 +10,20 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Text,
+    bindparam,
+    column,
+    delete,
+    exists,
+    func,
+    select,
+    tuple_,
+    update,
+    values,
+)
 from sqlalchemy.dialects.sqlite import insert
 
 from luad.core.messaging import Delivery, DeliveryState, Message
@@ -151,6 +164,17 @@ class Messages:
             lambda c: delivery_pages.page(c, wanted, limit, cursor, QueryBudget.begin())
         )
 
+    async def last_deliveries(
+        self, users: Sequence[str], most: int
+    ) -> dict[tuple[str, str], Delivery]:
+        """Return the last delivery by user and channel, among the newest *most* messages to each user.
+
+        A repetition, which no channel has delivered again, does not count.
+        """
+        return await self._transactions.read(
+            lambda c: _last_deliveries(c, list(map(to_text, users)), most)
+        )
+
     async def counts(self, run_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Return the numbers of arrived and of all deliveries, by run that sent messages."""
         ids = [to_text(each) for each in run_ids]
@@ -257,6 +281,32 @@ def _page(
     if len(rows) > limit:
         following = make_cursor((found[-1].at, found[-1].id))
     return page, following
+
+
+def _last_deliveries(
+    connection: Connection, users: Sequence[str], most: int
+) -> dict[tuple[str, str], Delivery]:
+    if not users:
+        return {}
+    user = values(column("id", Text), name="user").data([(each,) for each in users]).cte()
+    newest = messages.alias("newest")
+    within = (
+        select(newest.c.id)
+        .where(newest.c.user_id == user.c.id)
+        .order_by(newest.c.at.desc(), newest.c.id.desc())
+        .limit(most)
+        .correlate(user)
+    )
+    query = (
+        select(user.c.id.label("user_id"), messages.c.at, deliveries)
+        .select_from(user.join(deliveries, deliveries.c.message_id.in_(within)))
+        .join(messages, messages.c.id == deliveries.c.message_id)
+        .where(deliveries.c.state != DeliveryState.REPEATED.value)
+    )
+    found: dict[tuple[str, str], Delivery] = {}
+    for row in sorted(connection.execute(query), key=lambda row: (row.at, row.message_id)):
+        found[row.user_id, row.channel] = _read_delivery(row)
+    return found
 
 
 def _counts(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, int]]:

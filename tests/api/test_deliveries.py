@@ -72,6 +72,47 @@ async def test_a_user_shows_the_last_delivery_of_each_channel(api: Any) -> None:
 
 
 @pytest.mark.usefixtures("ann")
+async def test_a_page_of_users_has_the_last_delivery_of_each_channel(api: Any, daemon: Any) -> None:
+    for number in range(4):
+        body = {"id": f"bob-{number}", "channels": CHANNELS}
+        await daemon.users.add(body, if_exists="error")
+    last = await send(api)
+    path, found = "/v1/users?last_delivery=1&limit=2", []
+    while path:
+        answer = await api.get(path)
+        found += answer.json["users"]
+        assert len(answer.json["users"]) <= 2
+        link = answer.headers.get("link", "")
+        path = link[1 : link.index(">")] if answer.json["next_cursor"] else ""
+    assert [each["id"] for each in found] == ["ann", "bob-0", "bob-1", "bob-2", "bob-3"]
+    one = (await api.get("/v1/users/ann")).json
+    assert found[0]["channels"] == one["channels"]
+    assert one["channels"][0]["last_delivery"]["message_id"] == last
+    assert found[1]["channels"][0]["last_delivery"] is None
+    every = (await api.get("/v1/users")).json
+    assert (len(every["users"]), every["next_cursor"]) == (5, None)
+    assert "last_delivery" not in every["users"][0]["channels"][0]
+    for wrong in ("last_delivery=1&limit=101", "cursor=WzFd", "cursor=x", "last_delivery=maybe"):
+        assert (await api.get(f"/v1/users?{wrong}")).status == 422, wrong
+
+
+@pytest.mark.usefixtures("ann")
+async def test_a_page_of_users_costs_the_same_with_many_more_messages(
+    api: Any, daemon: Any
+) -> None:
+    costs = []
+    for count in (60, 600):
+        for number in range(count):
+            at = daemon.clock.wall + number
+            message = Message(f"msg_{count}_{number}", "ann", at, ({"text": "x"},))
+            await daemon.store.messages.begin([message], {message.id: ["inbox"]}, at)
+        with counted(daemon.store) as steps:
+            await api.get("/v1/users?last_delivery=1")
+        costs.append(steps.count)
+    assert costs[1] < 1.2 * costs[0] + 500
+
+
+@pytest.mark.usefixtures("ann")
 async def test_a_message_is_sent_again_only_where_it_has_not_arrived(
     far: Any, daemon: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,14 @@ class Model:
             if self.rows.get((number, channel), DELIVERED) is not DELIVERED:
                 self.rows[number, channel] = state
 
+    def last(self) -> dict[str, DeliveryState]:
+        """Return the last delivery of each channel that is not a repetition."""
+        return {
+            channel: state
+            for (_, channel), state in sorted(self.rows.items())
+            if state is not REPEATED
+        }
+
     def settle(self) -> None:
         self.rows = {key: FAILED if state is SENDING else state for key, state in self.rows.items()}
 
@@ -108,6 +116,10 @@ def test_what_has_arrived_is_never_sent_again(shared: Store, steps: list[tuple[A
             else:
                 await shared.messages.fail_interrupted(NOW)
                 model.settle()
+            last = await shared.messages.last_deliveries([user, "nobody"], 4)
+            assert {key: each.state for key, each in last.items()} == {
+                (user, channel): state for channel, state in model.last().items()
+            }
         shown = {
             (number, channel): state
             for (number, channel), state in model.rows.items()

@@ -247,6 +247,14 @@ def test_a_user_has_the_last_delivery_of_each_channel(visitor: Visitor) -> None:
     assert "<b>title" not in text
 
 
+def test_the_list_of_users_has_the_last_outcome_of_each_channel(visitor: Visitor) -> None:
+    text = visitor.ask("GET", "/users").text
+    row = text[text.index('href="/users/ann"') :].partition("</tr>")[0]
+    assert re.search(r'class="status calm".*?inbox<span class="sr">: delivered', row)
+    assert re.search(r'class="status bad".*?pager<span class="sr">: failed', row)
+    assert "1 user on this page" in text
+
+
 def test_revisions_show_what_differs_from_the_one_in_force(
     site: LiveDaemon, visitor: Visitor
 ) -> None:

@@ -91,7 +91,7 @@ SCHEDULE: Final = (
     Parameter("include_paused", FLAG),
     Parameter("format", {"enum": ["json", "ics"]}),
 )
-USERS: Final = _words("email", "phone")
+USERS: Final = (*_words("email", "phone"), Parameter("last_delivery", FLAG), *PAGE)
 STATS_OF_JOB: Final = (_number("runs", 1, 1_000),)
 STATS: Final = (Parameter("since", WORD), Parameter("by", {"enum": ["status", "hour", "job"]}))
 ACTIVITY: Final = (*_words("actor", "since", "status"), *PAGE)

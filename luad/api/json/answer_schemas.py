@@ -179,6 +179,9 @@ _USER: Final[Schema] = {
     "source": _SOURCE,
     "file": _or_null(_object(_ORIGIN)),
 }
+_LISTED_CHANNEL: Final = _object(
+    _all("name type url", TEXT), optional={"last_delivery": _or_null(_object(_DELIVERY))}
+)
 _WATCHED_CHANNEL: Final = _object(
     _all("name type url", TEXT), {"last_delivery": _or_null(_object(_DELIVERY))}
 )
@@ -343,8 +346,8 @@ ANSWERS: Final[Schema] = {
         {"notes": _TEXTS, "problems": _list(FREE)},
         optional={"at": INSTANT, "timezone": TEXT},
     ),
-    "ListedUser": _object(_USER),
-    "Users": _object({"users": _list(_ref("ListedUser"))}),
+    "ListedUser": _object({**_USER, "channels": _list(_LISTED_CHANNEL)}),
+    "Users": _object({"users": _list(_ref("ListedUser"))}, _CURSOR),
     "User": _object(_USER, {"channels": _list(_WATCHED_CHANNEL), "data": FREE}),
     "Deleted": _object(_DELETED),
     "Sent": _object(

@@ -311,15 +311,15 @@ def message_view(message: Message, deliveries: Iterable[Delivery]) -> dict[str, 
         "kind": message.kind,
         "job": message.job_name,
         "run_id": message.run_id,
-        "deliveries": [delivery_view(each, message) for each in deliveries],
+        "deliveries": [delivery_view(each, message.user) for each in deliveries],
     }
 
 
-def delivery_view(delivery: Delivery, message: Message) -> dict[str, Any]:
-    """Return the delivery of a message on one channel."""
+def delivery_view(delivery: Delivery, user_id: str) -> dict[str, Any]:
+    """Return the delivery of a message to a user on one channel."""
     return {
         "message_id": delivery.message_id,
-        "user_id": message.user,
+        "user_id": user_id,
         "channel": delivery.channel,
         "status": delivery.state.value,
         "ok": delivery.state in ARRIVED,

@@ -78,7 +78,9 @@ async def resend(request: Request) -> Response:
     context = context_of(request)
     await read_body(request)
     message, found = await resend_message(context, request.path_params["message"])
-    return json_response({"deliveries": [views.delivery_view(each, message) for each in found]})
+    return json_response(
+        {"deliveries": [views.delivery_view(each, message.user) for each in found]}
+    )
 
 
 async def resend_message(context: Context, message_id: str) -> tuple[Message, Sequence[Delivery]]:

@@ -140,7 +140,7 @@ async def deliveries_of(context: Context, run_id: str) -> list[dict[str, Any]]:
     """Return the deliveries of a run, in the order in which its messages were sent."""
     messages, _ = await context.service.store.messages.page(run_id=run_id, limit=200)
     return [
-        views.delivery_view(delivery, message)
+        views.delivery_view(delivery, message.user)
         for message, deliveries in reversed(messages)
         for delivery in deliveries
     ]

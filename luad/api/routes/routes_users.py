@@ -12,6 +12,7 @@ from luad.api.auth.remote import REFERENCE
 from luad.api.context import context_of, json_response, link_header
 from luad.api.http.api_problems import ApiError, close_to, did_you_mean, echo
 from luad.api.http.etags import if_match
+from luad.api.http.paging import make_cursor, read_cursor
 from luad.api.http.request_input import (
     content_type,
     read_object,
@@ -31,7 +32,7 @@ from luad.json_text import encode_text
 from luad.store.stored_users import version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from luad.core.requests import AnswerKey
     from luad.store.api_access import Answer
 
+
+MOST_WATCHED: Final = 100
+"""Users of a page with the last delivery of each channel."""
 
 LAST_MESSAGES: Final = 50
 """Messages to a user among which the last delivery of each channel is looked for."""
@@ -58,13 +62,42 @@ async def list_users(request: Request) -> Response:
     if email is not None and phone is not None:
         raise wrong_parameter("phone", "`email` already names the user", "write one of the two")
     users = context.service.users
-    if email is None and phone is None:
-        found = list(users.all())
-    else:
+    if email is not None or phone is not None:
         user = users.find(email=email, phone=phone)
         found = [] if user is None else [user]
-    pieces = rows_of('{"users":[', found, lambda each: encode_text(user_view(each)), "]}")
+    elif query.has("limit") or query.has("cursor") or query.flag("last_delivery"):
+        return await _page_of_users(request)
+    else:
+        found = list(users.all())
+    end = '],"next_cursor":null}'
+    pieces = rows_of('{"users":[', found, lambda each: encode_text(user_view(each)), end)
     return ListResponse(pieces, "application/json")
+
+
+async def _page_of_users(request: Request) -> Response:
+    """Return a page of the users in order of ids, with the last delivery of each channel if asked."""
+    context, query = context_of(request), query_of(request)
+    limit, cursor = query.limit(), query.text("cursor")
+    has_deliveries = query.flag("last_delivery")
+    if has_deliveries and limit > MOST_WATCHED:
+        raise wrong_parameter("limit", f"with `last_delivery`, a page has {MOST_WATCHED} users")
+    found = context.service.users.page(_place_in(cursor) if cursor else "", limit + 1)
+    shown = found[:limit]
+    channels = await _watched_channels(context, shown) if has_deliveries else {}
+    rows = [
+        {**user_view(user), "channels": channels[user.id]} if channels else user_view(user)
+        for user in shown
+    ]
+    following = make_cursor([shown[-1].id]) if len(found) > limit else None
+    body = {"users": rows, "next_cursor": following}
+    return json_response(body, headers=link_header(request, following))
+
+
+def _place_in(cursor: str) -> str:
+    match read_cursor(cursor):
+        case (str(user_id),):
+            return user_id
+    raise wrong_parameter("cursor", "this is not a cursor of this list")
 
 
 def _wanted(query: Query, name: str) -> str | None:
@@ -85,25 +118,31 @@ async def _user(context: Context, user_id: str, status: int = 200) -> Response:
     if user is None:
         raise ApiError("not_found", f"no user {echo(user_id)}")
     data = await context.service.store.users.data(user_id)
-    last = await last_deliveries(context, user)
-    view = user_view(user)
-    view["channels"] = [
-        {**channel_view(each), "last_delivery": last.get(each.name)} for each in user.channels
-    ]
+    view = {**user_view(user), "channels": (await _watched_channels(context, [user]))[user.id]}
     headers = {"etag": f'"{user.revision}"'}
     if status == 201:
         headers["location"] = f"/v1/users/{user.id}"
     return json_response({**view, "data": data}, status, headers)
 
 
-async def last_deliveries(context: Context, user: User) -> dict[str, dict[str, Any]]:
-    """Return the last delivery of each channel among the last messages to *user*, as the API shows it."""
-    page, _ = await context.service.store.messages.page(user=user.id, limit=LAST_MESSAGES)
-    found: dict[str, dict[str, Any]] = {}
-    for message, deliveries in page:
-        for each in deliveries:
-            found.setdefault(each.channel, views.delivery_view(each, message))
-    return found
+async def _watched_channels(
+    context: Context, users: Sequence[User]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the channels of each user, each with its last delivery among the last messages to the user."""
+    store = context.service.store.messages
+    last = await store.last_deliveries([user.id for user in users], LAST_MESSAGES)
+    return {
+        user.id: [
+            {
+                **channel_view(each),
+                "last_delivery": views.delivery_view(last[user.id, each.name], user.id)
+                if (user.id, each.name) in last
+                else None,
+            }
+            for each in user.channels
+        ]
+        for user in users
+    }
 
 
 async def add_user(request: Request) -> Response:
@@ -311,7 +350,7 @@ def outcome(messages: list[Message], deliveries: Any, require: str) -> dict[str,
     rows = [
         {
             "index": index[each.message_id],
-            **views.delivery_view(each, messages[index[each.message_id]]),
+            **views.delivery_view(each, messages[index[each.message_id]].user),
         }
         for each in deliveries
     ]

@@ -5,7 +5,7 @@ Rule: as in `luad.web`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from luad.web.frame import View
 from luad.web.inside import path_of
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+LIMIT: Final = 50
+
 
 async def show(request: Request) -> Response:
     """`GET /users`: all users."""
     view = await View.of(request)
-    found = await view.get("/v1/users")
-    return await view.answer("users.html", "users", "Users", users=found["users"])
+    cursor = view.query.get("cursor", "")
+    found = await view.get("/v1/users", limit=LIMIT, cursor=cursor, last_delivery=True)
+    return await view.answer(
+        "users.html", "users", "Users", users=found["users"], cursor=found["next_cursor"]
+    )
 
 
 async def show_one(request: Request) -> Response:
