@@ -179,12 +179,9 @@ _USER: Final[Schema] = {
     "source": _SOURCE,
     "file": _or_null(_object(_ORIGIN)),
 }
-_LISTED_CHANNEL: Final = _object(
-    _all("name type url", TEXT), optional={"last_delivery": _or_null(_object(_DELIVERY))}
-)
-_WATCHED_CHANNEL: Final = _object(
-    _all("name type url", TEXT), {"last_delivery": _or_null(_object(_DELIVERY))}
-)
+_LAST: Final = {"last_delivery": _or_null(_object(_DELIVERY))}
+_LISTED_CHANNEL: Final = _object(_all("name type url", TEXT), optional=_LAST)
+_WATCHED_CHANNEL: Final = _object(_all("name type url", TEXT), _LAST)
 _FIRE: Final = _object(_all("at scheduled_for", INSTANT), _all("job timezone note", TEXT))
 _FILE_PROBLEM: Final = _object(
     _all("code name severity filename message help pointer url", TEXT),
