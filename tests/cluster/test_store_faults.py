@@ -183,3 +183,22 @@ def test_mail_that_a_dead_node_was_sending_has_failed_and_that_of_others_has_not
     state = "SELECT message_id, state FROM deliveries ORDER BY 1"
     wait_until(lambda: dict(nodes.ask(state))["lost"] == "failed")
     assert dict(nodes.ask(state)) == {"alive": "sending", "lost": "failed", "young": "sending"}
+
+
+def test_files_that_change_in_an_outage_are_in_force_after_it(tmp_path: Path) -> None:
+    with own_server() as server:
+        nodes = Nodes(tmp_path, server.url)
+        try:
+            nodes.start("ann")
+            ann = nodes.daemons["ann"]
+            nodes.connection.close()
+            server.stop("immediate")
+            ann.wait_for("store.unavailable")
+            ann.write_job("added", JOB.format(name="added"))
+            threading.Event().wait(2)  # it reads the file, and cannot publish it
+            server.start()
+            nodes.connection = psycopg.connect(server.url, autocommit=True)
+            wait_until(lambda: nodes.one("SELECT count(*) FROM jobs WHERE name = 'added'") == 1)
+            nodes.goes_on()
+        finally:
+            nodes.end()
