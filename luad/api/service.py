@@ -353,6 +353,10 @@ class Service(Protocol):
         """Read the job folders now; with *check_only* only say what would change."""
         ...
 
+    async def publish(self) -> bool:
+        """Put the files of this node in force on all nodes; return False without a cluster."""
+        ...
+
     def problems(self) -> Problems:
         """Return the problems of the files at their last reading; the same object until one changes."""
         ...

@@ -242,6 +242,11 @@ class NodeDaemon(ClusterDaemon):
         result = await super().reload(check_only=check_only)
         return result if check_only else await self._all_nodes.wait(result)
 
+    async def publish(self) -> bool:
+        """Put the files that this node has read in force, whatever other nodes have."""
+        await self.files_in_force.publish()
+        return True
+
     def _allow(self, may_decide: bool) -> None:
         self._node.is_willing = may_decide and not self.mirror.is_draining
 

@@ -76,7 +76,8 @@ def offer_set(
 ) -> bool:
     """Put the set of *digest* in force if it may be; return whether it is in force.
 
-    *is_change*: the running node *node*, whose set was in force, saw its files change to it. *is_start*: the node has
+    *is_change*: the running node *node*, whose set was in force, saw its files change to it, or an administrator
+    publishes it. *is_start*: the node has
     just started, and read it.
     """
     connection.exec_driver_sql(_LOCK, (lock_space + LockKind.SITE, MAIN))
@@ -129,6 +130,7 @@ class FilesInForce:
         self._wanted = asyncio.Event()
         self._asking: list[asyncio.Future[bool]] = []
         self._has_changed = False
+        self._is_ordered = False
         self._code: str | None = None
         self._is_loaded = False
         self._was_allowed = False
@@ -160,6 +162,13 @@ class FilesInForce:
         self._has_changed = True
         self._wanted.set()
         return await future
+
+    async def publish(self) -> None:
+        """Put the set that was read in force because an administrator says so; wait for a store that is away."""
+        is_in_force = False
+        while not is_in_force:  # a look that has begun before does not know of the order
+            self._is_ordered = True
+            is_in_force = await self.announce()
 
     async def run(self) -> None:
         """Look whenever it was requested, and now and then, until cancelled."""
@@ -202,7 +211,7 @@ class FilesInForce:
             node=self._node,
             digest=offered,
             lock_space=self._lock_space,
-            is_change=is_change and self._was_allowed,
+            is_change=self._is_ordered or (is_change and self._was_allowed),
             is_start=not self.has_looked,
             is_empty=not self._declared.digest.count,
         )
@@ -212,6 +221,7 @@ class FilesInForce:
             self._asking = asking + self._asking
             raise
         self.has_looked = True
+        self._is_ordered = False
         if is_in_force and str(self._declared.digest) == offered:
             self._use(not asking)
         for future in asking:

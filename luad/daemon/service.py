@@ -59,6 +59,10 @@ class EngineService:
         """Return None: one process uses an embedded store."""
         return None
 
+    async def publish(self) -> bool:
+        """Return False: luad has its store for itself."""
+        return False
+
     # --- the engine's state ---
 
     @cached_property

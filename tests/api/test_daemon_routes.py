@@ -284,3 +284,11 @@ async def test_a_scrape_does_not_stop_the_loop(api: Any, daemon: Any, kit: Any) 
     assert (await api.get("/readyz")).status == 200
     for each in await asyncio.gather(*scrapes):
         assert each.status == 200
+
+
+async def test_files_are_published_only_where_nodes_share_a_store(api: Any) -> None:
+    refused = await api.post("/v1/config/reload", {"publish": True})
+    assert (refused.status, refused.json["code"]) == (422, "validation")
+    assert "luad has its store for itself" in refused.json["errors"][0]["detail"]
+    both = await api.post("/v1/config/reload", {"publish": True, "check_only": True})
+    assert both.status == 422

@@ -101,6 +101,24 @@ def test_a_node_with_older_files_waits_until_every_node_has_them(nodes: Nodes) -
     nodes.check_books()
 
 
+def test_an_administrator_puts_the_files_of_a_node_that_is_behind_in_force(nodes: Nodes) -> None:
+    nodes.start("ann", "bob")
+    ann, bob = nodes.daemons["ann"], nodes.daemons["bob"]
+    assert bob.stop() == 0
+    ann.write_job("added", ADDED)
+    wait_until(lambda: bool(nodes.one(HAS_ADDED)))
+    bob.start()
+    assert seen(ann, "status") == {"ann": "active", "bob": "behind"}
+    published = bob.json("reload", "--publish")
+    assert (published["in_force"], published["nodes_behind"]) == (True, ["ann"])
+    wait_until(lambda: nodes.owners() == {"bob"})
+    wait_until(lambda: nodes.one(HAS_ADDED) == 0)
+    (ann.jobs / "added.yaml").unlink()
+    wait_until(lambda: nodes.owners() == {"ann", "bob"})
+    nodes.goes_on()
+    nodes.check_books()
+
+
 def test_the_newest_change_of_nodes_that_differ_counts_and_they_do_not_fight(nodes: Nodes) -> None:
     nodes.start("ann", "bob")
     ann, bob = nodes.daemons["ann"], nodes.daemons["bob"]

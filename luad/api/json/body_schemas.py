@@ -45,7 +45,7 @@ BODIES: Final[JsonObject] = {
         trigger={"enum": ["manual", "api"]},
     ),
     "Cancel": _object(kill=FLAG),
-    "Reload": _object(check_only=FLAG),
+    "Reload": _object(check_only=FLAG, publish=FLAG),
     "Explain": _object(
         schedule={"type": "object"},
         expression={"type": "string"},

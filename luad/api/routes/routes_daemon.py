@@ -15,7 +15,7 @@ from luad.api.auth.remote import is_remote
 from luad.api.config_files import id_of
 from luad.api.context import context_of, json_response
 from luad.api.http.api_problems import ApiError
-from luad.api.http.request_input import wrong_parameter
+from luad.api.http.request_input import wrong_member, wrong_parameter
 from luad.api.http.streams import ListResponse
 from luad.api.job_pages import walk
 from luad.api.json import views
@@ -197,10 +197,17 @@ def _files(states: Sequence[JobStateView]) -> dict[str, Any]:
 
 
 async def reload(request: Request) -> Response:
-    """`POST /config/reload`: read the files now, or only say what that would change."""
+    """`POST /config/reload`: read the files now, or only say what that would change; put them in force."""
     context = context_of(request)
     body = await read_body(request)
-    result = await _read_files(request, context, check_only=body.flag("check_only"))
+    check_only, publish = body.flag("check_only"), body.flag("publish")
+    if check_only and publish:
+        raise wrong_member("publish", "`check_only` changes nothing", "write one of the two")
+    result = await _read_files(request, context, check_only=check_only)
+    if publish:
+        if not await context.service.publish():
+            raise wrong_member("publish", "luad has its store for itself", "leave it out")
+        result = await _read_files(request, context, check_only=False)
     found = views.reload_view(result)
     if result.nodes_behind is not None:
         found |= {"in_force": result.in_force, "nodes_behind": list(result.nodes_behind)}

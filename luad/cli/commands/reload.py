@@ -11,6 +11,7 @@ import click
 
 from luad.cli.base import Command, pass_session
 from luad.cli.commands.status import _problem_text
+from luad.cli.option_conflicts import Exclusive
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import ExitCode
 from luad.cli.terminal.labels import plural
@@ -25,19 +26,22 @@ TIMEOUT_SECONDS: Final = 60.0
 """The time-out of the request: ten thousand files take seconds; systemd gives a reload 90 s."""
 
 
-@click.command("reload", cls=Command)
+@click.command("reload", cls=Command, rules=[Exclusive("--check-only", "--publish")])
 @click.option("--check-only", is_flag=True, help="Show the changes, and make none")
+@click.option("--publish", is_flag=True, help="Put the files of this node in force on all nodes")
 @pass_session
-def reload(session: Session, *, check_only: bool) -> int | None:
+def reload(session: Session, *, check_only: bool, publish: bool) -> int | None:
     """Read the job files again now: + new, ~ changed, - removed, ! broken.
 
     On a cluster it reads the files of the node that answers, and waits some seconds for the other nodes.
+    With --publish the files of this node replace newer ones of other nodes, which are then behind.
 
     Exit 1 if a file is broken, so that its last good version stays installed, or if the files of this node are
     not those in force, so that nothing changes.
     """
     client = connect(session, timeout=TIMEOUT_SECONDS)
-    answer = client.post("/config/reload", {"check_only": check_only})
+    body = {"check_only": check_only, **({"publish": True} if publish else {})}
+    answer = client.post("/config/reload", body)
     if session.json:
         session.out.json(answer)
     else:
@@ -78,7 +82,9 @@ def _show_nodes(session: Session, answer: JsonObject) -> None:
     names = ", ".join(map(str, answer.get("nodes_behind") or ()))
     if not answer.get("in_force", True):
         session.out.warn("error: other nodes have newer files, so nothing changes", "red")
-        session.out.warn("  help: copy their files to this node")
+        session.out.warn(
+            "  help: copy their files to this node, or put its own in force:  luad reload --publish"
+        )
     if names:
         session.out.warn(f"warning: these nodes have other files: {names}", "yellow")
         session.out.warn("  help: jobs that they decide for change once their files are the same")
