@@ -47,6 +47,23 @@ class Requires:
 
 
 @dataclass(frozen=True, slots=True)
+class OnlyWith:
+    """An option that has an effect only if the option *other* has the *value*."""
+
+    option: str
+    other: str
+    value: str
+
+    def check(self, ctx: click.Context) -> None:
+        """Raise `CommandError` (usage) when it was given and *other* has another value."""
+        where, param = next(_named(ctx, self.other))
+        if is_given(ctx, self.option) and where.params.get(str(param.name)) != self.value:
+            wanted = f"{self.other} {self.value}"
+            message = f"{self.option} does nothing without {wanted}"
+            raise CommandError(message, code="usage", hint=f"add  {wanted}")
+
+
+@dataclass(frozen=True, slots=True)
 class OnlyFor:
     """An option or argument that only some *actions* of a command take."""
 
@@ -58,11 +75,11 @@ class OnlyFor:
         action = ctx.params["action"]
         if action not in self.actions and is_given(ctx, self.option):
             message = f"{_shown(ctx, self.option)} has no meaning for {ctx.command_path} {action}"
-            hint = f"it belongs to {' and '.join(self.actions)}"
+            hint = f"it belongs to {', '.join(self.actions)}"
             raise CommandError(message, code="usage", hint=hint)
 
 
-Rule = Exclusive | Requires | OnlyFor
+Rule = Exclusive | Requires | OnlyWith | OnlyFor
 
 GLOBAL_RULES = (Exclusive("--utc", "--tz"), Exclusive("--socket", "--url"))
 """The rules for the global options."""

@@ -32,7 +32,7 @@ def made(peer: Any) -> Any:
 
 def test_create_sends_what_was_said_and_shows_the_summary(luad: Any, made: Any) -> None:
     result = luad(
-        "create", "--handler", "crm:follow_up", "--in", "48h", "--user", "ann", "-m", "ticket=T-812",
+        "create", "call", "--handler", "crm:follow_up", "--in", "48h", "--user", "ann", "-m", "ticket=T-812",
         "-m", 'n={"a": [1]}', "--timeout", "5m", "--max-attempts", 3, "--backoff", "1m", "-t", "crm",
         "--inactive", "--keep", "--if-exists", "replace", "--idempotency-key", "T-812",
     )  # fmt: skip
@@ -43,6 +43,7 @@ def test_create_sends_what_was_said_and_shows_the_summary(luad: Any, made: Any) 
     assert asked.body == {
         "handler": "crm:follow_up",
         "if_exists": "replace",
+        "name": "call",
         "in": "48h",
         "user": "ann",
         "timeout": "5m",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -31,11 +32,16 @@ TOGETHER = [
     "check --diff --json",
     "check --format concise --json",
     "test a --pdb --json",
+    "test a --require-delivery",
+    "test a --require-delivery --send log",
+    "test mod:run --persist",
     "show a --yaml --json",
     "show a --yaml --log",
     "show a --yaml --traceback full",
     "history --csv --json",
     "history --all -n 5",
+    "history --failed --status succeeded",
+    "history --since 1h --until 2h",
     "logs -f --failed",
     "logs --failed run_01M8NPPNVVVW9GQK7D66QM5R6M",
     "logs --raw --json",
@@ -47,6 +53,7 @@ TOGETHER = [
     "resume --all --tag x",
     "create --handler a:b --in 5m --backoff 1m",
     "create --handler a:b --every 5m --keep",
+    "create --handler a:b --in 5m --if-exists replace",
     "create --handler a:b --cron @daily --keep",
     "schema job name --write .luad",
     "users show ann --name Ann",
@@ -54,6 +61,8 @@ TOGETHER = [
     "users show ann -n 5",
     "users list ann",
     "token list x",
+    "store reopen --to postgresql://luad@db/luad",
+    "store check --state x",
     "token revoke x --role admin",
 ]
 
@@ -143,3 +152,33 @@ def test_every_problem_of_the_api_has_an_exit_code() -> None:
 
     general = {"internal", "method_not_allowed"}  # luad's own mistakes
     assert TABLE.keys() - EXIT_CODES.keys() == general
+
+
+@pytest.mark.parametrize("command", ["run a", "pause a", "resume a"])
+def test_a_tag_that_no_job_has_is_an_error_also_beside_a_name(
+    luad: Any, peer: Any, command: str
+) -> None:
+    peer.answers["GET /jobs"] = {"jobs": [{"name": "b", "tags": ["night"]}]}
+    result = luad(*command.split(), "-t", "night", "-t", "nihgt")
+    assert result.code == ExitCode.NOT_FOUND
+    assert "no job has the tag nihgt" in result.err
+    assert [each.method for each in peer.asked] == ["GET"]
+
+
+def test_metadata_without_a_key_say_so(luad: Any) -> None:
+    assert "`=x` has no key before the `=`" in luad("run", "a", "-m", "=x").err
+    assert "`x` has no `=`" in luad("run", "a", "-m", "x").err
+
+
+@pytest.mark.parametrize("action", ["check", "upgrade", "copy", "reopen"])
+def test_a_store_without_its_library_says_what_to_install(
+    luad: Any, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    for name in [each for each in sys.modules if each.startswith(("luad.store.m", "luad.store.p"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    to = () if action == "reopen" else ("--to", "postgresql://luad@db/luad")
+    result = luad("store", action, *to, "--yes")
+    assert result.code == ExitCode.UNAVAILABLE, result
+    assert "needs psycopg" in result.err
+    assert "hint: pip install" in result.err

@@ -38,6 +38,7 @@ RETRY: Final = {"max_attempts": 5, "backoff_seconds": 60, "backoff_multiplier": 
     cls=Command,
     rules=[
         Requires("--backoff", ("--max-attempts",)),
+        Requires("--if-exists", ("name", "--from")),
         Exclusive("--keep", "--every"),
         Exclusive("--keep", "--cron"),
     ],

@@ -14,7 +14,7 @@ from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import job_names, user_ids
 from luad.cli.option_conflicts import Exclusive
 from luad.cli.project.target_daemon import connect
-from luad.cli.terminal.failure import ExitCode
+from luad.cli.terminal.failure import CommandError, ExitCode
 from luad.cli.terminal.labels import BAD, STATES, error_text, short_when, state_cell
 from luad.cli.terminal.output import Cell, Table
 from luad.cli.terminal.progress import progress
@@ -45,7 +45,13 @@ TRIGGERS: Final = ["schedule", "manual", "api", "retry", "catchup", "resume"]
 
 
 @click.command(
-    "history", cls=Command, rules=[Exclusive("--csv", "--json"), Exclusive("--all", "-n")]
+    "history",
+    cls=Command,
+    rules=[
+        Exclusive("--csv", "--json"),
+        Exclusive("--all", "-n"),
+        Exclusive("--failed", "--status"),
+    ],
 )
 @click.argument("name", required=False, shell_complete=job_names)
 @click.option("--status", "states", multiple=True, help=f"Only these: {' '.join(STATES)}")
@@ -98,8 +104,7 @@ def history(
     query = {
         "job": None if name is None else named(name),
         "status": _states(words(states), failed=failed) or None,
-        "since": _back(session, since),
-        "until": _back(session, until),
+        **_between(session, since, until),
         "trigger": trigger,
         "user": user,
         "q": q,
@@ -216,7 +221,17 @@ def _states(states: list[str], *, failed: bool) -> list[str]:
     return sorted({*states, *(BAD if failed else ())})
 
 
-def _back(session: Session, text: str | None) -> str | None:
-    if text is None:
-        return None
-    return rfc3339(parse_when(text, session.zone, session.now, direction=-1))
+def _between(session: Session, since: str | None, until: str | None) -> JsonObject:
+    """Return both ends as the API takes them; raises `CommandError` (usage) if nothing lies between them."""
+    ends = {
+        end: parse_when(text, session.zone, session.now, direction=-1)
+        for end, text in (("since", since), ("until", until))
+        if text is not None
+    }
+    if len(ends) == 2 and ends["until"] <= ends["since"]:
+        raise CommandError(
+            f"--until {until} is not after --since {since}, so no run lies between them",
+            code="usage",
+            hint="write the earlier time after --since:  --since 2h --until 1h",
+        )
+    return {end: rfc3339(at) for end, at in ends.items()}

@@ -12,7 +12,7 @@ import click
 
 from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import job_names, run_ids
-from luad.cli.option_conflicts import Requires
+from luad.cli.option_conflicts import Exclusive, Requires
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import (
     CommandError,
@@ -42,8 +42,9 @@ def metadata_from(pairs: tuple[str, ...], *, option: str = "-m ") -> JsonObject:
     for pair in pairs:
         key, sign, text = pair.partition("=")
         if not sign or not key:
+            lack = "key before the `=`" if sign else "`=`"
             raise CommandError(
-                f"`{pair}` has no `=`", code="usage", hint=f"write it like  {option}region=emea"
+                f"`{pair}` has no {lack}", code="usage", hint=f"write it like  {option}region=emea"
             )
         try:
             found[key] = json.loads(text)
@@ -65,12 +66,17 @@ def names_or_tags(session: Session, names: tuple[str, ...], tags: tuple[str, ...
     wanted = set(words(tags))
     jobs = all_jobs(connect(session), tags=sorted(wanted), fields=("name", "tags"))["jobs"]
     tagged = [job["name"] for job in jobs if wanted.intersection(job.get("tags") or ())]
-    if not tagged and not names:
-        raise CommandError(f"no job has the tag {', '.join(sorted(wanted))}", code="not_found")
+    missing = sorted(wanted.difference(*(job.get("tags") or () for job in jobs)))
+    if missing:
+        raise CommandError(
+            f"no job has the tag {', '.join(missing)}",
+            code="not_found",
+            hint="luad list -t TAG shows the jobs with a tag",
+        )
     return [*names, *(name for name in tagged if name not in names)]
 
 
-@click.command("run", cls=Command)
+@click.command("run", cls=Command, rules=[Exclusive("--revision", "--tag")])
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=job_names)
 @click.option("-m", "--metadata", multiple=True, metavar="K=V", help="Metadata for this run only")
 @click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from luad.cli.base import Command, pass_session
+from luad.cli.option_conflicts import OnlyFor
 from luad.cli.terminal.failure import CommandError, ExitCode
 from luad.cli.terminal.output import clean
 from luad.errors import UnavailableError
@@ -28,7 +29,11 @@ ACTIONS: Final = ("check", "upgrade", "copy", "reopen")
 _SIGNS: Final = {"good": "✓", "warning": "!", "bad": "✗"}
 
 
-@click.command("store", cls=Command)
+@click.command(
+    "store",
+    cls=Command,
+    rules=[OnlyFor("--to", ("check", "upgrade", "copy")), OnlyFor("--state", ("copy", "reopen"))],
+)
 @click.argument("action", type=click.Choice(ACTIONS))
 @click.option(
     "--to", "url", metavar="URL", help="The PostgreSQL store; default: `store` of luad.yaml"
@@ -46,10 +51,10 @@ def store(session: Session, /, *, action: str, url: str | None, state: str | Non
     from luad.cli.project.folders import settings
 
     chosen = settings(session, {"store": url, "state_dir": state})
-    if action == "reopen":
-        return _reopen(session, chosen.state_dir)
-    target = _target(chosen)
     try:
+        if action == "reopen":
+            return _reopen(session, chosen.state_dir)
+        target = _target(chosen)
         if action == "check":
             return _check(session, target)
         if action == "upgrade":

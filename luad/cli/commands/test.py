@@ -17,7 +17,7 @@ from luad.cli.base import Command, pass_session
 from luad.cli.commands.run import metadata_from
 from luad.cli.commands.show import user_frames
 from luad.cli.complete import job_names
-from luad.cli.option_conflicts import Exclusive
+from luad.cli.option_conflicts import Exclusive, OnlyWith
 from luad.cli.project.target_daemon import connect
 from luad.cli.terminal.failure import CommandError, EarlyExit, ExitCode
 from luad.cli.terminal.output import clean
@@ -47,7 +47,11 @@ CODES: Final = {
 }
 
 
-@click.command("test", cls=Command, rules=[Exclusive("--pdb", "--json")])
+@click.command(
+    "test",
+    cls=Command,
+    rules=[Exclusive("--pdb", "--json"), OnlyWith("--require-delivery", "--send", "real")],
+)
 @click.argument("what", metavar="NAME|MOD:FN|FILE", shell_complete=job_names)
 @click.option(
     "-m",
@@ -101,7 +105,7 @@ def test(
     from luad.runner.loading import prepare_imports
 
     chosen = folders.settings(session)
-    job = _find(session, chosen, what)
+    job = _find(session, chosen, what, is_kept=persist)
     refuse_untrusted(chosen, job.handler, Path(what) if _is_file(what) else None)
     extra = {**_from_file(metadata_file), **metadata_from(metadata)}
     job = replace(job, metadata={**job.metadata, **extra})
@@ -310,11 +314,14 @@ def _show(session: Session, ended: Rehearsal) -> None:
 # --- the job -----------------------------------------------------------------------------------
 
 
-def _find(session: Session, chosen: Settings, what: str) -> Job:
+def _find(session: Session, chosen: Settings, what: str, *, is_kept: bool) -> Job:
     """Return the job that *what* names; raises `NotFoundError`, or `EarlyExit` after printed problems."""
     if _is_file(what):
         return _from_job_file(session, chosen, Path(what))
     if ":" in what:
+        if is_kept:  # the daemon may have another job with this name
+            message = f"--persist needs a job, and `{what}` is a function"
+            raise CommandError(message, code="usage", hint="luad test NAME --persist")
         name = what.rpartition(":")[2].replace("_", "-").lower().strip("-") or "test"
         return Job(name, what, Interval(1_000))
     return _named(session, chosen, what)
