@@ -22,6 +22,8 @@ def keep_handler(rules: DynamicRules, handler: str) -> None:
         return
     allowed = ", ".join(rules.handlers)
     slip = did_you_mean(rules.handlers_like(handler))
+    if not slip and ":" not in handler:
+        slip = "write  module:function"
     raise ApiError(
         "handler_not_allowed",
         f"jobs made at run time may not name the handler {echo(handler)}: {one_line(refusal.reason)}",

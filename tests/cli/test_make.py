@@ -109,6 +109,24 @@ def test_new_refuses_what_cannot_be(luad: Any, tmp_path: Path, args: list[str], 
     assert not (tmp_path / "jobs.d").exists()
 
 
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["--handler", "foo.bar"], 1, "LU304 no installed package has an entry point `foo.bar`"),
+        (["--user", "ann"], 0, "a user that does not exist"),
+        (["--handler", "luad.handlers.shell:run"], 1, "LU110"),
+        (["--cron", "0 9 * * *"], 0, "test it:"),
+    ],
+)
+def test_new_tells_what_is_wrong_with_the_file(
+    luad: Any, tmp_path: Path, args: list[str], code: int, said: str
+) -> None:
+    result = luad("new", "x", *args)
+    assert result.code == code, result
+    assert said in result.err
+    assert (tmp_path / "jobs.d/x.yaml").is_file()
+
+
 def test_new_does_not_shadow_the_standard_library(luad: Any) -> None:
     assert "handler: job_json:run" in luad("new", "json", "--stdout").out
 

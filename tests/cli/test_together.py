@@ -182,3 +182,38 @@ def test_a_store_without_its_library_says_what_to_install(
     assert result.code == ExitCode.UNAVAILABLE, result
     assert "needs psycopg" in result.err
     assert "hint: pip install" in result.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "check --select LU999",
+        "check --ignore LU9",
+        "check --select LU1 --ignore LU1",
+        "check --select LU102 --ignore LU1",
+        "check --select LU102,LU103 --ignore LU102 --ignore LU103",
+    ],
+)
+def test_a_selection_that_can_find_nothing_is_refused(luad: Any, line: str) -> None:
+    assert luad(*line.split()).code == ExitCode.USAGE
+
+
+def test_a_selection_that_leaves_a_code_is_accepted(luad: Any, tmp_path: Any) -> None:
+    (tmp_path / "jobs.d").mkdir()
+    assert luad("check", "--select", "LU1", "--ignore", "LU102").code == ExitCode.OK
+
+
+def test_a_check_of_a_folder_without_job_files_says_so(luad: Any, tmp_path: Any) -> None:
+    (tmp_path / "handlers").mkdir()
+    result = luad("check", "handlers")
+    assert result.code == ExitCode.OK
+    assert "warning: handlers has no file to check; luad reads *.yaml and *.yml" in result.err
+
+
+def test_what_only_the_daemon_knows_is_not_answered_from_the_files(
+    luad: Any, tmp_path: Any
+) -> None:
+    (tmp_path / "jobs.d").mkdir()
+    assert luad("list", "--offline", "--status", "failing").code == ExitCode.USAGE
+    assert luad("list", "--status", "failing").code == ExitCode.UNAVAILABLE
+    assert luad("list", "--offline", "--status", "active").code == ExitCode.OK

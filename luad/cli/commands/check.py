@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from luad.errors import Problem
 
 FORMATS: Final = ["full", "concise", "json", "github", "sarif"]
+NO_FILE: Final = "warning: {} has no file to check; luad reads *.yaml and *.yml"
 HEADLINE: Final = re.compile(r"^LU\d+", re.MULTILINE)
 
 
@@ -94,8 +95,11 @@ def check(
             examined = examine.examine(session, paths, with_handlers=not no_import, strict=strict)
             examined.keep(_codes(select), _codes(ignore))
         _show(session, examined, style or ("json" if session.json else "full"))
+        if paths and not examined.file_count:
+            session.out.warn(NO_FILE.format(" ".join(paths)), "yellow")
         return _exit_code(examined.problems, strict=strict)
 
+    _refuse_selection(_codes(select), _codes(ignore))
     code = once()
     if watch:
         for has_changed in examine.changes(session, paths):
@@ -104,6 +108,22 @@ def check(
             else:
                 session.out.info("waiting for changes; Ctrl-C ends it", "dim")
     return code
+
+
+def _refuse_selection(select: Sequence[str], ignore: Sequence[str]) -> None:
+    """Raise `CommandError` (usage) if no problem could be shown: the check would always succeed."""
+    from luad.config.problems import CODES
+
+    for code in (*select, *ignore):
+        if not any(known.startswith(code) for known in CODES):
+            hint = "luad help codes lists them"
+            raise CommandError(f"no problem has the code `{code}`", code="usage", hint=hint)
+    if select and not any(
+        known.startswith(tuple(select)) and not (ignore and known.startswith(tuple(ignore)))
+        for known in CODES
+    ):
+        message = "--ignore leaves nothing of what --select chooses"
+        raise CommandError(message, code="usage", hint="leave out one of the two")
 
 
 def _codes(values: Sequence[str]) -> tuple[str, ...]:

@@ -19,9 +19,10 @@ from luad.cli.base import Command, pass_session
 from luad.cli.complete import user_ids
 from luad.cli.option_conflicts import Exclusive
 from luad.cli.terminal import templates
-from luad.cli.terminal.failure import CommandError
+from luad.cli.terminal.failure import CommandError, ExitCode
 from luad.cli.terminal.times import parse_duration, parse_when, rfc3339, show_when
 from luad.clock import machine_zone
+from luad.errors import Severity
 
 if TYPE_CHECKING:
     from luad.cli.session import Session
@@ -147,7 +148,7 @@ def new(
     handler: str | None,
     user: str | None,
     is_shown: bool,
-) -> None:
+) -> int:
     """Write one job file (and a handler stub), check it, and show its next times."""
     from luad.cli.project import folders
 
@@ -163,7 +164,7 @@ def new(
     job = _checked(text, name, chosen)
     if is_shown:
         print(text, end="")
-        return
+        return ExitCode.OK
     path = chosen.jobs[0] / f"{name}.yaml"
     _make_folder(path.parent)
     if not _write_new(path, text):
@@ -172,6 +173,7 @@ def new(
         )
     stub = _write_stub(chosen.handlers_path, handler, name)
     _tell(session, path, stub, job)
+    return _check_again(session, path)
 
 
 def _schedule(
@@ -276,6 +278,18 @@ def _tell(session: Session, path: Path, stub: Path | None, job: Job) -> None:
             f"next: {describe_schedule(job.schedule)}, counted from the moment when luad serve loads the file"
         )
     out.info(f"test it:  luad test {job.name}")
+
+
+def _check_again(session: Session, path: Path) -> int:
+    """Tell what is wrong with the file in its project, such as a user that does not exist."""
+    from luad.cli.project.examine import examine
+    from luad.config.problems import render_concise
+
+    problems = examine(session, [str(path)], with_handlers=True).problems
+    for line in render_concise(problems).splitlines():
+        session.out.warn(line, "yellow")
+    is_bad = any(each.severity is Severity.ERROR for each in problems)
+    return ExitCode.ERROR if is_bad else ExitCode.OK
 
 
 def _make_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ from luad.cli.base import Command, pass_session, words
 from luad.cli.complete import user_ids
 from luad.cli.option_conflicts import Exclusive
 from luad.cli.project.target_daemon import connect
+from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.labels import (
     GLYPHS,
     condition,
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from luad.json_text import JsonObject
 
 CONDITIONS: Final = (*GLYPHS, "active")
+IN_FILES: Final = frozenset({"active", "completed", "never_run", "stale"})
+"""The conditions that the files alone can tell."""
+
 REFRESH_SECONDS: Final = 2.0
 MAX_WARNINGS: Final = 5
 MAX_TAGS: Final = 10
@@ -99,12 +103,20 @@ def list_(
     Without a daemon the jobs come from the files, with a note on stderr. The strip shows the last runs,
     oldest left: a higher bar is a longer run, a cross is a failed run, a dot did not run.
     """
-    chosen = _filter(words(tags), user, _checked(words(conditions)))
+    needs_daemon = _needs_daemon(words(conditions), offline=offline)
+    chosen = _filter(words(tags), user, words(conditions))
     if not watch:
         gc.disable()  # the answer has many objects and no garbage; the process is short
     while True:
         is_all = is_all or user is not None
-        answer = fetch(session, is_all=is_all, user=user, offline=offline, tags=words(tags))
+        answer = fetch(
+            session,
+            is_all=is_all,
+            user=user,
+            offline=offline,
+            tags=words(tags),
+            needs_daemon=needs_daemon,
+        )
         jobs = answer["jobs"]
         shown = sorted(filter(chosen, jobs), key=_order(sort))
         answer = {**answer, "jobs": shown}
@@ -163,8 +175,12 @@ def fetch(
     offline: bool,
     user: str | None = None,
     tags: Sequence[str] = (),
+    needs_daemon: bool = False,
 ) -> JsonObject:
-    """Return the jobs from the daemon, or from the files with *offline* or without a daemon."""
+    """Return the jobs from the daemon, or from the files with *offline* or without a daemon.
+
+    *needs_daemon*: the files are no answer, so that the error is raised.
+    """
     reason = None
     if not offline:
         from luad.cli.project.source import all_jobs
@@ -174,19 +190,27 @@ def fetch(
             client = connect(session)
             return all_jobs(client, with_dynamic=is_all, user=user, tags=tags, fields=fields)
         except UnavailableError as error:
-            if session.url is not None or error.code != "unavailable":
-                raise  # the daemon at the URL has other files
+            if needs_daemon or session.url is not None or error.code != "unavailable":
+                raise  # the daemon at a URL has other files
             reason = error
     from luad.cli.project.offline import jobs_from_files
 
     return jobs_from_files(session, without_daemon=reason)
 
 
-def _checked(conditions: list[str]) -> list[str]:
+def _needs_daemon(conditions: list[str], *, offline: bool) -> bool:
+    """Return True if the files do not tell one of *conditions*; raises a usage error for a wrong one."""
     for word in conditions:
         if word not in CONDITIONS:
             raise click.UsageError(f"--status {word} is not one of {', '.join(CONDITIONS)}")
-    return conditions
+    unknown = [each for each in conditions if each not in IN_FILES]
+    if offline and unknown:
+        raise CommandError(
+            f"--offline does not know which jobs are {unknown[0]}: the files do not tell",
+            code="usage",
+            hint="leave out --offline, so that luad asks the daemon",
+        )
+    return bool(unknown)
 
 
 def _filter(
