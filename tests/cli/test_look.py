@@ -528,6 +528,19 @@ def test_logs_of_failed_runs(luad: Any, peer: Any, lines: Any) -> None:
     assert luad("logs", "--failed", "--raw").lines == ["line 1"]
 
 
+def test_logs_show_the_last_lines_of_those_that_were_asked_for(
+    luad: Any, peer: Any, lines: Any
+) -> None:
+    wanted = [line(each) for each in range(5)]
+    peer.answers["GET /logs"] = lines([*wanted, {**line(9), "message": "other"}])
+    assert luad("logs", "--grep", "line", "-n", 2, "--raw").lines == ["line 3", "line 4"]
+    assert peer.asked[-1].query["tail"] == "10000"
+    peer.answers["GET /runs"] = {"runs": [make_run(), make_run()], "next_cursor": None}
+    peer.answers[f"GET /runs/{RUN}/log"] = lines(wanted)
+    assert luad("logs", "--failed", "-n", 1, "--raw").lines == ["line 4"]
+    assert luad("logs", "-n", 0, "--raw").lines == []
+
+
 STATUS = {
     "status": "degraded",
     "version": "0.1.0",

@@ -170,8 +170,18 @@ def test_send_exits_6_when_it_did_not_arrive(luad: Any, peer: Any) -> None:
     assert (nowhere.code, nowhere.err) == (6, "ann has no channel  (luad users show ann)\n")
 
 
+def test_send_refuses_what_it_could_not_deliver(luad: Any, peer: Any) -> None:
+    missing = luad("send", "ann", "a", "--file", "nofile")
+    assert missing.code == 2
+    assert "--file nofile does not exist" in missing.err
+    assert "--file . is not a file" in luad("send", "ann", "--file", ".").err
+    assert "the message is empty" in luad("send", "ann", "a", " ").err
+    assert peer.asked == []
+
+
 def test_send_takes_pictures_files_and_several_texts(luad: Any, peer: Any, tmp_path: Path) -> None:
     deliveries = [delivery("inbox", index=0), delivery("inbox", index=1, degraded=True)]
+    (tmp_path / "report.pdf").touch()
     peer.answers["POST /users/ann/send"] = (200, {"ok": True, "deliveries": deliveries})
     result = luad(
         "send", "ann", "a", "b", "--image", "https://x/y.png", "--file", "report.pdf",

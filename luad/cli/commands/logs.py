@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 LEVELS: Final = ["debug", "info", "warning", "error", "critical"]
 ALL_LOGS: Final = "/logs"
+MAX_TAIL: Final = 10_000
+"""The lines that --grep searches: the daemon sends no more of a log at once."""
+
 FIRST_WAIT_SECONDS: Final = 0.25
 LAST_WAIT_SECONDS: Final = 5.0
 
@@ -44,7 +48,9 @@ LAST_WAIT_SECONDS: Final = 5.0
 )
 @click.argument("what", metavar="[NAME|RUN]", required=False, shell_complete=jobs_and_runs)
 @click.option("-f", "--follow", is_flag=True, help="Follow the log until Ctrl-C")
-@click.option("-n", "count", type=click.IntRange(0), default=100, help="How many lines (100)")
+@click.option(
+    "-n", "count", type=click.IntRange(0), default=100, help="How many lines, the last ones (100)"
+)
 @click.option("--since", metavar="WHEN", help="A time, or a duration back from now")
 @click.option("--level", type=click.Choice(LEVELS), help="Only lines of this level and above")
 @click.option("--grep", "pattern", metavar="RE", help="Only lines that match this pattern")
@@ -79,17 +85,17 @@ def logs(
     is_wanted = _sieve(pattern, level)
     printer = LinePrinter(session.out, session.zone, has_prefix=not (raw or no_prefix), is_raw=raw)
     if failed:
-        lines = _of_failed_runs(client, query, count)
+        lines = _of_failed_runs(client, query, count if pattern is None else MAX_TAIL)
     elif follow:
         lines = _follow(session, client, path, {**query, "tail": count})
     else:
-        lines = client.stream(path, tail=count, **query)
-    count = 0
-    for line in lines:
-        if is_wanted(line):
-            printer.write(line)
-            count += 1
-    if not count:
+        lines = client.stream(path, tail=count if pattern is None else MAX_TAIL, **query)
+    wanted = filter(is_wanted, lines)
+    shown = 0
+    for line in wanted if follow else deque(wanted, maxlen=count):
+        printer.write(line)
+        shown += 1
+    if not shown:
         session.out.info("no such lines" if level or pattern or since else "no lines", "dim")
 
 

@@ -5,6 +5,7 @@ Rule: it sends requests to the daemon; it writes only new files in users.d.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -324,8 +325,10 @@ def send(
     """
     parts: list[object] = [*texts]
     parts += [{"type": "image", "url": each} for each in images]
-    parts += [_file(each) for each in files]
-    if not parts:
+    parts += [
+        _file(each, is_here=not (session.url or os.environ.get("LUAD_URL"))) for each in files
+    ]
+    if not parts or not all(each.strip() for each in texts):
         raise CommandError("the message is empty", code="usage", hint='luad send ann "hello"')
     extra: dict[str, object] = {"require": require}
     if title is not None:
@@ -335,11 +338,18 @@ def send(
     return _send(session, user, parts, extra, idempotency_key)
 
 
-def _file(place: str) -> dict[str, str]:
-    """Return the part for a file, with an absolute path for the daemon."""
+def _file(place: str, *, is_here: bool) -> dict[str, str]:
+    """Return the part for a file, with an absolute path for the daemon.
+
+    With *is_here* the daemon is on this machine, and a missing file raises `CommandError` (usage).
+    """
     if "://" in place:
         return {"type": "file", "url": place, "name": place.rpartition("/")[2]}
     path = Path(place).absolute()
+    if is_here and not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        hint = "write the path of a file, or the URL of one"
+        raise CommandError(f"--file {place} {what}", code="usage", hint=hint)
     return {"type": "file", "path": str(path), "name": path.name}
 
 
